@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a confined worker can say. It sends a number and up to four unsigned integers; the
+ * broker prints the words, with the device's name before them. So no formatting runs in the
+ * worker, and a worker that was taken over can write no line of its own.
+ */
+#ifndef COMMON_LOG_CODE_H
+#define COMMON_LOG_CODE_H
+
+/*
+ * X(code, format): the format takes up to four uint64_t, each written as {d} (decimal) or
+ * {x} (hexadecimal). Add at the end.
+ */
+#define LOG_CODES(X)                                                                               \
+    X(DRIVER_OK, "driver ready, features {x}")                                                     \
+    X(RESET, "reset by the driver")                                                                \
+    X(RESUMED, "resumed with status {x} after a restart")                                          \
+    X(STATE_INVALID, "state page of the predecessor not usable (check {d}): needs reset")          \
+    X(FEATURES_REFUSED, "driver features {x} refused: not offered, or no VIRTIO_F_VERSION_1")      \
+    X(QUEUE_INVALID, "queue {d}: ring of size {d} not usable: addresses must lie in the window")   \
+    X(AVAIL_INVALID, "queue {d}: available index {d} is too far ahead of {d}")                     \
+    X(DESC_INVALID, "queue {d}: descriptor {d} not usable (check {d})")                            \
+    X(CHAIN_INVALID, "queue {d}: descriptor chain at {d} not usable (check {d})")                  \
+    X(VHOST_FAILED, "vhost call {x} failed with error {d}: needs reset")                           \
+    X(VHOST_RING, "the kernel found a malformed ring: needs reset")                                \
+    X(IO_ERROR, "request of type {d} at sector {d} failed with error {d}")
+
+enum log_code {
+#define X(code, format) LOG_##code,
+    LOG_CODES(X)
+#undef X
+        LOG_CODE_COUNT,
+};
+
+#endif

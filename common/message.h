@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Messages between keeper, broker and worker: one fixed-size structure a packet on an AF_UNIX
+ * SOCK_SEQPACKET socket; length, version and number of fds must be exactly the type's, and the
+ * sender must be one who may send it (the table in message.c). Anything else is a protocol
+ * error: -EPROTO, and the fds are closed unread.
+ */
+#ifndef COMMON_MESSAGE_H
+#define COMMON_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/worker_fds.h"
+
+#define MESSAGE_VERSION 1u
+#define MESSAGE_FDS_MAX 40
+#define DEVICE_NAME_SIZE 24 /* "vsock 0", with the terminating 0 */
+
+enum message_role { ROLE_KEEPER, ROLE_BROKER, ROLE_WORKER };
+
+enum message_type {
+    /* broker and worker */
+    MSG_START = 1, /* broker to worker: what to be; its fds */
+    MSG_READY,     /* worker to broker: locked down, serving */
+    MSG_LOG,       /* worker to broker: one of the fixed messages */
+    MSG_FAILED,    /* worker to broker: a step before READY failed; it exits */
+    /* broker and keeper */
+    MSG_STORE,       /* broker to keeper: keep these fds for my successor */
+    MSG_RESTORE,     /* keeper to broker, at its start: what a predecessor stored */
+    MSG_RESTORE_END, /* keeper to broker: that was all */
+    MSG_RUNNING,     /* broker to keeper: start-up is over; from now on, replace me if I die */
+    MSG_SPAWN,       /* broker to keeper: start a worker; the fd becomes its WORKER_FD_CONTROL */
+    MSG_KILL,        /* broker to keeper: kill that worker */
+    MSG_SPAWNED,     /* keeper to broker: its pid, and a pidfd */
+    MSG_DIED,        /* keeper to broker: reaped, and how it died */
+    MSG_STOP,        /* keeper to broker: the user wants an end */
+    MSG_TYPES,
+};
+
+struct message_header {
+    uint16_t type;    /* enum message_type */
+    uint16_t version; /* MESSAGE_VERSION */
+    uint32_t device;  /* index in the configuration; UINT32_MAX where no device is meant */
+};
+
+#define MESSAGE_NO_DEVICE UINT32_MAX
+
+struct start_block {
+    uint64_t capacity;         /* sectors of 512 bytes */
+    uint32_t blk_size;         /* logical block size, bytes */
+    uint32_t physical_blk_exp; /* log2 of logical blocks per physical block */
+    uint32_t min_io_size;      /* logical blocks */
+    uint32_t opt_io_size;      /* logical blocks */
+    uint8_t read_only;
+    uint8_t advertise_flush;
+    uint8_t reserved[6];
+    char serial[20]; /* VIRTIO_BLK_T_GET_ID; padded with 0 */
+    uint8_t reserved2[4];
+};
+
+struct start_vsock {
+    uint64_t guest_cid;
+    uint64_t vhost_features; /* of VHOST_GET_FEATURES */
+};
+
+struct message_start {
+    struct message_header header;
+    char name[DEVICE_NAME_SIZE];
+    uint32_t kind;        /* enum device_kind */
+    uint32_t incarnation; /* 0 for the first worker of this state page */
+    uint32_t uid;         /* to become */
+    uint32_t queue_size_max;
+    uint64_t shmem_addr; /* guest-physical base of the window */
+    uint64_t shmem_size; /* bytes: map no more than this */
+    union {
+        struct start_block block;
+        struct start_vsock vsock;
+    };
+};
+
+struct message_ready {
+    struct message_header header;
+    uint32_t layers; /* 1 << enum sandbox_layer: in force */
+    uint32_t fd_count;
+};
+
+struct message_log {
+    struct message_header header;
+    uint32_t code;       /* enum log_code */
+    uint32_t suppressed; /* messages of this code left out since the last one sent */
+    uint64_t args[4];    /* unsigned, for the code's format */
+};
+
+struct message_failed {
+    struct message_header header;
+    uint32_t step; /* enum worker_step */
+    int32_t error; /* errno, positive */
+};
+
+/* What is stored for the successor of a broker: one set a device. */
+enum store_item {
+    STORE_DM,          /* the DM file */
+    STORE_STATE,       /* the state page */
+    STORE_JOURNAL,     /* the relay's journal page */
+    STORE_REQUEST,     /* mailbox eventfds */
+    STORE_REPLY,       /*                  */
+    STORE_IRQ,         /* the interrupt eventfd */
+    STORE_QUEUE_FIRST, /* kick eventfds, one a queue */
+};
+
+struct message_store { /* also MSG_RESTORE */
+    struct message_header header;
+    uint32_t dm_id;
+    uint32_t kind;
+    uint64_t mmio_addr; /* registered with the dispatcher under these */
+    uint64_t shmem_addr;
+    uint64_t shmem_size;
+    uint32_t fd_count; /* STORE_QUEUE_FIRST + queues */
+    uint32_t reserved;
+};
+
+struct message_spawned {
+    struct message_header header;
+    int32_t pid; /* or -errno, when the worker could not be made and no fd comes along */
+    uint32_t reserved;
+};
+
+struct message_died {
+    struct message_header header;
+    int32_t code;   /* CLD_EXITED, CLD_KILLED or CLD_DUMPED */
+    int32_t status; /* exit status or signal */
+};
+
+/* MSG_RESTORE_END, MSG_RUNNING, MSG_SPAWN, MSG_KILL, MSG_STOP are a bare header. */
+
+union message {
+    struct message_header header;
+    struct message_start start;
+    struct message_ready ready;
+    struct message_log log;
+    struct message_failed failed;
+    struct message_store store;
+    struct message_spawned spawned;
+    struct message_died died;
+};
+
+/*
+ * Send a message with its fds (borrowed). The header's type must be set; version is filled in.
+ * Returns 0, or -errno: -EAGAIN if the socket is non-blocking and full, -EPIPE if the peer is gone.
+ */
+int message_send(int socket, union message *message, const int *fds, size_t fd_count);
+
+/*
+ * Receive one message from a peer that acts as `sender`. On success `fds` (MESSAGE_FDS_MAX
+ * entries) holds *ret_fd_count new close-on-exec fds, owned by the caller.
+ * Returns 1, 0 at the peer's end of file, -EAGAIN, -EPROTO (as above; nothing is kept), -errno.
+ */
+int message_receive(int socket, enum message_role sender, union message *ret_message, int *fds,
+                    size_t *ret_fd_count);
+
+#endif

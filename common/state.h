@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The state page of a device: a sealed memfd, made by the broker, that outlives every worker.
+ * The device's virtio state lives here and not in a process, so that a successor goes on
+ * where its predecessor died.
+ *
+ * Who trusts what: the broker believes nothing in it but the mailbox's answer and
+ * InterruptStatus. A worker that starts on a page which another worker has used checks every
+ * value of it like a guest's (worker/state_check.h): its predecessor may have been taken over.
+ *
+ * All integers are little-endian, the only byte order of the supported architectures.
+ * Written by one side each unless said otherwise; the few words that both write are atomic.
+ */
+#ifndef COMMON_STATE_H
+#define COMMON_STATE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define STATE_MAGIC 0x6574617473647662ull /* "bvdstate" */
+#define STATE_VERSION 1u                  /* changes with every change of this file's structures */
+#define STATE_QUEUES_MAX 16u
+
+/*
+ * The mailbox: one register access at a time, from the broker's relay thread to the worker.
+ *
+ *   broker: write offset, op, width, value; store request_seq + 1 (release); signal REQUEST eventfd
+ *   worker: load request_seq (acquire); if it differs from response_seq, copy the request once,
+ *           check it, carry it out, write answer; store response_seq = request_seq (release);
+ *           signal REPLY eventfd
+ *   broker: load response_seq (acquire); equal to request_seq: take answer, mask it, complete.
+ *
+ * A request that its worker did not answer stays there for the successor: every register
+ * access can be carried out twice without harm.
+ */
+struct state_mailbox {
+    _Atomic uint32_t request_seq;  /* broker */
+    uint32_t offset;               /* broker: register offset from the device's base, < 0x200 */
+    uint64_t value;                /* broker: for a write, already masked to width */
+    uint8_t is_write;              /* broker */
+    uint8_t width;                 /* broker: 1, 2, 4 or 8 */
+    uint8_t reserved[46];
+    _Atomic uint32_t response_seq; /* worker */
+    uint32_t reserved2;
+    uint64_t answer;               /* worker: for a read */
+    uint8_t reserved3[48];
+};
+
+/* virtio-mmio registers, VirtIO 1.2 §4.2.2; worker-written but for interrupt_status. */
+struct state_transport {
+    _Atomic uint32_t interrupt_status; /* worker sets bits, broker clears them on InterruptACK */
+    uint32_t status;                   /* device status, §2.1 */
+    uint64_t driver_features;          /* as the driver wrote them; final once FEATURES_OK is set */
+    uint32_t device_features_sel;
+    uint32_t driver_features_sel;
+    uint32_t queue_sel;
+    uint32_t shm_sel;
+    uint32_t config_generation;
+    uint32_t reserved[7];
+};
+
+/* One virtqueue, §2.6, §4.2.2; worker-written. */
+struct state_queue {
+    uint32_t size;       /* QueueNum: a power of two for the split ring */
+    uint32_t ready;      /* QueueReady: 0 or 1 */
+    uint64_t desc;       /* guest-physical addresses */
+    uint64_t driver;
+    uint64_t device;
+    uint16_t next_used;  /* free-running: chains completed and published to the driver */
+    uint16_t batch_end;  /* what next_used becomes by the batch that is being published */
+    uint16_t next_avail; /* free-running: chains taken from the available ring */
+    uint8_t reserved[26];
+};
+
+/* Counters, only ever incremented by the worker; read by whoever wants statistics. */
+struct state_counters {
+    uint64_t requests;
+    uint64_t bytes_in;  /* device-writable bytes filled */
+    uint64_t bytes_out; /* device-readable bytes taken */
+    uint64_t kicks;
+    uint64_t interrupts_sent;
+    uint64_t interrupts_suppressed;
+    uint64_t register_accesses;
+    uint64_t guest_errors;
+};
+
+struct state_page {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t kind;        /* enum device_kind */
+    uint32_t queue_count; /* <= STATE_QUEUES_MAX */
+    uint32_t reserved[11];
+    struct state_mailbox mailbox;
+    struct state_transport transport;
+    struct state_counters counters;
+    struct state_queue queues[STATE_QUEUES_MAX];
+};
+
+_Static_assert(sizeof(struct state_mailbox) == 128, "two cache lines, one a writer");
+_Static_assert(sizeof(struct state_transport) == 64, "one cache line");
+_Static_assert(sizeof(struct state_counters) == 64, "one cache line");
+_Static_assert(sizeof(struct state_queue) == 64, "one cache line");
+_Static_assert(sizeof(struct state_page) <= 4096, "one page of every supported architecture");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "virtio's byte order is used as is");
+
+#define STATE_SIZE 4096u /* size of the memfd; a multiple of the page size is mapped */
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The file descriptors of a worker: fixed numbers, so that a seccomp rule can pin each one.
+ * After lock-down a worker holds exactly these, and checks that it does.
+ *
+ * The START message carries them in this order from REQUEST on, then the state page and the
+ * DM file, which are mapped and closed before lock-down.
+ */
+#ifndef COMMON_WORKER_FDS_H
+#define COMMON_WORKER_FDS_H
+
+/* X(constant, number, name used in policies, words for an auditor) */
+#define WORKER_FDS(X)                                                                              \
+    X(NULL_IN, 0, "null_in", "/dev/null: keeps number 0 from meaning anything else")               \
+    X(NULL_OUT, 1, "null_out", "/dev/null, likewise")                                              \
+    X(NULL_ERR, 2, "null_err", "/dev/null: what a C library may print on its way down")           \
+    X(CONTROL, 3, "control", "the socket to the broker")                                           \
+    X(EPOLL, 4, "epoll", "the event loop's epoll instance")                                        \
+    X(REQUEST, 5, "request", "the mailbox eventfd: a register access waits")                       \
+    X(REPLY, 6, "reply", "the mailbox eventfd: a register access is answered")                     \
+    X(IRQ, 7, "irq", "the interrupt eventfd")                                                      \
+    X(BACKEND, 8, "backend", "the first file of the device's backend: image, tap or vhost")       \
+    X(BACKEND2, 9, "backend2", "the second file of the backend, where there is one")
+
+enum worker_fd {
+#define X(constant, number, name, words) WORKER_FD_##constant = (number),
+    WORKER_FDS(X)
+#undef X
+};
+
+/* The kick eventfd of queue q of a kind with b backend fds is WORKER_FD_BACKEND + b + q. */
+
+#endif
