@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VirtIO device: what every kind has in common, and the table of operations that makes a
+ * kind. A process is one device, so a kind keeps its own state in static variables of its file.
+ *
+ * Errors of three kinds do not mix: the guest's end in device_needs_reset, the system's are
+ * -errno, our own are assertions.
+ */
+#ifndef WORKER_DEVICE_H
+#define WORKER_DEVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/device_kind.h"
+#include "common/message.h"
+#include "common/state.h"
+#include "worker/virtqueue.h"
+#include "worker/window.h"
+
+#define DEVICE_CONFIG_MAX 256u /* bytes of configuration space, §2.5 */
+
+struct device;
+
+/* Which reason a kind has to call for device_needs_reset is in what it returns. */
+struct device_ops {
+    /*
+     * Before lock-down: set dev->features and the configuration space, and do with the backend
+     * all that needs no guest. Returns 0 or -errno.
+     */
+    int (*init)(struct device *dev, const struct message_start *start);
+    /*
+     * DRIVER_OK is set and every ready ring has been checked; or, with `resumed`, a predecessor
+     * had come so far. Returns 0; -EBADMSG with *ret_fault: needs reset. Optional.
+     */
+    int (*start)(struct device *dev, bool resumed, struct guest_fault *ret_fault);
+    /* Touch neither the rings nor the interrupt from now on. Idempotent. Optional. */
+    void (*stop)(struct device *dev);
+    /* One queue became ready, or stopped being so, while the device runs. Optional. */
+    int (*queue_start)(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
+    void (*queue_stop)(struct device *dev, unsigned int queue);
+    /*
+     * Serve one of user_queues for a bounded time. Returns 0, or 1 if work remains; -EBADMSG
+     * with *ret_fault: needs reset.
+     */
+    int (*turn)(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
+    /*
+     * Backend file number `file` of those in backend_events has something to say. Returns 0;
+     * -EBADMSG with *ret_fault: needs reset. Optional.
+     */
+    int (*backend_event)(struct device *dev, unsigned int file, struct guest_fault *ret_fault);
+
+    uint32_t user_queues;    /* bit q: queue q is served here, and not by a kernel or daemon */
+    uint32_t backend_events; /* bit f: file WORKER_FD_BACKEND + f is watched */
+};
+
+struct device {
+    const struct device_ops *ops;
+    const struct device_kind_info *info;
+    enum device_kind kind;
+    struct state_page *state; /* shared with the broker, outlives this process */
+    struct window window;
+    uint64_t features; /* offered; a kind sets its own, the common ones are added */
+    uint32_t queue_size_max;
+    uint32_t config_size;
+    uint8_t config[DEVICE_CONFIG_MAX];
+    uint32_t work; /* bit q: queue q needs a turn */
+    struct virtqueue queues[STATE_QUEUES_MAX];
+};
+
+/*
+ * Make a device of what the broker says. `state` and `window` (shmem_size bytes) are mapped
+ * and stay so; the fds are at their places (common/worker_fds.h), the backend's among them.
+ * Reads neither. Before lock-down: may allocate and call whatever the backend needs.
+ * Returns 0; -EINVAL if the message is not usable; -errno of a backend.
+ */
+int device_init(struct device *dev, const struct message_start *start, struct state_page *state,
+                void *window);
+
+/*
+ * Take over the state page: initialise a fresh one, check a used one and go on with it. An
+ * interrupt is due then, since the predecessor may have died before it sent its last.
+ */
+void device_resume(struct device *dev);
+
+/* §2.4: everything to its initial state, at any time. */
+void device_reset(struct device *dev);
+
+/* DRIVER_OK has been set: check the rings and start. */
+void device_start(struct device *dev);
+
+/* QueueReady has become 1 or 0. */
+void device_queue_ready(struct device *dev, unsigned int queue);
+void device_queue_unready(struct device *dev, unsigned int queue);
+
+/* An available buffer notification for `queue`, by whichever way. */
+void device_notify(struct device *dev, unsigned int queue);
+
+/* Backend file `file` is readable. */
+void device_backend_event(struct device *dev, unsigned int file);
+
+/* Serve each queue that needs it for a turn. */
+void device_turns(struct device *dev);
+
+/* §2.1: DRIVER_OK and not DEVICE_NEEDS_RESET. */
+bool device_live(const struct device *dev);
+
+/* The guest's fault: count it, say it, stop, set DEVICE_NEEDS_RESET, tell the driver. */
+void device_needs_reset(struct device *dev, const struct guest_fault *fault);
+
+/* Used Buffer Notification (VIRTIO_MMIO_INT_VRING), Configuration Change (_CONFIG), §4.2.2. */
+void device_interrupt(struct device *dev, uint32_t bits);
+
+/* Publish what a queue has completed, with the interrupt if one is due. */
+void device_publish(struct device *dev, struct virtqueue *vq);
+
+/* Statistics: one writer, any number of readers. */
+static inline void device_count(uint64_t *counter, uint64_t add)
+{
+    __atomic_store_n(counter, *counter + add, __ATOMIC_RELAXED);
+}
+
+extern const struct device_ops block_ops;
+extern const struct device_ops vsock_vhost_ops;
+
+#endif
