@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/standin/private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+unsigned int standin_device_id(const struct standin *standin, const struct device *device)
+{
+    return (unsigned int)(device - standin->devices);
+}
+
+void standin_protocol_violated(struct standin *standin, const char *format, ...)
+{
+    char words[sizeof(standin->protocol_error)];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(words, sizeof(words), format, args);
+    va_end(args);
+    if (standin->counts.protocol_errors++ == 0)
+        memcpy(standin->protocol_error, words, sizeof(words));
+    fprintf(stderr, "stand-in: protocol error: %s\n", words);
+}
+
+/* Hand the first queued request to the waiting attacher, if there are both. */
+static void deliver(struct standin *standin, struct device *device)
+{
+    struct attacher *attacher = &device->attacher;
+    if (!attacher->waiting || device->queue_length == 0)
+        return;
+    attacher->waiting = false;
+    /* The real driver pops the request in the context of a caller that is still there. */
+    if (!standin_notification_valid(standin, attacher->notification))
+        return;
+    struct bao_io_request request = device->queue[device->queue_head];
+    int r = standin_memory_write(attacher->tid, attacher->buffer, &request, sizeof(request));
+    if (r < 0 && !standin_notification_valid(standin, attacher->notification))
+        return;
+    device->queue_head = (device->queue_head + 1) % QUEUE_MAX;
+    device->queue_length--;
+    struct slot *slot = &standin->slots[request.request_id];
+    slot->taken = true;
+    if (r < 0)
+        standin_protocol_violated(standin,
+                                  "device %u: ATTACH's buffer was not writable: a request is lost",
+                                  standin_device_id(standin, device));
+    standin->counts.attach++;
+    /* Fails if the caller was killed just now; the request is in its memory all the same. */
+    (void)standin_respond(standin, attacher->notification, r);
+}
+
+void standin_driver_attach(struct standin *standin, struct device *device, uint64_t notification,
+                           pid_t tid, uint64_t buffer)
+{
+    struct bao_io_request in;
+    if (standin_memory_read(tid, buffer, &in, sizeof(in)) < 0) {
+        (void)standin_respond(standin, notification, -EFAULT);
+        return;
+    }
+    struct attacher *attacher = &device->attacher;
+    if (attacher->waiting && standin_notification_valid(standin, attacher->notification)) {
+        standin_protocol_violated(standin,
+                                  "device %u: thread %d attached while thread %d was in ATTACH",
+                                  standin_device_id(standin, device), tid, attacher->tid);
+        (void)standin_respond(standin, notification, -EFAULT);
+        return;
+    }
+    attacher->waiting = true;
+    attacher->notification = notification;
+    attacher->tid = tid;
+    attacher->buffer = buffer;
+    attacher->since = standin_now_ms();
+    deliver(standin, device);
+}
+
+void standin_driver_interrupt(struct standin *standin, struct device *device)
+{
+    device->attacher.waiting = false;
+    (void)standin_respond(standin, device->attacher.notification, -EFAULT);
+}
+
+static void raise_irq(struct device *device)
+{
+    for (unsigned int i = 0; i < device->irqfd_count; i++)
+        eventfd_write(device->irqfds[i].fd, 1);
+}
+
+/* What the hypervisor does with COMPLETE: it goes by the structure's dm_id and op alone. */
+int standin_driver_complete(struct standin *standin, const struct device *device,
+                            const struct bao_io_request *request)
+{
+    unsigned int caller = standin_device_id(standin, device);
+    if (request->dm_id >= STANDIN_DEVICES_MAX || !standin->devices[request->dm_id].options.present)
+        return -ESRCH;
+    unsigned int id = (unsigned int)request->dm_id;
+    if (request->op > BAO_IO_NOTIFY)
+        return -ESRCH;
+    if (id != caller)
+        standin_protocol_violated(standin, "device %u: COMPLETE for device %u", caller, id);
+    if (request->op == BAO_IO_ASK || request->op == BAO_IO_NOTIFY) {
+        standin_protocol_violated(standin, "device %u: COMPLETE with op %s", caller,
+                                  request->op == BAO_IO_ASK ? "ASK" : "NOTIFY");
+        if (request->op == BAO_IO_ASK)
+            return -EPERM;
+        raise_irq(&standin->devices[id]);
+        return 0;
+    }
+    if (request->request_id >= STANDIN_VCPUS_MAX)
+        return -EPERM;
+    struct slot *slot = &standin->slots[request->request_id];
+    if (slot->state != SLOT_PROCESSING || slot->device != id)
+        return -EPERM;
+    if (!slot->taken)
+        standin_protocol_violated(
+            standin, "device %u: COMPLETE of request %" PRIu64 " which no ATTACH has handed out",
+            caller, request->request_id);
+    if (slot->op != request->op)
+        standin_protocol_violated(standin,
+                                  "device %u: COMPLETE of request %" PRIu64 " with the other op",
+                                  caller, request->request_id);
+    /* The op given decides whether the vCPU's register is written. */
+    if (request->op == BAO_IO_READ)
+        slot->value = request->value;
+    standin->counts.complete++;
+    slot->state = SLOT_COMPLETE;
+    if (slot->abandoned) {
+        slot->state = SLOT_FREE;
+        pthread_cond_signal(&standin->slot_free);
+    } else {
+        pthread_cond_signal(&slot->done);
+    }
+    return 0;
+}
+
+/* The kernel's name for an eventfd object, the same for all files on it; -errno if it is none. */
+static int64_t eventfd_id(int fd)
+{
+    char path[64], line[128];
+    int64_t id = -EINVAL;
+    snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+    FILE *info = fopen(path, "re");
+    if (!info)
+        return -errno;
+    while (id < 0 && fgets(line, sizeof(line), info))
+        (void)!sscanf(line, "eventfd-id: %" SCNd64, &id);
+    fclose(info);
+    return id;
+}
+
+static int ioeventfd_assign(struct device *device, const struct bao_ioeventfd *config, int fd,
+                            uint64_t id)
+{
+    bool wildcard = (config->flags & BAO_IOEVENTFD_DATAMATCH) == 0;
+    for (unsigned int i = 0; i < device->ioeventfd_count; i++) {
+        const struct ioeventfd *other = &device->ioeventfds[i];
+        if (other->eventfd_id == id && other->addr == config->addr &&
+            (wildcard || other->wildcard || other->data == config->data))
+            return -EEXIST;
+    }
+    if (device->ioeventfd_count == EVENTFDS_MAX)
+        return -ENOMEM;
+    device->ioeventfds[device->ioeventfd_count++] = (struct ioeventfd){
+        .fd = fd,
+        .eventfd_id = id,
+        .addr = config->addr,
+        .data = wildcard ? 0 : config->data,
+        .len = config->len,
+        .wildcard = wildcard,
+    };
+    return 0;
+}
+
+/* Removes the first registration of that eventfd, wherever it is: the rest of config is unread. */
+static void ioeventfd_deassign(struct device *device, uint64_t id)
+{
+    for (unsigned int i = 0; i < device->ioeventfd_count; i++) {
+        if (device->ioeventfds[i].eventfd_id != id)
+            continue;
+        close(device->ioeventfds[i].fd);
+        device->ioeventfd_count--;
+        memmove(&device->ioeventfds[i], &device->ioeventfds[i + 1],
+                (device->ioeventfd_count - i) * sizeof(device->ioeventfds[0]));
+        return;
+    }
+}
+
+int standin_driver_ioeventfd(struct device *device, const struct bao_ioeventfd *config, int fd)
+{
+    int64_t id = fd < 0 ? fd : eventfd_id(fd);
+    /* DEASSIGN falls through to assigning again: the driver's quirk. */
+    if ((config->flags & BAO_IOEVENTFD_DEASSIGN) != 0 && id >= 0)
+        ioeventfd_deassign(device, (uint64_t)id);
+    bool valid = config->addr + config->len >= config->addr &&
+                 (config->len == 1 || config->len == 2 || config->len == 4 || config->len == 8);
+    int r = -EINVAL;
+    if (valid)
+        r = id < 0 ? (int)id : ioeventfd_assign(device, config, fd, (uint64_t)id);
+    if (r < 0 && fd >= 0)
+        close(fd);
+    return r;
+}
+
+static int irqfd_assign(struct device *device, int fd, uint64_t id)
+{
+    for (unsigned int i = 0; i < device->irqfd_count; i++) {
+        if (device->irqfds[i].eventfd_id == id)
+            return -EBUSY;
+    }
+    if (device->irqfd_count == EVENTFDS_MAX)
+        return -ENOMEM;
+    device->irqfds[device->irqfd_count++] = (struct irqfd){.fd = fd, .eventfd_id = id};
+    return 0;
+}
+
+static void irqfd_deassign(struct device *device, uint64_t id)
+{
+    for (unsigned int i = 0; i < device->irqfd_count; i++) {
+        if (device->irqfds[i].eventfd_id != id)
+            continue;
+        close(device->irqfds[i].fd);
+        device->irqfds[i] = device->irqfds[--device->irqfd_count];
+        return;
+    }
+}
+
+int standin_driver_irqfd(struct device *device, const struct bao_irqfd *config, int fd)
+{
+    int64_t id = fd < 0 ? fd : eventfd_id(fd);
+    if (id < 0) {
+        if (fd >= 0)
+            close(fd);
+        return (int)id;
+    }
+    if ((config->flags & BAO_IRQFD_DEASSIGN) == 0) {
+        int r = irqfd_assign(device, fd, (uint64_t)id);
+        if (r < 0)
+            close(fd);
+        return r;
+    }
+    irqfd_deassign(device, (uint64_t)id);
+    close(fd);
+    return 0;
+}
+
+/* The frontend's side: what a vCPU's trap does. */
+
+static bool ioeventfd_takes(const struct device *device, uint64_t addr, unsigned int width)
+{
+    for (unsigned int i = 0; i < device->ioeventfd_count; i++) {
+        const struct ioeventfd *entry = &device->ioeventfds[i];
+        if (addr >= entry->addr && addr + width <= entry->addr + entry->len)
+            return true;
+    }
+    return false;
+}
+
+static void ioeventfd_signal(struct standin *standin, struct device *device,
+                             const struct bao_io_request *request)
+{
+    for (unsigned int i = 0; i < device->ioeventfd_count; i++) {
+        const struct ioeventfd *entry = &device->ioeventfds[i];
+        if (entry->addr == request->addr && entry->len >= request->access_width &&
+            (entry->wildcard || entry->data == request->value)) {
+            standin->counts.ioeventfd_signals++;
+            eventfd_write(entry->fd, 1);
+            return; /* the first registered wins */
+        }
+    }
+}
+
+static void deadline_after(struct timespec *deadline, int timeout_ms)
+{
+    clock_gettime(CLOCK_MONOTONIC, deadline);
+    deadline->tv_sec += timeout_ms / 1000;
+    deadline->tv_nsec += timeout_ms % 1000 * 1000000l;
+    if (deadline->tv_nsec >= 1000000000l) {
+        deadline->tv_nsec -= 1000000000l;
+        deadline->tv_sec++;
+    }
+}
+
+static int wait_on(struct standin *standin, pthread_cond_t *condition,
+                   const struct timespec *deadline)
+{
+    int r = deadline ? pthread_cond_clockwait(condition, &standin->lock, CLOCK_MONOTONIC, deadline)
+                     : pthread_cond_wait(condition, &standin->lock);
+    return -r;
+}
+
+static struct slot *take_slot(struct standin *standin, const struct timespec *deadline)
+{
+    for (;;) {
+        for (unsigned int i = 0; i < STANDIN_VCPUS_MAX; i++) {
+            if (standin->slots[i].state == SLOT_FREE)
+                return &standin->slots[i];
+        }
+        if (wait_on(standin, &standin->slot_free, deadline) < 0)
+            return NULL;
+    }
+}
+
+static int relay(struct standin *standin, struct device *device, struct bao_io_request *request,
+                 const struct timespec *deadline)
+{
+    struct slot *slot = take_slot(standin, deadline);
+    if (!slot || device->queue_length == QUEUE_MAX)
+        return -ETIMEDOUT;
+    request->request_id = (uint64_t)(slot - standin->slots);
+    slot->state = SLOT_PROCESSING;
+    slot->taken = false;
+    slot->abandoned = false;
+    slot->device = standin_device_id(standin, device);
+    slot->op = request->op;
+    slot->value = request->value;
+    device->queue[(device->queue_head + device->queue_length++) % QUEUE_MAX] = *request;
+    deliver(standin, device);
+
+    int r = 0;
+    while (slot->state != SLOT_COMPLETE && !standin->ended && r == 0)
+        r = wait_on(standin, &slot->done, deadline);
+    if (slot->state != SLOT_COMPLETE) {
+        slot->abandoned = true;
+        return standin->ended ? -ESHUTDOWN : r;
+    }
+    request->value = slot->value;
+    slot->state = SLOT_FREE;
+    pthread_cond_signal(&standin->slot_free);
+    return 0;
+}
+
+static int access_register(struct standin *standin, unsigned int id, int timeout_ms,
+                           struct bao_io_request *request)
+{
+    if (id >= STANDIN_DEVICES_MAX || !standin->devices[id].options.present)
+        return -ENODEV;
+    struct device *device = &standin->devices[id];
+    struct timespec deadline;
+    deadline_after(&deadline, timeout_ms < 0 ? 0 : timeout_ms);
+    int r = 0;
+    pthread_mutex_lock(&standin->lock);
+    if (!ioeventfd_takes(device, request->addr, (unsigned int)request->access_width))
+        r = relay(standin, device, request, timeout_ms < 0 ? NULL : &deadline);
+    else if (request->op == BAO_IO_WRITE)
+        ioeventfd_signal(standin, device, request);
+    else
+        request->value = 0;
+    pthread_mutex_unlock(&standin->lock);
+    return r;
+}
+
+int standin_write(struct standin *standin, unsigned int id, uint64_t addr, unsigned int width,
+                  uint64_t value, int timeout_ms)
+{
+    struct bao_io_request request = {
+        .dm_id = id,
+        .addr = addr,
+        .op = BAO_IO_WRITE,
+        .value = value,
+        .access_width = width,
+    };
+    return access_register(standin, id, timeout_ms, &request);
+}
+
+int standin_read(struct standin *standin, unsigned int id, uint64_t addr, unsigned int width,
+                 uint64_t *ret_value, int timeout_ms)
+{
+    struct bao_io_request request = {
+        .dm_id = id,
+        .addr = addr,
+        .op = BAO_IO_READ,
+        .access_width = width,
+    };
+    int r = access_register(standin, id, timeout_ms, &request);
+    if (r == 0)
+        *ret_value = request.value;
+    return r;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside the stand-in:
+ *   standin.c  the caller's side: start, stop, waiting for processes
+ *   child.c    what happens between fork and exec: mount namespace, filter
+ *   serve.c    notifications: fetch, find the device, read and write the caller's memory
+ *   driver.c   the driver: requests, ATTACH, COMPLETE, IOEVENTFD, IRQFD
+ *   watch.c    what nobody notifies: signals to waiting attachers, last closes, the end
+ */
+#ifndef TESTS_STANDIN_PRIVATE_H
+#define TESTS_STANDIN_PRIVATE_H
+
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#include "common/bao_abi.h"
+#include "tests/standin/standin.h"
+
+#define QUEUE_MAX (4 * STANDIN_VCPUS_MAX) /* entries completed behind the driver's back linger */
+#define EVENTFDS_MAX 64
+#define THREADS_KNOWN 64
+
+/* A slot of the hypervisor's: one register access of a vCPU. Its index is the request_id. */
+struct slot {
+    enum { SLOT_FREE, SLOT_PROCESSING, SLOT_COMPLETE } state;
+    bool taken;     /* ATTACH has handed it out */
+    bool abandoned; /* its vCPU has timed out; nobody waits for the answer */
+    unsigned int device;
+    uint64_t op;
+    uint64_t value;
+    pthread_cond_t done;
+};
+
+struct ioeventfd {
+    int fd;
+    uint64_t eventfd_id;
+    uint64_t addr, data;
+    uint32_t len;
+    bool wildcard;
+};
+
+struct irqfd {
+    int fd;
+    uint64_t eventfd_id;
+};
+
+/* An ATTACH that waits. */
+struct attacher {
+    bool waiting;
+    uint64_t notification;
+    pid_t tid;
+    uint64_t buffer;  /* address in the caller's memory */
+    uint64_t since;   /* ms, monotonic */
+    pid_t status_tid; /* whose the two files are; 0: nobody's */
+    int status_fd, leader_status_fd;
+};
+
+struct device {
+    struct standin_device options;
+    void *mapping;
+    ino_t inode;
+    dev_t dev;
+    int watch; /* inotify's name for it */
+
+    struct bao_io_request queue[QUEUE_MAX]; /* the driver's list */
+    unsigned int queue_head, queue_length;
+    struct attacher attacher;
+    struct ioeventfd ioeventfds[EVENTFDS_MAX];
+    unsigned int ioeventfd_count;
+    struct irqfd irqfds[EVENTFDS_MAX];
+    unsigned int irqfd_count;
+};
+
+struct standin {
+    pthread_mutex_t lock; /* everything below that is not constant after start */
+    struct device devices[STANDIN_DEVICES_MAX];
+    struct slot slots[STANDIN_VCPUS_MAX];
+    pthread_cond_t slot_free;
+    struct standin_counts counts;
+    char protocol_error[160];
+    bool end_expected;
+    bool ended; /* no process of the device model is left */
+    pthread_cond_t end;
+
+    pid_t pid;
+    bool reaped;
+    int wait_status;
+
+    int listener;
+    dev_t node_dev;
+    ino_t node_inode;
+    int inotify;
+    int stop_event;
+    size_t notification_size, response_size;
+    atomic_bool stopping;
+    atomic_bool server_ended;
+    pthread_t server, watcher;
+    unsigned int threads_started;
+};
+
+/* A thread that makes ioctls: its /proc/TID/fd, opened once. */
+struct known_thread {
+    pid_t tid;
+    int fd_dir;
+};
+
+/* child.c: never returns. `report` is a SOCK_SEQPACKET socket to standin_child_receive's end. */
+_Noreturn void standin_child_run(const struct standin_options *options, int report);
+/* Receive the listener and the node, opened. Returns 0 or -errno, having said why. */
+int standin_child_receive(int report, int *ret_listener, int *ret_node);
+
+/* serve.c */
+void *standin_serve(void *standin);
+int standin_memory_read(pid_t tid, uint64_t address, void *buffer, size_t size);
+int standin_memory_write(pid_t tid, uint64_t address, const void *buffer, size_t size);
+bool standin_notification_valid(struct standin *standin, uint64_t notification);
+/* Answer: result >= 0 is what ioctl returns, < 0 is -errno. Returns 0 or -errno. */
+int standin_respond(struct standin *standin, uint64_t notification, int64_t result);
+
+/* driver.c: called with the lock held; results are what the ioctl returns, or -errno. */
+void standin_protocol_violated(struct standin *standin, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Answers the notification itself, now or later. */
+void standin_driver_attach(struct standin *standin, struct device *device, uint64_t notification,
+                           pid_t tid, uint64_t buffer);
+/* The waiting attacher was interrupted or is gone. */
+void standin_driver_interrupt(struct standin *standin, struct device *device);
+int standin_driver_complete(struct standin *standin, const struct device *device,
+                            const struct bao_io_request *request);
+/* `fd` is a copy of the eventfd for the stand-in to own, or -errno. */
+int standin_driver_ioeventfd(struct device *device, const struct bao_ioeventfd *config, int fd);
+int standin_driver_irqfd(struct device *device, const struct bao_irqfd *config, int fd);
+unsigned int standin_device_id(const struct standin *standin, const struct device *device);
+
+/* watch.c */
+void *standin_watch(void *standin);
+uint64_t standin_now_ms(void);
+
+#endif

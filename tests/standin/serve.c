@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/standin/private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+int standin_memory_read(pid_t tid, uint64_t address, void *buffer, size_t size)
+{
+    struct iovec local = {.iov_base = buffer, .iov_len = size};
+    struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = size};
+    return process_vm_readv(tid, &local, 1, &remote, 1, 0) == (ssize_t)size ? 0 : -EFAULT;
+}
+
+int standin_memory_write(pid_t tid, uint64_t address, const void *buffer, size_t size)
+{
+    struct iovec local = {.iov_base = (void *)(uintptr_t)buffer, .iov_len = size};
+    struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = size};
+    return process_vm_writev(tid, &local, 1, &remote, 1, 0) == (ssize_t)size ? 0 : -EFAULT;
+}
+
+bool standin_notification_valid(struct standin *standin, uint64_t notification)
+{
+    return ioctl(standin->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &notification) == 0;
+}
+
+static int send_response(struct standin *standin, struct seccomp_notif_resp *response)
+{
+    char buffer[sizeof(*response) + 256] = {0};
+    memcpy(buffer, response, sizeof(*response));
+    return ioctl(standin->listener, SECCOMP_IOCTL_NOTIF_SEND, buffer) < 0 ? -errno : 0;
+}
+
+int standin_respond(struct standin *standin, uint64_t notification, int64_t result)
+{
+    struct seccomp_notif_resp response = {.id = notification};
+    if (result < 0)
+        response.error = (int32_t)result;
+    else
+        response.val = result;
+    return send_response(standin, &response);
+}
+
+/* Not ours after all: another driver's ioctl that has the same type byte. */
+static void let_it_continue(struct standin *standin, uint64_t notification)
+{
+    struct seccomp_notif_resp response = {
+        .id = notification,
+        .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE,
+    };
+    (void)send_response(standin, &response); /* fails only if the caller is gone */
+}
+
+/*
+ * What the caller's fd is. The directory /proc/TID/fd, once open, stays that very thread's: it
+ * never shows the fds of a later thread with the same number, so it can be kept.
+ */
+static int stat_fd(struct known_thread *threads, pid_t tid, int fd, struct stat *ret)
+{
+    char path[64];
+    struct known_thread *known = &threads[(unsigned int)tid % THREADS_KNOWN];
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (known->tid != tid) {
+            snprintf(path, sizeof(path), "/proc/%d/fd", tid);
+            int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+            if (directory < 0)
+                return -errno;
+            if (known->tid != 0)
+                close(known->fd_dir);
+            *known = (struct known_thread){.tid = tid, .fd_dir = directory};
+        }
+        snprintf(path, sizeof(path), "%d", fd);
+        if (fstatat(known->fd_dir, path, ret, 0) == 0)
+            return 0;
+        close(known->fd_dir);
+        *known = (struct known_thread){0};
+    }
+    return -EBADF;
+}
+
+/* A copy of an fd of the process that has the thread `tid`; or -errno. */
+static int copy_fd(pid_t tid, int fd)
+{
+    char path[64], line[128];
+    pid_t process = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", tid);
+    FILE *status = fopen(path, "re");
+    if (!status)
+        return -errno;
+    while (process == 0 && fgets(line, sizeof(line), status))
+        (void)!sscanf(line, "Tgid: %d", &process);
+    fclose(status);
+    int pidfd = (int)syscall(SYS_pidfd_open, process, 0);
+    if (pidfd < 0)
+        return -errno;
+    int copy = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+    int r = copy < 0 ? -errno : copy;
+    close(pidfd);
+    return r;
+}
+
+/* DM_GET_INFO: a new open file on the device's memory, put into the caller. */
+static int64_t get_info(struct standin *standin, const struct seccomp_notif *notification)
+{
+    struct bao_dm_info info;
+    uint64_t address = notification->data.args[2];
+    pid_t tid = (pid_t)notification->pid;
+    if (standin_memory_read(tid, address, &info, sizeof(info)) < 0)
+        return -EFAULT;
+    if (info.id >= STANDIN_DEVICES_MAX || !standin->devices[info.id].options.present)
+        return -EINVAL;
+    const struct device *device = &standin->devices[info.id];
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", device->options.window);
+    int file = open(path, O_RDWR | O_CLOEXEC);
+    if (file < 0)
+        return -errno;
+    struct seccomp_notif_addfd add = {
+        .id = notification->id,
+        .srcfd = (uint32_t)file,
+        .newfd_flags = O_CLOEXEC,
+    };
+    int added = ioctl(standin->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
+    int error = errno;
+    close(file);
+    if (added < 0)
+        return -error;
+    info.fd = added;
+    info.irq = 52 + info.id;
+    info.shmem_addr = device->options.shmem_addr;
+    info.shmem_size = device->options.shmem_size;
+    standin->counts.dm_get_info++;
+    return standin_memory_write(tid, address, &info, sizeof(info)) < 0 ? -EFAULT : 1;
+}
+
+/* The ioctls of a DM file that are answered at once. */
+static int64_t serve_device(struct standin *standin, struct device *device,
+                            const struct seccomp_notif *notification)
+{
+    union {
+        struct bao_io_request request;
+        struct bao_ioeventfd ioeventfd;
+        struct bao_irqfd irqfd;
+    } arg;
+    pid_t tid = (pid_t)notification->pid;
+    uint32_t command = (uint32_t)notification->data.args[1];
+    if (standin_memory_read(tid, notification->data.args[2], &arg, _IOC_SIZE(command)) < 0)
+        return -EFAULT;
+    /* Whoever had this tid while we read is still in that call, so it was the caller. */
+    if (!standin_notification_valid(standin, notification->id))
+        return -ENOENT;
+    switch (command) {
+    case BAO_IOCTL_IO_REQUEST_COMPLETE:
+        return standin_driver_complete(standin, device, &arg.request);
+    case BAO_IOCTL_IOEVENTFD:
+        return standin_driver_ioeventfd(device, &arg.ioeventfd,
+                                        copy_fd(tid, (int)arg.ioeventfd.fd));
+    case BAO_IOCTL_IRQFD:
+        return standin_driver_irqfd(device, &arg.irqfd, copy_fd(tid, arg.irqfd.fd));
+    }
+    return -ENOTTY;
+}
+
+static struct device *device_of(struct standin *standin, const struct stat *file)
+{
+    for (unsigned int i = 0; i < STANDIN_DEVICES_MAX; i++) {
+        struct device *device = &standin->devices[i];
+        if (device->options.present && device->inode == file->st_ino && device->dev == file->st_dev)
+            return device;
+    }
+    return NULL;
+}
+
+static bool is_device_command(uint32_t command)
+{
+    return command == BAO_IOCTL_IO_REQUEST_COMPLETE || command == BAO_IOCTL_IOEVENTFD ||
+           command == BAO_IOCTL_IRQFD;
+}
+
+static void serve_one(struct standin *standin, struct known_thread *threads,
+                      const struct seccomp_notif *notification)
+{
+    struct stat file;
+    pid_t tid = (pid_t)notification->pid;
+    uint32_t command = (uint32_t)notification->data.args[1];
+    if (stat_fd(threads, tid, (int)notification->data.args[0], &file) < 0) {
+        (void)standin_respond(standin, notification->id, -EBADF);
+        return;
+    }
+    struct device *device = device_of(standin, &file);
+    bool is_node = file.st_ino == standin->node_inode && file.st_dev == standin->node_dev;
+    if (!device && !is_node) {
+        let_it_continue(standin, notification->id);
+        return;
+    }
+    pthread_mutex_lock(&standin->lock);
+    if (device && command == BAO_IOCTL_IO_CLIENT_ATTACH) {
+        standin_driver_attach(standin, device, notification->id, tid, notification->data.args[2]);
+    } else {
+        int64_t result = -ENOTTY;
+        if (device && is_device_command(command))
+            result = serve_device(standin, device, notification);
+        else if (is_node && command == BAO_IOCTL_DM_GET_INFO)
+            result = get_info(standin, notification);
+        (void)standin_respond(standin, notification->id, result); /* or the caller is gone */
+    }
+    pthread_mutex_unlock(&standin->lock);
+}
+
+void *standin_serve(void *argument)
+{
+    struct standin *standin = argument;
+    struct known_thread threads[THREADS_KNOWN] = {0};
+    struct seccomp_notif *notification = malloc(standin->notification_size);
+    while (notification && !atomic_load(&standin->stopping)) {
+        memset(notification, 0, standin->notification_size);
+        if (ioctl(standin->listener, SECCOMP_IOCTL_NOTIF_RECV, notification) == 0)
+            serve_one(standin, threads, notification);
+        else if (errno != EINTR && errno != ENOENT)
+            break;
+        else if (errno == ENOENT)
+            usleep(1000); /* the caller was gone already, or all are, for good */
+    }
+    for (unsigned int i = 0; i < THREADS_KNOWN; i++) {
+        if (threads[i].tid != 0)
+            close(threads[i].fd_dir);
+    }
+    free(notification);
+    atomic_store(&standin->server_ended, true);
+    return NULL;
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The stand-in itself, tried with a trivial client: what we rely on in every other test, and
+ * what the real driver does (common/bao_abi.h, broker/dispatcher.h).
+ */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/bao_abi.h"
+#include "tests/standin/standin.h"
+
+#define BASE 0xa003e00u
+#define TIMEOUT_MS 5000
+
+static struct standin *start(const char *scenario)
+{
+    const char *argv[] = {STANDIN_CLIENT, scenario, NULL};
+    struct standin_options options = {
+        .argv = argv,
+        .stdin_fd = -1,
+        .stdout_fd = -1,
+        .stderr_fd = -1,
+    };
+    for (unsigned int i = 0; i < 2; i++)
+        options.devices[i] = (struct standin_device){
+            .present = true,
+            .shmem_addr = 0x50000000 + i * 0x100000,
+            .shmem_size = 0x100000,
+        };
+    struct standin *standin = NULL;
+    CU_ASSERT_EQUAL_FATAL(standin_start(&options, &standin), 0);
+    return standin;
+}
+
+/* The client must have lived until now, and die of our SIGTERM. */
+static void stop(struct standin *standin)
+{
+    int status = standin_stop(standin);
+    CU_ASSERT(status >= 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
+static uint64_t read_register(struct standin *standin, unsigned int id, uint64_t addr)
+{
+    uint64_t value = UINT64_MAX;
+    CU_ASSERT_EQUAL(standin_read(standin, id, addr, 4, &value, TIMEOUT_MS), 0);
+    return value;
+}
+
+static void serve_relays_reads_and_writes(void)
+{
+    struct standin *standin = start("serve");
+    for (uint64_t i = 0; i < 1000; i++) {
+        CU_ASSERT_EQUAL(standin_write(standin, 0, BASE + i % 64 * 8, 4, ~i, TIMEOUT_MS), 0);
+        CU_ASSERT_EQUAL(read_register(standin, 0, BASE + i % 64 * 8), ~i);
+    }
+    struct standin_counts counts;
+    standin_counts(standin, &counts);
+    CU_ASSERT_EQUAL(counts.complete, 2000);
+    CU_ASSERT_EQUAL(counts.protocol_errors, 0);
+    CU_ASSERT_EQUAL(standin_read(standin, 7, BASE, 4, &(uint64_t){0}, 0), -ENODEV);
+    stop(standin);
+}
+
+static void an_access_that_nobody_completes_times_out(void)
+{
+    struct standin *standin = start("serve"); /* it serves device 0 only */
+    uint64_t value;
+    CU_ASSERT_EQUAL(standin_read(standin, 1, BASE, 4, &value, 50), -ETIMEDOUT);
+    kill(standin_pid(standin), SIGSTOP);
+    CU_ASSERT_EQUAL(standin_read(standin, 0, BASE, 4, &value, 50), -ETIMEDOUT);
+    kill(standin_pid(standin), SIGCONT);
+    CU_ASSERT_EQUAL(standin_read(standin, 0, BASE, 4, &value, TIMEOUT_MS), 0);
+    stop(standin);
+}
+
+static void an_access_ends_when_the_device_model_is_gone(void)
+{
+    struct standin *standin = start("serve");
+    standin_expect_end(standin);
+    CU_ASSERT_EQUAL(read_register(standin, 0, BASE), 0);
+    kill(standin_pid(standin), SIGKILL);
+    uint64_t value;
+    CU_ASSERT_EQUAL(standin_read(standin, 0, BASE, 4, &value, TIMEOUT_MS), -ESHUTDOWN);
+    int status = standin_stop(standin);
+    CU_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void the_node_is_not_the_hosts(void)
+{
+    struct stat before, after;
+    int had = stat(BAO_DISPATCHER_NODE, &before);
+    struct standin *standin = start("serve");
+    read_register(standin, 0, BASE);
+    CU_ASSERT_EQUAL(stat(BAO_DISPATCHER_NODE, &after), had);
+    stop(standin);
+}
+
+static void info_makes_a_new_file_each_time(void)
+{
+    struct standin *standin = start("info");
+    CU_ASSERT_EQUAL(read_register(standin, 0, BASE), 0);
+    CU_ASSERT_STRING_EQUAL(standin_window(standin, 0), "the same memory");
+    struct standin_counts counts;
+    standin_counts(standin, &counts);
+    CU_ASSERT_EQUAL(counts.dm_get_info, 2);
+    CU_ASSERT_EQUAL(counts.protocol_errors, 0);
+    stop(standin);
+}
+
+static void complete_checks_what_the_hypervisor_checks(void)
+{
+    struct standin *standin = start("complete");
+    read_register(standin, 0, BASE);
+    read_register(standin, 0, BASE); /* it has come through all its checks */
+    CU_ASSERT_PTR_NULL(standin_protocol_error(standin));
+    stop(standin);
+}
+
+static void complete_of_another_device_works_but_is_an_error(void)
+{
+    struct standin *standin = start("foreign");
+    CU_ASSERT_EQUAL(read_register(standin, 0, BASE), 77);
+    const char *words = standin_protocol_error(standin);
+    CU_ASSERT(words && strstr(words, "COMPLETE for device 0"));
+    stop(standin);
+}
+
+/* Wait until ATTACH has been answered (with EFAULT) or is waiting: the client sleeps in it. */
+static void settle(void)
+{
+    usleep(300000);
+}
+
+static void any_signal_ends_attach_with_efault(void)
+{
+    struct standin *standin = start("signal");
+    settle();
+    kill(standin_pid(standin), SIGSTOP);
+    settle();
+    kill(standin_pid(standin), SIGCONT);
+    CU_ASSERT_EQUAL(read_register(standin, 0, BASE), 0);
+    CU_ASSERT_PTR_NULL(standin_protocol_error(standin));
+    stop(standin);
+}
+
+static void a_second_attacher_is_an_error(void)
+{
+    struct standin *standin = start("two-attachers");
+    settle();
+    const char *words = standin_protocol_error(standin);
+    CU_ASSERT(words && strstr(words, "attached while"));
+    CU_ASSERT_EQUAL(read_register(standin, 0, BASE), 0);
+    stop(standin);
+}
+
+static void the_last_close_is_an_error(void)
+{
+    struct standin *standin = start("last-close");
+    usleep(80000);
+    CU_ASSERT_PTR_NULL(standin_protocol_error(standin)); /* a copy, then a mapping, held it */
+    CU_ASSERT_EQUAL(read_register(standin, 1, BASE), 0);
+    usleep(20000);
+    struct standin_counts counts;
+    standin_counts(standin, &counts);
+    CU_ASSERT_EQUAL(counts.dm_releases, 1);
+    const char *words = standin_protocol_error(standin);
+    CU_ASSERT(words && strstr(words, "device 0: last close"));
+    stop(standin);
+}
+
+static void eventfds_fire_as_the_driver_fires_them(void)
+{
+    struct standin *standin = start("eventfd");
+    CU_ASSERT_EQUAL(read_register(standin, 0, BASE), 0);
+    const uint64_t notify = BASE + 0x50;
+    CU_ASSERT_EQUAL(standin_write(standin, 0, notify, 4, 0, 0), 0); /* returns at once */
+    CU_ASSERT_EQUAL(standin_write(standin, 0, notify, 2, 0, 0), 0); /* narrower matches */
+    CU_ASSERT_EQUAL(standin_write(standin, 0, notify, 4, 1, 0), 0);
+    CU_ASSERT_EQUAL(standin_write(standin, 0, notify, 4, 2, 0), 0);          /* lost */
+    CU_ASSERT_EQUAL(standin_write(standin, 0, notify, 4, 1ull << 32, 0), 0); /* not cut: lost */
+    CU_ASSERT_EQUAL(standin_write(standin, 0, notify + 1, 1, 0, 0), 0);      /* lost */
+    uint64_t value = 5;
+    CU_ASSERT_EQUAL(standin_read(standin, 0, notify, 4, &value, 0), 0);
+    CU_ASSERT_EQUAL(value, 0);
+    struct standin_counts counts;
+    standin_counts(standin, &counts);
+    CU_ASSERT_EQUAL(counts.ioeventfd_signals, 3);
+    CU_ASSERT_EQUAL(read_register(standin, 0, BASE), 2);
+    CU_ASSERT_EQUAL(read_register(standin, 0, BASE + 8), 0); /* the first registered wins */
+    CU_ASSERT_EQUAL(read_register(standin, 0, BASE + 16), 1);
+
+    CU_ASSERT_EQUAL(standin_wait_irq(standin, 0, 0), -ETIMEDOUT);
+    CU_ASSERT_EQUAL(standin_wait_irq(standin, 1, 0), -ENOTCONN);
+    CU_ASSERT_EQUAL(standin_write(standin, 0, BASE, 4, 3, TIMEOUT_MS), 0);
+    CU_ASSERT_EQUAL(standin_wait_irq(standin, 0, TIMEOUT_MS), 3);
+    /* wider than the range: it goes to the device model, which raises the interrupt */
+    CU_ASSERT_EQUAL(standin_write(standin, 0, notify, 8, 1, TIMEOUT_MS), 0);
+    CU_ASSERT_EQUAL(standin_wait_irq(standin, 0, TIMEOUT_MS), 1);
+    CU_ASSERT_PTR_NULL(standin_protocol_error(standin));
+    stop(standin);
+}
+
+struct vcpu {
+    struct standin *standin;
+    uint64_t addr;
+    unsigned int wrong;
+};
+
+static void *run_vcpu(void *argument)
+{
+    struct vcpu *vcpu = argument;
+    for (uint64_t i = 0; i < 2000; i++) {
+        uint64_t value = 0;
+        if (standin_write(vcpu->standin, 0, vcpu->addr, 8, i, TIMEOUT_MS) < 0 ||
+            standin_read(vcpu->standin, 0, vcpu->addr, 8, &value, TIMEOUT_MS) < 0 || value != i)
+            vcpu->wrong++;
+    }
+    return NULL;
+}
+
+static void several_vcpus_at_once(void)
+{
+    struct standin *standin = start("serve");
+    struct vcpu vcpus[4];
+    pthread_t threads[4];
+    for (unsigned int i = 0; i < 4; i++) {
+        vcpus[i] = (struct vcpu){.standin = standin, .addr = BASE + 8 * i};
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[i], NULL, run_vcpu, &vcpus[i]), 0);
+    }
+    for (unsigned int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        CU_ASSERT_EQUAL(vcpus[i].wrong, 0);
+    }
+    CU_ASSERT_PTR_NULL(standin_protocol_error(standin));
+    stop(standin);
+}
+
+static void a_program_that_cannot_be_started_is_reported(void)
+{
+    const char *argv[] = {"/nonexistent/device-model", NULL};
+    struct standin_options options = {
+        .argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
+    struct standin *standin = NULL;
+    CU_ASSERT_EQUAL(standin_start(&options, &standin), -ENOENT);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"serve relays reads and writes", serve_relays_reads_and_writes},
+        {"an access that nobody completes times out", an_access_that_nobody_completes_times_out},
+        {"an access ends when the device model is gone",
+         an_access_ends_when_the_device_model_is_gone},
+        {"the node is not the host's", the_node_is_not_the_hosts},
+        {"DM_GET_INFO makes a new file each time", info_makes_a_new_file_each_time},
+        {"COMPLETE checks what the hypervisor checks", complete_checks_what_the_hypervisor_checks},
+        {"COMPLETE of another device works but is an error",
+         complete_of_another_device_works_but_is_an_error},
+        {"any signal ends ATTACH with EFAULT", any_signal_ends_attach_with_efault},
+        {"a second attacher is an error", a_second_attacher_is_an_error},
+        {"the last close is an error", the_last_close_is_an_error},
+        {"eventfds fire as the driver fires them", eventfds_fire_as_the_driver_fires_them},
+        {"several vCPUs at once", several_vcpus_at_once},
+        {"a program that cannot be started is reported",
+         a_program_that_cannot_be_started_is_reported},
+        CU_TEST_INFO_NULL,
+    };
+    static CU_SuiteInfo suites[] = {
+        {.pName = "stand-in", .pTests = tests},
+        CU_SUITE_INFO_NULL,
+    };
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
