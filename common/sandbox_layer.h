@@ -44,9 +44,11 @@ enum sandbox_layer {
     X(EMPTY_ROOT, "enter an empty root")                                                           \
     X(RLIMITS, "lower its resource limits")                                                        \
     X(UID, "become its own user")                                                                  \
+    X(USER_NAMESPACE, "enter a user namespace of its own")                                         \
     X(CAPABILITIES, "give up all capabilities")                                                    \
     X(NOT_DUMPABLE, "become undumpable")                                                           \
     X(NO_NEW_PRIVS, "set no_new_privs")                                                            \
+    X(MDWE, "refuse itself new executable memory")                                                 \
     X(LANDLOCK, "deny itself every file by Landlock")                                              \
     X(SECCOMP, "load its seccomp filter")                                                          \
     X(VERIFY, "find itself confined")

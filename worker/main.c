@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bao-virtio-worker: the life of one device. The keeper starts it in namespaces of its own,
+ * with the control socket and /dev/null for files and no environment; the broker tells it what
+ * to be. Before the first byte that a guest may have written is read, it is locked up
+ * (worker/sandbox.h); what fails before that is told to the broker, and is the end.
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/device_kind.h"
+#include "common/message.h"
+#include "common/policy.h"
+#include "common/sandbox_layer.h"
+#include "common/worker_fds.h"
+#include "worker/device.h"
+#include "worker/loop.h"
+#include "worker/sandbox.h"
+#include "worker/start.h"
+
+/* Static, as is all that lives on after lock-down. Zero: a message of no device yet. */
+static struct message_start start = {.header.device = MESSAGE_NO_DEVICE};
+static struct device device;
+
+/* Only _exit: abort() counts on a signal that the first process of a pid namespace ignores. */
+static _Noreturn void fail(enum worker_step step, int error)
+{
+    union message message = {.failed = {
+                                 .header = {.type = MSG_FAILED, .device = start.header.device},
+                                 .step = (uint32_t)step,
+                                 .error = -error,
+                             }};
+    (void)message_send(WORKER_FD_CONTROL, &message, NULL, 0);
+    _exit(1);
+}
+
+/* After lock-down: sendto, as the filter knows it. The broker takes no later message before it. */
+static void say_ready(uint32_t layers, unsigned int fd_count)
+{
+    struct message_ready ready = {
+        .header = {.type = MSG_READY, .version = MESSAGE_VERSION, .device = start.header.device},
+        .layers = layers,
+        .fd_count = fd_count,
+    };
+    if (send(WORKER_FD_CONTROL, &ready, sizeof(ready), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        _exit(1);
+}
+
+/* Started by hand, fd 4 would not be the next free one, or fd 3 no socket. */
+static _Noreturn void not_by_hand(void)
+{
+    static const char words[] =
+        "bao-virtio-worker: not to be started by hand; start bao-virtio-dm, which starts it\n";
+    ssize_t ignored = write(STDERR_FILENO, words, sizeof(words) - 1);
+    (void)ignored;
+    _exit(1);
+}
+
+int main(void)
+{
+    struct state_page *state = NULL;
+    void *window = NULL;
+    uint32_t layers = 0;
+
+    if (epoll_create1(EPOLL_CLOEXEC) != WORKER_FD_EPOLL)
+        not_by_hand();
+    int error = start_receive(&start);
+    if (error == -ENOTSOCK || error == -EBADF)
+        not_by_hand();
+    if (error < 0)
+        fail(STEP_START_MESSAGE, error);
+    prctl(PR_SET_NAME, start.name); /* for ps and top; nothing depends on it */
+
+    error = start_map_state(&start, &state);
+    if (error < 0)
+        fail(STEP_MAP_STATE, error);
+    error = start_map_window(&start, &window);
+    if (error < 0)
+        fail(STEP_MAP_WINDOW, error);
+    error = device_init(&device, &start, state, window);
+    if (error < 0)
+        fail(STEP_DEVICE, error);
+    error = loop_watch(&device);
+    if (error < 0)
+        fail(STEP_EVENTS, error);
+
+    const struct device_kind_info *info = &device_kinds[start.kind];
+    struct sandbox sandbox = {
+        .uid = start.uid,
+        .file_size_max = start_file_size_max(&start),
+        .fd_count = worker_fd_count(info),
+        .policy = policy_find(info->policy),
+    };
+    start_fd_kinds(&start, sandbox.fds);
+    enum worker_step failed;
+    error = sandbox_enter(&sandbox, &layers, &failed);
+    if (error < 0)
+        fail(failed, error);
+
+    say_ready(layers, sandbox.fd_count);
+    loop_run(&device);
+}

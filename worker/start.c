@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/start.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define QUEUE_SIZE_LIMIT 32768u /* VirtIO 1.2 §2.7: largest Queue Size */
+#define SECTOR_SIZE 512u        /* VirtIO 1.2 §5.2.4 */
+
+static int state_fd(const struct message_start *start)
+{
+    return (int)worker_fd_count(&device_kinds[start->kind]);
+}
+
+static int dm_fd(const struct message_start *start)
+{
+    return state_fd(start) + 1;
+}
+
+/* The socket may be non-blocking: the broker's end of it certainly is. */
+static int wait_for_message(void)
+{
+    struct pollfd control = {.fd = WORKER_FD_CONTROL, .events = POLLIN};
+    int ready;
+    do
+        ready = poll(&control, 1, -1);
+    while (ready < 0 && errno == EINTR);
+    if (ready < 0)
+        return -errno;
+    return (control.revents & POLLNVAL) != 0 ? -EBADF : 0;
+}
+
+static bool window_usable(const struct message_start *start)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    return start->shmem_size > 0 && start->shmem_size % page == 0 &&
+           start->shmem_size <= PTRDIFF_MAX && start->shmem_addr % page == 0 &&
+           start->shmem_addr <= UINT64_MAX - start->shmem_size;
+}
+
+static bool queue_size_usable(uint32_t size)
+{
+    return size > 0 && size <= QUEUE_SIZE_LIMIT && (size & (size - 1)) == 0;
+}
+
+static int check_start(const struct message_start *start)
+{
+    if (start->kind >= DEVICE_KINDS)
+        return -EINVAL;
+    if (!memchr(start->name, 0, sizeof(start->name)) || start->name[0] == 0)
+        return -EINVAL;
+    if (start->uid < WORKER_UID_MIN || start->uid == (uid_t)-1)
+        return -EINVAL;
+    if (!queue_size_usable(start->queue_size_max) || !window_usable(start))
+        return -EINVAL;
+    if (start->kind == DEVICE_BLOCK_VIRTIO && start->block.capacity > INT64_MAX / SECTOR_SIZE)
+        return -EINVAL;
+    return 0;
+}
+
+/* The kernel gives out the lowest free numbers, so with 0 to 4 taken these are 5, 6, 7... */
+static int check_fds(const struct message_start *start, const int *fds, size_t count)
+{
+    if (count != (size_t)dm_fd(start) + 1 - WORKER_FD_REQUEST)
+        return -EPROTO;
+    for (size_t i = 0; i < count; i++) {
+        if (fds[i] != WORKER_FD_REQUEST + (int)i)
+            return -EPROTO;
+    }
+    return 0;
+}
+
+int start_receive(struct message_start *ret_start)
+{
+    union message message;
+    int fds[MESSAGE_FDS_MAX];
+    size_t fd_count = 0;
+
+    int error = wait_for_message();
+    if (error < 0)
+        return error;
+    int received = message_receive(WORKER_FD_CONTROL, ROLE_BROKER, &message, fds, &fd_count);
+    if (received <= 0)
+        return received == 0 ? -EPIPE : received;
+    if (message.header.type != MSG_START)
+        return -EPROTO;
+    *ret_start = message.start;
+    error = check_start(ret_start);
+    return error < 0 ? error : check_fds(ret_start, fds, fd_count);
+}
+
+int start_map_state(const struct message_start *start, struct state_page **ret_state)
+{
+    const int needed = F_SEAL_SHRINK | F_SEAL_GROW;
+    int fd = state_fd(start);
+    struct stat file;
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || fstat(fd, &file) < 0)
+        return -errno;
+    if ((seals & needed) != needed)
+        return -EPERM;
+    if (file.st_size != STATE_SIZE)
+        return -EINVAL;
+
+    void *page = mmap(NULL, STATE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED || close(fd) < 0)
+        return -errno;
+    *ret_state = page;
+    return 0;
+}
+
+int start_map_window(const struct message_start *start, void **ret_window)
+{
+    int fd = dm_fd(start);
+    size_t size = (size_t)start->shmem_size;
+    struct stat file;
+    if (fstat(fd, &file) < 0)
+        return -errno;
+    /* The driver's own file has no size; a plain one that is too short would mean SIGBUS. */
+    if (S_ISREG(file.st_mode) && (uint64_t)file.st_size < start->shmem_size)
+        return -ENXIO;
+
+    void *window = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (window == MAP_FAILED || madvise(window, size, MADV_DONTDUMP) < 0 || close(fd) < 0)
+        return -errno;
+    *ret_window = window;
+    return 0;
+}
+
+void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)
+{
+    static const enum fd_kind fixed[WORKER_FD_BACKEND] = {
+        [WORKER_FD_NULL_IN] = FD_NULL,  [WORKER_FD_NULL_OUT] = FD_NULL,
+        [WORKER_FD_NULL_ERR] = FD_NULL, [WORKER_FD_CONTROL] = FD_SOCKET,
+        [WORKER_FD_EPOLL] = FD_EPOLL,   [WORKER_FD_REQUEST] = FD_EVENT,
+        [WORKER_FD_REPLY] = FD_EVENT,   [WORKER_FD_IRQ] = FD_EVENT,
+    };
+    const struct device_kind_info *info = &device_kinds[start->kind];
+    unsigned int kicks = WORKER_FD_BACKEND + info->backend_fd_count;
+    for (unsigned int fd = 0; fd < worker_fd_count(info); fd++) {
+        if (fd < WORKER_FD_BACKEND)
+            ret_kinds[fd] = fixed[fd];
+        else
+            ret_kinds[fd] = fd < kicks ? FD_BACKEND : FD_EVENT;
+    }
+}
+
+uint64_t start_file_size_max(const struct message_start *start)
+{
+    if (start->kind != DEVICE_BLOCK_VIRTIO || start->block.read_only)
+        return 0;
+    return start->block.capacity * SECTOR_SIZE;
+}

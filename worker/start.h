@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a worker is told: the START message and the files that come with it, which are put to
+ * use and closed before lock-down. The broker is trusted, yet each value is checked: a
+ * mistake there should end in a message here, and not in a worker that holds too much.
+ */
+#ifndef WORKER_START_H
+#define WORKER_START_H
+
+#include <stddef.h>
+
+#include "common/device_kind.h"
+#include "common/message.h"
+#include "common/state.h"
+#include "common/worker_fds.h"
+#include "worker/sandbox.h"
+
+#define WORKER_UID_MIN 1000u /* below are the system's own users */
+
+/* How many fds a worker of this kind has after lock-down: 0 up to the last kick eventfd. */
+static inline unsigned int worker_fd_count(const struct device_kind_info *info)
+{
+    return WORKER_FD_BACKEND + info->backend_fd_count + info->queue_count;
+}
+
+/*
+ * Wait for the START message on WORKER_FD_CONTROL. Its fds are then at their numbers
+ * (common/worker_fds.h), the state page and the DM file at worker_fd_count() and behind it.
+ * Returns 0; -EPIPE if the broker is gone; -EPROTO if it is not a START message, or its fds are
+ * not those of its kind or not at their numbers; -EINVAL if a field is not usable; -errno.
+ * *ret_start is written as soon as there is a START message, usable or not.
+ */
+int start_receive(struct message_start *ret_start);
+
+/*
+ * Map the state page and close its file. It must be sealed against a change of its size:
+ * otherwise whoever shares it could end this process by cutting it off.
+ * Returns 0; -EPERM without the seals, -EINVAL with a wrong size, -errno.
+ */
+int start_map_state(const struct message_start *start, struct state_page **ret_state);
+
+/*
+ * Map the window, exactly as large as the broker says (the DM file's own mmap checks nothing),
+ * and close the DM file, through which every other device could be reached.
+ * Returns 0; -ENXIO if the file is known to be shorter than the window; -errno.
+ */
+int start_map_window(const struct message_start *start, void **ret_window);
+
+/* What each fd has to be, for the sandbox to check; `ret_kinds` has worker_fd_count() entries. */
+void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds);
+
+/* How far the worker may write into a file, in bytes: only block images are written at all. */
+uint64_t start_file_size_max(const struct message_start *start);
+
+#endif
