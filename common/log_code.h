@@ -23,7 +23,8 @@
     X(CHAIN_INVALID, "queue {d}: descriptor chain at {d} not usable (check {d})")                  \
     X(VHOST_FAILED, "vhost call {x} failed with error {d}: needs reset")                           \
     X(VHOST_RING, "the kernel found a malformed ring: needs reset")                                \
-    X(IO_ERROR, "request of type {d} at sector {d} failed with error {d}")
+    X(IO_ERROR, "request of type {d} at sector {d} failed with error {d}")                         \
+    X(USED_INVALID, "queue {d}: used index {d} fits neither end of a batch from {d}: needs reset")
 
 enum log_code {
 #define X(code, format) LOG_##code,

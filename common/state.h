@@ -56,7 +56,8 @@ struct state_transport {
     uint32_t queue_sel;
     uint32_t shm_sel;
     uint32_t config_generation;
-    uint32_t reserved[7];
+    uint32_t driver_features_beyond; /* 1: it accepted a bit above 63, none of which is offered */
+    uint32_t reserved[6];
 };
 
 /* One virtqueue, §2.6, §4.2.2; worker-written. */

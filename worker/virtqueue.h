@@ -28,19 +28,20 @@
 
 /* What a chain or a descriptor violated: the `check` of LOG_DESC_INVALID and LOG_CHAIN_INVALID. */
 enum ring_check {
-    CHECK_HEAD = 1,            /* §2.7.6: a head lies outside the descriptor table */
-    CHECK_NEXT,                /* §2.7.5: `next` lies outside the table */
-    CHECK_ADDRESS,             /* §2.7.5: a buffer is not entirely in the window */
-    CHECK_LOOP,                /* §2.7.5.1: more descriptors than the table has, so it loops */
-    CHECK_SEGMENTS,            /* §2.7.4.1: more buffers than CHAIN_SEGMENTS_MAX */
-    CHECK_LENGTH,              /* §2.7.5.1: 2^32 bytes or more in total */
-    CHECK_ORDER,               /* §2.7.4.2: a device-readable buffer after a device-writable one */
-    CHECK_INDIRECT_FEATURE,    /* §2.7.5.3.1: VIRTIO_F_INDIRECT_DESC was not negotiated */
-    CHECK_INDIRECT_NESTED,     /* §2.7.5.3.1: an indirect table within an indirect table */
-    CHECK_INDIRECT_WITH_NEXT,  /* §2.7.5.3.1: both flags in one descriptor */
-    CHECK_INDIRECT_LENGTH,     /* §2.7.5.3: the table's length is 0 or no multiple of 16 */
-    CHECK_INDIRECT_ADDRESS,    /* §2.7.5.3: the table is not entirely in the window */
-    CHECK_NO_STATUS,           /* §5.2.6: a request has no room for its answer */
+    CHECK_OK = 0,
+    CHECK_HEAD,               /* §2.7.6: a head lies outside the descriptor table */
+    CHECK_NEXT,               /* §2.7.5: `next` lies outside the table */
+    CHECK_ADDRESS,            /* §2.7.5: a buffer is not entirely in the window */
+    CHECK_LOOP,               /* §2.7.5.1: more descriptors than the table has, so it loops */
+    CHECK_SEGMENTS,           /* §2.7.4.1: more buffers than CHAIN_SEGMENTS_MAX */
+    CHECK_LENGTH,             /* §2.7.5.1: 2^32 bytes or more in total */
+    CHECK_ORDER,              /* §2.7.4.2: a device-readable buffer after a device-writable one */
+    CHECK_INDIRECT_FEATURE,   /* §2.7.5.3.1: VIRTIO_F_INDIRECT_DESC was not negotiated */
+    CHECK_INDIRECT_NESTED,    /* §2.7.5.3.1: an indirect table within an indirect table */
+    CHECK_INDIRECT_WITH_NEXT, /* §2.7.5.3.1: both flags in one descriptor */
+    CHECK_INDIRECT_LENGTH,    /* §2.7.5.3: the table's length is 0 or no multiple of 16 */
+    CHECK_INDIRECT_ADDRESS,   /* §2.7.5.3: the table is not entirely in the window */
+    CHECK_NO_ROOM,            /* §5.2.6, §5.10.6.7: too short for the device's answer */
 };
 
 /* A message about what the guest did wrong. */
@@ -69,6 +70,7 @@ struct virtqueue {
     bool notify_off;    /* VRING_USED_F_NO_NOTIFY is set */
     bool signal_always; /* what the driver knows of the last interrupt is not known here */
     uint16_t size;
+    uint16_t avail_idx;  /* the driver's avail->idx when last read, checked */
     uint16_t next_avail; /* free-running: chains taken */
     uint16_t next_used;  /* free-running: chains published */
     uint16_t filled;     /* elements in `used_elements`, not yet published */

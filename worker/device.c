@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/device.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "worker/log.h"
+#include "worker/state_check.h"
+#include "worker/transport.h"
+
+/* One row a kind. */
+static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
+    [DEVICE_BLOCK_VIRTIO] = &block_ops,
+    [DEVICE_VSOCK_VHOST] = &vsock_vhost_ops,
+};
+
+#define WINDOW_ALIGNMENT 4096u /* the smallest page; makes guest alignment and ours the same */
+#define QUEUE_SIZE_MIN 4u      /* a block request takes three descriptors */
+
+static bool start_usable(const struct message_start *start)
+{
+    uint32_t size = start->queue_size_max;
+    return start->kind < DEVICE_KINDS && size >= QUEUE_SIZE_MIN && size <= VIRTQUEUE_SIZE_MAX &&
+           (size & (size - 1)) == 0 && start->shmem_size != 0 &&
+           start->shmem_addr % WINDOW_ALIGNMENT == 0 &&
+           start->shmem_size - 1 <= UINT64_MAX - start->shmem_addr;
+}
+
+int device_init(struct device *dev, const struct message_start *start, struct state_page *state,
+                void *window)
+{
+    if (!start_usable(start))
+        return -EINVAL;
+    *dev = (struct device){
+        .ops = ops_of_kind[start->kind],
+        .info = &device_kinds[start->kind],
+        .kind = (enum device_kind)start->kind,
+        .state = state,
+        .window = {.base = window, .guest_base = start->shmem_addr, .size = start->shmem_size},
+        .queue_size_max = start->queue_size_max,
+    };
+    log_init(start->header.device);
+    int r = dev->ops->init(dev, start);
+    if (r < 0)
+        return r;
+    /* ACCESS_PLATFORM: without it a Linux driver would put its buffers outside the window. */
+    dev->features |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM;
+    return 0;
+}
+
+bool device_live(const struct device *dev)
+{
+    uint32_t status = dev->state->transport.status;
+    return (status & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && (status & VIRTIO_CONFIG_S_NEEDS_RESET) == 0;
+}
+
+static bool user_queue(const struct device *dev, unsigned int queue)
+{
+    return (dev->ops->user_queues & 1u << queue) != 0;
+}
+
+/* ---- Notifications ---- */
+
+void device_interrupt(struct device *dev, uint32_t bits)
+{
+    const uint64_t one = 1;
+    atomic_fetch_or(&dev->state->transport.interrupt_status, bits);
+    (void)!write(WORKER_FD_IRQ, &one, sizeof(one)); /* fails only if it is signalled already */
+    device_count(&dev->state->counters.interrupts_sent, 1);
+}
+
+void device_publish(struct device *dev, struct virtqueue *vq)
+{
+    switch (virtqueue_publish(vq)) {
+    case PUBLISH_NOTHING:
+        break;
+    case PUBLISH_SUPPRESSED:
+        device_count(&dev->state->counters.interrupts_suppressed, 1);
+        break;
+    case PUBLISH_INTERRUPT:
+        device_interrupt(dev, VIRTIO_MMIO_INT_VRING);
+        break;
+    }
+}
+
+void device_notify(struct device *dev, unsigned int queue)
+{
+    if (queue >= dev->info->queue_count)
+        return;
+    device_count(&dev->state->counters.kicks, 1);
+    if (user_queue(dev, queue)) {
+        dev->work |= 1u << queue;
+        return;
+    }
+    /* Came as a register access, and is for whoever watches this eventfd. */
+    const uint64_t one = 1;
+    int kick = WORKER_FD_BACKEND + (int)(dev->info->backend_fd_count + queue);
+    (void)!write(kick, &one, sizeof(one));
+}
+
+/* ---- Running and not running ---- */
+
+static void stop(struct device *dev)
+{
+    if (dev->ops->stop)
+        dev->ops->stop(dev);
+    for (unsigned int q = 0; q < dev->info->queue_count; q++)
+        virtqueue_stop(&dev->queues[q]);
+    dev->work = 0;
+}
+
+void device_needs_reset(struct device *dev, const struct guest_fault *fault)
+{
+    struct state_transport *transport = &dev->state->transport;
+    log_send(fault->code, fault->args);
+    device_count(&dev->state->counters.guest_errors, 1);
+    transport->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+    stop(dev);
+    if ((transport->status & VIRTIO_CONFIG_S_DRIVER_OK) != 0)
+        device_interrupt(dev, VIRTIO_MMIO_INT_CONFIG);
+}
+
+static int start_queue(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    struct state_queue *state = &dev->state->queues[queue];
+    if (user_queue(dev, queue)) {
+        /* A turn at once: the driver's kick may have gone to a predecessor. */
+        dev->work |= 1u << queue;
+        return virtqueue_start(&dev->queues[queue], queue, &dev->window, state, dev->queue_size_max,
+                               dev->state->transport.driver_features, ret_fault);
+    }
+    if (virtqueue_valid(state, &dev->window, dev->queue_size_max))
+        return 0;
+    *ret_fault = (struct guest_fault){LOG_QUEUE_INVALID, {queue, state->size}};
+    return -EBADMSG;
+}
+
+static int start_all(struct device *dev, bool resumed, struct guest_fault *ret_fault)
+{
+    for (unsigned int q = 0; q < dev->info->queue_count; q++) {
+        if (dev->state->queues[q].ready == 0)
+            continue;
+        int r = start_queue(dev, q, ret_fault);
+        if (r < 0)
+            return r;
+    }
+    return dev->ops->start ? dev->ops->start(dev, resumed, ret_fault) : 0;
+}
+
+void device_start(struct device *dev)
+{
+    struct guest_fault fault;
+    if (!device_live(dev)) {
+        /* It needed a reset before the driver could be told by interrupt, §2.1.2. */
+        device_interrupt(dev, VIRTIO_MMIO_INT_CONFIG);
+        return;
+    }
+    log_event(LOG_DRIVER_OK, dev->state->transport.driver_features);
+    if (start_all(dev, false, &fault) < 0)
+        device_needs_reset(dev, &fault);
+}
+
+void device_queue_ready(struct device *dev, unsigned int queue)
+{
+    struct guest_fault fault;
+    struct state_queue *state = &dev->state->queues[queue];
+    state->next_used = 0;
+    state->batch_end = 0;
+    state->next_avail = 0;
+    state->ready = 1;
+    if (!device_live(dev))
+        return;
+    int r = start_queue(dev, queue, &fault);
+    if (r == 0 && dev->ops->queue_start)
+        r = dev->ops->queue_start(dev, queue, &fault);
+    if (r < 0)
+        device_needs_reset(dev, &fault);
+}
+
+void device_queue_unready(struct device *dev, unsigned int queue)
+{
+    if (dev->ops->queue_stop)
+        dev->ops->queue_stop(dev, queue);
+    virtqueue_stop(&dev->queues[queue]);
+    dev->work &= ~(1u << queue);
+    dev->state->queues[queue].ready = 0;
+}
+
+void device_reset(struct device *dev)
+{
+    struct state_transport *transport = &dev->state->transport;
+    if (transport->status != 0)
+        log_event(LOG_RESET, 0);
+    stop(dev);
+    /* First: if this worker dies here, its successor finds a device that is not running. */
+    transport->status = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store(&transport->interrupt_status, 0);
+    transport->driver_features = 0;
+    transport->driver_features_beyond = 0;
+    transport->device_features_sel = 0;
+    transport->driver_features_sel = 0;
+    transport->queue_sel = 0;
+    transport->shm_sel = 0;
+    memset(dev->state->queues, 0, sizeof(dev->state->queues));
+}
+
+/* ---- A predecessor's page ---- */
+
+/* Nothing of the page can be believed; the driver is told as far as it has come. */
+static void abandon_state(struct device *dev, enum state_check check)
+{
+    struct state_transport *transport = &dev->state->transport;
+    uint32_t status = transport->status & TRANSPORT_STATUS_DRIVER;
+    state_init(dev, dev->state);
+    transport->status = status;
+    device_needs_reset(dev, &(struct guest_fault){LOG_STATE_INVALID, {check}});
+}
+
+void device_resume(struct device *dev)
+{
+    struct state_transport *transport = &dev->state->transport;
+    struct guest_fault fault;
+    if (state_is_fresh(dev->state)) {
+        state_init(dev, dev->state);
+        return;
+    }
+    enum state_check check = state_check(dev);
+    if (check != STATE_OK) {
+        abandon_state(dev, check);
+        return;
+    }
+    log_event(LOG_RESUMED, transport->status);
+    if ((transport->status & VIRTIO_CONFIG_S_DRIVER_OK) == 0)
+        return;
+    if (!device_live(dev)) {
+        device_interrupt(dev, VIRTIO_MMIO_INT_CONFIG);
+        return;
+    }
+    if (start_all(dev, true, &fault) < 0)
+        device_needs_reset(dev, &fault);
+    else
+        device_interrupt(dev, VIRTIO_MMIO_INT_VRING);
+}
+
+/* ---- Work ---- */
+
+void device_turns(struct device *dev)
+{
+    struct guest_fault fault;
+    for (unsigned int q = 0; q < dev->info->queue_count && dev->work != 0; q++) {
+        if ((dev->work & 1u << q) == 0)
+            continue;
+        if (!dev->queues[q].running) {
+            dev->work &= ~(1u << q);
+            continue;
+        }
+        int r = dev->ops->turn(dev, q, &fault);
+        if (r < 0)
+            device_needs_reset(dev, &fault);
+        else if (r == 0)
+            dev->work &= ~(1u << q);
+    }
+}
+
+void device_backend_event(struct device *dev, unsigned int file)
+{
+    struct guest_fault fault;
+    if (dev->ops->backend_event && dev->ops->backend_event(dev, file, &fault) < 0)
+        device_needs_reset(dev, &fault);
+}

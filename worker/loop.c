@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/loop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "worker/device.h"
+#include "worker/log.h"
+#include "worker/transport.h"
+
+/* What an event is about: the data of its epoll entry. Queue q is SOURCE_QUEUE + q, and so on. */
+enum source {
+    SOURCE_CONTROL,
+    SOURCE_REQUEST,
+    SOURCE_QUEUE = 0x100,
+    SOURCE_BACKEND = 0x200,
+};
+
+#define EVENTS_MAX 32 /* more than there are sources, so that one call takes all */
+
+static int watch(int fd, uint32_t events, uint32_t source)
+{
+    struct epoll_event event = {.events = events, .data = {.u32 = source}};
+    return epoll_ctl(WORKER_FD_EPOLL, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int loop_watch(struct device *dev)
+{
+    int r = watch(WORKER_FD_CONTROL, EPOLLIN | EPOLLRDHUP, SOURCE_CONTROL);
+    if (r == 0)
+        r = watch(WORKER_FD_REQUEST, EPOLLIN | EPOLLET, SOURCE_REQUEST);
+    for (uint32_t f = 0; r == 0 && f < dev->info->backend_fd_count; f++) {
+        if ((dev->ops->backend_events & 1u << f) != 0)
+            r = watch(WORKER_FD_BACKEND + (int)f, EPOLLIN | EPOLLET, SOURCE_BACKEND + f);
+    }
+    for (uint32_t q = 0; r == 0 && q < dev->info->queue_count; q++) {
+        int kick = WORKER_FD_BACKEND + (int)(dev->info->backend_fd_count + q);
+        if ((dev->ops->user_queues & 1u << q) != 0)
+            r = watch(kick, EPOLLIN | EPOLLET, SOURCE_QUEUE + q);
+    }
+    return r;
+}
+
+static void dispatch(struct device *dev, uint32_t source)
+{
+    if (source >= SOURCE_BACKEND)
+        device_backend_event(dev, source - SOURCE_BACKEND);
+    else if (source >= SOURCE_QUEUE)
+        device_notify(dev, source - SOURCE_QUEUE);
+    else if (source == SOURCE_CONTROL)
+        _exit(EXIT_SUCCESS); /* the broker is gone, or broke the protocol: nothing is due to us */
+    /* SOURCE_REQUEST: the mailbox is looked at in every round. */
+}
+
+void loop_round(struct device *dev, int timeout_ms)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int count = epoll_pwait(WORKER_FD_EPOLL, events, EVENTS_MAX, timeout_ms, NULL);
+    if (count < 0 && errno != EINTR)
+        _exit(EXIT_FAILURE);
+    if (count == 0 && timeout_ms > 0)
+        log_quiet();
+    for (int i = 0; i < count; i++)
+        dispatch(dev, events[i].data.u32);
+    transport_serve_mailbox(dev);
+    device_turns(dev);
+}
+
+_Noreturn void loop_run(struct device *dev)
+{
+    device_resume(dev);
+    for (;;) {
+        int timeout_ms = log_limited() ? LOG_QUIET_MS : -1;
+        loop_round(dev, dev->work != 0 ? 0 : timeout_ms);
+    }
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/state_check.h"
+
+#include <linux/virtio_config.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "worker/device.h"
+#include "worker/transport.h"
+#include "worker/virtqueue.h"
+
+static bool all_zero(const void *from, size_t length)
+{
+    const unsigned char *bytes = from;
+    unsigned char any = 0;
+    for (size_t i = 0; i < length; i++)
+        any |= bytes[i];
+    return any == 0;
+}
+
+bool state_is_fresh(const struct state_page *state)
+{
+    return state->magic == 0 && all_zero(&state->transport, sizeof(state->transport)) &&
+           all_zero(state->queues, sizeof(state->queues));
+}
+
+/* §3.1.1: the order in which a driver sets them, as transport.c keeps it. */
+static bool status_valid(uint32_t status)
+{
+    if ((status & ~(TRANSPORT_STATUS_DRIVER | VIRTIO_CONFIG_S_NEEDS_RESET)) != 0)
+        return false;
+    return (status & VIRTIO_CONFIG_S_DRIVER_OK) == 0 || (status & VIRTIO_CONFIG_S_FEATURES_OK) != 0;
+}
+
+static enum state_check check_queue(const struct device *dev, const struct state_queue *queue)
+{
+    if (queue->ready > 1)
+        return STATE_BAD_READY;
+    if (!device_live(dev) || queue->ready == 0)
+        return STATE_OK;
+    if (!virtqueue_valid(queue, &dev->window, dev->queue_size_max))
+        return STATE_BAD_RING;
+    uint16_t batch = (uint16_t)(queue->batch_end - queue->next_used);
+    uint16_t taken = (uint16_t)(queue->next_avail - queue->next_used);
+    if (batch > queue->size || taken > queue->size)
+        return STATE_BAD_INDEX;
+    return STATE_OK;
+}
+
+enum state_check state_check(const struct device *dev)
+{
+    const struct state_page *state = dev->state;
+    const struct state_transport *transport = &state->transport;
+    if (state->magic != STATE_MAGIC)
+        return STATE_BAD_MAGIC;
+    if (state->version != STATE_VERSION)
+        return STATE_BAD_VERSION;
+    if (state->kind != dev->kind || state->queue_count != dev->info->queue_count)
+        return STATE_BAD_KIND;
+    if (!status_valid(transport->status))
+        return STATE_BAD_STATUS;
+    if ((transport->status & VIRTIO_CONFIG_S_FEATURES_OK) != 0 && !transport_features_valid(dev))
+        return STATE_BAD_FEATURES;
+    for (uint32_t q = 0; q < dev->info->queue_count; q++) {
+        enum state_check check = check_queue(dev, &state->queues[q]);
+        if (check != STATE_OK)
+            return check;
+    }
+    return STATE_OK;
+}
+
+void state_init(const struct device *dev, struct state_page *state)
+{
+    memset(&state->transport, 0, sizeof(state->transport));
+    memset(state->queues, 0, sizeof(state->queues));
+    state->version = STATE_VERSION;
+    state->kind = dev->kind;
+    state->queue_count = dev->info->queue_count;
+    /* Last: a page without it counts as fresh, or as invalid. */
+    __atomic_store_n(&state->magic, STATE_MAGIC, __ATOMIC_RELEASE);
+}
