@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/config/internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define KEY(name) (1u << CONFIG_KEY_##name)
+
+/* What every device has, and what every device may have. */
+#define COMMON_REQUIRED (KEY(ID) | KEY(TYPE) | KEY(MMIO_ADDR) | KEY(DATA_PLANE))
+#define COMMON_OPTIONAL (KEY(SHMEM_ADDR) | KEY(SHMEM_SIZE) | KEY(SHMEM_PATH) | KEY(IRQ))
+
+/* The keys of a kind besides those: one row a kind. */
+static const struct {
+    uint32_t required, optional;
+} kind_keys[DEVICE_KINDS] = {
+    [DEVICE_BLOCK_VIRTIO] = {.required = KEY(FILE_PATH),
+                             .optional = KEY(READ_ONLY) | KEY(ROOT_DEVICE) | KEY(ADVERTISE_FLUSH)},
+    [DEVICE_VSOCK_VHOST] = {.required = KEY(GUEST_CID)},
+};
+
+/* Kinds that a file may rightly name, and that this version is built without. */
+static const struct {
+    const char *type, *data_plane;
+} kinds_not_built[] = {
+    {"console", "virtio"}, {"fs", "vhost_user"}, {"net", "vhost"},
+    {"net", "virtio"},     {"vsock", "virtio"},  {"vsock", "vhost_user"},
+};
+
+#define KINDS_NOT_BUILT (sizeof(kinds_not_built) / sizeof(kinds_not_built[0]))
+#define KINDS_KNOWN (DEVICE_KINDS + KINDS_NOT_BUILT)
+
+/* All kinds in one row: first those of enum device_kind. */
+static const char *known_type(size_t i)
+{
+    return i < DEVICE_KINDS ? device_kinds[i].type : kinds_not_built[i - DEVICE_KINDS].type;
+}
+
+static const char *known_data_plane(size_t i)
+{
+    return i < DEVICE_KINDS ? device_kinds[i].data_plane
+                            : kinds_not_built[i - DEVICE_KINDS].data_plane;
+}
+
+static void report_not_built(const struct raw_value *type, const struct raw_value *data_plane,
+                             struct config_diagnostics *diags)
+{
+    struct word_list built = {0};
+    for (size_t i = 0; i < DEVICE_KINDS; i++)
+        word_list_add(&built, device_kinds[i].policy);
+    config_error(diags, type->mark,
+                 "device type \"%s\" with data_plane \"%s\" is not built into this version (built: "
+                 "%s)",
+                 type->text, data_plane->text, built.text);
+}
+
+static void report_unknown_type(const struct raw_value *type, struct config_diagnostics *diags)
+{
+    const char *types[KINDS_KNOWN];
+    struct word_list names = {0};
+    for (size_t i = 0; i < KINDS_KNOWN; i++) {
+        types[i] = known_type(i);
+        word_list_add(&names, types[i]);
+    }
+    size_t nearest = nearest_word(type->text, types, KINDS_KNOWN);
+    if (nearest < KINDS_KNOWN)
+        config_error(diags, type->mark, "unknown device type \"%s\"; did you mean \"%s\"?",
+                     quote(type->text).text, types[nearest]);
+    else
+        config_error(diags, type->mark, "unknown device type \"%s\"; expected one of %s",
+                     quote(type->text).text, names.text);
+}
+
+/* The kind's place in that row; KINDS_KNOWN and a message if there is none. */
+static size_t find_kind(const struct raw_value *type, const struct raw_value *data_plane,
+                        struct config_diagnostics *diags)
+{
+    struct word_list data_planes = {0};
+    for (size_t i = 0; i < KINDS_KNOWN; i++) {
+        if (strcmp(known_type(i), type->text) != 0)
+            continue;
+        if (data_plane->valid && strcmp(known_data_plane(i), data_plane->text) == 0)
+            return i;
+        word_list_add(&data_planes, known_data_plane(i));
+    }
+    if (data_planes.length == 0)
+        report_unknown_type(type, diags);
+    else if (data_plane->valid)
+        config_error(diags, data_plane->mark,
+                     "unknown data_plane \"%s\" of device type \"%s\"; expected one of %s",
+                     quote(data_plane->text).text, type->text, data_planes.text);
+    return KINDS_KNOWN;
+}
+
+/* "device 3", or "device" where the id is not known. */
+static struct quoted device_words(const struct raw_device *device)
+{
+    struct quoted words = {"device"};
+    const struct raw_value *id = &device->values[CONFIG_KEY_ID];
+    if (id->valid)
+        snprintf(words.text, sizeof(words.text), "device %" PRIu64, id->number);
+    return words;
+}
+
+/* A key that was mistyped is not missing: its message says all there is to say. */
+static void check_missing(const struct raw_device *device, uint32_t required,
+                          struct config_diagnostics *diags)
+{
+    for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
+        bool is_there = device->values[key].given || (device->mistyped & 1u << key) != 0;
+        if ((required & 1u << key) != 0 && !is_there)
+            config_error(diags, device->mark, "%s has no key \"%s\"; expected %s: %s",
+                         device_words(device).text, key_infos[key].name, key_infos[key].name,
+                         key_infos[key].expected);
+    }
+}
+
+static void check_foreign(const struct raw_device *device, enum device_kind kind,
+                          struct config_diagnostics *diags)
+{
+    uint32_t own = kind_keys[kind].required | kind_keys[kind].optional;
+    struct word_list names = {0};
+    for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
+        if ((own & 1u << key) != 0)
+            word_list_add(&names, key_infos[key].name);
+    }
+    for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
+        bool is_foreign = ((own | COMMON_REQUIRED | COMMON_OPTIONAL) & 1u << key) == 0;
+        if (device->values[key].given && is_foreign)
+            config_error(
+                diags, device->values[key].key_mark,
+                "%s does not apply to %s; expected only %s besides the keys of all devices",
+                key_infos[key].name, device_kinds[kind].policy, names.text);
+    }
+}
+
+static void note_outdated(const struct raw_device *device, struct config_diagnostics *diags)
+{
+    static const enum config_key outdated[] = {CONFIG_KEY_SHMEM_PATH, CONFIG_KEY_IRQ};
+    for (size_t i = 0; i < sizeof(outdated) / sizeof(outdated[0]); i++) {
+        const struct raw_value *value = &device->values[outdated[i]];
+        if (value->given)
+            config_note(diags, value->key_mark,
+                        "%s is no longer needed and has no effect; the line can go",
+                        key_infos[outdated[i]].name);
+    }
+}
+
+enum device_kind check_device(const struct raw_device *device, struct config_diagnostics *diags)
+{
+    const struct raw_value *type = &device->values[CONFIG_KEY_TYPE];
+    const struct raw_value *data_plane = &device->values[CONFIG_KEY_DATA_PLANE];
+
+    note_outdated(device, diags);
+    size_t kind = type->valid ? find_kind(type, data_plane, diags) : KINDS_KNOWN;
+    if (kind < DEVICE_KINDS)
+        check_foreign(device, (enum device_kind)kind, diags);
+    else if (kind < KINDS_KNOWN)
+        report_not_built(type, data_plane, diags);
+    if (device->complete)
+        check_missing(
+            device, COMMON_REQUIRED | (kind < DEVICE_KINDS ? kind_keys[kind].required : 0), diags);
+    return kind < DEVICE_KINDS ? (enum device_kind)kind : DEVICE_KINDS;
+}
+
+static void check_duplicate(const struct raw_device *first, const struct raw_device *second,
+                            enum config_key key, struct config_diagnostics *diags)
+{
+    const struct raw_value *a = &first->values[key], *b = &second->values[key];
+    if (a->valid && b->valid && a->number == b->number)
+        config_error(diags, b->mark,
+                     "%s %" PRIu64 " a second time; expected another than that of the device in "
+                     "line %u",
+                     key_infos[key].name, b->number, first->mark.line);
+}
+
+/*
+ * Which frontend a device belongs to is the hypervisor's knowledge. Two frontends may have
+ * devices at one address (each has an address space of its own), and do in published files; so
+ * equal addresses are an error only where the devices share a window as well, since a window
+ * belongs to one frontend. Windows of registers that overlap in part are nobody's layout.
+ */
+static void check_registers(const struct raw_device *first, const struct raw_device *second,
+                            struct config_diagnostics *diags)
+{
+    const struct raw_value *a = &first->values[CONFIG_KEY_MMIO_ADDR];
+    const struct raw_value *b = &second->values[CONFIG_KEY_MMIO_ADDR];
+    if (!a->valid || !b->valid)
+        return;
+    uint64_t distance = a->number > b->number ? a->number - b->number : b->number - a->number;
+    if (distance > 0 && distance < CONFIG_REGISTERS_SIZE)
+        config_error(diags, b->mark,
+                     "registers at 0x%" PRIx64
+                     " overlap those of the device in line %u at 0x%" PRIx64
+                     "; expected a distance of at least 0x%x bytes",
+                     b->number, first->mark.line, a->number, CONFIG_REGISTERS_SIZE);
+
+    const struct raw_value *a_window = &first->values[CONFIG_KEY_SHMEM_ADDR];
+    const struct raw_value *b_window = &second->values[CONFIG_KEY_SHMEM_ADDR];
+    if (distance == 0 && a_window->valid && b_window->valid && a_window->number == b_window->number)
+        config_error(diags, b->mark,
+                     "registers at 0x%" PRIx64 " a second time; expected another address than that "
+                     "of the device in line %u, which has the same shmem_addr and so the same "
+                     "frontend",
+                     b->number, first->mark.line);
+}
+
+void check_between_devices(const struct raw_config *raw, struct config_diagnostics *diags)
+{
+    static const enum config_key unique[] = {CONFIG_KEY_ID, CONFIG_KEY_GUEST_CID};
+    for (size_t j = 1; j < raw->device_count; j++) {
+        for (size_t i = 0; i < j; i++) {
+            for (size_t k = 0; k < sizeof(unique) / sizeof(unique[0]); k++)
+                check_duplicate(&raw->devices[i], &raw->devices[j], unique[k], diags);
+            check_registers(&raw->devices[i], &raw->devices[j], diags);
+        }
+    }
+}
+
+static void check_window(const struct device_config *device, const struct config_window *window,
+                         struct config_diagnostics *diags)
+{
+    if (config_has(device, CONFIG_KEY_SHMEM_ADDR) && device->shmem_addr != window->shmem_addr)
+        config_error(diags, device->marks[CONFIG_KEY_SHMEM_ADDR],
+                     "shmem_addr 0x%" PRIx64 " contradicts the dispatcher; expected 0x%" PRIx64
+                     ", or no such key",
+                     device->shmem_addr, window->shmem_addr);
+    if (config_has(device, CONFIG_KEY_SHMEM_SIZE) && device->shmem_size != window->shmem_size)
+        config_error(diags, device->marks[CONFIG_KEY_SHMEM_SIZE],
+                     "shmem_size 0x%" PRIx64 " contradicts the dispatcher; expected 0x%" PRIx64
+                     ", or no such key",
+                     device->shmem_size, window->shmem_size);
+
+    uint64_t registers_end = device->mmio_addr + (CONFIG_REGISTERS_SIZE - 1);
+    if (registers_end >= window->shmem_addr &&
+        (device->mmio_addr < window->shmem_addr ||
+         device->mmio_addr - window->shmem_addr < window->shmem_size))
+        config_error(diags, device->marks[CONFIG_KEY_MMIO_ADDR],
+                     "registers at 0x%" PRIx64 " overlap the shared memory of 0x%" PRIx64
+                     " bytes at 0x%" PRIx64 "; expected an address outside of it",
+                     device->mmio_addr, window->shmem_size, window->shmem_addr);
+}
+
+int config_check_windows(const struct config *config, const struct config_window *windows,
+                         struct config_diagnostics *diags)
+{
+    *diags = (struct config_diagnostics){0};
+    for (size_t j = 0; j < config->device_count; j++) {
+        const struct device_config *device = &config->devices[j];
+        check_window(device, &windows[j], diags);
+        for (size_t i = 0; i < j; i++) {
+            if (config->devices[i].mmio_addr == device->mmio_addr &&
+                windows[i].shmem_addr == windows[j].shmem_addr)
+                config_error(diags, device->marks[CONFIG_KEY_MMIO_ADDR],
+                             "registers at 0x%" PRIx64 " a second time; expected another address "
+                             "than that of the device in line %u, which shares memory with the "
+                             "same frontend",
+                             device->mmio_addr, config->devices[i].mark.line);
+        }
+    }
+    return diags->errors > 0 ? -EINVAL : 0;
+}

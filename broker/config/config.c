@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/config/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/config/internal.h"
+
+static const struct config_mark whole_file = {0};
+
+/* Report what keeps a file from being read; returns `error`. */
+static int cannot_read(struct config_diagnostics *diags, int error)
+{
+    config_error(diags, whole_file, "cannot be read: %s; expected a YAML file that can be opened",
+                 strerror(-error));
+    return error;
+}
+
+static int read_all(int fd, char *data, size_t room, size_t *ret_size)
+{
+    size_t size = 0;
+    while (size < room) {
+        ssize_t count = read(fd, data + size, room - size);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return -errno;
+        if (count == 0)
+            break;
+        size += (size_t)count;
+    }
+    *ret_size = size;
+    return 0;
+}
+
+/* `data` has room for one byte more than a file may have, so that a larger one is seen. */
+static int read_file(int fd, char *data, size_t *ret_size, struct config_diagnostics *diags)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return cannot_read(diags, -errno);
+    if (S_ISDIR(status.st_mode))
+        return cannot_read(diags, -EISDIR);
+    if (!S_ISREG(status.st_mode)) {
+        config_error(diags, whole_file, "not a regular file; expected a YAML file");
+        return -EINVAL;
+    }
+    int result = read_all(fd, data, CONFIG_FILE_SIZE_MAX + 1, ret_size);
+    if (result < 0)
+        return cannot_read(diags, result);
+    if (*ret_size > CONFIG_FILE_SIZE_MAX) {
+        config_error(diags, whole_file, "larger than %u bytes; expected a YAML file of devices",
+                     CONFIG_FILE_SIZE_MAX);
+        return -EFBIG;
+    }
+    return 0;
+}
+
+/* A valid device, without the strings, which the caller moves. */
+static struct device_config to_device(const struct raw_device *raw, enum device_kind kind)
+{
+    const struct raw_value *values = raw->values;
+    const struct raw_value *flush = &values[CONFIG_KEY_ADVERTISE_FLUSH];
+    struct device_config device = {
+        .kind = kind,
+        .id = (uint32_t)values[CONFIG_KEY_ID].number,
+        .mmio_addr = values[CONFIG_KEY_MMIO_ADDR].number,
+        .shmem_addr = values[CONFIG_KEY_SHMEM_ADDR].number,
+        .shmem_size = values[CONFIG_KEY_SHMEM_SIZE].number,
+        .read_only = values[CONFIG_KEY_READ_ONLY].number != 0,
+        .advertise_flush = !flush->given || flush->number != 0,
+        .guest_cid = (uint32_t)values[CONFIG_KEY_GUEST_CID].number,
+        .mark = raw->mark,
+    };
+    for (size_t key = 0; key < CONFIG_KEYS; key++)
+        device.marks[key] = values[key].mark;
+    return device;
+}
+
+/* Check, and if all is well turn raw devices into a configuration, which takes their strings. */
+static int convert(const char *path, struct raw_config *raw, struct config *ret,
+                   struct config_diagnostics *diags)
+{
+    enum device_kind kinds[BAO_DEVICES_MAX] = {0};
+    for (size_t i = 0; i < raw->device_count; i++)
+        kinds[i] = check_device(&raw->devices[i], diags);
+    check_between_devices(raw, diags);
+    if (diags->errors > 0)
+        return -EINVAL;
+
+    struct config config = {.path = strdup(path), .device_count = raw->device_count};
+    if (!config.path)
+        return cannot_read(diags, -ENOMEM);
+    for (size_t i = 0; i < raw->device_count; i++) {
+        struct raw_value *values = raw->devices[i].values;
+        config.devices[i] = to_device(&raw->devices[i], kinds[i]);
+        config.devices[i].file_path = values[CONFIG_KEY_FILE_PATH].text;
+        values[CONFIG_KEY_FILE_PATH].text = NULL;
+    }
+    *ret = config;
+    return 0;
+}
+
+int config_parse(const char *path, const char *data, size_t size, struct config *ret,
+                 struct config_diagnostics *diags)
+{
+    *diags = (struct config_diagnostics){0};
+    struct raw_config raw = {0};
+    int result = parse_yaml(data, size, &raw, diags);
+    if (result < 0)
+        cannot_read(diags, result);
+    else
+        result = convert(path, &raw, ret, diags);
+    raw_config_free(&raw);
+    return result;
+}
+
+int config_load(const char *path, struct config *ret, struct config_diagnostics *diags)
+{
+    *diags = (struct config_diagnostics){0};
+    /* O_NONBLOCK: a FIFO without a writer is refused, not waited for. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return cannot_read(diags, -errno);
+    char *data = malloc(CONFIG_FILE_SIZE_MAX + 1);
+    size_t size = 0;
+    int result = data ? read_file(fd, data, &size, diags) : cannot_read(diags, -ENOMEM);
+    if (result == 0)
+        result = config_parse(path, data, size, ret, diags);
+    free(data);
+    close(fd);
+    return result;
+}
+
+void config_free(struct config *config)
+{
+    for (size_t i = 0; i < config->device_count; i++)
+        free(config->devices[i].file_path);
+    free(config->path);
+    *config = (struct config){0};
+}
+
+bool config_has(const struct device_config *device, enum config_key key)
+{
+    return device->marks[key].line > 0;
+}
+
+const char *config_where(const struct config *config, const struct device_config *device,
+                         enum config_key key, char buffer[CONFIG_WHERE_SIZE])
+{
+    struct config_mark mark = config_has(device, key) ? device->marks[key] : device->mark;
+    snprintf(buffer, CONFIG_WHERE_SIZE, "%s:%u:%u:", config->path, mark.line, mark.column);
+    return buffer;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration: a YAML file, read once, checked as a whole. Its keys are explained in
+ * docs/CONFIGURATION.md.
+ *
+ * What config_load accepts is complete and free of contradictions in itself; nothing is
+ * compared with the machine (does the image exist? does the dispatcher have that id?). The
+ * position of each value is kept, so that whoever finds that out later can name it.
+ *
+ * Not thread-safe with regard to one struct; no global state.
+ */
+#ifndef BROKER_CONFIG_CONFIG_H
+#define BROKER_CONFIG_CONFIG_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/bao_abi.h"
+#include "common/device_kind.h"
+
+#define CONFIG_FILE_SIZE_MAX (1024u * 1024u) /* bytes */
+#define CONFIG_REGISTERS_SIZE 0x200u         /* bytes of a device from its mmio_addr */
+
+/* The keys of a device. The names and values that YAML knows are in keys.c. */
+enum config_key {
+    CONFIG_KEY_ID,
+    CONFIG_KEY_TYPE,
+    CONFIG_KEY_MMIO_ADDR,
+    CONFIG_KEY_DATA_PLANE,
+    CONFIG_KEY_FILE_PATH,
+    CONFIG_KEY_READ_ONLY,
+    CONFIG_KEY_ROOT_DEVICE,
+    CONFIG_KEY_ADVERTISE_FLUSH,
+    CONFIG_KEY_TAP_NAME,
+    CONFIG_KEY_MAC_ADDR,
+    CONFIG_KEY_GUEST_CID,
+    CONFIG_KEY_SOCKET_PATH,
+    CONFIG_KEY_PTY_ALIAS,
+    /* Of the older generation of files. */
+    CONFIG_KEY_SHMEM_ADDR,
+    CONFIG_KEY_SHMEM_SIZE,
+    CONFIG_KEY_SHMEM_PATH,
+    CONFIG_KEY_IRQ,
+    CONFIG_KEYS,
+};
+
+/* A place in the file. Both count from 1; columns are characters. Line 0: no place. */
+struct config_mark {
+    unsigned int line, column;
+};
+
+struct device_config {
+    enum device_kind kind;
+    uint32_t id;          /* the dispatcher's, below BAO_DEVICES_MAX; no two devices share one */
+    uint64_t mmio_addr;   /* guest-physical; a multiple of 4 */
+    uint64_t shmem_addr;  /* valid if config_has(CONFIG_KEY_SHMEM_ADDR) */
+    uint64_t shmem_size;  /* valid if config_has(CONFIG_KEY_SHMEM_SIZE) */
+    char *file_path;      /* block, else NULL */
+    bool read_only;       /* block */
+    bool advertise_flush; /* block */
+    uint32_t guest_cid;   /* vsock: 3 to 0xfffffffe; no two devices share one */
+
+    struct config_mark mark;               /* where the device begins */
+    struct config_mark marks[CONFIG_KEYS]; /* where each value is; line 0: key not in the file */
+};
+
+struct config {
+    char *path; /* as given to config_load */
+    size_t device_count;
+    struct device_config devices[BAO_DEVICES_MAX]; /* in the order of the file */
+};
+
+enum config_severity {
+    CONFIG_ERROR,
+    CONFIG_NOTE, /* the file is accepted nevertheless */
+};
+
+struct config_diagnostic {
+    enum config_severity severity;
+    struct config_mark mark; /* line 0: the file as a whole */
+    char text[384];          /* one line: what is wrong; what was expected */
+};
+
+#define CONFIG_DIAGNOSTICS_MAX 64
+
+/* What is wrong with a file, all of it, in the order of the file. */
+struct config_diagnostics {
+    size_t count;
+    size_t errors;  /* those of severity CONFIG_ERROR, with the omitted ones */
+    size_t omitted; /* did not fit: the file's last ones */
+    struct config_diagnostic items[CONFIG_DIAGNOSTICS_MAX];
+};
+
+/*
+ * Read and check a file. *diags is overwritten; it can hold notes after a success, and has at
+ * least one error after a failure. Returns 0; -EINVAL if the contents are wrong; -errno if the
+ * file can't be read (-EFBIG: larger than CONFIG_FILE_SIZE_MAX). *ret is written on success only
+ * and then owned by the caller: config_free.
+ */
+int config_load(const char *path, struct config *ret, struct config_diagnostics *diags);
+
+/* The same from memory; `path` is only a name. */
+int config_parse(const char *path, const char *data, size_t size, struct config *ret,
+                 struct config_diagnostics *diags);
+
+/* Free what the structure owns, and clear it. Harmless on a cleared one. */
+void config_free(struct config *config);
+
+/* Write one line a diagnostic: "path:line:column: text", or "...: note: text". */
+void config_diagnostics_print(const struct config_diagnostics *diags, const char *path,
+                              FILE *stream);
+
+/* Whether the file has this key for this device. */
+bool config_has(const struct device_config *device, enum config_key key);
+
+#define CONFIG_WHERE_SIZE (PATH_MAX + 32)
+
+/*
+ * Write "path:line:column:" of a device's value to `buffer`, for a message about it; of the
+ * device itself if the file does not have the key. Returns `buffer`.
+ */
+const char *config_where(const struct config *config, const struct device_config *device,
+                         enum config_key key, char buffer[CONFIG_WHERE_SIZE]);
+
+/* The shared-memory window of a device, by DM_GET_INFO. */
+struct config_window {
+    uint64_t shmem_addr, shmem_size;
+};
+
+/*
+ * Compare the file with what only the dispatcher knows: windows[i] is that of
+ * config->devices[i]. Errors are a shmem_addr or shmem_size that contradicts it, registers that
+ * lie inside the device's own window, and two devices with the same registers and the same
+ * window, which are of one frontend. *diags is overwritten. Returns 0, or -EINVAL.
+ */
+int config_check_windows(const struct config *config, const struct config_window *windows,
+                         struct config_diagnostics *diags);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/config/internal.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+static bool is_before(struct config_mark a, struct config_mark b)
+{
+    return a.line != b.line ? a.line < b.line : a.column < b.column;
+}
+
+/* Insert in the order of the file; at one place, in the order in which they were found. */
+static void add(struct config_diagnostics *diags, enum config_severity severity,
+                struct config_mark mark, const char *format, va_list arguments)
+{
+    if (severity == CONFIG_ERROR)
+        diags->errors++;
+
+    size_t at = diags->count;
+    while (at > 0 && is_before(mark, diags->items[at - 1].mark))
+        at--;
+    if (diags->count == CONFIG_DIAGNOSTICS_MAX) {
+        diags->omitted++;
+        if (at == CONFIG_DIAGNOSTICS_MAX)
+            return;
+    } else {
+        diags->count++;
+    }
+    struct config_diagnostic *item = &diags->items[at];
+    memmove(item + 1, item, (diags->count - 1 - at) * sizeof(*item));
+    item->severity = severity;
+    item->mark = mark;
+    vsnprintf(item->text, sizeof(item->text), format, arguments);
+}
+
+void config_error(struct config_diagnostics *diags, struct config_mark mark, const char *format,
+                  ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    add(diags, CONFIG_ERROR, mark, format, arguments);
+    va_end(arguments);
+}
+
+void config_note(struct config_diagnostics *diags, struct config_mark mark, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    add(diags, CONFIG_NOTE, mark, format, arguments);
+    va_end(arguments);
+}
+
+void config_diagnostics_print(const struct config_diagnostics *diags, const char *path,
+                              FILE *stream)
+{
+    for (size_t i = 0; i < diags->count; i++) {
+        const struct config_diagnostic *item = &diags->items[i];
+        fprintf(stream, "%s:", path);
+        if (item->mark.line > 0)
+            fprintf(stream, "%u:%u:", item->mark.line, item->mark.column);
+        fprintf(stream, " %s%s\n", item->severity == CONFIG_NOTE ? "note: " : "", item->text);
+    }
+    if (diags->omitted > 0)
+        fprintf(stream, "%s: %zu more messages are left out\n", path, diags->omitted);
+}

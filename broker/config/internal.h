@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parts of the configuration reader: parse.c turns YAML into raw devices, keys.c knows the
+ * keys and their values, check.c the kinds and the contradictions. Each reports what it finds
+ * and goes on, so that a file's errors are found in one run.
+ */
+#ifndef BROKER_CONFIG_INTERNAL_H
+#define BROKER_CONFIG_INTERNAL_H
+
+#include "broker/config/config.h"
+
+/* diagnostics.c */
+
+__attribute__((format(printf, 3, 4))) void
+config_error(struct config_diagnostics *diags, struct config_mark mark, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void
+config_note(struct config_diagnostics *diags, struct config_mark mark, const char *format, ...);
+
+/* words.c */
+
+struct quoted {
+    char text[64];
+};
+
+/* A piece of the file, made fit for a one-line message: shortened, without control characters. */
+struct quoted quote(const char *text);
+
+struct word_list {
+    size_t length;
+    char text[256];
+};
+
+/* Append ", word"; a word that does not fit, or that is there already, is left out. */
+void word_list_add(struct word_list *list, const char *word);
+
+/* The index of the candidate that `word` was probably meant to be; `count` if there is none. */
+size_t nearest_word(const char *word, const char *const *candidates, size_t count);
+
+/* keys.c */
+
+struct key_info {
+    const char *name;
+    enum { VALUE_INTEGER, VALUE_BOOLEAN, VALUE_STRING, VALUE_MAC } type;
+    uint64_t min, max;    /* integers */
+    uint32_t multiple_of; /* integers; 0: of anything */
+    size_t length_max;    /* strings: bytes, without the terminating 0 */
+    const char *expected; /* for "expected ..." */
+};
+
+extern const struct key_info key_infos[CONFIG_KEYS];
+
+/* The key of that name; CONFIG_KEYS if there is none. */
+enum config_key key_find(const char *name);
+
+/* The key that an unknown name was probably meant to be; CONFIG_KEYS if there is none. */
+enum config_key key_nearest(const char *name);
+
+struct raw_scalar {
+    const char *text; /* UTF-8 */
+    size_t length;    /* bytes; the text may contain 0 */
+    bool plain;       /* not quoted, and no block scalar */
+};
+
+struct raw_value {
+    bool given; /* the file has the key */
+    bool valid; /* and its value is one that the key can have */
+    struct config_mark key_mark, mark;
+    uint64_t number; /* integers and booleans */
+    char *text;      /* strings; owned */
+};
+
+/*
+ * Check a scalar and fill in value->valid, ->number and ->text; value->mark must be set.
+ * Returns 0, also if the scalar is wrong and was reported; or -ENOMEM.
+ */
+int key_read_value(enum config_key key, const struct raw_scalar *scalar, struct raw_value *value,
+                   struct config_diagnostics *diags);
+
+/* parse.c */
+
+struct raw_device {
+    struct config_mark mark;
+    bool complete;     /* the file could be read to the device's end */
+    uint32_t mistyped; /* bit per key: an unknown key was probably meant to be it */
+    struct raw_value values[CONFIG_KEYS];
+};
+
+struct raw_config {
+    size_t device_count;
+    struct raw_device devices[BAO_DEVICES_MAX];
+};
+
+/* Read YAML. Returns 0, also after errors that were reported; or -ENOMEM. *ret must be clear, and
+ * needs raw_config_free in any case. */
+int parse_yaml(const char *data, size_t size, struct raw_config *ret,
+               struct config_diagnostics *diags);
+
+void raw_config_free(struct raw_config *raw);
+
+/* check.c */
+
+/* Find out the device's kind, and check that it has the right keys. DEVICE_KINDS: an error. */
+enum device_kind check_device(const struct raw_device *device, struct config_diagnostics *diags);
+
+/* Check the devices against each other. */
+void check_between_devices(const struct raw_config *raw, struct config_diagnostics *diags);
+
+#endif

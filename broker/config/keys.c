@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/config/internal.h"
+
+#include <errno.h>
+#include <linux/vm_sockets.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(BAO_DEVICES_MAX == 16, "the words for `id` say 0 to 15");
+_Static_assert(VMADDR_CID_HOST == 2 && VMADDR_CID_ANY == 0xffffffff, "the words for `guest_cid`");
+_Static_assert(IFNAMSIZ == 16, "the words for `tap_name`");
+
+#define PATH_WORDS "a path, for example "
+
+const struct key_info key_infos[CONFIG_KEYS] = {
+    [CONFIG_KEY_ID] = {.name = "id",
+                       .type = VALUE_INTEGER,
+                       .max = BAO_DEVICES_MAX - 1,
+                       .expected = "the dispatcher's number of the device, from 0 to 15"},
+    [CONFIG_KEY_TYPE] = {.name = "type",
+                         .type = VALUE_STRING,
+                         .length_max = PATH_MAX - 1,
+                         .expected = "a device type such as block or vsock"},
+    [CONFIG_KEY_MMIO_ADDR] = {.name = "mmio_addr",
+                              .type = VALUE_INTEGER,
+                              .max = UINT64_MAX - (CONFIG_REGISTERS_SIZE - 1),
+                              .multiple_of = 4,
+                              .expected = "the address of the device's 0x200 bytes of registers in "
+                                          "the frontend, a multiple of 4, for example 0xa003e00"},
+    [CONFIG_KEY_DATA_PLANE] = {.name = "data_plane",
+                               .type = VALUE_STRING,
+                               .length_max = PATH_MAX - 1,
+                               .expected = "virtio, vhost or vhost_user"},
+    [CONFIG_KEY_FILE_PATH] = {.name = "file_path",
+                              .type = VALUE_STRING,
+                              .length_max = PATH_MAX - 1,
+                              .expected = PATH_WORDS "/var/lib/images/disk.img"},
+    [CONFIG_KEY_READ_ONLY] = {.name = "read_only",
+                              .type = VALUE_BOOLEAN,
+                              .expected = "true or false"},
+    [CONFIG_KEY_ROOT_DEVICE] = {.name = "root_device",
+                                .type = VALUE_BOOLEAN,
+                                .expected = "true or false"},
+    [CONFIG_KEY_ADVERTISE_FLUSH] = {.name = "advertise_flush",
+                                    .type = VALUE_BOOLEAN,
+                                    .expected = "true or false"},
+    [CONFIG_KEY_TAP_NAME] = {.name = "tap_name",
+                             .type = VALUE_STRING,
+                             .length_max = IFNAMSIZ - 1,
+                             .expected = "the name of a tap interface, for example tap0"},
+    [CONFIG_KEY_MAC_ADDR] = {.name = "mac_addr",
+                             .type = VALUE_MAC,
+                             .length_max = PATH_MAX - 1,
+                             .expected = "six bytes in hexadecimal, for example 52:54:00:12:34:56"},
+    [CONFIG_KEY_GUEST_CID] = {.name = "guest_cid",
+                              .type = VALUE_INTEGER,
+                              .min = VMADDR_CID_HOST + 1,
+                              .max = VMADDR_CID_ANY - 1,
+                              .expected = "an integer from 3 to 0xfffffffe (0, 1, 2 and 0xffffffff "
+                                          "are reserved)"},
+    [CONFIG_KEY_SOCKET_PATH] = {.name = "socket_path",
+                                .type = VALUE_STRING,
+                                .length_max = PATH_MAX - 1,
+                                .expected = PATH_WORDS "/run/vhost/"},
+    [CONFIG_KEY_PTY_ALIAS] = {.name = "pty_alias",
+                              .type = VALUE_STRING,
+                              .length_max = PATH_MAX - 1,
+                              .expected = PATH_WORDS "/run/frontend-console"},
+    [CONFIG_KEY_SHMEM_ADDR] = {.name = "shmem_addr",
+                               .type = VALUE_INTEGER,
+                               .max = UINT64_MAX,
+                               .expected = "an address, for example 0x80000000, or no such key"},
+    [CONFIG_KEY_SHMEM_SIZE] = {.name = "shmem_size",
+                               .type = VALUE_INTEGER,
+                               .min = 1,
+                               .max = UINT64_MAX,
+                               .expected =
+                                   "a size in bytes, for example 0x1000000, or no such key"},
+    [CONFIG_KEY_SHMEM_PATH] = {.name = "shmem_path",
+                               .type = VALUE_STRING,
+                               .length_max = PATH_MAX - 1,
+                               .expected = "a path, or no such key"},
+    [CONFIG_KEY_IRQ] = {.name = "irq",
+                        .type = VALUE_INTEGER,
+                        .max = UINT32_MAX,
+                        .expected = "an interrupt number, or no such key"},
+};
+
+enum config_key key_find(const char *name)
+{
+    enum config_key key = 0;
+    while (key < CONFIG_KEYS && strcmp(key_infos[key].name, name) != 0)
+        key++;
+    return key;
+}
+
+enum config_key key_nearest(const char *name)
+{
+    const char *names[CONFIG_KEYS];
+    for (size_t key = 0; key < CONFIG_KEYS; key++)
+        names[key] = key_infos[key].name;
+    return (enum config_key)nearest_word(name, names, CONFIG_KEYS);
+}
+
+static bool is_one_of(const char *text, const char *const *words)
+{
+    while (*words && strcmp(text, *words) != 0)
+        words++;
+    return *words != NULL;
+}
+
+static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
+static const char *const trues[] = {"true", "True", "TRUE", NULL};
+static const char *const falses[] = {"false", "False", "FALSE", NULL};
+
+static bool read_boolean(const char *text, uint64_t *ret)
+{
+    bool is_true = is_one_of(text, trues);
+    if (!is_true && !is_one_of(text, falses))
+        return false;
+    *ret = is_true;
+    return true;
+}
+
+static bool is_digits(const char *text, const char *digits)
+{
+    return *text != '\0' && text[strspn(text, digits)] == '\0';
+}
+
+/* YAML 1.2's integers, §10.3.2, and its predecessor's 0b; without a sign. */
+static bool read_integer(const char *text, uint64_t *ret)
+{
+    static const struct {
+        const char *prefix, *digits;
+        int base;
+    } notations[] = {
+        {"0x", "0123456789abcdefABCDEF", 16},
+        {"0o", "01234567", 8},
+        {"0b", "01", 2},
+        {"", "0123456789", 10},
+    };
+    size_t i = 0;
+    while (strncmp(text, notations[i].prefix, strlen(notations[i].prefix)) != 0)
+        i++;
+    const char *digits = text + strlen(notations[i].prefix);
+    if (!is_digits(digits, notations[i].digits))
+        return false;
+    errno = 0;
+    unsigned long long number = strtoull(digits, NULL, notations[i].base);
+    if (errno != 0)
+        return false;
+    *ret = number;
+    return true;
+}
+
+/* 010 is 8 in YAML 1.1 and 10 in YAML 1.2: whoever wrote it can mean either. */
+static bool is_ambiguous(const char *text)
+{
+    return text[0] == '0' && text[1] != '\0' && is_digits(text, "0123456789");
+}
+
+static bool is_mac(const char *text)
+{
+    static const char digits[] = "0123456789abcdefABCDEF";
+    for (size_t i = 0; i < 6; i++, text += 3) {
+        if (strspn(text, digits) != 2 || text[2] != (i < 5 ? ':' : '\0'))
+            return false;
+    }
+    return true;
+}
+
+static bool in_range(const struct key_info *info, uint64_t number)
+{
+    return number >= info->min && number <= info->max &&
+           (info->multiple_of == 0 || number % info->multiple_of == 0);
+}
+
+/* Names and paths go into system calls and log lines: no control character can be meant. */
+static bool has_control(const struct raw_scalar *scalar)
+{
+    for (size_t i = 0; i < scalar->length; i++) {
+        if ((unsigned char)scalar->text[i] < 0x20 || scalar->text[i] == 0x7f)
+            return true;
+    }
+    return false;
+}
+
+static bool read_scalar(const struct key_info *info, const struct raw_scalar *scalar,
+                        struct raw_value *value)
+{
+    switch (info->type) {
+    case VALUE_INTEGER:
+        return read_integer(scalar->text, &value->number) && in_range(info, value->number);
+    case VALUE_BOOLEAN:
+        return read_boolean(scalar->text, &value->number);
+    case VALUE_STRING:
+        return scalar->length > 0;
+    case VALUE_MAC:
+        return is_mac(scalar->text);
+    }
+    return false;
+}
+
+static bool is_text(const struct key_info *info)
+{
+    return info->type == VALUE_STRING || info->type == VALUE_MAC;
+}
+
+/* Report the first thing that is wrong with a value; true if nothing is. */
+static bool check_scalar(const struct key_info *info, const struct raw_scalar *scalar,
+                         struct raw_value *value, struct config_diagnostics *diags)
+{
+    struct quoted found = quote(scalar->text);
+    if (scalar->plain && is_one_of(scalar->text, nulls))
+        config_error(diags, value->mark, "%s has no value; expected %s", info->name,
+                     info->expected);
+    else if (!is_text(info) && !scalar->plain)
+        config_error(diags, value->mark, "%s is the quoted string \"%s\"; expected %s, not quoted",
+                     info->name, found.text, info->expected);
+    else if (info->type == VALUE_INTEGER && is_ambiguous(scalar->text))
+        config_error(diags, value->mark,
+                     "%s is %s, octal in YAML 1.1 and decimal in YAML 1.2; expected it without the "
+                     "leading 0, or with 0o for octal",
+                     info->name, found.text);
+    else if (is_text(info) && scalar->length > info->length_max)
+        config_error(diags, value->mark, "%s is %zu bytes long; expected at most %zu", info->name,
+                     scalar->length, info->length_max);
+    else if (has_control(scalar))
+        config_error(diags, value->mark,
+                     "%s has a control character (such as a line break); expected %s", info->name,
+                     info->expected);
+    else if (!read_scalar(info, scalar, value))
+        config_error(diags, value->mark, "%s is \"%s\"; expected %s", info->name, found.text,
+                     info->expected);
+    else
+        return true;
+    return false;
+}
+
+int key_read_value(enum config_key key, const struct raw_scalar *scalar, struct raw_value *value,
+                   struct config_diagnostics *diags)
+{
+    const struct key_info *info = &key_infos[key];
+    if (!check_scalar(info, scalar, value, diags))
+        return 0;
+    if (is_text(info)) {
+        value->text = strdup(scalar->text);
+        if (!value->text)
+            return -ENOMEM;
+    }
+    value->valid = true;
+    return 0;
+}
