@@ -1,0 +1,239 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# Sourced by tests/demo and tests/vm/run-tests: makes the images of the backend and the frontend
+# VM, and boots the backend. The caller sets:
+#   source_dir  the project's root
+#   build_dir   a CMake build directory in which everything is built
+# Nothing is installed on the host, and everything is kept below $build_dir/vm.
+
+vm_dir=
+vm_pid=
+
+vm_fail() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# --- the kernel: Debian's newest, unpacked and not installed -------------------------------
+
+vm_find_kernel() {
+    local package
+    package=$(apt-cache depends linux-image-amd64 2>/dev/null |
+        sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    if [ -n "$package" ] && ! [ -e "$vm_dir/kernel/$package/complete" ]; then
+        local unpacked=$vm_dir/kernel/$package
+        rm -rf "$unpacked"
+        mkdir -p "$unpacked"
+        if (cd "$unpacked" && apt-get -qq -o APT::Sandbox::User=root download "$package" &&
+            dpkg-deb -x "$package"_*.deb . && rm -f "$package"_*.deb); then
+            touch "$unpacked/complete"
+        else
+            rm -rf "$unpacked"
+        fi
+    fi
+    local complete
+    complete=$(find "$vm_dir/kernel" -mindepth 2 -maxdepth 2 -name complete 2>/dev/null |
+        sort -V | tail -n 1)
+    [ -n "$complete" ] ||
+        vm_fail "cannot download Debian's kernel package linux-image-amd64: try 'apt-get update'"
+    vm_kernel_dir=${complete%/complete}
+    vm_kernel=$(echo "$vm_kernel_dir"/boot/vmlinuz-*)
+    vm_kernel_version=${vm_kernel##*/vmlinuz-}
+    if ! [ -e "$vm_kernel_dir/depmod-done" ]; then
+        [ -d "$vm_kernel_dir/lib/modules" ] || ln -s usr/lib "$vm_kernel_dir/lib"
+        depmod -b "$vm_kernel_dir" "$vm_kernel_version"
+        touch "$vm_kernel_dir/depmod-done"
+    fi
+}
+
+# --- root file systems ---------------------------------------------------------------------
+
+vm_make_root() { # ROOT
+    rm -rf "$1"
+    mkdir -p "$1"/{usr/bin,usr/sbin,usr/lib,usr/lib64,dev,proc,sys,tmp,run,root/.ssh,etc,mnt}
+    chmod 700 "$1/root" "$1/root/.ssh"
+    ln -s usr/bin usr/sbin usr/lib usr/lib64 "$1/"
+    echo 'root::0:0:root:/root:/bin/sh' >"$1/etc/passwd"
+    echo 'root:x:0:' >"$1/etc/group"
+    echo '/bin/sh' >"$1/etc/shells"
+    echo '127.0.0.1 localhost' >"$1/etc/hosts"
+    echo 'hosts: files' >"$1/etc/nsswitch.conf"
+    cp "$(command -v busybox)" "$1/usr/bin/busybox"
+    local applet
+    for applet in $(busybox --list); do
+        [ "$applet" = busybox ] || ln -s busybox "$1/usr/bin/$applet"
+    done
+}
+
+# A program of the host, found by name, with the shared libraries that it needs.
+vm_add_program() { # ROOT NAME...
+    local root=$1 name path library
+    shift
+    for name in "$@"; do
+        path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$name") ||
+            vm_fail "$name is not installed; tests/install-packages installs it"
+        install -m 755 "$(readlink -f "$path")" "$root/usr/bin/${name##*/}"
+        ldd "$path" 2>/dev/null | grep -o '/[^ ]*' | while read -r library; do
+            mkdir -p "$root${library%/*}"
+            [ -e "$root$library" ] || cp -L "$library" "$root$library"
+        done
+    done
+}
+
+vm_add_modules() { # ROOT NAME...
+    local root=$1 file
+    shift
+    modprobe -d "$vm_kernel_dir" -S "$vm_kernel_version" -a --show-depends "$@" 2>/dev/null |
+        sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u | while read -r file; do
+        local to=$root/usr/lib/modules/${file#*/lib/modules/}
+        mkdir -p "${to%/*}"
+        case $file in
+        *.xz) xz -dc "$file" >"${to%.xz}" ;;
+        *) cp "$file" "$to" ;;
+        esac
+    done
+    cp "$vm_kernel_dir/lib/modules/$vm_kernel_version"/modules.{order,builtin,builtin.modinfo} \
+        "$root/usr/lib/modules/$vm_kernel_version/"
+    depmod -b "$root" "$vm_kernel_version"
+}
+
+vm_pack() { # ROOT FILE
+    (cd "$1" && find . -print0 | cpio --quiet --null -o -H newc -R 0:0) >"$2.new"
+    mv "$2.new" "$2"
+}
+
+vm_make_keys() {
+    [ -e "$vm_dir/keys/complete" ] && return
+    rm -rf "$vm_dir/keys"
+    mkdir -p "$vm_dir/keys"
+    ssh-keygen -q -t ed25519 -N '' -C backend -f "$vm_dir/keys/user"
+    dropbearkey -t ed25519 -f "$vm_dir/keys/host" >/dev/null 2>&1
+    touch "$vm_dir/keys/complete"
+}
+
+vm_make_frontend() {
+    local root=$vm_dir/frontend-root
+    vm_make_root "$root"
+    vm_add_program "$root" socat dropbear mkfs.ext4 e2fsck "$build_dir/bin/vsock-perf"
+    vm_add_modules "$root" virtio_mmio vsock vmw_vsock_virtio_transport virtio_blk ext4
+    mkdir -p "$root/etc/dropbear"
+    cp "$vm_dir/keys/host" "$root/etc/dropbear/key"
+    cp "$vm_dir/keys/user.pub" "$root/root/.ssh/authorized_keys"
+    install -m 755 "$source_dir/tests/vm/frontend-init" "$root/init"
+    vm_pack "$root" "$vm_dir/frontend.cpio"
+}
+
+vm_make_backend() {
+    local root=$vm_dir/backend-root program
+    vm_make_root "$root"
+    vm_add_program "$root" socat ssh
+    for program in bao-virtio-dm bao-virtio-broker bao-virtio-worker bao-seccomp bao-monitor \
+        vsock-perf; do
+        vm_add_program "$root" "$build_dir/bin/$program"
+    done
+    vm_add_modules "$root" kvm_amd kvm_intel vhost_vsock vhost_net tun
+    cp -r "$source_dir/configs" "$root/root/configs"
+    cp "$vm_dir/keys/user" "$root/root/.ssh/id_ed25519"
+    printf 'Host localhost\n  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n' \
+        >"$root/root/.ssh/config"
+    cp "$vm_kernel" "$root/root/frontend-kernel"
+    cp "$vm_dir/frontend.cpio" "$root/root/frontend.cpio"
+    install -m 644 "$source_dir/tests/vm/backend-lib.sh" "$root/root/"
+    install -m 755 "$source_dir"/tests/vm/scenario-* "$root/root/"
+    install -m 755 "$source_dir/tests/vm/backend-init" "$root/init"
+    vm_pack "$root" "$vm_dir/backend.cpio"
+}
+
+vm_prepare() {
+    vm_dir=$build_dir/vm
+    mkdir -p "$vm_dir"
+    vm_find_kernel
+    vm_make_keys
+    vm_make_frontend
+    vm_make_backend
+}
+
+# --- the backend VM ------------------------------------------------------------------------
+
+# QEMU's arguments, after vm_accelerator: SCENARIO ARGUMENT TERMINAL-CHARDEV
+vm_arguments() {
+    vm_qemu=(qemu-system-x86_64 -no-user-config -nodefaults -display none -no-reboot
+        -machine q35 -smp 2 -m 1024)
+    if [ "$vm_accelerator" = kvm ]; then
+        vm_qemu+=(-accel kvm -cpu host)
+    else
+        vm_qemu+=(-accel "tcg,thread=multi" -cpu max)
+    fi
+    vm_qemu+=(-chardev "file,id=console,path=$vm_dir/console.log" -serial chardev:console
+        -chardev "$3" -serial chardev:terminal
+        -chardev "file,id=results,path=$vm_dir/results" -serial chardev:results
+        -chardev "file,id=details,path=$vm_dir/details.log" -serial chardev:details
+        -kernel "$vm_kernel" -initrd "$vm_dir/backend.cpio"
+        -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr \
+bvdm.scenario=$1 bvdm.argument=$2")
+    rm -f "$vm_dir"/{console.log,results,details.log}
+    touch "$vm_dir/results"
+}
+
+vm_result() { # NAME: the last "@NAME value" line
+    tr -d '\r' <"$vm_dir/results" | sed -n "s/^@$1 //p" | tail -n 1
+}
+
+# Sets vm_accelerator. A /dev/kvm may exist and not run a kernel, or run one that cannot run
+# another: only booting tells. The answer is kept until this machine restarts.
+vm_choose_accelerator() {
+    vm_accelerator=tcg
+    [ -w /dev/kvm ] || return 0
+    local known=$vm_dir/accelerator boot
+    boot=$(cat /proc/sys/kernel/random/boot_id)
+    if [ "$(sed -n 1p "$known" 2>/dev/null)" = "$boot" ]; then
+        vm_accelerator=$(sed -n 2p "$known")
+        return 0
+    fi
+    vm_accelerator=kvm
+    vm_arguments probe none null,id=terminal
+    (timeout -k 2 15 "${vm_qemu[@]}" || true) </dev/null >/dev/null 2>&1
+    [ "$(vm_result exit)" = 0 ] || vm_accelerator=tcg
+    printf '%s\n%s\n' "$boot" "$vm_accelerator" >"$known"
+}
+
+# Boot the backend, run a scenario in it, and return its exit status. What it shows goes to
+# stdout. SCENARIO ARGUMENT TIME-LIMIT-SECONDS
+vm_run() {
+    vm_arguments "$1" "$2" stdio,id=terminal,signal=off
+    timeout -k 5 "$3" "${vm_qemu[@]}" </dev/null 2>"$vm_dir/qemu.log" &
+    vm_pid=$!
+    local status=0 exit_status
+    wait "$vm_pid" || status=$?
+    vm_pid=
+    exit_status=$(vm_result exit)
+    if [ -n "$exit_status" ]; then
+        return "$exit_status"
+    fi
+    if [ "$status" = 124 ] || [ "$status" = 137 ]; then
+        printf 'the backend VM did not finish within %s s\n' "$3" >&2
+    else
+        printf 'the backend VM ended early (QEMU status %s)\n' "$status" >&2
+    fi
+    vm_show_logs
+    return 1
+}
+
+vm_show_logs() {
+    local log
+    for log in qemu.log console.log details.log; do
+        if [ -s "$vm_dir/$log" ]; then
+            printf -- '--- the end of %s\n' "$vm_dir/$log" >&2
+            tail -n 25 "$vm_dir/$log" | tr -d '\r' >&2
+        fi
+    done
+}
+
+# For the caller's EXIT trap.
+vm_clean_up() {
+    if [ -n "$vm_pid" ]; then
+        kill "$vm_pid" 2>/dev/null || true
+        wait "$vm_pid" 2>/dev/null || true
+        vm_pid=
+    fi
+}
