@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/compiler/number.h"
+
+#include <seccomp.h>
+
+uint32_t number_of_arch(enum policy_arch arch)
+{
+    switch (arch) {
+    case POLICY_ARCH_X86_64:
+        return SCMP_ARCH_X86_64;
+    case POLICY_ARCH_AARCH64:
+        return SCMP_ARCH_AARCH64;
+    case POLICY_ARCH_RISCV64:
+        return SCMP_ARCH_RISCV64;
+    case POLICY_ARCHES:
+        break;
+    }
+    return SCMP_ARCH_NATIVE;
+}
+
+bool number_of_call(const char *name, enum policy_arch arch, uint32_t *ret_number)
+{
+    int number = seccomp_syscall_resolve_name_arch(number_of_arch(arch), name);
+    if (number < 0) /* an error, or libseccomp's number for a call that is not there */
+        return false;
+    *ret_number = (uint32_t)number;
+    return true;
+}

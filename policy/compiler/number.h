@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef POLICY_COMPILER_NUMBER_H
+#define POLICY_COMPILER_NUMBER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "policy/rule.h"
+
+/* libseccomp's name for an architecture. */
+uint32_t number_of_arch(enum policy_arch arch);
+
+/* False if the architecture has no such call. */
+bool number_of_call(const char *name, enum policy_arch arch, uint32_t *ret_number);
+
+#endif
