@@ -52,14 +52,6 @@ const struct sandbox_step sandbox_steps[] = {
 
 const size_t sandbox_step_count = sizeof(sandbox_steps) / sizeof(sandbox_steps[0]);
 
-/* What the run-time of the sanitizers cannot live with: it maps memory, and calls what no policy
- * knows. Decided when the build is configured; a release has no switch. */
-#ifdef BVDM_SANITIZE
-#define LEFT_OUT (1u << LAYER_MDWE | 1u << LAYER_RLIMITS | 1u << LAYER_SECCOMP)
-#else
-#define LEFT_OUT 0u
-#endif
-
 static bool is_core(enum sandbox_layer layer)
 {
     static const bool core[LAYER_COUNT] = {
@@ -73,7 +65,7 @@ static bool is_core(enum sandbox_layer layer)
 static int take_step(const struct sandbox_step *step, const struct sandbox *sandbox,
                      uint32_t *layers)
 {
-    if ((LEFT_OUT & (1u << step->layer)) != 0)
+    if ((SANDBOX_LEFT_OUT & (1u << step->layer)) != 0)
         return 0;
     int result = step->enter(sandbox);
     if (result < 0)

@@ -41,6 +41,19 @@ struct sandbox {
 };
 
 /*
+ * What the run-time of the sanitizers cannot live with: it maps memory, makes system calls that
+ * no policy knows, and its reports go to stderr. Decided when the build is configured; a
+ * release has no switch.
+ */
+#ifdef BVDM_SANITIZE
+#define SANDBOX_LEFT_OUT (1u << LAYER_MDWE | 1u << LAYER_RLIMITS | 1u << LAYER_SECCOMP)
+#define SANDBOX_STDERR FD_BACKEND
+#else
+#define SANDBOX_LEFT_OUT 0u
+#define SANDBOX_STDERR FD_NULL
+#endif
+
+/*
  * Enter every layer, check each, check all again, and load the filter last.
  * Returns 0 and in *ret_layers (1 << enum sandbox_layer) what is in force: every core layer,
  * and of the others those that this kernel has. Returns -errno with the step in *ret_step if

@@ -136,10 +136,10 @@ int start_map_window(const struct message_start *start, void **ret_window)
 void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)
 {
     static const enum fd_kind fixed[WORKER_FD_BACKEND] = {
-        [WORKER_FD_NULL_IN] = FD_NULL,  [WORKER_FD_NULL_OUT] = FD_NULL,
-        [WORKER_FD_NULL_ERR] = FD_NULL, [WORKER_FD_CONTROL] = FD_SOCKET,
-        [WORKER_FD_EPOLL] = FD_EPOLL,   [WORKER_FD_REQUEST] = FD_EVENT,
-        [WORKER_FD_REPLY] = FD_EVENT,   [WORKER_FD_IRQ] = FD_EVENT,
+        [WORKER_FD_NULL_IN] = FD_NULL,         [WORKER_FD_NULL_OUT] = FD_NULL,
+        [WORKER_FD_NULL_ERR] = SANDBOX_STDERR, [WORKER_FD_CONTROL] = FD_SOCKET,
+        [WORKER_FD_EPOLL] = FD_EPOLL,          [WORKER_FD_REQUEST] = FD_EVENT,
+        [WORKER_FD_REPLY] = FD_EVENT,          [WORKER_FD_IRQ] = FD_EVENT,
     };
     const struct device_kind_info *info = &device_kinds[start->kind];
     unsigned int kicks = WORKER_FD_BACKEND + info->backend_fd_count;
