@@ -26,8 +26,7 @@ void standin_protocol_violated(struct standin *standin, const char *format, ...)
     fprintf(stderr, "stand-in: protocol error: %s\n", words);
 }
 
-/* Hand the first queued request to the waiting attacher, if there are both. */
-static void deliver(struct standin *standin, struct device *device)
+void standin_driver_deliver(struct standin *standin, struct device *device)
 {
     struct attacher *attacher = &device->attacher;
     if (!attacher->waiting || device->queue_length == 0)
@@ -74,7 +73,7 @@ void standin_driver_attach(struct standin *standin, struct device *device, uint6
     attacher->tid = tid;
     attacher->buffer = buffer;
     attacher->since = standin_now_ms();
-    deliver(standin, device);
+    standin_driver_deliver(standin, device);
 }
 
 void standin_driver_interrupt(struct standin *standin, struct device *device)
@@ -91,7 +90,7 @@ static void raise_irq(struct device *device)
 
 /* What the hypervisor does with COMPLETE: it goes by the structure's dm_id and op alone. */
 int standin_driver_complete(struct standin *standin, const struct device *device,
-                            const struct bao_io_request *request)
+                            const struct bao_io_request *request, struct slot **ret_slot)
 {
     unsigned int caller = standin_device_id(standin, device);
     if (request->dm_id >= STANDIN_DEVICES_MAX || !standin->devices[request->dm_id].options.present)
@@ -131,7 +130,9 @@ int standin_driver_complete(struct standin *standin, const struct device *device
         slot->state = SLOT_FREE;
         pthread_cond_signal(&standin->slot_free);
     } else {
-        pthread_cond_signal(&slot->done);
+        standin->vcpus_waiting--;
+        standin->last_completion_us = standin_now_us();
+        *ret_slot = slot;
     }
     return 0;
 }
@@ -244,138 +245,4 @@ int standin_driver_irqfd(struct device *device, const struct bao_irqfd *config, 
     irqfd_deassign(device, (uint64_t)id);
     close(fd);
     return 0;
-}
-
-/* The frontend's side: what a vCPU's trap does. */
-
-static bool ioeventfd_takes(const struct device *device, uint64_t addr, unsigned int width)
-{
-    for (unsigned int i = 0; i < device->ioeventfd_count; i++) {
-        const struct ioeventfd *entry = &device->ioeventfds[i];
-        if (addr >= entry->addr && addr + width <= entry->addr + entry->len)
-            return true;
-    }
-    return false;
-}
-
-static void ioeventfd_signal(struct standin *standin, struct device *device,
-                             const struct bao_io_request *request)
-{
-    for (unsigned int i = 0; i < device->ioeventfd_count; i++) {
-        const struct ioeventfd *entry = &device->ioeventfds[i];
-        if (entry->addr == request->addr && entry->len >= request->access_width &&
-            (entry->wildcard || entry->data == request->value)) {
-            standin->counts.ioeventfd_signals++;
-            eventfd_write(entry->fd, 1);
-            return; /* the first registered wins */
-        }
-    }
-}
-
-static void deadline_after(struct timespec *deadline, int timeout_ms)
-{
-    clock_gettime(CLOCK_MONOTONIC, deadline);
-    deadline->tv_sec += timeout_ms / 1000;
-    deadline->tv_nsec += timeout_ms % 1000 * 1000000l;
-    if (deadline->tv_nsec >= 1000000000l) {
-        deadline->tv_nsec -= 1000000000l;
-        deadline->tv_sec++;
-    }
-}
-
-static int wait_on(struct standin *standin, pthread_cond_t *condition,
-                   const struct timespec *deadline)
-{
-    int r = deadline ? pthread_cond_clockwait(condition, &standin->lock, CLOCK_MONOTONIC, deadline)
-                     : pthread_cond_wait(condition, &standin->lock);
-    return -r;
-}
-
-static struct slot *take_slot(struct standin *standin, const struct timespec *deadline)
-{
-    for (;;) {
-        for (unsigned int i = 0; i < STANDIN_VCPUS_MAX; i++) {
-            if (standin->slots[i].state == SLOT_FREE)
-                return &standin->slots[i];
-        }
-        if (wait_on(standin, &standin->slot_free, deadline) < 0)
-            return NULL;
-    }
-}
-
-static int relay(struct standin *standin, struct device *device, struct bao_io_request *request,
-                 const struct timespec *deadline)
-{
-    struct slot *slot = take_slot(standin, deadline);
-    if (!slot || device->queue_length == QUEUE_MAX)
-        return -ETIMEDOUT;
-    request->request_id = (uint64_t)(slot - standin->slots);
-    slot->state = SLOT_PROCESSING;
-    slot->taken = false;
-    slot->abandoned = false;
-    slot->device = standin_device_id(standin, device);
-    slot->op = request->op;
-    slot->value = request->value;
-    device->queue[(device->queue_head + device->queue_length++) % QUEUE_MAX] = *request;
-    deliver(standin, device);
-
-    int r = 0;
-    while (slot->state != SLOT_COMPLETE && !standin->ended && r == 0)
-        r = wait_on(standin, &slot->done, deadline);
-    if (slot->state != SLOT_COMPLETE) {
-        slot->abandoned = true;
-        return standin->ended ? -ESHUTDOWN : r;
-    }
-    request->value = slot->value;
-    slot->state = SLOT_FREE;
-    pthread_cond_signal(&standin->slot_free);
-    return 0;
-}
-
-static int access_register(struct standin *standin, unsigned int id, int timeout_ms,
-                           struct bao_io_request *request)
-{
-    if (id >= STANDIN_DEVICES_MAX || !standin->devices[id].options.present)
-        return -ENODEV;
-    struct device *device = &standin->devices[id];
-    struct timespec deadline;
-    deadline_after(&deadline, timeout_ms < 0 ? 0 : timeout_ms);
-    int r = 0;
-    pthread_mutex_lock(&standin->lock);
-    if (!ioeventfd_takes(device, request->addr, (unsigned int)request->access_width))
-        r = relay(standin, device, request, timeout_ms < 0 ? NULL : &deadline);
-    else if (request->op == BAO_IO_WRITE)
-        ioeventfd_signal(standin, device, request);
-    else
-        request->value = 0;
-    pthread_mutex_unlock(&standin->lock);
-    return r;
-}
-
-int standin_write(struct standin *standin, unsigned int id, uint64_t addr, unsigned int width,
-                  uint64_t value, int timeout_ms)
-{
-    struct bao_io_request request = {
-        .dm_id = id,
-        .addr = addr,
-        .op = BAO_IO_WRITE,
-        .value = value,
-        .access_width = width,
-    };
-    return access_register(standin, id, timeout_ms, &request);
-}
-
-int standin_read(struct standin *standin, unsigned int id, uint64_t addr, unsigned int width,
-                 uint64_t *ret_value, int timeout_ms)
-{
-    struct bao_io_request request = {
-        .dm_id = id,
-        .addr = addr,
-        .op = BAO_IO_READ,
-        .access_width = width,
-    };
-    int r = access_register(standin, id, timeout_ms, &request);
-    if (r == 0)
-        *ret_value = request.value;
-    return r;
 }

@@ -4,7 +4,8 @@
  *   standin.c  the caller's side: start, stop, waiting for processes
  *   child.c    what happens between fork and exec: mount namespace, filter
  *   serve.c    notifications: fetch, find the device, read and write the caller's memory
- *   driver.c   the driver: requests, ATTACH, COMPLETE, IOEVENTFD, IRQFD
+ *   driver.c   the driver: ATTACH, COMPLETE, IOEVENTFD, IRQFD
+ *   vcpu.c     the frontend's register accesses
  *   watch.c    what nobody notifies: signals to waiting attachers, last closes, the end
  */
 #ifndef TESTS_STANDIN_PRIVATE_H
@@ -12,6 +13,7 @@
 
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 
@@ -30,7 +32,7 @@ struct slot {
     unsigned int device;
     uint64_t op;
     uint64_t value;
-    pthread_cond_t done;
+    sem_t done; /* posted once, without the lock: the vCPU then need not wait for that */
 };
 
 struct ioeventfd {
@@ -73,11 +75,24 @@ struct device {
     unsigned int irqfd_count;
 };
 
+/* A thread that makes ioctls. */
+struct known_thread {
+    pid_t tid;
+    int fd_dir;            /* its /proc/TID/fd, opened once */
+    int fd;                /* the last it used for ATTACH or COMPLETE, ... */
+    struct device *device; /* ... what that is; NULL: not known ... */
+    uint64_t known_at;     /* ... and when that was seen, ms */
+};
+
 struct standin {
     pthread_mutex_t lock; /* everything below that is not constant after start */
     struct device devices[STANDIN_DEVICES_MAX];
     struct slot slots[STANDIN_VCPUS_MAX];
     pthread_cond_t slot_free;
+    bool served;          /* a thread receives notifications: only one does at a time */
+    pthread_cond_t serve; /* for the server: look whether to take over from the vCPUs */
+    unsigned int vcpus_waiting;
+    uint64_t last_completion_us;
     struct standin_counts counts;
     char protocol_error[160];
     bool end_expected;
@@ -93,17 +108,13 @@ struct standin {
     ino_t node_inode;
     int inotify;
     int stop_event;
-    size_t notification_size, response_size;
+    size_t notification_size;
+    struct seccomp_notif *notification;               /* of the thread that serves, ... */
+    struct known_thread known_threads[THREADS_KNOWN]; /* ... and no other's */
     atomic_bool stopping;
     atomic_bool server_ended;
     pthread_t server, watcher;
     unsigned int threads_started;
-};
-
-/* A thread that makes ioctls: its /proc/TID/fd, opened once. */
-struct known_thread {
-    pid_t tid;
-    int fd_dir;
 };
 
 /* child.c: never returns. `report` is a SOCK_SEQPACKET socket to standin_child_receive's end. */
@@ -112,7 +123,10 @@ _Noreturn void standin_child_run(const struct standin_options *options, int repo
 int standin_child_receive(int report, int *ret_listener, int *ret_node);
 
 /* serve.c */
-void *standin_serve(void *standin);
+void *standin_server(void *standin);
+/* Receive one notification (blocking) and serve it. Returns 0 or -errno. */
+int standin_serve_next(struct standin *standin);
+void standin_forget_threads(struct standin *standin);
 int standin_memory_read(pid_t tid, uint64_t address, void *buffer, size_t size);
 int standin_memory_write(pid_t tid, uint64_t address, const void *buffer, size_t size);
 bool standin_notification_valid(struct standin *standin, uint64_t notification);
@@ -125,10 +139,13 @@ void standin_protocol_violated(struct standin *standin, const char *format, ...)
 /* Answers the notification itself, now or later. */
 void standin_driver_attach(struct standin *standin, struct device *device, uint64_t notification,
                            pid_t tid, uint64_t buffer);
+/* Hand the first queued request to the waiting attacher, if there are both. */
+void standin_driver_deliver(struct standin *standin, struct device *device);
 /* The waiting attacher was interrupted or is gone. */
 void standin_driver_interrupt(struct standin *standin, struct device *device);
+/* On success, *ret_slot is what is to be posted, if anything. */
 int standin_driver_complete(struct standin *standin, const struct device *device,
-                            const struct bao_io_request *request);
+                            const struct bao_io_request *request, struct slot **ret_slot);
 /* `fd` is a copy of the eventfd for the stand-in to own, or -errno. */
 int standin_driver_ioeventfd(struct device *device, const struct bao_ioeventfd *config, int fd);
 int standin_driver_irqfd(struct device *device, const struct bao_irqfd *config, int fd);
@@ -136,6 +153,7 @@ unsigned int standin_device_id(const struct standin *standin, const struct devic
 
 /* watch.c */
 void *standin_watch(void *standin);
+uint64_t standin_now_us(void);
 uint64_t standin_now_ms(void);
 
 #endif

@@ -9,7 +9,11 @@
 #include <sys/pidfd.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
+
+#define KNOWN_MS 10
+#define LINGER_US 200 /* how long the server leaves notifications to the vCPUs' threads */
 
 int standin_memory_read(pid_t tid, uint64_t address, void *buffer, size_t size)
 {
@@ -57,6 +61,28 @@ static void let_it_continue(struct standin *standin, uint64_t notification)
     (void)send_response(standin, &response); /* fails only if the caller is gone */
 }
 
+static void forget(struct known_thread *known)
+{
+    if (known->tid != 0)
+        close(known->fd_dir);
+    *known = (struct known_thread){0};
+}
+
+static struct known_thread *know(struct known_thread *threads, pid_t tid)
+{
+    struct known_thread *known = &threads[(unsigned int)tid % THREADS_KNOWN];
+    if (known->tid == tid)
+        return known;
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/fd", tid);
+    int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0)
+        return NULL;
+    forget(known);
+    *known = (struct known_thread){.tid = tid, .fd_dir = directory};
+    return known;
+}
+
 /*
  * What the caller's fd is. The directory /proc/TID/fd, once open, stays that very thread's: it
  * never shows the fds of a later thread with the same number, so it can be kept.
@@ -64,22 +90,13 @@ static void let_it_continue(struct standin *standin, uint64_t notification)
 static int stat_fd(struct known_thread *threads, pid_t tid, int fd, struct stat *ret)
 {
     char path[64];
-    struct known_thread *known = &threads[(unsigned int)tid % THREADS_KNOWN];
+    snprintf(path, sizeof(path), "%d", fd);
     for (int attempt = 0; attempt < 2; attempt++) {
-        if (known->tid != tid) {
-            snprintf(path, sizeof(path), "/proc/%d/fd", tid);
-            int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-            if (directory < 0)
-                return -errno;
-            if (known->tid != 0)
-                close(known->fd_dir);
-            *known = (struct known_thread){.tid = tid, .fd_dir = directory};
-        }
-        snprintf(path, sizeof(path), "%d", fd);
-        if (fstatat(known->fd_dir, path, ret, 0) == 0)
+        struct known_thread *known = know(threads, tid);
+        if (known && fstatat(known->fd_dir, path, ret, 0) == 0)
             return 0;
-        close(known->fd_dir);
-        *known = (struct known_thread){0};
+        if (known)
+            forget(known); /* an earlier thread's, or that fd is not open */
     }
     return -EBADF;
 }
@@ -141,7 +158,7 @@ static int64_t get_info(struct standin *standin, const struct seccomp_notif *not
 
 /* The ioctls of a DM file that are answered at once. */
 static int64_t serve_device(struct standin *standin, struct device *device,
-                            const struct seccomp_notif *notification)
+                            const struct seccomp_notif *notification, struct slot **ret_slot)
 {
     union {
         struct bao_io_request request;
@@ -157,7 +174,7 @@ static int64_t serve_device(struct standin *standin, struct device *device,
         return -ENOENT;
     switch (command) {
     case BAO_IOCTL_IO_REQUEST_COMPLETE:
-        return standin_driver_complete(standin, device, &arg.request);
+        return standin_driver_complete(standin, device, &arg.request, ret_slot);
     case BAO_IOCTL_IOEVENTFD:
         return standin_driver_ioeventfd(device, &arg.ioeventfd,
                                         copy_fd(tid, (int)arg.ioeventfd.fd));
@@ -183,55 +200,121 @@ static bool is_device_command(uint32_t command)
            command == BAO_IOCTL_IRQFD;
 }
 
+/*
+ * The device by whose file a thread attaches and completes, as it was seen a moment ago: looking
+ * again at each call would cost as much as the rest of it.
+ */
+static struct device *known_device(const struct known_thread *threads, pid_t tid, int fd,
+                                   uint32_t command)
+{
+    const struct known_thread *known = &threads[(unsigned int)tid % THREADS_KNOWN];
+    bool hot = command == BAO_IOCTL_IO_CLIENT_ATTACH || command == BAO_IOCTL_IO_REQUEST_COMPLETE;
+    if (!hot || known->tid != tid || known->fd != fd || !known->device)
+        return NULL;
+    return standin_now_ms() - known->known_at < KNOWN_MS ? known->device : NULL;
+}
+
+/* Sets *ret to the device, or NULL if the fd is the node. Returns 0, -EBADF, or -ENOTTY if it is
+ * neither. */
+static int find_device(struct standin *standin, struct known_thread *threads, pid_t tid, int fd,
+                       struct device **ret)
+{
+    struct stat file;
+    int r = stat_fd(threads, tid, fd, &file);
+    if (r < 0)
+        return r;
+    *ret = device_of(standin, &file);
+    struct known_thread *known = know(threads, tid);
+    if (*ret && known) {
+        known->fd = fd;
+        known->device = *ret;
+        known->known_at = standin_now_ms();
+    }
+    bool is_node = file.st_ino == standin->node_inode && file.st_dev == standin->node_dev;
+    return *ret || is_node ? 0 : -ENOTTY;
+}
+
 static void serve_one(struct standin *standin, struct known_thread *threads,
                       const struct seccomp_notif *notification)
 {
-    struct stat file;
     pid_t tid = (pid_t)notification->pid;
     uint32_t command = (uint32_t)notification->data.args[1];
-    if (stat_fd(threads, tid, (int)notification->data.args[0], &file) < 0) {
-        (void)standin_respond(standin, notification->id, -EBADF);
-        return;
-    }
-    struct device *device = device_of(standin, &file);
-    bool is_node = file.st_ino == standin->node_inode && file.st_dev == standin->node_dev;
-    if (!device && !is_node) {
+    int fd = (int)notification->data.args[0];
+    struct device *device = known_device(threads, tid, fd, command);
+    int r = device ? 0 : find_device(standin, threads, tid, fd, &device);
+    if (r == -ENOTTY) {
         let_it_continue(standin, notification->id);
         return;
     }
+    struct slot *completed = NULL;
     pthread_mutex_lock(&standin->lock);
     if (device && command == BAO_IOCTL_IO_CLIENT_ATTACH) {
         standin_driver_attach(standin, device, notification->id, tid, notification->data.args[2]);
     } else {
-        int64_t result = -ENOTTY;
+        int64_t result = r < 0 ? r : -ENOTTY;
         if (device && is_device_command(command))
-            result = serve_device(standin, device, notification);
-        else if (is_node && command == BAO_IOCTL_DM_GET_INFO)
+            result = serve_device(standin, device, notification, &completed);
+        else if (r == 0 && !device && command == BAO_IOCTL_DM_GET_INFO)
             result = get_info(standin, notification);
         (void)standin_respond(standin, notification->id, result); /* or the caller is gone */
     }
     pthread_mutex_unlock(&standin->lock);
+    if (completed)
+        sem_post(&completed->done);
 }
 
-void *standin_serve(void *argument)
+int standin_serve_next(struct standin *standin)
+{
+    struct seccomp_notif *notification = standin->notification;
+    memset(notification, 0, standin->notification_size);
+    if (ioctl(standin->listener, SECCOMP_IOCTL_NOTIF_RECV, notification) < 0)
+        return -errno;
+    serve_one(standin, standin->known_threads, notification);
+    return 0;
+}
+
+void standin_forget_threads(struct standin *standin)
+{
+    for (unsigned int i = 0; i < THREADS_KNOWN; i++)
+        forget(&standin->known_threads[i]);
+}
+
+/* The vCPUs' threads have just served notifications, or do, and soon will again. */
+static bool vcpus_serve(const struct standin *standin)
+{
+    return standin->served || (standin->vcpus_waiting == 0 &&
+                               standin_now_us() - standin->last_completion_us < LINGER_US);
+}
+
+static void wait_for_turn(struct standin *standin)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += LINGER_US * 1000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_cond_clockwait(&standin->serve, &standin->lock, CLOCK_MONOTONIC, &until);
+}
+
+void *standin_server(void *argument)
 {
     struct standin *standin = argument;
-    struct known_thread threads[THREADS_KNOWN] = {0};
-    struct seccomp_notif *notification = malloc(standin->notification_size);
-    while (notification && !atomic_load(&standin->stopping)) {
-        memset(notification, 0, standin->notification_size);
-        if (ioctl(standin->listener, SECCOMP_IOCTL_NOTIF_RECV, notification) == 0)
-            serve_one(standin, threads, notification);
-        else if (errno != EINTR && errno != ENOENT)
-            break;
-        else if (errno == ENOENT)
+    pthread_mutex_lock(&standin->lock);
+    while (!atomic_load(&standin->stopping)) {
+        if (vcpus_serve(standin)) {
+            wait_for_turn(standin);
+            continue;
+        }
+        standin->served = true;
+        pthread_mutex_unlock(&standin->lock);
+        if (standin_serve_next(standin) == -ENOENT)
             usleep(1000); /* the caller was gone already, or all are, for good */
+        pthread_mutex_lock(&standin->lock);
+        standin->served = false;
     }
-    for (unsigned int i = 0; i < THREADS_KNOWN; i++) {
-        if (threads[i].tid != 0)
-            close(threads[i].fd_dir);
-    }
-    free(notification);
+    pthread_mutex_unlock(&standin->lock);
     atomic_store(&standin->server_ended, true);
     return NULL;
 }

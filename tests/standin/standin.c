@@ -103,6 +103,9 @@ static int start_threads(struct standin *standin)
     standin->notification_size = sizes.seccomp_notif;
     if (standin->notification_size < sizeof(struct seccomp_notif))
         standin->notification_size = sizeof(struct seccomp_notif);
+    standin->notification = malloc(standin->notification_size);
+    if (!standin->notification)
+        return -ENOMEM;
     /* Hand the processor straight over in both directions; older kernels do without. */
     (void)ioctl(standin->listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS,
                 SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
@@ -113,7 +116,7 @@ static int start_threads(struct standin *standin)
     sigfillset(&all);
     sigdelset(&all, STANDIN_SIGNAL);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int r = -pthread_create(&standin->server, NULL, standin_serve, standin);
+    int r = -pthread_create(&standin->server, NULL, standin_server, standin);
     if (r == 0) {
         standin->threads_started++;
         r = -pthread_create(&standin->watcher, NULL, standin_watch, standin);
@@ -131,6 +134,7 @@ static void stop_threads(struct standin *standin)
         /* Again and again: a signal just before the call that it should end is lost. */
         while (!atomic_load(&standin->server_ended)) {
             pthread_kill(standin->server, STANDIN_SIGNAL);
+            pthread_cond_signal(&standin->serve);
             usleep(1000);
         }
         pthread_join(standin->server, NULL);
@@ -162,6 +166,8 @@ static void free_device(struct device *device)
 static void free_standin(struct standin *standin)
 {
     stop_threads(standin);
+    standin_forget_threads(standin);
+    free(standin->notification);
     for (unsigned int i = 0; i < STANDIN_DEVICES_MAX; i++)
         free_device(&standin->devices[i]);
     if (standin->listener >= 0)
@@ -171,8 +177,9 @@ static void free_standin(struct standin *standin)
     if (standin->stop_event >= 0)
         close(standin->stop_event);
     for (unsigned int i = 0; i < STANDIN_VCPUS_MAX; i++)
-        pthread_cond_destroy(&standin->slots[i].done);
+        sem_destroy(&standin->slots[i].done);
     pthread_cond_destroy(&standin->slot_free);
+    pthread_cond_destroy(&standin->serve);
     pthread_cond_destroy(&standin->end);
     pthread_mutex_destroy(&standin->lock);
     free(standin);
@@ -185,9 +192,10 @@ static struct standin *make_standin(void)
         return NULL;
     pthread_mutex_init(&standin->lock, NULL);
     pthread_cond_init(&standin->slot_free, NULL);
+    pthread_cond_init(&standin->serve, NULL);
     pthread_cond_init(&standin->end, NULL);
     for (unsigned int i = 0; i < STANDIN_VCPUS_MAX; i++)
-        pthread_cond_init(&standin->slots[i].done, NULL);
+        sem_init(&standin->slots[i].done, 0, 0);
     standin->listener = -1;
     standin->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     standin->stop_event = eventfd(0, EFD_CLOEXEC);

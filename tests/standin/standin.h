@@ -11,6 +11,8 @@
  *  - A signal ends ATTACH with EFAULT up to 1 ms late (10 ms when it has waited for more than
  *    100 ms): the stand-in has to look for it. One that comes within the microseconds before
  *    the stand-in has seen an ATTACH at all gives EINTR, or a silent restart, instead.
+ *  - An ATTACH or COMPLETE less than 10 ms after its thread's last one on the same fd number is
+ *    taken to be on the same file.
  *  - mmap beyond the window's end succeeds, but touching it is SIGBUS and not foreign memory.
  *  - What would crash or corrupt the kernel is counted and named instead: standin_protocol_error.
  *  - The eventfds are held as files, not as kernel objects, so an irqfd outlives its process.

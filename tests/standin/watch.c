@@ -13,11 +13,16 @@
 
 #define EAGER_MS 100 /* a signal soon after ATTACH is likely a deliberate timer: look often */
 
-uint64_t standin_now_ms(void)
+uint64_t standin_now_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t standin_now_ms(void)
+{
+    return standin_now_us() / 1000;
 }
 
 /* The status text of a thread; false if it is gone. */
@@ -120,8 +125,11 @@ static void end(struct standin *standin)
 {
     standin->ended = true;
     pthread_cond_broadcast(&standin->end);
-    for (unsigned int i = 0; i < STANDIN_VCPUS_MAX; i++)
-        pthread_cond_broadcast(&standin->slots[i].done);
+    pthread_cond_broadcast(&standin->slot_free);
+    for (unsigned int i = 0; i < STANDIN_VCPUS_MAX; i++) {
+        if (standin->slots[i].state == SLOT_PROCESSING && !standin->slots[i].abandoned)
+            sem_post(&standin->slots[i].done);
+    }
 }
 
 void *standin_watch(void *argument)
@@ -138,7 +146,7 @@ void *standin_watch(void *argument)
         pthread_mutex_lock(&standin->lock);
         if (fds[1].revents & POLLIN)
             read_releases(standin);
-        if (fds[2].revents & POLLHUP)
+        if ((fds[2].revents & POLLHUP) && !standin->ended)
             end(standin);
         timeout_ms = check_attachers(standin);
         pthread_mutex_unlock(&standin->lock);
