@@ -32,7 +32,7 @@ enum message_type {
     MSG_RUNNING,     /* broker to keeper: start-up is over; from now on, replace me if I die */
     MSG_SPAWN,       /* broker to keeper: start a worker; the fd becomes its WORKER_FD_CONTROL */
     MSG_KILL,        /* broker to keeper: kill that worker */
-    MSG_SPAWNED,     /* keeper to broker: its pid, and a pidfd */
+    MSG_SPAWNED,     /* keeper to broker: its pid; the pidfd stays with the keeper */
     MSG_DIED,        /* keeper to broker: reaped, and how it died */
     MSG_STOP,        /* keeper to broker: the user wants an end */
     MSG_TYPES,
@@ -122,7 +122,7 @@ struct message_store { /* also MSG_RESTORE */
 
 struct message_spawned {
     struct message_header header;
-    int32_t pid; /* or -errno, when the worker could not be made and no fd comes along */
+    int32_t pid; /* or -errno, when the worker could not be made */
     uint32_t reserved;
 };
 

@@ -32,7 +32,7 @@ static const struct row {
     {MSG_RUNNING, ROLE_BROKER, sizeof(struct message_header), 0, 0},
     {MSG_SPAWN, ROLE_BROKER, sizeof(struct message_header), 1, 1},
     {MSG_KILL, ROLE_BROKER, sizeof(struct message_header), 0, 0},
-    {MSG_SPAWNED, ROLE_KEEPER, sizeof(struct message_spawned), 0, 1},
+    {MSG_SPAWNED, ROLE_KEEPER, sizeof(struct message_spawned), 0, 0},
     {MSG_DIED, ROLE_KEEPER, sizeof(struct message_died), 0, 0},
     {MSG_STOP, ROLE_KEEPER, sizeof(struct message_header), 0, 0},
 };

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/backend.h"
+
+const struct backend_ops *const backend_kinds[DEVICE_KINDS] = {
+    [DEVICE_BLOCK_VIRTIO] = &backend_block,
+    [DEVICE_VSOCK_VHOST] = &backend_vsock_vhost,
+};

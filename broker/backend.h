@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The broker's half of a device kind: what the device is made of on this machine. A kind is
+ * one file, ending in one const table, and one row of backend.c.
+ *
+ * Errors that a user can put right are found in `open`, before any worker starts.
+ */
+#ifndef BROKER_BACKEND_H
+#define BROKER_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/config/config.h"
+#include "broker/failure.h"
+#include "common/message.h"
+
+#define BACKEND_FDS_MAX 2
+
+struct backend {
+    const struct backend_ops *ops;
+    int image;                /* block: kept, and sent to each worker; -1: none */
+    struct start_block block; /* its geometry */
+    uint32_t guest_cid;       /* vsock */
+};
+
+/* What one worker gets. */
+struct backend_fds {
+    int fds[BACKEND_FDS_MAX]; /* device_kinds[kind].backend_fd_count of them */
+    bool owned;               /* made for this worker: to be closed once they are sent */
+};
+
+struct backend_ops {
+    /* A node that must stay within reach after lock-down, or NULL. */
+    const char *node;
+    const char *node_in_root; /* its name in the root that lock-down leaves */
+
+    /* Who signals used buffers is the kernel, so nobody sets bit 0 of InterruptStatus. */
+    bool used_buffer_always;
+
+    /* At the broker's start. Returns 0, or -errno with *failure filled in: the text follows
+     * the position of `*ret_key` in the configuration. */
+    int (*open)(struct backend *backend, const struct device_config *config,
+                enum config_key *ret_key, struct failure *failure);
+
+    /* For each worker, after lock-down: fill in the kind's part of START, and its fds. Returns
+     * 0, or -errno: the device has to wait. */
+    int (*give)(struct backend *backend, struct message_start *start, struct backend_fds *ret);
+};
+
+/* One row a kind, indexed by enum device_kind. */
+extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];
+
+extern const struct backend_ops backend_block, backend_vsock_vhost;
+
+#endif

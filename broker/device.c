@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/device.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "broker/dispatcher.h"
+#include "broker/shared_page.h"
+
+void device_init(struct device *device, const struct device_config *config)
+{
+    device->config = config;
+    device->info = &device_kinds[config->kind];
+    snprintf(device->name, sizeof(device->name), "%s %u", device->info->type, config->id);
+    device->dm = device->state_fd = device->journal_fd = -1;
+    device->backend = (struct backend){.ops = backend_kinds[config->kind], .image = -1};
+    device->worker = WORKER_NONE;
+}
+
+/* --- Made once ------------------------------------------------------------------------------ */
+
+static int new_eventfd(int *ret)
+{
+    *ret = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return *ret < 0 ? -errno : 0;
+}
+
+static int make_eventfds(struct device *device)
+{
+    int result = new_eventfd(&device->request);
+    if (result == 0)
+        result = new_eventfd(&device->reply);
+    if (result == 0)
+        result = new_eventfd(&device->irq);
+    for (uint32_t q = 0; result == 0 && q < device->info->queue_count; q++)
+        result = new_eventfd(&device->kicks[q]);
+    return result;
+}
+
+static int map_pages(struct device *device)
+{
+    device->state = shared_page_map(device->state_fd, STATE_SIZE);
+    device->journal = shared_page_map(device->journal_fd, JOURNAL_SIZE);
+    return device->state && device->journal ? 0 : -errno;
+}
+
+static int make_pages(struct device *device)
+{
+    device->state_fd = shared_page_create("state", STATE_SIZE);
+    if (device->state_fd < 0)
+        return device->state_fd;
+    device->journal_fd = shared_page_create("journal", JOURNAL_SIZE);
+    if (device->journal_fd < 0)
+        return device->journal_fd;
+    int result = map_pages(device);
+    if (result == 0)
+        journal_init(device->journal);
+    return result;
+}
+
+int device_create(struct device *device, int dispatcher, struct failure *failure)
+{
+    struct bao_dm_info info;
+    int result = dispatcher_get_info(dispatcher, device->config->id, &info);
+    if (result == -EINVAL)
+        return failure_set(failure, result,
+                           "the device tree has no dispatcher device with id %u: expected one of "
+                           "the entries of \"bao,io-dispatcher\", counted from 0",
+                           device->config->id);
+    if (result < 0)
+        return failure_set(failure, result, "%s: DM_GET_INFO of id %u: %s", BAO_DISPATCHER_NODE,
+                           device->config->id, strerror(-result));
+    device->dm = info.fd;
+    device->shmem_addr = info.shmem_addr;
+    device->shmem_size = info.shmem_size;
+
+    result = make_eventfds(device);
+    if (result == 0)
+        result = make_pages(device);
+    if (result < 0)
+        return failure_set(failure, result, "can't make its eventfds and pages: %s",
+                           strerror(-result));
+    return 0;
+}
+
+/* --- Handed on from broker to broker --------------------------------------------------------- */
+
+int device_restore(struct device *device, const struct message_store *stored, const int *fds,
+                   size_t fd_count, struct failure *failure)
+{
+    const struct device_config *config = device->config;
+    if (stored->kind != (uint32_t)config->kind || stored->mmio_addr != config->mmio_addr ||
+        fd_count != STORE_QUEUE_FIRST + device->info->queue_count)
+        return failure_set(failure, -EINVAL,
+                           "the device was started with another type or mmio_addr (0x%llx), which "
+                           "can't change while it runs: undo that, or restart bao-virtio-dm",
+                           (unsigned long long)stored->mmio_addr);
+
+    device->restored = true;
+    device->dm = fds[STORE_DM];
+    device->state_fd = fds[STORE_STATE];
+    device->journal_fd = fds[STORE_JOURNAL];
+    device->request = fds[STORE_REQUEST];
+    device->reply = fds[STORE_REPLY];
+    device->irq = fds[STORE_IRQ];
+    for (uint32_t q = 0; q < device->info->queue_count; q++)
+        device->kicks[q] = fds[STORE_QUEUE_FIRST + q];
+    device->shmem_addr = stored->shmem_addr;
+    device->shmem_size = stored->shmem_size;
+
+    int result = map_pages(device);
+    if (result < 0)
+        return failure_set(failure, result, "can't map its stored pages: %s", strerror(-result));
+    if (!journal_usable(device->journal)) {
+        journal_init(device->journal);
+        atomic_store(&device->journal->given_up, 1);
+    }
+    if (device->state->magic != 0 && device->state->version != STATE_VERSION)
+        atomic_store(&device->journal->given_up, 1);
+    return 0;
+}
+
+static int store(const struct device *device, int keeper)
+{
+    int fds[STORE_QUEUE_FIRST + STATE_QUEUES_MAX] = {
+        [STORE_DM] = device->dm,
+        [STORE_STATE] = device->state_fd,
+        [STORE_JOURNAL] = device->journal_fd,
+        [STORE_REQUEST] = device->request,
+        [STORE_REPLY] = device->reply,
+        [STORE_IRQ] = device->irq,
+    };
+    uint32_t queues = device->info->queue_count;
+    memcpy(&fds[STORE_QUEUE_FIRST], device->kicks, queues * sizeof(fds[0]));
+    union message message = {
+        .store =
+            {
+                .header = {.type = MSG_STORE, .device = device->index},
+                .dm_id = device->config->id,
+                .kind = (uint32_t)device->config->kind,
+                .mmio_addr = device->config->mmio_addr,
+                .shmem_addr = device->shmem_addr,
+                .shmem_size = device->shmem_size,
+                .fd_count = STORE_QUEUE_FIRST + queues,
+            },
+    };
+    return message_send(keeper, &message, fds, STORE_QUEUE_FIRST + queues);
+}
+
+int device_register(struct device *device, int keeper, struct failure *failure)
+{
+    int result = store(device, keeper);
+    if (result < 0)
+        return failure_set(failure, result, "can't hand its files to the keeper: %s",
+                           strerror(-result));
+    for (uint32_t q = 0; result == 0 && q < device->info->queue_count; q++)
+        result = dispatcher_add_kick(device->dm, device->kicks[q], device->config->mmio_addr, q);
+    if (result < 0)
+        return failure_set(failure, result, "%s: IOEVENTFD at 0x%llx: %s", BAO_DISPATCHER_NODE,
+                           (unsigned long long)device->config->mmio_addr, strerror(-result));
+    result = dispatcher_add_irq(device->dm, device->irq);
+    if (result < 0)
+        return failure_set(failure, result, "%s: IRQFD: %s", BAO_DISPATCHER_NODE,
+                           strerror(-result));
+    return 0;
+}
+
+/* --- While it runs ---------------------------------------------------------------------------- */
+
+void device_prepare_relay(struct device *device, int report)
+{
+    device->relay = (struct relay){
+        .dm_id = device->config->id,
+        .mmio_addr = device->config->mmio_addr,
+        .used_buffer_always = device->backend.ops->used_buffer_always,
+        .dm = device->dm,
+        .request = device->request,
+        .reply = device->reply,
+        .report = report,
+        .state = device->state,
+        .journal = device->journal,
+        .limits = relay_limits_default,
+    };
+}
+
+void device_settle_given_up(struct device *device)
+{
+    struct state_page *state = device->state;
+    if (!atomic_load(&device->journal->given_up))
+        return;
+    memset(state->queues, 0, sizeof(state->queues));
+    uint32_t generation = state->transport.config_generation;
+    /* Not interrupt_status: the relay may be acknowledging one of its bits. */
+    memset(&state->transport.status, 0,
+           sizeof(state->transport) - offsetof(struct state_transport, status));
+    state->transport.config_generation = generation + 1;
+    state->transport.status = VIRTIO_CONFIG_S_NEEDS_RESET;
+    state->version = STATE_VERSION;
+    state->kind = (uint32_t)device->config->kind;
+    state->queue_count = device->info->queue_count;
+    state->magic = STATE_MAGIC;
+    atomic_store(&device->journal->given_up, 0);
+
+    atomic_fetch_or(&state->transport.interrupt_status, VIRTIO_MMIO_INT_CONFIG);
+}
+
+static void drain(int eventfd)
+{
+    uint64_t count;
+    ssize_t ignored = read(eventfd, &count, sizeof(count)); /* EAGAIN: it was 0 */
+    (void)ignored;
+}
+
+void device_refresh_eventfds(struct device *device)
+{
+    uint64_t one = 1;
+    drain(device->reply);
+    if (write(device->irq, &one, sizeof(one)) < 0) {
+        drain(device->irq);
+        ssize_t ignored = write(device->irq, &one, sizeof(one));
+        (void)ignored;
+    }
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A device, as the broker holds it: what was registered with the dispatcher and outlives
+ * workers and brokers, its backend, its relay, its worker.
+ */
+#ifndef BROKER_DEVICE_H
+#define BROKER_DEVICE_H
+
+#include <stdint.h>
+
+#include "broker/backend.h"
+#include "broker/failure.h"
+#include "broker/relay.h"
+#include "broker/worker.h"
+#include "common/message.h"
+#include "common/state.h"
+
+struct device {
+    char name[DEVICE_NAME_SIZE]; /* "vsock 0" */
+    uint32_t index;              /* in the configuration, and in messages */
+    const struct device_config *config;
+    const struct device_kind_info *info;
+    uint64_t shmem_addr, shmem_size;
+
+    int dm;
+    int state_fd, journal_fd;
+    int request, reply, irq; /* eventfds */
+    int kicks[STATE_QUEUES_MAX];
+    bool restored; /* from a predecessor */
+    struct state_page *state;
+    struct journal *journal;
+
+    struct backend backend;
+    struct relay relay;
+    struct worker worker;
+};
+
+/* Of a device whose index is set: name, kind, and no fds. */
+void device_init(struct device *device, const struct device_config *config);
+
+/*
+ * Ask the dispatcher for the device and make all that outlives a broker; registers nothing
+ * yet, so that an error found afterwards leaves the dispatcher as it was. Returns 0 or -errno,
+ * with *failure filled in.
+ */
+int device_create(struct device *device, int dispatcher, struct failure *failure);
+
+/*
+ * Take over what a predecessor stored: `fds`, owned by the device on success. -EINVAL if it is
+ * not this device as configured now. Pages that another version wrote are not interpreted: the
+ * device then starts from "needs reset".
+ */
+int device_restore(struct device *device, const struct message_store *stored, const int *fds,
+                   size_t fd_count, struct failure *failure);
+
+/* Hand copies to the keeper, then register the eventfds with the dispatcher. In this order: the
+ * registrations can't be taken back, so someone must hold what is registered. */
+int device_register(struct device *device, int keeper, struct failure *failure);
+
+/* Set up the relay, without starting it. `report`: see relay.h. */
+void device_prepare_relay(struct device *device, int report);
+
+/*
+ * Between two workers: if the device was given up at some access, its driver was told values
+ * that the state page does not hold. Make it a device that needs a reset (VirtIO 1.2 §2.1.2);
+ * the interrupt of device_refresh_eventfds, which has to follow, tells the driver.
+ */
+void device_settle_given_up(struct device *device);
+
+/*
+ * Between two workers. The last one may have filled a counter on purpose, and a full counter is
+ * never signalled again; so REPLY is emptied, and IRQ if it is full. The kicks are left: one that
+ * waits there is the driver's, and the successor's to take. One interrupt is raised, since
+ * nobody knows whether the last worker came to raise its own.
+ */
+void device_refresh_eventfds(struct device *device);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One line for the user that says what is wrong and what to do, filled in where that is known,
+ * printed where the program decides.
+ */
+#ifndef BROKER_FAILURE_H
+#define BROKER_FAILURE_H
+
+#define FAILURE_SIZE 384
+
+struct failure {
+    char text[FAILURE_SIZE];
+};
+
+/* Fill in the text. Returns `result`, for "return failure_set(failure, -ENOENT, ...)". */
+int failure_set(struct failure *failure, int result, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

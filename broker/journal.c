@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/journal.h"
+
+#include <stddef.h>
+
+/*
+ * Order matters against a kill only, never against another CPU: what one process stored
+ * before it died is what its successor maps. So it is enough that the compiler keeps the
+ * order, which release stores and volatile accesses see to.
+ */
+
+static uint64_t request_id_of(const struct journal_slot *slot)
+{
+    return *(const volatile uint64_t *)&slot->request.request_id;
+}
+
+static void set_request_id(struct journal_slot *slot, uint64_t id)
+{
+    *(volatile uint64_t *)&slot->request.request_id = id;
+}
+
+void journal_init(struct journal *journal)
+{
+    for (unsigned int i = 0; i < JOURNAL_SLOTS; i++)
+        journal_done(&journal->slots[i]);
+    atomic_store(&journal->given_up, 0);
+    journal->version = JOURNAL_VERSION;
+    journal->magic = JOURNAL_MAGIC;
+}
+
+bool journal_usable(const struct journal *journal)
+{
+    return journal->magic == JOURNAL_MAGIC && journal->version == JOURNAL_VERSION;
+}
+
+enum slot_state journal_slot_state(const struct journal_slot *slot)
+{
+    uint32_t phase = atomic_load_explicit(&slot->phase, memory_order_acquire);
+    if (request_id_of(slot) == JOURNAL_NO_REQUEST)
+        return SLOT_EMPTY; /* whatever the phase: a kill fell into journal_done */
+    return phase == PHASE_COMPLETING ? SLOT_COMPLETING : SLOT_TAKEN;
+}
+
+struct journal_slot *journal_attach_slot(struct journal *journal)
+{
+    struct journal_slot *slot = journal_find(journal, SLOT_EMPTY);
+    if (slot)
+        atomic_store_explicit(&slot->phase, PHASE_ATTACHING, memory_order_release);
+    return slot;
+}
+
+void journal_completing(struct journal_slot *slot, uint64_t answer)
+{
+    slot->request.value = answer;
+    /* After the answer: a successor completes with whatever it finds there. */
+    atomic_store_explicit(&slot->phase, PHASE_COMPLETING, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+void journal_done(struct journal_slot *slot)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    /* Before the phase: the other way round, a completed request would look TAKEN. */
+    set_request_id(slot, JOURNAL_NO_REQUEST);
+    atomic_store_explicit(&slot->phase, PHASE_ATTACHING, memory_order_release);
+}
+
+unsigned int journal_drop_older(struct journal *journal, const struct journal_slot *newer)
+{
+    unsigned int dropped = 0;
+    for (unsigned int i = 0; i < JOURNAL_SLOTS; i++) {
+        struct journal_slot *slot = &journal->slots[i];
+        if (slot != newer && journal_slot_state(slot) == SLOT_COMPLETING &&
+            request_id_of(slot) == request_id_of(newer)) {
+            journal_done(slot);
+            dropped++;
+        }
+    }
+    return dropped;
+}
+
+struct journal_slot *journal_find(struct journal *journal, enum slot_state state)
+{
+    for (unsigned int i = 0; i < JOURNAL_SLOTS; i++) {
+        if (journal_slot_state(&journal->slots[i]) == state)
+            return &journal->slots[i];
+    }
+    return NULL;
+}

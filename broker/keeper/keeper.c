@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/keeper/keeper.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "broker/clock.h"
+#include "broker/log.h"
+
+#define STOP_BROKER_MS 2000 /* what a broker may take to stop */
+#define STOP_KILLED_MS 2000 /* what the kernel may take to end what was killed */
+
+void keeper_init(struct keeper *keeper)
+{
+    keeper->broker = NO_CHILD;
+    keeper->socket = -1;
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
+        keeper->workers[i] = NO_CHILD;
+    keeper->exit_status = -1;
+}
+
+static void close_all(const int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        close(fds[i]);
+}
+
+static bool any_worker(const struct keeper *keeper)
+{
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
+        if (keeper->workers[i].pidfd >= 0)
+            return true;
+    }
+    return false;
+}
+
+/* --- To the broker ------------------------------------------------------------------------ */
+
+/* A broker that does not take its messages, or sends what it must not, is replaced. */
+static void broker_failed(struct keeper *keeper, const char *what, int error)
+{
+    log_line(NULL, "the broker is ended: %s: %s", what, strerror(-error));
+    child_kill(&keeper->broker);
+}
+
+static void send_to_broker(struct keeper *keeper, union message *message, const int *fds,
+                           size_t fd_count)
+{
+    int result = message_send(keeper->socket, message, fds, fd_count);
+    if (result < 0 && result != -EPIPE) /* gone already: its pidfd will tell */
+        broker_failed(keeper, "it does not take a message", result);
+}
+
+static void give_back_stored(struct keeper *keeper)
+{
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
+        struct stored_set *set = &keeper->stored[i];
+        if (set->fd_count == 0)
+            continue;
+        union message message = {.store = set->message};
+        message.header.type = MSG_RESTORE;
+        send_to_broker(keeper, &message, set->fds, set->fd_count);
+    }
+    union message end = {.header = {.type = MSG_RESTORE_END, .device = MESSAGE_NO_DEVICE}};
+    send_to_broker(keeper, &end, NULL, 0);
+}
+
+static int start_broker(struct keeper *keeper)
+{
+    int sockets[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) < 0)
+        return -errno;
+    int result =
+        spawn_broker(&keeper->executables, sockets[1], keeper->broker_argv, &keeper->broker);
+    close(sockets[1]);
+    if (result < 0) {
+        close(sockets[0]);
+        return result;
+    }
+    keeper->socket = sockets[0];
+    keeper->started_at = clock_ms();
+    give_back_stored(keeper);
+    return 0;
+}
+
+/* --- From the broker ---------------------------------------------------------------------- */
+
+static void store(struct keeper *keeper, const union message *message, const int *fds,
+                  size_t fd_count)
+{
+    struct stored_set *set = &keeper->stored[message->header.device];
+    close_all(set->fds, set->fd_count);
+    set->message = message->store;
+    set->fd_count = fd_count;
+    memcpy(set->fds, fds, fd_count * sizeof(fds[0]));
+}
+
+static void start_worker(struct keeper *keeper, uint32_t device, int socket)
+{
+    struct child *worker = &keeper->workers[device];
+    union message reply = {.spawned = {.header = {.type = MSG_SPAWNED, .device = device}}};
+
+    int result = -EBUSY; /* one worker a device */
+    if (worker->pidfd < 0)
+        result = spawn_worker(&keeper->executables, socket, worker);
+    close(socket);
+    reply.spawned.pid = result < 0 ? result : worker->pid;
+    send_to_broker(keeper, &reply, NULL, 0);
+}
+
+static bool names_device(const union message *message)
+{
+    return message->header.device < BAO_DEVICES_MAX;
+}
+
+/* Returns false for what no broker of ours sends; then the fds are still the caller's. */
+static bool handle_message(struct keeper *keeper, const union message *message, const int *fds,
+                           size_t fd_count)
+{
+    switch ((enum message_type)message->header.type) {
+    case MSG_RUNNING:
+        keeper->has_run = true;
+        return true;
+    case MSG_STORE:
+        if (!names_device(message))
+            return false;
+        store(keeper, message, fds, fd_count);
+        return true;
+    case MSG_SPAWN:
+        if (!names_device(message))
+            return false;
+        start_worker(keeper, message->header.device, fds[0]);
+        return true;
+    case MSG_KILL:
+        if (!names_device(message))
+            return false;
+        child_kill(&keeper->workers[message->header.device]);
+        return true;
+    case MSG_START:
+    case MSG_READY:
+    case MSG_LOG:
+    case MSG_FAILED:
+    case MSG_RESTORE:
+    case MSG_RESTORE_END:
+    case MSG_SPAWNED:
+    case MSG_DIED:
+    case MSG_STOP:
+    case MSG_TYPES:
+        return false;
+    }
+    return false;
+}
+
+/* One message. Returns whether there may be another. */
+static bool receive_from_broker(struct keeper *keeper)
+{
+    union message message;
+    int fds[MESSAGE_FDS_MAX];
+    size_t fd_count = 0;
+    int result = message_receive(keeper->socket, ROLE_BROKER, &message, fds, &fd_count);
+
+    if (result == 1 && !handle_message(keeper, &message, fds, fd_count)) {
+        close_all(fds, fd_count);
+        result = -EPROTO;
+    }
+    if (result == 1 || result == -EAGAIN)
+        return result == 1;
+    if (result < 0)
+        broker_failed(keeper, "a message that it must not send", result);
+    else
+        child_kill(&keeper->broker); /* it closed its socket: no use alive */
+    close(keeper->socket);
+    keeper->socket = -1;
+    return false;
+}
+
+/* --- Deaths ------------------------------------------------------------------------------- */
+
+static void kill_workers(struct keeper *keeper)
+{
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
+        child_kill(&keeper->workers[i]);
+}
+
+static void reap_worker(struct keeper *keeper, uint32_t device)
+{
+    union message message = {.died = {.header = {.type = MSG_DIED, .device = device}}};
+    if (!child_reap(&keeper->workers[device], &message.died.code, &message.died.status))
+        return;
+    if (keeper->socket >= 0)
+        send_to_broker(keeper, &message, NULL, 0);
+}
+
+static void broker_died(struct keeper *keeper, int code, int status)
+{
+    const char *how = code == CLD_EXITED ? "exit status" : "signal";
+    /* What it stored last must not be lost: closing a DM file is fatal for its frontend. */
+    while (keeper->socket >= 0 && receive_from_broker(keeper))
+        ;
+    if (keeper->socket >= 0)
+        close(keeper->socket);
+    keeper->socket = -1;
+    kill_workers(keeper);
+
+    if (keeper->stop_by != 0) {
+        keeper->exit_status = 0;
+    } else if (!keeper->has_run) {
+        /* It has said why, if it could: a configuration that is wrong stays wrong. */
+        if (code != CLD_EXITED)
+            log_line(NULL, "the broker did not start: %s %d", how, status);
+        keeper->exit_status = code == CLD_EXITED && status != 0 ? status : EXIT_FAILURE;
+    } else {
+        int64_t now = clock_ms();
+        uint32_t wait = backoff_after_death(&keeper->backoff, now - keeper->started_at);
+        keeper->restart_at = now + wait;
+        log_line(NULL, "the broker died (%s %d): starting another in %u ms", how, status, wait);
+    }
+}
+
+/* --- Signals and the loop ------------------------------------------------------------------ */
+
+static void begin_stop(struct keeper *keeper)
+{
+    if (keeper->stop_by != 0)
+        return;
+    keeper->stop_by = clock_ms() + STOP_BROKER_MS;
+    if (keeper->broker.pidfd < 0) {
+        keeper->exit_status = 0;
+        return;
+    }
+    union message stop = {.header = {.type = MSG_STOP, .device = MESSAGE_NO_DEVICE}};
+    if (keeper->socket >= 0)
+        send_to_broker(keeper, &stop, NULL, 0);
+}
+
+static void take_signal(struct keeper *keeper)
+{
+    struct signalfd_siginfo info;
+    if (read(keeper->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        begin_stop(keeper);
+}
+
+/* What is due by time alone. Returns how long to sleep, -1: until something happens. */
+static int handle_time(struct keeper *keeper)
+{
+    int64_t now = clock_ms();
+    if (keeper->stop_by != 0) {
+        if (now >= keeper->stop_by)
+            child_kill(&keeper->broker);
+        return now < keeper->stop_by ? (int)(keeper->stop_by - now) : -1;
+    }
+    if (keeper->broker.pidfd >= 0 || any_worker(keeper))
+        return -1;
+    if (now < keeper->restart_at)
+        return (int)(keeper->restart_at - now);
+
+    int result = start_broker(keeper);
+    if (result < 0) {
+        uint32_t wait = backoff_after_death(&keeper->backoff, 0);
+        log_line(NULL, "can't start the broker: %s", strerror(-result));
+        keeper->restart_at = now + wait;
+        if (!keeper->has_run)
+            keeper->exit_status = EXIT_FAILURE;
+        return (int)wait;
+    }
+    return -1;
+}
+
+enum { POLL_SIGNALS, POLL_SOCKET, POLL_BROKER, POLL_WORKERS, POLL_COUNT = POLL_WORKERS + 16 };
+_Static_assert(POLL_COUNT == POLL_WORKERS + BAO_DEVICES_MAX, "one a worker");
+
+static void wait_and_handle(struct keeper *keeper, int timeout)
+{
+    struct pollfd fds[POLL_COUNT];
+    fds[POLL_SIGNALS] = (struct pollfd){.fd = keeper->signals, .events = POLLIN};
+    fds[POLL_SOCKET] = (struct pollfd){.fd = keeper->socket, .events = POLLIN};
+    fds[POLL_BROKER] = (struct pollfd){.fd = keeper->broker.pidfd, .events = POLLIN};
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
+        fds[POLL_WORKERS + i] = (struct pollfd){.fd = keeper->workers[i].pidfd, .events = POLLIN};
+
+    if (poll(fds, POLL_COUNT, timeout) <= 0)
+        return;
+    if (fds[POLL_SIGNALS].revents)
+        take_signal(keeper);
+    if (fds[POLL_SOCKET].revents && keeper->socket >= 0)
+        receive_from_broker(keeper);
+    /* Only what was polled: a worker that has just been started may have taken a free place. */
+    for (uint32_t i = 0; i < BAO_DEVICES_MAX; i++) {
+        if (fds[POLL_WORKERS + i].revents)
+            reap_worker(keeper, i);
+    }
+    int code, status;
+    if (fds[POLL_BROKER].revents && child_reap(&keeper->broker, &code, &status))
+        broker_died(keeper, code, status);
+}
+
+/* No process of ours is left behind, as far as the kernel lets go of them. */
+static void end_children(struct keeper *keeper)
+{
+    int64_t by = clock_ms() + STOP_KILLED_MS;
+    child_kill(&keeper->broker);
+    kill_workers(keeper);
+    while (keeper->broker.pidfd >= 0 || any_worker(keeper)) {
+        int64_t left = by - clock_ms();
+        if (left <= 0)
+            return;
+        wait_and_handle(keeper, (int)left);
+    }
+}
+
+int keeper_run(struct keeper *keeper)
+{
+    while (keeper->exit_status < 0) {
+        int timeout = handle_time(keeper);
+        if (keeper->exit_status < 0)
+            wait_and_handle(keeper, timeout);
+    }
+    int status = keeper->exit_status;
+    end_children(keeper);
+    return status;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bao-virtio-dm: what the user starts. Parses its arguments, opens what it will ever execute,
+ * gives up what it does not need, and is the keeper from then on.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "broker/keeper/keeper.h"
+#include "broker/keeper/privileges.h"
+#include "broker/log.h"
+
+static const char help[] =
+    "Usage: bao-virtio-dm --config FILE [--check-config]\n"
+    "VirtIO device model for guests of the Bao hypervisor: one confined process a device.\n"
+    "\n"
+    "  -c, --config FILE   the devices, in YAML\n"
+    "      --check-config  only check FILE: needs no root, opens no device\n"
+    "  -h, --help          show this help\n"
+    "  -V, --version       show the version\n"
+    "\n"
+    "It runs in the foreground, logs to stderr, ignores SIGHUP, and ends on SIGTERM or SIGINT.\n";
+
+struct arguments {
+    char *config;
+    bool check_only;
+};
+
+/* Returns -1 to go on, or the exit status. */
+static int parse_arguments(int argc, char **argv, struct arguments *ret)
+{
+    enum { CHECK_CONFIG = 256 };
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"check-config", no_argument, NULL, CHECK_CONFIG},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            ret->config = optarg;
+            break;
+        case CHECK_CONFIG:
+            ret->check_only = true;
+            break;
+        case 'h':
+            fputs(help, stdout);
+            return EXIT_SUCCESS;
+        case 'V':
+            puts("bao-virtio-dm " BVDM_VERSION);
+            return EXIT_SUCCESS;
+        default:
+            fputs("Try 'bao-virtio-dm --help'.\n", stderr);
+            return EXIT_FAILURE;
+        }
+    }
+    if (optind < argc) {
+        log_line(NULL, "unexpected argument \"%s\": use --config FILE", argv[optind]);
+        return EXIT_FAILURE;
+    }
+    if (!ret->config) {
+        log_line(NULL, "no configuration: use --config FILE");
+        return EXIT_FAILURE;
+    }
+    return -1;
+}
+
+/* Children must be reapable, whatever was inherited; a terminal that hangs up or a closed stderr
+ * is no reason to end; SIGTERM and SIGINT are taken from a file. */
+static int prepare_signals(void)
+{
+    sigset_t taken;
+    sigemptyset(&taken);
+    sigaddset(&taken, SIGTERM);
+    sigaddset(&taken, SIGINT);
+    if (signal(SIGCHLD, SIG_DFL) == SIG_ERR || signal(SIGHUP, SIG_IGN) == SIG_ERR ||
+        signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigprocmask(SIG_SETMASK, &taken, NULL) < 0)
+        return -errno;
+    int fd = signalfd(-1, &taken, SFD_NONBLOCK | SFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int run_keeper(struct keeper *keeper)
+{
+    if (geteuid() != 0) {
+        log_line(NULL, "must be started by root (it confines itself): use sudo");
+        return EXIT_FAILURE;
+    }
+    const char *step = "raise its limit of open files to 1024";
+    int result = privileges_raise_fd_limit();
+    if (result == 0) {
+        step = "prepare its signals";
+        keeper->signals = prepare_signals();
+        result = keeper->signals < 0 ? keeper->signals : 0;
+    }
+    if (result == 0)
+        result = privileges_reduce(&step);
+    if (result < 0) {
+        log_line(NULL, "the keeper failed to %s: %s", step, strerror(-result));
+        return EXIT_FAILURE;
+    }
+    keeper_init(keeper);
+    return keeper_run(keeper);
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    int status = parse_arguments(argc, argv, &arguments);
+    if (status >= 0)
+        return status;
+
+    static struct keeper keeper;
+    const char *missing;
+    int result = executables_open(&keeper.executables, &missing);
+    if (result < 0) {
+        log_line(NULL, "%s: %s: reinstall bao-virtio-dm", missing, strerror(-result));
+        return EXIT_FAILURE;
+    }
+    static char name[] = "bao-virtio-broker", run[] = "--config", check[] = "--check-config";
+    char *broker_argv[] = {name, arguments.check_only ? check : run, arguments.config, NULL};
+    keeper.broker_argv = broker_argv;
+    if (!arguments.check_only)
+        return run_keeper(&keeper);
+
+    result = become_broker(&keeper.executables, broker_argv);
+    log_line(NULL, "bao-virtio-broker: %s", strerror(-result));
+    return EXIT_FAILURE;
+}

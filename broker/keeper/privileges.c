@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/keeper/privileges.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "common/policy.h"
+
+/* 16 devices with 6 + 16 stored fds each, their pidfds, and a message's worth on its way. */
+#define FD_LIMIT 1024
+
+/* A child of root has what root keeps, so each of these is the keeper's or a child's. */
+static const struct kept_capability {
+    unsigned int capability;
+    const char *reason;
+} kept[] = {
+    {CAP_SYS_ADMIN, "keeper: namespaces of the workers; broker and worker: mount their root"},
+    {CAP_SYS_CHROOT, "broker and worker: enter their root where pivot_root can't (initramfs)"},
+    {CAP_SETUID, "worker: become its own user"},
+    {CAP_SETGID, "worker: become its own group, and leave all others"},
+    {CAP_SETPCAP, "broker and worker: empty their bounding set, lock their securebits"},
+    {CAP_KILL, "keeper: end workers, which run as other users"},
+    {CAP_DAC_OVERRIDE, "broker: configuration, nodes and images that root does not own"},
+};
+
+int privileges_raise_fd_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -errno;
+    if (limit.rlim_cur >= FD_LIMIT)
+        return 0;
+    limit.rlim_cur = FD_LIMIT;
+    if (limit.rlim_max < FD_LIMIT)
+        limit.rlim_max = FD_LIMIT;
+    return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
+}
+
+static int keep_capabilities(void)
+{
+    capng_clear(CAPNG_SELECT_ALL);
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+        int result = capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
+                                  kept[i].capability);
+        if (result != 0)
+            return -EINVAL;
+    }
+    return capng_apply(CAPNG_SELECT_ALL) != 0 ? -EPERM : 0;
+}
+
+static int load_filter(void)
+{
+#ifdef BVDM_SANITIZE
+    return 0; /* the sanitizers' run-time makes system calls of its own */
+#else
+    const struct policy_program *program = policy_find("keeper");
+    return program ? policy_load(program, 0) : -ENOENT;
+#endif
+}
+
+int privileges_reduce(const char **ret_step)
+{
+    /* A child's exec as root keeps what the keeper has, and never gains more: so says the
+     * kernel for no_new_privs. */
+    *ret_step = "set no_new_privs";
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return -errno;
+    *ret_step = "reduce its capabilities";
+    int result = keep_capabilities();
+    if (result < 0)
+        return result;
+    *ret_step = "load its seccomp filter";
+    return load_filter();
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/keeper/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SOCKET_FD 3
+#define EXIT_NOT_STARTED 127
+
+/* --- What is executed --------------------------------------------------------------------- */
+
+static int open_beside(const char *directory, const char *name)
+{
+    static const char *const places[] = {"", "../libexec/bao-virtio-dm/"};
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        char path[PATH_MAX];
+        int length = snprintf(path, sizeof(path), "%s%s%s", directory, places[i], name);
+        if (length < 0 || (size_t)length >= sizeof(path))
+            return -ENAMETOOLONG;
+        int fd = open(path, O_PATH | O_CLOEXEC);
+        if (fd >= 0)
+            return fd;
+        if (errno != ENOENT)
+            return -errno;
+    }
+    return -ENOENT;
+}
+
+int executables_open(struct executables *ret, const char **ret_missing)
+{
+    struct executables found = {.null = -1};
+    *ret_missing = "/dev/null";
+    while (found.null < SOCKET_FD) {
+        found.null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (found.null < 0)
+            return -errno;
+    }
+
+    char directory[PATH_MAX];
+    *ret_missing = "/proc/self/exe";
+    ssize_t length = readlink("/proc/self/exe", directory, sizeof(directory) - 1);
+    if (length < 0)
+        return -errno;
+    directory[length] = '\0';
+    char *slash = strrchr(directory, '/');
+    if (!slash)
+        return -ENOENT;
+    slash[1] = '\0';
+
+    *ret_missing = "bao-virtio-broker";
+    found.broker = open_beside(directory, "bao-virtio-broker");
+    if (found.broker < 0)
+        return found.broker;
+    *ret_missing = "bao-virtio-worker";
+    found.worker = open_beside(directory, "bao-virtio-worker");
+    if (found.worker < 0)
+        return found.worker;
+    *ret = found;
+    return 0;
+}
+
+/* --- In the child ------------------------------------------------------------------------- */
+
+/* Nobody's environment reaches a child; sanitizers alone are configured by it. */
+static char *const *child_environment(void)
+{
+#ifdef BVDM_SANITIZE
+    return environ;
+#else
+    static char *const nothing[] = {NULL};
+    return nothing;
+#endif
+}
+
+static int execute(int executable, char *const argv[])
+{
+    syscall(SYS_execveat, executable, "", argv, child_environment(), AT_EMPTY_PATH);
+    return -errno;
+}
+
+struct plan {
+    int executable, null, socket;
+    char *const *argv;
+    uint64_t namespaces; /* CLONE_NEW* */
+    bool keeps_stderr;
+    bool own_session;
+};
+
+/* Between clone3 and execveat. Never returns: the keeper's memory is not its own to go on with. */
+static _Noreturn void run_child(const struct plan *plan)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    if ((plan->own_session && setsid() < 0) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        _exit(EXIT_NOT_STARTED);
+    if (dup2(plan->null, STDIN_FILENO) < 0 || dup2(plan->null, STDOUT_FILENO) < 0 ||
+        (!plan->keeps_stderr && dup2(plan->null, STDERR_FILENO) < 0) ||
+        dup2(plan->socket, SOCKET_FD) < 0)
+        _exit(EXIT_NOT_STARTED);
+    /* On exec, not now: the executable is one of them. */
+    if (close_range(SOCKET_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0)
+        _exit(EXIT_NOT_STARTED);
+    if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
+        _exit(EXIT_NOT_STARTED);
+    execute(plan->executable, plan->argv);
+    _exit(EXIT_NOT_STARTED);
+}
+
+static int spawn(const struct plan *plan, struct child *ret)
+{
+    int pidfd = -1;
+    struct clone_args args = {
+        .flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | plan->namespaces,
+        .pidfd = (uintptr_t)&pidfd,
+        .exit_signal = SIGCHLD,
+    };
+    /* A system call of its own, since no C library offers namespaces and a pidfd in one step. A
+     * copy of this single-threaded process, so the child may use whatever it needs. */
+    long pid = syscall(SYS_clone3, &args, sizeof(args));
+    if (pid < 0)
+        return -errno;
+    if (pid == 0)
+        run_child(plan);
+    *ret = (struct child){.pid = (pid_t)pid, .pidfd = pidfd};
+    return 0;
+}
+
+/* --- In the keeper ------------------------------------------------------------------------ */
+
+int become_broker(const struct executables *executables, char *const argv[])
+{
+    return execute(executables->broker, argv);
+}
+
+int spawn_broker(const struct executables *executables, int socket, char *const argv[],
+                 struct child *ret)
+{
+    const struct plan plan = {
+        .executable = executables->broker,
+        .null = executables->null,
+        .socket = socket,
+        .argv = argv,
+        .keeps_stderr = true,
+    };
+    return spawn(&plan, ret);
+}
+
+int spawn_worker(const struct executables *executables, int socket, struct child *ret)
+{
+    static char name[] = "bao-virtio-worker";
+    static char *const argv[] = {name, NULL};
+    const struct plan plan = {
+        .executable = executables->worker,
+        .null = executables->null,
+        .socket = socket,
+        .argv = argv,
+        .namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+                      CLONE_NEWCGROUP,
+#ifdef BVDM_SANITIZE
+        .keeps_stderr = true, /* for the sanitizers' reports */
+#endif
+        .own_session = true,
+    };
+    return spawn(&plan, ret);
+}
+
+void child_kill(const struct child *child)
+{
+    if (child->pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
+}
+
+bool child_reap(struct child *child, int *ret_code, int *ret_status)
+{
+    siginfo_t info = {0};
+    if (waitid(P_PIDFD, (id_t)child->pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+        return false;
+    close(child->pidfd);
+    *child = NO_CHILD;
+    *ret_code = info.si_code;
+    *ret_status = info.si_status;
+    return true;
+}

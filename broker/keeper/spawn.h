@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Processes made by the keeper. A child starts with /dev/null as 0, 1 and (but for the broker,
+ * which logs) 2, one socket as 3, no other fd, no environment, no blocked or handled signal,
+ * and dies with the keeper.
+ */
+#ifndef BROKER_KEEPER_SPAWN_H
+#define BROKER_KEEPER_SPAWN_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct executables {
+    int broker, worker; /* O_PATH */
+    int null;           /* /dev/null */
+};
+
+struct child {
+    pid_t pid;
+    int pidfd; /* -1: there is no such child */
+};
+
+#define NO_CHILD ((struct child){.pidfd = -1})
+
+/*
+ * Open what is ever executed, from beside this program or from ../libexec/bao-virtio-dm, and
+ * /dev/null. Afterwards the numbers 0 to 3 are in use for good, so that no fd of ours is ever in
+ * the way of a child's. Returns 0, or -errno and in *ret_missing the name of what is missing.
+ */
+int executables_open(struct executables *ret, const char **ret_missing);
+
+/* Become the broker, in this process: for --check-config. Returns -errno on failure only. */
+int become_broker(const struct executables *executables, char *const argv[]);
+
+/* Start the broker with `socket` as its fd 3; borrowed. Returns 0 or -errno. */
+int spawn_broker(const struct executables *executables, int socket, char *const argv[],
+                 struct child *ret);
+
+/* Start a worker, in namespaces and a session of its own. Likewise. */
+int spawn_worker(const struct executables *executables, int socket, struct child *ret);
+
+/* SIGKILL; harmless if it is dead already. */
+void child_kill(const struct child *child);
+
+/*
+ * Has it died? If so it is reaped, *child is NO_CHILD again, and *ret_code and *ret_status are
+ * waitid's si_code and si_status.
+ */
+bool child_reap(struct child *child, int *ret_code, int *ret_status);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/lockdown.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <poll.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/policy.h"
+
+#define RELAY_START_MS 5000
+
+static int drop_bounding_set(struct lockdown *lockdown)
+{
+    (void)lockdown;
+    capng_clear(CAPNG_SELECT_BOUNDS);
+    return capng_apply(CAPNG_SELECT_BOUNDS) != 0 ? -EPERM : 0;
+}
+
+static int lock_securebits(struct lockdown *lockdown)
+{
+    (void)lockdown;
+    return capng_lock() != 0 ? -EPERM : 0;
+}
+
+static int drop_capabilities(struct lockdown *lockdown)
+{
+    (void)lockdown;
+    capng_clear(CAPNG_SELECT_ALL);
+    return capng_apply(CAPNG_SELECT_CAPS | CAPNG_SELECT_AMBIENT) != 0 ? -EPERM : 0;
+}
+
+static int set_limits(struct lockdown *lockdown)
+{
+    (void)lockdown;
+    static const struct {
+        __rlimit_resource_t resource;
+        rlim_t limit;
+    } limits[] = {
+        {RLIMIT_CORE, 0},    /* its memory has the fds' registrations, not for a file */
+        {RLIMIT_MEMLOCK, 0}, /* never needed */
+        {RLIMIT_NOFILE, 1024},
+    };
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        const struct rlimit limit = {limits[i].limit, limits[i].limit};
+        if (setrlimit(limits[i].resource, &limit) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+static int set_no_new_privs(struct lockdown *lockdown)
+{
+    (void)lockdown;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+static int become_undumpable(struct lockdown *lockdown)
+{
+    (void)lockdown;
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+/* Each relay signals once that it has made what it needs of the kernel. */
+static int start_relays(struct lockdown *lockdown)
+{
+    struct supervisor *supervisor = lockdown->supervisor;
+    for (size_t i = 0; i < supervisor->device_count; i++) {
+        int result = relay_start(&supervisor->devices[i].relay);
+        if (result < 0)
+            return result;
+    }
+    uint64_t prepared = 0;
+    while (prepared < supervisor->device_count) {
+        struct pollfd report = {.fd = supervisor->report, .events = POLLIN};
+        uint64_t count;
+        if (poll(&report, 1, RELAY_START_MS) <= 0)
+            return -ETIMEDOUT;
+        if (read(supervisor->report, &count, sizeof(count)) == (ssize_t)sizeof(count))
+            prepared += count;
+    }
+    return 0;
+}
+
+static int load_filter(struct lockdown *lockdown)
+{
+    (void)lockdown;
+#ifdef BVDM_SANITIZE
+    return 0; /* the sanitizers' run-time makes system calls of its own */
+#else
+    const struct policy_program *program = policy_find("broker");
+    return program ? policy_load(program, 1) : -ENOENT;
+#endif
+}
+
+/* In this order, for the reasons given; each failure is fatal. */
+static const struct step {
+    int (*enter)(struct lockdown *lockdown);
+    const char *words;  /* "failed to ..." */
+    const char *before; /* why not later */
+} steps[] = {
+    {drop_bounding_set, "empty its capability bounding set",
+     "libcap-ng reads /proc, which the new root lacks; needs CAP_SETPCAP"},
+    {lock_securebits, "lock its securebits",
+     "needs CAP_SETPCAP; from here on no exec or change of user gives a capability"},
+    {lockdown_own_root, "enter a root of its own",
+     "needs CAP_SYS_ADMIN; after Landlock nothing can be mounted"},
+    {set_limits, "lower its resource limits", "the threads share them"},
+    {drop_capabilities, "give up all capabilities",
+     "a thread's own: before there are threads; may reset what the following steps set"},
+    {set_no_new_privs, "set no_new_privs", "Landlock and seccomp ask for it without capabilities"},
+    {become_undumpable, "become undumpable", "a change of capabilities could undo it"},
+    {lockdown_landlock, "deny itself every other file by Landlock",
+     "a thread's own: before there are threads"},
+    {start_relays, "start its relays", "the filter has no clone"},
+    {load_filter, "load its seccomp filter", "last: it allows none of the steps above"},
+};
+
+int lockdown_enter(struct lockdown *lockdown, const char **ret_step)
+{
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        *ret_step = steps[i].words;
+        int result = steps[i].enter(lockdown);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}

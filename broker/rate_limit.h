@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A bucket of tokens, one a log line: a guest or a worker that was taken over cannot fill the
+ * user's disk. Pure; times in milliseconds.
+ */
+#ifndef BROKER_RATE_LIMIT_H
+#define BROKER_RATE_LIMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RATE_LIMIT_BURST 20u
+#define RATE_LIMIT_INTERVAL_MS 200 /* one line more: five a second */
+
+struct rate_limit {
+    uint32_t spent;      /* {0} to begin: a full bucket */
+    int64_t refilled_at; /* ms */
+    uint64_t suppressed; /* lines left out since the last one that was let through */
+};
+
+/* May a line be printed now? If so, *ret_suppressed says how many were left out before it. */
+bool rate_limit_pass(struct rate_limit *limit, int64_t now_ms, uint64_t *ret_suppressed);
+
+#endif

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/relay.h"
+
+#include <errno.h>
+#include <linux/virtio_mmio.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/access.h"
+#include "broker/clock.h"
+#include "broker/dispatcher.h"
+
+#define STACK_SIZE (64u * 1024u)
+#define ATTACH_RETRY_MS 100
+#define INTERRUPT_STATUS_BITS (VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG)
+
+/* glibc has the field, not always its name. */
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+const struct relay_limits relay_limits_default = {
+    .answer_ms = 5000,
+    .give_up_ms = 10000,
+    .recover_ms = 5,
+};
+
+static void signal_eventfd(int fd)
+{
+    uint64_t one = 1;
+    /* EAGAIN: a worker has filled the counter. Then it is readable, which is all we want. */
+    ssize_t ignored = write(fd, &one, sizeof(one));
+    (void)ignored;
+}
+
+static void report(struct relay *relay)
+{
+    signal_eventfd(relay->report);
+}
+
+/* Both fds are edge-triggered and never read: one epoll_wait is the whole wait. */
+static bool wait_event(struct relay *relay, int64_t timeout_ms)
+{
+    struct epoll_event events[2];
+    return epoll_wait(relay->epoll, events, 2, (int)timeout_ms) != 0;
+}
+
+/* --- The two interrupt registers --------------------------------------------------------- */
+
+static uint64_t interrupt_status(struct relay *relay)
+{
+    /* Acquire pairs with the worker's release when it sets a bit: the guest must not see the
+     * bit and then an older used ring or configuration space. */
+    uint32_t bits =
+        atomic_load_explicit(&relay->state->transport.interrupt_status, memory_order_acquire);
+    if (relay->used_buffer_always)
+        bits |= VIRTIO_MMIO_INT_VRING;
+    return bits & INTERRUPT_STATUS_BITS;
+}
+
+static void interrupt_ack(struct relay *relay, uint64_t bits)
+{
+    /* Release: what the guest did before the acknowledgement comes before a bit that is set
+     * again. Acquire: it then looks at its rings. */
+    atomic_fetch_and_explicit(&relay->state->transport.interrupt_status, ~(uint32_t)bits,
+                              memory_order_acq_rel);
+}
+
+/* --- The mailbox -------------------------------------------------------------------------- */
+
+static void put_in_mailbox(struct relay *relay, const struct access *access)
+{
+    struct state_mailbox *mailbox = &relay->state->mailbox;
+    mailbox->offset = access->offset;
+    mailbox->value = access->value;
+    mailbox->is_write = access->is_write;
+    mailbox->width = access->width;
+    /* Pairs with the worker's acquire load of request_seq: it must see the fields above. */
+    atomic_store_explicit(&mailbox->request_seq, ++relay->sequence, memory_order_release);
+}
+
+static bool take_answer(struct relay *relay, const struct access *access, uint64_t *ret_answer)
+{
+    struct state_mailbox *mailbox = &relay->state->mailbox;
+    /* Pairs with the worker's release store of response_seq, after its answer. */
+    if (atomic_load_explicit(&mailbox->response_seq, memory_order_acquire) != relay->sequence)
+        return false;
+    uint64_t answer = *(volatile uint64_t *)&mailbox->answer; /* once: the worker could change it */
+    *ret_answer = access->is_write ? 0 : access_mask(answer, access->width);
+    return true;
+}
+
+/* --- Who answers, and until when ---------------------------------------------------------- */
+
+struct attempt {
+    uint32_t told;    /* the worker that has been told of the access */
+    uint32_t missed;  /* the worker that missed its deadline with it */
+    int64_t deadline; /* ms; 0: the clock has not been read since `told` was told */
+};
+
+static void report_unusable(struct relay *relay, uint32_t worker)
+{
+    atomic_store(&relay->unusable, worker);
+    report(relay);
+}
+
+static uint32_t usable_worker(struct relay *relay, const struct attempt *attempt)
+{
+    uint32_t worker = atomic_load(&relay->ready);
+    if (worker == RELAY_NO_WORKER || worker == attempt->missed)
+        return RELAY_NO_WORKER;
+    if (atomic_load(&relay->journal->given_up)) {
+        /* It started before its driver was told fixed values, and knows nothing of them. */
+        report_unusable(relay, worker);
+        return RELAY_NO_WORKER;
+    }
+    return worker;
+}
+
+/* How long an access can wait for a worker to come; not positive: no longer. */
+static int64_t patience_left(struct relay *relay)
+{
+    if (atomic_load(&relay->stopping))
+        return 0;
+    int64_t now = clock_ms();
+    if (relay->silent_since == 0)
+        relay->silent_since = now;
+    return relay->silent_since + relay->limits.give_up_ms - now;
+}
+
+/*
+ * How long a worker can still take. The clock is not read unless things go wrong: the first wait
+ * is as long as a worker may take, so that its end without an event is the deadline itself.
+ */
+static int64_t worker_time_left(struct relay *relay, struct attempt *attempt, uint32_t worker)
+{
+    if (worker != attempt->told) {
+        attempt->told = worker;
+        attempt->deadline = 0;
+        signal_eventfd(relay->request);
+        return relay->limits.answer_ms;
+    }
+    int64_t now = clock_ms();
+    if (attempt->deadline == 0)
+        attempt->deadline = now + relay->limits.answer_ms;
+    return attempt->deadline - now;
+}
+
+static void worker_missed_deadline(struct relay *relay, struct attempt *attempt)
+{
+    attempt->missed = attempt->told;
+    attempt->told = RELAY_NO_WORKER;
+    if (relay->silent_since == 0)
+        relay->silent_since = clock_ms() - relay->limits.answer_ms;
+    report_unusable(relay, attempt->missed);
+}
+
+static uint64_t give_up(struct relay *relay, const struct access *access)
+{
+    /* Before the vCPU goes on: the next worker starts from a device that needs a reset. */
+    atomic_store(&relay->journal->given_up, 1);
+    atomic_fetch_add(&relay->given_up, 1);
+    report(relay);
+    return access_given_up_answer(access);
+}
+
+/* Have an access answered by whichever worker is there, or comes in time. */
+static uint64_t ask_worker(struct relay *relay, const struct access *access)
+{
+    struct attempt attempt = {.told = RELAY_NO_WORKER, .missed = RELAY_NO_WORKER};
+    uint64_t answer;
+
+    put_in_mailbox(relay, access);
+    for (;;) {
+        uint32_t worker = usable_worker(relay, &attempt);
+        int64_t left = worker != RELAY_NO_WORKER ? worker_time_left(relay, &attempt, worker)
+                                                 : patience_left(relay);
+        if (worker == RELAY_NO_WORKER && left <= 0)
+            return give_up(relay, access);
+
+        bool event = left > 0 && wait_event(relay, left);
+        if (take_answer(relay, access, &answer)) {
+            relay->silent_since = 0;
+            return answer;
+        }
+        if (worker != RELAY_NO_WORKER && !event)
+            worker_missed_deadline(relay, &attempt);
+    }
+}
+
+/* --- Requests ----------------------------------------------------------------------------- */
+
+static void complete(struct relay *relay, struct journal_slot *slot, uint64_t answer)
+{
+    journal_completing(slot, answer);
+    struct bao_io_request request = slot->request;
+    /* The hypervisor acts on both, so they are ours whatever came in. As a WRITE a completion
+     * only lets the vCPU go on. */
+    request.dm_id = relay->dm_id;
+    if (request.op != BAO_IO_READ)
+        request.op = BAO_IO_WRITE;
+    int result = dispatcher_complete(relay->dm, &request);
+    journal_done(slot);
+
+    if (result < 0 && result != -EPERM) {
+        atomic_fetch_add(&relay->refused, 1);
+        report(relay);
+    }
+}
+
+static void serve(struct relay *relay, struct journal_slot *slot)
+{
+    const struct bao_io_request request = slot->request;
+    struct access access;
+    uint64_t answer = 0;
+
+    switch (access_decode(&request, relay->dm_id, relay->mmio_addr, &access)) {
+    case ACCESS_TO_WORKER:
+        answer = ask_worker(relay, &access);
+        break;
+    case ACCESS_INTERRUPT_STATUS:
+        answer = interrupt_status(relay);
+        break;
+    case ACCESS_INTERRUPT_ACK:
+        interrupt_ack(relay, access.value);
+        break;
+    case ACCESS_MALFORMED:
+        atomic_fetch_add(&relay->malformed, 1);
+        report(relay);
+        break;
+    }
+    complete(relay, slot, answer);
+}
+
+/* The slot of the next request, or NULL: interrupted, or failed and waited a little. */
+static struct journal_slot *attach(struct relay *relay)
+{
+    struct journal_slot *slot = journal_attach_slot(relay->journal);
+    int result = dispatcher_attach(relay->dm, &slot->request);
+    if (result == 0 && journal_slot_state(slot) == SLOT_TAKEN)
+        return slot;
+    journal_done(slot);
+    if (result != -EFAULT && result != -EINTR) {
+        atomic_store(&relay->attach_error, result < 0 ? -result : EPROTO);
+        report(relay);
+        wait_event(relay, ATTACH_RETRY_MS);
+    }
+    return NULL;
+}
+
+/* --- Taking over from a relay that was killed (journal.h) ---------------------------------- */
+
+static void interrupt_attach(int signal)
+{
+    (void)signal;
+}
+
+static int make_recovery_timer(timer_t *ret_timer)
+{
+    /* Without SA_RESTART, so that the signal ends ATTACH. */
+    struct sigaction action = {.sa_handler = interrupt_attach};
+    if (sigaction(SIGALRM, &action, NULL) < 0)
+        return -errno;
+    sigset_t alarm;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
+
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
+    event.sigev_notify_thread_id = gettid();
+    return timer_create(CLOCK_MONOTONIC, &event, ret_timer) < 0 ? -errno : 0;
+}
+
+static void set_recovery_timer(timer_t timer, int interval_ms)
+{
+    struct timespec interval = {.tv_nsec = interval_ms * 1000000L};
+    /* Again and again: a signal that comes just before ATTACH sleeps would be lost. */
+    struct itimerspec setting = {.it_interval = interval, .it_value = interval};
+    timer_settime(timer, 0, &setting, NULL);
+}
+
+/* Look for requests that are newer than those whose completion is in doubt. */
+static void look_for_newer(struct relay *relay, timer_t timer)
+{
+    struct journal *journal = relay->journal;
+    int64_t end = clock_ms() + relay->limits.recover_ms;
+
+    set_recovery_timer(timer, relay->limits.recover_ms);
+    while (journal_find(journal, SLOT_COMPLETING) && journal_find(journal, SLOT_EMPTY) &&
+           clock_ms() < end) {
+        struct journal_slot *slot = attach(relay);
+        if (slot)
+            journal_drop_older(journal, slot);
+    }
+    set_recovery_timer(timer, 0);
+}
+
+static void take_over(struct relay *relay, timer_t timer)
+{
+    struct journal *journal = relay->journal;
+    struct journal_slot *slot;
+
+    for (unsigned int i = 0; i < JOURNAL_SLOTS; i++) {
+        if (journal_slot_state(&journal->slots[i]) == SLOT_TAKEN)
+            journal_drop_older(journal, &journal->slots[i]);
+    }
+    if (journal_find(journal, SLOT_COMPLETING))
+        look_for_newer(relay, timer);
+    while ((slot = journal_find(journal, SLOT_COMPLETING)))
+        complete(relay, slot, slot->request.value);
+    while ((slot = journal_find(journal, SLOT_TAKEN)))
+        serve(relay, slot);
+}
+
+/* --- The thread --------------------------------------------------------------------------- */
+
+static void *relay_thread(void *argument)
+{
+    struct relay *relay = argument;
+    timer_t timer = 0;
+
+    if (journal_find(relay->journal, SLOT_COMPLETING)) {
+        int result = make_recovery_timer(&timer);
+        if (result < 0) {
+            atomic_store(&relay->attach_error, -result);
+            report(relay);
+            return NULL;
+        }
+    }
+    report(relay);
+    while (!atomic_load(&relay->started))
+        wait_event(relay, -1);
+
+    take_over(relay, timer);
+    for (;;) {
+        struct journal_slot *slot = attach(relay);
+        if (slot)
+            serve(relay, slot);
+    }
+    return NULL;
+}
+
+static int watch(int epoll, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int relay_start(struct relay *relay)
+{
+    relay->sequence = atomic_load(&relay->state->mailbox.request_seq);
+    relay->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    relay->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (relay->wake < 0 || relay->epoll < 0)
+        return -errno;
+    int result = watch(relay->epoll, relay->reply);
+    if (result == 0)
+        result = watch(relay->epoll, relay->wake);
+    if (result < 0)
+        return result;
+
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    result = -pthread_create(&relay->thread, &attributes, relay_thread, relay);
+    pthread_attr_destroy(&attributes);
+    return result;
+}
+
+/* --- What the supervisor calls --------------------------------------------------------------- */
+
+void relay_go(struct relay *relay)
+{
+    atomic_store(&relay->started, true);
+    signal_eventfd(relay->wake);
+}
+
+void relay_worker_ready(struct relay *relay, uint32_t incarnation)
+{
+    atomic_store(&relay->ready, incarnation + 1);
+    signal_eventfd(relay->wake);
+}
+
+void relay_worker_gone(struct relay *relay)
+{
+    atomic_store(&relay->ready, RELAY_NO_WORKER);
+    signal_eventfd(relay->wake);
+}
+
+void relay_stop(struct relay *relay)
+{
+    atomic_store(&relay->stopping, true);
+    relay_worker_gone(relay);
+}
+
+bool relay_busy(const struct relay *relay)
+{
+    return journal_find(relay->journal, SLOT_TAKEN) ||
+           journal_find(relay->journal, SLOT_COMPLETING);
+}
+
+uint32_t relay_take_unusable(struct relay *relay)
+{
+    return atomic_exchange(&relay->unusable, RELAY_NO_WORKER);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The register path of one device: a thread that takes the frontend's register accesses from
+ * the dispatcher, has the worker answer them, and completes them; for the life of the broker,
+ * across every restart of the worker. Four system calls an access (ATTACH, write, epoll_wait,
+ * COMPLETE), two for the interrupt registers, which it answers itself.
+ *
+ * Its promise: no vCPU waits for ever. A worker that does not answer is reported and replaced,
+ * the access stays in the mailbox for its successor, and if none comes in time the access is
+ * answered with fixed values.
+ *
+ * It believes of the state page, which the worker writes, only response_seq, the answer and
+ * InterruptStatus, and cuts each to what the register can hold.
+ */
+#ifndef BROKER_RELAY_H
+#define BROKER_RELAY_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/journal.h"
+#include "common/state.h"
+
+struct relay_limits {
+    int answer_ms;  /* how long a READY worker has for an access */
+    int give_up_ms; /* how long an access, or a device without a worker that answers, is kept */
+    int recover_ms; /* how long a successor looks for newer requests (journal.h) */
+};
+
+extern const struct relay_limits relay_limits_default;
+
+/* The words for "no worker" in `ready` and `unusable`; else it is an incarnation + 1. */
+#define RELAY_NO_WORKER 0u
+
+struct relay {
+    /* Set before relay_start and constant from then on. The fds are borrowed. */
+    uint32_t dm_id;
+    uint64_t mmio_addr;
+    bool used_buffer_always; /* who signals used buffers does not set bit 0: it reads as set */
+    int dm;
+    int request; /* eventfd: an access is in the mailbox */
+    int reply;   /* eventfd: it is answered */
+    int report;  /* eventfd, of all relays: the supervisor has something to look at */
+    struct state_page *state;
+    struct journal *journal;
+    struct relay_limits limits;
+
+    /* Written by the supervisor. */
+    _Atomic uint32_t ready; /* the worker that serves the mailbox, or RELAY_NO_WORKER */
+    _Atomic bool started;   /* lock-down is over */
+    _Atomic bool stopping;  /* answer at once, the device model ends */
+
+    /* Written by the thread, read by the supervisor. */
+    _Atomic uint32_t unusable;  /* this worker missed the deadline, or must not go on */
+    _Atomic uint64_t given_up;  /* accesses answered with fixed values */
+    _Atomic uint64_t malformed; /* requests that were not an access to this device */
+    _Atomic uint64_t refused;   /* completions that the dispatcher refused (but for EPERM) */
+    _Atomic int attach_error;   /* the last unexpected failure of ATTACH, positive errno */
+
+    /* The thread's own. */
+    pthread_t thread;
+    int epoll;
+    int wake;
+    uint32_t sequence;
+    int64_t silent_since; /* ms; 0: the last access was answered by a worker */
+};
+
+/*
+ * Start the thread; needs all signals blocked in the calling thread. It makes what it needs of
+ * the kernel, says so by one signal of `report`, and touches the dispatcher only after
+ * relay_go. *relay must not move. Returns 0 or -errno.
+ */
+int relay_start(struct relay *relay);
+
+/* Lock-down is over: begin. */
+void relay_go(struct relay *relay);
+
+/* The worker `incarnation` is READY and serves the mailbox; or it no longer does. */
+void relay_worker_ready(struct relay *relay, uint32_t incarnation);
+void relay_worker_gone(struct relay *relay);
+
+/* Answer everything with fixed values from now on. */
+void relay_stop(struct relay *relay);
+
+/* Is a request taken and not completed? */
+bool relay_busy(const struct relay *relay);
+
+/* The worker's incarnation + 1 that the relay can't go on with, taken once; else
+ * RELAY_NO_WORKER. */
+uint32_t relay_take_unusable(struct relay *relay);
+
+#endif

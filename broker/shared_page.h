@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory that outlives a process: a memfd whose size is sealed, so that no holder of a copy can
+ * truncate it and kill the others by SIGBUS.
+ */
+#ifndef BROKER_SHARED_PAGE_H
+#define BROKER_SHARED_PAGE_H
+
+#include <stddef.h>
+
+/* A new memfd of `size` zero bytes. Returns the fd, owned by the caller, or -errno. */
+int shared_page_create(const char *name, size_t size);
+
+/* Map it, writable and for good; NULL, with errno set, if that fails. The fd stays the caller's. */
+void *shared_page_map(int fd, size_t size);
+
+#endif

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/supervisor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/clock.h"
+#include "broker/log.h"
+#include "broker/words.h"
+#include "common/sandbox_layer.h"
+#include "common/worker_fds.h"
+
+#define MESSAGES_A_TURN 32 /* of one worker, before the others have theirs */
+#define STOP_MS 200        /* what the relays may take to complete what they have in hand */
+
+enum event_source { EVENT_KEEPER, EVENT_REPORT, EVENT_WORKER_FIRST };
+
+int supervisor_init(struct supervisor *supervisor)
+{
+    struct epoll_event keeper = {.events = EPOLLIN, .data.u32 = EVENT_KEEPER};
+    struct epoll_event report = {.events = EPOLLIN | EPOLLET, .data.u32 = EVENT_REPORT};
+    supervisor->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (supervisor->epoll < 0 ||
+        epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->keeper, &keeper) < 0 ||
+        epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->report, &report) < 0)
+        return -errno;
+    return 0;
+}
+
+/* --- The log, for what a worker or a guest can cause ------------------------------------------ */
+
+static void log_limited(struct device *device, const char *text)
+{
+    uint64_t suppressed;
+    if (!rate_limit_pass(&device->worker.lines, clock_ms(), &suppressed))
+        return;
+    if (suppressed > 0)
+        log_line(device->name, "%llu messages left out", (unsigned long long)suppressed);
+    log_line(device->name, "%s", text);
+}
+
+/* --- Ending a worker ---------------------------------------------------------------------------
+ */
+
+/* The keeper answers with DIED once it is reaped; harmless if it is dead already. */
+static void end_worker(struct supervisor *supervisor, struct device *device)
+{
+    union message kill = {.header = {.type = MSG_KILL, .device = device->index}};
+    device->worker.phase = WORKER_ENDING;
+    relay_worker_gone(&device->relay);
+    message_send(supervisor->keeper, &kill, NULL, 0); /* if it fails, the keeper is gone: STOP */
+}
+
+static void end_worker_because(struct supervisor *supervisor, struct device *device,
+                               const char *why)
+{
+    log_line(device->name, "worker %d is ended: %s", (int)device->worker.pid, why);
+    end_worker(supervisor, device);
+}
+
+static void close_socket(struct worker *worker)
+{
+    if (worker->socket >= 0)
+        close(worker->socket); /* takes it out of epoll as well: there is no copy */
+    worker->socket = -1;
+}
+
+/* It is reaped, or there never was one: make the next one DUE. */
+static void schedule_next(struct device *device, const char *what_happened)
+{
+    struct worker *worker = &device->worker;
+    int64_t now = clock_ms();
+    uint32_t wait = backoff_after_death(&worker->backoff, now - worker->started_at);
+
+    close_socket(worker);
+    relay_worker_gone(&device->relay);
+    if (wait == 0)
+        log_line(device->name, "%s: starting another", what_happened);
+    else
+        log_line(device->name, "%s: starting another in %u ms", what_happened, wait);
+    worker->phase = WORKER_DUE;
+    worker->when = now + wait;
+    worker->pid = 0;
+    worker->incarnation++;
+}
+
+/* --- Starting a worker --------------------------------------------------------------------------
+ */
+
+static int send_start(struct device *device, int socket)
+{
+    union message message = {
+        .start =
+            {
+                .header = {.type = MSG_START, .device = device->index},
+                .kind = (uint32_t)device->config->kind,
+                .incarnation = device->worker.incarnation,
+                .uid = WORKER_UID_BASE + device->config->id,
+                .queue_size_max = WORKER_QUEUE_SIZE_MAX,
+                .shmem_addr = device->shmem_addr,
+                .shmem_size = device->shmem_size,
+            },
+    };
+    for (size_t i = 0; i < DEVICE_NAME_SIZE - 1 && device->name[i]; i++)
+        message.start.name[i] = device->name[i];
+
+    struct backend_fds backend;
+    int result = device->backend.ops->give(&device->backend, &message.start, &backend);
+    if (result < 0)
+        return result;
+
+    /* The order of common/worker_fds.h. */
+    int fds[MESSAGE_FDS_MAX];
+    size_t count = 0;
+    fds[count++] = device->request;
+    fds[count++] = device->reply;
+    fds[count++] = device->irq;
+    for (uint32_t i = 0; i < device->info->backend_fd_count; i++)
+        fds[count++] = backend.fds[i];
+    for (uint32_t q = 0; q < device->info->queue_count; q++)
+        fds[count++] = device->kicks[q];
+    fds[count++] = device->state_fd;
+    fds[count++] = device->dm;
+    result = message_send(socket, &message, fds, count);
+
+    for (uint32_t i = 0; backend.owned && i < device->info->backend_fd_count; i++)
+        close(backend.fds[i]);
+    return result;
+}
+
+static int watch_worker(struct supervisor *supervisor, const struct device *device, int socket)
+{
+    struct epoll_event event = {
+        .events = EPOLLIN,
+        .data.u32 = EVENT_WORKER_FIRST + device->index,
+    };
+    return epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, socket, &event) < 0 ? -errno : 0;
+}
+
+/* Its whole start-up message waits in the socket before it exists. */
+static int spawn_worker(struct supervisor *supervisor, struct device *device)
+{
+    int sockets[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) < 0)
+        return -errno;
+    union message spawn = {.header = {.type = MSG_SPAWN, .device = device->index}};
+    int result = send_start(device, sockets[0]);
+    if (result == 0)
+        result = watch_worker(supervisor, device, sockets[0]);
+    if (result == 0)
+        result = message_send(supervisor->keeper, &spawn, &sockets[1], 1);
+    close(sockets[1]);
+    if (result < 0)
+        close(sockets[0]);
+    else
+        device->worker.socket = sockets[0];
+    return result;
+}
+
+static void start_worker(struct supervisor *supervisor, struct device *device)
+{
+    struct worker *worker = &device->worker;
+    char what[WORDS_SIZE];
+    worker->started_at = clock_ms();
+    device_settle_given_up(device);
+    if (worker->incarnation > 0 || device->restored)
+        device_refresh_eventfds(device);
+
+    int result = spawn_worker(supervisor, device);
+    if (result < 0) {
+        snprintf(what, sizeof(what), "can't prepare a worker: %s", words_error(-result));
+        schedule_next(device, what);
+        return;
+    }
+    worker->phase = WORKER_STARTING;
+    worker->when = worker->started_at + WORKER_START_MS;
+}
+
+/* --- What a worker says -------------------------------------------------------------------------
+ */
+
+static void log_ready(struct device *device, uint32_t layers)
+{
+    char in_force[WORDS_SIZE], missing[WORDS_SIZE];
+    uint32_t all = (1u << LAYER_COUNT) - 1;
+    words_layers(layers & all, in_force);
+    words_layers(~layers & all, missing);
+    log_line(device->name, "worker %d ready, confined by: %s%s%s", (int)device->worker.pid,
+             in_force, missing[0] ? "; not available: " : "", missing);
+}
+
+/* Returns NULL, or what is wrong with it. */
+static const char *take_ready(struct device *device, const struct message_ready *ready)
+{
+    uint32_t core = words_core_layers();
+#ifdef BVDM_SANITIZE
+    core &= ~(1u << LAYER_SECCOMP); /* the sanitizers' run-time makes system calls of its own */
+#endif
+    uint32_t fds = WORKER_FD_BACKEND + device->info->backend_fd_count + device->info->queue_count;
+    if (device->worker.phase != WORKER_STARTING)
+        return "it says READY again";
+    if ((ready->layers & core) != core)
+        return "it is not confined by every layer that it must be confined by";
+    if (ready->fd_count != fds)
+        return "it has not the files that it must have";
+    device->worker.phase = WORKER_READY;
+    log_ready(device, ready->layers);
+    relay_worker_ready(&device->relay, device->worker.incarnation);
+    return NULL;
+}
+
+static const char *take_log(struct device *device, const struct message_log *message)
+{
+    char text[WORDS_SIZE], line[WORDS_SIZE + 64];
+    if (!words_log(message->code, message->args, text))
+        return "it says what is not in the list of messages";
+    if (message->suppressed > 0)
+        snprintf(line, sizeof(line), "%s (and %u more like it)", text, message->suppressed);
+    else
+        snprintf(line, sizeof(line), "%s", text);
+    log_limited(device, line);
+    return NULL;
+}
+
+static const char *take_failed(struct device *device, const struct message_failed *failed)
+{
+    char line[WORDS_SIZE];
+    const char *step = words_step(failed->step);
+    if (!step || device->worker.phase != WORKER_STARTING)
+        return "it reports a failure that it can't have";
+    snprintf(line, sizeof(line), "worker failed to %s: %s", step, words_error(failed->error));
+    log_limited(device, line);
+    return NULL;
+}
+
+static const char *take_message(struct device *device, const union message *message)
+{
+    switch ((enum message_type)message->header.type) {
+    case MSG_READY:
+        return take_ready(device, &message->ready);
+    case MSG_LOG:
+        return take_log(device, &message->log);
+    case MSG_FAILED:
+        return take_failed(device, &message->failed);
+    case MSG_START:
+    case MSG_STORE:
+    case MSG_RESTORE:
+    case MSG_RESTORE_END:
+    case MSG_RUNNING:
+    case MSG_SPAWN:
+    case MSG_KILL:
+    case MSG_SPAWNED:
+    case MSG_DIED:
+    case MSG_STOP:
+    case MSG_TYPES:
+        break; /* message_receive lets none of these through */
+    }
+    return "it sends what only others may send";
+}
+
+static void receive_from_worker(struct supervisor *supervisor, struct device *device)
+{
+    for (int i = 0; i < MESSAGES_A_TURN && device->worker.socket >= 0; i++) {
+        union message message;
+        int fds[MESSAGE_FDS_MAX];
+        size_t fd_count = 0; /* no message of a worker's carries any */
+        int result = message_receive(device->worker.socket, ROLE_WORKER, &message, fds, &fd_count);
+        if (result == -EAGAIN)
+            return;
+        const char *wrong = NULL;
+        if (result == 1 && device->worker.phase != WORKER_ENDING)
+            wrong = take_message(device, &message);
+        else if (result < 0)
+            wrong = "it sends what is not a message";
+        if (wrong && device->worker.phase != WORKER_ENDING)
+            end_worker_because(supervisor, device, wrong);
+        if (result <= 0) {
+            /* Its end, mostly: how it died comes from the keeper. */
+            close_socket(&device->worker);
+            if (device->worker.phase != WORKER_ENDING)
+                end_worker(supervisor, device);
+        }
+    }
+}
+
+/* --- What the keeper says -----------------------------------------------------------------------
+ */
+
+static void worker_spawned(struct device *device, int pid)
+{
+    if (pid > 0) {
+        device->worker.pid = pid;
+        return;
+    }
+    char what[WORDS_SIZE];
+    snprintf(what, sizeof(what), "can't start a worker: %s", words_error(-pid));
+    schedule_next(device, what);
+}
+
+static void worker_died(struct supervisor *supervisor, struct device *device,
+                        const struct message_died *died)
+{
+    char how[WORDS_SIZE], what[WORDS_SIZE + 32];
+    receive_from_worker(supervisor, device); /* its last words come before its death */
+    words_death(died->code, died->status, how);
+    snprintf(what, sizeof(what), "worker %d died: %s", (int)device->worker.pid, how);
+    schedule_next(device, what);
+}
+
+static void stop_relays(struct supervisor *supervisor)
+{
+    int64_t end = clock_ms() + STOP_MS;
+    for (size_t i = 0; i < supervisor->device_count; i++)
+        relay_stop(&supervisor->devices[i].relay);
+    for (size_t i = 0; i < supervisor->device_count; i++) {
+        while (relay_busy(&supervisor->devices[i].relay) && clock_ms() < end)
+            poll(NULL, 0, 1);
+    }
+}
+
+/* Returns false if this is the end. */
+static bool receive_from_keeper(struct supervisor *supervisor)
+{
+    union message message;
+    int fds[MESSAGE_FDS_MAX];
+    size_t fd_count = 0; /* these messages carry none: what was stored came before */
+    int result = message_receive(supervisor->keeper, ROLE_KEEPER, &message, fds, &fd_count);
+    if (result == -EAGAIN)
+        return true;
+    if (result <= 0)
+        return false;
+    struct device *device = message.header.device < supervisor->device_count
+                                ? &supervisor->devices[message.header.device]
+                                : NULL;
+    if (message.header.type == MSG_SPAWNED && device)
+        worker_spawned(device, message.spawned.pid);
+    else if (message.header.type == MSG_DIED && device)
+        worker_died(supervisor, device, &message.died);
+    else if (message.header.type == MSG_STOP)
+        return false;
+    return true;
+}
+
+/* --- What the relays say ------------------------------------------------------------------------
+ */
+
+static void look_at_relay(struct supervisor *supervisor, struct device *device)
+{
+    struct relay *relay = &device->relay;
+    char line[WORDS_SIZE];
+
+    uint32_t unusable = relay_take_unusable(relay);
+    if (unusable == device->worker.incarnation + 1 && device->worker.phase == WORKER_READY)
+        end_worker_because(supervisor, device,
+                           atomic_load(&relay->journal->given_up)
+                               ? "the device was given up before it was ready"
+                               : "it did not answer a register access in time");
+
+    uint64_t given_up = atomic_exchange(&relay->given_up, 0);
+    if (given_up > 0) {
+        snprintf(line, sizeof(line),
+                 "%llu register accesses answered without a worker: the device needs a reset",
+                 (unsigned long long)given_up);
+        log_limited(device, line);
+    }
+    uint64_t malformed = atomic_exchange(&relay->malformed, 0);
+    if (malformed > 0) {
+        snprintf(line, sizeof(line), "%llu requests that are no access to its registers",
+                 (unsigned long long)malformed);
+        log_limited(device, line);
+    }
+    uint64_t refused = atomic_exchange(&relay->refused, 0);
+    if (refused > 0)
+        log_limited(device, "the dispatcher refused to complete a request");
+    int error = atomic_exchange(&relay->attach_error, 0);
+    if (error > 0) {
+        snprintf(line, sizeof(line), "can't take requests from the dispatcher: %s",
+                 words_error(error));
+        log_limited(device, line);
+    }
+}
+
+/* --- The loop -----------------------------------------------------------------------------------
+ */
+
+/* What is due by time alone. Returns how long to sleep, -1: until something happens. */
+static int handle_time(struct supervisor *supervisor)
+{
+    int64_t next = INT64_MAX;
+    for (size_t i = 0; i < supervisor->device_count; i++) {
+        struct device *device = &supervisor->devices[i];
+        struct worker *worker = &device->worker;
+        int64_t now = clock_ms();
+        if (worker->phase == WORKER_DUE && now >= worker->when)
+            start_worker(supervisor, device);
+        else if (worker->phase == WORKER_STARTING && now >= worker->when)
+            end_worker_because(supervisor, device, "it did not become ready in time");
+        if ((worker->phase == WORKER_DUE || worker->phase == WORKER_STARTING) &&
+            worker->when < next)
+            next = worker->when;
+    }
+    if (next == INT64_MAX)
+        return -1;
+    int64_t left = next - clock_ms();
+    return left > 0 ? (int)left : 0;
+}
+
+static bool handle_event(struct supervisor *supervisor, uint32_t source)
+{
+    if (source == EVENT_KEEPER)
+        return receive_from_keeper(supervisor);
+    if (source == EVENT_REPORT) {
+        for (size_t i = 0; i < supervisor->device_count; i++)
+            look_at_relay(supervisor, &supervisor->devices[i]);
+        return true;
+    }
+    receive_from_worker(supervisor, &supervisor->devices[source - EVENT_WORKER_FIRST]);
+    return true;
+}
+
+int supervisor_run(struct supervisor *supervisor)
+{
+    for (;;) {
+        struct epoll_event events[BAO_DEVICES_MAX + 2];
+        int timeout = handle_time(supervisor);
+        int count = epoll_wait(supervisor->epoll, events, BAO_DEVICES_MAX + 2, timeout);
+        for (int i = 0; i < count; i++) {
+            if (!handle_event(supervisor, events[i].data.u32)) {
+                stop_relays(supervisor);
+                return EXIT_SUCCESS;
+            }
+        }
+    }
+}

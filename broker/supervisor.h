@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The broker's main thread, once everything is open and locked: starts a worker for each device,
+ * replaces it when it dies, misses a deadline or says what it must not, and prints what workers
+ * report. No message of a worker can do more than end that worker.
+ */
+#ifndef BROKER_SUPERVISOR_H
+#define BROKER_SUPERVISOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/device.h"
+
+struct supervisor {
+    int epoll;
+    int keeper; /* socket */
+    int report; /* eventfd: a relay has something to say */
+    struct device *devices;
+    size_t device_count;
+};
+
+/* Make the epoll instance and watch keeper and relays. Before lock-down. Returns 0 or -errno. */
+int supervisor_init(struct supervisor *supervisor);
+
+/* Run until the keeper says STOP, or is gone. Returns the exit status. */
+int supervisor_run(struct supervisor *supervisor);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/words.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "common/log_code.h"
+#include "common/sandbox_layer.h"
+
+struct text {
+    char *buffer; /* WORDS_SIZE bytes, always terminated */
+    size_t length;
+};
+
+static void append(struct text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void append(struct text *text, const char *format, ...)
+{
+    size_t room = WORDS_SIZE - text->length;
+    va_list args;
+    va_start(args, format);
+    int written = vsnprintf(text->buffer + text->length, room, format, args);
+    va_end(args);
+    if (written > 0)
+        text->length += (size_t)written < room ? (size_t)written : room - 1;
+}
+
+const char *words_error(int error)
+{
+    /* Not strerror: that may look for a translation. */
+    const char *words = strerrordesc_np(error);
+    return words ? words : "unknown error";
+}
+
+const char *words_death(int code, int status, char buffer[WORDS_SIZE])
+{
+    struct text text = {.buffer = buffer};
+    const char *name = sigabbrev_np(status);
+    if (code == CLD_EXITED)
+        append(&text, "exit status %d", status);
+    else if (status == SIGSYS)
+        append(&text, "seccomp violation (SIGSYS)");
+    else if (name)
+        append(&text, "killed by SIG%s", name);
+    else
+        append(&text, "killed by signal %d", status);
+    return buffer;
+}
+
+const char *words_log(uint32_t code, const uint64_t args[4], char buffer[WORDS_SIZE])
+{
+    static const char *const formats[LOG_CODE_COUNT] = {
+#define X(name, format) [LOG_##name] = format,
+        LOG_CODES(X)
+#undef X
+    };
+    if (code >= LOG_CODE_COUNT)
+        return NULL;
+
+    struct text text = {.buffer = buffer};
+    buffer[0] = '\0';
+    size_t next = 0;
+    for (const char *at = formats[code]; *at; at++) {
+        if (strncmp(at, "{d}", 3) == 0 && next < 4) {
+            append(&text, "%" PRIu64, args[next++]);
+            at += 2;
+        } else if (strncmp(at, "{x}", 3) == 0 && next < 4) {
+            append(&text, "0x%" PRIx64, args[next++]);
+            at += 2;
+        } else {
+            append(&text, "%c", *at);
+        }
+    }
+    return buffer;
+}
+
+const char *words_step(uint32_t step)
+{
+    static const char *const steps[STEP_COUNT] = {
+#define X(name, words) [STEP_##name] = words,
+        WORKER_STEPS(X)
+#undef X
+    };
+    return step < STEP_COUNT ? steps[step] : NULL;
+}
+
+static const struct {
+    const char *name;
+    int core;
+} layers_known[LAYER_COUNT] = {
+#define X(constant, words, is_core) [LAYER_##constant] = {words, is_core},
+    SANDBOX_LAYERS(X)
+#undef X
+};
+
+const char *words_layers(uint32_t layers, char buffer[WORDS_SIZE])
+{
+    struct text text = {.buffer = buffer};
+    buffer[0] = '\0';
+    for (size_t i = 0; i < LAYER_COUNT; i++) {
+        if ((layers & (1u << i)) != 0)
+            append(&text, "%s%s", text.length > 0 ? ", " : "", layers_known[i].name);
+    }
+    return buffer;
+}
+
+uint32_t words_core_layers(void)
+{
+    uint32_t core = 0;
+    for (size_t i = 0; i < LAYER_COUNT; i++)
+        core |= layers_known[i].core ? 1u << i : 0;
+    return core;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A device's worker, as the broker sees it.
+ *
+ *     DUE --start--> STARTING --READY--> READY
+ *      ^                |                  |   a missed deadline, a protocol error,
+ *      |                v                  v   the end of its socket
+ *      +--reaped----- ENDING <-------------+
+ *
+ * A worker that dies by itself is DUE again as soon as the keeper has reaped it.
+ */
+#ifndef BROKER_WORKER_H
+#define BROKER_WORKER_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "broker/backoff.h"
+#include "broker/rate_limit.h"
+
+#define WORKER_UID_BASE 0x70000000u /* + dispatcher id: no user of any distribution */
+#define WORKER_QUEUE_SIZE_MAX 256u
+#define WORKER_START_MS 10000
+
+enum worker_phase { WORKER_DUE, WORKER_STARTING, WORKER_READY, WORKER_ENDING };
+
+struct worker {
+    enum worker_phase phase;
+    int64_t when; /* ms. DUE: start then; STARTING: READY until then */
+    int socket;   /* -1: none */
+    pid_t pid;    /* 0: not known yet */
+    uint32_t incarnation;
+    int64_t started_at; /* ms */
+    struct backoff backoff;
+    struct rate_limit lines; /* of the log, for the device */
+};
+
+#define WORKER_NONE ((struct worker){.phase = WORKER_DUE, .socket = -1})
+
+#endif
