@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A guest's side of virtio-mmio on the stand-in: what Linux's virtio_mmio, virtio_ring and
+ * virtio_blk drivers do, in the same order of register accesses, written from VirtIO 1.2
+ * and sharing no code with the device model. It trusts the device no more than is said here.
+ *
+ * A struct guest and all that belongs to it is one vCPU's: not thread-safe. A register access
+ * that is not answered in time sets `error`, for good, and reads as 0; callers of several
+ * accesses look at the end. Rings and registers are open to tests that want to spoil them.
+ */
+#ifndef TESTS_STANDIN_GUEST_H
+#define TESTS_STANDIN_GUEST_H
+
+#include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <linux/virtio_ring.h>
+
+#include "tests/standin/standin.h"
+
+struct guest {
+    struct standin *standin;
+    unsigned int id;
+    uint64_t base; /* guest-physical, of the registers */
+    uint8_t *window;
+    uint64_t shmem_addr, shmem_size;
+    uint64_t allocated; /* bytes of the window in use, from its start */
+    int timeout_ms;     /* of a register access and of an interrupt */
+    int error;          /* 0, or the first -errno of a register access */
+    uint64_t features;  /* negotiated */
+    /* Counters. */
+    uint64_t register_accesses, kicks, interrupts, config_changes;
+};
+
+/* A guest whose window is the whole of device `id`'s. */
+void guest_init(struct guest *guest, struct standin *standin, unsigned int id, uint64_t base,
+                uint64_t shmem_addr, uint64_t shmem_size);
+
+uint64_t guest_read(struct guest *guest, uint64_t offset, unsigned int width);
+void guest_write(struct guest *guest, uint64_t offset, unsigned int width, uint64_t value);
+
+/* Memory of the window, zeroed; freed by guest_reset only. NULL if it is used up. */
+void *guest_alloc(struct guest *guest, uint64_t size, uint64_t align, uint64_t *ret_addr);
+
+/* §3.1.1 steps 1 to 3, after looking for a device with that DeviceID. 0, -ENODEV, or error. */
+int guest_probe(struct guest *guest, uint32_t device_id);
+
+/* Steps 4 to 6: accept what is both offered and wanted. 0; -EINVAL if FEATURES_OK is refused. */
+int guest_negotiate(struct guest *guest, uint64_t wanted);
+uint64_t guest_offered_features(struct guest *guest);
+void guest_accept_features(struct guest *guest, uint64_t features);
+
+int guest_driver_ok(struct guest *guest);
+int guest_reset(struct guest *guest);
+uint32_t guest_status(struct guest *guest);
+void guest_add_status(struct guest *guest, uint32_t bit);
+
+/* Configuration space: in accesses of `width`, between two equal config generations. */
+void guest_config(struct guest *guest, uint64_t offset, void *ret, size_t size, unsigned int width);
+
+/*
+ * An interrupt, as Linux takes it: wait for the line, read InterruptStatus, write InterruptACK.
+ * Returns the bits, or -errno (-ETIMEDOUT after guest->timeout_ms).
+ */
+int guest_take_interrupt(struct guest *guest);
+
+struct guest_segment {
+    uint64_t addr; /* guest-physical */
+    uint32_t len;
+    bool device_writable;
+};
+
+struct guest_queue {
+    struct guest *guest;
+    uint32_t index;
+    uint32_t size;
+    struct vring_desc *desc;
+    struct vring_avail *avail;
+    struct vring_used *used;
+    uint64_t desc_addr, avail_addr, used_addr;
+    uint16_t free_head, free_count;
+    uint16_t avail_index;  /* entries made available */
+    uint16_t kicked_index; /* of them, when the device was last told */
+    uint16_t used_index;   /* entries taken from the used ring */
+    bool interrupts_off;
+    void **tokens;               /* per head */
+    uint16_t *chain_length;      /* per head, descriptors of the ring */
+    struct vring_desc *indirect; /* GUEST_INDIRECT_MAX per head; NULL: not negotiated */
+    uint64_t indirect_addr;
+};
+
+#define GUEST_INDIRECT_MAX 34
+
+/* Step 7, for one queue; size 0 means the largest. 0, -ENOENT (QueueSizeMax 0), -EBUSY, -ENOMEM. */
+int guest_queue_start(struct guest *guest, struct guest_queue *queue, uint32_t index,
+                      uint32_t size);
+void guest_queue_free(struct guest_queue *queue);
+/* Register writes only: hand the queue as described by its addresses to the device. */
+void guest_queue_program(struct guest_queue *queue);
+
+/*
+ * Make a chain available: in an indirect table if that was negotiated and there is more than
+ * one segment. `token` comes back with it, and must not be NULL. 0 or -ENOSPC.
+ */
+int guest_queue_add(struct guest_queue *queue, const struct guest_segment *segments,
+                    unsigned int count, void *token);
+/* Tell the device, if it wants to be told. Returns whether it was. */
+bool guest_queue_kick(struct guest_queue *queue);
+/* The next used chain's token; NULL if there is none, or (guest->error -EPROTO) it is not valid. */
+void *guest_queue_get(struct guest_queue *queue, uint32_t *ret_len);
+void guest_queue_disable_interrupts(struct guest_queue *queue);
+/* Returns false if chains were used meanwhile: then no interrupt may come for them. */
+bool guest_queue_enable_interrupts(struct guest_queue *queue);
+
+/* The block driver, on queue 0. */
+
+struct guest_block_request {
+    struct virtio_blk_outhdr *header;
+    uint8_t *data;
+    uint8_t *status;
+    uint64_t header_addr, data_addr, status_addr;
+    bool busy;
+    uint64_t submitted_ns; /* monotonic */
+    uint32_t used_len;     /* as the device gave it */
+};
+
+struct guest_block {
+    struct guest guest;
+    struct guest_queue queue;
+    uint64_t capacity; /* sectors */
+    uint32_t request_size;
+    unsigned int depth;
+    struct guest_block_request *requests;
+    /* Called for each completion by guest_block_interrupt; may submit again. NULL: none. */
+    void (*done)(struct guest_block *block, struct guest_block_request *request);
+    void *context;
+};
+
+#define GUEST_BLOCK_FEATURES                                                                       \
+    (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM |                               \
+     1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |                       \
+     1ull << VIRTIO_BLK_F_RO | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_SEG_MAX |         \
+     1ull << VIRTIO_BLK_F_SIZE_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |                               \
+     1ull << VIRTIO_BLK_F_TOPOLOGY)
+
+/*
+ * Bring the device up for `depth` requests of up to `request_size` bytes each. `block->guest` is
+ * initialised; it may have been started before. Returns 0 or -errno.
+ */
+int guest_block_start(struct guest_block *block, uint64_t features, unsigned int depth,
+                      uint32_t request_size);
+void guest_block_free(struct guest_block *block);
+
+/* Submit without kicking. `len` bytes of request->data; 0 for a flush. 0 or -ENOSPC. */
+int guest_block_submit(struct guest_block *block, struct guest_block_request *request,
+                       uint32_t type, uint64_t sector, uint32_t len);
+/* Take one interrupt and complete what it announces. Number of completions, or -errno. */
+int guest_block_interrupt(struct guest_block *block);
+
+/*
+ * One request from start to end on requests[0]. Data go from or to `data`. Returns the status
+ * byte (VIRTIO_BLK_S_*), or -errno.
+ */
+int guest_block_io(struct guest_block *block, uint32_t type, uint64_t sector, void *data,
+                   uint32_t len);
+
+#endif
