@@ -307,27 +307,40 @@ static void read_devices(struct reader *reader, struct raw_config *raw)
     advance(reader);
 }
 
-/* A key at the top of the file; true if it was `devices`. */
+/* Whether the key at the top of the file is `devices`, or must be meant to be; else, report. */
+static bool is_devices_key(struct reader *reader)
+{
+    static const char *const devices = "devices";
+    const char *name = scalar_text(reader);
+    if (strcmp(name, devices) == 0)
+        return true;
+    bool is_similar = nearest_word(name, &devices, 1) == 0;
+    if (is_similar)
+        config_error(reader->diags, here(reader), "unknown key \"%s\"; did you mean \"devices\"?",
+                     quote(name).text);
+    else if (key_find(name) != CONFIG_KEYS)
+        config_error(reader->diags, here(reader),
+                     "%s outside of a device; expected it under \"devices:\", after a \"-\"", name);
+    else
+        config_error(reader->diags, here(reader),
+                     "unknown key \"%s\"; the only key here is \"devices\"", quote(name).text);
+    return is_similar;
+}
+
+/* A key at the top of the file and its value; true if there is a list of devices by now. */
 static bool read_top_key(struct reader *reader, struct raw_config *raw, bool seen)
 {
-    bool is_name = is_key_name(reader);
-    bool is_devices = is_name && strcmp(scalar_text(reader), "devices") == 0;
-    if (is_devices && seen)
-        config_error(reader->diags, here(reader), "devices a second time; expected one list");
-    else if (is_name && !is_devices && key_find(scalar_text(reader)) != CONFIG_KEYS)
-        config_error(reader->diags, here(reader),
-                     "%s outside of a device; expected it under \"devices:\", after a \"-\"",
-                     scalar_text(reader));
-    else if (is_name && !is_devices)
-        config_error(reader->diags, here(reader),
-                     "unknown key \"%s\"; the only key here is \"devices\"",
-                     quote(scalar_text(reader)).text);
+    struct config_mark mark = here(reader);
+    bool is_devices = is_key_name(reader) && is_devices_key(reader);
     skip_node(reader);
-    if (is_devices && !seen)
+    if (is_devices && !seen) {
         read_devices(reader, raw);
-    else
-        skip_node(reader);
-    return is_devices;
+        return true;
+    }
+    if (is_devices)
+        config_error(reader->diags, mark, "devices a second time; expected one list");
+    skip_node(reader);
+    return seen;
 }
 
 static void read_document(struct reader *reader, struct raw_config *raw)
@@ -344,7 +357,7 @@ static void read_document(struct reader *reader, struct raw_config *raw)
     bool has_devices = false;
     advance(reader);
     while (!has(reader, YAML_MAPPING_END_EVENT) && !failed(reader))
-        has_devices |= read_top_key(reader, raw, has_devices);
+        has_devices = read_top_key(reader, raw, has_devices);
     if (!has_devices && !failed(reader))
         config_error(reader->diags, mark,
                      "no devices; expected \"devices:\" and a list of devices");
@@ -369,22 +382,17 @@ static void read_stream(struct reader *reader, struct raw_config *raw)
                      "a second document; expected one: all devices in one list");
 }
 
-/* libyaml's input, a line at a time: it decodes all it gets before it parses any, so that a bad
- * byte would otherwise hide the errors of the lines before it. */
-static int give_line(void *data, unsigned char *buffer, size_t size, size_t *ret_size)
+/*
+ * libyaml's input, a byte at a time: it decodes all it is given before it parses any of it, so
+ * that a bad byte would otherwise hide the errors before it.
+ */
+static int give_byte(void *data, unsigned char *buffer, size_t size, size_t *ret_size)
 {
     struct reader *reader = data;
-    const char *from = reader->data + reader->taken;
-    size_t length = reader->size - reader->taken;
-    if (length > size)
-        length = size;
-    const char *line_end = length > 0 ? memchr(from, '\n', length) : NULL;
-    if (line_end)
-        length = (size_t)(line_end - from) + 1;
-    if (length > 0)
-        memcpy(buffer, from, length);
-    reader->taken += length;
-    *ret_size = length;
+    bool has_more = size > 0 && reader->taken < reader->size;
+    if (has_more)
+        *buffer = (unsigned char)reader->data[reader->taken++];
+    *ret_size = has_more;
     return 1;
 }
 
@@ -399,7 +407,7 @@ int parse_yaml(const char *data, size_t size, struct raw_config *ret,
     if (!yaml_parser_initialize(&reader.parser))
         return -ENOMEM;
     yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input(&reader.parser, give_line, &reader);
+    yaml_parser_set_input(&reader.parser, give_byte, &reader);
     read_stream(&reader, ret);
     yaml_event_delete(&reader.event);
     yaml_parser_delete(&reader.parser);

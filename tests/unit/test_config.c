@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration reader: what it makes of right files, and what it says of wrong ones, word
+ * by word and with the position. */
+#include "broker/config/config.h"
+
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/config_cases.h"
+
+static struct config config;
+static struct config_diagnostics diags;
+
+/* What the user sees; the caller frees. */
+static char *printed(void)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(stream);
+    config_diagnostics_print(&diags, "f", stream);
+    fclose(stream);
+    return text;
+}
+
+static void expect_text(const char *name, const char *expected)
+{
+    char *text = printed();
+    CU_ASSERT_STRING_EQUAL(text, expected);
+    if (strcmp(text, expected) != 0)
+        fprintf(stderr, "\n--- %s: expected\n%s--- but was\n%s", name, expected, text);
+    free(text);
+}
+
+/* Parse, expect the result, and exactly these lines. On success, the caller frees `config`. */
+static void expect(const char *name, const char *yaml, size_t size, int result,
+                   const char *expected)
+{
+    struct config before;
+    memset(&config, 0xa5, sizeof(config));
+    before = config;
+    memset(&diags, 0xa5, sizeof(diags));
+    CU_ASSERT_EQUAL(config_parse("f", yaml, size, &config, &diags), result);
+    if (result != 0)
+        CU_ASSERT_EQUAL(memcmp(&config, &before, sizeof(config)), 0);
+    expect_text(name, expected);
+}
+
+static void expect_good(const char *name, const char *yaml, const char *notes)
+{
+    expect(name, yaml, strlen(yaml), 0, notes);
+    CU_ASSERT_EQUAL_FATAL(diags.errors, 0);
+}
+
+static void expect_cases(const struct config_case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        expect(cases[i].name, cases[i].yaml, strlen(cases[i].yaml), -EINVAL, cases[i].expected);
+}
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void test_vsock(void)
+{
+    expect_good("vsock", PUBLISHED_VSOCK, "");
+    CU_ASSERT_STRING_EQUAL(config.path, "f");
+    CU_ASSERT_EQUAL_FATAL(config.device_count, 1);
+    const struct device_config *device = &config.devices[0];
+    CU_ASSERT_EQUAL(device->kind, DEVICE_VSOCK_VHOST);
+    CU_ASSERT_EQUAL(device->id, 0);
+    CU_ASSERT_EQUAL(device->mmio_addr, 0xa003e00);
+    CU_ASSERT_EQUAL(device->guest_cid, 3);
+    CU_ASSERT_PTR_NULL(device->file_path);
+    CU_ASSERT_FALSE(config_has(device, CONFIG_KEY_SHMEM_ADDR));
+    CU_ASSERT_FALSE(config_has(device, CONFIG_KEY_SHMEM_SIZE));
+    config_free(&config);
+    CU_ASSERT_EQUAL(config.device_count, 0);
+    config_free(&config);
+}
+
+static void test_older_vsock(void)
+{
+    expect_good("older vsock", PUBLISHED_OLDER_VSOCK,
+                "f:6:5: note: shmem_path is no longer needed and has no effect; the line can go\n"
+                "f:8:5: note: irq is no longer needed and has no effect; the line can go\n");
+    CU_ASSERT_EQUAL_FATAL(config.device_count, 1);
+    const struct device_config *device = &config.devices[0];
+    CU_ASSERT_EQUAL(device->kind, DEVICE_VSOCK_VHOST);
+    CU_ASSERT_EQUAL(device->mmio_addr, 0xa003e00);
+    CU_ASSERT_TRUE(config_has(device, CONFIG_KEY_SHMEM_ADDR));
+    CU_ASSERT_EQUAL(device->shmem_addr, 0x80000000);
+    CU_ASSERT_TRUE(config_has(device, CONFIG_KEY_SHMEM_SIZE));
+    CU_ASSERT_EQUAL(device->shmem_size, 0x01000000);
+    config_free(&config);
+}
+
+static void test_block(void)
+{
+    expect_good("block", WITH_MMIO(PUBLISHED_BLOCK), "");
+    const struct device_config *device = &config.devices[0];
+    CU_ASSERT_EQUAL(device->kind, DEVICE_BLOCK_VIRTIO);
+    CU_ASSERT_STRING_EQUAL(device->file_path, "/etc/mnt/vm.img");
+    CU_ASSERT_FALSE(device->read_only);
+    CU_ASSERT_FALSE(device->advertise_flush);
+    config_free(&config);
+
+    expect_good("other values", BLOCK("  read_only: TRUE\n  advertise_flush: True\n"), "");
+    CU_ASSERT_TRUE(config.devices[0].read_only);
+    CU_ASSERT_TRUE(config.devices[0].advertise_flush);
+    config_free(&config);
+
+    expect_good("defaults", BLOCK(""), "");
+    CU_ASSERT_FALSE(config.devices[0].read_only);
+    CU_ASSERT_TRUE(config.devices[0].advertise_flush);
+    config_free(&config);
+}
+
+/* Values that YAML can write in several ways. */
+static void test_notations(void)
+{
+    static const struct {
+        const char *text;
+        uint64_t value;
+    } addresses[] = {
+        {"0", 0},
+        {"16", 16},
+        {"0x10", 16},
+        {"0o20", 16},
+        {"0b10000", 16},
+        {"0xA003e00", 0xa003e00},
+        {"18446744073709551100", 18446744073709551100u},
+        {"0xfffffffffffffe00", 0xfffffffffffffe00},
+        {"16 # a comment", 16},
+    };
+    for (size_t i = 0; i < COUNT(addresses); i++) {
+        char yaml[256];
+        snprintf(yaml, sizeof(yaml),
+                 "devices: [{id: 0, type: 'vsock', mmio_addr: %s\n, data_plane: \"vhost\", "
+                 "\"guest_cid\": 4294967294}]",
+                 addresses[i].text);
+        expect_good(addresses[i].text, yaml, "");
+        CU_ASSERT_EQUAL(config.devices[0].mmio_addr, addresses[i].value);
+        CU_ASSERT_EQUAL(config.devices[0].guest_cid, 0xfffffffe);
+        config_free(&config);
+    }
+    static const char *const paths[][2] = {
+        {"\"/a b\"", "/a b"},
+        {"'/it''s'", "/it's"},
+        {"/plain # comment", "/plain"},
+        {"true", "true"},
+        {"7", "7"},
+        {"\"\\x41\\u00e9\"", "A\xc3\xa9"},
+        {"\"null\"", "null"},
+        {"gr\xc3\xbc n", "gr\xc3\xbc n"},
+    };
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        char yaml[256];
+        snprintf(yaml, sizeof(yaml), BLOCK_WITH_PATH("%s"), paths[i][0]);
+        expect_good(paths[i][0], yaml, "");
+        CU_ASSERT_STRING_EQUAL(config.devices[0].file_path, paths[i][1]);
+        config_free(&config);
+    }
+}
+
+/* Document markers, directive, byte order mark and line ends that editors leave. */
+static void test_dress(void)
+{
+    expect_good("markers", "%YAML 1.1\n---\n" PUBLISHED_VSOCK "\n...\n", "");
+    config_free(&config);
+    expect_good("BOM and CRLF",
+                "\xef\xbb\xbf"
+                "devices:\r\n- id: 0\r\n  type: vsock\r\n  data_plane: vhost\r\n"
+                "  mmio_addr: 0\r\n  guest_cid: 3\r\n",
+                "");
+    CU_ASSERT_EQUAL(config.devices[0].marks[CONFIG_KEY_GUEST_CID].line, 6);
+    CU_ASSERT_EQUAL(config.devices[0].marks[CONFIG_KEY_GUEST_CID].column, 14);
+    config_free(&config);
+}
+
+static void test_many_devices(void)
+{
+    char yaml[4096] = "devices:\n";
+    for (int i = 15; i >= 0; i--) {
+        size_t length = strlen(yaml);
+        snprintf(yaml + length, sizeof(yaml) - length,
+                 "- {id: %d, type: vsock, data_plane: vhost, mmio_addr: 0x1000, guest_cid: %d}\n",
+                 i, i + 3);
+    }
+    expect_good("sixteen", yaml, "");
+    CU_ASSERT_EQUAL(config.device_count, 16);
+    CU_ASSERT_EQUAL(config.devices[0].id, 15);
+    CU_ASSERT_EQUAL(config.devices[15].id, 0);
+    config_free(&config);
+
+    strcat(yaml, "- {id: 0}\n- [5]\n");
+    expect("seventeen", yaml, strlen(yaml), -EINVAL,
+           "f:18:3: a device too many; expected 16 at most\n");
+}
+
+/* Two frontends may have a device at one address. */
+static void test_two_frontends(void)
+{
+    expect_good("same registers", TWO_VSOCK("0xa003e00", "0xa003e00", "", ""), "");
+    config_free(&config);
+    expect_good("adjacent registers", TWO_VSOCK("0xa003c00", "0xa003e00", "", ""), "");
+    config_free(&config);
+    expect_good("same registers, different windows",
+                TWO_VSOCK("0", "0", ", shmem_addr: 0x80000000", ", shmem_addr: 0x81000000"), "");
+    config_free(&config);
+    expect_good("different registers, same window",
+                TWO_VSOCK("0", "0x200", ", shmem_addr: 0x80000000", ", shmem_addr: 0x80000000"),
+                "");
+    config_free(&config);
+}
+
+static void test_published_errors(void)
+{
+    expect_cases(published_cases, COUNT(published_cases));
+}
+
+static void test_structure_errors(void)
+{
+    expect_cases(structure_cases, COUNT(structure_cases));
+}
+
+static void test_key_errors(void)
+{
+    expect_cases(key_cases, COUNT(key_cases));
+}
+
+static void test_value_errors(void)
+{
+    expect_cases(value_cases, COUNT(value_cases));
+}
+
+static void test_errors_between_devices(void)
+{
+    expect_cases(between_cases, COUNT(between_cases));
+}
+
+static void test_yaml_errors(void)
+{
+    expect_cases(yaml_cases, COUNT(yaml_cases));
+    static const char with_zero[] = "devices:\n- id: 0\n\0";
+    expect("zero byte", with_zero, sizeof(with_zero) - 1, -EINVAL,
+           "f:3:1: not text: control characters are not allowed; expected UTF-8 without control "
+           "characters\n");
+}
+
+static void test_all_at_once(void)
+{
+    expect_cases(&many_errors, 1);
+    CU_ASSERT_EQUAL(diags.errors, 12);
+    CU_ASSERT_EQUAL(diags.count, 14);
+}
+
+static void test_too_many_errors(void)
+{
+    char yaml[8192] = "devices:\n- id: 0\n";
+    for (int i = 0; i < 500; i++)
+        strcat(yaml, "  zebra: 1\n");
+    strcat(yaml, "  id: 1\n");
+    CU_ASSERT_EQUAL(config_parse("f", yaml, strlen(yaml), &config, &diags), -EINVAL);
+    CU_ASSERT_EQUAL(diags.count, CONFIG_DIAGNOSTICS_MAX);
+    CU_ASSERT_EQUAL(diags.errors, 504); /* and the second id, and three keys missing */
+    CU_ASSERT_EQUAL(diags.omitted, 504 - CONFIG_DIAGNOSTICS_MAX);
+    /* The first ones of the file are kept, though they are found last. */
+    CU_ASSERT_EQUAL(diags.items[0].mark.line, 2);
+    CU_ASSERT_EQUAL(diags.items[2].mark.line, 2);
+    CU_ASSERT_EQUAL(diags.items[3].mark.line, 3);
+    char *text = printed();
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\nf: 440 more messages are left out\n"));
+    free(text);
+}
+
+static void test_where(void)
+{
+    expect_good("older vsock", PUBLISHED_OLDER_VSOCK,
+                "f:6:5: note: shmem_path is no longer needed and has no effect; the line can go\n"
+                "f:8:5: note: irq is no longer needed and has no effect; the line can go\n");
+    static const char *const expected[CONFIG_KEYS] = {
+        [CONFIG_KEY_ID] = "f:2:9:",          [CONFIG_KEY_TYPE] = "f:3:11:",
+        [CONFIG_KEY_MMIO_ADDR] = "f:7:16:",  [CONFIG_KEY_DATA_PLANE] = "f:9:17:",
+        [CONFIG_KEY_GUEST_CID] = "f:10:16:", [CONFIG_KEY_SHMEM_ADDR] = "f:4:17:",
+        [CONFIG_KEY_SHMEM_SIZE] = "f:5:17:", [CONFIG_KEY_SHMEM_PATH] = "f:6:17:",
+        [CONFIG_KEY_IRQ] = "f:8:10:",
+    };
+    for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
+        char buffer[CONFIG_WHERE_SIZE];
+        const char *where = config_where(&config, &config.devices[0], key, buffer);
+        CU_ASSERT_STRING_EQUAL(where, expected[key] ? expected[key] : "f:2:5:");
+        CU_ASSERT_EQUAL(config_has(&config.devices[0], key), expected[key] != NULL);
+    }
+    config_free(&config);
+}
+
+static void expect_windows(const char *name, struct config_window first,
+                           struct config_window second, const char *expected)
+{
+    const struct config_window windows[] = {first, second};
+    CU_ASSERT_EQUAL(config_check_windows(&config, windows, &diags), *expected ? -EINVAL : 0);
+    expect_text(name, expected);
+}
+
+static void test_windows(void)
+{
+    const struct config_window low = {0x80000000, 0x1000000}, high = {0x81000000, 0x1000000};
+    expect_good("", TWO_VSOCK("0xa003e00", "0xa003e00", ", shmem_addr: 0x80000000", ""), "");
+    expect_windows("two frontends", low, high, "");
+    expect_windows("same frontend", low, low,
+                   "f:3:54: registers at 0xa003e00 a second time; expected another address than "
+                   "that of the device in line 2, which shares memory with the same frontend\n");
+    expect_windows("contradiction", high, low,
+                   "f:2:91: shmem_addr 0x80000000 contradicts the dispatcher; expected 0x81000000, "
+                   "or no such key\n");
+    config_free(&config);
+
+    expect_good("", TWO_VSOCK("0x10", "0x8100fffc", "", ", shmem_size: 0x10000"), "");
+    expect_windows("sizes", low, (struct config_window){0x81000000, 0x10000},
+                   "f:3:54: registers at 0x8100fffc overlap the shared memory of 0x10000 bytes at "
+                   "0x81000000; expected an address outside of it\n");
+    expect_windows("size differs", low, (struct config_window){0x82000000, 0x20000},
+                   "f:3:92: shmem_size 0x10000 contradicts the dispatcher; expected 0x20000, or no "
+                   "such key\n");
+    expect_windows("ends in it", low, (struct config_window){0x810101fb, 0x10000},
+                   "f:3:54: registers at 0x8100fffc overlap the shared memory of 0x10000 bytes at "
+                   "0x810101fb; expected an address outside of it\n");
+    expect_windows("ends before it", low, (struct config_window){0x810101fc, 0x10000}, "");
+    expect_windows("begins behind it", low, (struct config_window){0x80fffffc, 0x10000}, "");
+    config_free(&config);
+}
+
+static void expect_load(const char *path, int result, const char *expected)
+{
+    CU_ASSERT_EQUAL(config_load(path, &config, &diags), result);
+    expect_text(path, expected);
+}
+
+static void write_file(const char *path, const char *text, size_t size)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL_FATAL(write(fd, text, size), (ssize_t)size);
+    close(fd);
+}
+
+static void test_files(void)
+{
+    char directory[] = "/tmp/test-config-XXXXXX", path[64];
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/file", directory);
+    expect_load(path, -ENOENT,
+                "f: cannot be read: No such file or directory; expected a YAML file that can be "
+                "opened\n");
+    expect_load(directory, -EISDIR,
+                "f: cannot be read: Is a directory; expected a YAML file that can be opened\n");
+    expect_load("/dev/null", -EINVAL, "f: not a regular file; expected a YAML file\n");
+    CU_ASSERT_EQUAL_FATAL(mkfifo(path, 0600), 0);
+    expect_load(path, -EINVAL, "f: not a regular file; expected a YAML file\n");
+    unlink(path);
+
+    write_file(path, PUBLISHED_VSOCK, strlen(PUBLISHED_VSOCK));
+    expect_load(path, 0, "");
+    CU_ASSERT_STRING_EQUAL(config.path, path);
+    config_free(&config);
+
+    char *big = malloc(CONFIG_FILE_SIZE_MAX + 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(big);
+    memset(big, '#', CONFIG_FILE_SIZE_MAX + 1);
+    memcpy(big, PUBLISHED_VSOCK, strlen(PUBLISHED_VSOCK));
+    big[strlen(PUBLISHED_VSOCK)] = '\n'; /* the rest is a comment */
+    write_file(path, big, CONFIG_FILE_SIZE_MAX);
+    expect_load(path, 0, "");
+    config_free(&config);
+    write_file(path, big, CONFIG_FILE_SIZE_MAX + 1);
+    expect_load(path, -EFBIG, "f: larger than 1048576 bytes; expected a YAML file of devices\n");
+    free(big);
+    unlink(path);
+    rmdir(directory);
+}
+
+static void test_unreadable(void)
+{
+    char path[] = "/tmp/test-config-XXXXXX";
+    int fd = mkostemp(path, O_CLOEXEC);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL_FATAL(fchmod(fd, 0), 0);
+    close(fd);
+    uid_t uid = geteuid();
+    CU_ASSERT_FATAL(uid != 0 || seteuid(65534) == 0); /* root may read everything */
+    int result = config_load(path, &config, &diags);
+    CU_ASSERT_EQUAL_FATAL(seteuid(uid), 0);
+    unlink(path);
+    CU_ASSERT_EQUAL(result, -EACCES);
+    expect_text("unreadable", "f: cannot be read: Permission denied; expected a YAML file that can "
+                              "be opened\n");
+}
+
+/* The examples that we ship. */
+static void test_examples(void)
+{
+    expect_load(CONFIGS_DIR "/vsock.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.device_count, 1);
+    CU_ASSERT_EQUAL(config.devices[0].mmio_addr, 0xa003e00);
+    CU_ASSERT_EQUAL(config.devices[0].guest_cid, 3);
+    config_free(&config);
+    expect_load(CONFIGS_DIR "/block.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.device_count, 1);
+    CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_BLOCK_VIRTIO);
+    config_free(&config);
+    expect_load(CONFIGS_DIR "/vsock-and-block.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.device_count, 2);
+    CU_ASSERT_EQUAL(config.devices[1].id, 1);
+    config_free(&config);
+}
+
+int main(void)
+{
+    CU_TestInfo good[] = {
+        {"vsock as published", test_vsock},
+        {"vsock of the older generation", test_older_vsock},
+        {"block", test_block},
+        {"notations of values", test_notations},
+        {"document markers, BOM, CRLF", test_dress},
+        {"sixteen devices, not seventeen", test_many_devices},
+        {"two frontends", test_two_frontends},
+        {"positions", test_where},
+        {"examples", test_examples},
+        CU_TEST_INFO_NULL,
+    };
+    CU_TestInfo bad[] = {
+        {"published files that can't run", test_published_errors},
+        {"structure", test_structure_errors},
+        {"keys", test_key_errors},
+        {"values", test_value_errors},
+        {"between devices", test_errors_between_devices},
+        {"YAML", test_yaml_errors},
+        {"all at once", test_all_at_once},
+        {"more errors than room", test_too_many_errors},
+        {"against the dispatcher", test_windows},
+        {"files", test_files},
+        {"unreadable file", test_unreadable},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {
+        {"right files", NULL, NULL, NULL, NULL, good},
+        {"wrong files", NULL, NULL, NULL, NULL, bad},
+        CU_SUITE_INFO_NULL,
+    };
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
