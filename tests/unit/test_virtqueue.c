@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The split virtqueue against well-behaved, hostile and dying counterparts. */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/guest.h"
+#include "worker/virtqueue.h"
+
+#define EVENT_IDX (1ull << VIRTIO_RING_F_EVENT_IDX)
+#define INDIRECT (1ull << VIRTIO_RING_F_INDIRECT_DESC)
+#define F_NEXT VRING_DESC_F_NEXT
+#define F_WRITE VRING_DESC_F_WRITE
+#define F_INDIRECT VRING_DESC_F_INDIRECT
+#define BUFFER(n) (GUEST_BASE + GUEST_BUFFERS + (n)*0x10000ull)
+
+static struct guest_ring ring;
+static struct state_queue state;
+static struct virtqueue vq;
+static struct chain chain;
+static struct guest_fault fault;
+
+static int start(uint64_t features)
+{
+    return virtqueue_start(&vq, 0, &guest_window, &state, VIRTQUEUE_SIZE_MAX, features, &fault);
+}
+
+static void fresh(uint16_t size, uint64_t features)
+{
+    guest_ring_init(&ring, 0, size);
+    state = guest_ring_state(&ring);
+    memset(&fault, 0, sizeof(fault));
+    CU_ASSERT_EQUAL_FATAL(start(features), 0);
+}
+
+static int pop(void)
+{
+    return virtqueue_pop(&vq, &chain, &fault);
+}
+
+/* The chain at head 0 must be refused for this reason. */
+static void expect_refused(enum log_code code, enum ring_check check)
+{
+    CU_ASSERT_EQUAL(pop(), -EBADMSG);
+    CU_ASSERT_EQUAL(fault.code, code);
+    CU_ASSERT_EQUAL(fault.args[2], check);
+}
+
+/* ---- Addresses ---- */
+
+static void test_translate(void)
+{
+    const struct window *w = &guest_window;
+    CU_ASSERT_PTR_EQUAL(window_translate(w, (struct guest_addr){GUEST_BASE}, 1), guest_memory);
+    CU_ASSERT_PTR_NOT_NULL(window_translate(w, (struct guest_addr){GUEST_BASE}, GUEST_SIZE));
+    CU_ASSERT_PTR_NULL(window_translate(w, (struct guest_addr){GUEST_BASE}, GUEST_SIZE + 1));
+    CU_ASSERT_PTR_NULL(window_translate(w, (struct guest_addr){GUEST_BASE - 1}, 1));
+    CU_ASSERT_PTR_NULL(window_translate(w, (struct guest_addr){GUEST_BASE - 1}, 2));
+    CU_ASSERT_PTR_NULL(window_translate(w, (struct guest_addr){0}, UINT64_MAX));
+    uint64_t end = GUEST_BASE + GUEST_SIZE;
+    CU_ASSERT_PTR_EQUAL(window_translate(w, (struct guest_addr){end - 1}, 1),
+                        guest_memory + GUEST_SIZE - 1);
+    CU_ASSERT_PTR_NULL(window_translate(w, (struct guest_addr){end - 1}, 2));
+    CU_ASSERT_PTR_NULL(window_translate(w, (struct guest_addr){end}, 0));
+    CU_ASSERT_PTR_NULL(window_translate(w, (struct guest_addr){end - 16}, UINT64_MAX - 8));
+    CU_ASSERT_PTR_NULL(window_translate(w, (struct guest_addr){UINT64_MAX}, 1));
+}
+
+static bool valid(void)
+{
+    return virtqueue_valid(&state, &guest_window, VIRTQUEUE_SIZE_MAX);
+}
+
+static void test_ring_valid(void)
+{
+    static const uint32_t bad_sizes[] = {0, 3, 255, 257, 512, 32768, 1u << 31, UINT32_MAX};
+    guest_ring_init(&ring, 0, 256);
+    state = guest_ring_state(&ring);
+    CU_ASSERT_TRUE(valid());
+    for (size_t i = 0; i < sizeof(bad_sizes) / sizeof(bad_sizes[0]); i++) {
+        state.size = bad_sizes[i];
+        CU_ASSERT_FALSE(valid());
+        CU_ASSERT_EQUAL(start(0), -EBADMSG);
+        CU_ASSERT_EQUAL(fault.code, LOG_QUEUE_INVALID);
+    }
+    for (uint32_t size = 1; size <= 256; size *= 2) {
+        state.size = size;
+        CU_ASSERT_TRUE(valid());
+    }
+    const struct {
+        uint64_t *field;
+        uint64_t align, length;
+    } parts[] = {
+        {&state.desc, 16, 16 * 256},
+        {&state.driver, 2, 6 + 2 * 256},
+        {&state.device, 4, 6 + 8 * 256},
+    };
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t kept = *parts[i].field;
+        uint64_t end = GUEST_BASE + GUEST_SIZE;
+        uint64_t last = (end - parts[i].length) & ~(parts[i].align - 1);
+        const struct {
+            uint64_t addr;
+            bool ok;
+        } tries[] = {
+            {kept + 1, false},
+            {kept + parts[i].align / 2, false},
+            {GUEST_BASE, true},
+            {GUEST_BASE - parts[i].align, false},
+            {last, true},
+            {last + parts[i].align, false},
+            {end, false},
+            {0, false},
+            {UINT64_MAX - 15, false},
+        };
+        for (size_t t = 0; t < sizeof(tries) / sizeof(tries[0]); t++) {
+            *parts[i].field = tries[t].addr;
+            CU_ASSERT_EQUAL(valid(), tries[t].ok);
+        }
+        *parts[i].field = kept;
+    }
+}
+
+/* ---- A driver that behaves ---- */
+
+static void test_pop_push(void)
+{
+    fresh(8, 0);
+    CU_ASSERT_EQUAL(pop(), 0);
+    guest_desc(&ring, 5, BUFFER(0), 16, F_NEXT, 2);
+    guest_desc(&ring, 2, BUFFER(1), 4096, F_NEXT | F_WRITE, 7);
+    guest_desc(&ring, 7, BUFFER(2), 1, F_WRITE, 0);
+    guest_offer(&ring, 5);
+    CU_ASSERT_EQUAL_FATAL(pop(), 1);
+    CU_ASSERT_EQUAL(chain.head, 5);
+    CU_ASSERT_EQUAL(chain.readable_count, 1);
+    CU_ASSERT_EQUAL(chain.writable_count, 2);
+    CU_ASSERT_EQUAL(chain.readable_length, 16);
+    CU_ASSERT_EQUAL(chain.writable_length, 4097);
+    CU_ASSERT_PTR_EQUAL(chain.segments[0].iov_base, guest_at(BUFFER(0)));
+    CU_ASSERT_PTR_EQUAL(chain.segments[1].iov_base, guest_at(BUFFER(1)));
+    CU_ASSERT_EQUAL(chain.segments[2].iov_len, 1);
+    CU_ASSERT_EQUAL(pop(), 0);
+
+    struct vring_used_elem element;
+    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_NOTHING);
+    virtqueue_push(&vq, 5, 4097);
+    CU_ASSERT_FALSE(guest_used(&ring, &element));
+    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT);
+    CU_ASSERT_TRUE_FATAL(guest_used(&ring, &element));
+    CU_ASSERT_EQUAL(element.id, 5);
+    CU_ASSERT_EQUAL(element.len, 4097);
+    CU_ASSERT_EQUAL(state.next_used, 1);
+    CU_ASSERT_EQUAL(state.batch_end, 1);
+    CU_ASSERT_EQUAL(state.next_avail, 1);
+}
+
+/* Round the ring and round the 16-bit indices, in batches of every size. */
+static void test_wrap_around(void)
+{
+    struct vring_used_elem element;
+    fresh(16, 0);
+    for (uint32_t round = 0, batch = 1; round < 20000; round++, batch = batch % 16 + 1) {
+        for (uint16_t i = 0; i < batch; i++) {
+            guest_desc(&ring, i, BUFFER(i), 64, F_WRITE, 0);
+            guest_offer(&ring, i);
+        }
+        for (uint16_t i = 0; i < batch; i++) {
+            CU_ASSERT_EQUAL_FATAL(pop(), 1);
+            CU_ASSERT_EQUAL_FATAL(chain.head, i);
+            virtqueue_push(&vq, chain.head, 100u + i);
+        }
+        CU_ASSERT_EQUAL_FATAL(pop(), 0);
+        CU_ASSERT_FALSE_FATAL(guest_used(&ring, &element));
+        CU_ASSERT_EQUAL_FATAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT);
+        for (uint16_t i = 0; i < batch; i++) {
+            CU_ASSERT_TRUE_FATAL(guest_used(&ring, &element));
+            CU_ASSERT_EQUAL_FATAL(element.id, i);
+            CU_ASSERT_EQUAL_FATAL(element.len, 100u + i);
+        }
+        CU_ASSERT_FALSE_FATAL(guest_used(&ring, &element));
+    }
+}
+
+static void serve_one(void)
+{
+    guest_desc(&ring, 0, BUFFER(0), 64, F_WRITE, 0);
+    guest_offer(&ring, 0);
+    CU_ASSERT_EQUAL_FATAL(pop(), 1);
+    virtqueue_push(&vq, 0, 0);
+}
+
+static void test_interrupt_flag(void)
+{
+    fresh(8, 0);
+    ring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
+    serve_one();
+    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT); /* the first one always */
+    serve_one();
+    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_SUPPRESSED);
+    ring.avail->flags = 0;
+    serve_one();
+    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT);
+}
+
+static void test_interrupt_event_idx(void)
+{
+    fresh(8, EVENT_IDX);
+    uint16_t *used_event = &ring.avail->ring[8];
+    ring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT; /* §2.7.7.2: to be ignored */
+    serve_one();
+    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT); /* the first one always */
+    *used_event = 1;
+    serve_one();
+    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT);
+    serve_one(); /* entry 2, event at 1: passed already */
+    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_SUPPRESSED);
+    *used_event = 5;
+    for (uint16_t i = 3; i < 5; i++) {
+        serve_one();
+        CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_SUPPRESSED);
+    }
+    serve_one();
+    serve_one();
+    serve_one(); /* entries 5, 6, 7 in one batch: one interrupt */
+    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT);
+    for (uint32_t i = 8; i < 65536; i++) {
+        *used_event = 65535;
+        serve_one();
+        CU_ASSERT_EQUAL_FATAL(virtqueue_publish(&vq),
+                              i == 65535 ? PUBLISH_INTERRUPT : PUBLISH_SUPPRESSED);
+    }
+}
+
+static void test_notify(void)
+{
+    fresh(8, 0);
+    virtqueue_disable_notify(&vq);
+    CU_ASSERT_EQUAL(ring.used->flags, VRING_USED_F_NO_NOTIFY);
+    CU_ASSERT_TRUE(virtqueue_enable_notify(&vq));
+    CU_ASSERT_EQUAL(ring.used->flags, 0);
+    guest_desc(&ring, 0, BUFFER(0), 64, 0, 0);
+    guest_offer(&ring, 0);
+    CU_ASSERT_FALSE(virtqueue_enable_notify(&vq));
+
+    fresh(8, EVENT_IDX);
+    const uint16_t *avail_event = (const uint16_t *)&ring.used->ring[8];
+    for (uint16_t i = 0; i < 5; i++)
+        serve_one();
+    virtqueue_disable_notify(&vq);
+    CU_ASSERT_EQUAL(ring.used->flags, 0); /* §2.7.10.2 */
+    CU_ASSERT_EQUAL(*avail_event, 0);
+    CU_ASSERT_TRUE(virtqueue_enable_notify(&vq));
+    CU_ASSERT_EQUAL(*avail_event, 5);
+    guest_offer(&ring, 0);
+    CU_ASSERT_FALSE(virtqueue_enable_notify(&vq));
+}
+
+/* ---- Layouts ---- */
+
+static void put_table(uint64_t addr, unsigned int index, struct vring_desc desc)
+{
+    memcpy((unsigned char *)guest_at(addr) + index * sizeof(desc), &desc, sizeof(desc));
+}
+
+static void test_indirect(void)
+{
+    for (uint64_t skew = 0; skew < 16; skew += 5) { /* a table may lie at any address */
+        uint64_t table = BUFFER(8) + skew;
+        fresh(8, INDIRECT);
+        put_table(table, 0, (struct vring_desc){BUFFER(1), 10, F_NEXT, 3});
+        put_table(table, 3, (struct vring_desc){BUFFER(2), 20, F_NEXT | F_WRITE, 1});
+        put_table(table, 1, (struct vring_desc){BUFFER(3), 30, F_WRITE, 0xffff});
+        guest_desc(&ring, 4, BUFFER(0), 5, F_NEXT, 6);
+        guest_desc(&ring, 6, table, 4 * 16, F_INDIRECT | F_WRITE, 0);
+        guest_offer(&ring, 4);
+        CU_ASSERT_EQUAL_FATAL(pop(), 1);
+        CU_ASSERT_EQUAL(chain.readable_count, 2);
+        CU_ASSERT_EQUAL(chain.writable_count, 2);
+        CU_ASSERT_EQUAL(chain.readable_length, 15);
+        CU_ASSERT_EQUAL(chain.writable_length, 50);
+        CU_ASSERT_PTR_EQUAL(chain.segments[3].iov_base, guest_at(BUFFER(3)));
+    }
+}
+
+static void long_table(uint64_t table, unsigned int count)
+{
+    for (unsigned int i = 0; i < count; i++) {
+        uint16_t flags = i + 1 < count ? F_NEXT : 0;
+        put_table(table, i, (struct vring_desc){BUFFER(0), 1, flags, (uint16_t)(i + 1)});
+    }
+    guest_desc(&ring, 0, table, count * 16, F_INDIRECT, 0);
+    guest_offer(&ring, 0);
+}
+
+static void test_longest_chains(void)
+{
+    fresh(256, INDIRECT);
+    for (uint16_t i = 0; i < 256; i++)
+        guest_desc(&ring, i, BUFFER(0), 1, i < 255 ? F_NEXT : 0, (uint16_t)(i + 1));
+    guest_offer(&ring, 0);
+    CU_ASSERT_EQUAL(pop(), 1);
+    CU_ASSERT_EQUAL(chain.readable_count, 256);
+
+    fresh(8, INDIRECT);
+    long_table(BUFFER(8), 256);
+    CU_ASSERT_EQUAL(pop(), 1);
+    CU_ASSERT_EQUAL(chain.readable_count, 256);
+
+    fresh(8, INDIRECT);
+    long_table(BUFFER(8), 257);
+    expect_refused(LOG_CHAIN_INVALID, CHECK_SEGMENTS);
+}
+
+static void test_zero_length(void)
+{
+    fresh(8, 0);
+    guest_desc(&ring, 0, 0, 0, F_NEXT, 1); /* no byte, so no address to be wrong */
+    guest_desc(&ring, 1, BUFFER(0), 8, F_NEXT, 2);
+    guest_desc(&ring, 2, UINT64_MAX, 0, F_WRITE, 0);
+    guest_offer(&ring, 0);
+    CU_ASSERT_EQUAL(pop(), 1);
+    CU_ASSERT_EQUAL(chain.readable_count, 1);
+    CU_ASSERT_EQUAL(chain.readable_length, 8);
+    CU_ASSERT_EQUAL(chain.writable_count, 0);
+}
+
+/* ---- A hostile driver ---- */
+
+static void test_bad_heads_and_nexts(void)
+{
+    static const uint16_t bad[] = {8, 9, 255, 0x7fff, 0xffff};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        fresh(8, INDIRECT);
+        guest_offer(&ring, bad[i]);
+        expect_refused(LOG_DESC_INVALID, CHECK_HEAD);
+        fresh(8, INDIRECT);
+        guest_desc(&ring, 0, BUFFER(0), 1, F_NEXT, bad[i]);
+        guest_offer(&ring, 0);
+        expect_refused(LOG_DESC_INVALID, CHECK_NEXT);
+        fresh(8, INDIRECT);
+        put_table(BUFFER(8), 0, (struct vring_desc){BUFFER(0), 1, F_NEXT, bad[i]});
+        guest_desc(&ring, 0, BUFFER(8), 4 * 16, F_INDIRECT, 0);
+        guest_offer(&ring, 0);
+        expect_refused(LOG_DESC_INVALID, CHECK_NEXT);
+    }
+}
+
+static void test_loops(void)
+{
+    for (uint16_t size = 1; size <= 256; size *= 2) {
+        for (uint32_t len = 0; len < 2; len++) {
+            fresh(size, INDIRECT);
+            for (uint16_t i = 0; i < size; i++)
+                guest_desc(&ring, i, BUFFER(0), len, F_NEXT, (uint16_t)((i + 1) % size));
+            guest_offer(&ring, 0);
+            expect_refused(LOG_CHAIN_INVALID, CHECK_LOOP);
+            fresh(size, INDIRECT);
+            guest_desc(&ring, 0, BUFFER(0), len, F_NEXT, 0);
+            guest_offer(&ring, 0);
+            expect_refused(LOG_CHAIN_INVALID, CHECK_LOOP);
+        }
+    }
+    /* In a table as large as the window, a walk of nothings would take for ever. */
+    fresh(8, INDIRECT);
+    put_table(GUEST_BASE, 4, (struct vring_desc){0, 0, F_NEXT, 4});
+    put_table(BUFFER(8), 0, (struct vring_desc){0, 0, F_NEXT, 4});
+    put_table(BUFFER(8), 4, (struct vring_desc){0, 0, F_NEXT, 4});
+    guest_desc(&ring, 0, BUFFER(8), 0x20000000, F_INDIRECT, 0);
+    guest_offer(&ring, 0);
+    expect_refused(LOG_CHAIN_INVALID, CHECK_SEGMENTS);
+}
+
+static void test_bad_buffers(void)
+{
+    uint64_t end = GUEST_BASE + GUEST_SIZE;
+    const struct {
+        uint64_t addr;
+        uint32_t len;
+    } bad[] = {
+        {0, 1},
+        {GUEST_BASE - 1, 1},
+        {GUEST_BASE - 1, 2},
+        {end, 1},
+        {end - 1, 2},
+        {GUEST_BASE, 1u << 31},
+        {UINT64_MAX, 1},
+        {UINT64_MAX, UINT32_MAX},
+        {end - 16, UINT32_MAX},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        fresh(8, INDIRECT);
+        guest_desc(&ring, 0, bad[i].addr, bad[i].len, 0, 0);
+        guest_offer(&ring, 0);
+        expect_refused(LOG_DESC_INVALID, CHECK_ADDRESS);
+        fresh(8, INDIRECT);
+        put_table(BUFFER(8), 0, (struct vring_desc){bad[i].addr, bad[i].len, F_WRITE, 0});
+        guest_desc(&ring, 0, BUFFER(8), 16, F_INDIRECT, 0);
+        guest_offer(&ring, 0);
+        expect_refused(LOG_DESC_INVALID, CHECK_ADDRESS);
+    }
+}
+
+static void test_bad_order_and_length(void)
+{
+    fresh(8, 0);
+    guest_desc(&ring, 0, BUFFER(0), 1, F_WRITE | F_NEXT, 1);
+    guest_desc(&ring, 1, BUFFER(0), 1, 0, 0);
+    guest_offer(&ring, 0);
+    expect_refused(LOG_DESC_INVALID, CHECK_ORDER);
+
+    fresh(8, 0); /* 5 times 1 GiB less a byte: each of them lies in the window */
+    for (uint16_t i = 0; i < 5; i++)
+        guest_desc(&ring, i, GUEST_BASE, (uint32_t)GUEST_SIZE - 1, i < 4 ? F_NEXT : 0,
+                   (uint16_t)(i + 1));
+    guest_offer(&ring, 0);
+    expect_refused(LOG_CHAIN_INVALID, CHECK_LENGTH);
+}
+
+static void expect_indirect_refused(uint64_t features, uint64_t addr, uint32_t len, uint16_t flags,
+                                    enum ring_check check)
+{
+    fresh(8, features);
+    guest_desc(&ring, 0, addr, len, F_INDIRECT | flags, 1);
+    guest_offer(&ring, 0);
+    expect_refused(LOG_DESC_INVALID, check);
+}
+
+static void test_bad_indirect(void)
+{
+    uint64_t end = GUEST_BASE + GUEST_SIZE;
+    put_table(BUFFER(8), 0, (struct vring_desc){BUFFER(8), 16, F_INDIRECT, 0});
+    expect_indirect_refused(0, BUFFER(8), 16, 0, CHECK_INDIRECT_FEATURE);
+    expect_indirect_refused(INDIRECT, BUFFER(8), 16, 0, CHECK_INDIRECT_NESTED);
+    expect_indirect_refused(INDIRECT, BUFFER(8), 16, F_NEXT, CHECK_INDIRECT_WITH_NEXT);
+    expect_indirect_refused(INDIRECT, BUFFER(8), 0, 0, CHECK_INDIRECT_LENGTH);
+    expect_indirect_refused(INDIRECT, BUFFER(8), 15, 0, CHECK_INDIRECT_LENGTH);
+    expect_indirect_refused(INDIRECT, BUFFER(8), 17, 0, CHECK_INDIRECT_LENGTH);
+    expect_indirect_refused(INDIRECT, BUFFER(8), UINT32_MAX, 0, CHECK_INDIRECT_LENGTH);
+    expect_indirect_refused(INDIRECT, GUEST_BASE - 16, 16, 0, CHECK_INDIRECT_ADDRESS);
+    expect_indirect_refused(INDIRECT, end - 16, 32, 0, CHECK_INDIRECT_ADDRESS);
+    expect_indirect_refused(INDIRECT, 0, 16, 0, CHECK_INDIRECT_ADDRESS);
+    expect_indirect_refused(INDIRECT, BUFFER(8), 0xfffffff0, 0, CHECK_INDIRECT_ADDRESS);
+}
+
+static void test_avail_jumps(void)
+{
+    static const uint16_t bad[] = {9, 10, 0x100, 0x8000, 0xfff0, 0xffff};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        fresh(8, 0);
+        ring.avail->idx = bad[i];
+        CU_ASSERT_EQUAL(pop(), -EBADMSG);
+        CU_ASSERT_EQUAL(fault.code, LOG_AVAIL_INVALID);
+        CU_ASSERT_EQUAL(fault.args[1], bad[i]);
+    }
+    fresh(8, 0);
+    ring.avail->idx = 8;
+    CU_ASSERT_EQUAL(pop(), 1);
+
+    /* What is completed, but not yet published, still occupies the ring. */
+    fresh(8, 0);
+    for (uint16_t i = 0; i < 8; i++)
+        serve_one();
+    ring.avail->idx = 9;
+    CU_ASSERT_EQUAL(pop(), -EBADMSG);
+
+    /* Back to before what has been taken. */
+    fresh(8, 0);
+    serve_one();
+    serve_one();
+    ring.avail->idx = 1;
+    CU_ASSERT_EQUAL(pop(), -EBADMSG);
+    CU_ASSERT_EQUAL(fault.code, LOG_AVAIL_INVALID);
+}
+
+/* Everything in the ring is random: whatever a chain holds lies in the window. */
+static void check_chain(void)
+{
+    uint64_t readable = 0, writable = 0;
+    CU_ASSERT_TRUE_FATAL(chain.readable_count + chain.writable_count <= CHAIN_SEGMENTS_MAX);
+    for (unsigned int i = 0; i < chain.readable_count + chain.writable_count; i++) {
+        const unsigned char *base = chain.segments[i].iov_base;
+        size_t length = chain.segments[i].iov_len;
+        CU_ASSERT_TRUE_FATAL(length > 0 && length <= GUEST_SIZE);
+        CU_ASSERT_TRUE_FATAL(base >= guest_memory && base + length <= guest_memory + GUEST_SIZE);
+        *(i < chain.readable_count ? &readable : &writable) += length;
+    }
+    CU_ASSERT_EQUAL_FATAL(readable, chain.readable_length);
+    CU_ASSERT_EQUAL_FATAL(writable, chain.writable_length);
+}
+
+static struct vring_desc random_desc(uint16_t size)
+{
+    uint64_t r = guest_random();
+    struct vring_desc desc = {
+        .addr = r % 8 ? GUEST_BASE + guest_random() % (GUEST_SIZE + 64) : guest_random(),
+        .len = r % 16 ? (uint32_t)(guest_random() % 512) : (uint32_t)guest_random(),
+        .flags = (uint16_t)(guest_random() % 16 ? guest_random() & 3 : guest_random()),
+        .next = (uint16_t)(r % 32 ? guest_random() % size : guest_random()),
+    };
+    if (guest_random() % 8 == 0) /* an indirect table among the random ones */
+        desc = (struct vring_desc){BUFFER(8) + guest_random() % 256,
+                                   16 * (uint32_t)(guest_random() % 40), 4, 0};
+    return desc;
+}
+
+static void test_random_rings(void)
+{
+    unsigned int taken = 0, refused = 0;
+    for (unsigned int round = 0; round < 60000; round++) {
+        uint16_t size = (uint16_t)(1u << guest_random() % 9);
+        fresh(size, INDIRECT | EVENT_IDX);
+        for (uint16_t i = 0; i < size; i++)
+            ring.desc[i] = random_desc(size);
+        for (unsigned int i = 0; i < 48; i++)
+            put_table(BUFFER(8), i, random_desc(48));
+        for (uint16_t i = 0; i < size; i++)
+            guest_offer(&ring,
+                        (uint16_t)(guest_random() % 64 ? guest_random() % size : guest_random()));
+        if (guest_random() % 8 == 0)
+            ring.avail->idx = (uint16_t)guest_random();
+        int r;
+        while ((r = pop()) == 1) {
+            check_chain();
+            virtqueue_push(&vq, chain.head, 0);
+            taken++;
+        }
+        refused += r < 0;
+        virtqueue_publish(&vq);
+    }
+    CU_ASSERT_TRUE(taken > 10000);
+    CU_ASSERT_TRUE(refused > 10000);
+}
+
+/* A descriptor that changes all the time is used as it was checked, or refused. */
+static _Atomic bool stop_flipping;
+
+static void *flip(void *unused)
+{
+    volatile struct vring_desc *desc = &ring.desc[0];
+    for (uint32_t i = 0; !stop_flipping; i++) {
+        desc->addr = i % 2 ? GUEST_BASE + 64 : GUEST_BASE + GUEST_SIZE - 4;
+        desc->len = i % 3 ? 4 : 0x10000;
+        desc->flags = i % 5 ? 0 : F_NEXT;
+        desc->next = i % 7 ? 1 : 0xffff;
+    }
+    return unused;
+}
+
+static void test_changing_descriptor(void)
+{
+    pthread_t thread;
+    unsigned int taken = 0, refused = 0;
+    fresh(2, 0);
+    guest_desc(&ring, 1, BUFFER(0), 4, 0, 0);
+    stop_flipping = false;
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, flip, NULL), 0);
+    for (unsigned int i = 0; i < 400000; i++) {
+        vq.next_avail = vq.avail_idx = vq.next_used = 0;
+        vq.filled = 0;
+        ring.avail->idx = 1;
+        if (pop() == 1) {
+            check_chain();
+            taken++;
+        } else {
+            refused++;
+        }
+    }
+    stop_flipping = true;
+    pthread_join(thread, NULL);
+    CU_ASSERT_TRUE(taken > 0);
+    CU_ASSERT_TRUE(refused > 0);
+}
+
+/* ---- Restarts ---- */
+
+/* A batch of three, taken and completed, but not yet published. */
+static void batch_of_three(uint16_t at)
+{
+    guest_ring_init(&ring, 0, 8);
+    state = guest_ring_state(&ring);
+    ring.avail_idx = at;
+    ring.avail->idx = at;
+    ring.used->idx = at;
+    ring.used_seen = at;
+    state.next_used = state.batch_end = state.next_avail = at;
+    CU_ASSERT_EQUAL_FATAL(start(0), 0);
+    for (uint16_t i = 0; i < 3; i++)
+        serve_one();
+}
+
+/* What a successor finds to do. */
+static unsigned int taken_again(void)
+{
+    unsigned int count = 0;
+    while (pop() == 1) {
+        virtqueue_push(&vq, chain.head, 0);
+        count++;
+    }
+    return count;
+}
+
+static void test_restart(void)
+{
+    static const uint16_t positions[] = {0, 7, 65533, 65534, 65535};
+    for (size_t i = 0; i < sizeof(positions) / sizeof(positions[0]); i++) {
+        uint16_t at = positions[i];
+        uint16_t end = (uint16_t)(at + 3);
+
+        batch_of_three(at); /* died before it published anything */
+        CU_ASSERT_EQUAL(start(0), 0);
+        CU_ASSERT_EQUAL(taken_again(), 3);
+        CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT);
+        CU_ASSERT_EQUAL(ring.used->idx, end);
+
+        batch_of_three(at); /* died between batch_end and used->idx */
+        state.batch_end = end;
+        CU_ASSERT_EQUAL(start(0), 0);
+        CU_ASSERT_EQUAL(state.batch_end, at);
+        CU_ASSERT_EQUAL(taken_again(), 3);
+
+        batch_of_three(at); /* died between used->idx and next_used */
+        state.batch_end = end;
+        ring.used->idx = end;
+        CU_ASSERT_EQUAL(start(0), 0);
+        CU_ASSERT_EQUAL(state.next_used, end);
+        CU_ASSERT_EQUAL(taken_again(), 0);
+        CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_NOTHING);
+
+        batch_of_three(at); /* died after it */
+        virtqueue_publish(&vq);
+        ring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
+        CU_ASSERT_EQUAL(start(0), 0);
+        CU_ASSERT_EQUAL(taken_again(), 0);
+        serve_one();
+        CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT); /* whatever was asked for */
+
+        batch_of_three(at); /* neither end: somebody else wrote used->idx */
+        state.batch_end = end;
+        ring.used->idx = (uint16_t)(at + 1);
+        CU_ASSERT_EQUAL(start(0), -EBADMSG);
+        CU_ASSERT_EQUAL(fault.code, LOG_USED_INVALID);
+    }
+}
+
+int main(void)
+{
+    guest_clear();
+    CU_initialize_registry();
+    CU_pSuite suite = CU_add_suite("virtqueue", NULL, NULL);
+    CU_add_test(suite, "translate", test_translate);
+    CU_add_test(suite, "ring valid", test_ring_valid);
+    CU_add_test(suite, "pop and push", test_pop_push);
+    CU_add_test(suite, "wrap around", test_wrap_around);
+    CU_add_test(suite, "interrupt by flag", test_interrupt_flag);
+    CU_add_test(suite, "interrupt by event index", test_interrupt_event_idx);
+    CU_add_test(suite, "notify", test_notify);
+    CU_add_test(suite, "indirect", test_indirect);
+    CU_add_test(suite, "longest chains", test_longest_chains);
+    CU_add_test(suite, "zero length", test_zero_length);
+    CU_add_test(suite, "bad heads and nexts", test_bad_heads_and_nexts);
+    CU_add_test(suite, "loops", test_loops);
+    CU_add_test(suite, "bad buffers", test_bad_buffers);
+    CU_add_test(suite, "bad order and length", test_bad_order_and_length);
+    CU_add_test(suite, "bad indirect", test_bad_indirect);
+    CU_add_test(suite, "avail jumps", test_avail_jumps);
+    CU_add_test(suite, "random rings", test_random_rings);
+    CU_add_test(suite, "changing descriptor", test_changing_descriptor);
+    CU_add_test(suite, "restart", test_restart);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
