@@ -2,10 +2,12 @@
 #include "broker/config/internal.h"
 
 #include <errno.h>
-#include <linux/vm_sockets.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+
+#include <linux/vm_sockets.h> /* some versions need <sys/socket.h> before it */
 
 _Static_assert(BAO_DEVICES_MAX == 16, "the words for `id` say 0 to 15");
 _Static_assert(VMADDR_CID_HOST == 2 && VMADDR_CID_ANY == 0xffffffff, "the words for `guest_cid`");
