@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A program in words: which call and which argument an instruction is about is worked out by
+ * following the program's jumps, which only go forward.
+ */
+#ifndef POLICY_AUDIT_DISASSEMBLE_H
+#define POLICY_AUDIT_DISASSEMBLE_H
+
+#include "policy/rule.h"
+
+struct disassembled {
+    char text[64];     /* "jeq  0x8 then 11 else 66" */
+    char comment[128]; /* "the low half of preadv2's fd"; empty if there is nothing to say */
+};
+
+/* `lines` has a place for each instruction of the listing's program. Returns 0 or -errno. */
+int disassemble(const struct policy_listing *listing, struct disassembled *lines);
+
+#endif
