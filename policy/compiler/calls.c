@@ -88,6 +88,7 @@ const struct call_signature call_signatures[] = {
     {"getgroups", {INT("size"), PTR("list")}},
     {"getpeername", {INT("sockfd"), PTR("addr"), PTR("addrlen")}},
     {"getpgid", {INT("pid")}},
+    {"getpgrp", {{0}}},
     {"getpid", {{0}}},
     {"getppid", {{0}}},
     {"getpriority", {INT("which"), INT("who")}},
