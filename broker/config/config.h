@@ -21,8 +21,8 @@
 #include "common/bao_abi.h"
 #include "common/device_kind.h"
 
-#define CONFIG_FILE_SIZE_MAX (1024u * 1024u) /* bytes */
-#define CONFIG_REGISTERS_SIZE 0x200u         /* bytes of a device from its mmio_addr */
+#define CONFIG_FILE_SIZE_MAX 1048576u /* bytes: 1 MiB */
+#define CONFIG_REGISTERS_SIZE 0x200u  /* bytes of a device from its mmio_addr */
 
 /* The keys of a device. The names and values that YAML knows are in keys.c. */
 enum config_key {

@@ -10,14 +10,13 @@ static bool is_before(struct config_mark a, struct config_mark b)
 }
 
 /* Insert in the order of the file; at one place, in the order in which they were found. */
-static void add(struct config_diagnostics *diags, enum config_severity severity,
-                struct config_mark mark, const char *format, va_list arguments)
+static void add(struct config_diagnostics *diags, const struct config_diagnostic *item)
 {
-    if (severity == CONFIG_ERROR)
+    if (item->severity == CONFIG_ERROR)
         diags->errors++;
 
     size_t at = diags->count;
-    while (at > 0 && is_before(mark, diags->items[at - 1].mark))
+    while (at > 0 && is_before(item->mark, diags->items[at - 1].mark))
         at--;
     if (diags->count == CONFIG_DIAGNOSTICS_MAX) {
         diags->omitted++;
@@ -26,28 +25,30 @@ static void add(struct config_diagnostics *diags, enum config_severity severity,
     } else {
         diags->count++;
     }
-    struct config_diagnostic *item = &diags->items[at];
-    memmove(item + 1, item, (diags->count - 1 - at) * sizeof(*item));
-    item->severity = severity;
-    item->mark = mark;
-    vsnprintf(item->text, sizeof(item->text), format, arguments);
+    struct config_diagnostic *place = &diags->items[at];
+    memmove(place + 1, place, (diags->count - 1 - at) * sizeof(*place));
+    *place = *item;
 }
 
 void config_error(struct config_diagnostics *diags, struct config_mark mark, const char *format,
                   ...)
 {
+    struct config_diagnostic item = {.severity = CONFIG_ERROR, .mark = mark};
     va_list arguments;
     va_start(arguments, format);
-    add(diags, CONFIG_ERROR, mark, format, arguments);
+    vsnprintf(item.text, sizeof(item.text), format, arguments);
     va_end(arguments);
+    add(diags, &item);
 }
 
 void config_note(struct config_diagnostics *diags, struct config_mark mark, const char *format, ...)
 {
+    struct config_diagnostic item = {.severity = CONFIG_NOTE, .mark = mark};
     va_list arguments;
     va_start(arguments, format);
-    add(diags, CONFIG_NOTE, mark, format, arguments);
+    vsnprintf(item.text, sizeof(item.text), format, arguments);
     va_end(arguments);
+    add(diags, &item);
 }
 
 void config_diagnostics_print(const struct config_diagnostics *diags, const char *path,

@@ -40,11 +40,11 @@ size_t nearest_word(const char *word, const char *const *candidates, size_t coun
 
 struct key_info {
     const char *name;
-    enum { VALUE_INTEGER, VALUE_BOOLEAN, VALUE_STRING, VALUE_MAC } type;
-    uint64_t min, max;    /* integers */
-    uint32_t multiple_of; /* integers; 0: of anything */
-    size_t length_max;    /* strings: bytes, without the terminating 0 */
     const char *expected; /* for "expected ..." */
+    uint64_t min, max;    /* integers */
+    size_t length_max;    /* strings: bytes, without the terminating 0 */
+    uint32_t multiple_of; /* integers; 0: of anything */
+    enum { VALUE_INTEGER, VALUE_BOOLEAN, VALUE_STRING, VALUE_MAC } type;
 };
 
 extern const struct key_info key_infos[CONFIG_KEYS];

@@ -27,7 +27,7 @@ struct quoted quote(const char *text)
             length--;
     }
     for (size_t i = 0; i < length; i++)
-        quoted.text[i] = is_control(text, i) ? '?' : text[i];
+        quoted.text[i] = (char)(is_control(text, i) ? '?' : text[i]);
     if (shortened)
         memcpy(quoted.text + length, "...", sizeof("..."));
     return quoted;
