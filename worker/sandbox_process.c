@@ -153,7 +153,7 @@ int enter_rlimits(const struct sandbox *sandbox)
 
 static bool is_limited(enum __rlimit_resource resource, uint64_t value)
 {
-    struct rlimit limit;
+    struct rlimit limit = {~value, ~value}; /* for the kernel to fill in */
     return getrlimit(resource, &limit) == 0 && limit.rlim_cur == value && limit.rlim_max == value;
 }
 

@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -159,7 +160,8 @@ int check_capabilities(const struct sandbox *sandbox, uint32_t layers)
     (void)sandbox;
     (void)layers;
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+    memset(sets, 0xff, sizeof(sets)); /* whoever does not fill it in has not said "none" */
     if (syscall(SYS_capget, &header, sets) < 0)
         return -errno;
     for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
