@@ -3,7 +3,6 @@
  * The stand-in itself, tried with a trivial client: what we rely on in every other test, and
  * what the real driver does (common/bao_abi.h, broker/dispatcher.h).
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,7 +13,7 @@
 #include <unistd.h>
 
 #include "common/bao_abi.h"
-#include "tests/standin/standin.h"
+#include "tests/standin/fixture.h"
 
 #define BASE 0xa003e00u
 #define TIMEOUT_MS 5000
@@ -273,15 +272,5 @@ int main(void)
          a_program_that_cannot_be_started_is_reported},
         CU_TEST_INFO_NULL,
     };
-    static CU_SuiteInfo suites[] = {
-        {.pName = "stand-in", .pTests = tests},
-        CU_SUITE_INFO_NULL,
-    };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return fixture_main("stand-in", tests);
 }

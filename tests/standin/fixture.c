@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/standin/fixture.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DEVICE_MODEL PROGRAM_DIR "/bao-virtio-dm"
+#define BROKER "bao-virtio-broker"
+#define WORKER "bao-virtio-worker"
+#define WAIT_MS 5000
+#define PATH_SIZE 128
+
+uint64_t fixture_base(unsigned int id)
+{
+    return 0xa003e00 + 0x200ull * id;
+}
+
+uint64_t fixture_shmem(unsigned int id)
+{
+    return 0x50000000 + FIXTURE_SHMEM_SIZE * id;
+}
+
+void fixture_init(struct fixture *fixture)
+{
+    *fixture = (struct fixture){.log_fd = -1, .failures = CU_get_number_of_failures()};
+    strcpy(fixture->dir, "/tmp/bao-standin-XXXXXX");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(fixture->dir));
+    /* A broker without capabilities may have to open an image again as somebody else. */
+    CU_ASSERT_EQUAL(chmod(fixture->dir, 0755), 0);
+}
+
+static void path_of(const struct fixture *fixture, const char *name, char ret[PATH_SIZE])
+{
+    snprintf(ret, PATH_SIZE, "%s/%s", fixture->dir, name);
+}
+
+int fixture_open(const struct fixture *fixture, const char *name)
+{
+    char path[PATH_SIZE];
+    path_of(fixture, name, path);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CU_ASSERT_FATAL(fd >= 0);
+    return fd;
+}
+
+void fixture_sector(uint64_t sector, uint8_t ret[512])
+{
+    for (unsigned int i = 0; i < 512; i++)
+        ret[i] = (uint8_t)(sector * 7 + i);
+    memcpy(ret, &sector, sizeof(sector));
+}
+
+void fixture_make_image(const struct fixture *fixture, const char *name, unsigned int sectors)
+{
+    uint8_t *data = malloc(512ul * sectors);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(data);
+    for (unsigned int s = 0; s < sectors; s++)
+        fixture_sector(s, data + 512ul * s);
+    int fd = fixture_open(fixture, name);
+    CU_ASSERT_EQUAL_FATAL(write(fd, data, 512ul * sectors), (ssize_t)(512ul * sectors));
+    close(fd);
+    free(data);
+}
+
+void fixture_configure(const struct fixture *fixture, const char *yaml)
+{
+    char path[PATH_SIZE];
+    path_of(fixture, "config.yaml", path);
+    FILE *file = fopen(path, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    for (; *yaml; yaml++) {
+        if (*yaml == '@')
+            fputs(fixture->dir, file);
+        else
+            fputc(*yaml, file);
+    }
+    CU_ASSERT_EQUAL_FATAL(fclose(file), 0);
+}
+
+void fixture_configure_blocks(struct fixture *fixture, unsigned int count)
+{
+    char yaml[1024] = "devices:\n", name[32];
+    for (unsigned int i = 0; i < count; i++) {
+        size_t used = strlen(yaml);
+        snprintf(yaml + used, sizeof(yaml) - used,
+                 "  - id: %u\n    type: block\n    data_plane: virtio\n"
+                 "    mmio_addr: 0x%llx\n    file_path: \"@/disk%u.img\"\n"
+                 "    read_only: false\n    advertise_flush: true\n",
+                 i, (unsigned long long)fixture_base(i), i);
+        snprintf(name, sizeof(name), "disk%u.img", i);
+        fixture_make_image(fixture, name, FIXTURE_IMAGE_SECTORS);
+    }
+    fixture_configure(fixture, yaml);
+}
+
+void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int workers)
+{
+    char config[PATH_SIZE], log[PATH_SIZE];
+    path_of(fixture, "config.yaml", config);
+    path_of(fixture, "log", log);
+    const char *argv[] = {DEVICE_MODEL, "--config", config, NULL};
+    fixture->log_fd = open(log, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    fixture->device_count = devices;
+    struct standin_options options = {
+        .argv = argv,
+        .stdin_fd = -1,
+        .stdout_fd = fixture->log_fd,
+        .stderr_fd = fixture->log_fd,
+    };
+    for (unsigned int i = 0; i < devices; i++)
+        options.devices[i] = (struct standin_device){
+            .present = true,
+            .shmem_addr = fixture_shmem(i),
+            .shmem_size = FIXTURE_SHMEM_SIZE,
+        };
+    CU_ASSERT_EQUAL_FATAL(standin_start(&options, &fixture->standin), 0);
+    for (unsigned int i = 0; i < workers; i++) {
+        /* A register access is answered only when the worker is there. */
+        uint64_t value = 0;
+        CU_ASSERT_EQUAL(standin_read(fixture->standin, i, fixture_base(i), 4, &value, WAIT_MS), 0);
+        CU_ASSERT_EQUAL(value, 0x74726976);
+        fixture->workers[i] = fixture_worker(fixture, i);
+        CU_ASSERT_FATAL(fixture->workers[i] > 0);
+    }
+    if (workers > 0)
+        fixture->broker = standin_find_process(fixture->standin, BROKER, 0);
+}
+
+void fixture_guest(struct fixture *fixture, unsigned int id, struct guest *guest)
+{
+    guest_init(guest, fixture->standin, id, fixture_base(id), fixture_shmem(id),
+               FIXTURE_SHMEM_SIZE);
+    guest->timeout_ms = WAIT_MS;
+}
+
+void fixture_start_blocks(struct fixture *fixture, unsigned int count)
+{
+    fixture_init(fixture);
+    fixture_configure_blocks(fixture, count);
+    fixture_start(fixture, count, count);
+}
+
+void fixture_block(struct fixture *fixture, unsigned int id, struct guest_block *block,
+                   uint64_t features, unsigned int depth, uint32_t request_size)
+{
+    *block = (struct guest_block){0};
+    fixture_guest(fixture, id, &block->guest);
+    CU_ASSERT_EQUAL_FATAL(guest_block_start(block, features, depth, request_size), 0);
+}
+
+char *fixture_log(const struct fixture *fixture)
+{
+    struct stat file;
+    CU_ASSERT_EQUAL_FATAL(fstat(fixture->log_fd, &file), 0);
+    char *text = calloc(1, (size_t)file.st_size + 1);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(text);
+    (void)!pread(fixture->log_fd, text, (size_t)file.st_size, 0);
+    return text;
+}
+
+/* A worker is named after its device by prctl(PR_SET_NAME). */
+pid_t fixture_worker(const struct fixture *fixture, unsigned int id)
+{
+    char path[64], name[32], wanted[32];
+    snprintf(wanted, sizeof(wanted), "block %u\n", id);
+    for (unsigned int i = 0;; i++) {
+        pid_t pid = standin_find_process(fixture->standin, WORKER, i);
+        if (pid < 0)
+            return pid;
+        snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+        FILE *comm = fopen(path, "re");
+        bool found = comm && fgets(name, sizeof(name), comm) && strcmp(name, wanted) == 0;
+        if (comm)
+            fclose(comm);
+        if (found)
+            return pid;
+    }
+}
+
+pid_t fixture_wait_broker(const struct fixture *fixture, pid_t before)
+{
+    for (unsigned int i = 0; i < WAIT_MS; i++) {
+        pid_t pid = standin_find_process(fixture->standin, BROKER, 0);
+        if (pid > 0 && pid != before)
+            return pid;
+        usleep(1000);
+    }
+    return -1;
+}
+
+pid_t fixture_wait_worker(const struct fixture *fixture, unsigned int id, pid_t before)
+{
+    for (unsigned int i = 0; i < WAIT_MS; i++) {
+        pid_t pid = fixture_worker(fixture, id);
+        if (pid > 0 && pid != before)
+            return pid;
+        usleep(1000);
+    }
+    return -1;
+}
+
+void fixture_assert_never_restarted(const struct fixture *fixture)
+{
+    CU_ASSERT_EQUAL(standin_find_process(fixture->standin, BROKER, 0), fixture->broker);
+    for (unsigned int i = 0; i < FIXTURE_DEVICES_MAX && fixture->workers[i] > 0; i++)
+        CU_ASSERT_EQUAL(fixture_worker(fixture, i), fixture->workers[i]);
+}
+
+void fixture_stop(struct fixture *fixture)
+{
+    CU_ASSERT_PTR_NULL(standin_protocol_error(fixture->standin));
+    int status = standin_stop(fixture->standin);
+    fixture->standin = NULL;
+    CU_ASSERT_FATAL(status >= 0);
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+void fixture_free(struct fixture *fixture)
+{
+    if (fixture->log_fd >= 0) {
+        /* With a failure, what the device model had to say helps. */
+        if (CU_get_number_of_failures() > fixture->failures) {
+            char *log = fixture_log(fixture);
+            fprintf(stderr, "\n--- log of the device model:\n%s---\n", log);
+            free(log);
+        }
+        close(fixture->log_fd);
+    }
+    char path[PATH_SIZE + 256];
+    DIR *dir = opendir(fixture->dir);
+    const struct dirent *entry;
+    while (dir && (entry = readdir(dir))) {
+        snprintf(path, sizeof(path), "%s/%s", fixture->dir, entry->d_name);
+        unlink(path);
+    }
+    if (dir)
+        closedir(dir);
+    rmdir(fixture->dir);
+}
+
+int fixture_main(const char *suite, CU_TestInfo *tests)
+{
+    CU_SuiteInfo suites[] = {
+        {.pName = suite, .pTests = tests},
+        CU_SUITE_INFO_NULL,
+    };
+    if (geteuid() != 0) {
+        fprintf(stderr, "%s: root is needed: namespaces and a device model to confine\n", suite);
+        return EXIT_FAILURE;
+    }
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the tests on the stand-in share: a directory for configuration and images, the real
+ * bao-virtio-dm on them, and its log. Failures to set up are CUnit failures.
+ */
+#ifndef TESTS_STANDIN_FIXTURE_H
+#define TESTS_STANDIN_FIXTURE_H
+
+#include <CUnit/Basic.h>
+
+#include "tests/standin/guest.h"
+
+#define FIXTURE_DEVICES_MAX 4
+#define FIXTURE_SHMEM_SIZE 0x1000000ull
+#define FIXTURE_IMAGE_SECTORS 4096u /* of a generated image */
+
+struct fixture {
+    char dir[64];
+    int log_fd;            /* standard error of the device model */
+    unsigned int failures; /* of the run, before this */
+    struct standin *standin;
+    unsigned int device_count; /* of the device tree */
+    /* The processes at start: whoever is still them has not been restarted. */
+    pid_t broker, workers[FIXTURE_DEVICES_MAX];
+};
+
+uint64_t fixture_base(unsigned int id);  /* of a device's registers, guest-physical */
+uint64_t fixture_shmem(unsigned int id); /* of its window */
+
+/* Make the directory. */
+void fixture_init(struct fixture *fixture);
+/* An image whose sector s starts with s, little-endian, followed by bytes s * 7 + i. */
+void fixture_make_image(const struct fixture *fixture, const char *name, unsigned int sectors);
+int fixture_open(const struct fixture *fixture, const char *name);
+void fixture_sector(uint64_t sector, uint8_t ret[512]);
+/* Write config.yaml; "@" stands for the directory. */
+void fixture_configure(const struct fixture *fixture, const char *yaml);
+/* `count` block devices on disk0.img, disk1.img, ..., which are made. */
+void fixture_configure_blocks(struct fixture *fixture, unsigned int count);
+
+/* Start bao-virtio-dm --config config.yaml on a device tree of `devices` ids; at once, or when
+ * every worker of `workers` is there. */
+void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int workers);
+void fixture_guest(struct fixture *fixture, unsigned int id, struct guest *guest);
+
+/* A whole device model with `count` block devices, and the driver of the first. */
+void fixture_start_blocks(struct fixture *fixture, unsigned int count);
+void fixture_block(struct fixture *fixture, unsigned int id, struct guest_block *block,
+                   uint64_t features, unsigned int depth, uint32_t request_size);
+
+/* What it has logged so far; the caller frees it. */
+char *fixture_log(const struct fixture *fixture);
+
+pid_t fixture_worker(const struct fixture *fixture, unsigned int id);
+/* Wait (up to 5 s) until a process other than `before` is the broker, or the device's worker. */
+pid_t fixture_wait_broker(const struct fixture *fixture, pid_t before);
+pid_t fixture_wait_worker(const struct fixture *fixture, unsigned int id, pid_t before);
+
+/* Nobody has been restarted since the start. */
+void fixture_assert_never_restarted(const struct fixture *fixture);
+
+/* SIGTERM; asserts exit status 0, no process left, no protocol error. */
+void fixture_stop(struct fixture *fixture);
+/* Remove the directory. */
+void fixture_free(struct fixture *fixture);
+
+/* main of a test program: run the suite, return the exit status. */
+int fixture_main(const char *suite, CU_TestInfo *tests);
+
+#endif
