@@ -6,12 +6,14 @@
 
 #define WORD_MAX 32 /* longer words are like no key */
 
-/* The terminal's control characters: ASCII's, and U+0080 to U+009F, which UTF-8 begins by 0xc2. */
+/* A terminal's control characters: ASCII's, and the two bytes that are U+0080 to U+009F. */
 static bool is_control(const char *text, size_t i)
 {
     unsigned char byte = (unsigned char)text[i];
-    bool second = i > 0 && (unsigned char)text[i - 1] == 0xc2;
-    return byte < 0x20 || byte == 0x7f || (second && byte < 0xa0);
+    unsigned char next = byte != '\0' ? (unsigned char)text[i + 1] : 0;
+    bool first = byte == 0xc2 && next >= 0x80 && next < 0xa0;
+    bool second = i > 0 && (unsigned char)text[i - 1] == 0xc2 && byte < 0xa0;
+    return byte < 0x20 || byte == 0x7f || first || second;
 }
 
 struct quoted quote(const char *text)

@@ -189,6 +189,14 @@ static const struct config_case key_cases[] = {
      "expected one of id, type, mmio_addr, data_plane, file_path, read_only, root_device, "
      "advertise_flush, tap_name, mac_addr, guest_cid, socket_path, pty_alias, shmem_addr, "
      "shmem_size, shmem_path, irq\n"},
+    {"one letter of few wrong", BLOCK("  irx: 1\n"),
+     "f:7:3: unknown key \"irx\"; did you mean \"irq\"?\n"},
+    {"three letters of many wrong", BLOCK("  dataplain: virtio\n"),
+     "f:7:3: unknown key \"dataplain\"; did you mean \"data_plane\"?\n"},
+    {"four letters of many wrong", VSOCK("3\n  dutaplain: virtio\n"),
+     "f:7:3: unknown key \"dutaplain\"; expected one of id, type, mmio_addr, data_plane, "
+     "file_path, read_only, root_device, advertise_flush, tap_name, mac_addr, guest_cid, "
+     "socket_path, pty_alias, shmem_addr, shmem_size, shmem_path, irq\n"},
     {"list as a key", BLOCK("  ? [a]\n  : b\n"),
      "f:7:5: a list as a key; expected the name of a key\n"},
     {"twice", BLOCK("  id: 1\n"),
@@ -265,6 +273,21 @@ static const struct config_case value_cases[] = {
     {"CID any", VSOCK("0xffffffff"), "f:6:14: guest_cid is \"0xffffffff\"; " CID_WORDS "\n"},
     {"CID beyond 32 bits", VSOCK("0x100000003"),
      "f:6:14: guest_cid is \"0x100000003\"; " CID_WORDS "\n"},
+    {"shortened between characters",
+     BLOCK(
+         "  read_only: "
+         "1\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+         "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+         "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\n"),
+     "f:7:14: read_only is "
+     "\"1\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+     "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+     "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4...\"; expected true or "
+     "false\n"},
+    {"terminal control", BLOCK("  \"\\x9b31m\": 1\n"),
+     "f:7:3: unknown key \"??31m\"; expected one of id, type, mmio_addr, data_plane, file_path, "
+     "read_only, root_device, advertise_flush, tap_name, mac_addr, guest_cid, socket_path, "
+     "pty_alias, shmem_addr, shmem_size, shmem_path, irq\n"},
     {"boolean yes", BLOCK("  read_only: yes\n"),
      "f:7:14: read_only is \"yes\"; expected true or false\n"},
     {"boolean 1", BLOCK("  root_device: 1\n"),
@@ -280,6 +303,8 @@ static const struct config_case value_cases[] = {
     {"path with a line break", BLOCK_WITH_PATH("|\n    /a\n"),
      "f:6:14: file_path has a control character (such as a line break); " PATH_WORDS},
     {"path with a zero byte", BLOCK_WITH_PATH("\"/a\\0b\""),
+     "f:6:14: file_path has a control character (such as a line break); " PATH_WORDS},
+    {"path with a delete character", BLOCK_WITH_PATH("\"/a\\x7f\""),
      "f:6:14: file_path has a control character (such as a line break); " PATH_WORDS},
     {"tap_name too long",
      "devices:\n- {id: 0, type: net, data_plane: vhost, mmio_addr: 0x1000}\n"
@@ -298,6 +323,9 @@ static const struct config_case value_cases[] = {
     {"shmem_addr a word", BLOCK("  shmem_addr: high\n"),
      "f:7:15: shmem_addr is \"high\"; expected an address, for example 0x80000000, or no such "
      "key\n"},
+    {"shmem_addr beyond 64 bits", BLOCK("  shmem_addr: 18446744073709551616\n"),
+     "f:7:15: shmem_addr is \"18446744073709551616\"; expected an address, for example "
+     "0x80000000, or no such key\n"},
     {"irq a word", BLOCK("  irq: x\n"),
      "f:7:3: note: irq is no longer needed and has no effect; the line can go\n"
      "f:7:8: irq is \"x\"; expected an interrupt number, or no such key\n"},
@@ -378,6 +406,8 @@ static const struct config_case yaml_cases[] = {
     {"not UTF-8, after another error", "devices:\n- id: 99\n  file_path: \"\xc3\xa4\xfc\"\n",
      "f:2:7: id is \"99\"; " ID_WORDS "\n"
      "f:3:16: not text: invalid leading UTF-8 octet; expected UTF-8 without control characters\n"},
+    {"not UTF-8, after lines of three kinds", "devices:\r\n#\r# b\n- \xff\n",
+     "f:4:3: not text: invalid leading UTF-8 octet; expected UTF-8 without control characters\n"},
     {"UTF-16",
      "\xff\xfe"
      "d",
