@@ -108,7 +108,8 @@ static void take_header(struct chain *chain, void *to, uint32_t length)
 static unsigned char *take_status(struct chain *chain)
 {
     struct iovec *last = &chain->segments[chain->readable_count + chain->writable_count - 1];
-    last->iov_len--;
+    if (--last->iov_len == 0)
+        chain->writable_count--;
     return (unsigned char *)last->iov_base + last->iov_len;
 }
 
@@ -126,6 +127,22 @@ static uint32_t fill_data(struct block_request *request, const void *from, uint3
         left -= part;
     }
     return filled;
+}
+
+/* `moved` bytes of the data are done. Leaves no empty segment in front: one is as good as none,
+ * but a call with nothing else would look like the end of the image. */
+static void advance(struct block_request *request, uint32_t moved)
+{
+    request->done += moved;
+    while (request->data_count > 0 && moved >= request->data->iov_len) {
+        moved -= (uint32_t)request->data->iov_len;
+        request->data++;
+        request->data_count--;
+    }
+    if (moved > 0) {
+        request->data->iov_base = (unsigned char *)request->data->iov_base + moved;
+        request->data->iov_len -= moved;
+    }
 }
 
 /* ---- Requests ---- */
@@ -190,6 +207,7 @@ static int next_request(struct virtqueue *vq, struct guest_fault *ret_fault)
         request->data_count = chain->writable_count;
         request->data_length = request->writable_data;
     }
+    advance(request, 0);
     return 1;
 }
 
@@ -207,21 +225,6 @@ static unsigned int call_segments(const struct block_request *request, struct io
         piece->iov_len = CALL_BYTES;
     }
     return count;
-}
-
-/* `moved` bytes of the data are done. */
-static void advance(struct block_request *request, uint32_t moved)
-{
-    request->done += moved;
-    while (request->data_count > 0 && moved >= request->data->iov_len) {
-        moved -= (uint32_t)request->data->iov_len;
-        request->data++;
-        request->data_count--;
-    }
-    if (moved > 0) {
-        request->data->iov_base = (unsigned char *)request->data->iov_base + moved;
-        request->data->iov_len -= moved;
-    }
 }
 
 /*

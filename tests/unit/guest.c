@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "worker/log.h"
 #include "worker/loop.h"
 #include "worker/transport.h"
 
@@ -166,6 +167,7 @@ struct message_start guest_start(enum device_kind kind)
 
 void guest_worker(const struct message_start *start)
 {
+    log_quiet(); /* a new process remembers nothing */
     close(WORKER_FD_EPOLL);
     move_fd(high(epoll_create1(EPOLL_CLOEXEC)), WORKER_FD_EPOLL);
     int r = device_init(&guest_device, start, &guest_state, guest_memory);

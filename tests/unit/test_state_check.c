@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* State pages that no honest worker wrote. */
+#include <CUnit/Basic.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/unit/guest.h"
+#include "worker/state_check.h"
+#include "worker/transport.h"
+
+#define VERSION_1 (1ull << VIRTIO_F_VERSION_1)
+#define NEEDS_RESET VIRTIO_CONFIG_S_NEEDS_RESET
+
+static struct guest_ring ring;
+static struct message_start start;
+static int image = -1;
+
+/* A device that a first worker has brought to life. */
+static void running(void)
+{
+    memset(&guest_state, 0, sizeof(guest_state));
+    start = guest_start(DEVICE_BLOCK_VIRTIO);
+    guest_fds(DEVICE_BLOCK_VIRTIO, image);
+    guest_worker(&start);
+    guest_ring_init(&ring, 0, 16);
+    guest_negotiate(VERSION_1);
+    guest_queue_setup(0, &ring);
+    guest_driver_ok();
+    guest_run();
+    guest_interrupts();
+    guest_logged(LOG_STATE_INVALID);
+    start.incarnation = 1;
+}
+
+static bool serves(void)
+{
+    struct vring_used_elem element;
+    const struct virtio_blk_outhdr header = {.type = VIRTIO_BLK_T_FLUSH};
+    memcpy(guest_at(GUEST_BASE + GUEST_BUFFERS), &header, sizeof(header));
+    guest_desc(&ring, 0, GUEST_BASE + GUEST_BUFFERS, 16, VRING_DESC_F_NEXT, 1);
+    guest_desc(&ring, 1, GUEST_BASE + GUEST_BUFFERS + 16, 1, VRING_DESC_F_WRITE, 0);
+    guest_offer(&ring, 0);
+    guest_kick(0);
+    return guest_used(&ring, &element);
+}
+
+/* The driver can bring the device back, whatever the page held. */
+static void expect_recoverable(void)
+{
+    guest_ring_init(&ring, 0, 16);
+    guest_negotiate(VERSION_1);
+    guest_queue_setup(0, &ring);
+    guest_driver_ok();
+    CU_ASSERT_TRUE(serves());
+}
+
+static void test_good_page(void)
+{
+    running();
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
+    guest_worker(&start);
+    CU_ASSERT_EQUAL(guest_logged(LOG_RESUMED), 1);
+    CU_ASSERT_TRUE(serves());
+    CU_ASSERT_EQUAL(guest_state.counters.guest_errors, 0);
+}
+
+/* Restarted while the driver is still at it: as far as it came, it goes on. */
+static void test_half_way(void)
+{
+    running();
+    guest_negotiate(VERSION_1);
+    guest_worker(&start);
+    CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_STATUS), 11);
+    guest_ring_init(&ring, 0, 16);
+    guest_queue_setup(0, &ring);
+    guest_worker(&start);
+    CU_ASSERT_EQUAL(guest_interrupts(), 0); /* §2.1.2: none before DRIVER_OK */
+    guest_driver_ok();
+    CU_ASSERT_TRUE(serves());
+}
+
+static void test_fresh_page(void)
+{
+    running();
+    memset(&guest_state, 0, sizeof(guest_state));
+    guest_state.mailbox.request_seq = 7; /* the broker's, and no sign of a worker */
+    CU_ASSERT_TRUE(state_is_fresh(&guest_state));
+    guest_worker(&start); /* its predecessor died before it wrote anything */
+    CU_ASSERT_EQUAL(guest_state.magic, STATE_MAGIC);
+    CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_STATUS), 0);
+    CU_ASSERT_EQUAL(guest_interrupts(), 0);
+    expect_recoverable();
+}
+
+enum change {
+    CHANGE_MAGIC,
+    CHANGE_NO_MAGIC,
+    CHANGE_VERSION,
+    CHANGE_KIND,
+    CHANGE_QUEUES,
+    CHANGE_STATUS_BIT,
+    CHANGE_STATUS_HIGH,
+    CHANGE_STATUS_ORDER,
+    CHANGE_FEATURES,
+    CHANGE_NO_VERSION_1,
+    CHANGE_BEYOND,
+    CHANGE_READY,
+    CHANGE_SIZE_0,
+    CHANGE_SIZE_ODD,
+    CHANGE_SIZE_LARGE,
+    CHANGE_DESC,
+    CHANGE_DRIVER,
+    CHANGE_DEVICE,
+    CHANGE_BATCH,
+    CHANGE_AVAIL,
+    CHANGES,
+};
+
+static enum state_check apply(enum change change)
+{
+    struct state_page *page = &guest_state;
+    struct state_queue *queue = &page->queues[0];
+    switch (change) {
+    case CHANGE_MAGIC:
+        page->magic ^= 1;
+        return STATE_BAD_MAGIC;
+    case CHANGE_NO_MAGIC:
+        page->magic = 0;
+        return STATE_BAD_MAGIC;
+    case CHANGE_VERSION:
+        page->version++;
+        return STATE_BAD_VERSION;
+    case CHANGE_KIND:
+        page->kind = DEVICE_VSOCK_VHOST;
+        return STATE_BAD_KIND;
+    case CHANGE_QUEUES:
+        page->queue_count = UINT32_MAX;
+        return STATE_BAD_KIND;
+    case CHANGE_STATUS_BIT:
+        page->transport.status |= 0x10;
+        return STATE_BAD_STATUS;
+    case CHANGE_STATUS_HIGH:
+        page->transport.status |= 0x80000000;
+        return STATE_BAD_STATUS;
+    case CHANGE_STATUS_ORDER:
+        page->transport.status &= ~(uint32_t)VIRTIO_CONFIG_S_FEATURES_OK;
+        return STATE_BAD_STATUS;
+    case CHANGE_FEATURES:
+        page->transport.driver_features |= 1ull << VIRTIO_F_RING_PACKED;
+        return STATE_BAD_FEATURES;
+    case CHANGE_NO_VERSION_1:
+        page->transport.driver_features = 0;
+        return STATE_BAD_FEATURES;
+    case CHANGE_BEYOND:
+        page->transport.driver_features_beyond = 1;
+        return STATE_BAD_FEATURES;
+    case CHANGE_READY:
+        queue->ready = 2;
+        return STATE_BAD_READY;
+    case CHANGE_SIZE_0:
+        queue->size = 0;
+        return STATE_BAD_RING;
+    case CHANGE_SIZE_ODD:
+        queue->size = 15;
+        return STATE_BAD_RING;
+    case CHANGE_SIZE_LARGE:
+        queue->size = 512;
+        return STATE_BAD_RING;
+    case CHANGE_DESC:
+        queue->desc += 1;
+        return STATE_BAD_RING;
+    case CHANGE_DRIVER:
+        queue->driver = UINT64_MAX - 1;
+        return STATE_BAD_RING;
+    case CHANGE_DEVICE:
+        queue->device = GUEST_BASE + GUEST_SIZE - 4;
+        return STATE_BAD_RING;
+    case CHANGE_BATCH:
+        queue->batch_end = (uint16_t)(queue->next_used + 17);
+        return STATE_BAD_INDEX;
+    case CHANGE_AVAIL:
+        queue->next_avail = (uint16_t)(queue->next_used - 1);
+        return STATE_BAD_INDEX;
+    case CHANGES:
+        break;
+    }
+    abort();
+}
+
+static void test_each_field(void)
+{
+    for (enum change change = 0; change < CHANGES; change++) {
+        running();
+        enum state_check expected = apply(change);
+        CU_ASSERT_EQUAL(state_check(&guest_device), expected);
+        guest_worker(&start);
+        guest_run();
+        CU_ASSERT_TRUE((guest_read(VIRTIO_MMIO_STATUS) & NEEDS_RESET) != 0);
+        CU_ASSERT_TRUE((guest_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_DRIVER_OK) != 0);
+        CU_ASSERT_EQUAL(guest_interrupts(), 1);
+        CU_ASSERT_EQUAL(guest_logged(LOG_STATE_INVALID), 1);
+        CU_ASSERT_EQUAL(guest_state.counters.guest_errors, 1);
+        CU_ASSERT_FALSE(serves());
+        expect_recoverable();
+    }
+}
+
+/* §2.1.2: a driver that is not there yet hears of it once it is. */
+static void test_invalid_before_driver_ok(void)
+{
+    running();
+    guest_negotiate(VERSION_1);
+    guest_state.queues[0].ready = 3;
+    guest_worker(&start);
+    CU_ASSERT_EQUAL(guest_interrupts(), 0);
+    CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_STATUS), 11 | NEEDS_RESET);
+    guest_driver_ok();
+    CU_ASSERT_EQUAL(guest_interrupts(), 1);
+    CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_CONFIG);
+    CU_ASSERT_FALSE(serves());
+    expect_recoverable();
+}
+
+/* Some bytes of a good page are random, or all are; then a driver goes on as if nothing were. */
+static void test_random_pages(void)
+{
+    unsigned int invalid = 0;
+    for (unsigned int round = 0; round < 5000; round++) {
+        running();
+        unsigned char *bytes = (unsigned char *)&guest_state;
+        if (round % 16 == 0) {
+            for (size_t i = 0; i < sizeof(guest_state); i++)
+                bytes[i] = (unsigned char)guest_random();
+        }
+        for (unsigned int i = 0; i < 1 + round % 8; i++) {
+            size_t at = guest_random() % 4 ? offsetof(struct state_page, transport) +
+                                                 guest_random() % sizeof(struct state_transport)
+                                           : offsetof(struct state_page, queues) +
+                                                 guest_random() % sizeof(struct state_queue);
+            bytes[at] ^= (unsigned char)(1u << guest_random() % 8);
+        }
+        if (guest_random() % 2)
+            *(uint64_t *)guest_at(GUEST_BASE + guest_random() % 0x800 * 8) = guest_random();
+        guest_worker(&start);
+        serves();
+        for (uint32_t offset = 0; offset < 0x180; offset += 4)
+            guest_read(offset);
+        invalid += (guest_read(VIRTIO_MMIO_STATUS) & NEEDS_RESET) != 0;
+        expect_recoverable();
+    }
+    CU_ASSERT_TRUE(invalid > 1000);
+}
+
+int main(void)
+{
+    image = memfd_create("image", MFD_CLOEXEC);
+    if (image < 0 || ftruncate(image, 1 << 20) < 0)
+        return EXIT_FAILURE;
+    guest_clear();
+    CU_initialize_registry();
+    CU_pSuite suite = CU_add_suite("state check", NULL, NULL);
+    CU_add_test(suite, "good page", test_good_page);
+    CU_add_test(suite, "half way", test_half_way);
+    CU_add_test(suite, "fresh page", test_fresh_page);
+    CU_add_test(suite, "each field", test_each_field);
+    CU_add_test(suite, "invalid before DRIVER_OK", test_invalid_before_driver_ok);
+    CU_add_test(suite, "random pages", test_random_pages);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
