@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/standin/inject.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#if defined(__riscv)
+#include <asm/ptrace.h>
+#endif
+
+#ifndef PTRACE_SECCOMP_GET_FILTER
+#define PTRACE_SECCOMP_GET_FILTER 0x420c
+#endif
+
+#define ATTEMPTS 500 /* of 10 ms each */
+
+#if defined(__x86_64__)
+#define CALL_INSTRUCTION 0x050fu /* syscall */
+#define CALL_LENGTH 2
+#elif defined(__aarch64__)
+#define CALL_INSTRUCTION 0xd4000001u /* svc #0 */
+#define CALL_LENGTH 4
+#elif defined(__riscv)
+#define CALL_INSTRUCTION 0x00000073u /* ecall */
+#define CALL_LENGTH 4
+#endif
+
+typedef struct user_regs_struct registers;
+
+static int get_registers(pid_t pid, registers *ret)
+{
+    struct iovec set = {ret, sizeof(*ret)};
+    return ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &set) < 0 ? -errno : 0;
+}
+
+static int set_registers(pid_t pid, const registers *regs)
+{
+    struct iovec set = {(void *)regs, sizeof(*regs)};
+    return ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &set) < 0 ? -errno : 0;
+}
+
+/* It is behind its system call: back before it, with another one. */
+static void prepare_call(registers *regs, long number, const long a[6])
+{
+#if defined(__x86_64__)
+    regs->rip -= CALL_LENGTH;
+    regs->orig_rax = ~0ull; /* no call to restart */
+    regs->rax = (unsigned long long)number;
+    regs->rdi = (unsigned long long)a[0];
+    regs->rsi = (unsigned long long)a[1];
+    regs->rdx = (unsigned long long)a[2];
+    regs->r10 = (unsigned long long)a[3];
+    regs->r8 = (unsigned long long)a[4];
+    regs->r9 = (unsigned long long)a[5];
+#elif defined(__aarch64__)
+    regs->pc -= CALL_LENGTH;
+    regs->regs[8] = (unsigned long long)number;
+    for (int i = 0; i < 6; i++)
+        regs->regs[i] = (unsigned long long)a[i];
+#elif defined(__riscv)
+    regs->pc -= CALL_LENGTH;
+    regs->a7 = (unsigned long)number;
+    regs->a0 = (unsigned long)a[0];
+    regs->a1 = (unsigned long)a[1];
+    regs->a2 = (unsigned long)a[2];
+    regs->a3 = (unsigned long)a[3];
+    regs->a4 = (unsigned long)a[4];
+    regs->a5 = (unsigned long)a[5];
+#endif
+}
+
+static unsigned long program_counter(const registers *regs)
+{
+#if defined(__x86_64__)
+    return regs->rip;
+#else
+    return regs->pc;
+#endif
+}
+
+static long call_result(const registers *regs)
+{
+#if defined(__x86_64__)
+    return (long)regs->rax;
+#elif defined(__aarch64__)
+    return (long)regs->regs[0];
+#elif defined(__riscv)
+    return (long)regs->a0;
+#endif
+}
+
+static bool is_behind_call(pid_t pid, const registers *regs)
+{
+    const unsigned long mask = CALL_LENGTH == 2 ? 0xffff : 0xffffffff;
+    errno = 0;
+    long word = ptrace(PTRACE_PEEKTEXT, pid, program_counter(regs) - CALL_LENGTH, 0);
+    return errno == 0 && ((unsigned long)word & mask) == CALL_INSTRUCTION;
+}
+
+/* Wait for a stop. 1; 0 with the status if it ended; -errno. */
+static int wait_stop(pid_t pid, int *ret_status)
+{
+    pid_t waited;
+    do
+        waited = waitpid(pid, ret_status, __WALL);
+    while (waited < 0 && errno == EINTR);
+    if (waited < 0)
+        return -errno;
+    return WIFSTOPPED(*ret_status) ? 1 : 0;
+}
+
+int inject_attach(pid_t pid)
+{
+    if (ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD) < 0)
+        return -errno;
+    for (int i = 0; i < ATTEMPTS; i++) {
+        registers regs;
+        int status;
+        if (ptrace(PTRACE_INTERRUPT, pid, 0, 0) < 0)
+            return -errno;
+        int stopped = wait_stop(pid, &status);
+        if (stopped <= 0)
+            return stopped < 0 ? stopped : -ESRCH;
+        int error = get_registers(pid, &regs);
+        if (error < 0)
+            return error;
+        if (is_behind_call(pid, &regs))
+            return 0;
+        if (ptrace(PTRACE_CONT, pid, 0, 0) < 0)
+            return -errno;
+        usleep(10000);
+    }
+    return -ETIMEDOUT;
+}
+
+/* To the next entry or exit of a system call; other stops are passed over. */
+static int run_to_call(pid_t pid, int *ret_status)
+{
+    for (;;) {
+        if (ptrace(PTRACE_SYSCALL, pid, 0, 0) < 0)
+            return -errno;
+        int stopped = wait_stop(pid, ret_status);
+        if (stopped <= 0 || WSTOPSIG(*ret_status) == (SIGTRAP | 0x80))
+            return stopped;
+    }
+}
+
+int inject_call(pid_t pid, long number, const long arguments[6], long *ret_result)
+{
+    registers before, regs;
+    int status;
+    int error = get_registers(pid, &before);
+    if (error < 0)
+        return error;
+    regs = before;
+    prepare_call(&regs, number, arguments);
+    error = set_registers(pid, &regs);
+    if (error < 0)
+        return error;
+    /* Its entry, and then its exit, unless the filter ends it in between. */
+    for (int stops = 0; stops < 2; stops++) {
+        int stopped = run_to_call(pid, &status);
+        if (stopped < 0)
+            return stopped;
+        if (stopped == 0) {
+            *ret_result = status;
+            return 0;
+        }
+    }
+    error = get_registers(pid, &regs);
+    if (error == 0)
+        error = set_registers(pid, &before);
+    if (error < 0)
+        return error;
+    *ret_result = call_result(&regs);
+    return 1;
+}
+
+int inject_get_filter(pid_t pid, unsigned int index, struct sock_filter *filter)
+{
+    long length = ptrace(PTRACE_SECCOMP_GET_FILTER, pid, (unsigned long)index, filter);
+    return length < 0 ? -errno : (int)length;
+}
+
+int inject_detach(pid_t pid)
+{
+    return ptrace(PTRACE_DETACH, pid, 0, 0) < 0 ? -errno : 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A debugger's hand inside a live process: makes it carry out system calls as if somebody had
+ * taken it over. Needs CAP_SYS_PTRACE. Not thread-safe: the thread that attached does the rest.
+ */
+#ifndef TESTS_STANDIN_INJECT_H
+#define TESTS_STANDIN_INJECT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Stop it in a system call that it waits in, within 5 s. 0 or -errno. */
+int inject_attach(pid_t pid);
+
+/*
+ * Have it make the call, by the very instruction by which it made its own last one; it is stopped
+ * again afterwards. Returns 1 with *ret_result as from the kernel (-errno for an error); 0 if it
+ * died of it, with the wait status in *ret_result; -errno.
+ */
+int inject_call(pid_t pid, long number, const long arguments[6], long *ret_result);
+
+/* The program of the index-th seccomp filter, the latest being 0. Its length in instructions, or
+ * -errno; -ENOENT if there are fewer. `filter` has room for 4096 instructions. */
+struct sock_filter;
+int inject_get_filter(pid_t pid, unsigned int index, struct sock_filter *filter);
+
+/* Let it go on where it was. 0 or -errno. */
+int inject_detach(pid_t pid);
+
+#endif
