@@ -50,6 +50,13 @@ static int map_pages(struct device *device)
     return device->state && device->journal ? 0 : -errno;
 }
 
+/* Its mapping is enough: nobody else is ever given it. */
+static void close_journal(struct device *device)
+{
+    close(device->journal_fd);
+    device->journal_fd = -1;
+}
+
 static int make_pages(struct device *device)
 {
     device->state_fd = shared_page_create("state", STATE_SIZE);
@@ -117,6 +124,7 @@ int device_restore(struct device *device, const struct message_store *stored, co
     int result = map_pages(device);
     if (result < 0)
         return failure_set(failure, result, "can't map its stored pages: %s", strerror(-result));
+    close_journal(device);
     if (!journal_usable(device->journal)) {
         journal_init(device->journal);
         atomic_store(&device->journal->given_up, 1);
@@ -159,6 +167,7 @@ int device_register(struct device *device, int keeper, struct failure *failure)
     if (result < 0)
         return failure_set(failure, result, "can't hand its files to the keeper: %s",
                            strerror(-result));
+    close_journal(device);
     for (uint32_t q = 0; result == 0 && q < device->info->queue_count; q++)
         result = dispatcher_add_kick(device->dm, device->kicks[q], device->config->mmio_addr, q);
     if (result < 0)

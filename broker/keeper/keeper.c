@@ -13,6 +13,7 @@
 
 #include "broker/clock.h"
 #include "broker/log.h"
+#include "broker/words.h"
 
 #define STOP_BROKER_MS 2000 /* what a broker may take to stop */
 #define STOP_KILLED_MS 2000 /* what the kernel may take to end what was killed */
@@ -198,9 +199,32 @@ static void reap_worker(struct keeper *keeper, uint32_t device)
         send_to_broker(keeper, &message, NULL, 0);
 }
 
+/* Before the first RUNNING. It has said why, if it could: a configuration that is wrong stays
+ * wrong, and the user is there to see it. */
+static void first_start_failed(struct keeper *keeper, int code, int status)
+{
+    char how[WORDS_SIZE];
+    if (code != CLD_EXITED)
+        log_line(NULL, "the broker did not start: %s", words_death(code, status, how));
+    keeper->exit_status = code == CLD_EXITED && status != 0 ? status : EXIT_FAILURE;
+}
+
+static void schedule_broker(struct keeper *keeper, int code, int status)
+{
+    char how[WORDS_SIZE];
+    int64_t now = clock_ms();
+    uint32_t wait = backoff_after_death(&keeper->backoff, now - keeper->started_at);
+    keeper->restart_at = now + wait;
+    words_death(code, status, how);
+    if (wait == 0)
+        log_line(NULL, "the broker died: %s: starting another, and all workers", how);
+    else
+        log_line(NULL, "the broker died: %s: starting another, and all workers, in %u ms", how,
+                 wait);
+}
+
 static void broker_died(struct keeper *keeper, int code, int status)
 {
-    const char *how = code == CLD_EXITED ? "exit status" : "signal";
     /* What it stored last must not be lost: closing a DM file is fatal for its frontend. */
     while (keeper->socket >= 0 && receive_from_broker(keeper))
         ;
@@ -209,19 +233,12 @@ static void broker_died(struct keeper *keeper, int code, int status)
     keeper->socket = -1;
     kill_workers(keeper);
 
-    if (keeper->stop_by != 0) {
+    if (keeper->stop_by != 0)
         keeper->exit_status = 0;
-    } else if (!keeper->has_run) {
-        /* It has said why, if it could: a configuration that is wrong stays wrong. */
-        if (code != CLD_EXITED)
-            log_line(NULL, "the broker did not start: %s %d", how, status);
-        keeper->exit_status = code == CLD_EXITED && status != 0 ? status : EXIT_FAILURE;
-    } else {
-        int64_t now = clock_ms();
-        uint32_t wait = backoff_after_death(&keeper->backoff, now - keeper->started_at);
-        keeper->restart_at = now + wait;
-        log_line(NULL, "the broker died (%s %d): starting another in %u ms", how, status, wait);
-    }
+    else if (!keeper->has_run)
+        first_start_failed(keeper, code, status);
+    else
+        schedule_broker(keeper, code, status);
 }
 
 /* --- Signals and the loop ------------------------------------------------------------------ */

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The broker's pure parts: decoding of accesses, back-off, rate limit, words, the journal. */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "broker/access.h"
+#include "broker/backoff.h"
+#include "broker/journal.h"
+#include "broker/rate_limit.h"
+#include "broker/words.h"
+#include "common/log_code.h"
+#include "common/sandbox_layer.h"
+
+#define BASE 0xa003e00u
+#define DM_ID 3u
+
+/* --- access ------------------------------------------------------------------------------------
+ */
+
+static struct bao_io_request request(uint64_t op, uint64_t offset, uint64_t width, uint64_t value)
+{
+    return (struct bao_io_request){
+        .dm_id = DM_ID,
+        .addr = BASE + offset,
+        .op = op,
+        .value = value,
+        .access_width = width,
+        .request_id = 1,
+    };
+}
+
+static enum access_class decode(struct bao_io_request req, struct access *ret)
+{
+    return access_decode(&req, DM_ID, BASE, ret);
+}
+
+static void test_every_width_at_every_offset(void)
+{
+    for (uint64_t width = 0; width <= 16; width++) {
+        int valid = width == 1 || width == 2 || width == 4 || width == 8;
+        for (uint64_t offset = 0; offset <= 0x210; offset++) {
+            struct access access = {0};
+            enum access_class class = decode(request(BAO_IO_READ, offset, width, 0), &access);
+            if (!valid || offset + width > 0x200) {
+                CU_ASSERT_EQUAL(class, ACCESS_MALFORMED);
+                continue;
+            }
+            CU_ASSERT_NOT_EQUAL(class, ACCESS_MALFORMED);
+            CU_ASSERT_EQUAL(access.offset, offset);
+            CU_ASSERT_EQUAL(access.width, width);
+            CU_ASSERT_FALSE(access.is_write);
+        }
+    }
+}
+
+static void test_addresses_that_wrap(void)
+{
+    static const uint64_t addresses[] = {0,
+                                         BASE - 1,
+                                         BASE - 4,
+                                         BASE + 0x1fd,
+                                         BASE + 0x200,
+                                         UINT64_MAX,
+                                         UINT64_MAX - 3,
+                                         (uint64_t)BASE << 32};
+    struct access access;
+    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+        struct bao_io_request req = request(BAO_IO_READ, 0, 4, 0);
+        req.addr = addresses[i];
+        CU_ASSERT_EQUAL(access_decode(&req, DM_ID, BASE, &access), ACCESS_MALFORMED);
+        /* A device at the very end or beginning of the address space changes nothing. */
+        req.addr = 8;
+        CU_ASSERT_EQUAL(access_decode(&req, DM_ID, UINT64_MAX - 0x1ff, &access), ACCESS_MALFORMED);
+    }
+}
+
+static void test_foreign_requests(void)
+{
+    struct access access;
+    struct bao_io_request req = request(BAO_IO_READ, 0, 4, 0);
+    req.dm_id = DM_ID + 1;
+    CU_ASSERT_EQUAL(decode(req, &access), ACCESS_MALFORMED);
+    CU_ASSERT_EQUAL(decode(request(BAO_IO_ASK, 0, 4, 0), &access), ACCESS_MALFORMED);
+    CU_ASSERT_EQUAL(decode(request(BAO_IO_NOTIFY, 0, 4, 0), &access), ACCESS_MALFORMED);
+    CU_ASSERT_EQUAL(decode(request(UINT64_MAX, 0, 4, 0), &access), ACCESS_MALFORMED);
+    CU_ASSERT_EQUAL(decode(request((1ull << 32) | BAO_IO_READ, 0, 4, 0), &access),
+                    ACCESS_MALFORMED);
+}
+
+static void test_values_are_cut(void)
+{
+    struct access access;
+    CU_ASSERT_EQUAL(access_mask(UINT64_MAX, 1), 0xff);
+    CU_ASSERT_EQUAL(access_mask(UINT64_MAX, 2), 0xffff);
+    CU_ASSERT_EQUAL(access_mask(UINT64_MAX, 4), 0xffffffff);
+    CU_ASSERT_EQUAL(access_mask(UINT64_MAX, 8), UINT64_MAX);
+    decode(request(BAO_IO_WRITE, 0x70, 4, 0xdead00000000000full), &access);
+    CU_ASSERT_TRUE(access.is_write);
+    CU_ASSERT_EQUAL(access.value, 0xf);
+    decode(request(BAO_IO_READ, 0x70, 4, 0x1234), &access);
+    CU_ASSERT_EQUAL(access.value, 0);
+}
+
+static void test_interrupt_registers(void)
+{
+    struct access access;
+    CU_ASSERT_EQUAL(decode(request(BAO_IO_READ, 0x60, 4, 0), &access), ACCESS_INTERRUPT_STATUS);
+    CU_ASSERT_EQUAL(decode(request(BAO_IO_WRITE, 0x64, 4, 1), &access), ACCESS_INTERRUPT_ACK);
+    /* Any other access to them is the worker's to refuse. */
+    CU_ASSERT_EQUAL(decode(request(BAO_IO_WRITE, 0x60, 4, 0), &access), ACCESS_TO_WORKER);
+    CU_ASSERT_EQUAL(decode(request(BAO_IO_READ, 0x64, 4, 0), &access), ACCESS_TO_WORKER);
+    CU_ASSERT_EQUAL(decode(request(BAO_IO_READ, 0x60, 8, 0), &access), ACCESS_TO_WORKER);
+    CU_ASSERT_EQUAL(decode(request(BAO_IO_READ, 0x61, 1, 0), &access), ACCESS_TO_WORKER);
+}
+
+static void test_given_up_answers(void)
+{
+    const struct access status = {.offset = 0x70, .width = 4};
+    const struct access magic = {.offset = 0, .width = 4};
+    const struct access write = {.offset = 0x70, .width = 4, .is_write = true};
+    CU_ASSERT_EQUAL(access_given_up_answer(&status), 0x40);
+    CU_ASSERT_EQUAL(access_given_up_answer(&magic), 0);
+    CU_ASSERT_EQUAL(access_given_up_answer(&write), 0);
+}
+
+/* --- back-off and rate limit -------------------------------------------------------------------
+ */
+
+static void test_backoff_doubles_to_its_cap(void)
+{
+    static const uint32_t expected[] = {0, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000};
+    struct backoff backoff = {0};
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+        CU_ASSERT_EQUAL(backoff_after_death(&backoff, 10), expected[i]);
+    CU_ASSERT_EQUAL(backoff_after_death(&backoff, BACKOFF_HEALTHY_MS), 5000);
+    CU_ASSERT_EQUAL(backoff_after_death(&backoff, BACKOFF_HEALTHY_MS + 1), 0);
+    CU_ASSERT_EQUAL(backoff_after_death(&backoff, 10), 100);
+}
+
+static void test_rate_limit(void)
+{
+    struct rate_limit limit = {0};
+    uint64_t left_out = 99;
+    for (unsigned int i = 0; i < RATE_LIMIT_BURST; i++)
+        CU_ASSERT_TRUE(rate_limit_pass(&limit, 1000000, &left_out));
+    CU_ASSERT_EQUAL(left_out, 0);
+    for (int i = 0; i < 7; i++)
+        CU_ASSERT_FALSE(rate_limit_pass(&limit, 1000199, &left_out));
+    CU_ASSERT_TRUE(rate_limit_pass(&limit, 1000200, &left_out));
+    CU_ASSERT_EQUAL(left_out, 7);
+    CU_ASSERT_FALSE(rate_limit_pass(&limit, 1000399, &left_out));
+    /* A second later five pass, and not one more. */
+    unsigned int passed = 0;
+    for (int i = 0; i < 100; i++)
+        passed += rate_limit_pass(&limit, 1001200, &left_out);
+    CU_ASSERT_EQUAL(passed, 5);
+    /* Long silence fills the bucket, but not over its brim. */
+    passed = 0;
+    for (int i = 0; i < 100; i++)
+        passed += rate_limit_pass(&limit, 9000000, &left_out);
+    CU_ASSERT_EQUAL(passed, RATE_LIMIT_BURST);
+}
+
+/* --- words -------------------------------------------------------------------------------------
+ */
+
+static void test_deaths(void)
+{
+    char text[WORDS_SIZE];
+    CU_ASSERT_STRING_EQUAL(words_death(CLD_EXITED, 1, text), "exit status 1");
+    CU_ASSERT_STRING_EQUAL(words_death(CLD_KILLED, SIGSEGV, text), "killed by SIGSEGV");
+    CU_ASSERT_STRING_EQUAL(words_death(CLD_DUMPED, SIGSYS, text), "seccomp violation (SIGSYS)");
+    CU_ASSERT_STRING_EQUAL(words_death(CLD_KILLED, 12345, text), "killed by signal 12345");
+    CU_ASSERT_STRING_EQUAL(words_error(ENOENT), "No such file or directory");
+    CU_ASSERT_STRING_EQUAL(words_error(-77777), "unknown error");
+}
+
+static void test_log_messages(void)
+{
+    const uint64_t args[4] = {1, UINT64_MAX, 0x10, 7};
+    const uint64_t largest[4] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    char text[WORDS_SIZE];
+    CU_ASSERT_STRING_EQUAL(words_log(LOG_AVAIL_INVALID, args, text),
+                           "queue 1: available index 18446744073709551615 is too far ahead of 16");
+    CU_ASSERT_STRING_EQUAL(words_log(LOG_DRIVER_OK, largest, text),
+                           "driver ready, features 0xffffffffffffffff");
+    CU_ASSERT_PTR_NULL(words_log(LOG_CODE_COUNT, args, text));
+    CU_ASSERT_PTR_NULL(words_log(UINT32_MAX, args, text));
+    for (uint32_t code = 0; code < LOG_CODE_COUNT; code++) {
+        CU_ASSERT_PTR_NOT_NULL_FATAL(words_log(code, largest, text));
+        CU_ASSERT_PTR_NULL(strchr(text, '{'));
+        CU_ASSERT(strlen(text) < WORDS_SIZE - 1); /* none is cut */
+    }
+}
+
+static void test_layers_and_steps(void)
+{
+    char text[WORDS_SIZE];
+    uint32_t core = words_core_layers();
+    CU_ASSERT_STRING_EQUAL(words_layers(0, text), "");
+    CU_ASSERT_STRING_EQUAL(words_layers(1u << LAYER_UID | 1u << LAYER_SECCOMP, text),
+                           "uid, seccomp");
+    CU_ASSERT(core & 1u << LAYER_SECCOMP);
+    CU_ASSERT_FALSE(core & 1u << LAYER_LANDLOCK);
+    words_layers((1u << LAYER_COUNT) - 1, text);
+    CU_ASSERT(strlen(text) < WORDS_SIZE - 1);
+    CU_ASSERT_STRING_EQUAL(words_step(STEP_SECCOMP), "load its seccomp filter");
+    CU_ASSERT_PTR_NULL(words_step(STEP_COUNT));
+}
+
+/* --- journal -----------------------------------------------------------------------------------
+ */
+
+static struct journal journal;
+
+static int new_journal(void)
+{
+    memset(&journal, 0, sizeof(journal));
+    journal_init(&journal);
+    return 0;
+}
+
+static struct journal_slot *attach(uint64_t id)
+{
+    struct journal_slot *slot = journal_attach_slot(&journal);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(slot);
+    CU_ASSERT_EQUAL(journal_slot_state(slot), SLOT_EMPTY);
+    slot->request = request(BAO_IO_READ, 0, 4, 0);
+    slot->request.request_id = id;
+    return slot;
+}
+
+static void test_life_of_a_slot(void)
+{
+    new_journal();
+    CU_ASSERT_TRUE(journal_usable(&journal));
+    CU_ASSERT_PTR_NULL(journal_find(&journal, SLOT_TAKEN));
+    for (uint64_t id = 0; id < 3; id++) { /* 0 is an id like any other */
+        struct journal_slot *slot = attach(id);
+        CU_ASSERT_EQUAL(journal_slot_state(slot), SLOT_TAKEN);
+        journal_completing(slot, 42);
+        CU_ASSERT_EQUAL(journal_slot_state(slot), SLOT_COMPLETING);
+        CU_ASSERT_EQUAL(slot->request.value, 42);
+        journal_done(slot);
+        CU_ASSERT_EQUAL(journal_slot_state(slot), SLOT_EMPTY);
+        CU_ASSERT_PTR_EQUAL(slot, &journal.slots[0]);
+    }
+}
+
+/* journal_done and journal_attach_slot have two stores each: a kill between them. */
+static void test_half_done_is_empty(void)
+{
+    new_journal();
+    struct journal_slot *slot = attach(5);
+    journal_completing(slot, 1);
+    slot->request.request_id = JOURNAL_NO_REQUEST;
+    CU_ASSERT_EQUAL(journal_slot_state(slot), SLOT_EMPTY);
+    CU_ASSERT_PTR_EQUAL(journal_attach_slot(&journal), slot);
+    slot->request.request_id = 5; /* the kernel fills it */
+    CU_ASSERT_EQUAL(journal_slot_state(slot), SLOT_TAKEN);
+}
+
+static void test_newer_request_drops_older(void)
+{
+    new_journal();
+    struct journal_slot *same = attach(1), *other = attach(2), *taken = attach(3);
+    journal_completing(same, 0);
+    journal_completing(other, 0);
+    struct journal_slot *newer = attach(1);
+    CU_ASSERT_EQUAL(journal_drop_older(&journal, newer), 1);
+    CU_ASSERT_EQUAL(journal_slot_state(same), SLOT_EMPTY);
+    CU_ASSERT_EQUAL(journal_slot_state(other), SLOT_COMPLETING);
+    CU_ASSERT_EQUAL(journal_slot_state(taken), SLOT_TAKEN);
+    CU_ASSERT_EQUAL(journal_slot_state(newer), SLOT_TAKEN);
+    CU_ASSERT_EQUAL(journal_drop_older(&journal, taken), 0);
+}
+
+static void test_full_journal(void)
+{
+    new_journal();
+    for (uint64_t id = 0; id < JOURNAL_SLOTS; id++)
+        attach(id);
+    CU_ASSERT_PTR_NULL(journal_attach_slot(&journal));
+    CU_ASSERT_PTR_NULL(journal_find(&journal, SLOT_EMPTY));
+}
+
+static void test_other_versions(void)
+{
+    new_journal();
+    journal.version++;
+    CU_ASSERT_FALSE(journal_usable(&journal));
+    memset(&journal, 0, sizeof(journal));
+    CU_ASSERT_FALSE(journal_usable(&journal));
+}
+
+int main(void)
+{
+    CU_TestInfo access_tests[] = {
+        {"every width at every offset", test_every_width_at_every_offset},
+        {"addresses outside, and those that wrap", test_addresses_that_wrap},
+        {"requests that are not this device's accesses", test_foreign_requests},
+        {"values are cut to the width", test_values_are_cut},
+        {"the two interrupt registers", test_interrupt_registers},
+        {"answers of a device given up", test_given_up_answers},
+        CU_TEST_INFO_NULL,
+    };
+    CU_TestInfo time_tests[] = {
+        {"back-off doubles to its cap", test_backoff_doubles_to_its_cap},
+        {"rate limit", test_rate_limit},
+        CU_TEST_INFO_NULL,
+    };
+    CU_TestInfo words_tests[] = {
+        {"how something died", test_deaths},
+        {"the workers' messages", test_log_messages},
+        {"layers and steps", test_layers_and_steps},
+        CU_TEST_INFO_NULL,
+    };
+    CU_TestInfo journal_tests[] = {
+        {"the life of a slot", test_life_of_a_slot},
+        {"a kill in the middle of a change", test_half_done_is_empty},
+        {"a newer request of the same id", test_newer_request_drops_older},
+        {"a full journal", test_full_journal},
+        {"journals of another version", test_other_versions},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {
+        {"access", NULL, NULL, NULL, NULL, access_tests},
+        {"time", NULL, NULL, NULL, NULL, time_tests},
+        {"words", NULL, NULL, NULL, NULL, words_tests},
+        {"journal", NULL, NULL, NULL, NULL, journal_tests},
+        CU_SUITE_INFO_NULL,
+    };
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
