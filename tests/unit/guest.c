@@ -32,13 +32,15 @@ static void check(bool ok, const char *what)
     }
 }
 
-void guest_clear(void)
+void guest_window_init(void)
 {
-    if (guest_memory)
-        munmap(guest_memory, GUEST_SIZE);
-    guest_memory = mmap(NULL, GUEST_SIZE, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    check(guest_memory != MAP_FAILED, "mmap");
+    /* Between two pages that nobody may touch: a byte outside the window is a crash. */
+    const size_t guard = 65536;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    unsigned char *all = mmap(NULL, GUEST_SIZE + 2 * guard, PROT_NONE, flags, -1, 0);
+    check(all != MAP_FAILED, "mmap");
+    guest_memory = all + guard;
+    check(mprotect(guest_memory, GUEST_SIZE, PROT_READ | PROT_WRITE) == 0, "mprotect");
     guest_window =
         (struct window){.base = guest_memory, .guest_base = GUEST_BASE, .size = GUEST_SIZE};
 }

@@ -28,10 +28,10 @@ struct guest_ring {
     uint16_t used_seen;
 };
 
-/* The window: mapped once, all zero after guest_clear. */
+/* The window, all zero; call once. */
 extern unsigned char *guest_memory;
 extern struct window guest_window;
-void guest_clear(void);
+void guest_window_init(void);
 
 void *guest_at(uint64_t addr);
 

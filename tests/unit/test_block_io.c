@@ -240,7 +240,7 @@ int main(void)
     if (image < 0 || ftruncate(image, SECTORS * SECTOR) < 0)
         return EXIT_FAILURE;
     image = fcntl(image, F_DUPFD_CLOEXEC, 100);
-    guest_clear();
+    guest_window_init();
     CU_initialize_registry();
     CU_pSuite suite = CU_add_suite("block I/O", NULL, NULL);
     CU_add_test(suite, "one call each", test_one_call_each);

@@ -553,7 +553,7 @@ int main(void)
     image = memfd_create("image", MFD_CLOEXEC);
     if (image < 0 || ftruncate(image, 1 << 20) < 0)
         return EXIT_FAILURE;
-    guest_clear();
+    guest_window_init();
     CU_initialize_registry();
     CU_pSuite suite = CU_add_suite("transport", NULL, NULL);
     CU_add_test(suite, "identity", test_identity);

@@ -400,7 +400,7 @@ static void test_restart(void)
 
 int main(void)
 {
-    guest_clear();
+    guest_window_init();
     CU_initialize_registry();
     CU_pSuite suite = CU_add_suite("virtqueue", NULL, NULL);
     CU_add_test(suite, "translate", test_translate);

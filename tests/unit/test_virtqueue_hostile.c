@@ -308,7 +308,7 @@ static void test_changing_descriptor(void)
 
 int main(void)
 {
-    guest_clear();
+    guest_window_init();
     CU_initialize_registry();
     CU_pSuite suite = CU_add_suite("hostile virtqueue", NULL, NULL);
     CU_add_test(suite, "bad heads and nexts", test_bad_heads_and_nexts);

@@ -427,7 +427,7 @@ static void test_successor_of_bad_indices(void)
 
 int main(void)
 {
-    guest_clear();
+    guest_window_init();
     CU_initialize_registry();
     CU_pSuite suite = CU_add_suite("vsock", NULL, NULL);
     CU_add_test(suite, "before lock-down", test_before_lock_down);

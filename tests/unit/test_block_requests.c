@@ -524,7 +524,7 @@ int main(void)
     if (image < 0)
         return EXIT_FAILURE;
     image = fcntl(image, F_DUPFD_CLOEXEC, 100);
-    guest_clear();
+    guest_window_init();
     CU_initialize_registry();
     CU_pSuite suite = CU_add_suite("block", NULL, NULL);
     CU_add_test(suite, "read and write", test_read_and_write);
