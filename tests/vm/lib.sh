@@ -9,14 +9,16 @@
 vm_dir=
 vm_pid=
 
-vm_fail() {
+vm_fail()
+{
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1
 }
 
 # --- the kernel: Debian's newest, unpacked and not installed -------------------------------
 
-vm_find_kernel() {
+vm_find_kernel()
+{
     local package
     package=$(apt-cache depends linux-image-amd64 2>/dev/null |
         sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
@@ -48,7 +50,8 @@ vm_find_kernel() {
 
 # --- root file systems ---------------------------------------------------------------------
 
-vm_make_root() { # ROOT
+vm_make_root() # ROOT
+{
     rm -rf "$1"
     mkdir -p "$1"/{usr/bin,usr/sbin,usr/lib,usr/lib64,dev,proc,sys,tmp,run,root/.ssh,etc,mnt}
     chmod 700 "$1/root" "$1/root/.ssh"
@@ -57,7 +60,7 @@ vm_make_root() { # ROOT
     echo 'root:x:0:' >"$1/etc/group"
     echo '/bin/sh' >"$1/etc/shells"
     echo '127.0.0.1 localhost' >"$1/etc/hosts"
-    echo 'hosts: files' >"$1/etc/nsswitch.conf"
+    printf '%s: files\n' hosts passwd group shadow >"$1/etc/nsswitch.conf"
     cp "$(command -v busybox)" "$1/usr/bin/busybox"
     local applet
     for applet in $(busybox --list); do
@@ -66,7 +69,8 @@ vm_make_root() { # ROOT
 }
 
 # A program of the host, found by name, with the shared libraries that it needs.
-vm_add_program() { # ROOT NAME...
+vm_add_program() # ROOT NAME...
+{
     local root=$1 name path library
     shift
     for name in "$@"; do
@@ -80,7 +84,8 @@ vm_add_program() { # ROOT NAME...
     done
 }
 
-vm_add_modules() { # ROOT NAME...
+vm_add_modules() # ROOT NAME...
+{
     local root=$1 file
     shift
     modprobe -d "$vm_kernel_dir" -S "$vm_kernel_version" -a --show-depends "$@" 2>/dev/null |
@@ -97,12 +102,14 @@ vm_add_modules() { # ROOT NAME...
     depmod -b "$root" "$vm_kernel_version"
 }
 
-vm_pack() { # ROOT FILE
+vm_pack() # ROOT FILE
+{
     (cd "$1" && find . -print0 | cpio --quiet --null -o -H newc -R 0:0) >"$2.new"
     mv "$2.new" "$2"
 }
 
-vm_make_keys() {
+vm_make_keys()
+{
     [ -e "$vm_dir/keys/complete" ] && return
     rm -rf "$vm_dir/keys"
     mkdir -p "$vm_dir/keys"
@@ -111,7 +118,8 @@ vm_make_keys() {
     touch "$vm_dir/keys/complete"
 }
 
-vm_make_frontend() {
+vm_make_frontend()
+{
     local root=$vm_dir/frontend-root
     vm_make_root "$root"
     vm_add_program "$root" socat dropbear mkfs.ext4 e2fsck "$build_dir/bin/vsock-perf"
@@ -123,10 +131,11 @@ vm_make_frontend() {
     vm_pack "$root" "$vm_dir/frontend.cpio"
 }
 
-vm_make_backend() {
+vm_make_backend()
+{
     local root=$vm_dir/backend-root program
     vm_make_root "$root"
-    vm_add_program "$root" socat ssh
+    vm_add_program "$root" socat ssh e2fsck
     for program in bao-virtio-dm bao-virtio-broker bao-virtio-worker bao-seccomp bao-monitor \
         vsock-perf; do
         vm_add_program "$root" "$build_dir/bin/$program"
@@ -144,7 +153,10 @@ vm_make_backend() {
     vm_pack "$root" "$vm_dir/backend.cpio"
 }
 
-vm_prepare() {
+vm_prepare()
+{
+    [ "$(uname -m)" = x86_64 ] ||
+        vm_fail "the virtual machines are x86_64; this machine is $(uname -m)"
     vm_dir=$build_dir/vm
     mkdir -p "$vm_dir"
     vm_find_kernel
@@ -156,7 +168,8 @@ vm_prepare() {
 # --- the backend VM ------------------------------------------------------------------------
 
 # QEMU's arguments, after vm_accelerator: SCENARIO ARGUMENT TERMINAL-CHARDEV
-vm_arguments() {
+vm_arguments()
+{
     vm_qemu=(qemu-system-x86_64 -no-user-config -nodefaults -display none -no-reboot
         -machine q35 -smp 2 -m 1024)
     if [ "$vm_accelerator" = kvm ]; then
@@ -164,24 +177,23 @@ vm_arguments() {
     else
         vm_qemu+=(-accel "tcg,thread=multi" -cpu max)
     fi
-    vm_qemu+=(-chardev "file,id=console,path=$vm_dir/console.log" -serial chardev:console
+    vm_qemu+=(-chardev "file,id=log,path=$vm_dir/backend.log" -serial chardev:log
         -chardev "$3" -serial chardev:terminal
-        -chardev "file,id=results,path=$vm_dir/results" -serial chardev:results
-        -chardev "file,id=details,path=$vm_dir/details.log" -serial chardev:details
         -kernel "$vm_kernel" -initrd "$vm_dir/backend.cpio"
         -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr \
 bvdm.scenario=$1 bvdm.argument=$2")
-    rm -f "$vm_dir"/{console.log,results,details.log}
-    touch "$vm_dir/results"
+    : >"$vm_dir/backend.log"
 }
 
-vm_result() { # NAME: the last "@NAME value" line
-    tr -d '\r' <"$vm_dir/results" | sed -n "s/^@$1 //p" | tail -n 1
+vm_result() # NAME: the last "@NAME value" line
+{
+    tr -d '\r' <"$vm_dir/backend.log" | sed -n "s/^@$1 //p" | tail -n 1
 }
 
 # Sets vm_accelerator. A /dev/kvm may exist and not run a kernel, or run one that cannot run
 # another: only booting tells. The answer is kept until this machine restarts.
-vm_choose_accelerator() {
+vm_choose_accelerator()
+{
     vm_accelerator=tcg
     [ -w /dev/kvm ] || return 0
     local known=$vm_dir/accelerator boot
@@ -199,7 +211,8 @@ vm_choose_accelerator() {
 
 # Boot the backend, run a scenario in it, and return its exit status. What it shows goes to
 # stdout. SCENARIO ARGUMENT TIME-LIMIT-SECONDS
-vm_run() {
+vm_run()
+{
     vm_arguments "$1" "$2" stdio,id=terminal,signal=off
     timeout -k 5 "$3" "${vm_qemu[@]}" </dev/null 2>"$vm_dir/qemu.log" &
     vm_pid=$!
@@ -219,18 +232,30 @@ vm_run() {
     return 1
 }
 
-vm_show_logs() {
+# The same with the user's terminal, until he leaves it. SCENARIO ARGUMENT
+vm_run_interactive()
+{
+    vm_arguments "$1" "$2" stdio,id=terminal,signal=off
+    "${vm_qemu[@]}" 2>"$vm_dir/qemu.log" || true
+    local exit_status
+    exit_status=$(vm_result exit)
+    return "${exit_status:-1}"
+}
+
+vm_show_logs()
+{
     local log
-    for log in qemu.log console.log details.log; do
+    for log in qemu.log backend.log; do
         if [ -s "$vm_dir/$log" ]; then
             printf -- '--- the end of %s\n' "$vm_dir/$log" >&2
-            tail -n 25 "$vm_dir/$log" | tr -d '\r' >&2
+            tail -n 60 "$vm_dir/$log" | tr -d '\r' >&2
         fi
     done
 }
 
 # For the caller's EXIT trap.
-vm_clean_up() {
+vm_clean_up()
+{
     if [ -n "$vm_pid" ]; then
         kill "$vm_pid" 2>/dev/null || true
         wait "$vm_pid" 2>/dev/null || true

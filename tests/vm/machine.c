@@ -70,10 +70,6 @@ static int set_cpuid(struct machine *machine, struct machine_cpu *cpu)
             entry->ecx |= 1u << 31; /* a hypervisor is present */
         } else if (entry->function == 0xb || entry->function == 0x1f) {
             entry->edx = cpu->index;
-        } else if (entry->function == 0xd && entry->index == 1) {
-            /* No XSAVES: under emulated nested KVM the sizes given for it contradict each
-             * other, of which Linux complains at length. */
-            entry->eax &= ~(1u << 3);
         }
     }
     return ioctl(cpu->fd, KVM_SET_CPUID2, &cpuid) < 0 ? -errno : 0;
@@ -285,6 +281,7 @@ static void handle_exit(struct machine_cpu *cpu)
     case KVM_EXIT_INTR:
         break;
     case KVM_EXIT_SHUTDOWN:
+        (void)snprintf(machine->error, sizeof(machine->error), "triple fault");
         end(machine, MACHINE_RESET);
         break;
     default:

@@ -352,7 +352,9 @@ static int report_end(const struct monitor *monitor, enum machine_end end)
     case MACHINE_OFF:
         return STATUS_OFF;
     case MACHINE_RESET:
-        say("the frontend restarted itself");
+        say("the frontend restarted itself: %s", monitor->machine.error[0]
+                                                     ? monitor->machine.error
+                                                     : "it asked for it, see its console");
         return STATUS_RESET;
     case MACHINE_ERROR:
         say("%s", monitor->machine.error);

@@ -122,7 +122,7 @@ static void show_progress(const char *what, uint64_t done, uint64_t amount, bool
     if (done < amount && now_ns() - shown < 200000000u)
         return;
     shown = now_ns();
-    printf("\r  %s: %" PRIu64 " of %" PRIu64 " MiB%s", what, done / MIB, amount / MIB,
+    printf("\r   | %s: %" PRIu64 " of %" PRIu64 " MiB%s", what, done / MIB, amount / MIB,
            done == amount ? "\r\033[K" : "");
     (void)fflush(stdout);
 }
@@ -245,9 +245,9 @@ static bool measure_stream(const struct settings *settings, bool out)
     close(fd);
     if (!ok)
         return false;
-    printf("  %-9s to CID %u: %" PRIu64 " MiB in %.2f s, %.1f MiB/s, checksum %016" PRIx64 " %s\n",
-           out ? "sent" : "received", settings->cid, job.amount / MIB, (double)took / 1e9,
-           (double)job.amount / (double)MIB / ((double)took / 1e9), ours,
+    printf("   | %s CID %u: %" PRIu64 " MiB in %.2f s, %.1f MiB/s, checksum %016" PRIx64 " %s\n",
+           out ? "sent to      " : "received from", settings->cid, job.amount / MIB,
+           (double)took / 1e9, (double)job.amount / (double)MIB / ((double)took / 1e9), ours,
            ours == theirs ? "right at both ends" : "DIFFERS at the other end");
     return ours == theirs;
 }
@@ -279,10 +279,11 @@ static bool measure_round_trips(const struct settings *settings)
     }
     close(fd);
     qsort(times, settings->pings, sizeof(times[0]), compare);
-    printf("  round trip to CID %u: median %.0f us, 99%% below %.0f us, best %.0f us (%u tries)\n",
-           settings->cid, (double)times[settings->pings / 2] / 1e3,
-           (double)times[(uint64_t)settings->pings * 99 / 100] / 1e3, (double)times[0] / 1e3,
-           settings->pings);
+    printf(
+        "   | round trip to CID %u: median %.0f us, 99%% below %.0f us, best %.0f us (%u tries)\n",
+        settings->cid, (double)times[settings->pings / 2] / 1e3,
+        (double)times[(uint64_t)settings->pings * 99 / 100] / 1e3, (double)times[0] / 1e3,
+        settings->pings);
     return true;
 }
 
