@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What confines a live worker, read from the kernel layer by layer; and what becomes of one that
+ * makes a call which its policy forbids. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/policy.h"
+#include "common/sandbox_layer.h"
+#include "common/worker_fds.h"
+#include "tests/standin/fixture.h"
+#include "tests/standin/inject.h"
+
+#define BLOCK_FDS 10u /* 0 to WORKER_FD_BACKEND, and one kick eventfd */
+#define DEVICES 2u
+
+static struct fixture fixture;
+
+static void start(void)
+{
+    fixture_start_blocks(&fixture, DEVICES);
+}
+
+static void stop(void)
+{
+    fixture_stop(&fixture);
+    fixture_free(&fixture);
+}
+
+/* ---- what /proc says ---- */
+
+static const char *proc_path(pid_t pid, const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    return path;
+}
+
+static size_t read_proc(pid_t pid, const char *name, char *ret, size_t size)
+{
+    int fd = open(proc_path(pid, name), O_RDONLY | O_CLOEXEC);
+    CU_ASSERT_FATAL(fd >= 0);
+    size_t used = 0;
+    ssize_t length;
+    while (used < size - 1 && (length = read(fd, ret + used, size - 1 - used)) > 0)
+        used += (size_t)length;
+    ret[used] = 0;
+    close(fd);
+    return used;
+}
+
+/* Is there a line that starts with `key` and goes on with `value`, white space aside? */
+static bool has_line(const char *text, const char *key, const char *value)
+{
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, key, strlen(key)) != 0)
+            continue;
+        const char *at = line + strlen(key);
+        at += strspn(at, " \t");
+        size_t length = strcspn(at, "\n");
+        while (length > 0 && (at[length - 1] == ' ' || at[length - 1] == '\t'))
+            length--;
+        return length == strlen(value) && strncmp(at, value, length) == 0;
+    }
+    return false;
+}
+
+static void assert_status(pid_t pid, const char *key, const char *value)
+{
+    char status[8192];
+    read_proc(pid, "status", status, sizeof(status));
+    if (!has_line(status, key, value))
+        printf("\n    expected %s %s", key, value);
+    CU_ASSERT(has_line(status, key, value));
+}
+
+static void assert_privileges(pid_t pid, unsigned int id)
+{
+    static const char *const capability_sets[] = {
+        "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"};
+    char ids[64], pids[64];
+    unsigned int uid = 0x70000000u + id;
+    snprintf(ids, sizeof(ids), "%u\t%u\t%u\t%u", uid, uid, uid, uid);
+    snprintf(pids, sizeof(pids), "%d\t1", (int)pid);
+    assert_status(pid, "Uid:", ids);
+    assert_status(pid, "Gid:", ids);
+    assert_status(pid, "Groups:", "");
+    for (size_t i = 0; i < sizeof(capability_sets) / sizeof(capability_sets[0]); i++)
+        assert_status(pid, capability_sets[i], "0000000000000000");
+    assert_status(pid, "NoNewPrivs:", "1");
+    assert_status(pid, "Seccomp:", "2");
+    assert_status(pid, "Seccomp_filters:", "3"); /* its own, the keeper's, the stand-in's */
+    assert_status(pid, "Threads:", "1");
+    assert_status(pid, "NSpid:", pids);
+    assert_status(pid, "NSsid:", pids);
+}
+
+static void is_nobody_and_may_nothing(void)
+{
+    start();
+    for (unsigned int id = 0; id < DEVICES; id++)
+        assert_privileges(fixture.workers[id], id);
+    stop();
+}
+
+static void leaves_nothing_to_read(void)
+{
+    char text[4096];
+    struct stat file;
+    start();
+    pid_t pid = fixture.workers[0];
+    /* Not dumpable: /proc does not belong to its user, who could otherwise look in. */
+    CU_ASSERT(stat(proc_path(pid, "status"), &file) == 0 && file.st_uid == 0);
+    CU_ASSERT_EQUAL(read_proc(pid, "environ", text, sizeof(text)), 0);
+    CU_ASSERT_EQUAL(read_proc(pid, "cmdline", text, sizeof(text)), sizeof("bao-virtio-worker"));
+    CU_ASSERT_STRING_EQUAL(text, "bao-virtio-worker");
+    assert_status(pid, "CoreDumping:", "0");
+    stop();
+}
+
+/* ---- namespaces ---- */
+
+static const char *const namespaces[] = {"pid", "mnt", "net", "ipc", "uts", "cgroup", "user"};
+
+static ino_t namespace_id(pid_t pid, const char *name)
+{
+    char path[32];
+    struct stat file;
+    snprintf(path, sizeof(path), "ns/%s", name);
+    CU_ASSERT_EQUAL_FATAL(stat(proc_path(pid, path), &file), 0);
+    return file.st_ino;
+}
+
+static bool kernel_has_user_namespaces(void)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(unshare(CLONE_NEWUSER) == 0 ? 0 : 1);
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void shares_no_namespace(void)
+{
+    bool has_user = kernel_has_user_namespaces();
+    start();
+    for (size_t i = 0; i < sizeof(namespaces) / sizeof(namespaces[0]); i++) {
+        if (!has_user && strcmp(namespaces[i], "user") == 0)
+            continue;
+        ino_t worker = namespace_id(fixture.workers[0], namespaces[i]);
+        CU_ASSERT_NOT_EQUAL(worker, namespace_id(getpid(), namespaces[i]));
+        CU_ASSERT_NOT_EQUAL(worker, namespace_id(standin_pid(fixture.standin), namespaces[i]));
+        CU_ASSERT_NOT_EQUAL(worker, namespace_id(fixture.broker, namespaces[i]));
+        CU_ASSERT_NOT_EQUAL(worker, namespace_id(fixture.workers[1], namespaces[i]));
+    }
+    /* No user of this system has a name in there. */
+    char map[256];
+    if (has_user) {
+        CU_ASSERT_EQUAL(read_proc(fixture.workers[0], "uid_map", map, sizeof(map)), 0);
+        CU_ASSERT_EQUAL(read_proc(fixture.workers[0], "gid_map", map, sizeof(map)), 0);
+    }
+    stop();
+}
+
+/* ---- files ---- */
+
+static void assert_fd(pid_t pid, unsigned int fd, const char *prefix)
+{
+    char name[32], target[256];
+    snprintf(name, sizeof(name), "fd/%u", fd);
+    ssize_t length = readlink(proc_path(pid, name), target, sizeof(target) - 1);
+    CU_ASSERT_FATAL(length > 0);
+    target[length] = 0;
+    if (strncmp(target, prefix, strlen(prefix)) != 0)
+        printf("\n    fd %u: expected %s, found %s", fd, prefix, target);
+    CU_ASSERT_EQUAL(strncmp(target, prefix, strlen(prefix)), 0);
+}
+
+static unsigned int entries(const char *path)
+{
+    unsigned int count = 0;
+    DIR *dir = opendir(path);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(dir);
+    for (const struct dirent *entry; (entry = readdir(dir));)
+        count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+    closedir(dir);
+    return count;
+}
+
+static void holds_exactly_its_fds(void)
+{
+    start();
+    for (unsigned int id = 0; id < DEVICES; id++) {
+        char image[128];
+        pid_t pid = fixture.workers[id];
+        snprintf(image, sizeof(image), "%s/disk%u.img", fixture.dir, id);
+        CU_ASSERT_EQUAL(entries(proc_path(pid, "fd")), BLOCK_FDS);
+        for (unsigned int fd = WORKER_FD_NULL_IN; fd <= WORKER_FD_NULL_ERR; fd++)
+            assert_fd(pid, fd, "/dev/null");
+        assert_fd(pid, WORKER_FD_CONTROL, "socket:[");
+        assert_fd(pid, WORKER_FD_EPOLL, "anon_inode:[eventpoll]");
+        for (unsigned int fd = WORKER_FD_REQUEST; fd <= WORKER_FD_IRQ; fd++)
+            assert_fd(pid, fd, "anon_inode:[eventfd]");
+        assert_fd(pid, WORKER_FD_BACKEND, image);
+        assert_fd(pid, WORKER_FD_BACKEND + 1, "anon_inode:[eventfd]");
+    }
+    stop();
+}
+
+static void sees_no_file(void)
+{
+    char text[4096], here[64];
+    start();
+    pid_t pid = fixture.workers[0];
+    CU_ASSERT_EQUAL(entries(proc_path(pid, "root/")), 0);
+    CU_ASSERT_EQUAL(entries(proc_path(pid, "cwd/")), 0);
+    ssize_t length = readlink(proc_path(pid, "cwd"), here, sizeof(here));
+    CU_ASSERT(length == 1 && here[0] == '/');
+    /* One mount in the whole namespace, and nobody can write to it. */
+    read_proc(pid, "mountinfo", text, sizeof(text));
+    CU_ASSERT(strchr(text, '\n') && strchr(text, '\n')[1] == 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, " / / ro,nosuid,nodev,noexec"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, " - tmpfs none ro"));
+    CU_ASSERT(open(proc_path(pid, "root/file"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600) == -1 &&
+              errno == EROFS);
+    stop();
+}
+
+static void has_no_network(void)
+{
+    char text[4096];
+    unsigned int lines = 0;
+    start();
+    read_proc(fixture.workers[0], "net/route", text, sizeof(text));
+    for (const char *at = text; (at = strchr(at, '\n')); at++)
+        lines++;
+    CU_ASSERT_EQUAL(lines, 1); /* the heading */
+    CU_ASSERT_EQUAL(read_proc(fixture.workers[0], "net/if_inet6", text, sizeof(text)), 0);
+    stop();
+}
+
+/* ---- memory and limits ---- */
+
+static void maps_its_window_and_no_more(void)
+{
+    static char text[65536];
+    unsigned int shared = 0;
+    start();
+    read_proc(fixture.workers[0], "maps", text, sizeof(text));
+    for (char *save, *line = strtok_r(text, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save)) {
+        unsigned long from, to;
+        char mode[8];
+        CU_ASSERT_EQUAL_FATAL(sscanf(line, "%lx-%lx %7s", &from, &to, mode), 3);
+        CU_ASSERT_FALSE(mode[1] == 'w' && mode[2] == 'x');
+        CU_ASSERT_PTR_NULL(strstr(line, ".so"));
+        if (mode[3] != 's')
+            continue;
+        shared++;
+        CU_ASSERT(to - from == FIXTURE_SHMEM_SIZE || to - from == 4096);
+        CU_ASSERT_EQUAL(strncmp(mode, "rw-s", 4), 0);
+    }
+    CU_ASSERT_EQUAL(shared, 2); /* the window, and the state page */
+    stop();
+}
+
+static void may_take_no_more_of_anything(void)
+{
+    static const char *const floored[] = {
+        "Max data size",       "Max stack size",    "Max core file size", "Max processes",
+        "Max open files",      "Max locked memory", "Max address space",  "Max file locks",
+        "Max pending signals", "Max msgqueue size", "Max nice priority",  "Max realtime priority",
+    };
+    char text[4096], capacity[32];
+    start();
+    read_proc(fixture.workers[0], "limits", text, sizeof(text));
+    snprintf(capacity, sizeof(capacity), "%u", FIXTURE_IMAGE_SECTORS * 512);
+    for (size_t i = 0; i < sizeof(floored) / sizeof(floored[0]); i++) {
+        unsigned long soft = 1, hard = 1;
+        const char *line = strstr(text, floored[i]);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(line);
+        CU_ASSERT_EQUAL(sscanf(line + strlen(floored[i]), "%lu %lu", &soft, &hard), 2);
+        CU_ASSERT(soft == 0 && hard == 0);
+    }
+    /* It can write its image to the end, and make no file longer. */
+    const char *line = strstr(text, "Max file size");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(line);
+    CU_ASSERT_PTR_NOT_NULL(strstr(line, capacity));
+    stop();
+}
+
+/* ---- the filters ---- */
+
+static void assert_filter(pid_t pid, unsigned int index, const char *name)
+{
+    static struct sock_filter loaded[4096];
+    const struct policy_program *program = policy_find(name);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(program);
+    CU_ASSERT_EQUAL_FATAL(inject_get_filter(pid, index, loaded), program->length);
+    CU_ASSERT_EQUAL(memcmp(loaded, program->filter, program->length * sizeof(loaded[0])), 0);
+}
+
+static void runs_the_audited_filter(void)
+{
+    start();
+    for (unsigned int id = 0; id < DEVICES; id++) {
+        pid_t pid = fixture.workers[id];
+        CU_ASSERT_EQUAL_FATAL(inject_attach(pid), 0);
+        assert_filter(pid, 0, "block/virtio");
+        assert_filter(pid, 1, "keeper"); /* inherited */
+        CU_ASSERT_EQUAL(inject_detach(pid), 0);
+    }
+    stop();
+}
+
+/* As the worker found it from inside, and as a user reads it. */
+static void says_which_layers_are_in_force(void)
+{
+    static const char *const core[] = {
+#define X(constant, name, is_core) (is_core) ? (name) : NULL,
+        SANDBOX_LAYERS(X)
+#undef X
+    };
+    start();
+    char *log = fixture_log(&fixture);
+    const char *line = strstr(log, "confined by");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(line);
+    for (size_t i = 0; i < sizeof(core) / sizeof(core[0]); i++) {
+        const char *found = core[i] ? strstr(line, core[i]) : line;
+        CU_ASSERT(found && found < line + strcspn(line, "\n"));
+    }
+    free(log);
+    stop();
+}
+
+/* ---- a worker that was taken over ---- */
+
+struct call {
+    const char *name;
+    long number;
+    long arguments[6];
+};
+#define CALL(name, ...)                                                                            \
+    {                                                                                              \
+#name, SYS_##name,                                                                         \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+
+/* Pointers would be the worker's: NULL serves, since the filter comes before any of them is read.
+ */
+static const struct call forbidden[] = {
+    CALL(openat, AT_FDCWD, 0, O_RDONLY),
+    CALL(socket, AF_UNIX, SOCK_STREAM, 0),
+    CALL(clone, SIGCHLD, 0, 0, 0, 0),
+    CALL(clone3, 0, 88),
+    CALL(execve, 0, 0, 0),
+    CALL(mount, 0, 0, 0, 0, 0),
+    CALL(unshare, CLONE_NEWUSER),
+    CALL(setresuid, 0, 0, 0),
+    CALL(ptrace, PTRACE_TRACEME, 0, 0, 0),
+    CALL(process_vm_writev, 1, 0, 0, 0, 0, 0),
+    CALL(kill, -1, SIGKILL),
+    CALL(mmap, 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+    CALL(mprotect, 0, 4096, PROT_EXEC),
+    CALL(brk, 0),
+    CALL(dup3, WORKER_FD_BACKEND, WORKER_FD_REPLY, 0),
+    CALL(fcntl, WORKER_FD_BACKEND, F_GETFD),
+    CALL(ioctl, WORKER_FD_BACKEND, 0, 0),
+    CALL(recvmsg, WORKER_FD_CONTROL, 0, 0),
+    CALL(sendto, WORKER_FD_CONTROL, 0, 0, 0, 0, 0),
+    CALL(write, WORKER_FD_BACKEND, 0, 0),
+    CALL(preadv2, WORKER_FD_REQUEST, 0, 0, 0, 0, 0),
+    CALL(epoll_ctl, WORKER_FD_EPOLL, 2, WORKER_FD_CONTROL, 0),
+    CALL(io_uring_setup, 1, 0),
+    CALL(prctl, PR_GET_SECCOMP, 0, 0, 0, 0),
+};
+#define FORBIDDEN (sizeof(forbidden) / sizeof(forbidden[0]))
+
+/* What the policy allows goes through by the same hand: so it is the filter that kills. */
+static const struct call allowed[] = {
+    CALL(fdatasync, WORKER_FD_BACKEND),
+    CALL(preadv2, WORKER_FD_BACKEND, 0, 0, 0, 0, 0),
+    CALL(pwritev2, WORKER_FD_BACKEND, 0, 0, 0, 0, 0),
+};
+
+static void assert_serves(struct guest_block *block, uint64_t sector)
+{
+    uint8_t data[512], expected[512];
+    CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, sizeof(data)), 0);
+    fixture_sector(sector, expected);
+    CU_ASSERT_EQUAL(memcmp(data, expected, sizeof(data)), 0);
+}
+
+static void allowed_calls_go_through(void)
+{
+    struct guest_block block;
+    start();
+    fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 1, 4096);
+    pid_t pid = fixture.workers[0];
+    CU_ASSERT_EQUAL_FATAL(inject_attach(pid), 0);
+    for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
+        long result = -1;
+        CU_ASSERT_EQUAL(inject_call(pid, allowed[i].number, allowed[i].arguments, &result), 1);
+        CU_ASSERT_EQUAL(result, 0);
+    }
+    CU_ASSERT_EQUAL(inject_detach(pid), 0);
+    assert_serves(&block, 7); /* and the worker never noticed */
+    CU_ASSERT_EQUAL(block.guest.error, 0);
+    guest_block_free(&block);
+    fixture_assert_never_restarted(&fixture);
+    stop();
+}
+
+/* The worker of device `id` makes the call; its successor serves the guest. */
+static pid_t take_over(unsigned int id, pid_t pid, const struct call *call)
+{
+    long status = 0;
+    CU_ASSERT_EQUAL_FATAL(inject_attach(pid), 0);
+    int survived = inject_call(pid, call->number, call->arguments, &status);
+    bool killed = survived == 0 && WIFSIGNALED((int)status) && WTERMSIG((int)status) == SIGSYS;
+    if (!killed)
+        printf("\n    %s: survived %d, result %ld", call->name, survived, status);
+    CU_ASSERT(killed);
+    CU_ASSERT_FALSE(killed && WCOREDUMP((int)status));
+    pid_t successor = fixture_wait_worker(&fixture, id, pid);
+    CU_ASSERT_FATAL(successor > 0);
+    return successor;
+}
+
+/* One death of each device a start, since a second one has to wait. */
+static void forbidden_calls_kill_it_alone(void)
+{
+    for (size_t next = 0; next < FORBIDDEN; next += DEVICES) {
+        struct guest_block blocks[DEVICES];
+        pid_t successors[DEVICES];
+        start();
+        for (unsigned int id = 0; id < DEVICES; id++)
+            fixture_block(&fixture, id, &blocks[id], GUEST_BLOCK_FEATURES, 1, 4096);
+        for (unsigned int id = 0; id < DEVICES && next + id < FORBIDDEN; id++) {
+            successors[id] = take_over(id, fixture.workers[id], &forbidden[next + id]);
+            for (unsigned int each = 0; each < DEVICES; each++)
+                assert_serves(&blocks[each], 100 * id + each);
+            /* No more privileged than the first; and nobody else has died. */
+            assert_privileges(successors[id], id);
+            CU_ASSERT_EQUAL(fixture_worker(&fixture, id), successors[id]);
+            for (unsigned int other = id + 1; other < DEVICES; other++)
+                CU_ASSERT_EQUAL(fixture_worker(&fixture, other), fixture.workers[other]);
+        }
+        CU_ASSERT_EQUAL(standin_find_process(fixture.standin, "bao-virtio-broker", 0),
+                        fixture.broker);
+        for (unsigned int id = 0; id < DEVICES; id++) {
+            CU_ASSERT_EQUAL(blocks[id].guest.error, 0);
+            guest_block_free(&blocks[id]);
+        }
+        stop();
+    }
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"is nobody, and may nothing", is_nobody_and_may_nothing},
+        {"leaves nothing to read", leaves_nothing_to_read},
+        {"shares no namespace", shares_no_namespace},
+        {"holds exactly its fds", holds_exactly_its_fds},
+        {"sees no file", sees_no_file},
+        {"has no network", has_no_network},
+        {"maps its window and no more", maps_its_window_and_no_more},
+        {"may take no more of anything", may_take_no_more_of_anything},
+        {"runs the audited filter, byte for byte", runs_the_audited_filter},
+        {"says which layers are in force", says_which_layers_are_in_force},
+        {"allowed calls go through", allowed_calls_go_through},
+        {"forbidden calls kill it, and it alone", forbidden_calls_kill_it_alone},
+        CU_TEST_INFO_NULL,
+    };
+    return fixture_main("confinement of a live worker", tests);
+}
