@@ -13,7 +13,8 @@
 #define DEVICE_MODEL PROGRAM_DIR "/bao-virtio-dm"
 #define BROKER "bao-virtio-broker"
 #define WORKER "bao-virtio-worker"
-#define WAIT_MS 5000
+#define WAIT_MS 8000 /* longer than the longest pause before a restart */
+#define LOOK_MS 10
 #define PATH_SIZE 128
 
 uint64_t fixture_base(unsigned int id)
@@ -185,22 +186,22 @@ pid_t fixture_worker(const struct fixture *fixture, unsigned int id)
 
 pid_t fixture_wait_broker(const struct fixture *fixture, pid_t before)
 {
-    for (unsigned int i = 0; i < WAIT_MS; i++) {
+    for (unsigned int i = 0; i < WAIT_MS / LOOK_MS; i++) {
         pid_t pid = standin_find_process(fixture->standin, BROKER, 0);
         if (pid > 0 && pid != before)
             return pid;
-        usleep(1000);
+        usleep(LOOK_MS * 1000);
     }
     return -1;
 }
 
 pid_t fixture_wait_worker(const struct fixture *fixture, unsigned int id, pid_t before)
 {
-    for (unsigned int i = 0; i < WAIT_MS; i++) {
+    for (unsigned int i = 0; i < WAIT_MS / LOOK_MS; i++) {
         pid_t pid = fixture_worker(fixture, id);
         if (pid > 0 && pid != before)
             return pid;
-        usleep(1000);
+        usleep(LOOK_MS * 1000);
     }
     return -1;
 }

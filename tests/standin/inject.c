@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -152,6 +153,30 @@ static int run_to_call(pid_t pid, int *ret_status)
     }
 }
 
+/* A filter that kills lets the call return first, so that a debugger sees it; then it is over. */
+static bool is_doomed(pid_t pid)
+{
+    struct __ptrace_peeksiginfo_args all = {.nr = 8};
+    siginfo_t pending[8];
+    long count = ptrace(PTRACE_PEEKSIGINFO, pid, &all, pending);
+    for (long i = 0; i < count; i++) {
+        if (pending[i].si_signo == SIGSYS)
+            return true;
+    }
+    return false;
+}
+
+static int see_it_die(pid_t pid, long *ret_status)
+{
+    int status;
+    if (ptrace(PTRACE_CONT, pid, 0, 0) < 0)
+        return -errno;
+    int stopped = wait_stop(pid, &status);
+    if (stopped == 0)
+        *ret_status = status;
+    return stopped > 0 ? -EBUSY : stopped;
+}
+
 int inject_call(pid_t pid, long number, const long arguments[6], long *ret_result)
 {
     registers before, regs;
@@ -174,6 +199,8 @@ int inject_call(pid_t pid, long number, const long arguments[6], long *ret_resul
             return 0;
         }
     }
+    if (is_doomed(pid))
+        return see_it_die(pid, ret_result);
     error = get_registers(pid, &regs);
     if (error == 0)
         error = set_registers(pid, &before);

@@ -136,7 +136,7 @@ static int64_t get_info(struct standin *standin, const struct seccomp_notif *not
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", device->options.window);
     int file = open(path, O_RDWR | O_CLOEXEC);
-    if (file < 0)
+    if (file < 0 || lseek(file, info.id, SEEK_SET) < 0) /* see device_of */
         return -errno;
     struct seccomp_notif_addfd add = {
         .id = notification->id,
@@ -184,14 +184,38 @@ static int64_t serve_device(struct standin *standin, struct device *device,
     return -ENOTTY;
 }
 
-static struct device *device_of(struct standin *standin, const struct stat *file)
+/* The file position of the caller's fd, or -1. */
+static long long position_of(pid_t tid, int fd)
 {
+    char path[64];
+    long long position;
+    snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", tid, fd);
+    FILE *info = fopen(path, "re");
+    if (!info)
+        return -1;
+    if (fscanf(info, "pos: %lld", &position) != 1)
+        position = -1;
+    fclose(info);
+    return position;
+}
+
+/*
+ * Devices of one frontend may have one memory as their window. Their files are then told apart by
+ * the file position: DM_GET_INFO sets it to the id, and nothing else uses it.
+ */
+static struct device *device_of(struct standin *standin, const struct stat *file, pid_t tid, int fd)
+{
+    struct device *found = NULL;
     for (unsigned int i = 0; i < STANDIN_DEVICES_MAX; i++) {
         struct device *device = &standin->devices[i];
-        if (device->options.present && device->inode == file->st_ino && device->dev == file->st_dev)
-            return device;
+        if (!device->options.present || device->inode != file->st_ino ||
+            device->dev != file->st_dev)
+            continue;
+        if (found && position_of(tid, fd) != i)
+            continue;
+        found = device;
     }
-    return NULL;
+    return found;
 }
 
 static bool is_device_command(uint32_t command)
@@ -223,7 +247,7 @@ static int find_device(struct standin *standin, struct known_thread *threads, pi
     int r = stat_fd(threads, tid, fd, &file);
     if (r < 0)
         return r;
-    *ret = device_of(standin, &file);
+    *ret = device_of(standin, &file, tid, fd);
     struct known_thread *known = know(threads, tid);
     if (*ret && known) {
         known->fd = fd;

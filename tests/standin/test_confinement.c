@@ -248,6 +248,7 @@ static void has_no_network(void)
     read_proc(fixture.workers[0], "net/route", text, sizeof(text));
     for (const char *at = text; (at = strchr(at, '\n')); at++)
         lines++;
+    printf("DEBUG [%s]", text);
     CU_ASSERT_EQUAL(lines, 1); /* the heading */
     CU_ASSERT_EQUAL(read_proc(fixture.workers[0], "net/if_inet6", text, sizeof(text)), 0);
     stop();
@@ -310,7 +311,9 @@ static void assert_filter(pid_t pid, unsigned int index, const char *name)
     static struct sock_filter loaded[4096];
     const struct policy_program *program = policy_find(name);
     CU_ASSERT_PTR_NOT_NULL_FATAL(program);
-    CU_ASSERT_EQUAL_FATAL(inject_get_filter(pid, index, loaded), program->length);
+    int length = inject_get_filter(pid, index, loaded);
+    printf("DEBUG %d %d\n", length, program->length);
+    CU_ASSERT_EQUAL_FATAL(length, program->length);
     CU_ASSERT_EQUAL(memcmp(loaded, program->filter, program->length * sizeof(loaded[0])), 0);
 }
 

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Whatever happens to a worker or to the broker, no vCPU waits for ever, no request is lost, and
+ * no DM file is closed; and the end is clean.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/standin/fixture.h"
+
+#define DEADLINE_MS 15000 /* a wedged worker's deadline, its replacement, and a slow machine */
+#define ROUNDS 5          /* restarts are held back longer and longer */
+
+static void assert_reads(struct guest_block *block, uint64_t sector)
+{
+    uint8_t data[4096], expected[512];
+    fixture_sector(sector, expected);
+    CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, sizeof(data)), 0);
+    CU_ASSERT_EQUAL(memcmp(data, expected, 512), 0);
+}
+
+static void start(struct fixture *fixture, struct guest_block *block)
+{
+    fixture_start_blocks(fixture, 2);
+    fixture_block(fixture, 0, block, GUEST_BLOCK_FEATURES, 16, 4096);
+    block->guest.timeout_ms = DEADLINE_MS;
+}
+
+static void stop(struct fixture *fixture, struct guest_block *block)
+{
+    CU_ASSERT_EQUAL(block->guest.error, 0);
+    guest_block_free(block);
+    fixture_stop(fixture);
+    fixture_free(fixture);
+}
+
+/* A vCPU that does register accesses, and one that does I/O, until they are told to stop. */
+struct load {
+    struct fixture *fixture;
+    struct guest_block block;
+    atomic_bool stop;
+    _Atomic unsigned int accesses, requests;
+    unsigned int wrong;
+    pthread_t register_thread, block_thread;
+};
+
+static void *access_registers(void *argument)
+{
+    struct load *load = argument;
+    struct guest guest;
+    fixture_guest(load->fixture, 0, &guest);
+    guest.timeout_ms = DEADLINE_MS;
+    while (!atomic_load(&load->stop)) {
+        uint64_t capacity = guest_read(&guest, VIRTIO_MMIO_CONFIG, 8);
+        if (guest.error < 0 || capacity != FIXTURE_IMAGE_SECTORS)
+            load->wrong++;
+        atomic_fetch_add(&load->accesses, 1);
+        if (load->wrong > 0)
+            break;
+    }
+    return NULL;
+}
+
+/* Reads are verified; writes put back what the image has, so that a second try is no harm. */
+static void load_done(struct guest_block *block, struct guest_block_request *request)
+{
+    struct load *load = block->context;
+    uint8_t expected[512];
+    fixture_sector(request->header->sector, expected);
+    if (*request->status != 0 || memcmp(request->data, expected, 512) != 0)
+        load->wrong++;
+    atomic_fetch_add(&load->requests, 1);
+}
+
+static void fill_with_pattern(uint8_t *data, uint64_t sector)
+{
+    for (uint64_t i = 0; i < 8; i++)
+        fixture_sector(sector + i, data + 512 * i);
+}
+
+static void *do_requests(void *argument)
+{
+    struct load *load = argument;
+    struct guest_block *block = &load->block;
+    uint64_t random = 99;
+    while (!atomic_load(&load->stop) && load->wrong == 0) {
+        for (unsigned int i = 0; i < block->depth; i++) {
+            struct guest_block_request *request = &block->requests[i];
+            if (request->busy)
+                continue;
+            random = random * 6364136223846793005ull + 1442695040888963407ull;
+            uint64_t sector = (random >> 33) % (FIXTURE_IMAGE_SECTORS - 8);
+            bool write = (random >> 60 & 1) != 0;
+            if (write)
+                fill_with_pattern(request->data, sector);
+            else
+                memset(request->data, 0, 4096);
+            guest_block_submit(block, request, write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN, sector,
+                               4096);
+        }
+        guest_queue_kick(&block->queue);
+        if (guest_block_interrupt(block) < 0)
+            load->wrong++;
+    }
+    return NULL;
+}
+
+static void load_start(struct load *load, struct fixture *fixture)
+{
+    *load = (struct load){.fixture = fixture};
+    start(fixture, &load->block);
+    load->block.done = load_done;
+    load->block.context = load;
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&load->register_thread, NULL, access_registers, load), 0);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&load->block_thread, NULL, do_requests, load), 0);
+}
+
+/* Both go on: some accesses and requests more are completed. */
+static void assert_load_goes_on(struct load *load)
+{
+    unsigned int accesses = atomic_load(&load->accesses) + 5;
+    unsigned int requests = atomic_load(&load->requests) + 50;
+    for (unsigned int i = 0; i < DEADLINE_MS; i++) {
+        if (atomic_load(&load->accesses) >= accesses && atomic_load(&load->requests) >= requests)
+            return;
+        usleep(1000);
+    }
+    CU_FAIL("a vCPU is stuck");
+}
+
+static void load_stop(struct load *load)
+{
+    atomic_store(&load->stop, true);
+    pthread_join(load->register_thread, NULL);
+    pthread_join(load->block_thread, NULL);
+    CU_ASSERT_EQUAL(load->wrong, 0);
+}
+
+static void a_killed_worker_is_replaced_under_load(void)
+{
+    struct fixture fixture;
+    struct load load;
+    load_start(&load, &fixture);
+    pid_t worker = fixture.workers[0];
+    for (unsigned int round = 0; round < ROUNDS; round++) {
+        assert_load_goes_on(&load);
+        CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
+        worker = fixture_wait_worker(&fixture, 0, worker);
+        CU_ASSERT_FATAL(worker > 0);
+    }
+    assert_load_goes_on(&load);
+    load_stop(&load);
+    CU_ASSERT_EQUAL(fixture_worker(&fixture, 1), fixture.workers[1]); /* the neighbour lives on */
+    CU_ASSERT_EQUAL(standin_find_process(fixture.standin, "bao-virtio-broker", 0), fixture.broker);
+    stop(&fixture, &load.block);
+}
+
+static void a_killed_broker_is_replaced_under_load(void)
+{
+    struct fixture fixture;
+    struct load load;
+    load_start(&load, &fixture);
+    pid_t broker = fixture.broker;
+    for (unsigned int round = 0; round < ROUNDS; round++) {
+        assert_load_goes_on(&load);
+        CU_ASSERT_EQUAL(kill(broker, SIGKILL), 0);
+        broker = fixture_wait_broker(&fixture, broker);
+        CU_ASSERT_FATAL(broker > 0);
+    }
+    assert_load_goes_on(&load);
+    load_stop(&load);
+    struct standin_counts counts;
+    standin_counts(fixture.standin, &counts);
+    CU_ASSERT_EQUAL(counts.dm_get_info, 2); /* once a device, whoever lives and dies */
+    CU_ASSERT_EQUAL(counts.dm_releases, 0);
+    stop(&fixture, &load.block);
+}
+
+static void a_stopped_worker_is_replaced_by_the_deadline(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    start(&fixture, &block);
+    assert_reads(&block, 1);
+    CU_ASSERT_EQUAL(kill(fixture.workers[0], SIGSTOP), 0);
+    /* answered by the successor, the capacity as it is */
+    CU_ASSERT_EQUAL(guest_read(&block.guest, VIRTIO_MMIO_CONFIG, 8), FIXTURE_IMAGE_SECTORS);
+    CU_ASSERT_NOT_EQUAL(fixture_wait_worker(&fixture, 0, fixture.workers[0]), -1);
+    assert_reads(&block, 2);
+    CU_ASSERT_EQUAL(fixture_worker(&fixture, 1), fixture.workers[1]);
+    stop(&fixture, &block);
+}
+
+/* Nothing but the death itself tells that a worker with nothing to do is gone. */
+static void an_idle_worker_is_replaced_as_well(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    start(&fixture, &block);
+    assert_reads(&block, 1);
+    CU_ASSERT_EQUAL(kill(fixture.workers[0], SIGKILL), 0);
+    CU_ASSERT_NOT_EQUAL(fixture_wait_worker(&fixture, 0, fixture.workers[0]), -1);
+    assert_reads(&block, 2);
+    stop(&fixture, &block);
+}
+
+/* §4: requests that a dead worker had taken are done by its successor, each exactly once. */
+static void requests_under_way_are_resumed(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    start(&fixture, &block);
+    pid_t worker = fixture.workers[0];
+    for (unsigned int round = 0; round < ROUNDS; round++) {
+        for (unsigned int i = 0; i < block.depth; i++)
+            guest_block_submit(&block, &block.requests[i], VIRTIO_BLK_T_IN, 8ull * i, 4096);
+        guest_queue_kick(&block.queue);
+        if (round > 0)
+            usleep(round * 30);
+        kill(worker, SIGKILL);
+        unsigned int completed = 0;
+        while (completed < block.depth && block.guest.error == 0) {
+            int r = guest_block_interrupt(&block);
+            CU_ASSERT_FATAL(r >= 0);
+            completed += (unsigned int)r;
+        }
+        CU_ASSERT_EQUAL(completed, block.depth);
+        for (unsigned int i = 0; i < block.depth; i++)
+            CU_ASSERT_EQUAL(*block.requests[i].status, 0);
+        worker = fixture_wait_worker(&fixture, 0, worker);
+        CU_ASSERT_FATAL(worker > 0);
+    }
+    stop(&fixture, &block);
+}
+
+static void sighup_is_ignored(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    start(&fixture, &block);
+    CU_ASSERT_EQUAL(kill(standin_pid(fixture.standin), SIGHUP), 0);
+    CU_ASSERT_EQUAL(kill(fixture.broker, SIGHUP), 0);
+    usleep(100000);
+    assert_reads(&block, 1);
+    fixture_assert_never_restarted(&fixture);
+    stop(&fixture, &block);
+}
+
+static void ends_by(int signal)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    start(&fixture, &block);
+    assert_reads(&block, 1);
+    standin_expect_end(fixture.standin);
+    CU_ASSERT_EQUAL(kill(standin_pid(fixture.standin), signal), 0);
+    int status = standin_wait(fixture.standin, 5000);
+    CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CU_ASSERT_EQUAL(standin_wait_all(fixture.standin, 1000), 0);
+    uint64_t value;
+    CU_ASSERT_EQUAL(standin_read(fixture.standin, 0, fixture_base(0), 4, &value, 100), -ESHUTDOWN);
+    stop(&fixture, &block);
+}
+
+static void sigterm_ends_all_of_it(void)
+{
+    ends_by(SIGTERM);
+}
+
+static void sigint_ends_all_of_it(void)
+{
+    ends_by(SIGINT);
+}
+
+static void a_worker_that_is_stopped_does_not_keep_the_end_waiting(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    start(&fixture, &block);
+    CU_ASSERT_EQUAL(kill(fixture.workers[0], SIGSTOP), 0);
+    stop(&fixture, &block);
+}
+
+static void nobody_outlives_a_killed_keeper(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    start(&fixture, &block);
+    standin_expect_end(fixture.standin);
+    CU_ASSERT_EQUAL(kill(standin_pid(fixture.standin), SIGKILL), 0);
+    CU_ASSERT_EQUAL(standin_wait_all(fixture.standin, 3000), 0);
+    int status = standin_stop(fixture.standin);
+    CU_ASSERT(status >= 0 && WIFSIGNALED(status));
+    guest_block_free(&block);
+    fixture_free(&fixture);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"a killed worker is replaced under load", a_killed_worker_is_replaced_under_load},
+        {"a killed broker is replaced under load", a_killed_broker_is_replaced_under_load},
+        {"a stopped worker is replaced by the deadline",
+         a_stopped_worker_is_replaced_by_the_deadline},
+        {"an idle worker is replaced as well", an_idle_worker_is_replaced_as_well},
+        {"requests under way are resumed", requests_under_way_are_resumed},
+        {"SIGHUP is ignored", sighup_is_ignored},
+        {"SIGTERM ends all of it", sigterm_ends_all_of_it},
+        {"SIGINT ends all of it", sigint_ends_all_of_it},
+        {"a worker that is stopped does not keep the end waiting",
+         a_worker_that_is_stopped_does_not_keep_the_end_waiting},
+        {"nobody outlives a killed keeper", nobody_outlives_a_killed_keeper},
+        CU_TEST_INFO_NULL,
+    };
+    return fixture_main("life and death", tests);
+}
