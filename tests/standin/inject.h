@@ -20,8 +20,8 @@ int inject_attach(pid_t pid);
  */
 int inject_call(pid_t pid, long number, const long arguments[6], long *ret_result);
 
-/* The program of the index-th seccomp filter, the latest being 0. Its length in instructions, or
- * -errno; -ENOENT if there are fewer. `filter` has room for 4096 instructions. */
+/* The program of the index-th seccomp filter, the oldest being 0. Its length in instructions, or
+ * -errno; -ENOENT if there are fewer. `filter` has room for BPF_MAXINSNS instructions. */
 struct sock_filter;
 int inject_get_filter(pid_t pid, unsigned int index, struct sock_filter *filter);
 
