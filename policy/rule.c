@@ -40,6 +40,14 @@ bool policy_condition_holds(const struct policy_condition *condition, const uint
     return false;
 }
 
+bool policy_next_choice(const struct policy_rule *rule, unsigned int choice[POLICY_ARGUMENTS])
+{
+    unsigned int i = 0;
+    while (i < rule->condition_count && ++choice[i] == rule->conditions[i].value_count)
+        choice[i++] = 0;
+    return i < rule->condition_count;
+}
+
 static bool rule_allows(const struct policy_rule *rule, const struct seccomp_data *data)
 {
     if (rule->number != (uint32_t)data->nr)

@@ -81,6 +81,12 @@ enum policy_arch policy_arch_find(const char *name);
 bool policy_condition_holds(const struct policy_condition *condition, const uint64_t *arguments);
 
 /*
+ * Steps through the combinations of a rule's alternatives: choice[i] is the index of a value of
+ * conditions[i]. Start with zeros; false after the last one.
+ */
+bool policy_next_choice(const struct policy_rule *rule, unsigned int choice[POLICY_ARGUMENTS]);
+
+/*
  * The rule that allows the call, or NULL: what the policy means, worked out from its text alone.
  * What the compiled program does (bpf.h) must be the same.
  */

@@ -57,21 +57,16 @@ static int add_rule(scmp_filter_ctx context, const struct policy_rule *rule)
     /* libseccomp takes the host's number and translates it by name. */
     int number = seccomp_syscall_resolve_name(rule->call);
     unsigned int choice[POLICY_ARGUMENTS] = {0};
-    for (;;) {
+    int error;
+    do {
         struct scmp_arg_cmp comparisons[POLICY_ARGUMENTS];
         for (unsigned int i = 0; i < rule->condition_count; i++)
             comparisons[i] =
                 comparison(&rule->conditions[i], rule->conditions[i].values[choice[i]]);
-        int error = seccomp_rule_add_exact_array(context, SCMP_ACT_ALLOW, number,
-                                                 rule->condition_count, comparisons);
-        if (error != 0)
-            return error;
-        unsigned int i = 0;
-        while (i < rule->condition_count && ++choice[i] == rule->conditions[i].value_count)
-            choice[i++] = 0;
-        if (i == rule->condition_count)
-            return 0;
-    }
+        error = seccomp_rule_add_exact_array(context, SCMP_ACT_ALLOW, number, rule->condition_count,
+                                             comparisons);
+    } while (error == 0 && policy_next_choice(rule, choice));
+    return error;
 }
 
 static bool seen_before(const struct policy_listing *listing, unsigned int index)

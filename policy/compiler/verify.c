@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "policy/bpf.h"
+#include "policy/compiler/prove.h"
 
 #define NUMBERS_CHECKED 4096     /* far beyond the last system call of any architecture */
 #define X32_BIT 0x40000000u      /* __X32_SYSCALL_BIT */
@@ -139,15 +140,11 @@ static bool check_alternative(struct checker *checker, const struct policy_rule 
 static bool check_rule(struct checker *checker, const struct policy_rule *rule)
 {
     unsigned int choice[POLICY_ARGUMENTS] = {0};
-    for (;;) {
+    do {
         if (!check_alternative(checker, rule, choice))
             return false;
-        unsigned int i = 0;
-        while (i < rule->condition_count && ++choice[i] == rule->conditions[i].value_count)
-            choice[i++] = 0;
-        if (i == rule->condition_count)
-            return true;
-    }
+    } while (policy_next_choice(rule, choice));
+    return true;
 }
 
 /* Values at which some rule of a call changes its mind about one argument. */
@@ -239,5 +236,5 @@ bool policy_verify(const struct policy_listing *listing, struct policy_error *re
                  listing->program.name, index, policy_arch_name(listing->arch), wrong);
         return false;
     }
-    return check_numbers(&checker) && check_calls(&checker);
+    return policy_prove(listing, ret_error) && check_numbers(&checker) && check_calls(&checker);
 }

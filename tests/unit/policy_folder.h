@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A folder of policies for tests: block/virtio.policy, for whose kind of device the fds are known,
+ * and shared.inc beside its folder.
+ */
+#ifndef TESTS_POLICY_FOLDER_H
+#define TESTS_POLICY_FOLDER_H
+
+#include "policy/compiler/parse.h"
+
+/* For CU_add_suite. */
+int policy_folder_make(void);
+int policy_folder_remove(void);
+
+const char *policy_folder_path(void);
+
+/* Writes a text to a file of the folder; NULL removes it. */
+void policy_folder_write(const char *name, const char *text);
+
+/* Writes block/virtio.policy and shared.inc, and parses the policy. */
+bool policy_folder_parse(const char *policy, const char *shared, enum policy_arch arch,
+                         struct parsed_policy *ret, struct policy_error *ret_error);
+
+#endif

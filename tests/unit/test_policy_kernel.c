@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every policy of this build, enforced by this kernel: what the text allows passes, everything
+ * else dies by SIGSYS. The cases come from the policies themselves.
+ *
+ * An allowed call must do no harm here (the keeper may kill and mount). So each child loads a
+ * filter of the test's own first, which answers every call with an errno instead of carrying it
+ * out; the kernel takes the sterner answer of the two, which is that errno where the policy
+ * allows, and death where it does not.
+ */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "policy/bpf.h"
+#include "policy/catalog.h"
+
+#define NOT_CARRIED_OUT ENOANO /* what the test's own filter answers */
+#define MAGIC 0x5eccu          /* in a free argument of seccomp(): the one call that passes it */
+#define NUMBERS 1024           /* beyond the last system call of any architecture */
+#define X32_NUMBERS 600        /* beyond the last of the x32 ABI */
+#define X32_BIT 0x40000000u
+
+enum outcome { PASSED, KILLED, DIED_OTHERWISE };
+
+/* ---- A child that is confined ---- */
+
+static void load_filter(const struct sock_filter *filter, unsigned short length)
+{
+    struct sock_fprog fprog = {.len = length, .filter = (struct sock_filter *)filter};
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &fprog, MAGIC) != 0)
+        _exit(1);
+}
+
+static void confine(const struct policy_program *program)
+{
+    static const struct sock_filter answer_only[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MAGIC, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | NOT_CARRIED_OUT),
+    };
+    const struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    signal(SIGILL, SIG_DFL);
+    signal(SIGTRAP, SIG_DFL);
+    signal(SIGSYS, SIG_DFL);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        _exit(1);
+    load_filter(answer_only, sizeof(answer_only) / sizeof(answer_only[0]));
+    load_filter(program->filter, program->length);
+}
+
+static bool call_passes(const struct seccomp_data *data)
+{
+    errno = 0;
+    long result = syscall((long)(uint32_t)data->nr, data->args[0], data->args[1], data->args[2],
+                          data->args[3], data->args[4], data->args[5]);
+    return result == -1 && errno == NOT_CARRIED_OUT;
+}
+
+static enum outcome outcome_of(pid_t child)
+{
+    int status;
+    if (child < 0 || waitpid(child, &status, 0) != child || !WIFSIGNALED(status))
+        return DIED_OTHERWISE;
+    switch (WTERMSIG(status)) {
+    case SIGILL:
+    case SIGTRAP: /* of __builtin_trap(), the way out that needs no system call */
+        return PASSED;
+    case SIGSYS:
+        return KILLED;
+    default:
+        return DIED_OTHERWISE;
+    }
+}
+
+/* Tries calls, one after the other, in one child; returns its end, and how many it came through. */
+static enum outcome try_calls(const struct policy_listing *listing,
+                              const struct seccomp_data *calls, size_t count, size_t *ret_passed)
+{
+    static size_t *passed; /* shared with the child, which can't talk */
+    if (!passed)
+        passed =
+            mmap(NULL, sizeof(*passed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (passed == MAP_FAILED)
+        return DIED_OTHERWISE;
+    *passed = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        confine(&listing->program);
+        for (size_t i = 0; i < count && call_passes(&calls[i]); i++)
+            *(volatile size_t *)passed = i + 1;
+        __builtin_trap();
+    }
+    enum outcome outcome = outcome_of(child);
+    *ret_passed = *passed;
+    return outcome;
+}
+
+static enum outcome try_call(const struct policy_listing *listing, const struct seccomp_data *call)
+{
+    size_t passed;
+    enum outcome outcome = try_calls(listing, call, 1, &passed);
+    return outcome == PASSED && passed != 1 ? DIED_OTHERWISE : outcome;
+}
+
+/* ---- Calls to try ---- */
+
+static uint64_t next_random(void)
+{
+    static uint64_t state = 0x2545f4914f6cdd1dull;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+static struct seccomp_data random_call(uint32_t number)
+{
+    struct seccomp_data data = {.nr = (int)number, .arch = policy_arch_token(POLICY_ARCH_NATIVE)};
+    for (size_t i = 0; i < POLICY_ARGUMENTS; i++)
+        data.args[i] = next_random();
+    /* Not the one call that the test's own filter lets through. */
+    data.args[3] &= ~0xffffull;
+    return data;
+}
+
+/* Arguments that the rule allows: the n-th value of each condition, any bits where it has no say.
+ */
+static struct seccomp_data allowed_call(const struct policy_rule *rule, unsigned int n)
+{
+    struct seccomp_data data = random_call(rule->number);
+    for (unsigned int i = 0; i < rule->condition_count; i++) {
+        const struct policy_condition *condition = &rule->conditions[i];
+        uint64_t other = (uint64_t)data.args[condition->index] & ~condition->mask;
+        data.args[condition->index] = condition->values[n % condition->value_count] | other;
+    }
+    return data;
+}
+
+/* The policies of this architecture, one after the other. */
+static const struct policy_listing *next_native(const struct policy_listing *last)
+{
+    const struct policy_listing *at = last ? last + 1 : policy_catalog;
+    while (at->program.name && at->arch != POLICY_ARCH_NATIVE)
+        at++;
+    return at->program.name ? at : NULL;
+}
+
+#define FOR_EACH_POLICY(listing)                                                                   \
+    for (const struct policy_listing *listing = next_native(NULL); listing;                        \
+         listing = next_native(listing))
+
+static unsigned int most_values(const struct policy_rule *rule)
+{
+    unsigned int most = 1;
+    for (unsigned int i = 0; i < rule->condition_count; i++) {
+        if (rule->conditions[i].value_count > most)
+            most = rule->conditions[i].value_count;
+    }
+    return most;
+}
+
+/* ---- Tests ---- */
+
+static void test_allowed_arguments_pass(void)
+{
+    static struct seccomp_data calls[4096];
+    unsigned int policies = 0;
+    FOR_EACH_POLICY(listing)
+    {
+        size_t count = 0, passed;
+        for (unsigned int r = 0; r < listing->rule_count; r++) {
+            for (unsigned int n = 0; n < most_values(&listing->rules[r]); n++)
+                calls[count++] = allowed_call(&listing->rules[r], n);
+        }
+        CU_ASSERT_FATAL(count < sizeof(calls) / sizeof(calls[0]));
+        CU_ASSERT_EQUAL(try_calls(listing, calls, count, &passed), PASSED);
+        CU_ASSERT_EQUAL(passed, count);
+        policies++;
+    }
+    CU_ASSERT(policies >= 4);
+}
+
+/* One pinned argument changed so that no other rule allows it, either. */
+static bool change_argument(const struct policy_listing *listing,
+                            const struct policy_condition *condition, struct seccomp_data *data,
+                            bool from_top)
+{
+    for (unsigned int i = 0; i < 64; i++) {
+        uint64_t bit = 1ull << (from_top ? 63 - i : i);
+        if ((condition->mask & bit) == 0)
+            continue;
+        struct seccomp_data changed = *data;
+        changed.args[condition->index] ^= bit;
+        if (!policy_allows(listing, &changed)) {
+            *data = changed;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void test_changed_arguments_die(void)
+{
+    unsigned int tried = 0;
+    FOR_EACH_POLICY(listing)
+    {
+        for (unsigned int r = 0; r < listing->rule_count; r++) {
+            const struct policy_rule *rule = &listing->rules[r];
+            for (unsigned int c = 0; c < 2 * rule->condition_count; c++) {
+                struct seccomp_data call = allowed_call(rule, c);
+                CU_ASSERT_TRUE_FATAL(
+                    change_argument(listing, &rule->conditions[c / 2], &call, c % 2 == 1));
+                CU_ASSERT_EQUAL(try_call(listing, &call), KILLED);
+                tried++;
+            }
+        }
+    }
+    CU_ASSERT(tried > 50);
+}
+
+static const struct policy_rule *rule_for(const struct policy_listing *listing, uint32_t number)
+{
+    for (unsigned int r = 0; r < listing->rule_count; r++) {
+        if (listing->rules[r].number == number)
+            return &listing->rules[r];
+    }
+    return NULL;
+}
+
+/*
+ * The two calls that newer kernels (6.14, 6.18) pass by all filters on x86_64: they are entered
+ * from the kernel's own trampolines, and from anywhere else the kernel ends the process by SIGILL,
+ * as here.
+ */
+static bool is_uprobe_trampoline(uint32_t number)
+{
+#ifdef __x86_64__
+    return number == 335 || number == 336;
+#else
+    (void)number;
+    return false;
+#endif
+}
+
+/* A call passes if and only if there is a rule for its number. */
+static void test_every_number(void)
+{
+    FOR_EACH_POLICY(listing)
+    {
+        unsigned int allowed = 0;
+        for (uint32_t number = 0; number < NUMBERS; number++) {
+            const struct policy_rule *rule = rule_for(listing, number);
+            struct seccomp_data call = rule ? allowed_call(rule, 0) : random_call(number);
+            enum outcome outcome = try_call(listing, &call);
+            bool by_kernel = is_uprobe_trampoline(number) && outcome == DIED_OTHERWISE;
+            CU_ASSERT(outcome == (rule ? PASSED : KILLED) || by_kernel);
+            allowed += rule != NULL;
+        }
+        CU_ASSERT_EQUAL(allowed, listing->program.calls);
+    }
+}
+
+static void test_numbers_out_of_range(void)
+{
+    static const uint32_t numbers[] = {0x3fffffff, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff};
+    FOR_EACH_POLICY(listing)
+    {
+        for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+            struct seccomp_data call = random_call(numbers[i]);
+            CU_ASSERT_EQUAL(try_call(listing, &call), KILLED);
+        }
+    }
+}
+
+/* The x32 ABI shares x86_64's architecture token: its calls differ by a bit of the number. On
+ * other architectures there just is no such number. */
+static void test_x32_numbers_die(void)
+{
+    FOR_EACH_POLICY(listing)
+    {
+        for (uint32_t number = 0; number < X32_NUMBERS; number++) {
+            const struct policy_rule *rule = rule_for(listing, number);
+            struct seccomp_data call = rule ? allowed_call(rule, 0) : random_call(number);
+            call.nr = (int)(number | X32_BIT);
+            CU_ASSERT_EQUAL(try_call(listing, &call), KILLED);
+        }
+    }
+}
+
+#ifdef __x86_64__
+/* getpid by the 32-bit entry: what the child's end is, confined or not. */
+static int end_of_32_bit_call(const struct policy_program *program)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        if (program)
+            confine(program);
+        long result = 20; /* getpid of i386 */
+        __asm__ volatile("int $0x80" : "+a"(result) : : "memory", "r8", "r9", "r10", "r11");
+        __builtin_trap();
+    }
+    int status;
+    if (child < 0 || waitpid(child, &status, 0) != child || !WIFSIGNALED(status))
+        return 0;
+    return WTERMSIG(status);
+}
+
+/* Where the kernel has the 32-bit entry, its calls die by the filter; where it does not, they die
+ * anyway. */
+static void test_32_bit_entry_dies(void)
+{
+    int without = end_of_32_bit_call(NULL);
+    CU_ASSERT(without == SIGILL || without == SIGSEGV);
+    FOR_EACH_POLICY(listing)
+    CU_ASSERT_EQUAL(end_of_32_bit_call(&listing->program), without == SIGILL ? SIGSYS : SIGSEGV);
+}
+#endif
+
+/* On whatever arguments: the kernel, the interpreter and the text agree. */
+static void test_kernel_and_interpreter_agree(void)
+{
+    FOR_EACH_POLICY(listing)
+    {
+        for (unsigned int n = 0; n < 256; n++) {
+            const struct policy_rule *rule = &listing->rules[next_random() % listing->rule_count];
+            struct seccomp_data call = allowed_call(rule, n);
+            for (uint64_t flips = next_random() % 3; flips > 0; flips--) {
+                uint64_t bit = next_random();
+                call.args[bit % 3] ^= 1ull << (bit / 8 % 64);
+            }
+            bool allows = policy_allows(listing, &call) != NULL;
+            uint32_t interpreted = bpf_run(listing->program.filter, &call);
+            CU_ASSERT_EQUAL(interpreted, allows ? SECCOMP_RET_ALLOW : SECCOMP_RET_KILL_PROCESS);
+            CU_ASSERT_EQUAL(try_call(listing, &call), allows ? PASSED : KILLED);
+        }
+    }
+}
+
+int main(void)
+{
+    CU_initialize_registry();
+    CU_pSuite suite = CU_add_suite("policies in the kernel", NULL, NULL);
+    CU_ADD_TEST(suite, test_allowed_arguments_pass);
+    CU_ADD_TEST(suite, test_changed_arguments_die);
+    CU_ADD_TEST(suite, test_every_number);
+    CU_ADD_TEST(suite, test_numbers_out_of_range);
+    CU_ADD_TEST(suite, test_x32_numbers_die);
+#ifdef __x86_64__
+    CU_ADD_TEST(suite, test_32_bit_entry_dies);
+#endif
+    CU_ADD_TEST(suite, test_kernel_and_interpreter_agree);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
