@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The real worker, started as the keeper starts it, with a broker that makes mistakes: each ends
+ * in the message that names the step, and in exit status 1. */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/device_kind.h"
+#include "common/message.h"
+#include "common/sandbox_layer.h"
+#include "common/state.h"
+
+#define WINDOW_SIZE 0x100000u
+#define IMAGE_SIZE 65536u
+#define BLOCK_FDS (WORKER_FD_BACKEND + 2u) /* image and one kick eventfd */
+#define WAIT_MS 5000
+
+enum { FD_STATE = 5, FD_DM, FD_COUNT }; /* in the order of the message, from REQUEST on */
+
+struct start {
+    union message message;
+    int fds[FD_COUNT];
+    size_t fd_count;
+    /* How the keeper starts it. */
+    uint64_t namespaces;
+    int extra_fd;    /* -1: none; else a number that is open at exec */
+    long fault_call; /* -1: none; else a system call that is answered with */
+    uint16_t fault_error;
+};
+
+static int sealed(size_t size, int seals)
+{
+    int fd = memfd_create("state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    CU_ASSERT_FATAL(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
+    CU_ASSERT_FATAL(fcntl(fd, F_ADD_SEALS, seals) == 0);
+    return fd;
+}
+
+static int memory(size_t size)
+{
+    return sealed(size, 0);
+}
+
+static struct start good_start(void)
+{
+    struct start start = {
+        .message.start =
+            {
+                .header = {.type = MSG_START, .device = 3},
+                .name = "block 3",
+                .kind = DEVICE_BLOCK_VIRTIO,
+                .uid = 54321,
+                .queue_size_max = 256,
+                .shmem_addr = 0x50000000,
+                .shmem_size = WINDOW_SIZE,
+                .block = {.capacity = IMAGE_SIZE / 512, .blk_size = 512},
+            },
+        .fd_count = FD_COUNT,
+        .namespaces = CLONE_NEWPID | CLONE_NEWNET,
+        .extra_fd = -1,
+        .fault_call = -1,
+    };
+    for (size_t i = 0; i < FD_STATE; i++)
+        start.fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    close(start.fds[WORKER_FD_BACKEND - WORKER_FD_REQUEST]);
+    start.fds[WORKER_FD_BACKEND - WORKER_FD_REQUEST] = memory(IMAGE_SIZE);
+    start.fds[FD_STATE] = sealed(STATE_SIZE, F_SEAL_SHRINK | F_SEAL_GROW);
+    start.fds[FD_DM] = memory(WINDOW_SIZE);
+    return start;
+}
+
+static void replace_fd(struct start *start, size_t which, int fd)
+{
+    close(start->fds[which]);
+    start->fds[which] = fd;
+}
+
+static void load_fault(const struct start *start)
+{
+    const struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)start->fault_call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | start->fault_error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]),
+                                       (struct sock_filter *)filter};
+    if (start->fault_call >= 0 && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
+        _exit(126);
+}
+
+static _Noreturn void execute(const struct start *start, int control)
+{
+    static char *const arguments[] = {"bao-virtio-worker", NULL}, *const environment[] = {NULL};
+    int null = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3; fd++)
+        dup2(null, fd);
+    dup2(control, WORKER_FD_CONTROL);
+    close_range(WORKER_FD_CONTROL + 1, ~0u, 0);
+    if (start->extra_fd >= 0)
+        dup2(0, start->extra_fd);
+    load_fault(start);
+    execve(WORKER, arguments, environment);
+    _exit(127);
+}
+
+/* Returns its pid, and the broker's end of the socket. */
+static pid_t start_worker(const struct start *start, int *ret_broker)
+{
+    int sockets[2];
+    CU_ASSERT_FATAL(
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) == 0);
+    struct clone_args args = {.flags = start->namespaces, .exit_signal = SIGCHLD};
+    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+    CU_ASSERT_FATAL(pid >= 0);
+    if (pid == 0)
+        execute(start, sockets[1]);
+    close(sockets[1]);
+    *ret_broker = sockets[0];
+    return pid;
+}
+
+static void send_start(struct start *start, int broker)
+{
+    CU_ASSERT_EQUAL(message_send(broker, &start->message, start->fds, start->fd_count), 0);
+}
+
+/* 1 with a message of the worker's; 0 at the end. */
+static int answer(int broker, union message *ret)
+{
+    int fds[MESSAGE_FDS_MAX];
+    size_t fd_count;
+    struct pollfd event = {.fd = broker, .events = POLLIN};
+    CU_ASSERT_EQUAL(poll(&event, 1, WAIT_MS), 1);
+    return message_receive(broker, ROLE_WORKER, ret, fds, &fd_count);
+}
+
+static bool exits_with(pid_t pid, int expected)
+{
+    int status;
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == expected;
+}
+
+static void finish(struct start *start, int broker)
+{
+    for (size_t i = 0; i < FD_COUNT; i++)
+        close(start->fds[i]);
+    close(broker);
+}
+
+static void expect_failed(struct start start, const char *what, uint32_t step, int error)
+{
+    union message message = {0};
+    int broker;
+    pid_t pid = start_worker(&start, &broker);
+    send_start(&start, broker);
+    CU_ASSERT_EQUAL(answer(broker, &message), 1);
+    bool right = message.header.type == MSG_FAILED && message.failed.step == step &&
+                 message.failed.error == error;
+    if (!right)
+        printf("\n    %s: message %u, step %u, error %d", what, message.header.type,
+               message.failed.step, message.failed.error);
+    CU_ASSERT(right);
+    CU_ASSERT(exits_with(pid, 1));
+    finish(&start, broker);
+}
+
+static uint32_t core_layers(void)
+{
+    uint32_t core = 0;
+#define X(constant, name, is_core) core |= (uint32_t)(is_core) << LAYER_##constant;
+    SANDBOX_LAYERS(X)
+#undef X
+    return core;
+}
+
+static void test_ready(void)
+{
+    struct start start = good_start();
+    union message message = {0};
+    int broker;
+    pid_t pid = start_worker(&start, &broker);
+    usleep(50000); /* it waits for START, though the socket is non-blocking */
+    send_start(&start, broker);
+    CU_ASSERT_EQUAL(answer(broker, &message), 1);
+    CU_ASSERT_EQUAL(message.header.type, MSG_READY);
+    CU_ASSERT_EQUAL(message.header.device, 3);
+    CU_ASSERT_EQUAL(message.ready.layers & core_layers(), core_layers());
+    CU_ASSERT_EQUAL(message.ready.fd_count, BLOCK_FDS);
+    finish(&start, broker);
+    CU_ASSERT(exits_with(pid, 0)); /* the broker is gone */
+}
+
+static void test_no_start(void)
+{
+    struct start start = good_start();
+    int broker;
+    pid_t pid = start_worker(&start, &broker);
+    finish(&start, broker);
+    CU_ASSERT(exits_with(pid, 1));
+}
+
+#define WITH(change, what, step, error)                                                            \
+    do {                                                                                           \
+        struct start start = good_start();                                                         \
+        change;                                                                                    \
+        expect_failed(start, what, STEP_##step, error);                                            \
+    } while (0)
+#define FIELD(field, value) WITH(start.message.start.field = value, #field, START_MESSAGE, EINVAL)
+
+static void test_fields(void)
+{
+    FIELD(kind, DEVICE_KINDS);
+    FIELD(kind, UINT32_MAX);
+    FIELD(name[0], 0);
+    WITH(memset(start.message.start.name, 'x', DEVICE_NAME_SIZE), "name", START_MESSAGE, EINVAL);
+    FIELD(uid, 0);
+    FIELD(uid, 999);
+    FIELD(uid, UINT32_MAX);
+    FIELD(queue_size_max, 0);
+    FIELD(queue_size_max, 3);
+    FIELD(queue_size_max, 65536);
+    FIELD(shmem_size, 0);
+    FIELD(shmem_size, WINDOW_SIZE - 1);
+    FIELD(shmem_size, UINT64_MAX & ~0xfffull);
+    FIELD(shmem_addr, 0x50000001);
+    FIELD(shmem_addr, UINT64_MAX & ~0xfffull);
+    FIELD(block.capacity, UINT64_MAX);
+    FIELD(block.capacity, 1ull << 55);
+}
+
+static void test_message(void)
+{
+    WITH((start.message = (union message){.header = {.type = MSG_SPAWN}}, start.fd_count = 1),
+         "SPAWN", START_MESSAGE, EPROTO);
+    WITH(start.fd_count--, "one fd less", START_MESSAGE, EPROTO);
+    WITH(start.message.start.kind = DEVICE_VSOCK_VHOST, "a kind with more fds", START_MESSAGE,
+         EPROTO);
+}
+
+static void test_mappings(void)
+{
+    WITH(replace_fd(&start, FD_STATE, memory(STATE_SIZE)), "no seals", MAP_STATE, EPERM);
+    WITH(replace_fd(&start, FD_STATE, sealed(STATE_SIZE, F_SEAL_GROW)), "no SHRINK", MAP_STATE,
+         EPERM);
+    WITH(replace_fd(&start, FD_STATE, sealed(512, F_SEAL_SHRINK | F_SEAL_GROW)), "short state",
+         MAP_STATE, EINVAL);
+    WITH(replace_fd(&start, FD_STATE, eventfd(0, 0)), "no state page", MAP_STATE, EINVAL);
+    WITH(replace_fd(&start, FD_DM, memory(WINDOW_SIZE - 4096)), "short window", MAP_WINDOW, ENXIO);
+    WITH(replace_fd(&start, FD_DM, eventfd(0, 0)), "no window", MAP_WINDOW, ENODEV);
+}
+
+static void test_fds(void)
+{
+    /* 5 is the first of the message's, so from there on each would be one too high. */
+    WITH(start.extra_fd = WORKER_FD_REQUEST, "fd 5 taken", START_MESSAGE, EPROTO);
+    WITH(start.extra_fd = 40, "fd 40 open", FDS, EMFILE);
+    WITH(replace_fd(&start, 1, memory(1)), "REPLY is a file", FDS, EBADFD);
+    WITH(replace_fd(&start, 3, open("/", O_RDONLY | O_DIRECTORY)), "image is a directory", FDS,
+         EBADFD);
+}
+
+static void test_surroundings(void)
+{
+    WITH(start.namespaces = CLONE_NEWNET, "our pid namespace", NAMESPACES, EXDEV);
+    WITH(start.namespaces = CLONE_NEWPID, "our net namespace", NAMESPACES, EXDEV);
+    WITH((start.fault_call = SYS_setresuid, start.fault_error = EIO), "setresuid", UID, EIO);
+    WITH((start.fault_call = SYS_setresuid, start.fault_error = 0), "setresuid lies", UID,
+         ENOTRECOVERABLE);
+    WITH((start.fault_call = SYS_capset, start.fault_error = 0), "capset lies", CAPABILITIES,
+         ENOTRECOVERABLE);
+}
+
+/* Somebody tries it out in a shell. */
+static void test_by_hand(void)
+{
+    char text[256] = "";
+    int pipes[2];
+    CU_ASSERT_FATAL(pipe2(pipes, O_CLOEXEC) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(pipes[1], STDERR_FILENO);
+        execl(WORKER, WORKER, (char *)NULL);
+        _exit(127);
+    }
+    close(pipes[1]);
+    CU_ASSERT(read(pipes[0], text, sizeof(text) - 1) > 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "start bao-virtio-dm"));
+    CU_ASSERT(exits_with(pid, 1));
+    close(pipes[0]);
+}
+
+int main(void)
+{
+    if (CU_initialize_registry() != CUE_SUCCESS)
+        return (int)CU_get_error();
+    CU_pSuite suite = CU_add_suite("start of a worker", NULL, NULL);
+    CU_add_test(suite, "says READY, and ends with its broker", test_ready);
+    CU_add_test(suite, "no START message", test_no_start);
+    CU_add_test(suite, "fields out of range", test_fields);
+    CU_add_test(suite, "another message, other fds", test_message);
+    CU_add_test(suite, "state page and window that cannot be used", test_mappings);
+    CU_add_test(suite, "fds that should not be there", test_fds);
+    CU_add_test(suite, "namespaces forgotten, a kernel that refuses or lies", test_surroundings);
+    CU_add_test(suite, "started by hand", test_by_hand);
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? 0 : 1;
+}
