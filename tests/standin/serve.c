@@ -136,8 +136,9 @@ static int64_t get_info(struct standin *standin, const struct seccomp_notif *not
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", device->options.window);
     int file = open(path, O_RDWR | O_CLOEXEC);
-    if (file < 0 || lseek(file, info.id, SEEK_SET) < 0) /* see device_of */
+    if (file < 0)
         return -errno;
+    (void)lseek(file, info.id, SEEK_SET); /* see device_of */
     struct seccomp_notif_addfd add = {
         .id = notification->id,
         .srcfd = (uint32_t)file,

@@ -35,7 +35,8 @@ struct standin_device {
     bool present;        /* an id of the device tree */
     uint64_t shmem_addr; /* guest-physical base of the window */
     uint64_t shmem_size; /* bytes */
-    int window;          /* the memfd that plays the window, copied; 0 or -1: one is made */
+    int window;          /* the memfd that plays the window, copied; 0 or -1: one is made. Several
+                            devices may have the same */
 };
 
 struct standin_options {
