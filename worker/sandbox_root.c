@@ -46,7 +46,7 @@ static int namespace_ids(ino_t ids[MADE_HERE_COUNT])
 
 static int make_namespaces(void)
 {
-    ino_t before[MADE_HERE_COUNT], after[MADE_HERE_COUNT];
+    ino_t before[MADE_HERE_COUNT] = {0}, after[MADE_HERE_COUNT] = {0};
     int error = namespace_ids(before);
     if (error < 0)
         return error;
@@ -75,7 +75,7 @@ static int net_cookie(int socket, uint64_t *ret_cookie)
  */
 static int check_net_namespace(void)
 {
-    uint64_t theirs, ours;
+    uint64_t theirs = 0, ours = 0;
     int probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (probe < 0)
         return -errno;

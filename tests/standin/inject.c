@@ -122,7 +122,7 @@ int inject_attach(pid_t pid)
     if (ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD) < 0)
         return -errno;
     for (int i = 0; i < ATTEMPTS; i++) {
-        registers regs;
+        registers regs = {0};
         int status;
         if (ptrace(PTRACE_INTERRUPT, pid, 0, 0) < 0)
             return -errno;
@@ -179,7 +179,7 @@ static int see_it_die(pid_t pid, long *ret_status)
 
 int inject_call(pid_t pid, long number, const long arguments[6], long *ret_result)
 {
-    registers before, regs;
+    registers before = {0}, regs = {0};
     int status;
     int error = get_registers(pid, &before);
     if (error < 0)
