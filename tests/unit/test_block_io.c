@@ -29,7 +29,7 @@ enum call { CALL_READ, CALL_WRITE, CALL_SYNC };
 
 static struct {
     enum call call;
-    int flags;
+    int segments, flags;
     uint16_t used_idx; /* what the driver could see at that moment */
 } calls[64];
 
@@ -42,10 +42,11 @@ static int errors[8];
 static unsigned int error_count;
 static size_t bytes_max = SIZE_MAX;
 
-static bool recorded(enum call call, int flags)
+static bool recorded(enum call call, int segments, int flags)
 {
     if (call_count < sizeof(calls) / sizeof(calls[0])) {
         calls[call_count].call = call;
+        calls[call_count].segments = segments;
         calls[call_count].flags = flags;
         calls[call_count].used_idx = ring.used->idx;
     }
@@ -70,17 +71,17 @@ static ssize_t limited(long number, int fd, const struct iovec *iov, int count, 
 
 ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
-    return recorded(CALL_READ, flags) ? limited(SYS_preadv2, fd, iov, count, offset) : -1;
+    return recorded(CALL_READ, count, flags) ? limited(SYS_preadv2, fd, iov, count, offset) : -1;
 }
 
 ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
-    return recorded(CALL_WRITE, flags) ? limited(SYS_pwritev2, fd, iov, count, offset) : -1;
+    return recorded(CALL_WRITE, count, flags) ? limited(SYS_pwritev2, fd, iov, count, offset) : -1;
 }
 
 int fdatasync(int fd)
 {
-    return recorded(CALL_SYNC, 0) ? (int)syscall(SYS_fdatasync, fd) : -1;
+    return recorded(CALL_SYNC, 0, 0) ? (int)syscall(SYS_fdatasync, fd) : -1;
 }
 
 static void running(uint64_t features)
@@ -127,6 +128,7 @@ static void test_one_call_each(void)
     guest_kick(0);
     CU_ASSERT_EQUAL(call_count, 20);
     CU_ASSERT_EQUAL(calls[0].flags, 0); /* nothing waits for this one */
+    CU_ASSERT_EQUAL(calls[0].segments, 1);
     for (unsigned int i = 1; i < 20; i++) {
         CU_ASSERT_EQUAL(calls[i].flags, RWF_NOWAIT);
         CU_ASSERT_EQUAL(calls[i].used_idx, 0);
@@ -178,6 +180,7 @@ static void test_write_back_and_through(void)
     guest_kick(0);
     CU_ASSERT_EQUAL(call_count, 3);
     CU_ASSERT_EQUAL(calls[0].flags, 0);
+    CU_ASSERT_EQUAL(calls[0].segments, 1);
     CU_ASSERT_EQUAL(calls[1].flags, 0);
     CU_ASSERT_EQUAL(calls[2].call, CALL_SYNC);
     CU_ASSERT_EQUAL(calls[2].used_idx, 2); /* not kept waiting by the flush */

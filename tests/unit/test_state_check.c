@@ -95,6 +95,13 @@ static void test_fresh_page(void)
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_STATUS), 0);
     CU_ASSERT_EQUAL(guest_interrupts(), 0);
     expect_recoverable();
+
+    memset(&guest_state, 0, sizeof(guest_state));
+    guest_state.transport.status = 1;
+    CU_ASSERT_FALSE(state_is_fresh(&guest_state));
+    memset(&guest_state, 0, sizeof(guest_state));
+    guest_state.queues[STATE_QUEUES_MAX - 1].device = 1ull << 63;
+    CU_ASSERT_FALSE(state_is_fresh(&guest_state));
 }
 
 enum change {

@@ -322,8 +322,15 @@ static void test_queue_after_driver_ok(void)
     CU_ASSERT_EQUAL(guest_interrupts(), 0);
     guest_queue_setup(0, &ring);
     CU_ASSERT_TRUE(get_id_works());
+    guest_write(VIRTIO_MMIO_QUEUE_READY, 1); /* which it is */
+    CU_ASSERT_EQUAL(guest_state.queues[0].next_used, 1);
+    CU_ASSERT_TRUE(get_id_works());
     guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
     CU_ASSERT_FALSE(get_id_works());
+    guest_ring_init(&ring, 0, 8); /* a new ring begins at 0 */
+    guest_queue_setup(0, &ring);
+    CU_ASSERT_TRUE(get_id_works());
+    guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
     ring.size = 3;
     guest_interrupts();
     guest_write(VIRTIO_MMIO_INTERRUPT_ACK, 3);
@@ -334,6 +341,7 @@ static void test_queue_after_driver_ok(void)
 
 static void test_queue_reset(void)
 {
+    static const struct state_queue none;
     running(VERSION_1);
     guest_write(QUEUE_RESET, 1); /* not negotiated */
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_QUEUE_READY), 1);
@@ -348,6 +356,7 @@ static void test_queue_reset(void)
         CU_ASSERT_EQUAL(guest_read(QUEUE_RESET), 0);
         CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_QUEUE_READY), 0);
         CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_QUEUE_NUM_MAX), 256);
+        CU_ASSERT_EQUAL(memcmp(&guest_state.queues[0], &none, sizeof(none)), 0);
         guest_interrupts();
         CU_ASSERT_FALSE(get_id_works());
         CU_ASSERT_EQUAL(guest_interrupts(), 0);

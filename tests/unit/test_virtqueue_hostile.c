@@ -3,7 +3,6 @@
 #include <CUnit/Basic.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -267,45 +266,6 @@ static void test_random_rings(void)
     CU_ASSERT_TRUE(refused > 10000);
 }
 
-/* A descriptor that changes all the time is used as it was checked, or refused. */
-static _Atomic bool stop_flipping;
-
-static void *flip(void *unused)
-{
-    volatile struct vring_desc *desc = &ring.desc[0];
-    for (uint32_t i = 0; !stop_flipping; i++) {
-        desc->addr = i % 2 ? GUEST_BASE + 64 : GUEST_BASE + GUEST_SIZE - 4;
-        desc->len = i % 3 ? 4 : 0x10000;
-        desc->flags = i % 5 ? 0 : F_NEXT;
-        desc->next = i % 7 ? 1 : 0xffff;
-    }
-    return unused;
-}
-
-static void test_changing_descriptor(void)
-{
-    pthread_t thread;
-    unsigned int taken = 0, refused = 0;
-    fresh(2, 0);
-    guest_desc(&ring, 1, BUFFER(0), 4, 0, 0);
-    stop_flipping = false;
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, flip, NULL), 0);
-    for (unsigned int i = 0; i < 100000000 && (taken < 1000 || refused < 1000); i++) {
-        vq.next_avail = vq.avail_idx = vq.next_used = 0;
-        vq.filled = 0;
-        ring.avail->idx = 1;
-        if (pop() == 1) {
-            check_chain();
-            taken++;
-        } else {
-            refused++;
-        }
-    }
-    stop_flipping = true;
-    pthread_join(thread, NULL);
-    CU_ASSERT_EQUAL(taken >= 1000 && refused >= 1000, true);
-}
-
 int main(void)
 {
     guest_window_init();
@@ -318,7 +278,6 @@ int main(void)
     CU_add_test(suite, "bad indirect", test_bad_indirect);
     CU_add_test(suite, "avail jumps", test_avail_jumps);
     CU_add_test(suite, "random rings", test_random_rings);
-    CU_add_test(suite, "changing descriptor", test_changing_descriptor);
     CU_basic_run_tests();
     unsigned int failures = CU_get_number_of_failures();
     CU_cleanup_registry();

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The two sides of a queue on two processors: no kick and no interrupt is lost, and nothing is
+ * seen before it is complete. Sleeping is played by waiting for a counter to move, so that each
+ * side is awake again at once, and the other runs into the moment in which it falls asleep.
+ */
+#include <CUnit/Basic.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tests/unit/guest.h"
+#include "worker/virtqueue.h"
+
+#define REQUESTS 400000u
+#define PATIENCE_S 20 /* nobody waits that long for anything but a lost wake-up */
+#define BUFFER (GUEST_BASE + GUEST_BUFFERS)
+
+static struct guest_ring ring;
+static struct state_queue state;
+static struct virtqueue vq;
+static struct chain chain;
+static bool event_idx;
+static _Atomic uint32_t kicks, interrupts;
+static _Atomic bool finished, lost;
+
+/* Returns when the counter has moved on from *seen; false if that never happens. */
+static bool sleep_until_moved(_Atomic uint32_t *counter, uint32_t *seen)
+{
+    struct timespec start = {0}, now;
+    for (unsigned int i = 1; atomic_load(counter) == *seen; i++) {
+        if (atomic_load(&finished))
+            return true;
+        if (i % 1024 != 0)
+            continue;
+        sched_yield();
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (start.tv_sec == 0)
+            start = now;
+        if (now.tv_sec - start.tv_sec > PATIENCE_S) {
+            atomic_store(&lost, true);
+            return false;
+        }
+    }
+    *seen = atomic_load(counter);
+    return true;
+}
+
+/* The device: doubles the number in each buffer. */
+static void *device(void *unused)
+{
+    struct guest_fault fault;
+    uint32_t seen = 0;
+    while (!atomic_load(&finished) && !atomic_load(&lost)) {
+        int r;
+        virtqueue_disable_notify(&vq);
+        while ((r = virtqueue_pop(&vq, &chain, &fault)) == 1) {
+            uint32_t *number = chain.segments[0].iov_base;
+            *number *= 2;
+            virtqueue_push(&vq, chain.head, *number);
+        }
+        if (virtqueue_publish(&vq) == PUBLISH_INTERRUPT)
+            atomic_fetch_add(&interrupts, 1);
+        if (r < 0 || (virtqueue_enable_notify(&vq) && !sleep_until_moved(&kicks, &seen)))
+            break;
+    }
+    return unused;
+}
+
+/* §2.7.10.1 */
+static bool kick_wanted(uint16_t old)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    const uint16_t *avail_event = (const uint16_t *)&ring.used->ring[ring.size];
+    if (!event_idx)
+        return (guest_load16(&ring.used->flags) & VRING_USED_F_NO_NOTIFY) == 0;
+    return vring_need_event(guest_load16(avail_event), ring.avail_idx, old);
+}
+
+/* §2.7.7.1: ask for an interrupt, and look once more. */
+static bool may_sleep(void)
+{
+    if (event_idx)
+        guest_store16(&ring.avail->ring[ring.size], ring.used_seen);
+    else
+        guest_store16(&ring.avail->flags, 0);
+    atomic_thread_fence(memory_order_seq_cst);
+    return guest_load16(&ring.used->idx) == ring.used_seen;
+}
+
+static void offer(uint32_t number)
+{
+    uint16_t head = (uint16_t)(number % ring.size);
+    *(uint32_t *)guest_at(BUFFER + head * 64u) = number;
+    guest_desc(&ring, head, BUFFER + head * 64u, 4, VRING_DESC_F_WRITE, 0);
+    guest_offer(&ring, head);
+}
+
+/* Takes what is completed, in order; false if it is not what it should be. */
+static bool take(uint32_t *completed)
+{
+    struct vring_used_elem element;
+    while (guest_used(&ring, &element)) {
+        uint16_t head = (uint16_t)(*completed % ring.size);
+        uint32_t doubled = *completed * 2;
+        if (element.id != head || element.len != doubled ||
+            *(uint32_t *)guest_at(BUFFER + head * 64u) != doubled)
+            return false;
+        ++*completed;
+    }
+    return true;
+}
+
+static void drive(void)
+{
+    uint32_t offered = 0, completed = 0, seen = 0;
+    while (completed < REQUESTS && !atomic_load(&lost)) {
+        uint16_t old = ring.avail_idx;
+        uint32_t batch = 1 + (uint32_t)(guest_random() % 4);
+        while (batch-- > 0 && offered < REQUESTS && offered - completed < ring.size)
+            offer(offered++);
+        if (old != ring.avail_idx && kick_wanted(old))
+            atomic_fetch_add(&kicks, 1);
+        if (!event_idx)
+            guest_store16(&ring.avail->flags, VRING_AVAIL_F_NO_INTERRUPT);
+        if (!take(&completed)) {
+            CU_FAIL("completed out of order, or seen too early");
+            break;
+        }
+        if (completed < offered && may_sleep() && !sleep_until_moved(&interrupts, &seen))
+            break;
+    }
+    CU_ASSERT_EQUAL(completed, REQUESTS);
+    CU_ASSERT_FALSE(atomic_load(&lost));
+}
+
+static void race(uint64_t features)
+{
+    struct guest_fault fault;
+    pthread_t thread;
+    guest_ring_init(&ring, 0, 8);
+    state = guest_ring_state(&ring);
+    event_idx = features != 0;
+    kicks = interrupts = 0;
+    finished = lost = false;
+    CU_ASSERT_EQUAL_FATAL(
+        virtqueue_start(&vq, 0, &guest_window, &state, VIRTQUEUE_SIZE_MAX, features, &fault), 0);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, device, NULL), 0);
+    drive();
+    atomic_store(&finished, true);
+    pthread_join(thread, NULL);
+}
+
+static void test_flags(void)
+{
+    race(0);
+}
+
+static void test_event_idx(void)
+{
+    race(1ull << VIRTIO_RING_F_EVENT_IDX);
+}
+
+/* A descriptor that changes all the time is used as it was checked, or refused. */
+static void *flip(void *unused)
+{
+    volatile struct vring_desc *desc = &ring.desc[0];
+    for (uint32_t i = 0; !atomic_load(&finished); i++) {
+        desc->addr = i % 2 ? GUEST_BASE + 64 : GUEST_BASE + GUEST_SIZE - 4;
+        desc->len = i % 3 ? 4 : 0x10000;
+        desc->flags = i % 5 ? 0 : VRING_DESC_F_NEXT;
+        desc->next = i % 7 ? 1 : 0xffff;
+    }
+    return unused;
+}
+
+static bool in_window(const struct iovec *segment)
+{
+    const unsigned char *base = segment->iov_base;
+    return base >= guest_memory && base + segment->iov_len <= guest_memory + GUEST_SIZE &&
+           (segment->iov_len == 4 || segment->iov_len == 0x10000);
+}
+
+static void test_changing_descriptor(void)
+{
+    struct guest_fault fault;
+    pthread_t thread;
+    unsigned int taken = 0, refused = 0;
+    guest_ring_init(&ring, 0, 2);
+    state = guest_ring_state(&ring);
+    guest_desc(&ring, 1, BUFFER, 4, 0, 0);
+    finished = false;
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, flip, NULL), 0);
+    for (unsigned int i = 0; i < 100000000 && (taken < 100000 || refused < 100000); i++) {
+        state.next_used = state.batch_end = 0;
+        ring.avail->idx = 1;
+        virtqueue_start(&vq, 0, &guest_window, &state, VIRTQUEUE_SIZE_MAX, 0, &fault);
+        if (virtqueue_pop(&vq, &chain, &fault) != 1) {
+            refused++;
+            continue;
+        }
+        taken++;
+        for (unsigned int s = 0; s < chain.readable_count; s++)
+            CU_ASSERT_TRUE_FATAL(in_window(&chain.segments[s]));
+    }
+    atomic_store(&finished, true);
+    pthread_join(thread, NULL);
+    CU_ASSERT_EQUAL(taken >= 100000 && refused >= 100000, true);
+}
+
+int main(void)
+{
+    guest_window_init();
+    CU_initialize_registry();
+    CU_pSuite suite = CU_add_suite("virtqueue race", NULL, NULL);
+    CU_add_test(suite, "suppression by flags", test_flags);
+    CU_add_test(suite, "suppression by event index", test_event_idx);
+    CU_add_test(suite, "changing descriptor", test_changing_descriptor);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
