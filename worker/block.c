@@ -17,7 +17,7 @@
 #include "worker/log.h"
 
 #define SECTOR_SIZE 512u
-#define SIZE_MAX_BYTES (128u * 1024) /* config.size_max: what a driver may put in one segment */
+#define SEGMENT_BYTES 0x20000u /* size_max: what a driver may put in one segment, 128 KiB */
 
 /*
  * A turn ends after so many requests or bytes, so that a register access never waits for a full
@@ -25,8 +25,8 @@
  * either (a guest can describe 4 GiB in one, by naming the same pages again and again).
  */
 #define TURN_REQUESTS 256u
-#define TURN_BYTES (512u * 1024)
-#define CALL_BYTES (512u * 1024)
+#define TURN_BYTES 0x80000u /* 512 KiB */
+#define CALL_BYTES 0x80000u
 
 struct block_request {
     bool active;
@@ -74,7 +74,7 @@ static int block_init(struct device *dev, const struct message_start *start)
 
     const struct virtio_blk_config config = {
         .capacity = block.capacity,
-        .size_max = SIZE_MAX_BYTES,
+        .size_max = SEGMENT_BYTES,
         .seg_max = dev->queue_size_max - 2, /* header and status take a descriptor each */
         .blk_size = from->blk_size,
         .physical_block_exp = (uint8_t)from->physical_blk_exp,

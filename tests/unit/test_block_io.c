@@ -30,7 +30,7 @@ enum call { CALL_READ, CALL_WRITE, CALL_SYNC };
 static struct {
     enum call call;
     int segments, flags;
-    uint16_t used_idx; /* what the driver could see at that moment */
+    uint16_t used_idx, used_flags; /* what the driver could see at that moment */
 } calls[64];
 
 static unsigned int call_count;
@@ -49,6 +49,7 @@ static bool recorded(enum call call, int segments, int flags)
         calls[call_count].segments = segments;
         calls[call_count].flags = flags;
         calls[call_count].used_idx = ring.used->idx;
+        calls[call_count].used_flags = ring.used->flags;
     }
     call_count++;
     if (error_count == 0)
@@ -132,6 +133,7 @@ static void test_one_call_each(void)
     for (unsigned int i = 1; i < 20; i++) {
         CU_ASSERT_EQUAL(calls[i].flags, RWF_NOWAIT);
         CU_ASSERT_EQUAL(calls[i].used_idx, 0);
+        CU_ASSERT_EQUAL(calls[i].used_flags, VRING_USED_F_NO_NOTIFY);
     }
     CU_ASSERT_EQUAL(ring.used->idx, 20);
 }

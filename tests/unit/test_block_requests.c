@@ -394,6 +394,15 @@ static void test_batch(void)
         CU_ASSERT_TRUE(all_bytes(DATA + i * SECTOR, SECTOR, (unsigned char)(i + 1)));
     }
     CU_ASSERT_EQUAL(used_length(), UINT32_MAX);
+    CU_ASSERT_EQUAL(ring.used->flags, 0); /* the next one is to be kicked for */
+
+    set_up_ring(USUAL | FEATURE(VIRTIO_RING_F_EVENT_IDX), 64);
+    const uint16_t *avail_event = (const uint16_t *)&ring.used->ring[64];
+    for (uint16_t i = 1; i < 5; i++) {
+        offer(0, VIRTIO_BLK_T_IN, i, DATA, SECTOR);
+        guest_kick(0);
+        CU_ASSERT_EQUAL(*avail_event, i);
+    }
 }
 
 /* 256 segments of 2 MiB, all the same memory: 512 MiB for one request. A turn does a little. */

@@ -253,6 +253,16 @@ static void test_notify_by_register(void)
 static void test_one_queue(void)
 {
     fresh();
+    guest_negotiate(VERSION_1);
+    guest_driver_ok();
+    for (unsigned int q = 0; q < 2; q++) {
+        CU_ASSERT_EQUAL(fake.starts, 0);
+        guest_ring_init(&rings[q], q, 64);
+        guest_queue_setup(q, &rings[q]);
+    }
+    CU_ASSERT_EQUAL(fake.starts, 1);
+
+    fresh();
     driver(VERSION_1);
     guest_write(VIRTIO_MMIO_QUEUE_SEL, EVENT);
     guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
