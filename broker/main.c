@@ -21,6 +21,7 @@
 #include "broker/lockdown.h"
 #include "broker/log.h"
 #include "broker/supervisor.h"
+#include "broker/words.h"
 
 #define KEEPER_FD 3
 #define RESTORE_TIMEOUT_MS 10000
@@ -239,7 +240,7 @@ static int start_supervising(struct supervisor *supervisor)
     const char *step;
     result = lockdown_enter(&lockdown, &step);
     if (result < 0) {
-        log_line(NULL, "the broker failed to %s: error %d", step, -result);
+        log_line(NULL, "the broker failed to %s: %s", step, words_error(-result));
         return result;
     }
     union message running = {.header = {.type = MSG_RUNNING, .device = MESSAGE_NO_DEVICE}};

@@ -99,7 +99,13 @@ struct attempt {
     uint32_t told;    /* the worker that has been told of the access */
     uint32_t missed;  /* the worker that missed its deadline with it */
     int64_t deadline; /* ms; 0: the clock has not been read since `told` was told */
+    int64_t patient;  /* ms: how long a worker that is being started is waited for; 0: not yet */
 };
+
+static bool is_worker(uint32_t worker)
+{
+    return worker != RELAY_NO_WORKER && worker != RELAY_WORKER_STARTING;
+}
 
 static void report_unusable(struct relay *relay, uint32_t worker)
 {
@@ -110,7 +116,9 @@ static void report_unusable(struct relay *relay, uint32_t worker)
 static uint32_t usable_worker(struct relay *relay, const struct attempt *attempt)
 {
     uint32_t worker = atomic_load(&relay->ready);
-    if (worker == RELAY_NO_WORKER || worker == attempt->missed)
+    if (!is_worker(worker))
+        return worker;
+    if (worker == attempt->missed)
         return RELAY_NO_WORKER;
     if (atomic_load(&relay->journal->given_up)) {
         /* It started before its driver was told fixed values, and knows nothing of them. */
@@ -121,14 +129,20 @@ static uint32_t usable_worker(struct relay *relay, const struct attempt *attempt
 }
 
 /* How long an access can wait for a worker to come; not positive: no longer. */
-static int64_t patience_left(struct relay *relay)
+static int64_t patience_left(struct relay *relay, struct attempt *attempt, uint32_t worker)
 {
     if (atomic_load(&relay->stopping))
         return 0;
     int64_t now = clock_ms();
     if (relay->silent_since == 0)
         relay->silent_since = now;
-    return relay->silent_since + relay->limits.give_up_ms - now;
+    int64_t left = relay->silent_since + relay->limits.give_up_ms - now;
+    if (worker != RELAY_WORKER_STARTING)
+        return left;
+    if (attempt->patient == 0)
+        attempt->patient = now + relay->limits.answer_ms;
+    int64_t for_this_one = attempt->patient - now;
+    return left > for_this_one ? left : for_this_one;
 }
 
 /*
@@ -162,8 +176,8 @@ static uint64_t give_up(struct relay *relay, const struct access *access)
 {
     /* Before the vCPU goes on: the next worker starts from a device that needs a reset. */
     atomic_store(&relay->journal->given_up, 1);
-    atomic_fetch_add(&relay->given_up, 1);
-    report(relay);
+    if (atomic_fetch_add(&relay->given_up, 1) == 0)
+        report(relay);
     return access_given_up_answer(access);
 }
 
@@ -176,9 +190,9 @@ static uint64_t ask_worker(struct relay *relay, const struct access *access)
     put_in_mailbox(relay, access);
     for (;;) {
         uint32_t worker = usable_worker(relay, &attempt);
-        int64_t left = worker != RELAY_NO_WORKER ? worker_time_left(relay, &attempt, worker)
-                                                 : patience_left(relay);
-        if (worker == RELAY_NO_WORKER && left <= 0)
+        int64_t left = is_worker(worker) ? worker_time_left(relay, &attempt, worker)
+                                         : patience_left(relay, &attempt, worker);
+        if (!is_worker(worker) && left <= 0)
             return give_up(relay, access);
 
         bool event = left > 0 && wait_event(relay, left);
@@ -186,7 +200,7 @@ static uint64_t ask_worker(struct relay *relay, const struct access *access)
             relay->silent_since = 0;
             return answer;
         }
-        if (worker != RELAY_NO_WORKER && !event)
+        if (is_worker(worker) && !event)
             worker_missed_deadline(relay, &attempt);
     }
 }
@@ -378,16 +392,25 @@ void relay_go(struct relay *relay)
     signal_eventfd(relay->wake);
 }
 
-void relay_worker_ready(struct relay *relay, uint32_t incarnation)
+static void set_worker(struct relay *relay, uint32_t worker)
 {
-    atomic_store(&relay->ready, incarnation + 1);
+    atomic_store(&relay->ready, worker);
     signal_eventfd(relay->wake);
 }
 
 void relay_worker_gone(struct relay *relay)
 {
-    atomic_store(&relay->ready, RELAY_NO_WORKER);
-    signal_eventfd(relay->wake);
+    set_worker(relay, RELAY_NO_WORKER);
+}
+
+void relay_worker_starting(struct relay *relay)
+{
+    set_worker(relay, RELAY_WORKER_STARTING);
+}
+
+void relay_worker_ready(struct relay *relay, uint32_t incarnation)
+{
+    set_worker(relay, incarnation + 1);
 }
 
 void relay_stop(struct relay *relay)

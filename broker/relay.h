@@ -31,8 +31,9 @@ struct relay_limits {
 
 extern const struct relay_limits relay_limits_default;
 
-/* The words for "no worker" in `ready` and `unusable`; else it is an incarnation + 1. */
+/* What `ready` and `unusable` are when they are not an incarnation + 1. */
 #define RELAY_NO_WORKER 0u
+#define RELAY_WORKER_STARTING UINT32_MAX /* worth waiting for */
 
 struct relay {
     /* Set before relay_start and constant from then on. The fds are borrowed. */
@@ -48,13 +49,13 @@ struct relay {
     struct relay_limits limits;
 
     /* Written by the supervisor. */
-    _Atomic uint32_t ready; /* the worker that serves the mailbox, or RELAY_NO_WORKER */
+    _Atomic uint32_t ready; /* the worker that serves the mailbox, or one of the two above */
     _Atomic bool started;   /* lock-down is over */
     _Atomic bool stopping;  /* answer at once, the device model ends */
 
     /* Written by the thread, read by the supervisor. */
     _Atomic uint32_t unusable;  /* this worker missed the deadline, or must not go on */
-    _Atomic uint64_t given_up;  /* accesses answered with fixed values */
+    _Atomic uint64_t given_up;  /* accesses answered with fixed values since a worker was READY */
     _Atomic uint64_t malformed; /* requests that were not an access to this device */
     _Atomic uint64_t refused;   /* completions that the dispatcher refused (but for EPERM) */
     _Atomic int attach_error;   /* the last unexpected failure of ATTACH, positive errno */
@@ -77,9 +78,14 @@ int relay_start(struct relay *relay);
 /* Lock-down is over: begin. */
 void relay_go(struct relay *relay);
 
-/* The worker `incarnation` is READY and serves the mailbox; or it no longer does. */
-void relay_worker_ready(struct relay *relay, uint32_t incarnation);
+/*
+ * There is no worker; one is being started, from the state page as it is now; it is READY and
+ * serves the mailbox. Accesses wait for one that is being started even if the device has been
+ * given up, since else a driver that polls would keep it given up for ever.
+ */
 void relay_worker_gone(struct relay *relay);
+void relay_worker_starting(struct relay *relay);
+void relay_worker_ready(struct relay *relay, uint32_t incarnation);
 
 /* Answer everything with fixed values from now on. */
 void relay_stop(struct relay *relay);

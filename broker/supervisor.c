@@ -41,8 +41,10 @@ static void log_limited(struct device *device, const char *text)
     if (!rate_limit_pass(&device->worker.lines, clock_ms(), &suppressed))
         return;
     if (suppressed > 0)
-        log_line(device->name, "%llu messages left out", (unsigned long long)suppressed);
-    log_line(device->name, "%s", text);
+        log_line(device->name, "%s (after %llu messages left out)", text,
+                 (unsigned long long)suppressed);
+    else
+        log_line(device->name, "%s", text);
 }
 
 /* --- Ending a worker ---------------------------------------------------------------------------
@@ -168,6 +170,8 @@ static void start_worker(struct supervisor *supervisor, struct device *device)
     struct worker *worker = &device->worker;
     char what[WORDS_SIZE];
     worker->started_at = clock_ms();
+    relay_worker_starting(
+        &device->relay); /* before the page is settled: no access is given up now */
     device_settle_given_up(device);
     if (worker->incarnation > 0 || device->restored)
         device_refresh_eventfds(device);
@@ -200,7 +204,7 @@ static const char *take_ready(struct device *device, const struct message_ready 
 {
     uint32_t core = words_core_layers();
 #ifdef BVDM_SANITIZE
-    core &= ~(1u << LAYER_SECCOMP); /* the sanitizers' run-time makes system calls of its own */
+    core &= ~(1u << LAYER_SECCOMP | 1u << LAYER_RLIMITS); /* as in worker/sandbox.h */
 #endif
     uint32_t fds = WORKER_FD_BACKEND + device->info->backend_fd_count + device->info->queue_count;
     if (device->worker.phase != WORKER_STARTING)
@@ -211,6 +215,11 @@ static const char *take_ready(struct device *device, const struct message_ready 
         return "it has not the files that it must have";
     device->worker.phase = WORKER_READY;
     log_ready(device, ready->layers);
+    uint64_t given_up = atomic_exchange(&device->relay.given_up, 0);
+    device->worker.outage_logged = false;
+    if (given_up > 0)
+        log_line(device->name, "register accesses answered without a worker: %llu in all",
+                 (unsigned long long)given_up);
     relay_worker_ready(&device->relay, device->worker.incarnation);
     return NULL;
 }
@@ -362,16 +371,14 @@ static void look_at_relay(struct supervisor *supervisor, struct device *device)
                                ? "the device was given up before it was ready"
                                : "it did not answer a register access in time");
 
-    uint64_t given_up = atomic_exchange(&relay->given_up, 0);
-    if (given_up > 0) {
-        snprintf(line, sizeof(line),
-                 "%llu register accesses answered without a worker: the device needs a reset",
-                 (unsigned long long)given_up);
-        log_limited(device, line);
+    if (atomic_load(&relay->given_up) > 0 && !device->worker.outage_logged) {
+        log_line(device->name, "no worker answers: register accesses get fixed values, and the "
+                               "device needs a reset");
+        device->worker.outage_logged = true;
     }
     uint64_t malformed = atomic_exchange(&relay->malformed, 0);
     if (malformed > 0) {
-        snprintf(line, sizeof(line), "%llu requests that are no access to its registers",
+        snprintf(line, sizeof(line), "requests that are no access to its registers: %llu",
                  (unsigned long long)malformed);
         log_limited(device, line);
     }

@@ -12,6 +12,7 @@
 #ifndef BROKER_WORKER_H
 #define BROKER_WORKER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -33,6 +34,7 @@ struct worker {
     int64_t started_at; /* ms */
     struct backoff backoff;
     struct rate_limit lines; /* of the log, for the device */
+    bool outage_logged;      /* accesses are answered without a worker, and the user knows */
 };
 
 #define WORKER_NONE ((struct worker){.phase = WORKER_DUE, .socket = -1})

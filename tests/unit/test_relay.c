@@ -366,6 +366,32 @@ static void test_worker_of_before_is_not_used(void)
     CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0x4f);
 }
 
+/* Else a driver that polls a device which was given up would keep it so for ever. */
+static void test_waits_for_one_that_is_starting(void)
+{
+    start();
+    ask(BAO_IO_READ, 0x70, 4, 0, 1);
+    completed(GIVE_UP_MS + SLACK_MS);
+    relay_worker_starting(relay);
+    atomic_store(&journal->given_up, 0); /* settled */
+    ask(BAO_IO_READ, 0x70, 4, 0, 2);
+    CU_ASSERT_TRUE(nothing_completed(50));
+    relay_worker_ready(relay, 1);
+    CU_ASSERT_TRUE(wait_told(SLACK_MS));
+    answer(0x40);
+    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 2);
+    CU_ASSERT_EQUAL(atomic_load(&journal->given_up), 0);
+
+    relay_worker_gone(relay);
+    ask(BAO_IO_READ, 0x70, 4, 0, 3);
+    completed(GIVE_UP_MS + SLACK_MS);
+    relay_worker_starting(relay); /* and hangs there */
+    int64_t began = clock_ms();
+    ask(BAO_IO_READ, 0x70, 4, 0, 4);
+    CU_ASSERT_EQUAL(completed(ANSWER_MS + SLACK_MS).request_id, 4);
+    CU_ASSERT(clock_ms() - began >= ANSWER_MS);
+}
+
 /* Each worker misses its deadline with the same access: its vCPU goes on all the same. */
 static void test_every_worker_wedges(void)
 {
@@ -534,6 +560,7 @@ int main(void)
         {"a late answer counts", test_late_answer_counts},
         {"no worker comes", test_gives_up},
         {"a worker of before the device was given up", test_worker_of_before_is_not_used},
+        {"a worker that is being started", test_waits_for_one_that_is_starting},
         {"every worker wedges", test_every_worker_wedges},
         {"the end of the device model", test_stop},
         {"a request counter that is full", test_full_request_counter},
