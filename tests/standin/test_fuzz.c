@@ -4,8 +4,8 @@
  * rings, another writes any register and any ring memory meanwhile. Every access is answered,
  * nobody is restarted, the neighbour's requests succeed.
  *
- * BAO_FUZZ_SECONDS (10) and BAO_FUZZ_SEED (1) make longer and other campaigns. What each vCPU
- * does follows from the seed; how they interleave does not.
+ * BAO_FUZZ_SECONDS (10; 300 if BVDM_LONG is 1) and BAO_FUZZ_SEED (1) make longer and other
+ * campaigns. What each vCPU does follows from the seed; how they interleave does not.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -254,7 +254,8 @@ static void a_guest_that_does_anything_at_all(void)
     fixture_block(&fixture, 1, &neighbour, GUEST_BLOCK_FEATURES, 1, 4096);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[0], NULL, spoil_rings, &rings), 0);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[1], NULL, spoil_registers, &registers), 0);
-    unsigned int done = run_neighbour(&neighbour, number_from("BAO_FUZZ_SECONDS", 10));
+    unsigned int done = run_neighbour(
+        &neighbour, number_from("BAO_FUZZ_SECONDS", number_from("BVDM_LONG", 0) ? 300 : 10));
     atomic_store(&stop, true);
     for (unsigned int i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The benchmark: the real device model on the stand-in, beside what it is measured against, in
+ * the same run and by turns.
+ *
+ *   main.c      options, the table, JSON, the check
+ *   block.c     block requests through a guest's driver, and a bare preadv loop
+ *   register.c  relayed register accesses, and the stand-in's own floor
+ *   usage.c     processor time and system calls of a process
+ */
+#ifndef TESTS_BENCH_BENCH_H
+#define TESTS_BENCH_BENCH_H
+
+#include "tests/standin/guest.h"
+
+#define BENCH_SHMEM 0x50000000ull
+#define BENCH_SHMEM_SIZE 0x2000000ull
+#define BENCH_BASE 0xa003e00ull
+#define ROUNDS_MAX 20
+
+/* The device model that is measured. */
+struct bench {
+    struct standin *standin;
+    int image;
+    uint64_t image_size; /* bytes */
+    uint64_t slice_ns;   /* how long each turn lasts */
+    unsigned int rounds; /* turns of each */
+    pid_t worker, broker;
+};
+
+/* Nanoseconds of the samples taken; grows as needed. */
+struct samples {
+    uint64_t *ns;
+    size_t count, capacity;
+};
+
+void samples_add(struct samples *samples, uint64_t ns);
+/* Sorts. 0 if there are none. */
+uint64_t samples_percentile(struct samples *samples, unsigned int percent);
+void samples_free(struct samples *samples);
+uint64_t bench_now_ns(void);
+
+/* usage.c */
+enum syscall_method { SYSCALLS_TRACEPOINT, SYSCALLS_PTRACE, SYSCALLS_NONE };
+
+struct syscall_counter {
+    enum syscall_method method;
+    int event; /* SYSCALLS_TRACEPOINT */
+};
+/* How system calls can be counted here. */
+enum syscall_method syscall_counter_open(struct syscall_counter *counter, pid_t pid);
+uint64_t syscall_counter_read(const struct syscall_counter *counter);
+void syscall_counter_close(struct syscall_counter *counter);
+/* Follow a process with ptrace for so long and count; it is slowed down meanwhile. */
+int64_t syscalls_by_ptrace(pid_t pid, uint64_t duration_ns);
+/* Time on a processor, all threads. */
+uint64_t cpu_time_ns(pid_t pid);
+
+/* block.c */
+struct block_workload {
+    const char *name;
+    unsigned int depth;
+    uint32_t size; /* bytes */
+    bool sequential;
+};
+
+struct block_result {
+    double rate[ROUNDS_MAX], bare_rate[ROUNDS_MAX]; /* requests per second, a turn each */
+    struct samples latency, bare_latency;
+    double syscalls, interrupts, kicks, register_accesses; /* a request */
+    double worker_cpu_ns, broker_cpu_ns;                   /* a request */
+    enum syscall_method method;
+};
+
+int block_run(struct bench *bench, const struct block_workload *workload,
+              struct block_result *result);
+
+/* register.c */
+struct register_result {
+    struct samples relayed;   /* answered by the worker */
+    struct samples interrupt; /* InterruptStatus: answered by the broker */
+    struct samples floor;     /* a client that answers at once */
+};
+int register_run(struct bench *bench, struct register_result *result);
+
+double median(const double *values, unsigned int count);
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/bench/bench.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+
+#define SECTOR 512u
+
+/* One turn of one workload. */
+struct turn {
+    const struct bench *bench;
+    const struct block_workload *workload;
+    struct samples *latency;
+    uint64_t random, position;
+    uint64_t done, failed;
+    bool last; /* no more are submitted */
+};
+
+static uint64_t next_offset(struct turn *turn)
+{
+    uint64_t blocks = turn->bench->image_size / turn->workload->size;
+    if (turn->workload->sequential)
+        return turn->position++ % blocks * turn->workload->size;
+    turn->random = turn->random * 6364136223846793005ull + 1442695040888963407ull;
+    return (turn->random >> 33) % blocks * turn->workload->size;
+}
+
+static void submit(struct guest_block *block, struct guest_block_request *request)
+{
+    struct turn *turn = block->context;
+    if (guest_block_submit(block, request, VIRTIO_BLK_T_IN, next_offset(turn) / SECTOR,
+                           turn->workload->size) < 0)
+        turn->failed++;
+}
+
+static void request_done(struct guest_block *block, struct guest_block_request *request)
+{
+    struct turn *turn = block->context;
+    samples_add(turn->latency, bench_now_ns() - request->submitted_ns);
+    turn->done++;
+    if (*request->status != VIRTIO_BLK_S_OK)
+        turn->failed++;
+    if (!turn->last)
+        submit(block, request);
+}
+
+/* Keep `depth` requests under way for the time; returns requests a second, or < 0. */
+static double guest_turn(struct guest_block *block, struct turn *turn, uint64_t duration_ns)
+{
+    uint64_t start = bench_now_ns();
+    block->context = turn;
+    for (unsigned int i = 0; i < block->depth; i++)
+        submit(block, &block->requests[i]);
+    guest_queue_kick(&block->queue);
+    unsigned int under_way = block->depth;
+    uint64_t submitted = block->depth;
+    while (under_way > 0) {
+        if (!turn->last && bench_now_ns() - start >= duration_ns) {
+            turn->last = true;
+            submitted = turn->done + under_way;
+        }
+        int completed = guest_block_interrupt(block);
+        if (completed < 0)
+            return completed;
+        if (turn->last)
+            under_way = (unsigned int)(submitted - turn->done);
+        else
+            guest_queue_kick(&block->queue);
+    }
+    return turn->failed > 0 ? -EIO : (double)turn->done * 1e9 / (double)(bench_now_ns() - start);
+}
+
+/* The least that any program can do to read the same data. */
+static double bare_turn(struct turn *turn, uint64_t duration_ns, void *buffer)
+{
+    uint64_t start = bench_now_ns(), before = start;
+    do {
+        struct iovec iov = {.iov_base = buffer, .iov_len = turn->workload->size};
+        if (preadv(turn->bench->image, &iov, 1, (off_t)next_offset(turn)) !=
+            (ssize_t)turn->workload->size)
+            return -EIO;
+        uint64_t now = bench_now_ns();
+        samples_add(turn->latency, now - before);
+        before = now;
+        turn->done++;
+    } while (before - start < duration_ns);
+    return (double)turn->done * 1e9 / (double)(before - start);
+}
+
+/* Where no tracepoint can count: a turn of its own, followed by ptrace. */
+struct traced {
+    pid_t pid;
+    uint64_t duration_ns;
+    int64_t syscalls;
+};
+
+static void *trace(void *argument)
+{
+    struct traced *traced = argument;
+    traced->syscalls = syscalls_by_ptrace(traced->pid, traced->duration_ns);
+    return NULL;
+}
+
+static int count_by_ptrace(struct bench *bench, const struct block_workload *workload,
+                           struct guest_block *block, struct block_result *result)
+{
+    struct samples unused = {0};
+    struct turn turn = {.bench = bench, .workload = workload, .latency = &unused, .random = 1};
+    struct traced traced = {.pid = bench->worker, .duration_ns = bench->slice_ns * 2};
+    pthread_t tracer;
+    if (pthread_create(&tracer, NULL, trace, &traced) != 0)
+        return -EAGAIN;
+    double rate = guest_turn(block, &turn, bench->slice_ns);
+    pthread_join(tracer, NULL);
+    samples_free(&unused);
+    if (rate < 0 || traced.syscalls < 0)
+        return -EIO;
+    result->syscalls = (double)traced.syscalls / (double)turn.done;
+    return 0;
+}
+
+static int run_turns(struct bench *bench, const struct block_workload *workload,
+                     struct guest_block *block, struct block_result *result)
+{
+    struct syscall_counter counter;
+    result->method = syscall_counter_open(&counter, bench->worker);
+    struct guest before = block->guest;
+    uint64_t syscalls = 0, cpu = 0, broker_cpu = 0, requests = 0;
+    void *buffer = aligned_alloc(4096, workload->size);
+    int r = buffer ? 0 : -ENOMEM;
+    for (unsigned int round = 0; round < bench->rounds && r == 0; round++) {
+        struct turn turn = {
+            .bench = bench, .workload = workload, .latency = &result->latency, .random = round + 1};
+        uint64_t syscalls_before = syscall_counter_read(&counter);
+        uint64_t cpu_before = cpu_time_ns(bench->worker);
+        uint64_t broker_before = cpu_time_ns(bench->broker);
+        result->rate[round] = guest_turn(block, &turn, bench->slice_ns);
+        syscalls += syscall_counter_read(&counter) - syscalls_before;
+        cpu += cpu_time_ns(bench->worker) - cpu_before;
+        broker_cpu += cpu_time_ns(bench->broker) - broker_before;
+        requests += turn.done;
+
+        turn = (struct turn){.bench = bench,
+                             .workload = workload,
+                             .latency = &result->bare_latency,
+                             .random = round + 1};
+        result->bare_rate[round] = bare_turn(&turn, bench->slice_ns, buffer);
+        if (result->rate[round] < 0 || result->bare_rate[round] < 0)
+            r = -EIO;
+    }
+    free(buffer);
+    syscall_counter_close(&counter);
+    if (r < 0)
+        return r;
+    const double n = (double)requests;
+    result->syscalls = (double)syscalls / n;
+    result->interrupts = (double)(block->guest.interrupts - before.interrupts) / n;
+    result->kicks = (double)(block->guest.kicks - before.kicks) / n;
+    result->register_accesses =
+        (double)(block->guest.register_accesses - before.register_accesses) / n -
+        result->kicks; /* which never reach the device model as accesses */
+    result->worker_cpu_ns = (double)cpu / n;
+    result->broker_cpu_ns = (double)broker_cpu / n;
+    return 0;
+}
+
+int block_run(struct bench *bench, const struct block_workload *workload,
+              struct block_result *result)
+{
+    struct guest_block block = {0};
+    guest_init(&block.guest, bench->standin, 0, BENCH_BASE, BENCH_SHMEM, BENCH_SHMEM_SIZE);
+    int r = guest_block_start(&block, GUEST_BLOCK_FEATURES, workload->depth, workload->size);
+    block.done = request_done;
+    if (r == 0)
+        r = run_turns(bench, workload, &block, result);
+    if (r == 0 && result->method == SYSCALLS_PTRACE &&
+        count_by_ptrace(bench, workload, &block, result) < 0)
+        result->method = SYSCALLS_NONE;
+    guest_block_free(&block);
+    return r;
+}

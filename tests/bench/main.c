@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/bench/bench.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define IMAGE_SIZE (128ull << 20)
+#define PATH_SIZE 128
+
+/* What is promised at depth 32. */
+#define SYSCALLS_MAX 1.3
+#define INTERRUPTS_MAX 0.2
+#define RATIO_WANTED 0.6
+
+static const struct block_workload workloads[] = {
+    {.name = "4 KiB random, depth 1", .depth = 1, .size = 4096},
+    {.name = "4 KiB random, depth 32", .depth = 32, .size = 4096},
+    {.name = "128 KiB sequential, depth 8", .depth = 8, .size = 131072, .sequential = true},
+};
+#define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
+#define PROMISED 1 /* the workload that the promise is about */
+
+static const char *const methods[] = {
+    [SYSCALLS_TRACEPOINT] = "tracepoint raw_syscalls:sys_enter, in the measured turns",
+    [SYSCALLS_PTRACE] = "ptrace, in a turn of its own that it slows down",
+    [SYSCALLS_NONE] = "not counted: neither tracepoint nor ptrace can be used",
+};
+
+uint64_t bench_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+void samples_add(struct samples *samples, uint64_t ns)
+{
+    if (samples->count == samples->capacity) {
+        samples->capacity = samples->capacity == 0 ? 65536 : samples->capacity * 2;
+        samples->ns = reallocarray(samples->ns, samples->capacity, sizeof(samples->ns[0]));
+        if (!samples->ns)
+            abort();
+    }
+    samples->ns[samples->count++] = ns;
+}
+
+static int compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int compare_double(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+uint64_t samples_percentile(struct samples *samples, unsigned int percent)
+{
+    if (samples->count == 0)
+        return 0;
+    qsort(samples->ns, samples->count, sizeof(samples->ns[0]), compare);
+    return samples->ns[(samples->count - 1) * percent / 100];
+}
+
+void samples_free(struct samples *samples)
+{
+    free(samples->ns);
+    *samples = (struct samples){0};
+}
+
+double median(const double *values, unsigned int count)
+{
+    double sorted[ROUNDS_MAX];
+    memcpy(sorted, values, count * sizeof(values[0]));
+    qsort(sorted, count, sizeof(sorted[0]), compare_double);
+    return count % 2 != 0 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
+}
+
+/* The median over the rounds of device model : bare loop, each pair side by side in time. */
+static double ratio(const struct block_result *result, unsigned int rounds)
+{
+    double ratios[ROUNDS_MAX];
+    for (unsigned int i = 0; i < rounds; i++)
+        ratios[i] = result->rate[i] / result->bare_rate[i];
+    return median(ratios, rounds);
+}
+
+static double us(struct samples *samples, unsigned int percent)
+{
+    return (double)samples_percentile(samples, percent) / 1e3;
+}
+
+static int make_image(const char *path, struct bench *bench)
+{
+    static char chunk[1 << 20];
+    bench->image_size = IMAGE_SIZE;
+    bench->image = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (bench->image < 0)
+        return -errno;
+    for (uint64_t at = 0; at < IMAGE_SIZE; at += sizeof(chunk)) {
+        memset(chunk, (int)(at >> 20), sizeof(chunk));
+        if (write(bench->image, chunk, sizeof(chunk)) != (ssize_t)sizeof(chunk))
+            return errno ? -errno : -ENOSPC;
+    }
+    return 0;
+}
+
+static int write_config(const char *path, const char *image)
+{
+    FILE *file = fopen(path, "we");
+    if (!file)
+        return -errno;
+    fprintf(file,
+            "devices:\n  - id: 0\n    type: block\n    data_plane: virtio\n    mmio_addr: 0x%llx\n"
+            "    file_path: %s\n    read_only: true\n",
+            BENCH_BASE, image);
+    return fclose(file) < 0 ? -errno : 0;
+}
+
+static int start_device_model(struct bench *bench, const char *config, int log)
+{
+    const char *argv[] = {PROGRAM_DIR "/bao-virtio-dm", "--config", config, NULL};
+    struct standin_options options = {
+        .devices = {{.present = true, .shmem_addr = BENCH_SHMEM, .shmem_size = BENCH_SHMEM_SIZE}},
+        .argv = argv,
+        .stdin_fd = -1,
+        .stdout_fd = log,
+        .stderr_fd = log,
+    };
+    int r = standin_start(&options, &bench->standin);
+    if (r < 0)
+        return r;
+    uint64_t value;
+    r = standin_read(bench->standin, 0, BENCH_BASE, 4, &value, 10000); /* when it is up */
+    bench->worker = standin_find_process(bench->standin, "bao-virtio-worker", 0);
+    bench->broker = standin_find_process(bench->standin, "bao-virtio-broker", 0);
+    return r == 0 && (bench->worker < 0 || bench->broker < 0) ? -ESRCH : r;
+}
+
+static void print_table(const struct bench *bench, struct block_result *results,
+                        struct register_result *registers)
+{
+    printf("%-28s %10s %10s %6s %9s %9s %9s %9s %8s %8s %8s %8s\n", "block read", "requests/s",
+           "bare/s", "ratio", "p50 us", "p99 us", "bare p50", "bare p99", "calls", "irqs", "kicks",
+           "cpu us");
+    for (size_t i = 0; i < WORKLOADS; i++) {
+        struct block_result *result = &results[i];
+        printf("%-28s %10.0f %10.0f %6.2f %9.1f %9.1f %9.1f %9.1f %8.3f %8.3f %8.3f %8.2f\n",
+               workloads[i].name, median(result->rate, bench->rounds),
+               median(result->bare_rate, bench->rounds), ratio(result, bench->rounds),
+               us(&result->latency, 50), us(&result->latency, 99), us(&result->bare_latency, 50),
+               us(&result->bare_latency, 99), result->syscalls, result->interrupts, result->kicks,
+               result->worker_cpu_ns / 1e3);
+    }
+    printf("calls, irqs, kicks, cpu (the worker's): a request. bare: preadv of the same file,\n"
+           "by turns. System calls by %s.\n\n",
+           methods[results[PROMISED].method]);
+    const double floor50 = us(&registers->floor, 50);
+    printf("%-28s %9s %9s %6s\n", "register read", "p50 us", "p99 us", "ratio");
+    printf("%-28s %9.1f %9.1f %6.2f\n", "the stand-in's floor", floor50, us(&registers->floor, 99),
+           1.0);
+    printf("%-28s %9.1f %9.1f %6.2f\n", "answered by the broker", us(&registers->interrupt, 50),
+           us(&registers->interrupt, 99), us(&registers->interrupt, 50) / floor50);
+    printf("%-28s %9.1f %9.1f %6.2f\n", "answered by the worker", us(&registers->relayed, 50),
+           us(&registers->relayed, 99), us(&registers->relayed, 50) / floor50);
+}
+
+static void print_json(FILE *file, const struct bench *bench, struct block_result *results,
+                       struct register_result *registers)
+{
+    fprintf(file, "{\n  \"image_bytes\": %llu,\n  \"rounds\": %u,\n  \"slice_s\": %.3f,\n",
+            (unsigned long long)bench->image_size, bench->rounds, (double)bench->slice_ns / 1e9);
+    fprintf(file, "  \"syscalls_by\": \"%s\",\n  \"block\": [\n",
+            methods[results[PROMISED].method]);
+    for (size_t i = 0; i < WORKLOADS; i++) {
+        struct block_result *result = &results[i];
+        fprintf(file,
+                "    {\"name\": \"%s\", \"requests_per_s\": %.0f, \"bare_per_s\": %.0f, "
+                "\"ratio\": %.3f, \"p50_us\": %.2f, \"p99_us\": %.2f, \"bare_p50_us\": %.2f, "
+                "\"bare_p99_us\": %.2f, \"syscalls\": %.4f, \"interrupts\": %.4f, "
+                "\"kicks\": %.4f, \"register_accesses\": %.4f, \"worker_cpu_us\": %.3f, "
+                "\"broker_cpu_us\": %.3f}%s\n",
+                workloads[i].name, median(result->rate, bench->rounds),
+                median(result->bare_rate, bench->rounds), ratio(result, bench->rounds),
+                us(&result->latency, 50), us(&result->latency, 99), us(&result->bare_latency, 50),
+                us(&result->bare_latency, 99), result->syscalls, result->interrupts, result->kicks,
+                result->register_accesses, result->worker_cpu_ns / 1e3, result->broker_cpu_ns / 1e3,
+                i + 1 < WORKLOADS ? "," : "");
+    }
+    fprintf(file,
+            "  ],\n  \"register\": {\"floor_p50_us\": %.2f, \"floor_p99_us\": %.2f, "
+            "\"broker_p50_us\": %.2f, \"broker_p99_us\": %.2f, \"worker_p50_us\": %.2f, "
+            "\"worker_p99_us\": %.2f}\n}\n",
+            us(&registers->floor, 50), us(&registers->floor, 99), us(&registers->interrupt, 50),
+            us(&registers->interrupt, 99), us(&registers->relayed, 50),
+            us(&registers->relayed, 99));
+}
+
+/* The counts are a matter of the program, so they are checked; the speed also of the machine. */
+static int check(const struct bench *bench, const struct block_result *result)
+{
+    const struct {
+        const char *what;
+        bool kept;
+        double is, limit;
+    } promises[] = {
+        {"system calls a request",
+         result->method != SYSCALLS_NONE && result->syscalls <= SYSCALLS_MAX, result->syscalls,
+         SYSCALLS_MAX},
+        {"interrupts a request", result->interrupts <= INTERRUPTS_MAX, result->interrupts,
+         INTERRUPTS_MAX},
+    };
+    unsigned int failed = 0;
+    printf("\n");
+    for (size_t i = 0; i < 2; i++) {
+        printf("%s: %s at depth 32: %.3f, at most %.1f\n", promises[i].kept ? "ok" : "MISSED",
+               promises[i].what, promises[i].is, promises[i].limit);
+        failed += !promises[i].kept;
+    }
+    double is = ratio(result, bench->rounds);
+    printf("%s: %.2f of the bare loop's requests/s at depth 32, %.1f wanted\n",
+           is >= RATIO_WANTED ? "reached" : "not reached (reported only)", is, RATIO_WANTED);
+    printf("%u passed, %u failed\n", 2 - failed, failed);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int run(struct bench *bench, struct block_result *results, struct register_result *registers)
+{
+    for (size_t i = 0; i < WORKLOADS; i++) {
+        int r = block_run(bench, &workloads[i], &results[i]);
+        if (r < 0) {
+            fprintf(stderr, "bench: %s: %s\n", workloads[i].name, strerror(-r));
+            return r;
+        }
+    }
+    int r = register_run(bench, registers);
+    if (r < 0)
+        fprintf(stderr, "bench: register accesses: %s\n", strerror(-r));
+    const char *wrong = standin_protocol_error(bench->standin);
+    return wrong ? -EPROTO : r;
+}
+
+static const char usage[] =
+    "usage: bench [--check] [--json FILE] [--rounds N] [--slice MS] [--dir DIR]\n"
+    "\n"
+    "Measures the device model on the dispatcher stand-in. Needs root.\n"
+    "\n"
+    "  --check      fail if the promised counts per request are missed\n"
+    "  --json FILE  write the results as JSON as well (- for standard output)\n"
+    "  --rounds N   turns of each measurement (3)\n"
+    "  --slice MS   how long each turn lasts (1000)\n"
+    "  --dir DIR    where the image is made (/tmp)\n";
+
+struct options {
+    bool check;
+    const char *json, *dir;
+};
+
+static bool parse(int argc, char **argv, struct bench *bench, struct options *options)
+{
+    static const struct option longs[] = {
+        {"check", no_argument, NULL, 'c'},
+        {"json", required_argument, NULL, 'j'},
+        {"rounds", required_argument, NULL, 'r'},
+        {"slice", required_argument, NULL, 's'},
+        {"dir", required_argument, NULL, 'd'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            options->check = true;
+            break;
+        case 'j':
+            options->json = optarg;
+            break;
+        case 'r':
+            bench->rounds = (unsigned int)strtoul(optarg, NULL, 10);
+            break;
+        case 's':
+            bench->slice_ns = strtoull(optarg, NULL, 10) * 1000000;
+            break;
+        case 'd':
+            options->dir = optarg;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            exit(EXIT_SUCCESS);
+        default:
+            return false;
+        }
+    }
+    return optind == argc && bench->rounds >= 1 && bench->rounds <= ROUNDS_MAX &&
+           bench->slice_ns > 0;
+}
+
+static int measure(struct bench *bench, const struct options *options, const char *config, int log)
+{
+    static struct block_result results[WORKLOADS];
+    static struct register_result registers;
+    int r = start_device_model(bench, config, log);
+    if (r < 0) {
+        fprintf(stderr, "bench: the device model does not come up: %s\n", strerror(-r));
+        return EXIT_FAILURE;
+    }
+    r = run(bench, results, &registers);
+    int status = standin_stop(bench->standin);
+    if (r < 0 || status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        return EXIT_FAILURE;
+    print_table(bench, results, &registers);
+    if (options->json) {
+        FILE *file = strcmp(options->json, "-") == 0 ? stdout : fopen(options->json, "we");
+        if (!file) {
+            fprintf(stderr, "bench: %s: %s\n", options->json, strerror(errno));
+            return EXIT_FAILURE;
+        }
+        print_json(file, bench, results, &registers);
+        if (file != stdout)
+            fclose(file);
+    }
+    int result = options->check ? check(bench, &results[PROMISED]) : EXIT_SUCCESS;
+    for (size_t i = 0; i < WORKLOADS; i++) {
+        samples_free(&results[i].latency);
+        samples_free(&results[i].bare_latency);
+    }
+    samples_free(&registers.relayed);
+    samples_free(&registers.interrupt);
+    samples_free(&registers.floor);
+    return result;
+}
+
+static void copy_log(int log)
+{
+    char text[4096];
+    ssize_t length = pread(log, text, sizeof(text) - 1, 0);
+    if (length > 0)
+        fprintf(stderr, "bench: log of the device model:\n%.*s", (int)length, text);
+}
+
+int main(int argc, char **argv)
+{
+    struct bench bench = {.rounds = 3, .slice_ns = 1000000000};
+    struct options options = {.dir = "/tmp"};
+    if (!parse(argc, argv, &bench, &options)) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (geteuid() != 0) {
+        fprintf(stderr,
+                "bench: root is needed: it starts the device model, which confines itself\n");
+        return EXIT_FAILURE;
+    }
+    char dir[PATH_SIZE], image[PATH_SIZE + 16], config[PATH_SIZE + 16], log_path[PATH_SIZE + 16];
+    snprintf(dir, sizeof(dir), "%s/bao-bench-XXXXXX", options.dir);
+    if (!mkdtemp(dir)) {
+        fprintf(stderr, "bench: %s: %s\n", dir, strerror(errno));
+        return EXIT_FAILURE;
+    }
+    snprintf(image, sizeof(image), "%s/image", dir);
+    snprintf(config, sizeof(config), "%s/config.yaml", dir);
+    snprintf(log_path, sizeof(log_path), "%s/log", dir);
+    int log = open(log_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int result = EXIT_FAILURE;
+    int r = make_image(image, &bench);
+    if (r == 0)
+        r = write_config(config, image);
+    if (r < 0 || log < 0)
+        fprintf(stderr, "bench: cannot make %s: %s\n", image, strerror(r < 0 ? -r : errno));
+    else
+        result = measure(&bench, &options, config, log);
+    if (result != EXIT_SUCCESS)
+        copy_log(log);
+    unlink(image);
+    unlink(config);
+    unlink(log_path);
+    rmdir(dir);
+    return result;
+}
