@@ -243,6 +243,10 @@ static int start_supervising(struct supervisor *supervisor)
         log_line(NULL, "the broker failed to %s: %s", step, words_error(-result));
         return result;
     }
+    log_line(NULL,
+             "broker ready, confined by: capabilities, own root, no_new_privs, not dumpable, "
+             "rlimits, %sseccomp",
+             lockdown.landlock ? "landlock, " : "");
     union message running = {.header = {.type = MSG_RUNNING, .device = MESSAGE_NO_DEVICE}};
     return message_send(KEEPER_FD, &running, NULL, 0);
 }

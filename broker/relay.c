@@ -13,7 +13,7 @@
 #include "broker/clock.h"
 #include "broker/dispatcher.h"
 
-#define STACK_SIZE (64u * 1024u)
+#define STACK_SIZE ((size_t)256 * 1024) /* aarch64 takes no less than 128 KiB */
 #define ATTACH_RETRY_MS 100
 #define INTERRUPT_STATUS_BITS (VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG)
 

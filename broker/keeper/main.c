@@ -127,7 +127,10 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     static char name[] = "bao-virtio-broker", run[] = "--config", check[] = "--check-config";
-    char *broker_argv[] = {name, arguments.check_only ? check : run, arguments.config, NULL};
+    static char *broker_argv[] = {name, run, NULL, NULL};
+    if (arguments.check_only)
+        broker_argv[1] = check;
+    broker_argv[2] = arguments.config;
     keeper.broker_argv = broker_argv;
     if (!arguments.check_only)
         return run_keeper(&keeper);
