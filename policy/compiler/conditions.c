@@ -202,7 +202,7 @@ bool conditions_parse(struct scope *scope, struct lexer *lexer,
     rule->conditions = conditions;
     for (;;) {
         struct token start = lexer->token;
-        struct policy_condition next;
+        struct policy_condition next = {0};
         if (!condition(scope, lexer, signature, &next) ||
             !add_condition(lexer, &start, rule, conditions, &next))
             return false;

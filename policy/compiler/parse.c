@@ -51,16 +51,14 @@ static const char *resolve(struct arena *arena, const char *from, const char *in
     const char *slash = strrchr(from, '/');
     int folder = slash ? (int)(slash - from) + 1 : 0;
     char *path = arena_printf(arena, "%.*s%s", folder, from, include);
-    char *result = arena_alloc(arena, strlen(path) + 1);
+    char *result = arena_printf(arena, "%s", "");
     char *rest = NULL;
     for (char *part = strtok_r(path, "/", &rest); part; part = strtok_r(NULL, "/", &rest)) {
         char *last = strrchr(result, '/');
         if (strcmp(part, ".") == 0)
             continue;
         if (strcmp(part, "..") != 0) {
-            if (result[0] != '\0')
-                strcat(result, "/");
-            strcat(result, part);
+            result = arena_printf(arena, "%s%s%s", result, result[0] == '\0' ? "" : "/", part);
         } else if (result[0] == '\0') {
             return NULL;
         } else {

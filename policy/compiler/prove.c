@@ -98,14 +98,15 @@ static void learn_from(const struct sock_filter *at, struct state *state, bool t
 
 static void know_argument(struct state *state, unsigned int index, uint64_t mask, uint64_t value)
 {
-    struct word *low = &state->words[WORD_OF(args) + 2 * index], *high = low + 1;
+    struct word *low = &state->words[WORD_OF(args) + (size_t)2 * index], *high = low + 1;
     learn(low, (uint32_t)mask, (uint32_t)value);
     learn(high, (uint32_t)(mask >> 32), (uint32_t)(value >> 32));
 }
 
 static bool asks_for(const struct state *state, const struct policy_condition *condition)
 {
-    const struct word *low = &state->words[WORD_OF(args) + 2 * condition->index], *high = low + 1;
+    const struct word *low = &state->words[WORD_OF(args) + (size_t)2 * condition->index],
+                      *high = low + 1;
     uint64_t known = (uint64_t)high->known << 32 | low->known;
     uint64_t value = (uint64_t)high->value << 32 | low->value;
     if ((condition->mask & ~known) != 0)
@@ -147,7 +148,7 @@ static bool asks_for_some_rule(const struct prover *prover, const struct state *
 static bool not_shown(const struct prover *prover, const struct state *state, const char *what)
 {
     struct seccomp_data data;
-    uint32_t words[WORDS];
+    uint32_t words[WORDS] = {0};
     for (size_t i = 0; i < WORDS; i++)
         words[i] = state->words[i].value;
     memcpy(&data, words, sizeof(data));
