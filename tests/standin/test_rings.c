@@ -302,6 +302,7 @@ static void rings_may_overlap(void)
     usleep(SETTLE_MS * 1000);
     CU_ASSERT_EQUAL(block.guest.error, 0);
     (void)standin_wait_irq(fixture.standin, 0, 0);
+    guest_block_free(&block);
 
     fixture_block(&fixture, 0, &block, NO_INDIRECT, 4, 4096);
     submit_good(&block);
