@@ -342,7 +342,7 @@ static void says_which_layers_are_in_force(void)
     };
     start();
     char *log = fixture_log(&fixture);
-    const char *line = strstr(log, "ready, confined by: ");
+    const char *line = strstr(log, "block 0: worker ");
     CU_ASSERT_PTR_NOT_NULL_FATAL(line);
     for (size_t i = 0; i < sizeof(core) / sizeof(core[0]); i++) {
         const char *found = core[i] ? strstr(line, core[i]) : line;
