@@ -94,14 +94,18 @@ show_details()
     } >/dev/ttyS0
 }
 
+seconds()
+{
+    cut -d. -f1 /proc/uptime
+}
+
 # wait_for SECONDS COMMAND...: until it succeeds.
 wait_for()
 {
-    local left=$(($1 * 10))
+    local end=$(($(seconds) + $1))
     shift
     until "$@" >/dev/null 2>&1; do
-        left=$((left - 1))
-        [ "$left" -gt 0 ] || return 1
+        [ "$(seconds)" -lt "$end" ] || return 1
         sleep 0.1
     done
 }

@@ -77,10 +77,11 @@ vm_add_program() # ROOT NAME...
         path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$name") ||
             vm_fail "$name is not installed; tests/install-packages installs it"
         install -m 755 "$(readlink -f "$path")" "$root/usr/bin/${name##*/}"
-        ldd "$path" 2>/dev/null | grep -o '/[^ ]*' | while read -r library; do
+        # A static program has none.
+        while read -r library; do
             mkdir -p "$root${library%/*}"
             [ -e "$root$library" ] || cp -L "$library" "$root$library"
-        done
+        done < <(ldd "$path" 2>/dev/null | grep -o '/[^ ]*')
     done
 }
 
@@ -123,7 +124,8 @@ vm_make_frontend()
     local root=$vm_dir/frontend-root
     vm_make_root "$root"
     vm_add_program "$root" socat dropbear mkfs.ext4 e2fsck "$build_dir/bin/vsock-perf"
-    vm_add_modules "$root" virtio_mmio vsock vmw_vsock_virtio_transport virtio_blk ext4
+    vm_add_modules "$root" virtio_mmio vsock vmw_vsock_virtio_transport virtio_blk ext4 \
+        crc32c_generic
     mkdir -p "$root/etc/dropbear"
     cp "$vm_dir/keys/host" "$root/etc/dropbear/key"
     cp "$vm_dir/keys/user.pub" "$root/root/.ssh/authorized_keys"
