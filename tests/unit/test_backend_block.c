@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening an image: what is accepted, with which geometry, and what is refused in which words. */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/backend.h"
+
+static char folder[] = "/tmp/test_backend_block.XXXXXX";
+static char path[64];
+
+static int make_folder(void)
+{
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof(path), "%s/image", folder);
+    return 0;
+}
+
+static int remove_folder(void)
+{
+    return rmdir(folder);
+}
+
+static void remove_image(void)
+{
+    unlink(path);
+}
+
+static void make_image(off_t size)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL(ftruncate(fd, size), 0);
+    close(fd);
+}
+
+static int open_image(struct backend *backend, bool read_only, struct failure *failure)
+{
+    const struct device_config config = {
+        .kind = DEVICE_BLOCK_VIRTIO,
+        .id = 4,
+        .file_path = path,
+        .read_only = read_only,
+        .advertise_flush = true,
+    };
+    enum config_key key = CONFIG_KEY_ID;
+    *backend = (struct backend){.ops = &backend_block, .image = -1};
+    failure->text[0] = '\0';
+    int result = backend_block.open(backend, &config, &key, failure);
+    CU_ASSERT_EQUAL(key, CONFIG_KEY_FILE_PATH);
+    /* A line for the user if and only if it failed, and the image's name in it. */
+    CU_ASSERT_EQUAL(result < 0, strstr(failure->text, path) != NULL);
+    CU_ASSERT_EQUAL(result < 0, backend->image < 0);
+    return result;
+}
+
+static void assert_refused(int error, const char *words)
+{
+    struct backend backend;
+    struct failure failure;
+    CU_ASSERT_EQUAL(open_image(&backend, false, &failure), -error);
+    CU_ASSERT_PTR_NOT_NULL(strstr(failure.text, words));
+}
+
+static void test_regular_file(void)
+{
+    struct backend backend;
+    struct backend_fds given;
+    struct failure failure;
+    struct message_start start = {0};
+    make_image(1536);
+    CU_ASSERT_EQUAL_FATAL(open_image(&backend, false, &failure), 0);
+    CU_ASSERT_EQUAL(fcntl(backend.image, F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDWR);
+    CU_ASSERT_EQUAL(fcntl(backend.image, F_GETFD), FD_CLOEXEC);
+
+    CU_ASSERT_EQUAL(backend_block.give(&backend, &start, &given), 0);
+    CU_ASSERT_EQUAL(start.block.capacity, 3);
+    CU_ASSERT_EQUAL(start.block.blk_size, 512);
+    CU_ASSERT_EQUAL(start.block.physical_blk_exp, 3);
+    CU_ASSERT_EQUAL(start.block.read_only, 0);
+    CU_ASSERT_EQUAL(start.block.advertise_flush, 1);
+    CU_ASSERT_NSTRING_EQUAL(start.block.serial, "bao-block-4", sizeof(start.block.serial));
+    CU_ASSERT_EQUAL(given.fds[0], backend.image);
+    CU_ASSERT_FALSE(given.owned); /* the next worker gets it, too */
+    close(backend.image);
+}
+
+static void test_read_only(void)
+{
+    struct backend backend;
+    struct failure failure;
+    make_image(512);
+    CU_ASSERT_EQUAL_FATAL(open_image(&backend, true, &failure), 0);
+    CU_ASSERT_EQUAL(fcntl(backend.image, F_GETFL) & O_ACCMODE, O_RDONLY);
+    CU_ASSERT_EQUAL(backend.block.read_only, 1);
+    close(backend.image);
+}
+
+static void test_sizes(void)
+{
+    make_image(0);
+    assert_refused(EINVAL, "has 0 bytes");
+    make_image(511);
+    assert_refused(EINVAL, "has 511 bytes");
+    make_image(513);
+    assert_refused(EINVAL, "multiple of 512");
+}
+
+static void test_not_an_image(void)
+{
+    assert_refused(ENOENT, "No such file");
+    CU_ASSERT_EQUAL(mkdir(path, 0700), 0);
+    assert_refused(EISDIR, "neither a regular file nor a block device");
+    rmdir(path);
+    CU_ASSERT_EQUAL(mkfifo(path, 0600), 0);
+    assert_refused(EINVAL, "neither a regular file nor a block device"); /* and does not hang */
+    remove_image();
+    CU_ASSERT_EQUAL(symlink("/dev/null", path), 0);
+    assert_refused(EINVAL, "neither a regular file nor a block device");
+}
+
+static void test_locks(void)
+{
+    struct backend first, second;
+    struct failure failure;
+    make_image(512);
+    CU_ASSERT_EQUAL_FATAL(open_image(&first, false, &failure), 0);
+    assert_refused(EBUSY, "in use");
+    CU_ASSERT_EQUAL(open_image(&second, true, &failure), -EBUSY);
+    int copy = dup(first.image); /* a worker's */
+    close(first.image);
+    assert_refused(EBUSY, "in use");
+    close(copy);
+
+    CU_ASSERT_EQUAL_FATAL(open_image(&first, true, &failure), 0);
+    CU_ASSERT_EQUAL(open_image(&second, true, &failure), 0); /* readers share */
+    assert_refused(EBUSY, "in use");
+    close(first.image);
+    close(second.image);
+    CU_ASSERT_EQUAL(open_image(&first, false, &failure), 0);
+    close(first.image);
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"a regular file", test_regular_file},
+        {"read-only", test_read_only},
+        {"sizes that are no disk's", test_sizes},
+        {"what is no image", test_not_an_image},
+        {"two writers can't share an image", test_locks},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {
+        {"image", make_folder, remove_folder, NULL, remove_image, tests},
+        CU_SUITE_INFO_NULL,
+    };
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
