@@ -51,6 +51,11 @@ int device_init(struct device *dev, const struct message_start *start, struct st
     return 0;
 }
 
+int device_confined(struct device *dev)
+{
+    return dev->ops->confined ? dev->ops->confined(dev) : 0;
+}
+
 bool device_live(const struct device *dev)
 {
     uint32_t status = dev->state->transport.status;

@@ -30,6 +30,11 @@ struct device_ops {
      */
     int (*init)(struct device *dev, const struct message_start *start);
     /*
+     * In the confined process, but before the resource limits and the filter: what makes the
+     * kernel take over this process's credentials. Returns 0 or -errno. Optional.
+     */
+    int (*confined)(struct device *dev);
+    /*
      * DRIVER_OK is set and every ready ring has been checked; or, with `resumed`, a predecessor
      * had come so far. Returns 0; -EBADMSG with *ret_fault: needs reset. Optional.
      */
@@ -76,6 +81,9 @@ struct device {
  */
 int device_init(struct device *dev, const struct message_start *start, struct state_page *state,
                 void *window);
+
+/* After every layer but resource limits and filter (struct sandbox). Returns 0 or -errno. */
+int device_confined(struct device *dev);
 
 /*
  * Take over the state page: initialise a fresh one, check a used one and go on with it. An

@@ -60,6 +60,11 @@ static _Noreturn void not_by_hand(void)
     _exit(1);
 }
 
+static int confined(void)
+{
+    return device_confined(&device);
+}
+
 int main(void)
 {
     struct state_page *state = NULL;
@@ -94,6 +99,7 @@ int main(void)
         .file_size_max = start_file_size_max(&start),
         .fd_count = worker_fd_count(info),
         .policy = policy_find(info->policy),
+        .confined = confined,
     };
     start_fd_kinds(&start, sandbox.fds);
     enum worker_step failed;

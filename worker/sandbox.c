@@ -44,7 +44,8 @@ const struct sandbox_step sandbox_steps[] = {
     {STEP_MDWE, LAYER_MDWE, enter_mdwe, check_mdwe},
     /* Before RLIMITS: it needs an fd for a moment, and another to try itself out. */
     {STEP_LANDLOCK, LAYER_LANDLOCK, enter_landlock, NULL},
-    /* After all that opens, maps or allocates. */
+    /* After all that opens, maps or allocates, `confined` included: what it does may need a
+     * thread. */
     {STEP_RLIMITS, LAYER_RLIMITS, enter_rlimits, check_rlimits},
     /* Last: it allows what the device needs, and nothing of the above. */
     {STEP_SECCOMP, LAYER_SECCOMP, enter_seccomp, NULL},
@@ -96,7 +97,10 @@ int sandbox_enter(const struct sandbox *sandbox, uint32_t *ret_layers, enum work
     for (size_t i = 0; i < sandbox_step_count; i++) {
         const struct sandbox_step *step = &sandbox_steps[i];
         int error = 0;
-        if (step->step == STEP_SECCOMP) {
+        if (step->step == STEP_RLIMITS && sandbox->confined) {
+            *ret_step = STEP_DEVICE;
+            error = sandbox->confined();
+        } else if (step->step == STEP_SECCOMP) {
             *ret_step = STEP_VERIFY;
             error = check_all(sandbox, layers);
         }

@@ -38,6 +38,12 @@ struct sandbox {
     unsigned int fd_count;  /* the process holds fds 0 to fd_count - 1, and no other */
     enum fd_kind fds[SANDBOX_FDS_MAX]; /* what each of them is */
     const struct policy_program *policy;
+    /*
+     * Called when all is in force but the resource limits and the filter: for what has to be
+     * done as the confined process, by calls that no filter should know. Returns 0 or -errno,
+     * which is then STEP_DEVICE's. NULL: nothing.
+     */
+    int (*confined)(void);
 };
 
 /*

@@ -89,7 +89,16 @@ static int vsock_init(struct device *dev, const struct message_start *start)
     const struct virtio_vsock_config config = {.guest_cid = start->vsock.guest_cid};
     memcpy(dev->config, &config, sizeof(config));
     dev->config_size = sizeof(config);
+    return 0;
+}
 
+/*
+ * The owner becomes so when it is confined: since Linux 6.4 the kernel's part of the device runs
+ * in a thread of the owner's process, with the user, capabilities and root that it has then. Two
+ * threads would also keep the process out of a user namespace of its own.
+ */
+static int vsock_confined(struct device *dev)
+{
     int r = vhost(VHOST_SET_OWNER, NULL);
     if (r == 0)
         r = set_memory(dev);
@@ -279,6 +288,7 @@ static int vsock_backend_event(struct device *dev, unsigned int file, struct gue
 
 const struct device_ops vsock_vhost_ops = {
     .init = vsock_init,
+    .confined = vsock_confined,
     .start = vsock_start,
     .stop = vsock_stop,
     .queue_start = vsock_queue_start,

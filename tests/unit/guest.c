@@ -175,6 +175,7 @@ void guest_worker(const struct message_start *start)
     int r = device_init(&guest_device, start, &guest_state, guest_memory);
     check(r == 0, "device_init");
     check(loop_watch(&guest_device) == 0, "loop_watch");
+    check(device_confined(&guest_device) == 0, "device_confined");
     device_resume(&guest_device);
 }
 

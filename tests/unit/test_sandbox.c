@@ -99,6 +99,41 @@ static void test_allowed(void)
     CU_ASSERT(exited(child(allowed_block, NULL), 17));
 }
 
+/* ---- what a device still has to do itself ---- */
+
+static int seen_confined(void)
+{
+    struct rlimit limit = {0, 0};
+    bool whole = getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_max > 0;
+    bool confined = getuid() != 0 && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 &&
+                    prctl(PR_CAPBSET_READ, CAP_SETPCAP, 0, 0, 0) == 0 &&
+                    access("/proc", F_OK) == -1;
+    report->values[0]++;
+    return whole && confined ? 0 : -EDOM;
+}
+
+static int refuse(void)
+{
+    return -EDOM;
+}
+
+static void enter_with_device(const struct sandbox *sandbox, const void *argument)
+{
+    struct sandbox with = *sandbox;
+    with.confined = *(int (*const *)(void))argument;
+    (void)enter_all(&with);
+}
+
+static void test_device(void)
+{
+    int (*const good)(void) = seen_confined, (*const bad)(void) = refuse;
+    CU_ASSERT(exited(child(enter_with_device, &good), 0));
+    CU_ASSERT(report->error == 0 && report->values[0] == 1);
+    CU_ASSERT_EQUAL(report->layers, core_layers() | optional);
+    CU_ASSERT(exited(child(enter_with_device, &bad), 0));
+    CU_ASSERT(report->error == -EDOM && report->step == STEP_DEVICE && report->layers == 0);
+}
+
 /* ---- what is fatal ---- */
 
 struct call {
@@ -488,6 +523,7 @@ int main(void)
     CU_pSuite suite = CU_add_suite("the sandbox as a whole", NULL, NULL);
     CU_add_test(suite, "every core layer, and those that the kernel has", test_layers);
     CU_add_test(suite, "what the policy allows works", test_allowed);
+    CU_add_test(suite, "what a device does is done confined", test_device);
     CU_add_test(suite, "everything else is SIGSYS", test_forbidden);
 #ifdef __x86_64__
     CU_add_test(suite, "so are x32 and 32-bit calls", test_other_entries);

@@ -184,7 +184,9 @@ static void test_before_lock_down(void)
     CU_ASSERT_EQUAL(device_init(&guest_device, &start, &guest_state, guest_memory), -EOPNOTSUPP);
     start.vsock.vhost_features = ~0ull;
     fake.fail_request = VHOST_SET_OWNER;
-    CU_ASSERT_EQUAL(device_init(&guest_device, &start, &guest_state, guest_memory), -EFAULT);
+    CU_ASSERT_EQUAL(device_init(&guest_device, &start, &guest_state, guest_memory), 0);
+    CU_ASSERT_FALSE(fake.owned); /* not before it is confined */
+    CU_ASSERT_EQUAL(device_confined(&guest_device), -EFAULT);
 }
 
 static void expect_programmed(unsigned int queue, unsigned int base)
