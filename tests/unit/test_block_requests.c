@@ -387,6 +387,7 @@ static void test_batch(void)
         offer((uint16_t)(3 * i), VIRTIO_BLK_T_IN, i, DATA + i * SECTOR, SECTOR);
     guest_kick(0);
     CU_ASSERT_EQUAL(guest_interrupts(), 1);
+    guest_run(); /* a kick is one event, though nobody reads it */
     CU_ASSERT_EQUAL(guest_state.counters.kicks, kicks + 1);
     CU_ASSERT_EQUAL(guest_state.counters.interrupts_sent, 2);
     for (uint16_t i = 0; i < 20; i++) {

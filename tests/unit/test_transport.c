@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "tests/unit/guest.h"
+#include "worker/log.h"
+#include "worker/loop.h"
 #include "worker/transport.h"
 
 #define QUEUE_RESET 0x0c0
@@ -182,6 +184,9 @@ static void test_features_refused(void)
     guest_logged(LOG_FEATURES_REFUSED);
     CU_ASSERT_EQUAL(guest_negotiate(features & ~VERSION_1), ACKNOWLEDGE | DRIVER);
     CU_ASSERT_EQUAL(guest_logged(LOG_FEATURES_REFUSED), 1);
+    CU_ASSERT_TRUE(log_limited());
+    loop_round(&guest_device, 1); /* nothing happens for as long as it waits */
+    CU_ASSERT_FALSE(log_limited());
     for (unsigned int bit = 0; bit < 64; bit++) {
         uint64_t wanted = VERSION_1 | 1ull << bit;
         uint32_t expected = ACKNOWLEDGE | DRIVER | (features & 1ull << bit ? FEATURES_OK : 0);

@@ -130,7 +130,11 @@ static void drive(void)
             CU_FAIL("completed out of order, or seen too early");
             break;
         }
-        if (completed < offered && may_sleep() && !sleep_until_moved(&interrupts, &seen))
+        /* Else the next ones come just when the device runs out of these. */
+        bool sleep = offered - completed == ring.size || guest_random() % 4 == 0;
+        for (uint64_t spin = guest_random() % 256; !sleep && spin > 0; spin--)
+            atomic_signal_fence(memory_order_seq_cst);
+        if (sleep && completed < offered && may_sleep() && !sleep_until_moved(&interrupts, &seen))
             break;
     }
     CU_ASSERT_EQUAL(completed, REQUESTS);
