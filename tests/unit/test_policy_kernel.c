@@ -242,9 +242,8 @@ static const struct policy_rule *rule_for(const struct policy_listing *listing, 
 }
 
 /*
- * The two calls that newer kernels (6.14, 6.18) pass by all filters on x86_64: they are entered
- * from the kernel's own trampolines, and from anywhere else the kernel ends the process by SIGILL,
- * as here.
+ * The two calls that recent kernels pass by all filters on x86_64: they are entered from the
+ * kernel's own trampolines, and from anywhere else the kernel ends the process by SIGILL, as here.
  */
 static bool is_uprobe_trampoline(uint32_t number)
 {
