@@ -250,14 +250,14 @@ static int run(struct bench *bench, struct block_result *results, struct registe
 }
 
 static const char usage[] =
-    "usage: bench [--check] [--json FILE] [--rounds N] [--slice MS] [--dir DIR]\n"
+    "usage: tests/bench/run [--check] [--json FILE] [--rounds N] [--slice MS] [--dir DIR]\n"
     "\n"
     "Measures the device model on the dispatcher stand-in. Needs root.\n"
     "\n"
     "  --check      fail if the promised counts per request are missed\n"
     "  --json FILE  write the results as JSON as well (- for standard output)\n"
-    "  --rounds N   turns of each measurement (3)\n"
-    "  --slice MS   how long each turn lasts (1000)\n"
+    "  --rounds N   turns of each measurement (10)\n"
+    "  --slice MS   how long each turn lasts (200)\n"
     "  --dir DIR    where the image is made (/tmp)\n";
 
 struct options {
@@ -350,7 +350,7 @@ static void copy_log(int log)
 
 int main(int argc, char **argv)
 {
-    struct bench bench = {.rounds = 3, .slice_ns = 1000000000};
+    struct bench bench = {.rounds = 10, .slice_ns = 200000000};
     struct options options = {.dir = "/tmp"};
     if (!parse(argc, argv, &bench, &options)) {
         fputs(usage, stderr);
