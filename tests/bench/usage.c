@@ -95,7 +95,7 @@ int64_t syscalls_by_ptrace(pid_t pid, uint64_t duration_ns)
             continue;
         if (WSTOPSIG(status) == (SIGTRAP | 0x80))
             stops++;
-        else if (ending) {
+        if (ending) { /* any stop will do: it has taken the place of the one asked for */
             ptrace(PTRACE_DETACH, pid, 0, 0);
             return stops / 2; /* entry and exit */
         }
