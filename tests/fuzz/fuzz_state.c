@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A successor on a state page of a predecessor that was taken over. The first byte chooses kind
+ * and starting point: zeros, or the page of a live device with work left. The rest is XORed onto
+ * it, so that an input of few bits that are set is a page which is almost right.
+ */
+#include <string.h>
+
+#include "tests/fuzz/actions.h"
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    machine_init();
+    return 0;
+}
+
+/* A live device whose queues have a chain each that nobody has served. */
+static void live_device(enum device_kind kind)
+{
+    static const uint8_t requests[] = {'q', 0, 2, 9, 'q', 1, 1, 7};
+    static const uint8_t events[] = {'d', 2, 0, 0, 0x80, 4, 0, 2, 0, 'a', 2, 0};
+    struct input input = {requests, sizeof(requests)};
+    if (kind == DEVICE_VSOCK_VHOST)
+        input = (struct input){events, sizeof(events)};
+    actions_init(~0ull, 16);
+    actions_continue(&input);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct input input = {data, size};
+    uint8_t how = (uint8_t)input_number(&input, 1);
+    enum device_kind kind = (how & 1) != 0 ? DEVICE_VSOCK_VHOST : DEVICE_BLOCK_VIRTIO;
+    unsigned char page[STATE_SIZE] = {0};
+    machine_clear(kind, NULL);
+    if ((how & 2) != 0) {
+        live_device(kind);
+        memcpy(page, machine_state, sizeof(page));
+    }
+    for (size_t i = 0; i < sizeof(page) && input.size > 0; i++)
+        page[i] ^= (unsigned char)input_number(&input, 1);
+    machine_corrupt(0, page, sizeof(page));
+    machine_die_after(how >> 2);
+    machine_successor();
+    machine_settle();
+    machine_successor(); /* and what that made of it, once more */
+    machine_settle();
+    actions_recover(how);
+    machine_check_end();
+    return 0;
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/fuzz/watch.h"
+
+#include <errno.h>
+#include <linux/vhost.h>
+#include <linux/virtio_blk.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+struct watch watch;
+struct vhost vhost;
+
+bool watch_queue_live(unsigned int queue)
+{
+    return machine_state->queues[queue].ready == 1 && device_live(&machine_device);
+}
+
+/* ---- Memory ---- */
+
+static bool in_window(const void *at, uint32_t *ret_offset)
+{
+    uintptr_t offset = (uintptr_t)at - (uintptr_t)machine_window;
+    *ret_offset = (uint32_t)offset;
+    return offset < WINDOW_SIZE;
+}
+
+static void maybe_die(void)
+{
+    if (watch.die_after > 0 && --watch.die_after == 0)
+        longjmp(watch.death, 1);
+}
+
+/* Before the worker reads: the guest may change something now. */
+static void before_load(uint32_t offset)
+{
+    maybe_die();
+    if (watch.race.countdown > 0 && --watch.race.countdown == 0) {
+        uint32_t at = watch.race.last ? watch.last_offset : watch.race.offset;
+        uint16_t flip = watch.race.flip;
+        unsigned char bytes[2] = {machine_window[at % WINDOW_SIZE],
+                                  machine_window[(at + 1) % WINDOW_SIZE]};
+        bytes[0] ^= (unsigned char)flip;
+        bytes[1] ^= (unsigned char)(flip >> 8);
+        machine_poke(at % WINDOW_SIZE, bytes, sizeof(bytes));
+        watch.raced = true;
+    }
+    watch.last_offset = offset;
+}
+
+/* The worker looks at avail->idx or at an entry of avail->ring: remember what it saw. */
+static void see_avail(uint32_t offset)
+{
+    for (unsigned int q = 0; q < machine_device.info->queue_count; q++) {
+        const struct state_queue *state = &machine_state->queues[q];
+        struct watched_queue *seen = &watch.queues[q];
+        if (state->ready != 1 || state->size == 0 || state->size > VIRTQUEUE_SIZE_MAX)
+            continue;
+        uint64_t at = WINDOW_BASE + offset - state->driver;
+        uint16_t value;
+        memcpy(&value, machine_window + offset, sizeof(value));
+        if (at == 2) {
+            uint16_t outstanding = (uint16_t)(value - state->next_used);
+            uint64_t used = seen->used + (uint16_t)(state->next_used - seen->next_used);
+            if (outstanding <= state->size && used + outstanding > seen->available)
+                seen->available = used + outstanding;
+        } else if (at >= 4 && at < 4 + 2 * state->size && at % 2 == 0) {
+            seen->heads[(at - 4) / 2] = value;
+            seen->head_known[(at - 4) / 2] = true;
+        }
+    }
+}
+
+static void on_load(const void *at, size_t size)
+{
+    uint32_t offset;
+    if (!watch.on || !in_window(at, &offset))
+        return;
+    before_load(offset);
+    if (size == 2)
+        see_avail(offset);
+}
+
+/* Byte by byte over whole buffers, so without the sanitizers' checks. */
+#define HOT __attribute__((no_sanitize("address", "undefined")))
+
+HOT unsigned char watch_marks(uint32_t offset)
+{
+    unsigned char marks = watch.marks[offset];
+    for (unsigned int q = 0; q < machine_device.info->queue_count; q++) {
+        const struct state_queue *state = &machine_state->queues[q];
+        if (!watch.queues[q].accessible || (machine_device.ops->user_queues & 1u << q) == 0 ||
+            state->size > VIRTQUEUE_SIZE_MAX)
+            continue;
+        if (WINDOW_BASE + offset - state->desc < 16ull * state->size)
+            marks |= MARK_TABLE;
+        if (WINDOW_BASE + offset - state->device < 6 + 8ull * state->size)
+            marks |= MARK_USED;
+    }
+    return marks;
+}
+
+void watch_clear_marks(void)
+{
+    if (watch.marked)
+        memset(watch.marks, 0, sizeof(watch.marks));
+    watch.marked = false;
+}
+
+HOT static void check_marks(uint32_t offset, size_t length, unsigned char marks, const char *what)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (offset + i >= WINDOW_SIZE || ((watch.marks[offset + i] & marks) == 0 &&
+                                          (watch_marks((uint32_t)(offset + i)) & marks) == 0))
+            violated("%s at window offset %#zx, of %zu bytes at %#x", what, offset + i, length,
+                     offset);
+    }
+}
+
+static void on_store(const void *at, size_t size)
+{
+    uint32_t offset;
+    if (!watch.on)
+        return;
+    if (in_window(at, &offset))
+        check_marks(offset, size, MARK_WRITABLE | MARK_USED, "worker stores where it must not,");
+    else if ((uintptr_t)at - (uintptr_t)machine_state >= sizeof(*machine_state))
+        return;
+    watch.stores++;
+    maybe_die();
+}
+
+HOT static void mark(uint64_t address, uint32_t length, unsigned char with)
+{
+    uint64_t offset = address - WINDOW_BASE;
+    if (offset >= WINDOW_SIZE || length > WINDOW_SIZE - offset)
+        return;
+    for (uint32_t i = 0; i < length; i++)
+        watch.marks[offset + i] |= with;
+    watch.marked = true;
+}
+
+static void see_descriptor(const struct vring_desc *desc)
+{
+    if ((desc->flags & VRING_DESC_F_INDIRECT) != 0)
+        mark(desc->addr, desc->len, MARK_TABLE);
+    else if ((desc->flags & VRING_DESC_F_WRITE) != 0)
+        mark(desc->addr, desc->len, MARK_WRITABLE);
+    else
+        mark(desc->addr, desc->len, MARK_READABLE);
+}
+
+void *__real___asan_memcpy(void *to, const void *from, size_t length);
+void *__wrap___asan_memcpy(void *to, const void *from, size_t length);
+
+void *__wrap___asan_memcpy(void *to, const void *from, size_t length)
+{
+    uint32_t offset;
+    if (!watch.on)
+        return __real___asan_memcpy(to, from, length);
+    if (in_window(to, &offset))
+        check_marks(offset, length, MARK_WRITABLE, "worker copies to where it must not,");
+    if (!in_window(from, &offset))
+        return __real___asan_memcpy(to, from, length);
+    before_load(offset);
+    __real___asan_memcpy(to, from, length);
+    if (length == sizeof(struct vring_desc) && (watch_marks(offset) & MARK_TABLE) != 0)
+        see_descriptor(to);
+    return to;
+}
+
+/* clang-format off */
+#define ON_ACCESS(size, type)                                                                      \
+    void __sanitizer_cov_load##size(type *at);                                                     \
+    void __sanitizer_cov_store##size(type *at);                                                    \
+    void __sanitizer_cov_load##size(type *at) { on_load(at, size); }                               \
+    void __sanitizer_cov_store##size(type *at) { on_store(at, size); }
+ON_ACCESS(1, uint8_t)
+ON_ACCESS(2, uint16_t)
+ON_ACCESS(4, uint32_t)
+ON_ACCESS(8, uint64_t)
+ON_ACCESS(16, __uint128_t)
+/* clang-format on */
+
+/* ---- The image ---- */
+
+#define IO_BYTES_MAX (8u << 20) /* of one input: then the disk breaks, to keep inputs short */
+
+static enum io_fault next_fault(void)
+{
+    maybe_die();
+    if (watch.io_calls > 0 && --watch.io_calls == 0)
+        return watch.io_fault;
+    return watch.io_bytes > IO_BYTES_MAX ? IO_EIO : IO_WELL;
+}
+
+/* -1 with errno for the faults that are errors; 0 for a call that moves nothing. */
+static ssize_t fail_with(enum io_fault fault)
+{
+    static const int errors[] = {
+        [IO_EIO] = EIO, [IO_EAGAIN] = EAGAIN, [IO_EINTR] = EINTR, [IO_EOPNOTSUPP] = EOPNOTSUPP};
+    watch.io_failed = true;
+    if (fault == IO_NOTHING)
+        return 0;
+    errno = errors[fault];
+    return -1;
+}
+
+static void check_io(const struct iovec *data, int count, off_t at, unsigned char marks)
+{
+    uint64_t length = 0;
+    if (count < 1)
+        violated("input or output without data");
+    for (int i = 0; i < count; i++) {
+        uint32_t offset;
+        if (!in_window(data[i].iov_base, &offset))
+            violated("input or output outside of the window");
+        check_marks(offset, data[i].iov_len, marks, "input or output of other memory,");
+        length += data[i].iov_len;
+    }
+    if (at < 0 || (uint64_t)at + length > (uint64_t)IMAGE_SECTORS * SECTOR_SIZE)
+        violated("input or output beyond the capacity: %llu bytes at %lld",
+                 (unsigned long long)length, (long long)at);
+    watch.io_bytes += length;
+}
+
+ssize_t __real_preadv2(int fd, const struct iovec *data, int count, off_t offset, int flags);
+ssize_t __wrap_preadv2(int fd, const struct iovec *data, int count, off_t offset, int flags);
+ssize_t __real_pwritev2(int fd, const struct iovec *data, int count, off_t offset, int flags);
+ssize_t __wrap_pwritev2(int fd, const struct iovec *data, int count, off_t offset, int flags);
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+
+ssize_t __wrap_preadv2(int fd, const struct iovec *data, int count, off_t offset, int flags)
+{
+    if (fd != WORKER_FD_BACKEND || (flags != 0 && flags != RWF_NOWAIT))
+        violated("preadv2 of fd %d with flags %#x", fd, (unsigned int)flags);
+    check_io(data, count, offset, MARK_WRITABLE);
+    enum io_fault fault = next_fault();
+    if (fault == IO_WELL)
+        return __real_preadv2(fd, data, count, offset, flags);
+    if (fault == IO_SHORT && data->iov_len > 1) {
+        struct iovec part = {data->iov_base, data->iov_len / 2};
+        return __real_preadv2(fd, &part, 1, offset, flags);
+    }
+    return fail_with(fault == IO_SHORT ? IO_NOTHING : fault);
+}
+
+ssize_t __wrap_pwritev2(int fd, const struct iovec *data, int count, off_t offset, int flags)
+{
+    uint64_t accepted = machine_state->transport.driver_features;
+    int needed = (accepted & 1ull << VIRTIO_BLK_F_FLUSH) != 0 ? 0 : RWF_DSYNC;
+    if (fd != WORKER_FD_BACKEND || flags != needed)
+        violated("pwritev2 to fd %d with flags %#x", fd, (unsigned int)flags);
+    if ((machine_device.features & 1ull << VIRTIO_BLK_F_RO) != 0)
+        violated("a write to a read-only image");
+    check_io(data, count, offset, MARK_READABLE);
+    enum io_fault fault = next_fault();
+    watch.image_changed = true;
+    if (fault == IO_WELL)
+        return __real_pwritev2(fd, data, count, offset, flags);
+    if (fault == IO_SHORT && data->iov_len > 1) {
+        struct iovec part = {data->iov_base, data->iov_len / 2};
+        return __real_pwritev2(fd, &part, 1, offset, flags);
+    }
+    return fail_with(fault == IO_SHORT ? IO_NOTHING : fault);
+}
+
+int __wrap_fdatasync(int fd)
+{
+    if (fd != WORKER_FD_BACKEND)
+        violated("fdatasync of fd %d", fd);
+    enum io_fault fault = next_fault();
+    if (fault == IO_WELL || fault == IO_SHORT || fault == IO_NOTHING)
+        return 0; /* to sync a memfd has no effect that could be seen */
+    return (int)fail_with(fault);
+}
+
+/* ---- vhost-vsock ---- */
+
+static uint64_t vhost_offset(uint64_t user_address, uint64_t length, uint64_t alignment)
+{
+    uint64_t offset = user_address - (uintptr_t)machine_window;
+    if (offset >= WINDOW_SIZE || length > WINDOW_SIZE - offset || offset % alignment != 0)
+        violated("the kernel is given a ring outside of the window");
+    return offset;
+}
+
+static unsigned int vhost_queue(unsigned int index)
+{
+    if (index >= 2)
+        violated("the kernel is given queue %u", index);
+    if (vhost.running)
+        violated("a ring is changed under the running kernel");
+    return index;
+}
+
+static void vhost_check(unsigned long request, const void *argument)
+{
+    if (request == VHOST_SET_MEM_TABLE) {
+        const struct vhost_memory *memory = argument;
+        const struct vhost_memory_region *region = memory->regions;
+        if (memory->nregions != 1 || region->guest_phys_addr != WINDOW_BASE ||
+            region->memory_size != WINDOW_SIZE ||
+            region->userspace_addr != (uintptr_t)machine_window)
+            violated("the kernel is given memory that is not the window");
+    } else if (request == VHOST_SET_FEATURES) {
+        uint64_t features;
+        memcpy(&features, argument, sizeof(features));
+        if ((features & ~machine_device.features) != 0)
+            violated("the kernel is given features that were not offered");
+    } else if (request == VHOST_SET_VRING_NUM) {
+        const struct vhost_vring_state *state = argument;
+        if (state->num == 0 || state->num > VIRTQUEUE_SIZE_MAX ||
+            (state->num & (state->num - 1)) != 0)
+            violated("the kernel is given a ring of size %u", state->num);
+        vhost.num[vhost_queue(state->index)] = state->num;
+    } else if (request == VHOST_SET_VRING_BASE) {
+        const struct vhost_vring_state *state = argument;
+        if (vhost_queue(state->index) < 2 && state->num > UINT16_MAX)
+            violated("the kernel is given a base of %u", state->num);
+    } else if (request == VHOST_SET_VRING_ADDR) {
+        const struct vhost_vring_addr *addr = argument;
+        uint64_t size = vhost.num[vhost_queue(addr->index)];
+        vhost_offset(addr->desc_user_addr, 16 * size, 16);
+        vhost_offset(addr->avail_user_addr, 6 + 2 * size, 2);
+        vhost_offset(addr->used_user_addr, 6 + 8 * size, 4);
+        vhost.addressed[addr->index] = true;
+    } else if (request == VHOST_VSOCK_SET_RUNNING) {
+        int running;
+        memcpy(&running, argument, sizeof(running));
+        if (running && (!vhost.addressed[0] || !vhost.addressed[1]))
+            violated("the kernel is started without rings");
+    }
+}
+
+int __real_ioctl(int fd, unsigned long request, void *argument);
+int __wrap_ioctl(int fd, unsigned long request, ...);
+
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+    va_list arguments;
+    va_start(arguments, request);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    if (fd != WORKER_FD_BACKEND)
+        return __real_ioctl(fd, request, argument);
+    vhost_check(request, argument);
+    /* Only after lock-down: what fails before is the broker's to hear. */
+    if (watch.on) {
+        enum io_fault fault = next_fault();
+        if (fault != IO_WELL)
+            return fail_with(fault == IO_SHORT || fault == IO_NOTHING ? IO_EIO : fault) < 0 ? -1
+                                                                                            : 0;
+    }
+    if (request == VHOST_VSOCK_SET_RUNNING) {
+        int running;
+        memcpy(&running, argument, sizeof(running));
+        vhost.running = running != 0;
+    }
+    return 0;
+}
+
+/* ---- Other calls ---- */
+
+ssize_t __real_write(int fd, const void *from, size_t length);
+ssize_t __wrap_write(int fd, const void *from, size_t length);
+void __real__exit(int status) __attribute__((noreturn));
+void __wrap__exit(int status) __attribute__((noreturn));
+
+ssize_t __wrap_write(int fd, const void *from, size_t length)
+{
+    if (watch.on)
+        maybe_die();
+    return __real_write(fd, from, length);
+}
+
+/* The worker's way out is one more way to die. */
+void __wrap__exit(int status)
+{
+    if (watch.on)
+        longjmp(watch.death, 1);
+    __real__exit(status);
+}

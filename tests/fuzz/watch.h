@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the worker's code does while it runs in machine_do: each load and store of the device
+ * library, and each system call that matters, passes through watch.c before it happens. The
+ * compiler puts the calls in (-fsanitize-coverage=trace-loads,trace-stores), and the linker
+ * replaces the C library's functions (--wrap), so the worker's sources have no part in it.
+ */
+#ifndef TESTS_FUZZ_WATCH_H
+#define TESTS_FUZZ_WATCH_H
+
+#include <setjmp.h>
+
+#include "tests/fuzz/machine.h"
+
+/* What the guest has given to the device, for each byte of the window. */
+enum mark {
+    MARK_READABLE = 1, /* in a device-readable buffer of a descriptor that the worker read */
+    MARK_WRITABLE = 2, /* in a device-writable one */
+    MARK_TABLE = 4,    /* in a descriptor table */
+    MARK_USED = 8,     /* in a used ring */
+};
+
+/* What the worker may do to a queue, from what it has been seen to read. */
+struct watched_queue {
+    bool active;
+    bool accessible;    /* the worker may be at its ring in this action */
+    uint64_t used;      /* chains completed since it became ready */
+    uint64_t available; /* chains made available, as far as the worker has looked */
+    uint16_t next_used; /* of the state page, when last looked at */
+    bool head_known[VIRTQUEUE_SIZE_MAX];
+    uint16_t heads[VIRTQUEUE_SIZE_MAX]; /* read from this slot of avail->ring */
+};
+
+struct watch {
+    bool on;           /* the worker runs */
+    jmp_buf death;     /* where it goes when it dies */
+    bool raced;        /* memory has been changed in this action */
+    bool page_hostile; /* the state page was made up: its indices mean nothing */
+    bool io_failed;    /* an input or output call has been made to fail */
+    struct race race;
+    uint32_t die_after;
+    enum io_fault io_fault;
+    uint32_t io_calls;
+    uint64_t io_bytes;
+    uint32_t last_offset; /* in the window: what the worker read last */
+    uint32_t stores;      /* seen so far */
+    bool image_changed;
+    bool marked;
+    unsigned char marks[WINDOW_SIZE]; /* of buffers and indirect tables */
+    struct watched_queue queues[STATE_QUEUES_MAX];
+};
+
+extern struct watch watch;
+
+/* vhost-vsock, as far as its user can tell. */
+struct vhost {
+    bool running;
+    bool addressed[2];
+    uint32_t num[2];
+};
+
+extern struct vhost vhost;
+
+/* Is the queue ready, and the device running? */
+bool watch_queue_live(unsigned int queue);
+
+/* All marks of a byte of the window, and none any more. */
+unsigned char watch_marks(uint32_t offset);
+void watch_clear_marks(void);
+
+#endif
