@@ -18,6 +18,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .policy = "vsock/vhost",
             .virtio_id = 19,
             .queue_count = 3,
-            .backend_fd_count = 2, /* vhost-vsock, and the eventfd on which it reports ring errors */
+            .backend_fd_count =
+                2, /* vhost-vsock, and the eventfd on which it reports ring errors */
         },
 };

@@ -16,12 +16,12 @@ enum device_kind {
 };
 
 struct device_kind_info {
-    const char *type;           /* YAML `type` */
-    const char *data_plane;     /* YAML `data_plane` */
-    const char *policy;         /* policy/NAME.policy, and the embedded program's name */
-    uint32_t virtio_id;         /* VirtIO 1.2 §5: DeviceID */
+    const char *type;       /* YAML `type` */
+    const char *data_plane; /* YAML `data_plane` */
+    const char *policy;     /* policy/NAME.policy, and the embedded program's name */
+    uint32_t virtio_id;     /* VirtIO 1.2 §5: DeviceID */
     uint32_t queue_count;
-    uint32_t backend_fd_count;  /* WORKER_FD_BACKEND onwards */
+    uint32_t backend_fd_count; /* WORKER_FD_BACKEND onwards */
 };
 
 /* One row a kind, indexed by enum device_kind. */

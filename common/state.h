@@ -34,15 +34,15 @@
  * access can be carried out twice without harm.
  */
 struct state_mailbox {
-    _Atomic uint32_t request_seq;  /* broker */
-    uint32_t offset;               /* broker: register offset from the device's base, < 0x200 */
-    uint64_t value;                /* broker: for a write, already masked to width */
-    uint8_t is_write;              /* broker */
-    uint8_t width;                 /* broker: 1, 2, 4 or 8 */
+    _Atomic uint32_t request_seq; /* broker */
+    uint32_t offset;              /* broker: register offset from the device's base, < 0x200 */
+    uint64_t value;               /* broker: for a write, already masked to width */
+    uint8_t is_write;             /* broker */
+    uint8_t width;                /* broker: 1, 2, 4 or 8 */
     uint8_t reserved[46];
     _Atomic uint32_t response_seq; /* worker */
     uint32_t reserved2;
-    uint64_t answer;               /* worker: for a read */
+    uint64_t answer; /* worker: for a read */
     uint8_t reserved3[48];
 };
 
@@ -62,9 +62,9 @@ struct state_transport {
 
 /* One virtqueue, §2.6, §4.2.2; worker-written. */
 struct state_queue {
-    uint32_t size;       /* QueueNum: a power of two for the split ring */
-    uint32_t ready;      /* QueueReady: 0 or 1 */
-    uint64_t desc;       /* guest-physical addresses */
+    uint32_t size;  /* QueueNum: a power of two for the split ring */
+    uint32_t ready; /* QueueReady: 0 or 1 */
+    uint64_t desc;  /* guest-physical addresses */
     uint64_t driver;
     uint64_t device;
     uint16_t next_used;  /* free-running: chains completed and published to the driver */

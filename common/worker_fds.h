@@ -13,13 +13,13 @@
 #define WORKER_FDS(X)                                                                              \
     X(NULL_IN, 0, "null_in", "/dev/null: keeps number 0 from meaning anything else")               \
     X(NULL_OUT, 1, "null_out", "/dev/null, likewise")                                              \
-    X(NULL_ERR, 2, "null_err", "/dev/null: what a C library may print on its way down")           \
+    X(NULL_ERR, 2, "null_err", "/dev/null: what a C library may print on its way down")            \
     X(CONTROL, 3, "control", "the socket to the broker")                                           \
     X(EPOLL, 4, "epoll", "the event loop's epoll instance")                                        \
     X(REQUEST, 5, "request", "the mailbox eventfd: a register access waits")                       \
     X(REPLY, 6, "reply", "the mailbox eventfd: a register access is answered")                     \
     X(IRQ, 7, "irq", "the interrupt eventfd")                                                      \
-    X(BACKEND, 8, "backend", "the first file of the device's backend: image, tap or vhost")       \
+    X(BACKEND, 8, "backend", "the first file of the device's backend: image, tap or vhost")        \
     X(BACKEND2, 9, "backend2", "the second file of the backend, where there is one")
 
 enum worker_fd {
