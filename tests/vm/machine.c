@@ -26,6 +26,7 @@
 #define IDENTITY_MAP_ADDRESS 0xfffbc000ull
 #define KICK_SIGNAL SIGUSR1
 #define CPUID_ENTRIES 256
+#define IOAPIC_INPUTS 24
 
 static void end(struct machine *machine, enum machine_end why)
 {
@@ -88,6 +89,24 @@ static int create_cpu(struct machine *machine, unsigned int index)
     return set_cpuid(machine, cpu);
 }
 
+/* Interrupts go to the I/O APIC alone. By default they reach the 8259 as well, which a Linux on
+ * hardware-reduced ACPI never sets up: an early interrupt would come as a processor exception. */
+static int route_interrupts(struct machine *machine)
+{
+    struct {
+        struct kvm_irq_routing head;
+        struct kvm_irq_routing_entry entries[IOAPIC_INPUTS];
+    } routing = {.head.nr = IOAPIC_INPUTS};
+    for (uint32_t i = 0; i < IOAPIC_INPUTS; i++) {
+        routing.head.entries[i] = (struct kvm_irq_routing_entry){
+            .gsi = i,
+            .type = KVM_IRQ_ROUTING_IRQCHIP,
+            .u.irqchip = {.irqchip = KVM_IRQCHIP_IOAPIC, .pin = i},
+        };
+    }
+    return ioctl(machine->vm, KVM_SET_GSI_ROUTING, &routing) < 0 ? -errno : 0;
+}
+
 int machine_create(struct machine *machine, const int out_fds[MACHINE_PORTS], const char **ret_what)
 {
     *ret_what = "/dev/kvm";
@@ -105,8 +124,11 @@ int machine_create(struct machine *machine, const int out_fds[MACHINE_PORTS], co
         ioctl(machine->vm, KVM_CREATE_IRQCHIP, 0) < 0 ||
         ioctl(machine->vm, KVM_CREATE_PIT2, &pit) < 0)
         return -errno;
+    int err = route_interrupts(machine);
+    if (err)
+        return err;
     *ret_what = "the frontend's memory";
-    int err = create_ram(machine);
+    err = create_ram(machine);
     if (err)
         return err;
     *ret_what = "the frontend's processors";
