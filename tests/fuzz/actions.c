@@ -103,6 +103,12 @@ static void offer(unsigned int queue, uint16_t head)
     poke16(avail + 2, ++driver.avail_idx[queue]);
 }
 
+static void kick(unsigned int queue)
+{
+    uint32_t first = machine_device.info->backend_fd_count;
+    machine_do((struct action){.kind = ACTION_NOTIFY, .offset = first + queue});
+}
+
 /* A block request over `segments` buffers of data, in the ring's table or in an indirect one. */
 static void offer_request(uint32_t type, uint64_t sector, unsigned int segments, uint32_t length,
                           bool indirect)
@@ -230,7 +236,7 @@ static void act_init(struct input *input)
 
 static void act_kick(struct input *input)
 {
-    machine_do((struct action){.kind = ACTION_KICK, .offset = take_queue(input)});
+    kick(take_queue(input));
 }
 
 static void act_round(struct input *input)
@@ -255,6 +261,13 @@ static void act_notify(struct input *input)
     write_register(VIRTIO_MMIO_QUEUE_NOTIFY, (uint32_t)input_number(input, 1));
 }
 
+/* The kernel says by it that it met a malformed ring; for a device without one it is a kick. */
+static void act_backend_event(struct input *input)
+{
+    (void)input;
+    machine_do((struct action){.kind = ACTION_NOTIFY, .offset = 1});
+}
+
 static void act_die(struct input *input)
 {
     machine_die_after((uint32_t)input_number(input, 1));
@@ -267,9 +280,39 @@ static void act_request(struct input *input)
                                       0x12345678,          VIRTIO_BLK_T_DISCARD};
     uint8_t what = (uint8_t)input_number(input, 1);
     uint8_t data = (uint8_t)input_number(input, 1);
-    uint64_t sector = 9 * input_number(input, 1); /* some of them beyond the end */
+    uint64_t place = input_number(input, 1); /* also across the end, and beyond it */
+    uint64_t sector = place < 0xf0 ? 9 * place : IMAGE_SECTORS - 8 + (place & 15);
     uint32_t length = (data & 0x80) != 0 ? 7u * data : SECTOR_SIZE * (1u + (data & 0x70u) / 16);
     offer_request(types[what & 7], sector, data & 15, length, (what & 8) != 0);
+}
+
+/* More buffers than a ring has, or more bytes than a turn moves; all data in one place. */
+static void act_long_request(struct input *input)
+{
+    uint32_t type = (uint32_t)input_number(input, 1) % 2;
+    unsigned int count = (unsigned int)input_number(input, 2) % 512 + 1;
+    uint32_t length = (uint32_t)input_number(input, 2);
+    const struct virtio_blk_outhdr header = {.type = type};
+    uint16_t direction = type == VIRTIO_BLK_T_OUT ? 0 : VRING_DESC_F_WRITE;
+    machine_poke(BUFFERS_OFFSET, &header, sizeof(header));
+    for (unsigned int i = 0; i < count; i++) {
+        bool last = i == count - 1;
+        uint32_t at = BUFFERS_OFFSET + (i == 0 ? 0 : last ? 0x40u : 0x1000u);
+        uint16_t flags = (uint16_t)(i == 0 ? 0 : last ? VRING_DESC_F_WRITE : direction);
+        poke_desc(TABLES_OFFSET, i,
+                  (struct vring_desc){
+                      .addr = WINDOW_BASE + at,
+                      .len = i == 0 ? sizeof(header)
+                             : last ? 1
+                                    : length,
+                      .flags = (uint16_t)(flags | (last ? 0 : VRING_DESC_F_NEXT)),
+                      .next = (uint16_t)(i + 1),
+                  });
+    }
+    poke_desc(
+        ring_at(0), 0,
+        (struct vring_desc){WINDOW_BASE + TABLES_OFFSET, count * 16, VRING_DESC_F_INDIRECT, 0});
+    offer(0, 0);
 }
 
 static void act_read(struct input *input)
@@ -327,6 +370,8 @@ static void act_race(struct input *input)
     race.offset = (uint16_t)input_number(input, 2);
     race.flip = (uint16_t)input_number(input, 2);
     race.last = (race.offset & 1) != 0;
+    if (race.last)
+        race.offset = race.offset / 2 % 16;
     machine_race(race);
 }
 
@@ -353,10 +398,12 @@ static void (*const actions[32])(struct input *) = {
     ['g' & 31] = act_poke,       /* offset (2), eight bytes for the window */
     ['h' & 31] = act_indirect_desc, /* index, addr (2), len (4), flags, next */
     ['i' & 31] = act_init,          /* features and log2 of the size: the driver's proper start */
+    ['j' & 31] = act_long_request,  /* type, count (2), length (2): of an indirect table */
     ['k' & 31] = act_kick,          /* queue */
     ['l' & 31] = act_round,         /* a round of the loop */
     ['m' & 31] = act_mailbox,       /* how, offset (2), value (1 or 8) */
     ['n' & 31] = act_notify,        /* QueueNotify by register */
+    ['o' & 31] = act_backend_event, /* the second backend file has something to say */
     ['p' & 31] = act_die,           /* after how many accesses the worker dies */
     ['q' & 31] = act_request,       /* type, data, sector: a proper block request */
     ['r' & 31] = act_read,          /* offset (2), width */
@@ -403,7 +450,7 @@ static void recover_block(uint32_t die_after)
     const unsigned char *image = machine_image() + sector * SECTOR_SIZE;
     offer_request(VIRTIO_BLK_T_IN, sector, 2, SECTOR_SIZE, false);
     machine_die_after(die_after);
-    machine_do((struct action){.kind = ACTION_KICK});
+    kick(0);
     machine_settle();
     expect_used(0, 1);
     memcpy(&status, machine_window + BUFFERS_OFFSET + sizeof(struct virtio_blk_outhdr), 1);
@@ -415,7 +462,7 @@ static void recover_block(uint32_t die_after)
     memset(pattern, (int)(die_after | 0x80), sizeof(pattern));
     machine_poke(data, pattern, sizeof(pattern));
     offer_request(VIRTIO_BLK_T_OUT, sector, 2, SECTOR_SIZE, true);
-    machine_do((struct action){.kind = ACTION_KICK});
+    kick(0);
     machine_settle();
     expect_used(0, 2);
     if (memcmp(image, pattern, sizeof(pattern)) != 0)

@@ -152,6 +152,8 @@ static void new_worker(void)
     log_quiet();
     if (device_init(&machine_device, &start, machine_state, machine_window) != 0)
         violated("device_init fails");
+    if (device_confined(&machine_device) != 0)
+        violated("device_confined fails");
     if (!watched[start.kind] && loop_watch(&machine_device) != 0)
         violated("loop_watch fails");
     watched[start.kind] = true;
@@ -220,6 +222,7 @@ static void before(const struct action *action)
         struct watched_queue *seen = &watch.queues[q];
         if (!seen->active)
             *seen = (struct watched_queue){.next_used = state->ready == 1 ? state->next_used : 0};
+        seen->published = false;
         seen->accessible = watch_queue_live(q) || starts;
     }
     watch.raced = false;
@@ -343,14 +346,13 @@ static void post(const struct action *action)
     atomic_fetch_add(&mailbox->request_seq, 1);
 }
 
-static void kick(unsigned int queue)
+static void notify(uint32_t number)
 {
     const uint64_t one = 1;
-    int fd = WORKER_FD_BACKEND + (int)(machine_device.info->backend_fd_count + queue);
-    (void)!write(fd, &one, sizeof(one));
+    (void)!write(WORKER_FD_BACKEND + (int)number, &one, sizeof(one));
 }
 
-/* What the worker does; posting and kicking is done by then. */
+/* What the worker does; posting and notifying are done by then. */
 static uint64_t run(const struct action *action)
 {
     switch (action->kind) {
@@ -360,7 +362,7 @@ static uint64_t run(const struct action *action)
         transport_write(&machine_device, action->offset, action->width, action->value);
         return 0;
     case ACTION_MAILBOX:
-    case ACTION_KICK:
+    case ACTION_NOTIFY:
     case ACTION_ROUND:
         loop_round(&machine_device, 0);
         return machine_state->mailbox.answer;
@@ -385,17 +387,42 @@ static uint64_t run_watched(const struct action *action, bool *ret_died)
     return value;
 }
 
-static void take_over(void)
+/* The chains that the driver has got back from a dead worker; false if that is not known. */
+static bool handed_back(unsigned int queue, uint16_t *ret_used_idx)
+{
+    const struct watched_queue *seen = &watch.queues[queue];
+    if (!seen->published || watch.raced || watch.page_hostile || !watch_queue_live(queue))
+        return false;
+    uint32_t at = (uint32_t)(machine_state->queues[queue].device + 2 - WINDOW_BASE);
+    memcpy(ret_used_idx, machine_window + at, sizeof(*ret_used_idx));
+    return !given_away(at, sizeof(*ret_used_idx));
+}
+
+static void take_over_once(bool *ret_died)
 {
     static const struct action resume = {.kind = ACTION_RESUME};
+    bool known[STATE_QUEUES_MAX];
+    uint16_t used_idx[STATE_QUEUES_MAX];
+    unsigned int queues = machine_device.info ? machine_device.info->queue_count : 0;
+    for (unsigned int q = 0; q < queues; q++)
+        known[q] = handed_back(q, &used_idx[q]);
+    check_window(); /* what the dead one wrote */
+    watch_clear_marks();
+    new_worker();
+    before(&resume);
+    run_watched(&resume, ret_died);
+    for (unsigned int q = 0; q < queues && !*ret_died; q++) {
+        if (known[q] && watch_queue_live(q) && machine_state->queues[q].next_used != used_idx[q])
+            violated("queue %u: a successor takes chains that the driver has got back", q);
+    }
+}
+
+static void take_over(void)
+{
     bool died;
-    do {
-        check_window(); /* what the dead one wrote */
-        watch_clear_marks();
-        new_worker();
-        before(&resume);
-        run_watched(&resume, &died);
-    } while (died);
+    do
+        take_over_once(&died);
+    while (died);
 }
 
 uint64_t machine_do(struct action action)
@@ -404,8 +431,8 @@ uint64_t machine_do(struct action action)
     uint64_t value;
     if (action.kind == ACTION_MAILBOX)
         post(&action);
-    else if (action.kind == ACTION_KICK)
-        kick(action.offset);
+    else if (action.kind == ACTION_NOTIFY)
+        notify(action.offset);
     before(&action);
     for (;;) {
         value = run_watched(&action, &died);

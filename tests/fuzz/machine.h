@@ -32,14 +32,14 @@ enum action_kind {
     ACTION_READ,    /* a register access */
     ACTION_WRITE,   /* likewise */
     ACTION_MAILBOX, /* the same through mailbox and loop */
-    ACTION_KICK,    /* an available buffer notification by eventfd, and a round of the loop */
-    ACTION_ROUND,   /* a round of the loop */
-    ACTION_RESUME,  /* a worker takes the state page over */
+    ACTION_NOTIFY, /* an eventfd is written to: a kick, or the backend's; and a round of the loop */
+    ACTION_ROUND,  /* a round of the loop */
+    ACTION_RESUME, /* a worker takes the state page over */
 };
 
 struct action {
     enum action_kind kind;
-    uint32_t offset; /* of the register; the queue for ACTION_KICK */
+    uint32_t offset; /* of the register; of the eventfd, from WORKER_FD_BACKEND */
     unsigned int width;
     bool is_write; /* ACTION_MAILBOX */
     uint64_t value;
@@ -51,7 +51,7 @@ enum io_fault { IO_WELL, IO_EIO, IO_EAGAIN, IO_EINTR, IO_EOPNOTSUPP, IO_SHORT, I
 /* A change of the window in the midst of an action. */
 struct race {
     uint32_t countdown; /* memory accesses until it happens; 0: never */
-    bool last;          /* where the worker read last, instead of at `offset` */
+    bool last;          /* `offset` is from where the worker read last, not in the window */
     uint16_t offset;
     uint16_t flip; /* XORed */
 };

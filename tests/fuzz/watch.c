@@ -39,7 +39,7 @@ static void before_load(uint32_t offset)
 {
     maybe_die();
     if (watch.race.countdown > 0 && --watch.race.countdown == 0) {
-        uint32_t at = watch.race.last ? watch.last_offset : watch.race.offset;
+        uint32_t at = watch.race.offset + (watch.race.last ? watch.last_offset : 0);
         uint16_t flip = watch.race.flip;
         unsigned char bytes[2] = {machine_window[at % WINDOW_SIZE],
                                   machine_window[(at + 1) % WINDOW_SIZE]};
@@ -131,6 +131,10 @@ static void on_store(const void *at, size_t size)
         return;
     watch.stores++;
     maybe_die();
+    for (unsigned int q = 0; q < machine_device.info->queue_count; q++) {
+        if (WINDOW_BASE + offset == machine_state->queues[q].device + 2)
+            watch.queues[q].published = true;
+    }
 }
 
 HOT static void mark(uint64_t address, uint32_t length, unsigned char with)
@@ -165,6 +169,8 @@ void *__wrap___asan_memcpy(void *to, const void *from, size_t length)
         check_marks(offset, length, MARK_WRITABLE, "worker copies to where it must not,");
     if (!in_window(from, &offset))
         return __real___asan_memcpy(to, from, length);
+    check_marks(offset, length, MARK_TABLE | MARK_READABLE,
+                "worker reads what is not given to it,");
     before_load(offset);
     __real___asan_memcpy(to, from, length);
     if (length == sizeof(struct vring_desc) && (watch_marks(offset) & MARK_TABLE) != 0)
@@ -300,6 +306,10 @@ static unsigned int vhost_queue(unsigned int index)
 
 static void vhost_check(unsigned long request, const void *argument)
 {
+    if (request == VHOST_SET_OWNER)
+        vhost.owned = true;
+    else if (!vhost.owned)
+        violated("the kernel is asked for %#lx without an owner", request);
     if (request == VHOST_SET_MEM_TABLE) {
         const struct vhost_memory *memory = argument;
         const struct vhost_memory_region *region = memory->regions;
@@ -307,6 +317,7 @@ static void vhost_check(unsigned long request, const void *argument)
             region->memory_size != WINDOW_SIZE ||
             region->userspace_addr != (uintptr_t)machine_window)
             violated("the kernel is given memory that is not the window");
+        vhost.has_memory = true;
     } else if (request == VHOST_SET_FEATURES) {
         uint64_t features;
         memcpy(&features, argument, sizeof(features));
@@ -332,8 +343,8 @@ static void vhost_check(unsigned long request, const void *argument)
     } else if (request == VHOST_VSOCK_SET_RUNNING) {
         int running;
         memcpy(&running, argument, sizeof(running));
-        if (running && (!vhost.addressed[0] || !vhost.addressed[1]))
-            violated("the kernel is started without rings");
+        if (running && (!vhost.has_memory || !vhost.addressed[0] || !vhost.addressed[1]))
+            violated("the kernel is started without memory or rings");
     }
 }
 

@@ -24,6 +24,7 @@ enum mark {
 struct watched_queue {
     bool active;
     bool accessible;    /* the worker may be at its ring in this action */
+    bool published;     /* used->idx has been written in this action */
     uint64_t used;      /* chains completed since it became ready */
     uint64_t available; /* chains made available, as far as the worker has looked */
     uint16_t next_used; /* of the state page, when last looked at */
@@ -54,6 +55,8 @@ extern struct watch watch;
 
 /* vhost-vsock, as far as its user can tell. */
 struct vhost {
+    bool owned; /* VHOST_SET_OWNER, without which every other call fails */
+    bool has_memory;
     bool running;
     bool addressed[2];
     uint32_t num[2];
