@@ -14,23 +14,7 @@
 #include <unistd.h>
 
 #include "broker/lockdown.h"
-
-/* Of a newer kernel than the headers may be. */
-#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
-#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14) /* ABI 3 */
-#endif
-#ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
-#define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15) /* ABI 5 */
-#endif
-#define LANDLOCK_ACCESS_NET_ALL 3ULL /* ABI 4: bind and connect of TCP */
-#define LANDLOCK_SCOPE_ALL 3ULL      /* ABI 6: abstract sockets and signals */
-
-/* The size that a kernel knows tells it which of these are meant. */
-struct ruleset {
-    uint64_t handled_access_fs;
-    uint64_t handled_access_net;
-    uint64_t scoped;
-};
+#include "common/confine.h"
 
 /* Where the new root is mounted before it is the root: /dev is there, since we opened a node. */
 #define NEW_ROOT "/dev"
@@ -86,19 +70,6 @@ static int place_node(const struct backend_ops *ops, int unused)
     return result;
 }
 
-/* Where we stand becomes the root. An initramfs can't be exchanged for another root, only covered
- * by one; without CAP_SYS_CHROOT nothing leads back under it. */
-static int make_root_here(void)
-{
-    if (syscall(SYS_pivot_root, ".", ".") == 0)
-        return umount2(".", MNT_DETACH) < 0 ? -errno : 0;
-    if (errno != EINVAL)
-        return -errno;
-    if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0)
-        return -errno;
-    return 0;
-}
-
 int lockdown_own_root(struct lockdown *lockdown)
 {
     const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
@@ -112,7 +83,7 @@ int lockdown_own_root(struct lockdown *lockdown)
         return -errno;
     result = each_node(lockdown, place_node, 0);
     if (result == 0)
-        result = make_root_here();
+        result = confine_change_root();
     if (result < 0)
         return result;
     if (chdir("/") < 0 ||
@@ -122,30 +93,6 @@ int lockdown_own_root(struct lockdown *lockdown)
 }
 
 /* --- Landlock ------------------------------------------------------------------------------- */
-
-static struct ruleset everything_of(long abi)
-{
-    struct ruleset rules = {.handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_SYM * 2 - 1};
-    if (abi >= 2)
-        rules.handled_access_fs |= LANDLOCK_ACCESS_FS_REFER;
-    if (abi >= 3)
-        rules.handled_access_fs |= LANDLOCK_ACCESS_FS_TRUNCATE;
-    if (abi >= 4)
-        rules.handled_access_net = LANDLOCK_ACCESS_NET_ALL;
-    if (abi >= 5)
-        rules.handled_access_fs |= LANDLOCK_ACCESS_FS_IOCTL_DEV;
-    if (abi >= 6)
-        rules.scoped = LANDLOCK_SCOPE_ALL;
-    return rules;
-}
-
-static size_t ruleset_size(long abi)
-{
-    if (abi >= 6)
-        return sizeof(struct ruleset);
-    return abi >= 4 ? offsetof(struct ruleset, scoped)
-                    : offsetof(struct ruleset, handled_access_net);
-}
 
 static uint64_t allowed_on_nodes;
 
@@ -165,20 +112,12 @@ static int allow_node(const struct backend_ops *ops, int ruleset)
 
 int lockdown_landlock(struct lockdown *lockdown)
 {
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (abi < 0)
-        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno; /* a kernel without it */
-
-    const struct ruleset rules = everything_of(abi);
-    allowed_on_nodes =
-        rules.handled_access_fs & (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE |
-                                   LANDLOCK_ACCESS_FS_IOCTL_DEV);
-    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &rules, ruleset_size(abi), 0);
+    int ruleset = confine_landlock_ruleset(&allowed_on_nodes);
     if (ruleset < 0)
-        return -errno;
+        return ruleset == -EOPNOTSUPP ? 0 : ruleset; /* a kernel without it */
     int result = each_node(lockdown, allow_node, ruleset);
-    if (result == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
-        result = -errno;
+    if (result == 0)
+        result = confine_landlock_enter(ruleset);
     close(ruleset);
     lockdown->landlock = result == 0;
     return result;

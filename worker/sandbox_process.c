@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
@@ -13,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/confine.h"
 #include "worker/sandbox_step.h"
 
 /* Newer than the headers of some systems that this is built on, not than their kernels. */
@@ -20,20 +20,6 @@
 #define PR_SET_MDWE 65 /* Linux 6.3 */
 #define PR_MDWE_REFUSE_EXEC_GAIN (1UL << 0)
 #define PR_GET_MDWE 66
-#endif
-#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
-#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
-#endif
-#ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
-#define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ULL << 15)
-#endif
-#ifndef LANDLOCK_ACCESS_NET_BIND_TCP
-#define LANDLOCK_ACCESS_NET_BIND_TCP (1ULL << 0)
-#define LANDLOCK_ACCESS_NET_CONNECT_TCP (1ULL << 1)
-#endif
-#ifndef LANDLOCK_SCOPE_SIGNAL
-#define LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0)
-#define LANDLOCK_SCOPE_SIGNAL (1ULL << 1)
 #endif
 
 int enter_not_dumpable(const struct sandbox *sandbox)
@@ -78,48 +64,15 @@ int check_mdwe(const struct sandbox *sandbox, uint32_t layers)
     return mdwe == (int)PR_MDWE_REFUSE_EXEC_GAIN ? 0 : -ENOTRECOVERABLE;
 }
 
-/* struct landlock_ruleset_attr as of ABI 6; an older kernel takes the rest if it is 0. */
-struct ruleset {
-    uint64_t handled_access_fs;
-    uint64_t handled_access_net;
-    uint64_t scoped;
-};
-
-/* Every right that this version of Landlock can deny. Without a rule, all are denied. */
-static struct ruleset all_rights(long abi)
-{
-    struct ruleset all = {.handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_SYM * 2 - 1};
-    if (abi >= 2)
-        all.handled_access_fs |= LANDLOCK_ACCESS_FS_REFER;
-    if (abi >= 3)
-        all.handled_access_fs |= LANDLOCK_ACCESS_FS_TRUNCATE;
-    if (abi >= 4)
-        all.handled_access_net = LANDLOCK_ACCESS_NET_BIND_TCP | LANDLOCK_ACCESS_NET_CONNECT_TCP;
-    if (abi >= 5)
-        all.handled_access_fs |= LANDLOCK_ACCESS_FS_IOCTL_DEV;
-    if (abi >= 6)
-        all.scoped = LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL;
-    return all;
-}
-
-static int restrict_self(const struct ruleset *all)
-{
-    int fd = (int)syscall(SYS_landlock_create_ruleset, all, sizeof(*all), 0);
-    if (fd < 0)
-        return -errno;
-    int error = syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? -errno : 0;
-    close(fd);
-    return error;
-}
-
 int enter_landlock(const struct sandbox *sandbox)
 {
+    uint64_t node_rights; /* of no use: no rule will allow anything */
     (void)sandbox;
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (abi < 0)
-        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
-    struct ruleset all = all_rights(abi);
-    int error = restrict_self(&all);
+    int ruleset = confine_landlock_ruleset(&node_rights);
+    if (ruleset < 0)
+        return ruleset == -EOPNOTSUPP ? 0 : ruleset;
+    int error = confine_landlock_enter(ruleset);
+    close(ruleset);
     if (error < 0)
         return error;
     /* The root is readable by its mode, so only Landlock can say no. */

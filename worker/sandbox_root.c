@@ -16,6 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "common/confine.h"
 #include "worker/sandbox_step.h"
 
 #ifndef SO_NETNS_COOKIE
@@ -106,22 +107,6 @@ int check_namespaces(const struct sandbox *sandbox, uint32_t layers)
     return getpid() == 1 ? 0 : -ENOTRECOVERABLE;
 }
 
-/*
- * Make the current directory, a mount of its own, the root. An initramfs cannot be exchanged for
- * another root, only covered by one; what is covered cannot be reached either, since nothing
- * here will have the capability to uncover it.
- */
-static int change_root(void)
-{
-    if (syscall(SYS_pivot_root, ".", ".") == 0)
-        return umount2(".", MNT_DETACH) < 0 ? -errno : 0;
-    if (errno != EINVAL)
-        return -errno;
-    if (mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0)
-        return -errno;
-    return 0;
-}
-
 /* Nothing in it but itself. */
 static int list_root(void)
 {
@@ -155,7 +140,7 @@ int enter_empty_root(const struct sandbox *sandbox)
         return -errno;
     if (chdir("/proc") < 0)
         return -errno;
-    int error = change_root();
+    int error = confine_change_root();
     if (error < 0)
         return error;
     if (chdir("/") < 0)
