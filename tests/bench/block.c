@@ -15,7 +15,7 @@ struct turn {
     const struct block_workload *workload;
     struct samples *latency;
     uint64_t random, position;
-    uint64_t done, failed;
+    uint64_t submitted, done, failed;
     bool last; /* no more are submitted */
 };
 
@@ -34,6 +34,8 @@ static void submit(struct guest_block *block, struct guest_block_request *reques
     if (guest_block_submit(block, request, VIRTIO_BLK_T_IN, next_offset(turn) / SECTOR,
                            turn->workload->size) < 0)
         turn->failed++;
+    else
+        turn->submitted++;
 }
 
 static void request_done(struct guest_block *block, struct guest_block_request *request)
@@ -55,19 +57,12 @@ static double guest_turn(struct guest_block *block, struct turn *turn, uint64_t 
     for (unsigned int i = 0; i < block->depth; i++)
         submit(block, &block->requests[i]);
     guest_queue_kick(&block->queue);
-    unsigned int under_way = block->depth;
-    uint64_t submitted = block->depth;
-    while (under_way > 0) {
-        if (!turn->last && bench_now_ns() - start >= duration_ns) {
-            turn->last = true;
-            submitted = turn->done + under_way;
-        }
+    while (turn->done < turn->submitted) {
+        turn->last = bench_now_ns() - start >= duration_ns;
         int completed = guest_block_interrupt(block);
         if (completed < 0)
             return completed;
-        if (turn->last)
-            under_way = (unsigned int)(submitted - turn->done);
-        else
+        if (!turn->last)
             guest_queue_kick(&block->queue);
     }
     return turn->failed > 0 ? -EIO : (double)turn->done * 1e9 / (double)(bench_now_ns() - start);

@@ -88,7 +88,7 @@ double median(const double *values, unsigned int count)
 /* The median over the rounds of device model : bare loop, each pair side by side in time. */
 static double ratio(const struct block_result *result, unsigned int rounds)
 {
-    double ratios[ROUNDS_MAX];
+    double ratios[ROUNDS_MAX] = {0};
     for (unsigned int i = 0; i < rounds; i++)
         ratios[i] = result->rate[i] / result->bare_rate[i];
     return median(ratios, rounds);
