@@ -125,13 +125,14 @@ static void on_store(const void *at, size_t size)
     uint32_t offset;
     if (!watch.on)
         return;
-    if (in_window(at, &offset))
+    bool to_guest = in_window(at, &offset);
+    if (to_guest)
         check_marks(offset, size, MARK_WRITABLE | MARK_USED, "worker stores where it must not,");
     else if ((uintptr_t)at - (uintptr_t)machine_state >= sizeof(*machine_state))
         return;
     watch.stores++;
     maybe_die();
-    for (unsigned int q = 0; q < machine_device.info->queue_count; q++) {
+    for (unsigned int q = 0; to_guest && q < machine_device.info->queue_count; q++) {
         if (WINDOW_BASE + offset == machine_state->queues[q].device + 2)
             watch.queues[q].published = true;
     }
