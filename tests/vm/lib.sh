@@ -212,10 +212,11 @@ vm_choose_accelerator()
 }
 
 # Boot the backend, run a scenario in it, and return its exit status. What it shows goes to
-# stdout. SCENARIO ARGUMENT TIME-LIMIT-SECONDS
+# stdout and to terminal.log. Not to be called in a pipeline: a signal would not reach the VM.
+# SCENARIO ARGUMENT TIME-LIMIT-SECONDS
 vm_run()
 {
-    vm_arguments "$1" "$2" stdio,id=terminal,signal=off
+    vm_arguments "$1" "$2" "stdio,id=terminal,signal=off,logfile=$vm_dir/terminal.log"
     timeout -k 5 "$3" "${vm_qemu[@]}" </dev/null 2>"$vm_dir/qemu.log" &
     vm_pid=$!
     local status=0 exit_status
