@@ -29,7 +29,9 @@ static bool status_valid(uint32_t status)
 {
     if ((status & ~(TRANSPORT_STATUS_DRIVER | VIRTIO_CONFIG_S_NEEDS_RESET)) != 0)
         return false;
-    return (status & VIRTIO_CONFIG_S_DRIVER_OK) == 0 || (status & VIRTIO_CONFIG_S_FEATURES_OK) != 0;
+    /* Of a device that needs a reset nothing else is used: its page may have been given up. */
+    return (status & VIRTIO_CONFIG_S_NEEDS_RESET) != 0 ||
+           (status & VIRTIO_CONFIG_S_DRIVER_OK) == 0 || (status & VIRTIO_CONFIG_S_FEATURES_OK) != 0;
 }
 
 static enum state_check check_queue(const struct device *dev, const struct state_queue *queue)
@@ -59,7 +61,8 @@ enum state_check state_check(const struct device *dev)
         return STATE_BAD_KIND;
     if (!status_valid(transport->status))
         return STATE_BAD_STATUS;
-    if ((transport->status & VIRTIO_CONFIG_S_FEATURES_OK) != 0 && !transport_features_valid(dev))
+    if ((transport->status & VIRTIO_CONFIG_S_FEATURES_OK) != 0 &&
+        (transport->status & VIRTIO_CONFIG_S_NEEDS_RESET) == 0 && !transport_features_valid(dev))
         return STATE_BAD_FEATURES;
     for (uint32_t q = 0; q < dev->info->queue_count; q++) {
         enum state_check check = check_queue(dev, &state->queues[q]);
