@@ -29,11 +29,12 @@
 #define CALL_BYTES 0x80000u
 
 /*
- * So many completed requests make a batch: few enough that a driver which sleeps is woken while
- * this side still works on the others, so many that interrupts stay rare where they are cheap
- * for the driver (where they are dear, it suppresses most of them by being busy).
+ * A driver sees each request as soon as it is completed, but is interrupted at most once for so
+ * many requests or bytes: one that sleeps is woken while this side still works on the others, and
+ * one that is at work needs no interrupt. Before this side sleeps, it is asked anyway.
  */
-#define BATCH_REQUESTS 8u
+#define SIGNAL_REQUESTS 8u
+#define SIGNAL_BYTES 0x8000u
 
 struct block_request {
     bool active;
@@ -165,8 +166,11 @@ static void complete(struct device *dev, struct virtqueue *vq, uint32_t written,
     if (written == request->writable_data)
         written++;
     virtqueue_push(vq, request->chain.head, written);
+    virtqueue_publish(vq);
     request->active = false;
     device_count(&dev->state->counters.requests, 1);
+    if (virtqueue_since_interrupt(vq) >= SIGNAL_REQUESTS || request->done >= SIGNAL_BYTES)
+        device_signal(dev, vq);
 }
 
 static void fail(struct device *dev, struct virtqueue *vq, int error)
@@ -235,18 +239,18 @@ static unsigned int call_segments(const struct block_request *request, struct io
 }
 
 /*
- * Read, without waiting for the disk as long as completed requests wait for the driver's eye:
- * they are published before this one blocks.
+ * Read, without waiting for the disk as long as an interrupt may be due for what is completed:
+ * it is sent before this request blocks.
  */
 static ssize_t read_data(struct device *dev, struct virtqueue *vq, const struct iovec *data,
                          int count, off_t offset)
 {
-    if (block.nowait && vq->filled > 0) {
+    if (block.nowait && virtqueue_undecided(vq)) {
         ssize_t moved = preadv2(WORKER_FD_BACKEND, data, count, offset, RWF_NOWAIT);
         if (moved >= 0 || errno != EOPNOTSUPP) {
             if (moved >= 0 || errno != EAGAIN)
                 return moved;
-            device_publish(dev, vq);
+            device_signal(dev, vq);
         } else {
             block.nowait = false;
         }
@@ -264,7 +268,7 @@ static ssize_t write_data(struct device *dev, struct virtqueue *vq, const struct
     uint64_t accepted = dev->state->transport.driver_features;
     if ((accepted & 1ull << VIRTIO_BLK_F_FLUSH) != 0)
         return pwritev2(WORKER_FD_BACKEND, data, count, offset, 0);
-    device_publish(dev, vq);
+    device_signal(dev, vq);
     return pwritev2(WORKER_FD_BACKEND, data, count, offset, RWF_DSYNC);
 }
 
@@ -300,7 +304,7 @@ static uint32_t move_data(struct device *dev, struct virtqueue *vq)
 
 static void flush(struct device *dev, struct virtqueue *vq)
 {
-    device_publish(dev, vq); /* this can take long */
+    device_signal(dev, vq); /* this can take long */
     if (fdatasync(WORKER_FD_BACKEND) < 0)
         fail(dev, vq, errno);
     else
@@ -351,10 +355,8 @@ static int block_turn(struct device *dev, unsigned int queue, struct guest_fault
                 break;
         }
         bytes += serve(dev, vq);
-        if (vq->filled >= BATCH_REQUESTS)
-            device_publish(dev, vq);
     }
-    device_publish(dev, vq);
+    device_signal(dev, vq);
     if (r < 0)
         return r;
     /* Drained: the driver is to kick from now on, and is looked at once more after it knows. */

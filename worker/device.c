@@ -77,18 +77,14 @@ void device_interrupt(struct device *dev, uint32_t bits)
     device_count(&dev->state->counters.interrupts_sent, 1);
 }
 
-void device_publish(struct device *dev, struct virtqueue *vq)
+void device_signal(struct device *dev, struct virtqueue *vq)
 {
-    switch (virtqueue_publish(vq)) {
-    case PUBLISH_NOTHING:
-        break;
-    case PUBLISH_SUPPRESSED:
-        device_count(&dev->state->counters.interrupts_suppressed, 1);
-        break;
-    case PUBLISH_INTERRUPT:
+    if (!virtqueue_undecided(vq))
+        return;
+    if (virtqueue_interrupt_due(vq))
         device_interrupt(dev, VIRTIO_MMIO_INT_VRING);
-        break;
-    }
+    else
+        device_count(&dev->state->counters.interrupts_suppressed, 1);
 }
 
 void device_notify(struct device *dev, unsigned int queue)

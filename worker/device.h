@@ -121,8 +121,8 @@ void device_needs_reset(struct device *dev, const struct guest_fault *fault);
 /* Used Buffer Notification (VIRTIO_MMIO_INT_VRING), Configuration Change (_CONFIG), §4.2.2. */
 void device_interrupt(struct device *dev, uint32_t bits);
 
-/* Publish what a queue has completed, with the interrupt if one is due. */
-void device_publish(struct device *dev, struct virtqueue *vq);
+/* Interrupt the driver, if one is due for what the queue has published. */
+void device_signal(struct device *dev, struct virtqueue *vq);
 
 /* Statistics: one writer, any number of readers. */
 static inline void device_count(uint64_t *counter, uint64_t add)

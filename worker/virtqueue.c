@@ -92,6 +92,8 @@ int virtqueue_start(struct virtqueue *vq, unsigned int index, const struct windo
     if (r < 0)
         return r;
     vq->next_used = state->next_used;
+    vq->decided = state->next_used;
+    vq->signalled = state->next_used;
     vq->next_avail = state->next_used;
     vq->avail_idx = state->next_used;
     vq->running = true;
@@ -244,26 +246,10 @@ void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t length)
     vq->used_elements[vq->filled++] = (struct vring_used_elem){.id = head, .len = length};
 }
 
-/* §2.7.7: does the driver want an interrupt for the entries old .. new - 1? */
-static bool interrupt_wanted(struct virtqueue *vq, uint16_t old, uint16_t new)
-{
-    /* Pairs with the driver's full barrier between writing used_event (or avail->flags) and
-     * reading used->idx. Without it, this side could read the old used_event before its
-     * used->idx is seen, while the driver misses that idx and sleeps: no interrupt, for ever. */
-    atomic_thread_fence(memory_order_seq_cst);
-    if (vq->signal_always) {
-        vq->signal_always = false;
-        return true;
-    }
-    if (vq->event_idx)
-        return vring_need_event(guest_load16(used_event(vq)), new, old);
-    return (guest_load16(&vq->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT) == 0;
-}
-
-enum publish_result virtqueue_publish(struct virtqueue *vq)
+void virtqueue_publish(struct virtqueue *vq)
 {
     if (vq->filled == 0)
-        return PUBLISH_NOTHING;
+        return;
     uint16_t old = vq->next_used;
     uint16_t new = (uint16_t)(old + vq->filled);
     for (uint16_t i = 0; i < vq->filled; i++)
@@ -280,7 +266,28 @@ enum publish_result virtqueue_publish(struct virtqueue *vq)
 
     vq->next_used = new;
     vq->filled = 0;
-    return interrupt_wanted(vq, old, new) ? PUBLISH_INTERRUPT : PUBLISH_SUPPRESSED;
+}
+
+bool virtqueue_interrupt_due(struct virtqueue *vq)
+{
+    uint16_t old = vq->decided;
+    bool wanted;
+    vq->decided = vq->next_used;
+    /* Pairs with the driver's full barrier between writing used_event (or avail->flags) and
+     * reading used->idx. Without it, this side could read the old used_event before its
+     * used->idx is seen, while the driver misses that idx and sleeps: no interrupt, for ever. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (vq->signal_always)
+        wanted = true;
+    else if (vq->event_idx)
+        wanted = vring_need_event(guest_load16(used_event(vq)), vq->next_used, old);
+    else
+        wanted = (guest_load16(&vq->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT) == 0;
+    if (wanted) {
+        vq->signal_always = false;
+        vq->signalled = vq->next_used;
+    }
+    return wanted;
 }
 
 /* §2.7.10. With EVENT_IDX an avail_event that is left behind keeps the driver quiet by itself. */

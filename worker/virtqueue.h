@@ -3,8 +3,10 @@
  * The device's side of a split virtqueue, VirtIO 1.2 §2.7, for devices that complete their
  * chains in the order in which they were made available.
  *
- * Used elements gather in process memory and reach the driver as one batch: one release store
- * of used->idx and at most one interrupt. Allocates nothing and makes no system call.
+ * Used elements gather in process memory and reach the driver as one batch, by one release
+ * store of used->idx. Whether it is interrupted is decided apart from that, for any number of
+ * batches at once: a driver that is at work sees them without. Allocates nothing and makes no
+ * system call.
  *
  * Restart: state->next_used is what the driver has seen, batch_end what it is about to see.
  * virtqueue_start finds out from the two, and from used->idx, which of the chains that a
@@ -73,6 +75,8 @@ struct virtqueue {
     uint16_t avail_idx;  /* the driver's avail->idx when last read, checked */
     uint16_t next_avail; /* free-running: chains taken */
     uint16_t next_used;  /* free-running: chains published */
+    uint16_t decided;    /* next_used when it was last asked whether an interrupt is due */
+    uint16_t signalled;  /* next_used when one was */
     uint16_t filled;     /* elements in `used_elements`, not yet published */
     const struct vring_desc *desc;
     struct vring_avail *avail;
@@ -110,15 +114,23 @@ int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fa
  */
 void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t length);
 
-/* What virtqueue_publish found out. */
-enum publish_result {
-    PUBLISH_NOTHING,    /* no chain was completed */
-    PUBLISH_SUPPRESSED, /* done, and the driver wants no interrupt for it */
-    PUBLISH_INTERRUPT,  /* done, and an interrupt is due */
-};
-
 /* Let the driver see everything completed so far. */
-enum publish_result virtqueue_publish(struct virtqueue *vq);
+void virtqueue_publish(struct virtqueue *vq);
+
+/* Is something published for which it is not decided yet whether an interrupt is due? */
+static inline bool virtqueue_undecided(const struct virtqueue *vq)
+{
+    return vq->decided != vq->next_used;
+}
+
+/* Decide it, §2.7.7: true if the driver is to be interrupted. */
+bool virtqueue_interrupt_due(struct virtqueue *vq);
+
+/* Chains published since the last interrupt, modulo 2^16. */
+static inline uint16_t virtqueue_since_interrupt(const struct virtqueue *vq)
+{
+    return (uint16_t)(vq->next_used - vq->signalled);
+}
 
 /* Ask the driver not to kick: the queue is being served. */
 void virtqueue_disable_notify(struct virtqueue *vq);

@@ -273,7 +273,8 @@ static int vsock_turn(struct device *dev, unsigned int queue, struct guest_fault
     put_event(&chain, &event);
     virtqueue_push(vq, chain.head, sizeof(event));
     vsock.reset_pending = false;
-    device_publish(dev, vq);
+    virtqueue_publish(vq);
+    device_signal(dev, vq);
     return 0;
 }
 

@@ -35,6 +35,16 @@ static void fresh(uint16_t size, uint64_t features)
     CU_ASSERT_EQUAL_FATAL(start(features), 0);
 }
 
+enum result { NOTHING, SUPPRESSED, INTERRUPT };
+
+static enum result publish(void)
+{
+    virtqueue_publish(&vq);
+    if (!virtqueue_undecided(&vq))
+        return NOTHING;
+    return virtqueue_interrupt_due(&vq) ? INTERRUPT : SUPPRESSED;
+}
+
 static int pop(void)
 {
     return virtqueue_pop(&vq, &chain, &fault);
@@ -145,10 +155,10 @@ static void test_pop_push(void)
     CU_ASSERT_EQUAL(pop(), 0);
 
     struct vring_used_elem element;
-    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_NOTHING);
+    CU_ASSERT_EQUAL(publish(), NOTHING);
     virtqueue_push(&vq, 5, 4097);
     CU_ASSERT_FALSE(guest_used(&ring, &element));
-    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT);
+    CU_ASSERT_EQUAL(publish(), INTERRUPT);
     CU_ASSERT_TRUE_FATAL(guest_used(&ring, &element));
     CU_ASSERT_EQUAL(element.id, 5);
     CU_ASSERT_EQUAL(element.len, 4097);
@@ -174,7 +184,7 @@ static void test_wrap_around(void)
         }
         CU_ASSERT_EQUAL_FATAL(pop(), 0);
         CU_ASSERT_FALSE_FATAL(guest_used(&ring, &element));
-        CU_ASSERT_EQUAL_FATAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT);
+        CU_ASSERT_EQUAL_FATAL(publish(), INTERRUPT);
         for (uint16_t i = 0; i < batch; i++) {
             CU_ASSERT_TRUE_FATAL(guest_used(&ring, &element));
             CU_ASSERT_EQUAL_FATAL(element.id, i);
@@ -197,12 +207,12 @@ static void test_interrupt_flag(void)
     fresh(8, 0);
     ring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
     serve_one();
-    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT); /* the first one always */
+    CU_ASSERT_EQUAL(publish(), INTERRUPT); /* the first one always */
     serve_one();
-    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_SUPPRESSED);
+    CU_ASSERT_EQUAL(publish(), SUPPRESSED);
     ring.avail->flags = 0;
     serve_one();
-    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT);
+    CU_ASSERT_EQUAL(publish(), INTERRUPT);
 }
 
 static void test_interrupt_event_idx(void)
@@ -211,26 +221,45 @@ static void test_interrupt_event_idx(void)
     uint16_t *used_event = &ring.avail->ring[8];
     ring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT; /* §2.7.7.2: to be ignored */
     serve_one();
-    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT); /* the first one always */
+    CU_ASSERT_EQUAL(publish(), INTERRUPT); /* the first one always */
     *used_event = 1;
     serve_one();
-    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT);
+    CU_ASSERT_EQUAL(publish(), INTERRUPT);
     serve_one(); /* entry 2, event at 1: passed already */
-    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_SUPPRESSED);
+    CU_ASSERT_EQUAL(publish(), SUPPRESSED);
     *used_event = 5;
     for (uint16_t i = 3; i < 5; i++) {
         serve_one();
-        CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_SUPPRESSED);
+        CU_ASSERT_EQUAL(publish(), SUPPRESSED);
     }
     serve_one();
     serve_one();
     serve_one(); /* entries 5, 6, 7 in one batch: one interrupt */
-    CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT);
+    CU_ASSERT_EQUAL(publish(), INTERRUPT);
     for (uint32_t i = 8; i < 65536; i++) {
         *used_event = 65535;
         serve_one();
-        CU_ASSERT_EQUAL_FATAL(virtqueue_publish(&vq),
-                              i == 65535 ? PUBLISH_INTERRUPT : PUBLISH_SUPPRESSED);
+        CU_ASSERT_EQUAL_FATAL(publish(), i == 65535 ? INTERRUPT : SUPPRESSED);
+    }
+}
+
+/* Asked late, for several batches at once: an event anywhere among them counts. */
+static void test_interrupt_decided_late(void)
+{
+    for (uint16_t event = 0; event < 12; event++) {
+        fresh(8, EVENT_IDX);
+        serve_one();
+        CU_ASSERT_EQUAL(publish(), INTERRUPT);
+        CU_ASSERT_EQUAL(virtqueue_since_interrupt(&vq), 0);
+        ring.avail->ring[8] = event;
+        for (uint16_t i = 1; i < 7; i++) {
+            serve_one();
+            virtqueue_publish(&vq);
+            CU_ASSERT_EQUAL(ring.used->idx, i + 1);
+            CU_ASSERT_EQUAL(virtqueue_since_interrupt(&vq), i);
+        }
+        CU_ASSERT_EQUAL(publish(), event >= 1 && event < 7 ? INTERRUPT : SUPPRESSED);
+        CU_ASSERT_EQUAL(publish(), NOTHING);
     }
 }
 
@@ -365,7 +394,7 @@ static void test_restart(void)
         batch_of_three(at); /* died before it published anything */
         CU_ASSERT_EQUAL(start(0), 0);
         CU_ASSERT_EQUAL(taken_again(), 3);
-        CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT);
+        CU_ASSERT_EQUAL(publish(), INTERRUPT);
         CU_ASSERT_EQUAL(ring.used->idx, end);
 
         batch_of_three(at); /* died between batch_end and used->idx */
@@ -380,15 +409,15 @@ static void test_restart(void)
         CU_ASSERT_EQUAL(start(0), 0);
         CU_ASSERT_EQUAL(state.next_used, end);
         CU_ASSERT_EQUAL(taken_again(), 0);
-        CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_NOTHING);
+        CU_ASSERT_EQUAL(publish(), NOTHING);
 
         batch_of_three(at); /* died after it */
-        virtqueue_publish(&vq);
+        publish();
         ring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
         CU_ASSERT_EQUAL(start(0), 0);
         CU_ASSERT_EQUAL(taken_again(), 0);
         serve_one();
-        CU_ASSERT_EQUAL(virtqueue_publish(&vq), PUBLISH_INTERRUPT); /* whatever was asked for */
+        CU_ASSERT_EQUAL(publish(), INTERRUPT); /* whatever was asked for */
 
         batch_of_three(at); /* neither end: somebody else wrote used->idx */
         state.batch_end = end;
@@ -409,6 +438,7 @@ int main(void)
     CU_add_test(suite, "wrap around", test_wrap_around);
     CU_add_test(suite, "interrupt by flag", test_interrupt_flag);
     CU_add_test(suite, "interrupt by event index", test_interrupt_event_idx);
+    CU_add_test(suite, "interrupt decided late", test_interrupt_decided_late);
     CU_add_test(suite, "notify", test_notify);
     CU_add_test(suite, "indirect", test_indirect);
     CU_add_test(suite, "longest chains", test_longest_chains);

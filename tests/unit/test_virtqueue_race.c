@@ -62,7 +62,8 @@ static void *device(void *unused)
             *number *= 2;
             virtqueue_push(&vq, chain.head, *number);
         }
-        if (virtqueue_publish(&vq) == PUBLISH_INTERRUPT)
+        virtqueue_publish(&vq);
+        if (virtqueue_undecided(&vq) && virtqueue_interrupt_due(&vq))
             atomic_fetch_add(&interrupts, 1);
         if (r < 0 || (virtqueue_enable_notify(&vq) && !sleep_until_moved(&kicks, &seen)))
             break;
