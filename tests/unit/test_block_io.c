@@ -141,6 +141,19 @@ static void test_one_call_each(void)
     CU_ASSERT_EQUAL(ring.used->idx, 20);
 }
 
+/* Of so many bytes, each is worth an interrupt. */
+static void test_large_requests(void)
+{
+    running(VERSION_1 | FLUSH);
+    for (uint16_t i = 0; i < 4; i++)
+        offer(i, VIRTIO_BLK_T_IN, 0, 64 * SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(call_count, 4);
+    for (unsigned int i = 0; i < 4; i++)
+        CU_ASSERT_EQUAL(calls[i].interrupts, i);
+    CU_ASSERT_EQUAL(guest_state.counters.interrupts_sent, 4);
+}
+
 /* A disk that has to be waited for: the driver hears of what is completed before. */
 static void test_slow_disk(void)
 {
@@ -253,6 +266,7 @@ int main(void)
     CU_initialize_registry();
     CU_pSuite suite = CU_add_suite("block I/O", NULL, NULL);
     CU_add_test(suite, "one call each", test_one_call_each);
+    CU_add_test(suite, "large requests", test_large_requests);
     CU_add_test(suite, "slow disk", test_slow_disk);
     CU_add_test(suite, "no RWF_NOWAIT", test_no_nowait);
     CU_add_test(suite, "write back and through", test_write_back_and_through);
