@@ -57,8 +57,8 @@ static int open_sized(const char *name, int *ret_fd, size_t *ret_size)
 static int load_kernel(uint8_t *ram, size_t ram_size, const char *name, struct boot_params *params,
                        uint64_t *ret_entry, size_t *ret_end)
 {
-    int fd;
-    size_t file_size;
+    int fd = -1;
+    size_t file_size = 0;
     int err = open_sized(name, &fd, &file_size);
     if (err)
         return err;
@@ -70,7 +70,7 @@ static int load_kernel(uint8_t *ram, size_t ram_size, const char *name, struct b
     if (header->boot_flag != 0xaa55 || memcmp(&header->header, "HdrS", 4) != 0 ||
         header->version < 0x20c || !(header->xloadflags & XLF_KERNEL_64))
         goto out;
-    size_t setup_size = ((header->setup_sects ? header->setup_sects : 4u) + 1u) * 512u;
+    size_t setup_size = ((header->setup_sects ? header->setup_sects : 4u) + 1u) * (size_t)512;
     uint64_t start = header->pref_address;
     err = -EFBIG;
     if (file_size <= setup_size || start < HIGH_MEMORY || start > ram_size ||
@@ -90,8 +90,8 @@ out:
 static int load_initrd(uint8_t *ram, size_t ram_size, size_t kernel_end, const char *name,
                        struct boot_params *params)
 {
-    int fd;
-    size_t size;
+    int fd = -1;
+    size_t size = 0;
     int err = open_sized(name, &fd, &size);
     if (err)
         return err;

@@ -279,11 +279,12 @@ static bool measure_round_trips(const struct settings *settings)
     }
     close(fd);
     qsort(times, settings->pings, sizeof(times[0]), compare);
+    const unsigned int middle = settings->pings / 2;
+    const unsigned int last_hundredth = (unsigned int)((uint64_t)settings->pings * 99 / 100);
     printf(
         "   | round trip to CID %u: median %.0f us, 99%% below %.0f us, best %.0f us (%u tries)\n",
-        settings->cid, (double)times[settings->pings / 2] / 1e3,
-        (double)times[(uint64_t)settings->pings * 99 / 100] / 1e3, (double)times[0] / 1e3,
-        settings->pings);
+        settings->cid, (double)times[middle] / 1e3, (double)times[last_hundredth] / 1e3,
+        (double)times[0] / 1e3, settings->pings);
     return true;
 }
 
