@@ -198,6 +198,11 @@ void device_prepare_relay(struct device *device, int report)
     };
 }
 
+bool device_driver_ok(const struct device *device)
+{
+    return (device->state->transport.status & VIRTIO_CONFIG_S_DRIVER_OK) != 0;
+}
+
 void device_settle_given_up(struct device *device)
 {
     struct state_page *state = device->state;
@@ -226,10 +231,14 @@ static void drain(int eventfd)
     (void)ignored;
 }
 
-void device_refresh_eventfds(struct device *device)
+void device_refresh_eventfds(struct device *device, bool interrupt)
 {
     uint64_t one = 1;
     drain(device->reply);
+    if (!interrupt) {
+        drain(device->irq); /* no interrupt can be waiting there */
+        return;
+    }
     if (write(device->irq, &one, sizeof(one)) < 0) {
         drain(device->irq);
         ssize_t ignored = write(device->irq, &one, sizeof(one));

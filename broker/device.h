@@ -6,6 +6,7 @@
 #ifndef BROKER_DEVICE_H
 #define BROKER_DEVICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "broker/backend.h"
@@ -61,6 +62,13 @@ int device_register(struct device *device, int keeper, struct failure *failure);
 void device_prepare_relay(struct device *device, int report);
 
 /*
+ * Between two workers: has the driver set DRIVER_OK? Only then may it be interrupted (VirtIO 1.2
+ * §3.1.1). The answer is the last worker's word; all that a false one can do is what that worker
+ * could do itself: interrupt its driver too often, or not at all.
+ */
+bool device_driver_ok(const struct device *device);
+
+/*
  * Between two workers: if the device was given up at some access, its driver was told values
  * that the state page does not hold. Make it a device that needs a reset (VirtIO 1.2 §2.1.2);
  * the interrupt of device_refresh_eventfds, which has to follow, tells the driver.
@@ -70,9 +78,10 @@ void device_settle_given_up(struct device *device);
 /*
  * Between two workers. The last one may have filled a counter on purpose, and a full counter is
  * never signalled again; so REPLY is emptied, and IRQ if it is full. The kicks are left: one that
- * waits there is the driver's, and the successor's to take. One interrupt is raised, since
- * nobody knows whether the last worker came to raise its own.
+ * waits there is the driver's, and the successor's to take. With `interrupt` (device_driver_ok
+ * before device_settle_given_up) one is raised, since nobody knows whether the last worker came
+ * to raise its own.
  */
-void device_refresh_eventfds(struct device *device);
+void device_refresh_eventfds(struct device *device, bool interrupt);
 
 #endif

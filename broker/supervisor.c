@@ -170,11 +170,12 @@ static void start_worker(struct supervisor *supervisor, struct device *device)
     struct worker *worker = &device->worker;
     char what[WORDS_SIZE];
     worker->started_at = clock_ms();
-    relay_worker_starting(
-        &device->relay); /* before the page is settled: no access is given up now */
+    /* Before the page is settled: no access is given up now. */
+    relay_worker_starting(&device->relay);
+    bool interrupt = device_driver_ok(device);
     device_settle_given_up(device);
     if (worker->incarnation > 0 || device->restored)
-        device_refresh_eventfds(device);
+        device_refresh_eventfds(device, interrupt);
 
     int result = spawn_worker(supervisor, device);
     if (result < 0) {

@@ -224,6 +224,27 @@ static void an_idle_worker_is_replaced_as_well(void)
     stop(&fixture, &block);
 }
 
+/* §3.1.1: no notification before DRIVER_OK. A frontend may not even be able to take one yet. */
+static void a_driver_that_is_not_ready_is_not_interrupted(void)
+{
+    struct fixture fixture;
+    struct guest guest;
+    fixture_init(&fixture);
+    fixture_configure_blocks(&fixture, 1);
+    fixture_start(&fixture, 1, 1);
+    for (unsigned int i = 0; i < 3; i++) {
+        pid_t worker = fixture_worker(&fixture, 0);
+        CU_ASSERT_EQUAL_FATAL(kill(worker, SIGKILL), 0);
+        fixture_wait_worker(&fixture, 0, worker);
+        /* Answered, so the new one is at work. */
+        fixture_guest(&fixture, 0, &guest);
+        CU_ASSERT_EQUAL(guest_read(&guest, VIRTIO_MMIO_MAGIC_VALUE, 4), 0x74726976);
+    }
+    CU_ASSERT_EQUAL(standin_wait_irq(fixture.standin, 0, 100), -ETIMEDOUT);
+    fixture_stop(&fixture);
+    fixture_free(&fixture);
+}
+
 /* §4: requests that a dead worker had taken are done by its successor, each exactly once. */
 static void requests_under_way_are_resumed(void)
 {
@@ -323,6 +344,8 @@ int main(void)
         {"a stopped worker is replaced by the deadline",
          a_stopped_worker_is_replaced_by_the_deadline},
         {"an idle worker is replaced as well", an_idle_worker_is_replaced_as_well},
+        {"a driver that is not ready is not interrupted",
+         a_driver_that_is_not_ready_is_not_interrupted},
         {"requests under way are resumed", requests_under_way_are_resumed},
         {"SIGHUP is ignored", sighup_is_ignored},
         {"SIGTERM ends all of it", sigterm_ends_all_of_it},
