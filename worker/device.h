@@ -76,9 +76,8 @@ struct device {
 /*
  * Make a device of what the broker says. `state` and `window` (shmem_size bytes) are mapped
  * and stay so; the fds are at their places (common/worker_fds.h), the backend's among them.
- * Reads neither. Before lock-down: may allocate and call whatever the backend needs. With a
- * vhost backend the kernel may start a thread in this process (since Linux 6.4), with the
- * credentials that the caller has now; unshare(CLONE_NEWUSER) fails from then on.
+ * Reads neither. Before lock-down: may allocate and call whatever the backend needs, but for what
+ * makes the kernel take over the caller's credentials: that is device_confined's.
  * Returns 0; -EINVAL if the message is not usable; -errno of a backend.
  */
 int device_init(struct device *dev, const struct message_start *start, struct state_page *state,
