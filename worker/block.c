@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "worker/device.h"
+#include "worker/linger.h"
 #include "worker/log.h"
 
 #define SECTOR_SIZE 512u
@@ -35,6 +36,9 @@
  */
 #define SIGNAL_REQUESTS 8u
 #define SIGNAL_BYTES 0x8000u
+
+/* After a turn of so many requests the driver is expected back at once. */
+#define LINGER_REQUESTS 8u
 
 struct block_request {
     bool active;
@@ -345,6 +349,7 @@ static uint32_t serve(struct device *dev, struct virtqueue *vq)
 static int block_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
     struct virtqueue *vq = &dev->queues[queue];
+    uint16_t first = vq->next_used;
     uint32_t bytes = 0;
     int r = 1;
     virtqueue_disable_notify(vq);
@@ -359,6 +364,9 @@ static int block_turn(struct device *dev, unsigned int queue, struct guest_fault
     device_signal(dev, vq);
     if (r < 0)
         return r;
+    if (r == 0 && (uint16_t)(vq->next_used - first) >= LINGER_REQUESTS &&
+        linger(dev->linger_looks, vq, &dev->state->mailbox))
+        return 1;
     /* Drained: the driver is to kick from now on, and is looked at once more after it knows. */
     return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
 }

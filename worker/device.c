@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "worker/linger.h"
 #include "worker/log.h"
 #include "worker/state_check.h"
 #include "worker/transport.h"
@@ -41,6 +42,7 @@ int device_init(struct device *dev, const struct message_start *start, struct st
         .state = state,
         .window = {.base = window, .guest_base = start->shmem_addr, .size = start->shmem_size},
         .queue_size_max = start->queue_size_max,
+        .linger_looks = linger_calibrate(),
     };
     log_init(start->header.device);
     int r = dev->ops->init(dev, start);

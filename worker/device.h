@@ -69,7 +69,8 @@ struct device {
     uint32_t queue_size_max;
     uint32_t config_size;
     uint8_t config[DEVICE_CONFIG_MAX];
-    uint32_t work; /* bit q: queue q needs a turn */
+    uint32_t work;             /* bit q: queue q needs a turn */
+    unsigned int linger_looks; /* worker/linger.h */
     struct virtqueue queues[STATE_QUEUES_MAX];
 };
 
