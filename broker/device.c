@@ -12,6 +12,7 @@
 
 #include "broker/dispatcher.h"
 #include "broker/shared_page.h"
+#include "common/eventfd.h"
 
 void device_init(struct device *device, const struct device_config *config)
 {
@@ -233,15 +234,13 @@ static void drain(int eventfd)
 
 void device_refresh_eventfds(struct device *device, bool interrupt)
 {
-    uint64_t one = 1;
     drain(device->reply);
     if (!interrupt) {
         drain(device->irq); /* no interrupt can be waiting there */
         return;
     }
-    if (write(device->irq, &one, sizeof(one)) < 0) {
+    if (!eventfd_signal(device->irq)) {
         drain(device->irq);
-        ssize_t ignored = write(device->irq, &one, sizeof(one));
-        (void)ignored;
+        (void)eventfd_signal(device->irq);
     }
 }

@@ -12,6 +12,7 @@
 #include "broker/access.h"
 #include "broker/clock.h"
 #include "broker/dispatcher.h"
+#include "common/eventfd.h"
 
 #define STACK_SIZE ((size_t)256 * 1024) /* aarch64 takes no less than 128 KiB */
 #define ATTACH_RETRY_MS 100
@@ -28,17 +29,9 @@ const struct relay_limits relay_limits_default = {
     .recover_ms = 5,
 };
 
-static void signal_eventfd(int fd)
-{
-    uint64_t one = 1;
-    /* EAGAIN: a worker has filled the counter. Then it is readable, which is all we want. */
-    ssize_t ignored = write(fd, &one, sizeof(one));
-    (void)ignored;
-}
-
 static void report(struct relay *relay)
 {
-    signal_eventfd(relay->report);
+    (void)eventfd_signal(relay->report);
 }
 
 /* Both fds are edge-triggered and never read: one epoll_wait is the whole wait. */
@@ -154,7 +147,7 @@ static int64_t worker_time_left(struct relay *relay, struct attempt *attempt, ui
     if (worker != attempt->told) {
         attempt->told = worker;
         attempt->deadline = 0;
-        signal_eventfd(relay->request);
+        (void)eventfd_signal(relay->request);
         return relay->limits.answer_ms;
     }
     int64_t now = clock_ms();
@@ -389,13 +382,13 @@ int relay_start(struct relay *relay)
 void relay_go(struct relay *relay)
 {
     atomic_store(&relay->started, true);
-    signal_eventfd(relay->wake);
+    (void)eventfd_signal(relay->wake);
 }
 
 static void set_worker(struct relay *relay, uint32_t worker)
 {
     atomic_store(&relay->ready, worker);
-    signal_eventfd(relay->wake);
+    (void)eventfd_signal(relay->wake);
 }
 
 void relay_worker_gone(struct relay *relay)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/eventfd.h"
 #include "worker/linger.h"
 #include "worker/log.h"
 #include "worker/state_check.h"
@@ -73,9 +74,8 @@ static bool user_queue(const struct device *dev, unsigned int queue)
 
 void device_interrupt(struct device *dev, uint32_t bits)
 {
-    const uint64_t one = 1;
     atomic_fetch_or(&dev->state->transport.interrupt_status, bits);
-    (void)!write(WORKER_FD_IRQ, &one, sizeof(one)); /* fails only if it is signalled already */
+    (void)eventfd_signal(WORKER_FD_IRQ);
     device_count(&dev->state->counters.interrupts_sent, 1);
 }
 
@@ -99,9 +99,8 @@ void device_notify(struct device *dev, unsigned int queue)
         return;
     }
     /* Came as a register access, and is for whoever watches this eventfd. */
-    const uint64_t one = 1;
     int kick = WORKER_FD_BACKEND + (int)(dev->info->backend_fd_count + queue);
-    (void)!write(kick, &one, sizeof(one));
+    (void)eventfd_signal(kick);
 }
 
 /* ---- Running and not running ---- */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/eventfd.h"
 #include "worker/device.h"
 #include "worker/log.h"
 
@@ -280,6 +281,5 @@ void transport_serve_mailbox(struct device *dev)
 
     /* Release: pairs with the broker's acquire before it takes the answer. */
     atomic_store_explicit(&mailbox->response_seq, seq, memory_order_release);
-    const uint64_t one = 1;
-    (void)!write(WORKER_FD_REPLY, &one, sizeof(one)); /* fails only if it is signalled already */
+    (void)eventfd_signal(WORKER_FD_REPLY);
 }

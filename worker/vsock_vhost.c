@@ -18,6 +18,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "common/eventfd.h"
 #include "worker/device.h"
 #include "worker/log.h"
 
@@ -204,9 +205,8 @@ static int start_kernel(struct device *dev, struct guest_fault *ret_fault)
         return vhost_fault(VHOST_VSOCK_SET_RUNNING, r, ret_fault);
     vsock.running = true;
     /* What was made available before the kernel ran has had its kick, which nobody heard. */
-    const uint64_t one = 1;
     for (unsigned int q = 0; q < VHOST_QUEUES; q++)
-        (void)!write(kick_fd(q), &one, sizeof(one));
+        (void)eventfd_signal(kick_fd(q));
     return 0;
 }
 
