@@ -26,6 +26,7 @@ struct bench {
     uint64_t slice_ns;   /* how long each turn lasts */
     unsigned int rounds; /* turns of each */
     pid_t worker, broker;
+    bool placed; /* place_processes */
 };
 
 /* Nanoseconds of the samples taken; grows as needed. */
@@ -53,6 +54,12 @@ uint64_t syscall_counter_read(const struct syscall_counter *counter);
 void syscall_counter_close(struct syscall_counter *counter);
 /* Follow a process with ptrace for so long and count; it is slowed down meanwhile. */
 int64_t syscalls_by_ptrace(pid_t pid, uint64_t duration_ns);
+/*
+ * Pin the worker to the last processor, and this process and the broker to the others: Bao, too,
+ * gives the frontend processors of its own. Returns false, with the scheduler left to itself,
+ * where there is only one.
+ */
+bool place_processes(pid_t worker, pid_t broker);
 /* Time on a processor, all threads. */
 uint64_t cpu_time_ns(pid_t pid);
 

@@ -28,7 +28,7 @@ static const struct block_workload workloads[] = {
 #define PROMISED 1 /* the workload that the promise is about */
 
 static const char *const methods[] = {
-    [SYSCALLS_TRACEPOINT] = "tracepoint raw_syscalls:sys_enter, in the measured turns",
+    [SYSCALLS_TRACEPOINT] = "tracepoint raw_syscalls:sys_enter, in a turn of its own",
     [SYSCALLS_PTRACE] = "ptrace, in a turn of its own that it slows down",
     [SYSCALLS_NONE] = "not counted: neither tracepoint nor ptrace can be used",
 };
@@ -143,7 +143,11 @@ static int start_device_model(struct bench *bench, const char *config, int log)
     r = standin_read(bench->standin, 0, BENCH_BASE, 4, &value, 10000); /* when it is up */
     bench->worker = standin_find_process(bench->standin, "bao-virtio-worker", 0);
     bench->broker = standin_find_process(bench->standin, "bao-virtio-broker", 0);
-    return r == 0 && (bench->worker < 0 || bench->broker < 0) ? -ESRCH : r;
+    if (r == 0 && (bench->worker < 0 || bench->broker < 0))
+        r = -ESRCH;
+    if (r == 0)
+        bench->placed = place_processes(bench->worker, bench->broker);
+    return r;
 }
 
 static void print_table(const struct bench *bench, struct block_result *results,
@@ -162,8 +166,10 @@ static void print_table(const struct bench *bench, struct block_result *results,
                result->worker_cpu_ns / 1e3);
     }
     printf("calls, irqs, kicks, cpu (the worker's): a request. bare: preadv of the same file,\n"
-           "by turns. System calls by %s.\n\n",
-           methods[results[PROMISED].method]);
+           "by turns. System calls by %s.\n%s\n\n",
+           methods[results[PROMISED].method],
+           bench->placed ? "The worker has one processor, guest and broker have the others."
+                         : "One processor: guest, broker and worker take turns.");
     const double floor50 = us(&registers->floor, 50);
     printf("%-28s %9s %9s %6s\n", "register read", "p50 us", "p99 us", "ratio");
     printf("%-28s %9.1f %9.1f %6.2f\n", "the stand-in's floor", floor50, us(&registers->floor, 99),
@@ -177,8 +183,11 @@ static void print_table(const struct bench *bench, struct block_result *results,
 static void print_json(FILE *file, const struct bench *bench, struct block_result *results,
                        struct register_result *registers)
 {
-    fprintf(file, "{\n  \"image_bytes\": %llu,\n  \"rounds\": %u,\n  \"slice_s\": %.3f,\n",
-            (unsigned long long)bench->image_size, bench->rounds, (double)bench->slice_ns / 1e9);
+    fprintf(file,
+            "{\n  \"image_bytes\": %llu,\n  \"rounds\": %u,\n  \"slice_s\": %.3f,\n"
+            "  \"placed\": %s,\n",
+            (unsigned long long)bench->image_size, bench->rounds, (double)bench->slice_ns / 1e9,
+            bench->placed ? "true" : "false");
     fprintf(file, "  \"syscalls_by\": \"%s\",\n  \"block\": [\n",
             methods[results[PROMISED].method]);
     for (size_t i = 0; i < WORKLOADS; i++) {

@@ -121,3 +121,35 @@ uint64_t cpu_time_ns(pid_t pid)
         closedir(tasks);
     return total;
 }
+
+static bool set_threads(pid_t pid, const cpu_set_t *processors)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    DIR *tasks = opendir(path);
+    const struct dirent *entry;
+    bool done = tasks != NULL;
+    while (tasks && (entry = readdir(tasks))) {
+        pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (thread > 0 && sched_setaffinity(thread, sizeof(*processors), processors) < 0)
+            done = false;
+    }
+    if (tasks)
+        closedir(tasks);
+    return done;
+}
+
+bool place_processes(pid_t worker, pid_t broker)
+{
+    cpu_set_t guest, last;
+    CPU_ZERO(&last);
+    if (sched_getaffinity(0, sizeof(guest), &guest) < 0 || CPU_COUNT(&guest) < 2)
+        return false;
+    size_t processor = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(processor, &guest))
+        processor--;
+    CPU_CLR(processor, &guest);
+    CPU_SET(processor, &last);
+    return set_threads(worker, &last) && set_threads(getpid(), &guest) &&
+           set_threads(broker, &guest);
+}
