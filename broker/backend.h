@@ -15,8 +15,6 @@
 #include "broker/failure.h"
 #include "common/message.h"
 
-#define BACKEND_FDS_MAX 2
-
 struct backend {
     const struct backend_ops *ops;
     int image;                /* block: kept, and sent to each worker; -1: none */
@@ -26,7 +24,8 @@ struct backend {
 
 /* What one worker gets. */
 struct backend_fds {
-    int fds[BACKEND_FDS_MAX]; /* device_kinds[kind].backend_fd_count of them */
+    int fds[BACKEND_FDS_MAX]; /* `count` of them */
+    uint32_t count;           /* up to backend_fds_max of the kind */
     bool owned;               /* made for this worker: to be closed once they are sent */
 };
 
@@ -43,9 +42,17 @@ struct backend_ops {
     int (*open)(struct backend *backend, const struct device_config *config,
                 enum config_key *ret_key, struct failure *failure);
 
+    /* How many queues a device of this configuration has. NULL: queue_count of its kind. Asked
+     * before `open`, and the answer must not change while the device runs. */
+    uint32_t (*queues)(const struct device_config *config);
+
     /* For each worker, after lock-down: fill in the kind's part of START, and its fds. Returns
      * 0, or -errno: the device has to wait. */
     int (*give)(struct backend *backend, struct message_start *start, struct backend_fds *ret);
+
+    /* Once a second while the device has a worker: true if the worker has to be replaced, since
+     * START would say something else now. Optional. */
+    bool (*outdated)(struct backend *backend);
 };
 
 /* One row a kind, indexed by enum device_kind. */

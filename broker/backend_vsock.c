@@ -86,7 +86,7 @@ static int vsock_give(struct backend *backend, struct message_start *start, stru
         .guest_cid = backend->guest_cid,
         .vhost_features = features,
     };
-    *ret = (struct backend_fds){.fds = {vhost, ring_error}, .owned = true};
+    *ret = (struct backend_fds){.fds = {vhost, ring_error}, .count = 2, .owned = true};
     return 0;
 }
 

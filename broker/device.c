@@ -21,6 +21,8 @@ void device_init(struct device *device, const struct device_config *config)
     snprintf(device->name, sizeof(device->name), "%s %u", device->info->type, config->id);
     device->dm = device->state_fd = device->journal_fd = -1;
     device->backend = (struct backend){.ops = backend_kinds[config->kind], .image = -1};
+    device->queue_count = device->backend.ops->queues ? device->backend.ops->queues(config)
+                                                      : device->info->queue_count;
     device->worker = WORKER_NONE;
 }
 
@@ -39,7 +41,7 @@ static int make_eventfds(struct device *device)
         result = new_eventfd(&device->reply);
     if (result == 0)
         result = new_eventfd(&device->irq);
-    for (uint32_t q = 0; result == 0 && q < device->info->queue_count; q++)
+    for (uint32_t q = 0; result == 0 && q < device->queue_count; q++)
         result = new_eventfd(&device->kicks[q]);
     return result;
 }
@@ -104,7 +106,7 @@ int device_restore(struct device *device, const struct message_store *stored, co
 {
     const struct device_config *config = device->config;
     if (stored->kind != (uint32_t)config->kind || stored->mmio_addr != config->mmio_addr ||
-        fd_count != STORE_QUEUE_FIRST + device->info->queue_count)
+        fd_count != STORE_QUEUE_FIRST + device->queue_count)
         return failure_set(failure, -EINVAL,
                            "the device was started with another type or mmio_addr (0x%llx), which "
                            "can't change while it runs: undo that, or restart bao-virtio-dm",
@@ -117,7 +119,7 @@ int device_restore(struct device *device, const struct message_store *stored, co
     device->request = fds[STORE_REQUEST];
     device->reply = fds[STORE_REPLY];
     device->irq = fds[STORE_IRQ];
-    for (uint32_t q = 0; q < device->info->queue_count; q++)
+    for (uint32_t q = 0; q < device->queue_count; q++)
         device->kicks[q] = fds[STORE_QUEUE_FIRST + q];
     device->shmem_addr = stored->shmem_addr;
     device->shmem_size = stored->shmem_size;
@@ -145,7 +147,7 @@ static int store(const struct device *device, int keeper)
         [STORE_REPLY] = device->reply,
         [STORE_IRQ] = device->irq,
     };
-    uint32_t queues = device->info->queue_count;
+    uint32_t queues = device->queue_count;
     memcpy(&fds[STORE_QUEUE_FIRST], device->kicks, queues * sizeof(fds[0]));
     union message message = {
         .store =
@@ -169,7 +171,7 @@ int device_register(struct device *device, int keeper, struct failure *failure)
         return failure_set(failure, result, "can't hand its files to the keeper: %s",
                            strerror(-result));
     close_journal(device);
-    for (uint32_t q = 0; result == 0 && q < device->info->queue_count; q++)
+    for (uint32_t q = 0; result == 0 && q < device->queue_count; q++)
         result = dispatcher_add_kick(device->dm, device->kicks[q], device->config->mmio_addr, q);
     if (result < 0)
         return failure_set(failure, result, "%s: IOEVENTFD at 0x%llx: %s", BAO_DISPATCHER_NODE,
@@ -218,7 +220,7 @@ void device_settle_given_up(struct device *device)
     state->transport.status = VIRTIO_CONFIG_S_NEEDS_RESET;
     state->version = STATE_VERSION;
     state->kind = (uint32_t)device->config->kind;
-    state->queue_count = device->info->queue_count;
+    state->queue_count = device->queue_count;
     state->magic = STATE_MAGIC;
     atomic_store(&device->journal->given_up, 0);
 

@@ -27,7 +27,9 @@ struct device {
     int state_fd, journal_fd;
     int request, reply, irq; /* eventfds */
     int kicks[STATE_QUEUES_MAX];
-    bool restored; /* from a predecessor */
+    uint32_t queue_count;
+    uint32_t backend_fd_count; /* of its present worker */
+    bool restored;             /* from a predecessor */
     struct state_page *state;
     struct journal *journal;
 

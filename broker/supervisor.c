@@ -17,7 +17,8 @@
 #include "common/worker_fds.h"
 
 #define MESSAGES_A_TURN 32 /* of one worker, before the others have theirs */
-#define STOP_MS 200        /* what the relays may take to complete what they have in hand */
+#define BACKEND_LOOK_MS 1000
+#define STOP_MS 200 /* what the relays may take to complete what they have in hand */
 
 enum event_source { EVENT_KEEPER, EVENT_REPORT, EVENT_WORKER_FIRST };
 
@@ -104,7 +105,10 @@ static int send_start(struct device *device, int socket)
                 .kind = (uint32_t)device->config->kind,
                 .incarnation = device->worker.incarnation,
                 .uid = WORKER_UID_BASE + device->config->id,
+                .virtio_id = device->info->virtio_id,
                 .queue_size_max = WORKER_QUEUE_SIZE_MAX,
+                .queue_count = device->queue_count,
+                .config_changed = device->worker.config_changed,
                 .shmem_addr = device->shmem_addr,
                 .shmem_size = device->shmem_size,
             },
@@ -116,6 +120,8 @@ static int send_start(struct device *device, int socket)
     int result = device->backend.ops->give(&device->backend, &message.start, &backend);
     if (result < 0)
         return result;
+    device->backend_fd_count = backend.count;
+    message.start.backend_fd_count = backend.count;
 
     /* The order of common/worker_fds.h. */
     int fds[MESSAGE_FDS_MAX];
@@ -123,15 +129,15 @@ static int send_start(struct device *device, int socket)
     fds[count++] = device->request;
     fds[count++] = device->reply;
     fds[count++] = device->irq;
-    for (uint32_t i = 0; i < device->info->backend_fd_count; i++)
+    for (uint32_t i = 0; i < backend.count; i++)
         fds[count++] = backend.fds[i];
-    for (uint32_t q = 0; q < device->info->queue_count; q++)
+    for (uint32_t q = 0; q < device->queue_count; q++)
         fds[count++] = device->kicks[q];
     fds[count++] = device->state_fd;
     fds[count++] = device->dm;
     result = message_send(socket, &message, fds, count);
 
-    for (uint32_t i = 0; backend.owned && i < device->info->backend_fd_count; i++)
+    for (uint32_t i = 0; backend.owned && i < backend.count; i++)
         close(backend.fds[i]);
     return result;
 }
@@ -207,7 +213,7 @@ static const char *take_ready(struct device *device, const struct message_ready 
 #ifdef BVDM_SANITIZE
     core &= ~(1u << LAYER_SECCOMP | 1u << LAYER_RLIMITS); /* as in worker/sandbox.h */
 #endif
-    uint32_t fds = WORKER_FD_BACKEND + device->info->backend_fd_count + device->info->queue_count;
+    uint32_t fds = WORKER_FD_BACKEND + device->backend_fd_count + device->queue_count;
     if (device->worker.phase != WORKER_STARTING)
         return "it says READY again";
     if ((ready->layers & core) != core)
@@ -215,6 +221,7 @@ static const char *take_ready(struct device *device, const struct message_ready 
     if (ready->fd_count != fds)
         return "it has not the files that it must have";
     device->worker.phase = WORKER_READY;
+    device->worker.config_changed = false;
     log_ready(device, ready->layers);
     uint64_t given_up = atomic_exchange(&device->relay.given_up, 0);
     device->worker.outage_logged = false;
@@ -397,10 +404,30 @@ static void look_at_relay(struct supervisor *supervisor, struct device *device)
 /* --- The loop -----------------------------------------------------------------------------------
  */
 
+/* Backends that have changed under their workers: those are replaced, at once and unblamed. */
+static void look_at_backends(struct supervisor *supervisor, int64_t now)
+{
+    if (now < supervisor->look_at)
+        return;
+    supervisor->look_at = INT64_MAX;
+    for (size_t i = 0; i < supervisor->device_count; i++) {
+        struct device *device = &supervisor->devices[i];
+        if (!device->backend.ops->outdated)
+            continue;
+        supervisor->look_at = now + BACKEND_LOOK_MS;
+        if (device->worker.phase == WORKER_READY &&
+            device->backend.ops->outdated(&device->backend)) {
+            device->worker.config_changed = true;
+            end_worker_because(supervisor, device, "its backend has changed");
+        }
+    }
+}
+
 /* What is due by time alone. Returns how long to sleep, -1: until something happens. */
 static int handle_time(struct supervisor *supervisor)
 {
-    int64_t next = INT64_MAX;
+    look_at_backends(supervisor, clock_ms());
+    int64_t next = supervisor->look_at;
     for (size_t i = 0; i < supervisor->device_count; i++) {
         struct device *device = &supervisor->devices[i];
         struct worker *worker = &device->worker;

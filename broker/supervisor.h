@@ -18,6 +18,7 @@ struct supervisor {
     int report; /* eventfd: a relay has something to say */
     struct device *devices;
     size_t device_count;
+    int64_t look_at; /* ms: when backends are looked at again */
 };
 
 /* Make the epoll instance and watch keeper and relays. Before lock-down. Returns 0 or -errno. */

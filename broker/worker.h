@@ -34,6 +34,7 @@ struct worker {
     int64_t started_at; /* ms */
     struct backoff backoff;
     struct rate_limit lines; /* of the log, for the device */
+    bool config_changed;     /* its successor's configuration space is another */
     bool outage_logged;      /* accesses are answered without a worker, and the user knows */
 };
 

@@ -7,18 +7,103 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .type = "block",
             .data_plane = "virtio",
             .policy = "block/virtio",
+            .built = true,
             .virtio_id = 2,
             .queue_count = 1,
-            .backend_fd_count = 1, /* the image */
+            .queues_max = 1,
+            /* the image */
+            .backend_fd_count = 1,
+            .backend_fds_max = 1,
         },
     [DEVICE_VSOCK_VHOST] =
         {
             .type = "vsock",
             .data_plane = "vhost",
             .policy = "vsock/vhost",
+            .built = true,
             .virtio_id = 19,
             .queue_count = 3,
-            .backend_fd_count =
-                2, /* vhost-vsock, and the eventfd on which it reports ring errors */
+            .queues_max = 3,
+            /* vhost-vsock, and the eventfd on which it reports ring errors */
+            .backend_fd_count = 2,
+            .backend_fds_max = 2,
+        },
+    [DEVICE_NET_VIRTIO] =
+        {
+            .type = "net",
+            .data_plane = "virtio",
+            .policy = "net/virtio",
+            .virtio_id = 1,
+            .queue_count = 2,
+            .queues_max = 2,
+            /* the tap */
+            .backend_fd_count = 1,
+            .backend_fds_max = 1,
+        },
+    [DEVICE_NET_VHOST] =
+        {
+            .type = "net",
+            .data_plane = "vhost",
+            .policy = "net/vhost",
+            .virtio_id = 1,
+            .queue_count = 2,
+            .queues_max = 2,
+            /* vhost-net, the tap, and the eventfd for ring errors */
+            .backend_fd_count = 3,
+            .backend_fds_max = 3,
+        },
+    [DEVICE_CONSOLE_VIRTIO] =
+        {
+            .type = "console",
+            .data_plane = "virtio",
+            .policy = "console/virtio",
+            .virtio_id = 3,
+            .queue_count = 2,
+            .queues_max = 2,
+            /* the pty */
+            .backend_fd_count = 1,
+            .backend_fds_max = 1,
+        },
+    [DEVICE_RNG_VIRTIO] =
+        {
+            .type = "rng",
+            .data_plane = "virtio",
+            .policy = "rng/virtio",
+            .virtio_id = 4,
+            .queue_count = 1,
+            .queues_max = 1,
+        },
+    [DEVICE_VSOCK_VIRTIO] =
+        {
+            .type = "vsock",
+            .data_plane = "virtio",
+            .policy = "vsock/virtio",
+            .virtio_id = 19,
+            .queue_count = 3,
+            .queues_max = 3,
+        },
+    [DEVICE_VSOCK_VHOST_USER] =
+        {
+            .type = "vsock",
+            .data_plane = "vhost_user",
+            .policy = "vsock/vhost_user",
+            .virtio_id = 19,
+            .queue_count = 3,
+            .queues_max = 3,
+            /* the socket to the daemon */
+            .backend_fd_count = 1,
+            .backend_fds_max = 1,
+        },
+    [DEVICE_FS_VHOST_USER] =
+        {
+            .type = "fs",
+            .data_plane = "vhost_user",
+            .policy = "fs/vhost_user",
+            .virtio_id = 26,
+            .queue_count = 2,
+            .queues_max = 2,
+            /* the socket to the daemon */
+            .backend_fd_count = 1,
+            .backend_fds_max = 1,
         },
 };

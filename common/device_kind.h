@@ -7,11 +7,19 @@
 #ifndef COMMON_DEVICE_KIND_H
 #define COMMON_DEVICE_KIND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum device_kind {
     DEVICE_BLOCK_VIRTIO,
     DEVICE_VSOCK_VHOST,
+    DEVICE_NET_VIRTIO,
+    DEVICE_NET_VHOST,
+    DEVICE_CONSOLE_VIRTIO,
+    DEVICE_RNG_VIRTIO,
+    DEVICE_VSOCK_VIRTIO,
+    DEVICE_VSOCK_VHOST_USER,
+    DEVICE_FS_VHOST_USER,
     DEVICE_KINDS,
 };
 
@@ -19,9 +27,13 @@ struct device_kind_info {
     const char *type;       /* YAML `type` */
     const char *data_plane; /* YAML `data_plane` */
     const char *policy;     /* policy/NAME.policy, and the embedded program's name */
+    bool built;             /* false: known by name only */
     uint32_t virtio_id;     /* VirtIO 1.2 §5: DeviceID */
-    uint32_t queue_count;
-    uint32_t backend_fd_count; /* WORKER_FD_BACKEND onwards */
+
+    /* What a device has that is configured with no more than it must be, and what it may have at
+     * most, up to STATE_QUEUES_MAX and BACKEND_FDS_MAX. START says what it has. */
+    uint32_t queue_count, queues_max;
+    uint32_t backend_fd_count, backend_fds_max; /* WORKER_FD_BACKEND onwards */
 };
 
 /* One row a kind, indexed by enum device_kind. */

@@ -70,9 +70,14 @@ struct message_start {
     uint32_t kind;        /* enum device_kind */
     uint32_t incarnation; /* 0 for the first worker of this state page */
     uint32_t uid;         /* to become */
+    uint32_t virtio_id;   /* DeviceID, VirtIO 1.2 §5 */
     uint32_t queue_size_max;
-    uint64_t shmem_addr; /* guest-physical base of the window */
-    uint64_t shmem_size; /* bytes: map no more than this */
+    uint32_t queue_count;      /* 1 to queues_max of the kind */
+    uint32_t backend_fd_count; /* up to backend_fds_max of the kind */
+    uint32_t config_changed;   /* 1: the configuration space differs from what was shown before */
+    uint64_t features_off;     /* not to be offered though the device has them */
+    uint64_t shmem_addr;       /* guest-physical base of the window */
+    uint64_t shmem_size;       /* bytes: map no more than this */
     union {
         struct start_block block;
         struct start_vsock vsock;

@@ -20,7 +20,10 @@
     X(REPLY, 6, "reply", "the mailbox eventfd: a register access is answered")                     \
     X(IRQ, 7, "irq", "the interrupt eventfd")                                                      \
     X(BACKEND, 8, "backend", "the first file of the device's backend: image, tap or vhost")        \
-    X(BACKEND2, 9, "backend2", "the second file of the backend, where there is one")
+    X(BACKEND2, 9, "backend2", "the second file of the backend, where there is one")               \
+    X(BACKEND3, 10, "backend3", "the third, likewise")
+
+#define BACKEND_FDS_MAX 16u
 
 enum worker_fd {
 #define X(constant, number, name, words) WORKER_FD_##constant = (number),
@@ -28,6 +31,6 @@ enum worker_fd {
 #undef X
 };
 
-/* The kick eventfd of queue q of a kind with b backend fds is WORKER_FD_BACKEND + b + q. */
+/* The kick eventfd of queue q of a device with b backend fds is WORKER_FD_BACKEND + b + q. */
 
 #endif

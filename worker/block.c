@@ -96,6 +96,7 @@ static int block_init(struct device *dev, const struct message_start *start)
     _Static_assert(sizeof(config) <= DEVICE_CONFIG_MAX, "fits");
     memcpy(dev->config, &config, sizeof(config));
     dev->config_size = offsetof(struct virtio_blk_config, wce); /* the fields that are offered */
+    dev->user_queues = 1u << 0;
     return 0;
 }
 
@@ -169,7 +170,7 @@ static void complete(struct device *dev, struct virtqueue *vq, uint32_t written,
     __atomic_store_n(request->status, status, __ATOMIC_RELAXED);
     if (written == request->writable_data)
         written++;
-    virtqueue_push(vq, request->chain.head, written);
+    virtqueue_push(vq, request->chain.ref, written);
     virtqueue_publish(vq);
     request->active = false;
     device_count(&dev->state->counters.requests, 1);
@@ -203,7 +204,7 @@ static int next_request(struct virtqueue *vq, struct guest_fault *ret_fault)
     struct virtio_blk_outhdr header;
     if (chain->writable_length == 0 || chain->readable_length < sizeof(header)) {
         *ret_fault =
-            (struct guest_fault){LOG_CHAIN_INVALID, {vq->index, chain->head, CHECK_NO_ROOM}};
+            (struct guest_fault){LOG_CHAIN_INVALID, {vq->index, chain->ref.id, CHECK_NO_ROOM}};
         return -EBADMSG;
     }
     take_header(chain, &header, sizeof(header));
@@ -388,5 +389,4 @@ const struct device_ops block_ops = {
     .stop = block_stop,
     .queue_stop = block_queue_stop,
     .turn = block_turn,
-    .user_queues = 1u << 0,
 };

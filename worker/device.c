@@ -25,8 +25,9 @@ static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
 static bool start_usable(const struct message_start *start)
 {
     uint32_t size = start->queue_size_max;
-    return start->kind < DEVICE_KINDS && size >= QUEUE_SIZE_MIN && size <= VIRTQUEUE_SIZE_MAX &&
-           (size & (size - 1)) == 0 && start->shmem_size != 0 &&
+    return start->kind < DEVICE_KINDS && ops_of_kind[start->kind] &&
+           start->queue_count <= STATE_QUEUES_MAX && size >= QUEUE_SIZE_MIN &&
+           size <= VIRTQUEUE_SIZE_MAX && (size & (size - 1)) == 0 && start->shmem_size != 0 &&
            start->shmem_addr % WINDOW_ALIGNMENT == 0 &&
            start->shmem_size - 1 <= UINT64_MAX - start->shmem_addr;
 }
@@ -42,7 +43,11 @@ int device_init(struct device *dev, const struct message_start *start, struct st
         .kind = (enum device_kind)start->kind,
         .state = state,
         .window = {.base = window, .guest_base = start->shmem_addr, .size = start->shmem_size},
+        .virtio_id = start->virtio_id,
         .queue_size_max = start->queue_size_max,
+        .queue_count = start->queue_count,
+        .backend_fd_count = start->backend_fd_count,
+        .config_changed = start->config_changed != 0,
         .linger_looks = linger_calibrate(),
     };
     log_init(start->header.device);
@@ -51,6 +56,7 @@ int device_init(struct device *dev, const struct message_start *start, struct st
         return r;
     /* ACCESS_PLATFORM: without it a Linux driver would put its buffers outside the window. */
     dev->features |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM;
+    dev->features &= ~start->features_off;
     return 0;
 }
 
@@ -67,7 +73,7 @@ bool device_live(const struct device *dev)
 
 static bool user_queue(const struct device *dev, unsigned int queue)
 {
-    return (dev->ops->user_queues & 1u << queue) != 0;
+    return (dev->user_queues & 1u << queue) != 0;
 }
 
 /* ---- Notifications ---- */
@@ -77,6 +83,13 @@ void device_interrupt(struct device *dev, uint32_t bits)
     atomic_fetch_or(&dev->state->transport.interrupt_status, bits);
     (void)eventfd_signal(WORKER_FD_IRQ);
     device_count(&dev->state->counters.interrupts_sent, 1);
+}
+
+void device_config_changed(struct device *dev)
+{
+    dev->state->transport.config_generation++;
+    if (device_live(dev))
+        device_interrupt(dev, VIRTIO_MMIO_INT_CONFIG);
 }
 
 void device_signal(struct device *dev, struct virtqueue *vq)
@@ -91,7 +104,7 @@ void device_signal(struct device *dev, struct virtqueue *vq)
 
 void device_notify(struct device *dev, unsigned int queue)
 {
-    if (queue >= dev->info->queue_count)
+    if (queue >= dev->queue_count)
         return;
     device_count(&dev->state->counters.kicks, 1);
     if (user_queue(dev, queue)) {
@@ -99,8 +112,7 @@ void device_notify(struct device *dev, unsigned int queue)
         return;
     }
     /* Came as a register access, and is for whoever watches this eventfd. */
-    int kick = WORKER_FD_BACKEND + (int)(dev->info->backend_fd_count + queue);
-    (void)eventfd_signal(kick);
+    (void)eventfd_signal(device_kick_fd(dev, queue));
 }
 
 /* ---- Running and not running ---- */
@@ -109,7 +121,7 @@ static void stop(struct device *dev)
 {
     if (dev->ops->stop)
         dev->ops->stop(dev);
-    for (unsigned int q = 0; q < dev->info->queue_count; q++)
+    for (unsigned int q = 0; q < dev->queue_count; q++)
         virtqueue_stop(&dev->queues[q]);
     dev->work = 0;
 }
@@ -142,7 +154,7 @@ static int start_queue(struct device *dev, unsigned int queue, struct guest_faul
 
 static int start_all(struct device *dev, bool resumed, struct guest_fault *ret_fault)
 {
-    for (unsigned int q = 0; q < dev->info->queue_count; q++) {
+    for (unsigned int q = 0; q < dev->queue_count; q++) {
         if (dev->state->queues[q].ready == 0)
             continue;
         int r = start_queue(dev, q, ret_fault);
@@ -236,6 +248,8 @@ void device_resume(struct device *dev)
         return;
     }
     log_event(LOG_RESUMED, transport->status);
+    if (dev->config_changed)
+        device_config_changed(dev);
     if ((transport->status & VIRTIO_CONFIG_S_DRIVER_OK) == 0)
         return;
     if (!device_live(dev)) {
@@ -253,7 +267,7 @@ void device_resume(struct device *dev)
 void device_turns(struct device *dev)
 {
     struct guest_fault fault;
-    for (unsigned int q = 0; q < dev->info->queue_count && dev->work != 0; q++) {
+    for (unsigned int q = 0; q < dev->queue_count && dev->work != 0; q++) {
         if ((dev->work & 1u << q) == 0)
             continue;
         if (!dev->queues[q].running) {

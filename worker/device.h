@@ -25,8 +25,8 @@ struct device;
 /* Which reason a kind has to call for device_needs_reset is in what it returns. */
 struct device_ops {
     /*
-     * Before lock-down: set dev->features and the configuration space, and do with the backend
-     * all that needs no guest. Returns 0 or -errno.
+     * Before lock-down: set dev->features, the configuration space, user_queues and
+     * backend_events, and do with the backend all that needs no guest. Returns 0 or -errno.
      */
     int (*init)(struct device *dev, const struct message_start *start);
     /*
@@ -45,18 +45,23 @@ struct device_ops {
     int (*queue_start)(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
     void (*queue_stop)(struct device *dev, unsigned int queue);
     /*
-     * Serve one of user_queues for a bounded time. Returns 0, or 1 if work remains; -EBADMSG
+     * Serve one of dev->user_queues for a bounded time. Returns 0, or 1 if work remains; -EBADMSG
      * with *ret_fault: needs reset.
      */
     int (*turn)(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
     /*
-     * Backend file number `file` of those in backend_events has something to say. Returns 0;
+     * Backend file number `file` of those in dev->backend_events has something to say. Returns 0;
      * -EBADMSG with *ret_fault: needs reset. Optional.
      */
     int (*backend_event)(struct device *dev, unsigned int file, struct guest_fault *ret_fault);
 
-    uint32_t user_queues;    /* bit q: queue q is served here, and not by a kernel or daemon */
-    uint32_t backend_events; /* bit f: file WORKER_FD_BACKEND + f is watched */
+    /*
+     * The driver writes to the configuration space, §2.5: `width` bytes of 1, 2, 4 or 8 at
+     * `offset`, which with them is below config_size. Returns 0; -EBADMSG with *ret_fault: needs
+     * reset. Without it every write is ignored, as writes to read-only fields are. Optional.
+     */
+    int (*write_config)(struct device *dev, uint32_t offset, unsigned int width, uint64_t value,
+                        struct guest_fault *ret_fault);
 };
 
 struct device {
@@ -66,10 +71,16 @@ struct device {
     struct state_page *state; /* shared with the broker, outlives this process */
     struct window window;
     uint64_t features; /* offered; a kind sets its own, the common ones are added */
+    uint32_t virtio_id;
+    uint32_t queue_count;
+    uint32_t backend_fd_count;
+    uint32_t user_queues;    /* bit q: queue q is served here, and not by a kernel or daemon */
+    uint32_t backend_events; /* bit f: file WORKER_FD_BACKEND + f is watched */
     uint32_t queue_size_max;
     uint32_t config_size;
     uint8_t config[DEVICE_CONFIG_MAX];
-    uint32_t work;             /* bit q: queue q needs a turn */
+    bool config_changed; /* the driver of a predecessor has seen another configuration space */
+    uint32_t work;       /* bit q: queue q needs a turn */
     unsigned int linger_looks; /* worker/linger.h */
     struct virtqueue queues[STATE_QUEUES_MAX];
 };
@@ -102,6 +113,15 @@ void device_start(struct device *dev);
 /* QueueReady has become 1 or 0. */
 void device_queue_ready(struct device *dev, unsigned int queue);
 void device_queue_unready(struct device *dev, unsigned int queue);
+
+/* The configuration space has changed while the device runs, §2.5.1: tell the driver. */
+void device_config_changed(struct device *dev);
+
+/* The kick eventfd of a queue. */
+static inline int device_kick_fd(const struct device *dev, unsigned int queue)
+{
+    return WORKER_FD_BACKEND + (int)(dev->backend_fd_count + queue);
+}
 
 /* An available buffer notification for `queue`, by whichever way. */
 void device_notify(struct device *dev, unsigned int queue);

@@ -46,7 +46,7 @@ bool linger(unsigned int looks, const struct virtqueue *vq, const struct state_m
     for (unsigned int i = 0; i < looks; i++) {
         /* Hints: whoever takes the chain or the access reads the index again, with acquire. */
         uint32_t request = atomic_load_explicit(&mailbox->request_seq, memory_order_relaxed);
-        if (guest_load16(&vq->avail->idx) != vq->next_avail ||
+        if (virtqueue_available(vq) ||
             request != atomic_load_explicit(&mailbox->response_seq, memory_order_relaxed))
             return true;
         relax();

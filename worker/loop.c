@@ -31,14 +31,13 @@ int loop_watch(struct device *dev)
     int r = watch(WORKER_FD_CONTROL, EPOLLIN | EPOLLRDHUP, SOURCE_CONTROL);
     if (r == 0)
         r = watch(WORKER_FD_REQUEST, EPOLLIN | EPOLLET, SOURCE_REQUEST);
-    for (uint32_t f = 0; r == 0 && f < dev->info->backend_fd_count; f++) {
-        if ((dev->ops->backend_events & 1u << f) != 0)
+    for (uint32_t f = 0; r == 0 && f < dev->backend_fd_count; f++) {
+        if ((dev->backend_events & 1u << f) != 0)
             r = watch(WORKER_FD_BACKEND + (int)f, EPOLLIN | EPOLLET, SOURCE_BACKEND + f);
     }
-    for (uint32_t q = 0; r == 0 && q < dev->info->queue_count; q++) {
-        int kick = WORKER_FD_BACKEND + (int)(dev->info->backend_fd_count + q);
-        if ((dev->ops->user_queues & 1u << q) != 0)
-            r = watch(kick, EPOLLIN | EPOLLET, SOURCE_QUEUE + q);
+    for (uint32_t q = 0; r == 0 && q < dev->queue_count; q++) {
+        if ((dev->user_queues & 1u << q) != 0)
+            r = watch(device_kick_fd(dev, q), EPOLLIN | EPOLLET, SOURCE_QUEUE + q);
     }
     return r;
 }

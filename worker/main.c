@@ -93,12 +93,11 @@ int main(void)
     if (error < 0)
         fail(STEP_EVENTS, error);
 
-    const struct device_kind_info *info = &device_kinds[start.kind];
     struct sandbox sandbox = {
         .uid = start.uid,
         .file_size_max = start_file_size_max(&start),
-        .fd_count = worker_fd_count(info),
-        .policy = policy_find(info->policy),
+        .fd_count = worker_fd_count(&start),
+        .policy = policy_find(device_kinds[start.kind].policy),
         .confined = confined,
     };
     start_fd_kinds(&start, sandbox.fds);

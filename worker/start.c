@@ -15,7 +15,7 @@
 
 static int state_fd(const struct message_start *start)
 {
-    return (int)worker_fd_count(&device_kinds[start->kind]);
+    return (int)worker_fd_count(start);
 }
 
 static int dm_fd(const struct message_start *start)
@@ -58,6 +58,10 @@ static int check_start(const struct message_start *start)
     if (start->uid < WORKER_UID_MIN || start->uid == (uid_t)-1)
         return -EINVAL;
     if (!queue_size_usable(start->queue_size_max) || !window_usable(start))
+        return -EINVAL;
+    const struct device_kind_info *info = &device_kinds[start->kind];
+    if (start->queue_count == 0 || start->queue_count > info->queues_max ||
+        start->backend_fd_count > info->backend_fds_max)
         return -EINVAL;
     if (start->kind == DEVICE_BLOCK_VIRTIO && start->block.capacity > INT64_MAX / SECTOR_SIZE)
         return -EINVAL;
@@ -141,9 +145,8 @@ void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)
         [WORKER_FD_EPOLL] = FD_EPOLL,          [WORKER_FD_REQUEST] = FD_EVENT,
         [WORKER_FD_REPLY] = FD_EVENT,          [WORKER_FD_IRQ] = FD_EVENT,
     };
-    const struct device_kind_info *info = &device_kinds[start->kind];
-    unsigned int kicks = WORKER_FD_BACKEND + info->backend_fd_count;
-    for (unsigned int fd = 0; fd < worker_fd_count(info); fd++) {
+    unsigned int kicks = WORKER_FD_BACKEND + start->backend_fd_count;
+    for (unsigned int fd = 0; fd < worker_fd_count(start); fd++) {
         if (fd < WORKER_FD_BACKEND)
             ret_kinds[fd] = fixed[fd];
         else

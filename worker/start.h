@@ -17,10 +17,10 @@
 
 #define WORKER_UID_MIN 1000u /* below are the system's own users */
 
-/* How many fds a worker of this kind has after lock-down: 0 up to the last kick eventfd. */
-static inline unsigned int worker_fd_count(const struct device_kind_info *info)
+/* How many fds a worker has after lock-down: 0 up to the last kick eventfd. */
+static inline unsigned int worker_fd_count(const struct message_start *start)
 {
-    return WORKER_FD_BACKEND + info->backend_fd_count + info->queue_count;
+    return WORKER_FD_BACKEND + start->backend_fd_count + start->queue_count;
 }
 
 /*

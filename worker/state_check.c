@@ -57,14 +57,14 @@ enum state_check state_check(const struct device *dev)
         return STATE_BAD_MAGIC;
     if (state->version != STATE_VERSION)
         return STATE_BAD_VERSION;
-    if (state->kind != dev->kind || state->queue_count != dev->info->queue_count)
+    if (state->kind != dev->kind || state->queue_count != dev->queue_count)
         return STATE_BAD_KIND;
     if (!status_valid(transport->status))
         return STATE_BAD_STATUS;
     if ((transport->status & VIRTIO_CONFIG_S_FEATURES_OK) != 0 &&
         (transport->status & VIRTIO_CONFIG_S_NEEDS_RESET) == 0 && !transport_features_valid(dev))
         return STATE_BAD_FEATURES;
-    for (uint32_t q = 0; q < dev->info->queue_count; q++) {
+    for (uint32_t q = 0; q < dev->queue_count; q++) {
         enum state_check check = check_queue(dev, &state->queues[q]);
         if (check != STATE_OK)
             return check;
@@ -78,7 +78,7 @@ void state_init(const struct device *dev, struct state_page *state)
     memset(state->queues, 0, sizeof(state->queues));
     state->version = STATE_VERSION;
     state->kind = dev->kind;
-    state->queue_count = dev->info->queue_count;
+    state->queue_count = dev->queue_count;
     /* Last: a page without it counts as fresh, or as invalid. */
     __atomic_store_n(&state->magic, STATE_MAGIC, __ATOMIC_RELEASE);
 }

@@ -19,7 +19,7 @@
 
 /* ---- Configuration space, §2.5 ---- */
 
-/* Any width, any offset; what lies beyond the device's fields reads as 0. No field is writable. */
+/* Any width, any offset; what lies beyond the device's fields reads as 0. */
 static uint64_t read_config(const struct device *dev, uint32_t offset, unsigned int width)
 {
     uint64_t value = 0;
@@ -31,13 +31,24 @@ static uint64_t read_config(const struct device *dev, uint32_t offset, unsigned 
     return value;
 }
 
+/* What is not entirely a field of the device's is not written. */
+static void write_config(struct device *dev, uint32_t offset, unsigned int width, uint64_t value)
+{
+    struct guest_fault fault;
+    uint32_t at = offset - VIRTIO_MMIO_CONFIG;
+    if (!dev->ops->write_config || at >= dev->config_size || width > dev->config_size - at)
+        return;
+    if (dev->ops->write_config(dev, at, width, value, &fault) < 0)
+        device_needs_reset(dev, &fault);
+}
+
 /* ---- Registers ---- */
 
 /* The queue that QueueSel selects, or NULL if the device has none of that number. */
 static struct state_queue *selected(const struct device *dev)
 {
     uint32_t queue = dev->state->transport.queue_sel;
-    return queue < dev->info->queue_count ? &dev->state->queues[queue] : NULL;
+    return queue < dev->queue_count ? &dev->state->queues[queue] : NULL;
 }
 
 static uint32_t feature_word(uint64_t features, uint32_t sel)
@@ -49,8 +60,8 @@ static uint32_t read_interrupt_status(const struct device *dev)
 {
     uint32_t status = atomic_load(&dev->state->transport.interrupt_status);
     /* A kernel or daemon that signals used buffers by itself leaves no trace here. */
-    uint32_t all = (1u << dev->info->queue_count) - 1;
-    if ((all & ~dev->ops->user_queues) != 0)
+    uint32_t all = (1u << dev->queue_count) - 1;
+    if ((all & ~dev->user_queues) != 0)
         status |= VIRTIO_MMIO_INT_VRING;
     return status;
 }
@@ -70,7 +81,7 @@ uint64_t transport_read(const struct device *dev, uint32_t offset, unsigned int 
     case VIRTIO_MMIO_VERSION:
         return VERSION;
     case VIRTIO_MMIO_DEVICE_ID:
-        return dev->info->virtio_id;
+        return dev->virtio_id;
     case VIRTIO_MMIO_VENDOR_ID:
         return TRANSPORT_VENDOR_ID;
     case VIRTIO_MMIO_DEVICE_FEATURES:
@@ -221,7 +232,11 @@ void transport_write(struct device *dev, uint32_t offset, unsigned int width, ui
 {
     struct state_transport *transport = &dev->state->transport;
     uint32_t value = (uint32_t)value64;
-    if (offset >= VIRTIO_MMIO_CONFIG || width != 4)
+    if (offset >= VIRTIO_MMIO_CONFIG) {
+        write_config(dev, offset, width, value64);
+        return;
+    }
+    if (width != 4)
         return;
 
     switch (offset) {

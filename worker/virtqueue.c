@@ -179,7 +179,7 @@ static enum ring_check walk_chain(const struct virtqueue *vq, struct chain *chai
                                   uint32_t *ret_index)
 {
     struct table table = {.base = (const unsigned char *)vq->desc, .size = vq->size};
-    uint32_t index = chain->head;
+    uint32_t index = chain->ref.id;
     uint32_t steps = 0;
     unsigned int visited = 0;
     for (;;) {
@@ -225,7 +225,7 @@ int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fa
     if (head >= vq->size)
         return fault(ret_fault, LOG_DESC_INVALID, vq->index, head, CHECK_HEAD);
 
-    ret_chain->head = head;
+    ret_chain->ref = (struct chain_ref){.id = head};
     ret_chain->readable_count = 0;
     ret_chain->writable_count = 0;
     ret_chain->readable_length = 0;
@@ -241,9 +241,9 @@ int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fa
     return 1;
 }
 
-void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t length)
+void virtqueue_push(struct virtqueue *vq, struct chain_ref ref, uint32_t length)
 {
-    vq->used_elements[vq->filled++] = (struct vring_used_elem){.id = head, .len = length};
+    vq->used_elements[vq->filled++] = (struct vring_used_elem){.id = ref.id, .len = length};
 }
 
 void virtqueue_publish(struct virtqueue *vq)

@@ -52,9 +52,15 @@ struct guest_fault {
     uint64_t args[4];
 };
 
+/* What completing a chain takes; can be kept after the rest is forgotten. */
+struct chain_ref {
+    uint16_t id;          /* split: the head's index; packed: the Buffer ID */
+    uint16_t descriptors; /* of the ring that it takes; split: not used */
+};
+
 /* One chain: copies, checked; the buffers behind them are the guest's. */
 struct chain {
-    uint16_t head;
+    struct chain_ref ref;
     unsigned int readable_count; /* segments[0 ..]: device-readable */
     unsigned int writable_count; /* those that follow: device-writable */
     uint32_t readable_length;    /* bytes */
@@ -112,10 +118,17 @@ int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fa
  * Complete the oldest chain taken, `length` bytes of whose device-writable part, from its
  * start on, were written. The driver sees it with the next virtqueue_publish.
  */
-void virtqueue_push(struct virtqueue *vq, uint16_t head, uint32_t length);
+void virtqueue_push(struct virtqueue *vq, struct chain_ref ref, uint32_t length);
 
 /* Let the driver see everything completed so far. */
 void virtqueue_publish(struct virtqueue *vq);
+
+/* Has the driver made more available than was taken? A hint: virtqueue_pop looks again, with
+ * acquire. */
+static inline bool virtqueue_available(const struct virtqueue *vq)
+{
+    return guest_load16(&vq->avail->idx) != vq->next_avail;
+}
 
 /* Is something published for which it is not decided yet whether an interrupt is due? */
 static inline bool virtqueue_undecided(const struct virtqueue *vq)

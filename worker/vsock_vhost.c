@@ -45,11 +45,6 @@ static int vhost(unsigned long request, const void *argument)
     return ioctl(WORKER_FD_BACKEND, request, argument) < 0 ? -errno : 0;
 }
 
-static int kick_fd(unsigned int queue)
-{
-    return WORKER_FD_BACKEND + (int)(device_kinds[DEVICE_VSOCK_VHOST].backend_fd_count + queue);
-}
-
 static int set_memory(const struct device *dev)
 {
     union {
@@ -65,13 +60,13 @@ static int set_memory(const struct device *dev)
     return vhost(VHOST_SET_MEM_TABLE, &memory);
 }
 
-static int set_eventfds(unsigned int queue)
+static int set_eventfds(const struct device *dev, unsigned int queue)
 {
     const struct {
         unsigned long request;
         int fd;
     } files[] = {
-        {VHOST_SET_VRING_KICK, kick_fd(queue)},
+        {VHOST_SET_VRING_KICK, device_kick_fd(dev, queue)},
         {VHOST_SET_VRING_CALL, WORKER_FD_IRQ},
         {VHOST_SET_VRING_ERR, WORKER_FD_BACKEND + (int)ERROR_FILE},
     };
@@ -90,6 +85,8 @@ static int vsock_init(struct device *dev, const struct message_start *start)
     const struct virtio_vsock_config config = {.guest_cid = start->vsock.guest_cid};
     memcpy(dev->config, &config, sizeof(config));
     dev->config_size = sizeof(config);
+    dev->user_queues = 1u << QUEUE_EVENT;
+    dev->backend_events = 1u << ERROR_FILE;
     return 0;
 }
 
@@ -104,7 +101,7 @@ static int vsock_confined(struct device *dev)
     if (r == 0)
         r = set_memory(dev);
     for (unsigned int q = 0; r == 0 && q < VHOST_QUEUES; q++)
-        r = set_eventfds(q);
+        r = set_eventfds(dev, q);
     return r;
 }
 
@@ -206,7 +203,7 @@ static int start_kernel(struct device *dev, struct guest_fault *ret_fault)
     vsock.running = true;
     /* What was made available before the kernel ran has had its kick, which nobody heard. */
     for (unsigned int q = 0; q < VHOST_QUEUES; q++)
-        (void)eventfd_signal(kick_fd(q));
+        (void)eventfd_signal(device_kick_fd(dev, q));
     return 0;
 }
 
@@ -267,11 +264,11 @@ static int vsock_turn(struct device *dev, unsigned int queue, struct guest_fault
     if (r == 0)
         return virtqueue_enable_notify(vq) ? 0 : 1;
     if (chain.writable_length < sizeof(event)) {
-        *ret_fault = (struct guest_fault){LOG_CHAIN_INVALID, {queue, chain.head, CHECK_NO_ROOM}};
+        *ret_fault = (struct guest_fault){LOG_CHAIN_INVALID, {queue, chain.ref.id, CHECK_NO_ROOM}};
         return -EBADMSG;
     }
     put_event(&chain, &event);
-    virtqueue_push(vq, chain.head, sizeof(event));
+    virtqueue_push(vq, chain.ref, sizeof(event));
     vsock.reset_pending = false;
     virtqueue_publish(vq);
     device_signal(dev, vq);
@@ -296,6 +293,4 @@ const struct device_ops vsock_vhost_ops = {
     .queue_stop = vsock_queue_stop,
     .turn = vsock_turn,
     .backend_event = vsock_backend_event,
-    .user_queues = 1u << QUEUE_EVENT,
-    .backend_events = 1u << ERROR_FILE,
 };

@@ -20,35 +20,14 @@ static const struct {
     [DEVICE_VSOCK_VHOST] = {.required = KEY(GUEST_CID)},
 };
 
-/* Kinds that a file may rightly name, and that this version is built without. */
-static const struct {
-    const char *type, *data_plane;
-} kinds_not_built[] = {
-    {"console", "virtio"}, {"fs", "vhost_user"}, {"net", "vhost"},
-    {"net", "virtio"},     {"vsock", "virtio"},  {"vsock", "vhost_user"},
-};
-
-#define KINDS_NOT_BUILT (sizeof(kinds_not_built) / sizeof(kinds_not_built[0]))
-#define KINDS_KNOWN (DEVICE_KINDS + KINDS_NOT_BUILT)
-
-/* All kinds in one row: first those of enum device_kind. */
-static const char *known_type(size_t i)
-{
-    return i < DEVICE_KINDS ? device_kinds[i].type : kinds_not_built[i - DEVICE_KINDS].type;
-}
-
-static const char *known_data_plane(size_t i)
-{
-    return i < DEVICE_KINDS ? device_kinds[i].data_plane
-                            : kinds_not_built[i - DEVICE_KINDS].data_plane;
-}
-
 static void report_not_built(const struct raw_value *type, const struct raw_value *data_plane,
                              struct config_diagnostics *diags)
 {
     struct word_list built = {0};
-    for (size_t i = 0; i < DEVICE_KINDS; i++)
-        word_list_add(&built, device_kinds[i].policy);
+    for (size_t i = 0; i < DEVICE_KINDS; i++) {
+        if (device_kinds[i].built)
+            word_list_add(&built, device_kinds[i].policy);
+    }
     config_error(diags, type->mark,
                  "device type \"%s\" with data_plane \"%s\" is not built into this version (built: "
                  "%s)",
@@ -57,14 +36,14 @@ static void report_not_built(const struct raw_value *type, const struct raw_valu
 
 static void report_unknown_type(const struct raw_value *type, struct config_diagnostics *diags)
 {
-    const char *types[KINDS_KNOWN];
+    const char *types[DEVICE_KINDS];
     struct word_list names = {0};
-    for (size_t i = 0; i < KINDS_KNOWN; i++) {
-        types[i] = known_type(i);
+    for (size_t i = 0; i < DEVICE_KINDS; i++) {
+        types[i] = device_kinds[i].type;
         word_list_add(&names, types[i]);
     }
-    size_t nearest = nearest_word(type->text, types, KINDS_KNOWN);
-    if (nearest < KINDS_KNOWN)
+    size_t nearest = nearest_word(type->text, types, DEVICE_KINDS);
+    if (nearest < DEVICE_KINDS)
         config_error(diags, type->mark, "unknown device type \"%s\"; did you mean \"%s\"?",
                      quote(type->text).text, types[nearest]);
     else
@@ -72,17 +51,17 @@ static void report_unknown_type(const struct raw_value *type, struct config_diag
                      quote(type->text).text, names.text);
 }
 
-/* The kind's place in that row; KINDS_KNOWN and a message if there is none. */
+/* DEVICE_KINDS and a message if there is none. */
 static size_t find_kind(const struct raw_value *type, const struct raw_value *data_plane,
                         struct config_diagnostics *diags)
 {
     struct word_list data_planes = {0};
-    for (size_t i = 0; i < KINDS_KNOWN; i++) {
-        if (strcmp(known_type(i), type->text) != 0)
+    for (size_t i = 0; i < DEVICE_KINDS; i++) {
+        if (strcmp(device_kinds[i].type, type->text) != 0)
             continue;
-        if (data_plane->valid && strcmp(known_data_plane(i), data_plane->text) == 0)
+        if (data_plane->valid && strcmp(device_kinds[i].data_plane, data_plane->text) == 0)
             return i;
-        word_list_add(&data_planes, known_data_plane(i));
+        word_list_add(&data_planes, device_kinds[i].data_plane);
     }
     if (data_planes.length == 0)
         report_unknown_type(type, diags);
@@ -90,7 +69,7 @@ static size_t find_kind(const struct raw_value *type, const struct raw_value *da
         config_error(diags, data_plane->mark,
                      "unknown data_plane \"%s\" of device type \"%s\"; expected one of %s",
                      quote(data_plane->text).text, type->text, data_planes.text);
-    return KINDS_KNOWN;
+    return DEVICE_KINDS;
 }
 
 /* "device 3", or "device" where the id is not known. */
@@ -153,15 +132,17 @@ enum device_kind check_device(const struct raw_device *device, struct config_dia
     const struct raw_value *data_plane = &device->values[CONFIG_KEY_DATA_PLANE];
 
     note_outdated(device, diags);
-    size_t kind = type->valid ? find_kind(type, data_plane, diags) : KINDS_KNOWN;
+    size_t kind = type->valid ? find_kind(type, data_plane, diags) : DEVICE_KINDS;
+    if (kind < DEVICE_KINDS && !device_kinds[kind].built) {
+        report_not_built(type, data_plane, diags);
+        kind = DEVICE_KINDS;
+    }
     if (kind < DEVICE_KINDS)
         check_foreign(device, (enum device_kind)kind, diags);
-    else if (kind < KINDS_KNOWN)
-        report_not_built(type, data_plane, diags);
     if (device->complete)
         check_missing(
             device, COMMON_REQUIRED | (kind < DEVICE_KINDS ? kind_keys[kind].required : 0), diags);
-    return kind < DEVICE_KINDS ? (enum device_kind)kind : DEVICE_KINDS;
+    return (enum device_kind)kind;
 }
 
 static void check_duplicate(const struct raw_device *first, const struct raw_device *second,

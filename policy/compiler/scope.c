@@ -29,11 +29,14 @@ void scope_init(struct scope *scope, struct parsed_policy *policy)
     const struct device_kind_info *kind = kind_of(policy->listing.program.name);
     if (!kind)
         return;
-    /* Where a kind has fewer backend files, the number of the missing one is a kick eventfd's. */
-    unsigned int kicks = WORKER_FD_BACKEND + kind->backend_fd_count;
+    /* Where a kind has fewer backend files, the number of the missing one is a kick eventfd's.
+     * Kicks have a number of their own only if all devices of the kind have as many files. */
+    unsigned int kicks = WORKER_FD_BACKEND + kind->backend_fds_max;
     for (size_t i = 0; i < FIXED_FDS && fixed_fds[i].number < kicks; i++)
         scope->fds[scope->fd_count++] = fixed_fds[i];
-    for (unsigned int queue = 0; queue < kind->queue_count && scope->fd_count < SCOPE_FDS_MAX;
+    if (kind->backend_fd_count != kind->backend_fds_max)
+        return;
+    for (unsigned int queue = 0; queue < kind->queues_max && scope->fd_count < SCOPE_FDS_MAX;
          queue++) {
         scope->fds[scope->fd_count++] = (struct fd_name){
             .name = arena_printf(&policy->arena, "kick%u", queue),

@@ -71,7 +71,7 @@ static void set_up_queue(unsigned int queue, uint16_t size)
 void actions_init(uint64_t features, uint16_t size)
 {
     static const unsigned char zero[RING_STRIDE];
-    unsigned int queues = machine_device.info->queue_count;
+    unsigned int queues = machine_device.queue_count;
     memset(&driver, 0, sizeof(driver));
     driver.size = size;
     for (unsigned int q = 0; q < queues; q++)
@@ -105,7 +105,7 @@ static void offer(unsigned int queue, uint16_t head)
 
 static void kick(unsigned int queue)
 {
-    uint32_t first = machine_device.info->backend_fd_count;
+    uint32_t first = machine_device.backend_fd_count;
     machine_do((struct action){.kind = ACTION_NOTIFY, .offset = first + queue});
 }
 
@@ -149,7 +149,7 @@ static void offer_request(uint32_t type, uint64_t sector, unsigned int segments,
 
 static unsigned int take_queue(struct input *input)
 {
-    return (unsigned int)input_number(input, 1) % machine_device.info->queue_count;
+    return (unsigned int)input_number(input, 1) % machine_device.queue_count;
 }
 
 static void act_offer(struct input *input)
@@ -337,7 +337,7 @@ static void act_settle(struct input *input)
 static void act_queue_ready(struct input *input)
 {
     uint8_t what = (uint8_t)input_number(input, 1);
-    write_register(VIRTIO_MMIO_QUEUE_SEL, (what >> 2) % machine_device.info->queue_count);
+    write_register(VIRTIO_MMIO_QUEUE_SEL, (what >> 2) % machine_device.queue_count);
     write_register((what & 2) != 0 ? 0x0c0 /* QueueReset */ : VIRTIO_MMIO_QUEUE_READY, what & 1);
 }
 

@@ -134,6 +134,9 @@ struct message_start machine_start(enum device_kind kind)
         .header = {.type = MSG_START, .version = MESSAGE_VERSION, .device = 5},
         .name = "fuzzed 0",
         .kind = kind,
+        .virtio_id = device_kinds[kind].virtio_id,
+        .queue_count = device_kinds[kind].queue_count,
+        .backend_fd_count = device_kinds[kind].backend_fd_count,
         .queue_size_max = VIRTQUEUE_SIZE_MAX,
         .shmem_addr = WINDOW_BASE,
         .shmem_size = WINDOW_SIZE,
@@ -217,7 +220,7 @@ static void before(const struct action *action)
 {
     bool starts = action->kind == ACTION_WRITE || action->kind == ACTION_MAILBOX ||
                   action->kind == ACTION_RESUME;
-    for (unsigned int q = 0; q < machine_device.info->queue_count; q++) {
+    for (unsigned int q = 0; q < machine_device.queue_count; q++) {
         const struct state_queue *state = &machine_state->queues[q];
         struct watched_queue *seen = &watch.queues[q];
         if (!seen->active)
@@ -262,7 +265,7 @@ static void check_queue(unsigned int queue)
     struct watched_queue *seen = &watch.queues[queue];
     if (state->ready > 1)
         violated("queue %u: QueueReady is %u", queue, state->ready);
-    seen->active = watch_queue_live(queue) && (machine_device.ops->user_queues & 1u << queue) != 0;
+    seen->active = watch_queue_live(queue) && (machine_device.user_queues & 1u << queue) != 0;
     if (!seen->active)
         return;
     uint16_t count = (uint16_t)(state->next_used - seen->next_used);
@@ -324,7 +327,7 @@ static void after(void)
 {
     bool in_flight = false;
     check_window();
-    for (unsigned int q = 0; q < machine_device.info->queue_count; q++) {
+    for (unsigned int q = 0; q < machine_device.queue_count; q++) {
         const struct state_queue *state = &machine_state->queues[q];
         check_queue(q);
         in_flight |= watch.queues[q].active && state->next_avail != state->next_used;
@@ -403,7 +406,7 @@ static void take_over_once(bool *ret_died)
     static const struct action resume = {.kind = ACTION_RESUME};
     bool known[STATE_QUEUES_MAX];
     uint16_t used_idx[STATE_QUEUES_MAX];
-    unsigned int queues = machine_device.info ? machine_device.info->queue_count : 0;
+    unsigned int queues = machine_device.info ? machine_device.queue_count : 0;
     for (unsigned int q = 0; q < queues; q++)
         known[q] = handed_back(q, &used_idx[q]);
     check_window(); /* what the dead one wrote */

@@ -54,7 +54,7 @@ static void before_load(uint32_t offset)
 /* The worker looks at avail->idx or at an entry of avail->ring: remember what it saw. */
 static void see_avail(uint32_t offset)
 {
-    for (unsigned int q = 0; q < machine_device.info->queue_count; q++) {
+    for (unsigned int q = 0; q < machine_device.queue_count; q++) {
         const struct state_queue *state = &machine_state->queues[q];
         struct watched_queue *seen = &watch.queues[q];
         if (state->ready != 1 || state->size == 0 || state->size > VIRTQUEUE_SIZE_MAX)
@@ -90,9 +90,9 @@ static void on_load(const void *at, size_t size)
 HOT unsigned char watch_marks(uint32_t offset)
 {
     unsigned char marks = watch.marks[offset];
-    for (unsigned int q = 0; q < machine_device.info->queue_count; q++) {
+    for (unsigned int q = 0; q < machine_device.queue_count; q++) {
         const struct state_queue *state = &machine_state->queues[q];
-        if (!watch.queues[q].accessible || (machine_device.ops->user_queues & 1u << q) == 0 ||
+        if (!watch.queues[q].accessible || (machine_device.user_queues & 1u << q) == 0 ||
             state->size > VIRTQUEUE_SIZE_MAX)
             continue;
         if (WINDOW_BASE + offset - state->desc < 16ull * state->size)
@@ -132,7 +132,7 @@ static void on_store(const void *at, size_t size)
         return;
     watch.stores++;
     maybe_die();
-    for (unsigned int q = 0; to_guest && q < machine_device.info->queue_count; q++) {
+    for (unsigned int q = 0; to_guest && q < machine_device.queue_count; q++) {
         if (WINDOW_BASE + offset == machine_state->queues[q].device + 2)
             watch.queues[q].published = true;
     }

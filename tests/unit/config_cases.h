@@ -212,7 +212,7 @@ static const struct config_case key_cases[] = {
      "all devices\n"},
     {"type mistyped",
      "devices:\n- id: 0\n  type: vscok\n  data_plane: vhost\n  mmio_addr: 0x1000\n",
-     "f:3:9: unknown device type \"vscok\"; expected one of block, vsock, console, fs, net\n"},
+     "f:3:9: unknown device type \"vscok\"; expected one of block, vsock, net, console, rng, fs\n"},
     {"type nearly right",
      "devices:\n- id: 0\n  type: Block\n  data_plane: virtio\n  mmio_addr: 0x1000\n",
      "f:3:9: unknown device type \"Block\"; did you mean \"block\"?\n"},

@@ -155,7 +155,10 @@ struct message_start guest_start(enum device_kind kind)
     struct message_start start = {
         .header = {.type = MSG_START, .version = MESSAGE_VERSION, .device = 5},
         .kind = kind,
+        .virtio_id = device_kinds[kind].virtio_id,
         .queue_size_max = 256,
+        .queue_count = device_kinds[kind].queue_count,
+        .backend_fd_count = device_kinds[kind].backend_fd_count,
         .shmem_addr = GUEST_BASE,
         .shmem_size = GUEST_SIZE,
     };
@@ -233,7 +236,7 @@ void guest_run(void)
 void guest_kick(unsigned int queue)
 {
     const uint64_t one = 1;
-    int fd = WORKER_FD_BACKEND + (int)(guest_device.info->backend_fd_count + queue);
+    int fd = device_kick_fd(&guest_device, queue);
     check(write(fd, &one, sizeof(one)) == sizeof(one), "kick");
     guest_run();
 }

@@ -68,6 +68,8 @@ static struct start good_start(void)
                 .kind = DEVICE_BLOCK_VIRTIO,
                 .uid = 54321,
                 .queue_size_max = 256,
+                .queue_count = device_kinds[DEVICE_BLOCK_VIRTIO].queue_count,
+                .backend_fd_count = device_kinds[DEVICE_BLOCK_VIRTIO].backend_fd_count,
                 .shmem_addr = 0x50000000,
                 .shmem_size = WINDOW_SIZE,
                 .block = {.capacity = IMAGE_SIZE / 512, .blk_size = 512},
@@ -237,6 +239,9 @@ static void test_fields(void)
     FIELD(queue_size_max, 0);
     FIELD(queue_size_max, 3);
     FIELD(queue_size_max, 65536);
+    FIELD(queue_count, 0);
+    FIELD(queue_count, device_kinds[DEVICE_BLOCK_VIRTIO].queues_max + 1);
+    FIELD(backend_fd_count, device_kinds[DEVICE_BLOCK_VIRTIO].backend_fds_max + 1);
     FIELD(shmem_size, 0);
     FIELD(shmem_size, WINDOW_SIZE - 1);
     FIELD(shmem_size, UINT64_MAX & ~0xfffull);
@@ -251,8 +256,8 @@ static void test_message(void)
     WITH((start.message = (union message){.header = {.type = MSG_SPAWN}}, start.fd_count = 1),
          "SPAWN", START_MESSAGE, EPROTO);
     WITH(start.fd_count--, "one fd less", START_MESSAGE, EPROTO);
-    WITH(start.message.start.kind = DEVICE_VSOCK_VHOST, "a kind with more fds", START_MESSAGE,
-         EPROTO);
+    WITH((start.message.start.kind = DEVICE_VSOCK_VHOST, start.message.start.queue_count = 3),
+         "more queues than kicks", START_MESSAGE, EPROTO);
 }
 
 static void test_mappings(void)

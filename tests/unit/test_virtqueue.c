@@ -104,7 +104,7 @@ static void test_pop_push(void)
     guest_desc(&ring, 7, BUFFER(2), 1, F_WRITE, 0);
     guest_offer(&ring, 5);
     CU_ASSERT_EQUAL_FATAL(pop(), 1);
-    CU_ASSERT_EQUAL(chain.head, 5);
+    CU_ASSERT_EQUAL(chain.ref.id, 5);
     CU_ASSERT_EQUAL(chain.readable_count, 1);
     CU_ASSERT_EQUAL(chain.writable_count, 2);
     CU_ASSERT_EQUAL(chain.readable_length, 16);
@@ -116,7 +116,7 @@ static void test_pop_push(void)
 
     struct vring_used_elem element;
     CU_ASSERT_EQUAL(publish(), NOTHING);
-    virtqueue_push(&vq, 5, 4097);
+    virtqueue_push(&vq, (struct chain_ref){.id = 5}, 4097);
     CU_ASSERT_FALSE(guest_used(&ring, &element));
     CU_ASSERT_EQUAL(publish(), INTERRUPT);
     CU_ASSERT_TRUE_FATAL(guest_used(&ring, &element));
@@ -139,8 +139,8 @@ static void test_wrap_around(void)
         }
         for (uint16_t i = 0; i < batch; i++) {
             CU_ASSERT_EQUAL_FATAL(pop(), 1);
-            CU_ASSERT_EQUAL_FATAL(chain.head, i);
-            virtqueue_push(&vq, chain.head, 100u + i);
+            CU_ASSERT_EQUAL_FATAL(chain.ref.id, i);
+            virtqueue_push(&vq, chain.ref, 100u + i);
         }
         CU_ASSERT_EQUAL_FATAL(pop(), 0);
         CU_ASSERT_FALSE_FATAL(guest_used(&ring, &element));
@@ -159,7 +159,7 @@ static void serve_one(void)
     guest_desc(&ring, 0, BUFFER(0), 64, F_WRITE, 0);
     guest_offer(&ring, 0);
     CU_ASSERT_EQUAL_FATAL(pop(), 1);
-    virtqueue_push(&vq, 0, 0);
+    virtqueue_push(&vq, (struct chain_ref){.id = 0}, 0);
 }
 
 static void test_interrupt_flag(void)
@@ -338,7 +338,7 @@ static unsigned int taken_again(void)
 {
     unsigned int count = 0;
     while (pop() == 1) {
-        virtqueue_push(&vq, chain.head, 0);
+        virtqueue_push(&vq, chain.ref, 0);
         count++;
     }
     return count;

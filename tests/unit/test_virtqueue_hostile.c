@@ -18,7 +18,7 @@ static void serve_one(void)
     guest_desc(&ring, 0, BUFFER(0), 64, F_WRITE, 0);
     guest_offer(&ring, 0);
     CU_ASSERT_EQUAL_FATAL(pop(), 1);
-    virtqueue_push(&vq, 0, 0);
+    virtqueue_push(&vq, (struct chain_ref){.id = 0}, 0);
 }
 
 static void test_bad_heads_and_nexts(void)
@@ -216,7 +216,7 @@ static void test_random_rings(void)
         int r;
         while ((r = pop()) == 1) {
             check_chain();
-            virtqueue_push(&vq, chain.head, 0);
+            virtqueue_push(&vq, chain.ref, 0);
             taken++;
         }
         refused += r < 0;

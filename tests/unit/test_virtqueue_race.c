@@ -60,7 +60,7 @@ static void *device(void *unused)
         while ((r = virtqueue_pop(&vq, &chain, &fault)) == 1) {
             uint32_t *number = chain.segments[0].iov_base;
             *number *= 2;
-            virtqueue_push(&vq, chain.head, *number);
+            virtqueue_push(&vq, chain.ref, *number);
         }
         virtqueue_publish(&vq);
         if (virtqueue_undecided(&vq) && virtqueue_interrupt_due(&vq))
