@@ -75,6 +75,8 @@ struct message_start {
     uint32_t queue_count;      /* 1 to queues_max of the kind */
     uint32_t backend_fd_count; /* up to backend_fds_max of the kind */
     uint32_t config_changed;   /* 1: the configuration space differs from what was shown before */
+    uint32_t sched_priority;   /* of SCHED_FIFO; 0: SCHED_OTHER */
+    uint64_t processors;       /* bit n: may run on processor n; 0: on any */
     uint64_t features_off;     /* not to be offered though the device has them */
     uint64_t shmem_addr;       /* guest-physical base of the window */
     uint64_t shmem_size;       /* bytes: map no more than this */

@@ -37,6 +37,7 @@ enum sandbox_layer {
     X(MAP_WINDOW, "map the shared-memory window")                                                  \
     X(DEVICE, "set up its device")                                                                 \
     X(EVENTS, "watch its events")                                                                  \
+    X(SCHEDULING, "take its processors and scheduling class (keys cpu_affinity, sched)")           \
     X(SESSION, "become a session of its own")                                                      \
     X(KEYRING, "join a keyring of its own")                                                        \
     X(FDS, "hold exactly the expected file descriptors")                                           \

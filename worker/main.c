@@ -92,6 +92,9 @@ int main(void)
     error = loop_watch(&device);
     if (error < 0)
         fail(STEP_EVENTS, error);
+    error = start_schedule(&start); /* after the device has asked how many processors there are */
+    if (error < 0)
+        fail(STEP_SCHEDULING, error);
 
     struct sandbox sandbox = {
         .uid = start.uid,

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #define QUEUE_SIZE_LIMIT 32768u /* VirtIO 1.2 §2.7: largest Queue Size */
+#define SCHED_PRIORITY_MAX 99u  /* sched(7) */
 #define SECTOR_SIZE 512u        /* VirtIO 1.2 §5.2.4 */
 
 static int state_fd(const struct message_start *start)
@@ -56,6 +58,8 @@ static int check_start(const struct message_start *start)
     if (!memchr(start->name, 0, sizeof(start->name)) || start->name[0] == 0)
         return -EINVAL;
     if (start->uid < WORKER_UID_MIN || start->uid == (uid_t)-1)
+        return -EINVAL;
+    if (start->sched_priority > SCHED_PRIORITY_MAX)
         return -EINVAL;
     if (!queue_size_usable(start->queue_size_max) || !window_usable(start))
         return -EINVAL;
@@ -134,6 +138,22 @@ int start_map_window(const struct message_start *start, void **ret_window)
     if (window == MAP_FAILED || madvise(window, size, MADV_DONTDUMP) < 0 || close(fd) < 0)
         return -errno;
     *ret_window = window;
+    return 0;
+}
+
+int start_schedule(const struct message_start *start)
+{
+    cpu_set_t processors;
+    CPU_ZERO(&processors);
+    for (size_t n = 0; n < 64; n++) {
+        if ((start->processors & 1ull << n) != 0)
+            CPU_SET(n, &processors);
+    }
+    if (start->processors != 0 && sched_setaffinity(0, sizeof(processors), &processors) < 0)
+        return -errno;
+    const struct sched_param fifo = {.sched_priority = (int)start->sched_priority};
+    if (start->sched_priority != 0 && sched_setscheduler(0, SCHED_FIFO, &fifo) < 0)
+        return -errno;
     return 0;
 }
 

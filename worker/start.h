@@ -46,6 +46,10 @@ int start_map_state(const struct message_start *start, struct state_page **ret_s
  */
 int start_map_window(const struct message_start *start, void **ret_window);
 
+/* Take the processors and the scheduling class that the user wants. Returns 0 or -errno: -EINVAL if
+ * none of the processors exists. */
+int start_schedule(const struct message_start *start);
+
 /* What each fd has to be, for the sandbox to check; `ret_kinds` has worker_fd_count() entries. */
 void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds);
 

@@ -5,15 +5,20 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define KEY(name) (1u << CONFIG_KEY_##name)
+#define KEY(name) (1ull << CONFIG_KEY_##name)
+_Static_assert(CONFIG_KEYS <= 64, "a bit each");
 
 /* What every device has, and what every device may have. */
 #define COMMON_REQUIRED (KEY(ID) | KEY(TYPE) | KEY(MMIO_ADDR) | KEY(DATA_PLANE))
-#define COMMON_OPTIONAL (KEY(SHMEM_ADDR) | KEY(SHMEM_SIZE) | KEY(SHMEM_PATH) | KEY(IRQ))
+#define COMMON_OPTIONAL                                                                            \
+    (KEY(QUEUES) | KEY(QUEUE_SIZE) | KEY(FEATURES_OFF) | KEY(CPU_AFFINITY) | KEY(SCHED) |          \
+     KEY(SHMEM_ADDR) | KEY(SHMEM_SIZE) | KEY(SHMEM_PATH) | KEY(IRQ))
 
-/* The keys of a kind besides those: one row a kind. */
+/* The keys of a kind besides those, and how many queues (or pairs of queues) `queues` can ask for,
+ * where that is more than 1: one row a kind. */
 static const struct {
-    uint32_t required, optional;
+    uint64_t required, optional;
+    uint32_t queues_max;
 } kind_keys[DEVICE_KINDS] = {
     [DEVICE_BLOCK_VIRTIO] = {.required = KEY(FILE_PATH),
                              .optional = KEY(READ_ONLY) | KEY(ROOT_DEVICE) | KEY(ADVERTISE_FLUSH)},
@@ -83,12 +88,12 @@ static struct quoted device_words(const struct raw_device *device)
 }
 
 /* A key that was mistyped is not missing: its message says all there is to say. */
-static void check_missing(const struct raw_device *device, uint32_t required,
+static void check_missing(const struct raw_device *device, uint64_t required,
                           struct config_diagnostics *diags)
 {
     for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
-        bool is_there = device->values[key].given || (device->mistyped & 1u << key) != 0;
-        if ((required & 1u << key) != 0 && !is_there)
+        bool is_there = device->values[key].given || (device->mistyped & 1ull << key) != 0;
+        if ((required & 1ull << key) != 0 && !is_there)
             config_error(diags, device->mark, "%s has no key \"%s\"; expected %s: %s",
                          device_words(device).text, key_infos[key].name, key_infos[key].name,
                          key_infos[key].expected);
@@ -98,20 +103,36 @@ static void check_missing(const struct raw_device *device, uint32_t required,
 static void check_foreign(const struct raw_device *device, enum device_kind kind,
                           struct config_diagnostics *diags)
 {
-    uint32_t own = kind_keys[kind].required | kind_keys[kind].optional;
+    uint64_t own = kind_keys[kind].required | kind_keys[kind].optional;
     struct word_list names = {0};
     for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
-        if ((own & 1u << key) != 0)
+        if ((own & 1ull << key) != 0)
             word_list_add(&names, key_infos[key].name);
     }
     for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
-        bool is_foreign = ((own | COMMON_REQUIRED | COMMON_OPTIONAL) & 1u << key) == 0;
+        bool is_foreign = ((own | COMMON_REQUIRED | COMMON_OPTIONAL) & 1ull << key) == 0;
         if (device->values[key].given && is_foreign)
             config_error(
                 diags, device->values[key].key_mark,
                 "%s does not apply to %s; expected only %s besides the keys of all devices",
                 key_infos[key].name, device_kinds[kind].policy, names.text);
     }
+}
+
+/* Values that are right or wrong depending on the kind. */
+static void check_values(const struct raw_device *device, enum device_kind kind,
+                         struct config_diagnostics *diags)
+{
+    const struct raw_value *queues = &device->values[CONFIG_KEY_QUEUES];
+    uint32_t queues_max = kind_keys[kind].queues_max > 0 ? kind_keys[kind].queues_max : 1;
+    if (queues->valid && queues->number > queues_max)
+        config_error(diags, queues->mark, "queues is %" PRIu64 "; expected at most %u for %s",
+                     queues->number, queues_max, device_kinds[kind].policy);
+    const struct raw_value *off = &device->values[CONFIG_KEY_FEATURES_OFF];
+    const char *foreign = features_foreign(off->number, device_kinds[kind].type);
+    if (off->valid && foreign)
+        config_error(diags, off->mark, "features_off has %s, which is no feature of %s devices",
+                     foreign, device_kinds[kind].type);
 }
 
 static void note_outdated(const struct raw_device *device, struct config_diagnostics *diags)
@@ -137,8 +158,10 @@ enum device_kind check_device(const struct raw_device *device, struct config_dia
         report_not_built(type, data_plane, diags);
         kind = DEVICE_KINDS;
     }
-    if (kind < DEVICE_KINDS)
+    if (kind < DEVICE_KINDS) {
         check_foreign(device, (enum device_kind)kind, diags);
+        check_values(device, (enum device_kind)kind, diags);
+    }
     if (device->complete)
         check_missing(
             device, COMMON_REQUIRED | (kind < DEVICE_KINDS ? kind_keys[kind].required : 0), diags);

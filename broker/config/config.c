@@ -74,6 +74,11 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .read_only = values[CONFIG_KEY_READ_ONLY].number != 0,
         .advertise_flush = !flush->given || flush->number != 0,
         .guest_cid = (uint32_t)values[CONFIG_KEY_GUEST_CID].number,
+        .queues = (uint32_t)values[CONFIG_KEY_QUEUES].number,
+        .queue_size = (uint32_t)values[CONFIG_KEY_QUEUE_SIZE].number,
+        .features_off = features_off(values[CONFIG_KEY_FEATURES_OFF].number),
+        .processors = values[CONFIG_KEY_CPU_AFFINITY].number,
+        .sched_priority = (uint32_t)values[CONFIG_KEY_SCHED].number,
         .mark = raw->mark,
     };
     for (size_t key = 0; key < CONFIG_KEYS; key++)

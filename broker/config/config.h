@@ -39,6 +39,12 @@ enum config_key {
     CONFIG_KEY_GUEST_CID,
     CONFIG_KEY_SOCKET_PATH,
     CONFIG_KEY_PTY_ALIAS,
+    /* Optional, for all devices. */
+    CONFIG_KEY_QUEUES,
+    CONFIG_KEY_QUEUE_SIZE,
+    CONFIG_KEY_FEATURES_OFF,
+    CONFIG_KEY_CPU_AFFINITY,
+    CONFIG_KEY_SCHED,
     /* Of the older generation of files. */
     CONFIG_KEY_SHMEM_ADDR,
     CONFIG_KEY_SHMEM_SIZE,
@@ -63,6 +69,12 @@ struct device_config {
     bool advertise_flush; /* block */
     uint32_t guest_cid;   /* vsock: 3 to 0xfffffffe; no two devices share one */
 
+    uint32_t queues;         /* or pairs of queues; 0: what the kind has by default */
+    uint32_t queue_size;     /* Queue Size offered, a power of two; 0: by default */
+    uint64_t features_off;   /* bits that are not to be offered */
+    uint64_t processors;     /* bit n: processor n may be used; 0: any */
+    uint32_t sched_priority; /* of SCHED_FIFO; 0: SCHED_OTHER */
+
     struct config_mark mark;               /* where the device begins */
     struct config_mark marks[CONFIG_KEYS]; /* where each value is; line 0: key not in the file */
 };
@@ -81,7 +93,7 @@ enum config_severity {
 struct config_diagnostic {
     enum config_severity severity;
     struct config_mark mark; /* line 0: the file as a whole */
-    char text[384];          /* one line: what is wrong; what was expected */
+    char text[768];          /* one line: what is wrong; what was expected */
 };
 
 #define CONFIG_DIAGNOSTICS_MAX 64

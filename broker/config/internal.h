@@ -27,7 +27,7 @@ struct quoted quote(const char *text);
 
 struct word_list {
     size_t length;
-    char text[256];
+    char text[512];
 };
 
 /* Append ", word"; a word that does not fit, or that is there already, is left out. */
@@ -44,7 +44,16 @@ struct key_info {
     uint64_t min, max;    /* integers */
     size_t length_max;    /* strings: bytes, without the terminating 0 */
     uint32_t multiple_of; /* integers; 0: of anything */
-    enum { VALUE_INTEGER, VALUE_BOOLEAN, VALUE_STRING, VALUE_MAC } type;
+    bool power_of_two;    /* integers */
+    enum {
+        VALUE_INTEGER,
+        VALUE_BOOLEAN,
+        VALUE_STRING,
+        VALUE_MAC,
+        VALUE_SCHED,      /* the priority, 0 for "other" */
+        VALUE_PROCESSORS, /* a list, or one of its items: bit n for number n */
+        VALUE_FEATURES,   /* a list, or one of its items: features_read */
+    } type;
 };
 
 extern const struct key_info key_infos[CONFIG_KEYS];
@@ -65,7 +74,7 @@ struct raw_value {
     bool given; /* the file has the key */
     bool valid; /* and its value is one that the key can have */
     struct config_mark key_mark, mark;
-    uint64_t number; /* integers and booleans */
+    uint64_t number; /* all but strings; what the items of a list say is put together by OR */
     char *text;      /* strings; owned */
 };
 
@@ -76,12 +85,29 @@ struct raw_value {
 int key_read_value(enum config_key key, const struct raw_scalar *scalar, struct raw_value *value,
                    struct config_diagnostics *diags);
 
+/* Whether the value may be a list of scalars. */
+bool key_takes_list(enum config_key key);
+
+/* features.c */
+
+/* Add the feature of that name to a mask of rows, whose meaning is known there only. */
+bool features_read(const char *text, uint64_t *rows);
+
+/* The name that was probably meant, or NULL. */
+const char *features_nearest(const char *text);
+
+/* The name of one that devices of this type do not have, or NULL. */
+const char *features_foreign(uint64_t rows, const char *type);
+
+/* The bits, together with those that may not be offered without them. */
+uint64_t features_off(uint64_t rows);
+
 /* parse.c */
 
 struct raw_device {
     struct config_mark mark;
     bool complete;     /* the file could be read to the device's end */
-    uint32_t mistyped; /* bit per key: an unknown key was probably meant to be it */
+    uint64_t mistyped; /* bit per key: an unknown key was probably meant to be it */
     struct raw_value values[CONFIG_KEYS];
 };
 

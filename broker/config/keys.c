@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/config/internal.h"
+#include "common/state.h"
 
 #include <errno.h>
 #include <net/if.h>
@@ -12,6 +13,9 @@
 _Static_assert(BAO_DEVICES_MAX == 16, "the words for `id` say 0 to 15");
 _Static_assert(VMADDR_CID_HOST == 2 && VMADDR_CID_ANY == 0xffffffff, "the words for `guest_cid`");
 _Static_assert(IFNAMSIZ == 16, "the words for `tap_name`");
+
+#define QUEUE_SIZE_MAX 256u    /* what a worker has room for */
+#define SCHED_PRIORITY_MAX 99u /* sched(7): of SCHED_FIFO */
 
 #define PATH_WORDS "a path, for example "
 
@@ -69,6 +73,32 @@ const struct key_info key_infos[CONFIG_KEYS] = {
                               .type = VALUE_STRING,
                               .length_max = PATH_MAX - 1,
                               .expected = PATH_WORDS "/run/frontend-console"},
+    [CONFIG_KEY_QUEUES] = {.name = "queues",
+                           .type = VALUE_INTEGER,
+                           .min = 1,
+                           .max = STATE_QUEUES_MAX,
+                           .expected = "how many queues the device has, from 1 on"},
+    [CONFIG_KEY_QUEUE_SIZE] = {.name = "queue_size",
+                               .type = VALUE_INTEGER,
+                               .min = 4,
+                               .max = QUEUE_SIZE_MAX,
+                               .power_of_two = true,
+                               .expected = "the largest size of a queue, a power of two from 4 to "
+                                           "256"},
+    [CONFIG_KEY_FEATURES_OFF] = {.name = "features_off",
+                                 .type = VALUE_FEATURES,
+                                 .length_max = 64,
+                                 .expected = "names of features that are not to be offered, for "
+                                             "example [VIRTIO_F_RING_PACKED]"},
+    [CONFIG_KEY_CPU_AFFINITY] = {.name = "cpu_affinity",
+                                 .type = VALUE_PROCESSORS,
+                                 .max = 63,
+                                 .expected = "numbers of processors from 0 to 63, for example [1] "
+                                             "or [2, 3]"},
+    [CONFIG_KEY_SCHED] = {.name = "sched",
+                          .type = VALUE_SCHED,
+                          .length_max = 64,
+                          .expected = "other, or fifo:N with a priority N from 1 to 99"},
     [CONFIG_KEY_SHMEM_ADDR] = {.name = "shmem_addr",
                                .type = VALUE_INTEGER,
                                .max = UINT64_MAX,
@@ -162,6 +192,28 @@ static bool is_ambiguous(const char *text)
     return text[0] == '0' && text[1] != '\0' && is_digits(text, "0123456789");
 }
 
+/* "other", or "fifo:N". */
+static bool read_sched(const char *text, uint64_t *ret)
+{
+    static const char fifo[] = "fifo:";
+    uint64_t priority = 0;
+    if (strcmp(text, "other") != 0 &&
+        (strncmp(text, fifo, strlen(fifo)) != 0 || !read_integer(text + strlen(fifo), &priority) ||
+         priority < 1 || priority > SCHED_PRIORITY_MAX))
+        return false;
+    *ret = priority;
+    return true;
+}
+
+static bool read_processor(const struct key_info *info, const char *text, uint64_t *mask)
+{
+    uint64_t number;
+    if (!read_integer(text, &number) || number > info->max)
+        return false;
+    *mask |= 1ull << number;
+    return true;
+}
+
 static bool is_mac(const char *text)
 {
     static const char digits[] = "0123456789abcdefABCDEF";
@@ -175,7 +227,8 @@ static bool is_mac(const char *text)
 static bool in_range(const struct key_info *info, uint64_t number)
 {
     return number >= info->min && number <= info->max &&
-           (info->multiple_of == 0 || number % info->multiple_of == 0);
+           (info->multiple_of == 0 || number % info->multiple_of == 0) &&
+           (!info->power_of_two || (number & (number - 1)) == 0);
 }
 
 /* Names and paths go into system calls and log lines: no control character can be meant. */
@@ -200,13 +253,47 @@ static bool read_scalar(const struct key_info *info, const struct raw_scalar *sc
         return scalar->length > 0;
     case VALUE_MAC:
         return is_mac(scalar->text);
+    case VALUE_SCHED:
+        return read_sched(scalar->text, &value->number);
+    case VALUE_PROCESSORS:
+        return read_processor(info, scalar->text, &value->number);
+    case VALUE_FEATURES:
+        return features_read(scalar->text, &value->number);
     }
     return false;
 }
 
+/* Kept as it is written. */
 static bool is_text(const struct key_info *info)
 {
     return info->type == VALUE_STRING || info->type == VALUE_MAC;
+}
+
+static bool is_number(const struct key_info *info)
+{
+    return info->type == VALUE_INTEGER || info->type == VALUE_PROCESSORS;
+}
+
+static bool may_be_quoted(const struct key_info *info)
+{
+    return is_text(info) || info->type == VALUE_SCHED || info->type == VALUE_FEATURES;
+}
+
+bool key_takes_list(enum config_key key)
+{
+    return key_infos[key].type == VALUE_PROCESSORS || key_infos[key].type == VALUE_FEATURES;
+}
+
+static void report_wrong(const struct key_info *info, const char *text, struct config_mark mark,
+                         struct config_diagnostics *diags)
+{
+    const char *nearest = info->type == VALUE_FEATURES ? features_nearest(text) : NULL;
+    if (nearest)
+        config_error(diags, mark, "%s has \"%s\"; did you mean \"%s\"?", info->name,
+                     quote(text).text, nearest);
+    else
+        config_error(diags, mark, "%s is \"%s\"; expected %s", info->name, quote(text).text,
+                     info->expected);
 }
 
 /* Report the first thing that is wrong with a value; true if nothing is. */
@@ -217,15 +304,15 @@ static bool check_scalar(const struct key_info *info, const struct raw_scalar *s
     if (scalar->plain && is_one_of(scalar->text, nulls))
         config_error(diags, value->mark, "%s has no value; expected %s", info->name,
                      info->expected);
-    else if (!is_text(info) && !scalar->plain)
+    else if (!may_be_quoted(info) && !scalar->plain)
         config_error(diags, value->mark, "%s is the quoted string \"%s\"; expected %s, not quoted",
                      info->name, found.text, info->expected);
-    else if (info->type == VALUE_INTEGER && is_ambiguous(scalar->text))
+    else if (is_number(info) && is_ambiguous(scalar->text))
         config_error(diags, value->mark,
                      "%s is %s, octal in YAML 1.1 and decimal in YAML 1.2; expected it without the "
                      "leading 0, or with 0o for octal",
                      info->name, found.text);
-    else if (is_text(info) && scalar->length > info->length_max)
+    else if (info->length_max > 0 && scalar->length > info->length_max)
         config_error(diags, value->mark, "%s is %zu bytes long; expected at most %zu", info->name,
                      scalar->length, info->length_max);
     else if (has_control(scalar))
@@ -233,8 +320,7 @@ static bool check_scalar(const struct key_info *info, const struct raw_scalar *s
                      "%s has a control character (such as a line break); expected %s", info->name,
                      info->expected);
     else if (!read_scalar(info, scalar, value))
-        config_error(diags, value->mark, "%s is \"%s\"; expected %s", info->name, found.text,
-                     info->expected);
+        report_wrong(info, scalar->text, value->mark, diags);
     else
         return true;
     return false;

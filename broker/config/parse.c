@@ -196,18 +196,48 @@ static const char *scalar_text(const struct reader *reader)
     return (const char *)reader->event.data.scalar.value;
 }
 
+static void read_scalar(struct reader *reader, enum config_key key, struct raw_value *value)
+{
+    const struct raw_scalar scalar = {
+        .text = scalar_text(reader),
+        .length = reader->event.data.scalar.length,
+        .plain = reader->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE,
+    };
+    int result = key_read_value(key, &scalar, value, reader->diags);
+    if (result < 0)
+        reader->error = result;
+}
+
+static void read_list(struct reader *reader, enum config_key key, struct raw_value *value)
+{
+    const struct config_mark mark = value->mark;
+    bool valid = true;
+    advance(reader);
+    while (!has(reader, YAML_SEQUENCE_END_EVENT) && !failed(reader)) {
+        value->mark = here(reader); /* of the item, for what is said about it */
+        value->valid = false;
+        if (has(reader, YAML_SCALAR_EVENT))
+            read_scalar(reader, key, value);
+        else if (!has(reader, YAML_ALIAS_EVENT))
+            config_error(reader->diags, value->mark, "%s in %s; expected %s", node_words(reader),
+                         key_infos[key].name, key_infos[key].expected);
+        valid = valid && value->valid;
+        skip_node(reader);
+    }
+    value->valid = valid;
+    value->mark = mark;
+    advance(reader);
+}
+
 static void read_value(struct reader *reader, enum config_key key, struct raw_value *value)
 {
     value->mark = here(reader);
+    if (has(reader, YAML_SEQUENCE_START_EVENT) && key_takes_list(key)) {
+        read_list(reader, key, value);
+        return;
+    }
     if (has(reader, YAML_SCALAR_EVENT)) {
-        const struct raw_scalar scalar = {
-            .text = scalar_text(reader),
-            .length = reader->event.data.scalar.length,
-            .plain = reader->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE,
-        };
-        int result = key_read_value(key, &scalar, value, reader->diags);
-        if (result < 0)
-            reader->error = result;
+        read_scalar(reader, key, value);
     } else if (!has(reader, YAML_ALIAS_EVENT) && !failed(reader)) {
         config_error(reader->diags, value->mark, "%s is %s; expected %s", key_infos[key].name,
                      node_words(reader), key_infos[key].expected);
@@ -220,7 +250,7 @@ static void report_unknown_key(struct reader *reader, struct raw_device *device)
     const char *name = scalar_text(reader);
     enum config_key nearest = key_nearest(name);
     if (nearest != CONFIG_KEYS) {
-        device->mistyped |= 1u << nearest;
+        device->mistyped |= 1ull << nearest;
         config_error(reader->diags, here(reader), "unknown key \"%s\"; did you mean \"%s\"?",
                      quote(name).text, key_infos[nearest].name);
         return;

@@ -158,6 +158,7 @@ const struct constant constants[] = {
     SAME(SIG_BLOCK),
     SAME(SIG_SETMASK),
     SAME(SIG_UNBLOCK),
+    SAME(SCHED_FIFO),
     SAME(P_ALL),
     SAME(P_PID),
     SAME(P_PIDFD),

@@ -45,9 +45,17 @@ struct config_case {
 
 #define WITH_MMIO(yaml) yaml "    mmio_addr: 0xa003e00\n"
 
+/* What those files may have, in the order of enum config_key. */
+#define ALL_KEYS                                                                                   \
+    "id, type, mmio_addr, data_plane, file_path, read_only, root_device, advertise_flush, "        \
+    "tap_name, mac_addr, guest_cid, socket_path, pty_alias, queues, queue_size, features_off, "    \
+    "cpu_affinity, sched, shmem_addr, shmem_size, shmem_path, irq"
+
+#define BUILT_KINDS "block/virtio, vsock/vhost"
+
 #define NOT_BUILT(type, plane)                                                                     \
     "device type \"" type "\" with data_plane \"" plane "\" is not built into this version "       \
-    "(built: block/virtio, vsock/vhost)\n"
+    "(built: " BUILT_KINDS ")\n"
 
 #define NO_MMIO                                                                                    \
     "has no key \"mmio_addr\"; expected mmio_addr: the address of the device's 0x200 bytes of "    \
@@ -180,23 +188,17 @@ static const struct config_case key_cases[] = {
     {"wrong case", BLOCK("  READ_ONLY: true\n"),
      "f:7:3: unknown key \"READ_ONLY\"; did you mean \"read_only\"?\n"},
     {"like no other", BLOCK("  zebra: {a: [b, {c: d}]}\n"),
-     "f:7:3: unknown key \"zebra\"; expected one of id, type, mmio_addr, data_plane, file_path, "
-     "read_only, root_device, advertise_flush, tap_name, mac_addr, guest_cid, socket_path, "
-     "pty_alias, shmem_addr, shmem_size, shmem_path, irq\n"},
+     "f:7:3: unknown key \"zebra\"; expected one of " ALL_KEYS "\n"},
     {"long, with a line break",
      BLOCK("  \"read\\nonly xxxxxxxxx xxxxxxxxx xxxxxxxxx xxxxxxxxx xxxxxxxxx xxxxxxxxx\": 1\n"),
      "f:7:3: unknown key \"read?only xxxxxxxxx xxxxxxxxx xxxxxxxxx xxxxxxxxx xxxxxxxxx ...\"; "
-     "expected one of id, type, mmio_addr, data_plane, file_path, read_only, root_device, "
-     "advertise_flush, tap_name, mac_addr, guest_cid, socket_path, pty_alias, shmem_addr, "
-     "shmem_size, shmem_path, irq\n"},
+     "expected one of " ALL_KEYS "\n"},
     {"one letter of few wrong", BLOCK("  irx: 1\n"),
      "f:7:3: unknown key \"irx\"; did you mean \"irq\"?\n"},
     {"three letters of many wrong", BLOCK("  dataplain: virtio\n"),
      "f:7:3: unknown key \"dataplain\"; did you mean \"data_plane\"?\n"},
     {"four letters of many wrong", VSOCK("3\n  dutaplain: virtio\n"),
-     "f:7:3: unknown key \"dutaplain\"; expected one of id, type, mmio_addr, data_plane, "
-     "file_path, read_only, root_device, advertise_flush, tap_name, mac_addr, guest_cid, "
-     "socket_path, pty_alias, shmem_addr, shmem_size, shmem_path, irq\n"},
+     "f:7:3: unknown key \"dutaplain\"; expected one of " ALL_KEYS "\n"},
     {"list as a key", BLOCK("  ? [a]\n  : b\n"),
      "f:7:5: a list as a key; expected the name of a key\n"},
     {"twice", BLOCK("  id: 1\n"),
@@ -285,9 +287,7 @@ static const struct config_case value_cases[] = {
      "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4...\"; expected true or "
      "false\n"},
     {"terminal control", BLOCK("  \"\\x9b31m\": 1\n"),
-     "f:7:3: unknown key \"??31m\"; expected one of id, type, mmio_addr, data_plane, file_path, "
-     "read_only, root_device, advertise_flush, tap_name, mac_addr, guest_cid, socket_path, "
-     "pty_alias, shmem_addr, shmem_size, shmem_path, irq\n"},
+     "f:7:3: unknown key \"??31m\"; expected one of " ALL_KEYS "\n"},
     {"boolean yes", BLOCK("  read_only: yes\n"),
      "f:7:14: read_only is \"yes\"; expected true or false\n"},
     {"boolean 1", BLOCK("  root_device: 1\n"),
@@ -398,9 +398,7 @@ static const struct config_case yaml_cases[] = {
      "f:3:8: not YAML: mapping values are not allowed in this context" SHAPE_WORDS},
     {"error before a syntax error", "devices:\n- id: 99\n  zebra: *z\n  typ\n",
      "f:2:7: id is \"99\"; " ID_WORDS "\n"
-     "f:3:3: unknown key \"zebra\"; expected one of id, type, mmio_addr, data_plane, file_path, "
-     "read_only, root_device, advertise_flush, tap_name, mac_addr, guest_cid, socket_path, "
-     "pty_alias, shmem_addr, shmem_size, shmem_path, irq\n"
+     "f:3:3: unknown key \"zebra\"; expected one of " ALL_KEYS "\n"
      "f:3:10: alias \"*z\"; expected the value itself: aliases are not used in this file\n"
      "f:5:1: not YAML: could not find expected ':' while scanning a simple key" SHAPE_WORDS},
     {"not UTF-8, after another error", "devices:\n- id: 99\n  file_path: \"\xc3\xa4\xfc\"\n",
@@ -461,6 +459,35 @@ static const struct config_case many_errors = {
                   "f:20:5: guest_cid does not apply to block/virtio; expected only file_path, "
                   "read_only, "
                   "root_device, advertise_flush besides the keys of all devices\n",
+};
+
+#define FIFO_WORDS "expected other, or fifo:N with a priority N from 1 to 99\n"
+#define PROCESSOR_WORDS "expected numbers of processors from 0 to 63, for example [1] or [2, 3]\n"
+#define SIZE_WORDS "expected the largest size of a queue, a power of two from 4 to 256\n"
+
+static const struct config_case option_errors[] = {
+    {"too many queues", VSOCK("3\n  queues: 2\n"),
+     "f:7:11: queues is 2; expected at most 1 for vsock/vhost\n"},
+    {"no queue", BLOCK("  queues: 0\n"),
+     "f:7:11: queues is \"0\"; expected how many queues the device has, from 1 on\n"},
+    {"size no power of two", BLOCK("  queue_size: 100\n"),
+     "f:7:15: queue_size is \"100\"; " SIZE_WORDS},
+    {"size too large", BLOCK("  queue_size: 512\n"), "f:7:15: queue_size is \"512\"; " SIZE_WORDS},
+    {"unknown feature", BLOCK("  features_off: [VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKT]\n"),
+     "f:7:38: features_off has \"VIRTIO_F_RING_PACKT\"; did you mean \"VIRTIO_F_RING_PACKED\"?\n"},
+    {"feature that must be offered", BLOCK("  features_off: [VERSION]\n"),
+     "f:7:18: features_off is \"VERSION\"; expected names of features that are not to be offered, "
+     "for example [VIRTIO_F_RING_PACKED]\n"},
+    {"feature of another device", BLOCK("  features_off: VIRTIO_NET_F_CSUM\n"),
+     "f:7:17: features_off has VIRTIO_NET_F_CSUM, which is no feature of block devices\n"},
+    {"list in a list", BLOCK("  cpu_affinity: [1, [2]]\n"),
+     "f:7:21: a list in cpu_affinity; " PROCESSOR_WORDS},
+    {"processor too large", BLOCK("  cpu_affinity: [64]\n"),
+     "f:7:18: cpu_affinity is \"64\"; " PROCESSOR_WORDS},
+    {"list of priorities", BLOCK("  sched: [fifo:1]\n"), "f:7:10: sched is a list; " FIFO_WORDS},
+    {"no priority", BLOCK("  sched: fifo\n"), "f:7:10: sched is \"fifo\"; " FIFO_WORDS},
+    {"priority too large", BLOCK("  sched: fifo:100\n"),
+     "f:7:10: sched is \"fifo:100\"; " FIFO_WORDS},
 };
 
 #endif

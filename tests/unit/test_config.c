@@ -174,6 +174,44 @@ static void test_notations(void)
     }
 }
 
+static void test_options(void)
+{
+    expect_good("left out", BLOCK(""), "");
+    const struct device_config *device = &config.devices[0];
+    CU_ASSERT_EQUAL(device->queues, 0);
+    CU_ASSERT_EQUAL(device->queue_size, 0);
+    CU_ASSERT_EQUAL(device->features_off, 0);
+    CU_ASSERT_EQUAL(device->processors, 0);
+    CU_ASSERT_EQUAL(device->sched_priority, 0);
+    config_free(&config);
+
+    expect_good(
+        "lists",
+        BLOCK("  queues: 1\n  queue_size: 64\n  cpu_affinity: [0, 5, 63]\n  sched: fifo:99\n"
+              "  features_off:\n    - VIRTIO_F_RING_PACKED\n    - 'virtio_blk_f_flush'\n"),
+        "");
+    CU_ASSERT_EQUAL(device->queues, 1);
+    CU_ASSERT_EQUAL(device->queue_size, 64);
+    CU_ASSERT_EQUAL(device->processors, 1ull << 0 | 1ull << 5 | 1ull << 63);
+    CU_ASSERT_EQUAL(device->sched_priority, 99);
+    /* CONFIG_WCE may not be offered without FLUSH, VirtIO 1.2 §5.2.3. */
+    CU_ASSERT_EQUAL(device->features_off, 1ull << 34 | 1ull << 9 | 1ull << 11);
+    config_free(&config);
+
+    expect_good(
+        "single values",
+        BLOCK("  cpu_affinity: 3\n  sched: \"other\"\n  features_off: VIRTIO_F_EVENT_IDX\n"), "");
+    CU_ASSERT_EQUAL(device->processors, 1ull << 3);
+    CU_ASSERT_EQUAL(device->sched_priority, 0);
+    CU_ASSERT_EQUAL(device->features_off, 1ull << 29);
+    config_free(&config);
+
+    expect_good("empty lists", BLOCK("  cpu_affinity: []\n  features_off: []\n"), "");
+    CU_ASSERT_EQUAL(device->processors, 0);
+    CU_ASSERT_EQUAL(device->features_off, 0);
+    config_free(&config);
+}
+
 /* Document markers, directive, byte order mark and line ends that editors leave. */
 static void test_dress(void)
 {
@@ -242,6 +280,11 @@ static void test_structure_errors(void)
 static void test_key_errors(void)
 {
     expect_cases(key_cases, COUNT(key_cases));
+}
+
+static void test_option_errors(void)
+{
+    expect_cases(option_errors, COUNT(option_errors));
 }
 
 static void test_value_errors(void)
@@ -441,6 +484,7 @@ int main(void)
         {"vsock of the older generation", test_older_vsock},
         {"block", test_block},
         {"notations of values", test_notations},
+        {"options of all kinds", test_options},
         {"document markers, BOM, CRLF", test_dress},
         {"sixteen devices, not seventeen", test_many_devices},
         {"two frontends", test_two_frontends},
@@ -453,6 +497,7 @@ int main(void)
         {"structure", test_structure_errors},
         {"keys", test_key_errors},
         {"values", test_value_errors},
+        {"options of all kinds", test_option_errors},
         {"between devices", test_errors_between_devices},
         {"YAML", test_yaml_errors},
         {"all at once", test_all_at_once},

@@ -241,6 +241,7 @@ static void test_fields(void)
     FIELD(queue_size_max, 65536);
     FIELD(queue_count, 0);
     FIELD(queue_count, device_kinds[DEVICE_BLOCK_VIRTIO].queues_max + 1);
+    FIELD(sched_priority, 100);
     FIELD(backend_fd_count, device_kinds[DEVICE_BLOCK_VIRTIO].backend_fds_max + 1);
     FIELD(shmem_size, 0);
     FIELD(shmem_size, WINDOW_SIZE - 1);
