@@ -10,7 +10,7 @@
 
 #include "tests/standin/guest.h"
 
-#define FIXTURE_DEVICES_MAX 4
+#define FIXTURE_DEVICES_MAX 16
 #define FIXTURE_SHMEM_SIZE 0x1000000ull
 #define FIXTURE_IMAGE_SECTORS 4096u /* of a generated image */
 
