@@ -3,5 +3,6 @@
 
 const struct backend_ops *const backend_kinds[DEVICE_KINDS] = {
     [DEVICE_BLOCK_VIRTIO] = &backend_block,
+    [DEVICE_RNG_VIRTIO] = &backend_rng,
     [DEVICE_VSOCK_VHOST] = &backend_vsock_vhost,
 };

@@ -20,6 +20,7 @@ struct backend {
     int image;                /* block: kept, and sent to each worker; -1: none */
     struct start_block block; /* its geometry */
     uint32_t guest_cid;       /* vsock */
+    uint32_t rate_limit;      /* rng: bytes per second; 0: none */
 };
 
 /* What one worker gets. */
@@ -58,6 +59,6 @@ struct backend_ops {
 /* One row a kind, indexed by enum device_kind. */
 extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];
 
-extern const struct backend_ops backend_block, backend_vsock_vhost;
+extern const struct backend_ops backend_block, backend_rng, backend_vsock_vhost;
 
 #endif

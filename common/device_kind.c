@@ -69,6 +69,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .type = "rng",
             .data_plane = "virtio",
             .policy = "rng/virtio",
+            .built = true,
             .virtio_id = 4,
             .queue_count = 1,
             .queues_max = 1,

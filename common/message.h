@@ -64,6 +64,10 @@ struct start_vsock {
     uint64_t vhost_features; /* of VHOST_GET_FEATURES */
 };
 
+struct start_rng {
+    uint64_t rate_limit; /* bytes per second, below 2^32; 0: none */
+};
+
 struct message_start {
     struct message_header header;
     char name[DEVICE_NAME_SIZE];
@@ -82,6 +86,7 @@ struct message_start {
     uint64_t shmem_size;       /* bytes: map no more than this */
     union {
         struct start_block block;
+        struct start_rng rng;
         struct start_vsock vsock;
     };
 };

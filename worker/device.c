@@ -16,6 +16,7 @@
 /* One row a kind. */
 static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
     [DEVICE_BLOCK_VIRTIO] = &block_ops,
+    [DEVICE_RNG_VIRTIO] = &rng_ops,
     [DEVICE_VSOCK_VHOST] = &vsock_vhost_ops,
 };
 
@@ -287,4 +288,10 @@ void device_backend_event(struct device *dev, unsigned int file)
     struct guest_fault fault;
     if (dev->ops->backend_event && dev->ops->backend_event(dev, file, &fault) < 0)
         device_needs_reset(dev, &fault);
+}
+
+void device_pause_over(struct device *dev)
+{
+    dev->pause_ms = 0;
+    dev->ops->pause_over(dev);
 }

@@ -62,6 +62,9 @@ struct device_ops {
      */
     int (*write_config)(struct device *dev, uint32_t offset, unsigned int width, uint64_t value,
                         struct guest_fault *ret_fault);
+
+    /* dev->pause_ms have passed, and nothing has happened meanwhile; it is 0 by now. Optional. */
+    void (*pause_over)(struct device *dev);
 };
 
 struct device {
@@ -82,6 +85,7 @@ struct device {
     bool config_changed; /* the driver of a predecessor has seen another configuration space */
     uint32_t work;       /* bit q: queue q needs a turn */
     unsigned int linger_looks; /* worker/linger.h */
+    unsigned int pause_ms; /* call pause_over after so long a time without any event; 0: don't */
     struct virtqueue queues[STATE_QUEUES_MAX];
 };
 
@@ -129,6 +133,9 @@ void device_notify(struct device *dev, unsigned int queue);
 /* Backend file `file` is readable. */
 void device_backend_event(struct device *dev, unsigned int file);
 
+/* The pause that the device asked for is over. */
+void device_pause_over(struct device *dev);
+
 /* Serve each queue that needs it for a turn. */
 void device_turns(struct device *dev);
 
@@ -151,6 +158,7 @@ static inline void device_count(uint64_t *counter, uint64_t add)
 }
 
 extern const struct device_ops block_ops;
+extern const struct device_ops rng_ops;
 extern const struct device_ops vsock_vhost_ops;
 
 #endif

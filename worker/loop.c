@@ -53,25 +53,42 @@ static void dispatch(struct device *dev, uint32_t source)
     /* SOURCE_REQUEST: the mailbox is looked at in every round. */
 }
 
+/* So much time, and nothing happened. A wait of less than the whole counts for nothing. */
+static void passed(struct device *dev, int timeout_ms)
+{
+    if (timeout_ms >= LOG_QUIET_MS)
+        log_quiet();
+    if (dev->pause_ms > 0 && timeout_ms >= (int)dev->pause_ms)
+        device_pause_over(dev);
+}
+
 void loop_round(struct device *dev, int timeout_ms)
 {
     struct epoll_event events[EVENTS_MAX];
     int count = epoll_pwait(WORKER_FD_EPOLL, events, EVENTS_MAX, timeout_ms, NULL);
     if (count < 0 && errno != EINTR)
         _exit(EXIT_FAILURE);
-    if (count == 0 && timeout_ms > 0)
-        log_quiet();
+    if (count == 0)
+        passed(dev, timeout_ms);
     for (int i = 0; i < count; i++)
         dispatch(dev, events[i].data.u32);
     transport_serve_mailbox(dev);
     device_turns(dev);
 }
 
+/* How long nothing may happen before something is due. */
+static int wait_ms(const struct device *dev)
+{
+    if (dev->work != 0)
+        return 0;
+    if (dev->pause_ms > 0)
+        return (int)dev->pause_ms;
+    return log_limited() ? LOG_QUIET_MS : -1;
+}
+
 _Noreturn void loop_run(struct device *dev)
 {
     device_resume(dev);
-    for (;;) {
-        int timeout_ms = log_limited() ? LOG_QUIET_MS : -1;
-        loop_round(dev, dev->work != 0 ? 0 : timeout_ms);
-    }
+    for (;;)
+        loop_round(dev, wait_ms(dev));
 }

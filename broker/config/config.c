@@ -74,6 +74,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .read_only = values[CONFIG_KEY_READ_ONLY].number != 0,
         .advertise_flush = !flush->given || flush->number != 0,
         .guest_cid = (uint32_t)values[CONFIG_KEY_GUEST_CID].number,
+        .rate_limit = (uint32_t)values[CONFIG_KEY_RATE_LIMIT].number,
         .queues = (uint32_t)values[CONFIG_KEY_QUEUES].number,
         .queue_size = (uint32_t)values[CONFIG_KEY_QUEUE_SIZE].number,
         .features_off = features_off(values[CONFIG_KEY_FEATURES_OFF].number),

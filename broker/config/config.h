@@ -39,6 +39,7 @@ enum config_key {
     CONFIG_KEY_GUEST_CID,
     CONFIG_KEY_SOCKET_PATH,
     CONFIG_KEY_PTY_ALIAS,
+    CONFIG_KEY_RATE_LIMIT,
     /* Optional, for all devices. */
     CONFIG_KEY_QUEUES,
     CONFIG_KEY_QUEUE_SIZE,
@@ -68,6 +69,7 @@ struct device_config {
     bool read_only;       /* block */
     bool advertise_flush; /* block */
     uint32_t guest_cid;   /* vsock: 3 to 0xfffffffe; no two devices share one */
+    uint32_t rate_limit;  /* rng: bytes per second; 0: none */
 
     uint32_t queues;         /* or pairs of queues; 0: what the kind has by default */
     uint32_t queue_size;     /* Queue Size offered, a power of two; 0: by default */

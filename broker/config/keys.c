@@ -73,6 +73,12 @@ const struct key_info key_infos[CONFIG_KEYS] = {
                               .type = VALUE_STRING,
                               .length_max = PATH_MAX - 1,
                               .expected = PATH_WORDS "/run/frontend-console"},
+    [CONFIG_KEY_RATE_LIMIT] = {.name = "rate_limit",
+                               .type = VALUE_INTEGER,
+                               .min = 1,
+                               .max = UINT32_MAX,
+                               .expected = "bytes per second, from 1 to 0xffffffff, for example "
+                                           "4096, or no such key for no limit"},
     [CONFIG_KEY_QUEUES] = {.name = "queues",
                            .type = VALUE_INTEGER,
                            .min = 1,

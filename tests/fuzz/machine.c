@@ -144,7 +144,7 @@ struct message_start machine_start(enum device_kind kind)
     if (kind == DEVICE_BLOCK_VIRTIO)
         message.block = (struct start_block){
             .capacity = IMAGE_SECTORS, .blk_size = 512, .advertise_flush = 1, .serial = "serial"};
-    else
+    else if (kind == DEVICE_VSOCK_VHOST)
         message.vsock = (struct start_vsock){.guest_cid = 3, .vhost_features = ~0ull};
     return message;
 }

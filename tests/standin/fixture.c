@@ -165,18 +165,26 @@ char *fixture_log(const struct fixture *fixture)
     return text;
 }
 
+/* Is it TYPE ID? */
+static bool is_name_of(const char *name, unsigned int id)
+{
+    char wanted[16];
+    const char *found = strchr(name, ' ');
+    snprintf(wanted, sizeof(wanted), " %u\n", id);
+    return found && strcmp(found, wanted) == 0;
+}
+
 /* A worker is named after its device by prctl(PR_SET_NAME). */
 pid_t fixture_worker(const struct fixture *fixture, unsigned int id)
 {
-    char path[64], name[32], wanted[32];
-    snprintf(wanted, sizeof(wanted), "block %u\n", id);
+    char path[64], name[32];
     for (unsigned int i = 0;; i++) {
         pid_t pid = standin_find_process(fixture->standin, WORKER, i);
         if (pid < 0)
             return pid;
         snprintf(path, sizeof(path), "/proc/%d/comm", pid);
         FILE *comm = fopen(path, "re");
-        bool found = comm && fgets(name, sizeof(name), comm) && strcmp(name, wanted) == 0;
+        bool found = comm && fgets(name, sizeof(name), comm) && is_name_of(name, id);
         if (comm)
             fclose(comm);
         if (found)

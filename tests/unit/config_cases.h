@@ -48,10 +48,10 @@ struct config_case {
 /* What those files may have, in the order of enum config_key. */
 #define ALL_KEYS                                                                                   \
     "id, type, mmio_addr, data_plane, file_path, read_only, root_device, advertise_flush, "        \
-    "tap_name, mac_addr, guest_cid, socket_path, pty_alias, queues, queue_size, features_off, "    \
-    "cpu_affinity, sched, shmem_addr, shmem_size, shmem_path, irq"
+    "tap_name, mac_addr, guest_cid, socket_path, pty_alias, rate_limit, queues, queue_size, "      \
+    "features_off, cpu_affinity, sched, shmem_addr, shmem_size, shmem_path, irq"
 
-#define BUILT_KINDS "block/virtio, vsock/vhost"
+#define BUILT_KINDS "block/virtio, vsock/vhost, rng/virtio"
 
 #define NOT_BUILT(type, plane)                                                                     \
     "device type \"" type "\" with data_plane \"" plane "\" is not built into this version "       \

@@ -165,7 +165,7 @@ struct message_start guest_start(enum device_kind kind)
     if (kind == DEVICE_BLOCK_VIRTIO)
         start.block = (struct start_block){
             .capacity = 2048, .blk_size = 512, .advertise_flush = 1, .serial = "unit-test-serial"};
-    else
+    else if (kind == DEVICE_VSOCK_VHOST)
         start.vsock = (struct start_vsock){.guest_cid = 3, .vhost_features = ~0ull};
     return start;
 }

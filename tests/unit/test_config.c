@@ -127,6 +127,22 @@ static void test_block(void)
     config_free(&config);
 }
 
+static void test_rng(void)
+{
+#define RNG "devices:\n  - {id: 1, type: rng, data_plane: virtio, mmio_addr: 0xa003c00"
+    expect_good("no limit", RNG "}\n", "");
+    CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_RNG_VIRTIO);
+    CU_ASSERT_EQUAL(config.devices[0].rate_limit, 0);
+    config_free(&config);
+    expect_good("limit", RNG ", rate_limit: 0xffffffff}\n", "");
+    CU_ASSERT_EQUAL(config.devices[0].rate_limit, UINT32_MAX);
+    config_free(&config);
+    expect("limit of nothing", RNG ", rate_limit: 0}\n", strlen(RNG ", rate_limit: 0}\n"), -EINVAL,
+           "f:2:78: rate_limit is \"0\"; expected bytes per second, from 1 to 0xffffffff, for "
+           "example 4096, or no such key for no limit\n");
+#undef RNG
+}
+
 /* Values that YAML can write in several ways. */
 static void test_notations(void)
 {
@@ -483,6 +499,7 @@ int main(void)
         {"vsock as published", test_vsock},
         {"vsock of the older generation", test_older_vsock},
         {"block", test_block},
+        {"rng", test_rng},
         {"notations of values", test_notations},
         {"options of all kinds", test_options},
         {"document markers, BOM, CRLF", test_dress},

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Entropy device, VirtIO 1.2 §5.4: one queue of buffers, which the kernel fills with random bytes
+ * where they lie, in guest memory.
+ *
+ * A rate limit needs no clock: the bytes of a slot are given out as the driver asks for them, and
+ * then nothing until a slot's time has passed in which nothing happened at all. So the limit holds
+ * whatever a driver does, and one that keeps knocking only makes itself wait.
+ *
+ * System calls: getrandom (flags GRND_NONBLOCK).
+ */
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "worker/device.h"
+
+/* A turn ends after so many requests or bytes, so that a register access never waits for long; a
+ * single request gets at most REQUEST_BYTES, since it may be 4 GiB long. §5.4.6.1 asks for one. */
+#define TURN_REQUESTS 256u
+#define TURN_BYTES 0x40000u
+#define REQUEST_BYTES 0x10000u
+
+#define SLOTS_A_SECOND 10u
+
+static struct {
+    uint64_t slot_bytes;  /* 0: no limit */
+    unsigned int slot_ms; /* also how long a kernel that has no entropy yet is left alone */
+    uint64_t left;        /* bytes of this slot */
+    bool active;          /* `chain` is taken, and not filled yet */
+    struct chain chain;   /* the request that is being served */
+} rng;
+
+static int rng_init(struct device *dev, const struct message_start *start)
+{
+    uint64_t rate = start->rng.rate_limit;
+    memset(&rng, 0, sizeof(rng));
+    if (rate > UINT32_MAX)
+        return -EINVAL;
+    rng.slot_ms = 1000 / SLOTS_A_SECOND;
+    if (rate > 0) {
+        rng.slot_bytes = rate >= SLOTS_A_SECOND ? rate / SLOTS_A_SECOND : 1;
+        rng.slot_ms = (unsigned int)((rng.slot_bytes * 1000 + rate - 1) / rate); /* at least */
+        rng.left = rng.slot_bytes;
+    }
+    dev->features = 1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |
+                    1ull << VIRTIO_F_RING_RESET;
+    dev->user_queues = 1u << 0;
+    return 0;
+}
+
+/* Is there anything to give? If not, rng_pause_over goes on. */
+static bool may_give(struct device *dev)
+{
+    if (dev->pause_ms == 0 && rng.slot_bytes > 0 && rng.left == 0)
+        dev->pause_ms = rng.slot_ms;
+    return dev->pause_ms == 0;
+}
+
+/* Returns 1; 0 if there is none; -EBADMSG. */
+static int next_request(struct virtqueue *vq, struct guest_fault *ret_fault)
+{
+    int r = virtqueue_pop(vq, &rng.chain, ret_fault);
+    if (r <= 0)
+        return r;
+    if (rng.chain.writable_count == 0) {
+        /* §5.4.6.1: at least one byte is to be given. */
+        *ret_fault =
+            (struct guest_fault){LOG_CHAIN_INVALID, {vq->index, rng.chain.ref.id, CHECK_NO_ROOM}};
+        return -EBADMSG;
+    }
+    rng.active = true;
+    return 1;
+}
+
+/* Not the C library's getrandom: newer ones map memory of their own for it. */
+static ssize_t kernel_random(void *to, size_t length)
+{
+    return syscall(SYS_getrandom, to, length, GRND_NONBLOCK);
+}
+
+/* §5.4.6.1: less than the driver asks for is in order, so one call does. Returns bytes given. */
+static uint32_t serve(struct device *dev, struct virtqueue *vq)
+{
+    const struct iovec *buffer = &rng.chain.segments[rng.chain.readable_count];
+    size_t length = buffer->iov_len < REQUEST_BYTES ? buffer->iov_len : REQUEST_BYTES;
+    if (rng.slot_bytes > 0 && length > rng.left)
+        length = (size_t)rng.left;
+    ssize_t given = kernel_random(buffer->iov_base, length);
+    if (given <= 0) {
+        if (given == 0 || errno != EINTR)
+            dev->pause_ms = rng.slot_ms; /* early in its life a machine may have none */
+        return 0;
+    }
+    if (rng.slot_bytes > 0)
+        rng.left -= (uint64_t)given;
+    virtqueue_push(vq, rng.chain.ref, (uint32_t)given);
+    virtqueue_publish(vq);
+    rng.active = false;
+    device_count(&dev->state->counters.requests, 1);
+    device_count(&dev->state->counters.bytes_in, (uint64_t)given);
+    return (uint32_t)given;
+}
+
+static int rng_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    struct virtqueue *vq = &dev->queues[queue];
+    uint32_t bytes = 0;
+    int r = 1;
+    virtqueue_disable_notify(vq);
+    for (unsigned int steps = 0; steps < TURN_REQUESTS && bytes < TURN_BYTES; steps++) {
+        if (!may_give(dev))
+            break;
+        if (!rng.active) {
+            r = next_request(vq, ret_fault);
+            if (r <= 0)
+                break;
+        }
+        bytes += serve(dev, vq);
+    }
+    device_signal(dev, vq);
+    if (r < 0)
+        return r;
+    if (dev->pause_ms > 0)
+        return 0; /* without asking for a kick: the end of the pause looks at the ring */
+    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+}
+
+static void rng_pause_over(struct device *dev)
+{
+    rng.left = rng.slot_bytes;
+    dev->work |= 1u << 0;
+}
+
+/* The pause goes on: a reset must not be a way round the limit. */
+static void rng_stop(struct device *dev)
+{
+    (void)dev;
+    rng.active = false;
+}
+
+static void rng_queue_stop(struct device *dev, unsigned int queue)
+{
+    (void)queue;
+    rng_stop(dev);
+}
+
+const struct device_ops rng_ops = {
+    .init = rng_init,
+    .stop = rng_stop,
+    .queue_stop = rng_queue_stop,
+    .turn = rng_turn,
+    .pause_over = rng_pause_over,
+};
