@@ -59,8 +59,17 @@ struct policy_rule {
     unsigned int condition_count;
     const struct policy_condition *conditions;
     const char *reason;
+    const char
+        *justified;       /* why a dangerous call is harmless here; NULL if the text says nothing */
     const char *source;   /* "policy/worker.inc:12" */
     const char *included; /* "policy/block/virtio.policy:9", outermost last; NULL if not included */
+};
+
+/* A name that a policy has for an fd. Several names may have the same number. */
+struct policy_fd {
+    const char *name; /* without the @ */
+    unsigned int number;
+    const char *words;
 };
 
 /* One policy on one architecture: the rules, and the program compiled from them. */
@@ -70,6 +79,8 @@ struct policy_listing {
     const char *confines;
     unsigned int rule_count;
     const struct policy_rule *rules;
+    unsigned int fd_count; /* 0: the process has no fixed fds */
+    const struct policy_fd *fds;
 };
 
 const char *policy_arch_name(enum policy_arch arch);

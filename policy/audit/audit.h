@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The verbs of bao-seccomp. Each writes to stdout, for people or as JSON, about a selection of
- * the catalogue's listings.
+ * The verbs of bao-seccomp. Each answers on stdout, for people or for tools, about the policies
+ * that the build compiled in (policy/catalog.h). Complaints about the question go to stderr.
  */
 #ifndef POLICY_AUDIT_AUDIT_H
 #define POLICY_AUDIT_AUDIT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "policy/rule.h"
 
@@ -19,12 +20,55 @@ struct selection {
 const struct policy_listing *selection_next(const struct selection *selection,
                                             const struct policy_listing *last);
 
-/* Each returns 0, or -errno. */
-int audit_list(const struct selection *selection, bool json);
-int audit_show(const struct selection *selection, bool json);
-int audit_hash(const struct selection *selection, bool json);
+enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_MARKDOWN };
 
-/* Writes a string in quotes. */
-void json_string(const char *text);
+struct question {
+    struct selection selection;
+    enum format format;
+    bool all;          /* --all */
+    int argc;          /* what stands behind the verb, and is no option */
+    char *const *argv; /* ends with NULL */
+};
+
+/*
+ * What a verb returns, and the program's exit status, as diff(1) has them. A verb may also return
+ * -errno, which means that its answer could not be worked out or written.
+ */
+enum audit_answer {
+    AUDIT_GOOD = 0,    /* nothing to object to: allowed, equal, as expected */
+    AUDIT_OBJECTS = 1, /* denied, different, not as expected */
+    AUDIT_TROUBLE = 2, /* the question makes no sense, or has no answer; it has been said why */
+};
+
+int audit_list(const struct question *question);
+int audit_show(const struct question *question);
+int audit_hash(const struct question *question);
+int audit_export(const struct question *question);
+int audit_check(const struct question *question);
+int audit_lint(const struct question *question);
+int audit_diff(const struct question *question);
+
+/* "bao-seccomp: WHAT 'FOUND': EXPECTED" on stderr; returns AUDIT_TROUBLE. */
+int audit_complain(const char *what, const char *found, const char *expected);
+
+/* The policies of this build, one a line, on stderr or stdout. */
+void audit_print_policies(bool to_stderr);
+
+/* "" or "s". */
+const char *audit_plural(size_t count);
+
+/* The name of a call on an architecture, or NULL. */
+const char *audit_call_name(uint32_t number, enum policy_arch arch);
+
+/*
+ * A value of an argument in words: the name of the fd, the constant that a rule of this call
+ * compares with, or the number. `listing` may be NULL.
+ */
+const char *audit_value_words(const struct policy_listing *listing, uint32_t number,
+                              unsigned int index, uint64_t mask, uint64_t value, char *ret,
+                              size_t size);
+
+/* The name of an argument of a call, or "argument N". */
+const char *audit_argument_name(const char *call, unsigned int index);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-seccomp: what the system-call policies of this build allow, and why. It carries them along,
- * so that it needs neither the sources nor the programs that they confine.
+ * bao-seccomp: what the system-call policies of this build allow, and why; and whether that is
+ * what runs. It carries the policies along, so that it needs neither the sources nor the programs
+ * that they confine.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -9,156 +10,181 @@
 #include <string.h>
 
 #include "policy/audit/audit.h"
-#include "policy/catalog.h"
-
-enum { EXIT_WRONG_USAGE = 2 };
 
 static const char help[] =
-    "Usage: bao-seccomp VERB [POLICY] [--arch ARCH] [--json]\n"
-    "What the system-call policies of this build allow, and why.\n"
+    "Usage: bao-seccomp VERB [ARGUMENT...] [--arch ARCH] [--json]\n"
+    "What the system-call policies of this build allow, and whether that is what runs.\n"
     "\n"
-    "  list   the allowed system calls, their arguments, the reason and place of each rule\n"
-    "  show   the programs that the kernel runs, disassembled\n"
-    "  hash   the SHA-256 of each program, equal on every machine that built the same sources\n"
+    "  list [POLICY]     the allowed system calls, their arguments, the reason and place of each\n"
+    "                    rule\n"
+    "  show [POLICY]     the programs that the kernel runs, disassembled\n"
+    "  hash [POLICY]     the SHA-256 of each program, equal wherever the same sources are built\n"
+    "  export DIRECTORY  the programs, as DIRECTORY/ARCH/POLICY.bpf\n"
+    "  check POLICY CALL [ARGUMENT...]\n"
+    "                    what would become of this call. Arguments are numbers, constants or\n"
+    "                    @fds, as in a policy; put -- before negative ones\n"
+    "  diff OLD NEW      what NEW allows more, and less. Each is \"this\" build, another\n"
+    "                    bao-seccomp, a directory of policies or of exported programs, or the pid\n"
+    "                    of a running process\n"
+    "  lint [DIRECTORY]  what is doubtful about this build's policies, or those of a directory\n"
     "\n"
-    "POLICY is one of the names below, by default all.\n"
+    "POLICY is one of the names below; where it may be left out, all are meant.\n"
     "\n"
     "  -a, --arch ARCH   x86_64, aarch64, riscv64 or all; by default that of this program,\n"
-    "                    and all for hash\n"
+    "                    and all for hash, export and diff\n"
     "  -j, --json        for tools\n"
     "  -h, --help        show this help\n"
     "  -V, --version     show the version\n"
     "\n"
-    "Exit status: 0, 1 if the answer could not be written, 2 if the question makes no sense.\n"
+    "Exit status: 0 if there is nothing to object to; 1 if a call is denied, something differs\n"
+    "or is not as expected; 2 if the question makes no sense or could not be answered.\n"
     "\n"
     "Policies:\n";
 
+enum takes { NO_POLICY, ONE_POLICY, ANY_POLICY };
+
 static const struct verb {
     const char *name;
-    int (*run)(const struct selection *, bool);
+    int (*run)(const struct question *);
+    enum takes takes;
+    bool more;             /* arguments behind the policy */
     enum policy_arch arch; /* by default */
 } verbs[] = {
-    {"list", audit_list, POLICY_ARCH_NATIVE},
-    {"show", audit_show, POLICY_ARCH_NATIVE},
-    {"hash", audit_hash, POLICY_ARCHES},
+    {"list", audit_list, ANY_POLICY, false, POLICY_ARCH_NATIVE},
+    {"show", audit_show, ANY_POLICY, false, POLICY_ARCH_NATIVE},
+    {"hash", audit_hash, ANY_POLICY, false, POLICY_ARCHES},
+    {"export", audit_export, NO_POLICY, true, POLICY_ARCHES},
+    {"check", audit_check, ONE_POLICY, true, POLICY_ARCH_NATIVE},
+    {"diff", audit_diff, NO_POLICY, true, POLICY_ARCHES},
+    {"lint", audit_lint, NO_POLICY, true, POLICY_ARCHES},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
+#define VERB_NAMES "list, show, hash, export, check, diff or lint"
 
-struct question {
+struct arguments {
     const struct verb *verb;
-    struct selection selection;
     const char *arch; /* as asked; NULL: the verb's default */
-    bool json;
+    struct question question;
 };
 
-static void print_policies(FILE *file)
-{
-    for (const struct policy_listing *at = policy_catalog; at->program.name; at++) {
-        if (at->arch == POLICY_ARCH_NATIVE)
-            fprintf(file, "  %-12s  %s\n", at->program.name, at->confines);
-    }
-}
-
-static int wrong_usage(const char *what, const char *found, const char *expected)
-{
-    fprintf(stderr, "bao-seccomp: %s '%s': expected %s\n", what, found, expected);
-    return EXIT_WRONG_USAGE;
-}
-
 /* Returns -1 to go on, or the exit status. */
-static int parse_options(int argc, char **argv, struct question *question)
+static int parse_options(int argc, char **argv, struct arguments *ret)
 {
+    enum { ALL = 256 };
     static const struct option options[] = {
         {"arch", required_argument, NULL, 'a'},
         {"json", no_argument, NULL, 'j'},
+        {"markdown", no_argument, NULL, 'm'},
+        {"all", no_argument, NULL, ALL},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {0},
     };
     int option;
-    while ((option = getopt_long(argc, argv, "a:jhV", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "a:jmhV", options, NULL)) != -1) {
         switch (option) {
         case 'a':
-            question->arch = optarg;
+            ret->arch = optarg;
             break;
         case 'j':
-            question->json = true;
+            ret->question.format = FORMAT_JSON;
+            break;
+        case 'm':
+            ret->question.format = FORMAT_MARKDOWN;
+            break;
+        case ALL:
+            ret->question.all = true;
             break;
         case 'h':
             fputs(help, stdout);
-            print_policies(stdout);
-            return 0;
+            audit_print_policies(false);
+            return AUDIT_GOOD;
         case 'V':
             puts("bao-seccomp " BVDM_VERSION);
-            return 0;
+            return AUDIT_GOOD;
         default:
             fputs("Try 'bao-seccomp --help'.\n", stderr);
-            return EXIT_WRONG_USAGE;
+            return AUDIT_TROUBLE;
         }
     }
     return -1;
 }
 
-static int find_verb(const char *name, struct question *question)
+static int find_verb(const char *name, struct arguments *ret)
 {
     for (size_t i = 0; i < VERBS; i++) {
         if (strcmp(verbs[i].name, name) == 0) {
-            question->verb = &verbs[i];
+            ret->verb = &verbs[i];
             return -1;
         }
     }
-    return wrong_usage("no verb", name, "list, show or hash");
+    return audit_complain("no verb", name, VERB_NAMES);
 }
 
-static int find_selection(struct question *question)
+static int find_selection(struct arguments *ret)
 {
-    enum policy_arch arch = question->verb->arch;
-    if (question->arch) {
-        arch = policy_arch_find(question->arch);
-        if (arch == POLICY_ARCHES && strcmp(question->arch, "all") != 0)
-            return wrong_usage("no architecture", question->arch,
-                               "x86_64, aarch64, riscv64 or all");
+    struct selection *selection = &ret->question.selection;
+    selection->arch = ret->verb->arch;
+    if (ret->arch) {
+        selection->arch = policy_arch_find(ret->arch);
+        if (selection->arch == POLICY_ARCHES && strcmp(ret->arch, "all") != 0)
+            return audit_complain("no architecture", ret->arch, "x86_64, aarch64, riscv64 or all");
     }
-    question->selection.arch = arch;
-    if (selection_next(&question->selection, NULL))
+    if (selection_next(selection, NULL))
         return -1;
-    wrong_usage("no policy", question->selection.policy, "one of");
-    print_policies(stderr);
-    return EXIT_WRONG_USAGE;
+    audit_complain("no policy", selection->policy, "one of");
+    audit_print_policies(true);
+    return AUDIT_TROUBLE;
 }
 
-static int parse_arguments(int argc, char **argv, struct question *question)
+static int check_options(const struct arguments *arguments)
 {
-    int status = parse_options(argc, argv, question);
+    bool verify = strcmp(arguments->verb->name, "verify") == 0;
+    if (arguments->question.format == FORMAT_MARKDOWN && !verify)
+        return audit_complain("--markdown with", arguments->verb->name, "verify");
+    if (arguments->question.all && !verify)
+        return audit_complain("--all with", arguments->verb->name, "verify");
+    return -1;
+}
+
+static int parse_arguments(int argc, char **argv, struct arguments *ret)
+{
+    int status = parse_options(argc, argv, ret);
     if (status >= 0)
         return status;
     if (optind == argc) {
         fputs(help, stderr);
-        print_policies(stderr);
-        return EXIT_WRONG_USAGE;
+        audit_print_policies(true);
+        return AUDIT_TROUBLE;
     }
-    status = find_verb(argv[optind++], question);
+    status = find_verb(argv[optind++], ret);
+    if (status < 0)
+        status = check_options(ret);
     if (status >= 0)
         return status;
-    if (optind < argc)
-        question->selection.policy = argv[optind++];
-    if (optind < argc)
-        return wrong_usage("unexpected argument", argv[optind], "one policy at most");
-    return find_selection(question);
+    if (ret->verb->takes == ONE_POLICY && optind == argc)
+        return audit_complain("no policy after", ret->verb->name, "one");
+    if (ret->verb->takes != NO_POLICY && optind < argc)
+        ret->question.selection.policy = argv[optind++];
+    if (optind < argc && !ret->verb->more)
+        return audit_complain("unexpected argument", argv[optind], "one policy at most");
+    ret->question.argc = argc - optind;
+    ret->question.argv = argv + optind;
+    return find_selection(ret);
 }
 
 int main(int argc, char **argv)
 {
-    struct question question = {0};
-    int status = parse_arguments(argc, argv, &question);
+    struct arguments arguments = {0};
+    int status = parse_arguments(argc, argv, &arguments);
     if (status >= 0)
         return status;
-    int error = question.verb->run(&question.selection, question.json);
+    status = arguments.verb->run(&arguments.question);
     if (fflush(stdout) != 0 || ferror(stdout))
-        error = -errno;
-    if (error == 0)
-        return 0;
-    fprintf(stderr, "bao-seccomp: the answer could not be written: %s\n", strerror(-error));
-    return 1;
+        status = -errno;
+    if (status >= 0)
+        return status;
+    fprintf(stderr, "bao-seccomp: the answer could not be written: %s\n", strerror(-status));
+    return AUDIT_TROUBLE;
 }

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "policy/audit/audit.h"
-
-static const char *plural(unsigned int count)
-{
-    return count == 1 ? "" : "s";
-}
+#include "policy/audit/json.h"
 
 static void print_rule(const struct policy_rule *rule)
 {
@@ -16,7 +11,10 @@ static void print_rule(const struct policy_rule *rule)
         fputs("with any arguments", stdout);
     for (unsigned int i = 0; i < rule->condition_count; i++)
         printf("%s%s", i == 0 ? "" : "; ", rule->conditions[i].words);
-    printf("\n      why  %s\n      at   %s", rule->reason, rule->source);
+    printf("\n      why  %s\n", rule->reason);
+    if (rule->justified)
+        printf("      safe %s\n", rule->justified);
+    printf("      at   %s", rule->source);
     if (rule->included)
         printf(", included at %s", rule->included);
     putchar('\n');
@@ -27,8 +25,8 @@ static void print_listing(const struct policy_listing *listing)
     printf("%s on %s confines\n  %s\n", listing->program.name, policy_arch_name(listing->arch),
            listing->confines);
     printf("allowed: %u system call%s by %u rule%s; everything else ends the process with SIGSYS\n",
-           listing->program.calls, plural(listing->program.calls), listing->rule_count,
-           plural(listing->rule_count));
+           listing->program.calls, audit_plural(listing->program.calls), listing->rule_count,
+           audit_plural(listing->rule_count));
     for (unsigned int i = 0; i < listing->rule_count; i++)
         print_rule(&listing->rules[i]);
     putchar('\n');
@@ -43,78 +41,83 @@ static void print_total(const struct selection *selection)
         rules += at->rule_count;
         calls += at->program.calls;
     }
-    printf("total: %u program%s, %u rule%s, %u system call%s\n", programs, plural(programs), rules,
-           plural(rules), calls, plural(calls));
+    printf("total: %u program%s, %u rule%s, %u system call%s\n", programs, audit_plural(programs),
+           rules, audit_plural(rules), calls, audit_plural(calls));
 }
 
-static void json_condition_tests(const struct policy_rule *rule)
+static void json_tests(const struct policy_rule *rule)
 {
+    json_key("tests");
+    json_open('[');
     for (unsigned int i = 0; i < rule->condition_count; i++) {
         const struct policy_condition *condition = &rule->conditions[i];
-        printf("%s\n          {\"argument\": \"%s\", \"index\": %u, \"bits\": %u, "
-               "\"mask\": \"0x%" PRIx64 "\", \"values\": [",
-               i == 0 ? "" : ",", condition->argument, condition->index, condition->bits,
-               condition->mask);
+        json_open('{');
+        json_text_of("argument", condition->argument);
+        json_number_of("index", condition->index);
+        json_number_of("bits", condition->bits);
+        json_key("mask");
+        json_hex(condition->mask);
+        json_key("values");
+        json_open('[');
         for (unsigned int v = 0; v < condition->value_count; v++)
-            printf("%s\"0x%" PRIx64 "\"", v == 0 ? "" : ", ", condition->values[v]);
-        fputs("], \"text\": ", stdout);
-        json_string(condition->text);
-        putchar('}');
+            json_hex(condition->values[v]);
+        json_close();
+        json_text_of("text", condition->text);
+        json_close();
     }
+    json_close();
 }
 
 static void json_rule(const struct policy_rule *rule)
 {
-    printf("      {\"syscall\": \"%s\", \"number\": %" PRIu32 ",\n        \"conditions\": [",
-           rule->call, rule->number);
-    for (unsigned int i = 0; i < rule->condition_count; i++) {
-        fputs(i == 0 ? "" : ", ", stdout);
-        json_string(rule->conditions[i].words);
-    }
-    fputs("],\n        \"tests\": [", stdout);
-    json_condition_tests(rule);
-    fputs("],\n        \"reason\": ", stdout);
-    json_string(rule->reason);
-    fputs(",\n        \"source\": ", stdout);
-    json_string(rule->source);
-    fputs(", \"included\": ", stdout);
-    if (rule->included)
-        json_string(rule->included);
-    else
-        fputs("null", stdout);
-    putchar('}');
+    json_open('{');
+    json_text_of("syscall", rule->call);
+    json_number_of("number", rule->number);
+    json_key("conditions");
+    json_open('[');
+    for (unsigned int i = 0; i < rule->condition_count; i++)
+        json_text(rule->conditions[i].words);
+    json_close();
+    json_tests(rule);
+    json_text_of("reason", rule->reason);
+    json_text_of("justified", rule->justified);
+    json_text_of("source", rule->source);
+    json_text_of("included", rule->included);
+    json_close();
 }
 
 static void json_listing(const struct policy_listing *listing)
 {
-    printf("  {\"policy\": \"%s\", \"arch\": \"%s\", \"confines\": ", listing->program.name,
-           policy_arch_name(listing->arch));
-    json_string(listing->confines);
-    printf(",\n    \"syscalls\": %u, \"sha256\": \"%s\",\n    \"rules\": [", listing->program.calls,
-           listing->program.hash);
-    for (unsigned int i = 0; i < listing->rule_count; i++) {
-        fputs(i == 0 ? "\n" : ",\n", stdout);
+    json_open('{');
+    json_text_of("policy", listing->program.name);
+    json_text_of("arch", policy_arch_name(listing->arch));
+    json_text_of("confines", listing->confines);
+    json_number_of("syscalls", listing->program.calls);
+    json_text_of("sha256", listing->program.hash);
+    json_key("rules");
+    json_open('[');
+    for (unsigned int i = 0; i < listing->rule_count; i++)
         json_rule(&listing->rules[i]);
-    }
-    fputs("]}", stdout);
+    json_close();
+    json_close();
 }
 
-int audit_list(const struct selection *selection, bool json)
+int audit_list(const struct question *question)
 {
-    const char *between = "[\n";
+    const struct selection *selection = &question->selection;
+    bool json = question->format == FORMAT_JSON;
+    if (json)
+        json_open('[');
     for (const struct policy_listing *at = selection_next(selection, NULL); at;
          at = selection_next(selection, at)) {
-        if (json) {
-            fputs(between, stdout);
+        if (json)
             json_listing(at);
-            between = ",\n";
-        } else {
+        else
             print_listing(at);
-        }
     }
     if (json)
-        puts("\n]");
+        json_close();
     else
         print_total(selection);
-    return 0;
+    return AUDIT_GOOD;
 }

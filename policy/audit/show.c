@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "policy/audit/audit.h"
 #include "policy/audit/disassemble.h"
+#include "policy/audit/json.h"
 
 static void print_program(const struct policy_program *program, const char *arch,
                           const struct disassembled *lines)
@@ -25,47 +25,54 @@ static void print_program(const struct policy_program *program, const char *arch
 static void json_program(const struct policy_program *program, const char *arch,
                          const struct disassembled *lines)
 {
-    printf("  {\"policy\": \"%s\", \"arch\": \"%s\", \"sha256\": \"%s\",\n    \"instructions\": [",
-           program->name, arch, program->hash);
+    json_open('{');
+    json_text_of("policy", program->name);
+    json_text_of("arch", arch);
+    json_text_of("sha256", program->hash);
+    json_key("instructions");
+    json_open('[');
     for (unsigned int i = 0; i < program->length; i++) {
         const struct sock_filter *at = &program->filter[i];
-        printf("%s\n      {\"code\": %u, \"jt\": %u, \"jf\": %u, \"k\": %" PRIu32 ", \"text\": ",
-               i == 0 ? "" : ",", at->code, at->jt, at->jf, at->k);
-        json_string(lines[i].text);
-        fputs(", \"comment\": ", stdout);
-        json_string(lines[i].comment);
-        putchar('}');
+        json_open('{');
+        json_number_of("code", at->code);
+        json_number_of("jt", at->jt);
+        json_number_of("jf", at->jf);
+        json_number_of("k", at->k);
+        json_text_of("text", lines[i].text);
+        json_text_of("comment", lines[i].comment);
+        json_close();
     }
-    fputs("]}", stdout);
+    json_close();
+    json_close();
 }
 
-static int show(const struct policy_listing *listing, bool json, const char *between)
+static int show(const struct policy_listing *listing, bool json)
 {
     struct disassembled *lines = calloc(listing->program.length, sizeof(*lines));
     if (!lines)
         return -ENOMEM;
     int error = disassemble(listing, lines);
-    if (error == 0 && json) {
-        fputs(between, stdout);
+    if (error == 0 && json)
         json_program(&listing->program, policy_arch_name(listing->arch), lines);
-    } else if (error == 0) {
+    else if (error == 0)
         print_program(&listing->program, policy_arch_name(listing->arch), lines);
-    }
     free(lines);
     return error;
 }
 
-int audit_show(const struct selection *selection, bool json)
+int audit_show(const struct question *question)
 {
-    const char *between = "[\n";
+    const struct selection *selection = &question->selection;
+    bool json = question->format == FORMAT_JSON;
+    if (json)
+        json_open('[');
     for (const struct policy_listing *at = selection_next(selection, NULL); at;
          at = selection_next(selection, at)) {
-        int error = show(at, json, between);
+        int error = show(at, json);
         if (error < 0)
             return error;
-        between = ",\n";
     }
     if (json)
-        puts("\n]");
-    return 0;
+        json_close();
+    return AUDIT_GOOD;
 }

@@ -4,7 +4,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "policy/catalog.h"
 #include "policy/compiler/compile.h"
+#include "policy/compiler/number.h"
 
 /* Strings need no escapes: the grammar and the file names have no quote and no backslash. */
 
@@ -101,13 +103,58 @@ static void emit_rules(FILE *file, size_t policy, const struct policy_listing *l
             fprintf(file, "conditions_%zu_%u,\n", policy, i);
         else
             fputs("NULL,\n", file);
-        fprintf(file, "     \"%s\",\n     \"%s\", ", rule->reason, rule->source);
+        fprintf(file, "     \"%s\",\n", rule->reason);
+        if (rule->justified)
+            fprintf(file, "     \"%s\",\n", rule->justified);
+        else
+            fputs("     NULL,\n", file);
+        fprintf(file, "     \"%s\", ", rule->source);
         if (rule->included)
             fprintf(file, "\"%s\"},\n", rule->included);
         else
             fputs("NULL},\n", file);
     }
     fputs("};\n", file);
+}
+
+static void emit_fds(FILE *file, size_t policy, const struct policy_listing *listing)
+{
+    if (listing->fd_count == 0)
+        return;
+    fprintf(file, "static const struct policy_fd fds_%zu[] = {\n", policy);
+    for (unsigned int i = 0; i < listing->fd_count; i++)
+        fprintf(file, "    {\"%s\", %u, \"%s\"},\n", listing->fds[i].name, listing->fds[i].number,
+                listing->fds[i].words);
+    fputs("};\n", file);
+}
+
+/* A call's row stands at the lowest number that it has on any architecture: each name once. */
+static void emit_call(FILE *file, uint32_t number, enum policy_arch arch)
+{
+    char name[64];
+    uint32_t numbers[POLICY_ARCHES];
+    if (!name_of_call(number, arch, name, sizeof(name)))
+        return;
+    for (enum policy_arch each = 0; each < POLICY_ARCHES; each++) {
+        if (!number_of_call(name, each, &numbers[each]))
+            numbers[each] = POLICY_NO_CALL;
+        else if (numbers[each] < number || (numbers[each] == number && each < arch))
+            return;
+    }
+    fprintf(file, "    {\"%s\", {", name);
+    for (enum policy_arch each = 0; each < POLICY_ARCHES; each++)
+        fprintf(file, "0x%" PRIx32 "u,", numbers[each]);
+    fputs("}},\n", file);
+}
+
+static void emit_calls(FILE *file)
+{
+    fputs("\nconst struct policy_call policy_calls[] = {\n", file);
+    for (uint32_t number = 0; number < POLICY_CALLS_END; number++) {
+        for (enum policy_arch arch = 0; arch < POLICY_ARCHES; arch++)
+            emit_call(file, number, arch);
+    }
+    fputs("    {NULL, {0}},\n};\n", file);
 }
 
 void emit_catalog(FILE *file, const struct parsed_policy *policies, size_t count)
@@ -118,16 +165,23 @@ void emit_catalog(FILE *file, const struct parsed_policy *policies, size_t count
     for (size_t i = 0; i < count; i++) {
         emit_filter(file, i, &policies[i].listing.program);
         emit_rules(file, i, &policies[i].listing);
+        emit_fds(file, i, &policies[i].listing);
     }
+    emit_calls(file);
     fputs("\nconst struct policy_listing policy_catalog[] = {\n", file);
     for (size_t i = 0; i < count; i++) {
         const struct policy_listing *listing = &policies[i].listing;
         fputs("    {", file);
         emit_row(file, i, &listing->program);
-        fprintf(file, ", (enum policy_arch)%u,\n     \"%s\", %u, rules_%zu},\n",
-                (unsigned int)listing->arch, listing->confines, listing->rule_count, i);
+        fprintf(file, ", (enum policy_arch)%u,\n     \"%s\", %u, rules_%zu, %u, ",
+                (unsigned int)listing->arch, listing->confines, listing->rule_count, i,
+                listing->fd_count);
+        if (listing->fd_count > 0)
+            fprintf(file, "fds_%zu},\n", i);
+        else
+            fputs("NULL},\n", file);
     }
-    fputs("    {{0}, (enum policy_arch)0, NULL, 0, NULL},\n};\n", file);
+    fputs("    {{0}, (enum policy_arch)0, NULL, 0, NULL, 0, NULL},\n};\n", file);
 }
 
 void emit_program(FILE *file, const struct policy_program *program)

@@ -2,6 +2,8 @@
 #include "policy/compiler/number.h"
 
 #include <seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 uint32_t number_of_arch(enum policy_arch arch)
 {
@@ -18,11 +20,10 @@ uint32_t number_of_arch(enum policy_arch arch)
     return SCMP_ARCH_NATIVE;
 }
 
-bool number_of_call(const char *name, enum policy_arch arch, uint32_t *ret_number)
+bool name_of_call(uint32_t number, enum policy_arch arch, char *ret_name, size_t size)
 {
-    int number = seccomp_syscall_resolve_name_arch(number_of_arch(arch), name);
-    if (number < 0) /* an error, or libseccomp's number for a call that is not there */
-        return false;
-    *ret_number = (uint32_t)number;
-    return true;
+    char *name = seccomp_syscall_resolve_num_arch(number_of_arch(arch), (int)number);
+    bool fits = name && (size_t)snprintf(ret_name, size, "%s", name) < size;
+    free(name);
+    return fits;
 }

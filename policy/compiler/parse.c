@@ -114,12 +114,12 @@ static bool fd_statement(struct source *source)
     if (lexer->token.kind != TOKEN_FD)
         return lex_error(lexer, "expected the @name of an fd that exists, found %s",
                          lex_describe(lexer));
-    const struct fd_name *known = scope_fd(scope, lexer->token.text);
+    const struct policy_fd *known = scope_fd(scope, lexer->token.text);
     if (!known)
         return scope_unknown_fd(scope, lexer);
     if (!lex_next(lexer))
         return false;
-    struct fd_name fd = {start.text, known->number, lexer->token.text};
+    struct policy_fd fd = {start.text, known->number, lexer->token.text};
     if (!expect(lexer, TOKEN_STRING, "words for this fd in quotes"))
         return false;
     return scope_add_fd(scope, lexer, &start, &fd);
@@ -174,20 +174,30 @@ static bool call_number(struct lexer *lexer, enum policy_arch this_arch, unsigne
     return true;
 }
 
-static bool reason(struct lexer *lexer, const char **ret_reason)
+/* STRING { STRING }; `what` is what a missing one is reported as. */
+static bool strings(struct lexer *lexer, const char *what, const char **ret_text)
 {
     if (lexer->token.kind != TOKEN_STRING)
-        return lex_error(lexer, "expected the reason of this rule in quotes, found %s",
-                         lex_describe(lexer));
+        return lex_error(lexer, "expected %s in quotes, found %s", what, lex_describe(lexer));
     const char *text = lexer->token.text;
     while (lex_next(lexer)) {
         if (lexer->token.kind != TOKEN_STRING) {
-            *ret_reason = text;
+            *ret_text = text;
             return true;
         }
         text = arena_printf(lexer->arena, "%s %s", text, lexer->token.text);
     }
     return false;
+}
+
+/* reason, of the grammar. */
+static bool reason(struct lexer *lexer, struct policy_rule *rule)
+{
+    if (!strings(lexer, "the reason of this rule", &rule->reason))
+        return false;
+    if (!is_word(lexer, "justified"))
+        return true;
+    return lex_next(lexer) && strings(lexer, "why this call can do no harm here", &rule->justified);
 }
 
 static bool add_rule(struct source *source, const struct token *at, const struct policy_rule *rule)
@@ -236,8 +246,7 @@ static bool rule_statement(struct source *source)
         .included = source->included,
     };
     if (!call_number(lexer, arch, arches, &rule.number) || !lex_next(lexer) ||
-        !conditions_parse(&source->parser->scope, lexer, signature, &rule) ||
-        !reason(lexer, &rule.reason))
+        !conditions_parse(&source->parser->scope, lexer, signature, &rule) || !reason(lexer, &rule))
         return false;
     return (arches & 1u << arch) == 0 || add_rule(source, &start, &rule);
 }
@@ -325,6 +334,11 @@ bool policy_parse(const char *directory, const char *name, enum policy_arch arch
         struct policy_rule *rules = arena_alloc(&policy.arena, size);
         memcpy(rules, parser->rules, size);
         policy.listing.rules = rules;
+        size = parser->scope.fd_count * sizeof(parser->scope.fds[0]);
+        struct policy_fd *fds = arena_alloc(&policy.arena, size);
+        memcpy(fds, parser->scope.fds, size);
+        policy.listing.fds = fds;
+        policy.listing.fd_count = (unsigned int)parser->scope.fd_count;
         *ret = policy;
     } else {
         arena_free(&policy.arena);

@@ -6,7 +6,7 @@
 #include "common/device_kind.h"
 #include "common/worker_fds.h"
 
-static const struct fd_name fixed_fds[] = {
+static const struct policy_fd fixed_fds[] = {
 #define X(constant, number, name, words) {(name), (number), (words)},
     WORKER_FDS(X)
 #undef X
@@ -38,7 +38,7 @@ void scope_init(struct scope *scope, struct parsed_policy *policy)
         return;
     for (unsigned int queue = 0; queue < kind->queues_max && scope->fd_count < SCOPE_FDS_MAX;
          queue++) {
-        scope->fds[scope->fd_count++] = (struct fd_name){
+        scope->fds[scope->fd_count++] = (struct policy_fd){
             .name = arena_printf(&policy->arena, "kick%u", queue),
             .number = kicks + queue,
             .words = arena_printf(&policy->arena, "the kick eventfd of queue %u", queue),
@@ -46,7 +46,7 @@ void scope_init(struct scope *scope, struct parsed_policy *policy)
     }
 }
 
-const struct fd_name *scope_fd(const struct scope *scope, const char *name)
+const struct policy_fd *scope_fd(const struct scope *scope, const char *name)
 {
     for (size_t i = 0; i < scope->fd_count; i++) {
         if (strcmp(scope->fds[i].name, name) == 0)
@@ -69,7 +69,7 @@ bool scope_unknown_fd(const struct scope *scope, struct lexer *lexer)
 }
 
 bool scope_add_fd(struct scope *scope, struct lexer *lexer, const struct token *at,
-                  const struct fd_name *fd)
+                  const struct policy_fd *fd)
 {
     if (scope_fd(scope, fd->name))
         return lex_error_at(lexer, at, "'@%s' is already the name of an fd", fd->name);
@@ -164,7 +164,7 @@ static bool or_value(struct scope *scope, struct lexer *lexer, struct value *ret
 
 static bool fd_value(struct scope *scope, struct lexer *lexer, struct value *ret_value)
 {
-    const struct fd_name *fd = scope_fd(scope, lexer->token.text);
+    const struct policy_fd *fd = scope_fd(scope, lexer->token.text);
     if (!fd)
         return scope_unknown_fd(scope, lexer);
     *ret_value = (struct value){

@@ -9,15 +9,9 @@
 
 #define SCOPE_FDS_MAX 48
 
-struct fd_name {
-    const char *name; /* without the @ */
-    unsigned int number;
-    const char *words;
-};
-
 struct scope {
     struct parsed_policy *policy;
-    struct fd_name fds[SCOPE_FDS_MAX];
+    struct policy_fd fds[SCOPE_FDS_MAX];
     size_t fd_count;
 };
 
@@ -32,11 +26,11 @@ struct value {
 void scope_init(struct scope *scope, struct parsed_policy *policy);
 
 /* NULL if there is none of that name. */
-const struct fd_name *scope_fd(const struct scope *scope, const char *name);
+const struct policy_fd *scope_fd(const struct scope *scope, const char *name);
 
 /* Adds a name, which stands at a token. On false the error is set. */
 bool scope_add_fd(struct scope *scope, struct lexer *lexer, const struct token *at,
-                  const struct fd_name *fd);
+                  const struct policy_fd *fd);
 
 /* Sets the error for the fd at the current token, which is not known; returns false. */
 bool scope_unknown_fd(const struct scope *scope, struct lexer *lexer);

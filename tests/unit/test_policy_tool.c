@@ -4,59 +4,40 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <yaml.h>
 
 #include "policy/catalog.h"
-
-static char answer[1 << 21];
-
-/* Runs bao-seccomp with arguments for the shell; its answer and its errors are in `answer`. */
-static int run(const char *arguments)
-{
-    char command[512];
-    snprintf(command, sizeof(command), "{ '%s' %s; } 2>&1", TOOL, arguments);
-    FILE *pipe = popen(command, "re");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(pipe);
-    size_t length = fread(answer, 1, sizeof(answer) - 1, pipe);
-    CU_ASSERT_FATAL(length < sizeof(answer) - 1);
-    answer[length] = '\0';
-    int status = pclose(pipe);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static bool says(const char *text)
-{
-    return strstr(answer, text) != NULL;
-}
+#include "tool.h"
 
 /* ---- For people ---- */
 
 static void test_wrong_questions(void)
 {
-    CU_ASSERT_EQUAL(run(""), 2);
-    CU_ASSERT(says("Usage: bao-seccomp VERB"));
-    CU_ASSERT_EQUAL(run("lst"), 2);
-    CU_ASSERT(says("bao-seccomp: no verb 'lst': expected list, show or hash\n"));
-    CU_ASSERT_EQUAL(run("list no/such"), 2);
-    CU_ASSERT(says("bao-seccomp: no policy 'no/such': expected one of\n  block/virtio "));
-    CU_ASSERT(says("\n  vsock/vhost "));
-    CU_ASSERT_EQUAL(run("list --arch sparc"), 2);
-    CU_ASSERT(says("no architecture 'sparc': expected x86_64, aarch64, riscv64 or all"));
-    CU_ASSERT_EQUAL(run("hash keeper broker"), 2);
-    CU_ASSERT(says("unexpected argument 'broker': expected one policy at most"));
-    CU_ASSERT_EQUAL(run("list --josn"), 2);
-    CU_ASSERT_EQUAL(run("list > /dev/full"), 1);
-    CU_ASSERT(says("bao-seccomp: the answer could not be written: No space left on device"));
+    CU_ASSERT_EQUAL(tool_run(""), 2);
+    CU_ASSERT(tool_says("Usage: bao-seccomp VERB"));
+    CU_ASSERT_EQUAL(tool_run("lst"), 2);
+    CU_ASSERT(
+        tool_says("bao-seccomp: no verb 'lst': expected list, show, hash, export, check, diff or "
+                  "lint\n"));
+    CU_ASSERT_EQUAL(tool_run("list no/such"), 2);
+    CU_ASSERT(tool_says("bao-seccomp: no policy 'no/such': expected one of\n  block/virtio "));
+    CU_ASSERT(tool_says("\n  vsock/vhost "));
+    CU_ASSERT_EQUAL(tool_run("list --arch sparc"), 2);
+    CU_ASSERT(tool_says("no architecture 'sparc': expected x86_64, aarch64, riscv64 or all"));
+    CU_ASSERT_EQUAL(tool_run("hash keeper broker"), 2);
+    CU_ASSERT(tool_says("unexpected argument 'broker': expected one policy at most"));
+    CU_ASSERT_EQUAL(tool_run("list --josn"), 2);
+    CU_ASSERT_EQUAL(tool_run("list > /dev/full"), 2);
+    CU_ASSERT(tool_says("bao-seccomp: the answer could not be written: No space left on device"));
 }
 
 static void test_help_and_version(void)
 {
-    CU_ASSERT_EQUAL(run("--help"), 0);
-    CU_ASSERT(says("Exit status:"));
-    CU_ASSERT(says("  keeper "));
-    CU_ASSERT_EQUAL(run("--version"), 0);
-    CU_ASSERT_STRING_EQUAL(answer, "bao-seccomp " BVDM_VERSION "\n");
+    CU_ASSERT_EQUAL(tool_run("--help"), 0);
+    CU_ASSERT(tool_says("Exit status:"));
+    CU_ASSERT(tool_says("  keeper "));
+    CU_ASSERT_EQUAL(tool_run("--version"), 0);
+    CU_ASSERT_STRING_EQUAL(tool_answer, "bao-seccomp " BVDM_VERSION "\n");
 }
 
 /* A list names every call, condition, reason and place; here, in the order of the text. */
@@ -66,8 +47,8 @@ static void test_list(void)
         char arguments[64];
         snprintf(arguments, sizeof(arguments), "list %s --arch %s", at->program.name,
                  policy_arch_name(at->arch));
-        CU_ASSERT_EQUAL(run(arguments), 0);
-        const char *rest = answer;
+        CU_ASSERT_EQUAL(tool_run(arguments), 0);
+        const char *rest = tool_answer;
         for (unsigned int r = 0; r < at->rule_count && rest; r++) {
             const struct policy_rule *rule = &at->rules[r];
             rest = strstr(rest, rule->call);
@@ -82,33 +63,33 @@ static void test_list(void)
         char total[64];
         snprintf(total, sizeof(total), "total: 1 program, %u rules, %u system calls\n",
                  at->rule_count, at->program.calls);
-        CU_ASSERT(says(total));
+        CU_ASSERT(tool_says(total));
     }
-    CU_ASSERT_EQUAL(run("list block/virtio"), 0);
-    CU_ASSERT(says("fd is the image (fd 8)"));
+    CU_ASSERT_EQUAL(tool_run("list block/virtio"), 0);
+    CU_ASSERT(tool_says("fd is the image (fd 8)"));
 }
 
 static void test_show(void)
 {
-    CU_ASSERT_EQUAL(run("show vsock/vhost --arch riscv64"), 0);
-    CU_ASSERT(says("; riscv64\n"));
-    CU_ASSERT(says("; epoll_pwait\n"));
-    CU_ASSERT(says("; ioctl: low half of request\n"));
-    CU_ASSERT(says("; VHOST_VSOCK_SET_RUNNING\n"));
-    CU_ASSERT(says("  ret  KILL_PROCESS\n"));
-    CU_ASSERT_FALSE(says("x32"));
-    CU_ASSERT_EQUAL(run("show vsock/vhost --arch x86_64"), 0);
-    CU_ASSERT(says("; calls of the x32 ABI\n"));
+    CU_ASSERT_EQUAL(tool_run("show vsock/vhost --arch riscv64"), 0);
+    CU_ASSERT(tool_says("; riscv64\n"));
+    CU_ASSERT(tool_says("; epoll_pwait\n"));
+    CU_ASSERT(tool_says("; ioctl: low half of request\n"));
+    CU_ASSERT(tool_says("; VHOST_VSOCK_SET_RUNNING\n"));
+    CU_ASSERT(tool_says("  ret  KILL_PROCESS\n"));
+    CU_ASSERT_FALSE(tool_says("x32"));
+    CU_ASSERT_EQUAL(tool_run("show vsock/vhost --arch x86_64"), 0);
+    CU_ASSERT(tool_says("; calls of the x32 ABI\n"));
 }
 
 static void test_hash(void)
 {
-    CU_ASSERT_EQUAL(run("hash"), 0);
+    CU_ASSERT_EQUAL(tool_run("hash"), 0);
     for (const struct policy_listing *at = policy_catalog; at->program.name; at++) {
         char line[160];
         snprintf(line, sizeof(line), "%s  %s/%s\n", at->program.hash, policy_arch_name(at->arch),
                  at->program.name);
-        CU_ASSERT(says(line));
+        CU_ASSERT(tool_says(line));
     }
 }
 
@@ -120,7 +101,7 @@ static const yaml_node_t *parse_answer(void)
 {
     yaml_parser_t parser;
     CU_ASSERT_FATAL(yaml_parser_initialize(&parser));
-    yaml_parser_set_input_string(&parser, (const unsigned char *)answer, strlen(answer));
+    yaml_parser_set_input_string(&parser, (const unsigned char *)tool_answer, strlen(tool_answer));
     CU_ASSERT_FATAL(yaml_parser_load(&parser, &document));
     yaml_parser_delete(&parser);
     const yaml_node_t *root = yaml_document_get_root_node(&document);
@@ -188,14 +169,14 @@ static void test_json(void)
     while (policy_catalog[count].program.name)
         count++;
 
-    CU_ASSERT_EQUAL(run("list --arch all --json"), 0);
+    CU_ASSERT_EQUAL(tool_run("list --arch all --json"), 0);
     const yaml_node_t *root = parse_answer();
     CU_ASSERT_EQUAL_FATAL(length_of(root), count);
     for (unsigned int i = 0; i < count; i++)
         check_listing(item_of(root, i), &policy_catalog[i]);
     yaml_document_delete(&document);
 
-    CU_ASSERT_EQUAL(run("hash --json"), 0);
+    CU_ASSERT_EQUAL(tool_run("hash --json"), 0);
     root = parse_answer();
     CU_ASSERT_EQUAL_FATAL(length_of(root), count);
     for (unsigned int i = 0; i < count; i++)
@@ -203,7 +184,7 @@ static void test_json(void)
                                policy_catalog[i].program.hash);
     yaml_document_delete(&document);
 
-    CU_ASSERT_EQUAL(run("show -j block/virtio --arch aarch64"), 0);
+    CU_ASSERT_EQUAL(tool_run("show -j block/virtio --arch aarch64"), 0);
     root = parse_answer();
     CU_ASSERT_EQUAL_FATAL(length_of(root), 1);
     const yaml_node_t *instructions = value_of(item_of(root, 0), "instructions");

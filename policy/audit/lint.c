@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is doubtful about policies, though the compiler takes them. What contradicts itself it does
+ * not take: that is reported here as well, when texts are read.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/audit/audit.h"
+#include "policy/audit/danger.h"
+#include "policy/audit/json.h"
+#include "policy/audit/texts.h"
+#include "policy/catalog.h"
+#include "policy/walk.h"
+
+#define FINDINGS_MAX 512
+#define FINDING_SIZE 640
+
+/* Each once, though it may hold for several architectures, or an include of several policies. */
+struct findings {
+    size_t count;
+    bool too_many;
+    char texts[FINDINGS_MAX][FINDING_SIZE];
+};
+
+struct lint {
+    struct findings *findings;
+    const struct policy_listing *const *listings; /* ends with NULL */
+};
+
+static void note(void *context, const char *text)
+{
+    struct findings *findings = context;
+    for (size_t i = 0; i < findings->count; i++) {
+        if (strcmp(findings->texts[i], text) == 0)
+            return;
+    }
+    if (findings->count == FINDINGS_MAX) {
+        findings->too_many = true;
+        return;
+    }
+    snprintf(findings->texts[findings->count++], FINDING_SIZE, "%s", text);
+}
+
+__attribute__((format(printf, 2, 3))) static void found(struct lint *lint, const char *format, ...)
+{
+    char text[FINDING_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    note(lint->findings, text);
+}
+
+/* ---- One rule ---- */
+
+static void check_reason(struct lint *lint, const struct policy_rule *rule)
+{
+    if (!strchr(rule->reason, ' '))
+        found(lint, "%s: \"%s\" is no reason for '%s': expected what the call is for", rule->source,
+              rule->reason, rule->call);
+}
+
+static void check_danger(struct lint *lint, const struct policy_rule *rule)
+{
+    const char *can = danger_of(rule);
+    if (can && !rule->justified)
+        found(lint,
+              "%s: '%s' %s: expected conditions that prevent it, or: justified \"why it can "
+              "do no harm here\"",
+              rule->source, rule->call, can);
+}
+
+static void check_widths(struct lint *lint, const struct policy_rule *rule)
+{
+    for (unsigned int c = 0; c < rule->condition_count; c++) {
+        const struct policy_condition *condition = &rule->conditions[c];
+        if (condition->bits == 32 && condition->mask > UINT32_MAX)
+            found(lint, "%s: '%s' of '%s' has 32 bits, but is compared in more", rule->source,
+                  condition->argument, rule->call);
+    }
+}
+
+/* A worker has fixed fds: a rule that leaves one open allows the call on every one of them. */
+static void check_fds(struct lint *lint, const struct policy_listing *listing,
+                      const struct policy_rule *rule)
+{
+    const struct call_signature *signature = call_signature_find(rule->call);
+    for (unsigned int i = 0; listing->fd_count > 0 && signature && i < POLICY_ARGUMENTS; i++) {
+        const char *name = signature->arguments[i].name;
+        size_t length = name ? strlen(name) : 0;
+        bool pinned = false;
+        if (length < 2 || strcmp(name + length - 2, "fd") != 0)
+            continue;
+        for (unsigned int c = 0; c < rule->condition_count; c++)
+            pinned |= rule->conditions[c].index == i;
+        if (!pinned && !rule->justified)
+            found(lint, "%s: '%s' is allowed on any file: expected a condition on '%s'",
+                  rule->source, rule->call, name);
+    }
+}
+
+/* ---- The program ---- */
+
+struct widths {
+    struct lint *lint;
+    const struct policy_listing *listing;
+};
+
+/* On the way to ALLOW, nothing may hang on the upper half of a 32-bit argument: it is whatever
+ * the caller's register held. */
+static bool check_way(void *context, const struct walk_state *state, uint32_t result)
+{
+    const struct widths *widths = context;
+    const struct policy_listing *listing = widths->listing;
+    uint32_t number = state->words[WALK_WORD_OF(nr)].value;
+    const char *name = audit_call_name(number, listing->arch);
+    const struct call_signature *signature = name ? call_signature_find(name) : NULL;
+    for (unsigned int i = 0; result == SECCOMP_RET_ALLOW && signature && i < POLICY_ARGUMENTS;
+         i++) {
+        if (signature->arguments[i].bits == 32 && (walk_known(state, i) >> 32) != 0)
+            found(widths->lint,
+                  "policy/%s.policy: the program for %s compares the upper half of "
+                  "'%s' of '%s', which the kernel ignores",
+                  listing->program.name, policy_arch_name(listing->arch),
+                  signature->arguments[i].name, name);
+    }
+    return true;
+}
+
+static void check_program(struct lint *lint, const struct policy_listing *listing)
+{
+    struct widths widths = {lint, listing};
+    struct walk walk = {.leaf = check_way, .context = &widths};
+    if (listing->program.filter)
+        walk_program(&walk, listing->program.filter, (struct walk_state){0});
+}
+
+/* ---- Architectures ---- */
+
+/* Of two names for one thing, an architecture may have the older, the newer, or both. */
+static const char *const pairs[][2] = {
+    {"access", "faccessat"},    {"chmod", "fchmodat"},
+    {"dup2", "dup3"},           {"epoll_wait", "epoll_pwait"},
+    {"getpgrp", "getpgid"},     {"mkdir", "mkdirat"},
+    {"open", "openat"},         {"poll", "ppoll"},
+    {"readlink", "readlinkat"}, {"rename", "renameat2"},
+    {"rmdir", "unlinkat"},      {"stat", "newfstatat"},
+    {"symlink", "symlinkat"},   {"unlink", "unlinkat"},
+};
+
+static const char *counterpart(const char *call)
+{
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        for (size_t side = 0; side < 2; side++) {
+            if (strcmp(pairs[i][side], call) == 0)
+                return pairs[i][1 - side];
+        }
+    }
+    return NULL;
+}
+
+static bool exists(const char *call, enum policy_arch arch)
+{
+    for (const struct policy_call *row = policy_calls; row->name; row++) {
+        if (strcmp(row->name, call) == 0)
+            return row->number[arch] != POLICY_NO_CALL;
+    }
+    return false;
+}
+
+static bool names(const struct policy_listing *listing, const char *call)
+{
+    for (unsigned int r = 0; call && r < listing->rule_count; r++) {
+        if (strcmp(listing->rules[r].call, call) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What one architecture needs, the other needs too: by the same name, or by its counterpart. */
+static void check_other_arch(struct lint *lint, const struct policy_listing *here,
+                             const struct policy_listing *there)
+{
+    for (unsigned int r = 0; r < here->rule_count; r++) {
+        const struct policy_rule *rule = &here->rules[r];
+        const char *other = counterpart(rule->call);
+        bool could = exists(rule->call, there->arch) || (other && exists(other, there->arch));
+        if (could && !names(there, rule->call) && !names(there, other))
+            found(lint, "%s: '%s' is allowed on %s, but neither it nor another name for it on %s",
+                  rule->source, rule->call, policy_arch_name(here->arch),
+                  policy_arch_name(there->arch));
+    }
+}
+
+/* ---- Inheritance ---- */
+
+/* A call with the arguments that a rule asks for, by one choice of its alternatives. */
+static struct seccomp_data call_of(const struct policy_listing *listing,
+                                   const struct policy_rule *rule, const unsigned int *choice)
+{
+    struct seccomp_data data = {
+        .nr = (int)rule->number,
+        .arch = policy_arch_token(listing->arch),
+    };
+    /* Where nothing is asked for: a value that no rule asks for, either. */
+    memset(data.args, 0x5a, sizeof(data.args));
+    for (unsigned int i = 0; i < rule->condition_count; i++) {
+        const struct policy_condition *condition = &rule->conditions[i];
+        uint64_t others = (uint64_t)data.args[condition->index] & ~condition->mask;
+        data.args[condition->index] = condition->values[choice[i]] | others;
+    }
+    return data;
+}
+
+/* The kernel asks the keeper's filter too, whoever makes the call. */
+static void check_inherited(struct lint *lint, const struct policy_listing *keeper,
+                            const struct policy_listing *listing)
+{
+    for (unsigned int r = 0; r < listing->rule_count; r++) {
+        const struct policy_rule *rule = &listing->rules[r];
+        unsigned int choice[POLICY_ARGUMENTS] = {0};
+        do {
+            struct seccomp_data data = call_of(listing, rule, choice);
+            if (!policy_allows(keeper, &data))
+                found(lint,
+                      "%s: '%s' is allowed here, but not by policy/%s.policy, whose filter "
+                      "this process inherits",
+                      rule->source, rule->call, keeper->program.name);
+        } while (policy_next_choice(rule, choice));
+    }
+}
+
+/* ---- All of it ---- */
+
+static const char ancestor[] = "keeper"; /* starts all others */
+
+static void check_all(struct lint *lint)
+{
+    for (size_t i = 0; lint->listings[i]; i++) {
+        const struct policy_listing *listing = lint->listings[i];
+        check_program(lint, listing);
+        for (unsigned int r = 0; r < listing->rule_count; r++) {
+            check_reason(lint, &listing->rules[r]);
+            check_danger(lint, &listing->rules[r]);
+            check_widths(lint, &listing->rules[r]);
+            check_fds(lint, listing, &listing->rules[r]);
+        }
+        for (size_t j = 0; lint->listings[j]; j++) {
+            const struct policy_listing *other = lint->listings[j];
+            if (strcmp(listing->program.name, other->program.name) == 0 && i != j)
+                check_other_arch(lint, listing, other);
+            if (strcmp(other->program.name, ancestor) == 0 && listing->arch == other->arch)
+                check_inherited(lint, other, listing);
+        }
+    }
+}
+
+static int report(const struct findings *findings, enum format format)
+{
+    if (format == FORMAT_JSON) {
+        json_open('[');
+        for (size_t i = 0; i < findings->count; i++)
+            json_text(findings->texts[i]);
+        json_close();
+    } else {
+        for (size_t i = 0; i < findings->count; i++)
+            puts(findings->texts[i]);
+        if (findings->count > 0)
+            printf("%s%zu finding%s\n", findings->too_many ? "more than " : "", findings->count,
+                   audit_plural(findings->count));
+    }
+    return findings->count == 0 ? AUDIT_GOOD : AUDIT_OBJECTS;
+}
+
+static int lint_texts(struct lint *lint, const char *directory)
+{
+    struct texts *texts;
+    int error = texts_read(directory, note, lint->findings, &texts);
+    if (error < 0)
+        return error;
+    const struct policy_listing **listings = calloc(texts->count + 1, sizeof(*listings));
+    if (listings) {
+        for (size_t i = 0; i < texts->count; i++)
+            listings[i] = &texts->policies[i].listing;
+        lint->listings = listings;
+        check_all(lint);
+    }
+    free(listings);
+    if (texts->count == 0 && lint->findings->count == 0)
+        found(lint, "%s: expected at least one policy that can be read, found none", directory);
+    texts_free(texts);
+    return listings ? 0 : -ENOMEM;
+}
+
+static int lint_catalog(struct lint *lint)
+{
+    const struct policy_listing *listings[NAMES_MAX * POLICY_ARCHES + 1] = {0};
+    for (size_t i = 0; policy_catalog[i].program.name && i < NAMES_MAX * POLICY_ARCHES; i++)
+        listings[i] = &policy_catalog[i];
+    lint->listings = listings;
+    check_all(lint);
+    return 0;
+}
+
+int audit_lint(const struct question *question)
+{
+    if (question->argc > 1)
+        return audit_complain("unexpected argument", question->argv[1], "one directory at most");
+    struct findings *findings = calloc(1, sizeof(*findings));
+    if (!findings)
+        return -ENOMEM;
+    struct lint lint = {.findings = findings};
+    int result = question->argc == 1 ? lint_texts(&lint, question->argv[0]) : lint_catalog(&lint);
+    if (result == 0)
+        result = report(findings, question->format);
+    else if (question->argc == 1) {
+        fprintf(stderr, "bao-seccomp: %s can't be read: %s\n", question->argv[0],
+                strerror(-result));
+        result = AUDIT_TROUBLE;
+    }
+    free(findings);
+    return result;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/audit/process.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "policy/audit/access.h"
+#include "policy/catalog.h"
+
+static const struct {
+    const char *program;
+    const char *name;
+} roles[] = {
+    [PROCESS_OTHER] = {"", "stranger"},
+    [PROCESS_KEEPER] = {"bao-virtio-dm", "keeper"},
+    [PROCESS_BROKER] = {"bao-virtio-broker", "broker"},
+    [PROCESS_WORKER] = {"bao-virtio-worker", "worker"},
+};
+
+const char *process_role_name(enum process_role role)
+{
+    return roles[role].name;
+}
+
+/* What a process says about itself goes to a terminal: without control characters. */
+static void make_printable(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < 0x20 || (unsigned char)*text == 0x7f)
+            *text = '?';
+    }
+}
+
+bool process_file(pid_t pid, const char *name, char *ret, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    size_t used = 0;
+    ssize_t length = 0;
+    while (used < size - 1 && (length = read(fd, ret + used, size - 1 - used)) > 0)
+        used += (size_t)length;
+    close(fd);
+    ret[used] = '\0';
+    return length >= 0;
+}
+
+bool process_field(pid_t pid, const char *file, const char *key, char *ret, size_t size)
+{
+    char text[8192];
+    if (!process_file(pid, file, text, sizeof(text)))
+        return false;
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        size_t length = strlen(key);
+        if (strncmp(line, key, length) != 0 || line[length] != ':')
+            continue;
+        char *value = line + length + 1 + strspn(line + length + 1, " \t");
+        for (char *tab = strchr(value, '\t'); tab; tab = strchr(tab, '\t'))
+            *tab = ' ';
+        for (size_t end = strlen(value); end > 0 && value[end - 1] == ' ';)
+            value[--end] = '\0';
+        snprintf(ret, size, "%s", value);
+        make_printable(ret);
+        return true;
+    }
+    return false;
+}
+
+bool process_link(pid_t pid, const char *name, char *ret, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    ssize_t length = readlink(path, ret, size - 1);
+    if (length < 0)
+        return false;
+    ret[length] = '\0';
+    make_printable(ret);
+    return true;
+}
+
+static enum process_role role_of(const char *program)
+{
+    const char *slash = strrchr(program, '/');
+    const char *name = slash ? slash + 1 : program;
+    size_t length = strcspn(name, " "); /* " (deleted)" after an upgrade */
+    for (enum process_role role = PROCESS_KEEPER; role <= PROCESS_WORKER; role++) {
+        if (strlen(roles[role].program) == length &&
+            strncmp(roles[role].program, name, length) == 0)
+            return role;
+    }
+    return PROCESS_OTHER;
+}
+
+int process_read(pid_t pid, struct process *ret)
+{
+    char parent[16];
+    struct process process = {.pid = pid};
+    if (!process_field(pid, "status", "Name", process.name, sizeof(process.name)) ||
+        !process_field(pid, "status", "PPid", parent, sizeof(parent)))
+        return -ESRCH;
+    process.parent = (pid_t)strtol(parent, NULL, 10);
+    if (process_link(pid, "exe", process.program, sizeof(process.program)))
+        process.role = role_of(process.program);
+    *ret = process;
+    return 0;
+}
+
+static bool is_keeper(const struct process *processes, size_t count, pid_t pid)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (processes[i].pid == pid)
+            return processes[i].role == PROCESS_KEEPER;
+    }
+    return false;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct process *first = a, *second = b;
+    return (first->pid > second->pid) - (first->pid < second->pid);
+}
+
+/* `others`: whether to look for children of keepers that are not of our programs. */
+static int scan(struct process *processes, size_t *count, bool others)
+{
+    DIR *proc = opendir("/proc");
+    if (!proc)
+        return -errno;
+    int error = 0;
+    size_t known = *count;
+    const struct dirent *entry;
+    while (error == 0 && (entry = readdir(proc))) {
+        struct process process;
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid <= 0 || process_read(pid, &process) < 0)
+            continue;
+        bool ours = process.role != PROCESS_OTHER;
+        if (others ? ours || !is_keeper(processes, known, process.parent) : !ours)
+            continue;
+        if (*count == PROCESSES_MAX)
+            error = -E2BIG;
+        else
+            processes[(*count)++] = process;
+    }
+    closedir(proc);
+    return error;
+}
+
+int processes_find(struct process ret[PROCESSES_MAX])
+{
+    size_t count = 0;
+    int error = scan(ret, &count, false);
+    if (error == 0)
+        error = scan(ret, &count, true);
+    qsort(ret, count, sizeof(*ret), compare);
+    return error < 0 ? error : (int)count;
+}
+
+/* ---- Which policy ---- */
+
+bool process_has_program(const struct filters *filters, size_t index,
+                         const struct policy_listing *listing)
+{
+    const struct policy_program *program = &listing->program;
+    return index < filters->count && filters->items[index].length == program->length &&
+           memcmp(filters->items[index].filter, program->filter,
+                  program->length * sizeof(*program->filter)) == 0;
+}
+
+static const struct policy_listing *policy_named(const char *name)
+{
+    const struct selection selection = {name, POLICY_ARCH_NATIVE};
+    return selection_next(&selection, NULL);
+}
+
+/* How many accesses only one of the two has. */
+static size_t difference(const struct access_set *a, const struct access_set *b)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < a->count; i++)
+        count += !access_covers(b, &a->items[i]);
+    for (size_t i = 0; i < b->count; i++)
+        count += !access_covers(a, &b->items[i]);
+    return count;
+}
+
+/* "block 0" is of the type that "block/virtio" starts with. */
+static bool is_of_type(const char *policy, const char *name)
+{
+    size_t length = strcspn(policy, "/");
+    return policy[length] == '/' && strncmp(policy, name, length) == 0 && name[length] == ' ';
+}
+
+static const struct policy_listing *nearest(const struct process *process,
+                                            const struct filters *filters)
+{
+    const struct selection all = {NULL, POLICY_ARCH_NATIVE};
+    const struct policy_listing *best = NULL;
+    size_t least = SIZE_MAX;
+    struct access_set loaded = {0};
+    if (filters->count > 0)
+        (void)access_of_program(filters->items[filters->count - 1].filter,
+                                filters->items[filters->count - 1].length, POLICY_ARCH_NATIVE,
+                                &loaded);
+    for (const struct policy_listing *at = selection_next(&all, NULL); at;
+         at = selection_next(&all, at)) {
+        struct access_set set = {0};
+        if (!is_of_type(at->program.name, process->name) || access_of_rules(at, &set) < 0)
+            continue;
+        size_t found = difference(&loaded, &set);
+        if (found < least)
+            best = at;
+        least = found < least ? found : least;
+        access_free(&set);
+    }
+    access_free(&loaded);
+    return best;
+}
+
+const struct policy_listing *process_policy(const struct process *process,
+                                            const struct filters *filters)
+{
+    const struct selection all = {NULL, POLICY_ARCH_NATIVE};
+    if (process->role == PROCESS_KEEPER || process->role == PROCESS_BROKER)
+        return policy_named(process_role_name(process->role));
+    if (process->role != PROCESS_WORKER)
+        return NULL;
+    for (const struct policy_listing *at = selection_next(&all, NULL); at;
+         at = selection_next(&all, at)) {
+        if (is_of_type(at->program.name, process->name) && filters->count > 0 &&
+            process_has_program(filters, filters->count - 1, at))
+            return at;
+    }
+    return nearest(process, filters);
+}

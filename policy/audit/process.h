@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The processes of device models that run on this machine, as /proc shows them. */
+#ifndef POLICY_AUDIT_PROCESS_H
+#define POLICY_AUDIT_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "policy/audit/filters.h"
+#include "policy/rule.h"
+
+#define PROCESSES_MAX 256
+#define PROCESS_TEXT 256
+
+enum process_role {
+    PROCESS_OTHER, /* none of ours */
+    PROCESS_KEEPER,
+    PROCESS_BROKER,
+    PROCESS_WORKER,
+};
+
+struct process {
+    pid_t pid, parent;
+    enum process_role role;  /* by the file name of its program */
+    char name[PROCESS_TEXT]; /* as it calls itself: a worker's is its device's, "block 0" */
+    char program[PROCESS_TEXT];
+};
+
+/* -ESRCH if there is none. */
+int process_read(pid_t pid, struct process *ret);
+
+/* Every process of ours, and every child of a keeper, by pid. Returns how many, or -errno. */
+int processes_find(struct process ret[PROCESSES_MAX]);
+
+const char *process_role_name(enum process_role role);
+
+/* A whole file of /proc/PID; false if it can't be read. Cut off where it does not fit. */
+bool process_file(pid_t pid, const char *name, char *ret, size_t size);
+
+/* The value behind "KEY:" in a file of /proc/PID like status, tabs turned to blanks. */
+bool process_field(pid_t pid, const char *file, const char *key, char *ret, size_t size);
+
+/* Where a link of /proc/PID leads, unprintable characters as '?'. */
+bool process_link(pid_t pid, const char *name, char *ret, size_t size);
+
+/*
+ * The policy of this build that is to be in force in a process: by its role, for a worker the one
+ * whose program it has loaded, or else the one whose differs least among those of its type of
+ * device. NULL for other processes.
+ */
+const struct policy_listing *process_policy(const struct process *process,
+                                            const struct filters *filters);
+
+/* Whether filter `index` is the program of the listing, byte for byte. */
+bool process_has_program(const struct filters *filters, size_t index,
+                         const struct policy_listing *listing);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What several verbs say. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/audit/audit.h"
+#include "policy/catalog.h"
+#include "policy/compiler/vocabulary.h"
+
+int audit_complain(const char *what, const char *found, const char *expected)
+{
+    fprintf(stderr, "bao-seccomp: %s '%s': expected %s\n", what, found, expected);
+    return AUDIT_TROUBLE;
+}
+
+void audit_print_policies(bool to_stderr)
+{
+    for (const struct policy_listing *at = policy_catalog; at->program.name; at++) {
+        if (at->arch == POLICY_ARCH_NATIVE)
+            fprintf(to_stderr ? stderr : stdout, "  %-16s  %s\n", at->program.name, at->confines);
+    }
+}
+
+const char *audit_plural(size_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+const char *audit_call_name(uint32_t number, enum policy_arch arch)
+{
+    for (const struct policy_call *call = policy_calls; call->name; call++) {
+        if (call->number[arch] == number && number != POLICY_NO_CALL)
+            return call->name;
+    }
+    return NULL;
+}
+
+const char *audit_argument_name(const char *call, unsigned int index)
+{
+    static const char *const unnamed[POLICY_ARGUMENTS] = {"argument 1", "argument 2", "argument 3",
+                                                          "argument 4", "argument 5", "argument 6"};
+    const struct call_signature *signature = call ? call_signature_find(call) : NULL;
+    for (unsigned int i = 0; signature && i <= index && signature->arguments[i].name; i++) {
+        if (i == index)
+            return signature->arguments[i].name;
+    }
+    return unnamed[index];
+}
+
+/* The last of several names is the one that the policy gives, the most telling. */
+static const struct policy_fd *fd_of(const struct policy_listing *listing, uint64_t number)
+{
+    const struct policy_fd *found = NULL;
+    for (unsigned int i = 0; i < listing->fd_count; i++) {
+        if (listing->fds[i].number == number)
+            found = &listing->fds[i];
+    }
+    return found;
+}
+
+/* How a condition of any policy spells this value of this argument of this call. */
+static const char *spelling(uint32_t number, enum policy_arch arch, unsigned int index,
+                            uint64_t mask, uint64_t value)
+{
+    for (const struct policy_listing *at = policy_catalog; at->program.name; at++) {
+        for (unsigned int r = 0; r < at->rule_count && at->arch == arch; r++) {
+            const struct policy_rule *rule = &at->rules[r];
+            for (unsigned int c = 0; c < rule->condition_count && rule->number == number; c++) {
+                const struct policy_condition *condition = &rule->conditions[c];
+                bool whole = condition->bits == 64 ? condition->mask == UINT64_MAX
+                                                   : condition->mask == UINT32_MAX;
+                if (condition->index != index ||
+                    (condition->mask != mask && !(whole && mask == UINT64_MAX)))
+                    continue;
+                for (unsigned int v = 0; v < condition->value_count; v++) {
+                    if (condition->values[v] == (value & condition->mask) &&
+                        condition->spelled[v][0] != '@')
+                        return condition->spelled[v];
+                }
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool is_fd_argument(const char *name)
+{
+    size_t length = strlen(name);
+    return length >= 2 && strcmp(name + length - 2, "fd") == 0;
+}
+
+const char *audit_value_words(const struct policy_listing *listing, uint32_t number,
+                              unsigned int index, uint64_t mask, uint64_t value, char *ret,
+                              size_t size)
+{
+    enum policy_arch arch = listing ? listing->arch : POLICY_ARCH_NATIVE;
+    const char *argument = audit_argument_name(audit_call_name(number, arch), index);
+    const struct policy_fd *fd = listing && is_fd_argument(argument) ? fd_of(listing, value) : NULL;
+    const char *spelled = fd ? NULL : spelling(number, arch, index, mask, value);
+    if (fd)
+        snprintf(ret, size, "%s (fd %u)", fd->words, fd->number);
+    else if (spelled)
+        snprintf(ret, size, "%s", spelled);
+    else
+        snprintf(ret, size, value < 10 ? "%" PRIu64 : "0x%" PRIx64, value);
+    return ret;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verbs that judge: check, lint, diff, export. The cases come from the policies themselves,
+ * or from texts written here, of which is known what is wrong. */
+#include <CUnit/Basic.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/catalog.h"
+#include "policy_folder.h"
+#include "tool.h"
+
+#define SAMPLE 12 /* rules of each policy and architecture that are asked about */
+
+static void question(const char *format, const struct policy_listing *listing,
+                     const struct policy_rule *rule, const uint64_t *arguments, char *ret,
+                     size_t size)
+{
+    int used = snprintf(ret, size, format, listing->program.name, policy_arch_name(listing->arch),
+                        rule->call);
+    for (unsigned int i = 0; i < POLICY_ARGUMENTS; i++)
+        used += snprintf(ret + used, size - (size_t)used, " 0x%" PRIx64, arguments[i]);
+}
+
+/* ---- check ---- */
+
+static void allowed_arguments(const struct policy_rule *rule, uint64_t *arguments)
+{
+    for (unsigned int i = 0; i < POLICY_ARGUMENTS; i++)
+        arguments[i] = 0x123456789abcdefull;
+    for (unsigned int c = 0; c < rule->condition_count; c++) {
+        const struct policy_condition *condition = &rule->conditions[c];
+        uint64_t *argument = &arguments[condition->index];
+        *argument = (*argument & ~condition->mask) | condition->values[condition->value_count - 1];
+    }
+}
+
+static void test_check_names_the_rule(void)
+{
+    char arguments_text[512], at[256];
+    unsigned int tried = 0;
+    for (const struct policy_listing *listing = policy_catalog; listing->program.name; listing++) {
+        unsigned int step = listing->rule_count / SAMPLE + 1;
+        for (unsigned int r = 0; r < listing->rule_count; r += step, tried++) {
+            const struct policy_rule *rule = &listing->rules[r];
+            uint64_t arguments[POLICY_ARGUMENTS];
+            allowed_arguments(rule, arguments);
+            question("check %s --arch %s %s", listing, rule, arguments, arguments_text,
+                     sizeof(arguments_text));
+            CU_ASSERT_EQUAL(tool_run(arguments_text), 0);
+            snprintf(at, sizeof(at), ") is allowed\n  by the rule at %s: %s\n", rule->source,
+                     rule->reason);
+            CU_ASSERT(tool_says(at));
+            if (rule->condition_count == 0)
+                continue;
+            arguments[rule->conditions[0].index] = 0x5eadbeef5eadbeefull;
+            question("check %s --arch %s %s", listing, rule, arguments, arguments_text,
+                     sizeof(arguments_text));
+            CU_ASSERT_EQUAL(tool_run(arguments_text), 1);
+            snprintf(at, sizeof(at), "  the rule at %s asks that %s\n", rule->source,
+                     rule->conditions[0].words);
+            CU_ASSERT(tool_says(at));
+        }
+    }
+    CU_ASSERT(tried > 40);
+}
+
+static void test_check_takes_names(void)
+{
+    CU_ASSERT_EQUAL(tool_run("check block/virtio sendto @control 0 8 "
+                             "'MSG_DONTWAIT | MSG_NOSIGNAL' NULL 0"),
+                    0);
+    CU_ASSERT(tool_says("sockfd the socket to the broker (fd 3)"));
+    CU_ASSERT_EQUAL(tool_run("check broker openat AT_FDCWD 0 'O_RDWR | O_CLOEXEC' --arch all"), 0);
+    CU_ASSERT_EQUAL(tool_run("check broker openat AT_FDCWD 0 'O_RDONLY | O_CLOEXEC'"), 1);
+    CU_ASSERT_EQUAL(tool_run("check broker ptrace"), 1);
+    CU_ASSERT(tool_says("broker on "));
+    CU_ASSERT(tool_says(": ptrace() ends the process with SIGSYS\n  no rule names this call\n"));
+    CU_ASSERT_EQUAL(tool_run("check broker 9999"), 1);
+    CU_ASSERT_EQUAL(tool_run("check broker ptrace --json"), 1);
+    CU_ASSERT(tool_says("\"allowed\": false"));
+}
+
+static void test_check_refuses_nonsense(void)
+{
+    CU_ASSERT_EQUAL(tool_run("check"), 2);
+    CU_ASSERT_EQUAL(tool_run("check broker"), 2);
+    CU_ASSERT_EQUAL(tool_run("check broker no_such_call"), 2);
+    CU_ASSERT(tool_says("no system call 'no_such_call' on"));
+    CU_ASSERT_EQUAL(tool_run("check broker epoll_wait 1 --arch aarch64"), 2);
+    CU_ASSERT_EQUAL(tool_run("check block/virtio read @nothing"), 2);
+    CU_ASSERT(tool_says("no fd '@nothing' in a worker of block/virtio"));
+    CU_ASSERT_EQUAL(tool_run("check block/virtio read '1 2'"), 2);
+    CU_ASSERT(tool_says("argument:1:3: expected '|' or the end, found '2'"));
+    CU_ASSERT_EQUAL(tool_run("check block/virtio read 1 2 3 4 5 6 7"), 2);
+}
+
+/* ---- lint ---- */
+
+static int lint(const char *text)
+{
+    char arguments[256];
+    policy_folder_write("block/virtio.policy", text);
+    snprintf(arguments, sizeof(arguments), "lint '%s'", policy_folder_path());
+    return tool_run(arguments);
+}
+
+static void test_lint_is_clean(void)
+{
+    CU_ASSERT_EQUAL(tool_run("lint"), 0);
+    CU_ASSERT_STRING_EQUAL(tool_answer, "");
+    CU_ASSERT_EQUAL(tool_run("lint '" POLICY_DIR "'"), 0);
+    CU_ASSERT_STRING_EQUAL(tool_answer, "");
+}
+
+static const struct lint_case {
+    const char *rule;
+    const char *finding; /* behind "policy/block/virtio.policy:"; NULL: none */
+} lint_cases[] = {
+    {"allow fsync(fd == @image) \"sync\"", "2: \"sync\" is no reason for 'fsync'"},
+    {"allow fsync() \"writes it back\"", "2: 'fsync' is allowed on any file: expected a condition"},
+    {"allow execve() \"runs a helper\"", "2: 'execve' runs another program: expected"},
+    {"allow io_uring_setup() \"is fast\"", "2: 'io_uring_setup' reaches a large part"},
+    {"allow mmap(fd == -1) \"takes memory\"", "2: 'mmap' gets new executable memory"},
+    {"allow mmap(prot & PROT_WRITE == 0, fd == -1) \"takes memory\"", "2: 'mmap' gets new"},
+    {"allow mmap(prot & PROT_EXEC == 0, fd == -1) \"takes memory\"", NULL},
+    {"allow mprotect(prot in {PROT_READ, PROT_EXEC}) \"changes memory\"", "2: 'mprotect' gets new"},
+    {"allow mprotect(prot == PROT_READ) \"changes memory\"", NULL},
+    {"allow ioctl(fd == @image) \"asks for the size\"", "2: 'ioctl' does whatever its command"},
+    {"allow ioctl(fd == @image, request == BLKGETSIZE64) \"asks for the size\"", NULL},
+    {"allow ptrace() \"looks at itself\" justified \"it has no child\"", NULL},
+    {"allow fsync(fd == @image) \"a b\" [x86_64] allow poll() \"waits for it\"",
+     "2: 'poll' is allowed on x86_64, but neither"},
+    {"[x86_64] allow poll() \"waits for it\" [aarch64, riscv64] allow ppoll() \"the same\"", NULL},
+    {"allow fsync(fd == @image) \"a b\" [aarch64] allow fdatasync(fd == @image) \"a b\"",
+     "2: 'fdatasync' is allowed on aarch64"},
+    /* What the compiler refuses is a finding, too. */
+    {"allow fsync(fd == @image)", "3:1: expected the reason of this rule in quotes"},
+    {"allow fsync(fd == @image) \"writes it back\" justified", "3:1: expected why this call can"},
+    {"allow fsync(fd == @image) \"a b\" allow fsync() \"a b\"", "2:33: this rule covers"},
+};
+
+static void test_lint_finds(void)
+{
+    for (size_t i = 0; i < sizeof(lint_cases) / sizeof(lint_cases[0]); i++) {
+        const struct lint_case *lint_case = &lint_cases[i];
+        char text[512], expected[256];
+        snprintf(text, sizeof(text), "confines \"a test\" fd @image = @backend \"the image\"\n%s\n",
+                 lint_case->rule);
+        CU_ASSERT_EQUAL(lint(text), lint_case->finding ? 1 : 0);
+        snprintf(expected, sizeof(expected), "policy/block/virtio.policy:%s",
+                 lint_case->finding ? lint_case->finding : "");
+        if (lint_case->finding && !tool_says(expected))
+            printf("\n    expected %s\n    found %s", expected, tool_answer);
+        if (lint_case->finding)
+            CU_ASSERT(tool_says(expected));
+        if (!lint_case->finding)
+            CU_ASSERT_STRING_EQUAL(tool_answer, "");
+    }
+}
+
+/* What a process does must be allowed by the filter that it inherits. */
+static void test_lint_finds_what_the_keeper_lacks(void)
+{
+    policy_folder_write("keeper.policy", "confines \"all\" allow fsync() \"writes it back\"");
+    CU_ASSERT_EQUAL(lint("confines \"a test\" allow fsync(fd == @backend) \"writes it back\"\n"
+                         "allow fdatasync(fd == @backend) \"writes it back\""),
+                    1);
+    CU_ASSERT(tool_says("policy/block/virtio.policy:2: 'fdatasync' is allowed here, but not by "
+                        "policy/keeper.policy"));
+    CU_ASSERT_FALSE(tool_says("'fsync' is allowed here"));
+    policy_folder_write("keeper.policy", NULL);
+}
+
+/* ---- diff and export ---- */
+
+static void diff(const char *text, int status)
+{
+    char arguments[256];
+    policy_folder_write("block/virtio.policy", text);
+    snprintf(arguments, sizeof(arguments), "diff '%s/old' '%s' --arch x86_64", policy_folder_path(),
+             policy_folder_path());
+    CU_ASSERT_EQUAL(tool_run(arguments), status);
+}
+
+static const char old_text[] = "confines \"a test\" fd @image = @backend \"the image\"\n"
+                               "allow fsync(fd in {@image, @irq}) \"a reason\"\n"
+                               "allow pwritev2(fd == @image, flags == RWF_DSYNC) \"a reason\"\n";
+
+static void test_diff_of_texts(void)
+{
+    char command[256];
+    snprintf(command, sizeof(command), "mkdir -p '%s/old/block'", policy_folder_path());
+    CU_ASSERT_EQUAL_FATAL(system(command), 0);
+    policy_folder_write("old/block/virtio.policy", old_text);
+    diff(old_text, 0);
+    CU_ASSERT_STRING_EQUAL(tool_answer, "0 of 1 program differ\n");
+    diff("confines \"a test\" fd @image = @backend \"the image\"\n"
+         "allow fsync(fd == @image) \"a reason\"\n"
+         "allow pwritev2(fd == @image, flags in {0, RWF_DSYNC}) \"a reason\"\n"
+         "allow fallocate(fd == @image) \"a reason\"\n",
+         1);
+    CU_ASSERT(tool_says("  + pwritev2 with fd is the image (fd 8); flags is 0\n"));
+    CU_ASSERT(tool_says("  + fallocate with fd is the image (fd 8) (a call that was not allowed"));
+    CU_ASSERT(tool_says("  - fsync with fd is the interrupt eventfd (fd 7)\n"));
+    CU_ASSERT_FALSE(tool_says("RWF_DSYNC"));
+    diff("confines \"a test\" allow fsync() \"a reason\"\n", 1);
+    CU_ASSERT(tool_says("  + fsync\n"));
+    CU_ASSERT(tool_says("  - pwritev2 with fd is the image (fd 8); flags is RWF_DSYNC (the call"));
+    CU_ASSERT_FALSE(tool_says("- fsync"));
+    policy_folder_write("old/block/virtio.policy", NULL);
+    snprintf(command, sizeof(command), "rmdir '%s/old/block' '%s/old'", policy_folder_path(),
+             policy_folder_path());
+    CU_ASSERT_EQUAL(system(command), 0);
+}
+
+/* The same policies, four times: texts, this build, its programs, and it as another's program. */
+static void test_diff_of_the_same(void)
+{
+    static const char *const same[] = {"this", "'" POLICY_DIR "'", "'" PROGRAMS_DIR "'",
+                                       "'" TOOL "'"};
+    for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+        for (size_t j = 0; j < sizeof(same) / sizeof(same[0]); j++) {
+            char arguments[1024];
+            snprintf(arguments, sizeof(arguments), "diff %s %s", same[i], same[j]);
+            CU_ASSERT_EQUAL(tool_run(arguments), 0);
+        }
+    }
+}
+
+static void test_diff_refuses_nonsense(void)
+{
+    CU_ASSERT_EQUAL(tool_run("diff this"), 2);
+    CU_ASSERT_EQUAL(tool_run("diff this /no/such/thing"), 2);
+    CU_ASSERT(tool_says("/no/such/thing can't be compared: No such file or directory"));
+    CU_ASSERT_EQUAL(tool_run("diff this /bin/false"), 2);
+    CU_ASSERT(tool_says("it is no bao-seccomp"));
+    CU_ASSERT_EQUAL(tool_run("diff this $$"), 2);
+    CU_ASSERT_EQUAL(tool_run("lint /no/such/thing"), 2);
+}
+
+int main(void)
+{
+    CU_initialize_registry();
+    CU_pSuite suite = CU_add_suite("bao-seccomp judges", policy_folder_make, policy_folder_remove);
+    CU_ADD_TEST(suite, test_check_names_the_rule);
+    CU_ADD_TEST(suite, test_check_takes_names);
+    CU_ADD_TEST(suite, test_check_refuses_nonsense);
+    CU_ADD_TEST(suite, test_lint_is_clean);
+    CU_ADD_TEST(suite, test_lint_finds);
+    CU_ADD_TEST(suite, test_lint_finds_what_the_keeper_lacks);
+    CU_ADD_TEST(suite, test_diff_of_texts);
+    CU_ADD_TEST(suite, test_diff_of_the_same);
+    CU_ADD_TEST(suite, test_diff_refuses_nonsense);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

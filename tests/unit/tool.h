@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bao-seccomp, run as its user runs it. */
+#ifndef TESTS_UNIT_TOOL_H
+#define TESTS_UNIT_TOOL_H
+
+#include <stdbool.h>
+
+extern char tool_answer[1 << 22]; /* what it wrote, errors included */
+
+/* Runs it with arguments for the shell; returns its exit status, -1 if it died. */
+int tool_run(const char *arguments);
+
+bool tool_says(const char *text);
+
+#endif
