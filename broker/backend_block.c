@@ -153,7 +153,13 @@ static int block_give(struct backend *backend, struct message_start *start, stru
     return 0;
 }
 
+static uint32_t block_queues(const struct device_config *config)
+{
+    return config->queues > 0 ? config->queues : device_kinds[config->kind].queue_count;
+}
+
 const struct backend_ops backend_block = {
     .open = block_open,
+    .queues = block_queues,
     .give = block_give,
 };

@@ -212,6 +212,7 @@ void device_settle_given_up(struct device *device)
     if (!atomic_load(&device->journal->given_up))
         return;
     memset(state->queues, 0, sizeof(state->queues));
+    memset(&state->of_kind, 0, sizeof(state->of_kind));
     uint32_t generation = state->transport.config_generation;
     /* Not interrupt_status: the relay may be acknowledging one of its bits. */
     memset(&state->transport.status, 0,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/device_kind.h"
 
+#include "common/state.h"
+
 const struct device_kind_info device_kinds[DEVICE_KINDS] = {
     [DEVICE_BLOCK_VIRTIO] =
         {
@@ -10,7 +12,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .built = true,
             .virtio_id = 2,
             .queue_count = 1,
-            .queues_max = 1,
+            .queues_max = STATE_QUEUES_MAX,
             /* the image */
             .backend_fd_count = 1,
             .backend_fds_max = 1,

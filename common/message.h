@@ -52,9 +52,12 @@ struct start_block {
     uint32_t physical_blk_exp; /* log2 of logical blocks per physical block */
     uint32_t min_io_size;      /* logical blocks */
     uint32_t opt_io_size;      /* logical blocks */
+    uint32_t discard_sectors;  /* granularity of FALLOC_FL_PUNCH_HOLE; 0: the image can't */
+    uint32_t mem_alignment;    /* of buffers, bytes: a power of two up to 4096; 1: any will do */
     uint8_t read_only;
     uint8_t advertise_flush;
-    uint8_t reserved[6];
+    uint8_t direct; /* O_DIRECT: offsets and lengths must be multiples of blk_size */
+    uint8_t reserved[5];
     char serial[20]; /* VIRTIO_BLK_T_GET_ID; padded with 0 */
     uint8_t reserved2[4];
 };

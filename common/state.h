@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define STATE_MAGIC 0x6574617473647662ull /* "bvdstate" */
-#define STATE_VERSION 1u                  /* changes with every change of this file's structures */
+#define STATE_VERSION 2u                  /* changes with every change of this file's structures */
 #define STATE_QUEUES_MAX 16u
 
 /*
@@ -85,6 +85,25 @@ struct state_counters {
     uint64_t guest_errors;
 };
 
+/* Block, VirtIO 1.2 §5.2; worker-written. */
+struct state_block {
+    uint64_t capacity;  /* sectors: what the driver can have read last; 0: nothing yet */
+    uint32_t writeback; /* enum state_writeback */
+    uint32_t reserved;
+};
+
+enum state_writeback {
+    STATE_WRITEBACK_INITIAL, /* as after reset */
+    STATE_WRITEBACK_OFF,     /* the driver wrote 0 to the field `writeback` */
+    STATE_WRITEBACK_ON,      /* it wrote 1 */
+};
+
+/* What one kind needs to go on, besides; all zero after a reset. */
+union state_kind {
+    struct state_block block;
+    uint8_t reserved[64];
+};
+
 struct state_page {
     uint64_t magic;
     uint32_t version;
@@ -95,12 +114,14 @@ struct state_page {
     struct state_transport transport;
     struct state_counters counters;
     struct state_queue queues[STATE_QUEUES_MAX];
+    union state_kind of_kind;
 };
 
 _Static_assert(sizeof(struct state_mailbox) == 128, "two cache lines, one a writer");
 _Static_assert(sizeof(struct state_transport) == 64, "one cache line");
 _Static_assert(sizeof(struct state_counters) == 64, "one cache line");
 _Static_assert(sizeof(struct state_queue) == 64, "one cache line");
+_Static_assert(sizeof(union state_kind) == 64, "one cache line");
 _Static_assert(sizeof(struct state_page) <= 4096, "one page of every supported architecture");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "virtio's byte order is used as is");
 

@@ -1,33 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Block device, VirtIO 1.2 §5.2: one queue, served in order and synchronously, straight
- * between the image and guest memory.
- *
- * System calls, all on WORKER_FD_BACKEND: preadv2 (flags 0, RWF_NOWAIT), pwritev2 (flags 0,
- * RWF_DSYNC), fdatasync.
- */
-#include <errno.h>
-#include <linux/virtio_blk.h>
-#include <linux/virtio_config.h>
-#include <string.h>
-#include <sys/uio.h>
-#include <unistd.h>
+#include "worker/block.h"
 
-#include "worker/device.h"
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <stddef.h>
+#include <string.h>
+
 #include "worker/linger.h"
 #include "worker/log.h"
 
-#define SECTOR_SIZE 512u
 #define SEGMENT_BYTES 0x20000u /* size_max: what a driver may put in one segment, 128 KiB */
 
 /*
- * A turn ends after so many requests or bytes, so that a register access never waits for a full
- * queue; a single call moves at most CALL_BYTES, so that it never waits for one huge request,
- * either (a guest can describe 4 GiB in one, by naming the same pages again and again).
+ * A turn ends after so many requests or bytes, of which the queues have an equal part each, so that
+ * a register access never waits for full queues, and no queue for another.
  */
 #define TURN_REQUESTS 256u
+#define TURN_REQUESTS_MIN 32u
 #define TURN_BYTES 0x80000u /* 512 KiB */
-#define CALL_BYTES 0x80000u
+#define TURN_BYTES_MIN 0x20000u
 
 /*
  * A driver sees each request as soon as it is completed, but is interrupted at most once for so
@@ -40,63 +31,126 @@
 /* After a turn of so many requests the driver is expected back at once. */
 #define LINGER_REQUESTS 8u
 
-struct block_request {
-    bool active;
-    uint32_t type;
-    uint64_t sector;
-    struct chain chain; /* its segments are trimmed to the data that is left */
-    struct iovec *data;
-    unsigned int data_count;
-    uint32_t data_length;
-    uint32_t done;          /* bytes of the data */
-    uint32_t writable_data; /* bytes of the device-writable part before the status byte */
-    unsigned char *status;  /* guest memory */
-};
+#define FEATURE(bit) (1ull << (bit))
 
-static struct {
-    uint64_t capacity; /* sectors */
-    bool read_only;
-    bool flush;  /* VIRTIO_BLK_F_FLUSH offered */
-    bool nowait; /* the file system can say that data is not in the page cache */
-    char serial[VIRTIO_BLK_ID_BYTES];
-    struct block_request request; /* the one that is being served */
-} block;
+struct block block;
 
-static int block_init(struct device *dev, const struct message_start *start)
+/* ---- The device ---- */
+
+static uint64_t features_of(const struct message_start *start)
 {
     const struct start_block *from = &start->block;
-    memset(&block, 0, sizeof(block));
-    block.capacity = from->capacity;
-    block.read_only = from->read_only != 0;
-    block.flush = from->advertise_flush != 0;
-    block.nowait = true;
-    memcpy(block.serial, from->serial, sizeof(block.serial));
-    _Static_assert(sizeof(block.serial) == sizeof(from->serial), "§5.2.6: 20 bytes");
-    if (block.capacity > INT64_MAX / SECTOR_SIZE)
-        return -EINVAL;
+    uint64_t features = FEATURE(VIRTIO_BLK_F_SIZE_MAX) | FEATURE(VIRTIO_BLK_F_SEG_MAX) |
+                        FEATURE(VIRTIO_BLK_F_BLK_SIZE) | FEATURE(VIRTIO_BLK_F_TOPOLOGY) |
+                        FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | FEATURE(VIRTIO_RING_F_EVENT_IDX) |
+                        FEATURE(VIRTIO_F_RING_RESET);
+    if (start->queue_count > 1)
+        features |= FEATURE(VIRTIO_BLK_F_MQ);
+    if (from->read_only)
+        features |= FEATURE(VIRTIO_BLK_F_RO);
+    else
+        features |= FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
+    if (!from->read_only && from->discard_sectors > 0)
+        features |= FEATURE(VIRTIO_BLK_F_DISCARD);
+    if (from->advertise_flush)
+        features |= FEATURE(VIRTIO_BLK_F_FLUSH) | FEATURE(VIRTIO_BLK_F_CONFIG_WCE);
+    return features;
+}
 
-    dev->features = 1ull << VIRTIO_BLK_F_SIZE_MAX | 1ull << VIRTIO_BLK_F_SEG_MAX |
-                    1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_TOPOLOGY |
-                    1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |
-                    1ull << VIRTIO_F_RING_RESET;
-    if (block.read_only)
-        dev->features |= 1ull << VIRTIO_BLK_F_RO;
-    if (block.flush)
-        dev->features |= 1ull << VIRTIO_BLK_F_FLUSH;
+static bool start_usable(const struct start_block *start)
+{
+    uint32_t size = start->blk_size, memory = start->mem_alignment;
+    return start->capacity <= INT64_MAX / BLOCK_SECTOR && size >= BLOCK_SECTOR && size <= 65536 &&
+           (size & (size - 1)) == 0 &&
+           (!start->direct || (memory >= 1 && memory <= 4096 && (memory & (memory - 1)) == 0));
+}
 
+static void set_config(struct device *dev, const struct start_block *from)
+{
     const struct virtio_blk_config config = {
-        .capacity = block.capacity,
+        .capacity = from->capacity,
         .size_max = SEGMENT_BYTES,
         .seg_max = dev->queue_size_max - 2, /* header and status take a descriptor each */
         .blk_size = from->blk_size,
         .physical_block_exp = (uint8_t)from->physical_blk_exp,
         .min_io_size = (uint16_t)from->min_io_size,
         .opt_io_size = from->opt_io_size,
+        .wce = 1,
+        .num_queues = (uint16_t)dev->queue_count,
+        .max_discard_sectors = BLOCK_RANGE_SECTORS,
+        .max_discard_seg = BLOCK_RANGES_MAX,
+        .discard_sector_alignment = from->discard_sectors,
+        .max_write_zeroes_sectors = BLOCK_RANGE_SECTORS,
+        .max_write_zeroes_seg = BLOCK_RANGES_MAX,
+        .write_zeroes_may_unmap = from->discard_sectors > 0,
     };
+    dev->config_size = offsetof(struct virtio_blk_config, unused1) + sizeof(config.unused1);
     _Static_assert(sizeof(config) <= DEVICE_CONFIG_MAX, "fits");
-    memcpy(dev->config, &config, sizeof(config));
-    dev->config_size = offsetof(struct virtio_blk_config, wce); /* the fields that are offered */
-    dev->user_queues = 1u << 0;
+    memcpy(dev->config, &config, dev->config_size);
+}
+
+static int block_init(struct device *dev, const struct message_start *start)
+{
+    const struct start_block *from = &start->block;
+    if (!start_usable(from) || start->queue_count < 1 || start->queue_count > STATE_QUEUES_MAX)
+        return -EINVAL;
+    block.capacity = from->capacity;
+    block.blk_size = from->blk_size;
+    block.read_only = from->read_only != 0;
+    block.direct = from->direct != 0;
+    for (unsigned int queue = 0; queue < dev->queue_count; queue++)
+        block.queues[queue].request.active = false;
+    memcpy(block.serial, from->serial, sizeof(block.serial));
+    _Static_assert(sizeof(block.serial) == sizeof(from->serial), "§5.2.6: 20 bytes");
+    block_io_init(start);
+    dev->features = features_of(start);
+    set_config(dev, from);
+    dev->user_queues = (1u << dev->queue_count) - 1;
+    return 0;
+}
+
+/* ---- The cache's mode, §5.2.5, and the capacity ---- */
+
+static bool accepted(const struct device *dev, unsigned int feature)
+{
+    return (dev->state->transport.driver_features & FEATURE(feature)) != 0;
+}
+
+bool block_write_through(const struct device *dev)
+{
+    uint32_t mode = dev->state->of_kind.block.writeback;
+    if (!accepted(dev, VIRTIO_BLK_F_CONFIG_WCE) || mode == STATE_WRITEBACK_INITIAL)
+        return !accepted(dev, VIRTIO_BLK_F_FLUSH); /* it has no other way to ask for durability */
+    return mode == STATE_WRITEBACK_OFF;
+}
+
+static void show_writeback(struct device *dev)
+{
+    dev->config[offsetof(struct virtio_blk_config, wce)] = !block_write_through(dev);
+}
+
+static int block_adopt(struct device *dev)
+{
+    struct state_block *state = &dev->state->of_kind.block;
+    if (state->writeback > STATE_WRITEBACK_ON)
+        return -EINVAL;
+    /* The image was resized while no worker was there to say so. */
+    if (state->capacity != 0 && state->capacity != block.capacity)
+        device_config_changed(dev);
+    state->capacity = block.capacity;
+    show_writeback(dev);
+    return 0;
+}
+
+static int block_write_config(struct device *dev, uint32_t offset, unsigned int width,
+                              uint64_t value, struct guest_fault *ret_fault)
+{
+    (void)ret_fault;
+    if (offset == offsetof(struct virtio_blk_config, wce) && width == 1 && value <= 1 &&
+        accepted(dev, VIRTIO_BLK_F_CONFIG_WCE)) {
+        dev->state->of_kind.block.writeback = value ? STATE_WRITEBACK_ON : STATE_WRITEBACK_OFF;
+        show_writeback(dev);
+    }
     return 0;
 }
 
@@ -142,11 +196,10 @@ static uint32_t fill_data(struct block_request *request, const void *from, uint3
     return filled;
 }
 
-/* `moved` bytes of the data are done. Leaves no empty segment in front: one is as good as none,
- * but a call with nothing else would look like the end of the image. */
-static void advance(struct block_request *request, uint32_t moved)
+/* Leaves no empty segment in front: one is as good as none, but a call with nothing else would
+ * look like the end of the image. */
+static void trim(struct block_request *request, uint32_t moved)
 {
-    request->done += moved;
     while (request->data_count > 0 && moved >= request->data->iov_len) {
         moved -= (uint32_t)request->data->iov_len;
         request->data++;
@@ -158,63 +211,90 @@ static void advance(struct block_request *request, uint32_t moved)
     }
 }
 
+void block_advance(struct block_turn *turn, struct block_request *request, uint32_t moved)
+{
+    struct state_counters *counters = &turn->dev->state->counters;
+    bool in = request->type == VIRTIO_BLK_T_IN;
+    request->done += moved;
+    turn->bytes += moved;
+    trim(request, moved);
+    device_count(in ? &counters->bytes_in : &counters->bytes_out, moved);
+}
+
 /* ---- Requests ---- */
 
-/*
- * §5.2.6.2: write the status and complete. The used length covers what was written without a
- * gap from the start of the device-writable part on.
- */
-static void complete(struct device *dev, struct virtqueue *vq, uint32_t written, uint8_t status)
+void block_finish(struct block_turn *turn, struct block_request *request, uint32_t written,
+                  uint8_t status)
 {
-    struct block_request *request = &block.request;
     __atomic_store_n(request->status, status, __ATOMIC_RELAXED);
+    /* The used length covers what was written without a gap from the device-writable part's
+     * start on. */
     if (written == request->writable_data)
         written++;
-    virtqueue_push(vq, request->chain.ref, written);
-    virtqueue_publish(vq);
+    virtqueue_push(turn->vq, request->ref, written);
     request->active = false;
-    device_count(&dev->state->counters.requests, 1);
-    if (virtqueue_since_interrupt(vq) >= SIGNAL_REQUESTS || request->done >= SIGNAL_BYTES)
-        device_signal(dev, vq);
+    turn->finished_bytes += request->done;
+    device_count(&turn->dev->state->counters.requests, 1);
 }
 
-static void fail(struct device *dev, struct virtqueue *vq, int error)
+void block_finish_moved(struct block_turn *turn, struct block_request *request)
 {
-    struct block_request *request = &block.request;
+    bool in = request->type == VIRTIO_BLK_T_IN;
+    block_finish(turn, request, in ? request->done : 0, VIRTIO_BLK_S_OK);
+}
+
+void block_fail(struct block_turn *turn, struct block_request *request, int error)
+{
+    bool in = request->type == VIRTIO_BLK_T_IN;
     log_event(LOG_IO_ERROR, request->type, request->sector, (uint64_t)error);
-    complete(dev, vq, request->type == VIRTIO_BLK_T_IN ? request->done : 0, VIRTIO_BLK_S_IOERR);
+    block_finish(turn, request, in ? request->done : 0, VIRTIO_BLK_S_IOERR);
 }
 
-/* §5.2.6: whole sectors, inside the device. */
-static bool range_valid(const struct block_request *request)
+static void publish(struct block_turn *turn)
 {
-    uint64_t sectors = request->data_length / SECTOR_SIZE;
-    return request->data_length % SECTOR_SIZE == 0 && request->sector <= block.capacity &&
-           sectors <= block.capacity - request->sector;
+    virtqueue_publish(turn->vq);
+    if (virtqueue_since_interrupt(turn->vq) >= SIGNAL_REQUESTS ||
+        turn->finished_bytes >= SIGNAL_BYTES)
+        device_signal(turn->dev, turn->vq);
+    turn->finished_bytes = 0;
 }
 
-/* Take the next request off the ring. Returns 1, 0 if there is none, -EBADMSG. */
-static int next_request(struct virtqueue *vq, struct guest_fault *ret_fault)
+bool block_range_valid(uint64_t sector, uint64_t bytes)
 {
-    struct block_request *request = &block.request;
-    struct chain *chain = &request->chain;
-    int r = virtqueue_pop(vq, chain, ret_fault);
+    return bytes % BLOCK_SECTOR == 0 && sector <= block.capacity &&
+           bytes / BLOCK_SECTOR <= block.capacity - sector;
+}
+
+/* Do its data go from the driver to the device? */
+static bool readable_data(uint32_t type)
+{
+    return type == VIRTIO_BLK_T_OUT || type == VIRTIO_BLK_T_DISCARD ||
+           type == VIRTIO_BLK_T_WRITE_ZEROES;
+}
+
+int block_next(struct block_turn *turn, struct guest_fault *ret_fault)
+{
+    struct block_request *request = &turn->queue->request;
+    struct chain *chain = &turn->queue->chain;
+    struct virtio_blk_outhdr header;
+    int r = virtqueue_pop(turn->vq, chain, ret_fault);
     if (r <= 0)
         return r;
-    struct virtio_blk_outhdr header;
     if (chain->writable_length == 0 || chain->readable_length < sizeof(header)) {
-        *ret_fault =
-            (struct guest_fault){LOG_CHAIN_INVALID, {vq->index, chain->ref.id, CHECK_NO_ROOM}};
+        *ret_fault = (struct guest_fault){LOG_CHAIN_INVALID,
+                                          {turn->vq->index, chain->ref.id, CHECK_NO_ROOM}};
         return -EBADMSG;
     }
     take_header(chain, &header, sizeof(header));
-    request->active = true;
-    request->type = header.type;
-    request->sector = header.sector;
-    request->done = 0;
-    request->status = take_status(chain);
-    request->writable_data = chain->writable_length - 1;
-    if (request->type == VIRTIO_BLK_T_OUT) {
+    *request = (struct block_request){
+        .active = true,
+        .type = header.type,
+        .sector = header.sector,
+        .ref = chain->ref,
+        .status = take_status(chain),
+        .writable_data = chain->writable_length - 1,
+    };
+    if (readable_data(request->type)) {
         request->data = chain->segments;
         request->data_count = chain->readable_count;
         request->data_length = chain->readable_length - (uint32_t)sizeof(header);
@@ -223,165 +303,163 @@ static int next_request(struct virtqueue *vq, struct guest_fault *ret_fault)
         request->data_count = chain->writable_count;
         request->data_length = request->writable_data;
     }
-    advance(request, 0);
+    trim(request, 0);
+    turn->queue->range_count = 0;
+    turn->requests++;
     return 1;
 }
 
-/* ---- Input and output ---- */
-
-/* The part of the data that one call shall move: whole segments, or a piece of one. */
-static unsigned int call_segments(const struct block_request *request, struct iovec *piece)
+/* One call's worth of a read or write. */
+static void move_data(struct block_turn *turn)
 {
-    size_t bytes = 0;
-    unsigned int count = 0;
-    while (count < request->data_count && bytes + request->data[count].iov_len <= CALL_BYTES)
-        bytes += request->data[count++].iov_len;
-    if (count == 0) {
-        *piece = request->data[0];
-        piece->iov_len = CALL_BYTES;
-    }
-    return count;
-}
-
-/*
- * Read, without waiting for the disk as long as an interrupt may be due for what is completed:
- * it is sent before this request blocks.
- */
-static ssize_t read_data(struct device *dev, struct virtqueue *vq, const struct iovec *data,
-                         int count, off_t offset)
-{
-    if (block.nowait && virtqueue_undecided(vq)) {
-        ssize_t moved = preadv2(WORKER_FD_BACKEND, data, count, offset, RWF_NOWAIT);
-        if (moved >= 0 || errno != EOPNOTSUPP) {
-            if (moved >= 0 || errno != EAGAIN)
-                return moved;
-            device_signal(dev, vq);
-        } else {
-            block.nowait = false;
-        }
-    }
-    return preadv2(WORKER_FD_BACKEND, data, count, offset, 0);
-}
-
-/*
- * §5.2.6.2: a driver that did not accept VIRTIO_BLK_F_FLUSH cannot ask for a write to become
- * stable, so each one is before it completes.
- */
-static ssize_t write_data(struct device *dev, struct virtqueue *vq, const struct iovec *data,
-                          int count, off_t offset)
-{
-    uint64_t accepted = dev->state->transport.driver_features;
-    if ((accepted & 1ull << VIRTIO_BLK_F_FLUSH) != 0)
-        return pwritev2(WORKER_FD_BACKEND, data, count, offset, 0);
-    device_signal(dev, vq);
-    return pwritev2(WORKER_FD_BACKEND, data, count, offset, RWF_DSYNC);
-}
-
-/* One call's worth of a read or write. Returns bytes moved. */
-static uint32_t move_data(struct device *dev, struct virtqueue *vq)
-{
-    struct block_request *request = &block.request;
-    uint32_t left = request->data_length - request->done;
-    if (left == 0) {
-        complete(dev, vq, 0, VIRTIO_BLK_S_OK);
-        return 0;
-    }
-    struct iovec piece;
-    unsigned int count = call_segments(request, &piece);
-    const struct iovec *data = count > 0 ? request->data : &piece;
-    off_t offset = (off_t)(request->sector * SECTOR_SIZE + request->done);
+    struct block_request *request = &turn->queue->request;
+    uint64_t offset = request->sector * BLOCK_SECTOR + request->done;
     bool in = request->type == VIRTIO_BLK_T_IN;
+    if (request->data_length == 0) {
+        block_finish_moved(turn, request);
+        return;
+    }
     ssize_t moved =
-        (in ? read_data : write_data)(dev, vq, data, count > 0 ? (int)count : 1, offset);
-    if (moved < 0 && errno == EINTR)
-        return 0;
-    if (moved <= 0) {
-        fail(dev, vq, moved < 0 ? errno : EIO); /* nothing moved: the image has been cut short */
+        (in ? block_read : block_write)(turn, request->data, request->data_count, offset);
+    if (moved == -EINTR)
+        return;
+    if (moved < 0) {
+        block_fail(turn, request, (int)-moved);
+        return;
+    }
+    block_advance(turn, request, (uint32_t)moved);
+    if (request->done == request->data_length)
+        block_finish_moved(turn, request);
+}
+
+static int read_or_write(struct block_turn *turn, struct guest_fault *ret_fault)
+{
+    struct block_request *request = &turn->queue->request;
+    if (!block_range_valid(request->sector, request->data_length)) {
+        block_finish(turn, request, 0, VIRTIO_BLK_S_IOERR);
         return 0;
     }
-    advance(request, (uint32_t)moved);
-    struct state_counters *counters = &dev->state->counters;
-    device_count(in ? &counters->bytes_in : &counters->bytes_out, (uint64_t)moved);
-    if (request->done == request->data_length)
-        complete(dev, vq, in ? request->done : 0, VIRTIO_BLK_S_OK);
-    return (uint32_t)moved;
+    if (block_mergeable(turn))
+        return block_merged(turn, ret_fault);
+    move_data(turn);
+    return 0;
 }
 
-static void flush(struct device *dev, struct virtqueue *vq)
+static void flush(struct block_turn *turn)
 {
-    device_signal(dev, vq); /* this can take long */
-    if (fdatasync(WORKER_FD_BACKEND) < 0)
-        fail(dev, vq, errno);
+    struct block_request *request = &turn->queue->request;
+    int r = block_flush(turn);
+    if (r < 0)
+        block_fail(turn, request, -r);
     else
-        complete(dev, vq, 0, VIRTIO_BLK_S_OK);
+        block_finish(turn, request, 0, VIRTIO_BLK_S_OK);
 }
 
-/* Take the current request a step further. Returns bytes moved. */
-static uint32_t serve(struct device *dev, struct virtqueue *vq)
+/* What a driver must not send to this device: its status; else VIRTIO_BLK_S_OK. */
+static uint8_t refusal(const struct device *dev, uint32_t type)
 {
-    struct block_request *request = &block.request;
-    switch (request->type) {
-    case VIRTIO_BLK_T_OUT:
-        if (block.read_only) {
-            complete(dev, vq, 0, VIRTIO_BLK_S_IOERR);
-            return 0;
-        }
-        /* fallthrough */
-    case VIRTIO_BLK_T_IN:
-        if (range_valid(request))
-            return move_data(dev, vq);
-        complete(dev, vq, 0, VIRTIO_BLK_S_IOERR);
+    /* §5.2.6.2: whatever was accepted. */
+    if (readable_data(type) && block.read_only)
+        return VIRTIO_BLK_S_IOERR;
+    if ((type == VIRTIO_BLK_T_DISCARD && !accepted(dev, VIRTIO_BLK_F_DISCARD)) ||
+        (type == VIRTIO_BLK_T_WRITE_ZEROES && !accepted(dev, VIRTIO_BLK_F_WRITE_ZEROES)) ||
+        (type == VIRTIO_BLK_T_FLUSH && (dev->features & FEATURE(VIRTIO_BLK_F_FLUSH)) == 0))
+        return VIRTIO_BLK_S_UNSUPP;
+    return VIRTIO_BLK_S_OK;
+}
+
+/* Take the current request a step further. Returns 0; -EBADMSG of the ring behind it. */
+static int serve(struct block_turn *turn, struct guest_fault *ret_fault)
+{
+    struct block_request *request = &turn->queue->request;
+    uint8_t refused = refusal(turn->dev, request->type);
+    if (refused != VIRTIO_BLK_S_OK) {
+        block_finish(turn, request, 0, refused);
         return 0;
+    }
+    switch (request->type) {
+    case VIRTIO_BLK_T_IN:
+    case VIRTIO_BLK_T_OUT:
+        return read_or_write(turn, ret_fault);
     case VIRTIO_BLK_T_FLUSH:
-        if (block.flush)
-            flush(dev, vq);
-        else
-            complete(dev, vq, 0, VIRTIO_BLK_S_UNSUPP);
+        flush(turn);
         return 0;
     case VIRTIO_BLK_T_GET_ID:
-        complete(dev, vq, fill_data(request, block.serial, sizeof(block.serial)), VIRTIO_BLK_S_OK);
+        block_finish(turn, request, fill_data(request, block.serial, sizeof(block.serial)),
+                     VIRTIO_BLK_S_OK);
+        return 0;
+    case VIRTIO_BLK_T_DISCARD:
+    case VIRTIO_BLK_T_WRITE_ZEROES:
+        block_ranges(turn);
         return 0;
     default:
-        complete(dev, vq, 0, VIRTIO_BLK_S_UNSUPP);
+        block_finish(turn, request, 0, VIRTIO_BLK_S_UNSUPP);
         return 0;
     }
+}
+
+/* ---- A turn ---- */
+
+static uint32_t part(const struct device *dev, uint32_t all, uint32_t least)
+{
+    return all / dev->queue_count > least ? all / dev->queue_count : least;
+}
+
+/* Returns 1 if it ended at its limit, 0 if the ring is empty, -EBADMSG. */
+static int serve_queue(struct block_turn *turn, struct guest_fault *ret_fault)
+{
+    int r = 0;
+    while (turn->requests < turn->requests_max && turn->bytes < turn->bytes_max) {
+        if (!turn->queue->request.active) {
+            r = block_next(turn, ret_fault);
+            if (r <= 0)
+                return r;
+        } else {
+            turn->requests++;
+        }
+        r = serve(turn, ret_fault);
+        publish(turn);
+        if (r < 0)
+            return r;
+    }
+    return 1;
 }
 
 static int block_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
     struct virtqueue *vq = &dev->queues[queue];
+    struct block_turn turn = {
+        .dev = dev,
+        .vq = vq,
+        .queue = &block.queues[queue],
+        .requests_max = part(dev, TURN_REQUESTS, TURN_REQUESTS_MIN),
+        .bytes_max = part(dev, TURN_BYTES, TURN_BYTES_MIN),
+    };
     uint16_t first = vq->next_used;
-    uint32_t bytes = 0;
-    int r = 1;
     virtqueue_disable_notify(vq);
-    for (unsigned int steps = 0; steps < TURN_REQUESTS && bytes < TURN_BYTES; steps++) {
-        if (!block.request.active) {
-            r = next_request(vq, ret_fault);
-            if (r <= 0)
-                break;
-        }
-        bytes += serve(dev, vq);
-    }
+    int r = serve_queue(&turn, ret_fault);
     device_signal(dev, vq);
     if (r < 0)
         return r;
-    if (r == 0 && (uint16_t)(vq->next_used - first) >= LINGER_REQUESTS &&
+    /* Not while another queue is waiting. */
+    if (r == 0 && dev->work == 1u << queue &&
+        (uint16_t)(vq->next_used - first) >= LINGER_REQUESTS &&
         linger(dev->linger_looks, vq, &dev->state->mailbox))
         return 1;
     /* Drained: the driver is to kick from now on, and is looked at once more after it knows. */
     return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
 }
 
-static void block_stop(struct device *dev)
-{
-    (void)dev;
-    block.request.active = false;
-}
-
 static void block_queue_stop(struct device *dev, unsigned int queue)
 {
-    (void)queue;
-    block_stop(dev);
+    (void)dev;
+    block.queues[queue].request.active = false;
+}
+
+static void block_stop(struct device *dev)
+{
+    for (unsigned int queue = 0; queue < dev->queue_count; queue++)
+        block_queue_stop(dev, queue);
 }
 
 const struct device_ops block_ops = {
@@ -389,4 +467,6 @@ const struct device_ops block_ops = {
     .stop = block_stop,
     .queue_stop = block_queue_stop,
     .turn = block_turn,
+    .write_config = block_write_config,
+    .adopt = block_adopt,
 };

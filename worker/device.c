@@ -118,6 +118,17 @@ void device_notify(struct device *dev, unsigned int queue)
 
 /* ---- Running and not running ---- */
 
+/* Returns false if the page holds what this kind could not have written. */
+static bool adopt(struct device *dev)
+{
+    return !dev->ops->adopt || dev->ops->adopt(dev) == 0;
+}
+
+void device_features_ok(struct device *dev)
+{
+    (void)adopt(dev); /* of a page that has passed before */
+}
+
 static void stop(struct device *dev)
 {
     if (dev->ops->stop)
@@ -221,6 +232,8 @@ void device_reset(struct device *dev)
     transport->queue_sel = 0;
     transport->shm_sel = 0;
     memset(dev->state->queues, 0, sizeof(dev->state->queues));
+    memset(&dev->state->of_kind, 0, sizeof(dev->state->of_kind));
+    (void)adopt(dev);
 }
 
 /* ---- A predecessor's page ---- */
@@ -231,6 +244,7 @@ static void abandon_state(struct device *dev, enum state_check check)
     struct state_transport *transport = &dev->state->transport;
     uint32_t status = transport->status & TRANSPORT_STATUS_DRIVER;
     state_init(dev, dev->state);
+    (void)adopt(dev);
     transport->status = status;
     device_needs_reset(dev, &(struct guest_fault){LOG_STATE_INVALID, {check}});
 }
@@ -241,9 +255,12 @@ void device_resume(struct device *dev)
     struct guest_fault fault;
     if (state_is_fresh(dev->state)) {
         state_init(dev, dev->state);
+        (void)adopt(dev);
         return;
     }
     enum state_check check = state_check(dev);
+    if (check == STATE_OK && !adopt(dev))
+        check = STATE_BAD_OF_KIND;
     if (check != STATE_OK) {
         abandon_state(dev, check);
         return;

@@ -65,6 +65,14 @@ struct device_ops {
 
     /* dev->pause_ms have passed, and nothing has happened meanwhile; it is 0 by now. Optional. */
     void (*pause_over)(struct device *dev);
+
+    /*
+     * Make the configuration space what it has to be by dev->state->of_kind and the features that
+     * the driver has accepted: after a reset, once FEATURES_OK is set, and on a predecessor's page,
+     * which is hostile. Returns 0; -EINVAL if this kind could not have written that: the page is
+     * then given up. Optional.
+     */
+    int (*adopt)(struct device *dev);
 };
 
 struct device {
@@ -113,6 +121,9 @@ void device_reset(struct device *dev);
 
 /* DRIVER_OK has been set: check the rings and start. */
 void device_start(struct device *dev);
+
+/* FEATURES_OK has been set. */
+void device_features_ok(struct device *dev);
 
 /* QueueReady has become 1 or 0. */
 void device_queue_ready(struct device *dev, unsigned int queue);

@@ -21,7 +21,8 @@ static bool all_zero(const void *from, size_t length)
 bool state_is_fresh(const struct state_page *state)
 {
     return state->magic == 0 && all_zero(&state->transport, sizeof(state->transport)) &&
-           all_zero(state->queues, sizeof(state->queues));
+           all_zero(state->queues, sizeof(state->queues)) &&
+           all_zero(&state->of_kind, sizeof(state->of_kind));
 }
 
 /* §3.1.1: the order in which a driver sets them, as transport.c keeps it. */
@@ -76,6 +77,7 @@ void state_init(const struct device *dev, struct state_page *state)
 {
     memset(&state->transport, 0, sizeof(state->transport));
     memset(state->queues, 0, sizeof(state->queues));
+    memset(&state->of_kind, 0, sizeof(state->of_kind));
     state->version = STATE_VERSION;
     state->kind = dev->kind;
     state->queue_count = dev->queue_count;

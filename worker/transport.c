@@ -158,6 +158,8 @@ static void write_status(struct device *dev, uint32_t value)
     if (((transport->status | added) & VIRTIO_CONFIG_S_FEATURES_OK) == 0)
         added &= ~(uint32_t)VIRTIO_CONFIG_S_DRIVER_OK;
     transport->status |= added;
+    if ((added & VIRTIO_CONFIG_S_FEATURES_OK) != 0)
+        device_features_ok(dev);
     if ((added & VIRTIO_CONFIG_S_DRIVER_OK) != 0)
         device_start(dev);
 }

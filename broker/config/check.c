@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "common/state.h"
+
 #define KEY(name) (1ull << CONFIG_KEY_##name)
 _Static_assert(CONFIG_KEYS <= 64, "a bit each");
 
@@ -21,7 +23,8 @@ static const struct {
     uint32_t queues_max;
 } kind_keys[DEVICE_KINDS] = {
     [DEVICE_BLOCK_VIRTIO] = {.required = KEY(FILE_PATH),
-                             .optional = KEY(READ_ONLY) | KEY(ROOT_DEVICE) | KEY(ADVERTISE_FLUSH)},
+                             .optional = KEY(READ_ONLY) | KEY(ROOT_DEVICE) | KEY(ADVERTISE_FLUSH),
+                             .queues_max = STATE_QUEUES_MAX},
     [DEVICE_RNG_VIRTIO] = {.optional = KEY(RATE_LIMIT)},
     [DEVICE_VSOCK_VHOST] = {.required = KEY(GUEST_CID)},
 };

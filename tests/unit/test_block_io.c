@@ -159,7 +159,7 @@ static void test_slow_disk(void)
 {
     running(VERSION_1 | FLUSH);
     for (uint16_t i = 0; i < 3; i++)
-        offer(i, VIRTIO_BLK_T_IN, i, SECTOR);
+        offer(i, VIRTIO_BLK_T_IN, 2 * i, SECTOR);
     errors[1] = EAGAIN;
     error_count = 2;
     guest_kick(0);
@@ -178,7 +178,7 @@ static void test_no_nowait(void)
 {
     running(VERSION_1 | FLUSH);
     for (uint16_t i = 0; i < 4; i++)
-        offer(i, VIRTIO_BLK_T_IN, i, SECTOR);
+        offer(i, VIRTIO_BLK_T_IN, 2 * i, SECTOR);
     errors[1] = EOPNOTSUPP;
     error_count = 2;
     guest_kick(0);
@@ -193,7 +193,7 @@ static void test_write_back_and_through(void)
 {
     running(VERSION_1 | FLUSH);
     offer(0, VIRTIO_BLK_T_OUT, 0, SECTOR);
-    offer(1, VIRTIO_BLK_T_OUT, 1, SECTOR);
+    offer(1, VIRTIO_BLK_T_OUT, 2, SECTOR);
     offer(2, VIRTIO_BLK_T_FLUSH, 0, 0);
     guest_kick(0);
     CU_ASSERT_EQUAL(call_count, 3);
@@ -206,7 +206,7 @@ static void test_write_back_and_through(void)
 
     running(VERSION_1); /* no FLUSH: each write is stable when it completes */
     offer(0, VIRTIO_BLK_T_OUT, 0, SECTOR);
-    offer(1, VIRTIO_BLK_T_OUT, 1, SECTOR);
+    offer(1, VIRTIO_BLK_T_OUT, 2, SECTOR);
     guest_kick(0);
     CU_ASSERT_EQUAL(call_count, 2);
     CU_ASSERT_EQUAL(calls[0].flags, RWF_DSYNC);

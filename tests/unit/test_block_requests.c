@@ -384,7 +384,7 @@ static void test_batch(void)
     CU_ASSERT_EQUAL(used_length(), SECTOR + 1);
     uint64_t kicks = guest_state.counters.kicks;
     for (uint16_t i = 0; i < 20; i++)
-        offer((uint16_t)(3 * i), VIRTIO_BLK_T_IN, i, DATA + i * SECTOR, SECTOR);
+        offer((uint16_t)(3 * i), VIRTIO_BLK_T_IN, 2 * i, DATA + i * SECTOR, SECTOR);
     guest_kick(0);
     CU_ASSERT_EQUAL(guest_interrupts(), 3); /* for 8, 8 and 4 of them */
     guest_run();                            /* a kick is one event, though nobody reads it */
@@ -392,7 +392,7 @@ static void test_batch(void)
     CU_ASSERT_EQUAL(guest_state.counters.interrupts_sent, 4);
     for (uint16_t i = 0; i < 20; i++) {
         CU_ASSERT_EQUAL(used_length(), SECTOR + 1);
-        CU_ASSERT_TRUE(all_bytes(DATA + i * SECTOR, SECTOR, (unsigned char)(i + 1)));
+        CU_ASSERT_TRUE(all_bytes(DATA + i * SECTOR, SECTOR, (unsigned char)(2 * i + 1)));
     }
     CU_ASSERT_EQUAL(used_length(), UINT32_MAX);
     CU_ASSERT_EQUAL(ring.used->flags, 0); /* the next one is to be kicked for */

@@ -10,6 +10,9 @@
 #include "policy_folder.h"
 
 #define CONFINES "confines \"a test\"\n"
+#define ALL_KICKS                                                                                  \
+    "@kick0 @kick1 @kick2 @kick3 @kick4 @kick5 @kick6 @kick7 @kick8 @kick9 @kick10 @kick11 "       \
+    "@kick12 @kick13 @kick14 @kick15"
 #define SHARED "include \"../shared.inc\"\n"
 
 /* ---- Mistakes ---- */
@@ -104,10 +107,10 @@ static const struct mistake {
      "policy/block/virtio.policy:2:35: 'RWF_DSYNC' has bits outside of the mask 'RWF_SYNC', so "
      "that this never holds"},
 
-    /* Fds: block/virtio has one backend file and one queue. */
+    /* Fds: block/virtio has one backend file and up to 16 queues. */
     {CONFINES "allow read(fd == @backend2) \"x\"", NULL,
      "policy/block/virtio.policy:2:18: no fd '@backend2' in a worker of block/virtio: expected one "
-     "of @null_in @null_out @null_err @control @epoll @request @reply @irq @backend @kick0"},
+     "of @null_in @null_out @null_err @control @epoll @request @reply @irq @backend " ALL_KICKS},
     {CONFINES "allow read(fd == @kick0 | 1) \"x\"", NULL,
      "policy/block/virtio.policy:2:25: expected '|', ',' or ')', found '|'"},
     {CONFINES "fd image = @backend \"x\"", NULL,
@@ -116,9 +119,10 @@ static const struct mistake {
      "policy/block/virtio.policy:2:11: expected '=', found '@backend'"},
     {CONFINES "fd @image = 8 \"x\"", NULL,
      "policy/block/virtio.policy:2:13: expected the @name of an fd that exists, found '8'"},
-    {CONFINES "fd @image = @kick1 \"x\"", NULL,
-     "policy/block/virtio.policy:2:13: no fd '@kick1' in a worker of block/virtio: expected one of "
-     "@null_in @null_out @null_err @control @epoll @request @reply @irq @backend @kick0"},
+    {CONFINES "fd @image = @kick16 \"x\"", NULL,
+     "policy/block/virtio.policy:2:13: no fd '@kick16' in a worker of block/virtio: expected one "
+     "of "
+     "@null_in @null_out @null_err @control @epoll @request @reply @irq @backend " ALL_KICKS},
     {CONFINES "fd @image = @backend", NULL,
      "policy/block/virtio.policy:2:21: expected words for this fd in quotes, found the end of the "
      "file"},
