@@ -1,58 +1,127 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by the scenarios, in the backend VM: starts a frontend VM and gives it commands.
+# Sourced by the scenarios, in the backend VM: describes devices, starts the frontend VMs that
+# have them, and gives these commands. With it come the kinds of device, one file each in
+# kinds/; kinds.sh says what such a file holds.
 
 # shellcheck disable=SC2016  # what the frontend expands is quoted here
+. /root/kinds.sh
+configuration=/run/configuration.yaml
+device_list=/run/devices # a line each: ID FRONTEND INDEX KIND TYPE ADDRESS LINE
 frontend_pid=
+frontend_number=1 # the frontend that is meant
+frontends_max=2
 # There is no PCI to look for, and what emulated nested KVM says of XSAVE contradicts itself.
 frontend_arguments="console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr pci=off noxsave"
 
-# frontend_start CONFIG DEVICE...: run `bao-virtio-dm --config CONFIG` and a frontend with the
-# devices (ID,ADDRESS,LINE; see bao-monitor --help). Ready when its drivers are loaded.
-frontend_start()
+# --- a configuration -----------------------------------------------------------------------
+
+devices_begin()
 {
-    local config=$1 device arguments=
-    shift
-    for device in "$@"; do
-        arguments="$arguments --device $device"
-    done
-    rm -f /run/frontend.in /run/frontend.out
-    mkfifo /run/frontend.in /run/frontend.out
-    exec 8<>/run/frontend.in 9<>/run/frontend.out
-    : >/run/dm.log
-    # shellcheck disable=SC2086  # the arguments are words
-    bao-monitor --kernel frontend-kernel --initrd frontend.cpio --cpus "${frontend_cpus:-1}" \
-        --append "$frontend_arguments" \
-        --console /run/frontend.log --command-in /run/frontend.in \
-        --command-out /run/frontend.out $arguments \
-        -- /usr/bin/bao-virtio-dm --config "$config" 8<&- 9<&- 2>/run/dm.log >/run/dm.out &
-    frontend_pid=$!
-    frontend_wait "${frontend_boot_limit:-90}"
+    echo 'devices:' >$configuration
+    : >$device_list
 }
 
-# Until the frontend says that it is ready; a dot every two seconds if `dots` is set.
-frontend_wait()
+# device TYPE DATA-PLANE 'KEY: VALUE'...: one more device, of frontend $frontend_number. Its id is
+# the next one; registers and interrupt line follow from the id.
+device()
 {
-    local left=$1 line
+    local id index address type=$1 plane=$2 key
+    shift 2
+    id=$(wc -l <$device_list)
+    index=$(grep -c "^[0-9]* $frontend_number " $device_list)
+    address=$(printf '0x%x' $((0xa003e00 - 0x200 * id)))
+    echo "$id $frontend_number $index ${kind:-none} $type $address $((5 + id))" >>$device_list
+    {
+        printf '  - id: %s\n    type: %s\n    data_plane: %s\n    mmio_addr: %s\n' \
+            "$id" "$type" "$plane" "$address"
+        for key in "$@"; do
+            printf '    %s\n' "$key"
+        done
+    } >>$configuration
+}
+
+# device_id [N]: the id of this kind's Nth device (the first).
+device_id()
+{
+    awk -v kind="$kind" -v n="${1:-1}" '$4 == kind && ++found == n { print $1 }' $device_list
+}
+
+device_field() # ID COLUMN
+{
+    awk -v id="$1" -v column="$2" '$1 == id { print $column }' $device_list
+}
+
+# The frontend's names of a device: of its virtio-mmio transport, and of the virtio device.
+transport_of() # ID
+{
+    printf 'LNRO0005:%02x' "$(device_field "$1" 3)"
+}
+
+virtio_of() # ID
+{
+    frontend "cd /sys/bus/platform/devices/$(transport_of "$1") && echo virtio*"
+}
+
+# --- frontends -----------------------------------------------------------------------------
+
+# frontends_start [CONFIG]: run `bao-virtio-dm --config CONFIG` ($configuration) and the frontends
+# that have a device. Ready when their drivers are loaded.
+frontends_start()
+{
+    local arguments='' number id address line
+    number=1
+    while [ $number -le $frontends_max ]; do
+        if grep -q "^[0-9]* $number " $device_list; then
+            rm -f /run/frontend$number.in /run/frontend$number.out
+            mkfifo /run/frontend$number.in /run/frontend$number.out
+            : >/run/frontend$number.log
+            eval "exec $((2 * number + 4))<>/run/frontend$number.in"
+            eval "exec $((2 * number + 5))<>/run/frontend$number.out"
+            arguments="$arguments ${arguments:+--next} --console /run/frontend$number.log
+                --command-in /run/frontend$number.in --command-out /run/frontend$number.out"
+            while read -r id _ _ _ _ address line; do
+                [ "$(device_field "$id" 2)" != $number ] ||
+                    arguments="$arguments --device $id,$address,$line"
+            done <$device_list
+        fi
+        number=$((number + 1))
+    done
+    : >/run/dm.log
+    # shellcheck disable=SC2086  # the arguments are words
+    bao-monitor --kernel frontend-kernel --initrd frontend.cpio --append "$frontend_arguments" \
+        $arguments -- /usr/bin/bao-virtio-dm --config "${1:-$configuration}" \
+        6<&- 7<&- 8<&- 9<&- 2>/run/dm.log >/run/dm.out &
+    frontend_pid=$!
+    for number in $(cut -d' ' -f2 $device_list | sort -u); do
+        frontend_wait "$number" || return 1
+    done
+}
+
+# Until a frontend says that it is ready; a dot every two seconds if `dots` is set.
+frontend_wait() # NUMBER
+{
+    local left=${frontend_boot_limit:-90} line
     while [ "$left" -gt 0 ]; do
-        if read -r -t 2 line <&9; then
+        if read -r -t 2 line <&$((2 * $1 + 5)); then
             [ "$line" = @ready ] && return 0
             continue
         fi
         [ -d "/proc/$frontend_pid" ] || return 1
-        [ -z "$dots" ] || printf .
+        [ -z "$dots" ] || printf . >&2
         left=$((left - 2))
     done
     return 1
 }
 
-# frontend COMMAND: run it in the frontend, over a serial line; shows what it prints and returns
-# its exit status, or 124 if nothing was heard for a minute. A newline in it counts as a space.
+# frontend COMMAND: run it in frontend $frontend_number, over a serial line; shows what it prints
+# and returns its exit status, or 124 if nothing was heard for a minute. A newline in it counts as
+# a space.
 frontend()
 {
     local line
-    printf '%s\n' "$(printf '%s' "$1" | tr '\n' ' ')" >&8
-    while IFS= read -r -t "${frontend_limit:-60}" line <&9; do
+    printf '%s\n' "$(printf '%s' "$1" | tr '\n' ' ')" >&$((2 * frontend_number + 4))
+    while IFS= read -r -t "${frontend_limit:-60}" line <&$((2 * frontend_number + 5)); do
         case $line in
         *"@done "*)
             printf '%s' "${line%@done *}"
@@ -67,23 +136,59 @@ frontend()
     return 124
 }
 
-# Ends the frontend and the device model; returns bao-monitor's exit status.
-frontend_stop()
+# Ends the frontends and the device model; returns bao-monitor's exit status.
+frontends_stop()
 {
     [ -n "$frontend_pid" ] || return 0
     kill -TERM "$frontend_pid" 2>/dev/null
     wait "$frontend_pid"
     local status=$?
     frontend_pid=
-    exec 8>&- 9>&-
+    exec 6>&- 7>&- 8>&- 9>&-
     return "$status"
 }
+
+# --- workers -------------------------------------------------------------------------------
+
+worker_of() # ID: pid of the device's worker
+{
+    local pid name
+    name="$(device_field "$1" 5) $1"
+    for pid in $(pidof bao-virtio-worker); do
+        [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "$name" ] || echo "$pid"
+    done
+}
+
+worker_is_new() # ID OLD-PID
+{
+    local pid
+    pid=$(worker_of "$1")
+    [ -n "$pid" ] && [ "$pid" != "$2" ]
+}
+
+# kill_worker ID: and wait for its successor.
+kill_worker()
+{
+    local pid
+    pid=$(worker_of "$1")
+    [ -n "$pid" ] || {
+        echo "device $1 has no worker"
+        return 1
+    }
+    kill -KILL "$pid"
+    wait_for 10 worker_is_new "$1" "$pid" || {
+        echo "device $1 has no new worker 10 s after the old one's death"
+        return 1
+    }
+}
+
+# --- other ---------------------------------------------------------------------------------
 
 # Everything that was logged, for the host to keep.
 show_details()
 {
     local log
-    for log in /run/dm.log /run/frontend.log /run/step.log; do
+    for log in /run/dm.log /run/frontend[12].log /run/step.log; do
         [ -s "$log" ] || continue
         echo "--- $log"
         cat "$log"

@@ -8,6 +8,9 @@
 
 vm_dir=
 vm_pid=
+kinds_dir=$source_dir/tests/vm/kinds
+# shellcheck source=tests/vm/kinds.sh
+. "$source_dir/tests/vm/kinds.sh"
 
 vm_fail()
 {
@@ -53,8 +56,9 @@ vm_find_kernel()
 vm_make_root() # ROOT
 {
     rm -rf "$1"
-    mkdir -p "$1"/{usr/bin,usr/sbin,usr/lib,usr/lib64,dev,proc,sys,tmp,run,root/.ssh,etc,mnt}
+    mkdir -p "$1"/{usr/bin,usr/lib,usr/lib64,dev,proc,sys,tmp,run,root/.ssh,etc,mnt}
     chmod 700 "$1/root" "$1/root/.ssh"
+    ln -s bin "$1/usr/sbin" # where the kernel looks for modprobe
     ln -s usr/bin usr/sbin usr/lib usr/lib64 "$1/"
     echo 'root::0:0:root:/root:/bin/sh' >"$1/etc/passwd"
     echo 'root:x:0:' >"$1/etc/group"
@@ -119,37 +123,69 @@ vm_make_keys()
     touch "$vm_dir/keys/complete"
 }
 
+# What all kinds of device need, as words. A program of ours is known by its name.
+vm_kinds_programs() # VARIABLE
+{
+    local name
+    for name in $(kinds_value "$1"); do
+        if [ -x "$build_dir/bin/$name" ]; then
+            echo "$build_dir/bin/$name"
+        else
+            echo "$name"
+        fi
+    done
+}
+
 vm_make_frontend()
 {
-    local root=$vm_dir/frontend-root
+    local root=$vm_dir/frontend-root tool
     vm_make_root "$root"
-    vm_add_program "$root" socat dropbear mkfs.ext4 e2fsck "$build_dir/bin/vsock-perf"
-    vm_add_modules "$root" virtio_mmio vsock vmw_vsock_virtio_transport virtio_blk ext4 \
-        crc32c_generic
-    mkdir -p "$root/etc/dropbear"
+    # shellcheck disable=SC2046  # words
+    vm_add_program "$root" $(vm_kinds_programs kind_frontend_programs)
+    # shellcheck disable=SC2046
+    vm_add_modules "$root" virtio_mmio $(kinds_value kind_frontend_modules)
+    mkdir -p "$root/etc/dropbear" "$root/tools"
     cp "$vm_dir/keys/host" "$root/etc/dropbear/key"
     cp "$vm_dir/keys/user.pub" "$root/root/.ssh/authorized_keys"
+    for tool in $(kinds_value kind_frontend_tools); do
+        install -m 755 "$source_dir/tests/vm/frontend-tool" "$root/usr/bin/$tool"
+    done
     install -m 755 "$source_dir/tests/vm/frontend-init" "$root/init"
     vm_pack "$root" "$vm_dir/frontend.cpio"
+}
+
+# The disk of large programs, which only pages that are used ever leave.
+vm_make_tools()
+{
+    local root=$vm_dir/tools-root
+    rm -rf "$root"
+    mkdir -p "$root"/usr/{bin,lib,lib64}
+    ln -s usr/lib usr/lib64 "$root/"
+    # shellcheck disable=SC2046  # words
+    vm_add_program "$root" $(kinds_value kind_frontend_tools)
+    rm -f "$vm_dir/tools.img"
+    truncate -s "$(($(du -sm "$root" | cut -f1) * 5 / 4 + 16))M" "$vm_dir/tools.img"
+    mkfs.ext4 -q -O ^has_journal -d "$root" "$vm_dir/tools.img"
 }
 
 vm_make_backend()
 {
     local root=$vm_dir/backend-root program
     vm_make_root "$root"
-    vm_add_program "$root" socat ssh e2fsck
-    for program in bao-virtio-dm bao-virtio-broker bao-virtio-worker bao-seccomp bao-monitor \
-        vsock-perf; do
+    for program in bao-virtio-dm bao-virtio-broker bao-virtio-worker bao-seccomp bao-monitor; do
         vm_add_program "$root" "$build_dir/bin/$program"
     done
-    vm_add_modules "$root" kvm_amd kvm_intel vhost_vsock vhost_net tun
-    cp -r "$source_dir/configs" "$root/root/configs"
+    # shellcheck disable=SC2046  # words
+    vm_add_program "$root" $(vm_kinds_programs kind_backend_programs)
+    # shellcheck disable=SC2046
+    vm_add_modules "$root" kvm_amd kvm_intel $(kinds_value kind_backend_modules)
+    cp -r "$source_dir/configs" "$source_dir/tests/vm/kinds" "$root/root/"
     cp "$vm_dir/keys/user" "$root/root/.ssh/id_ed25519"
     printf 'Host localhost\n  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n' \
         >"$root/root/.ssh/config"
     cp "$vm_kernel" "$root/root/frontend-kernel"
     cp "$vm_dir/frontend.cpio" "$root/root/frontend.cpio"
-    install -m 644 "$source_dir/tests/vm/backend-lib.sh" "$root/root/"
+    install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends}.sh "$root/root/"
     install -m 755 "$source_dir"/tests/vm/scenario-* "$root/root/"
     install -m 755 "$source_dir/tests/vm/backend-init" "$root/init"
     vm_pack "$root" "$vm_dir/backend.cpio"
@@ -164,6 +200,7 @@ vm_prepare()
     vm_find_kernel
     vm_make_keys
     vm_make_frontend
+    vm_make_tools
     vm_make_backend
 }
 
@@ -183,6 +220,8 @@ vm_arguments()
     fi
     vm_qemu+=(-chardev "file,id=log,path=$vm_dir/backend.log" -serial chardev:log
         -chardev "$3" -serial chardev:terminal
+        -drive "file=$vm_dir/tools.img,if=none,id=tools,format=raw,readonly=on"
+        -device virtio-blk-pci,drive=tools
         -kernel "$vm_kernel" -initrd "$vm_dir/backend.cpio"
         -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr \
 bvdm.scenario=$1 bvdm.argument=$2")
@@ -194,23 +233,29 @@ vm_result() # NAME: the last "@NAME value" line
     tr -d '\r' <"$vm_dir/backend.log" | sed -n "s/^@$1 //p" | tail -n 1
 }
 
-# Sets vm_accelerator. A /dev/kvm may exist and not run a kernel, or run one that cannot run
-# another: only booting tells. The answer is kept until this machine restarts.
+# Sets vm_accelerator, and vm_accelerator_words for people. A /dev/kvm may exist and not run a
+# kernel, or run one that cannot run another: only booting tells. The answer is kept until this
+# machine restarts.
 vm_choose_accelerator()
 {
-    vm_accelerator=tcg
-    [ -w /dev/kvm ] || return 0
     local known=$vm_dir/accelerator boot
     boot=$(cat /proc/sys/kernel/random/boot_id)
-    if [ "$(sed -n 1p "$known" 2>/dev/null)" = "$boot" ]; then
+    if ! [ -w /dev/kvm ]; then
+        vm_accelerator=tcg
+    elif [ "$(sed -n 1p "$known" 2>/dev/null)" = "$boot" ]; then
         vm_accelerator=$(sed -n 2p "$known")
-        return 0
+    else
+        vm_accelerator=kvm
+        vm_arguments probe none null,id=terminal
+        (timeout -k 2 15 "${vm_qemu[@]}" || true) </dev/null >/dev/null 2>&1
+        [ "$(vm_result exit)" = 0 ] || vm_accelerator=tcg
+        printf '%s\n%s\n' "$boot" "$vm_accelerator" >"$known"
     fi
-    vm_accelerator=kvm
-    vm_arguments probe none null,id=terminal
-    (timeout -k 2 15 "${vm_qemu[@]}" || true) </dev/null >/dev/null 2>&1
-    [ "$(vm_result exit)" = 0 ] || vm_accelerator=tcg
-    printf '%s\n%s\n' "$boot" "$vm_accelerator" >"$known"
+    if [ "$vm_accelerator" = kvm ]; then
+        vm_accelerator_words="on KVM, the frontends nested in it"
+    else
+        vm_accelerator_words="emulated (TCG), since KVM cannot be used here"
+    fi
 }
 
 # Boot the backend, run a scenario in it, and return its exit status. What it shows goes to

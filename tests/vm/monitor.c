@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-monitor plays the Bao hypervisor for a real Linux frontend: a virtual machine on KVM
- * whose memory is the shared-memory window and whose accesses to virtio-mmio registers go
- * through the dispatcher stand-in to an unmodified bao-virtio-dm.
+ * bao-monitor plays the Bao hypervisor for real Linux frontends: each is a virtual machine on KVM
+ * whose memory is the shared-memory window of its devices, and whose accesses to virtio-mmio
+ * registers go through the dispatcher stand-in to an unmodified bao-virtio-dm.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +26,7 @@
 
 #define MIB ((size_t)1 << 20)
 #define MEMORY_DEFAULT_MIB 160 /* ends where the demonstration's device page begins, 0xa000000 */
+#define FRONTENDS_MAX 4
 #define FIRST_DEVICE_GSI 5u
 #define LAST_GSI 23u
 #define START_TIMEOUT_MS 20000  /* for the device model to register its interrupts */
@@ -38,20 +39,28 @@ enum status {
     STATUS_RESET = 3,
 };
 
-struct monitor {
+struct monitor;
+
+struct frontend {
     struct machine machine;
     struct boot_image image;
-    struct standin *standin;
-    const char *const *dm_argv;
-    int dm_pidfd;
-    int signal_fd;
+    struct monitor *monitor;
     const char *console, *command_in, *command_out;
     int command_fd;
 };
 
+struct monitor {
+    struct frontend frontends[FRONTENDS_MAX];
+    size_t frontend_count;
+    struct standin *standin;
+    const char *const *dm_argv;
+    int dm_pidfd;
+    int signal_fd;
+};
+
 static const char usage[] =
     "usage: bao-monitor [OPTION]... [-- DEVICE-MODEL ARGUMENT...]\n"
-    "Runs a Linux frontend VM against a device model, in Bao's place. Needs root and KVM.\n"
+    "Runs Linux frontend VMs against a device model, in Bao's place. Needs root and KVM.\n"
     "  --kernel FILE            bzImage\n"
     "  --initrd FILE            initial RAM file system\n"
     "  --append TEXT            kernel command line\n"
@@ -62,8 +71,10 @@ static const char usage[] =
     "  --console FILE           output of the frontend's first serial port (stdout)\n"
     "  --command-in FIFO        input of its second serial port\n"
     "  --command-out FIFO       output of its second serial port\n"
+    "  --next                   the options that follow are another frontend's; kernel, initrd,\n"
+    "                           append, memory and cpus are as before unless given again\n"
     "  --probe                  only say by the exit status whether KVM can run a guest\n"
-    "Exit status: 0 the frontend switched itself off, 3 it restarted itself; the device\n"
+    "Exit status: 0 all frontends switched themselves off, 3 one restarted itself; the device\n"
     "model's own if that ended first; 1 anything else.\n";
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -121,6 +132,7 @@ enum option_code {
     OPTION_CONSOLE,
     OPTION_COMMAND_IN,
     OPTION_COMMAND_OUT,
+    OPTION_NEXT,
     OPTION_PROBE,
     OPTION_HELP,
 };
@@ -135,47 +147,88 @@ static const struct option options[] = {
     {"console", required_argument, NULL, OPTION_CONSOLE},
     {"command-in", required_argument, NULL, OPTION_COMMAND_IN},
     {"command-out", required_argument, NULL, OPTION_COMMAND_OUT},
+    {"next", no_argument, NULL, OPTION_NEXT},
     {"probe", no_argument, NULL, OPTION_PROBE},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
 };
 
-static bool parse_option(struct monitor *monitor, int code, const char *value)
+/* Another frontend, like the last one but for what is each one's own. */
+static bool add_frontend(struct monitor *monitor)
+{
+    if (monitor->frontend_count == FRONTENDS_MAX)
+        return false;
+    struct frontend *frontend = &monitor->frontends[monitor->frontend_count++];
+    *frontend = (struct frontend){
+        .machine = {.ram_size = MEMORY_DEFAULT_MIB * MIB, .cpu_count = 1},
+        .image = {.command_line = "console=ttyS0"},
+    };
+    if (monitor->frontend_count > 1) {
+        const struct frontend *before = frontend - 1;
+        frontend->machine.ram_size = before->machine.ram_size;
+        frontend->machine.cpu_count = before->machine.cpu_count;
+        frontend->image = before->image;
+    }
+    return true;
+}
+
+static bool parse_option(struct frontend *frontend, int code, const char *value)
 {
     unsigned long number;
     switch (code) {
     case OPTION_KERNEL:
-        monitor->image.kernel = value;
+        frontend->image.kernel = value;
         return true;
     case OPTION_INITRD:
-        monitor->image.initrd = value;
+        frontend->image.initrd = value;
         return true;
     case OPTION_APPEND:
-        monitor->image.command_line = value;
+        frontend->image.command_line = value;
         return true;
     case OPTION_MEMORY:
         if (!parse_number(value, 1024, &number))
             return false;
-        monitor->machine.ram_size = number * MIB;
+        frontend->machine.ram_size = number * MIB;
         return true;
     case OPTION_CPUS:
         if (!parse_number(value, MACHINE_CPUS_MAX, &number))
             return false;
-        monitor->machine.cpu_count = (unsigned int)number;
+        frontend->machine.cpu_count = (unsigned int)number;
         return true;
     case OPTION_DEVICE:
-        return parse_device(&monitor->machine, value);
+        return parse_device(&frontend->machine, value);
     case OPTION_CONSOLE:
-        monitor->console = value;
+        frontend->console = value;
         return true;
     case OPTION_COMMAND_IN:
-        monitor->command_in = value;
+        frontend->command_in = value;
         return true;
     case OPTION_COMMAND_OUT:
-        monitor->command_out = value;
+        frontend->command_out = value;
         return true;
     default:
         return false;
+    }
+}
+
+static void check_devices(const struct monitor *monitor)
+{
+    bool used[STANDIN_DEVICES_MAX] = {false};
+    for (size_t i = 0; i < monitor->frontend_count; i++) {
+        const struct machine *machine = &monitor->frontends[i].machine;
+        for (size_t j = 0; j < machine->device_count; j++) {
+            const struct machine_device *device = &machine->devices[j];
+            if (used[device->id]) {
+                say("device %u is given twice", device->id);
+                exit(STATUS_USAGE);
+            }
+            used[device->id] = true;
+            if (device->addr < machine->ram_size) {
+                say("the registers of device %u lie inside the frontend's memory: --memory",
+                    device->id);
+                exit(STATUS_USAGE);
+            }
+        }
     }
 }
 
@@ -183,6 +236,7 @@ static bool parse_option(struct monitor *monitor, int code, const char *value)
 static void parse_command_line(struct monitor *monitor, int argc, char **argv)
 {
     int code;
+    (void)add_frontend(monitor);
     while ((code = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (code == OPTION_HELP) {
             (void)fputs(usage, stdout);
@@ -192,22 +246,21 @@ static void parse_command_line(struct monitor *monitor, int argc, char **argv)
             exit(probe_kvm());
         if (code == '?')
             exit(STATUS_USAGE);
-        if (!parse_option(monitor, code, optarg)) {
+        if (code == OPTION_NEXT) {
+            if (!add_frontend(monitor)) {
+                say("more than %d frontends", FRONTENDS_MAX);
+                exit(STATUS_USAGE);
+            }
+        } else if (!parse_option(&monitor->frontends[monitor->frontend_count - 1], code, optarg)) {
             say("'%s' is not a valid value here; see --help", optarg);
             exit(STATUS_USAGE);
         }
     }
-    if (!monitor->image.kernel) {
+    if (!monitor->frontends[0].image.kernel) {
         say("no kernel given: --kernel FILE");
         exit(STATUS_USAGE);
     }
-    for (size_t i = 0; i < monitor->machine.device_count; i++) {
-        if (monitor->machine.devices[i].addr < monitor->machine.ram_size) {
-            say("the registers of device %u lie inside the frontend's memory: --memory",
-                monitor->machine.devices[i].id);
-            exit(STATUS_USAGE);
-        }
-    }
+    check_devices(monitor);
     if (optind < argc)
         monitor->dm_argv = (const char *const *)(argv + optind);
 }
@@ -221,27 +274,41 @@ static int open_output(const char *name, int otherwise)
     return fd < 0 ? -errno : fd;
 }
 
-static int create_machine(struct monitor *monitor)
+static int access_device(void *context, const struct machine_device *device, uint64_t addr,
+                         unsigned int width, bool is_write, uint64_t *value)
 {
-    int out[MACHINE_PORTS] = {open_output(monitor->console, STDOUT_FILENO),
-                              open_output(monitor->command_out, -1)};
-    if (out[0] < 0 || (monitor->command_out && out[1] < 0)) {
-        say("cannot open %s: %s", out[0] < 0 ? monitor->console : monitor->command_out,
+    struct standin *standin = ((struct frontend *)context)->monitor->standin;
+    if (!standin)
+        return -ENODEV;
+    if (is_write)
+        return standin_write(standin, device->id, addr, width, *value, ACCESS_TIMEOUT_MS);
+    return standin_read(standin, device->id, addr, width, value, ACCESS_TIMEOUT_MS);
+}
+
+static int create_frontend(struct monitor *monitor, struct frontend *frontend)
+{
+    int out[MACHINE_PORTS] = {open_output(frontend->console, STDOUT_FILENO),
+                              open_output(frontend->command_out, -1)};
+    if (out[0] < 0 || (frontend->command_out && out[1] < 0)) {
+        say("cannot open %s: %s", out[0] < 0 ? frontend->console : frontend->command_out,
             strerror(out[0] < 0 ? -out[0] : -out[1]));
         return STATUS_FAILED;
     }
-    monitor->command_fd = -1;
-    if (monitor->command_in) {
-        monitor->command_fd = open(monitor->command_in, O_RDWR | O_CLOEXEC | O_NONBLOCK);
-        if (monitor->command_fd < 0) {
-            say("cannot open %s: %s", monitor->command_in, strerror(errno));
+    frontend->command_fd = -1;
+    if (frontend->command_in) {
+        frontend->command_fd = open(frontend->command_in, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+        if (frontend->command_fd < 0) {
+            say("cannot open %s: %s", frontend->command_in, strerror(errno));
             return STATUS_FAILED;
         }
     }
+    frontend->monitor = monitor;
+    frontend->machine.access = access_device;
+    frontend->machine.access_context = frontend;
     const char *what;
-    int err = machine_create(&monitor->machine, out, &what);
+    int err = machine_create(&frontend->machine, out, &what);
     if (!err)
-        err = machine_boot(&monitor->machine, &monitor->image, &what);
+        err = machine_boot(&frontend->machine, &frontend->image, &what);
     if (err) {
         say("cannot set up %s: %s", what, strerror(-err));
         return STATUS_FAILED;
@@ -249,15 +316,12 @@ static int create_machine(struct monitor *monitor)
     return 0;
 }
 
-static int access_device(void *context, const struct machine_device *device, uint64_t addr,
-                         unsigned int width, bool is_write, uint64_t *value)
+static int create_frontends(struct monitor *monitor)
 {
-    struct monitor *monitor = context;
-    if (!monitor->standin)
-        return -ENODEV;
-    if (is_write)
-        return standin_write(monitor->standin, device->id, addr, width, *value, ACCESS_TIMEOUT_MS);
-    return standin_read(monitor->standin, device->id, addr, width, value, ACCESS_TIMEOUT_MS);
+    int status = 0;
+    for (size_t i = 0; i < monitor->frontend_count && !status; i++)
+        status = create_frontend(monitor, &monitor->frontends[i]);
+    return status;
 }
 
 static bool dm_ended(const struct monitor *monitor, int timeout_ms)
@@ -267,28 +331,37 @@ static bool dm_ended(const struct monitor *monitor, int timeout_ms)
 }
 
 /* The device model registers its interrupts before it answers anything. */
-static int connect_interrupts(struct monitor *monitor)
+static int connect_interrupt(struct monitor *monitor, struct machine *machine,
+                             const struct machine_device *device)
 {
-    for (size_t i = 0; i < monitor->machine.device_count; i++) {
-        const struct machine_device *device = &monitor->machine.devices[i];
-        int fd = -1;
-        for (int waited = 0; fd < 0 && waited < START_TIMEOUT_MS; waited += 20) {
-            if (dm_ended(monitor, 20))
-                return STATUS_FAILED;
-            fd = standin_irq_fd(monitor->standin, device->id);
-        }
-        if (fd < 0) {
-            say("the device model registered no interrupt for device %u within %d s", device->id,
-                START_TIMEOUT_MS / 1000);
+    int fd = standin_irq_fd(monitor->standin, device->id);
+    for (int waited = 0; fd < 0 && waited < START_TIMEOUT_MS; waited += 20) {
+        if (dm_ended(monitor, 20))
             return STATUS_FAILED;
-        }
-        int err = machine_connect_irq(&monitor->machine, device, fd);
-        if (err) {
-            say("cannot connect the interrupt of device %u: %s", device->id, strerror(-err));
-            return STATUS_FAILED;
-        }
+        fd = standin_irq_fd(monitor->standin, device->id);
+    }
+    if (fd < 0) {
+        say("the device model registered no interrupt for device %u within %d s", device->id,
+            START_TIMEOUT_MS / 1000);
+        return STATUS_FAILED;
+    }
+    int err = machine_connect_irq(machine, device, fd);
+    if (err) {
+        say("cannot connect the interrupt of device %u: %s", device->id, strerror(-err));
+        return STATUS_FAILED;
     }
     return 0;
+}
+
+static int connect_interrupts(struct monitor *monitor)
+{
+    int status = 0;
+    for (size_t i = 0; i < monitor->frontend_count; i++) {
+        struct machine *machine = &monitor->frontends[i].machine;
+        for (size_t j = 0; j < machine->device_count && !status; j++)
+            status = connect_interrupt(monitor, machine, &machine->devices[j]);
+    }
+    return status;
 }
 
 static int start_device_model(struct monitor *monitor)
@@ -297,12 +370,15 @@ static int start_device_model(struct monitor *monitor)
         .argv = monitor->dm_argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
     for (size_t i = 0; i < STANDIN_DEVICES_MAX; i++)
         start.devices[i].window = -1;
-    for (size_t i = 0; i < monitor->machine.device_count; i++) {
-        start.devices[monitor->machine.devices[i].id] = (struct standin_device){
-            .present = true,
-            .shmem_size = monitor->machine.ram_size,
-            .window = monitor->machine.ram_fd,
-        };
+    for (size_t i = 0; i < monitor->frontend_count; i++) {
+        const struct machine *machine = &monitor->frontends[i].machine;
+        for (size_t j = 0; j < machine->device_count; j++) {
+            start.devices[machine->devices[j].id] = (struct standin_device){
+                .present = true,
+                .shmem_size = machine->ram_size,
+                .window = machine->ram_fd,
+            };
+        }
     }
     int err = standin_start(&start, &monitor->standin);
     if (err) {
@@ -317,50 +393,66 @@ static int start_device_model(struct monitor *monitor)
     return connect_interrupts(monitor);
 }
 
-static void feed_commands(struct monitor *monitor)
+static void feed_commands(struct frontend *frontend)
 {
+    struct uart *port = &frontend->machine.ports[1];
     uint8_t data[UART_BUFFER];
-    size_t room = uart_room(&monitor->machine.ports[1]);
-    ssize_t n = room > 0 ? read(monitor->command_fd, data, room) : 0;
+    size_t room = uart_room(port);
+    ssize_t n = room > 0 ? read(frontend->command_fd, data, room) : 0;
     if (n > 0)
-        uart_receive(&monitor->machine.ports[1], data, (size_t)n);
+        uart_receive(port, data, (size_t)n);
     else
         (void)usleep(1000); /* the guest has yet to take what it was given */
 }
 
-/* Until the guest ends, the device model ends, or a signal asks for the end. */
-static void supervise(struct monitor *monitor)
+static int report_end(const struct frontend *frontend)
 {
-    struct pollfd events[] = {
-        {.fd = monitor->machine.end_fd, .events = POLLIN},
-        {.fd = monitor->signal_fd, .events = POLLIN},
-        {.fd = monitor->dm_pidfd, .events = POLLIN},
-        {.fd = monitor->command_fd, .events = POLLIN},
-    };
-    while (poll(events, sizeof(events) / sizeof(events[0]), -1) >= 0 || errno == EINTR) {
-        if (events[0].revents || events[1].revents || events[2].revents)
-            return;
-        if (events[3].revents & POLLIN)
-            feed_commands(monitor);
-    }
-}
-
-static int report_end(const struct monitor *monitor, enum machine_end end)
-{
-    switch (end) {
+    const struct machine *machine = &frontend->machine;
+    switch ((enum machine_end)machine->end) {
     case MACHINE_RUNS: /* a signal ended it */
     case MACHINE_OFF:
         return STATUS_OFF;
     case MACHINE_RESET:
-        say("the frontend restarted itself: %s", monitor->machine.error[0]
-                                                     ? monitor->machine.error
-                                                     : "it asked for it, see its console");
+        say("the frontend restarted itself: %s",
+            machine->error[0] ? machine->error : "it asked for it, see its console");
         return STATUS_RESET;
     case MACHINE_ERROR:
-        say("%s", monitor->machine.error);
+        say("%s", machine->error);
         return STATUS_FAILED;
     }
     return STATUS_FAILED;
+}
+
+/* Until all frontends have ended or one badly, the device model ends, or a signal asks for it. */
+static void supervise(struct monitor *monitor)
+{
+    size_t left = monitor->frontend_count;
+    struct pollfd events[2 + 2 * FRONTENDS_MAX] = {
+        {.fd = monitor->signal_fd, .events = POLLIN},
+        {.fd = monitor->dm_pidfd, .events = POLLIN},
+    };
+    struct pollfd *ends = events + 2, *commands = ends + FRONTENDS_MAX;
+    for (size_t i = 0; i < FRONTENDS_MAX; i++) {
+        const struct frontend *frontend = &monitor->frontends[i];
+        bool there = i < monitor->frontend_count;
+        ends[i] = (struct pollfd){there ? frontend->machine.end_fd : -1, POLLIN, 0};
+        commands[i] = (struct pollfd){there ? frontend->command_fd : -1, POLLIN, 0};
+    }
+    while (left > 0 &&
+           (poll(events, sizeof(events) / sizeof(events[0]), -1) >= 0 || errno == EINTR)) {
+        if (events[0].revents || events[1].revents)
+            return;
+        for (size_t i = 0; i < monitor->frontend_count; i++) {
+            if (commands[i].revents & POLLIN)
+                feed_commands(&monitor->frontends[i]);
+            if (!ends[i].revents)
+                continue;
+            if (monitor->frontends[i].machine.end != MACHINE_OFF)
+                return;
+            ends[i].fd = commands[i].fd = -1;
+            left--;
+        }
+    }
 }
 
 /* The device model's own status counts where it ended by itself, or badly. */
@@ -390,14 +482,22 @@ static int stop_device_model(struct monitor *monitor, int status)
 
 static int run(struct monitor *monitor)
 {
-    int err = machine_start(&monitor->machine);
-    if (err) {
-        say("cannot start the frontend's processors: %s", strerror(-err));
-        return STATUS_FAILED;
+    for (size_t i = 0; i < monitor->frontend_count; i++) {
+        int err = machine_start(&monitor->frontends[i].machine);
+        if (err) {
+            say("cannot start the frontend's processors: %s", strerror(-err));
+            return STATUS_FAILED;
+        }
     }
     supervise(monitor);
-    int status = report_end(monitor, monitor->machine.end);
-    if (!machine_stop(&monitor->machine)) {
+    int status = STATUS_OFF;
+    for (size_t i = 0; i < monitor->frontend_count; i++) {
+        int end = report_end(&monitor->frontends[i]);
+        status = status ? status : end;
+    }
+    for (size_t i = 0; i < monitor->frontend_count; i++) {
+        if (machine_stop(&monitor->frontends[i].machine))
+            continue;
         say("a processor of the frontend hangs in a register access");
         if (monitor->standin)
             (void)kill(standin_pid(monitor->standin), SIGTERM);
@@ -408,14 +508,8 @@ static int run(struct monitor *monitor)
 
 int main(int argc, char **argv)
 {
-    static struct monitor monitor = {
-        .machine = {.ram_size = MEMORY_DEFAULT_MIB * MIB, .cpu_count = 1},
-        .image = {.command_line = "console=ttyS0"},
-        .dm_pidfd = -1,
-    };
+    static struct monitor monitor = {.dm_pidfd = -1};
     parse_command_line(&monitor, argc, argv);
-    monitor.machine.access = access_device;
-    monitor.machine.access_context = &monitor;
 
     sigset_t ending;
     sigemptyset(&ending);
@@ -424,7 +518,7 @@ int main(int argc, char **argv)
     sigprocmask(SIG_BLOCK, &ending, NULL);
     monitor.signal_fd = signalfd(-1, &ending, SFD_CLOEXEC);
 
-    int status = create_machine(&monitor);
+    int status = create_frontends(&monitor);
     if (!status && monitor.dm_argv)
         status = start_device_model(&monitor);
     if (!status)

@@ -1,0 +1,130 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: Apache-2.0
+# The kinds of device, as the tests in virtual machines see them: each is one file, kinds/KIND.sh,
+# and nothing else need be touched to add one. The file only defines, for BusyBox's sh and for bash:
+#
+#   kind_title               a word or two for people
+#   kind_frontend_programs   programs that the frontend (or the backend) needs besides BusyBox, as
+#   kind_backend_programs    names or paths on the host; tests/install-packages has their packages
+#   kind_frontend_tools      large programs of the frontend: they come on a disk that the block kind
+#                            mounts at /tools, started by the name alone
+#   kind_frontend_modules    kernel modules to be there; a virtio device's driver is loaded because
+#   kind_backend_modules     the device is there, all others when something asks for them
+#   kind_number              which of the two frontends has the devices (1)
+#
+#   kind_prepare    before the device model starts: load modules, make images, interfaces, daemons;
+#                   call `device TYPE DATA-PLANE 'KEY: VALUE'...` for each device (backend-lib.sh)
+#   kind_test       tests by `check WORDS COMMAND...`, which prints "ok KIND: WORDS" or "not ok ...".
+#                   `frontend COMMAND` runs a command there: what a user would do, not more
+#   kind_works      whether the devices do their job, within a second or two; leaves nothing behind
+#   kind_load       (a text) a command for the frontend that keeps the devices at work for some
+#                   seconds and succeeds if they were right; run with all other kinds' at once
+#   kind_demo       its step of the demonstration: title, explain, verdict (scenario-demo)
+#
+# Each function runs in a subshell of its own: files in /run carry what must be remembered, and
+# names are nobody else's. `kind` is the file's name without .sh.
+
+kinds_all()
+{
+    local file
+    for file in "${kinds_dir:-/root/kinds}"/*.sh; do
+        file=${file##*/}
+        echo "${file%.sh}"
+    done
+}
+
+# kind_run KIND COMMAND...: in a subshell where the kind's names are defined.
+kind_run()
+{
+    (
+        kind=$1
+        shift
+        kind_number=1
+        kind_load='' kind_frontend_programs='' kind_backend_programs=''
+        kind_frontend_tools='' kind_frontend_modules='' kind_backend_modules=''
+        . "${kinds_dir:-/root/kinds}/$kind.sh"
+        frontend_number=$kind_number
+        "$@"
+    )
+}
+
+# kinds_value NAME: what all kinds have for a variable, one word a line.
+kinds_value()
+{
+    local kind
+    for kind in $(kinds_all); do
+        kind_run "$kind" eval "printf '%s\n' \$$1"
+    done | sort -u
+}
+
+# --- tests ---------------------------------------------------------------------------------
+
+# check WORDS COMMAND...: one test; what the command prints is shown if it fails.
+check()
+{
+    local words="${kind:+$kind: }$1" began
+    shift
+    began=$(seconds)
+    if "$@" >/run/check.out 2>&1; then
+        echo "ok $words ($(($(seconds) - began)) s)"
+    else
+        echo "not ok $words ($(($(seconds) - began)) s)"
+        tail -n 12 /run/check.out | sed 's/^/     | /'
+        echo "$words" >>/run/failures
+    fi
+}
+
+# refused CONFIG PATTERN DEVICE...: the device model ends with status 1 at once, and one line
+# of what it says has the pattern; no worker was started. Devices as for bao-monitor.
+refused()
+{
+    local config=$1 pattern=$2 arguments='' device status
+    shift 2
+    for device in "$@"; do
+        arguments="$arguments --device $device"
+    done
+    # shellcheck disable=SC2086  # the arguments are words
+    timeout 30 bao-monitor --kernel frontend-kernel $arguments \
+        -- /usr/bin/bao-virtio-dm --config "$config" >/run/refused.out 2>&1
+    status=$?
+    cat /run/refused.out
+    [ "$status" = 1 ] || {
+        echo "exit status $status instead of 1"
+        return 1
+    }
+    grep -v '^bao-monitor' /run/refused.out | grep -qi "$pattern" || {
+        echo "no line with '$pattern'"
+        return 1
+    }
+}
+
+# Commands for check, of a device of this kind; kind_works says whether it does its job.
+
+# Unbind and bind the virtio driver (or the transport's), ten times, with work after each.
+rebind_driver() # ID
+{
+    local name
+    name=$(virtio_of "$1")
+    rebind "/sys/bus/virtio/devices/$name/driver" "$name"
+}
+
+rebind_transport() # ID
+{
+    rebind /sys/bus/platform/drivers/virtio-mmio "$(transport_of "$1")"
+}
+
+rebind() # DRIVER DEVICE
+{
+    local round
+    for round in 1 2 3 4 5 6 7 8 9 10; do
+        frontend "cd $1/ && echo $2 >unbind && echo $2 >bind" || {
+            echo "round $round: unbind and bind failed"
+            return 1
+        }
+        kind_works || {
+            echo "round $round: does not work after it"
+            frontend 'dmesg | tail -n 8'
+            return 1
+        }
+    done
+}

@@ -1,0 +1,128 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: Apache-2.0
+# block by virtio, see ../kinds.sh: an image that is written (vda), and the disk of tools, a block
+# device that is only read (vdb).
+# shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
+kind_title="disk"
+kind_frontend_programs="mkfs.ext4 e2fsck"
+kind_frontend_tools="fio"
+kind_frontend_modules="virtio_blk ext4 crc32c_generic"
+kind_backend_programs="e2fsck"
+kind_backend_modules="virtio_pci virtio_blk"
+image=/var/lib/bao-virtio-dm/disk.img
+tools=/dev/vda # of the backend VM: QEMU's
+
+kind_prepare()
+{
+    modprobe -a virtio_pci virtio_blk
+    mkdir -p "${image%/*}"
+    truncate -s 64M $image
+    device block virtio "file_path: $image"
+    device block virtio "file_path: $tools" "read_only: true"
+}
+
+kind_works()
+{
+    frontend "dd if=/dev/urandom of=/tmp/r bs=64k count=4 2>/dev/null &&
+        dd if=/tmp/r of=/dev/vda bs=64k oflag=direct 2>/dev/null &&
+        dd if=/dev/vda bs=64k count=4 iflag=direct 2>/dev/null | cmp - /tmp/r"
+}
+
+kind_load='dd if=/dev/zero of=/dev/vda bs=1M seek=8 count=48 oflag=direct 2>/dev/null'
+
+# Raw blocks: written, read back past the cache, and compared with the file in the backend.
+raw()
+{
+    local theirs ours
+    theirs=$(frontend 'dd if=/dev/urandom of=/tmp/raw bs=1M count=8 2>/dev/null &&
+        dd if=/tmp/raw of=/dev/vda bs=1M oflag=direct conv=fsync 2>/dev/null &&
+        dd if=/dev/vda bs=1M count=8 iflag=direct 2>/dev/null | cmp - /tmp/raw &&
+        sha256sum </tmp/raw; rm -f /tmp/raw' | tail -n 1)
+    ours=$(dd if=$image bs=1M count=8 2>/dev/null | sha256sum)
+    echo "frontend $theirs, image $ours"
+    [ "$theirs" = "$ours" ]
+}
+
+file_system()
+{
+    local wrote read_back
+    frontend 'mkfs.ext4 -q -F /dev/vda && mount -t ext4 /dev/vda /mnt' || return 1
+    wrote=$(frontend 'mkdir -p /mnt/a/b && dd if=/dev/urandom of=/mnt/a/b/data bs=64k count=384 2>/dev/null &&
+        cp -r /usr/bin /mnt/ && cd /mnt && find . -type f -exec sha256sum {} + | sort | sha256sum' |
+        tail -n 1)
+    frontend 'umount /mnt && echo 3 >/proc/sys/vm/drop_caches && mount -t ext4 /dev/vda /mnt' || return 1
+    read_back=$(frontend 'cd /mnt && find . -type f -exec sha256sum {} + | sort | sha256sum' | tail -n 1)
+    frontend 'umount /mnt' || return 1
+    echo "wrote $wrote, read $read_back"
+    [ "${#wrote}" -ge 64 ] && [ "$wrote" = "$read_back" ]
+}
+
+# What the frontend wrote is in the file: the file system is clean, seen from the backend.
+image_clean()
+{
+    e2fsck -fn $image
+}
+
+# Random reads and writes at several depths, each block verified by fio itself.
+random_verified()
+{
+    frontend 'mkdir -p /tools && { grep -q " /tools " /proc/mounts || mount -t ext4 -o ro /dev/vdb /tools; } &&
+        fio --name=v --filename=/dev/vda --size=24m --ioengine=libaio --direct=1 --iodepth=16
+        --rw=randrw --bsrange=4k-128k --verify=crc32c --verify_fatal=1 --minimal >/tmp/fio.out 2>&1 ||
+        { tail -n 5 /tmp/fio.out; false; }'
+}
+
+read_only()
+{
+    [ "$(frontend 'blockdev --getro /dev/vdb')" = 1 ] &&
+        ! frontend 'dd if=/dev/zero of=/dev/vdb bs=4k count=1 oflag=direct' &&
+        frontend 'dd if=/dev/vdb of=/dev/null bs=1M count=8 iflag=direct'
+}
+
+worker_dies()
+{
+    frontend 'rm -f /tmp/dd; (dd if=/dev/urandom of=/dev/vda bs=64k count=400 oflag=direct 2>/dev/null
+        && echo done >/tmp/dd) &'
+    sleep 0.5
+    kill_worker "$(device_id)" || return 1
+    wait_for 30 frontend '[ "$(cat /tmp/dd)" = done ]' || {
+        echo "the writes did not all succeed"
+        return 1
+    }
+    kind_works
+}
+
+kind_test()
+{
+    check "raw blocks are written, read back, and are in the image" raw
+    check "mkfs, mount, write, unmount, remount and compare" file_system
+    check "the image holds a clean file system, seen from the backend" image_clean
+    check "a block device of the backend is read, and cannot be written" read_only
+    check "random reads and writes at depth 16, verified by fio" random_verified
+    check "driver unbound and rebound ten times, I/O after each" rebind_driver "$(device_id)"
+    check "transport unbound and rebound ten times, I/O after each" rebind_transport "$(device_id)"
+    check "a killed worker's requests are carried out by its successor" worker_dies
+}
+
+kind_demo()
+{
+    title "A disk: a file of the backend is /dev/vda in the frontend"
+    explain "The frontend makes a file system on it, mounts it, and writes 16 MiB of random data." \
+        "frontend:  mkfs.ext4 /dev/vda && mount -t ext4 /dev/vda /mnt && dd of=/mnt/data ... && umount /mnt"
+    local sum
+    sum=$(frontend 'mkfs.ext4 -q -F /dev/vda && mount -t ext4 /dev/vda /mnt &&
+        dd if=/dev/urandom of=/mnt/data bs=1M count=16 2>/dev/null && sha256sum </mnt/data &&
+        umount /mnt' | sed -n 's/^\([0-9a-f]\{64\}\).*/\1/p')
+    explain "           sha256 of what it wrote: $(echo "$sum" | cut -c1-32)..."
+    explain "The backend looks into the file $image:"
+    verdict "it holds a file system without a fault" e2fsck -fn $image
+    explain "Now we kill the disk's worker process while the frontend reads the data back."
+    frontend 'mount -t ext4 -o ro /dev/vda /mnt; rm -f /tmp/sum; (sha256sum </mnt/data >/tmp/sum) &'
+    local killed
+    killed=$(worker_of "$(device_id)")
+    kill_worker "$(device_id)" >>/run/step.log
+    explain "           worker $killed killed; its successor is $(worker_of "$(device_id)")"
+    verdict "the frontend saw no error, and read the same data" \
+        wait_for 20 frontend "[ \"\$(cut -c1-64 /tmp/sum)\" = $sum ]"
+    frontend 'umount /mnt'
+}

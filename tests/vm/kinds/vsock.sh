@@ -1,0 +1,142 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: Apache-2.0
+# vsock by vhost, see ../kinds.sh: the frontend is CID 3.
+# shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
+kind_title="sockets between a VM and its host"
+kind_frontend_programs="socat dropbear vsock-perf"
+kind_frontend_modules="vsock vmw_vsock_virtio_transport"
+kind_backend_programs="socat ssh vsock-perf"
+kind_backend_modules="vhost_vsock"
+
+kind_prepare()
+{
+    modprobe vhost_vsock
+    device vsock vhost "guest_cid: 3"
+    pidof vsock-perf >/dev/null || vsock-perf serve >/dev/null 2>&1 &
+}
+
+serve()
+{
+    frontend 'pidof vsock-perf >/dev/null || vsock-perf serve >/dev/null 2>&1 &'
+    wait_for 10 vsock-perf run 3 --mib 0 --pings 1
+}
+
+kind_works()
+{
+    wait_for 10 vsock-perf run 3 --mib 0 --pings 1 && vsock-perf run 3 --mib 1 --pings 5 --quiet
+}
+
+kind_load='vsock-perf run 2 --mib 16 --pings 50 --quiet'
+
+cid_in_use()
+{
+    printf 'devices:\n  - {id: 0, type: vsock, data_plane: vhost, mmio_addr: 0xa003e00, guest_cid: 3}\n' \
+        >/run/vsock.yaml
+    refused /run/vsock.yaml 'cid.*3' 0,0xa003e00,5 && kind_works
+}
+
+worker_dies()
+{
+    local server client id
+    id=$(device_id)
+    # One idle connection from each side; each must end, at both ends, when the worker dies.
+    frontend 'socat VSOCK-LISTEN:1030 EXEC:"sleep 100" 2>/dev/null &'
+    socat VSOCK-LISTEN:1031 EXEC:'sleep 100' 2>/dev/null &
+    server=$!
+    sleep 1
+    frontend 'rm -f /tmp/gone; (socat -u VSOCK-CONNECT:2:1031 STDOUT >/dev/null 2>&1; echo >/tmp/gone) &'
+    socat -u VSOCK-CONNECT:3:1030 STDOUT >/dev/null 2>&1 &
+    client=$!
+    sleep 1
+    frontend '! [ -e /tmp/gone ]' && [ -d /proc/$client ] || {
+        echo "the connections did not come about"
+        return 1
+    }
+    local pid
+    pid=$(worker_of "$id")
+    kill -KILL "$pid" || return 1
+    wait_for 3 frontend '[ -e /tmp/gone ]' || {
+        echo "the frontend's socket still hangs 3 s after the worker's death"
+        return 1
+    }
+    wait_for 3 [ ! -d /proc/$client ] || {
+        echo "the backend's socket still hangs 3 s after the worker's death"
+        return 1
+    }
+    kill $server 2>/dev/null
+    kind_works && worker_is_new "$id" "$pid"
+}
+
+kind_test()
+{
+    serve
+    check "100 MiB each way, checksums right at both ends" \
+        vsock-perf run 3 --mib 100 --pings 200 --quiet
+    check "the frontend connects to CID 2 and streams both ways" \
+        frontend 'vsock-perf run 2 --mib 16 --pings 200 --quiet'
+    check "a CID in use is named, and the first user goes on" cid_in_use
+    check "driver unbound and rebound ten times, I/O after each" rebind_driver "$(device_id)"
+    check "transport unbound and rebound ten times, I/O after each" rebind_transport "$(device_id)"
+    check "a killed worker's sockets fail at once, new ones work" worker_dies
+}
+
+kind_demo()
+{
+    lines
+    speed
+    login
+}
+
+lines()
+{
+    title "Sockets: lines of text, both ways (socat, vsock port 1024)"
+    explain "vsock is a socket between a VM and its host: no IP address, no network. The frontend" \
+        "is CID 3, as the configuration says; the backend is always CID 2."
+    frontend 'socat VSOCK-LISTEN:1024,fork,reuseaddr
+        SYSTEM:'\''read line; echo frontend heard $line'\'' >/dev/null 2>&1 &'
+    socat VSOCK-LISTEN:1024,fork,reuseaddr SYSTEM:'read line; echo backend heard $line' &
+    sleep 0.5
+    explain "backend:   echo 'Hello, frontend' | socat - VSOCK-CONNECT:3:1024"
+    local answer
+    answer=$(echo 'Hello, frontend' | socat -t 5 - VSOCK-CONNECT:3:1024)
+    explain "           $answer"
+    verdict "the backend's line arrived, and the frontend's answer came back" \
+        [ "$answer" = 'frontend heard Hello, frontend' ]
+    explain "frontend:  echo 'Hello, backend' | socat - VSOCK-CONNECT:2:1024"
+    answer=$(frontend "echo 'Hello, backend' | socat -t 5 - VSOCK-CONNECT:2:1024")
+    explain "           $answer"
+    verdict "the frontend's line arrived, and the backend's answer came back" \
+        [ "$answer" = 'backend heard Hello, backend' ]
+}
+
+speed()
+{
+    title "Sockets: how much, and how fast (vsock-perf, checksums compared at both ends)"
+    explain "Measured inside emulation: real hardware is many times faster."
+    verdict "the measurement's server answers" serve
+    explain "backend:   vsock-perf run 3 --mib 64 --pings 500"
+    # shellcheck disable=SC2086,SC2154  # an option or nothing, of scenario-demo
+    vsock-perf run 3 --mib 64 --pings 500 $perf_option
+    verdict "all that was streamed arrived, unchanged, in both directions" [ $? = 0 ]
+    explain "frontend:  vsock-perf run 2 --mib 16 --pings 500"
+    frontend 'vsock-perf run 2 --mib 16 --pings 500 --quiet'
+    verdict "the same for connections that the frontend opens" [ $? = 0 ]
+}
+
+login()
+{
+    title "Sockets: a real ssh session over vsock"
+    explain "backend:   socat TCP-LISTEN:2222,fork VSOCK-CONNECT:3:22 &" \
+        "frontend:  socat VSOCK-LISTEN:22,fork EXEC:'dropbear -i' &" \
+        "backend:   ssh root@localhost -p 2222 'hostname; uname -sr'"
+    frontend "socat VSOCK-LISTEN:22,fork,reuseaddr
+        EXEC:'dropbear -i -r /etc/dropbear/key' >/dev/null 2>&1 &"
+    socat TCP-LISTEN:2222,fork,reuseaddr,bind=127.0.0.1 VSOCK-CONNECT:3:22 2>/dev/null &
+    wait_for 5 nc -z 127.0.0.1 2222
+    sleep 0.5 # for the frontend's server
+    ssh root@localhost -p 2222 'hostname; uname -sr' </dev/null >/run/ssh.out 2>>/run/step.log
+    local status=$?
+    indent </run/ssh.out
+    verdict "ssh reached the frontend and ran commands there" \
+        [ "$status $(head -n 1 /run/ssh.out)" = '0 frontend' ]
+}
