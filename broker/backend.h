@@ -13,14 +13,20 @@
 
 #include "broker/config/config.h"
 #include "broker/failure.h"
+#include "broker/tap.h"
 #include "common/message.h"
+#include "common/state.h"
 
 struct backend {
     const struct backend_ops *ops;
     int image;                /* block: kept, and sent to each worker; -1: none */
     struct start_block block; /* its geometry */
     uint32_t guest_cid;       /* vsock */
-    uint32_t rate_limit;      /* rng: bytes per second; 0: none */
+    struct tap tap;           /* net */
+    struct start_net net;
+    bool link_said;      /* net: whether the link is up has been said */
+    bool link_up;        /* and how it was */
+    uint32_t rate_limit; /* rng: bytes per second; 0: none */
 };
 
 /* What one worker gets. */
@@ -54,11 +60,15 @@ struct backend_ops {
     /* Once a second while the device has a worker: true if the worker has to be replaced, since
      * START would say something else now. Optional. */
     bool (*outdated)(struct backend *backend);
+
+    /* Before each worker starts, and once a second while the device has one: write to *state what
+     * the worker is to know. Returns true if that is new. Optional. */
+    bool (*look)(struct backend *backend, struct state_backend *state);
 };
 
 /* One row a kind, indexed by enum device_kind. */
 extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];
 
-extern const struct backend_ops backend_block, backend_rng, backend_vsock_vhost;
+extern const struct backend_ops backend_block, backend_net, backend_rng, backend_vsock_vhost;
 
 #endif

@@ -13,6 +13,7 @@
 #include "broker/clock.h"
 #include "broker/log.h"
 #include "broker/words.h"
+#include "common/eventfd.h"
 #include "common/sandbox_layer.h"
 #include "common/worker_fds.h"
 
@@ -175,6 +176,18 @@ static int spawn_worker(struct supervisor *supervisor, struct device *device)
     return result;
 }
 
+/* Let the backend write what its worker is to know. Returns true if that is new. */
+static bool look_at_backend(struct device *device)
+{
+    struct state_backend *state = &device->state->backend;
+    const struct backend_ops *ops = device->backend.ops;
+    if (!ops->look || !ops->look(&device->backend, state))
+        return false;
+    /* Release: pairs with the worker's acquire, after which it reads what was written. */
+    atomic_fetch_add_explicit(&state->changes, 1, memory_order_release);
+    return true;
+}
+
 static void start_worker(struct supervisor *supervisor, struct device *device)
 {
     struct worker *worker = &device->worker;
@@ -182,6 +195,7 @@ static void start_worker(struct supervisor *supervisor, struct device *device)
     worker->started_at = clock_ms();
     /* Before the page is settled: no access is given up now. */
     relay_worker_starting(&device->relay);
+    (void)look_at_backend(device);
     bool interrupt = device_driver_ok(device);
     device_settle_given_up(device);
     if (worker->incarnation > 0 || device->restored)
@@ -408,7 +422,8 @@ static void look_at_relay(struct supervisor *supervisor, struct device *device)
 /* --- The loop -----------------------------------------------------------------------------------
  */
 
-/* Backends that have changed under their workers: those are replaced, at once and unblamed. */
+/* Backends that have changed under their workers: those are told, or replaced, at once and
+ * unblamed. */
 static void look_at_backends(struct supervisor *supervisor, int64_t now)
 {
     if (now < supervisor->look_at)
@@ -416,11 +431,15 @@ static void look_at_backends(struct supervisor *supervisor, int64_t now)
     supervisor->look_at = INT64_MAX;
     for (size_t i = 0; i < supervisor->device_count; i++) {
         struct device *device = &supervisor->devices[i];
-        if (!device->backend.ops->outdated)
+        const struct backend_ops *ops = device->backend.ops;
+        if (!ops->outdated && !ops->look)
             continue;
         supervisor->look_at = now + BACKEND_LOOK_MS;
-        if (device->worker.phase == WORKER_READY &&
-            device->backend.ops->outdated(&device->backend)) {
+        if (device->worker.phase != WORKER_READY)
+            continue;
+        if (look_at_backend(device))
+            (void)eventfd_signal(device->request);
+        if (ops->outdated && ops->outdated(&device->backend)) {
             device->worker.config_changed = true;
             end_worker_because(supervisor, device, "its backend has changed");
         }

@@ -35,12 +35,14 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .type = "net",
             .data_plane = "virtio",
             .policy = "net/virtio",
+            .built = true,
             .virtio_id = 1,
-            .queue_count = 2,
-            .queues_max = 2,
-            /* the tap */
+            /* pairs of rx and tx, and the control queue */
+            .queue_count = 3,
+            .queues_max = 15,
+            /* a queue of the tap for each pair */
             .backend_fd_count = 1,
-            .backend_fds_max = 1,
+            .backend_fds_max = 7,
         },
     [DEVICE_NET_VHOST] =
         {

@@ -62,6 +62,14 @@ struct start_block {
     uint8_t reserved2[4];
 };
 
+struct start_net {
+    uint8_t mac[6];
+    uint16_t mtu;
+    uint32_t tun_offloads; /* TUN_F_*: what this kernel's taps know */
+    uint32_t reserved;
+    uint64_t vhost_features; /* vhost: of VHOST_GET_FEATURES */
+};
+
 struct start_vsock {
     uint64_t guest_cid;
     uint64_t vhost_features; /* of VHOST_GET_FEATURES */
@@ -91,6 +99,7 @@ struct message_start {
         struct start_block block;
         struct start_rng rng;
         struct start_vsock vsock;
+        struct start_net net;
     };
 };
 

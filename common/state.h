@@ -83,6 +83,9 @@ struct state_counters {
     uint64_t interrupts_suppressed;
     uint64_t register_accesses;
     uint64_t guest_errors;
+    uint64_t dropped_in;  /* net: frames that did not reach the driver, filters apart */
+    uint64_t dropped_out; /* net: frames of the driver that did not reach the tap */
+    uint64_t reserved[6];
 };
 
 /* Block, VirtIO 1.2 §5.2; worker-written. */
@@ -98,10 +101,33 @@ enum state_writeback {
     STATE_WRITEBACK_ON,      /* it wrote 1 */
 };
 
+/* What the broker has found out about the backend, and the worker is to know while it runs. */
+struct state_backend {
+    _Atomic uint32_t changes; /* broker: + 1 after each change of what follows, and then a signal on
+                                 REQUEST; 0: nothing was ever said */
+    _Atomic uint32_t link_up; /* broker: net: 1 if the tap has a carrier */
+    uint32_t reserved[14];
+};
+
+#define STATE_NET_MACS 64u
+
+/* What a driver has told a net device by its control queue, VirtIO 1.2 §5.1.6.5; worker-written. */
+struct state_net {
+    uint64_t offloads;  /* VIRTIO_NET_F_GUEST_* bits in force */
+    uint16_t pairs;     /* of queues in use */
+    uint16_t rx_mode;   /* enum net_rx_mode (worker/net_filter.h) */
+    uint8_t mac[6];     /* the device's address */
+    uint16_t unicast;   /* how many entries of `macs` are unicast addresses: the first */
+    uint16_t multicast; /* and multicast addresses: those that follow */
+    uint16_t reserved;
+    uint8_t macs[STATE_NET_MACS][6];
+    uint8_t vlans[512]; /* bit per VLAN ID */
+};
+
 /* What one kind needs to go on, besides; all zero after a reset. */
 union state_kind {
     struct state_block block;
-    uint8_t reserved[64];
+    struct state_net net;
 };
 
 struct state_page {
@@ -114,14 +140,15 @@ struct state_page {
     struct state_transport transport;
     struct state_counters counters;
     struct state_queue queues[STATE_QUEUES_MAX];
+    struct state_backend backend;
     union state_kind of_kind;
 };
 
 _Static_assert(sizeof(struct state_mailbox) == 128, "two cache lines, one a writer");
 _Static_assert(sizeof(struct state_transport) == 64, "one cache line");
-_Static_assert(sizeof(struct state_counters) == 64, "one cache line");
+_Static_assert(sizeof(struct state_counters) == 128, "two cache lines");
 _Static_assert(sizeof(struct state_queue) == 64, "one cache line");
-_Static_assert(sizeof(union state_kind) == 64, "one cache line");
+_Static_assert(sizeof(struct state_backend) == 64, "one cache line");
 _Static_assert(sizeof(struct state_page) <= 4096, "one page of every supported architecture");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "virtio's byte order is used as is");
 

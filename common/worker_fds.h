@@ -21,7 +21,11 @@
     X(IRQ, 7, "irq", "the interrupt eventfd")                                                      \
     X(BACKEND, 8, "backend", "the first file of the device's backend: image, tap or vhost")        \
     X(BACKEND2, 9, "backend2", "the second file of the backend, where there is one")               \
-    X(BACKEND3, 10, "backend3", "the third, likewise")
+    X(BACKEND3, 10, "backend3", "the third, likewise")                                             \
+    X(BACKEND4, 11, "backend4", "the fourth, likewise")                                            \
+    X(BACKEND5, 12, "backend5", "the fifth, likewise")                                             \
+    X(BACKEND6, 13, "backend6", "the sixth, likewise")                                             \
+    X(BACKEND7, 14, "backend7", "the seventh, likewise")
 
 #define BACKEND_FDS_MAX 16u
 

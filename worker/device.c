@@ -18,6 +18,7 @@ static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
     [DEVICE_BLOCK_VIRTIO] = &block_ops,
     [DEVICE_RNG_VIRTIO] = &rng_ops,
     [DEVICE_VSOCK_VHOST] = &vsock_vhost_ops,
+    [DEVICE_NET_VIRTIO] = &net_ops,
 };
 
 #define WINDOW_ALIGNMENT 4096u /* the smallest page; makes guest alignment and ours the same */
@@ -91,6 +92,22 @@ void device_config_changed(struct device *dev)
     dev->state->transport.config_generation++;
     if (device_live(dev))
         device_interrupt(dev, VIRTIO_MMIO_INT_CONFIG);
+}
+
+/* Acquire: pairs with the broker's release, after it has written what changed. */
+static bool take_backend_change(struct device *dev)
+{
+    uint32_t changes = atomic_load_explicit(&dev->state->backend.changes, memory_order_acquire);
+    if (changes == dev->backend_changes || !dev->ops->backend_changed)
+        return false;
+    dev->backend_changes = changes;
+    return dev->ops->backend_changed(dev);
+}
+
+void device_backend_changed(struct device *dev)
+{
+    if (take_backend_change(dev))
+        device_config_changed(dev);
 }
 
 void device_signal(struct device *dev, struct virtqueue *vq)
@@ -253,6 +270,7 @@ void device_resume(struct device *dev)
 {
     struct state_transport *transport = &dev->state->transport;
     struct guest_fault fault;
+    (void)take_backend_change(dev); /* what a predecessor's driver saw is its kind's to tell */
     if (state_is_fresh(dev->state)) {
         state_init(dev, dev->state);
         (void)adopt(dev);

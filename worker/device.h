@@ -56,6 +56,12 @@ struct device_ops {
     int (*backend_event)(struct device *dev, unsigned int file, struct guest_fault *ret_fault);
 
     /*
+     * The broker has changed dev->state->backend: take it over into the configuration space.
+     * Returns true if that is another now. Called before the device first runs, too. Optional.
+     */
+    bool (*backend_changed)(struct device *dev);
+
+    /*
      * The driver writes to the configuration space, §2.5: `width` bytes of 1, 2, 4 or 8 at
      * `offset`, which with them is below config_size. Returns 0; -EBADMSG with *ret_fault: needs
      * reset. Without it every write is ignored, as writes to read-only fields are. Optional.
@@ -85,8 +91,10 @@ struct device {
     uint32_t virtio_id;
     uint32_t queue_count;
     uint32_t backend_fd_count;
-    uint32_t user_queues;    /* bit q: queue q is served here, and not by a kernel or daemon */
-    uint32_t backend_events; /* bit f: file WORKER_FD_BACKEND + f is watched */
+    uint32_t user_queues;     /* bit q: queue q is served here, and not by a kernel or daemon */
+    uint32_t backend_events;  /* bit f: file WORKER_FD_BACKEND + f is watched */
+    uint32_t backend_writes;  /* bit f: it is watched for room to write as well */
+    uint32_t backend_changes; /* of state->backend.changes, the last one taken over */
     uint32_t queue_size_max;
     uint32_t config_size;
     uint8_t config[DEVICE_CONFIG_MAX];
@@ -147,6 +155,9 @@ void device_backend_event(struct device *dev, unsigned int file);
 /* The pause that the device asked for is over. */
 void device_pause_over(struct device *dev);
 
+/* Take over what the broker has said about the backend, if it is new. */
+void device_backend_changed(struct device *dev);
+
 /* Serve each queue that needs it for a turn. */
 void device_turns(struct device *dev);
 
@@ -170,6 +181,7 @@ static inline void device_count(uint64_t *counter, uint64_t add)
 
 extern const struct device_ops block_ops;
 extern const struct device_ops rng_ops;
+extern const struct device_ops net_ops;
 extern const struct device_ops vsock_vhost_ops;
 
 #endif

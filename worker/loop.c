@@ -32,8 +32,9 @@ int loop_watch(struct device *dev)
     if (r == 0)
         r = watch(WORKER_FD_REQUEST, EPOLLIN | EPOLLET, SOURCE_REQUEST);
     for (uint32_t f = 0; r == 0 && f < dev->backend_fd_count; f++) {
+        uint32_t out = (dev->backend_writes & 1u << f) != 0 ? EPOLLOUT : 0;
         if ((dev->backend_events & 1u << f) != 0)
-            r = watch(WORKER_FD_BACKEND + (int)f, EPOLLIN | EPOLLET, SOURCE_BACKEND + f);
+            r = watch(WORKER_FD_BACKEND + (int)f, EPOLLIN | out | EPOLLET, SOURCE_BACKEND + f);
     }
     for (uint32_t q = 0; r == 0 && q < dev->queue_count; q++) {
         if ((dev->user_queues & 1u << q) != 0)
@@ -50,7 +51,7 @@ static void dispatch(struct device *dev, uint32_t source)
         device_notify(dev, source - SOURCE_QUEUE);
     else if (source == SOURCE_CONTROL)
         _exit(EXIT_SUCCESS); /* the broker is gone, or broke the protocol: nothing is due to us */
-    /* SOURCE_REQUEST: the mailbox is looked at in every round. */
+    /* SOURCE_REQUEST: the mailbox, and what the broker says, are looked at in every round. */
 }
 
 /* So much time, and nothing happened. A wait of less than the whole counts for nothing. */
@@ -72,6 +73,7 @@ void loop_round(struct device *dev, int timeout_ms)
         passed(dev, timeout_ms);
     for (int i = 0; i < count; i++)
         dispatch(dev, events[i].data.u32);
+    device_backend_changed(dev);
     transport_serve_mailbox(dev);
     device_turns(dev);
 }

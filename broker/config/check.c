@@ -25,6 +25,9 @@ static const struct {
     [DEVICE_BLOCK_VIRTIO] = {.required = KEY(FILE_PATH),
                              .optional = KEY(READ_ONLY) | KEY(ROOT_DEVICE) | KEY(ADVERTISE_FLUSH),
                              .queues_max = STATE_QUEUES_MAX},
+    [DEVICE_NET_VIRTIO] = {.required = KEY(TAP_NAME),
+                           .optional = KEY(MAC_ADDR) | KEY(MTU),
+                           .queues_max = 7},
     [DEVICE_RNG_VIRTIO] = {.optional = KEY(RATE_LIMIT)},
     [DEVICE_VSOCK_VHOST] = {.required = KEY(GUEST_CID)},
 };

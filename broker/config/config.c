@@ -74,6 +74,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .read_only = values[CONFIG_KEY_READ_ONLY].number != 0,
         .advertise_flush = !flush->given || flush->number != 0,
         .guest_cid = (uint32_t)values[CONFIG_KEY_GUEST_CID].number,
+        .mtu = (uint32_t)values[CONFIG_KEY_MTU].number,
         .rate_limit = (uint32_t)values[CONFIG_KEY_RATE_LIMIT].number,
         .queues = (uint32_t)values[CONFIG_KEY_QUEUES].number,
         .queue_size = (uint32_t)values[CONFIG_KEY_QUEUE_SIZE].number,
@@ -106,6 +107,10 @@ static int convert(const char *path, struct raw_config *raw, struct config *ret,
         config.devices[i] = to_device(&raw->devices[i], kinds[i]);
         config.devices[i].file_path = values[CONFIG_KEY_FILE_PATH].text;
         values[CONFIG_KEY_FILE_PATH].text = NULL;
+        config.devices[i].tap_name = values[CONFIG_KEY_TAP_NAME].text;
+        values[CONFIG_KEY_TAP_NAME].text = NULL;
+        config.devices[i].mac_addr = values[CONFIG_KEY_MAC_ADDR].text;
+        values[CONFIG_KEY_MAC_ADDR].text = NULL;
     }
     *ret = config;
     return 0;
@@ -144,8 +149,11 @@ int config_load(const char *path, struct config *ret, struct config_diagnostics 
 
 void config_free(struct config *config)
 {
-    for (size_t i = 0; i < config->device_count; i++)
+    for (size_t i = 0; i < config->device_count; i++) {
         free(config->devices[i].file_path);
+        free(config->devices[i].tap_name);
+        free(config->devices[i].mac_addr);
+    }
     free(config->path);
     *config = (struct config){0};
 }

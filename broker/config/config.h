@@ -40,6 +40,7 @@ enum config_key {
     CONFIG_KEY_SOCKET_PATH,
     CONFIG_KEY_PTY_ALIAS,
     CONFIG_KEY_RATE_LIMIT,
+    CONFIG_KEY_MTU,
     /* Optional, for all devices. */
     CONFIG_KEY_QUEUES,
     CONFIG_KEY_QUEUE_SIZE,
@@ -69,6 +70,9 @@ struct device_config {
     bool read_only;       /* block */
     bool advertise_flush; /* block */
     uint32_t guest_cid;   /* vsock: 3 to 0xfffffffe; no two devices share one */
+    char *tap_name;       /* net, else NULL */
+    char *mac_addr;       /* net: six bytes in hexadecimal, with colons; NULL: not given */
+    uint32_t mtu;         /* net; 0: not given */
     uint32_t rate_limit;  /* rng: bytes per second; 0: none */
 
     uint32_t queues;         /* or pairs of queues; 0: what the kind has by default */

@@ -79,6 +79,12 @@ const struct key_info key_infos[CONFIG_KEYS] = {
                                .max = UINT32_MAX,
                                .expected = "bytes per second, from 1 to 0xffffffff, for example "
                                            "4096, or no such key for no limit"},
+    [CONFIG_KEY_MTU] = {.name = "mtu",
+                        .type = VALUE_INTEGER,
+                        .min = 1280,
+                        .max = 65535,
+                        .expected = "a number of bytes from 1280 to 65535, for example 1500, or no "
+                                    "such key for that of the tap"},
     [CONFIG_KEY_QUEUES] = {.name = "queues",
                            .type = VALUE_INTEGER,
                            .min = 1,

@@ -24,6 +24,7 @@ static const struct kept_capability {
     {CAP_SETPCAP, "broker and worker: empty their bounding set, lock their securebits"},
     {CAP_KILL, "keeper: end workers, which run as other users"},
     {CAP_SYS_NICE, "worker: key sched: become SCHED_FIFO"},
+    {CAP_NET_ADMIN, "broker: attach to the tap of a net device"},
     {CAP_DAC_OVERRIDE, "broker: configuration, nodes and images that root does not own"},
 };
 

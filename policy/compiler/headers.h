@@ -15,6 +15,7 @@
 #include <linux/prctl.h>
 #include <linux/random.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <linux/vhost.h>
 #include <sched.h>
 #include <signal.h>

@@ -127,6 +127,45 @@ static void test_block(void)
     config_free(&config);
 }
 
+static void test_net(void)
+{
+    expect_good("newer net", "devices:\n" NET("1"), "");
+    const struct device_config *device = &config.devices[0];
+    CU_ASSERT_EQUAL(device->kind, DEVICE_NET_VIRTIO);
+    CU_ASSERT_STRING_EQUAL(device->tap_name, "tap1");
+    CU_ASSERT_STRING_EQUAL(device->mac_addr, "52:54:00:12:34:56");
+    CU_ASSERT_EQUAL(device->mtu, 0);
+    CU_ASSERT_EQUAL(device->queues, 0);
+    config_free(&config);
+
+    expect_good("newer net, two frontends", "devices:\n" NET("0") NET("1"), "");
+    CU_ASSERT_STRING_EQUAL(config.devices[0].tap_name, "tap0");
+    CU_ASSERT_STRING_EQUAL(config.devices[1].tap_name, "tap1");
+    config_free(&config);
+
+    expect_good("older net", OLDER_NET, NOTES("6", "8"));
+    CU_ASSERT_STRING_EQUAL(config.devices[0].mac_addr, "52:54:00:12:34:57");
+    config_free(&config);
+
+#define TAP "devices:\n  - {id: 1, type: net, data_plane: virtio, mmio_addr: 0x1000, tap_name: t"
+    expect_good("own keys", TAP ", mtu: 9000, queues: 7}\n", "");
+    CU_ASSERT_PTR_NULL(config.devices[0].mac_addr);
+    CU_ASSERT_EQUAL(config.devices[0].mtu, 9000);
+    CU_ASSERT_EQUAL(config.devices[0].queues, 7);
+    config_free(&config);
+
+    static const struct config_case wrong[] = {
+        {"MTU too small", TAP ", mtu: 1279}\n",
+         "f:2:81: mtu is \"1279\"; expected a number of bytes from 1280 to 65535, for example "
+         "1500, or no such key for that of the tap\n"},
+        {"too many pairs", TAP ", queues: 8}\n",
+         "f:2:84: queues is 8; expected at most 7 for net/virtio\n"},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        expect(wrong[i].name, wrong[i].yaml, strlen(wrong[i].yaml), -EINVAL, wrong[i].expected);
+#undef TAP
+}
+
 static void test_rng(void)
 {
 #define RNG "devices:\n  - {id: 1, type: rng, data_plane: virtio, mmio_addr: 0xa003c00"
@@ -499,6 +538,7 @@ int main(void)
         {"vsock as published", test_vsock},
         {"vsock of the older generation", test_older_vsock},
         {"block", test_block},
+        {"net", test_net},
         {"rng", test_rng},
         {"notations of values", test_notations},
         {"options of all kinds", test_options},

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/standin/net_fixture.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STATUS_WAIT_MS 3000
+#define STATUS_LOOK_MS 20
+
+const uint8_t net_fixture_mac[ETH_ALEN] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+
+bool net_fixture_namespace(void)
+{
+    if (unshare(CLONE_NEWNET) == 0)
+        return true;
+    fprintf(stderr, "cannot enter a network namespace of its own: %s\n", strerror(errno));
+    return false;
+}
+
+void net_fixture_ip(const char *words)
+{
+    char command[160];
+    snprintf(command, sizeof(command), "ip %s", words);
+    int status = system(command);
+    CU_ASSERT_FATAL(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void no_ipv6(const char *interface)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", interface);
+    FILE *file = fopen(path, "we");
+    if (!file)
+        return; /* a kernel without it */
+    fputs("1", file);
+    fclose(file);
+}
+
+static void open_packets(struct net_fixture *net)
+{
+    struct sockaddr_ll address = {
+        .sll_family = AF_PACKET,
+        .sll_protocol = htons(NET_FIXTURE_TYPE),
+        .sll_ifindex = (int)if_nametoindex("tap0"),
+    };
+    struct ifreq request = {.ifr_name = "tap0"};
+    net->packets = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    CU_ASSERT_FATAL(net->packets >= 0);
+    CU_ASSERT_EQUAL(ioctl(net->packets, SIOCGIFHWADDR, &request), 0);
+    memcpy(net->host_mac, request.ifr_hwaddr.sa_data, ETH_ALEN);
+    int size = 1 << 20;
+    setsockopt(net->packets, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+    CU_ASSERT_EQUAL_FATAL(
+        bind(net->packets, (const struct sockaddr *)(const void *)&address, sizeof(address)), 0);
+}
+
+void net_fixture_start(struct net_fixture *net, const char *tap, const char *yaml,
+                       const struct guest_net_options *options)
+{
+    char text[512], words[96];
+    *net = (struct net_fixture){0};
+    snprintf(words, sizeof(words), "tuntap add tap0 %s", tap);
+    net_fixture_ip(words);
+    no_ipv6("tap0");
+    net_fixture_ip("address add 10.9.0.1/24 dev tap0");
+    net_fixture_ip("link set tap0 up");
+    fixture_init(&net->fixture);
+    snprintf(text, sizeof(text),
+             "devices:\n  - id: 0\n    type: net\n    data_plane: virtio\n"
+             "    mmio_addr: 0xa003e00\n    tap_name: tap0\n    mac_addr: \"" NET_FIXTURE_MAC
+             "\"\n%s",
+             yaml);
+    fixture_configure(&net->fixture, text);
+    fixture_start(&net->fixture, 1, 1);
+    net_fixture_ip("neighbour replace 10.9.0.2 lladdr " NET_FIXTURE_MAC " dev tap0");
+    fixture_guest(&net->fixture, 0, &net->net.guest);
+    open_packets(net);
+    CU_ASSERT_EQUAL_FATAL(guest_net_start(&net->net, options), 0);
+}
+
+void net_fixture_stop(struct net_fixture *net)
+{
+    CU_ASSERT_EQUAL(net->net.guest.error, 0);
+    guest_net_free(&net->net);
+    close(net->packets);
+    fixture_stop(&net->fixture);
+    net_fixture_ip("link delete tap0");
+    fixture_free(&net->fixture);
+}
+
+static uint8_t byte_of(uint32_t seed, uint32_t i)
+{
+    return (uint8_t)(seed * 31 + i * 7 + (i >> 8));
+}
+
+void net_fixture_frame(uint8_t *frame, const uint8_t *to, const uint8_t *from, uint32_t length,
+                       uint32_t seed)
+{
+    memcpy(frame, to, ETH_ALEN);
+    memcpy(frame + ETH_ALEN, from, ETH_ALEN);
+    frame[12] = NET_FIXTURE_TYPE >> 8;
+    frame[13] = NET_FIXTURE_TYPE & 0xff;
+    for (uint32_t i = ETH_HLEN; i < length; i++)
+        frame[i] = byte_of(seed, i);
+}
+
+bool net_fixture_is_frame(const uint8_t *frame, uint32_t length, uint32_t seed)
+{
+    if (frame[12] != NET_FIXTURE_TYPE >> 8 || frame[13] != (NET_FIXTURE_TYPE & 0xff))
+        return false;
+    for (uint32_t i = ETH_HLEN; i < length; i++) {
+        if (frame[i] != byte_of(seed, i))
+            return false;
+    }
+    return true;
+}
+
+void net_fixture_host_send(struct net_fixture *net, const uint8_t *frame, uint32_t length)
+{
+    CU_ASSERT_EQUAL(send(net->packets, frame, length, 0), (ssize_t)length);
+}
+
+int net_fixture_host_receive(struct net_fixture *net, uint8_t *frame, int timeout_ms)
+{
+    struct pollfd packets = {.fd = net->packets, .events = POLLIN};
+    if (poll(&packets, 1, timeout_ms) <= 0)
+        return -ETIMEDOUT;
+    ssize_t length = recv(net->packets, frame, GUEST_NET_FRAME_MAX, 0);
+    /* That the interface was down meanwhile is said once. */
+    return length < 0 && errno == ENETDOWN ? net_fixture_host_receive(net, frame, timeout_ms)
+                                           : (int)length;
+}
+
+bool net_fixture_wait_status(struct net_fixture *net, uint16_t mask, uint16_t value)
+{
+    for (unsigned int i = 0; i < STATUS_WAIT_MS / STATUS_LOOK_MS; i++) {
+        uint16_t status;
+        guest_config(&net->net.guest, offsetof(struct virtio_net_config, status), &status, 2, 2);
+        if ((status & mask) == value)
+            return true;
+        usleep(STATUS_LOOK_MS * 1000);
+    }
+    return false;
+}
