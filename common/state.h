@@ -15,11 +15,13 @@
 #define COMMON_STATE_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define STATE_MAGIC 0x6574617473647662ull /* "bvdstate" */
-#define STATE_VERSION 2u                  /* changes with every change of this file's structures */
+#define STATE_VERSION 4u                  /* changes with every change of this file's structures */
 #define STATE_QUEUES_MAX 16u
+#define STATE_BATCH_MAX 256u /* chains that are published at once */
 
 /*
  * The mailbox: one register access at a time, from the broker's relay thread to the worker.
@@ -60,6 +62,20 @@ struct state_transport {
     uint32_t reserved[6];
 };
 
+/* A completed chain. */
+struct state_used {
+    uint16_t id;          /* split: the head's index; packed: the Buffer ID */
+    uint16_t descriptors; /* packed: that it takes of the ring */
+    uint32_t length;      /* bytes written */
+};
+
+/*
+ * Where something is in a packed ring: the descriptor's offset, and in which lap. Bit 15 is the
+ * inverse of the Ring Wrap Counter (§2.8.1), so that 0 is the start in either format.
+ */
+#define STATE_POSITION_OFFSET 0x7fffu
+#define STATE_POSITION_LAP 0x8000u
+
 /* One virtqueue, §2.6, §4.2.2; worker-written. */
 struct state_queue {
     uint32_t size;  /* QueueNum: a power of two for the split ring */
@@ -67,10 +83,15 @@ struct state_queue {
     uint64_t desc;  /* guest-physical addresses */
     uint64_t driver;
     uint64_t device;
-    uint16_t next_used;  /* free-running: chains completed and published to the driver */
-    uint16_t batch_end;  /* what next_used becomes by the batch that is being published */
-    uint16_t next_avail; /* free-running: chains taken from the available ring */
-    uint8_t reserved[26];
+    /* Split: free-running counts of chains. Packed: positions. */
+    uint16_t next_used;   /* completed and published to the driver */
+    uint16_t batch_end;   /* what next_used becomes by the batch that is being published */
+    uint16_t next_avail;  /* taken */
+    uint16_t batch_count; /* packed: chains of that batch, the first of `batch` */
+    uint8_t reserved[24];
+    /* Chains completed since, in order. A packed ring's batch cannot be taken again from the ring
+     * once its publication has begun, so it is from here that a successor ends what was begun. */
+    struct state_used batch[STATE_BATCH_MAX];
 };
 
 /* Counters, only ever incremented by the worker; read by whoever wants statistics. */
@@ -147,11 +168,12 @@ struct state_page {
 _Static_assert(sizeof(struct state_mailbox) == 128, "two cache lines, one a writer");
 _Static_assert(sizeof(struct state_transport) == 64, "one cache line");
 _Static_assert(sizeof(struct state_counters) == 128, "two cache lines");
-_Static_assert(sizeof(struct state_queue) == 64, "one cache line");
+_Static_assert(offsetof(struct state_queue, batch) == 64, "one cache line");
+_Static_assert(sizeof(struct state_queue) % 64 == 0, "whole cache lines");
 _Static_assert(sizeof(struct state_backend) == 64, "one cache line");
-_Static_assert(sizeof(struct state_page) <= 4096, "one page of every supported architecture");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "virtio's byte order is used as is");
 
-#define STATE_SIZE 4096u /* size of the memfd; a multiple of the page size is mapped */
+#define STATE_SIZE 0x9000u /* size of the memfd; a multiple of the page size is mapped */
+_Static_assert(sizeof(struct state_page) <= STATE_SIZE, "it fits");
 
 #endif

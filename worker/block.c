@@ -41,9 +41,7 @@ static uint64_t features_of(const struct message_start *start)
 {
     const struct start_block *from = &start->block;
     uint64_t features = FEATURE(VIRTIO_BLK_F_SIZE_MAX) | FEATURE(VIRTIO_BLK_F_SEG_MAX) |
-                        FEATURE(VIRTIO_BLK_F_BLK_SIZE) | FEATURE(VIRTIO_BLK_F_TOPOLOGY) |
-                        FEATURE(VIRTIO_RING_F_INDIRECT_DESC) | FEATURE(VIRTIO_RING_F_EVENT_IDX) |
-                        FEATURE(VIRTIO_F_RING_RESET);
+                        FEATURE(VIRTIO_BLK_F_BLK_SIZE) | FEATURE(VIRTIO_BLK_F_TOPOLOGY);
     if (start->queue_count > 1)
         features |= FEATURE(VIRTIO_BLK_F_MQ);
     if (from->read_only)

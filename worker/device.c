@@ -22,7 +22,14 @@ static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
 };
 
 #define WINDOW_ALIGNMENT 4096u /* the smallest page; makes guest alignment and ours the same */
-#define QUEUE_SIZE_MIN 4u      /* a block request takes three descriptors */
+
+/* What worker/virtqueue.h can do. Where a kernel or daemon serves a queue, the kind says what that
+ * can do: a device has the same features for all of its queues. */
+#define QUEUE_FEATURES                                                                             \
+    (1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |                       \
+     1ull << VIRTIO_F_RING_PACKED | 1ull << VIRTIO_F_IN_ORDER | 1ull << VIRTIO_F_RING_RESET)
+
+#define QUEUE_SIZE_MIN 4u /* a block request takes three descriptors */
 
 static bool start_usable(const struct message_start *start)
 {
@@ -58,6 +65,8 @@ int device_init(struct device *dev, const struct message_start *start, struct st
         return r;
     /* ACCESS_PLATFORM: without it a Linux driver would put its buffers outside the window. */
     dev->features |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM;
+    if (dev->user_queues == (1u << dev->queue_count) - 1)
+        dev->features |= QUEUE_FEATURES;
     dev->features &= ~start->features_off;
     return 0;
 }
@@ -169,13 +178,14 @@ void device_needs_reset(struct device *dev, const struct guest_fault *fault)
 static int start_queue(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
     struct state_queue *state = &dev->state->queues[queue];
+    uint64_t features = dev->state->transport.driver_features;
     if (user_queue(dev, queue)) {
         /* A turn at once: the driver's kick may have gone to a predecessor. */
         dev->work |= 1u << queue;
         return virtqueue_start(&dev->queues[queue], queue, &dev->window, state, dev->queue_size_max,
-                               dev->state->transport.driver_features, ret_fault);
+                               features, ret_fault);
     }
-    if (virtqueue_valid(state, &dev->window, dev->queue_size_max))
+    if (virtqueue_usable(state, &dev->window, dev->queue_size_max, features))
         return 0;
     *ret_fault = (struct guest_fault){LOG_QUEUE_INVALID, {queue, state->size}};
     return -EBADMSG;

@@ -35,9 +35,7 @@ static uint64_t offered(uint32_t tun_offloads)
                         BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_CTRL_VQ) |
                         BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |
                         BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |
-                        BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |
-                        BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
-                        BIT(VIRTIO_F_RING_RESET);
+                        BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE);
     for (size_t i = 0; i < OFFLOAD_ROWS; i++) {
         if ((tun_offloads & offload_rows[i].tun) != 0)
             features |= BIT(offload_rows[i].host) | BIT(offload_rows[i].guest);

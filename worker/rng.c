@@ -46,8 +46,6 @@ static int rng_init(struct device *dev, const struct message_start *start)
         rng.slot_ms = (unsigned int)((rng.slot_bytes * 1000 + rate - 1) / rate); /* at least */
         rng.left = rng.slot_bytes;
     }
-    dev->features = 1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |
-                    1ull << VIRTIO_F_RING_RESET;
     dev->user_queues = 1u << 0;
     return 0;
 }

@@ -41,13 +41,10 @@ static enum state_check check_queue(const struct device *dev, const struct state
         return STATE_BAD_READY;
     if (!device_live(dev) || queue->ready == 0)
         return STATE_OK;
-    if (!virtqueue_valid(queue, &dev->window, dev->queue_size_max))
+    uint64_t features = dev->state->transport.driver_features;
+    if (!virtqueue_usable(queue, &dev->window, dev->queue_size_max, features))
         return STATE_BAD_RING;
-    uint16_t batch = (uint16_t)(queue->batch_end - queue->next_used);
-    uint16_t taken = (uint16_t)(queue->next_avail - queue->next_used);
-    if (batch > queue->size || taken > queue->size)
-        return STATE_BAD_INDEX;
-    return STATE_OK;
+    return virtqueue_indices_valid(queue, features) ? STATE_OK : STATE_BAD_INDEX;
 }
 
 enum state_check state_check(const struct device *dev)

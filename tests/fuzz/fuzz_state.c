@@ -4,6 +4,7 @@
  * and starting point: zeros, or the page of a live device with work left. The rest is XORed onto
  * it, so that an input of few bits that are set is a page which is almost right.
  */
+#include <linux/virtio_config.h>
 #include <string.h>
 
 #include "tests/fuzz/actions.h"
@@ -27,7 +28,7 @@ static void live_device(enum device_kind kind)
     struct input input = {requests, sizeof(requests)};
     if (kind == DEVICE_VSOCK_VHOST)
         input = (struct input){events, sizeof(events)};
-    actions_init(~0ull, 16);
+    actions_init(~(1ull << VIRTIO_F_RING_PACKED), 16);
     actions_continue(&input);
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queue that the tests of the split virtqueue work on, one a program. */
+/* The queue that the tests of the virtqueue work on, one a program. */
 #ifndef TESTS_UNIT_QUEUE_UNDER_TEST_H
 #define TESTS_UNIT_QUEUE_UNDER_TEST_H
 
 #include <CUnit/Basic.h>
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <string.h>
 
 #include "tests/unit/guest.h"
@@ -17,31 +18,17 @@
 #define F_INDIRECT VRING_DESC_F_INDIRECT
 #define BUFFER(n) (GUEST_BASE + GUEST_BUFFERS + (n)*0x10000ull)
 
-static struct guest_ring ring;
 static struct state_queue state;
 static struct virtqueue vq;
 static struct chain chain;
 static struct guest_fault fault;
-
-static int start(uint64_t features)
-{
-    return virtqueue_start(&vq, 0, &guest_window, &state, VIRTQUEUE_SIZE_MAX, features, &fault);
-}
-
-static void fresh(uint16_t size, uint64_t features)
-{
-    guest_ring_init(&ring, 0, size);
-    state = guest_ring_state(&ring);
-    memset(&fault, 0, sizeof(fault));
-    CU_ASSERT_EQUAL_FATAL(start(features), 0);
-}
 
 static int pop(void)
 {
     return virtqueue_pop(&vq, &chain, &fault);
 }
 
-/* The chain at head 0 must be refused for this reason. */
+/* The next chain must be refused for this reason. */
 static void expect_refused(enum log_code code, enum ring_check check)
 {
     CU_ASSERT_EQUAL(pop(), -EBADMSG);

@@ -13,7 +13,7 @@ static struct {
     struct vring_avail avail;
     uint16_t ring[16];
 } driver;
-static struct virtqueue vq = {.avail = &driver.avail, .size = 16};
+static struct virtqueue vq = {.split.avail = &driver.avail, .size = 16};
 static struct state_mailbox mailbox;
 
 static void set(uint16_t avail, uint16_t taken, uint32_t request, uint32_t response)

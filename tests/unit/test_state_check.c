@@ -158,7 +158,7 @@ static enum state_check apply(enum change change)
         page->transport.status &= ~(uint32_t)VIRTIO_CONFIG_S_FEATURES_OK;
         return STATE_BAD_STATUS;
     case CHANGE_FEATURES:
-        page->transport.driver_features |= 1ull << VIRTIO_F_RING_PACKED;
+        page->transport.driver_features |= 1ull << VIRTIO_F_ORDER_PLATFORM;
         return STATE_BAD_FEATURES;
     case CHANGE_NO_VERSION_1:
         page->transport.driver_features = 0;
@@ -250,7 +250,7 @@ static void test_random_pages(void)
             size_t at = guest_random() % 4 ? offsetof(struct state_page, transport) +
                                                  guest_random() % sizeof(struct state_transport)
                                            : offsetof(struct state_page, queues) +
-                                                 guest_random() % sizeof(struct state_queue);
+                                                 guest_random() % offsetof(struct state_queue, batch);
             bytes[at] ^= (unsigned char)(1u << guest_random() % 8);
         }
         if (guest_random() % 2)

@@ -167,7 +167,8 @@ static void test_features(void)
     CU_ASSERT_TRUE((features & VERSION_1) != 0);
     CU_ASSERT_TRUE((features & 1ull << VIRTIO_F_ACCESS_PLATFORM) != 0);
     CU_ASSERT_TRUE((features & RING_RESET) != 0);
-    CU_ASSERT_TRUE((features & 1ull << VIRTIO_F_RING_PACKED) == 0);
+    CU_ASSERT_TRUE((features & 1ull << VIRTIO_F_RING_PACKED) != 0);
+    CU_ASSERT_TRUE((features & 1ull << VIRTIO_F_IN_ORDER) != 0);
     for (uint32_t sel = 2; sel < 40; sel++) {
         guest_write(VIRTIO_MMIO_DEVICE_FEATURES_SEL, sel);
         CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_DEVICE_FEATURES), 0);

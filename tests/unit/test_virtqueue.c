@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/queue_under_test.h"
+#include "tests/unit/split_under_test.h"
 
 enum result { NOTHING, SUPPRESSED, INTERRUPT };
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/queue_under_test.h"
+#include "tests/unit/split_under_test.h"
 
 static void put_table(uint64_t addr, unsigned int index, struct vring_desc desc)
 {

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker is killed before each single instruction of a publication, its successor before each of
+ * the take-over: whatever is completed is completed exactly once, a batch as a whole. The worker
+ * is a process that is stepped through; between two steps this one goes on as if it were dead.
+ */
+#include <CUnit/Basic.h>
+#include <linux/virtio_config.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "worker/virtqueue.h"
+
+#define PACKED (1ull << VIRTIO_F_RING_PACKED)
+#define BASE 0x40000000ull
+#define SIZE 8u
+#define CHAINS 5u     /* under way: descriptors 2 each but one */
+#define BATCH 3u      /* of them completed by the worker that dies */
+#define BEFORE_MAX 13 /* chains that came and went before */
+#define FIRST_RUN 100 /* the used length that the dying worker gives; and its successor */
+#define SECOND_RUN 200
+
+/* What survives a worker. */
+struct shared {
+    unsigned char window[0x1000];
+    struct state_queue state;
+    volatile bool done; /* it came to the end */
+};
+
+static struct shared *shared;
+static struct window window;
+static struct virtqueue vq;
+static struct chain chain;
+static struct guest_fault fault;
+static uint64_t features;
+
+/* ---- A driver that has one chain of each kind, and a Buffer ID or head for each ---- */
+
+static struct {
+    unsigned int at;   /* free-running: descriptors */
+    unsigned int used; /* likewise, or chains in the split ring */
+} driver;
+
+static struct vring_desc *split_desc(void)
+{
+    return (struct vring_desc *)(void *)shared->window;
+}
+
+static struct vring_avail *split_avail(void)
+{
+    return (struct vring_avail *)(void *)(shared->window + 0x400);
+}
+
+static struct vring_used *split_used(void)
+{
+    return (struct vring_used *)(void *)(shared->window + 0x800);
+}
+
+static struct vring_packed_desc *packed_desc(unsigned int at)
+{
+    return (struct vring_packed_desc *)(void *)shared->window + at % SIZE;
+}
+
+static uint16_t lap_flags(unsigned int at, bool used)
+{
+    bool wrap = at / SIZE % 2 == 0;
+    uint16_t avail_bit = 1u << VRING_PACKED_DESC_F_AVAIL, used_bit = 1u << VRING_PACKED_DESC_F_USED;
+    return (uint16_t)((wrap ? avail_bit : 0) | (wrap == used ? used_bit : 0));
+}
+
+static void offer(uint16_t id, unsigned int descriptors)
+{
+    unsigned int first = driver.at;
+    for (unsigned int i = 0; i < descriptors; i++, driver.at++) {
+        uint16_t next = i + 1 < descriptors ? VRING_DESC_F_NEXT : 0;
+        uint16_t flags = next | VRING_DESC_F_WRITE;
+        if (features & PACKED)
+            *packed_desc(driver.at) = (struct vring_packed_desc){
+                BASE + 0xc00, 16, id, (uint16_t)(flags | lap_flags(driver.at, false))};
+        else
+            split_desc()[driver.at % SIZE] =
+                (struct vring_desc){BASE + 0xc00, 16, flags, (uint16_t)((driver.at + 1) % SIZE)};
+    }
+    struct vring_avail *avail = split_avail();
+    if ((features & PACKED) == 0)
+        avail->ring[avail->idx++ % SIZE] = (uint16_t)(first % SIZE);
+}
+
+/* The next used chain's id and length; false if there is none. */
+static bool get(uint32_t *ret_id, uint32_t *ret_length, unsigned int descriptors)
+{
+    if ((features & PACKED) == 0) {
+        const struct vring_used_elem *element = &split_used()->ring[driver.used % SIZE];
+        if (split_used()->idx == (uint16_t)driver.used)
+            return false;
+        *ret_id = element->id;
+        *ret_length = element->len;
+        driver.used++;
+        return true;
+    }
+    const struct vring_packed_desc *desc = packed_desc(driver.used);
+    const uint16_t both = 1u << VRING_PACKED_DESC_F_AVAIL | 1u << VRING_PACKED_DESC_F_USED;
+    if ((desc->flags & both) != lap_flags(driver.used, true))
+        return false;
+    *ret_id = desc->id;
+    *ret_length = desc->len;
+    driver.used += descriptors;
+    return true;
+}
+
+/* ---- The worker ---- */
+
+static bool take_over(void)
+{
+    return virtqueue_indices_valid(&shared->state, features) &&
+           virtqueue_start(&vq, 0, &window, &shared->state, SIZE, features, &fault) == 0;
+}
+
+static bool complete(unsigned int chains, uint32_t length)
+{
+    for (unsigned int i = 0; i < chains; i++) {
+        if (virtqueue_pop(&vq, &chain, &fault) != 1)
+            return false;
+        virtqueue_push(&vq, chain.ref, length);
+    }
+    return true;
+}
+
+static unsigned int length_of(unsigned int number)
+{
+    return number == 1 ? 1 : 2;
+}
+
+/* The first CHAINS after `before` others are available; ids count from 0 in the packed ring. */
+static void prepare(unsigned int before)
+{
+    uint32_t id, length;
+    memset(shared, 0, sizeof(*shared));
+    memset(&driver, 0, sizeof(driver));
+    shared->state = (struct state_queue){
+        .size = SIZE, .ready = 1, .desc = BASE, .driver = BASE + 0x400, .device = BASE + 0x800};
+    CU_ASSERT_TRUE_FATAL(take_over());
+    for (unsigned int i = 0; i < before; i++) {
+        offer(99, 1);
+        CU_ASSERT_TRUE_FATAL(complete(1, 0));
+        virtqueue_publish(&vq);
+        CU_ASSERT_TRUE_FATAL(get(&id, &length, 1));
+    }
+    for (unsigned int i = 0; i + 1 < CHAINS; i++)
+        offer((uint16_t)i, length_of(i));
+    CU_ASSERT_TRUE_FATAL(complete(BATCH, FIRST_RUN));
+}
+
+/* Run `body` in a process of its own, and `test` before each of its instructions and after the
+ * last, on what is there then. */
+static void before_each_instruction(void (*body)(void), void (*test)(void))
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        raise(SIGSTOP);
+        body();
+        shared->done = true;
+        _exit(0);
+    }
+    CU_ASSERT_FATAL(pid > 0);
+    bool done = false;
+    while (!done) {
+        CU_ASSERT_FATAL(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
+        struct shared kept;
+        unsigned int at = driver.at, used = driver.used;
+        memcpy(&kept, shared, sizeof(kept));
+        done = kept.done;
+        shared->done = false; /* the test may use it likewise */
+        test();
+        memcpy(shared, &kept, sizeof(kept));
+        driver.at = at;
+        driver.used = used;
+        if (!done)
+            CU_ASSERT_EQUAL_FATAL(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+    }
+    shared->done = false;
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+}
+
+static void publish(void)
+{
+    virtqueue_publish(&vq);
+}
+
+static void take_over_and_forget(void)
+{
+    (void)take_over();
+}
+
+/* Who completed the batch, how often. */
+static unsigned int ended_by[2];
+enum { DEAD_ONE, SUCCESSOR };
+
+/* What the driver gets: all of the batch from the first run, or nothing; the rest from the second,
+ * in order, each once. Takes the freed places again meanwhile. */
+static void expect_exactly_once(void)
+{
+    uint32_t id, length, first_run = 0;
+    while (get(&id, &length, length_of(first_run))) {
+        CU_ASSERT_EQUAL_FATAL(length, FIRST_RUN);
+        if (features & PACKED)
+            CU_ASSERT_EQUAL_FATAL(id, first_run);
+        first_run++;
+    }
+    CU_ASSERT_TRUE_FATAL(first_run == 0 || first_run == BATCH);
+    if (first_run > 0)
+        offer(CHAINS - 1, 2); /* over the published ones */
+    CU_ASSERT_TRUE_FATAL(take_over());
+    while (get(&id, &length, length_of(first_run))) { /* ended by the successor */
+        CU_ASSERT_EQUAL_FATAL(length, FIRST_RUN);
+        first_run++;
+    }
+    CU_ASSERT_TRUE_FATAL(first_run == 0 || first_run == BATCH);
+    unsigned int number = first_run;
+    while (virtqueue_pop(&vq, &chain, &fault) == 1)
+        virtqueue_push(&vq, chain.ref, SECOND_RUN);
+    virtqueue_publish(&vq);
+    while (get(&id, &length, length_of(number))) {
+        CU_ASSERT_EQUAL_FATAL(length, SECOND_RUN);
+        if (features & PACKED)
+            CU_ASSERT_EQUAL_FATAL(id, number);
+        number++;
+    }
+    CU_ASSERT_TRUE_FATAL(number == CHAINS - 1 || number == CHAINS);
+    CU_ASSERT_EQUAL(driver.used, features & PACKED ? driver.at : split_avail()->idx);
+    ended_by[first_run > 0 ? DEAD_ONE : SUCCESSOR]++;
+}
+
+static void test_killed_while_publishing(void)
+{
+    memset(ended_by, 0, sizeof(ended_by));
+    for (unsigned int before = 0; before <= BEFORE_MAX; before++) {
+        prepare(before);
+        before_each_instruction(publish, expect_exactly_once);
+    }
+    CU_ASSERT_TRUE(ended_by[DEAD_ONE] > 100 && ended_by[SUCCESSOR] > 100);
+}
+
+static void successor_dies_if_under_way(void)
+{
+    if (shared->state.batch_end != shared->state.next_used)
+        before_each_instruction(take_over_and_forget, expect_exactly_once);
+}
+
+/* The publication is stopped where it is under way, and then so is the take-over. */
+static void test_killed_while_taking_over(void)
+{
+    memset(ended_by, 0, sizeof(ended_by));
+    prepare(BEFORE_MAX);
+    before_each_instruction(publish, successor_dies_if_under_way);
+    CU_ASSERT_TRUE(ended_by[DEAD_ONE] > 100);
+}
+
+static int use_split(void)
+{
+    features = 0;
+    return 0;
+}
+
+static int use_packed(void)
+{
+    features = PACKED;
+    return 0;
+}
+
+int main(void)
+{
+    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return EXIT_FAILURE;
+    window =
+        (struct window){.base = shared->window, .guest_base = BASE, .size = sizeof(shared->window)};
+    CU_initialize_registry();
+    const struct {
+        const char *name;
+        int (*use)(void);
+    } formats[] = {{"killed, split ring", use_split}, {"killed, packed ring", use_packed}};
+    for (size_t i = 0; i < 2; i++) {
+        CU_pSuite suite = CU_add_suite(formats[i].name, formats[i].use, NULL);
+        CU_add_test(suite, "while publishing", test_killed_while_publishing);
+        CU_add_test(suite, "while taking over", test_killed_while_taking_over);
+    }
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
