@@ -25,7 +25,8 @@
     X(VHOST_RING, "the kernel found a malformed ring: needs reset")                                \
     X(IO_ERROR, "request of type {d} at sector {d} failed with error {d}")                         \
     X(USED_INVALID, "queue {d}: used index {d} fits neither end of a batch from {d}: needs reset") \
-    X(FRAME_DROPPED, "queue {d}: frame of {d} bytes dropped (check {d})")
+    X(FRAME_DROPPED, "queue {d}: frame of {d} bytes dropped (check {d})")                          \
+    X(OUTPUT_LOST, "output of port {d} lost: error {d}")
 
 enum log_code {
 #define X(code, format) LOG_##code,
