@@ -127,9 +127,7 @@ struct state_backend {
     _Atomic uint32_t changes; /* broker: + 1 after each change of what follows, and then a signal on
                                  REQUEST; 0: nothing was ever said */
     _Atomic uint32_t link_up; /* broker: net: 1 if the tap has a carrier */
-    _Atomic uint32_t size;    /* broker: console: columns << 16 | rows of port 0's terminal; 0: not
-                                 known */
-    uint32_t reserved[13];
+    uint32_t reserved[14];
 };
 
 #define STATE_NET_MACS 64u
@@ -147,26 +145,21 @@ struct state_net {
     uint8_t vlans[512]; /* bit per VLAN ID */
 };
 
-#define STATE_CONSOLE_PORTS 7u /* their queues, and two for control, are STATE_QUEUES_MAX */
-
-/* Console, VirtIO 1.2 §5.3; worker-written. */
-struct state_console {
-    /* Of the chain that will be completed at next_used == bits 63 to 32, bits 31 to 0 are the bytes
-     * written to the port's file, or read from it. */
-    uint64_t written[STATE_CONSOLE_PORTS];
-    uint64_t read[STATE_CONSOLE_PORTS];
-    uint8_t pending[STATE_CONSOLE_PORTS]; /* bits: messages that the driver is to get */
-    uint8_t ready;                        /* bit p: the driver has said PORT_READY */
-    uint8_t guest_open;                   /* bit p: it has said PORT_OPEN */
-    uint8_t reserved[3];
-    uint32_t size; /* as the driver knows it, columns << 16 | rows */
-};
-
 /* What one kind needs to go on, besides; all zero after a reset. */
 union state_kind {
     struct state_block block;
     struct state_net net;
-    struct state_console console;
+};
+
+/*
+ * What workers died of; worker-written. A request on which one after the other dies is not served
+ * for ever: see worker/poison.h.
+ */
+struct state_deaths {
+    uint32_t turn;      /* 1 + the queue that is being served; 0: none is */
+    uint32_t queue;     /* the last death in a turn: the queue, */
+    uint32_t next_used; /* its next_used, */
+    uint32_t count;     /* and how many in a row came no further; 0: there was none */
 };
 
 struct state_page {
@@ -174,7 +167,8 @@ struct state_page {
     uint32_t version;
     uint32_t kind;        /* enum device_kind */
     uint32_t queue_count; /* <= STATE_QUEUES_MAX */
-    uint32_t reserved[11];
+    struct state_deaths deaths;
+    uint32_t reserved[7];
     struct state_mailbox mailbox;
     struct state_transport transport;
     struct state_counters counters;

@@ -10,14 +10,16 @@
 #include "common/eventfd.h"
 #include "worker/linger.h"
 #include "worker/log.h"
+#include "worker/poison.h"
 #include "worker/state_check.h"
 #include "worker/transport.h"
 
 /* One row a kind. */
 static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
-    [DEVICE_BLOCK_VIRTIO] = &block_ops,      [DEVICE_CONSOLE_VIRTIO] = &console_ops,
-    [DEVICE_NET_VIRTIO] = &net_ops,          [DEVICE_RNG_VIRTIO] = &rng_ops,
+    [DEVICE_BLOCK_VIRTIO] = &block_ops,
+    [DEVICE_RNG_VIRTIO] = &rng_ops,
     [DEVICE_VSOCK_VHOST] = &vsock_vhost_ops,
+    [DEVICE_NET_VIRTIO] = &net_ops,
 };
 
 #define WINDOW_ALIGNMENT 4096u /* the smallest page; makes guest alignment and ours the same */
@@ -259,6 +261,7 @@ void device_reset(struct device *dev)
     transport->shm_sel = 0;
     memset(dev->state->queues, 0, sizeof(dev->state->queues));
     memset(&dev->state->of_kind, 0, sizeof(dev->state->of_kind));
+    poison_forget(dev->state);
     (void)adopt(dev);
 }
 
@@ -301,6 +304,13 @@ void device_resume(struct device *dev)
         device_interrupt(dev, VIRTIO_MMIO_INT_CONFIG);
         return;
     }
+    unsigned int queue;
+    if (poison_found(dev->state, &queue)) {
+        const struct state_queue *poisoned = &dev->state->queues[queue];
+        device_needs_reset(
+            dev, &(struct guest_fault){LOG_POISONED, {queue, poisoned->next_used, POISON_DEATHS}});
+        return;
+    }
     if (start_all(dev, true, &fault) < 0)
         device_needs_reset(dev, &fault);
     else
@@ -319,7 +329,9 @@ void device_turns(struct device *dev)
             dev->work &= ~(1u << q);
             continue;
         }
+        poison_turn_begins(dev->state, q);
         int r = dev->ops->turn(dev, q, &fault);
+        poison_turn_ends(dev->state);
         if (r < 0)
             device_needs_reset(dev, &fault);
         else if (r == 0)
