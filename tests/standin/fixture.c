@@ -17,6 +17,8 @@
 #define LOOK_MS 10
 #define PATH_SIZE 128
 
+uint64_t fixture_format;
+
 uint64_t fixture_base(unsigned int id)
 {
     return 0xa003e00 + 0x200ull * id;
@@ -152,7 +154,8 @@ void fixture_block(struct fixture *fixture, unsigned int id, struct guest_block 
 {
     *block = (struct guest_block){0};
     fixture_guest(fixture, id, &block->guest);
-    CU_ASSERT_EQUAL_FATAL(guest_block_start(block, features, depth, request_size), 0);
+    CU_ASSERT_EQUAL_FATAL(guest_block_start(block, features | fixture_format, depth, request_size),
+                          0);
 }
 
 char *fixture_log(const struct fixture *fixture)
@@ -253,14 +256,10 @@ void fixture_free(struct fixture *fixture)
     rmdir(fixture->dir);
 }
 
-int fixture_main(const char *suite, CU_TestInfo *tests)
+static int run_suites(const char *name, CU_SuiteInfo *suites)
 {
-    CU_SuiteInfo suites[] = {
-        {.pName = suite, .pTests = tests},
-        CU_SUITE_INFO_NULL,
-    };
     if (geteuid() != 0) {
-        fprintf(stderr, "%s: root is needed: namespaces and a device model to confine\n", suite);
+        fprintf(stderr, "%s: root is needed: namespaces and a device model to confine\n", name);
         return EXIT_FAILURE;
     }
     if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
@@ -270,4 +269,31 @@ int fixture_main(const char *suite, CU_TestInfo *tests)
     unsigned int failures = CU_get_number_of_failures();
     CU_cleanup_registry();
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int fixture_main(const char *suite, CU_TestInfo *tests)
+{
+    CU_SuiteInfo suites[] = {
+        {.pName = suite, .pTests = tests},
+        CU_SUITE_INFO_NULL,
+    };
+    return run_suites(suite, suites);
+}
+
+static int use_packed(void)
+{
+    fixture_format = GUEST_PACKED;
+    return 0;
+}
+
+int fixture_main_formats(const char *suite, CU_TestInfo *split, CU_TestInfo *packed)
+{
+    char packed_name[128];
+    snprintf(packed_name, sizeof(packed_name), "%s, packed ring", suite);
+    CU_SuiteInfo suites[] = {
+        {.pName = suite, .pTests = split},
+        {.pName = packed_name, .pInitFunc = use_packed, .pTests = packed},
+        CU_SUITE_INFO_NULL,
+    };
+    return run_suites(suite, suites);
 }

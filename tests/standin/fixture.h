@@ -67,4 +67,9 @@ void fixture_free(struct fixture *fixture);
 /* main of a test program: run the suite, return the exit status. */
 int fixture_main(const char *suite, CU_TestInfo *tests);
 
+/* The format of the suite that runs, 0 or GUEST_PACKED: fixture_block's drivers want it. */
+extern uint64_t fixture_format;
+/* Likewise, with one suite for each format of the ring; they may be the same tests. */
+int fixture_main_formats(const char *suite, CU_TestInfo *split, CU_TestInfo *packed);
+
 #endif

@@ -70,28 +70,44 @@ struct guest_segment {
     bool device_writable;
 };
 
+/* What a packed ring (§2.8) has in place of the split one's structures. */
+struct guest_packed {
+    struct vring_packed_desc *desc;
+    struct vring_packed_desc_event *driver, *device;
+    uint32_t next, used;       /* offsets: of the next to make available, of the next used */
+    bool next_wrap, used_wrap; /* the wrap counters there */
+    uint16_t added;            /* descriptors made available since the last kick */
+    uint16_t *next_free;       /* per Buffer ID: the next free one; free_head is the first */
+    struct vring_packed_desc *indirect;
+};
+
 struct guest_queue {
     struct guest *guest;
     uint32_t index;
     uint32_t size;
+    bool is_packed; /* VIRTIO_F_RING_PACKED: desc, avail and used are NULL */
+    struct guest_packed packed;
     struct vring_desc *desc;
     struct vring_avail *avail;
     struct vring_used *used;
-    uint64_t desc_addr, avail_addr, used_addr;
+    uint64_t desc_addr, avail_addr, used_addr; /* packed: ring, driver area, device area */
     uint16_t free_head, free_count;
-    uint16_t avail_index;  /* entries made available */
-    uint16_t kicked_index; /* of them, when the device was last told */
-    uint16_t used_index;   /* entries taken from the used ring */
+    uint16_t free_tail;     /* IN_ORDER: where freed descriptors are appended */
+    uint16_t next_in_order; /* IN_ORDER: the head or Buffer ID that is used next */
+    uint16_t avail_index;   /* entries made available */
+    uint16_t kicked_index;  /* of them, when the device was last told */
+    uint16_t used_index;    /* entries taken from the used ring */
     bool interrupts_off;
-    void **tokens;               /* per head */
-    uint16_t *chain_length;      /* per head, descriptors of the ring */
+    void **tokens;               /* per head or Buffer ID */
+    uint16_t *chain_length;      /* likewise: descriptors of the ring */
     struct vring_desc *indirect; /* GUEST_INDIRECT_MAX per head; NULL: not negotiated */
     uint64_t indirect_addr;
 };
 
 #define GUEST_INDIRECT_MAX 34
 
-/* Step 7, for one queue; size 0 means the largest. 0, -ENOENT (QueueSizeMax 0), -EBUSY, -ENOMEM. */
+/* Step 7, for one queue, in the format negotiated; size 0 means the largest. 0, -ENOENT
+ * (QueueSizeMax 0), -EBUSY, -ENOMEM. */
 int guest_queue_start(struct guest *guest, struct guest_queue *queue, uint32_t index,
                       uint32_t size);
 void guest_queue_free(struct guest_queue *queue);
@@ -111,6 +127,15 @@ void *guest_queue_get(struct guest_queue *queue, uint32_t *ret_len);
 void guest_queue_disable_interrupts(struct guest_queue *queue);
 /* Returns false if chains were used meanwhile: then no interrupt may come for them. */
 bool guest_queue_enable_interrupts(struct guest_queue *queue);
+
+/* guest_queue.c and the packed ring: guest_packed.c. */
+int guest_packed_allocate(struct guest_queue *queue);
+int guest_packed_add(struct guest_queue *queue, const struct guest_segment *segments,
+                     unsigned int count, void *token);
+bool guest_packed_kick_wanted(struct guest_queue *queue);
+void *guest_packed_get(struct guest_queue *queue, uint32_t *ret_len);
+void guest_packed_disable_interrupts(struct guest_queue *queue);
+bool guest_packed_enable_interrupts(struct guest_queue *queue);
 
 /* The block driver, on queue 0. */
 
@@ -142,6 +167,7 @@ struct guest_block {
      1ull << VIRTIO_BLK_F_RO | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_SEG_MAX |         \
      1ull << VIRTIO_BLK_F_SIZE_MAX | 1ull << VIRTIO_BLK_F_BLK_SIZE |                               \
      1ull << VIRTIO_BLK_F_TOPOLOGY)
+#define GUEST_PACKED (1ull << VIRTIO_F_RING_PACKED)
 
 /*
  * Bring the device up for `depth` requests of up to `request_size` bytes each. `block->guest` is

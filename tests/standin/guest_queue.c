@@ -24,24 +24,38 @@ static __virtio16 *avail_event(struct guest_queue *queue)
     return (__virtio16 *)&queue->used->ring[queue->size];
 }
 
+static int allocate_split(struct guest_queue *queue)
+{
+    struct guest *guest = queue->guest;
+    uint32_t size = queue->size;
+    queue->desc = guest_alloc(guest, 16ull * size, 16, &queue->desc_addr);
+    queue->avail = guest_alloc(guest, 6 + 2ull * size, 2, &queue->avail_addr);
+    queue->used = guest_alloc(guest, 6 + 8ull * size, 4, &queue->used_addr);
+    if (!queue->desc || !queue->avail || !queue->used)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < size; i++)
+        queue->desc[i].next = (uint16_t)(i + 1);
+    queue->free_tail = (uint16_t)(size - 1);
+    return 0;
+}
+
 static int allocate(struct guest_queue *queue)
 {
     struct guest *guest = queue->guest;
     uint32_t size = queue->size;
     bool indirect = has(guest, VIRTIO_RING_F_INDIRECT_DESC);
-    queue->desc = guest_alloc(guest, 16ull * size, 16, &queue->desc_addr);
-    queue->avail = guest_alloc(guest, 6 + 2ull * size, 2, &queue->avail_addr);
-    queue->used = guest_alloc(guest, 6 + 8ull * size, 4, &queue->used_addr);
+    queue->is_packed = has(guest, VIRTIO_F_RING_PACKED);
+    int r = queue->is_packed ? guest_packed_allocate(queue) : allocate_split(queue);
+    if (r < 0)
+        return r;
     if (indirect)
         queue->indirect =
             guest_alloc(guest, 16ull * GUEST_INDIRECT_MAX * size, 16, &queue->indirect_addr);
     queue->tokens = calloc(size, sizeof(queue->tokens[0]));
     queue->chain_length = calloc(size, sizeof(queue->chain_length[0]));
-    if (!queue->desc || !queue->avail || !queue->used || !queue->tokens || !queue->chain_length ||
-        (indirect && !queue->indirect))
+    if (!queue->tokens || !queue->chain_length || (indirect && !queue->indirect))
         return -ENOMEM;
-    for (uint32_t i = 0; i < size; i++)
-        queue->desc[i].next = (uint16_t)(i + 1);
+    queue->packed.indirect = (struct vring_packed_desc *)(void *)queue->indirect;
     queue->free_count = (uint16_t)size;
     return 0;
 }
@@ -89,6 +103,7 @@ void guest_queue_free(struct guest_queue *queue)
 {
     free(queue->tokens);
     free(queue->chain_length);
+    free(queue->packed.next_free);
     *queue = (struct guest_queue){0};
 }
 
@@ -139,6 +154,8 @@ int guest_queue_add(struct guest_queue *queue, const struct guest_segment *segme
     unsigned int needed = indirect ? 1 : count;
     if (queue->free_count < needed)
         return -ENOSPC;
+    if (queue->is_packed)
+        return guest_packed_add(queue, segments, count, token);
     uint16_t head = queue->free_head;
     if (indirect)
         fill_indirect(queue, segments, count);
@@ -154,18 +171,21 @@ int guest_queue_add(struct guest_queue *queue, const struct guest_segment *segme
     return 0;
 }
 
+static bool kick_wanted(struct guest_queue *queue)
+{
+    if (has(queue->guest, VIRTIO_RING_F_EVENT_IDX))
+        return vring_need_event(LOAD(*avail_event(queue), RELAXED), queue->avail_index,
+                                queue->kicked_index);
+    return (LOAD(queue->used->flags, RELAXED) & VRING_USED_F_NO_NOTIFY) == 0;
+}
+
 bool guest_queue_kick(struct guest_queue *queue)
 {
     struct guest *guest = queue->guest;
-    /* The index before the device's wish is read: pairs with the fence between the device's
-     * publishing its wish and its last look at the index. */
+    /* The index, or the flags, before the device's wish is read: pairs with the fence between the
+     * device's publishing its wish and its last look at what is available. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    bool wanted;
-    if (has(guest, VIRTIO_RING_F_EVENT_IDX))
-        wanted = vring_need_event(LOAD(*avail_event(queue), RELAXED), queue->avail_index,
-                                  queue->kicked_index);
-    else
-        wanted = (LOAD(queue->used->flags, RELAXED) & VRING_USED_F_NO_NOTIFY) == 0;
+    bool wanted = queue->is_packed ? guest_packed_kick_wanted(queue) : kick_wanted(queue);
     queue->kicked_index = queue->avail_index;
     if (wanted) {
         guest->kicks++;
@@ -174,18 +194,30 @@ bool guest_queue_kick(struct guest_queue *queue)
     return wanted;
 }
 
+/* §2.7.5: with IN_ORDER descriptors are used in the order of the table, so the free ones queue
+ * up; without it, the last used is the next, which caches like. */
 static void release_chain(struct guest_queue *queue, uint16_t head)
 {
     uint16_t last = head;
     for (unsigned int i = 1; i < queue->chain_length[head]; i++)
         last = queue->desc[last].next;
-    queue->desc[last].next = queue->free_head;
-    queue->free_head = head;
+    if (has(queue->guest, VIRTIO_F_IN_ORDER)) {
+        queue->desc[queue->free_tail].next = head;
+        queue->free_tail = last;
+        queue->next_in_order = (uint16_t)((last + 1u) % queue->size);
+        if (queue->free_count == 0)
+            queue->free_head = head;
+    } else {
+        queue->desc[last].next = queue->free_head;
+        queue->free_head = head;
+    }
     queue->free_count = (uint16_t)(queue->free_count + queue->chain_length[head]);
 }
 
 void *guest_queue_get(struct guest_queue *queue, uint32_t *ret_len)
 {
+    if (queue->is_packed)
+        return guest_packed_get(queue, ret_len);
     /* The index before the entry: pairs with the device's release store of it. */
     if (LOAD(queue->used->idx, ACQUIRE) == queue->used_index)
         return NULL;
@@ -193,8 +225,8 @@ void *guest_queue_get(struct guest_queue *queue, uint32_t *ret_len)
         &queue->used->ring[queue->used_index & (queue->size - 1)];
     uint32_t head = element->id;
     void *token = head < queue->size ? queue->tokens[head] : NULL;
-    if (!token) {
-        queue->guest->error = -EPROTO; /* never made available, or used twice */
+    if (!token || (has(queue->guest, VIRTIO_F_IN_ORDER) && head != queue->next_in_order)) {
+        queue->guest->error = -EPROTO; /* never made available, used twice, or out of order */
         return NULL;
     }
     *ret_len = element->len;
@@ -209,13 +241,17 @@ void *guest_queue_get(struct guest_queue *queue, uint32_t *ret_len)
 void guest_queue_disable_interrupts(struct guest_queue *queue)
 {
     queue->interrupts_off = true;
-    if (!has(queue->guest, VIRTIO_RING_F_EVENT_IDX))
+    if (queue->is_packed)
+        guest_packed_disable_interrupts(queue);
+    else if (!has(queue->guest, VIRTIO_RING_F_EVENT_IDX))
         STORE(queue->avail->flags, VRING_AVAIL_F_NO_INTERRUPT, RELAXED);
 }
 
 bool guest_queue_enable_interrupts(struct guest_queue *queue)
 {
     queue->interrupts_off = false;
+    if (queue->is_packed)
+        return guest_packed_enable_interrupts(queue);
     if (has(queue->guest, VIRTIO_RING_F_EVENT_IDX))
         STORE(*used_event(queue), queue->used_index, RELAXED);
     else

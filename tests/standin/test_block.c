@@ -42,7 +42,8 @@ static void offers_what_it_should_and_tells_its_configuration(void)
     struct guest_block block;
     struct virtio_blk_config wide, narrow;
     start(&fixture, &block, GUEST_BLOCK_FEATURES);
-    CU_ASSERT_EQUAL(block.guest.features, GUEST_BLOCK_FEATURES & ~BIT(VIRTIO_BLK_F_RO));
+    CU_ASSERT_EQUAL(block.guest.features,
+                    (GUEST_BLOCK_FEATURES & ~BIT(VIRTIO_BLK_F_RO)) | fixture_format);
     CU_ASSERT_EQUAL(block.capacity, FIXTURE_IMAGE_SECTORS);
     /* Linux reads some fields byte by byte: the same bytes whatever the width. */
     guest_config(&block.guest, 0, &wide, 32, 4);
@@ -310,6 +311,12 @@ static void queue_works_without_indirect(void)
     deep(NO_INDIRECT, 5000);
 }
 
+static void queue_works_in_order(void)
+{
+    deep(GUEST_BLOCK_FEATURES | BIT(VIRTIO_F_IN_ORDER), 5000);
+    deep(NO_INDIRECT | BIT(VIRTIO_F_IN_ORDER), 5000);
+}
+
 static void queue_works_with_version_1_alone(void)
 {
     deep(BIT(VIRTIO_F_VERSION_1), 5000);
@@ -334,8 +341,9 @@ int main(void)
         {"queue wraps around with all features", queue_wraps_around_with_all_features},
         {"queue works without EVENT_IDX", queue_works_without_event_idx},
         {"queue works without indirect descriptors", queue_works_without_indirect},
+        {"queue works with IN_ORDER", queue_works_in_order},
         {"queue works with VERSION_1 alone", queue_works_with_version_1_alone},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("block device", tests);
+    return fixture_main_formats("block device", tests, tests);
 }

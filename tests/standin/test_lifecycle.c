@@ -355,5 +355,11 @@ int main(void)
         {"nobody outlives a killed keeper", nobody_outlives_a_killed_keeper},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("life and death", tests);
+    static CU_TestInfo packed_tests[] = {
+        {"a killed worker is replaced under load", a_killed_worker_is_replaced_under_load},
+        {"a killed broker is replaced under load", a_killed_broker_is_replaced_under_load},
+        {"requests under way are resumed", requests_under_way_are_resumed},
+        CU_TEST_INFO_NULL,
+    };
+    return fixture_main_formats("life and death", tests, packed_tests);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Malformed rings and descriptors, VirtIO 1.2 §2.7: the device asks for a reset (§2.1.2) with a
- * configuration interrupt, works again after it, and its neighbour never notices.
+ * Malformed rings and descriptors, VirtIO 1.2 §2.7 and §2.8: the device asks for a reset (§2.1.2)
+ * with a configuration interrupt, works again after it, and its neighbour never notices.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,6 +18,34 @@
  * three indirect descriptors or, without that feature, in descriptors 0 to 2. */
 typedef void spoil_function(struct guest_block *block);
 
+/* In either format of the ring. */
+static __virtio64 *addr(struct guest_block *block, unsigned int i)
+{
+    struct guest_queue *queue = &block->queue;
+    return queue->is_packed ? &queue->packed.desc[i].addr : &queue->desc[i].addr;
+}
+
+static __virtio32 *len(struct guest_block *block, unsigned int i)
+{
+    struct guest_queue *queue = &block->queue;
+    return queue->is_packed ? &queue->packed.desc[i].len : &queue->desc[i].len;
+}
+
+static __virtio16 *flags(struct guest_block *block, unsigned int i)
+{
+    struct guest_queue *queue = &block->queue;
+    return queue->is_packed ? &queue->packed.desc[i].flags : &queue->desc[i].flags;
+}
+
+/* How many requests have been completed. */
+static uint16_t completed(struct guest_block *block)
+{
+    uint32_t unused;
+    while (guest_queue_get(&block->queue, &unused))
+        ;
+    return block->queue.used_index;
+}
+
 static void chain_loops_on_itself(struct guest_block *block)
 {
     block->queue.desc[1].next = 1;
@@ -25,7 +53,7 @@ static void chain_loops_on_itself(struct guest_block *block)
 
 static void chain_loops_back(struct guest_block *block)
 {
-    block->queue.desc[2].flags |= VRING_DESC_F_NEXT;
+    *flags(block, 2) |= VRING_DESC_F_NEXT;
     block->queue.desc[2].next = 0;
 }
 
@@ -56,78 +84,78 @@ static void avail_index_jumps_back(struct guest_block *block)
 
 static void buffer_is_below_the_window(struct guest_block *block)
 {
-    block->queue.desc[1].addr = block->guest.shmem_addr - 1;
+    *addr(block, 1) = block->guest.shmem_addr - 1;
 }
 
 static void buffer_is_above_the_window(struct guest_block *block)
 {
-    block->queue.desc[1].addr = block->guest.shmem_addr + block->guest.shmem_size;
+    *addr(block, 1) = block->guest.shmem_addr + block->guest.shmem_size;
 }
 
 static void buffer_crosses_the_end(struct guest_block *block)
 {
-    block->queue.desc[1].addr = block->guest.shmem_addr + block->guest.shmem_size - 4095;
+    *addr(block, 1) = block->guest.shmem_addr + block->guest.shmem_size - 4095;
 }
 
 static void buffer_wraps_around(struct guest_block *block)
 {
-    block->queue.desc[1].addr = UINT64_MAX - 100;
+    *addr(block, 1) = UINT64_MAX - 100;
 }
 
 static void buffer_is_at_zero(struct guest_block *block)
 {
-    block->queue.desc[1].addr = 0;
+    *addr(block, 1) = 0;
 }
 
 static void buffer_is_longer_than_the_window(struct guest_block *block)
 {
-    block->queue.desc[1].len = UINT32_MAX;
+    *len(block, 1) = UINT32_MAX;
 }
 
 static void header_is_outside(struct guest_block *block)
 {
-    block->queue.desc[0].addr = 0x1000;
+    *addr(block, 0) = 0x1000;
 }
 
 static void status_is_outside(struct guest_block *block)
 {
-    block->queue.desc[2].addr = block->guest.shmem_addr + block->guest.shmem_size;
+    *addr(block, 2) = block->guest.shmem_addr + block->guest.shmem_size;
 }
 
 static void readable_after_writable(struct guest_block *block)
 {
-    block->queue.desc[2].flags &= (uint16_t)~VRING_DESC_F_WRITE;
+    *flags(block, 2) &= (uint16_t)~VRING_DESC_F_WRITE;
 }
 
 static void indirect_was_not_negotiated(struct guest_block *block)
 {
-    block->queue.desc[0].flags = VRING_DESC_F_INDIRECT;
-    block->queue.desc[0].len = 48;
+    *flags(block, 0) = VRING_DESC_F_INDIRECT;
+    *len(block, 0) = 48;
 }
 
 static void table_is_outside(struct guest_block *block)
 {
-    block->queue.desc[0].addr = block->guest.shmem_addr + block->guest.shmem_size - 16;
+    *addr(block, 0) = block->guest.shmem_addr + block->guest.shmem_size - 16;
 }
 
 static void table_wraps_around(struct guest_block *block)
 {
-    block->queue.desc[0].addr = UINT64_MAX - 15;
+    *addr(block, 0) = UINT64_MAX - 15;
 }
 
 static void table_has_part_of_an_entry(struct guest_block *block)
 {
-    block->queue.desc[0].len = 47;
+    *len(block, 0) = 47;
 }
 
 static void table_is_empty(struct guest_block *block)
 {
-    block->queue.desc[0].len = 0;
+    *len(block, 0) = 0;
 }
 
 static void table_is_huge(struct guest_block *block)
 {
-    block->queue.desc[0].len = 0xfffffff0;
+    *len(block, 0) = 0xfffffff0;
 }
 
 static void table_is_nested(struct guest_block *block)
@@ -144,7 +172,7 @@ static void table_is_nested_at_its_end(struct guest_block *block)
 
 static void table_goes_on_in_the_ring(struct guest_block *block)
 {
-    block->queue.desc[0].flags = VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT;
+    *flags(block, 0) = VRING_DESC_F_INDIRECT | VRING_DESC_F_NEXT;
     block->queue.desc[0].next = 0;
 }
 
@@ -158,11 +186,58 @@ static void table_next_is_beyond_it(struct guest_block *block)
     block->queue.indirect[1].next = 3;
 }
 
-static const struct {
+static void chain_goes_round_the_ring(struct guest_block *block)
+{
+    for (unsigned int i = 0; i < block->queue.size; i++) {
+        *addr(block, i) = *addr(block, 0);
+        *len(block, i) = 1;
+        *flags(block, i) = VRING_DESC_F_NEXT | 1u << VRING_PACKED_DESC_F_AVAIL;
+    }
+}
+
+static void chain_goes_on_in_a_used_descriptor(struct guest_block *block)
+{
+    *flags(block, 1) |= 1u << VRING_PACKED_DESC_F_USED;
+}
+
+static void chain_goes_on_in_a_free_descriptor(struct guest_block *block)
+{
+    *flags(block, 2) |= VRING_DESC_F_NEXT;
+}
+
+static void chain_goes_on_in_the_wrong_lap(struct guest_block *block)
+{
+    *flags(block, 1) ^= 1u << VRING_PACKED_DESC_F_USED | 1u << VRING_PACKED_DESC_F_AVAIL;
+}
+
+static void table_ends_a_chain(struct guest_block *block)
+{
+    *flags(block, 0) |= VRING_DESC_F_NEXT;
+    *flags(block, 1) = VRING_DESC_F_INDIRECT | 1u << VRING_PACKED_DESC_F_AVAIL;
+}
+
+static void table_starts_a_chain(struct guest_block *block)
+{
+    *flags(block, 0) |= VRING_DESC_F_NEXT;
+}
+
+static void table_has_too_many_entries(struct guest_block *block)
+{
+    *len(block, 0) = 16 * 257;
+}
+
+static void buffer_of_a_table_is_outside(struct guest_block *block)
+{
+    block->queue.packed.indirect[1].addr = block->guest.shmem_addr - 1;
+}
+
+struct spoiler {
     const char *name;
     spoil_function *spoil;
     uint64_t features;
-} spoilers[] = {
+};
+
+static const struct spoiler split_spoilers[] = {
     {"chain loops on itself", chain_loops_on_itself, NO_INDIRECT},
     {"chain loops back", chain_loops_back, NO_INDIRECT},
     {"next is beyond the ring", next_is_beyond_the_ring, NO_INDIRECT},
@@ -191,7 +266,31 @@ static const struct {
     {"table loops", table_loops, GUEST_BLOCK_FEATURES},
     {"table's next is beyond it", table_next_is_beyond_it, GUEST_BLOCK_FEATURES},
 };
-#define SPOILERS (sizeof(spoilers) / sizeof(spoilers[0]))
+
+static const struct spoiler packed_spoilers[] = {
+    {"chain goes round the ring", chain_goes_round_the_ring, NO_INDIRECT},
+    {"chain goes on in a used descriptor", chain_goes_on_in_a_used_descriptor, NO_INDIRECT},
+    {"chain goes on in a free descriptor", chain_goes_on_in_a_free_descriptor, NO_INDIRECT},
+    {"chain goes on in the wrong lap", chain_goes_on_in_the_wrong_lap, NO_INDIRECT},
+    {"buffer is below the window", buffer_is_below_the_window, NO_INDIRECT},
+    {"buffer is above the window", buffer_is_above_the_window, NO_INDIRECT},
+    {"buffer crosses the end", buffer_crosses_the_end, NO_INDIRECT},
+    {"buffer wraps around", buffer_wraps_around, NO_INDIRECT},
+    {"buffer is at zero", buffer_is_at_zero, NO_INDIRECT},
+    {"buffer is longer than the window", buffer_is_longer_than_the_window, NO_INDIRECT},
+    {"header is outside", header_is_outside, NO_INDIRECT},
+    {"status is outside", status_is_outside, NO_INDIRECT},
+    {"readable after writable", readable_after_writable, NO_INDIRECT},
+    {"table ends a chain", table_ends_a_chain, GUEST_BLOCK_FEATURES},
+    {"table starts a chain", table_starts_a_chain, GUEST_BLOCK_FEATURES},
+    {"table is outside", table_is_outside, GUEST_BLOCK_FEATURES},
+    {"table wraps around", table_wraps_around, GUEST_BLOCK_FEATURES},
+    {"table has part of an entry", table_has_part_of_an_entry, GUEST_BLOCK_FEATURES},
+    {"table is empty", table_is_empty, GUEST_BLOCK_FEATURES},
+    {"table is huge", table_is_huge, GUEST_BLOCK_FEATURES},
+    {"table has too many entries", table_has_too_many_entries, GUEST_BLOCK_FEATURES},
+    {"buffer of a table is outside", buffer_of_a_table_is_outside, GUEST_BLOCK_FEATURES},
+};
 
 static struct fixture fixture;
 static struct guest_block neighbour;
@@ -221,10 +320,10 @@ static void assert_needs_reset(struct guest *guest, const char *name)
     CU_ASSERT((status & VIRTIO_CONFIG_S_NEEDS_RESET) != 0);
 }
 
-static void each_malformed_ring_needs_a_reset(void)
+static void try_each(const struct spoiler *spoilers, size_t count)
 {
     struct guest_block block;
-    for (size_t i = 0; i < SPOILERS; i++) {
+    for (size_t i = 0; i < count; i++) {
         fixture_block(&fixture, 0, &block, spoilers[i].features, 4, 4096);
         block.guest.timeout_ms = 2000;
         submit_good(&block);
@@ -239,6 +338,14 @@ static void each_malformed_ring_needs_a_reset(void)
     guest_block_free(&block);
 }
 
+static void each_malformed_ring_needs_a_reset(void)
+{
+    if (fixture_format == GUEST_PACKED)
+        try_each(packed_spoilers, sizeof(packed_spoilers) / sizeof(packed_spoilers[0]));
+    else
+        try_each(split_spoilers, sizeof(split_spoilers) / sizeof(split_spoilers[0]));
+}
+
 /* Good requests before the bad one are served; those behind it are not touched. */
 static void requests_before_the_bad_one_are_served(void)
 {
@@ -247,12 +354,12 @@ static void requests_before_the_bad_one_are_served(void)
     for (unsigned int i = 0; i < 8; i++)
         CU_ASSERT_EQUAL(
             guest_block_submit(&block, &block.requests[i], VIRTIO_BLK_T_IN, 8ull * i, 4096), 0);
-    block.queue.desc[3 * 5].addr = 0; /* the header of the sixth */
+    *addr(&block, 3 * 5) = 0; /* the header of the sixth */
     guest_queue_kick(&block.queue);
     assert_needs_reset(&block.guest, "the sixth of eight");
     for (unsigned int i = 0; i < 8; i++)
         CU_ASSERT_EQUAL(*block.requests[i].status, i < 5 ? 0 : 0xff);
-    CU_ASSERT_EQUAL(block.queue.used->idx, 5);
+    CU_ASSERT_EQUAL(completed(&block), 5);
     guest_block_free(&block);
 }
 
@@ -262,18 +369,18 @@ static void nothing_more_is_taken_until_the_reset(void)
     struct guest_block block;
     fixture_block(&fixture, 0, &block, NO_INDIRECT, 4, 4096);
     submit_good(&block);
-    block.queue.desc[0].addr = 0;
+    *addr(&block, 0) = 0;
     guest_queue_kick(&block.queue);
     assert_needs_reset(&block.guest, "before");
     /* Its bit may have been read before its interrupt came: that one may still be on its way. */
     usleep(SETTLE_MS * 1000);
     (void)standin_wait_irq(fixture.standin, 0, 0);
-    uint16_t used = block.queue.used->idx;
+    uint16_t used = completed(&block);
     CU_ASSERT_EQUAL(guest_block_submit(&block, &block.requests[1], VIRTIO_BLK_T_IN, 0, 4096), 0);
     for (unsigned int i = 0; i < 10; i++)
         guest_write(&block.guest, VIRTIO_MMIO_QUEUE_NOTIFY, 4, 0);
     usleep(SETTLE_MS * 1000);
-    CU_ASSERT_EQUAL(block.queue.used->idx, used);
+    CU_ASSERT_EQUAL(completed(&block), used);
     CU_ASSERT_EQUAL(standin_wait_irq(fixture.standin, 0, 0), -ETIMEDOUT);
     CU_ASSERT_EQUAL(*block.requests[1].status, 0xff);
     guest_block_free(&block);
@@ -300,7 +407,7 @@ static void rings_may_overlap(void)
     struct guest_block block;
     fixture_block(&fixture, 0, &block, NO_INDIRECT, 4, 4096);
     submit_good(&block);
-    block.queue.desc[1].addr = block.queue.desc_addr; /* the data overwrite the ring */
+    *addr(&block, 1) = block.queue.desc_addr; /* the data overwrite the ring */
     guest_queue_kick(&block.queue);
     usleep(SETTLE_MS * 1000);
     CU_ASSERT_EQUAL(block.guest.error, 0);
@@ -309,8 +416,8 @@ static void rings_may_overlap(void)
 
     fixture_block(&fixture, 0, &block, NO_INDIRECT, 4, 4096);
     submit_good(&block);
-    block.queue.desc[1].addr = block.queue.avail_addr;
-    block.queue.desc[2].addr = block.queue.used_addr + 2; /* the status, onto the used index */
+    *addr(&block, 1) = block.queue.avail_addr;
+    *addr(&block, 2) = block.queue.used_addr + 2; /* the status, onto the used index */
     guest_queue_kick(&block.queue);
     usleep(SETTLE_MS * 1000);
     (void)standin_wait_irq(fixture.standin, 0, 0);
@@ -349,5 +456,5 @@ int main(void)
         {"everybody is still the same", everybody_is_still_the_same},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("hostile rings", tests);
+    return fixture_main_formats("hostile rings", tests, tests);
 }
