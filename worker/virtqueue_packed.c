@@ -284,7 +284,10 @@ void packed_publish(struct virtqueue *vq)
 
 /* ---- Event suppression, §2.8.10 ---- */
 
-/* Is `event` among the `descriptors` before `position`? Two laps are told apart. */
+/*
+ * Is `event` among the `descriptors` before `position`? Positions repeat after two laps; but what a
+ * driver waits for is outstanding, so it is less than a lap ahead, or was passed within the last.
+ */
 static bool passed(uint16_t event, uint16_t position, uint32_t descriptors, uint32_t size)
 {
     uint32_t at = offset_of(event) + (wrap_counter(event) ? 0 : size);
@@ -292,7 +295,7 @@ static bool passed(uint16_t event, uint16_t position, uint32_t descriptors, uint
     if (offset_of(event) >= size)
         return true; /* never reached: an interrupt too many does no harm */
     uint32_t back = now > at ? now - at : now + 2 * size - at;
-    return back <= descriptors;
+    return back <= descriptors && back <= size;
 }
 
 bool packed_interrupt_wanted(struct virtqueue *vq)
