@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 # Sourced by the scenarios, in the backend VM: describes devices, starts the frontend VMs that
 # have them, and gives these commands. With it come the kinds of device, one file each in

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 # Sourced by scenario-tests: many devices in one frontend and two frontends in one configuration,
 # all of one device model.

@@ -1,7 +1,7 @@
-# shellcheck shell=sh
+# shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 # The kinds of device, as the tests in virtual machines see them: each is one file, kinds/KIND.sh,
-# and nothing else need be touched to add one. The file only defines, for BusyBox's sh and for bash:
+# and nothing else need be touched to add one. The file only defines:
 #
 #   kind_title               a word or two for people
 #   kind_frontend_programs   programs that the frontend (or the backend) needs besides BusyBox, as

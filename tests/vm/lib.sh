@@ -141,7 +141,7 @@ vm_make_frontend()
     local root=$vm_dir/frontend-root tool
     vm_make_root "$root"
     # shellcheck disable=SC2046  # words
-    vm_add_program "$root" $(vm_kinds_programs kind_frontend_programs)
+    vm_add_program "$root" dash $(vm_kinds_programs kind_frontend_programs)
     # shellcheck disable=SC2046
     vm_add_modules "$root" virtio_mmio $(kinds_value kind_frontend_modules)
     mkdir -p "$root/etc/dropbear" "$root/tools"
@@ -176,7 +176,7 @@ vm_make_backend()
         vm_add_program "$root" "$build_dir/bin/$program"
     done
     # shellcheck disable=SC2046  # words
-    vm_add_program "$root" $(vm_kinds_programs kind_backend_programs)
+    vm_add_program "$root" bash $(vm_kinds_programs kind_backend_programs)
     # shellcheck disable=SC2046
     vm_add_modules "$root" kvm_amd kvm_intel $(kinds_value kind_backend_modules)
     cp -r "$source_dir/configs" "$source_dir/tests/vm/kinds" "$root/root/"

@@ -1,21 +1,24 @@
-# shellcheck shell=sh
+# shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 # block by virtio, see ../kinds.sh: an image that is written (vda), and the disk of tools, a block
 # device that is only read (vdb).
 # shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
 kind_title="disk"
-kind_frontend_programs="mkfs.ext4 e2fsck"
+kind_frontend_programs="mkfs.ext4 e2fsck blkdiscard fstrim"
 kind_frontend_tools="fio"
 kind_frontend_modules="virtio_blk ext4 crc32c_generic"
-kind_backend_programs="e2fsck"
-kind_backend_modules="virtio_pci virtio_blk"
-image=/var/lib/bao-virtio-dm/disk.img
+kind_backend_programs="mkfs.ext4 e2fsck"
+kind_backend_modules="virtio_pci virtio_blk loop ext4 crc32c_generic"
+image=/var/lib/bao-virtio-dm/disk.img # on an ext4 of the backend's, as on a board
 tools=/dev/vda # of the backend VM: QEMU's
 
 kind_prepare()
 {
-    modprobe -a virtio_pci virtio_blk
+    modprobe -a virtio_pci virtio_blk loop
+    truncate -s 160M /tmp/backend.ext4
+    mkfs.ext4 -q -F /tmp/backend.ext4
     mkdir -p "${image%/*}"
+    mount -t ext4 -o loop /tmp/backend.ext4 "${image%/*}" || return 1
     truncate -s 64M $image
     device block virtio "file_path: $image"
     device block virtio "file_path: $tools" "read_only: true"
@@ -79,6 +82,55 @@ read_only()
         frontend 'dd if=/dev/vdb of=/dev/null bs=1M count=8 iflag=direct'
 }
 
+# What the backend's kernel keeps for the image, in KiB.
+kept()
+{
+    du -k $image | cut -f1
+}
+
+# 24 MiB, of which some are then given back or zeroed: these read as zeros in the frontend and in
+# the image, the others are as they were, and what was given back takes no room in the backend.
+ranges() # BLKDISCARD-OPTION FROM-MIB LENGTH-MIB
+{
+    local before after theirs ours
+    frontend 'dd if=/dev/urandom of=/tmp/r bs=1M count=24 2>/dev/null &&
+        dd if=/tmp/r of=/dev/vda bs=1M oflag=direct conv=fsync 2>/dev/null' || return 1
+    sync
+    before=$(kept)
+    frontend "blkdiscard $1 -o $2M -l $3M /dev/vda &&
+        dd if=/dev/zero of=/tmp/r bs=1M seek=$2 count=$3 conv=notrunc 2>/dev/null && sync &&
+        dd if=/dev/vda bs=1M count=24 iflag=direct 2>/dev/null | cmp - /tmp/r" || return 1
+    theirs=$(frontend 'sha256sum </tmp/r; rm -f /tmp/r' | tail -n 1)
+    ours=$(dd if=$image bs=1M count=24 2>/dev/null | sha256sum)
+    sync
+    after=$(kept)
+    echo "frontend $theirs, image $ours, $before KiB before, $after KiB after"
+    [ "$theirs" = "$ours" ] && { [ "$1" = -z ] || [ $((before - after)) -ge $(($3 * 1024 - 64)) ]; }
+}
+
+# §5.2.5: the driver switches between write-back and write-through.
+cache_modes()
+{
+    local mode
+    [ "$(frontend 'cat /sys/block/vda/cache_type')" = "write back" ] || return 1
+    for mode in "write through" "write back"; do
+        frontend "echo '$mode' >/sys/block/vda/cache_type &&
+            [ \"\$(cat /sys/block/vda/cache_type)\" = '$mode' ]" && kind_works || {
+            echo "$mode"
+            return 1
+        }
+    done
+}
+
+known_by_serial()
+{
+    local first second
+    first=$(frontend 'cat /sys/block/vda/serial')
+    second=$(frontend 'cat /sys/block/vdb/serial')
+    echo "vda '$first', vdb '$second'"
+    [ -n "$first" ] && [ -n "$second" ] && [ "$first" != "$second" ]
+}
+
 worker_dies()
 {
     frontend 'rm -f /tmp/dd; (dd if=/dev/urandom of=/dev/vda bs=64k count=400 oflag=direct 2>/dev/null
@@ -99,6 +151,9 @@ kind_test()
     check "the image holds a clean file system, seen from the backend" image_clean
     check "a block device of the backend is read, and cannot be written" read_only
     check "random reads and writes at depth 16, verified by fio" random_verified
+    check "blkdiscard -z writes zeroes, and touches nothing else" ranges -z 3 9
+    check "write-back and write-through, changed at run time" cache_modes
+    check "each disk has a serial number of its own" known_by_serial
     check "driver unbound and rebound ten times, I/O after each" rebind_driver "$(device_id)"
     check "transport unbound and rebound ten times, I/O after each" rebind_transport "$(device_id)"
     check "a killed worker's requests are carried out by its successor" worker_dies

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 # vsock by vhost, see ../kinds.sh: the frontend is CID 3.
 # shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh

@@ -1,0 +1,240 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# net by virtio, see ../kinds.sh: a tap of the backend is one end of a wire with the addresses .1,
+# the frontend is the other with .2.
+# shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
+kind_title="network"
+kind_frontend_programs="ip ping iperf3 ethtool socat"
+kind_frontend_modules="virtio_net 8021q"
+kind_backend_programs="ip ping iperf3 socat"
+kind_backend_modules="tun 8021q"
+plane=virtio
+tap=tap0
+net=192.168.42
+net6=fd00:42:
+mac=52:54:00:12:34:56 # as in configs/net.yaml
+
+kind_prepare()
+{
+    modprobe -a tun 8021q
+    ip tuntap add $tap mode tap &&
+        ip address add $net.1/24 dev $tap &&
+        ip address add $net6:1/64 dev $tap nodad &&
+        ip link set $tap up || return 1
+    device net $plane "tap_name: $tap" "mac_addr: $mac"
+    iperf3 -s -B $net.1 >/run/iperf3.$tap.log 2>&1 &
+}
+
+# The frontend's name of it, as a word for its shell.
+interface='$(cd /sys/bus/platform/devices/TRANSPORT/virtio*/net && echo *)'
+
+# A command in the frontend; IFACE is the interface there.
+there()
+{
+    local name=${interface/TRANSPORT/$(transport_of "$(device_id)")}
+    frontend "iface=$name; ${1//IFACE/\$iface}"
+}
+
+wire()
+{
+    there "ip address replace $net.2/24 dev IFACE && ip address replace $net6:2/64 dev IFACE nodad &&
+        ip link set IFACE up"
+}
+
+kind_works()
+{
+    wire && wait_for 5 ping -c 1 -W 1 $net.2 && frontend "ping -q -c 5 -i 0.05 -W 2 $net.1" &&
+        ping -q -c 5 -i 0.05 -W 2 $net.2
+}
+
+kind_load="iperf3 -c $net.1 -t 3 >/dev/null"
+
+identity()
+{
+    wire && there 'ip link show IFACE' | grep "$mac" && [ "$(there 'cat /sys/class/net/IFACE/carrier')" = 1 ]
+}
+
+# Small packets, full ones, fragmented ones; both families.
+pings()
+{
+    local size
+    for size in 0 56 1472 1473 20000; do
+        ping -q -c 3 -i 0.05 -W 2 -s $size $net.2 &&
+            frontend "ping -q -c 3 -i 0.05 -W 2 -s $size $net.1" || return 1
+    done
+    ping -q -c 3 -i 0.05 -W 2 -M 'do' -s 1472 $net.2 && ping -q -6 -c 3 -i 0.05 -W 2 $net6:2 &&
+        frontend "ping -q -6 -c 3 -i 0.05 -W 2 -s 3000 $net6:1"
+}
+
+offloads()
+{
+    local name features
+    features=$(there 'ethtool -k IFACE')
+    for name in rx-checksumming tx-checksumming tcp-segmentation-offload tx-tcp6-segmentation \
+        generic-receive-offload; do
+        echo "$features" | grep -E "^[[:space:]]*$name: on" || {
+            echo "$name is not on:"
+            echo "$features"
+            return 1
+        }
+    done
+}
+
+# A file each way over TCP, checksums compared.
+files() # MIB
+{
+    local ours theirs
+    dd if=/dev/urandom of=/tmp/net.file bs=1M count="$1" 2>/dev/null
+    frontend 'socat -u TCP-LISTEN:5000,reuseaddr CREATE:/tmp/net.got >/dev/null 2>&1 &'
+    sleep 0.5
+    socat -u OPEN:/tmp/net.file TCP:$net.2:5000 || return 1
+    ours=$(sha256sum </tmp/net.file)
+    theirs=$(frontend 'sleep 0.2; sha256sum </tmp/net.got')
+    echo "sent $ours, the frontend has $theirs"
+    [ "$ours" = "$theirs" ] || return 1
+    socat -u TCP-LISTEN:5002,reuseaddr,bind=$net.1 CREATE:/tmp/net.back &
+    local server=$!
+    sleep 0.5
+    frontend "socat -u OPEN:/tmp/net.got TCP:$net.1:5002; rm -f /tmp/net.got" && wait $server
+    theirs=$(sha256sum </tmp/net.back)
+    rm -f /tmp/net.file /tmp/net.back
+    echo "sent $ours, came back $theirs"
+    [ "$ours" = "$theirs" ]
+}
+
+# Neither direction starves: each gets a tenth of the other at least.
+both_directions()
+{
+    local out speeds
+    out=$(frontend "iperf3 -c $net.1 -t 4 --bidir -f k") || {
+        echo "$out"
+        return 1
+    }
+    speeds=$(echo "$out" | sed -n 's/.* \([0-9.]*\) Kbits\/sec .*receiver.*/\1/p')
+    echo "Kbit/s:" $speeds
+    echo "$speeds" | awk '$1 > 0 { n++; if (n == 1 || $1 < low) low = $1; if ($1 > high) high = $1 }
+        END { exit !(n == 2 && low * 10 >= high) }'
+}
+
+# Datagrams arrive whole; a few may be lost, as on any wire.
+datagrams()
+{
+    frontend "iperf3 -c $net.1 -u -b 4M -l 1400 -t 2" && frontend "iperf3 -c $net.1 -u -b 4M -l 4000 -t 2 -R"
+}
+
+link_follows()
+{
+    ip link set $tap down
+    wait_for 5 there '[ "$(cat /sys/class/net/IFACE/carrier)" = 0 ]' || {
+        ip link set $tap up
+        echo "the frontend still has a carrier 5 s after the tap went down"
+        return 1
+    }
+    ip link set $tap up
+    ip address replace $net6:1/64 dev $tap nodad # which went with the link
+    wait_for 5 there '[ "$(cat /sys/class/net/IFACE/carrier)" = 1 ]' && kind_works
+}
+
+new_mac()
+{
+    address_works 52:54:00:99:88:77
+    local status=$?
+    address_works $mac && return $status
+}
+
+address_works()
+{
+    there "ip link set IFACE address $1" || return 1
+    ip neighbour flush dev $tap # nobody was told
+    kind_works && ip neighbour show $net.2 dev $tap | grep "$1"
+}
+
+# Of the VLANs, the driver asks the device for those that it has.
+vlans()
+{
+    ip link add link $tap name $tap.5 type vlan id 5 && ip address add $net.129/28 dev $tap.5 &&
+        ip link set $tap.5 up || return 1
+    there "modprobe 8021q; ip link add link IFACE name vlan5 type vlan id 5 &&
+        ip address add $net.130/28 dev vlan5 && ip link set vlan5 up" &&
+        ping -q -c 3 -i 0.05 -W 2 -I $tap.5 $net.130 && frontend "ping -q -c 3 -i 0.05 -W 2 -I vlan5 $net.129"
+    local status=$?
+    frontend 'ip link delete vlan5'
+    ip link delete $tap.5
+    return $status
+}
+
+promiscuous()
+{
+    there 'ip link set IFACE promisc on allmulticast on' && kind_works &&
+        there 'ip link set IFACE promisc off allmulticast off' && kind_works
+}
+
+# A stream goes on when the worker dies; the frontend then announces itself: a false entry in the
+# backend's neighbour table is put right without anybody asking.
+worker_dies()
+{
+    kind_works || return 1
+    frontend "rm -f /tmp/iperf; (iperf3 -c $net.1 -t 6 >/tmp/iperf 2>&1; echo \$? >>/tmp/iperf) &"
+    sleep 2
+    kill_worker "$(device_id)" || return 1
+    wait_for 30 frontend '[ "$(tail -n 1 /tmp/iperf)" = 0 ]' || {
+        frontend 'cat /tmp/iperf'
+        return 1
+    }
+    kind_works
+}
+
+announced()
+{
+    sleep 1.2 # Linux believes a new address for a second
+    ip neighbour replace $net.2 lladdr 52:54:00:00:00:01 dev $tap nud stale
+    kill_worker "$(device_id)" || return 1
+    wait_for 6 eval "ip neighbour show $net.2 dev $tap | grep $mac" || {
+        ip neighbour show dev $tap
+        return 1
+    }
+    kind_works
+}
+
+kind_test()
+{
+    check "the frontend has the card, with its address and its link" identity
+    check "pings both ways" kind_works
+    check "pings of all sizes, fragmented ones too, by IPv4 and IPv6" pings
+    check "the offloads are there" offloads
+    check "12 MiB by TCP each way, checksums right" files 12
+    check "TCP in both directions at once, neither starves" both_directions
+    check "datagrams both ways, larger than a packet too" datagrams
+    check "the frontend's link follows the tap's" link_follows
+    kind_more_tests
+    check "driver unbound and rebound ten times, pings after each" rebind_driver "$(device_id)"
+    check "transport unbound and rebound ten times, pings after each" rebind_transport "$(device_id)"
+    check "a TCP stream survives a killed worker" worker_dies
+}
+
+# What only the user-space device has: its control queue.
+kind_more_tests()
+{
+    check "the address is changed while it runs" new_mac
+    check "a VLAN" vlans
+    check "promiscuous, and back" promiscuous
+    check "after its worker was replaced the frontend announces itself" announced
+}
+
+kind_demo()
+{
+    title "A network card: $tap of the backend is the other end of its wire"
+    explain "backend:   ip address add $net.1/24 dev $tap" \
+        "frontend:  ip address add $net.2/24 dev eth0" \
+        "frontend:  ping -c 3 $net.1"
+    wire
+    frontend "ping -c 3 -i 0.2 -W 2 $net.1" >/run/ping.out
+    local status=$?
+    sed -n '/bytes from/p; /transmitted/p' /run/ping.out | indent
+    verdict "the backend answers" [ $status = 0 ]
+    explain "frontend:  iperf3 -c $net.1 -t 3        (how fast is TCP, inside emulation?)"
+    frontend "iperf3 -c $net.1 -t 3" >/run/iperf.out
+    status=$?
+    sed -n '/receiver/s/\[ *[0-9]*\] *//p' /run/iperf.out | indent
+    verdict "data flows" [ $status = 0 ]
+}
