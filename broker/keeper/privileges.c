@@ -7,25 +7,16 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "common/kept_capabilities.h"
 #include "common/policy.h"
 
 /* 16 devices with 6 + 16 stored fds each, their pidfds, and a message's worth on its way. */
 #define FD_LIMIT 1024
 
-/* A child of root has what root keeps, so each of these is the keeper's or a child's. */
-static const struct kept_capability {
-    unsigned int capability;
-    const char *reason;
-} kept[] = {
-    {CAP_SYS_ADMIN, "keeper: namespaces of the workers; broker and worker: mount their root"},
-    {CAP_SYS_CHROOT, "broker and worker: enter their root where pivot_root can't (initramfs)"},
-    {CAP_SETUID, "worker: become its own user"},
-    {CAP_SETGID, "worker: become its own group, and leave all others"},
-    {CAP_SETPCAP, "broker and worker: empty their bounding set, lock their securebits"},
-    {CAP_KILL, "keeper: end workers, which run as other users"},
-    {CAP_SYS_NICE, "worker: key sched: become SCHED_FIFO"},
-    {CAP_NET_ADMIN, "broker: attach to the tap of a net device"},
-    {CAP_DAC_OVERRIDE, "broker: configuration, nodes and images that root does not own"},
+static const unsigned int kept[] = {
+#define X(capability, reason) (capability),
+    KEPT_CAPABILITIES(X)
+#undef X
 };
 
 int privileges_raise_fd_limit(void)
@@ -46,7 +37,7 @@ static int keep_capabilities(void)
     capng_clear(CAPNG_SELECT_ALL);
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
         int result = capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
-                                  kept[i].capability);
+                                  kept[i]);
         if (result != 0)
             return -EINVAL;
     }

@@ -27,12 +27,16 @@ static const char help[] =
     "                    bao-seccomp, a directory of policies or of exported programs, or the pid\n"
     "                    of a running process\n"
     "  lint [DIRECTORY]  what is doubtful about this build's policies, or those of a directory\n"
+    "  verify [PID | --all]\n"
+    "                    whether the running device models, or one process, are confined as they\n"
+    "                    should be, down to the programs in the kernel (root)\n"
     "\n"
     "POLICY is one of the names below; where it may be left out, all are meant.\n"
     "\n"
     "  -a, --arch ARCH   x86_64, aarch64, riscv64 or all; by default that of this program,\n"
     "                    and all for hash, export and diff\n"
     "  -j, --json        for tools\n"
+    "  -m, --markdown    for a report: verify only\n"
     "  -h, --help        show this help\n"
     "  -V, --version     show the version\n"
     "\n"
@@ -57,10 +61,11 @@ static const struct verb {
     {"check", audit_check, ONE_POLICY, true, POLICY_ARCH_NATIVE},
     {"diff", audit_diff, NO_POLICY, true, POLICY_ARCHES},
     {"lint", audit_lint, NO_POLICY, true, POLICY_ARCHES},
+    {"verify", audit_verify, NO_POLICY, true, POLICY_ARCH_NATIVE},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
-#define VERB_NAMES "list, show, hash, export, check, diff or lint"
+#define VERB_NAMES "list, show, hash, export, check, diff, lint or verify"
 
 struct arguments {
     const struct verb *verb;

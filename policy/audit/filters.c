@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
+#include <unistd.h>
+
+#define STOP_ATTEMPTS 2000
+#define STOP_PAUSE_US 1000
 
 #ifndef PTRACE_SECCOMP_GET_FILTER
 #define PTRACE_SECCOMP_GET_FILTER 0x420c
@@ -36,6 +40,20 @@ static int read_all(pid_t thread, struct filters *filters)
     return result;
 }
 
+/* Returns 0 when it has stopped. One in the middle of a call that nothing interrupts does not. */
+static int wait_stop(pid_t thread, int *ret_status)
+{
+    for (unsigned int i = 0; i < STOP_ATTEMPTS; i++) {
+        pid_t waited = waitpid(thread, ret_status, __WALL | WNOHANG);
+        if (waited == thread)
+            return WIFSTOPPED(*ret_status) ? 0 : -ESRCH;
+        if (waited < 0 && errno != EINTR)
+            return -errno;
+        usleep(STOP_PAUSE_US);
+    }
+    return -ETIMEDOUT;
+}
+
 int filters_read(pid_t thread, struct filters *ret)
 {
     struct filters filters = {0};
@@ -43,11 +61,8 @@ int filters_read(pid_t thread, struct filters *ret)
     if (ptrace(PTRACE_SEIZE, thread, 0, 0) < 0)
         return -errno;
     int result = ptrace(PTRACE_INTERRUPT, thread, 0, 0) < 0 ? -errno : 0;
-    pid_t waited = 0;
-    while (result == 0 && (waited = waitpid(thread, &status, __WALL)) < 0 && errno == EINTR)
-        ;
-    if (result == 0 && (waited != thread || !WIFSTOPPED(status)))
-        return -ESRCH; /* it has ended, and nothing is left to be detached */
+    if (result == 0)
+        result = wait_stop(thread, &status);
     if (result == 0)
         result = read_all(thread, &filters);
     /* A signal that came in between is not lost: only what stopped it last is told here. */

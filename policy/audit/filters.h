@@ -20,7 +20,7 @@ struct filters {
 /*
  * Stops the thread for a moment, like a debugger. Needs CAP_SYS_ADMIN and CAP_SYS_PTRACE, no
  * filter of one's own, and a kernel with CONFIG_CHECKPOINT_RESTORE. Free with filters_free().
- * Returns 0; -E2BIG if there are more than FILTERS_MAX; -errno.
+ * Returns 0; -ETIMEDOUT if it does not stop; -E2BIG if there are more than FILTERS_MAX; -errno.
  */
 int filters_read(pid_t thread, struct filters *ret);
 

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The files that a process holds: each by its number, what that number stands for, and what is
+ * found there. A worker's are fixed (common/worker_fds.h). The numbers of queues and of backend
+ * files are taken from what is found, and must be some that its kind of device can have.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <linux/kcmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/device_kind.h"
+#include "common/worker_fds.h"
+#include "policy/audit/verify.h"
+
+#define FDS_MAX 1024u
+#define PATH_ONLY 010000000u /* O_PATH, in fdinfo's octal flags */
+#define EVENTFD "anon_inode:[eventfd]"
+
+struct open_fd {
+    unsigned int number;
+    char target[PROCESS_TEXT];
+    mode_t mode;
+};
+
+struct open_fds {
+    size_t count;
+    struct open_fd items[FDS_MAX];
+};
+
+static int compare(const void *a, const void *b)
+{
+    const struct open_fd *first = a, *second = b;
+    return (first->number > second->number) - (first->number < second->number);
+}
+
+static void read_fds(pid_t pid, struct open_fds *ret)
+{
+    char path[64];
+    ret->count = 0;
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+    while (dir && (entry = readdir(dir)) && ret->count < FDS_MAX) {
+        struct open_fd *fd = &ret->items[ret->count];
+        struct stat file = {0};
+        char name[32];
+        if (entry->d_name[0] == '.')
+            continue;
+        fd->number = (unsigned int)strtoul(entry->d_name, NULL, 10);
+        snprintf(name, sizeof(name), "fd/%u", fd->number);
+        if (!process_link(pid, name, fd->target, sizeof(fd->target)))
+            continue;
+        fd->mode = fstatat(dirfd(dir), entry->d_name, &file, 0) == 0 ? file.st_mode : 0;
+        ret->count++;
+    }
+    if (dir)
+        closedir(dir);
+    qsort(ret->items, ret->count, sizeof(ret->items[0]), compare);
+}
+
+static bool starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+static bool is_path_only(pid_t pid, unsigned int fd)
+{
+    char name[32], flags[32] = "";
+    snprintf(name, sizeof(name), "fdinfo/%u", fd);
+    process_field(pid, name, "flags", flags, sizeof(flags));
+    return (strtoul(flags, NULL, 8) & PATH_ONLY) != 0;
+}
+
+/* A directory leads to other files, a mere path can become one. */
+static bool leads_nowhere(pid_t pid, const struct open_fd *fd)
+{
+    return !S_ISDIR(fd->mode) && !is_path_only(pid, fd->number);
+}
+
+static void add_row(struct report *report, const struct process *process, bool good,
+                    const struct open_fd *fd, const char *words)
+{
+    char check[32];
+    snprintf(check, sizeof(check), "fd %u", fd->number);
+    struct report_row *row =
+        report_add(report, process, good ? AS_EXPECTED : NOT_AS_EXPECTED, check);
+    snprintf(row->expected, sizeof(row->expected), "%s", words);
+    if (good)
+        snprintf(row->found, sizeof(row->found), "%s: %s", fd->target, words);
+    else
+        snprintf(row->found, sizeof(row->found), "%s", fd->target);
+}
+
+/* ---- A worker's ---- */
+
+static bool is_of_kind(pid_t pid, const struct open_fd *fd)
+{
+    switch ((enum worker_fd)fd->number) {
+    case WORKER_FD_NULL_IN:
+    case WORKER_FD_NULL_OUT:
+    case WORKER_FD_NULL_ERR:
+        return strcmp(fd->target, "/dev/null") == 0 && S_ISCHR(fd->mode);
+    case WORKER_FD_CONTROL:
+        return starts_with(fd->target, "socket:[");
+    case WORKER_FD_EPOLL:
+        return strcmp(fd->target, "anon_inode:[eventpoll]") == 0;
+    case WORKER_FD_REQUEST:
+    case WORKER_FD_REPLY:
+    case WORKER_FD_IRQ:
+        return strcmp(fd->target, EVENTFD) == 0;
+    default:
+        return leads_nowhere(pid, fd);
+    }
+}
+
+/* The policy's own name for an fd says most; a backend's without one is just that. */
+static const char *words_of(const struct policy_listing *policy, unsigned int number)
+{
+    const char *words = "a file of the device's backend";
+    for (unsigned int i = 0; i < policy->fd_count; i++) {
+        if (policy->fds[i].number == number)
+            words = policy->fds[i].words;
+    }
+    return words;
+}
+
+static const struct device_kind_info *kind_of(const struct policy_listing *policy)
+{
+    for (size_t i = 0; i < DEVICE_KINDS; i++) {
+        if (device_kinds[i].policy && strcmp(device_kinds[i].policy, policy->program.name) == 0)
+            return &device_kinds[i];
+    }
+    return NULL;
+}
+
+/* How many backend files there are: as few as leave nothing but kick eventfds behind them. */
+static bool find_backends(const struct device_kind_info *kind, const struct open_fds *fds,
+                          unsigned int *ret_backends)
+{
+    for (unsigned int backends = 0; backends <= kind->backend_fds_max; backends++) {
+        size_t first_kick = WORKER_FD_BACKEND + backends;
+        bool fits = first_kick < fds->count && fds->count - first_kick <= kind->queues_max;
+        for (size_t i = first_kick; fits && i < fds->count; i++)
+            fits = strcmp(fds->items[i].target, EVENTFD) == 0;
+        if (fits && (backends == kind->backend_fd_count || backends > kind->backend_fd_count)) {
+            *ret_backends = backends;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void verify_worker_numbers(struct report *report, const struct verified *verified,
+                                  const struct open_fds *fds, bool numbered, bool fits,
+                                  unsigned int backends, const struct device_kind_info *kind)
+{
+    bool good = numbered && fits;
+    struct report_row *row = report_add(report, verified->process,
+                                        good ? AS_EXPECTED : NOT_AS_EXPECTED, "number of fds");
+    snprintf(row->expected, sizeof(row->expected),
+             "0 to %u and %u to %u backend files, then an eventfd for each of 1 to %u queues, and "
+             "no gap",
+             WORKER_FD_BACKEND - 1, kind->backend_fd_count, kind->backend_fds_max,
+             kind->queues_max);
+    if (good)
+        snprintf(row->found, sizeof(row->found), "%zu: %u of the backend, %zu queues", fds->count,
+                 backends, fds->count - WORKER_FD_BACKEND - backends);
+    else
+        snprintf(row->found, sizeof(row->found), "%zu%s", fds->count,
+                 numbered ? "" : ", with gaps");
+}
+
+static void verify_worker_fds(struct report *report, const struct verified *verified,
+                              const struct open_fds *fds)
+{
+    const struct process *process = verified->process;
+    const struct device_kind_info *kind = verified->policy ? kind_of(verified->policy) : NULL;
+    unsigned int backends = 0;
+    bool numbered = true;
+    if (!kind) {
+        snprintf(report_add(report, process, NOT_AS_EXPECTED, "fds")->found, REPORT_TEXT,
+                 "%zu, of a kind of device that this build does not know", fds->count);
+        return;
+    }
+    for (size_t i = 0; i < fds->count; i++)
+        numbered &= fds->items[i].number == i;
+    bool fits = find_backends(kind, fds, &backends);
+    verify_worker_numbers(report, verified, fds, numbered, fits, backends, kind);
+    for (size_t i = 0; i < fds->count; i++) {
+        const struct open_fd *fd = &fds->items[i];
+        unsigned int kicks = WORKER_FD_BACKEND + (fits ? backends : kind->backend_fds_max);
+        char words[REPORT_TEXT];
+        bool good = is_of_kind(process->pid, fd);
+        if (fd->number >= kicks)
+            snprintf(words, sizeof(words), "the kick eventfd of queue %u", fd->number - kicks);
+        else
+            snprintf(words, sizeof(words), "%s", words_of(verified->policy, fd->number));
+        if (fd->number >= kicks)
+            good = strcmp(fd->target, EVENTFD) == 0 && fd->number - kicks < kind->queues_max;
+        add_row(report, process, good, fd, words);
+    }
+}
+
+/*
+ * The keeper holds the DM files, journals and state pages of all devices; of these a worker must
+ * have none. What may be shared are eventfds and /dev/null.
+ */
+static void verify_shared_files(struct report *report, const struct verified *verified,
+                                const struct open_fds *fds)
+{
+    static struct open_fds of_keeper;
+    unsigned long shared = 0;
+    char found[REPORT_TEXT] = "";
+    if (!verified->keeper)
+        return;
+    read_fds(verified->keeper->pid, &of_keeper);
+    for (size_t i = 0; i < fds->count * of_keeper.count; i++) {
+        const struct open_fd *own = &fds->items[i / of_keeper.count];
+        const struct open_fd *other = &of_keeper.items[i % of_keeper.count];
+        if (strcmp(own->target, EVENTFD) == 0 || strcmp(own->target, "/dev/null") == 0)
+            continue;
+        long same = syscall(SYS_kcmp, verified->process->pid, verified->keeper->pid, KCMP_FILE,
+                            (unsigned long)own->number, (unsigned long)other->number);
+        if (same < 0) {
+            snprintf(report_add(report, verified->process, TO_KNOW, "files of the keeper")->found,
+                     REPORT_TEXT, "this kernel can't compare them (kcmp: %s)", strerror(errno));
+            return;
+        }
+        if (same == 0)
+            snprintf(found, sizeof(found), "fd %u is fd %u of the keeper: %.200s", own->number,
+                     other->number, own->target);
+        shared += same == 0;
+    }
+    report_equal(report, verified->process, "files of the keeper", "none",
+                 shared == 0 ? "none" : found);
+}
+
+/* ---- The keeper's and the broker's ---- */
+
+struct place {
+    const char *target; /* how it starts */
+    const char *words;
+    enum process_role role; /* who may have it; PROCESS_OTHER: both */
+};
+
+static const struct place places[] = {
+    {"/dev/null", "nothing", PROCESS_OTHER},
+    {"socket:[", "a socket between two of the processes", PROCESS_OTHER},
+    {"anon_inode:[eventfd]", "an eventfd of a device, or for its own threads", PROCESS_OTHER},
+    {"anon_inode:[signalfd]", "the signals that end it", PROCESS_KEEPER},
+    {"anon_inode:[pidfd]", "a process that it started", PROCESS_KEEPER},
+    {"anon_inode:[eventpoll]", "an event loop", PROCESS_BROKER},
+    {"anon_inode:[timerfd]", "a timer", PROCESS_BROKER},
+    {"/memfd:state", "a device's state page", PROCESS_OTHER},
+    {"/memfd:journal", "a device's journal", PROCESS_OTHER},
+    {"/memfd:", "a page that processes share, or what stands for a window in tests", PROCESS_OTHER},
+    {"anon_inode:bao-dm", "a device's DM file", PROCESS_OTHER},
+    {"/dev/bao-io-dispatcher", "the dispatcher", PROCESS_BROKER},
+};
+
+static const char *place_of(const struct process *process, const struct open_fd *fd)
+{
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        const struct place *place = &places[i];
+        if (starts_with(fd->target, place->target) &&
+            (place->role == PROCESS_OTHER || place->role == process->role))
+            return place->words;
+    }
+    return NULL;
+}
+
+/* The programs of its children lie beside its own. */
+static bool is_sibling(const struct process *process, const char *target)
+{
+    const char *slash = strrchr(process->program, '/');
+    size_t folder = slash ? (size_t)(slash - process->program) + 1 : 0;
+    return folder > 0 && strncmp(process->program, target, folder) == 0 &&
+           (starts_with(target + folder, "bao-virtio-broker") ||
+            starts_with(target + folder, "bao-virtio-worker"));
+}
+
+static bool is_backend_file(const struct open_fd *fd)
+{
+    return S_ISREG(fd->mode) || S_ISBLK(fd->mode) || S_ISCHR(fd->mode);
+}
+
+static void verify_fd(struct report *report, const struct process *process,
+                      const struct open_fd *fd)
+{
+    const char *words = place_of(process, fd);
+    bool standard = fd->number <= STDERR_FILENO;
+    if (words)
+        add_row(report, process, true, fd, words);
+    else if (standard && leads_nowhere(process->pid, fd))
+        add_row(report, process, true, fd, "what it was started with: terminal, pipe or log");
+    else if (process->role == PROCESS_KEEPER && is_sibling(process, fd->target))
+        add_row(report, process, true, fd, "the program of a child");
+    else if (process->role == PROCESS_BROKER && is_backend_file(fd) &&
+             leads_nowhere(process->pid, fd))
+        add_row(report, process, true, fd, "a backend's file, to be compared with the YAML file");
+    else
+        add_row(report, process, false, fd, "no such file");
+}
+
+void verify_fds(struct report *report, const struct verified *verified)
+{
+    static struct open_fds fds;
+    read_fds(verified->process->pid, &fds);
+    if (fds.count == FDS_MAX)
+        snprintf(report_add(report, verified->process, NOT_AS_EXPECTED, "number of fds")->found,
+                 REPORT_TEXT, "more than are looked at");
+    if (verified->process->role == PROCESS_WORKER) {
+        verify_worker_fds(report, verified, &fds);
+        verify_shared_files(report, verified, &fds);
+        return;
+    }
+    for (size_t i = 0; i < fds.count; i++)
+        verify_fd(report, verified->process, &fds.items[i]);
+}

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a process is: its filters, its user and capabilities, its namespaces, its memory. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/kept_capabilities.h"
+#include "policy/audit/access.h"
+#include "policy/audit/verify.h"
+
+#define USER_WORKER 0x4000u /* PF_USER_WORKER: a thread of the kernel's, of vhost */
+
+static void field(struct report *report, const struct process *process, const char *key,
+                  const char *expected)
+{
+    char found[REPORT_TEXT] = "";
+    if (!process_field(process->pid, "status", key, found, sizeof(found)))
+        snprintf(found, sizeof(found), "not shown by this kernel");
+    report_equal(report, process, key, expected, found);
+}
+
+/* ---- Filters ---- */
+
+static bool same_filter(const struct filters *a, const struct filters *b, size_t index)
+{
+    return index < a->count && index < b->count &&
+           a->items[index].length == b->items[index].length &&
+           memcmp(a->items[index].filter, b->items[index].filter,
+                  a->items[index].length * sizeof(*a->items[index].filter)) == 0;
+}
+
+static size_t count_only_in(const struct access_set *a, const struct access_set *b)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < a->count; i++)
+        count += !access_covers(b, &a->items[i]);
+    return count;
+}
+
+/* How a filter that is not the policy's program differs from it. */
+static void describe(const struct filters *filters, const struct policy_listing *policy, char *ret,
+                     size_t size)
+{
+    struct access_set loaded, expected;
+    size_t last = filters->count - 1;
+    if (filters->count == 0) {
+        snprintf(ret, size, "no filter");
+        return;
+    }
+    if (access_of_program(filters->items[last].filter, filters->items[last].length, policy->arch,
+                          &loaded) < 0) {
+        snprintf(ret, size, "a program of %u instructions that allows more than named calls",
+                 filters->items[last].length);
+        return;
+    }
+    if (access_of_rules(policy, &expected) == 0) {
+        snprintf(ret, size, "another program, of %u instructions: allows %zu more, %zu less",
+                 filters->items[last].length, count_only_in(&loaded, &expected),
+                 count_only_in(&expected, &loaded));
+        access_free(&expected);
+    }
+    access_free(&loaded);
+}
+
+static void verify_own_filter(struct report *report, const struct verified *verified)
+{
+    const struct policy_listing *policy = verified->policy;
+    const struct filters *filters = &verified->filters;
+    bool same = filters->count > 0 && process_has_program(filters, filters->count - 1, policy);
+    struct report_row *row =
+        report_add(report, verified->process, same ? AS_EXPECTED : NOT_AS_EXPECTED, "filter");
+    snprintf(row->expected, sizeof(row->expected), "%s, %u instructions, SHA-256 %s",
+             policy->program.name, policy->program.length, policy->program.hash);
+    if (same)
+        snprintf(row->found, sizeof(row->found), "%s", row->expected);
+    else
+        describe(filters, policy, row->found, sizeof(row->found));
+}
+
+/* All filters are in force, and the sternest answer counts: below the own one, the keeper's. */
+static void verify_inherited(struct report *report, const struct verified *verified,
+                             const struct filters *keeper_filters)
+{
+    const struct filters *filters = &verified->filters;
+    size_t own = verified->policy ? 1 : 0, same = 0;
+    if (!verified->keeper) {
+        size_t outer = filters->count > own ? filters->count - own : 0;
+        if (outer > 0)
+            snprintf(report_add(report, verified->process, TO_KNOW, "outer filters")->found,
+                     REPORT_TEXT, "%zu, of whoever started it: they can only deny more", outer);
+        return;
+    }
+    report_number(report, verified->process, "filters in force", keeper_filters->count + own,
+                  filters->count);
+    while (same < keeper_filters->count && same_filter(filters, keeper_filters, same))
+        same++;
+    report_number(report, verified->process, "inherited filters", keeper_filters->count, same);
+}
+
+static unsigned long stat_flags(pid_t thread)
+{
+    char text[1024];
+    if (!process_file(thread, "stat", text, sizeof(text)))
+        return 0;
+    const char *at = strrchr(text, ')'); /* behind the name, which may hold anything */
+    unsigned long flags = 0;
+    if (at && sscanf(at, ") %*c %*d %*d %*d %*d %*d %lu", &flags) != 1)
+        flags = 0;
+    return flags;
+}
+
+static bool thread_is_filtered(const struct verified *verified, pid_t thread)
+{
+    char mode[16] = "", count[16] = "", expected[16];
+    snprintf(expected, sizeof(expected), "%zu", verified->filters.count);
+    process_field(thread, "status", "Seccomp", mode, sizeof(mode));
+    bool counted =
+        process_field(thread, "status", "Seccomp_filters", count, sizeof(count)); /* Linux 5.9 */
+    return strcmp(mode, "2") == 0 && (!counted || strcmp(count, expected) == 0);
+}
+
+/*
+ * Each thread has filters of its own, which were loaded for all at once, or not at all: as many of
+ * them are the same. Only the main thread is stopped to be asked; another may be waiting for a
+ * register access.
+ */
+static void verify_threads(struct report *report, const struct verified *verified)
+{
+    char path[64];
+    unsigned long threads = 0, filtered = 0, user_workers = 0;
+    const struct process *process = verified->process;
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)process->pid);
+    DIR *tasks = opendir(path);
+    const struct dirent *entry;
+    while (tasks && (entry = readdir(tasks))) {
+        pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (thread <= 0)
+            continue;
+        threads++;
+        filtered += thread_is_filtered(verified, thread);
+        user_workers += (stat_flags(thread) & USER_WORKER) != 0;
+    }
+    if (tasks)
+        closedir(tasks);
+    report_number(report, process, "threads so filtered", threads, filtered);
+    if (process->role == PROCESS_WORKER)
+        report_number(report, process, "threads of its own", 1, threads - user_workers);
+}
+
+void verify_filters(struct report *report, const struct verified *verified,
+                    const struct filters *keeper_filters)
+{
+    if (verified->policy)
+        verify_own_filter(report, verified);
+    else if (verified->process->role != PROCESS_OTHER)
+        snprintf(report_add(report, verified->process, NOT_AS_EXPECTED, "filter")->found,
+                 REPORT_TEXT, "this build has no policy for a device of this name");
+    verify_inherited(report, verified, keeper_filters);
+    verify_threads(report, verified);
+    field(report, verified->process, "Seccomp", "2");
+    field(report, verified->process, "NoNewPrivs", "1");
+}
+
+/* ---- User and capabilities ---- */
+
+static bool same_user(const struct process *a, const struct process *b)
+{
+    char first[64] = "a", second[64] = "b";
+    process_field(a->pid, "status", "Uid", first, sizeof(first));
+    process_field(b->pid, "status", "Uid", second, sizeof(second));
+    return strcmp(first, second) == 0;
+}
+
+/* A user of its own, and the same one throughout. */
+static void verify_worker_user(struct report *report, const struct verified *verified)
+{
+    static const char *const keys[] = {"Uid", "Gid"};
+    const struct process *process = verified->process;
+    for (size_t i = 0; i < 2; i++) {
+        char found[64] = "";
+        unsigned long ids[4] = {0};
+        process_field(process->pid, "status", keys[i], found, sizeof(found));
+        bool good = sscanf(found, "%lu %lu %lu %lu", &ids[0], &ids[1], &ids[2], &ids[3]) == 4 &&
+                    ids[0] >= 1000 && ids[0] == ids[1] && ids[0] == ids[2] && ids[0] == ids[3];
+        struct report_row *row =
+            report_add(report, process, good ? AS_EXPECTED : NOT_AS_EXPECTED, keys[i]);
+        snprintf(row->expected, sizeof(row->expected), "four times the same, 1000 or above");
+        snprintf(row->found, sizeof(row->found), "%s", found);
+    }
+    unsigned long sharing = 0;
+    for (size_t i = 0; i < verified->count; i++) {
+        const struct process *other = &verified->all[i];
+        sharing += other->pid != process->pid && other->parent == process->parent &&
+                   other->role == PROCESS_WORKER && same_user(other, process);
+    }
+    report_number(report, process, "workers with its user", 0, sharing);
+    field(report, process, "Groups", "");
+}
+
+static void verify_capabilities(struct report *report, const struct verified *verified)
+{
+    static const char none[] = "0000000000000000";
+    uint64_t kept = 0;
+    char expected[24];
+#define X(capability, reason) kept |= 1ull << (capability);
+    KEPT_CAPABILITIES(X)
+#undef X
+    bool keeps = verified->process->role == PROCESS_KEEPER;
+    snprintf(expected, sizeof(expected), "%016llx", (unsigned long long)kept);
+    field(report, verified->process, "CapInh", none);
+    field(report, verified->process, "CapPrm", keeps ? expected : none);
+    field(report, verified->process, "CapEff", keeps ? expected : none);
+    field(report, verified->process, "CapBnd", keeps ? expected : none);
+    field(report, verified->process, "CapAmb", none);
+}
+
+void verify_privileges(struct report *report, const struct verified *verified)
+{
+    if (verified->process->role == PROCESS_WORKER) {
+        verify_worker_user(report, verified);
+    } else {
+        field(report, verified->process, "Uid", "0 0 0 0");
+        field(report, verified->process, "Gid", "0 0 0 0");
+    }
+    verify_capabilities(report, verified);
+}
+
+/* ---- Namespaces and root ---- */
+
+static ino_t namespace_of(const struct process *process, const char *name)
+{
+    char path[64];
+    struct stat file;
+    snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)process->pid, name);
+    return stat(path, &file) == 0 ? file.st_ino : 0;
+}
+
+static void verify_namespace(struct report *report, const struct verified *verified,
+                             const char *name)
+{
+    const struct process *process = verified->process;
+    ino_t own = namespace_of(process, name);
+    /* Nor this program's own, which is mostly the board's. */
+    const struct process self = {.pid = getpid()};
+    unsigned long sharing = own == 0 || namespace_of(&self, name) == own;
+    char check[32];
+    for (size_t i = 0; i < verified->count; i++)
+        sharing +=
+            verified->all[i].pid != process->pid && namespace_of(&verified->all[i], name) == own;
+    snprintf(check, sizeof(check), "namespace %s", name);
+    if (strcmp(name, "user") != 0 || sharing == 0) {
+        struct report_row *row =
+            report_add(report, process, sharing == 0 ? AS_EXPECTED : NOT_AS_EXPECTED, check);
+        snprintf(row->expected, sizeof(row->expected), "its own");
+        snprintf(row->found, sizeof(row->found), "%s", sharing == 0 ? "its own" : "shared");
+        return;
+    }
+    snprintf(report_add(report, process, TO_KNOW, check)->found, REPORT_TEXT,
+             "shared: used where the kernel lets root make one");
+}
+
+/* What is in the root besides nodes of devices, which are the broker's alone. */
+static void verify_root(struct report *report, const struct process *process)
+{
+    char path[64], found[REPORT_TEXT] = "";
+    unsigned long wrong = 0, nodes = 0;
+    snprintf(path, sizeof(path), "/proc/%d/root/", (int)process->pid);
+    DIR *root = opendir(path);
+    const struct dirent *entry;
+    while (root && (entry = readdir(root))) {
+        struct stat file;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        bool node = fstatat(dirfd(root), entry->d_name, &file, AT_SYMLINK_NOFOLLOW) == 0 &&
+                    S_ISCHR(file.st_mode) && process->role == PROCESS_BROKER;
+        nodes += node;
+        wrong += !node;
+    }
+    struct report_row *row = report_add(
+        report, process, root && wrong == 0 ? AS_EXPECTED : NOT_AS_EXPECTED, "root directory");
+    if (root)
+        closedir(root);
+    snprintf(row->expected, sizeof(row->expected), "%s",
+             process->role == PROCESS_BROKER ? "empty but for nodes of devices" : "empty");
+    if (!root)
+        snprintf(found, sizeof(found), "can't be read");
+    else if (nodes + wrong == 0)
+        snprintf(found, sizeof(found), "empty");
+    else
+        snprintf(found, sizeof(found), "%lu nodes, %lu other entries", nodes, wrong);
+    snprintf(row->found, sizeof(row->found), "%s", found);
+}
+
+/* Every mount that it sees: the root, and the broker's nodes, none of which can run anything. */
+static void verify_mounts(struct report *report, const struct process *process)
+{
+    char text[8192] = "", *rest = NULL;
+    unsigned long mounts = 0, good = 0;
+    process_file(process->pid, "mountinfo", text, sizeof(text));
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        mounts++;
+        bool is_root = strstr(line, " / / ro,nosuid,nodev,noexec") != NULL &&
+                       strstr(line, " - tmpfs ") != NULL;
+        good += is_root || (process->role == PROCESS_BROKER && mounts > 1);
+    }
+    bool only_root = mounts == 1 || process->role == PROCESS_BROKER;
+    struct report_row *row = report_add(
+        report, process, mounts > 0 && good == mounts && only_root ? AS_EXPECTED : NOT_AS_EXPECTED,
+        "mounts");
+    snprintf(row->expected, sizeof(row->expected), "%s",
+             process->role == PROCESS_BROKER
+                 ? "a read-only tmpfs without nodes, programs and set-uid; and single nodes"
+                 : "one read-only tmpfs without nodes, programs and set-uid");
+    if (row->verdict == AS_EXPECTED)
+        snprintf(row->found, sizeof(row->found), "%s", row->expected);
+    else
+        snprintf(row->found, sizeof(row->found), "%lu mounts, %lu of them as expected", mounts,
+                 good);
+}
+
+void verify_namespaces(struct report *report, const struct verified *verified)
+{
+    static const char *const of_worker[] = {"pid", "mnt", "net", "ipc", "uts", "cgroup", "user"};
+    const struct process *process = verified->process;
+    if (process->role == PROCESS_KEEPER)
+        return;
+    if (process->role == PROCESS_BROKER)
+        verify_namespace(report, verified, "mnt");
+    for (size_t i = 0;
+         process->role == PROCESS_WORKER && i < sizeof(of_worker) / sizeof(of_worker[0]); i++)
+        verify_namespace(report, verified, of_worker[i]);
+    verify_root(report, process);
+    verify_mounts(report, process);
+    char here[REPORT_TEXT] = "";
+    process_link(process->pid, "cwd", here, sizeof(here));
+    report_equal(report, process, "working directory", "/", here);
+}
+
+/* ---- Memory and limits ---- */
+
+static void verify_maps(struct report *report, const struct process *process)
+{
+    char path[64], line[1024];
+    unsigned long both = 0, shared = 0;
+    snprintf(path, sizeof(path), "/proc/%d/maps", (int)process->pid);
+    FILE *maps = fopen(path, "re");
+    while (maps && fgets(line, sizeof(line), maps)) {
+        char mode[8] = "";
+        if (sscanf(line, "%*s %7s", mode) != 1)
+            continue;
+        both += mode[1] == 'w' && mode[2] == 'x';
+        shared += mode[3] == 's';
+    }
+    if (maps)
+        fclose(maps);
+    report_number(report, process, "writable code", 0, maps ? both : 1);
+    if (process->role == PROCESS_WORKER)
+        snprintf(report_add(report, process, TO_KNOW, "shared mappings")->found, REPORT_TEXT,
+                 "%lu: its window, the state page, and what its kind of device shares", shared);
+}
+
+static void verify_limits(struct report *report, const struct process *process)
+{
+    static const char *const floored[] = {
+        "Max data size",       "Max stack size",    "Max core file size", "Max processes",
+        "Max open files",      "Max locked memory", "Max address space",  "Max file locks",
+        "Max pending signals", "Max msgqueue size", "Max nice priority",  "Max realtime priority",
+    };
+    const size_t count = sizeof(floored) / sizeof(floored[0]);
+    char text[4096] = "", found[REPORT_TEXT] = "";
+    unsigned long good = 0;
+    process_file(process->pid, "limits", text, sizeof(text));
+    for (size_t i = 0; i < count; i++) {
+        unsigned long soft = 1, hard = 1;
+        const char *at = strstr(text, floored[i]);
+        bool zero = at && sscanf(at + strlen(floored[i]), "%lu %lu", &soft, &hard) == 2 &&
+                    soft == 0 && hard == 0;
+        good += zero;
+        if (!zero)
+            snprintf(found, sizeof(found), "%s is not 0", floored[i]);
+    }
+    struct report_row *row = report_add(
+        report, process, good == count ? AS_EXPECTED : NOT_AS_EXPECTED, "resource limits");
+    snprintf(row->expected, sizeof(row->expected), "%zu of them are 0", count);
+    snprintf(row->found, sizeof(row->found), "%s", good == count ? row->expected : found);
+}
+
+/* The files of an undumpable process in /proc are root's, whoever the process is. */
+static void verify_undumpable(struct report *report, const struct process *process)
+{
+    char path[64];
+    struct stat file = {.st_uid = 1};
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)process->pid);
+    bool good = stat(path, &file) == 0 && file.st_uid == 0;
+    report_equal(report, process, "dumpable", "no", good ? "no" : "yes");
+}
+
+void verify_memory(struct report *report, const struct verified *verified)
+{
+    const struct process *process = verified->process;
+    verify_maps(report, process);
+    if (process->role != PROCESS_WORKER)
+        return;
+    verify_limits(report, process);
+    verify_undumpable(report, process);
+    char pids[64] = "";
+    process_field(process->pid, "status", "NSsid", pids, sizeof(pids));
+    const char *inner = strrchr(pids, ' ');
+    report_equal(report, process, "session", "1", inner ? inner + 1 : pids);
+    snprintf(report_add(report, process, TO_KNOW, "landlock, mdwe, keyring")->found, REPORT_TEXT,
+             "the kernel does not show them from outside; the worker checks them before it serves, "
+             "and its READY says which are in force");
+}

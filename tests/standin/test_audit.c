@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bao-seccomp verify and diff against a device model that runs: nothing to object to, until
+ * somebody has tampered with it. */
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/standin/fixture.h"
+#include "tests/standin/inject.h"
+
+#define DEVICES 2u
+#define TOOL PROGRAM_DIR "/bao-seccomp"
+
+static struct fixture fixture;
+static char answer[1 << 18];
+
+static void start(void)
+{
+    fixture_start_blocks(&fixture, DEVICES);
+}
+
+static void stop(void)
+{
+    fixture_stop(&fixture);
+    fixture_free(&fixture);
+}
+
+/* Runs bao-seccomp; its answer is in `answer`. Returns its exit status. */
+static int run(const char *arguments)
+{
+    char command[512];
+    snprintf(command, sizeof(command), "timeout 60 '%s' %s 2>&1", TOOL, arguments);
+    FILE *pipe = popen(command, "re");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(pipe);
+    size_t length = fread(answer, 1, sizeof(answer) - 1, pipe);
+    answer[length] = '\0';
+    int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int run_on(const char *format, pid_t pid)
+{
+    char arguments[128];
+    snprintf(arguments, sizeof(arguments), format, (int)pid);
+    return run(arguments);
+}
+
+static bool says(const char *text)
+{
+    bool found = strstr(answer, text) != NULL;
+    if (!found)
+        printf("\n    expected \"%s\"", text);
+    return found;
+}
+
+/* ---- nothing to object to ---- */
+
+/* Other device models may run on this machine, so each of these processes is asked about. */
+static void finds_nothing_wrong(void)
+{
+    start();
+    const pid_t pids[] = {standin_pid(fixture.standin), fixture.broker, fixture.workers[0],
+                          fixture.workers[1]};
+    for (size_t i = 0; i < sizeof(pids) / sizeof(pids[0]); i++) {
+        CU_ASSERT_EQUAL(run_on("verify %d", pids[i]), 0);
+        if (strstr(answer, "WRONG"))
+            puts(answer);
+        CU_ASSERT(says(", 0 not as expected\n"));
+        CU_ASSERT_EQUAL(run_on("diff this %d", pids[i]), 0);
+    }
+    CU_ASSERT_EQUAL(run_on("verify %d", fixture.workers[1]), 0);
+    CU_ASSERT(says("block/virtio, "));
+    CU_ASSERT(says("disk1.img: the image\n"));
+    CU_ASSERT(says("the kick eventfd of queue 0\n"));
+    CU_ASSERT(says("10: 1 of the backend, 1 queues"));
+    fixture_assert_never_restarted(&fixture);
+    stop();
+}
+
+static void serves_on_while_it_is_looked_at(void)
+{
+    struct guest_block block;
+    uint8_t data[512], expected[512];
+    start();
+    fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 1, 4096);
+    for (unsigned int i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(run_on("verify %d", fixture.broker), 0);
+        CU_ASSERT_EQUAL(run_on("verify %d", fixture.workers[0]), 0);
+        CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_IN, i, data, sizeof(data)), 0);
+        fixture_sector(i, expected);
+        CU_ASSERT_EQUAL(memcmp(data, expected, sizeof(data)), 0);
+    }
+    fixture_assert_never_restarted(&fixture);
+    stop();
+}
+
+static void reports_in_three_forms(void)
+{
+    start();
+    CU_ASSERT_EQUAL(run_on("verify %d --json | python3 -m json.tool", fixture.broker), 0);
+    CU_ASSERT(says("\"role\": \"broker\""));
+    CU_ASSERT(says("\"verdict\": \"as expected\""));
+    CU_ASSERT_FALSE(strstr(answer, "not as expected") != NULL);
+    CU_ASSERT_EQUAL(run_on("verify %d --markdown", fixture.broker), 0);
+    CU_ASSERT(says("# Audit of a running bao-virtio-dm\n"));
+    CU_ASSERT(says("| **not as expected** | **0** |"));
+    CU_ASSERT(says("| name | date | signature |"));
+    CU_ASSERT_EQUAL(run_on("verify %d", getpid()), 2);
+    CU_ASSERT_EQUAL(run("verify 1 2"), 2);
+    stop();
+}
+
+/* ---- tampered with ---- */
+
+/* A file that the keeper has no use for. */
+static void finds_an_fd_too_many(void)
+{
+    start();
+    pid_t keeper = standin_pid(fixture.standin);
+    long fd = -1;
+    CU_ASSERT_EQUAL_FATAL(inject_attach(keeper), 0);
+    CU_ASSERT_EQUAL(inject_call(keeper, SYS_epoll_create1, (const long[6]){0}, &fd), 1);
+    CU_ASSERT_EQUAL(inject_detach(keeper), 0);
+    CU_ASSERT_FATAL(fd > 2);
+    char expected[64];
+    snprintf(expected, sizeof(expected), "  WRONG  fd %ld ", fd);
+    CU_ASSERT_EQUAL(run_on("verify %d", keeper), 1);
+    CU_ASSERT(says(expected));
+    CU_ASSERT(says("anon_inode:[eventpoll]\n"));
+    CU_ASSERT(says(", 1 not as expected\n"));
+    CU_ASSERT_EQUAL(run_on("verify %d --json", keeper), 1);
+    CU_ASSERT(says("\"verdict\": \"not as expected\""));
+    CU_ASSERT_EQUAL(run("verify --all"), 1);
+    stop();
+}
+
+/* Where a stopped process keeps nothing: far below its stack pointer. */
+static long scratch_of(pid_t pid)
+{
+    char text[512] = "", path[64];
+    unsigned long pointer = 0;
+    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
+    FILE *file = fopen(path, "re");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(fgets(text, sizeof(text), file));
+    fclose(file);
+    const char *last = strrchr(text, ' ');
+    while (last > text && last[-1] != ' ')
+        last--;
+    pointer = strtoul(last, NULL, 16);
+    CU_ASSERT_FATAL(pointer > 4096);
+    return (long)((pointer - 4096) & ~15ul);
+}
+
+/* One more filter, which denies nothing: but nobody has audited it. */
+static void finds_another_filter(void)
+{
+    struct {
+        struct sock_fprog program;
+        struct sock_filter filter;
+    } extra = {.program.len = 1, .filter = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    start();
+    pid_t keeper = standin_pid(fixture.standin);
+    long result = -1;
+    CU_ASSERT_EQUAL_FATAL(inject_attach(keeper), 0);
+    long address = scratch_of(keeper);
+    extra.program.filter = (void *)(address + (long)offsetof(__typeof__(extra), filter));
+    struct iovec local = {&extra, sizeof(extra)}, remote = {(void *)address, sizeof(extra)};
+    CU_ASSERT_EQUAL(process_vm_writev(keeper, &local, 1, &remote, 1, 0), (ssize_t)sizeof(extra));
+    const long arguments[6] = {SECCOMP_SET_MODE_FILTER, 0, address};
+    CU_ASSERT_EQUAL(inject_call(keeper, SYS_seccomp, arguments, &result), 1);
+    CU_ASSERT_EQUAL(inject_detach(keeper), 0);
+    CU_ASSERT_EQUAL_FATAL(result, 0);
+    CU_ASSERT_EQUAL(run_on("verify %d", keeper), 1);
+    CU_ASSERT(says("  WRONG  filter "));
+    CU_ASSERT(says("a program of 1 instructions that allows more than named calls\n"));
+    CU_ASSERT_EQUAL(run_on("diff this %d", keeper), 2);
+    /* The children were started before: they inherited what they should. */
+    CU_ASSERT_EQUAL(run_on("verify %d", fixture.workers[0]), 1);
+    CU_ASSERT(says("  WRONG  filters in force"));
+    stop();
+}
+
+/* A program of a worker's name that nobody confined. */
+static void finds_an_impostor(void)
+{
+    static const char *const wrong[] = {
+        "parent", "filter",        "NoNewPrivs",      "Uid",
+        "CapEff", "namespace mnt", "namespace net",   "root directory",
+        "mounts", "session",       "resource limits",
+    };
+    char path[128], command[256];
+    fixture_init(&fixture);
+    snprintf(path, sizeof(path), "%s/bao-virtio-worker", fixture.dir);
+    snprintf(command, sizeof(command), "cp \"$(command -v sleep)\" '%s'", path);
+    CU_ASSERT_EQUAL_FATAL(system(command), 0);
+    fixture_configure_blocks(&fixture, DEVICES);
+    fixture_start(&fixture, DEVICES, DEVICES);
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl(path, path, "100", (char *)NULL);
+        _exit(127);
+    }
+    usleep(100000);
+    CU_ASSERT_EQUAL(run_on("verify %d", pid), 1);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        snprintf(command, sizeof(command), "  WRONG  %s ", wrong[i]);
+        CU_ASSERT(says(command));
+    }
+    CU_ASSERT_EQUAL(run("verify --all"), 1);
+    kill(pid, SIGKILL);
+    CU_ASSERT_EQUAL(waitpid(pid, NULL, 0), pid);
+    stop();
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"finds nothing wrong", finds_nothing_wrong},
+        {"serves on while it is looked at", serves_on_while_it_is_looked_at},
+        {"reports in three forms", reports_in_three_forms},
+        {"finds an fd too many", finds_an_fd_too_many},
+        {"finds another filter", finds_another_filter},
+        {"finds an impostor", finds_an_impostor},
+        CU_TEST_INFO_NULL,
+    };
+    return fixture_main("bao-seccomp on a running device model", tests);
+}
