@@ -27,6 +27,14 @@ struct backend {
     bool link_said;      /* net: whether the link is up has been said */
     bool link_up;        /* and how it was */
     uint32_t rate_limit; /* rng: bytes per second; 0: none */
+    struct {
+        int readers;                    /* epoll: reports the ports that nobody has open */
+        int files[STATE_CONSOLE_PORTS]; /* kept, and sent to each worker */
+        struct start_console start;
+        bool size_said; /* whether a size has been said, and which */
+        uint32_t size;  /* columns << 16 | rows */
+    } console;
+    char words[512]; /* for the user, by `open`: what the backend is called; empty: nothing */
 };
 
 /* What one worker gets. */
@@ -69,6 +77,7 @@ struct backend_ops {
 /* One row a kind, indexed by enum device_kind. */
 extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];
 
-extern const struct backend_ops backend_block, backend_net, backend_rng, backend_vsock_vhost;
+extern const struct backend_ops backend_block, backend_console, backend_net, backend_rng,
+    backend_vsock_vhost;
 
 #endif

@@ -132,6 +132,8 @@ static int open_backends(void)
             print_failure(device, key, &failure);
             return result;
         }
+        if (device->backend.words[0])
+            log_line(device->name, "%s", device->backend.words);
     }
     return 0;
 }

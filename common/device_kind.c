@@ -61,12 +61,14 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .type = "console",
             .data_plane = "virtio",
             .policy = "console/virtio",
+            .built = true,
             .virtio_id = 3,
             .queue_count = 2,
-            .queues_max = 2,
-            /* the pty */
-            .backend_fd_count = 1,
-            .backend_fds_max = 1,
+            .queues_max = 16,
+            /* an epoll instance that tells who has no reader, and the ports; where there are fewer
+             * than seven, the first again, so that each number always means the same */
+            .backend_fd_count = 8,
+            .backend_fds_max = 8,
         },
     [DEVICE_RNG_VIRTIO] =
         {

@@ -26,7 +26,8 @@
     X(IO_ERROR, "request of type {d} at sector {d} failed with error {d}")                         \
     X(USED_INVALID, "queue {d}: used index {d} fits neither end of a batch from {d}: needs reset") \
     X(FRAME_DROPPED, "queue {d}: frame of {d} bytes dropped (check {d})")                          \
-    X(POISONED, "queue {d}: {d} chains served, then {d} workers died on the next: needs reset")
+    X(POISONED, "queue {d}: {d} chains served, then {d} workers died on the next: needs reset")    \
+    X(OUTPUT_LOST, "output of port {d} lost: error {d}")
 
 enum log_code {
 #define X(code, format) LOG_##code,

@@ -75,6 +75,11 @@ struct start_vsock {
     uint64_t vhost_features; /* of VHOST_GET_FEATURES */
 };
 
+struct start_console {
+    uint32_t ports; /* 1 to STATE_CONSOLE_PORTS */
+    uint32_t files; /* bit p: port p is a log file, not a terminal */
+};
+
 struct start_rng {
     uint64_t rate_limit; /* bytes per second, below 2^32; 0: none */
 };
@@ -97,6 +102,7 @@ struct message_start {
     uint64_t shmem_size;       /* bytes: map no more than this */
     union {
         struct start_block block;
+        struct start_console console;
         struct start_rng rng;
         struct start_vsock vsock;
         struct start_net net;

@@ -127,7 +127,9 @@ struct state_backend {
     _Atomic uint32_t changes; /* broker: + 1 after each change of what follows, and then a signal on
                                  REQUEST; 0: nothing was ever said */
     _Atomic uint32_t link_up; /* broker: net: 1 if the tap has a carrier */
-    uint32_t reserved[14];
+    _Atomic uint32_t size;    /* broker: console: columns << 16 | rows of port 0's terminal; 0: not
+                                 known */
+    uint32_t reserved[13];
 };
 
 #define STATE_NET_MACS 64u
@@ -145,10 +147,26 @@ struct state_net {
     uint8_t vlans[512]; /* bit per VLAN ID */
 };
 
+#define STATE_CONSOLE_PORTS 7u /* their queues, and two for control, are STATE_QUEUES_MAX */
+
+/* Console, VirtIO 1.2 §5.3; worker-written. */
+struct state_console {
+    /* Of the chain that will be completed at next_used == bits 63 to 32, bits 31 to 0 are the bytes
+     * written to the port's file, or read from it. */
+    uint64_t written[STATE_CONSOLE_PORTS];
+    uint64_t read[STATE_CONSOLE_PORTS];
+    uint8_t pending[STATE_CONSOLE_PORTS]; /* bits: messages that the driver is to get */
+    uint8_t ready;                        /* bit p: the driver has said PORT_READY */
+    uint8_t guest_open;                   /* bit p: it has said PORT_OPEN */
+    uint8_t reserved[3];
+    uint32_t size; /* as the driver knows it, columns << 16 | rows */
+};
+
 /* What one kind needs to go on, besides; all zero after a reset. */
 union state_kind {
     struct state_block block;
     struct state_net net;
+    struct state_console console;
 };
 
 /*

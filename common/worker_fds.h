@@ -25,7 +25,8 @@
     X(BACKEND4, 11, "backend4", "the fourth, likewise")                                            \
     X(BACKEND5, 12, "backend5", "the fifth, likewise")                                             \
     X(BACKEND6, 13, "backend6", "the sixth, likewise")                                             \
-    X(BACKEND7, 14, "backend7", "the seventh, likewise")
+    X(BACKEND7, 14, "backend7", "the seventh, likewise")                                           \
+    X(BACKEND8, 15, "backend8", "the eighth, likewise")
 
 #define BACKEND_FDS_MAX 16u
 

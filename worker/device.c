@@ -16,10 +16,9 @@
 
 /* One row a kind. */
 static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
-    [DEVICE_BLOCK_VIRTIO] = &block_ops,
-    [DEVICE_RNG_VIRTIO] = &rng_ops,
+    [DEVICE_BLOCK_VIRTIO] = &block_ops,      [DEVICE_CONSOLE_VIRTIO] = &console_ops,
+    [DEVICE_NET_VIRTIO] = &net_ops,          [DEVICE_RNG_VIRTIO] = &rng_ops,
     [DEVICE_VSOCK_VHOST] = &vsock_vhost_ops,
-    [DEVICE_NET_VIRTIO] = &net_ops,
 };
 
 #define WINDOW_ALIGNMENT 4096u /* the smallest page; makes guest alignment and ours the same */

@@ -28,6 +28,7 @@ static const struct {
     [DEVICE_NET_VIRTIO] = {.required = KEY(TAP_NAME),
                            .optional = KEY(MAC_ADDR) | KEY(MTU),
                            .queues_max = 7},
+    [DEVICE_CONSOLE_VIRTIO] = {.optional = KEY(PTY_ALIAS) | KEY(LOG_PATH) | KEY(PORTS)},
     [DEVICE_RNG_VIRTIO] = {.optional = KEY(RATE_LIMIT)},
     [DEVICE_VSOCK_VHOST] = {.required = KEY(GUEST_CID)},
 };
@@ -154,6 +155,24 @@ static void note_outdated(const struct raw_device *device, struct config_diagnos
     }
 }
 
+/* A log file takes the place of a console's one terminal. */
+static void check_console(const struct raw_device *device, struct config_diagnostics *diags)
+{
+    const struct raw_value *log = &device->values[CONFIG_KEY_LOG_PATH];
+    const struct raw_value *ports = &device->values[CONFIG_KEY_PORTS];
+    if (!log->given)
+        return;
+    if (device->values[CONFIG_KEY_PTY_ALIAS].given)
+        config_error(
+            diags, log->key_mark,
+            "log_path beside pty_alias; expected one of them: a console's output goes to a "
+            "file or to a terminal");
+    if (ports->valid && ports->number > 1)
+        config_error(diags, log->key_mark,
+                     "log_path for a console of %" PRIu64 " ports; expected no ports but one",
+                     ports->number);
+}
+
 enum device_kind check_device(const struct raw_device *device, struct config_diagnostics *diags)
 {
     const struct raw_value *type = &device->values[CONFIG_KEY_TYPE];
@@ -167,6 +186,8 @@ enum device_kind check_device(const struct raw_device *device, struct config_dia
     }
     if (kind < DEVICE_KINDS) {
         check_foreign(device, (enum device_kind)kind, diags);
+        if (kind == DEVICE_CONSOLE_VIRTIO)
+            check_console(device, diags);
         check_values(device, (enum device_kind)kind, diags);
     }
     if (device->complete)
@@ -217,6 +238,18 @@ static void check_registers(const struct raw_device *first, const struct raw_dev
                      b->number, first->mark.line);
 }
 
+static void check_alias(const struct raw_device *first, const struct raw_device *second,
+                        struct config_diagnostics *diags)
+{
+    const struct raw_value *a = &first->values[CONFIG_KEY_PTY_ALIAS];
+    const struct raw_value *b = &second->values[CONFIG_KEY_PTY_ALIAS];
+    if (a->valid && b->valid && strcmp(a->text, b->text) == 0)
+        config_error(diags, b->mark,
+                     "pty_alias \"%s\" a second time; expected another than that of the device in "
+                     "line %u",
+                     quote(b->text).text, first->mark.line);
+}
+
 void check_between_devices(const struct raw_config *raw, struct config_diagnostics *diags)
 {
     static const enum config_key unique[] = {CONFIG_KEY_ID, CONFIG_KEY_GUEST_CID};
@@ -224,6 +257,7 @@ void check_between_devices(const struct raw_config *raw, struct config_diagnosti
         for (size_t i = 0; i < j; i++) {
             for (size_t k = 0; k < sizeof(unique) / sizeof(unique[0]); k++)
                 check_duplicate(&raw->devices[i], &raw->devices[j], unique[k], diags);
+            check_alias(&raw->devices[i], &raw->devices[j], diags);
             check_registers(&raw->devices[i], &raw->devices[j], diags);
         }
     }

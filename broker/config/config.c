@@ -65,6 +65,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
 {
     const struct raw_value *values = raw->values;
     const struct raw_value *flush = &values[CONFIG_KEY_ADVERTISE_FLUSH];
+    const struct raw_value *ports = &values[CONFIG_KEY_PORTS];
     struct device_config device = {
         .kind = kind,
         .id = (uint32_t)values[CONFIG_KEY_ID].number,
@@ -75,6 +76,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .advertise_flush = !flush->given || flush->number != 0,
         .guest_cid = (uint32_t)values[CONFIG_KEY_GUEST_CID].number,
         .mtu = (uint32_t)values[CONFIG_KEY_MTU].number,
+        .ports = ports->given ? (uint32_t)ports->number : 1,
         .rate_limit = (uint32_t)values[CONFIG_KEY_RATE_LIMIT].number,
         .queues = (uint32_t)values[CONFIG_KEY_QUEUES].number,
         .queue_size = (uint32_t)values[CONFIG_KEY_QUEUE_SIZE].number,
@@ -86,6 +88,22 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
     for (size_t key = 0; key < CONFIG_KEYS; key++)
         device.marks[key] = values[key].mark;
     return device;
+}
+
+static char *take_string(struct raw_value *value)
+{
+    char *text = value->text;
+    value->text = NULL;
+    return text;
+}
+
+static void take_strings(struct raw_value *values, struct device_config *device)
+{
+    device->file_path = take_string(&values[CONFIG_KEY_FILE_PATH]);
+    device->tap_name = take_string(&values[CONFIG_KEY_TAP_NAME]);
+    device->mac_addr = take_string(&values[CONFIG_KEY_MAC_ADDR]);
+    device->pty_alias = take_string(&values[CONFIG_KEY_PTY_ALIAS]);
+    device->log_path = take_string(&values[CONFIG_KEY_LOG_PATH]);
 }
 
 /* Check, and if all is well turn raw devices into a configuration, which takes their strings. */
@@ -105,12 +123,7 @@ static int convert(const char *path, struct raw_config *raw, struct config *ret,
     for (size_t i = 0; i < raw->device_count; i++) {
         struct raw_value *values = raw->devices[i].values;
         config.devices[i] = to_device(&raw->devices[i], kinds[i]);
-        config.devices[i].file_path = values[CONFIG_KEY_FILE_PATH].text;
-        values[CONFIG_KEY_FILE_PATH].text = NULL;
-        config.devices[i].tap_name = values[CONFIG_KEY_TAP_NAME].text;
-        values[CONFIG_KEY_TAP_NAME].text = NULL;
-        config.devices[i].mac_addr = values[CONFIG_KEY_MAC_ADDR].text;
-        values[CONFIG_KEY_MAC_ADDR].text = NULL;
+        take_strings(values, &config.devices[i]);
     }
     *ret = config;
     return 0;
@@ -153,6 +166,8 @@ void config_free(struct config *config)
         free(config->devices[i].file_path);
         free(config->devices[i].tap_name);
         free(config->devices[i].mac_addr);
+        free(config->devices[i].pty_alias);
+        free(config->devices[i].log_path);
     }
     free(config->path);
     *config = (struct config){0};

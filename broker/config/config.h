@@ -39,6 +39,8 @@ enum config_key {
     CONFIG_KEY_GUEST_CID,
     CONFIG_KEY_SOCKET_PATH,
     CONFIG_KEY_PTY_ALIAS,
+    CONFIG_KEY_LOG_PATH,
+    CONFIG_KEY_PORTS,
     CONFIG_KEY_RATE_LIMIT,
     CONFIG_KEY_MTU,
     /* Optional, for all devices. */
@@ -73,6 +75,9 @@ struct device_config {
     char *tap_name;       /* net, else NULL */
     char *mac_addr;       /* net: six bytes in hexadecimal, with colons; NULL: not given */
     uint32_t mtu;         /* net; 0: not given */
+    char *pty_alias;      /* console, or NULL; no two devices share one */
+    char *log_path;       /* console, or NULL; then pty_alias is NULL */
+    uint32_t ports;       /* console: 1 to 7 */
     uint32_t rate_limit;  /* rng: bytes per second; 0: none */
 
     uint32_t queues;         /* or pairs of queues; 0: what the kind has by default */

@@ -7,6 +7,7 @@
 #include <linux/audit.h>
 #include <linux/close_range.h>
 #include <linux/filter.h>
+#include <linux/major.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,9 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -107,6 +110,9 @@ static int carry_over(int from, const struct dirent *entry)
         link[length] = '\0';
         return symlink(link, target) < 0 ? -errno : 0;
     }
+    /* It looks for "pts" beside itself, and a bind mount of it has nothing beside it. */
+    if (strcmp(entry->d_name, "ptmx") == 0)
+        return mknod(target, S_IFCHR | 0600, makedev(TTYAUX_MAJOR, 2)) < 0 ? -errno : 0;
     if (entry->d_type == DT_DIR) {
         if (mkdir(target, 0755) < 0)
             return -errno;

@@ -13,6 +13,7 @@
 
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_console.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
 
@@ -189,5 +190,66 @@ int guest_block_interrupt(struct guest_block *block);
  */
 int guest_block_io(struct guest_block *block, uint32_t type, uint64_t sector, void *data,
                    uint32_t len);
+
+/* The console driver. */
+
+#define GUEST_CONSOLE_PORTS 7u
+#define GUEST_CONSOLE_BUFFERS 8u
+#define GUEST_CONSOLE_BUFFER 4096u
+#define GUEST_CONSOLE_FEATURES                                                                     \
+    (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM |                               \
+     1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |                       \
+     1ull << VIRTIO_CONSOLE_F_SIZE | 1ull << VIRTIO_CONSOLE_F_MULTIPORT)
+
+struct guest_console_buffer {
+    uint8_t *data;
+    uint64_t addr;
+    bool busy; /* the device has it */
+};
+
+/* A pair of queues: port's, or those for control. */
+struct guest_console_pair {
+    struct guest_queue rx, tx;
+    struct guest_console_buffer in[GUEST_CONSOLE_BUFFERS], out[GUEST_CONSOLE_BUFFERS];
+};
+
+struct guest_console_port {
+    struct guest_console_pair data;
+    bool added, is_console, open; /* as the device has said */
+    char name[32];
+    uint16_t cols, rows; /* of RESIZE */
+    uint64_t sent, received;
+};
+
+struct guest_console {
+    struct guest guest;
+    bool multiport;
+    uint16_t cols, rows; /* of the configuration space */
+    uint32_t port_count;
+    struct guest_console_pair control;
+    struct guest_console_port ports[GUEST_CONSOLE_PORTS];
+    /* Called with what comes in. NULL: it is dropped. */
+    void (*input)(struct guest_console *console, unsigned int port, const uint8_t *data,
+                  uint32_t length);
+    void *context;
+};
+
+/* Bring the device up; with MULTIPORT as far as DEVICE_READY. Returns 0 or -errno. */
+int guest_console_start(struct guest_console *console, uint64_t features);
+void guest_console_free(struct guest_console *console);
+
+/* Take everything that the device has used, and give the buffers back. Looks at the rings, and
+ * waits for no interrupt. Returns how many chains that were. */
+unsigned int guest_console_poll(struct guest_console *console);
+
+/* Make up to `length` bytes available for output, as far as there are free buffers, and kick.
+ * Returns how many. */
+uint32_t guest_console_send(struct guest_console *console, unsigned int port, const void *data,
+                            uint32_t length);
+/* Bytes of output that the device has not completed yet are in so many buffers. */
+unsigned int guest_console_busy(const struct guest_console *console, unsigned int port);
+
+/* A control message from the driver. Returns 0 or -ENOSPC. */
+int guest_console_say(struct guest_console *console, uint32_t port, uint16_t event, uint16_t value);
 
 #endif

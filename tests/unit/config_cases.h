@@ -48,10 +48,11 @@ struct config_case {
 /* What those files may have, in the order of enum config_key. */
 #define ALL_KEYS                                                                                   \
     "id, type, mmio_addr, data_plane, file_path, read_only, root_device, advertise_flush, "        \
-    "tap_name, mac_addr, guest_cid, socket_path, pty_alias, rate_limit, mtu, queues, "             \
-    "queue_size, features_off, cpu_affinity, sched, shmem_addr, shmem_size, shmem_path, irq"
+    "tap_name, mac_addr, guest_cid, socket_path, pty_alias, log_path, ports, rate_limit, mtu, "    \
+    "queues, queue_size, features_off, cpu_affinity, sched, shmem_addr, shmem_size, shmem_path, "  \
+    "irq"
 
-#define BUILT_KINDS "block/virtio, vsock/vhost, net/virtio, rng/virtio"
+#define BUILT_KINDS "block/virtio, vsock/vhost, net/virtio, console/virtio, rng/virtio"
 
 #define NOT_BUILT(type, plane)                                                                     \
     "device type \"" type "\" with data_plane \"" plane "\" is not built into this version "       \
@@ -90,10 +91,6 @@ struct config_case {
 
 static const struct config_case published_cases[] = {
     {"newer block", PUBLISHED_BLOCK, "f:2:5: device 0 " NO_MMIO},
-    {"newer console",
-     "devices:\n    # --- Common ---\n  - id: 0\n    type: \"console\"\n"
-     "    mmio_addr: 0x10001000\n    data_plane: virtio\n",
-     "f:4:11: " NOT_BUILT("console", "virtio")},
     {"newer fs",
      "devices:\n    # --- Common ---\n  - id: 0\n    type: \"fs\"\n    mmio_addr: 0xa003e00\n"
      "    data_plane: vhost_user\n    socket_path: \"/root/\"\n    # ---",
@@ -412,6 +409,27 @@ static const struct config_case yaml_cases[] = {
      "UTF-8 without control characters\n"},
 };
 
+#define CONSOLE(rest)                                                                              \
+    "devices:\n- {id: 0, type: console, data_plane: virtio, mmio_addr: 0xa003e00" rest "}\n"
+
+static const struct config_case console_errors[] = {
+    {"no ports", CONSOLE(", ports: 0"),
+     "f:2:75: ports is \"0\"; expected how many ports the console has, from 1 to 7\n"},
+    {"too many ports", CONSOLE(", ports: 8"),
+     "f:2:75: ports is \"8\"; expected how many ports the console has, from 1 to 7\n"},
+    {"file and terminal", CONSOLE(", pty_alias: /a, log_path: /b"),
+     "f:2:83: log_path beside pty_alias; expected one of them: a console's output goes to a file "
+     "or "
+     "to a terminal\n"},
+    {"file of many", CONSOLE(", ports: 2, log_path: /b"),
+     "f:2:78: log_path for a console of 2 ports; expected no ports but one\n"},
+    {"one name for two",
+     CONSOLE(", pty_alias: /a") "- {id: 1, type: console, data_plane: virtio, mmio_addr: "
+                                "0xa003c00, pty_alias: /a}\n",
+     "f:3:79: pty_alias \"/a\" a second time; expected another than that of the device in line "
+     "2\n"},
+};
+
 static const struct config_case many_errors = {
     "many errors",
     "version: 2\n"
@@ -423,7 +441,7 @@ static const struct config_case many_errors = {
     "    guest_cid: 2\n"
     "    irq: 5\n"
     "  - id: 1\n"
-    "    type: console\n"
+    "    type: blok\n"
     "    data_plane: virtio\n"
     "    mmio_addr: 0xa003c00\n"
     "    guest_cdi: 7\n"
@@ -439,23 +457,22 @@ static const struct config_case many_errors = {
     "f:6:16: mmio_addr is \"0xa003e02\"; " MMIO_WORDS "\n"
     "f:7:16: guest_cid is \"2\"; " CID_WORDS "\n"
     "f:8:5: note: irq is no longer needed and has no effect; the line can go\n"
-    "f:10:11: " NOT_BUILT(
-        "console",
-        "virtio") "f:13:5: unknown key \"guest_cdi\"; did you mean \"guest_cid\"?\n"
-                  "f:14:5: device 1 has no key \"file_path\"; expected file_path: a path, for "
-                  "example "
-                  "/var/lib/images/disk.img\n"
-                  "f:14:9: id 1 a second time; expected another than that of the device in line 9\n"
-                  "f:16:17: anchor \"&plane\"; expected none: aliases are not used in this file\n"
-                  "f:17:16: registers at 0xa003d00 overlap those of the device in line 9 at "
-                  "0xa003c00; expected "
-                  "a distance of at least 0x200 bytes\n"
-                  "f:18:5: note: shmem_path is no longer needed and has no effect; the line can "
-                  "go\n"
-                  "f:19:5: id a second time in this device; expected once (first in line 14)\n"
-                  "f:20:5: guest_cid does not apply to block/virtio; expected only file_path, "
-                  "read_only, "
-                  "root_device, advertise_flush besides the keys of all devices\n",
+    "f:10:11: unknown device type \"blok\"; did you mean \"block\"?\n"
+    "f:13:5: unknown key \"guest_cdi\"; did you mean \"guest_cid\"?\n"
+    "f:14:5: device 1 has no key \"file_path\"; expected file_path: a path, for "
+    "example "
+    "/var/lib/images/disk.img\n"
+    "f:14:9: id 1 a second time; expected another than that of the device in line 9\n"
+    "f:16:17: anchor \"&plane\"; expected none: aliases are not used in this file\n"
+    "f:17:16: registers at 0xa003d00 overlap those of the device in line 9 at "
+    "0xa003c00; expected "
+    "a distance of at least 0x200 bytes\n"
+    "f:18:5: note: shmem_path is no longer needed and has no effect; the line can "
+    "go\n"
+    "f:19:5: id a second time in this device; expected once (first in line 14)\n"
+    "f:20:5: guest_cid does not apply to block/virtio; expected only file_path, "
+    "read_only, "
+    "root_device, advertise_flush besides the keys of all devices\n",
 };
 
 #define FIFO_WORDS "expected other, or fifo:N with a priority N from 1 to 99\n"

@@ -166,6 +166,30 @@ static void test_net(void)
 #undef TAP
 }
 
+static void test_console(void)
+{
+    expect_good("newer console",
+                "devices:\n    # --- Common ---\n  - id: 0\n    type: \"console\"\n"
+                "    mmio_addr: 0x10001000\n    data_plane: virtio\n",
+                "");
+    const struct device_config *device = &config.devices[0];
+    CU_ASSERT_EQUAL(device->kind, DEVICE_CONSOLE_VIRTIO);
+    CU_ASSERT_PTR_NULL(device->pty_alias);
+    CU_ASSERT_PTR_NULL(device->log_path);
+    CU_ASSERT_EQUAL(device->ports, 1);
+    config_free(&config);
+
+    expect_good("alias and ports", CONSOLE(", pty_alias: /run/c, ports: 7"), "");
+    CU_ASSERT_STRING_EQUAL(device->pty_alias, "/run/c");
+    CU_ASSERT_EQUAL(device->ports, 7);
+    config_free(&config);
+
+    expect_good("log", CONSOLE(", log_path: c.log, ports: 1"), "");
+    CU_ASSERT_STRING_EQUAL(device->log_path, "c.log");
+    config_free(&config);
+    expect_cases(console_errors, COUNT(console_errors));
+}
+
 static void test_rng(void)
 {
 #define RNG "devices:\n  - {id: 1, type: rng, data_plane: virtio, mmio_addr: 0xa003c00"
@@ -539,6 +563,7 @@ int main(void)
         {"vsock of the older generation", test_older_vsock},
         {"block", test_block},
         {"net", test_net},
+        {"console", test_console},
         {"rng", test_rng},
         {"notations of values", test_notations},
         {"options of all kinds", test_options},

@@ -142,10 +142,12 @@ static void mutate(struct text *text)
 static bool is_good_device(const struct device_config *device)
 {
     bool is_block = device->kind == DEVICE_BLOCK_VIRTIO;
+    bool is_console = device->kind == DEVICE_CONSOLE_VIRTIO;
     bool is_vsock = device->kind == DEVICE_VSOCK_VHOST;
     return device->id < BAO_DEVICES_MAX && device->mmio_addr % 4 == 0 &&
            device->mmio_addr <= UINT64_MAX - CONFIG_REGISTERS_SIZE + 1 && device->mark.line > 0 &&
            ((is_block && device->file_path && device->file_path[0] != '\0') ||
+            (is_console && !device->file_path && device->ports >= 1 && device->ports <= 7) ||
             (is_vsock && !device->file_path && device->guest_cid >= 3 &&
              device->guest_cid <= 0xfffffffe));
 }

@@ -210,7 +210,7 @@ static const struct call forbidden[] = {
     CALL(write, 1 << 10 | WORKER_FD_REPLY, AT scratch, 8),
     CALL(preadv2, WORKER_FD_CONTROL, AT scratch, 0, 0, 0, 0),
     CALL(epoll_ctl, WORKER_FD_EPOLL, EPOLL_CTL_DEL, WORKER_FD_CONTROL, 0),
-    CALL(epoll_pwait, WORKER_FD_BACKEND, AT scratch, 1, 0, 0, 8),
+    CALL(epoll_pwait, WORKER_FD_CONTROL, AT scratch, 1, 0, 0, 8),
     CALL(io_uring_setup, 1, AT scratch),
     CALL(bpf, 0, AT scratch, 64),
     CALL(perf_event_open, AT scratch, 0, -1, -1, 0),

@@ -247,10 +247,11 @@ static void test_random_pages(void)
                 bytes[i] = (unsigned char)guest_random();
         }
         for (unsigned int i = 0; i < 1 + round % 8; i++) {
-            size_t at = guest_random() % 4 ? offsetof(struct state_page, transport) +
-                                                 guest_random() % sizeof(struct state_transport)
-                                           : offsetof(struct state_page, queues) +
-                                                 guest_random() % offsetof(struct state_queue, batch);
+            size_t at = guest_random() % 4
+                            ? offsetof(struct state_page, transport) +
+                                  guest_random() % sizeof(struct state_transport)
+                            : offsetof(struct state_page, queues) +
+                                  guest_random() % offsetof(struct state_queue, batch);
             bytes[at] ^= (unsigned char)(1u << guest_random() % 8);
         }
         if (guest_random() % 2)
