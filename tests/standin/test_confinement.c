@@ -20,6 +20,7 @@
 
 #include "common/policy.h"
 #include "common/sandbox_layer.h"
+#include "common/state.h"
 #include "common/worker_fds.h"
 #include "tests/standin/fixture.h"
 #include "tests/standin/inject.h"
@@ -271,7 +272,7 @@ static void maps_its_window_and_no_more(void)
         if (mode[3] != 's')
             continue;
         shared++;
-        CU_ASSERT(to - from == FIXTURE_SHMEM_SIZE || to - from == 4096);
+        CU_ASSERT(to - from == FIXTURE_SHMEM_SIZE || to - from == STATE_SIZE);
         CU_ASSERT_EQUAL(strncmp(mode, "rw-s", 4), 0);
     }
     CU_ASSERT_EQUAL(shared, 2); /* the window, and the state page */
