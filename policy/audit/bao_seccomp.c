@@ -27,11 +27,14 @@ static const char help[] =
     "                    bao-seccomp, a directory of policies or of exported programs, or the pid\n"
     "                    of a running process\n"
     "  lint [DIRECTORY]  what is doubtful about this build's policies, or those of a directory\n"
+    "  trace POLICY -- COMMAND...\n"
+    "                    run COMMAND without this policy in force, and tell what it would have\n"
+    "                    denied, and which of its rules were used (root)\n"
     "  verify [PID | --all]\n"
     "                    whether the running device models, or one process, are confined as they\n"
     "                    should be, down to the programs in the kernel (root)\n"
     "\n"
-    "POLICY is one of the names below; where it may be left out, all are meant.\n"
+    "POLICY is one of the names below, or \"all\", which is meant where it may be left out.\n"
     "\n"
     "  -a, --arch ARCH   x86_64, aarch64, riscv64 or all; by default that of this program,\n"
     "                    and all for hash, export and diff\n"
@@ -61,11 +64,12 @@ static const struct verb {
     {"check", audit_check, ONE_POLICY, true, POLICY_ARCH_NATIVE},
     {"diff", audit_diff, NO_POLICY, true, POLICY_ARCHES},
     {"lint", audit_lint, NO_POLICY, true, POLICY_ARCHES},
+    {"trace", audit_trace, ONE_POLICY, true, POLICY_ARCH_NATIVE},
     {"verify", audit_verify, NO_POLICY, true, POLICY_ARCH_NATIVE},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
-#define VERB_NAMES "list, show, hash, export, check, diff, lint or verify"
+#define VERB_NAMES "list, show, hash, export, check, diff, lint, trace or verify"
 
 struct arguments {
     const struct verb *verb;
@@ -172,6 +176,8 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
         return audit_complain("no policy after", ret->verb->name, "one");
     if (ret->verb->takes != NO_POLICY && optind < argc)
         ret->question.selection.policy = argv[optind++];
+    if (ret->question.selection.policy && strcmp(ret->question.selection.policy, "all") == 0)
+        ret->question.selection.policy = NULL;
     if (optind < argc && !ret->verb->more)
         return audit_complain("unexpected argument", argv[optind], "one policy at most");
     ret->question.argc = argc - optind;

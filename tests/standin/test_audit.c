@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bao-seccomp verify and diff against a device model that runs: nothing to object to, until
  * somebody has tampered with it. */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -15,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/policy.h"
+#include "common/worker_fds.h"
 #include "tests/standin/fixture.h"
 #include "tests/standin/inject.h"
 
@@ -223,8 +227,67 @@ static void finds_an_impostor(void)
     stop();
 }
 
-int main(void)
+/* ---- log-only mode ---- */
+
+#define CONFINED "--confined" /* this program, as one that a policy confines */
+
+/* Does what block/virtio allows, and what it does not. */
+static int run_confined(void)
 {
+    const struct policy_program *program = policy_find("block/virtio");
+    if (!program || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || policy_load(program, 1) < 0)
+        return 3;
+    for (int i = 0; i < 3; i++)
+        fdatasync(WORKER_FD_BACKEND);
+    close(open("/", O_RDONLY | O_DIRECTORY));
+    for (int i = 0; i < 2; i++)
+        if (pwritev2(WORKER_FD_BACKEND, NULL, 0, 0, RWF_APPEND) >= 0)
+            return 3;
+    /* What a child does is held against the policy that it inherits. */
+    pid_t child = fork();
+    if (child == 0)
+        _exit(fdatasync(WORKER_FD_NULL_IN) == 0 ? 3 : 0);
+    return child > 0 && waitpid(child, NULL, 0) == child ? 0 : 3;
+}
+
+static void traces_what_is_used(void)
+{
+    char arguments[256];
+    snprintf(arguments, sizeof(arguments), "trace block/virtio -- %s " CONFINED,
+             program_invocation_name);
+    CU_ASSERT_EQUAL(run(arguments), 1);
+    CU_ASSERT(says("block/virtio: "));
+    CU_ASSERT(says(" calls of 1 process\n"));
+    CU_ASSERT(says("         3  fdatasync "));
+    CU_ASSERT(
+        says("         1  openat\n            to allow it: allow openat(dirfd == AT_FDCWD, "));
+    CU_ASSERT(says("         2  pwritev2\n            to allow it: allow pwritev2(fd == @image, "
+                   "flags == 0x10) "));
+    CU_ASSERT(
+        says("         1  fdatasync\n            to allow it: allow fdatasync(fd == @null_in)"));
+    CU_ASSERT(says("         0  preadv2 "));
+    snprintf(arguments, sizeof(arguments), "trace block/virtio --json -- %s " CONFINED,
+             program_invocation_name);
+    CU_ASSERT_EQUAL(run(arguments), 1);
+    CU_ASSERT(says("\"proposal\": \"allow "));
+}
+
+static void traces_nothing_else(void)
+{
+    char arguments[256];
+    CU_ASSERT_EQUAL(run("trace block/virtio -- true"), 2);
+    CU_ASSERT(says("nothing that true started loaded block/virtio of this build"));
+    snprintf(arguments, sizeof(arguments), "trace broker -- %s " CONFINED, program_invocation_name);
+    CU_ASSERT_EQUAL(run(arguments), 2);
+    CU_ASSERT_EQUAL(run("trace block/virtio -- /no/such/program"), 2);
+    CU_ASSERT(says("/no/such/program can't be run: No such file or directory"));
+    CU_ASSERT_EQUAL(run("trace block/virtio"), 2);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], CONFINED) == 0)
+        return run_confined();
     CU_TestInfo tests[] = {
         {"finds nothing wrong", finds_nothing_wrong},
         {"serves on while it is looked at", serves_on_while_it_is_looked_at},
@@ -232,6 +295,8 @@ int main(void)
         {"finds an fd too many", finds_an_fd_too_many},
         {"finds another filter", finds_another_filter},
         {"finds an impostor", finds_an_impostor},
+        {"traces what is used", traces_what_is_used},
+        {"traces nothing else", traces_nothing_else},
         CU_TEST_INFO_NULL,
     };
     return fixture_main("bao-seccomp on a running device model", tests);
