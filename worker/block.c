@@ -133,8 +133,10 @@ static int block_adopt(struct device *dev)
     if (state->writeback > STATE_WRITEBACK_ON)
         return -EINVAL;
     /* The image was resized while no worker was there to say so. */
-    if (state->capacity != 0 && state->capacity != block.capacity)
+    if (state->capacity != 0 && state->capacity != block.capacity) {
         device_config_changed(dev);
+        dev->config_changed = false;
+    }
     state->capacity = block.capacity;
     show_writeback(dev);
     return 0;

@@ -23,7 +23,8 @@ static const struct {
     uint32_t queues_max;
 } kind_keys[DEVICE_KINDS] = {
     [DEVICE_BLOCK_VIRTIO] = {.required = KEY(FILE_PATH),
-                             .optional = KEY(READ_ONLY) | KEY(ROOT_DEVICE) | KEY(ADVERTISE_FLUSH),
+                             .optional = KEY(READ_ONLY) | KEY(ROOT_DEVICE) | KEY(ADVERTISE_FLUSH) |
+                                         KEY(DIRECT),
                              .queues_max = STATE_QUEUES_MAX},
     [DEVICE_NET_VIRTIO] = {.required = KEY(TAP_NAME),
                            .optional = KEY(MAC_ADDR) | KEY(MTU),

@@ -74,6 +74,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .shmem_size = values[CONFIG_KEY_SHMEM_SIZE].number,
         .read_only = values[CONFIG_KEY_READ_ONLY].number != 0,
         .advertise_flush = !flush->given || flush->number != 0,
+        .direct = values[CONFIG_KEY_DIRECT].number != 0,
         .guest_cid = (uint32_t)values[CONFIG_KEY_GUEST_CID].number,
         .mtu = (uint32_t)values[CONFIG_KEY_MTU].number,
         .ports = ports->given ? (uint32_t)ports->number : 1,

@@ -34,6 +34,7 @@ enum config_key {
     CONFIG_KEY_READ_ONLY,
     CONFIG_KEY_ROOT_DEVICE,
     CONFIG_KEY_ADVERTISE_FLUSH,
+    CONFIG_KEY_DIRECT,
     CONFIG_KEY_TAP_NAME,
     CONFIG_KEY_MAC_ADDR,
     CONFIG_KEY_GUEST_CID,
@@ -71,6 +72,7 @@ struct device_config {
     char *file_path;      /* block, else NULL */
     bool read_only;       /* block */
     bool advertise_flush; /* block */
+    bool direct;          /* block */
     uint32_t guest_cid;   /* vsock: 3 to 0xfffffffe; no two devices share one */
     char *tap_name;       /* net, else NULL */
     char *mac_addr;       /* net: six bytes in hexadecimal, with colons; NULL: not given */

@@ -51,6 +51,7 @@ const struct key_info key_infos[CONFIG_KEYS] = {
     [CONFIG_KEY_ADVERTISE_FLUSH] = {.name = "advertise_flush",
                                     .type = VALUE_BOOLEAN,
                                     .expected = "true or false"},
+    [CONFIG_KEY_DIRECT] = {.name = "direct", .type = VALUE_BOOLEAN, .expected = "true or false"},
     [CONFIG_KEY_TAP_NAME] = {.name = "tap_name",
                              .type = VALUE_STRING,
                              .length_max = IFNAMSIZ - 1,

@@ -67,9 +67,10 @@ int guest_block_submit(struct guest_block *block, struct guest_block_request *re
     *request->status = 0xff; /* no status of the standard's: shows one that was never written */
     segments[count++] =
         (struct guest_segment){request->header_addr, sizeof(*request->header), false};
+    bool to_device = type == VIRTIO_BLK_T_OUT || type == VIRTIO_BLK_T_DISCARD ||
+                     type == VIRTIO_BLK_T_WRITE_ZEROES;
     if (len > 0)
-        segments[count++] =
-            (struct guest_segment){request->data_addr, len, type != VIRTIO_BLK_T_OUT};
+        segments[count++] = (struct guest_segment){request->data_addr, len, !to_device};
     segments[count++] = (struct guest_segment){request->status_addr, 1, true};
     request->submitted_ns = now_ns();
     request->busy = true;
@@ -104,7 +105,7 @@ int guest_block_io(struct guest_block *block, uint32_t type, uint64_t sector, vo
                    uint32_t len)
 {
     struct guest_block_request *request = &block->requests[0];
-    if (type == VIRTIO_BLK_T_OUT && len > 0)
+    if (len > 0 && type != VIRTIO_BLK_T_IN)
         memcpy(request->data, data, len);
     int r = guest_block_submit(block, request, type, sector, len);
     if (r < 0)

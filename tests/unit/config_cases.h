@@ -48,6 +48,7 @@ struct config_case {
 /* What those files may have, in the order of enum config_key. */
 #define ALL_KEYS                                                                                   \
     "id, type, mmio_addr, data_plane, file_path, read_only, root_device, advertise_flush, "        \
+    "direct, "                                                                                     \
     "tap_name, mac_addr, guest_cid, socket_path, pty_alias, log_path, ports, rate_limit, mtu, "    \
     "queues, queue_size, features_off, cpu_affinity, sched, shmem_addr, shmem_size, shmem_path, "  \
     "irq"
@@ -199,7 +200,7 @@ static const struct config_case key_cases[] = {
      "f:7:3: id a second time in this device; expected once (first in line 2)\n"},
     {"vsock's key in block", BLOCK("  guest_cid: 3\n"),
      "f:7:3: guest_cid does not apply to block/virtio; expected only file_path, read_only, "
-     "root_device, advertise_flush besides the keys of all devices\n"},
+     "root_device, advertise_flush, direct besides the keys of all devices\n"},
     {"block's key in vsock", VSOCK("3\n  read_only: true\n"),
      "f:7:3: read_only does not apply to vsock/vhost; expected only guest_cid besides the keys of "
      "all devices\n"},
@@ -472,7 +473,7 @@ static const struct config_case many_errors = {
     "f:19:5: id a second time in this device; expected once (first in line 14)\n"
     "f:20:5: guest_cid does not apply to block/virtio; expected only file_path, "
     "read_only, "
-    "root_device, advertise_flush besides the keys of all devices\n",
+    "root_device, advertise_flush, direct besides the keys of all devices\n",
 };
 
 #define FIFO_WORDS "expected other, or fifo:N with a priority N from 1 to 99\n"

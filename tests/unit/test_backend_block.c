@@ -40,6 +40,8 @@ static void make_image(off_t size)
     close(fd);
 }
 
+static bool direct;
+
 static int open_image(struct backend *backend, bool read_only, struct failure *failure)
 {
     const struct device_config config = {
@@ -48,6 +50,7 @@ static int open_image(struct backend *backend, bool read_only, struct failure *f
         .file_path = path,
         .read_only = read_only,
         .advertise_flush = true,
+        .direct = direct,
     };
     enum config_key key = CONFIG_KEY_ID;
     *backend = (struct backend){.ops = &backend_block, .image = -1};
@@ -125,6 +128,83 @@ static void test_not_an_image(void)
     assert_refused(EINVAL, "neither a regular file nor a block device");
 }
 
+/* The folder's file system makes holes; to look whether it does changes no file. */
+static void test_holes(void)
+{
+    struct backend backend;
+    struct failure failure;
+    struct stat before, after;
+    make_image(8192);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    CU_ASSERT_EQUAL(pwrite(fd, "end", 3, 8189), 3);
+    CU_ASSERT_EQUAL(fsync(fd), 0);
+    CU_ASSERT_EQUAL(fstat(fd, &before), 0);
+    close(fd);
+    CU_ASSERT_EQUAL_FATAL(open_image(&backend, false, &failure), 0);
+    CU_ASSERT_EQUAL(backend.block.discard_sectors, 8);
+    CU_ASSERT_EQUAL(fstat(backend.image, &after), 0);
+    CU_ASSERT_EQUAL(after.st_size, before.st_size);
+    CU_ASSERT_EQUAL(after.st_blocks, before.st_blocks);
+    close(backend.image);
+    CU_ASSERT_EQUAL_FATAL(open_image(&backend, true, &failure), 0);
+    CU_ASSERT_EQUAL(backend.block.discard_sectors, 0);
+    close(backend.image);
+}
+
+static void test_direct(void)
+{
+    struct backend backend;
+    struct failure failure;
+    direct = true;
+    make_image(65536);
+    CU_ASSERT_EQUAL_FATAL(open_image(&backend, false, &failure), 0);
+    CU_ASSERT_TRUE((fcntl(backend.image, F_GETFL) & O_DIRECT) != 0);
+    CU_ASSERT_TRUE((fcntl(backend.image, F_GETFL) & O_NONBLOCK) == 0);
+    CU_ASSERT_EQUAL(backend.block.direct, 1);
+    uint32_t size = backend.block.blk_size, memory = backend.block.mem_alignment;
+    CU_ASSERT_TRUE(size >= 512 && size <= 65536 && memory >= 1 && memory <= 4096);
+    CU_ASSERT_EQUAL(size << backend.block.physical_blk_exp, size > 4096 ? size : 4096);
+    /* What is said to be enough is enough. */
+    void *buffer = aligned_alloc(8192, 65536 + 8192);
+    CU_ASSERT_EQUAL(pread(backend.image, (char *)buffer + memory, size, size), (ssize_t)size);
+    free(buffer);
+    close(backend.image);
+    direct = false;
+}
+
+static void test_resized(void)
+{
+    struct backend backend;
+    struct backend_fds given;
+    struct failure failure;
+    struct message_start start = {0};
+    make_image(4096);
+    CU_ASSERT_EQUAL_FATAL(open_image(&backend, false, &failure), 0);
+    CU_ASSERT_FALSE(backend_block.outdated(&backend));
+    static const struct {
+        off_t size;
+        uint64_t capacity;
+    } sizes[] = {{1 << 20, 2048}, {4607, 8}, {511, 0}, {0, 0}, {1ll << 40, 1ull << 31}};
+    uint64_t before = 8;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        CU_ASSERT_EQUAL(truncate(path, sizes[i].size), 0);
+        CU_ASSERT_EQUAL(backend_block.outdated(&backend), sizes[i].capacity != before);
+        CU_ASSERT_FALSE(backend_block.outdated(&backend)); /* said once */
+        CU_ASSERT_EQUAL(backend_block.give(&backend, &start, &given), 0);
+        CU_ASSERT_EQUAL(start.block.capacity, sizes[i].capacity);
+        before = sizes[i].capacity;
+    }
+    close(backend.image);
+}
+
+static void test_queues(void)
+{
+    struct device_config config = {.kind = DEVICE_BLOCK_VIRTIO};
+    CU_ASSERT_EQUAL(backend_block.queues(&config), 1);
+    config.queues = 16;
+    CU_ASSERT_EQUAL(backend_block.queues(&config), 16);
+}
+
 static void test_locks(void)
 {
     struct backend first, second;
@@ -154,6 +234,10 @@ int main(void)
         {"read-only", test_read_only},
         {"sizes that are no disk's", test_sizes},
         {"what is no image", test_not_an_image},
+        {"holes", test_holes},
+        {"O_DIRECT", test_direct},
+        {"resized", test_resized},
+        {"queues", test_queues},
         {"two writers can't share an image", test_locks},
         CU_TEST_INFO_NULL,
     };

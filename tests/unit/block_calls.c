@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/block_calls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define QUEUES 4u
+#define REQUESTS (GUEST_BASE + GUEST_BUFFERS) /* headers and status bytes */
+#define DATA (REQUESTS + 0x10000)
+
+struct call_record calls[CALLS_MAX];
+unsigned int call_count;
+int errors[16];
+unsigned int error_count;
+size_t bytes_max = SIZE_MAX;
+int image = -1;
+struct message_start block_start;
+
+static struct guest_ring rings[QUEUES];
+
+/* ---- System calls ---- */
+
+static bool recorded(struct call_record record)
+{
+    record.used_idx = rings[0].used->idx;
+    if (call_count < CALLS_MAX)
+        calls[call_count] = record;
+    call_count++;
+    if (error_count == 0)
+        return true;
+    errno = errors[0];
+    memmove(errors, errors + 1, sizeof(errors) - sizeof(errors[0]));
+    error_count--;
+    return errno == 0;
+}
+
+static ssize_t move(enum call call, long number, const struct iovec *iov, int count, off_t offset,
+                    int flags)
+{
+    struct call_record record = {
+        .call = call, .segments = count, .flags = flags, .offset = (uint64_t)offset};
+    for (int i = 0; i < count; i++)
+        record.length += iov[i].iov_len;
+    if (!recorded(record))
+        return -1;
+    /* So many whole segments, and a part of the next. */
+    struct iovec part[64];
+    size_t left = bytes_max;
+    int segments = 0;
+    for (; segments < count && segments < 64 && left > 0; segments++) {
+        part[segments] = iov[segments];
+        if (part[segments].iov_len > left)
+            part[segments].iov_len = left;
+        left -= part[segments].iov_len;
+    }
+    return syscall(number, WORKER_FD_BACKEND, part, segments, offset, 0, 0);
+}
+
+ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+    CU_ASSERT_EQUAL(fd, WORKER_FD_BACKEND);
+    return move(CALL_READ, SYS_preadv2, iov, count, offset, flags);
+}
+
+ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+    CU_ASSERT_EQUAL(fd, WORKER_FD_BACKEND);
+    return move(CALL_WRITE, SYS_pwritev2, iov, count, offset, flags);
+}
+
+int fdatasync(int fd)
+{
+    return recorded((struct call_record){.call = CALL_SYNC}) ? (int)syscall(SYS_fdatasync, fd) : -1;
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    CU_ASSERT_EQUAL(fd, WORKER_FD_BACKEND);
+    if (!recorded((struct call_record){.call = CALL_ALLOCATE,
+                                       .flags = mode,
+                                       .offset = (uint64_t)offset,
+                                       .length = (uint64_t)length}))
+        return -1;
+    return (int)syscall(SYS_fallocate, fd, mode, offset, length);
+}
+
+/* ---- The image ---- */
+
+void make_image(void)
+{
+    unsigned char sector[SECTOR];
+    if (ftruncate(image, 0) < 0 || ftruncate(image, SECTORS * SECTOR) < 0)
+        abort();
+    for (uint32_t s = 0; s < SECTORS; s++) {
+        memset(sector, (int)(s % 251 + 1), sizeof(sector));
+        if (pwrite(image, sector, sizeof(sector), (off_t)s * SECTOR) != SECTOR)
+            abort();
+    }
+}
+
+bool image_holds(uint64_t sector, uint64_t sectors, unsigned char value)
+{
+    unsigned char bytes[SECTOR];
+    for (uint64_t s = sector; s < sector + sectors; s++) {
+        if (pread(image, bytes, SECTOR, (off_t)(s * SECTOR)) != SECTOR)
+            return false;
+        for (uint32_t i = 0; i < SECTOR; i++) {
+            if (bytes[i] != value)
+                return false;
+        }
+    }
+    return true;
+}
+
+/* ---- The driver ---- */
+
+void block_running(uint32_t queues, uint64_t features)
+{
+    memset(&guest_state, 0, sizeof(guest_state));
+    block_start.queue_count = queues;
+    guest_fds(DEVICE_BLOCK_VIRTIO, image);
+    for (unsigned int q = 1; q < queues; q++) {
+        int kick = WORKER_FD_BACKEND + 1 + (int)q;
+        if (dup2(WORKER_FD_BACKEND + 1, kick) != kick)
+            abort();
+    }
+    guest_worker(&block_start);
+    guest_negotiate(features);
+    for (unsigned int q = 0; q < queues; q++) {
+        guest_ring_init(&rings[q], q, 256);
+        guest_queue_setup(q, &rings[q]);
+    }
+    guest_driver_ok();
+    guest_run();
+    guest_logged(LOG_IO_ERROR);
+    call_count = 0;
+    error_count = 0;
+    bytes_max = SIZE_MAX;
+    memset(errors, 0, sizeof(errors));
+}
+
+static uint64_t place(unsigned int queue, unsigned int number)
+{
+    return REQUESTS + (queue * REQUESTS_MAX + number) * 32ull;
+}
+
+static uint64_t data_place(unsigned int queue, unsigned int number)
+{
+    return DATA + (queue * REQUESTS_MAX + number) * DATA_STRIDE;
+}
+
+void *request_data(unsigned int queue, unsigned int number)
+{
+    return guest_at(data_place(queue, number));
+}
+
+uint8_t request_status(unsigned int queue, unsigned int number)
+{
+    return *(const uint8_t *)guest_at(place(queue, number) + 16);
+}
+
+void offer_at(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
+              uint64_t address, uint32_t length)
+{
+    struct guest_ring *ring = &rings[queue];
+    uint16_t head = (uint16_t)(3 * number);
+    uint64_t header = place(queue, number);
+    const struct virtio_blk_outhdr content = {.type = type, .sector = sector};
+    bool out = type == VIRTIO_BLK_T_OUT || type == VIRTIO_BLK_T_DISCARD ||
+               type == VIRTIO_BLK_T_WRITE_ZEROES;
+    uint16_t flags = VRING_DESC_F_NEXT | (out ? 0 : VRING_DESC_F_WRITE);
+    memcpy(guest_at(header), &content, sizeof(content));
+    *(uint8_t *)guest_at(header + 16) = 0xff;
+    guest_desc(ring, head, header, 16, VRING_DESC_F_NEXT, (uint16_t)(head + 1));
+    guest_desc(ring, head + 1u, address, length, flags, (uint16_t)(head + 2));
+    guest_desc(ring, head + 2u, header + 16, 1, VRING_DESC_F_WRITE, 0);
+    guest_offer(ring, head);
+}
+
+void offer(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector, uint32_t length)
+{
+    offer_at(queue, number, type, sector, data_place(queue, number), length);
+}
+
+unsigned int completions(unsigned int queue)
+{
+    struct vring_used_elem element;
+    unsigned int count = 0;
+    while (guest_used(&rings[queue], &element))
+        count++;
+    return count;
+}
+
+int block_calls_main(const char *suite, CU_TestInfo *tests)
+{
+    CU_SuiteInfo suites[] = {{.pName = suite, .pTests = tests}, CU_SUITE_INFO_NULL};
+    image = memfd_create("image", MFD_CLOEXEC);
+    image = fcntl(image, F_DUPFD_CLOEXEC, 100);
+    if (image < 0)
+        return EXIT_FAILURE;
+    make_image();
+    guest_window_init();
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

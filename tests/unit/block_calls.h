@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A driver of the block device for its unit tests, and the device's system calls, which are this
+ * program's own in front of the C library's: recorded, and made to fail on demand.
+ */
+#ifndef TESTS_UNIT_BLOCK_CALLS_H
+#define TESTS_UNIT_BLOCK_CALLS_H
+
+#include <CUnit/Basic.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+
+#include "tests/unit/guest.h"
+
+#define FEATURE(bit) (1ull << (bit))
+#define SECTOR 512u
+#define SECTORS 2048u
+#define REQUESTS_MAX 64u
+#define DATA_STRIDE 0x10000ull
+#define CALLS_MAX 256u
+
+enum call { CALL_READ, CALL_WRITE, CALL_SYNC, CALL_ALLOCATE };
+
+struct call_record {
+    enum call call;
+    int segments, flags; /* of an allocation: the mode */
+    uint64_t offset, length;
+    uint16_t used_idx; /* of queue 0: what the driver could see at that moment */
+};
+
+extern struct call_record calls[CALLS_MAX];
+extern unsigned int call_count;
+
+/* What the next calls do: 0, or an errno; and each call moves at most so many bytes. */
+extern int errors[16];
+extern unsigned int error_count;
+extern size_t bytes_max;
+
+/* A memfd of SECTORS, whose sector s is filled with s % 251 + 1. */
+extern int image;
+void make_image(void);
+bool image_holds(uint64_t sector, uint64_t sectors, unsigned char value);
+
+/* A new device with `queues` queues of 256, and a driver that accepts `features`. */
+extern struct message_start block_start;
+void block_running(uint32_t queues, uint64_t features);
+
+/* Offer request `number` (of its queue), without a kick. Its data lie at request_data. */
+void offer(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
+           uint32_t length);
+/* The same, with the data at `address`. */
+void offer_at(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
+              uint64_t address, uint32_t length);
+void *request_data(unsigned int queue, unsigned int number);
+uint8_t request_status(unsigned int queue, unsigned int number);
+/* How many completions the driver can see since the last call. */
+unsigned int completions(unsigned int queue);
+
+int block_calls_main(const char *suite, CU_TestInfo *tests);
+
+#endif

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The block device: neighbours in one call, several queues, and the detour of O_DIRECT. */
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "tests/unit/block_calls.h"
+
+#define USUAL (FEATURE(VIRTIO_F_VERSION_1) | FEATURE(VIRTIO_BLK_F_FLUSH))
+#define MERGED 8u /* requests in a call */
+
+static void set_up(void)
+{
+    block_start = guest_start(DEVICE_BLOCK_VIRTIO);
+    make_image();
+}
+
+static bool data_is(unsigned int queue, unsigned int number, uint64_t sector, uint32_t length)
+{
+    const unsigned char *data = request_data(queue, number);
+    for (uint32_t i = 0; i < length; i++) {
+        if (data[i] != (sector + i / SECTOR) % 251 + 1)
+            return false;
+    }
+    return true;
+}
+
+static void test_neighbours(void)
+{
+    set_up();
+    block_running(1, USUAL);
+    for (unsigned int i = 0; i < 3 * MERGED; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, 8 * i, 8 * SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(call_count, 3);
+    for (unsigned int i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(calls[i].segments, MERGED);
+        CU_ASSERT_EQUAL(calls[i].offset, i * MERGED * 4096ull);
+        CU_ASSERT_EQUAL(calls[i].used_idx, i * MERGED);
+    }
+    CU_ASSERT_EQUAL(completions(0), 3 * MERGED);
+    for (unsigned int i = 0; i < 3 * MERGED; i++) {
+        CU_ASSERT_EQUAL(request_status(0, i), VIRTIO_BLK_S_OK);
+        CU_ASSERT_TRUE(data_is(0, i, 8 * i, 8 * SECTOR));
+    }
+    CU_ASSERT_EQUAL(guest_state.counters.bytes_in, 3 * MERGED * 4096);
+    CU_ASSERT_EQUAL(guest_state.counters.requests, 3 * MERGED);
+}
+
+static void test_writes(void)
+{
+    set_up();
+    block_running(1, USUAL);
+    for (unsigned int i = 0; i < 4; i++) {
+        memset(request_data(0, i), (int)(0xe0 + i), 4 * SECTOR);
+        offer(0, i, VIRTIO_BLK_T_OUT, 100 + 4 * i, 4 * SECTOR);
+    }
+    guest_kick(0);
+    CU_ASSERT_EQUAL(call_count, 1);
+    CU_ASSERT_EQUAL(completions(0), 4);
+    for (unsigned int i = 0; i < 4; i++)
+        CU_ASSERT_TRUE(image_holds(100 + 4 * i, 4, (unsigned char)(0xe0 + i)));
+    CU_ASSERT_TRUE(image_holds(116, 1, 117));
+}
+
+/* What must not be merged: each pair ends as two calls, in the order of the ring. */
+static void test_no_neighbours(void)
+{
+    static const struct {
+        uint32_t type;
+        uint64_t sector;
+        uint32_t length;
+        unsigned int calls;
+        uint8_t status;
+    } second[] = {
+        {VIRTIO_BLK_T_IN, 9, SECTOR, 2, VIRTIO_BLK_S_OK},  /* a gap */
+        {VIRTIO_BLK_T_IN, 7, SECTOR, 2, VIRTIO_BLK_S_OK},  /* the same again */
+        {VIRTIO_BLK_T_IN, 6, SECTOR, 2, VIRTIO_BLK_S_OK},  /* backwards */
+        {VIRTIO_BLK_T_OUT, 8, SECTOR, 2, VIRTIO_BLK_S_OK}, /* the other direction */
+        {VIRTIO_BLK_T_FLUSH, 8, 0, 2, VIRTIO_BLK_S_OK},    /* no data */
+        {VIRTIO_BLK_T_IN, 8, 0, 1, VIRTIO_BLK_S_OK},       /* no sector: no call */
+        {VIRTIO_BLK_T_IN, 8, 100, 1, VIRTIO_BLK_S_IOERR},  /* no whole sector */
+        {VIRTIO_BLK_T_GET_ID, 8, 20, 1, VIRTIO_BLK_S_OK},  /* no call */
+        {VIRTIO_BLK_T_IN, 8, 0x10000, 2, VIRTIO_BLK_S_OK}, /* too much */
+        {VIRTIO_BLK_T_IN, UINT64_MAX, SECTOR, 1, VIRTIO_BLK_S_IOERR},
+    };
+    for (size_t i = 0; i < sizeof(second) / sizeof(second[0]); i++) {
+        set_up();
+        block_running(1, USUAL);
+        offer(0, 0, VIRTIO_BLK_T_IN, 7, SECTOR);
+        offer(0, 1, second[i].type, second[i].sector, second[i].length);
+        guest_kick(0);
+        CU_ASSERT_EQUAL(call_count, second[i].calls);
+        CU_ASSERT_EQUAL(completions(0), 2);
+        CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_OK);
+        CU_ASSERT_EQUAL(request_status(0, 1), second[i].status);
+        CU_ASSERT_TRUE(data_is(0, 0, 7, SECTOR));
+    }
+}
+
+/* The last of them lies half beyond the end: it alone fails. */
+static void test_end_of_disk(void)
+{
+    set_up();
+    block_running(1, USUAL);
+    for (unsigned int i = 0; i < 4; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, SECTORS - 7 + 2 * i, 2 * SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(call_count, 1);
+    for (unsigned int i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(request_status(0, i), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(request_status(0, 3), VIRTIO_BLK_S_IOERR);
+}
+
+/* Four neighbours, the third of which can't be read or written. */
+static void test_one_fails(void)
+{
+    for (uint32_t type = VIRTIO_BLK_T_IN; type <= VIRTIO_BLK_T_OUT; type++) {
+        set_up();
+        block_running(1, USUAL);
+        for (unsigned int i = 0; i < 4; i++) {
+            memset(request_data(0, i), 0x99, SECTOR);
+            offer(0, i, type, 40 + i, SECTOR);
+        }
+        errors[0] = EIO; /* all; then one by one */
+        errors[3] = EIO;
+        error_count = 4;
+        guest_kick(0);
+        CU_ASSERT_EQUAL(call_count, 5);
+        CU_ASSERT_EQUAL(completions(0), 4);
+        for (unsigned int i = 0; i < 4; i++) {
+            bool fails = i == 2;
+            CU_ASSERT_EQUAL(request_status(0, i), fails ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK);
+            bool right = type == VIRTIO_BLK_T_OUT
+                             ? image_holds(40 + i, 1, (unsigned char)(fails ? 43 : 0x99))
+                             : fails || data_is(0, i, 40 + i, SECTOR);
+            CU_ASSERT_TRUE(right);
+        }
+        CU_ASSERT_EQUAL(guest_logged(LOG_IO_ERROR), 1);
+    }
+}
+
+/* Calls that move less than asked for, ending anywhere. */
+static void test_short_calls(void)
+{
+    for (size_t most = 100; most < 4000; most += 300) {
+        set_up();
+        block_running(1, USUAL);
+        bytes_max = most;
+        for (unsigned int i = 0; i < 4; i++)
+            offer(0, i, VIRTIO_BLK_T_IN, 30 + 2 * i, 2 * SECTOR);
+        guest_kick(0);
+        CU_ASSERT_EQUAL(call_count, (8 * SECTOR + most - 1) / most);
+        CU_ASSERT_EQUAL(completions(0), 4);
+        for (unsigned int i = 0; i < 4; i++) {
+            CU_ASSERT_EQUAL(request_status(0, i), VIRTIO_BLK_S_OK);
+            CU_ASSERT_TRUE(data_is(0, i, 30 + 2 * i, 2 * SECTOR));
+        }
+    }
+}
+
+/* Behind neighbours the ring holds what is no request: they are done nevertheless. */
+static void test_malformed_behind(void)
+{
+    set_up();
+    block_running(1, USUAL);
+    offer(0, 0, VIRTIO_BLK_T_IN, 1, SECTOR);
+    offer(0, 1, VIRTIO_BLK_T_IN, 2, SECTOR);
+    offer_at(0, 2, VIRTIO_BLK_T_IN, 3, GUEST_BASE + GUEST_SIZE, SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 2);
+    CU_ASSERT_TRUE(data_is(0, 0, 1, SECTOR) && data_is(0, 1, 2, SECTOR));
+    CU_ASSERT_TRUE(guest_state.transport.status & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+/* A successor finds requests that were taken together and not completed: once more, all. */
+static void test_successor(void)
+{
+    set_up();
+    block_running(1, USUAL);
+    for (unsigned int i = 0; i < 4; i++) {
+        memset(request_data(0, i), 0x55, SECTOR);
+        offer(0, i, VIRTIO_BLK_T_OUT, 200 + i, SECTOR);
+    }
+    guest_state.queues[0].next_avail = 4;
+    block_start.incarnation = 1;
+    guest_worker(&block_start);
+    guest_run();
+    CU_ASSERT_EQUAL(completions(0), 4);
+    CU_ASSERT_TRUE(image_holds(200, 4, 0x55));
+    CU_ASSERT_EQUAL(guest_state.counters.requests, 4);
+}
+
+/* ---- Several queues ---- */
+
+static void test_queues(void)
+{
+    set_up();
+    block_running(4, USUAL | FEATURE(VIRTIO_BLK_F_MQ));
+    uint16_t queues;
+    memcpy(&queues, guest_device.config + offsetof(struct virtio_blk_config, num_queues), 2);
+    CU_ASSERT_EQUAL(queues, 4);
+    CU_ASSERT_TRUE((guest_device.features & FEATURE(VIRTIO_BLK_F_MQ)) != 0);
+    for (unsigned int q = 0; q < 4; q++) {
+        for (unsigned int i = 0; i < 60; i++)
+            offer(q, i, VIRTIO_BLK_T_IN, 4 * i + q, SECTOR);
+        device_notify(&guest_device, q);
+    }
+    /* After one round each has had its part, none all of it: 32 and those taken with the last. */
+    device_turns(&guest_device);
+    for (unsigned int q = 0; q < 4; q++) {
+        unsigned int done = completions(q);
+        CU_ASSERT_TRUE(done >= 32 && done < 60);
+    }
+    guest_run();
+    for (unsigned int q = 0; q < 4; q++) {
+        for (unsigned int i = 0; i < 60; i++)
+            CU_ASSERT_TRUE(request_status(q, i) == VIRTIO_BLK_S_OK &&
+                           data_is(q, i, 4 * i + q, SECTOR));
+    }
+    CU_ASSERT_EQUAL(guest_state.counters.requests, 240);
+}
+
+static void test_one_queue_is_no_mq(void)
+{
+    set_up();
+    block_running(1, USUAL);
+    CU_ASSERT_TRUE((guest_device.features & FEATURE(VIRTIO_BLK_F_MQ)) == 0);
+}
+
+/* ---- O_DIRECT ---- */
+
+/* The alignment is asked for of the device, whatever the file. */
+static void running_direct(uint32_t blk_size, uint32_t mem_alignment)
+{
+    set_up();
+    block_start.block.direct = 1;
+    block_start.block.blk_size = blk_size;
+    block_start.block.mem_alignment = mem_alignment;
+    block_running(1, USUAL);
+}
+
+static void assert_calls_aligned(void)
+{
+    CU_ASSERT_TRUE(call_count > 0);
+    for (unsigned int i = 0; i < call_count; i++) {
+        CU_ASSERT_EQUAL(calls[i].offset % 4096, 0);
+        CU_ASSERT_EQUAL(calls[i].length % 4096, 0);
+        CU_ASSERT_EQUAL(calls[i].flags, 0); /* RWF_NOWAIT is of no use */
+    }
+}
+
+static void test_direct_aligned(void)
+{
+    running_direct(4096, 512);
+    for (unsigned int i = 0; i < 4; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, 8 * i, 4096);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(call_count, 1);
+    CU_ASSERT_EQUAL(calls[0].segments, 4); /* without a detour */
+    for (unsigned int i = 0; i < 4; i++)
+        CU_ASSERT_TRUE(data_is(0, i, 8 * i, 4096));
+}
+
+static void test_direct_unaligned(void)
+{
+    static const struct {
+        uint64_t sector;
+        uint32_t length, shift; /* of the data in memory */
+    } cases[] = {{3, SECTOR, 0},      {7, 2 * SECTOR, 0},      {8, 4096, 1},
+                 {9, 0x20000, 0},     {8, 0x80000, 256},       {8, 9 * SECTOR, 0},
+                 {1, 14 * SECTOR, 3}, {1, 0x80000 - 512, 511}, {SECTORS - 1, SECTOR, 0}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint32_t sectors = cases[i].length / SECTOR;
+        unsigned char *data = (unsigned char *)request_data(0, 0) + cases[i].shift;
+        uint64_t address = GUEST_BASE + (uint64_t)(data - guest_memory);
+        running_direct(4096, 512);
+        offer_at(0, 0, VIRTIO_BLK_T_IN, cases[i].sector, address, cases[i].length);
+        guest_kick(0);
+        CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_OK);
+        for (uint32_t b = 0; b < cases[i].length; b++)
+            CU_ASSERT_EQUAL_FATAL(data[b], (cases[i].sector + b / SECTOR) % 251 + 1);
+        assert_calls_aligned();
+
+        running_direct(4096, 512);
+        memset(data, 0xdc, cases[i].length);
+        offer_at(0, 0, VIRTIO_BLK_T_OUT, cases[i].sector, address, cases[i].length);
+        guest_kick(0);
+        CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_OK);
+        CU_ASSERT_TRUE(image_holds(cases[i].sector, sectors, 0xdc));
+        uint64_t before = cases[i].sector - 1, after = cases[i].sector + sectors;
+        CU_ASSERT_TRUE(image_holds(before, 1, (unsigned char)(before % 251 + 1)));
+        CU_ASSERT_TRUE(after == SECTORS || image_holds(after, 1, (unsigned char)(after % 251 + 1)));
+        assert_calls_aligned();
+    }
+}
+
+static void test_direct_errors(void)
+{
+    running_direct(4096, 512);
+    errors[0] = EIO; /* what is to be kept of the block can't be read: nothing is written */
+    error_count = 1;
+    memset(request_data(0, 0), 0xdc, SECTOR);
+    offer(0, 0, VIRTIO_BLK_T_OUT, 17, SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_IOERR);
+    CU_ASSERT_EQUAL(call_count, 1);
+    CU_ASSERT_TRUE(image_holds(17, 1, 18));
+
+    running_direct(4096, 512);
+    bytes_max = 4096 + 100; /* a call that ends within a sector */
+    offer(0, 0, VIRTIO_BLK_T_IN, 15, 12 * SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_OK);
+    CU_ASSERT_TRUE(data_is(0, 0, 15, 12 * SECTOR));
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"neighbours are read by one call", test_neighbours},
+        {"and written", test_writes},
+        {"what are no neighbours", test_no_neighbours},
+        {"the end of the disk", test_end_of_disk},
+        {"of several one fails", test_one_fails},
+        {"short calls", test_short_calls},
+        {"malformed behind neighbours", test_malformed_behind},
+        {"a successor", test_successor},
+        {"several queues", test_queues},
+        {"one queue is not MQ", test_one_queue_is_no_mq},
+        {"direct, aligned", test_direct_aligned},
+        {"direct, not aligned", test_direct_unaligned},
+        {"direct, errors", test_direct_errors},
+        CU_TEST_INFO_NULL,
+    };
+    return block_calls_main("block: merging, queues, O_DIRECT", tests);
+}

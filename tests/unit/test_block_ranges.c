@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The block device: discard and write zeroes, and the cache's mode. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/virtio_mmio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "tests/unit/block_calls.h"
+#include "worker/transport.h"
+
+#define ALL                                                                                        \
+    (FEATURE(VIRTIO_F_VERSION_1) | FEATURE(VIRTIO_BLK_F_FLUSH) | FEATURE(VIRTIO_BLK_F_DISCARD) |   \
+     FEATURE(VIRTIO_BLK_F_WRITE_ZEROES))
+#define WCE FEATURE(VIRTIO_BLK_F_CONFIG_WCE)
+#define HOLE (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
+#define ZERO (FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE)
+#define UNMAP VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
+#define RANGE_SIZE sizeof(struct virtio_blk_discard_write_zeroes)
+#define RANGES_MAX 32u
+#define WRITEBACK offsetof(struct virtio_blk_config, wce)
+
+static void running(uint64_t features)
+{
+    block_start = guest_start(DEVICE_BLOCK_VIRTIO);
+    block_start.block.discard_sectors = 8;
+    make_image();
+    block_running(1, features);
+}
+
+static uint8_t ranges(uint32_t type, const struct virtio_blk_discard_write_zeroes *from,
+                      unsigned int count)
+{
+    memcpy(request_data(0, 0), from, count * RANGE_SIZE);
+    offer(0, 0, type, 0, (uint32_t)(count * RANGE_SIZE));
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 1);
+    return request_status(0, 0);
+}
+
+static uint8_t range(uint32_t type, uint64_t sector, uint32_t sectors, uint32_t flags)
+{
+    const struct virtio_blk_discard_write_zeroes one = {
+        .sector = sector, .num_sectors = sectors, .flags = flags};
+    return ranges(type, &one, 1);
+}
+
+static void test_configuration(void)
+{
+    struct virtio_blk_config config;
+    running(ALL);
+    memcpy(&config, guest_device.config, sizeof(config));
+    CU_ASSERT_EQUAL(guest_device.config_size, 60);
+    CU_ASSERT_EQUAL(config.max_discard_seg, RANGES_MAX);
+    CU_ASSERT_EQUAL(config.max_write_zeroes_seg, RANGES_MAX);
+    CU_ASSERT_EQUAL(config.discard_sector_alignment, 8);
+    CU_ASSERT_TRUE(config.max_discard_sectors > 0 && config.max_write_zeroes_sectors > 0);
+    CU_ASSERT_EQUAL(config.write_zeroes_may_unmap, 1);
+    CU_ASSERT_EQUAL((guest_device.features & (ALL | WCE)), ALL | WCE);
+
+    block_start.block.discard_sectors = 0; /* an image that can't have holes */
+    block_running(1, ALL & ~FEATURE(VIRTIO_BLK_F_DISCARD));
+    memcpy(&config, guest_device.config, sizeof(config));
+    CU_ASSERT_EQUAL(config.write_zeroes_may_unmap, 0);
+    CU_ASSERT_TRUE((guest_device.features & FEATURE(VIRTIO_BLK_F_DISCARD)) == 0);
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 0, 8, 0), VIRTIO_BLK_S_UNSUPP);
+
+    block_start.block.read_only = 1;
+    block_start.block.discard_sectors = 8;
+    block_running(1, FEATURE(VIRTIO_F_VERSION_1));
+    CU_ASSERT_TRUE((guest_device.features & FEATURE(VIRTIO_BLK_F_DISCARD)) == 0);
+    CU_ASSERT_TRUE((guest_device.features & FEATURE(VIRTIO_BLK_F_WRITE_ZEROES)) == 0);
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 0, 8, 0), VIRTIO_BLK_S_IOERR);
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 0), VIRTIO_BLK_S_IOERR);
+    CU_ASSERT_EQUAL(call_count, 0);
+}
+
+/* A driver that has not accepted a feature does not mean it. */
+static void test_not_accepted(void)
+{
+    running(FEATURE(VIRTIO_F_VERSION_1) | FEATURE(VIRTIO_BLK_F_FLUSH));
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 0, 8, 0), VIRTIO_BLK_S_UNSUPP);
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 0), VIRTIO_BLK_S_UNSUPP);
+    CU_ASSERT_EQUAL(call_count, 0);
+}
+
+static blkcnt_t blocks(void)
+{
+    struct stat status;
+    CU_ASSERT_EQUAL(fstat(image, &status), 0);
+    return status.st_blocks;
+}
+
+static void test_discard(void)
+{
+    running(ALL);
+    blkcnt_t before = blocks();
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 64, 128, 0), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(call_count, 1);
+    CU_ASSERT_EQUAL(calls[0].flags, HOLE);
+    CU_ASSERT_EQUAL(calls[0].offset, 64 * SECTOR);
+    CU_ASSERT_EQUAL(calls[0].length, 128 * SECTOR);
+    CU_ASSERT_EQUAL(blocks(), before - 128);
+    CU_ASSERT_TRUE(image_holds(63, 1, 64) && image_holds(192, 1, 193));
+    CU_ASSERT_EQUAL(lseek(image, 0, SEEK_END), SECTORS * SECTOR);
+
+    const struct virtio_blk_discard_write_zeroes two[] = {
+        {.sector = 256, .num_sectors = 8}, {.sector = SECTORS - 8, .num_sectors = 8}};
+    CU_ASSERT_EQUAL(ranges(VIRTIO_BLK_T_DISCARD, two, 2), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(blocks(), before - 144);
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 0, 0, 0), VIRTIO_BLK_S_OK); /* of nothing */
+    CU_ASSERT_EQUAL(call_count, 3);
+}
+
+/* Only whole blocks of a disk whose blocks are larger. */
+static void test_discard_blocks(void)
+{
+    static const struct {
+        uint64_t sector;
+        uint32_t sectors;
+        unsigned int calls;
+        uint64_t first, count;
+    } cases[] = {{8, 8, 1, 8, 8},  {7, 10, 1, 8, 8}, {9, 6, 0, 0, 0},
+                 {1, 15, 1, 8, 8}, {8, 7, 0, 0, 0},  {0, 1, 0, 0, 0}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        running(ALL);
+        block_start.block.blk_size = 4096;
+        block_running(1, ALL);
+        CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, cases[i].sector, cases[i].sectors, 0),
+                        VIRTIO_BLK_S_OK);
+        CU_ASSERT_EQUAL(call_count, cases[i].calls);
+        if (call_count > 0)
+            CU_ASSERT_TRUE(calls[0].offset == cases[i].first * SECTOR &&
+                           calls[0].length == cases[i].count * SECTOR);
+    }
+}
+
+static void test_write_zeroes(void)
+{
+    running(ALL);
+    blkcnt_t before = blocks();
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 10, 100, UNMAP), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(calls[0].flags, HOLE);
+    CU_ASSERT_TRUE(blocks() < before);
+    CU_ASSERT_TRUE(image_holds(10, 100, 0) && image_holds(9, 1, 10) && image_holds(110, 1, 111));
+
+    /* A memfd has no ZERO_RANGE: asked for once, then zeros are written. */
+    running(ALL);
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 10, 100, 0), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(call_count, 2);
+    CU_ASSERT_EQUAL(calls[0].flags, ZERO);
+    CU_ASSERT_EQUAL(calls[1].call, CALL_WRITE);
+    CU_ASSERT_TRUE(image_holds(10, 100, 0) && image_holds(9, 1, 10) && image_holds(110, 1, 111));
+    CU_ASSERT_EQUAL(blocks(), before);
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 0, SECTORS, 0), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(call_count, 4); /* 1 MiB in two */
+    CU_ASSERT_TRUE(image_holds(0, SECTORS, 0));
+    CU_ASSERT_EQUAL(lseek(image, 0, SEEK_END), SECTORS * SECTOR);
+}
+
+/* Neither holes nor ZERO_RANGE; and a block device that refuses a part of a block. */
+static void test_fall_backs(void)
+{
+    running(ALL);
+    errors[0] = EOPNOTSUPP;
+    errors[1] = EINVAL;
+    error_count = 2;
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 3, 5, UNMAP), VIRTIO_BLK_S_OK);
+    CU_ASSERT_TRUE(calls[0].flags == HOLE && calls[1].flags == ZERO);
+    CU_ASSERT_EQUAL(calls[2].call, CALL_WRITE);
+    CU_ASSERT_TRUE(image_holds(3, 5, 0) && image_holds(8, 1, 9));
+    call_count = 0;
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 16, 8, 0), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(calls[0].flags, ZERO); /* the next part may be a whole block */
+
+    running(ALL);
+    bytes_max = 700; /* writes that end within a sector */
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 3, 5, 0), VIRTIO_BLK_S_OK);
+    CU_ASSERT_TRUE(image_holds(3, 5, 0) && image_holds(2, 1, 3) && image_holds(8, 1, 9));
+
+    running(ALL);
+    errors[0] = EOPNOTSUPP;
+    error_count = 1;
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 8, 8, 0), VIRTIO_BLK_S_UNSUPP);
+    errors[0] = EIO;
+    error_count = 1;
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 8, 8, 0), VIRTIO_BLK_S_IOERR);
+    errors[0] = EINTR;
+    error_count = 1;
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 8, 8, 0), VIRTIO_BLK_S_OK);
+}
+
+static void test_refused(void)
+{
+    static const struct {
+        uint32_t type;
+        uint64_t sector;
+        uint32_t sectors, flags;
+        uint8_t status;
+    } cases[] = {
+        {VIRTIO_BLK_T_DISCARD, 0, 8, UNMAP, VIRTIO_BLK_S_UNSUPP},
+        {VIRTIO_BLK_T_DISCARD, 0, 8, 2, VIRTIO_BLK_S_UNSUPP},
+        {VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 2, VIRTIO_BLK_S_UNSUPP},
+        {VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, UNMAP | 0x80000000, VIRTIO_BLK_S_UNSUPP},
+        {VIRTIO_BLK_T_WRITE_ZEROES, UINT64_MAX, 8, 4, VIRTIO_BLK_S_UNSUPP},
+        {VIRTIO_BLK_T_DISCARD, SECTORS, 1, 0, VIRTIO_BLK_S_IOERR},
+        {VIRTIO_BLK_T_DISCARD, SECTORS - 1, 2, 0, VIRTIO_BLK_S_IOERR},
+        {VIRTIO_BLK_T_DISCARD, UINT64_MAX, 1, 0, VIRTIO_BLK_S_IOERR},
+        {VIRTIO_BLK_T_WRITE_ZEROES, UINT64_MAX / SECTOR, 8, 0, VIRTIO_BLK_S_IOERR},
+        {VIRTIO_BLK_T_WRITE_ZEROES, 1ull << 55, 8, UNMAP, VIRTIO_BLK_S_IOERR},
+        {VIRTIO_BLK_T_WRITE_ZEROES, 0, UINT32_MAX, 0, VIRTIO_BLK_S_IOERR},
+        {VIRTIO_BLK_T_WRITE_ZEROES, SECTORS + 1, 0, 0, VIRTIO_BLK_S_IOERR},
+    };
+    struct virtio_blk_discard_write_zeroes many[RANGES_MAX + 1] = {0};
+    running(ALL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CU_ASSERT_EQUAL(range(cases[i].type, cases[i].sector, cases[i].sectors, cases[i].flags),
+                        cases[i].status);
+        /* Nor is anything done of a request whose first range is good. */
+        many[0] = (struct virtio_blk_discard_write_zeroes){.num_sectors = 8};
+        many[1] = (struct virtio_blk_discard_write_zeroes){
+            .sector = cases[i].sector, .num_sectors = cases[i].sectors, .flags = cases[i].flags};
+        CU_ASSERT_EQUAL(ranges(cases[i].type, many, 2), cases[i].status);
+    }
+    memset(many, 0, sizeof(many));
+    CU_ASSERT_EQUAL(ranges(VIRTIO_BLK_T_DISCARD, many, RANGES_MAX), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(ranges(VIRTIO_BLK_T_DISCARD, many, RANGES_MAX + 1), VIRTIO_BLK_S_IOERR);
+    static const uint32_t lengths[] = {0, 1, 15, 17, 31, 0x10000};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        offer(0, 0, VIRTIO_BLK_T_WRITE_ZEROES, 0, lengths[i]);
+        guest_kick(0);
+        CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_IOERR);
+        completions(0);
+    }
+    CU_ASSERT_EQUAL(call_count, 0);
+    CU_ASSERT_EQUAL(guest_state.counters.guest_errors, 0);
+    for (uint32_t s = 0; s < SECTORS; s++)
+        CU_ASSERT_TRUE_FATAL(image_holds(s, 1, (unsigned char)(s % 251 + 1)));
+}
+
+/* 32 times 1 GiB of a large image: no turn does more than a part of it. */
+static void test_bounded(void)
+{
+    struct virtio_blk_discard_write_zeroes many[RANGES_MAX];
+    running(ALL);
+    CU_ASSERT_EQUAL(ftruncate(image, 1ll << 40), 0);
+    block_start.block.capacity = 1ull << 31;
+    block_running(1, ALL);
+    for (unsigned int i = 0; i < RANGES_MAX; i++)
+        many[i] = (struct virtio_blk_discard_write_zeroes){
+            .sector = (uint64_t)i << 21, .num_sectors = 1u << 21, .flags = 0};
+    for (uint32_t type = VIRTIO_BLK_T_DISCARD; type <= VIRTIO_BLK_T_WRITE_ZEROES; type += 2) {
+        memcpy(request_data(0, 0), many, sizeof(many));
+        offer(0, 0, type, 0, sizeof(many));
+        device_notify(&guest_device, 0);
+        call_count = 0;
+        device_turns(&guest_device);
+        CU_ASSERT_TRUE(call_count > 0 && call_count < 16);
+        CU_ASSERT_TRUE(guest_device.work != 0);
+        CU_ASSERT_EQUAL(completions(0), 0);
+        /* A reset in the middle ends it. */
+        block_running(1, ALL);
+        guest_run();
+        CU_ASSERT_EQUAL(call_count, 0);
+    }
+}
+
+/* ---- The cache's mode, §5.2.5 ---- */
+
+static void write_config(uint32_t offset, unsigned int width, uint64_t value)
+{
+    transport_write(&guest_device, (uint32_t)(VIRTIO_MMIO_CONFIG + offset), width, value);
+}
+
+static uint64_t writeback(void)
+{
+    return transport_read(&guest_device, (uint32_t)(VIRTIO_MMIO_CONFIG + WRITEBACK), 1);
+}
+
+/* The flags of one write. */
+static int write_flags(void)
+{
+    call_count = 0;
+    offer(0, 0, VIRTIO_BLK_T_OUT, 0, SECTOR);
+    guest_kick(0);
+    completions(0);
+    CU_ASSERT_EQUAL(call_count, 1);
+    return calls[0].flags;
+}
+
+static void test_cache_mode(void)
+{
+    running(ALL | WCE);
+    CU_ASSERT_EQUAL(writeback(), 1);
+    CU_ASSERT_EQUAL(write_flags(), 0);
+    write_config(WRITEBACK, 1, 0);
+    CU_ASSERT_EQUAL(writeback(), 0);
+    CU_ASSERT_EQUAL(write_flags(), RWF_DSYNC);
+    call_count = 0;
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 8, 8, UNMAP), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(calls[call_count - 1].call, CALL_SYNC); /* stable, too */
+
+    block_start.incarnation = 1; /* a successor keeps to it */
+    guest_worker(&block_start);
+    CU_ASSERT_EQUAL(writeback(), 0);
+    CU_ASSERT_EQUAL(write_flags(), RWF_DSYNC);
+    write_config(WRITEBACK, 1, 1);
+    CU_ASSERT_EQUAL(write_flags(), 0);
+    guest_worker(&block_start);
+    CU_ASSERT_EQUAL(writeback(), 1);
+
+    write_config(WRITEBACK, 1, 0);
+    block_running(1, ALL | WCE); /* a new driver finds it as at first */
+    CU_ASSERT_EQUAL(writeback(), 1);
+}
+
+static void test_cache_mode_after_reset(void)
+{
+    running(ALL | WCE);
+    write_config(WRITEBACK, 1, 0);
+    guest_write(VIRTIO_MMIO_STATUS, 0);
+    guest_negotiate(ALL | WCE);
+    CU_ASSERT_EQUAL(writeback(), 1);
+    /* §5.2.5.2: CONFIG_WCE without FLUSH begins as a write-through cache. */
+    guest_negotiate(FEATURE(VIRTIO_F_VERSION_1) | WCE);
+    CU_ASSERT_EQUAL(writeback(), 0);
+    write_config(WRITEBACK, 1, 1);
+    CU_ASSERT_EQUAL(writeback(), 1);
+    block_start.incarnation = 1; /* before DRIVER_OK */
+    guest_worker(&block_start);
+    CU_ASSERT_EQUAL(writeback(), 1);
+}
+
+static void test_cache_mode_other_writes(void)
+{
+    unsigned char before[DEVICE_CONFIG_MAX];
+    running(ALL | WCE);
+    memcpy(before, guest_device.config, sizeof(before));
+    for (uint32_t offset = 0; offset < 80; offset++) {
+        for (unsigned int width = 1; width <= 8; width *= 2) {
+            if (offset != WRITEBACK || width != 1)
+                write_config(offset, width, 0x5a5a5a5a5a5a5a5a);
+        }
+    }
+    write_config(WRITEBACK, 1, 2); /* neither mode */
+    write_config(WRITEBACK, 2, 0); /* not that field alone */
+    CU_ASSERT_EQUAL(memcmp(before, guest_device.config, sizeof(before)), 0);
+    CU_ASSERT_EQUAL(write_flags(), 0);
+
+    running(ALL); /* not accepted: not switched */
+    write_config(WRITEBACK, 1, 0);
+    CU_ASSERT_EQUAL(write_flags(), 0);
+}
+
+/* ---- The state page ---- */
+
+static void test_hostile_page(void)
+{
+    running(ALL | WCE);
+    block_start.incarnation = 1;
+    guest_state.of_kind.block.writeback = 3;
+    guest_worker(&block_start);
+    CU_ASSERT_TRUE(guest_state.transport.status & VIRTIO_CONFIG_S_NEEDS_RESET);
+    guest_negotiate(ALL | WCE);
+    CU_ASSERT_EQUAL(writeback(), 1);
+}
+
+/* An image of another size: the driver is told once, however many workers come. */
+static void test_resized(void)
+{
+    running(ALL);
+    uint32_t generation = guest_state.transport.config_generation;
+    guest_interrupts();
+    block_start.incarnation = 1;
+    guest_worker(&block_start);
+    CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation);
+    block_start.block.capacity = 100;
+    block_start.config_changed = 1;
+    guest_worker(&block_start);
+    CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 1);
+    CU_ASSERT_TRUE(guest_state.transport.interrupt_status & VIRTIO_MMIO_INT_CONFIG);
+    CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_CONFIG), 100);
+    block_start.config_changed = 0;
+    guest_worker(&block_start);
+    CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 1);
+    block_start.block.capacity = 200; /* seen by nobody, as when the broker itself was replaced */
+    guest_worker(&block_start);
+    CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 2);
+    block_start.block.capacity = 0;
+    guest_worker(&block_start);
+    offer(0, 0, VIRTIO_BLK_T_IN, 0, SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_IOERR);
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"configuration", test_configuration},
+        {"features not accepted", test_not_accepted},
+        {"discard", test_discard},
+        {"discard of whole blocks", test_discard_blocks},
+        {"write zeroes", test_write_zeroes},
+        {"fall-backs", test_fall_backs},
+        {"refused ranges", test_refused},
+        {"a turn is bounded", test_bounded},
+        {"cache mode", test_cache_mode},
+        {"cache mode after a reset", test_cache_mode_after_reset},
+        {"other writes to the configuration", test_cache_mode_other_writes},
+        {"a hostile state page", test_hostile_page},
+        {"a resized image", test_resized},
+        CU_TEST_INFO_NULL,
+    };
+    return block_calls_main("block: ranges, cache mode", tests);
+}
