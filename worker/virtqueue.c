@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/virtqueue.h"
 
-#include <errno.h>
 #include <linux/virtio_config.h>
 #include <stddef.h>
 
@@ -13,59 +12,6 @@ _Static_assert(sizeof(struct vring_desc) == sizeof(struct vring_packed_desc), "i
 static bool negotiated(uint64_t features, unsigned int bit)
 {
     return (features & 1ull << bit) != 0;
-}
-
-/* ---- What both formats need ---- */
-
-int ring_fault(struct guest_fault *ret_fault, enum log_code code, uint64_t a, uint64_t b,
-               uint64_t c)
-{
-    *ret_fault = (struct guest_fault){.code = code, .args = {a, b, c}};
-    return -EBADMSG;
-}
-
-bool ring_part_valid(const struct window *window, uint64_t addr, uint64_t alignment,
-                     uint64_t length)
-{
-    return addr % alignment == 0 &&
-           window_translate(window, (struct guest_addr){addr}, length) != NULL;
-}
-
-enum ring_check chain_add(const struct virtqueue *vq, struct chain *chain, uint64_t addr,
-                          uint32_t length, bool writable)
-{
-    if (!writable && chain->writable_count > 0)
-        return CHECK_ORDER;
-    if (length == 0)
-        return CHECK_OK; /* nothing to translate: such an address means nothing */
-    if (length > UINT32_MAX - chain->readable_length - chain->writable_length)
-        return CHECK_LENGTH;
-    void *buffer = window_translate(vq->window, (struct guest_addr){addr}, length);
-    if (!buffer)
-        return CHECK_ADDRESS;
-    unsigned int count = chain->readable_count + chain->writable_count;
-    chain->segments[count] = (struct iovec){.iov_base = buffer, .iov_len = length};
-    if (writable) {
-        chain->writable_count++;
-        chain->writable_length += length;
-    } else {
-        chain->readable_count++;
-        chain->readable_length += length;
-    }
-    return CHECK_OK;
-}
-
-enum ring_check indirect_table(const struct virtqueue *vq, uint64_t addr, uint32_t length,
-                               const unsigned char **ret_base, uint32_t *ret_descriptors)
-{
-    if (length == 0 || length % sizeof(struct vring_desc) != 0)
-        return CHECK_INDIRECT_LENGTH;
-    const unsigned char *base = window_translate(vq->window, (struct guest_addr){addr}, length);
-    if (!base)
-        return CHECK_INDIRECT_ADDRESS;
-    *ret_base = base;
-    *ret_descriptors = length / (uint32_t)sizeof(struct vring_desc);
-    return CHECK_OK;
 }
 
 /* ---- The queue, whatever its format ---- */
@@ -121,11 +67,9 @@ void virtqueue_stop(struct virtqueue *vq)
 
 int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault *ret_fault)
 {
-    int r =
-        vq->is_packed ? packed_pop(vq, ret_chain, ret_fault) : split_pop(vq, ret_chain, ret_fault);
-    if (r > 0)
-        vq->next_avail++;
-    return r;
+    if (vq->is_packed)
+        return packed_pop(vq, ret_chain, ret_fault);
+    return split_pop(vq, ret_chain, ret_fault);
 }
 
 void virtqueue_push(struct virtqueue *vq, struct chain_ref ref, uint32_t length)
@@ -144,8 +88,6 @@ void virtqueue_publish(struct virtqueue *vq)
         packed_publish(vq);
     else
         split_publish(vq);
-    vq->next_used = (uint16_t)(vq->next_used + vq->filled);
-    vq->filled = 0;
 }
 
 bool virtqueue_interrupt_due(struct virtqueue *vq)

@@ -8,15 +8,28 @@
 #ifndef WORKER_VIRTQUEUE_FORMAT_H
 #define WORKER_VIRTQUEUE_FORMAT_H
 
+#include <errno.h>
+#include <stddef.h>
+
 #include "worker/virtqueue.h"
 
+/* ---- What both formats need ---- */
+
 /* Set *ret_fault, return -EBADMSG. */
-int ring_fault(struct guest_fault *ret_fault, enum log_code code, uint64_t a, uint64_t b,
-               uint64_t c);
+static inline int ring_fault(struct guest_fault *ret_fault, enum log_code code, uint64_t a,
+                             uint64_t b, uint64_t c)
+{
+    *ret_fault = (struct guest_fault){.code = code, .args = {a, b, c}};
+    return -EBADMSG;
+}
 
 /* Is a part of the ring aligned, and entirely in the window? */
-bool ring_part_valid(const struct window *window, uint64_t addr, uint64_t alignment,
-                     uint64_t length);
+static inline bool ring_part_valid(const struct window *window, uint64_t addr, uint64_t alignment,
+                                   uint64_t length)
+{
+    return addr % alignment == 0 &&
+           window_translate(window, (struct guest_addr){addr}, length) != NULL;
+}
 
 /* No segments yet. */
 static inline void chain_clear(struct chain *chain)
@@ -28,21 +41,54 @@ static inline void chain_clear(struct chain *chain)
 }
 
 /* Append the buffer of a descriptor that has been copied; chain->segments has room for it. */
-enum ring_check chain_add(const struct virtqueue *vq, struct chain *chain, uint64_t addr,
-                          uint32_t length, bool writable);
+static inline enum ring_check chain_add(const struct virtqueue *vq, struct chain *chain,
+                                        uint64_t addr, uint32_t length, bool writable)
+{
+    if (!writable && chain->writable_count > 0)
+        return CHECK_ORDER;
+    if (length == 0)
+        return CHECK_OK; /* nothing to translate: such an address means nothing */
+    if (length > UINT32_MAX - chain->readable_length - chain->writable_length)
+        return CHECK_LENGTH;
+    void *buffer = window_translate(vq->window, (struct guest_addr){addr}, length);
+    if (!buffer)
+        return CHECK_ADDRESS;
+    unsigned int count = chain->readable_count + chain->writable_count;
+    chain->segments[count] = (struct iovec){.iov_base = buffer, .iov_len = length};
+    if (writable) {
+        chain->writable_count++;
+        chain->writable_length += length;
+    } else {
+        chain->readable_count++;
+        chain->readable_length += length;
+    }
+    return CHECK_OK;
+}
 
 /* The indirect table at `addr`, of `length` bytes (§2.7.5.3, §2.8.7); both formats' descriptors
  * are of one size. The caller has copied the two. */
-enum ring_check indirect_table(const struct virtqueue *vq, uint64_t addr, uint32_t length,
-                               const unsigned char **ret_base, uint32_t *ret_descriptors);
+static inline enum ring_check indirect_table(const struct virtqueue *vq, uint64_t addr,
+                                             uint32_t length, const unsigned char **ret_base,
+                                             uint32_t *ret_descriptors)
+{
+    if (length == 0 || length % sizeof(struct vring_desc) != 0)
+        return CHECK_INDIRECT_LENGTH;
+    const unsigned char *base = window_translate(vq->window, (struct guest_addr){addr}, length);
+    if (!base)
+        return CHECK_INDIRECT_ADDRESS;
+    *ret_base = base;
+    *ret_descriptors = length / (uint32_t)sizeof(struct vring_desc);
+    return CHECK_OK;
+}
+
+/* ---- What differs ---- */
 
 bool split_usable(const struct state_queue *state, const struct window *window);
 bool split_indices_valid(const struct state_queue *state);
 /* Everything of *vq but the format's own is set. */
 int split_start(struct virtqueue *vq, struct guest_fault *ret_fault);
-/* Counts nothing. */
 int split_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault *ret_fault);
-/* The vq->filled > 0 chains of state->batch; counts nothing. */
+/* vq->filled is not 0. */
 void split_publish(struct virtqueue *vq);
 /* `old`: vq->next_used when it was decided last. The barrier is behind the caller. */
 bool split_interrupt_wanted(const struct virtqueue *vq, uint16_t old);

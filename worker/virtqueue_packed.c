@@ -254,6 +254,7 @@ int packed_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault
         return ring_fault(ret_fault, LOG_DESC_INVALID, vq->index, offset, check);
     ring->avail_position = advance(ring->avail_position, ret_chain->ref.descriptors, vq->size);
     vq->state->next_avail = ring->avail_position;
+    vq->next_avail++;
     return 1;
 }
 
@@ -280,6 +281,8 @@ void packed_publish(struct virtqueue *vq)
 
     ring->used_position = end;
     ring->undecided += descriptors;
+    vq->next_used = (uint16_t)(vq->next_used + vq->filled);
+    vq->filled = 0;
 }
 
 /* ---- Event suppression, §2.8.10 ---- */

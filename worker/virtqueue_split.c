@@ -178,7 +178,8 @@ int split_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault 
         return ring_fault(ret_fault, LOG_CHAIN_INVALID, vq->index, head, check);
     if (check != CHECK_OK)
         return ring_fault(ret_fault, LOG_DESC_INVALID, vq->index, index, check);
-    vq->state->next_avail = (uint16_t)(vq->next_avail + 1);
+    vq->next_avail++;
+    vq->state->next_avail = vq->next_avail;
     return 1;
 }
 
@@ -199,6 +200,9 @@ void split_publish(struct virtqueue *vq)
     /* The compiler's order is enough here: a process dies between two instructions. */
     atomic_signal_fence(memory_order_seq_cst);
     state->next_used = new;
+
+    vq->next_used = new;
+    vq->filled = 0;
 }
 
 bool split_interrupt_wanted(const struct virtqueue *vq, uint16_t old)

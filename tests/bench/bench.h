@@ -69,6 +69,7 @@ struct block_workload {
     unsigned int depth;
     uint32_t size; /* bytes */
     bool sequential;
+    uint64_t format; /* of the ring: 0, or GUEST_PACKED */
 };
 
 struct block_result {

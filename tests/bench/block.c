@@ -179,7 +179,8 @@ int block_run(struct bench *bench, const struct block_workload *workload,
 {
     struct guest_block block = {0};
     guest_init(&block.guest, bench->standin, 0, BENCH_BASE, BENCH_SHMEM, BENCH_SHMEM_SIZE);
-    int r = guest_block_start(&block, GUEST_BLOCK_FEATURES, workload->depth, workload->size);
+    int r = guest_block_start(&block, GUEST_BLOCK_FEATURES | workload->format, workload->depth,
+                              workload->size);
     block.done = request_done;
     if (r == 0)
         r = run_turns(bench, workload, &block, result);

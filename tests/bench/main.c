@@ -23,6 +23,7 @@ static const struct block_workload workloads[] = {
     {.name = "4 KiB random, depth 1", .depth = 1, .size = 4096},
     {.name = "4 KiB random, depth 32", .depth = 32, .size = 4096},
     {.name = "4 KiB sequential, depth 32", .depth = 32, .size = 4096, .sequential = true},
+    {.name = "4 KiB random, 32, packed", .depth = 32, .size = 4096, .format = GUEST_PACKED},
     {.name = "128 KiB sequential, depth 8", .depth = 8, .size = 131072, .sequential = true},
 };
 #define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
