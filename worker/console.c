@@ -5,7 +5,9 @@
  *
  * Output waits in the ring while a connected reader is slow: a chain is completed when all of it is
  * written. While nobody has the terminal open it is discarded, so that the guest never waits for
- * somebody who may not come. Input waits in the pty until the driver has a buffer for it.
+ * somebody who may not come. On port 0 it does not wait for ever, either: Linux's driver spins
+ * until its console output is completed, with interrupts off. Input waits in the pty until the
+ * driver has a buffer for it.
  *
  * The kernel says when a reader leaves but not when one comes. So whether one is there is asked
  * before output is written or discarded: of a second epoll instance, made by the broker, which
@@ -33,6 +35,10 @@
 #define TURN_STEPS 64u
 #define CALL_BYTES 4096u
 
+/* How long port 0 waits for a reader who takes nothing: well below what Linux takes for a lockup
+ * (20 s), and enough for a serial line of 4800 baud, which frees a pty by 4 KiB at a time. */
+#define PATIENCE_MS 10000u
+
 struct stream {
     bool active;       /* `chain` is taken, and not completed */
     unsigned int next; /* tx: its segments from here on are left, the first of them trimmed */
@@ -42,8 +48,9 @@ struct stream {
 
 static struct {
     unsigned int ports;
-    bool live;        /* the driver may be told of a new size */
-    uint32_t readers; /* bit p: somebody was there when last asked; of a log file, always */
+    bool out_of_patience; /* port 0's reader is not waited for, until he reads */
+    bool live;            /* the driver may be told of a new size */
+    uint32_t readers;     /* bit p: somebody was there when last asked; of a log file, always */
     struct stream rx[STATE_CONSOLE_PORTS], tx[STATE_CONSOLE_PORTS];
 } console;
 
@@ -179,7 +186,7 @@ static enum progress write_failed(unsigned int port, int error)
         return PROGRESS;
     if (error == EAGAIN) {
         ask_for_readers();
-        if (has_reader(port))
+        if (has_reader(port) && (port > 0 || !console.out_of_patience))
             return WAIT;
     } else {
         log_event(LOG_OUTPUT_LOST, port, (uint64_t)error);
@@ -196,6 +203,10 @@ static enum progress write_some(struct device *dev, struct virtqueue *vq, unsign
     ssize_t written = write(PORT_FD(port), segment->iov_base, length);
     if (written <= 0)
         return write_failed(port, written < 0 ? errno : EAGAIN);
+    if (port == 0) {
+        console.out_of_patience = false;
+        dev->pause_ms = 0;
+    }
     advance(tx, (uint32_t)written);
     note(vq, &dev->state->of_kind.console.written[port], tx->done);
     device_count(&dev->state->counters.bytes_out, (uint64_t)written);
@@ -235,8 +246,12 @@ static int output_turn(struct device *dev, struct virtqueue *vq, unsigned int po
     device_signal(dev, vq);
     if (r < 0)
         return r;
-    if (progress == WAIT)
-        return 0; /* the reader reads, or leaves: an event of the terminal's */
+    if (progress == WAIT) {
+        /* Until the reader reads, or leaves: an event of the terminal's. */
+        if (port == 0)
+            dev->pause_ms = PATIENCE_MS;
+        return 0;
+    }
     return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
 }
 
@@ -329,6 +344,12 @@ static int console_backend_event(struct device *dev, unsigned int file,
     return 0;
 }
 
+static void console_pause_over(struct device *dev)
+{
+    console.out_of_patience = true;
+    dev->work |= 1u << CONSOLE_TX;
+}
+
 /* §5.3.4: in whatever state the device is, and without waiting for anybody. */
 static int console_write_config(struct device *dev, uint32_t offset, unsigned int width,
                                 uint64_t value, struct guest_fault *ret_fault)
@@ -419,6 +440,7 @@ const struct device_ops console_ops = {
     .turn = console_turn,
     .backend_event = console_backend_event,
     .backend_changed = console_backend_changed,
+    .pause_over = console_pause_over,
     .write_config = console_write_config,
     .adopt = console_adopt,
 };

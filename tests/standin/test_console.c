@@ -92,6 +92,17 @@ static bool reads(struct test *test, int fd, const char *text)
     return false;
 }
 
+/* Read what there is until there is no more for a while. Returns whether there is more. */
+static bool reads_all(struct test *test, int fd)
+{
+    static char seen[CHUNK];
+    for (unsigned int quiet = 0; quiet < 200; usleep(200)) {
+        quiet = read(fd, seen, sizeof(seen)) > 0 ? 0 : quiet + 1;
+        guest_console_poll(&test->console);
+    }
+    return read(fd, seen, sizeof(seen)) > 0;
+}
+
 /* ---- The guest ---- */
 
 static void take_text(struct guest_console *console, unsigned int port, const uint8_t *data,
@@ -327,6 +338,26 @@ static void a_slow_reader_loses_nothing(void)
     }
     CU_ASSERT_EQUAL(seen, sent);
     CU_ASSERT_EQUAL(guest_console_busy(&test.console, 0), 0);
+    fixture_assert_never_restarted(&test.fixture);
+    stop(&test);
+}
+
+/* Linux waits for console output with interrupts off: so not for ever. */
+static void a_reader_who_stopped_is_given_up(void)
+{
+    struct test test;
+    start_one(&test);
+    test.user = open_port(&test, 0);
+    send_until_full(&test, 1 << 20);
+    uint64_t from = now_ms();
+    CU_ASSERT(drained(&test, 0, 13000));
+    CU_ASSERT(now_ms() - from > 7000); /* ten seconds, less what it took to see that all is full */
+    CU_ASSERT_EQUAL(send_until_full(&test, 1 << 20), 1 << 20);
+    CU_ASSERT(drained(&test, 0, 2000));
+    /* Until he reads. */
+    CU_ASSERT_FALSE(reads_all(&test, test.user));
+    say(&test, 0, "back again\n");
+    CU_ASSERT(reads(&test, test.user, "back again\n"));
     fixture_assert_never_restarted(&test.fixture);
     stop(&test);
 }
@@ -695,6 +726,7 @@ int main(void)
         {"talks both ways", talks_both_ways},
         {"megabytes pass both ways", megabytes_pass_both_ways},
         {"a slow reader loses nothing", a_slow_reader_loses_nothing},
+        {"a reader who stopped is given up", a_reader_who_stopped_is_given_up},
         {"without a reader nothing waits", without_a_reader_nothing_waits},
         {"readers come and go", readers_come_and_go},
         {"emergency output needs no driver", emergency_output_needs_no_driver},

@@ -143,7 +143,7 @@ void guest_fds(enum device_kind kind, int backend)
     move_fd(high(epoll_create1(EPOLL_CLOEXEC)), WORKER_FD_EPOLL);
     for (int fd = WORKER_FD_REQUEST; fd <= WORKER_FD_IRQ; fd++)
         move_eventfd(fd);
-    int end = WORKER_FD_BACKEND + (int)(info->backend_fd_count + info->queue_count);
+    int end = WORKER_FD_BACKEND + (int)(info->backend_fd_count + info->queues_max);
     for (int fd = WORKER_FD_BACKEND; fd < end; fd++)
         move_eventfd(fd);
     if (backend >= 0)
