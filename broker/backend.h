@@ -17,6 +17,10 @@
 #include "common/message.h"
 #include "common/state.h"
 
+#define BACKEND_NAME_SIZE 16
+#define BACKEND_LISTENERS 2
+#define BACKEND_SOCKET_NAME_SIZE 96
+
 struct backend {
     const struct backend_ops *ops;
     int image;                /* block: kept, and sent to each worker; -1: none */
@@ -34,6 +38,17 @@ struct backend {
         bool size_said; /* whether a size has been said, and which */
         uint32_t size;  /* columns << 16 | rows */
     } console;
+
+    /* A directory of the host's that must stay within reach after lock-down, for the sockets in
+     * it, and its name in the root that lock-down leaves; "": none. */
+    char directory[PATH_MAX];
+    char directory_in_root[BACKEND_NAME_SIZE];
+
+    /* vsock/virtio: where clients of the host connect, -1: nowhere; and what the names of all its
+     * sockets in the directory begin with. */
+    int listeners[BACKEND_LISTENERS];
+    char socket_name[BACKEND_SOCKET_NAME_SIZE];
+
     char words[512]; /* for the user, by `open`: what the backend is called; empty: nothing */
 };
 
@@ -65,6 +80,14 @@ struct backend_ops {
      * 0, or -errno: the device has to wait. */
     int (*give)(struct backend *backend, struct message_start *start, struct backend_fds *ret);
 
+    /*
+     * While a worker runs: a client waits on listeners[number] (accept), or the worker asks for a
+     * connection (connect). Neither waits. Return a non-blocking socket, to be closed once it is
+     * sent, or -errno; -EAGAIN of accept: no client waits. Both, or neither.
+     */
+    int (*accept)(struct backend *backend, unsigned int number, uint32_t *ret_type);
+    int (*connect)(struct backend *backend, uint32_t port, uint32_t type);
+
     /* Once a second while the device has a worker: true if the worker has to be replaced, since
      * START would say something else now. Optional. */
     bool (*outdated)(struct backend *backend);
@@ -78,6 +101,6 @@ struct backend_ops {
 extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];
 
 extern const struct backend_ops backend_block, backend_console, backend_net, backend_rng,
-    backend_vsock_vhost;
+    backend_vsock_vhost, backend_vsock_virtio;
 
 #endif

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The files that the broker can still open: the backends' nodes, by a mount namespace whose root
- * holds nothing else, and once more by Landlock.
+ * holds nothing else but the directories of their sockets, and once more by Landlock.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -19,88 +20,109 @@
 /* Where the new root is mounted before it is the root: /dev is there, since we opened a node. */
 #define NEW_ROOT "/dev"
 
-/* The backends' nodes, each once: calls `visit` for each. Returns 0, or its first -errno. */
-static int each_node(const struct lockdown *lockdown,
-                     int (*visit)(const struct backend_ops *ops, int argument), int argument)
+/* What the broker takes along into its own root. */
+struct node {
+    const char *path;
+    const char *in_root;
+    bool is_directory; /* of sockets, which are only connected to */
+};
+
+#define NODES_MAX (DEVICE_KINDS + BAO_DEVICES_MAX)
+
+/* Each once; returns how many. */
+static size_t list_nodes(const struct lockdown *lockdown, struct node nodes[NODES_MAX])
 {
-    const struct backend_ops *seen[DEVICE_KINDS] = {0};
+    bool seen[DEVICE_KINDS] = {false};
+    size_t count = 0;
     const struct supervisor *supervisor = lockdown->supervisor;
     for (size_t i = 0; i < supervisor->device_count; i++) {
         const struct device *device = &supervisor->devices[i];
-        const struct backend_ops *ops = device->backend.ops;
-        enum device_kind kind = device->config->kind;
-        if (!ops->node || seen[kind])
-            continue;
-        seen[kind] = ops;
-        int result = visit(ops, argument);
-        if (result < 0)
-            return result;
+        const struct backend *backend = &device->backend;
+        if (backend->ops->node && !seen[device->config->kind])
+            nodes[count++] = (struct node){backend->ops->node, backend->ops->node_in_root, false};
+        seen[device->config->kind] = true;
+        if (backend->directory[0] != '\0')
+            nodes[count++] = (struct node){backend->directory, backend->directory_in_root, true};
     }
-    return 0;
+    return count;
 }
 
 /* --- The root ------------------------------------------------------------------------------- */
 
-static int node_trees[DEVICE_KINDS];
-static size_t node_tree_count;
+#define ROOT_FLAGS (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 /* A mount of the node alone, in hand before the new root hides its directory. */
-static int take_node(const struct backend_ops *ops, int unused)
+static int take_node(const struct node *node)
 {
-    (void)unused;
-    int tree = open_tree(AT_FDCWD, ops->node, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-    if (tree < 0)
-        return -errno;
-    node_trees[node_tree_count++] = tree;
-    return 0;
+    int tree = open_tree(AT_FDCWD, node->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    return tree < 0 ? -errno : tree;
 }
 
-static int place_node(const struct backend_ops *ops, int unused)
+static int make_mount_point(const struct node *node, const char *name)
 {
-    (void)unused;
-    static size_t next;
-    const char *name = ops->node_in_root + 1; /* relative to the new root, where we stand */
-    int tree = node_trees[next++];
+    if (node->is_directory)
+        return mkdirat(AT_FDCWD, name, 0700) < 0 ? -errno : 0;
     int file = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0)
         return -errno;
     close(file);
-    int result = move_mount(tree, "", AT_FDCWD, name, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? -errno : 0;
+    return 0;
+}
+
+/* Closes `tree`. */
+static int place_node(const struct node *node, int tree)
+{
+    const char *name = node->in_root + 1; /* relative to the new root, where we stand */
+    int result = make_mount_point(node, name);
+    if (result == 0 && move_mount(tree, "", AT_FDCWD, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        result = -errno;
     close(tree);
+    /* A socket is connected to all the same; nothing can be made or changed beside it. */
+    if (result == 0 && node->is_directory &&
+        mount(NULL, name, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | ROOT_FLAGS, NULL) < 0)
+        result = -errno;
     return result;
 }
 
 int lockdown_own_root(struct lockdown *lockdown)
 {
-    const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    struct node nodes[NODES_MAX];
+    int trees[NODES_MAX];
+    size_t count = list_nodes(lockdown, nodes);
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return -errno;
-    int result = each_node(lockdown, take_node, 0);
-    if (result < 0)
-        return result;
-    if (mount("none", NEW_ROOT, "tmpfs", flags, "size=64k,nr_inodes=16,mode=0555") < 0 ||
+    for (size_t i = 0; i < count; i++) {
+        trees[i] = take_node(&nodes[i]);
+        if (trees[i] < 0)
+            return trees[i];
+    }
+    if (mount("none", NEW_ROOT, "tmpfs", ROOT_FLAGS, "size=64k,nr_inodes=64,mode=0555") < 0 ||
         chdir(NEW_ROOT) < 0)
         return -errno;
-    result = each_node(lockdown, place_node, 0);
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < count; i++)
+        result = place_node(&nodes[i], trees[i]);
     if (result == 0)
         result = confine_change_root();
     if (result < 0)
         return result;
     if (chdir("/") < 0 ||
-        mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL) < 0)
+        mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | ROOT_FLAGS, NULL) < 0)
         return -errno;
     return 0;
 }
 
 /* --- Landlock ------------------------------------------------------------------------------- */
 
-static uint64_t allowed_on_nodes;
-
-static int allow_node(const struct backend_ops *ops, int ruleset)
+/* Of a directory nothing is allowed: no version of Landlock that knows the right to connect to a
+ * socket by its path is asked for it (common/confine.c), and that is all that is done there. */
+static int allow_node(const struct node *node, int ruleset, uint64_t rights)
 {
+    if (node->is_directory)
+        return 0;
     struct landlock_path_beneath_attr rule = {
-        .allowed_access = allowed_on_nodes,
-        .parent_fd = open(ops->node_in_root, O_PATH | O_CLOEXEC),
+        .allowed_access = rights,
+        .parent_fd = open(node->in_root, O_PATH | O_CLOEXEC),
     };
     if (rule.parent_fd < 0)
         return -errno;
@@ -112,10 +134,15 @@ static int allow_node(const struct backend_ops *ops, int ruleset)
 
 int lockdown_landlock(struct lockdown *lockdown)
 {
-    int ruleset = confine_landlock_ruleset(&allowed_on_nodes);
+    struct node nodes[NODES_MAX];
+    uint64_t rights;
+    size_t count = list_nodes(lockdown, nodes);
+    int ruleset = confine_landlock_ruleset(&rights);
     if (ruleset < 0)
         return ruleset == -EOPNOTSUPP ? 0 : ruleset; /* a kernel without it */
-    int result = each_node(lockdown, allow_node, ruleset);
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < count; i++)
+        result = allow_node(&nodes[i], ruleset, rights);
     if (result == 0)
         result = confine_landlock_enter(ruleset);
     close(ruleset);

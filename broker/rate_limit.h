@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A bucket of tokens, one a log line: a guest or a worker that was taken over cannot fill the
- * user's disk. Pure; times in milliseconds.
+ * user's disk; or one a connection, so that it cannot keep the broker busy. Pure; times in
+ * milliseconds.
  */
 #ifndef BROKER_RATE_LIMIT_H
 #define BROKER_RATE_LIMIT_H
@@ -17,6 +18,17 @@ struct rate_limit {
     int64_t refilled_at; /* ms */
     uint64_t suppressed; /* lines left out since the last one that was let through */
 };
+
+/* What a bucket holds, and how long it takes for one token more. */
+struct rate {
+    uint32_t burst;
+    int64_t interval_ms;
+};
+
+/* May something be done now, at that rate? If so, *ret_suppressed says how often it was not
+ * since it last was. */
+bool rate_limit_take(struct rate_limit *limit, const struct rate *rate, int64_t now_ms,
+                     uint64_t *ret_suppressed);
 
 /* May a line be printed now? If so, *ret_suppressed says how many were left out before it. */
 bool rate_limit_pass(struct rate_limit *limit, int64_t now_ms, uint64_t *ret_suppressed);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "broker/clock.h"
+#include "broker/connections.h"
 #include "broker/log.h"
 #include "broker/words.h"
 #include "common/eventfd.h"
@@ -21,7 +22,12 @@
 #define BACKEND_LOOK_MS 1000
 #define STOP_MS 200 /* what the relays may take to complete what they have in hand */
 
-enum event_source { EVENT_KEEPER, EVENT_REPORT, EVENT_WORKER_FIRST };
+enum event_source {
+    EVENT_KEEPER,
+    EVENT_REPORT,
+    EVENT_WORKER_FIRST,
+    EVENT_CLIENT_FIRST = EVENT_WORKER_FIRST + BAO_DEVICES_MAX,
+};
 
 int supervisor_init(struct supervisor *supervisor)
 {
@@ -32,7 +38,11 @@ int supervisor_init(struct supervisor *supervisor)
         epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->keeper, &keeper) < 0 ||
         epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->report, &report) < 0)
         return -errno;
-    return 0;
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < supervisor->device_count; i++)
+        result = connections_watch(&supervisor->devices[i], supervisor->epoll,
+                                   EVENT_CLIENT_FIRST + (uint32_t)i);
+    return result;
 }
 
 /* --- The log, for what a worker or a guest can cause ------------------------------------------ */
@@ -231,7 +241,7 @@ static const char *take_ready(struct device *device, const struct message_ready 
 #ifdef BVDM_SANITIZE
     core &= ~(1u << LAYER_SECCOMP | 1u << LAYER_RLIMITS); /* as in worker/sandbox.h */
 #endif
-    uint32_t fds = WORKER_FD_BACKEND + device->backend_fd_count + device->queue_count;
+    uint32_t fds = device_kind_fds(device->info, device->backend_fd_count, device->queue_count);
     if (device->worker.phase != WORKER_STARTING)
         return "it says READY again";
     if ((ready->layers & core) != core)
@@ -247,6 +257,7 @@ static const char *take_ready(struct device *device, const struct message_ready 
         log_line(device->name, "register accesses answered without a worker: %llu in all",
                  (unsigned long long)given_up);
     relay_worker_ready(&device->relay, device->worker.incarnation);
+    device->worker.clients_wait = true; /* who came meanwhile */
     return NULL;
 }
 
@@ -283,7 +294,10 @@ static const char *take_message(struct device *device, const union message *mess
         return take_log(device, &message->log);
     case MSG_FAILED:
         return take_failed(device, &message->failed);
+    case MSG_CONNECT:
+        return connections_make(device, &message->connect, clock_ms());
     case MSG_START:
+    case MSG_CONNECTION:
     case MSG_STORE:
     case MSG_RESTORE:
     case MSG_RESTORE_END:
@@ -459,6 +473,10 @@ static int handle_time(struct supervisor *supervisor)
             start_worker(supervisor, device);
         else if (worker->phase == WORKER_STARTING && now >= worker->when)
             end_worker_because(supervisor, device, "it did not become ready in time");
+        if (worker->phase == WORKER_READY && worker->clients_wait)
+            worker->clients_wait = connections_accept(device);
+        if (worker->phase == WORKER_READY && worker->clients_wait)
+            next = now;
         if ((worker->phase == WORKER_DUE || worker->phase == WORKER_STARTING) &&
             worker->when < next)
             next = worker->when;
@@ -478,7 +496,10 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
             look_at_relay(supervisor, &supervisor->devices[i]);
         return true;
     }
-    receive_from_worker(supervisor, &supervisor->devices[source - EVENT_WORKER_FIRST]);
+    if (source >= EVENT_CLIENT_FIRST)
+        supervisor->devices[source - EVENT_CLIENT_FIRST].worker.clients_wait = true;
+    else
+        receive_from_worker(supervisor, &supervisor->devices[source - EVENT_WORKER_FIRST]);
     return true;
 }
 

@@ -33,9 +33,11 @@ struct worker {
     uint32_t incarnation;
     int64_t started_at; /* ms */
     struct backoff backoff;
-    struct rate_limit lines; /* of the log, for the device */
-    bool config_changed;     /* its successor's configuration space is another */
-    bool outage_logged;      /* accesses are answered without a worker, and the user knows */
+    struct rate_limit lines;       /* of the log, for the device */
+    struct rate_limit connections; /* that it asks for */
+    bool clients_wait;             /* perhaps, on a listener of the backend */
+    bool config_changed;           /* its successor's configuration space is another */
+    bool outage_logged;            /* accesses are answered without a worker, and the user knows */
 };
 
 #define WORKER_NONE ((struct worker){.phase = WORKER_DUE, .socket = -1})

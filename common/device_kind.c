@@ -85,9 +85,11 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .type = "vsock",
             .data_plane = "virtio",
             .policy = "vsock/virtio",
+            .built = true,
             .virtio_id = 19,
             .queue_count = 3,
             .queues_max = 3,
+            .connections = true,
         },
     [DEVICE_VSOCK_VHOST_USER] =
         {

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/worker_fds.h"
+
 enum device_kind {
     DEVICE_BLOCK_VIRTIO,
     DEVICE_VSOCK_VHOST,
@@ -34,7 +36,16 @@ struct device_kind_info {
      * most, up to STATE_QUEUES_MAX and BACKEND_FDS_MAX. START says what it has. */
     uint32_t queue_count, queues_max;
     uint32_t backend_fd_count, backend_fds_max; /* WORKER_FD_BACKEND onwards */
+
+    bool connections; /* the broker hands it connections while it runs, MSG_CONNECTION */
 };
+
+/* How many fds a worker holds after lock-down, from 0 on, with so many backend files and queues. */
+static inline uint32_t device_kind_fds(const struct device_kind_info *info, uint32_t backend_fds,
+                                       uint32_t queues)
+{
+    return info->connections ? WORKER_FD_CONNECTION : WORKER_FD_BACKEND + backend_fds + queues;
+}
 
 /* One row a kind, indexed by enum device_kind. */
 extern const struct device_kind_info device_kinds[DEVICE_KINDS];

@@ -27,7 +27,10 @@
     X(USED_INVALID, "queue {d}: used index {d} fits neither end of a batch from {d}: needs reset") \
     X(FRAME_DROPPED, "queue {d}: frame of {d} bytes dropped (check {d})")                          \
     X(POISONED, "queue {d}: {d} chains served, then {d} workers died on the next: needs reset")    \
-    X(OUTPUT_LOST, "output of port {d} lost: error {d}")
+    X(OUTPUT_LOST, "output of port {d} lost: error {d}")                                           \
+    X(VSOCK_BROKEN, "port {d} to the host's {d}: operation {d} breaks the protocol: reset")        \
+    X(VSOCK_GREETING, "a client of the socket did not say CONNECT and a port: closed")             \
+    X(VSOCK_MESSAGE, "port {d} with the host's {d}: a message of more than {d} bytes: reset")
 
 enum log_code {
 #define X(code, format) LOG_##code,

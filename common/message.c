@@ -17,6 +17,8 @@ static const struct message_rule {
     [MSG_READY] = {ROLE_WORKER, sizeof(struct message_ready), 0, 0},
     [MSG_LOG] = {ROLE_WORKER, sizeof(struct message_log), 0, 0},
     [MSG_FAILED] = {ROLE_WORKER, sizeof(struct message_failed), 0, 0},
+    [MSG_CONNECT] = {ROLE_WORKER, sizeof(struct message_connect), 0, 0},
+    [MSG_CONNECTION] = {ROLE_BROKER, sizeof(struct message_connection), 0, 1},
     [MSG_STORE] = {ROLE_BROKER, sizeof(struct message_store), 1, MESSAGE_FDS_MAX},
     [MSG_RESTORE] = {ROLE_KEEPER, sizeof(struct message_store), 1, MESSAGE_FDS_MAX},
     [MSG_RESTORE_END] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
@@ -108,7 +110,7 @@ int message_receive(int socket, enum message_role sender, union message *ret_mes
     };
     ssize_t length;
     do
-        length = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+        length = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (length < 0 && errno == EINTR);
     if (length < 0)
         return errno == ECONNRESET ? 0 : -errno;

@@ -21,10 +21,12 @@ enum message_role { ROLE_KEEPER, ROLE_BROKER, ROLE_WORKER };
 
 enum message_type {
     /* broker and worker */
-    MSG_START = 1, /* broker to worker: what to be; its fds */
-    MSG_READY,     /* worker to broker: locked down, serving */
-    MSG_LOG,       /* worker to broker: one of the fixed messages */
-    MSG_FAILED,    /* worker to broker: a step before READY failed; it exits */
+    MSG_START = 1,  /* broker to worker: what to be; its fds */
+    MSG_READY,      /* worker to broker: locked down, serving */
+    MSG_LOG,        /* worker to broker: one of the fixed messages */
+    MSG_FAILED,     /* worker to broker: a step before READY failed; it exits */
+    MSG_CONNECT,    /* worker to broker: connect to the backend's socket of that port */
+    MSG_CONNECTION, /* broker to worker: the connection, or why there is none */
     /* broker and keeper */
     MSG_STORE,       /* broker to keeper: keep these fds for my successor */
     MSG_RESTORE,     /* keeper to broker, at its start: what a predecessor stored */
@@ -72,7 +74,7 @@ struct start_net {
 
 struct start_vsock {
     uint64_t guest_cid;
-    uint64_t vhost_features; /* of VHOST_GET_FEATURES */
+    uint64_t vhost_features; /* of VHOST_GET_FEATURES; vsock/vhost only */
 };
 
 struct start_console {
@@ -128,6 +130,24 @@ struct message_failed {
     int32_t error; /* errno, positive */
 };
 
+struct message_connect {
+    struct message_header header;
+    uint32_t port;
+    uint32_t type;    /* enum virtio_vsock_type */
+    uint32_t request; /* comes back in the answer; not CONNECTION_FROM_HOST */
+    uint32_t reserved;
+};
+
+#define CONNECTION_FROM_HOST UINT32_MAX /* no answer: a client has connected to the device */
+
+struct message_connection { /* with a non-blocking socket, or `error` */
+    struct message_header header;
+    uint32_t request; /* of MSG_CONNECT, or CONNECTION_FROM_HOST */
+    uint32_t type;    /* enum virtio_vsock_type */
+    int32_t error;    /* errno, positive, if no socket comes with it; else 0 */
+    uint32_t reserved;
+};
+
 /* What is stored for the successor of a broker: one set a device. */
 enum store_item {
     STORE_DM,          /* the DM file */
@@ -170,6 +190,8 @@ union message {
     struct message_ready ready;
     struct message_log log;
     struct message_failed failed;
+    struct message_connect connect;
+    struct message_connection connection;
     struct message_store store;
     struct message_spawned spawned;
     struct message_died died;
@@ -182,9 +204,9 @@ union message {
 int message_send(int socket, union message *message, const int *fds, size_t fd_count);
 
 /*
- * Receive one message from a peer that acts as `sender`. On success `fds` (MESSAGE_FDS_MAX
- * entries) holds *ret_fd_count new close-on-exec fds, owned by the caller.
- * Returns 1, 0 at the peer's end of file, -EAGAIN, -EPROTO (as above; nothing is kept), -errno.
+ * Receive one message from a peer that acts as `sender`, without waiting for it. On success `fds`
+ * (MESSAGE_FDS_MAX entries) holds *ret_fd_count new close-on-exec fds, owned by the caller. Returns
+ * 1, 0 at the peer's end of file, -EAGAIN, -EPROTO (as above; nothing is kept), -errno.
  */
 int message_receive(int socket, enum message_role sender, union message *ret_message, int *fds,
                     size_t *ret_fd_count);

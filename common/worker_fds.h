@@ -36,6 +36,14 @@ enum worker_fd {
 #undef X
 };
 
+/*
+ * Connections that the broker hands over after lock-down have numbers of their own, so that a
+ * policy can name them all by one comparison: `fd & ~63 == 64`. What is free below is taken by
+ * /dev/null before lock-down, and RLIMIT_NOFILE ends behind the last.
+ */
+#define WORKER_FD_CONNECTION 64
+#define CONNECTION_FDS_MAX 64u
+
 /* The kick eventfd of queue q of a device with b backend fds is WORKER_FD_BACKEND + b + q. */
 
 #endif

@@ -16,9 +16,9 @@
 
 /* One row a kind. */
 static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
-    [DEVICE_BLOCK_VIRTIO] = &block_ops,      [DEVICE_CONSOLE_VIRTIO] = &console_ops,
-    [DEVICE_NET_VIRTIO] = &net_ops,          [DEVICE_RNG_VIRTIO] = &rng_ops,
-    [DEVICE_VSOCK_VHOST] = &vsock_vhost_ops,
+    [DEVICE_BLOCK_VIRTIO] = &block_ops, [DEVICE_VSOCK_VHOST] = &vsock_vhost_ops,
+    [DEVICE_NET_VIRTIO] = &net_ops,     [DEVICE_CONSOLE_VIRTIO] = &console_ops,
+    [DEVICE_RNG_VIRTIO] = &rng_ops,     [DEVICE_VSOCK_VIRTIO] = &vsock_virtio_ops,
 };
 
 #define WINDOW_ALIGNMENT 4096u /* the smallest page; makes guest alignment and ours the same */
@@ -349,4 +349,24 @@ void device_pause_over(struct device *dev)
 {
     dev->pause_ms = 0;
     dev->ops->pause_over(dev);
+}
+
+#define MESSAGES_A_ROUND 16 /* the control socket is watched by level: the rest is not forgotten   \
+                             */
+
+bool device_control_event(struct device *dev)
+{
+    if (!dev->ops->message)
+        return false;
+    for (unsigned int i = 0; i < MESSAGES_A_ROUND; i++) {
+        union message message;
+        int fds[MESSAGE_FDS_MAX];
+        size_t fd_count;
+        int r = message_receive(WORKER_FD_CONTROL, ROLE_BROKER, &message, fds, &fd_count);
+        if (r == -EAGAIN)
+            return true;
+        if (r <= 0 || !dev->ops->message(dev, &message, fds, fd_count))
+            return false;
+    }
+    return true;
 }

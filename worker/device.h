@@ -62,6 +62,16 @@ struct device_ops {
     bool (*backend_changed)(struct device *dev);
 
     /*
+     * A message of the broker's that this kind knows, with fds (now owned by the kind). Returns
+     * false if it must not come: the worker then ends. Without it no message may come. Optional.
+     */
+    bool (*message)(struct device *dev, const union message *message, const int *fds,
+                    size_t fd_count);
+    /* A connection that was watched by loop_watch_connection: EPOLL* bits of what is to be done.
+     * Optional. */
+    void (*connection_event)(struct device *dev, unsigned int number, uint32_t events);
+
+    /*
      * The driver writes to the configuration space, §2.5: `width` bytes of 1, 2, 4 or 8 at
      * `offset`, which with them is below config_size. Returns 0; -EBADMSG with *ret_fault: needs
      * reset. Without it every write is ignored, as writes to read-only fields are. Optional.
@@ -158,6 +168,12 @@ void device_pause_over(struct device *dev);
 /* Take over what the broker has said about the backend, if it is new. */
 void device_backend_changed(struct device *dev);
 
+/*
+ * The control socket is readable: take what the broker has sent. Returns false if the broker is
+ * gone, or has sent what this kind does not know: the worker then has nothing left to do.
+ */
+bool device_control_event(struct device *dev);
+
 /* Serve each queue that needs it for a turn. */
 void device_turns(struct device *dev);
 
@@ -184,5 +200,6 @@ extern const struct device_ops console_ops;
 extern const struct device_ops rng_ops;
 extern const struct device_ops net_ops;
 extern const struct device_ops vsock_vhost_ops;
+extern const struct device_ops vsock_virtio_ops;
 
 #endif

@@ -16,9 +16,10 @@ enum source {
     SOURCE_REQUEST,
     SOURCE_QUEUE = 0x100,
     SOURCE_BACKEND = 0x200,
+    SOURCE_CONNECTION = 0x300,
 };
 
-#define EVENTS_MAX 32 /* more than there are sources, so that one call takes all */
+#define EVENTS_MAX 128 /* more than there are sources, so that one call takes all */
 
 static int watch(int fd, uint32_t events, uint32_t source)
 {
@@ -43,13 +44,26 @@ int loop_watch(struct device *dev)
     return r;
 }
 
-static void dispatch(struct device *dev, uint32_t source)
+int loop_watch_connection(int fd, unsigned int number)
 {
-    if (source >= SOURCE_BACKEND)
+    return watch(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, SOURCE_CONNECTION + number);
+}
+
+/* The broker may still hold a copy for a moment, so that closing alone would not end it. */
+void loop_forget_connection(int fd)
+{
+    (void)epoll_ctl(WORKER_FD_EPOLL, EPOLL_CTL_DEL, fd, NULL);
+}
+
+static void dispatch(struct device *dev, uint32_t source, uint32_t events)
+{
+    if (source >= SOURCE_CONNECTION)
+        dev->ops->connection_event(dev, source - SOURCE_CONNECTION, events);
+    else if (source >= SOURCE_BACKEND)
         device_backend_event(dev, source - SOURCE_BACKEND);
     else if (source >= SOURCE_QUEUE)
         device_notify(dev, source - SOURCE_QUEUE);
-    else if (source == SOURCE_CONTROL)
+    else if (source == SOURCE_CONTROL && !device_control_event(dev))
         _exit(EXIT_SUCCESS); /* the broker is gone, or broke the protocol: nothing is due to us */
     /* SOURCE_REQUEST: the mailbox, and what the broker says, are looked at in every round. */
 }
@@ -72,7 +86,7 @@ void loop_round(struct device *dev, int timeout_ms)
     if (count == 0)
         passed(dev, timeout_ms);
     for (int i = 0; i < count; i++)
-        dispatch(dev, events[i].data.u32);
+        dispatch(dev, events[i].data.u32, events[i].events);
     device_backend_changed(dev);
     transport_serve_mailbox(dev);
     device_turns(dev);

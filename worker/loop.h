@@ -17,6 +17,16 @@ struct device;
 int loop_watch(struct device *dev);
 
 /*
+ * Watch a connection that came after lock-down, edge-triggered and in both directions; it is
+ * device_ops.connection_event's, with that number, until loop_forget_connection, which must come
+ * before its close. Returns 0 or -errno.
+ *
+ * System calls: epoll_ctl with EPOLL_CTL_ADD and EPOLL_CTL_DEL.
+ */
+int loop_watch_connection(int fd, unsigned int number);
+void loop_forget_connection(int fd);
+
+/*
  * Take over the state page, then serve until the broker closes the control socket. After
  * lock-down, and the first function to read anything that a guest or a predecessor wrote.
  *

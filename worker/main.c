@@ -86,6 +86,9 @@ int main(void)
     error = start_map_window(&start, &window);
     if (error < 0)
         fail(STEP_MAP_WINDOW, error);
+    error = start_fill_fds(&start);
+    if (error < 0)
+        fail(STEP_FDS, error);
     error = device_init(&device, &start, state, window);
     if (error < 0)
         fail(STEP_DEVICE, error);
@@ -100,6 +103,7 @@ int main(void)
         .uid = start.uid,
         .file_size_max = start_file_size_max(&start),
         .fd_count = worker_fd_count(&start),
+        .fd_limit = start_fd_limit(&start),
         .policy = policy_find(device_kinds[start.kind].policy),
         .confined = confined,
     };

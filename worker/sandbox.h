@@ -22,7 +22,7 @@
 #include "common/policy.h"
 #include "common/sandbox_layer.h"
 
-#define SANDBOX_FDS_MAX (WORKER_FD_REQUEST + MESSAGE_FDS_MAX)
+#define SANDBOX_FDS_MAX (WORKER_FD_CONNECTION)
 
 enum fd_kind {
     FD_NULL,    /* /dev/null */
@@ -36,6 +36,8 @@ struct sandbox {
     uint32_t uid;           /* to become, as user and as group; not 0 */
     uint64_t file_size_max; /* bytes: no file can be made longer, none be written beyond */
     unsigned int fd_count;  /* the process holds fds 0 to fd_count - 1, and no other */
+    unsigned int
+        fd_limit; /* those that it is given later have lower numbers; 0: it is given none */
     enum fd_kind fds[SANDBOX_FDS_MAX]; /* what each of them is */
     const struct policy_program *policy;
     /*

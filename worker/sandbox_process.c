@@ -85,11 +85,11 @@ int enter_landlock(const struct sandbox *sandbox)
 /*
  * The floor. What is already there may stay: memory beyond RLIMIT_AS remains mapped, and the
  * stack has the 128 KiB that every process is started with, but neither grows; the fds stay
- * open, but there is no other.
+ * open, but there is no other, or only as many as the broker may hand over.
  */
 static const enum __rlimit_resource floored[] = {
-    RLIMIT_AS,    RLIMIT_DATA,    RLIMIT_STACK,    RLIMIT_CORE,       RLIMIT_NOFILE, RLIMIT_NPROC,
-    RLIMIT_LOCKS, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING, RLIMIT_NICE,   RLIMIT_RTPRIO,
+    RLIMIT_AS,      RLIMIT_DATA,     RLIMIT_STACK,      RLIMIT_CORE, RLIMIT_NPROC,  RLIMIT_LOCKS,
+    RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING, RLIMIT_NICE, RLIMIT_RTPRIO,
 };
 #define FLOORED_COUNT (sizeof(floored) / sizeof(floored[0]))
 
@@ -100,6 +100,9 @@ int enter_rlimits(const struct sandbox *sandbox)
         if (setrlimit(floored[i], &zero) < 0)
             return -errno;
     }
+    const struct rlimit fds = {sandbox->fd_limit, sandbox->fd_limit};
+    if (setrlimit(RLIMIT_NOFILE, &fds) < 0)
+        return -errno;
     const struct rlimit file_size = {sandbox->file_size_max, sandbox->file_size_max};
     return setrlimit(RLIMIT_FSIZE, &file_size) < 0 ? -errno : 1;
 }
@@ -117,7 +120,10 @@ int check_rlimits(const struct sandbox *sandbox, uint32_t layers)
         if (!is_limited(floored[i], 0))
             return -ENOTRECOVERABLE;
     }
-    return is_limited(RLIMIT_FSIZE, sandbox->file_size_max) ? 0 : -ENOTRECOVERABLE;
+    return is_limited(RLIMIT_NOFILE, sandbox->fd_limit) &&
+                   is_limited(RLIMIT_FSIZE, sandbox->file_size_max)
+               ? 0
+               : -ENOTRECOVERABLE;
 }
 
 /*

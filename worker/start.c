@@ -17,7 +17,7 @@
 
 static int state_fd(const struct message_start *start)
 {
-    return (int)worker_fd_count(start);
+    return (int)start_fd_count(start);
 }
 
 static int dm_fd(const struct message_start *start)
@@ -157,6 +157,22 @@ int start_schedule(const struct message_start *start)
     return 0;
 }
 
+int start_fill_fds(const struct message_start *start)
+{
+    for (int fd = (int)start_fd_count(start); fd < (int)worker_fd_count(start); fd++) {
+        int filled = fcntl(WORKER_FD_NULL_IN, F_DUPFD_CLOEXEC, fd);
+        if (filled != fd)
+            return filled < 0 ? -errno : -EBUSY;
+    }
+    return 0;
+}
+
+unsigned int start_fd_limit(const struct message_start *start)
+{
+    bool connections = device_kinds[start->kind].connections;
+    return connections ? WORKER_FD_CONNECTION + CONNECTION_FDS_MAX : 0;
+}
+
 void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)
 {
     static const enum fd_kind fixed[WORKER_FD_BACKEND] = {
@@ -169,8 +185,10 @@ void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)
     for (unsigned int fd = 0; fd < worker_fd_count(start); fd++) {
         if (fd < WORKER_FD_BACKEND)
             ret_kinds[fd] = fixed[fd];
+        else if (fd < kicks)
+            ret_kinds[fd] = FD_BACKEND;
         else
-            ret_kinds[fd] = fd < kicks ? FD_BACKEND : FD_EVENT;
+            ret_kinds[fd] = fd < start_fd_count(start) ? FD_EVENT : FD_NULL;
     }
 }
 

@@ -17,15 +17,21 @@
 
 #define WORKER_UID_MIN 1000u /* below are the system's own users */
 
-/* How many fds a worker has after lock-down: 0 up to the last kick eventfd. */
-static inline unsigned int worker_fd_count(const struct message_start *start)
+/* What START brings and a worker keeps: fds 0 up to the last kick eventfd. */
+static inline unsigned int start_fd_count(const struct message_start *start)
 {
     return WORKER_FD_BACKEND + start->backend_fd_count + start->queue_count;
 }
 
+/* How many fds a worker has after lock-down: those, and what start_fill_fds adds to them. */
+static inline unsigned int worker_fd_count(const struct message_start *start)
+{
+    return device_kind_fds(&device_kinds[start->kind], start->backend_fd_count, start->queue_count);
+}
+
 /*
  * Wait for the START message on WORKER_FD_CONTROL. Its fds are then at their numbers
- * (common/worker_fds.h), the state page and the DM file at worker_fd_count() and behind it.
+ * (common/worker_fds.h), the state page and the DM file at start_fd_count() and behind it.
  * Returns 0; -EPIPE if the broker is gone; -EPROTO if it is not a START message, or its fds are
  * not those of its kind or not at their numbers; -EINVAL if a field is not usable; -errno.
  * *ret_start is written as soon as there is a START message, usable or not.
@@ -49,6 +55,15 @@ int start_map_window(const struct message_start *start, void **ret_window);
 /* Take the processors and the scheduling class that the user wants. Returns 0 or -errno: -EINVAL if
  * none of the processors exists. */
 int start_schedule(const struct message_start *start);
+
+/*
+ * Where connections will come to have numbers of their own, take every free number below them with
+ * /dev/null. After start_map_window. Returns 0 or -errno.
+ */
+int start_fill_fds(const struct message_start *start);
+
+/* RLIMIT_NOFILE: one above the highest number that a later connection can have; else 0. */
+unsigned int start_fd_limit(const struct message_start *start);
 
 /* What each fd has to be, for the sandbox to check; `ret_kinds` has worker_fd_count() entries. */
 void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds);

@@ -21,8 +21,7 @@
 #include "common/eventfd.h"
 #include "worker/device.h"
 #include "worker/log.h"
-
-enum vsock_queue { QUEUE_RX, QUEUE_TX, QUEUE_EVENT };
+#include "worker/vsock_event.h"
 
 #define VHOST_QUEUES 2u /* rx and tx */
 #define ERROR_FILE 1u   /* WORKER_FD_BACKEND2: the kernel met a malformed ring */
@@ -234,45 +233,12 @@ static void vsock_queue_stop(struct device *dev, unsigned int queue)
         stop_kernel();
 }
 
-/* ---- The event queue ---- */
+/* ---- Events ---- */
 
-static void put_event(const struct chain *chain, const struct virtio_vsock_event *event)
-{
-    const unsigned char *from = (const unsigned char *)event;
-    size_t left = sizeof(*event);
-    for (unsigned int i = chain->readable_count; left > 0; i++) {
-        const struct iovec *segment = &chain->segments[i];
-        size_t part = segment->iov_len < left ? segment->iov_len : left;
-        memcpy(segment->iov_base, from, part);
-        from += part;
-        left -= part;
-    }
-}
-
-/* Its buffers stay where they are until there is an event to put into one. */
 static int vsock_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
-    static struct chain chain;
-    const struct virtio_vsock_event event = {.id = VIRTIO_VSOCK_EVENT_TRANSPORT_RESET};
-    struct virtqueue *vq = &dev->queues[queue];
-    virtqueue_disable_notify(vq);
-    if (!vsock.reset_pending)
-        return 0;
-    int r = virtqueue_pop(vq, &chain, ret_fault);
-    if (r < 0)
-        return r;
-    if (r == 0)
-        return virtqueue_enable_notify(vq) ? 0 : 1;
-    if (chain.writable_length < sizeof(event)) {
-        *ret_fault = (struct guest_fault){LOG_CHAIN_INVALID, {queue, chain.ref.id, CHECK_NO_ROOM}};
-        return -EBADMSG;
-    }
-    put_event(&chain, &event);
-    virtqueue_push(vq, chain.ref, sizeof(event));
-    vsock.reset_pending = false;
-    virtqueue_publish(vq);
-    device_signal(dev, vq);
-    return 0;
+    (void)queue; /* the kernel serves the others */
+    return vsock_event_turn(dev, &vsock.reset_pending, ret_fault);
 }
 
 static int vsock_backend_event(struct device *dev, unsigned int file, struct guest_fault *ret_fault)

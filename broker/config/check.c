@@ -32,6 +32,7 @@ static const struct {
     [DEVICE_CONSOLE_VIRTIO] = {.optional = KEY(PTY_ALIAS) | KEY(LOG_PATH) | KEY(PORTS)},
     [DEVICE_RNG_VIRTIO] = {.optional = KEY(RATE_LIMIT)},
     [DEVICE_VSOCK_VHOST] = {.required = KEY(GUEST_CID)},
+    [DEVICE_VSOCK_VIRTIO] = {.required = KEY(GUEST_CID) | KEY(SOCKET_PATH)},
 };
 
 static void report_not_built(const struct raw_value *type, const struct raw_value *data_plane,

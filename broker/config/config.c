@@ -101,6 +101,7 @@ static char *take_string(struct raw_value *value)
 static void take_strings(struct raw_value *values, struct device_config *device)
 {
     device->file_path = take_string(&values[CONFIG_KEY_FILE_PATH]);
+    device->socket_path = take_string(&values[CONFIG_KEY_SOCKET_PATH]);
     device->tap_name = take_string(&values[CONFIG_KEY_TAP_NAME]);
     device->mac_addr = take_string(&values[CONFIG_KEY_MAC_ADDR]);
     device->pty_alias = take_string(&values[CONFIG_KEY_PTY_ALIAS]);
@@ -169,6 +170,7 @@ void config_free(struct config *config)
         free(config->devices[i].mac_addr);
         free(config->devices[i].pty_alias);
         free(config->devices[i].log_path);
+        free(config->devices[i].socket_path);
     }
     free(config->path);
     *config = (struct config){0};

@@ -81,6 +81,7 @@ struct device_config {
     char *log_path;       /* console, or NULL; then pty_alias is NULL */
     uint32_t ports;       /* console: 1 to 7 */
     uint32_t rate_limit;  /* rng: bytes per second; 0: none */
+    char *socket_path;    /* vsock/virtio, else NULL */
 
     uint32_t queues;         /* or pairs of queues; 0: what the kind has by default */
     uint32_t queue_size;     /* Queue Size offered, a power of two; 0: by default */

@@ -148,6 +148,8 @@ static bool handle_message(struct keeper *keeper, const union message *message, 
     case MSG_READY:
     case MSG_LOG:
     case MSG_FAILED:
+    case MSG_CONNECT:
+    case MSG_CONNECTION:
     case MSG_RESTORE:
     case MSG_RESTORE_END:
     case MSG_SPAWNED:

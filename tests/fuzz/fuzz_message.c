@@ -51,21 +51,23 @@ static bool may_pass(enum message_role sender, const uint8_t *bytes, size_t leng
     static const struct {
         enum message_role sender;
         size_t length;
-        bool has_fds;
+        size_t fds_min, fds_max;
     } known[] = {
-        [MSG_START] = {ROLE_BROKER, sizeof(struct message_start), true},
-        [MSG_READY] = {ROLE_WORKER, sizeof(struct message_ready), false},
-        [MSG_LOG] = {ROLE_WORKER, sizeof(struct message_log), false},
-        [MSG_FAILED] = {ROLE_WORKER, sizeof(struct message_failed), false},
-        [MSG_STORE] = {ROLE_BROKER, sizeof(struct message_store), true},
-        [MSG_RESTORE] = {ROLE_KEEPER, sizeof(struct message_store), true},
-        [MSG_RESTORE_END] = {ROLE_KEEPER, sizeof(struct message_header), false},
-        [MSG_RUNNING] = {ROLE_BROKER, sizeof(struct message_header), false},
-        [MSG_SPAWN] = {ROLE_BROKER, sizeof(struct message_header), true},
-        [MSG_KILL] = {ROLE_BROKER, sizeof(struct message_header), false},
-        [MSG_SPAWNED] = {ROLE_KEEPER, sizeof(struct message_spawned), false},
-        [MSG_DIED] = {ROLE_KEEPER, sizeof(struct message_died), false},
-        [MSG_STOP] = {ROLE_KEEPER, sizeof(struct message_header), false},
+        [MSG_START] = {ROLE_BROKER, sizeof(struct message_start), 1, MESSAGE_FDS_MAX},
+        [MSG_READY] = {ROLE_WORKER, sizeof(struct message_ready), 0, 0},
+        [MSG_LOG] = {ROLE_WORKER, sizeof(struct message_log), 0, 0},
+        [MSG_FAILED] = {ROLE_WORKER, sizeof(struct message_failed), 0, 0},
+        [MSG_CONNECT] = {ROLE_WORKER, sizeof(struct message_connect), 0, 0},
+        [MSG_CONNECTION] = {ROLE_BROKER, sizeof(struct message_connection), 0, 1},
+        [MSG_STORE] = {ROLE_BROKER, sizeof(struct message_store), 1, MESSAGE_FDS_MAX},
+        [MSG_RESTORE] = {ROLE_KEEPER, sizeof(struct message_store), 1, MESSAGE_FDS_MAX},
+        [MSG_RESTORE_END] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
+        [MSG_RUNNING] = {ROLE_BROKER, sizeof(struct message_header), 0, 0},
+        [MSG_SPAWN] = {ROLE_BROKER, sizeof(struct message_header), 1, 1},
+        [MSG_KILL] = {ROLE_BROKER, sizeof(struct message_header), 0, 0},
+        [MSG_SPAWNED] = {ROLE_KEEPER, sizeof(struct message_spawned), 0, 0},
+        [MSG_DIED] = {ROLE_KEEPER, sizeof(struct message_died), 0, 0},
+        [MSG_STOP] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
     };
     struct message_header header;
     if (length < sizeof(header))
@@ -73,10 +75,9 @@ static bool may_pass(enum message_role sender, const uint8_t *bytes, size_t leng
     memcpy(&header, bytes, sizeof(header));
     if (header.type == 0 || header.type >= sizeof(known) / sizeof(known[0]))
         return false;
-    size_t most = header.type == MSG_SPAWN ? 1 : MESSAGE_FDS_MAX;
     return known[header.type].sender == sender && known[header.type].length == length &&
            header.version == MESSAGE_VERSION &&
-           (known[header.type].has_fds ? fds >= 1 && fds <= most : fds == 0);
+           fds >= known[header.type].fds_min && fds <= known[header.type].fds_max;
 }
 
 static bool send_packet(const uint8_t *bytes, size_t length, size_t fds)

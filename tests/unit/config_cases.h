@@ -53,7 +53,9 @@ struct config_case {
     "queues, queue_size, features_off, cpu_affinity, sched, shmem_addr, shmem_size, shmem_path, "  \
     "irq"
 
-#define BUILT_KINDS "block/virtio, vsock/vhost, net/virtio, console/virtio, rng/virtio"
+#define BUILT_KINDS                                                                                \
+    "block/virtio, vsock/vhost, net/virtio, console/virtio, rng/virtio, "                          \
+    "vsock/virtio"
 
 #define NOT_BUILT(type, plane)                                                                     \
     "device type \"" type "\" with data_plane \"" plane "\" is not built into this version "       \

@@ -67,6 +67,8 @@ static enum fd_kind kind_of(unsigned int fd, const struct device_kind_info *info
         return FD_SOCKET;
     if (fd == WORKER_FD_EPOLL)
         return FD_EPOLL;
+    if (fd >= WORKER_FD_BACKEND + info->backend_fd_count + info->queue_count)
+        return FD_NULL; /* keeps the number from a connection */
     bool backend = fd >= WORKER_FD_BACKEND && fd < WORKER_FD_BACKEND + info->backend_fd_count;
     return backend ? FD_BACKEND : FD_EVENT;
 }
@@ -77,7 +79,8 @@ static void describe(enum device_kind kind, struct sandbox *sandbox)
     *sandbox = (struct sandbox){
         .uid = CHILD_UID,
         .file_size_max = CHILD_FILE_SIZE_MAX,
-        .fd_count = WORKER_FD_BACKEND + info->backend_fd_count + info->queue_count,
+        .fd_count = device_kind_fds(info, info->backend_fd_count, info->queue_count),
+        .fd_limit = info->connections ? WORKER_FD_CONNECTION + CONNECTION_FDS_MAX : 0,
         .policy = policy_find(info->policy),
     };
     for (unsigned int fd = 0; fd < sandbox->fd_count; fd++)

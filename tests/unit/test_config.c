@@ -546,6 +546,10 @@ static void test_examples(void)
     CU_ASSERT_EQUAL(config.devices[0].mmio_addr, 0xa003e00);
     CU_ASSERT_EQUAL(config.devices[0].guest_cid, 3);
     config_free(&config);
+    expect_load(CONFIGS_DIR "/vsock-virtio.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_VSOCK_VIRTIO);
+    CU_ASSERT_STRING_EQUAL(config.devices[0].socket_path, "/run/bao-vsock/v.sock");
+    config_free(&config);
     expect_load(CONFIGS_DIR "/block.yaml", 0, "");
     CU_ASSERT_EQUAL(config.device_count, 1);
     CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_BLOCK_VIRTIO);

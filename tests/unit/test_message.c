@@ -26,6 +26,8 @@ static const struct row {
     {MSG_READY, ROLE_WORKER, sizeof(struct message_ready), 0, 0},
     {MSG_LOG, ROLE_WORKER, sizeof(struct message_log), 0, 0},
     {MSG_FAILED, ROLE_WORKER, sizeof(struct message_failed), 0, 0},
+    {MSG_CONNECT, ROLE_WORKER, sizeof(struct message_connect), 0, 0},
+    {MSG_CONNECTION, ROLE_BROKER, sizeof(struct message_connection), 0, 1},
     {MSG_STORE, ROLE_BROKER, sizeof(struct message_store), 1, 40},
     {MSG_RESTORE, ROLE_KEEPER, sizeof(struct message_store), 1, 40},
     {MSG_RESTORE_END, ROLE_KEEPER, sizeof(struct message_header), 0, 0},

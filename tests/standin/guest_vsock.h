@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The socket driver, VirtIO 1.2 §5.10, on queues 0 to 2: connections, credit and raw packets for
+ * tests that want to break the rules. Everything happens in guest_vsock_poll and the calls that
+ * send. What the device must not do is counted in `violations`, with a line on stderr.
+ */
+#ifndef TESTS_STANDIN_GUEST_VSOCK_H
+#define TESTS_STANDIN_GUEST_VSOCK_H
+
+#include <linux/virtio_vsock.h>
+
+#include "tests/standin/guest.h"
+
+#define GUEST_VSOCK_F_STREAM 0
+#define GUEST_VSOCK_CID 3u
+#define GUEST_VSOCK_FEATURES                                                                       \
+    (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM |                               \
+     1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |                       \
+     1ull << GUEST_VSOCK_F_STREAM | 1ull << VIRTIO_VSOCK_F_SEQPACKET)
+
+#define GUEST_SOCKETS 80
+#define GUEST_RX_BUFFERS 128
+#define GUEST_RX_SIZE 4096u /* as Linux's */
+#define GUEST_TX_BUFFERS 64
+#define GUEST_TX_SIZE 65536u
+#define GUEST_EVENT_BUFFERS 4
+#define GUEST_SOCKET_BUFFER 0x40000u /* buf_alloc */
+#define GUEST_MESSAGES 4096
+
+enum guest_socket_state { SOCKET_FREE, SOCKET_CONNECTING, SOCKET_CONNECTED, SOCKET_RESET };
+
+struct guest_socket {
+    enum guest_socket_state state;
+    uint16_t type;
+    uint32_t port, peer_port;
+    uint32_t sent, peer_alloc, peer_forwarded; /* towards the device */
+    uint32_t received, forwarded, announced;   /* from it */
+    uint32_t buf_alloc;
+    uint32_t peer_shutdown; /* enum virtio_vsock_shutdown */
+    uint8_t *data;          /* received and not yet taken: GUEST_SOCKET_BUFFER bytes, a ring */
+    uint32_t message_ends[GUEST_MESSAGES]; /* seqpacket: counts of `received`, a ring */
+    unsigned int message_first, message_count;
+};
+
+struct guest_vsock_buffer {
+    uint8_t *at;
+    uint64_t addr;
+    bool busy;
+};
+
+struct guest_vsock {
+    struct guest guest;
+    struct guest_queue rx, tx, event;
+    struct guest_vsock_buffer rx_buffers[GUEST_RX_BUFFERS], tx_buffers[GUEST_TX_BUFFERS],
+        event_buffers[GUEST_EVENT_BUFFERS];
+    struct guest_socket sockets[GUEST_SOCKETS];
+    uint32_t listening; /* port; 0: none */
+    bool hold_rx;       /* give no rx buffer back */
+    uint32_t next_port;
+    /* Counters. */
+    uint64_t packets_in, packets_out, resets, transport_resets;
+    struct virtio_vsock_hdr last_reset;
+    unsigned int violations;
+};
+
+/* Bring the device up; it may have been started before. Returns 0 or -errno. */
+int guest_vsock_start(struct guest_vsock *vsock, uint64_t features);
+void guest_vsock_free(struct guest_vsock *vsock);
+
+/* Take what is there; if that is nothing, after an interrupt or timeout_ms. Returns how many
+ * packets and events came, or -errno. */
+int guest_vsock_poll(struct guest_vsock *vsock, int timeout_ms);
+
+/* A packet as it is, CIDs and all. Returns 0, -ETIMEDOUT if no tx buffer comes back, or -errno. */
+int guest_vsock_packet(struct guest_vsock *vsock, const struct virtio_vsock_hdr *header,
+                       const void *data, uint32_t length);
+/* A header of a socket's, to be changed before it is sent. */
+struct virtio_vsock_hdr guest_vsock_header(struct guest_vsock *vsock, struct guest_socket *socket,
+                                           uint16_t op);
+/* One without payload. */
+int guest_vsock_control(struct guest_vsock *vsock, struct guest_socket *socket, uint16_t op,
+                        uint32_t flags);
+
+/* REQUEST to a port of the host's; NULL if all sockets are taken. */
+struct guest_socket *guest_vsock_connect(struct guest_vsock *vsock, uint16_t type, uint32_t port);
+/* The connection from that port of the host's, or the newest if 0; NULL if there is none. */
+struct guest_socket *guest_vsock_accepted(struct guest_vsock *vsock, uint32_t peer_port);
+/* Wait until the socket leaves CONNECTING. Returns its state, or -errno. */
+int guest_vsock_wait(struct guest_vsock *vsock, struct guest_socket *socket, int timeout_ms);
+
+/* As much as credit and one packet allow; `flags`: of the packet, if all fits. Bytes, or -errno. */
+int guest_vsock_send(struct guest_vsock *vsock, struct guest_socket *socket, const void *data,
+                     uint32_t length, uint32_t flags);
+/* What is there, of a seqpacket one message at most. Bytes; 0: nothing now. */
+uint32_t guest_vsock_receive(struct guest_vsock *vsock, struct guest_socket *socket, void *data,
+                             uint32_t length);
+/* SHUTDOWN in both directions; the socket is free once it is reset. */
+void guest_vsock_close(struct guest_vsock *vsock, struct guest_socket *socket);
+/* Forget it, without a word to the device. */
+void guest_vsock_forget(struct guest_socket *socket);
+
+#endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The socket device in user space against a driver that breaks the rules. */
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/standin/vsock_fixture.h"
+
+#define CONNECTIONS 63
+
+/* A packet of no connection, with one thing changed. */
+static struct virtio_vsock_hdr stray(uint16_t op)
+{
+    return (struct virtio_vsock_hdr){
+        .src_cid = GUEST_VSOCK_CID,
+        .dst_cid = 2,
+        .src_port = 1000,
+        .dst_port = 2000,
+        .type = STREAM,
+        .op = op,
+        .buf_alloc = 65536,
+    };
+}
+
+static uint64_t resets_of(struct vsock_fixture *test, const struct virtio_vsock_hdr *header)
+{
+    uint64_t before = test->vsock.resets;
+    CU_ASSERT_EQUAL(guest_vsock_packet(&test->vsock, header, NULL, 0), 0);
+    guest_run(test, 20);
+    return test->vsock.resets - before;
+}
+
+/* §5.10.6.4: what is addressed to nobody is answered by RST, but for RST itself. */
+static void strays_are_reset(void)
+{
+    struct vsock_fixture test;
+    vsock_start(&test);
+    for (uint16_t op = 0; op < 10; op++) {
+        if (op == VIRTIO_VSOCK_OP_REQUEST)
+            continue;
+        struct virtio_vsock_hdr header = stray(op);
+        CU_ASSERT_EQUAL(resets_of(&test, &header), op == VIRTIO_VSOCK_OP_RST ? 0 : 1);
+    }
+    struct virtio_vsock_hdr header = stray(0xffff);
+    CU_ASSERT_EQUAL(resets_of(&test, &header), 1);
+    CU_ASSERT_EQUAL(test.vsock.last_reset.src_port, 2000);
+    CU_ASSERT_EQUAL(test.vsock.last_reset.dst_port, 1000);
+    static const uint16_t types[] = {0, 3, 0x100, 0xffff};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        header = stray(VIRTIO_VSOCK_OP_REQUEST);
+        header.type = types[i];
+        CU_ASSERT_EQUAL(resets_of(&test, &header), 1);
+    }
+    static const uint64_t cids[] = {0, 1, 3, 4, 0xffffffff, 0x100000002};
+    for (size_t i = 0; i < sizeof(cids) / sizeof(cids[0]); i++) {
+        header = stray(VIRTIO_VSOCK_OP_REQUEST);
+        header.dst_cid = cids[i];
+        CU_ASSERT_EQUAL(resets_of(&test, &header), 1);
+        CU_ASSERT_EQUAL(test.vsock.last_reset.src_cid, cids[i]);
+        /* From somebody else: there is nobody to be told. */
+        header = stray(VIRTIO_VSOCK_OP_REQUEST);
+        header.src_cid = cids[i];
+        CU_ASSERT_EQUAL(resets_of(&test, &header), cids[i] == GUEST_VSOCK_CID ? 1 : 0);
+    }
+    header = stray(VIRTIO_VSOCK_OP_REQUEST);
+    header.dst_port = 0xffffffff;
+    CU_ASSERT_EQUAL(resets_of(&test, &header), 1);
+    vsock_stop(&test, false);
+}
+
+/* Without VIRTIO_VSOCK_F_SEQPACKET there is no such type. */
+static void seqpacket_has_to_be_negotiated(void)
+{
+    struct vsock_fixture test;
+    vsock_start(&test);
+    CU_ASSERT_EQUAL(guest_reset(&test.vsock.guest), 0);
+    CU_ASSERT_EQUAL(
+        guest_vsock_start(&test.vsock, GUEST_VSOCK_FEATURES & ~(1ull << VIRTIO_VSOCK_F_SEQPACKET)),
+        0);
+    struct virtio_vsock_hdr header = stray(VIRTIO_VSOCK_OP_REQUEST);
+    header.type = SEQPACKET;
+    CU_ASSERT_EQUAL(resets_of(&test, &header), 1);
+    int client = host_connect(&test, "v.sock_seqpacket", SOCK_SEQPACKET);
+    CU_ASSERT_TRUE(host_at_end(&test, client));
+    close(client);
+    vsock_stop(&test, false);
+}
+
+/* Each costs the connection, and nothing else. */
+static void what_breaks_the_protocol_costs_the_connection(void)
+{
+    static const struct {
+        uint16_t op;
+        uint32_t length, claimed;
+        uint16_t before; /* an operation that comes first; 0: none */
+    } cases[] = {
+        {VIRTIO_VSOCK_OP_REQUEST, 0, 0, 0},
+        {VIRTIO_VSOCK_OP_RESPONSE, 0, 0, 0},
+        {VIRTIO_VSOCK_OP_INVALID, 0, 0, 0},
+        {8, 0, 0, 0},
+        {0xffff, 0, 0, 0},
+        {VIRTIO_VSOCK_OP_RW, 10, 11, 0},         /* more than there is */
+        {VIRTIO_VSOCK_OP_RW, 10, 0xffffffff, 0}, /* likewise */
+        {VIRTIO_VSOCK_OP_RW, 10, 10, VIRTIO_VSOCK_OP_SHUTDOWN},
+    };
+    struct vsock_fixture test;
+    vsock_start(&test);
+    struct pair other = pair_by_guest(&test);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pair pair = pair_by_guest(&test);
+        assert_talks(&test, &pair);
+        if (cases[i].before != 0)
+            guest_vsock_control(&test.vsock, pair.guest, cases[i].before,
+                                VIRTIO_VSOCK_SHUTDOWN_SEND);
+        struct virtio_vsock_hdr header = guest_vsock_header(&test.vsock, pair.guest, cases[i].op);
+        header.len = cases[i].claimed;
+        CU_ASSERT_EQUAL(guest_vsock_packet(&test.vsock, &header, "0123456789", cases[i].length), 0);
+        CU_ASSERT_TRUE(host_at_end(&test, pair.host));
+        guest_run(&test, 20);
+        CU_ASSERT_EQUAL(pair.guest->state, SOCKET_RESET);
+        close(pair.host);
+        assert_talks(&test, &other);
+    }
+    close(other.host);
+    vsock_stop(&test, false);
+}
+
+/* The host does not read, and the guest sends beyond its credit. */
+static void data_beyond_the_credit_cost_the_connection(void)
+{
+    static uint8_t data[GUEST_TX_SIZE];
+    struct vsock_fixture test;
+    vsock_start(&test);
+    struct pair pair = pair_by_guest(&test);
+    struct pair other = pair_by_guest(&test);
+    struct virtio_vsock_hdr header =
+        guest_vsock_header(&test.vsock, pair.guest, VIRTIO_VSOCK_OP_RW);
+    header.len = sizeof(data);
+    for (unsigned int i = 0; i < 30 && pair.guest->state == SOCKET_CONNECTED; i++) {
+        pair.guest->sent += header.len; /* the device shall not be blamed for what it counts */
+        CU_ASSERT_EQUAL(guest_vsock_packet(&test.vsock, &header, data, sizeof(data)), 0);
+        guest_run(&test, 5);
+    }
+    CU_ASSERT_EQUAL(pair.guest->state, SOCKET_RESET);
+    assert_talks(&test, &other);
+    close(pair.host);
+    close(other.host);
+    vsock_stop(&test, false);
+}
+
+/* Whatever the guest claims about its own buffers, it is sent no more than follows from it. */
+static void a_guest_that_lies_about_its_room_hurts_itself_only(void)
+{
+    static const uint32_t lies[][2] = {
+        /* buf_alloc, fwd_cnt */
+        {0, 0}, {1, 0}, {0xffffffff, 0}, {0, 0xffffffff}, {0xffffffff, 0x80000000}, {1, 0x7fffffff},
+    };
+    struct vsock_fixture test;
+    uint8_t data[1000] = {0};
+    vsock_start(&test);
+    struct pair other = pair_by_guest(&test);
+    for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+        struct pair pair = pair_by_guest(&test);
+        struct virtio_vsock_hdr header =
+            guest_vsock_header(&test.vsock, pair.guest, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
+        header.buf_alloc = lies[i][0];
+        header.fwd_cnt = lies[i][1];
+        pair.guest->buf_alloc = lies[i][0] < GUEST_SOCKET_BUFFER ? lies[i][0] : GUEST_SOCKET_BUFFER;
+        CU_ASSERT_EQUAL(guest_vsock_packet(&test.vsock, &header, NULL, 0), 0);
+        guest_run(&test, 20);
+        CU_ASSERT_EQUAL(send(pair.host, data, sizeof(data), 0), (ssize_t)sizeof(data));
+        /* CREDIT_REQUEST would be answered by the truth. */
+        test.vsock.hold_rx = true;
+        guest_run(&test, 50);
+        test.vsock.hold_rx = false;
+        guest_run(&test, 20);
+        CU_ASSERT_EQUAL(pair.guest->state, SOCKET_CONNECTED);
+        close(pair.host);
+        guest_run(&test, 20);
+        guest_vsock_control(&test.vsock, pair.guest, VIRTIO_VSOCK_OP_RST, 0);
+        assert_talks(&test, &other);
+    }
+    close(other.host);
+    vsock_stop(&test, false);
+}
+
+/* §5.10.6.1: packets that need a reply wait when there is no room for replies; all get one. */
+static void a_guest_that_takes_no_replies_has_to_wait(void)
+{
+    struct vsock_fixture test;
+    vsock_start(&test);
+    const struct virtio_vsock_hdr header = stray(VIRTIO_VSOCK_OP_CREDIT_REQUEST);
+    const unsigned int all = GUEST_RX_BUFFERS + 64 + 40; /* buffers, replies kept, and more */
+    test.vsock.hold_rx = true;
+    unsigned int sent = 0;
+    while (sent < all && guest_vsock_packet(&test.vsock, &header, NULL, 0) == 0)
+        sent++;
+    CU_ASSERT_EQUAL(sent, all);
+    guest_run(&test, 50);
+    test.vsock.hold_rx = false;
+    for (int i = 0; i < WAIT_MS && test.vsock.resets < sent; i += 5)
+        guest_run(&test, 5);
+    CU_ASSERT_EQUAL(test.vsock.resets, sent);
+    struct pair pair = pair_by_guest(&test);
+    assert_talks(&test, &pair);
+    close(pair.host);
+    vsock_stop(&test, false);
+}
+
+/* Clients that say nothing give way; connections that are used do not. */
+static void silent_clients_cannot_keep_others_out(void)
+{
+    struct vsock_fixture test;
+    int silent[2 * CONNECTIONS];
+    vsock_start(&test);
+    struct pair first = pair_by_guest(&test);
+    for (unsigned int i = 0; i < 2 * CONNECTIONS; i++) {
+        silent[i] = host_connect(&test, "v.sock", SOCK_STREAM);
+        guest_run(&test, 5);
+    }
+    struct pair pair = pair_by_host(&test, "v.sock", SOCK_STREAM);
+    struct pair by_guest = pair_by_guest(&test);
+    assert_talks(&test, &first);
+    assert_talks(&test, &pair);
+    assert_talks(&test, &by_guest);
+    CU_ASSERT_TRUE(host_at_end(&test, silent[0])); /* the oldest went */
+    for (unsigned int i = 0; i < 2 * CONNECTIONS; i++)
+        close(silent[i]);
+    close(first.host);
+    close(pair.host);
+    close(by_guest.host);
+    vsock_stop(&test, false);
+}
+
+static void one_connection_too_many_is_refused(void)
+{
+    struct vsock_fixture test;
+    struct pair pairs[CONNECTIONS];
+    vsock_start(&test);
+    for (unsigned int i = 0; i < CONNECTIONS; i++)
+        pairs[i] = i % 2 == 0 ? pair_by_guest(&test) : pair_by_host(&test, "v.sock", SOCK_STREAM);
+    struct guest_socket *socket = guest_vsock_connect(&test.vsock, STREAM, HOST_PORT);
+    CU_ASSERT_EQUAL(guest_vsock_wait(&test.vsock, socket, WAIT_MS), SOCKET_RESET);
+    int client = host_connect(&test, "v.sock", SOCK_STREAM);
+    CU_ASSERT_TRUE(host_at_end(&test, client));
+    close(client);
+    for (unsigned int i = 0; i < CONNECTIONS; i++)
+        assert_talks(&test, &pairs[i]);
+    /* A place that is free again is used again. */
+    guest_vsock_close(&test.vsock, pairs[5].guest);
+    CU_ASSERT_TRUE(host_at_end(&test, pairs[5].host));
+    close(pairs[5].host);
+    pairs[5] = pair_by_guest(&test);
+    assert_talks(&test, &pairs[5]);
+    for (unsigned int i = 0; i < CONNECTIONS; i++)
+        close(pairs[i].host);
+    vsock_stop(&test, false);
+}
+
+/* Requests as fast as they go: the broker stays in charge, and answers each. */
+static void a_storm_of_requests_is_survived(void)
+{
+    struct vsock_fixture test;
+    vsock_start(&test);
+    struct virtio_vsock_hdr header = stray(VIRTIO_VSOCK_OP_REQUEST);
+    for (unsigned int i = 0; i < 3000; i++) {
+        header.src_port++;
+        CU_ASSERT_EQUAL(guest_vsock_packet(&test.vsock, &header, NULL, 0), 0);
+        guest_vsock_poll(&test.vsock, 0);
+    }
+    for (int i = 0; i < WAIT_MS && test.vsock.resets < 3000; i += 5)
+        guest_run(&test, 5);
+    CU_ASSERT_EQUAL(test.vsock.resets, 3000);
+    usleep(300000); /* the bucket fills again */
+    struct pair pair = pair_by_guest(&test);
+    assert_talks(&test, &pair);
+    close(pair.host);
+    vsock_stop(&test, false);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"strays are reset", strays_are_reset},
+        {"seqpacket has to be negotiated", seqpacket_has_to_be_negotiated},
+        {"what breaks the protocol costs the connection",
+         what_breaks_the_protocol_costs_the_connection},
+        {"data beyond the credit cost the connection", data_beyond_the_credit_cost_the_connection},
+        {"a guest that lies about its room hurts itself only",
+         a_guest_that_lies_about_its_room_hurts_itself_only},
+        {"a guest that takes no replies has to wait", a_guest_that_takes_no_replies_has_to_wait},
+        {"silent clients cannot keep others out", silent_clients_cannot_keep_others_out},
+        {"one connection too many is refused", one_connection_too_many_is_refused},
+        {"a storm of requests is survived", a_storm_of_requests_is_survived},
+        CU_TEST_INFO_NULL,
+    };
+    return fixture_main("hostile socket driver", tests);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the tests of the socket device in user space share: the device model with one such device,
+ * its driver, and programs of the host.
+ */
+#ifndef TESTS_STANDIN_VSOCK_FIXTURE_H
+#define TESTS_STANDIN_VSOCK_FIXTURE_H
+
+#include "tests/standin/fixture.h"
+#include "tests/standin/guest_vsock.h"
+
+#define STREAM VIRTIO_VSOCK_TYPE_STREAM
+#define SEQPACKET VIRTIO_VSOCK_TYPE_SEQPACKET
+#define GUEST_PORT 52u
+#define HOST_PORT 53u
+#define WAIT_MS 5000
+
+struct vsock_fixture {
+    struct fixture fixture;
+    struct guest_vsock vsock;
+    int server; /* listens on HOST_PORT; -1 */
+};
+
+/* The device model and the driver; the guest listens on GUEST_PORT, the host on HOST_PORT. */
+void vsock_start(struct vsock_fixture *test);
+/* Asserts that the device has kept the rules, and that nobody died unless `restarted`. */
+void vsock_stop(struct vsock_fixture *test, bool restarted);
+
+/* Non-blocking sockets of the host; `name` in the fixture's directory. */
+int host_listen(const struct vsock_fixture *test, const char *name, int type);
+int host_connect(const struct vsock_fixture *test, const char *name, int type);
+/* Let the guest run until the fd is readable: false after WAIT_MS. */
+bool host_wait(struct vsock_fixture *test, int fd);
+/* recv, after host_wait. */
+ssize_t host_receive(struct vsock_fixture *test, int fd, void *data, size_t size);
+/* Is the end of file next? */
+bool host_at_end(struct vsock_fixture *test, int fd);
+
+/* Let the guest run for a while. */
+void guest_run(struct vsock_fixture *test, int ms);
+
+/* Both ends of a connection, made by the guest or by a client of the host. */
+struct pair {
+    struct guest_socket *guest;
+    int host;
+};
+struct pair pair_by_guest(struct vsock_fixture *test);
+struct pair pair_by_host(struct vsock_fixture *test, const char *name, int type);
+
+/* "CONNECT GUEST_PORT"; returns the port that OK names, or 0. */
+uint32_t host_greet(struct vsock_fixture *test, int fd);
+
+/* A few bytes each way: does the connection work? */
+void assert_talks(struct vsock_fixture *test, const struct pair *pair);
+
+/* Bytes that depend on their place. */
+uint8_t pattern(uint64_t at);
+
+#endif

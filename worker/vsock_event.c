@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/vsock_event.h"
+
+#include <errno.h>
+#include <linux/virtio_vsock.h>
+#include <string.h>
+
+static void put_event(const struct chain *chain, const struct virtio_vsock_event *event)
+{
+    const unsigned char *from = (const unsigned char *)event;
+    size_t left = sizeof(*event);
+    for (unsigned int i = chain->readable_count; left > 0; i++) {
+        const struct iovec *segment = &chain->segments[i];
+        size_t part = segment->iov_len < left ? segment->iov_len : left;
+        memcpy(segment->iov_base, from, part);
+        from += part;
+        left -= part;
+    }
+}
+
+int vsock_event_turn(struct device *dev, bool *reset_pending, struct guest_fault *ret_fault)
+{
+    static struct chain chain;
+    const struct virtio_vsock_event event = {.id = VIRTIO_VSOCK_EVENT_TRANSPORT_RESET};
+    struct virtqueue *vq = &dev->queues[QUEUE_EVENT];
+    virtqueue_disable_notify(vq);
+    if (!*reset_pending)
+        return 0;
+    int r = virtqueue_pop(vq, &chain, ret_fault);
+    if (r < 0)
+        return r;
+    if (r == 0)
+        return virtqueue_enable_notify(vq) ? 0 : 1;
+    if (chain.writable_length < sizeof(event)) {
+        *ret_fault =
+            (struct guest_fault){LOG_CHAIN_INVALID, {QUEUE_EVENT, chain.ref.id, CHECK_NO_ROOM}};
+        return -EBADMSG;
+    }
+    put_event(&chain, &event);
+    virtqueue_push(vq, chain.ref, sizeof(event));
+    *reset_pending = false;
+    virtqueue_publish(vq);
+    device_signal(dev, vq);
+    return 0;
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The connections of a socket device, VirtIO 1.2 §5.10.6: who is connected, what each packet of the
+ * guest means, which packets it is owed, and the credit of both sides. Knows no rings, no files
+ * and no memory but its own; makes no system call.
+ *
+ * The guest is hostile: it can send any packet at any moment, claim any credit and use any port.
+ * What holds whatever it sends:
+ *  - a connection never holds more of its bytes than VSOCK_BUFFER_SIZE, which is what it is told;
+ *  - it is never sent more than the credit that it gave;
+ *  - whatever breaks the protocol costs the guest that connection (RST), and nothing else;
+ *  - packets that are owed to it take no memory but a bit of their connection and a place of
+ *    VSOCK_REPLIES_MAX; where those are taken, its packets have to wait (§5.10.6.1).
+ */
+#ifndef WORKER_VSOCK_TABLE_H
+#define WORKER_VSOCK_TABLE_H
+
+#include <linux/virtio_vsock.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/worker_fds.h"
+
+/* One less than there are numbers: a connection too many still comes, and is closed. */
+#define VSOCK_CONNECTIONS_MAX (CONNECTION_FDS_MAX - 1)
+#define VSOCK_BUFFER_SIZE 0x20000u /* buf_alloc; a power of two */
+#define VSOCK_REPLIES_MAX 64u
+
+#define VSOCK_NONE UINT32_MAX /* no slot */
+
+enum vsock_state {
+    VSOCK_FREE,
+    VSOCK_GREETING,  /* a client of the host has connected, and has not said where to */
+    VSOCK_REQUESTED, /* it has: the guest is asked */
+    VSOCK_DIALLING,  /* the guest has asked: the host is */
+    VSOCK_OPEN,
+    VSOCK_DRAINING, /* the guest's end is gone; the host's still takes what is buffered */
+    VSOCK_CLOSING,  /* the host's end is gone; the guest is told, and its RST awaited */
+};
+
+struct vsock_connection {
+    enum vsock_state state;
+    uint16_t type; /* enum virtio_vsock_type */
+    uint32_t guest_port, host_port;
+    uint64_t age; /* the lower the older */
+    /* From the guest: free-running counts of payload bytes. */
+    uint32_t received;
+    uint32_t forwarded; /* of those, given to the host, or to nobody: fwd_cnt */
+    uint32_t announced; /* fwd_cnt as the guest knows it */
+    /* To the guest. */
+    uint32_t sent;
+    uint32_t peer_alloc, peer_forwarded; /* buf_alloc and fwd_cnt, as it claims */
+    bool credit_asked;                   /* CREDIT_REQUEST sent since there was credit last */
+    /* enum virtio_vsock_shutdown: permanent once said. */
+    uint8_t guest_shutdown; /* the guest has said */
+    uint8_t host_shutdown;  /* the host has done */
+    uint8_t told_shutdown;  /* of that, what the guest knows */
+    uint16_t due;           /* 1 << enum virtio_vsock_op: packets that the guest is owed */
+};
+
+/* An RST without a connection. */
+struct vsock_reply {
+    uint64_t host_cid; /* to which the packet was addressed */
+    uint32_t guest_port, host_port;
+    uint16_t type;
+};
+
+struct vsock_table {
+    uint64_t guest_cid;
+    bool seqpacket; /* VIRTIO_VSOCK_F_SEQPACKET negotiated */
+    uint32_t next_port;
+    uint64_t next_age;
+    struct vsock_connection connections[VSOCK_CONNECTIONS_MAX];
+    struct vsock_reply replies[VSOCK_REPLIES_MAX]; /* a ring */
+    uint32_t reply_first, reply_count;
+};
+
+/* No connection, nothing owed. Host ports begin anew. */
+void vsock_init(struct vsock_table *table, uint64_t guest_cid, bool seqpacket);
+
+/*
+ * A slot for a new connection, in `state`. If all are taken, the oldest of those gives way that
+ * wait for somebody who may never come: *ret_evicted, whose host end the caller has to close.
+ * VSOCK_NONE if there is no such either.
+ */
+uint32_t vsock_take(struct vsock_table *table, enum vsock_state state, uint16_t type,
+                    bool *ret_evicted);
+
+/* The host's client has said which port it wants: GREETING becomes REQUESTED. */
+void vsock_request(struct vsock_table *table, uint32_t slot, uint32_t guest_port);
+
+/* The host has accepted: DIALLING becomes OPEN. */
+void vsock_accepted(struct vsock_table *table, uint32_t slot);
+
+/* ---- Packets from the guest ---- */
+
+enum vsock_verdict {
+    VSOCK_NOTHING,  /* all is done */
+    VSOCK_CONNECT,  /* a new connection in DIALLING: ask the host */
+    VSOCK_ANSWERED, /* the guest accepts the host's client: OPEN */
+    VSOCK_PAYLOAD,  /* take the packet's payload, then say vsock_forwarded */
+    VSOCK_SHUTDOWN, /* guest_shutdown has grown */
+    VSOCK_GONE,     /* the guest's end is gone: the state is DRAINING */
+    VSOCK_BROKEN,   /* the guest broke the protocol: close the host's end, the state is CLOSING */
+};
+
+/* Is there a place for whatever reply a packet of the guest's may need? */
+static inline bool vsock_reply_room(const struct vsock_table *table)
+{
+    return table->reply_count < VSOCK_REPLIES_MAX;
+}
+
+/*
+ * A packet of the guest's; vsock_reply_room must hold. `payload` is how many bytes follow the
+ * header, which may be more than it says. *ret_slot is set unless the verdict is VSOCK_NOTHING. A
+ * VSOCK_CONNECT may have evicted that slot's predecessor: *ret_evicted, as of vsock_take.
+ */
+enum vsock_verdict vsock_receive(struct vsock_table *table, const struct virtio_vsock_hdr *header,
+                                 uint32_t payload, uint32_t *ret_slot, bool *ret_evicted);
+
+/* Of what was received, `length` bytes more are no longer held here. */
+void vsock_forwarded(struct vsock_table *table, uint32_t slot, uint32_t length);
+
+static inline uint32_t vsock_buffered(const struct vsock_connection *connection)
+{
+    return connection->received - connection->forwarded;
+}
+
+/* ---- The host's end ---- */
+
+/* It will not send (VIRTIO_VSOCK_SHUTDOWN_SEND), or not receive any more (_RCV). */
+void vsock_host_shutdown(struct vsock_table *table, uint32_t slot, uint8_t flags);
+
+/*
+ * It is closed: the connection becomes CLOSING, or free if the guest need not know. With `reset`
+ * the guest is told by an RST, else by SHUTDOWN, so that it can still read what it has.
+ */
+void vsock_host_gone(struct vsock_table *table, uint32_t slot, bool reset);
+
+/* ---- Packets to the guest ---- */
+
+/* Bytes of payload that the guest has room for. */
+uint32_t vsock_credit(const struct vsock_connection *connection);
+
+/* A connection's data cannot be sent for want of credit: ask for some, once. */
+void vsock_ask_credit(struct vsock_table *table, uint32_t slot);
+
+/* The next packet without payload that is owed to the guest: of no connection, or of a slot (which
+ * may be free afterwards). Returns false if there is none. */
+bool vsock_next_reply(struct vsock_table *table, struct virtio_vsock_hdr *ret);
+bool vsock_next_packet(struct vsock_table *table, uint32_t slot, struct virtio_vsock_hdr *ret);
+
+/* A packet with `length` bytes, at most vsock_credit; `flags`: enum virtio_vsock_rw. */
+void vsock_data_packet(struct vsock_table *table, uint32_t slot, uint32_t length, uint32_t flags,
+                       struct virtio_vsock_hdr *ret);
+
+#endif
