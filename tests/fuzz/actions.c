@@ -118,7 +118,9 @@ static void offer_request(uint32_t type, uint64_t sector, unsigned int segments,
     unsigned int size = indirect ? 32 : driver.size, index = indirect ? 0 : first;
     struct virtio_blk_outhdr header = {.type = type, .sector = sector};
     uint32_t buffer = BUFFERS_OFFSET + first % 16u * 0x40u;
-    uint16_t direction = type == VIRTIO_BLK_T_OUT ? 0 : VRING_DESC_F_WRITE;
+    bool out = type == VIRTIO_BLK_T_OUT || type == VIRTIO_BLK_T_DISCARD ||
+               type == VIRTIO_BLK_T_WRITE_ZEROES;
+    uint16_t direction = out ? 0 : VRING_DESC_F_WRITE;
     if (driver.size == 0)
         return;
     machine_poke(buffer, &header, sizeof(header));
@@ -273,6 +275,24 @@ static void act_die(struct input *input)
     machine_die_after((uint32_t)input_number(input, 1));
 }
 
+/* Discard or write zeroes of up to seven ranges, one behind the other. */
+static void offer_ranges(uint8_t what, uint8_t data, uint64_t sector)
+{
+    struct virtio_blk_discard_write_zeroes ranges[7];
+    unsigned int count = data & 7;
+    for (unsigned int i = 0; i < count; i++) {
+        ranges[i] = (struct virtio_blk_discard_write_zeroes){
+            .sector = sector + 9ull * i,
+            .num_sectors = (data & 0x80) != 0 ? ~0u : (data & 0x70u) / 8,
+            .flags = (what & 0x30u) >> 4,
+        };
+    }
+    machine_poke(BUFFERS_OFFSET + 0x1000, ranges, sizeof(ranges));
+    uint32_t length = count * (uint32_t)sizeof(ranges[0]) + ((data & 8) != 0 ? 1 : 0);
+    offer_request((what & 0x40) != 0 ? VIRTIO_BLK_T_WRITE_ZEROES : VIRTIO_BLK_T_DISCARD, 0, 1,
+                  length, (what & 8) != 0);
+}
+
 static void act_request(struct input *input)
 {
     static const uint32_t types[8] = {VIRTIO_BLK_T_IN,     VIRTIO_BLK_T_OUT,    VIRTIO_BLK_T_FLUSH,
@@ -283,6 +303,10 @@ static void act_request(struct input *input)
     uint64_t place = input_number(input, 1); /* also across the end, and beyond it */
     uint64_t sector = place < 0xf0 ? 9 * place : IMAGE_SECTORS - 8 + (place & 15);
     uint32_t length = (data & 0x80) != 0 ? 7u * data : SECTOR_SIZE * (1u + (data & 0x70u) / 16);
+    if ((what & 7) == 7) {
+        offer_ranges(what, data, sector);
+        return;
+    }
     offer_request(types[what & 7], sector, data & 15, length, (what & 8) != 0);
 }
 
@@ -405,7 +429,7 @@ static void (*const actions[32])(struct input *) = {
     ['n' & 31] = act_notify,        /* QueueNotify by register */
     ['o' & 31] = act_backend_event, /* the second backend file has something to say */
     ['p' & 31] = act_die,           /* after how many accesses the worker dies */
-    ['q' & 31] = act_request,       /* type, data, sector: a proper block request */
+    ['q' & 31] = act_request,       /* type, data, sector: a proper block request, or ranges */
     ['r' & 31] = act_read,          /* offset (2), width */
     ['s' & 31] = act_successor,     /* the worker dies between two actions */
     ['t' & 31] = act_settle,        /* until all work is done */

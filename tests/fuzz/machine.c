@@ -143,7 +143,12 @@ struct message_start machine_start(enum device_kind kind)
     };
     if (kind == DEVICE_BLOCK_VIRTIO)
         message.block = (struct start_block){
-            .capacity = IMAGE_SECTORS, .blk_size = 512, .advertise_flush = 1, .serial = "serial"};
+            .capacity = IMAGE_SECTORS,
+            .blk_size = 512,
+            .discard_sectors = 8,
+            .advertise_flush = 1,
+            .serial = "serial",
+        };
     else if (kind == DEVICE_VSOCK_VHOST)
         message.vsock = (struct start_vsock){.guest_cid = 3, .vhost_features = ~0ull};
     return message;
@@ -171,6 +176,11 @@ void machine_clear(enum device_kind kind, const struct message_start *options)
     memset(machine_state, 0, STATE_SIZE);
     checked(dup2(epolls[kind], WORKER_FD_EPOLL), "dup2");
     machine_successor();
+}
+
+bool machine_direct(void)
+{
+    return start.block.direct != 0;
 }
 
 void machine_poke(uint32_t offset, const void *from, size_t length)

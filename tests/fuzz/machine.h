@@ -26,6 +26,8 @@
 #define IMAGE_SECTORS 2048u     /* of the block device */
 #define IMAGE_GUARD_SECTORS 64u /* of the file behind it: never to be touched */
 #define SECTOR_SIZE 512u
+#define DIRECT_BLOCK 4096u /* what O_DIRECT asks for, where it is on */
+#define DIRECT_MEMORY 512u
 
 /* An action of the guest or of the broker that makes the worker run. */
 enum action_kind {
@@ -68,6 +70,9 @@ void machine_clear(enum device_kind kind, const struct message_start *options);
 
 /* START as a broker would send it. */
 struct message_start machine_start(enum device_kind kind);
+
+/* Is the image opened with O_DIRECT, as far as the worker knows? */
+bool machine_direct(void);
 
 /* The guest writes to the window; what lies outside is left out. */
 void machine_poke(uint32_t offset, const void *from, size_t length);

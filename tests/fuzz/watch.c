@@ -2,6 +2,8 @@
 #include "tests/fuzz/watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/vhost.h>
 #include <linux/virtio_blk.h>
 #include <stdarg.h>
@@ -216,21 +218,45 @@ static ssize_t fail_with(enum io_fault fault)
     return -1;
 }
 
+static void check_place(off_t at, uint64_t length)
+{
+    if (at < 0 || (uint64_t)at + length > (uint64_t)IMAGE_SECTORS * SECTOR_SIZE)
+        violated("input or output beyond the capacity: %llu bytes at %lld",
+                 (unsigned long long)length, (long long)at);
+}
+
+/* Memory of the worker's own: only a detour of O_DIRECT, and zeros to be written. */
+static void check_own_memory(const struct iovec *data, bool direct, unsigned char marks)
+{
+    const unsigned char *bytes = data->iov_base;
+    if (direct)
+        return;
+    if (marks != MARK_READABLE)
+        violated("input to memory outside of the window");
+    for (size_t i = 0; i < data->iov_len; i++) {
+        if (bytes[i] != 0)
+            violated("output of memory outside of the window");
+    }
+}
+
 static void check_io(const struct iovec *data, int count, off_t at, unsigned char marks)
 {
+    bool direct = machine_direct();
     uint64_t length = 0;
     if (count < 1)
         violated("input or output without data");
     for (int i = 0; i < count; i++) {
         uint32_t offset;
-        if (!in_window(data[i].iov_base, &offset))
-            violated("input or output outside of the window");
-        check_marks(offset, data[i].iov_len, marks, "input or output of other memory,");
+        if (in_window(data[i].iov_base, &offset))
+            check_marks(offset, data[i].iov_len, marks, "input or output of other memory,");
+        else
+            check_own_memory(&data[i], direct, marks);
+        if (direct && ((uintptr_t)data[i].iov_base % DIRECT_MEMORY != 0 ||
+                       data[i].iov_len % DIRECT_BLOCK != 0 || at % DIRECT_BLOCK != 0))
+            violated("input or output that O_DIRECT refuses");
         length += data[i].iov_len;
     }
-    if (at < 0 || (uint64_t)at + length > (uint64_t)IMAGE_SECTORS * SECTOR_SIZE)
-        violated("input or output beyond the capacity: %llu bytes at %lld",
-                 (unsigned long long)length, (long long)at);
+    check_place(at, length);
     watch.io_bytes += length;
 }
 
@@ -240,6 +266,8 @@ ssize_t __real_pwritev2(int fd, const struct iovec *data, int count, off_t offse
 ssize_t __wrap_pwritev2(int fd, const struct iovec *data, int count, off_t offset, int flags);
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
+int __real_fallocate(int fd, int mode, off_t offset, off_t length);
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t length);
 
 ssize_t __wrap_preadv2(int fd, const struct iovec *data, int count, off_t offset, int flags)
 {
@@ -256,10 +284,19 @@ ssize_t __wrap_preadv2(int fd, const struct iovec *data, int count, off_t offset
     return fail_with(fault == IO_SHORT ? IO_NOTHING : fault);
 }
 
-ssize_t __wrap_pwritev2(int fd, const struct iovec *data, int count, off_t offset, int flags)
+/* §5.2.6.2 */
+static bool write_through(void)
 {
     uint64_t accepted = machine_state->transport.driver_features;
-    int needed = (accepted & 1ull << VIRTIO_BLK_F_FLUSH) != 0 ? 0 : RWF_DSYNC;
+    uint32_t chosen = machine_state->of_kind.block.writeback;
+    if ((accepted & 1ull << VIRTIO_BLK_F_CONFIG_WCE) != 0 && chosen != STATE_WRITEBACK_INITIAL)
+        return chosen == STATE_WRITEBACK_OFF;
+    return (accepted & 1ull << VIRTIO_BLK_F_FLUSH) == 0;
+}
+
+ssize_t __wrap_pwritev2(int fd, const struct iovec *data, int count, off_t offset, int flags)
+{
+    int needed = write_through() ? RWF_DSYNC : 0;
     if (fd != WORKER_FD_BACKEND || flags != needed)
         violated("pwritev2 to fd %d with flags %#x", fd, (unsigned int)flags);
     if ((machine_device.features & 1ull << VIRTIO_BLK_F_RO) != 0)
@@ -283,6 +320,27 @@ int __wrap_fdatasync(int fd)
     enum io_fault fault = next_fault();
     if (fault == IO_WELL || fault == IO_SHORT || fault == IO_NOTHING)
         return 0; /* to sync a memfd has no effect that could be seen */
+    return (int)fail_with(fault);
+}
+
+int __wrap_fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    uint64_t accepted = machine_state->transport.driver_features;
+    if (fd != WORKER_FD_BACKEND || (mode != (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) &&
+                                    mode != (FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE)))
+        violated("fallocate of fd %d in mode %#x", fd, (unsigned int)mode);
+    if ((machine_device.features & 1ull << VIRTIO_BLK_F_RO) != 0)
+        violated("a hole in a read-only image");
+    if ((accepted & (1ull << VIRTIO_BLK_F_DISCARD | 1ull << VIRTIO_BLK_F_WRITE_ZEROES)) == 0)
+        violated("a hole that the driver cannot ask for");
+    if (length <= 0)
+        violated("a hole of %lld bytes", (long long)length);
+    check_place(offset, (uint64_t)length);
+    watch.io_bytes += (uint64_t)length / 16; /* it is faster */
+    enum io_fault fault = next_fault();
+    watch.image_changed = true;
+    if (fault == IO_WELL || fault == IO_SHORT || fault == IO_NOTHING)
+        return __real_fallocate(fd, mode, offset, length);
     return (int)fail_with(fault);
 }
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# block by virtio, see ../kinds.sh: an image that is written (vda), and the disk of tools, a block
-# device that is only read (vdb).
+# block by virtio, see ../kinds.sh: an image that is written (vda), the disk of tools, a block device
+# that is only read (vdb), and an image with O_DIRECT and several queues (vdc).
 # shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
 kind_title="disk"
 kind_frontend_programs="mkfs.ext4 e2fsck blkdiscard fstrim"
@@ -10,6 +10,7 @@ kind_frontend_modules="virtio_blk ext4 crc32c_generic"
 kind_backend_programs="mkfs.ext4 e2fsck"
 kind_backend_modules="virtio_pci virtio_blk loop ext4 crc32c_generic"
 image=/var/lib/bao-virtio-dm/disk.img # on an ext4 of the backend's, as on a board
+direct=${image%/*}/direct.img
 tools=/dev/vda # of the backend VM: QEMU's
 
 kind_prepare()
@@ -20,8 +21,10 @@ kind_prepare()
     mkdir -p "${image%/*}"
     mount -t ext4 -o loop /tmp/backend.ext4 "${image%/*}" || return 1
     truncate -s 64M $image
+    truncate -s 32M "$direct"
     device block virtio "file_path: $image"
     device block virtio "file_path: $tools" "read_only: true"
+    device block virtio "file_path: $direct" "direct: true" "queues: 4"
 }
 
 kind_works()
@@ -66,12 +69,12 @@ image_clean()
     e2fsck -fn $image
 }
 
-# Random reads and writes at several depths, each block verified by fio itself.
-random_verified()
+# Random reads and writes, each block verified by fio itself.
+random_verified() # DISK BLOCK-SIZES
 {
-    frontend 'mkdir -p /tools && { grep -q " /tools " /proc/mounts || mount -t ext4 -o ro /dev/vdb /tools; } &&
-        fio --name=v --filename=/dev/vda --size=24m --ioengine=libaio --direct=1 --iodepth=16
-        --rw=randrw --bsrange=4k-128k --verify=crc32c --verify_fatal=1 --minimal >/tmp/fio.out 2>&1 ||
+    frontend "$(printf "disk=%s sizes=%s" "$1" "$2")"'; mkdir -p /tools && { grep -q " /tools " /proc/mounts || mount -t ext4 -o ro /dev/vdb /tools; } &&
+        fio --name=v --filename=$disk --size=24m --ioengine=libaio --direct=1 --iodepth=16
+        --rw=randrw --bsrange=$sizes --verify=crc32c --verify_fatal=1 --minimal >/tmp/fio.out 2>&1 ||
         { tail -n 5 /tmp/fio.out; false; }'
 }
 
@@ -106,6 +109,52 @@ ranges() # BLKDISCARD-OPTION FROM-MIB LENGTH-MIB
     after=$(kept)
     echo "frontend $theirs, image $ours, $before KiB before, $after KiB after"
     [ "$theirs" = "$ours" ] && { [ "$1" = -z ] || [ $((before - after)) -ge $(($3 * 1024 - 64)) ]; }
+}
+
+# A file system's free blocks are given back: of 24 MiB at least 20.
+given_back() # MOUNT-OPTIONS COMMAND
+{
+    local before after
+    frontend "mkfs.ext4 -q -F /dev/vda && mount -t ext4 $1 /dev/vda /mnt &&
+        dd if=/dev/urandom of=/mnt/data bs=1M count=24 2>/dev/null && sync" || return 1
+    sync
+    before=$(kept)
+    frontend "rm /mnt/data && sync && $2 && umount /mnt" || return 1
+    sync
+    after=$(kept)
+    echo "$before KiB before, $after KiB after"
+    [ $((before - after)) -ge 20480 ]
+}
+
+# The image is made longer and shorter under the running driver.
+resized()
+{
+    local mib
+    for mib in 96 48 64; do
+        truncate -s ${mib}M $image
+        wait_for 10 frontend "[ \"\$(blockdev --getsz /dev/vda)\" = $((mib * 2048)) ]" || {
+            echo "not $mib MiB: $(frontend 'blockdev --getsz /dev/vda') sectors"
+            return 1
+        }
+        frontend "dd if=/dev/urandom of=/tmp/r bs=1M count=1 2>/dev/null &&
+            dd if=/tmp/r of=/dev/vda bs=1M seek=$((mib - 1)) oflag=direct 2>/dev/null &&
+            dd if=/dev/vda bs=1M skip=$((mib - 1)) iflag=direct 2>/dev/null | cmp - /tmp/r" || {
+            echo "the last of $mib MiB cannot be used"
+            return 1
+        }
+    done
+}
+
+# A disk with O_DIRECT and several queues: its blocks are what the file system asks for, and data
+# that are not aligned in memory arrive as well.
+direct()
+{
+    [ "$(frontend 'ls /sys/block/vdc/mq | wc -l')" -ge 1 ] &&
+        frontend 'dd if=/dev/urandom of=/tmp/r bs=4k count=1024 2>/dev/null &&
+            dd if=/tmp/r of=/dev/vdc bs=1M oflag=direct conv=fsync 2>/dev/null &&
+            dd if=/dev/vdc bs=4k count=1024 iflag=direct 2>/dev/null | cmp - /tmp/r &&
+            dd if=/dev/vdc bs=1M count=4 2>/dev/null | cmp - /tmp/r' &&
+        random_verified /dev/vdc 4k-64k
 }
 
 # §5.2.5: the driver switches between write-back and write-through.
@@ -150,8 +199,14 @@ kind_test()
     check "mkfs, mount, write, unmount, remount and compare" file_system
     check "the image holds a clean file system, seen from the backend" image_clean
     check "a block device of the backend is read, and cannot be written" read_only
-    check "random reads and writes at depth 16, verified by fio" random_verified
+    check "random reads and writes at depth 16, verified by fio" random_verified /dev/vda 4k-128k
     check "blkdiscard -z writes zeroes, and touches nothing else" ranges -z 3 9
+    check "blkdiscard gives blocks back to the backend" ranges "" 5 11
+    check "fstrim gives back what a file system has freed" given_back "" "fstrim /mnt"
+    check "mount -o discard gives it back by itself" given_back "-o discard" "umount /mnt &&
+        mount -t ext4 /dev/vda /mnt"
+    check "the disk grows and shrinks with its image" resized
+    check "O_DIRECT and several queues, verified by fio" direct
     check "write-back and write-through, changed at run time" cache_modes
     check "each disk has a serial number of its own" known_by_serial
     check "driver unbound and rebound ten times, I/O after each" rebind_driver "$(device_id)"
