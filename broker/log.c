@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/log.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -14,18 +15,26 @@ static size_t clamped(int written, size_t room)
     return (size_t)written < room ? (size_t)written : room - 1;
 }
 
-void log_line(const char *device, const char *format, ...)
+static atomic_int level = LOG_LEVEL_INFO;
+
+enum log_level log_level(void)
+{
+    return (enum log_level)atomic_load_explicit(&level, memory_order_relaxed);
+}
+
+void log_set_level(enum log_level to)
+{
+    atomic_store_explicit(&level, (int)to, memory_order_relaxed);
+}
+
+static void write_line(const char *device, const char *format, va_list args)
 {
     char line[LINE_MAX_BYTES];
     size_t room = sizeof(line) - 1; /* for the line's end */
     int prefix = device ? snprintf(line, room, "bao-virtio-dm: %s: ", device)
                         : snprintf(line, room, "bao-virtio-dm: ");
     size_t length = clamped(prefix, room);
-
-    va_list args;
-    va_start(args, format);
     length += clamped(vsnprintf(line + length, room - length, format, args), room - length);
-    va_end(args);
 
     for (size_t i = 0; i < length; i++) {
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
@@ -35,4 +44,22 @@ void log_line(const char *device, const char *format, ...)
     /* Where stderr is gone there is nobody left to tell. */
     ssize_t ignored = write(STDERR_FILENO, line, length);
     (void)ignored;
+}
+
+void log_line(const char *device, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    write_line(device, format, args);
+    va_end(args);
+}
+
+void log_info(const char *device, const char *format, ...)
+{
+    if (log_level() < LOG_LEVEL_INFO)
+        return;
+    va_list args;
+    va_start(args, format);
+    write_line(device, format, args);
+    va_end(args);
 }

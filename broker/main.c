@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "broker/config/config.h"
+#include "broker/control.h"
 #include "broker/dispatcher.h"
 #include "broker/lockdown.h"
 #include "broker/log.h"
@@ -245,7 +246,7 @@ static int start_supervising(struct supervisor *supervisor)
         log_line(NULL, "the broker failed to %s: %s", step, words_error(-result));
         return result;
     }
-    log_line(NULL,
+    log_info(NULL,
              "broker ready, confined by: capabilities, own root, no_new_privs, not dumpable, "
              "rlimits, %sseccomp",
              lockdown.landlock ? "landlock, " : "");
@@ -253,7 +254,20 @@ static int start_supervising(struct supervisor *supervisor)
     return message_send(KEEPER_FD, &running, NULL, 0);
 }
 
-static int run(const char *path)
+/* Serving nobody is no reason not to serve the guests; unless somebody asked for it. */
+static int open_control(struct supervisor *supervisor, const char *path, const char *mode)
+{
+    struct failure failure;
+    bool asked_for = strcmp(path, "") != 0;
+    uint32_t bits = (uint32_t)strtoul(mode, NULL, 8);
+    int result =
+        control_open(&supervisor->control, asked_for ? path : CONTROL_PATH, bits, &failure);
+    if (result < 0)
+        log_line(NULL, "%s%s", failure.text, asked_for ? "" : ": bao-dmctl can't be used");
+    return asked_for ? result : 0;
+}
+
+static int run(const char *path, const char *control, const char *control_mode)
 {
     if (load_config(path) < 0 || prepare_devices(path) < 0)
         return EXIT_FAILURE;
@@ -263,7 +277,7 @@ static int run(const char *path)
         .devices = devices,
         .device_count = config.device_count,
     };
-    if (start_supervising(&supervisor) < 0)
+    if (open_control(&supervisor, control, control_mode) < 0 || start_supervising(&supervisor) < 0)
         return EXIT_FAILURE;
     for (size_t i = 0; i < config.device_count; i++)
         relay_go(&devices[i].relay);
@@ -274,8 +288,8 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--check-config") == 0)
         return check_config(argv[2]);
-    if (argc == 3 && strcmp(argv[1], "--config") == 0)
-        _exit(run(argv[2])); /* nothing is to be tidied while relays run */
+    if (argc == 5 && strcmp(argv[1], "--config") == 0)
+        _exit(run(argv[2], argv[3], argv[4])); /* nothing is to be tidied while relays run */
     log_line(NULL, "bao-virtio-broker is started by bao-virtio-dm: use that");
     return EXIT_FAILURE;
 }

@@ -15,17 +15,21 @@
 #include "broker/log.h"
 #include "broker/words.h"
 #include "common/eventfd.h"
+#include "common/log_code.h"
 #include "common/sandbox_layer.h"
 #include "common/worker_fds.h"
 
 #define MESSAGES_A_TURN 32 /* of one worker, before the others have theirs */
 #define BACKEND_LOOK_MS 1000
+#define EVENTS_MAX 32
 #define STOP_MS 200 /* what the relays may take to complete what they have in hand */
 
 enum event_source {
     EVENT_KEEPER,
     EVENT_REPORT,
-    EVENT_WORKER_FIRST,
+    EVENT_CONTROL,
+    EVENT_DMCTL_FIRST, /* a client of the control socket */
+    EVENT_WORKER_FIRST = EVENT_DMCTL_FIRST + CONTROL_CLIENTS_MAX,
     EVENT_CLIENT_FIRST = EVENT_WORKER_FIRST + BAO_DEVICES_MAX,
 };
 
@@ -42,6 +46,11 @@ int supervisor_init(struct supervisor *supervisor)
     for (size_t i = 0; result == 0 && i < supervisor->device_count; i++)
         result = connections_watch(&supervisor->devices[i], supervisor->epoll,
                                    EVENT_CLIENT_FIRST + (uint32_t)i);
+    struct epoll_event control = {.events = EPOLLIN, .data.u32 = EVENT_CONTROL};
+    int listener = supervisor->control.listener;
+    if (result == 0 && listener >= 0 &&
+        epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, listener, &control) < 0)
+        result = -errno;
     return result;
 }
 
@@ -102,6 +111,15 @@ static void schedule_next(struct device *device, const char *what_happened)
     worker->when = now + wait;
     worker->pid = 0;
     worker->incarnation++;
+}
+
+int supervisor_restart(struct supervisor *supervisor, struct device *device)
+{
+    if (device->worker.phase != WORKER_READY && device->worker.phase != WORKER_STARTING)
+        return EAGAIN; /* it is being replaced */
+    device->worker.backoff = (struct backoff){0};
+    end_worker_because(supervisor, device, "a restart was asked for");
+    return 0;
 }
 
 /* --- Starting a worker --------------------------------------------------------------------------
@@ -228,9 +246,14 @@ static void log_ready(struct device *device, uint32_t layers)
 {
     char in_force[WORDS_SIZE], missing[WORDS_SIZE];
     uint32_t all = (1u << LAYER_COUNT) - 1;
+    if (layers == device->worker.layers_logged) {
+        log_info(device->name, "worker %d ready", (int)device->worker.pid);
+        return;
+    }
+    device->worker.layers_logged = layers;
     words_layers(layers & all, in_force);
     words_layers(~layers & all, missing);
-    log_line(device->name, "worker %d ready, confined by: %s%s%s", (int)device->worker.pid,
+    log_info(device->name, "worker %d ready, confined by: %s%s%s", (int)device->worker.pid,
              in_force, missing[0] ? "; not available: " : "", missing);
 }
 
@@ -250,6 +273,7 @@ static const char *take_ready(struct device *device, const struct message_ready 
         return "it has not the files that it must have";
     device->worker.phase = WORKER_READY;
     device->worker.config_changed = false;
+    device->worker.layers = ready->layers;
     log_ready(device, ready->layers);
     uint64_t given_up = atomic_exchange(&device->relay.given_up, 0);
     device->worker.outage_logged = false;
@@ -261,11 +285,19 @@ static const char *take_ready(struct device *device, const struct message_ready 
     return NULL;
 }
 
+/* What happens to every device, and is nothing wrong. */
+static bool is_info(uint32_t code)
+{
+    return code == LOG_DRIVER_OK || code == LOG_RESET || code == LOG_RESUMED;
+}
+
 static const char *take_log(struct device *device, const struct message_log *message)
 {
     char text[WORDS_SIZE], line[WORDS_SIZE + 64];
     if (!words_log(message->code, message->args, text))
         return "it says what is not in the list of messages";
+    if (is_info(message->code) && log_level() < LOG_LEVEL_INFO)
+        return NULL;
     if (message->suppressed > 0)
         snprintf(line, sizeof(line), "%s (and %u more like it)", text, message->suppressed);
     else
@@ -359,6 +391,7 @@ static void worker_died(struct supervisor *supervisor, struct device *device,
     receive_from_worker(supervisor, device); /* its last words come before its death */
     words_death(died->code, died->status, how);
     snprintf(what, sizeof(what), "worker %d died: %s", (int)device->worker.pid, how);
+    snprintf(device->worker.last_death, sizeof(device->worker.last_death), "%.127s", how);
     schedule_next(device, what);
 }
 
@@ -487,6 +520,18 @@ static int handle_time(struct supervisor *supervisor)
     return left > 0 ? (int)left : 0;
 }
 
+static void take_client(struct supervisor *supervisor)
+{
+    int client = control_accept(&supervisor->control);
+    if (client < 0)
+        return;
+    struct epoll_event event = {.events = EPOLLIN,
+                                .data.u32 = EVENT_DMCTL_FIRST + (uint32_t)client};
+    int fd = control_client(&supervisor->control, (size_t)client);
+    if (epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+        control_drop(&supervisor->control, (size_t)client);
+}
+
 static bool handle_event(struct supervisor *supervisor, uint32_t source)
 {
     if (source == EVENT_KEEPER)
@@ -496,7 +541,11 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
             look_at_relay(supervisor, &supervisor->devices[i]);
         return true;
     }
-    if (source >= EVENT_CLIENT_FIRST)
+    if (source == EVENT_CONTROL)
+        take_client(supervisor);
+    else if (source < EVENT_WORKER_FIRST)
+        (void)control_serve(&supervisor->control, source - EVENT_DMCTL_FIRST, supervisor);
+    else if (source >= EVENT_CLIENT_FIRST)
         supervisor->devices[source - EVENT_CLIENT_FIRST].worker.clients_wait = true;
     else
         receive_from_worker(supervisor, &supervisor->devices[source - EVENT_WORKER_FIRST]);
@@ -506,9 +555,9 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
 int supervisor_run(struct supervisor *supervisor)
 {
     for (;;) {
-        struct epoll_event events[BAO_DEVICES_MAX + 2];
+        struct epoll_event events[EVENTS_MAX];
         int timeout = handle_time(supervisor);
-        int count = epoll_wait(supervisor->epoll, events, BAO_DEVICES_MAX + 2, timeout);
+        int count = epoll_wait(supervisor->epoll, events, EVENTS_MAX, timeout);
         for (int i = 0; i < count; i++) {
             if (!handle_event(supervisor, events[i].data.u32)) {
                 stop_relays(supervisor);

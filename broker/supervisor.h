@@ -10,12 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/control.h"
 #include "broker/device.h"
 
 struct supervisor {
     int epoll;
     int keeper; /* socket */
     int report; /* eventfd: a relay has something to say */
+    struct control control;
     struct device *devices;
     size_t device_count;
     int64_t look_at; /* ms: when backends are looked at again */
@@ -23,6 +25,10 @@ struct supervisor {
 
 /* Make the epoll instance and watch keeper and relays. Before lock-down. Returns 0 or -errno. */
 int supervisor_init(struct supervisor *supervisor);
+
+/* Replace a device's worker because somebody wants it, with no pause for past deaths. Returns 0;
+ * EAGAIN if it is being replaced already. */
+int supervisor_restart(struct supervisor *supervisor, struct device *device);
 
 /* Run until the keeper says STOP, or is gone. Returns the exit status. */
 int supervisor_run(struct supervisor *supervisor);

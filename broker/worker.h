@@ -32,6 +32,9 @@ struct worker {
     pid_t pid;    /* 0: not known yet */
     uint32_t incarnation;
     int64_t started_at; /* ms */
+    uint32_t layers;    /* that confine it, as it said in READY */
+    uint32_t layers_logged;
+    char last_death[128]; /* in words, "" at first */
     struct backoff backoff;
     struct rate_limit lines;       /* of the log, for the device */
     struct rate_limit connections; /* that it asks for */

@@ -22,6 +22,9 @@ static const char help[] =
     "\n"
     "  -c, --config FILE   the devices, in YAML\n"
     "      --check-config  only check FILE: needs no root, opens no device\n"
+    "      --control PATH  the socket for bao-dmctl (/run/bao-virtio-dm.socket)\n"
+    "      --control-mode MODE\n"
+    "                      who may connect to it, octal (0600); only root can change anything\n"
     "  -h, --help          show this help\n"
     "  -V, --version       show the version\n"
     "\n"
@@ -30,15 +33,19 @@ static const char help[] =
 struct arguments {
     char *config;
     bool check_only;
+    char *control; /* "": the default */
+    char *control_mode;
 };
 
 /* Returns -1 to go on, or the exit status. */
 static int parse_arguments(int argc, char **argv, struct arguments *ret)
 {
-    enum { CHECK_CONFIG = 256 };
+    enum { CHECK_CONFIG = 256, CONTROL, CONTROL_MODE };
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
         {"check-config", no_argument, NULL, CHECK_CONFIG},
+        {"control", required_argument, NULL, CONTROL},
+        {"control-mode", required_argument, NULL, CONTROL_MODE},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {0},
@@ -51,6 +58,12 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
             break;
         case CHECK_CONFIG:
             ret->check_only = true;
+            break;
+        case CONTROL:
+            ret->control = optarg;
+            break;
+        case CONTROL_MODE:
+            ret->control_mode = optarg;
             break;
         case 'h':
             fputs(help, stdout);
@@ -69,6 +82,12 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
     }
     if (!ret->config) {
         log_line(NULL, "no configuration: use --config FILE");
+        return EXIT_FAILURE;
+    }
+    if (strspn(ret->control_mode, "01234567") != strlen(ret->control_mode) ||
+        strtoul(ret->control_mode, NULL, 8) > 0777) {
+        log_line(NULL, "--control-mode is \"%s\": expected an octal number up to 0777",
+                 ret->control_mode);
         return EXIT_FAILURE;
     }
     return -1;
@@ -114,7 +133,8 @@ static int run_keeper(struct keeper *keeper)
 
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {0};
+    static char none[] = "", own[] = "0600";
+    struct arguments arguments = {.control = none, .control_mode = own};
     int status = parse_arguments(argc, argv, &arguments);
     if (status >= 0)
         return status;
@@ -127,10 +147,14 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     static char name[] = "bao-virtio-broker", run[] = "--config", check[] = "--check-config";
-    static char *broker_argv[] = {name, run, NULL, NULL};
-    if (arguments.check_only)
-        broker_argv[1] = check;
+    static char *broker_argv[] = {name, run, NULL, NULL, NULL, NULL};
     broker_argv[2] = arguments.config;
+    if (arguments.check_only) {
+        broker_argv[1] = check;
+    } else {
+        broker_argv[3] = arguments.control;
+        broker_argv[4] = arguments.control_mode;
+    }
     keeper.broker_argv = broker_argv;
     if (!arguments.check_only)
         return run_keeper(&keeper);

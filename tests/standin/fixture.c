@@ -104,10 +104,13 @@ void fixture_configure_blocks(struct fixture *fixture, unsigned int count)
 
 void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int workers)
 {
-    char config[PATH_SIZE], log[PATH_SIZE];
+    char config[PATH_SIZE], log[PATH_SIZE], control[PATH_SIZE];
+    path_of(fixture, "control", control);
     path_of(fixture, "config.yaml", config);
     path_of(fixture, "log", log);
-    const char *argv[] = {DEVICE_MODEL, "--config", config, NULL};
+    const char *mode = fixture->control_mode ? fixture->control_mode : "0600";
+    const char *argv[] = {DEVICE_MODEL, "--config",       config, "--control",
+                          control,      "--control-mode", mode,   NULL};
     fixture->log_fd = open(log, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     fixture->device_count = devices;
     struct standin_options options = {

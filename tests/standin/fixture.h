@@ -20,6 +20,7 @@ struct fixture {
     unsigned int failures; /* of the run, before this */
     struct standin *standin;
     unsigned int device_count; /* of the device tree */
+    const char *control_mode;  /* of the control socket DIR/control; NULL: 0600 */
     /* The processes at start: whoever is still them has not been restarted. */
     pid_t broker, workers[FIXTURE_DEVICES_MAX];
 };

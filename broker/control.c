@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker/clock.h"
+#include "broker/log.h"
+#include "broker/supervisor.h"
+
+/* ---- The socket ---- */
+
+static int failed(struct failure *failure, int error, const char *path)
+{
+    return failure_set(failure, -error, "control socket \"%s\": %s", path, strerror(error));
+}
+
+/* Is there somebody behind the socket file? */
+static bool answers(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return true; /* not known: then it is left alone */
+    bool refused = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
+                   errno == ECONNREFUSED;
+    close(fd);
+    return !refused;
+}
+
+static int make_room(const struct sockaddr_un *address, struct failure *failure)
+{
+    const char *path = address->sun_path;
+    struct stat file;
+    if (lstat(path, &file) < 0)
+        return errno == ENOENT ? 0 : failed(failure, errno, path);
+    if (!S_ISSOCK(file.st_mode))
+        return failure_set(failure, -EEXIST,
+                           "control socket \"%s\": another file has that name: choose another by "
+                           "--control",
+                           path);
+    if (answers(address))
+        return failure_set(failure, -EADDRINUSE,
+                           "control socket \"%s\": another bao-virtio-dm serves it: choose another "
+                           "by --control",
+                           path);
+    return unlinkat(AT_FDCWD, path, 0) < 0 ? failed(failure, errno, path) : 0;
+}
+
+static int listen_on(const struct sockaddr_un *address, uint32_t mode)
+{
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    mode_t before = umask(~mode & 0777);
+    int result = bind(fd, (const struct sockaddr *)address, sizeof(*address));
+    umask(before);
+    if (result < 0 || listen(fd, CONTROL_CLIENTS_MAX) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+int control_open(struct control *control, const char *path, uint32_t mode, struct failure *failure)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    *control = CONTROL_NONE;
+    if (strlen(path) >= sizeof(address.sun_path))
+        return failed(failure, ENAMETOOLONG, path);
+    strcpy(address.sun_path, path);
+    int result = make_room(&address, failure);
+    if (result < 0)
+        return result;
+    result = listen_on(&address, mode);
+    if (result < 0)
+        return failed(failure, -result, path);
+    control->listener = result;
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        control->clients[i] = -1;
+    return 0;
+}
+
+void control_drop(struct control *control, size_t client)
+{
+    close(control->clients[client]);
+    control->clients[client] = -1;
+}
+
+int control_accept(struct control *control)
+{
+    struct ucred peer;
+    socklen_t length = sizeof(peer);
+    int fd = accept4(control->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        if (control->clients[i] >= 0)
+            continue;
+        control->clients[i] = fd;
+        control->is_root[i] =
+            getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.uid == 0;
+        return i;
+    }
+    close(fd);
+    return -EMFILE;
+}
+
+/* ---- Requests ---- */
+
+static struct device *device_of_id(const struct supervisor *supervisor, uint32_t id)
+{
+    for (size_t i = 0; i < supervisor->device_count; i++) {
+        if (supervisor->devices[i].config->id == id)
+            return &supervisor->devices[i];
+    }
+    return NULL;
+}
+
+/* Each value is read once, and shown as the number that it is. */
+static void fill_from_page(const struct device *device, struct control_device *ret)
+{
+    const struct state_page *page = device->state;
+    ret->status = page->transport.status;
+    ret->features = page->transport.driver_features;
+    for (uint32_t q = 0; q < device->queue_count; q++) {
+        const struct state_queue *queue = &page->queues[q];
+        ret->queues[q] = (struct control_queue){
+            .size = queue->size,
+            .ready = queue->ready,
+            .next_avail = queue->next_avail,
+            .next_used = queue->next_used,
+        };
+    }
+    memcpy(&ret->counters, &page->counters, sizeof(ret->counters));
+}
+
+static void fill_device(const struct device *device, struct control_device *ret)
+{
+    static const enum control_phase phases[] = {
+        [WORKER_DUE] = CONTROL_WAITING,
+        [WORKER_STARTING] = CONTROL_STARTING,
+        [WORKER_READY] = CONTROL_RUNNING,
+        [WORKER_ENDING] = CONTROL_ENDING,
+    };
+    const struct worker *worker = &device->worker;
+    *ret = (struct control_device){
+        .id = device->config->id,
+        .kind = (uint32_t)device->config->kind,
+        .virtio_id = device->info->virtio_id,
+        .phase = phases[worker->phase],
+        .restarts = worker->incarnation,
+        .pid = worker->pid,
+        .layers = worker->phase == WORKER_READY ? worker->layers : 0,
+        .queue_count = device->queue_count,
+        .uptime_ms = worker->pid > 0 ? (uint64_t)(clock_ms() - worker->started_at) : 0,
+        .mmio_addr = device->config->mmio_addr,
+        .shmem_addr = device->shmem_addr,
+        .shmem_size = device->shmem_size,
+        .broker_level = (uint32_t)log_level(),
+    };
+    memcpy(ret->name, device->name, sizeof(ret->name));
+    memcpy(ret->last_death, worker->last_death, sizeof(ret->last_death));
+    fill_from_page(device, ret);
+}
+
+static int carry_out(const struct control_request *request, bool is_root,
+                     struct supervisor *supervisor, struct control_device *ret_device)
+{
+    struct device *device = device_of_id(supervisor, request->index);
+    switch (request->verb) {
+    case CONTROL_STATUS:
+        if (request->index >= supervisor->device_count)
+            return ENODEV;
+        fill_device(&supervisor->devices[request->index], ret_device);
+        return 0;
+    case CONTROL_RESTART:
+        if (!is_root)
+            return EPERM;
+        return device ? supervisor_restart(supervisor, device) : ENODEV;
+    case CONTROL_LOG_LEVEL:
+        if (!is_root)
+            return EPERM;
+        if (request->index >= LOG_LEVELS)
+            return EINVAL;
+        log_set_level((enum log_level)request->index);
+        return 0;
+    default:
+        return EINVAL;
+    }
+}
+
+void control_answer(const void *packet, size_t length, bool is_root, struct supervisor *supervisor,
+                    struct control_reply *ret_reply)
+{
+    struct control_request request;
+    memset(ret_reply, 0, sizeof(*ret_reply)); /* padding included: it goes out */
+    ret_reply->version = CONTROL_VERSION;
+    ret_reply->device_count = (uint32_t)supervisor->device_count;
+    if (length != sizeof(request)) {
+        ret_reply->error = EPROTO;
+        return;
+    }
+    memcpy(&request, packet, sizeof(request));
+    if (request.version != CONTROL_VERSION || request.reserved != 0)
+        ret_reply->error = EPROTO;
+    else
+        ret_reply->error = carry_out(&request, is_root, supervisor, &ret_reply->device);
+}
+
+bool control_serve(struct control *control, size_t client, struct supervisor *supervisor)
+{
+    static struct control_reply reply;
+    uint8_t packet[sizeof(struct control_request) + 1]; /* so that a longer one is seen */
+    struct iovec iov = {.iov_base = packet, .iov_len = sizeof(packet)};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    int fd = control->clients[client];
+    ssize_t length = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    if (length < 0 && errno == EAGAIN)
+        return true;
+    if (length > 0) {
+        control_answer(packet, (size_t)length, control->is_root[client], supervisor, &reply);
+        iov = (struct iovec){.iov_base = &reply, .iov_len = sizeof(reply)};
+        /* Whoever asks and does not listen is dropped, not waited for. */
+        if (sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)sizeof(reply))
+            return true;
+    }
+    control_drop(control, client);
+    return false;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The broker's end of the control socket (common/control.h): a few clients at a time, each
+ * answered at once or dropped. Nothing that a client sends is more than a number to compare.
+ */
+#ifndef BROKER_CONTROL_H
+#define BROKER_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/failure.h"
+#include "common/control.h"
+
+#define CONTROL_CLIENTS_MAX 8
+
+struct supervisor;
+
+struct control {
+    int listener; /* -1: none */
+    int clients[CONTROL_CLIENTS_MAX];
+    bool is_root[CONTROL_CLIENTS_MAX];
+};
+
+#define CONTROL_NONE ((struct control){.listener = -1})
+
+/*
+ * Make the socket. A socket file that nobody listens on any more is replaced; anything else is
+ * left alone. Before lock-down. Returns 0; -EADDRINUSE, -EEXIST or -errno with *failure filled in.
+ */
+int control_open(struct control *control, const char *path, uint32_t mode, struct failure *failure);
+
+/* Whom to watch for input; -1: none. */
+static inline int control_client(const struct control *control, size_t client)
+{
+    return control->clients[client];
+}
+
+/* Somebody connects: returns the new client's number, or -errno (-EMFILE: too many). */
+int control_accept(struct control *control);
+
+/* A client has sent something. Returns false if it was dropped. */
+bool control_serve(struct control *control, size_t client, struct supervisor *supervisor);
+
+void control_drop(struct control *control, size_t client);
+
+/*
+ * What to do and answer; for control_serve and its tests. `is_root`: who asks. Never fails: what
+ * is not a request is answered with an error.
+ */
+void control_answer(const void *packet, size_t length, bool is_root, struct supervisor *supervisor,
+                    struct control_reply *ret_reply);
+
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bao-dmctl: asks a running bao-virtio-dm how it is, by its control socket.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/dmctl/dmctl.h"
+#include "broker/log.h"
+
+#define ANSWER_MS 5000
+#define INTERVAL_MAX_S 3600u
+
+static const char help[] =
+    "Usage: bao-dmctl [--control PATH] COMMAND\n"
+    "How a running bao-virtio-dm is.\n"
+    "\n"
+    "  status [DEVICE] [--json]   devices, workers, what confines them, what they died of\n"
+    "  stats [DEVICE] [--json]    requests, bytes, kicks, interrupts since the device was started\n"
+    "  stats --watch [SECONDS]    the same a second, again and again (1)\n"
+    "  restart DEVICE             replace the device's worker; the guest sees a delay\n"
+    "  log-level [warning|info]   how much bao-virtio-dm says\n"
+    "\n"
+    "  DEVICE is the id of the configuration, such as 0\n"
+    "      --control PATH         the socket (/run/bao-virtio-dm.socket)\n"
+    "  -h, --help                 show this help\n"
+    "  -V, --version              show the version\n";
+
+struct options {
+    const char *control;
+    bool json, watch;
+    const char *words[3];
+    int count;
+};
+
+__attribute__((format(printf, 1, 2))) static void complain(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("bao-dmctl: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+/* ---- The socket ---- */
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        complain("%s: longer than the name of a socket can be", path);
+        return -1;
+    }
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+        return fd;
+    if (errno == ENOENT || errno == ECONNREFUSED)
+        complain("%s: no bao-virtio-dm is running there", path);
+    else if (errno == EACCES)
+        complain("%s: the socket's mode does not let you in: see --control-mode of bao-virtio-dm",
+                 path);
+    else
+        complain("%s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* Returns 0, or a positive errno that has been said. */
+static int ask(int fd, enum control_verb verb, uint32_t index, struct control_reply *ret)
+{
+    const struct control_request request = {CONTROL_VERSION, (uint32_t)verb, index, 0};
+    struct pollfd event = {.fd = fd, .events = POLLIN};
+    ssize_t length = -1;
+    if (send(fd, &request, sizeof(request), MSG_NOSIGNAL) == (ssize_t)sizeof(request) &&
+        poll(&event, 1, ANSWER_MS) == 1)
+        length = recv(fd, ret, sizeof(*ret), MSG_TRUNC);
+    if (length < 0) {
+        complain("bao-virtio-dm does not answer: is it stopped, or being restarted?");
+        return EIO;
+    }
+    if (length != (ssize_t)sizeof(*ret) || ret->version != CONTROL_VERSION) {
+        complain("bao-virtio-dm is of another version: use the bao-dmctl that came with it");
+        return EPROTO;
+    }
+    if (ret->error == EPERM)
+        complain("only root may do that");
+    else if (ret->error == EAGAIN)
+        complain("its worker is being replaced already");
+    else if (ret->error == ENODEV && verb == CONTROL_RESTART)
+        complain("no device has id %u", index);
+    else if (ret->error != 0 && ret->error != ENODEV)
+        complain("refused: %s", strerror(ret->error));
+    return ret->error;
+}
+
+/* Every device, or the one with that id. Returns 0 or a positive errno that has been said. */
+static int take_snapshot(int fd, const char *wanted, struct snapshot *ret)
+{
+    static struct control_reply reply;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    ret->at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    ret->count = 0;
+    for (uint32_t i = 0; i < BAO_DEVICES_MAX; i++) {
+        int error = ask(fd, CONTROL_STATUS, i, &reply);
+        if (error == ENODEV)
+            break;
+        if (error != 0)
+            return error;
+        struct control_device *device = &reply.device;
+        device->name[sizeof(device->name) - 1] = '\0';
+        device->last_death[sizeof(device->last_death) - 1] = '\0';
+        if (!wanted || device->id == (uint32_t)strtoul(wanted, NULL, 10))
+            ret->devices[ret->count++] = *device;
+    }
+    if (wanted && ret->count == 0) {
+        complain("no device has id %s", wanted);
+        return ENODEV;
+    }
+    return 0;
+}
+
+/* ---- Commands ---- */
+
+static bool is_id(const char *word)
+{
+    return strspn(word, "0123456789") == strlen(word) && strlen(word) > 0 && strlen(word) < 9;
+}
+
+static int usage(const char *what)
+{
+    complain("%s: see bao-dmctl --help", what);
+    return EXIT_FAILURE;
+}
+
+static int do_status(int fd, const struct options *options)
+{
+    static struct snapshot snapshot;
+    if (options->count > 2 || (options->count == 2 && !is_id(options->words[1])))
+        return usage("status takes one DEVICE, a number");
+    if (take_snapshot(fd, options->words[1], &snapshot) != 0)
+        return EXIT_FAILURE;
+    status_print(&snapshot, options->json);
+    return EXIT_SUCCESS;
+}
+
+static int watch(int fd, unsigned long seconds, bool json)
+{
+    static struct snapshot snapshots[2];
+    for (unsigned int turn = 0;; turn++) {
+        if (take_snapshot(fd, NULL, &snapshots[turn % 2]) != 0)
+            return EXIT_FAILURE;
+        if (turn > 0)
+            stats_print(&snapshots[turn % 2], &snapshots[(turn + 1) % 2], json);
+        if (fflush(stdout) != 0)
+            return EXIT_FAILURE;
+        sleep((unsigned int)seconds);
+    }
+}
+
+static int do_stats(int fd, const struct options *options)
+{
+    static struct snapshot snapshot;
+    if (options->count > 2 || (options->count == 2 && !is_id(options->words[1])))
+        return usage("stats takes one number");
+    if (options->watch) {
+        unsigned long seconds = options->count == 2 ? strtoul(options->words[1], NULL, 10) : 1;
+        return seconds > 0 && seconds <= INTERVAL_MAX_S
+                   ? watch(fd, seconds, options->json)
+                   : usage("--watch takes from 1 to 3600 seconds");
+    }
+    if (take_snapshot(fd, options->words[1], &snapshot) != 0)
+        return EXIT_FAILURE;
+    stats_print(&snapshot, NULL, options->json);
+    return EXIT_SUCCESS;
+}
+
+static int do_restart(int fd, const struct options *options)
+{
+    static struct control_reply reply;
+    if (options->count != 2 || !is_id(options->words[1]))
+        return usage("restart takes a DEVICE, a number");
+    uint32_t id = (uint32_t)strtoul(options->words[1], NULL, 10);
+    return ask(fd, CONTROL_RESTART, id, &reply) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int do_log_level(int fd, const struct options *options)
+{
+    static const char *const levels[LOG_LEVELS] = {"warning", "info"};
+    static struct control_reply reply;
+    if (options->count == 1) {
+        if (ask(fd, CONTROL_STATUS, 0, &reply) != 0)
+            return EXIT_FAILURE;
+        uint32_t level = reply.device.broker_level;
+        puts(level < LOG_LEVELS ? levels[level] : "unknown");
+        return EXIT_SUCCESS;
+    }
+    for (uint32_t level = 0; options->count == 2 && level < LOG_LEVELS; level++) {
+        if (strcmp(options->words[1], levels[level]) == 0)
+            return ask(fd, CONTROL_LOG_LEVEL, level, &reply) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+    return usage("log-level takes warning or info");
+}
+
+/* Returns -1 to go on, or the exit status. */
+static int parse(int argc, char **argv, struct options *ret)
+{
+    enum { CONTROL = 256, JSON, WATCH };
+    static const struct option options[] = {
+        {"control", required_argument, NULL, CONTROL}, {"json", no_argument, NULL, JSON},
+        {"watch", no_argument, NULL, WATCH},           {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},           {0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
+        switch (option) {
+        case CONTROL:
+            ret->control = optarg;
+            break;
+        case JSON:
+            ret->json = true;
+            break;
+        case WATCH:
+            ret->watch = true;
+            break;
+        case 'h':
+            fputs(help, stdout);
+            return EXIT_SUCCESS;
+        case 'V':
+            puts("bao-dmctl " BVDM_VERSION);
+            return EXIT_SUCCESS;
+        default:
+            fputs("Try 'bao-dmctl --help'.\n", stderr);
+            return EXIT_FAILURE;
+        }
+    }
+    for (; optind < argc && ret->count < 3; optind++)
+        ret->words[ret->count++] = argv[optind];
+    return ret->count > 0 ? -1 : usage("no command");
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(int fd, const struct options *options);
+    } commands[] = {
+        {"status", do_status},
+        {"stats", do_stats},
+        {"restart", do_restart},
+        {"log-level", do_log_level},
+    };
+    struct options options = {.control = CONTROL_PATH};
+    int status = parse(argc, argv, &options);
+    if (status >= 0)
+        return status;
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(options.words[0], commands[i].name) != 0)
+            continue;
+        int fd = connect_to(options.control);
+        return fd < 0 ? EXIT_FAILURE : commands[i].run(fd, &options);
+    }
+    complain("unknown command \"%s\": see bao-dmctl --help", options.words[0]);
+    return EXIT_FAILURE;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <linux/virtio_config.h>
+#include <stdio.h>
+
+#include "broker/dmctl/dmctl.h"
+#include "broker/words.h"
+#include "common/device_kind.h"
+#include "common/sandbox_layer.h"
+
+static const char *const phases[] = {
+    [CONTROL_WAITING] = "waiting to be started",
+    [CONTROL_STARTING] = "starting",
+    [CONTROL_RUNNING] = "running",
+    [CONTROL_ENDING] = "ending",
+};
+
+static const char *phase_words(uint32_t phase)
+{
+    return phase < sizeof(phases) / sizeof(phases[0]) ? phases[phase] : "unknown";
+}
+
+/* How far the driver has come, §2.1. */
+static const char *driver_words(uint32_t status)
+{
+    if ((status & VIRTIO_CONFIG_S_NEEDS_RESET) != 0)
+        return "needs a reset";
+    if ((status & VIRTIO_CONFIG_S_FAILED) != 0)
+        return "failed";
+    if ((status & VIRTIO_CONFIG_S_DRIVER_OK) != 0)
+        return "running";
+    return status != 0 ? "starting" : "none";
+}
+
+static const char *data_plane(const struct control_device *device)
+{
+    return device->kind < DEVICE_KINDS ? device_kinds[device->kind].data_plane : "unknown";
+}
+
+static void print_duration(uint64_t ms)
+{
+    uint64_t s = ms / 1000;
+    if (s >= 86400)
+        printf("%" PRIu64 " d %" PRIu64 " h", s / 86400, s % 86400 / 3600);
+    else if (s >= 3600)
+        printf("%" PRIu64 " h %" PRIu64 " min", s / 3600, s % 3600 / 60);
+    else if (s >= 60)
+        printf("%" PRIu64 " min %" PRIu64 " s", s / 60, s % 60);
+    else
+        printf("%" PRIu64 ".%" PRIu64 " s", s, ms % 1000 / 100);
+}
+
+static void print_text(const struct control_device *device)
+{
+    char in_force[WORDS_SIZE], missing[WORDS_SIZE];
+    const uint32_t all = (1u << LAYER_COUNT) - 1;
+    printf("%s (%s), registers at 0x%" PRIx64 ", window of 0x%" PRIx64 " bytes at 0x%" PRIx64 "\n",
+           device->name, data_plane(device), device->mmio_addr, device->shmem_size,
+           device->shmem_addr);
+    printf("  worker      %s", phase_words(device->phase));
+    if (device->pid > 0) {
+        printf(", pid %d, for ", device->pid);
+        print_duration(device->uptime_ms);
+    }
+    printf("; %u restart%s%s%s\n", device->restarts, device->restarts == 1 ? "" : "s",
+           device->last_death[0] ? ", last death: " : "", device->last_death);
+    if (device->layers != 0) {
+        printf("  confined by %s\n", words_layers(device->layers & all, in_force));
+        if (words_layers(~device->layers & all, missing)[0])
+            printf("  without     %s\n", missing);
+    }
+    printf("  driver      %s, status 0x%x, features 0x%" PRIx64 "\n", driver_words(device->status),
+           device->status, device->features);
+    for (uint32_t q = 0; q < device->queue_count && q < STATE_QUEUES_MAX; q++) {
+        const struct control_queue *queue = &device->queues[q];
+        printf("  queue %-5u %s, size %u, taken %u, used %u\n", q,
+               queue->ready == 1 ? "ready" : "not ready", queue->size, queue->next_avail,
+               queue->next_used);
+    }
+}
+
+static void print_layers_json(uint32_t layers)
+{
+    static const char *const names[LAYER_COUNT] = {
+#define X(constant, name, core) [LAYER_##constant] = name,
+        SANDBOX_LAYERS(X)
+#undef X
+    };
+    const char *separator = "";
+    for (size_t i = 0; i < LAYER_COUNT; i++) {
+        if ((layers & 1u << i) == 0)
+            continue;
+        printf("%s\"%s\"", separator, names[i]);
+        separator = ", ";
+    }
+}
+
+/* No string of a device needs an escape: names, and words of the broker's own lists. */
+static void print_json(const struct control_device *device, const char *end)
+{
+    printf("  {\"device\": \"%s\", \"id\": %u, \"data_plane\": \"%s\", \"virtio_id\": %u,\n",
+           device->name, device->id, data_plane(device), device->virtio_id);
+    printf("   \"mmio_addr\": %" PRIu64 ", \"shmem_addr\": %" PRIu64 ", \"shmem_size\": %" PRIu64
+           ",\n",
+           device->mmio_addr, device->shmem_addr, device->shmem_size);
+    printf("   \"worker\": {\"phase\": \"%s\", \"pid\": %d, \"uptime_ms\": %" PRIu64
+           ", \"restarts\": %u, \"last_death\": \"%s\", \"layers\": [",
+           phase_words(device->phase), device->pid, device->uptime_ms, device->restarts,
+           device->last_death);
+    print_layers_json(device->layers);
+    printf("]},\n   \"driver\": {\"state\": \"%s\", \"status\": %u, \"features\": %" PRIu64 "},\n",
+           driver_words(device->status), device->status, device->features);
+    printf("   \"queues\": [");
+    for (uint32_t q = 0; q < device->queue_count && q < STATE_QUEUES_MAX; q++) {
+        const struct control_queue *queue = &device->queues[q];
+        printf("%s{\"ready\": %s, \"size\": %u, \"next_avail\": %u, \"next_used\": %u}",
+               q > 0 ? ", " : "", queue->ready == 1 ? "true" : "false", queue->size,
+               queue->next_avail, queue->next_used);
+    }
+    printf("]}%s\n", end);
+}
+
+void status_print(const struct snapshot *snapshot, bool json)
+{
+    if (json)
+        puts("[");
+    for (size_t i = 0; i < snapshot->count; i++) {
+        if (json)
+            print_json(&snapshot->devices[i], i + 1 < snapshot->count ? "," : "");
+        else
+            print_text(&snapshot->devices[i]);
+    }
+    if (json)
+        puts("]");
+}

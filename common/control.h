@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control socket: AF_UNIX SOCK_SEQPACKET, a fixed-size request a packet and a fixed-size reply
+ * to each. Who may connect is a matter of the socket's mode; what changes anything is root's alone.
+ */
+#ifndef COMMON_CONTROL_H
+#define COMMON_CONTROL_H
+
+#include <stdint.h>
+
+#include "common/message.h"
+#include "common/state.h"
+
+#define CONTROL_PATH "/run/bao-virtio-dm.socket"
+#define CONTROL_VERSION 1u /* changes with every change of this file's structures */
+
+enum control_verb {
+    CONTROL_STATUS = 1, /* of the device at `index` in the configuration */
+    CONTROL_RESTART,    /* replace the worker of the device whose id is `index`; root */
+    CONTROL_LOG_LEVEL,  /* `index`: enum log_level; root */
+    CONTROL_VERBS,
+};
+
+enum control_phase { CONTROL_WAITING, CONTROL_STARTING, CONTROL_RUNNING, CONTROL_ENDING };
+
+struct control_request {
+    uint32_t version; /* CONTROL_VERSION */
+    uint32_t verb;    /* enum control_verb */
+    uint32_t index;
+    uint32_t reserved; /* 0 */
+};
+
+struct control_queue {
+    uint32_t size; /* 0: not set up */
+    uint32_t ready;
+    uint32_t next_avail, next_used; /* of queues that the worker serves */
+};
+
+/* A device. What comes from the state page (from `status` on) is its worker's word. */
+struct control_device {
+    char name[DEVICE_NAME_SIZE]; /* "vsock 0", with the terminating 0 */
+    uint32_t id;                 /* the dispatcher's */
+    uint32_t kind;               /* enum device_kind */
+    uint32_t virtio_id;
+    uint32_t phase;    /* enum control_phase */
+    uint32_t restarts; /* of its worker, since the broker started */
+    int32_t pid;       /* 0: none */
+    uint32_t layers;   /* 1 << enum sandbox_layer: in force */
+    uint32_t queue_count;
+    uint64_t uptime_ms; /* of its worker */
+    uint64_t mmio_addr, shmem_addr, shmem_size;
+    char last_death[128]; /* in words; empty: none has died */
+
+    uint32_t status;       /* §2.1 */
+    uint32_t broker_level; /* enum log_level */
+    uint64_t features;     /* accepted by the driver */
+    struct control_queue queues[STATE_QUEUES_MAX];
+    struct state_counters counters;
+};
+
+struct control_reply {
+    uint32_t version;
+    int32_t error;         /* 0, or a positive errno: nothing was done */
+    uint32_t device_count; /* of the configuration */
+    uint32_t reserved;
+    struct control_device device; /* CONTROL_STATUS */
+};
+
+#endif

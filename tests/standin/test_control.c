@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bao-dmctl and the control socket: what it says is so, what it is asked to do is done, who may not
+ * ask is refused, and nothing that a client sends or leaves undone is felt by a guest.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/control.h"
+#include "tests/standin/fixture.h"
+
+#define DMCTL PROGRAM_DIR "/bao-dmctl"
+#define NOBODY 65534u
+
+struct said {
+    int status;
+    char text[8192];
+};
+
+/* Run bao-dmctl on the fixture's socket, as a user. */
+static struct said dmctl_as(const struct fixture *fixture, unsigned int user, const char *arguments)
+{
+    struct said said = {0};
+    char command[512];
+    snprintf(command, sizeof(command),
+             "setpriv --reuid %u --clear-groups " DMCTL " --control %s/control %s 2>&1", user,
+             fixture->dir, arguments);
+    FILE *pipe = popen(command, "re");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(pipe);
+    size_t length = fread(said.text, 1, sizeof(said.text) - 1, pipe);
+    said.text[length] = '\0';
+    said.status = WEXITSTATUS(pclose(pipe));
+    return said;
+}
+
+static struct said dmctl(const struct fixture *fixture, const char *arguments)
+{
+    return dmctl_as(fixture, 0, arguments);
+}
+
+static bool says(const struct said *said, const char *words)
+{
+    bool found = strstr(said->text, words) != NULL;
+    if (!found)
+        fprintf(stderr, "\nnot in what it says: %s\n%s\n", words, said->text);
+    return found;
+}
+
+static void start(struct fixture *fixture, const char *mode)
+{
+    fixture_init(fixture);
+    fixture_configure_blocks(fixture, 2);
+    fixture->control_mode = mode;
+    fixture_start(fixture, 2, 2);
+}
+
+static void stop(struct fixture *fixture)
+{
+    fixture_stop(fixture);
+    fixture_free(fixture);
+}
+
+static void status_names_devices_workers_layers_and_drivers(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    char words[64];
+    start(&fixture, "0600");
+    fixture_block(&fixture, 1, &block, GUEST_BLOCK_FEATURES, 4, 512);
+    struct said said = dmctl(&fixture, "status");
+    CU_ASSERT_EQUAL(said.status, 0);
+    CU_ASSERT(says(&said, "block 0 (virtio), registers at 0xa003e00"));
+    CU_ASSERT(says(&said, "block 1 (virtio), registers at 0xa004000"));
+    snprintf(words, sizeof(words), "running, pid %d, for ", fixture.workers[0]);
+    CU_ASSERT(says(&said, words));
+    CU_ASSERT(says(&said, "confined by fds, uid, capabilities, no_new_privs, empty root, seccomp"));
+    CU_ASSERT(says(&said, "driver      none, status 0x0"));
+    CU_ASSERT(says(&said, "driver      running, status 0xf"));
+    said = dmctl(&fixture, "status 1");
+    CU_ASSERT_PTR_NULL(strstr(said.text, "block 0"));
+    CU_ASSERT(says(&said, "queue 0     ready, size 256"));
+    said = dmctl(&fixture, "status 7");
+    CU_ASSERT_EQUAL(said.status, 1);
+    CU_ASSERT(says(&said, "no device has id 7"));
+    guest_block_free(&block);
+    fixture_assert_never_restarted(&fixture);
+    stop(&fixture);
+}
+
+static void json_is_read_by_a_json_reader(void)
+{
+    struct fixture fixture;
+    char command[512];
+    static const char *const programs[][2] = {
+        {"status --json", "d=json.load(sys.stdin); assert d[1]['device']=='block 1'; assert "
+                          "d[0]['worker']['phase']=='running'; assert 'seccomp' in "
+                          "d[0]['worker']['layers']; assert len(d[0]['queues'])==1"},
+        {"stats --json", "d=json.load(sys.stdin); assert d['per_second'] is False; assert "
+                         "d['devices'][0]['register_accesses']>=1"},
+    };
+    start(&fixture, "0600");
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(command, sizeof(command),
+                 DMCTL " --control %s/control %s | python3 -c \"import json,sys; %s\"", fixture.dir,
+                 programs[i][0], programs[i][1]);
+        CU_ASSERT_EQUAL(system(command), 0);
+    }
+    stop(&fixture);
+}
+
+static void stats_count_what_the_guest_did(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    uint8_t data[512];
+    unsigned long requests = 0, in = 0, out = 0;
+    start(&fixture, "0600");
+    fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 4, 512);
+    for (unsigned int i = 0; i < 10; i++)
+        CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_IN, i, data, 512), VIRTIO_BLK_S_OK);
+    for (unsigned int i = 0; i < 5; i++)
+        CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_OUT, i, data, 512), VIRTIO_BLK_S_OK);
+    struct said said = dmctl(&fixture, "stats 0");
+    const char *line = strstr(said.text, "block 0");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(line);
+    CU_ASSERT_EQUAL(sscanf(line, "block 0 %lu %lu %lu", &requests, &in, &out), 3);
+    CU_ASSERT_EQUAL(requests, 15);
+    CU_ASSERT_EQUAL(in, 10 * 512);
+    CU_ASSERT_EQUAL(out, 5 * 512);
+    guest_block_free(&block);
+    stop(&fixture);
+}
+
+static void a_restart_replaces_the_worker_and_the_guest_goes_on(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    uint8_t data[512], expected[512];
+    start(&fixture, "0600");
+    fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 4, 512);
+    struct said said = dmctl(&fixture, "restart 0");
+    CU_ASSERT_EQUAL(said.status, 0);
+    CU_ASSERT(fixture_wait_worker(&fixture, 0, fixture.workers[0]) > 0);
+    CU_ASSERT_EQUAL(fixture_worker(&fixture, 1), fixture.workers[1]);
+    CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_IN, 3, data, 512), VIRTIO_BLK_S_OK);
+    fixture_sector(3, expected);
+    CU_ASSERT_EQUAL(memcmp(data, expected, sizeof(data)), 0);
+    said = dmctl(&fixture, "status 0");
+    CU_ASSERT(says(&said, "1 restart, last death: killed by SIGKILL"));
+    guest_block_free(&block);
+    stop(&fixture);
+}
+
+static void only_root_changes_anything_and_the_mode_lets_in(void)
+{
+    struct fixture fixture;
+    start(&fixture, "0666");
+    CU_ASSERT_EQUAL(dmctl_as(&fixture, NOBODY, "status").status, 0);
+    struct said said = dmctl_as(&fixture, NOBODY, "restart 0");
+    CU_ASSERT_EQUAL(said.status, 1);
+    CU_ASSERT(says(&said, "only root may do that"));
+    said = dmctl_as(&fixture, NOBODY, "log-level warning");
+    CU_ASSERT(says(&said, "only root may do that"));
+    fixture_assert_never_restarted(&fixture);
+    stop(&fixture);
+
+    start(&fixture, "0600");
+    said = dmctl_as(&fixture, NOBODY, "status");
+    CU_ASSERT_EQUAL(said.status, 1);
+    CU_ASSERT(says(&said, "does not let you in"));
+    stop(&fixture);
+}
+
+static void the_log_level_holds_back_what_is_not_wrong(void)
+{
+    struct fixture fixture;
+    start(&fixture, "0600");
+    CU_ASSERT(says(&(struct said){.text = "info\n"}, dmctl(&fixture, "log-level").text));
+    CU_ASSERT_EQUAL(dmctl(&fixture, "log-level warning").status, 0);
+    CU_ASSERT(says(&(struct said){.text = "warning\n"}, dmctl(&fixture, "log-level").text));
+    char *before = fixture_log(&fixture);
+    struct guest_block block;
+    fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 4, 512);
+    kill(fixture.workers[0], SIGKILL);
+    CU_ASSERT(fixture_wait_worker(&fixture, 0, fixture.workers[0]) > 0);
+    uint8_t data[512];
+    CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_IN, 3, data, 512), VIRTIO_BLK_S_OK);
+    char *after = fixture_log(&fixture);
+    CU_ASSERT_PTR_NOT_NULL(strstr(after + strlen(before), "died: killed by SIGKILL"));
+    CU_ASSERT_PTR_NULL(strstr(after + strlen(before), "driver ready"));
+    CU_ASSERT_PTR_NULL(strstr(after + strlen(before), "ready, confined by"));
+    free(before);
+    free(after);
+    CU_ASSERT_EQUAL(dmctl(&fixture, "log-level loud").status, 1);
+    guest_block_free(&block);
+    stop(&fixture);
+}
+
+/* ---- Clients that misbehave ---- */
+
+static int connect_to(const struct fixture *fixture)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/control", fixture->dir);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    CU_ASSERT_EQUAL_FATAL(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+static void nonsense_is_answered_and_nobody_is_waited_for(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    start(&fixture, "0600");
+    fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 4, 512);
+    uint8_t packet[300], data[512];
+    static struct control_reply reply;
+    for (unsigned int length = 1; length < sizeof(packet); length += 7) {
+        int fd = connect_to(&fixture);
+        memset(packet, (int)length, sizeof(packet));
+        CU_ASSERT_EQUAL(send(fd, packet, length, MSG_NOSIGNAL), (ssize_t)length);
+        CU_ASSERT_EQUAL(recv(fd, &reply, sizeof(reply), 0), (ssize_t)sizeof(reply));
+        CU_ASSERT_EQUAL(reply.error, EPROTO);
+        close(fd);
+    }
+    /* Clients that never read, and more than there is room for. */
+    int fds[40];
+    const struct control_request request = {CONTROL_VERSION, CONTROL_STATUS, 0, 0};
+    for (size_t i = 0; i < 40; i++) {
+        fds[i] = connect_to(&fixture);
+        for (unsigned int n = 0; n < 2000; n++) {
+            if (send(fds[i], &request, sizeof(request), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+                break;
+        }
+    }
+    for (unsigned int i = 0; i < 20; i++)
+        CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_IN, i, data, 512), VIRTIO_BLK_S_OK);
+    for (size_t i = 0; i < 40; i++)
+        close(fds[i]);
+    usleep(50000);
+    CU_ASSERT_EQUAL(dmctl(&fixture, "status").status, 0);
+    guest_block_free(&block);
+    fixture_assert_never_restarted(&fixture);
+    stop(&fixture);
+}
+
+static void a_successor_of_the_broker_serves_the_same_socket(void)
+{
+    struct fixture fixture;
+    start(&fixture, "0600");
+    kill(fixture.broker, SIGKILL);
+    CU_ASSERT(fixture_wait_broker(&fixture, fixture.broker) > 0);
+    uint64_t value;
+    CU_ASSERT_EQUAL(standin_read(fixture.standin, 0, fixture_base(0), 4, &value, 8000), 0);
+    CU_ASSERT_EQUAL(dmctl(&fixture, "status").status, 0);
+    stop(&fixture);
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"status names devices, workers, layers and drivers",
+         status_names_devices_workers_layers_and_drivers},
+        {"JSON is read by a JSON reader", json_is_read_by_a_json_reader},
+        {"stats count what the guest did", stats_count_what_the_guest_did},
+        {"a restart replaces the worker, and the guest goes on",
+         a_restart_replaces_the_worker_and_the_guest_goes_on},
+        {"only root changes anything, and the mode lets in",
+         only_root_changes_anything_and_the_mode_lets_in},
+        {"the log level holds back what is not wrong", the_log_level_holds_back_what_is_not_wrong},
+        {"nonsense is answered, and nobody is waited for",
+         nonsense_is_answered_and_nobody_is_waited_for},
+        {"a successor of the broker serves the same socket",
+         a_successor_of_the_broker_serves_the_same_socket},
+        CU_TEST_INFO_NULL,
+    };
+    return fixture_main("control", tests);
+}
