@@ -31,7 +31,8 @@ static bool parse_argument(const struct policy_listing *listing, const char *tex
         .token = {.text = ""},
     };
     struct scope scope = {.policy = &policy, .fd_count = listing->fd_count};
-    memcpy(scope.fds, listing->fds, listing->fd_count * sizeof(listing->fds[0]));
+    for (unsigned int i = 0; i < listing->fd_count; i++)
+        scope.fds[i] = listing->fds[i];
     struct value value = {0};
     bool good = lex_next(&lexer) && scope_value(&scope, &lexer, 64, &value);
     if (good && lexer.token.kind != TOKEN_END)

@@ -104,7 +104,7 @@ static int load_programs(struct side *side, const char *directory)
     int error = 0;
     for (enum policy_arch arch = 0; arch < POLICY_ARCHES && error == 0; arch++) {
         struct names names;
-        char folder[4096], path[4096 + NAME_SIZE];
+        char folder[4096], path[4096 + NAME_SIZE + 8];
         snprintf(folder, sizeof(folder), "%s/%s", directory, policy_arch_name(arch));
         error = names_find(folder, ".bpf", &names);
         if (error == -ENOENT)
