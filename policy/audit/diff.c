@@ -153,7 +153,7 @@ static int load_process(struct side *side, pid_t pid)
     int error = process_read(pid, &process);
     if (error == 0)
         error = filters_read(pid, &filters);
-    if (error < 0)
+    if (error != 0)
         return error;
     const struct policy_listing *listing = process_policy(&process, &filters);
     struct access_set set;
@@ -320,6 +320,8 @@ static bool report(const struct subject *old, const struct subject *new, bool js
 {
     static const struct access_set nothing = {0};
     const struct subject *any = new ? new : old;
+    if (!any)
+        return false;
     const struct access_set *was = old ? &old->set : &nothing, *is = new ? &new->set : &nothing;
     bool same = old && new &&count_half(was, is) == 0 && count_half(is, was) == 0;
     if (same)

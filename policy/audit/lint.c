@@ -18,6 +18,7 @@
 
 #define FINDINGS_MAX 512
 #define FINDING_SIZE 640
+#define LISTINGS_MAX ((size_t)NAMES_MAX * POLICY_ARCHES)
 
 /* Each once, though it may hold for several architectures, or an include of several policies. */
 struct findings {
@@ -28,7 +29,6 @@ struct findings {
 
 struct lint {
     struct findings *findings;
-    const struct policy_listing *const *listings; /* ends with NULL */
 };
 
 static void note(void *context, const char *text)
@@ -238,10 +238,11 @@ static void check_inherited(struct lint *lint, const struct policy_listing *keep
 
 static const char ancestor[] = "keeper"; /* starts all others */
 
-static void check_all(struct lint *lint)
+/* `listings` ends with NULL. */
+static void check_all(struct lint *lint, const struct policy_listing *const *listings)
 {
-    for (size_t i = 0; lint->listings[i]; i++) {
-        const struct policy_listing *listing = lint->listings[i];
+    for (size_t i = 0; listings[i]; i++) {
+        const struct policy_listing *listing = listings[i];
         check_program(lint, listing);
         for (unsigned int r = 0; r < listing->rule_count; r++) {
             check_reason(lint, &listing->rules[r]);
@@ -249,8 +250,8 @@ static void check_all(struct lint *lint)
             check_widths(lint, &listing->rules[r]);
             check_fds(lint, listing, &listing->rules[r]);
         }
-        for (size_t j = 0; lint->listings[j]; j++) {
-            const struct policy_listing *other = lint->listings[j];
+        for (size_t j = 0; listings[j]; j++) {
+            const struct policy_listing *other = listings[j];
             if (strcmp(listing->program.name, other->program.name) == 0 && i != j)
                 check_other_arch(lint, listing, other);
             if (strcmp(other->program.name, ancestor) == 0 && listing->arch == other->arch)
@@ -282,27 +283,22 @@ static int lint_texts(struct lint *lint, const char *directory)
     int error = texts_read(directory, note, lint->findings, &texts);
     if (error < 0)
         return error;
-    const struct policy_listing **listings = calloc(texts->count + 1, sizeof(*listings));
-    if (listings) {
-        for (size_t i = 0; i < texts->count; i++)
-            listings[i] = &texts->policies[i].listing;
-        lint->listings = listings;
-        check_all(lint);
-    }
-    free(listings);
+    const struct policy_listing *listings[LISTINGS_MAX + 1] = {0};
+    for (size_t i = 0; i < texts->count; i++)
+        listings[i] = &texts->policies[i].listing;
+    check_all(lint, listings);
     if (texts->count == 0 && lint->findings->count == 0)
         found(lint, "%s: expected at least one policy that can be read, found none", directory);
     texts_free(texts);
-    return listings ? 0 : -ENOMEM;
+    return 0;
 }
 
 static int lint_catalog(struct lint *lint)
 {
-    const struct policy_listing *listings[NAMES_MAX * POLICY_ARCHES + 1] = {0};
-    for (size_t i = 0; policy_catalog[i].program.name && i < NAMES_MAX * POLICY_ARCHES; i++)
+    const struct policy_listing *listings[LISTINGS_MAX + 1] = {0};
+    for (size_t i = 0; policy_catalog[i].program.name && i < LISTINGS_MAX; i++)
         listings[i] = &policy_catalog[i];
-    lint->listings = listings;
-    check_all(lint);
+    check_all(lint, listings);
     return 0;
 }
 

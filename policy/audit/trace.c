@@ -8,6 +8,7 @@
  * left alone. What a process inherits, it is held against as well.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -16,7 +17,6 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,10 +109,16 @@ static const struct policy_listing *compare(const struct trace *trace,
     return NULL;
 }
 
-static bool read_memory(pid_t id, const void *from, void *to, size_t size)
+static bool read_memory(pid_t id, uintptr_t from, void *to, size_t size)
 {
-    struct iovec local = {to, size}, remote = {(void *)(uintptr_t)from, size};
-    return process_vm_readv(id, &local, 1, &remote, 1, 0) == (ssize_t)size;
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/%d/mem", (int)id);
+    int memory = open(path, O_RDONLY | O_CLOEXEC);
+    if (memory < 0)
+        return false;
+    bool whole = pread(memory, to, size, (off_t)from) == (ssize_t)size;
+    close(memory);
+    return whole;
 }
 
 /* Writes eight bytes, even where the process itself could not. */
@@ -150,14 +156,14 @@ static void see_filter(struct trace *trace, const struct task *task, const uint6
 {
     struct sock_fprog fprog;
     struct sock_filter filter[BPF_MAXINSNS];
-    const void *address = (const void *)(uintptr_t)arguments[2];
+    uintptr_t address = (uintptr_t)arguments[2];
     size_t index;
     if (arguments[0] != SECCOMP_SET_MODE_FILTER ||
         !read_memory(task->id, address, &fprog, sizeof(fprog)) || fprog.len > BPF_MAXINSNS ||
-        !read_memory(task->id, fprog.filter, filter, fprog.len * sizeof(filter[0])) ||
+        !read_memory(task->id, (uintptr_t)fprog.filter, filter, fprog.len * sizeof(filter[0])) ||
         !compare(trace, filter, fprog.len, &index))
         return;
-    if (!disarm(task->id, (uintptr_t)address, (uintptr_t)fprog.filter)) {
+    if (!disarm(task->id, address, (uintptr_t)fprog.filter)) {
         trace->error = -errno;
         return;
     }
