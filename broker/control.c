@@ -221,7 +221,7 @@ bool control_serve(struct control *control, size_t client, struct supervisor *su
     struct iovec iov = {.iov_base = packet, .iov_len = sizeof(packet)};
     struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
     int fd = control->clients[client];
-    ssize_t length = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    ssize_t length = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (length < 0 && errno == EAGAIN)
         return true;
     if (length > 0) {
