@@ -69,9 +69,7 @@ static int console_init(struct device *dev, const struct message_start *start)
     console.ports = from->ports;
     console_control_init(from->ports, start->name);
 
-    dev->features = 1ull << VIRTIO_CONSOLE_F_SIZE | 1ull << VIRTIO_CONSOLE_F_EMERG_WRITE |
-                    1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |
-                    1ull << VIRTIO_F_RING_RESET;
+    dev->features = 1ull << VIRTIO_CONSOLE_F_SIZE | 1ull << VIRTIO_CONSOLE_F_EMERG_WRITE;
     if (from->ports > 1)
         dev->features |= 1ull << VIRTIO_CONSOLE_F_MULTIPORT;
     const struct virtio_console_config config = {

@@ -7,13 +7,18 @@
 #include <linux/virtio_vsock.h>
 #include <string.h>
 
-#define ANY_FEATURES (~(1ull << VIRTIO_F_RING_PACKED))
+#define PACKED (1ull << VIRTIO_F_RING_PACKED)
+#define SPLIT_FEATURES (~PACKED)
 
 /* What a well-behaved driver would know; a hostile one writes past it. */
 static struct {
     uint16_t size;
     uint16_t free; /* the next descriptor to use */
+    /* Split: avail->idx. Packed: free-running offset of the next descriptor. */
     uint16_t avail_idx[STATE_QUEUES_MAX];
+    bool packed;
+    uint16_t offers[8]; /* packed: where the first chains since the start begin */
+    unsigned int offer_count;
 } driver;
 
 uint64_t input_number(struct input *input, size_t bytes)
@@ -80,6 +85,7 @@ void actions_init(uint64_t features, uint16_t size)
     add_status(VIRTIO_CONFIG_S_ACKNOWLEDGE);
     add_status(VIRTIO_CONFIG_S_DRIVER);
     features = (features & machine_device.features) | 1ull << VIRTIO_F_VERSION_1;
+    driver.packed = (features & PACKED) != 0;
     for (uint32_t word = 0; word < 2; word++) {
         write_register(VIRTIO_MMIO_DRIVER_FEATURES_SEL, word);
         write_register(VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(features >> (32 * word)));
@@ -90,15 +96,47 @@ void actions_init(uint64_t features, uint16_t size)
     add_status(VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
+/* As the format has it: the split ring's `next` is the packed ring's Buffer ID. */
 static void poke_desc(uint32_t table, unsigned int index, struct vring_desc desc)
 {
-    machine_poke(table + index * (uint32_t)sizeof(desc), &desc, sizeof(desc));
+    struct vring_packed_desc packed = {desc.addr, desc.len, desc.next, desc.flags};
+    uint32_t at = table + index * (uint32_t)sizeof(desc);
+    if (driver.packed)
+        machine_poke(at, &packed, sizeof(packed));
+    else
+        machine_poke(at, &desc, sizeof(desc));
+}
+
+/* Mark the next `count` descriptors of a packed ring as available, the first at the end. */
+static void offer_packed(unsigned int queue, unsigned int count)
+{
+    const uint16_t avail = 1u << VRING_PACKED_DESC_F_AVAIL, used = 1u << VRING_PACKED_DESC_F_USED;
+    uint16_t first = driver.avail_idx[queue];
+    if (driver.size == 0)
+        return;
+    for (unsigned int i = count; i-- > 0;) {
+        unsigned int position = first + i;
+        uint32_t at = ring_at(queue) + position % driver.size * 16 +
+                      (uint32_t)offsetof(struct vring_packed_desc, flags);
+        uint16_t flags = 0;
+        if (at + sizeof(flags) <= WINDOW_SIZE)
+            memcpy(&flags, machine_window + at, sizeof(flags));
+        flags &= (uint16_t) ~(avail | used);
+        poke16(at, flags | (position / driver.size % 2 == 0 ? avail : used));
+    }
+    if (driver.offer_count < sizeof(driver.offers) / sizeof(driver.offers[0]))
+        driver.offers[driver.offer_count++] = first;
+    driver.avail_idx[queue] = (uint16_t)(first + count);
 }
 
 static void offer(unsigned int queue, uint16_t head)
 {
     uint32_t avail = ring_at(queue) + RING_AVAIL;
     uint16_t slot = driver.size > 0 ? driver.avail_idx[queue] & (driver.size - 1) : 0;
+    if (driver.packed) {
+        offer_packed(queue, head % 8u + 1);
+        return;
+    }
     poke16(avail + 4 + 2u * slot, head);
     poke16(avail + 2, ++driver.avail_idx[queue]);
 }
@@ -113,7 +151,8 @@ static void kick(unsigned int queue)
 static void offer_request(uint32_t type, uint64_t sector, unsigned int segments, uint32_t length,
                           bool indirect)
 {
-    uint16_t first = driver.free;
+    uint16_t first =
+        driver.packed && driver.size > 0 ? driver.avail_idx[0] % driver.size : driver.free;
     uint32_t table = indirect ? TABLES_OFFSET + first % 16u * 0x200u : ring_at(0);
     unsigned int size = indirect ? 32 : driver.size, index = indirect ? 0 : first;
     struct virtio_blk_outhdr header = {.type = type, .sector = sector};
@@ -144,7 +183,10 @@ static void offer_request(uint32_t type, uint64_t sector, unsigned int segments,
                   (struct vring_desc){WINDOW_BASE + table, (segments + 2) * 16,
                                       VRING_DESC_F_INDIRECT, 0});
     driver.free = (uint16_t)((first + (indirect ? 1 : segments + 2)) % driver.size);
-    offer(0, first);
+    if (driver.packed)
+        offer_packed(0, indirect ? 1 : segments + 2);
+    else
+        offer(0, first);
 }
 
 /* ---- Actions by letter ---- */
@@ -164,7 +206,8 @@ static void act_avail_idx(struct input *input)
 {
     unsigned int queue = take_queue(input);
     driver.avail_idx[queue] = (uint16_t)input_number(input, 2);
-    poke16(ring_at(queue) + RING_AVAIL + 2, driver.avail_idx[queue]);
+    if (!driver.packed)
+        poke16(ring_at(queue) + RING_AVAIL + 2, driver.avail_idx[queue]);
 }
 
 static void act_corrupt(struct input *input)
@@ -194,13 +237,15 @@ static void act_desc(struct input *input)
 static void act_used_event(struct input *input)
 {
     unsigned int queue = take_queue(input);
-    poke16(ring_at(queue) + RING_AVAIL + 4 + 2u * driver.size, (uint16_t)input_number(input, 2));
+    uint16_t event = (uint16_t)input_number(input, 2);
+    uint32_t driver_area = ring_at(queue) + RING_AVAIL;
+    poke16(driver_area + (driver.packed ? 0 : 4 + 2u * driver.size), event);
 }
 
 static void act_flags(struct input *input)
 {
     unsigned int queue = take_queue(input);
-    poke16(ring_at(queue) + RING_AVAIL, (uint16_t)input_number(input, 1));
+    poke16(ring_at(queue) + RING_AVAIL + (driver.packed ? 2 : 0), (uint16_t)input_number(input, 1));
 }
 
 static void act_poke(struct input *input)
@@ -226,14 +271,17 @@ static void act_indirect_desc(struct input *input)
 static void act_init(struct input *input)
 {
     uint8_t what = (uint8_t)input_number(input, 1);
-    uint64_t features = ANY_FEATURES;
+    uint64_t features = (what & 0x80) != 0 ? ~0ull : SPLIT_FEATURES;
+    uint16_t size = (uint16_t)(1u << (what & 0xf) % 9);
     if ((what & 0x10) != 0)
         features &= ~(1ull << VIRTIO_RING_F_EVENT_IDX);
     if ((what & 0x20) == 0)
         features &= ~(1ull << VIRTIO_BLK_F_FLUSH);
     if ((what & 0x40) != 0)
         features &= ~(1ull << VIRTIO_RING_F_INDIRECT_DESC);
-    actions_init(features, (uint16_t)(1u << (what & 0xf) % 9));
+    if ((what & 0x80) != 0 && size > 4)
+        size = (uint16_t)(size - size / 5); /* §2.8.10.1: need not be a power of 2 */
+    actions_init(features, size);
 }
 
 static void act_kick(struct input *input)
@@ -333,8 +381,9 @@ static void act_long_request(struct input *input)
                       .next = (uint16_t)(i + 1),
                   });
     }
+    unsigned int head = driver.packed && driver.size > 0 ? driver.avail_idx[0] % driver.size : 0;
     poke_desc(
-        ring_at(0), 0,
+        ring_at(0), head,
         (struct vring_desc){WINDOW_BASE + TABLES_OFFSET, count * 16, VRING_DESC_F_INDIRECT, 0});
     offer(0, 0);
 }
@@ -418,7 +467,7 @@ static void (*const actions[32])(struct input *) = {
     ['c' & 31] = act_corrupt,    /* count, then offset (2), value (4) each; a successor follows */
     ['d' & 31] = act_desc,       /* queue, index, addr (2), len (2), flags, next */
     ['e' & 31] = act_used_event, /* queue, value (2) */
-    ['f' & 31] = act_flags,      /* queue, value: avail->flags */
+    ['f' & 31] = act_flags,      /* queue, value: avail->flags; packed: event flags */
     ['g' & 31] = act_poke,       /* offset (2), eight bytes for the window */
     ['h' & 31] = act_indirect_desc, /* index, addr (2), len (4), flags, next */
     ['i' & 31] = act_init,          /* features and log2 of the size: the driver's proper start */
@@ -458,10 +507,26 @@ void actions_continue(struct input *input)
 
 /* ---- Recovery ---- */
 
+/* Of the first chains since the start, so many are used. */
+static uint16_t count_used_packed(unsigned int queue)
+{
+    const uint16_t both = 1u << VRING_PACKED_DESC_F_AVAIL | 1u << VRING_PACKED_DESC_F_USED;
+    uint16_t count = 0;
+    for (unsigned int i = 0; i < driver.offer_count; i++, count++) {
+        struct vring_packed_desc desc;
+        memcpy(&desc, machine_window + ring_at(queue) + 16u * driver.offers[i], sizeof(desc));
+        if ((desc.flags & both) != both)
+            break;
+    }
+    return count;
+}
+
 static void expect_used(unsigned int queue, uint16_t count)
 {
     uint16_t idx;
     memcpy(&idx, machine_window + ring_at(queue) + RING_USED + 2, sizeof(idx));
+    if (driver.packed)
+        idx = count_used_packed(queue);
     if (idx != count)
         violated("after a reset, queue %u completed %u of %u chains", queue, idx, count);
 }
@@ -517,7 +582,7 @@ void actions_recover(uint32_t die_after)
     machine_die_after(0);
     machine_race((struct race){0});
     machine_io_fault(IO_WELL, 0);
-    actions_init(ANY_FEATURES, 16);
+    actions_init((die_after & 8) != 0 ? ~0ull : SPLIT_FEATURES, 16);
     uint32_t status = read_register(VIRTIO_MMIO_STATUS);
     if ((status & VIRTIO_CONFIG_S_DRIVER_OK) == 0 || (status & VIRTIO_CONFIG_S_NEEDS_RESET) != 0)
         violated("after a reset, the device can't be set up: status %#x", status);

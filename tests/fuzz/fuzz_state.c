@@ -21,14 +21,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 }
 
 /* A live device whose queues have a chain each that nobody has served. */
-static void live_device(enum device_kind kind)
+static void live_device(enum device_kind kind, bool packed)
 {
     static const uint8_t requests[] = {'q', 0, 2, 9, 'q', 1, 1, 7};
     static const uint8_t events[] = {'d', 2, 0, 0, 0x80, 4, 0, 2, 0, 'a', 2, 0};
     struct input input = {requests, sizeof(requests)};
     if (kind == DEVICE_VSOCK_VHOST)
         input = (struct input){events, sizeof(events)};
-    actions_init(~(1ull << VIRTIO_F_RING_PACKED), 16);
+    actions_init(packed ? ~0ull : ~(1ull << VIRTIO_F_RING_PACKED), 16);
     actions_continue(&input);
 }
 
@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned char page[STATE_SIZE] = {0};
     machine_clear(kind, NULL);
     if ((how & 2) != 0) {
-        live_device(kind);
+        live_device(kind, (how & 0x80) != 0);
         memcpy(page, machine_state, sizeof(page));
     }
     for (size_t i = 0; i < sizeof(page) && input.size > 0; i++)

@@ -269,6 +269,33 @@ static void check_used(unsigned int queue, uint16_t count)
     }
 }
 
+/* One used descriptor where each chain started that was completed since `from`. */
+static void check_used_packed(unsigned int queue, uint16_t from)
+{
+    const struct state_queue *state = &machine_state->queues[queue];
+    const struct watched_queue *seen = &watch.queues[queue];
+    const uint16_t both = 1u << VRING_PACKED_DESC_F_AVAIL | 1u << VRING_PACKED_DESC_F_USED;
+    uint32_t left = watch_distance(state, from, state->next_used), slot = from & 0x7fffu;
+    bool wrap = (from & STATE_POSITION_LAP) == 0;
+    if (left > state->size)
+        return; /* more than a lap: what was there is overwritten */
+    while (left > 0 && seen->head_known[slot]) {
+        uint32_t at = (uint32_t)(state->desc - WINDOW_BASE) + 16 * slot;
+        struct vring_packed_desc desc;
+        memcpy(&desc, machine_window + at, sizeof(desc));
+        if (!given_away(at, 16) &&
+            (desc.id != seen->heads[slot] || (desc.flags & both) != (wrap ? both : 0)))
+            violated("queue %u: used descriptor %u has id %u and flags %#x, not id %u", queue, slot,
+                     desc.id, desc.flags, seen->heads[slot]);
+        if (seen->lengths[slot] > left)
+            violated("queue %u: a chain is completed in part", queue);
+        left -= seen->lengths[slot];
+        slot += seen->lengths[slot];
+        wrap ^= slot >= state->size;
+        slot %= state->size;
+    }
+}
+
 static void check_queue(unsigned int queue)
 {
     const struct state_queue *state = &machine_state->queues[queue];
@@ -278,7 +305,9 @@ static void check_queue(unsigned int queue)
     seen->active = watch_queue_live(queue) && (machine_device.user_queues & 1u << queue) != 0;
     if (!seen->active)
         return;
-    uint16_t count = (uint16_t)(state->next_used - seen->next_used);
+    uint16_t before = seen->next_used;
+    uint32_t count = watch_packed() ? watch_distance(state, before, state->next_used)
+                                    : (uint16_t)(state->next_used - before);
     seen->used += count;
     seen->next_used = state->next_used;
     if (watch.page_hostile) {
@@ -288,8 +317,12 @@ static void check_queue(unsigned int queue)
     if (seen->used > seen->available)
         violated("queue %u: %llu chains completed, %llu made available", queue,
                  (unsigned long long)seen->used, (unsigned long long)seen->available);
-    if (count > 0 && !watch.raced)
-        check_used(queue, count);
+    if (count == 0 || watch.raced)
+        return;
+    if (watch_packed())
+        check_used_packed(queue, before);
+    else
+        check_used(queue, (uint16_t)count);
 }
 
 /* Over all of the window after each action: without the sanitizers' checks. */
@@ -400,32 +433,37 @@ static uint64_t run_watched(const struct action *action, bool *ret_died)
     return value;
 }
 
-/* The chains that the driver has got back from a dead worker; false if that is not known. */
-static bool handed_back(unsigned int queue, uint16_t *ret_used_idx)
+/* How far the driver has got chains back from a dead worker; false if that is not known. */
+static bool handed_back(unsigned int queue, uint16_t *ret_next_used)
 {
     const struct watched_queue *seen = &watch.queues[queue];
+    const struct state_queue *state = &machine_state->queues[queue];
     if (!seen->published || watch.raced || watch.page_hostile || !watch_queue_live(queue))
         return false;
-    uint32_t at = (uint32_t)(machine_state->queues[queue].device + 2 - WINDOW_BASE);
-    memcpy(ret_used_idx, machine_window + at, sizeof(*ret_used_idx));
-    return !given_away(at, sizeof(*ret_used_idx));
+    uint32_t at = (uint32_t)(watch_publishing_word(state) - WINDOW_BASE);
+    *ret_next_used = state->batch_end;
+    if (!watch_packed())
+        memcpy(ret_next_used, machine_window + at, sizeof(*ret_next_used));
+    return !given_away(at, sizeof(*ret_next_used));
 }
 
 static void take_over_once(bool *ret_died)
 {
     static const struct action resume = {.kind = ACTION_RESUME};
     bool known[STATE_QUEUES_MAX];
-    uint16_t used_idx[STATE_QUEUES_MAX];
+    uint16_t next_used[STATE_QUEUES_MAX];
     unsigned int queues = machine_device.info ? machine_device.queue_count : 0;
-    for (unsigned int q = 0; q < queues; q++)
-        known[q] = handed_back(q, &used_idx[q]);
+    for (unsigned int q = 0; q < queues; q++) {
+        known[q] = handed_back(q, &next_used[q]);
+        watch.queues[q].in_chain = false;
+    }
     check_window(); /* what the dead one wrote */
     watch_clear_marks();
     new_worker();
     before(&resume);
     run_watched(&resume, ret_died);
     for (unsigned int q = 0; q < queues && !*ret_died; q++) {
-        if (known[q] && watch_queue_live(q) && machine_state->queues[q].next_used != used_idx[q])
+        if (known[q] && watch_queue_live(q) && machine_state->queues[q].next_used != next_used[q])
             violated("queue %u: a successor takes chains that the driver has got back", q);
     }
 }

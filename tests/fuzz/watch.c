@@ -6,6 +6,7 @@
 #include <linux/falloc.h>
 #include <linux/vhost.h>
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,17 @@ struct vhost vhost;
 bool watch_queue_live(unsigned int queue)
 {
     return machine_state->queues[queue].ready == 1 && device_live(&machine_device);
+}
+
+bool watch_packed(void)
+{
+    return (machine_state->transport.driver_features >> VIRTIO_F_RING_PACKED & 1) != 0;
+}
+
+uint32_t watch_distance(const struct state_queue *state, uint16_t from, uint16_t to)
+{
+    uint32_t lap = ((from ^ to) & STATE_POSITION_LAP) != 0 ? state->size : 0;
+    return (to & STATE_POSITION_OFFSET) + lap - (from & STATE_POSITION_OFFSET);
 }
 
 /* ---- Memory ---- */
@@ -82,7 +94,7 @@ static void on_load(const void *at, size_t size)
     if (!watch.on || !in_window(at, &offset))
         return;
     before_load(offset);
-    if (size == 2)
+    if (size == 2 && !watch_packed())
         see_avail(offset);
 }
 
@@ -99,7 +111,9 @@ HOT unsigned char watch_marks(uint32_t offset)
             continue;
         if (WINDOW_BASE + offset - state->desc < 16ull * state->size)
             marks |= MARK_TABLE;
-        if (WINDOW_BASE + offset - state->device < 6 + 8ull * state->size)
+        if (watch_packed() ? WINDOW_BASE + offset - state->desc < 16ull * state->size ||
+                                 WINDOW_BASE + offset - state->device < 4
+                           : WINDOW_BASE + offset - state->device < 6 + 8ull * state->size)
             marks |= MARK_USED;
     }
     return marks;
@@ -122,6 +136,14 @@ HOT static void check_marks(uint32_t offset, size_t length, unsigned char marks,
     }
 }
 
+uint64_t watch_publishing_word(const struct state_queue *state)
+{
+    if (!watch_packed())
+        return state->device + offsetof(struct vring_used, idx);
+    return state->desc + 16ull * (state->next_used & STATE_POSITION_OFFSET) +
+           offsetof(struct vring_packed_desc, flags);
+}
+
 static void on_store(const void *at, size_t size)
 {
     uint32_t offset;
@@ -135,7 +157,7 @@ static void on_store(const void *at, size_t size)
     watch.stores++;
     maybe_die();
     for (unsigned int q = 0; to_guest && q < machine_device.queue_count; q++) {
-        if (WINDOW_BASE + offset == machine_state->queues[q].device + 2)
+        if (WINDOW_BASE + offset == watch_publishing_word(&machine_state->queues[q]))
             watch.queues[q].published = true;
     }
 }
@@ -150,14 +172,58 @@ HOT static void mark(uint64_t address, uint32_t length, unsigned char with)
     watch.marked = true;
 }
 
-static void see_descriptor(const struct vring_desc *desc)
+static void see_buffer(uint64_t addr, uint32_t length, uint16_t flags)
 {
-    if ((desc->flags & VRING_DESC_F_INDIRECT) != 0)
-        mark(desc->addr, desc->len, MARK_TABLE);
-    else if ((desc->flags & VRING_DESC_F_WRITE) != 0)
-        mark(desc->addr, desc->len, MARK_WRITABLE);
+    if ((flags & VRING_DESC_F_INDIRECT) != 0)
+        mark(addr, length, MARK_TABLE);
+    else if ((flags & VRING_DESC_F_WRITE) != 0)
+        mark(addr, length, MARK_WRITABLE);
     else
-        mark(desc->addr, desc->len, MARK_READABLE);
+        mark(addr, length, MARK_READABLE);
+}
+
+/* A descriptor of a packed ring: chains are read from their first to their last. */
+static void see_packed(struct watched_queue *seen, const struct state_queue *state, uint32_t index,
+                       const struct vring_packed_desc *desc)
+{
+    uint32_t used_offset = state->next_used & STATE_POSITION_OFFSET;
+    uint64_t used = seen->used + watch_distance(state, seen->next_used, state->next_used);
+    uint64_t available = used + (index + state->size - used_offset) % state->size + 1;
+    if (available > seen->available)
+        seen->available = available;
+    if (!seen->in_chain || seen->chain_next != index) {
+        seen->chain_start = index;
+        seen->lengths[index] = 0;
+    }
+    seen->heads[seen->chain_start] = desc->id;
+    seen->lengths[seen->chain_start]++;
+    seen->head_known[seen->chain_start] = true;
+    seen->in_chain = (desc->flags & VRING_DESC_F_NEXT) != 0;
+    seen->chain_next = (index + 1) % state->size;
+}
+
+static void see_descriptor(uint32_t offset, const void *copy)
+{
+    bool in_ring = false;
+    if (!watch_packed()) {
+        const struct vring_desc *desc = copy;
+        see_buffer(desc->addr, desc->len, desc->flags);
+        return;
+    }
+    const struct vring_packed_desc *desc = copy;
+    for (unsigned int q = 0; q < machine_device.queue_count; q++) {
+        const struct state_queue *state = &machine_state->queues[q];
+        uint64_t at = WINDOW_BASE + offset - state->desc;
+        if (!watch.queues[q].accessible || state->size > VIRTQUEUE_SIZE_MAX ||
+            at >= 16ull * state->size || at % 16 != 0)
+            continue;
+        see_packed(&watch.queues[q], state, (uint32_t)at / 16, desc);
+        in_ring = true;
+    }
+    /* §2.8.7: of a table's entry nothing but WRITE counts; what lies in a ring may be both. */
+    see_buffer(desc->addr, desc->len, desc->flags & VRING_DESC_F_WRITE);
+    if (in_ring)
+        see_buffer(desc->addr, desc->len, desc->flags);
 }
 
 void *__real___asan_memcpy(void *to, const void *from, size_t length);
@@ -177,7 +243,7 @@ void *__wrap___asan_memcpy(void *to, const void *from, size_t length)
     before_load(offset);
     __real___asan_memcpy(to, from, length);
     if (length == sizeof(struct vring_desc) && (watch_marks(offset) & MARK_TABLE) != 0)
-        see_descriptor(to);
+        see_descriptor(offset, to);
     return to;
 }
 

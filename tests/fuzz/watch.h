@@ -17,19 +17,25 @@ enum mark {
     MARK_READABLE = 1, /* in a device-readable buffer of a descriptor that the worker read */
     MARK_WRITABLE = 2, /* in a device-writable one */
     MARK_TABLE = 4,    /* in a descriptor table */
-    MARK_USED = 8,     /* in a used ring */
+    MARK_USED = 8,     /* in a used ring, a packed ring, or a device area */
 };
 
 /* What the worker may do to a queue, from what it has been seen to read. */
 struct watched_queue {
     bool active;
     bool accessible;    /* the worker may be at its ring in this action */
-    bool published;     /* used->idx has been written in this action */
-    uint64_t used;      /* chains completed since it became ready */
-    uint64_t available; /* chains made available, as far as the worker has looked */
+    bool published;     /* what makes a batch visible has been written in this action */
+    uint64_t used;      /* chains (packed: descriptors) completed since it became ready */
+    uint64_t available; /* likewise made available, as far as the worker has looked */
     uint16_t next_used; /* of the state page, when last looked at */
     bool head_known[VIRTQUEUE_SIZE_MAX];
-    uint16_t heads[VIRTQUEUE_SIZE_MAX]; /* read from this slot of avail->ring */
+    uint16_t heads[VIRTQUEUE_SIZE_MAX]; /* read from this slot of avail->ring; packed: the Buffer
+                                           ID of the chain that starts here */
+    /* Packed: descriptors of that chain; and of the chain that is being read, where it started
+     * and where it goes on. */
+    uint16_t lengths[VIRTQUEUE_SIZE_MAX];
+    bool in_chain;
+    uint32_t chain_start, chain_next;
 };
 
 struct watch {
@@ -63,6 +69,16 @@ struct vhost {
 };
 
 extern struct vhost vhost;
+
+/* Has VIRTIO_F_RING_PACKED been accepted? */
+bool watch_packed(void);
+
+/* From one position (struct state_queue) to another, in descriptors; packed. */
+uint32_t watch_distance(const struct state_queue *state, uint16_t from, uint16_t to);
+
+/* Guest-physical address of what makes the next batch visible: used->idx, or the flags of the
+ * next used descriptor. */
+uint64_t watch_publishing_word(const struct state_queue *state);
 
 /* Is the queue ready, and the device running? */
 bool watch_queue_live(unsigned int queue);
