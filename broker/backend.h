@@ -14,6 +14,7 @@
 #include "broker/config/config.h"
 #include "broker/failure.h"
 #include "broker/tap.h"
+#include "broker/vhost_user.h"
 #include "common/message.h"
 #include "common/state.h"
 
@@ -50,6 +51,27 @@ struct backend {
     char socket_name[BACKEND_SOCKET_NAME_SIZE];
 
     char words[512]; /* for the user, by `open`: what the backend is called; empty: nothing */
+
+    /* vhost_user: the dialogue with the daemon, and what is said about it. */
+    struct vhost_user daemon;
+    uint32_t config_size; /* of the configuration space as the file has it; 0: it has not */
+    uint8_t config[VHOST_USER_CONFIG_MAX];
+    struct start_vhost_user given; /* to the last worker */
+    char socket_path[PATH_MAX];    /* as the user knows it */
+    struct failure said;           /* the last failure that the user was told of */
+};
+
+/* The frontend's memory. */
+struct backend_memory {
+    int dm; /* the DM file; borrowed */
+    uint64_t guest_addr, size;
+};
+
+/* What a device waits for before it can have a worker. */
+struct backend_wait {
+    int fd;              /* until it is readable; -1: nothing */
+    int64_t until;       /* ms: or until then */
+    struct failure news; /* for the log; "": nothing new */
 };
 
 /* What one worker gets. */
@@ -57,6 +79,7 @@ struct backend_fds {
     int fds[BACKEND_FDS_MAX]; /* `count` of them */
     uint32_t count;           /* up to backend_fds_max of the kind */
     bool owned;               /* made for this worker: to be closed once they are sent */
+    uint32_t kept;            /* bit f: file f is not, nevertheless */
 };
 
 struct backend_ops {
@@ -75,6 +98,13 @@ struct backend_ops {
     /* How many queues a device of this configuration has. NULL: queue_count of its kind. Asked
      * before `open`, and the answer must not change while the device runs. */
     uint32_t (*queues)(const struct device_config *config);
+
+    /*
+     * Before each worker, after lock-down: agree with whoever else is needed. Never waits. Returns
+     * 0: `give` can be called. -EINPROGRESS: to be called again as *ret says. Optional.
+     */
+    int (*prepare)(struct backend *backend, const struct backend_memory *memory, int64_t now,
+                   struct backend_wait *ret);
 
     /* For each worker, after lock-down: fill in the kind's part of START, and its fds. Returns
      * 0, or -errno: the device has to wait. */
@@ -102,5 +132,7 @@ extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];
 
 extern const struct backend_ops backend_block, backend_console, backend_net, backend_rng,
     backend_vsock_vhost, backend_vsock_virtio;
+extern const struct backend_ops backend_vsock_vhost_user, backend_fs_vhost_user,
+    backend_other_vhost_user;
 
 #endif

@@ -34,6 +34,7 @@ struct device {
     struct journal *journal;
 
     struct backend backend;
+    int backend_watched; /* what the backend waits for before the next worker; -1: nothing */
     struct relay relay;
     struct worker worker;
 };

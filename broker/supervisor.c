@@ -31,6 +31,7 @@ enum event_source {
     EVENT_DMCTL_FIRST, /* a client of the control socket */
     EVENT_WORKER_FIRST = EVENT_DMCTL_FIRST + CONTROL_CLIENTS_MAX,
     EVENT_CLIENT_FIRST = EVENT_WORKER_FIRST + BAO_DEVICES_MAX,
+    EVENT_BACKEND_FIRST = EVENT_CLIENT_FIRST + BAO_DEVICES_MAX,
 };
 
 int supervisor_init(struct supervisor *supervisor)
@@ -134,7 +135,7 @@ static int send_start(struct device *device, int socket)
                 .kind = (uint32_t)device->config->kind,
                 .incarnation = device->worker.incarnation,
                 .uid = WORKER_UID_BASE + device->config->id,
-                .virtio_id = device->info->virtio_id,
+                .virtio_id = device->config->virtio_id,
                 .queue_size_max = device->config->queue_size > 0 ? device->config->queue_size
                                                                  : WORKER_QUEUE_SIZE_MAX,
                 .queue_count = device->queue_count,
@@ -170,8 +171,10 @@ static int send_start(struct device *device, int socket)
     fds[count++] = device->dm;
     result = message_send(socket, &message, fds, count);
 
-    for (uint32_t i = 0; backend.owned && i < backend.count; i++)
-        close(backend.fds[i]);
+    for (uint32_t i = 0; backend.owned && i < backend.count; i++) {
+        if ((backend.kept & 1u << i) == 0)
+            close(backend.fds[i]);
+    }
     return result;
 }
 
@@ -214,6 +217,43 @@ static bool look_at_backend(struct device *device)
     /* Release: pairs with the worker's acquire, after which it reads what was written. */
     atomic_fetch_add_explicit(&state->changes, 1, memory_order_release);
     return true;
+}
+
+/* What is watched may be another file under the same number by the next time, or a worker's: so
+ * nothing stays watched while the backend works on it. */
+static void watch_backend(struct supervisor *supervisor, struct device *device, int fd)
+{
+    struct epoll_event event = {
+        .events = EPOLLIN,
+        .data.u32 = EVENT_BACKEND_FIRST + device->index,
+    };
+    if (device->backend_watched >= 0)
+        epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, device->backend_watched, NULL);
+    /* If it can't be watched, the time at which to call again still comes. */
+    bool watched = fd >= 0 && epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+    device->backend_watched = watched ? fd : -1;
+}
+
+/* Returns false if the device has to wait: it is DUE again as the backend says. */
+static bool prepare_backend(struct supervisor *supervisor, struct device *device)
+{
+    const struct backend_memory memory = {
+        .dm = device->dm,
+        .guest_addr = device->shmem_addr,
+        .size = device->shmem_size,
+    };
+    struct backend_wait wait;
+    if (!device->backend.ops->prepare)
+        return true;
+    watch_backend(supervisor, device, -1);
+    int result = device->backend.ops->prepare(&device->backend, &memory, clock_ms(), &wait);
+    if (result == 0)
+        return true;
+    if (wait.news.text[0] != '\0')
+        log_line(device->name, "%s", wait.news.text);
+    watch_backend(supervisor, device, wait.fd);
+    device->worker.when = wait.until;
+    return false;
 }
 
 static void start_worker(struct supervisor *supervisor, struct device *device)
@@ -502,7 +542,8 @@ static int handle_time(struct supervisor *supervisor)
         struct device *device = &supervisor->devices[i];
         struct worker *worker = &device->worker;
         int64_t now = clock_ms();
-        if (worker->phase == WORKER_DUE && now >= worker->when)
+        if (worker->phase == WORKER_DUE && now >= worker->when &&
+            prepare_backend(supervisor, device))
             start_worker(supervisor, device);
         else if (worker->phase == WORKER_STARTING && now >= worker->when)
             end_worker_because(supervisor, device, "it did not become ready in time");
@@ -545,6 +586,8 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
         take_client(supervisor);
     else if (source < EVENT_WORKER_FIRST)
         (void)control_serve(&supervisor->control, source - EVENT_DMCTL_FIRST, supervisor);
+    else if (source >= EVENT_BACKEND_FIRST)
+        supervisor->devices[source - EVENT_BACKEND_FIRST].worker.when = 0; /* it is DUE */
     else if (source >= EVENT_CLIENT_FIRST)
         supervisor->devices[source - EVENT_CLIENT_FIRST].worker.clients_wait = true;
     else

@@ -96,23 +96,39 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .type = "vsock",
             .data_plane = "vhost_user",
             .policy = "vsock/vhost_user",
+            .built = true,
             .virtio_id = 19,
             .queue_count = 3,
             .queues_max = 3,
-            /* the socket to the daemon */
-            .backend_fd_count = 1,
-            .backend_fds_max = 1,
+            /* the socket to the daemon, the eventfd for ring errors, the channel for the daemon's
+             * requests, its buffer for requests in flight; an eventfd for each that it wants not */
+            .backend_fd_count = 4,
+            .backend_fds_max = 4,
         },
     [DEVICE_FS_VHOST_USER] =
         {
             .type = "fs",
             .data_plane = "vhost_user",
             .policy = "fs/vhost_user",
+            .built = true,
             .virtio_id = 26,
             .queue_count = 2,
-            .queues_max = 2,
-            /* the socket to the daemon */
-            .backend_fd_count = 1,
-            .backend_fds_max = 1,
+            .queues_max = 16,
+            /* the socket to the daemon, the eventfd for ring errors, the channel for the daemon's
+             * requests, its buffer for requests in flight; an eventfd for each that it wants not */
+            .backend_fd_count = 4,
+            .backend_fds_max = 4,
+        },
+    [DEVICE_OTHER_VHOST_USER] =
+        {
+            .type = "other",
+            .data_plane = "vhost_user",
+            .policy = "other/vhost_user",
+            .built = true,
+            .queue_count = 1,
+            .queues_max = 16,
+            /* as of the two above */
+            .backend_fd_count = 4,
+            .backend_fds_max = 4,
         },
 };

@@ -22,6 +22,7 @@ enum device_kind {
     DEVICE_VSOCK_VIRTIO,
     DEVICE_VSOCK_VHOST_USER,
     DEVICE_FS_VHOST_USER,
+    DEVICE_OTHER_VHOST_USER, /* of any type: the configuration says which */
     DEVICE_KINDS,
 };
 
@@ -30,7 +31,7 @@ struct device_kind_info {
     const char *data_plane; /* YAML `data_plane` */
     const char *policy;     /* policy/NAME.policy, and the embedded program's name */
     bool built;             /* false: known by name only */
-    uint32_t virtio_id;     /* VirtIO 1.2 §5: DeviceID */
+    uint32_t virtio_id;     /* VirtIO 1.2 §5: DeviceID; 0: the configuration says */
 
     /* What a device has that is configured with no more than it must be, and what it may have at
      * most, up to STATE_QUEUES_MAX and BACKEND_FDS_MAX. START says what it has. */

@@ -30,7 +30,9 @@
     X(OUTPUT_LOST, "output of port {d} lost: error {d}")                                           \
     X(VSOCK_BROKEN, "port {d} to the host's {d}: operation {d} breaks the protocol: reset")        \
     X(VSOCK_GREETING, "a client of the socket did not say CONNECT and a port: closed")             \
-    X(VSOCK_MESSAGE, "port {d} with the host's {d}: a message of more than {d} bytes: reset")
+    X(VSOCK_MESSAGE, "port {d} with the host's {d}: a message of more than {d} bytes: reset")      \
+    X(DAEMON_LOST, "the daemon is gone, or did not answer as it must: reconnecting")               \
+    X(DAEMON_RING, "the daemon found a malformed ring: needs reset")
 
 enum log_code {
 #define X(code, format) LOG_##code,

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/vhost_user.h"
 #include "common/worker_fds.h"
 
 #define MESSAGE_VERSION 1u
@@ -86,6 +87,15 @@ struct start_rng {
     uint64_t rate_limit; /* bytes per second, below 2^32; 0: none */
 };
 
+struct start_vhost_user {
+    uint64_t features;          /* of GET_FEATURES */
+    uint64_t protocol_features; /* agreed */
+    struct vhost_user_inflight inflight;
+    uint32_t config_size; /* bytes */
+    uint32_t reserved;
+    uint8_t config[VHOST_USER_CONFIG_MAX];
+};
+
 struct message_start {
     struct message_header header;
     char name[DEVICE_NAME_SIZE];
@@ -108,6 +118,7 @@ struct message_start {
         struct start_rng rng;
         struct start_vsock vsock;
         struct start_net net;
+        struct start_vhost_user vhost_user;
     };
 };
 

@@ -16,9 +16,15 @@
 
 /* One row a kind. */
 static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
-    [DEVICE_BLOCK_VIRTIO] = &block_ops, [DEVICE_VSOCK_VHOST] = &vsock_vhost_ops,
-    [DEVICE_NET_VIRTIO] = &net_ops,     [DEVICE_CONSOLE_VIRTIO] = &console_ops,
-    [DEVICE_RNG_VIRTIO] = &rng_ops,     [DEVICE_VSOCK_VIRTIO] = &vsock_virtio_ops,
+    [DEVICE_BLOCK_VIRTIO] = &block_ops,
+    [DEVICE_CONSOLE_VIRTIO] = &console_ops,
+    [DEVICE_NET_VIRTIO] = &net_ops,
+    [DEVICE_RNG_VIRTIO] = &rng_ops,
+    [DEVICE_VSOCK_VHOST] = &vsock_vhost_ops,
+    [DEVICE_VSOCK_VHOST_USER] = &vsock_vhost_user_ops,
+    [DEVICE_FS_VHOST_USER] = &vhost_user_ops,
+    [DEVICE_OTHER_VHOST_USER] = &vhost_user_ops,
+    [DEVICE_VSOCK_VIRTIO] = &vsock_virtio_ops,
 };
 
 #define WINDOW_ALIGNMENT 4096u /* the smallest page; makes guest alignment and ours the same */
@@ -351,8 +357,9 @@ void device_pause_over(struct device *dev)
     dev->ops->pause_over(dev);
 }
 
-#define MESSAGES_A_ROUND 16 /* the control socket is watched by level: the rest is not forgotten   \
-                             */
+#define MESSAGES_A_ROUND                                                                           \
+    16 /* the control socket is watched by level: the rest is not forgotten                        \
+        */
 
 bool device_control_event(struct device *dev)
 {

@@ -33,6 +33,13 @@ static const struct {
     [DEVICE_RNG_VIRTIO] = {.optional = KEY(RATE_LIMIT)},
     [DEVICE_VSOCK_VHOST] = {.required = KEY(GUEST_CID)},
     [DEVICE_VSOCK_VIRTIO] = {.required = KEY(GUEST_CID) | KEY(SOCKET_PATH)},
+    [DEVICE_VSOCK_VHOST_USER] = {.required = KEY(SOCKET_PATH), .optional = KEY(GUEST_CID)},
+    [DEVICE_FS_VHOST_USER] = {.required = KEY(SOCKET_PATH),
+                              .optional = KEY(TAG),
+                              .queues_max = STATE_QUEUES_MAX - 1},
+    [DEVICE_OTHER_VHOST_USER] = {.required = KEY(SOCKET_PATH),
+                                 .optional = KEY(CONFIG) | KEY(CONFIG_SIZE),
+                                 .queues_max = STATE_QUEUES_MAX},
 };
 
 static void report_not_built(const struct raw_value *type, const struct raw_value *data_plane,
@@ -51,36 +58,42 @@ static void report_not_built(const struct raw_value *type, const struct raw_valu
 
 static void report_unknown_type(const struct raw_value *type, struct config_diagnostics *diags)
 {
-    const char *types[DEVICE_KINDS];
     struct word_list names = {0};
-    for (size_t i = 0; i < DEVICE_KINDS; i++) {
-        types[i] = device_kinds[i].type;
-        word_list_add(&names, types[i]);
-    }
-    size_t nearest = nearest_word(type->text, types, DEVICE_KINDS);
-    if (nearest < DEVICE_KINDS)
+    type_names(&names);
+    const char *nearest = type_nearest(type->text);
+    if (nearest)
         config_error(diags, type->mark, "unknown device type \"%s\"; did you mean \"%s\"?",
-                     quote(type->text).text, types[nearest]);
+                     quote(type->text).text, nearest);
     else
-        config_error(diags, type->mark, "unknown device type \"%s\"; expected one of %s",
+        config_error(diags, type->mark,
+                     "unknown device type \"%s\"; expected one of %s, or a number of the VirtIO "
+                     "standard's",
                      quote(type->text).text, names.text);
 }
 
-/* DEVICE_KINDS and a message if there is none. */
+/*
+ * DEVICE_KINDS and a message if there is none. The last kind is any type that a daemon serves, but
+ * for those whose daemons have a kind of their own.
+ */
 static size_t find_kind(const struct raw_value *type, const struct raw_value *data_plane,
                         struct config_diagnostics *diags)
 {
     struct word_list data_planes = {0};
+    uint32_t id;
+    const struct virtio_type *found = type_find(type->text, &id);
+    if (!found) {
+        report_unknown_type(type, diags);
+        return DEVICE_KINDS;
+    }
     for (size_t i = 0; i < DEVICE_KINDS; i++) {
-        if (strcmp(device_kinds[i].type, type->text) != 0)
+        bool is_any = i == DEVICE_OTHER_VHOST_USER;
+        if (!is_any && device_kinds[i].virtio_id != id)
             continue;
         if (data_plane->valid && strcmp(device_kinds[i].data_plane, data_plane->text) == 0)
             return i;
         word_list_add(&data_planes, device_kinds[i].data_plane);
     }
-    if (data_planes.length == 0)
-        report_unknown_type(type, diags);
-    else if (data_plane->valid)
+    if (data_plane->valid)
         config_error(diags, data_plane->mark,
                      "unknown data_plane \"%s\" of device type \"%s\"; expected one of %s",
                      quote(data_plane->text).text, type->text, data_planes.text);
@@ -138,11 +151,20 @@ static void check_values(const struct raw_device *device, enum device_kind kind,
     if (queues->valid && queues->number > queues_max)
         config_error(diags, queues->mark, "queues is %" PRIu64 "; expected at most %u for %s",
                      queues->number, queues_max, device_kinds[kind].policy);
+    uint32_t id;
+    const struct virtio_type *type = type_find(device->values[CONFIG_KEY_TYPE].text, &id);
     const struct raw_value *off = &device->values[CONFIG_KEY_FEATURES_OFF];
-    const char *foreign = features_foreign(off->number, device_kinds[kind].type);
+    const char *foreign = features_foreign(off->number, type->name);
     if (off->valid && foreign)
         config_error(diags, off->mark, "features_off has %s, which is no feature of %s devices",
-                     foreign, device_kinds[kind].type);
+                     foreign, type->name);
+    if (kind == DEVICE_OTHER_VHOST_USER && type->queues == 0 && device->complete)
+        check_missing(device, KEY(QUEUES), diags);
+    const struct raw_value *config_size = &device->values[CONFIG_KEY_CONFIG_SIZE];
+    if (device->values[CONFIG_KEY_CONFIG].given && config_size->given)
+        config_error(diags, config_size->key_mark,
+                     "config_size beside config; expected one: the bytes, or how many to ask the "
+                     "daemon for");
 }
 
 static void note_outdated(const struct raw_device *device, struct config_diagnostics *diags)

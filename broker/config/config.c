@@ -60,6 +60,28 @@ static int read_file(int fd, char *data, size_t *ret_size, struct config_diagnos
     return 0;
 }
 
+static uint8_t digit(char character)
+{
+    return (uint8_t)(character <= '9' ? character - '0' : (character | 0x20) - 'a' + 10);
+}
+
+/* What only a daemon's device has; the type's own numbers where the file is silent. */
+static void add_type(struct device_config *device, const struct raw_value *values)
+{
+    const struct virtio_type *type = type_find(values[CONFIG_KEY_TYPE].text, &device->virtio_id);
+    const char *bytes = values[CONFIG_KEY_CONFIG].text;
+    const struct raw_value *config_size = &values[CONFIG_KEY_CONFIG_SIZE];
+    device->type_name = type->name;
+    if (device->kind != DEVICE_OTHER_VHOST_USER)
+        return;
+    if (device->queues == 0)
+        device->queues = type->queues;
+    device->config_size = config_size->given ? (uint32_t)config_size->number : type->config_size;
+    for (size_t i = 0; bytes && bytes[i] != '\0'; i += 2)
+        device->config[device->config_bytes++] =
+            (uint8_t)(digit(bytes[i]) << 4 | digit(bytes[i + 1]));
+}
+
 /* A valid device, without the strings, which the caller moves. */
 static struct device_config to_device(const struct raw_device *raw, enum device_kind kind)
 {
@@ -88,6 +110,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
     };
     for (size_t key = 0; key < CONFIG_KEYS; key++)
         device.marks[key] = values[key].mark;
+    add_type(&device, values);
     return device;
 }
 
@@ -105,6 +128,7 @@ static void take_strings(struct raw_value *values, struct device_config *device)
     device->tap_name = take_string(&values[CONFIG_KEY_TAP_NAME]);
     device->mac_addr = take_string(&values[CONFIG_KEY_MAC_ADDR]);
     device->pty_alias = take_string(&values[CONFIG_KEY_PTY_ALIAS]);
+    device->tag = take_string(&values[CONFIG_KEY_TAG]);
     device->log_path = take_string(&values[CONFIG_KEY_LOG_PATH]);
 }
 
@@ -171,6 +195,7 @@ void config_free(struct config *config)
         free(config->devices[i].pty_alias);
         free(config->devices[i].log_path);
         free(config->devices[i].socket_path);
+        free(config->devices[i].tag);
     }
     free(config->path);
     *config = (struct config){0};

@@ -22,6 +22,7 @@
 #include "common/device_kind.h"
 
 #define CONFIG_FILE_SIZE_MAX 1048576u /* bytes: 1 MiB */
+#define CONFIG_SPACE_MAX 256u         /* bytes of a device's configuration space */
 #define CONFIG_REGISTERS_SIZE 0x200u  /* bytes of a device from its mmio_addr */
 
 /* The keys of a device. The names and values that YAML knows are in keys.c. */
@@ -42,6 +43,9 @@ enum config_key {
     CONFIG_KEY_PTY_ALIAS,
     CONFIG_KEY_LOG_PATH,
     CONFIG_KEY_PORTS,
+    CONFIG_KEY_TAG,
+    CONFIG_KEY_CONFIG,
+    CONFIG_KEY_CONFIG_SIZE,
     CONFIG_KEY_RATE_LIMIT,
     CONFIG_KEY_MTU,
     /* Optional, for all devices. */
@@ -65,23 +69,30 @@ struct config_mark {
 
 struct device_config {
     enum device_kind kind;
-    uint32_t id;          /* the dispatcher's, below BAO_DEVICES_MAX; no two devices share one */
-    uint64_t mmio_addr;   /* guest-physical; a multiple of 4 */
-    uint64_t shmem_addr;  /* valid if config_has(CONFIG_KEY_SHMEM_ADDR) */
-    uint64_t shmem_size;  /* valid if config_has(CONFIG_KEY_SHMEM_SIZE) */
-    char *file_path;      /* block, else NULL */
-    bool read_only;       /* block */
-    bool advertise_flush; /* block */
-    bool direct;          /* block */
-    uint32_t guest_cid;   /* vsock: 3 to 0xfffffffe; no two devices share one */
-    char *tap_name;       /* net, else NULL */
-    char *mac_addr;       /* net: six bytes in hexadecimal, with colons; NULL: not given */
-    uint32_t mtu;         /* net; 0: not given */
-    char *pty_alias;      /* console, or NULL; no two devices share one */
-    char *log_path;       /* console, or NULL; then pty_alias is NULL */
-    uint32_t ports;       /* console: 1 to 7 */
-    uint32_t rate_limit;  /* rng: bytes per second; 0: none */
-    char *socket_path;    /* vsock/virtio, else NULL */
+    const char *type_name; /* static */
+    uint32_t virtio_id;    /* DeviceID, VirtIO 1.2 §5 */
+    uint32_t id;           /* the dispatcher's, below BAO_DEVICES_MAX; no two devices share one */
+    uint64_t mmio_addr;    /* guest-physical; a multiple of 4 */
+    uint64_t shmem_addr;   /* valid if config_has(CONFIG_KEY_SHMEM_ADDR) */
+    uint64_t shmem_size;   /* valid if config_has(CONFIG_KEY_SHMEM_SIZE) */
+    char *file_path;       /* block, else NULL */
+    bool read_only;        /* block */
+    bool advertise_flush;  /* block */
+    bool direct;           /* block */
+    uint32_t guest_cid;    /* vsock: 3 to 0xfffffffe; no two devices share one; vhost_user: or 0 */
+    char *socket_path;     /* vsock/virtio and vhost_user, else NULL */
+    char *tag;             /* fs, up to 36 bytes, else NULL */
+    /* Of any type, by vhost_user: its configuration space, or how many bytes of it the daemon is
+     * asked for. */
+    uint8_t config[CONFIG_SPACE_MAX];
+    uint32_t config_bytes, config_size;
+    char *tap_name;      /* net, else NULL */
+    char *mac_addr;      /* net: six bytes in hexadecimal, with colons; NULL: not given */
+    uint32_t mtu;        /* net; 0: not given */
+    char *pty_alias;     /* console, or NULL; no two devices share one */
+    char *log_path;      /* console, or NULL; then pty_alias is NULL */
+    uint32_t ports;      /* console: 1 to 7 */
+    uint32_t rate_limit; /* rng: bytes per second; 0: none */
 
     uint32_t queues;         /* or pairs of queues; 0: what the kind has by default */
     uint32_t queue_size;     /* Queue Size offered, a power of two; 0: by default */

@@ -36,6 +36,24 @@ void word_list_add(struct word_list *list, const char *word);
 /* The index of the candidate that `word` was probably meant to be; `count` if there is none. */
 size_t nearest_word(const char *word, const char *const *candidates, size_t count);
 
+/* types.c */
+
+struct virtio_type {
+    const char *name;
+    uint32_t id;          /* DeviceID, VirtIO 1.2 §5 */
+    uint32_t queues;      /* that a device of the type has; 0: the file has to say */
+    uint32_t config_size; /* bytes of configuration space; 0: none, or the file has to say */
+};
+
+/* By name, or by DeviceID in decimal digits. NULL: neither. */
+const struct virtio_type *type_find(const char *text, uint32_t *ret_id);
+
+/* The name that an unknown one was probably meant to be; NULL if there is none. */
+const char *type_nearest(const char *text);
+
+/* Append the names of all types. */
+void type_names(struct word_list *list);
+
 /* keys.c */
 
 struct key_info {
@@ -53,6 +71,7 @@ struct key_info {
         VALUE_SCHED,      /* the priority, 0 for "other" */
         VALUE_PROCESSORS, /* a list, or one of its items: bit n for number n */
         VALUE_FEATURES,   /* a list, or one of its items: features_read */
+        VALUE_BYTES,      /* two hexadecimal digits each, kept as text */
     } type;
 };
 

@@ -95,6 +95,22 @@ const struct key_info key_infos[CONFIG_KEYS] = {
                         .max = 65535,
                         .expected = "a number of bytes from 1280 to 65535, for example 1500, or no "
                                     "such key for that of the tap"},
+    [CONFIG_KEY_TAG] = {.name = "tag",
+                        .type = VALUE_STRING,
+                        .length_max = 36,
+                        .expected = "the name by which the frontend mounts the file system, at "
+                                    "most 36 bytes, for example shared"},
+    [CONFIG_KEY_CONFIG] = {.name = "config",
+                           .type = VALUE_BYTES,
+                           .length_max = CONFIG_SPACE_MAX * 2ul,
+                           .expected = "the bytes of the configuration space, two hexadecimal "
+                                       "digits each, for example \"0800000000000000\""},
+    [CONFIG_KEY_CONFIG_SIZE] = {.name = "config_size",
+                                .type = VALUE_INTEGER,
+                                .min = 1,
+                                .max = CONFIG_SPACE_MAX,
+                                .expected = "how many bytes of configuration space the daemon has, "
+                                            "from 1 to 256"},
     [CONFIG_KEY_QUEUES] = {.name = "queues",
                            .type = VALUE_INTEGER,
                            .min = 1,
@@ -246,6 +262,12 @@ static bool is_mac(const char *text)
     return true;
 }
 
+static bool is_bytes(const char *text)
+{
+    size_t digits = strspn(text, "0123456789abcdefABCDEF");
+    return digits > 0 && digits % 2 == 0 && text[digits] == '\0';
+}
+
 static bool in_range(const struct key_info *info, uint64_t number)
 {
     return number >= info->min && number <= info->max &&
@@ -281,6 +303,8 @@ static bool read_scalar(const struct key_info *info, const struct raw_scalar *sc
         return read_processor(info, scalar->text, &value->number);
     case VALUE_FEATURES:
         return features_read(scalar->text, &value->number);
+    case VALUE_BYTES:
+        return is_bytes(scalar->text);
     }
     return false;
 }
@@ -288,7 +312,7 @@ static bool read_scalar(const struct key_info *info, const struct raw_scalar *sc
 /* Kept as it is written. */
 static bool is_text(const struct key_info *info)
 {
-    return info->type == VALUE_STRING || info->type == VALUE_MAC;
+    return info->type == VALUE_STRING || info->type == VALUE_MAC || info->type == VALUE_BYTES;
 }
 
 static bool is_number(const struct key_info *info)

@@ -131,6 +131,7 @@ const struct constant constants[] = {
     SAME(MSG_NOSIGNAL),
     SAME(MSG_PEEK),
     SAME(MSG_TRUNC),
+    SAME(MSG_WAITALL),
     SAME(SHUT_RD),
     SAME(SHUT_RDWR),
     SAME(SHUT_WR),

@@ -48,18 +48,22 @@ struct config_case {
 /* What those files may have, in the order of enum config_key. */
 #define ALL_KEYS                                                                                   \
     "id, type, mmio_addr, data_plane, file_path, read_only, root_device, advertise_flush, "        \
-    "direct, "                                                                                     \
-    "tap_name, mac_addr, guest_cid, socket_path, pty_alias, log_path, ports, rate_limit, mtu, "    \
-    "queues, queue_size, features_off, cpu_affinity, sched, shmem_addr, shmem_size, shmem_path, "  \
-    "irq"
+    "direct, tap_name, mac_addr, guest_cid, socket_path, pty_alias, log_path, ports, tag, "        \
+    "config, config_size, rate_limit, mtu, queues, queue_size, features_off, cpu_affinity, "       \
+    "sched, shmem_addr, shmem_size, shmem_path, irq"
 
 #define BUILT_KINDS                                                                                \
-    "block/virtio, vsock/vhost, net/virtio, console/virtio, rng/virtio, "                          \
-    "vsock/virtio"
+    "block/virtio, vsock/vhost, net/virtio, console/virtio, rng/virtio, vsock/virtio, "            \
+    "vsock/vhost_user, fs/vhost_user, other/vhost_user"
 
 #define NOT_BUILT(type, plane)                                                                     \
     "device type \"" type "\" with data_plane \"" plane "\" is not built into this version "       \
     "(built: " BUILT_KINDS ")\n"
+
+#define TYPE_WORDS                                                                                 \
+    "net, block, console, rng, balloon, rpmsg, scsi, 9p, gpu, input, vsock, crypto, sound, fs, "   \
+    "rpmb, video_encoder, video_decoder, scmi, i2c, watchdog, can, bt, gpio, or a number of the "  \
+    "VirtIO standard's"
 
 #define NO_MMIO                                                                                    \
     "has no key \"mmio_addr\"; expected mmio_addr: the address of the device's 0x200 bytes of "    \
@@ -91,19 +95,22 @@ struct config_case {
 #define OLDER_NET                                                                                  \
     OLDER("1", "net", "0x81000000", "virtio",                                                      \
           "    tap_name: \"tap1\"\n    mac_addr: \"52:54:00:12:34:57\"")
+#define PUBLISHED_FS                                                                               \
+    "devices:\n    # --- Common ---\n  - id: 0\n    type: \"fs\"\n    mmio_addr: 0xa003e00\n"      \
+    "    data_plane: vhost_user\n    socket_path: \"/root/\"\n    # ---"
+#define PUBLISHED_VSOCK_VHOST_USER                                                                 \
+    "devices:\n  - id: 0\n    type: \"vsock\"\n    mmio_addr: 0x10001000\n"                        \
+    "    data_plane: vhost_user\n    socket_path: \"/tmp/\"\n"
+#define PUBLISHED_OLDER_FS                                                                         \
+    OLDER("0", "fs", "0x10000000", "vhost_user", "    socket_path: \"/root/\"\n")
+
+/* A device of a daemon's; the type's line is 2. */
+#define DAEMON(type, rest)                                                                         \
+    "devices:\n- type: " type "\n  id: 0\n  data_plane: vhost_user\n  mmio_addr: 0x1000\n"         \
+    "  socket_path: /run/vhost/\n" rest
 
 static const struct config_case published_cases[] = {
     {"newer block", PUBLISHED_BLOCK, "f:2:5: device 0 " NO_MMIO},
-    {"newer fs",
-     "devices:\n    # --- Common ---\n  - id: 0\n    type: \"fs\"\n    mmio_addr: 0xa003e00\n"
-     "    data_plane: vhost_user\n    socket_path: \"/root/\"\n    # ---",
-     "f:4:11: " NOT_BUILT("fs", "vhost_user")},
-    {"newer vsock by vhost-user",
-     "devices:\n  - id: 0\n    type: \"vsock\"\n    mmio_addr: 0x10001000\n"
-     "    data_plane: vhost_user\n    socket_path: \"/tmp/\"\n",
-     "f:3:11: " NOT_BUILT("vsock", "vhost_user")},
-    {"older fs", OLDER("0", "fs", "0x10000000", "vhost_user", "    socket_path: \"/root/\"\n"),
-     "f:3:11: " NOT_BUILT("fs", "vhost_user") NOTES("6", "8")},
 };
 
 /* Right devices, to be made wrong. */
@@ -211,13 +218,37 @@ static const struct config_case key_cases[] = {
      "all devices\n"},
     {"type mistyped",
      "devices:\n- id: 0\n  type: vscok\n  data_plane: vhost\n  mmio_addr: 0x1000\n",
-     "f:3:9: unknown device type \"vscok\"; expected one of block, vsock, net, console, rng, fs\n"},
+     "f:3:9: unknown device type \"vscok\"; expected one of " TYPE_WORDS "\n"},
+    {"type of a daemon nearly right", DAEMON("gpioo", ""),
+     "f:2:9: unknown device type \"gpioo\"; did you mean \"gpio\"?\n"},
+    {"type of a daemon only",
+     "devices:\n- id: 0\n  type: gpio\n  data_plane: virtio\n  mmio_addr: 0x1000\n",
+     "f:4:15: unknown data_plane \"virtio\" of device type \"gpio\"; expected one of vhost_user\n"},
+    {"type by a number without a count of queues", DAEMON("1234", ""),
+     "f:2:3: device 0 has no key \"queues\"; expected queues: how many queues the device has, from "
+     "1 "
+     "on\n"},
+    {"type by a number that is none", DAEMON("0", ""),
+     "f:2:9: unknown device type \"0\"; expected one of " TYPE_WORDS "\n"},
+    {"configuration space twice", DAEMON("gpio", "  config: 00\n  config_size: 8\n"),
+     "f:8:3: config_size beside config; expected one: the bytes, or how many to ask the daemon "
+     "for\n"},
+    {"half a byte", DAEMON("gpio", "  config: 012\n"),
+     "f:7:11: config is \"012\"; expected the bytes of the configuration space, two hexadecimal "
+     "digits each, for example \"0800000000000000\"\n"},
+    {"tag too long", DAEMON("fs", "  tag: 0123456789012345678901234567890123456\n"),
+     "f:7:8: tag is 37 bytes long; expected at most 36\n"},
+    {"too many queues", DAEMON("fs", "  queues: 16\n"),
+     "f:7:11: queues is 16; expected at most 15 for fs/vhost_user\n"},
+    {"feature of another type", DAEMON("gpio", "  features_off: VIRTIO_NET_F_CSUM\n"),
+     "f:7:17: features_off has VIRTIO_NET_F_CSUM, which is no feature of gpio devices\n"},
     {"type nearly right",
      "devices:\n- id: 0\n  type: Block\n  data_plane: virtio\n  mmio_addr: 0x1000\n",
      "f:3:9: unknown device type \"Block\"; did you mean \"block\"?\n"},
     {"data_plane of another type",
      "devices:\n- id: 0\n  type: block\n  data_plane: vhost\n  mmio_addr: 0x1000\n",
-     "f:4:15: unknown data_plane \"vhost\" of device type \"block\"; expected one of virtio\n"},
+     "f:4:15: unknown data_plane \"vhost\" of device type \"block\"; expected one of virtio, "
+     "vhost_user\n"},
     {"unknown data_plane",
      "devices:\n- id: 0\n  type: vsock\n  data_plane: vhost-user\n  mmio_addr: 0x1000\n",
      "f:4:15: unknown data_plane \"vhost-user\" of device type \"vsock\"; expected one of vhost, "

@@ -190,6 +190,68 @@ static void test_console(void)
     expect_cases(console_errors, COUNT(console_errors));
 }
 
+static void test_daemons(void)
+{
+    expect_good("fs", PUBLISHED_FS, "");
+    const struct device_config *device = &config.devices[0];
+    CU_ASSERT_EQUAL(device->kind, DEVICE_FS_VHOST_USER);
+    CU_ASSERT_STRING_EQUAL(device->socket_path, "/root/");
+    CU_ASSERT_PTR_NULL(device->tag);
+    CU_ASSERT_EQUAL(device->virtio_id, 26);
+    CU_ASSERT_STRING_EQUAL(device->type_name, "fs");
+    config_free(&config);
+
+    expect_good("older fs", PUBLISHED_OLDER_FS, NOTES("6", "8"));
+    CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_FS_VHOST_USER);
+    config_free(&config);
+
+    expect_good("vsock", PUBLISHED_VSOCK_VHOST_USER, "");
+    CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_VSOCK_VHOST_USER);
+    CU_ASSERT_EQUAL(config.devices[0].guest_cid, 0);
+    config_free(&config);
+
+    expect_good("fs with its own keys", DAEMON("26", "  tag: data\n  queues: 4\n"), "");
+    CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_FS_VHOST_USER);
+    CU_ASSERT_STRING_EQUAL(config.devices[0].tag, "data");
+    CU_ASSERT_EQUAL(config.devices[0].queues, 4);
+    config_free(&config);
+}
+
+static void test_other_types(void)
+{
+    const struct device_config *device = &config.devices[0];
+    expect_good("gpio", DAEMON("gpio", ""), "");
+    CU_ASSERT_EQUAL(device->kind, DEVICE_OTHER_VHOST_USER);
+    CU_ASSERT_EQUAL(device->virtio_id, 41);
+    CU_ASSERT_STRING_EQUAL(device->type_name, "gpio");
+    CU_ASSERT_EQUAL(device->queues, 2);
+    CU_ASSERT_EQUAL(device->config_size, 8);
+    CU_ASSERT_EQUAL(device->config_bytes, 0);
+    config_free(&config);
+
+    expect_good("number of a known type", DAEMON("41", "  queues: 1\n  config: 08Af\n"), "");
+    CU_ASSERT_STRING_EQUAL(device->type_name, "gpio");
+    CU_ASSERT_EQUAL(device->queues, 1);
+    CU_ASSERT_EQUAL_FATAL(device->config_bytes, 2);
+    CU_ASSERT_EQUAL(device->config[0], 0x08);
+    CU_ASSERT_EQUAL(device->config[1], 0xaf);
+    config_free(&config);
+
+    expect_good("number of an unknown type", DAEMON("1234", "  queues: 16\n  config_size: 256\n"),
+                "");
+    CU_ASSERT_EQUAL(device->kind, DEVICE_OTHER_VHOST_USER);
+    CU_ASSERT_EQUAL(device->virtio_id, 1234);
+    CU_ASSERT_STRING_EQUAL(device->type_name, "virtio");
+    CU_ASSERT_EQUAL(device->queues, 16);
+    CU_ASSERT_EQUAL(device->config_size, 256);
+    config_free(&config);
+
+    expect_good("block by a daemon", DAEMON("block", ""), "");
+    CU_ASSERT_EQUAL(device->kind, DEVICE_OTHER_VHOST_USER);
+    CU_ASSERT_EQUAL(device->virtio_id, 2);
+    config_free(&config);
+}
+
 static void test_rng(void)
 {
 #define RNG "devices:\n  - {id: 1, type: rng, data_plane: virtio, mmio_addr: 0xa003c00"
@@ -550,6 +612,16 @@ static void test_examples(void)
     CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_VSOCK_VIRTIO);
     CU_ASSERT_STRING_EQUAL(config.devices[0].socket_path, "/run/bao-vsock/v.sock");
     config_free(&config);
+    expect_load(CONFIGS_DIR "/fs.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_FS_VHOST_USER);
+    config_free(&config);
+    expect_load(CONFIGS_DIR "/vsock-vhost-user.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_VSOCK_VHOST_USER);
+    config_free(&config);
+    expect_load(CONFIGS_DIR "/vhost-user.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.device_count, 3);
+    CU_ASSERT_EQUAL(config.devices[2].virtio_id, 48);
+    config_free(&config);
     expect_load(CONFIGS_DIR "/block.yaml", 0, "");
     CU_ASSERT_EQUAL(config.device_count, 1);
     CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_BLOCK_VIRTIO);
@@ -565,6 +637,8 @@ int main(void)
     CU_TestInfo good[] = {
         {"vsock as published", test_vsock},
         {"vsock of the older generation", test_older_vsock},
+        {"fs and vsock by a daemon", test_daemons},
+        {"other types by a daemon", test_other_types},
         {"block", test_block},
         {"net", test_net},
         {"console", test_console},

@@ -139,6 +139,12 @@ static void mutate(struct text *text)
     }
 }
 
+static bool is_daemons(enum device_kind kind)
+{
+    return kind == DEVICE_VSOCK_VHOST_USER || kind == DEVICE_FS_VHOST_USER ||
+           kind == DEVICE_OTHER_VHOST_USER;
+}
+
 static bool is_good_device(const struct device_config *device)
 {
     bool is_block = device->kind == DEVICE_BLOCK_VIRTIO;
@@ -146,8 +152,11 @@ static bool is_good_device(const struct device_config *device)
     bool is_vsock = device->kind == DEVICE_VSOCK_VHOST;
     return device->id < BAO_DEVICES_MAX && device->mmio_addr % 4 == 0 &&
            device->mmio_addr <= UINT64_MAX - CONFIG_REGISTERS_SIZE + 1 && device->mark.line > 0 &&
+           device->virtio_id > 0 && device->type_name &&
            ((is_block && device->file_path && device->file_path[0] != '\0') ||
             (is_console && !device->file_path && device->ports >= 1 && device->ports <= 7) ||
+            (is_daemons(device->kind) && device->socket_path && device->socket_path[0] != '\0') ||
+            (device->kind == DEVICE_RNG_VIRTIO) ||
             (is_vsock && !device->file_path && device->guest_cid >= 3 &&
              device->guest_cid <= 0xfffffffe));
 }

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A device that a vhost-user daemon serves: daemons that come late, die, hang or lie. The daemon is
+ * daemon.c, a block device, so that the guest's block driver can tell whether anything was lost.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/standin/fixture.h"
+
+#define DEADLINE_MS 15000
+#define OPTIONS_MAX 4
+#define ROUNDS 4
+
+#define YAML                                                                                       \
+    "devices:\n  - id: 0\n    type: block\n    data_plane: vhost_user\n"                           \
+    "    mmio_addr: 0xa003e00\n    config_size: 8\n    socket_path: \"@/blk.sock\"\n"
+
+static pid_t start_daemon(const struct fixture *fixture, const char *const options[])
+{
+    char socket[128], image[128];
+    char *argv[4 + OPTIONS_MAX] = {(char *)"vhost-user-daemon", socket, image};
+    for (unsigned int i = 0; options && options[i] && i < OPTIONS_MAX; i++)
+        argv[3 + i] = (char *)options[i];
+    snprintf(socket, sizeof(socket), "%s/blk.sock", fixture->dir);
+    snprintf(image, sizeof(image), "%s/disk.img", fixture->dir);
+    pid_t pid = fork();
+    if (pid == 0) {
+        execv(DAEMON, argv);
+        _exit(127);
+    }
+    CU_ASSERT_FATAL(pid > 0);
+    return pid;
+}
+
+static void kill_daemon(pid_t pid)
+{
+    int status;
+    CU_ASSERT_EQUAL(kill(pid, SIGKILL), 0);
+    CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+    CU_ASSERT(WIFSIGNALED(status)); /* it has not ended by itself, on something it did not like */
+}
+
+static void wait_for_socket(const struct fixture *fixture)
+{
+    char path[128];
+    struct stat status;
+    snprintf(path, sizeof(path), "%s/blk.sock", fixture->dir);
+    for (unsigned int i = 0; i < DEADLINE_MS && stat(path, &status) < 0; i++)
+        usleep(1000);
+}
+
+/* Wait until the log has these words `times` times. */
+static void assert_logged(const struct fixture *fixture, const char *words, unsigned int times)
+{
+    unsigned int found = 0;
+    for (unsigned int i = 0; i < DEADLINE_MS / 10; i++) {
+        char *log = fixture_log(fixture);
+        found = 0;
+        for (const char *at = log; (at = strstr(at, words)); at++)
+            found++;
+        free(log);
+        if (found >= times)
+            return;
+        usleep(10000);
+    }
+    fprintf(stderr, "\nnot %u times in the log, but %u: %s\n", times, found, words);
+    CU_FAIL("not in the log");
+}
+
+static pid_t start(struct fixture *fixture, const char *const options[])
+{
+    fixture_init(fixture);
+    fixture_make_image(fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
+    fixture_configure(fixture, YAML);
+    pid_t daemon = start_daemon(fixture, options);
+    wait_for_socket(fixture);
+    fixture_start(fixture, 1, 1);
+    return daemon;
+}
+
+static void stop(struct fixture *fixture, pid_t daemon)
+{
+    fixture_stop(fixture);
+    kill_daemon(daemon);
+    fixture_free(fixture);
+}
+
+#define FEATURES                                                                                   \
+    (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM | 1ull << VIRTIO_BLK_F_FLUSH)
+
+static void start_driver(struct fixture *fixture, struct guest_block *block)
+{
+    fixture_block(fixture, 0, block, FEATURES, 32, 4096);
+    block->guest.timeout_ms = DEADLINE_MS;
+}
+
+static void assert_reads(struct guest_block *block, uint64_t sector)
+{
+    uint8_t data[4096], expected[512];
+    fixture_sector(sector, expected);
+    CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, sizeof(data)), 0);
+    CU_ASSERT_EQUAL(memcmp(data, expected, 512), 0);
+}
+
+/* Whatever the daemon offers and leaves out: it is used, reset and used again. */
+static void use(const char *const options[])
+{
+    struct fixture fixture;
+    struct guest_block block;
+    pid_t daemon = start(&fixture, options);
+    for (unsigned int i = 0; i < 2; i++) {
+        start_driver(&fixture, &block);
+        CU_ASSERT_EQUAL(block.capacity, FIXTURE_IMAGE_SECTORS);
+        for (uint64_t sector = 0; sector < 300; sector += 7)
+            assert_reads(&block, sector);
+        CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_FLUSH, 0, NULL, 0), 0);
+        CU_ASSERT_EQUAL(guest_reset(&block.guest), 0);
+        guest_block_free(&block);
+    }
+    fixture_assert_never_restarted(&fixture);
+    stop(&fixture, daemon);
+}
+
+static void it_is_used(void)
+{
+    use(NULL);
+}
+
+static void it_offers_less(void)
+{
+    static const char *const less[][OPTIONS_MAX] = {
+        {"no-ack"},
+        {"no-inflight"},
+        {"no-requests"},
+        {"no-ack", "no-inflight", "no-requests"},
+    };
+    for (size_t i = 0; i < sizeof(less) / sizeof(less[0]); i++)
+        use(less[i]);
+}
+
+static void it_answers_in_pieces(void)
+{
+    use((const char *const[]){"answer-late", NULL});
+}
+
+/* Without protocol features, or without PROTOCOL_F_CONFIG, the file has the configuration space. */
+static void the_file_has_the_configuration_space(void)
+{
+    static const char *const less[][OPTIONS_MAX] = {{"no-protocol"}, {"no-config"}};
+    for (size_t i = 0; i < 2; i++) {
+        struct fixture fixture;
+        struct guest_block block;
+        fixture_init(&fixture);
+        fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
+        fixture_configure(&fixture, "devices:\n  - id: 0\n    type: 2\n    data_plane: vhost_user\n"
+                                    "    mmio_addr: 0xa003e00\n    socket_path: \"@/blk.sock\"\n"
+                                    "    config: \"0010000000000000\"\n");
+        pid_t daemon = start_daemon(&fixture, less[i]);
+        wait_for_socket(&fixture);
+        fixture_start(&fixture, 1, 1);
+        start_driver(&fixture, &block);
+        CU_ASSERT_EQUAL(block.capacity, 4096);
+        assert_reads(&block, 5);
+        guest_block_free(&block);
+        stop(&fixture, daemon);
+    }
+}
+
+static void nobody_has_the_configuration_space(void)
+{
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
+    fixture_configure(&fixture, YAML);
+    pid_t daemon = start_daemon(&fixture, (const char *const[]){"no-config", NULL});
+    wait_for_socket(&fixture);
+    fixture_start(&fixture, 1, 0);
+    assert_logged(&fixture, "it has no configuration space of its own", 1);
+    stop(&fixture, daemon);
+}
+
+static void the_daemon_comes_late(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    fixture_init(&fixture);
+    fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
+    fixture_configure(&fixture, YAML);
+    fixture_start(&fixture, 1, 0);
+    assert_logged(&fixture, "connect: No such file or directory", 1);
+    usleep(700000);
+    pid_t daemon = start_daemon(&fixture, NULL);
+    start_driver(&fixture, &block);
+    assert_reads(&block, 3);
+    char *log = fixture_log(&fixture);
+    const char *first = strstr(log, "waits for the daemon");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(first);
+    CU_ASSERT_PTR_NULL(strstr(first + 1, "waits for the daemon")); /* once, for many attempts */
+    free(log);
+    guest_block_free(&block);
+    stop(&fixture, daemon);
+}
+
+static void the_directory_is_missing(void)
+{
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture_configure(&fixture,
+                      "devices:\n  - id: 0\n    type: fs\n    data_plane: vhost_user\n    tag: x\n"
+                      "    mmio_addr: 0xa003e00\n    socket_path: \"@/missing/\"\n");
+    fixture_start(&fixture, 1, 0);
+    int status = standin_wait(fixture.standin, DEADLINE_MS);
+    CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    assert_logged(&fixture, "config.yaml:7:18:", 1);
+    assert_logged(&fixture, "/missing\": No such file or directory: make the directory", 1);
+    standin_expect_end(fixture.standin);
+    standin_stop(fixture.standin);
+    fixture_free(&fixture);
+}
+
+/* The neighbour's worker is there at once; each accessed register is answered, at last by fixed
+ * values. */
+static void a_daemon_that_hangs_delays_nobody(void)
+{
+    struct fixture fixture;
+    struct guest guest;
+    uint64_t value;
+    fixture_init(&fixture);
+    fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
+    fixture_configure(&fixture, YAML "  - id: 1\n    type: rng\n    data_plane: virtio\n"
+                                     "    mmio_addr: 0xa004000\n");
+    pid_t daemon = start_daemon(&fixture, (const char *const[]){"hang-accept", NULL});
+    wait_for_socket(&fixture);
+    fixture_start(&fixture, 2, 0);
+    assert_logged(&fixture, "rng 1: worker", 1);
+    assert_logged(&fixture, "GET_FEATURES: it does not answer in time", 1);
+    fixture_guest(&fixture, 1, &guest);
+    for (unsigned int i = 0; i < 2000; i++) {
+        CU_ASSERT_EQUAL_FATAL(guest_read(&guest, VIRTIO_MMIO_DEVICE_ID, 4), 4);
+        usleep(500);
+    }
+    CU_ASSERT_EQUAL(standin_read(fixture.standin, 0, fixture_base(0), 4, &value, DEADLINE_MS), 0);
+    CU_ASSERT_EQUAL(value, 0);
+    kill_daemon(daemon);
+    daemon = start_daemon(&fixture, NULL);
+    assert_logged(&fixture, "block 0: worker", 1);
+    stop(&fixture, daemon);
+}
+
+/* Lies of the first part of the dialogue are the broker's to find, and end as they should. */
+static void lies(void)
+{
+    static const struct {
+        const char *option, *words;
+    } cases[] = {
+        {"wrong-size", "GET_FEATURES: its answer has the wrong length"},
+        {"wrong-request", "GET_FEATURES: it answers another request"},
+        {"wrong-flags", "GET_FEATURES: its answer is none of version 1"},
+        {"extra-fd", "GET_FEATURES: it sends files that it was not asked for"},
+        {"unasked", "GET_PROTOCOL_FEATURES: it answers another request"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fixture fixture;
+        struct guest_block block;
+        fixture_init(&fixture);
+        fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
+        fixture_configure(&fixture, YAML);
+        pid_t daemon = start_daemon(&fixture, (const char *const[]){cases[i].option, NULL});
+        wait_for_socket(&fixture);
+        fixture_start(&fixture, 1, 0);
+        assert_logged(&fixture, cases[i].words, 1);
+        kill_daemon(daemon);
+        daemon = start_daemon(&fixture, NULL); /* a better one */
+        start_driver(&fixture, &block);
+        assert_reads(&block, 3);
+        guest_block_free(&block);
+        stop(&fixture, daemon);
+    }
+}
+
+/* ---- Deaths under load ---- */
+
+struct load {
+    struct fixture *fixture;
+    struct guest_block block;
+    atomic_bool stop;
+    _Atomic unsigned int requests;
+    unsigned int wrong;
+    pthread_t thread;
+};
+
+static void load_done(struct guest_block *block, struct guest_block_request *request)
+{
+    struct load *load = block->context;
+    uint8_t expected[512];
+    fixture_sector(request->header->sector, expected);
+    if (*request->status != 0 || memcmp(request->data, expected, 512) != 0)
+        load->wrong++;
+    atomic_fetch_add(&load->requests, 1);
+}
+
+static void *do_requests(void *argument)
+{
+    struct load *load = argument;
+    struct guest_block *block = &load->block;
+    uint64_t random = 99;
+    while (!atomic_load(&load->stop) && load->wrong == 0) {
+        for (unsigned int i = 0; i < block->depth; i++) {
+            struct guest_block_request *request = &block->requests[i];
+            if (request->busy)
+                continue;
+            random = random * 6364136223846793005ull + 1442695040888963407ull;
+            memset(request->data, 0, 512);
+            guest_block_submit(block, request, VIRTIO_BLK_T_IN,
+                               (random >> 33) % (FIXTURE_IMAGE_SECTORS - 8), 4096);
+        }
+        guest_queue_kick(&block->queue);
+        if (guest_block_interrupt(block) < 0)
+            load->wrong++;
+    }
+    return NULL;
+}
+
+static void load_start(struct load *load, struct fixture *fixture)
+{
+    *load = (struct load){.fixture = fixture};
+    start_driver(fixture, &load->block);
+    load->block.done = load_done;
+    load->block.context = load;
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&load->thread, NULL, do_requests, load), 0);
+}
+
+static void assert_load_goes_on(struct load *load)
+{
+    unsigned int requests = atomic_load(&load->requests) + 100;
+    for (unsigned int i = 0; i < DEADLINE_MS; i++) {
+        if (atomic_load(&load->requests) >= requests)
+            return;
+        usleep(1000);
+    }
+    CU_FAIL("the driver waits for ever");
+}
+
+static void load_stop(struct load *load)
+{
+    atomic_store(&load->stop, true);
+    pthread_join(load->thread, NULL);
+    CU_ASSERT_EQUAL(load->wrong, 0);
+    CU_ASSERT_EQUAL(load->block.guest.error, 0);
+    CU_ASSERT_EQUAL(guest_status(&load->block.guest) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
+    guest_block_free(&load->block);
+}
+
+/* Its buffer for requests in flight outlives it: none is lost, though it completes out of order. */
+static void the_daemon_is_killed_under_load(void)
+{
+    static const char *const slow[] = {"pause", NULL};
+    struct fixture fixture;
+    struct load load;
+    pid_t daemon = start(&fixture, slow);
+    load_start(&load, &fixture);
+    for (unsigned int round = 0; round < ROUNDS; round++) {
+        assert_load_goes_on(&load);
+        kill_daemon(daemon);
+        daemon = start_daemon(&fixture, slow);
+    }
+    assert_load_goes_on(&load);
+    load_stop(&load);
+    stop(&fixture, daemon);
+}
+
+static void the_worker_is_killed_under_load(void)
+{
+    static const char *const slow[] = {"pause", NULL};
+    struct fixture fixture;
+    struct load load;
+    pid_t daemon = start(&fixture, slow);
+    load_start(&load, &fixture);
+    pid_t worker = fixture.workers[0];
+    for (unsigned int round = 0; round < ROUNDS; round++) {
+        assert_load_goes_on(&load);
+        CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
+        worker = fixture_wait_worker(&fixture, 0, worker);
+        CU_ASSERT_FATAL(worker > 0);
+    }
+    assert_load_goes_on(&load);
+    load_stop(&load);
+    stop(&fixture, daemon);
+}
+
+/* The reset that asks it is answered, by whichever worker, and the device works again after it. */
+static void the_daemon_hangs_in_get_vring_base(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    pid_t daemon = start(&fixture, (const char *const[]){"hang-vring-base", NULL});
+    start_driver(&fixture, &block);
+    assert_reads(&block, 1);
+    CU_ASSERT_EQUAL(
+        standin_write(fixture.standin, 0, fixture_base(0) + VIRTIO_MMIO_STATUS, 4, 0, DEADLINE_MS),
+        0);
+    assert_logged(&fixture, "did not answer as it must: reconnecting", 1);
+    guest_block_free(&block);
+    kill_daemon(daemon);
+    daemon = start_daemon(&fixture, NULL);
+    assert_logged(&fixture, "register accesses answered without a worker", 1);
+    start_driver(&fixture, &block);
+    assert_reads(&block, 2);
+    guest_block_free(&block);
+    stop(&fixture, daemon);
+}
+
+static void the_configuration_space_changes(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    pid_t daemon = start(&fixture, NULL);
+    start_driver(&fixture, &block);
+    CU_ASSERT_EQUAL(block.capacity, FIXTURE_IMAGE_SECTORS);
+    CU_ASSERT_EQUAL(kill(daemon, SIGUSR1), 0);
+    for (unsigned int i = 0; i < 100 && block.guest.config_changes == 0; i++)
+        CU_ASSERT_FATAL(guest_take_interrupt(&block.guest) >= 0);
+    uint64_t capacity;
+    guest_config(&block.guest, 0, &capacity, sizeof(capacity), 4);
+    CU_ASSERT_EQUAL(capacity, FIXTURE_IMAGE_SECTORS + 8);
+    fixture_assert_never_restarted(&fixture);
+    guest_block_free(&block);
+    stop(&fixture, daemon);
+}
+
+/* A head that does not exist: the daemon says so by its eventfd. */
+static void the_driver_spoils_the_ring(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    pid_t daemon = start(&fixture, NULL);
+    start_driver(&fixture, &block);
+    assert_reads(&block, 1);
+    uint16_t index = block.queue.avail->idx;
+    block.queue.avail->ring[index % block.queue.size] = (uint16_t)block.queue.size;
+    __atomic_store_n(&block.queue.avail->idx, (uint16_t)(index + 1), __ATOMIC_RELEASE);
+    guest_write(&block.guest, VIRTIO_MMIO_QUEUE_NOTIFY, 4, 0);
+    for (unsigned int i = 0; i < DEADLINE_MS; i++) {
+        if ((guest_status(&block.guest) & VIRTIO_CONFIG_S_NEEDS_RESET) != 0)
+            break;
+        usleep(1000);
+    }
+    CU_ASSERT_NOT_EQUAL(guest_status(&block.guest) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
+    guest_block_free(&block);
+    start_driver(&fixture, &block);
+    assert_reads(&block, 2);
+    guest_block_free(&block);
+    fixture_assert_never_restarted(&fixture);
+    stop(&fixture, daemon);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"it is used", it_is_used},
+        {"it offers less", it_offers_less},
+        {"it answers in pieces", it_answers_in_pieces},
+        {"the file has the configuration space", the_file_has_the_configuration_space},
+        {"nobody has the configuration space", nobody_has_the_configuration_space},
+        {"the daemon comes late", the_daemon_comes_late},
+        {"the directory is missing", the_directory_is_missing},
+        {"a daemon that hangs delays nobody", a_daemon_that_hangs_delays_nobody},
+        {"lies", lies},
+        {"the daemon is killed under load", the_daemon_is_killed_under_load},
+        {"the worker is killed under load", the_worker_is_killed_under_load},
+        {"the daemon hangs in GET_VRING_BASE", the_daemon_hangs_in_get_vring_base},
+        {"the configuration space changes", the_configuration_space_changes},
+        {"the driver spoils the ring", the_driver_spoils_the_ring},
+        CU_TEST_INFO_NULL,
+    };
+    return fixture_main("vhost-user", tests);
+}
