@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The connections of a socket device: packets and credit, and what is kept for a slow reader. A
+ * guest that sends anything at all, against what the headers promise.
+ */
+#include "worker/vsock_table.h"
+
+#include <CUnit/Basic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/vsock_buffer.h"
+
+#define CID 3u
+#define HOST 2u
+#define STREAM VIRTIO_VSOCK_TYPE_STREAM
+#define SEQPACKET VIRTIO_VSOCK_TYPE_SEQPACKET
+#define BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
+#define STEPS 2000000u
+
+static struct vsock_table table;
+
+static uint64_t next_random(void)
+{
+    static uint64_t state = 0x853c49e6748fea9bull;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+static uint32_t below(uint32_t limit)
+{
+    return (uint32_t)((next_random() >> 20) % limit);
+}
+
+static struct virtio_vsock_hdr from_guest(uint16_t op, uint32_t guest_port, uint32_t host_port)
+{
+    return (struct virtio_vsock_hdr){
+        .src_cid = CID,
+        .dst_cid = HOST,
+        .src_port = guest_port,
+        .dst_port = host_port,
+        .type = STREAM,
+        .op = op,
+        .buf_alloc = 1000,
+    };
+}
+
+static enum vsock_verdict receive(const struct virtio_vsock_hdr *header, uint32_t *ret_slot)
+{
+    bool evicted;
+    *ret_slot = VSOCK_NONE;
+    return vsock_receive(&table, header, header->len, ret_slot, &evicted);
+}
+
+/* An open connection that the guest made, with all packets delivered. */
+static uint32_t opened(uint32_t guest_port, uint32_t host_port)
+{
+    struct virtio_vsock_hdr header = from_guest(VIRTIO_VSOCK_OP_REQUEST, guest_port, host_port);
+    uint32_t slot;
+    CU_ASSERT_EQUAL_FATAL(receive(&header, &slot), VSOCK_CONNECT);
+    vsock_accepted(&table, slot);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+    CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_RESPONSE);
+    CU_ASSERT_EQUAL(header.buf_alloc, VSOCK_BUFFER_SIZE);
+    CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header));
+    return slot;
+}
+
+/* ---- Credit ---- */
+
+static void test_credit_of_the_guest(void)
+{
+    struct virtio_vsock_hdr header;
+    vsock_init(&table, CID, true);
+    uint32_t slot = opened(10, 20), same;
+    struct vsock_connection *connection = &table.connections[slot];
+    CU_ASSERT_EQUAL(vsock_credit(connection), 1000);
+    vsock_data_packet(&table, slot, 1000, 0, &header);
+    CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_RW);
+    CU_ASSERT_EQUAL(header.len, 1000);
+    CU_ASSERT_EQUAL(vsock_credit(connection), 0);
+    /* Asked for once, and again only when there has been some. */
+    for (int i = 0; i < 3; i++)
+        vsock_ask_credit(&table, slot);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+    CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_CREDIT_REQUEST);
+    vsock_ask_credit(&table, slot);
+    CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header));
+
+    static const struct {
+        uint32_t alloc, forwarded, credit;
+    } claims[] = {
+        {1000, 1000, 1000},
+        {1000, 400, 400},
+        {900, 0, 0},
+        {999, 0, 0},
+        {1001, 0, 1},
+        {0xffffffff, 0, 0xffffffff - 1000},
+        {0, 1000, 0},
+        {1000, 1001, 0},
+        {0xffffffff, 1001, 0},
+        {0x80000000, 0x80000000, 0},
+        {0xffffffff, 0xffffffff, 0xffffffff - 1001},
+    };
+    for (size_t i = 0; i < sizeof(claims) / sizeof(claims[0]); i++) {
+        header = from_guest(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 10, 20);
+        header.buf_alloc = claims[i].alloc;
+        header.fwd_cnt = claims[i].forwarded;
+        CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+        CU_ASSERT_EQUAL(same, slot);
+        CU_ASSERT_EQUAL(vsock_credit(connection), claims[i].credit);
+    }
+    vsock_ask_credit(&table, slot);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+}
+
+static void test_credit_of_the_device(void)
+{
+    struct virtio_vsock_hdr header;
+    vsock_init(&table, CID, true);
+    uint32_t slot = opened(10, 20), same;
+    struct vsock_connection *connection = &table.connections[slot];
+    header = from_guest(VIRTIO_VSOCK_OP_RW, 10, 20);
+    header.len = VSOCK_BUFFER_SIZE / 2;
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_PAYLOAD);
+    vsock_forwarded(&table, slot, header.len);
+    CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header)); /* half of it is enough */
+    header = from_guest(VIRTIO_VSOCK_OP_RW, 10, 20);
+    header.len = 1;
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_PAYLOAD);
+    vsock_forwarded(&table, slot, 1);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+    CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
+    CU_ASSERT_EQUAL(header.fwd_cnt, VSOCK_BUFFER_SIZE / 2 + 1);
+    /* Full to the last byte, and one more. */
+    header = from_guest(VIRTIO_VSOCK_OP_RW, 10, 20);
+    header.len = VSOCK_BUFFER_SIZE;
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_PAYLOAD);
+    CU_ASSERT_EQUAL(vsock_buffered(connection), VSOCK_BUFFER_SIZE);
+    header.len = 1;
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_BROKEN);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+    CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_RST);
+    CU_ASSERT_EQUAL(connection->state, VSOCK_FREE);
+    /* What it asks for, it is told. */
+    slot = opened(11, 20);
+    header = from_guest(VIRTIO_VSOCK_OP_CREDIT_REQUEST, 11, 20);
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+    CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
+}
+
+/* ---- Beginnings and ends ---- */
+
+static void test_clients_of_the_host(void)
+{
+    struct virtio_vsock_hdr header;
+    bool evicted;
+    uint32_t same;
+    vsock_init(&table, CID, false);
+    uint32_t slot = vsock_take(&table, VSOCK_GREETING, STREAM, &evicted);
+    CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header));
+    vsock_request(&table, slot, 77);
+    uint32_t port = table.connections[slot].host_port;
+    /* An answer to what was not asked yet. */
+    header = from_guest(VIRTIO_VSOCK_OP_RESPONSE, 77, port);
+    struct vsock_table before = table;
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_BROKEN);
+    table = before;
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+    CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_REQUEST);
+    CU_ASSERT_EQUAL(header.dst_port, 77);
+    CU_ASSERT_EQUAL(header.src_port, port);
+    before = table;
+    header = from_guest(VIRTIO_VSOCK_OP_RESPONSE, 77, port);
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_ANSWERED);
+    CU_ASSERT_EQUAL(table.connections[slot].state, VSOCK_OPEN);
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_BROKEN); /* twice */
+    table = before;
+    header.op = VIRTIO_VSOCK_OP_RST;
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_GONE);
+    vsock_host_gone(&table, slot, true);
+    CU_ASSERT_EQUAL(table.connections[slot].state, VSOCK_FREE);
+    /* A client that is gone before the guest knew of it. */
+    table = before;
+    table.connections[slot].due = 1u << VIRTIO_VSOCK_OP_REQUEST;
+    vsock_host_gone(&table, slot, true);
+    CU_ASSERT_EQUAL(table.connections[slot].state, VSOCK_FREE);
+    /* Ports wrap round, and none is used twice. */
+    vsock_init(&table, CID, false);
+    table.next_port = 0x7fffffff;
+    for (uint32_t i = 0; i < 4; i++) {
+        slot = vsock_take(&table, VSOCK_GREETING, STREAM, &evicted);
+        vsock_request(&table, slot, 5);
+        CU_ASSERT_EQUAL(table.connections[slot].host_port, i == 0 ? 0x7fffffff : 0x3fffffff + i);
+        if (i == 2)
+            table.next_port = 0x40000000;
+    }
+}
+
+static void test_clean_ends(void)
+{
+    struct virtio_vsock_hdr header;
+    uint32_t same;
+    vsock_init(&table, CID, false);
+    /* The host is gone: SHUTDOWN, and the guest's RST ends it. */
+    uint32_t slot = opened(1, 2);
+    vsock_host_gone(&table, slot, false);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+    CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_SHUTDOWN);
+    CU_ASSERT_EQUAL(header.flags, BOTH);
+    CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header));
+    header = from_guest(VIRTIO_VSOCK_OP_RW, 1, 2); /* on its way */
+    header.len = 100;
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+    CU_ASSERT_EQUAL(vsock_buffered(&table.connections[slot]), 0);
+    header = from_guest(VIRTIO_VSOCK_OP_RST, 1, 2);
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+    CU_ASSERT_EQUAL(table.connections[slot].state, VSOCK_FREE);
+    /* The guest is done: RST, once the host's end is closed. */
+    slot = opened(1, 2);
+    header = from_guest(VIRTIO_VSOCK_OP_SHUTDOWN, 1, 2);
+    header.flags = VIRTIO_VSOCK_SHUTDOWN_SEND;
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_SHUTDOWN);
+    header.flags = VIRTIO_VSOCK_SHUTDOWN_RCV; /* permanent: bits are only added */
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_SHUTDOWN);
+    CU_ASSERT_EQUAL(table.connections[slot].guest_shutdown, BOTH);
+    vsock_host_gone(&table, slot, false);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+    CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_RST);
+    CU_ASSERT_EQUAL(table.connections[slot].state, VSOCK_FREE);
+}
+
+static void test_who_gives_way(void)
+{
+    struct virtio_vsock_hdr header;
+    bool evicted;
+    vsock_init(&table, CID, false);
+    for (uint32_t i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
+        opened(i, 9);
+    CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), VSOCK_NONE);
+    /* One that is over but for the guest's RST; not before it was told. */
+    vsock_host_gone(&table, 5, false);
+    CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), VSOCK_NONE);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, 5, &header));
+    CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), 5);
+    CU_ASSERT_TRUE(evicted);
+    CU_ASSERT_TRUE(vsock_next_reply(&table, &header));
+    CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_RST);
+    CU_ASSERT_EQUAL(header.dst_port, 5);
+    /* The silent client is the next to go, the oldest of several first. */
+    CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), 5);
+    vsock_host_gone(&table, 3, false);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, 3, &header));
+    CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), 5);
+    CU_ASSERT_EQUAL(table.reply_count, 0); /* the guest never knew */
+}
+
+/* ---- Anything at all ---- */
+
+/* What the guest was told and said of a slot's connection. */
+static struct model {
+    bool known; /* to the guest */
+    uint64_t sent;
+    uint32_t alloc, forwarded;
+    uint32_t fwd_cnt; /* the device's, last seen */
+} models[VSOCK_CONNECTIONS_MAX];
+
+static unsigned int wrong;
+
+static void expect(bool holds, const char *what)
+{
+    if (!holds && wrong++ < 10)
+        fprintf(stderr, "\n%s\n", what);
+}
+
+static struct virtio_vsock_hdr any_packet(void)
+{
+    const struct vsock_connection *some = &table.connections[below(VSOCK_CONNECTIONS_MAX)];
+    struct virtio_vsock_hdr header =
+        from_guest((uint16_t)below(9), some->guest_port, some->host_port);
+    header.type = some->type;
+    header.len = below(4) > 0 ? below(3000) : (uint32_t)next_random();
+    header.flags = below(8);
+    header.buf_alloc = below(3) > 0 ? below(100000) : (uint32_t)next_random();
+    header.fwd_cnt = below(3) > 0 ? some->sent - below(1000) : (uint32_t)next_random();
+    if (below(4) == 0) {
+        header.op = VIRTIO_VSOCK_OP_REQUEST;
+        header.src_port = below(300);
+        header.dst_port = below(3);
+    }
+    if (below(40) == 0)
+        header.type = (uint16_t)below(4);
+    if (below(60) == 0)
+        header.dst_cid = below(5);
+    if (below(60) == 0)
+        header.src_cid = below(5);
+    if (below(60) == 0)
+        header.op = (uint16_t)next_random();
+    return header;
+}
+
+static void guest_acts(void)
+{
+    if (!vsock_reply_room(&table))
+        return;
+    struct virtio_vsock_hdr header = any_packet();
+    uint32_t slot = VSOCK_NONE, payload = below(3) > 0 ? header.len : below(5000);
+    bool evicted;
+    enum vsock_verdict verdict = vsock_receive(&table, &header, payload, &slot, &evicted);
+    if (slot == VSOCK_NONE) {
+        expect(verdict == VSOCK_NOTHING, "a verdict about no slot");
+        return;
+    }
+    struct vsock_connection *connection = &table.connections[slot];
+    if (verdict == VSOCK_CONNECT)
+        models[slot] = (struct model){.known = true};
+    models[slot].alloc = header.buf_alloc;
+    models[slot].forwarded = header.fwd_cnt;
+    if (verdict == VSOCK_PAYLOAD)
+        expect(header.len <= payload, "more payload than there is");
+    if (verdict == VSOCK_GONE && below(2) == 0)
+        vsock_host_gone(&table, slot, false);
+    if (verdict == VSOCK_BROKEN)
+        expect(connection->state == VSOCK_CLOSING || connection->state == VSOCK_FREE,
+               "broken, and not closing");
+    if (connection->state == VSOCK_FREE || connection->state == VSOCK_DRAINING)
+        models[slot].known = false;
+}
+
+static void host_acts(void)
+{
+    uint32_t slot = below(VSOCK_CONNECTIONS_MAX);
+    struct vsock_connection *connection = &table.connections[slot];
+    bool evicted;
+    switch (below(6)) {
+    case 0:
+        slot = vsock_take(&table, VSOCK_GREETING, below(2) == 0 ? STREAM : SEQPACKET, &evicted);
+        if (slot != VSOCK_NONE)
+            models[slot] = (struct model){.known = false};
+        break;
+    case 1:
+        if (connection->state == VSOCK_GREETING)
+            vsock_request(&table, slot, below(300));
+        else if (connection->state == VSOCK_DIALLING)
+            vsock_accepted(&table, slot);
+        break;
+    case 2:
+        if (connection->state == VSOCK_OPEN)
+            vsock_host_shutdown(&table, slot, (uint8_t)below(4));
+        break;
+    case 3:
+        if (connection->state == VSOCK_OPEN || connection->state == VSOCK_DRAINING)
+            vsock_forwarded(&table, slot, below(vsock_buffered(connection) + 1));
+        break;
+    default:
+        /* As whoever has the socket does: it goes when it is no longer of use. */
+        if (connection->state != VSOCK_FREE && connection->state != VSOCK_CLOSING && below(8) == 0)
+            vsock_host_gone(&table, slot, below(2) == 0);
+    }
+    if (slot != VSOCK_NONE && connection->state == VSOCK_FREE)
+        models[slot].known = false;
+}
+
+static void check_packet(uint32_t slot, const struct virtio_vsock_hdr *header)
+{
+    struct model *model = &models[slot];
+    if (header->op == VIRTIO_VSOCK_OP_REQUEST)
+        model->known = true;
+    expect(model->known, "a packet of a connection that the guest does not have");
+    expect(header->src_cid == HOST && header->dst_cid == CID, "a CID");
+    expect(header->buf_alloc == VSOCK_BUFFER_SIZE, "buf_alloc");
+    expect(header->fwd_cnt - model->fwd_cnt <= VSOCK_BUFFER_SIZE, "fwd_cnt goes back");
+    model->fwd_cnt = header->fwd_cnt;
+    if (header->op == VIRTIO_VSOCK_OP_RST)
+        model->known = false;
+}
+
+static void device_sends(void)
+{
+    struct virtio_vsock_hdr header;
+    uint32_t slot = below(VSOCK_CONNECTIONS_MAX);
+    struct vsock_connection *connection = &table.connections[slot];
+    struct model *model = &models[slot];
+    if (vsock_next_reply(&table, &header))
+        expect(header.op == VIRTIO_VSOCK_OP_RST && header.dst_cid == CID, "a reply");
+    if (vsock_next_packet(&table, slot, &header)) {
+        check_packet(slot, &header);
+        return;
+    }
+    uint32_t credit = vsock_credit(connection);
+    if (connection->state != VSOCK_OPEN)
+        return;
+    if (credit == 0) {
+        vsock_ask_credit(&table, slot);
+        return;
+    }
+    uint32_t length = below(credit < 70000 ? credit : 70000) + 1;
+    vsock_data_packet(&table, slot, length, 0, &header);
+    check_packet(slot, &header);
+    /* By the guest's own last claim, without wrapping round. */
+    uint64_t unread = (uint32_t)(model->sent - model->forwarded);
+    expect(unread + length <= model->alloc, "more than the guest's credit");
+    model->sent += length;
+}
+
+static void check_table(void)
+{
+    expect(table.reply_count <= VSOCK_REPLIES_MAX, "replies");
+    for (uint32_t i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
+        const struct vsock_connection *a = &table.connections[i];
+        expect(vsock_buffered(a) <= VSOCK_BUFFER_SIZE, "more buffered than announced");
+        expect(a->received - a->announced <= VSOCK_BUFFER_SIZE, "more announced than there is");
+        bool live = a->state >= VSOCK_REQUESTED && a->state != VSOCK_DRAINING;
+        for (uint32_t k = 0; live && k < i; k++) {
+            const struct vsock_connection *b = &table.connections[k];
+            bool same = a->guest_port == b->guest_port && a->host_port == b->host_port;
+            expect(!same || b->state < VSOCK_REQUESTED || b->state == VSOCK_DRAINING,
+                   "two connections with the same ports");
+        }
+    }
+}
+
+static void drain_packets(void)
+{
+    struct virtio_vsock_hdr header;
+    while (vsock_next_reply(&table, &header))
+        ;
+    for (uint32_t slot = 0; slot < VSOCK_CONNECTIONS_MAX; slot++) {
+        for (unsigned int i = 0; vsock_next_packet(&table, slot, &header); i++)
+            CU_ASSERT_FATAL(i < 8); /* what is owed is bounded */
+    }
+}
+
+/* Whatever the guest does, places come free when the host's ends are closed. */
+static void check_end(void)
+{
+    bool evicted;
+    for (uint32_t slot = 0; slot < VSOCK_CONNECTIONS_MAX; slot++) {
+        enum vsock_state state = table.connections[slot].state;
+        if (state != VSOCK_FREE && state != VSOCK_CLOSING)
+            vsock_host_gone(&table, slot, false);
+    }
+    drain_packets();
+    for (uint32_t i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
+        expect(vsock_take(&table, VSOCK_DIALLING, STREAM, &evicted) != VSOCK_NONE,
+               "a place that never comes free");
+}
+
+static void test_anything_at_all(void)
+{
+    wrong = 0;
+    for (unsigned int i = 0; i < STEPS && wrong == 0; i++) {
+        if (i % 100000 == 0) {
+            if (i > 0)
+                check_end();
+            vsock_init(&table, CID, true);
+            memset(models, 0, sizeof(models));
+        }
+        switch (below(5)) {
+        case 0:
+        case 1:
+            guest_acts();
+            break;
+        case 2:
+            host_acts();
+            break;
+        default:
+            device_sends();
+        }
+        if (i % 64 == 0)
+            check_table();
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+}
+
+/* ---- What is kept ---- */
+
+static struct vsock_buffer buffer;
+
+static void test_buffer_against_a_model(void)
+{
+    static unsigned char sent[VSOCK_BUFFER_SIZE], plain[8 * VSOCK_BUFFER_SIZE];
+    uint32_t first = 0xffff0000u, in = 0, out = 0; /* counts that wrap round */
+    for (size_t i = 0; i < sizeof(plain); i++)
+        plain[i] = (unsigned char)next_random();
+    while (out < sizeof(plain)) {
+        uint32_t room = VSOCK_BUFFER_SIZE - (in - out), left = (uint32_t)sizeof(plain) - in;
+        uint32_t length = below(2 * room + 1) % ((room < left ? room : left) + 1);
+        const struct iovec parts[] = {{plain + in, length / 3},
+                                      {plain + in + length / 3, length - length / 3}};
+        vsock_buffer_put(&buffer, first + in, parts, 2);
+        in += length;
+        uint32_t take = below(in - out + 1);
+        if (take == 0)
+            continue;
+        struct iovec got[2];
+        unsigned int count = vsock_buffer_get(&buffer, first + out, first + out + take, got);
+        memcpy(sent, got[0].iov_base, got[0].iov_len);
+        if (count == 2)
+            memcpy(sent + got[0].iov_len, got[1].iov_base, got[1].iov_len);
+        CU_ASSERT_EQUAL(got[0].iov_len + (count == 2 ? got[1].iov_len : 0), take);
+        CU_ASSERT_EQUAL_FATAL(memcmp(sent, plain + out, take), 0);
+        out += take;
+    }
+}
+
+/* Messages of any length, one byte each included, up to a full buffer. */
+static void test_buffer_keeps_messages_apart(void)
+{
+    static uint32_t ends[VSOCK_BUFFER_SIZE];
+    uint32_t in = 0xfffff000u, out = in, first = 0, count = 0, end;
+    vsock_buffer_clear(&buffer);
+    CU_ASSERT_FALSE(vsock_buffer_message(&buffer, out, in, &end));
+    for (unsigned int round = 0; round < 20000; round++) {
+        uint32_t length = below(20) > 0 ? below(3) + 1 : below(5000) + 1;
+        if (length <= VSOCK_BUFFER_SIZE - (in - out) && below(3) > 0) {
+            in += length;
+            vsock_buffer_end_message(&buffer, in);
+            ends[(first + count++) % VSOCK_BUFFER_SIZE] = in;
+        } else if (count > 0) {
+            CU_ASSERT_TRUE_FATAL(vsock_buffer_message(&buffer, out, in, &end));
+            CU_ASSERT_EQUAL_FATAL(end, ends[first % VSOCK_BUFFER_SIZE]);
+            /* An end that lies behind what is asked for is not seen. */
+            CU_ASSERT_FALSE(end - out > 1 && vsock_buffer_message(&buffer, out, end - 1, &in));
+            vsock_buffer_drop_end(&buffer, end);
+            out = end;
+            first++;
+            count--;
+        }
+    }
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"credit of the guest", test_credit_of_the_guest},
+        {"credit of the device", test_credit_of_the_device},
+        {"clients of the host", test_clients_of_the_host},
+        {"clean ends", test_clean_ends},
+        {"who gives way", test_who_gives_way},
+        {"anything at all", test_anything_at_all},
+        {"buffer against a model", test_buffer_against_a_model},
+        {"buffer keeps messages apart", test_buffer_keeps_messages_apart},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {
+        {.pName = "connections of a socket device", .pTests = tests},
+        CU_SUITE_INFO_NULL,
+    };
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
