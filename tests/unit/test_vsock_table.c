@@ -413,6 +413,8 @@ static void check_table(void)
         const struct vsock_connection *a = &table.connections[i];
         expect(vsock_buffered(a) <= VSOCK_BUFFER_SIZE, "more buffered than announced");
         expect(a->received - a->announced <= VSOCK_BUFFER_SIZE, "more announced than there is");
+        expect(a->forwarded - a->announced <= VSOCK_BUFFER_SIZE, "announced before it is given on");
+        expect(a->state != VSOCK_CLOSING || vsock_buffered(a) == 0, "bytes for nobody are kept");
         bool live = a->state >= VSOCK_REQUESTED && a->state != VSOCK_DRAINING;
         for (uint32_t k = 0; live && k < i; k++) {
             const struct vsock_connection *b = &table.connections[k];
