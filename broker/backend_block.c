@@ -209,6 +209,7 @@ static int block_open(struct backend *backend, const struct device_config *confi
         return fd;
 
     struct start_block block = {
+        .blk_size = SECTOR,
         .read_only = config->read_only,
         .advertise_flush = config->advertise_flush,
         .direct = config->direct,

@@ -400,7 +400,7 @@ static int serve(struct block_turn *turn, struct guest_fault *ret_fault)
 
 /* ---- A turn ---- */
 
-static uint32_t part(const struct device *dev, uint32_t all, uint32_t least)
+static uint32_t share(const struct device *dev, uint32_t all, uint32_t least)
 {
     return all / dev->queue_count > least ? all / dev->queue_count : least;
 }
@@ -408,15 +408,14 @@ static uint32_t part(const struct device *dev, uint32_t all, uint32_t least)
 /* Returns 1 if it ended at its limit, 0 if the ring is empty, -EBADMSG. */
 static int serve_queue(struct block_turn *turn, struct guest_fault *ret_fault)
 {
-    int r = 0;
     while (turn->requests < turn->requests_max && turn->bytes < turn->bytes_max) {
-        if (!turn->queue->request.active) {
-            r = block_next(turn, ret_fault);
-            if (r <= 0)
-                return r;
-        } else {
+        int r = 1;
+        if (turn->queue->request.active)
             turn->requests++;
-        }
+        else
+            r = block_next(turn, ret_fault);
+        if (r <= 0)
+            return r;
         r = serve(turn, ret_fault);
         publish(turn);
         if (r < 0)
@@ -432,8 +431,8 @@ static int block_turn(struct device *dev, unsigned int queue, struct guest_fault
         .dev = dev,
         .vq = vq,
         .queue = &block.queues[queue],
-        .requests_max = part(dev, TURN_REQUESTS, TURN_REQUESTS_MIN),
-        .bytes_max = part(dev, TURN_BYTES, TURN_BYTES_MIN),
+        .requests_max = share(dev, TURN_REQUESTS, TURN_REQUESTS_MIN),
+        .bytes_max = share(dev, TURN_BYTES, TURN_BYTES_MIN),
     };
     uint16_t first = vq->next_used;
     virtqueue_disable_notify(vq);

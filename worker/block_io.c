@@ -117,15 +117,15 @@ static uint64_t bytes_of(const struct iovec *data, unsigned int count)
 
 enum direction { TO_GUEST, FROM_GUEST };
 
-static void copy(const struct iovec *data, unsigned char *at, size_t length,
+static void copy(const struct iovec *data, unsigned int count, unsigned char *at, size_t length,
                  enum direction direction)
 {
-    for (; length > 0; data++) {
-        size_t part = data->iov_len < length ? data->iov_len : length;
+    for (unsigned int i = 0; i < count && length > 0; i++) {
+        size_t part = data[i].iov_len < length ? data[i].iov_len : length;
         if (direction == TO_GUEST)
-            memcpy(data->iov_base, at, part);
+            memcpy(data[i].iov_base, at, part);
         else
-            guest_copy(at, data->iov_base, part);
+            guest_copy(at, data[i].iov_base, part);
         at += part;
         length -= part;
     }
@@ -165,7 +165,7 @@ static ssize_t read_detour(struct block_turn *turn, const struct iovec *data, un
     struct detour detour = plan(data, count, offset);
     ssize_t moved = data_moved(&detour, read_image(turn, &detour.iov, 1, detour.start));
     if (moved > 0)
-        copy(data, bounce + detour.skip, (size_t)moved, TO_GUEST);
+        copy(data, count, bounce + detour.skip, (size_t)moved, TO_GUEST);
     return moved;
 }
 
@@ -184,7 +184,7 @@ static ssize_t write_detour(struct block_turn *turn, const struct iovec *data, u
         if ((size_t)kept < detour.iov.iov_len)
             return -EIO;
     }
-    copy(data, bounce + detour.skip, detour.data, FROM_GUEST);
+    copy(data, count, bounce + detour.skip, detour.data, FROM_GUEST);
     return data_moved(&detour, write_image(turn, &detour.iov, 1, detour.start));
 }
 
@@ -239,11 +239,12 @@ ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t len
         io.zero_range = done == -EINVAL;
     }
     unsigned int count = 0;
-    for (; length > 0 && count < sizeof(data) / sizeof(data[0]); count++) {
+    do {
         data[count].iov_base = zeros;
         data[count].iov_len = length < ZEROS_BYTES ? length : ZEROS_BYTES;
         length -= data[count].iov_len;
-    }
+        count++;
+    } while (length > 0 && count < sizeof(data) / sizeof(data[0]));
     ssize_t moved = block_write(turn, data, count, offset);
     if (moved > 0)
         turn->bytes += (uint32_t)moved;

@@ -54,7 +54,7 @@ static uint8_t *expected_at(const struct block_load *load, uint64_t sector)
 static int make_slot(struct block_load *load, unsigned int queue, unsigned int number)
 {
     struct slot *slot = &load->slots[queue][number];
-    uint64_t part = load->sectors / (load->queue_count * DEPTH);
+    uint64_t part = load->sectors / ((uint64_t)load->queue_count * DEPTH);
     slot->queue = queue;
     slot->sectors = part;
     slot->first = part * (queue * DEPTH + number);

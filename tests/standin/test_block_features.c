@@ -104,7 +104,7 @@ static void discarded_blocks_are_freed(void)
     CU_ASSERT(blocks_of(image) <= before - 1900);
     CU_ASSERT(reads_zeros(&block, 3000, 100) && reads_zeros(&block, 3900, 100));
     CU_ASSERT(reads_as_made(&block, 2999, 1) && reads_as_made(&block, 4000, 1));
-    CU_ASSERT_EQUAL(lseek(image, 0, SEEK_END), FIXTURE_IMAGE_SECTORS * 512);
+    CU_ASSERT_EQUAL(lseek(image, 0, SEEK_END), FIXTURE_IMAGE_SECTORS * 512L);
     close(image);
     fixture_assert_never_restarted(&fixture);
     stop(&fixture, &block);
@@ -187,7 +187,7 @@ static void assert_capacity_becomes(struct guest_block *block, uint64_t sectors)
 
 static void a_resized_image_is_announced(void)
 {
-    const uint64_t more = FIXTURE_IMAGE_SECTORS * 2, less = FIXTURE_IMAGE_SECTORS / 2;
+    const uint64_t more = 2ULL * FIXTURE_IMAGE_SECTORS, less = FIXTURE_IMAGE_SECTORS / 2;
     struct fixture fixture;
     struct guest_block block;
     uint8_t data[1024];
@@ -232,7 +232,7 @@ static void a_sparse_image_reads_as_zeros(void)
     uint8_t data[4096];
     fixture_init(&fixture);
     int image = fixture_open(&fixture, "disk.img");
-    CU_ASSERT_EQUAL(ftruncate(image, 1ll << 36), 0); /* 64 GiB */
+    CU_ASSERT_EQUAL(ftruncate(image, 1LL << 36), 0); /* 64 GiB */
     fixture_configure(&fixture, FILE_DEVICE);
     fixture_start(&fixture, 1, 1);
     fixture_block(&fixture, 0, &block, FEATURES, 8, REQUEST_SIZE);
@@ -350,10 +350,10 @@ static void a_block_device_is_an_image_as_well(void)
     fixture_assert_never_restarted(&fixture);
 
     int image = fixture_open(&fixture, "disk.img");
-    CU_ASSERT_EQUAL(ftruncate(image, FIXTURE_IMAGE_SECTORS * 1024), 0);
+    CU_ASSERT_EQUAL(ftruncate(image, FIXTURE_IMAGE_SECTORS * 1024L), 0);
     CU_ASSERT_EQUAL(ioctl(loop, LOOP_SET_CAPACITY), 0);
     close(image);
-    assert_capacity_becomes(&block, FIXTURE_IMAGE_SECTORS * 2);
+    assert_capacity_becomes(&block, 2ULL * FIXTURE_IMAGE_SECTORS);
     CU_ASSERT(reads_zeros(&block, FIXTURE_IMAGE_SECTORS * 2 - 8, 8));
     stop(&fixture, &block);
     CU_ASSERT_EQUAL(ioctl(loop, LOOP_CLR_FD), 0);

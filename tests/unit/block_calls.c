@@ -95,7 +95,7 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
 void make_image(void)
 {
     unsigned char sector[SECTOR];
-    if (ftruncate(image, 0) < 0 || ftruncate(image, SECTORS * SECTOR) < 0)
+    if (ftruncate(image, 0) < 0 || ftruncate(image, (off_t)SECTORS * SECTOR) < 0)
         abort();
     for (uint32_t s = 0; s < SECTORS; s++) {
         memset(sector, (int)(s % 251 + 1), sizeof(sector));

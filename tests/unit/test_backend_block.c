@@ -184,7 +184,7 @@ static void test_resized(void)
     static const struct {
         off_t size;
         uint64_t capacity;
-    } sizes[] = {{1 << 20, 2048}, {4607, 8}, {511, 0}, {0, 0}, {1ll << 40, 1ull << 31}};
+    } sizes[] = {{1 << 20, 2048}, {4607, 8}, {511, 0}, {0, 0}, {1LL << 40, 1ull << 31}};
     uint64_t before = 8;
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         CU_ASSERT_EQUAL(truncate(path, sizes[i].size), 0);

@@ -30,21 +30,21 @@ static void test_neighbours(void)
     set_up();
     block_running(1, USUAL);
     for (unsigned int i = 0; i < 3 * MERGED; i++)
-        offer(0, i, VIRTIO_BLK_T_IN, 8 * i, 8 * SECTOR);
+        offer(0, i, VIRTIO_BLK_T_IN, 8ULL * i, 8 * SECTOR);
     guest_kick(0);
     CU_ASSERT_EQUAL(call_count, 3);
     for (unsigned int i = 0; i < 3; i++) {
         CU_ASSERT_EQUAL(calls[i].segments, MERGED);
-        CU_ASSERT_EQUAL(calls[i].offset, i * MERGED * 4096ull);
+        CU_ASSERT_EQUAL(calls[i].offset, 4096ULL * MERGED * i);
         CU_ASSERT_EQUAL(calls[i].used_idx, i * MERGED);
     }
     CU_ASSERT_EQUAL(completions(0), 3 * MERGED);
     for (unsigned int i = 0; i < 3 * MERGED; i++) {
         CU_ASSERT_EQUAL(request_status(0, i), VIRTIO_BLK_S_OK);
-        CU_ASSERT_TRUE(data_is(0, i, 8 * i, 8 * SECTOR));
+        CU_ASSERT_TRUE(data_is(0, i, 8ULL * i, 8 * SECTOR));
     }
-    CU_ASSERT_EQUAL(guest_state.counters.bytes_in, 3 * MERGED * 4096);
-    CU_ASSERT_EQUAL(guest_state.counters.requests, 3 * MERGED);
+    CU_ASSERT_EQUAL(guest_state.counters.bytes_in, 3 * 4096ULL * MERGED);
+    CU_ASSERT_EQUAL(guest_state.counters.requests, 3ULL * MERGED);
 }
 
 static void test_writes(void)
@@ -52,7 +52,7 @@ static void test_writes(void)
     set_up();
     block_running(1, USUAL);
     for (unsigned int i = 0; i < 4; i++) {
-        memset(request_data(0, i), (int)(0xe0 + i), 4 * SECTOR);
+        memset(request_data(0, i), (int)(0xe0 + i), 4UL * SECTOR);
         offer(0, i, VIRTIO_BLK_T_OUT, 100 + 4 * i, 4 * SECTOR);
     }
     guest_kick(0);
@@ -150,7 +150,7 @@ static void test_short_calls(void)
         for (unsigned int i = 0; i < 4; i++)
             offer(0, i, VIRTIO_BLK_T_IN, 30 + 2 * i, 2 * SECTOR);
         guest_kick(0);
-        CU_ASSERT_EQUAL(call_count, (8 * SECTOR + most - 1) / most);
+        CU_ASSERT_EQUAL(call_count, (8UL * SECTOR + most - 1) / most);
         CU_ASSERT_EQUAL(completions(0), 4);
         for (unsigned int i = 0; i < 4; i++) {
             CU_ASSERT_EQUAL(request_status(0, i), VIRTIO_BLK_S_OK);
@@ -254,12 +254,12 @@ static void test_direct_aligned(void)
 {
     running_direct(4096, 512);
     for (unsigned int i = 0; i < 4; i++)
-        offer(0, i, VIRTIO_BLK_T_IN, 8 * i, 4096);
+        offer(0, i, VIRTIO_BLK_T_IN, 8ULL * i, 4096);
     guest_kick(0);
     CU_ASSERT_EQUAL(call_count, 1);
     CU_ASSERT_EQUAL(calls[0].segments, 4); /* without a detour */
     for (unsigned int i = 0; i < 4; i++)
-        CU_ASSERT_TRUE(data_is(0, i, 8 * i, 4096));
+        CU_ASSERT_TRUE(data_is(0, i, 8ULL * i, 4096));
 }
 
 static void test_direct_unaligned(void)

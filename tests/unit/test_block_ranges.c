@@ -101,11 +101,11 @@ static void test_discard(void)
     CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 64, 128, 0), VIRTIO_BLK_S_OK);
     CU_ASSERT_EQUAL(call_count, 1);
     CU_ASSERT_EQUAL(calls[0].flags, HOLE);
-    CU_ASSERT_EQUAL(calls[0].offset, 64 * SECTOR);
-    CU_ASSERT_EQUAL(calls[0].length, 128 * SECTOR);
+    CU_ASSERT_EQUAL(calls[0].offset, 64ULL * SECTOR);
+    CU_ASSERT_EQUAL(calls[0].length, 128ULL * SECTOR);
     CU_ASSERT_EQUAL(blocks(), before - 128);
     CU_ASSERT_TRUE(image_holds(63, 1, 64) && image_holds(192, 1, 193));
-    CU_ASSERT_EQUAL(lseek(image, 0, SEEK_END), SECTORS * SECTOR);
+    CU_ASSERT_EQUAL(lseek(image, 0, SEEK_END), (off_t)SECTORS * SECTOR);
 
     const struct virtio_blk_discard_write_zeroes two[] = {
         {.sector = 256, .num_sectors = 8}, {.sector = SECTORS - 8, .num_sectors = 8}};
@@ -158,7 +158,7 @@ static void test_write_zeroes(void)
     CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 0, SECTORS, 0), VIRTIO_BLK_S_OK);
     CU_ASSERT_EQUAL(call_count, 4); /* 1 MiB in two */
     CU_ASSERT_TRUE(image_holds(0, SECTORS, 0));
-    CU_ASSERT_EQUAL(lseek(image, 0, SEEK_END), SECTORS * SECTOR);
+    CU_ASSERT_EQUAL(lseek(image, 0, SEEK_END), (off_t)SECTORS * SECTOR);
 }
 
 /* Neither holes nor ZERO_RANGE; and a block device that refuses a part of a block. */
@@ -246,7 +246,7 @@ static void test_bounded(void)
 {
     struct virtio_blk_discard_write_zeroes many[RANGES_MAX];
     running(ALL);
-    CU_ASSERT_EQUAL(ftruncate(image, 1ll << 40), 0);
+    CU_ASSERT_EQUAL(ftruncate(image, 1LL << 40), 0);
     block_start.block.capacity = 1ull << 31;
     block_running(1, ALL);
     for (unsigned int i = 0; i < RANGES_MAX; i++)
