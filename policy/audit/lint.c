@@ -296,7 +296,7 @@ static int lint_texts(struct lint *lint, const char *directory)
 static int lint_catalog(struct lint *lint)
 {
     const struct policy_listing *listings[LISTINGS_MAX + 1] = {0};
-    for (size_t i = 0; policy_catalog[i].program.name && i < LISTINGS_MAX; i++)
+    for (size_t i = 0; i < LISTINGS_MAX && policy_catalog[i].program.name; i++)
         listings[i] = &policy_catalog[i];
     check_all(lint, listings);
     return 0;

@@ -166,7 +166,7 @@ static void verify_worker_numbers(struct report *report, const struct verified *
     snprintf(row->expected, sizeof(row->expected),
              "0 to %u and %u to %u backend files, then an eventfd for each of 1 to %u queues, and "
              "no gap",
-             WORKER_FD_BACKEND - 1, kind->backend_fd_count, kind->backend_fds_max,
+             WORKER_FD_BACKEND - 1u, kind->backend_fd_count, kind->backend_fds_max,
              kind->queues_max);
     if (good)
         snprintf(row->found, sizeof(row->found), "%zu: %u of the backend, %zu queues", fds->count,

@@ -57,6 +57,7 @@ static void check_rules(const struct policy_listing *listing)
     for (unsigned int r = 0; r < listing->rule_count; r++) {
         const struct policy_rule *rule = &listing->rules[r];
         require(rule->call && rule->reason && rule->reason[0] != '\0' && rule->source, "a rule");
+        require(!rule->justified || rule->justified[0] != '\0', "a justification");
         require(rule->condition_count <= POLICY_ARGUMENTS, "condition_count");
         for (unsigned int c = 0; c < rule->condition_count; c++) {
             const struct policy_condition *condition = &rule->conditions[c];

@@ -58,6 +58,15 @@ static const struct mistake {
      "of the file"},
     {CONFINES "allow read()\nallow write() \"x\"", NULL,
      "policy/block/virtio.policy:3:1: expected the reason of this rule in quotes, found 'allow'"},
+    {CONFINES "allow read() \"x\" justified", NULL,
+     "policy/block/virtio.policy:2:27: expected why this call can do no harm here in quotes, found "
+     "the end of the file"},
+    {CONFINES "allow read() justified \"x\"", NULL,
+     "policy/block/virtio.policy:2:14: expected the reason of this rule in quotes, found "
+     "'justified'"},
+    {CONFINES "allow read() \"x\" justified \"x\" justified \"x\"", NULL,
+     "policy/block/virtio.policy:2:32: expected 'allow', '[', 'include' or 'fd', found "
+     "'justified'"},
     {CONFINES "allow read(fd == 1", NULL,
      "policy/block/virtio.policy:2:19: expected '|', ',' or ')', found the end of the file"},
     {CONFINES "allow read(fd == 1,) \"x\"", NULL,
@@ -264,6 +273,7 @@ static void test_conditions(void)
     CU_ASSERT_TRUE_FATAL(policy_folder_parse(
         CONFINES "fd @image = @backend \"the image\"\n"
                  "allow pwritev2(flags in {0, RWF_DSYNC}, fd == @image) \"writes\" \"much\"\n"
+                 "    justified \"but\" \"in vain\"\n"
                  "allow mmap(prot & ~(PROT_READ | PROT_WRITE) == 0, fd == -1, offset == -1) \"m\"\n"
                  "allow socket(type & (SOCK_STREAM | SOCK_CLOEXEC) == SOCK_CLOEXEC) \"s\"\n",
         NULL, POLICY_ARCH_X86_64, &policy, &error));
@@ -272,6 +282,8 @@ static void test_conditions(void)
     CU_ASSERT_STRING_EQUAL(listing->confines, "a test");
     CU_ASSERT_STRING_EQUAL(listing->rules[0].call, "pwritev2");
     CU_ASSERT_STRING_EQUAL(listing->rules[0].reason, "writes much");
+    CU_ASSERT_STRING_EQUAL(listing->rules[0].justified, "but in vain");
+    CU_ASSERT_PTR_NULL(listing->rules[1].justified);
     CU_ASSERT_STRING_EQUAL(listing->rules[0].source, "policy/block/virtio.policy:3");
     CU_ASSERT_PTR_NULL(listing->rules[0].included);
 
