@@ -241,3 +241,12 @@ const struct policy_listing *process_policy(const struct process *process,
     }
     return nearest(process, filters);
 }
+
+const struct device_kind_info *process_kind(const struct policy_listing *policy)
+{
+    for (size_t i = 0; policy && i < DEVICE_KINDS; i++) {
+        if (device_kinds[i].policy && strcmp(device_kinds[i].policy, policy->program.name) == 0)
+            return &device_kinds[i];
+    }
+    return NULL;
+}

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "common/device_kind.h"
 #include "policy/audit/filters.h"
 #include "policy/rule.h"
 
@@ -51,6 +52,9 @@ bool process_link(pid_t pid, const char *name, char *ret, size_t size);
  */
 const struct policy_listing *process_policy(const struct process *process,
                                             const struct filters *filters);
+
+/* The kind of device whose workers the policy confines; NULL for other policies. */
+const struct device_kind_info *process_kind(const struct policy_listing *policy);
 
 /* Whether filter `index` is the program of the listing, byte for byte. */
 bool process_has_program(const struct filters *filters, size_t index,

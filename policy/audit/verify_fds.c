@@ -14,7 +14,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "common/device_kind.h"
 #include "common/worker_fds.h"
 #include "policy/audit/verify.h"
 
@@ -130,25 +129,41 @@ static const char *words_of(const struct policy_listing *policy, unsigned int nu
     return words;
 }
 
-static const struct device_kind_info *kind_of(const struct policy_listing *policy)
+/* How many of the fds are numbered from 0 without a gap. */
+static size_t count_numbered(const struct open_fds *fds)
 {
-    for (size_t i = 0; i < DEVICE_KINDS; i++) {
-        if (device_kinds[i].policy && strcmp(device_kinds[i].policy, policy->program.name) == 0)
-            return &device_kinds[i];
-    }
-    return NULL;
+    size_t count = 0;
+    while (count < fds->count && fds->items[count].number == count)
+        count++;
+    return count;
+}
+
+/*
+ * A worker that is handed connections has them from WORKER_FD_CONNECTION on, and /dev/null in what
+ * is free below. Returns how many fds it has before that filling.
+ */
+static size_t count_own(const struct device_kind_info *kind, const struct open_fds *fds)
+{
+    size_t own = count_numbered(fds);
+    if (!kind->connections)
+        return own;
+    own = own < WORKER_FD_CONNECTION ? own : WORKER_FD_CONNECTION;
+    while (own > WORKER_FD_BACKEND && strcmp(fds->items[own - 1].target, "/dev/null") == 0)
+        own--;
+    return own;
 }
 
 /* How many backend files there are: as few as leave nothing but kick eventfds behind them. */
 static bool find_backends(const struct device_kind_info *kind, const struct open_fds *fds,
-                          unsigned int *ret_backends)
+                          size_t own, unsigned int *ret_backends)
 {
-    for (unsigned int backends = 0; backends <= kind->backend_fds_max; backends++) {
+    for (unsigned int backends = kind->backend_fd_count; backends <= kind->backend_fds_max;
+         backends++) {
         size_t first_kick = WORKER_FD_BACKEND + backends;
-        bool fits = first_kick < fds->count && fds->count - first_kick <= kind->queues_max;
-        for (size_t i = first_kick; fits && i < fds->count; i++)
+        bool fits = first_kick < own && own - first_kick <= kind->queues_max;
+        for (size_t i = first_kick; fits && i < own; i++)
             fits = strcmp(fds->items[i].target, EVENTFD) == 0;
-        if (fits && (backends == kind->backend_fd_count || backends > kind->backend_fd_count)) {
+        if (fits) {
             *ret_backends = backends;
             return true;
         }
@@ -156,54 +171,73 @@ static bool find_backends(const struct device_kind_info *kind, const struct open
     return false;
 }
 
-static void verify_worker_numbers(struct report *report, const struct verified *verified,
-                                  const struct open_fds *fds, bool numbered, bool fits,
-                                  unsigned int backends, const struct device_kind_info *kind)
+static void verify_numbers(struct report *report, const struct process *process,
+                           const struct device_kind_info *kind, const struct open_fds *fds,
+                           const unsigned int *backends)
 {
-    bool good = numbered && fits;
-    struct report_row *row = report_add(report, verified->process,
-                                        good ? AS_EXPECTED : NOT_AS_EXPECTED, "number of fds");
+    size_t own = count_own(kind, fds), numbered = count_numbered(fds);
+    bool good =
+        backends && (kind->connections ? numbered >= WORKER_FD_CONNECTION : numbered == fds->count);
+    struct report_row *row =
+        report_add(report, process, good ? AS_EXPECTED : NOT_AS_EXPECTED, "number of fds");
     snprintf(row->expected, sizeof(row->expected),
-             "0 to %u and %u to %u backend files, then an eventfd for each of 1 to %u queues, and "
-             "no gap",
+             "0 to %u, %u to %u backend files, an eventfd for each of 1 to %u queues%s",
              WORKER_FD_BACKEND - 1u, kind->backend_fd_count, kind->backend_fds_max,
-             kind->queues_max);
+             kind->queues_max, kind->connections ? "; connections behind them" : "; no others");
     if (good)
         snprintf(row->found, sizeof(row->found), "%zu: %u of the backend, %zu queues", fds->count,
-                 backends, fds->count - WORKER_FD_BACKEND - backends);
+                 *backends, own - WORKER_FD_BACKEND - *backends);
     else
-        snprintf(row->found, sizeof(row->found), "%zu%s", fds->count,
-                 numbered ? "" : ", with gaps");
+        snprintf(row->found, sizeof(row->found), "%zu, of which %zu are numbered without a gap",
+                 fds->count, numbered);
+}
+
+/* One fd behind the backend's: a kick, a filling, a connection, or one too many. */
+static void verify_later_fd(struct report *report, const struct process *process,
+                            const struct device_kind_info *kind, const struct open_fd *fd,
+                            unsigned int kicks, size_t own)
+{
+    char words[REPORT_TEXT];
+    bool good;
+    if (fd->number < own) {
+        snprintf(words, sizeof(words), "the kick eventfd of queue %u", fd->number - kicks);
+        good = strcmp(fd->target, EVENTFD) == 0 && fd->number - kicks < kind->queues_max;
+    } else if (kind->connections && fd->number < WORKER_FD_CONNECTION) {
+        snprintf(words, sizeof(words), "nothing: connections have the numbers behind it");
+        good = strcmp(fd->target, "/dev/null") == 0;
+    } else if (kind->connections) {
+        snprintf(words, sizeof(words), "a connection that the broker made");
+        good = starts_with(fd->target, "socket:[") &&
+               fd->number < WORKER_FD_CONNECTION + CONNECTION_FDS_MAX;
+    } else {
+        snprintf(words, sizeof(words), "no file");
+        good = false;
+    }
+    add_row(report, process, good, fd, words);
 }
 
 static void verify_worker_fds(struct report *report, const struct verified *verified,
                               const struct open_fds *fds)
 {
     const struct process *process = verified->process;
-    const struct device_kind_info *kind = verified->policy ? kind_of(verified->policy) : NULL;
+    const struct device_kind_info *kind = process_kind(verified->policy);
     unsigned int backends = 0;
-    bool numbered = true;
     if (!kind) {
         snprintf(report_add(report, process, NOT_AS_EXPECTED, "fds")->found, REPORT_TEXT,
                  "%zu, of a kind of device that this build does not know", fds->count);
         return;
     }
-    for (size_t i = 0; i < fds->count; i++)
-        numbered &= fds->items[i].number == i;
-    bool fits = find_backends(kind, fds, &backends);
-    verify_worker_numbers(report, verified, fds, numbered, fits, backends, kind);
+    size_t own = count_own(kind, fds);
+    bool fits = find_backends(kind, fds, own, &backends);
+    unsigned int kicks = WORKER_FD_BACKEND + (fits ? backends : kind->backend_fds_max);
+    verify_numbers(report, process, kind, fds, fits ? &backends : NULL);
     for (size_t i = 0; i < fds->count; i++) {
         const struct open_fd *fd = &fds->items[i];
-        unsigned int kicks = WORKER_FD_BACKEND + (fits ? backends : kind->backend_fds_max);
-        char words[REPORT_TEXT];
-        bool good = is_of_kind(process->pid, fd);
         if (fd->number >= kicks)
-            snprintf(words, sizeof(words), "the kick eventfd of queue %u", fd->number - kicks);
+            verify_later_fd(report, process, kind, fd, kicks, own);
         else
-            snprintf(words, sizeof(words), "%s", words_of(verified->policy, fd->number));
-        if (fd->number >= kicks)
-            good = strcmp(fd->target, EVENTFD) == 0 && fd->number - kicks < kind->queues_max;
-        add_row(report, process, good, fd, words);
+            add_row(report, process, is_of_kind(process->pid, fd), fd,
+                    words_of(verified->policy, fd->number));
     }
 }
 

@@ -2,6 +2,7 @@
 /* What a process is: its filters, its user and capabilities, its namespaces, its memory. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/kept_capabilities.h"
+#include "common/worker_fds.h"
 #include "policy/audit/access.h"
 #include "policy/audit/verify.h"
 
@@ -263,11 +265,13 @@ static void verify_namespace(struct report *report, const struct verified *verif
              "shared: used where the kernel lets root make one");
 }
 
-/* What is in the root besides nodes of devices, which are the broker's alone. */
+/* A broker's root holds the nodes that it opens again, and the directories of sockets that its
+ * devices connect to; a worker's nothing. */
 static void verify_root(struct report *report, const struct process *process)
 {
-    char path[64], found[REPORT_TEXT] = "";
-    unsigned long wrong = 0, nodes = 0;
+    char path[64];
+    unsigned long nodes = 0, directories = 0, others = 0;
+    bool broker = process->role == PROCESS_BROKER;
     snprintf(path, sizeof(path), "/proc/%d/root/", (int)process->pid);
     DIR *root = opendir(path);
     const struct dirent *entry;
@@ -275,51 +279,51 @@ static void verify_root(struct report *report, const struct process *process)
         struct stat file;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        bool node = fstatat(dirfd(root), entry->d_name, &file, AT_SYMLINK_NOFOLLOW) == 0 &&
-                    S_ISCHR(file.st_mode) && process->role == PROCESS_BROKER;
+        bool known = fstatat(dirfd(root), entry->d_name, &file, AT_SYMLINK_NOFOLLOW) == 0;
+        bool node = broker && known && S_ISCHR(file.st_mode);
+        bool directory = broker && known && S_ISDIR(file.st_mode);
         nodes += node;
-        wrong += !node;
+        directories += directory;
+        others += !node && !directory;
     }
-    struct report_row *row = report_add(
-        report, process, root && wrong == 0 ? AS_EXPECTED : NOT_AS_EXPECTED, "root directory");
+    struct report_row *row = report_add(report, process,
+                                        !root || others > 0 ? NOT_AS_EXPECTED
+                                        : directories > 0   ? TO_KNOW
+                                                            : AS_EXPECTED,
+                                        "root directory");
+    snprintf(row->expected, sizeof(row->expected), "%s",
+             broker ? "nodes and directories of sockets that devices need" : "empty");
+    if (!root)
+        snprintf(row->found, sizeof(row->found), "can't be read");
+    else if (nodes + directories + others == 0)
+        snprintf(row->found, sizeof(row->found), "empty");
+    else
+        snprintf(row->found, sizeof(row->found), "%lu nodes, %lu directories, %lu other entries",
+                 nodes, directories, others);
     if (root)
         closedir(root);
-    snprintf(row->expected, sizeof(row->expected), "%s",
-             process->role == PROCESS_BROKER ? "empty but for nodes of devices" : "empty");
-    if (!root)
-        snprintf(found, sizeof(found), "can't be read");
-    else if (nodes + wrong == 0)
-        snprintf(found, sizeof(found), "empty");
-    else
-        snprintf(found, sizeof(found), "%lu nodes, %lu other entries", nodes, wrong);
-    snprintf(row->found, sizeof(row->found), "%s", found);
 }
 
-/* Every mount that it sees: the root, and the broker's nodes, none of which can run anything. */
+/* Every mount that it sees: the root, which can hold nothing that runs, and for a broker single
+ * nodes and directories of sockets. */
 static void verify_mounts(struct report *report, const struct process *process)
 {
     char text[8192] = "", *rest = NULL;
-    unsigned long mounts = 0, good = 0;
+    unsigned long roots = 0, others = 0;
+    bool broker = process->role == PROCESS_BROKER;
     process_file(process->pid, "mountinfo", text, sizeof(text));
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-        mounts++;
-        bool is_root = strstr(line, " / / ro,nosuid,nodev,noexec") != NULL &&
-                       strstr(line, " - tmpfs ") != NULL;
-        good += is_root || (process->role == PROCESS_BROKER && mounts > 1);
+        bool is_root = strstr(line, " / / ro,nosuid,nodev,noexec") && strstr(line, " - tmpfs ");
+        roots += is_root;
+        others += !is_root;
     }
-    bool only_root = mounts == 1 || process->role == PROCESS_BROKER;
-    struct report_row *row = report_add(
-        report, process, mounts > 0 && good == mounts && only_root ? AS_EXPECTED : NOT_AS_EXPECTED,
-        "mounts");
-    snprintf(row->expected, sizeof(row->expected), "%s",
-             process->role == PROCESS_BROKER
-                 ? "a read-only tmpfs without nodes, programs and set-uid; and single nodes"
-                 : "one read-only tmpfs without nodes, programs and set-uid");
-    if (row->verdict == AS_EXPECTED)
-        snprintf(row->found, sizeof(row->found), "%s", row->expected);
-    else
-        snprintf(row->found, sizeof(row->found), "%lu mounts, %lu of them as expected", mounts,
-                 good);
+    bool good = roots == 1 && (others == 0 || broker);
+    struct report_row *row =
+        report_add(report, process, good ? AS_EXPECTED : NOT_AS_EXPECTED, "mounts");
+    snprintf(row->expected, sizeof(row->expected),
+             "a read-only tmpfs without nodes, programs and set-uid%s",
+             broker ? ", and what lies in it" : ", and no other");
+    snprintf(row->found, sizeof(row->found), "%lu such root, %lu others", roots, others);
 }
 
 void verify_namespaces(struct report *report, const struct verified *verified)
@@ -363,7 +367,8 @@ static void verify_maps(struct report *report, const struct process *process)
                  "%lu: its window, the state page, and what its kind of device shares", shared);
 }
 
-static void verify_limits(struct report *report, const struct process *process)
+/* The floor; but what is handed connections must be able to hold them. */
+static void verify_limits(struct report *report, const struct verified *verified)
 {
     static const char *const floored[] = {
         "Max data size",       "Max stack size",    "Max core file size", "Max processes",
@@ -371,21 +376,26 @@ static void verify_limits(struct report *report, const struct process *process)
         "Max pending signals", "Max msgqueue size", "Max nice priority",  "Max realtime priority",
     };
     const size_t count = sizeof(floored) / sizeof(floored[0]);
+    const struct device_kind_info *kind = process_kind(verified->policy);
+    unsigned long files = kind && kind->connections ? WORKER_FD_CONNECTION + CONNECTION_FDS_MAX : 0;
     char text[4096] = "", found[REPORT_TEXT] = "";
     unsigned long good = 0;
-    process_file(process->pid, "limits", text, sizeof(text));
+    process_file(verified->process->pid, "limits", text, sizeof(text));
     for (size_t i = 0; i < count; i++) {
-        unsigned long soft = 1, hard = 1;
+        unsigned long soft = ULONG_MAX, hard = ULONG_MAX;
+        unsigned long expected = strcmp(floored[i], "Max open files") == 0 ? files : 0;
         const char *at = strstr(text, floored[i]);
-        bool zero = at && sscanf(at + strlen(floored[i]), "%lu %lu", &soft, &hard) == 2 &&
-                    soft == 0 && hard == 0;
-        good += zero;
-        if (!zero)
-            snprintf(found, sizeof(found), "%s is not 0", floored[i]);
+        bool right = at && sscanf(at + strlen(floored[i]), "%lu %lu", &soft, &hard) == 2 &&
+                     soft == expected && hard == expected;
+        good += right;
+        if (!right)
+            snprintf(found, sizeof(found), "%s is not %lu", floored[i], expected);
     }
-    struct report_row *row = report_add(
-        report, process, good == count ? AS_EXPECTED : NOT_AS_EXPECTED, "resource limits");
-    snprintf(row->expected, sizeof(row->expected), "%zu of them are 0", count);
+    struct report_row *row =
+        report_add(report, verified->process, good == count ? AS_EXPECTED : NOT_AS_EXPECTED,
+                   "resource limits");
+    snprintf(row->expected, sizeof(row->expected), "%zu of them are 0%s", count,
+             files > 0 ? ", but for the files of connections" : "");
     snprintf(row->found, sizeof(row->found), "%s", good == count ? row->expected : found);
 }
 
@@ -405,7 +415,7 @@ void verify_memory(struct report *report, const struct verified *verified)
     verify_maps(report, process);
     if (process->role != PROCESS_WORKER)
         return;
-    verify_limits(report, process);
+    verify_limits(report, verified);
     verify_undumpable(report, process);
     char pids[64] = "";
     process_field(process->pid, "status", "NSsid", pids, sizeof(pids));
