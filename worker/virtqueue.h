@@ -120,13 +120,6 @@ struct virtqueue {
 bool virtqueue_usable(const struct state_queue *state, const struct window *window,
                       uint32_t size_max, uint64_t features);
 
-/* The same for a split ring. */
-static inline bool virtqueue_valid(const struct state_queue *state, const struct window *window,
-                                   uint32_t size_max)
-{
-    return virtqueue_usable(state, window, size_max, 0);
-}
-
 /* Do the indices of a ring that is usable agree with each other, and with the batch that was
  * being published? Reads `state`, not the ring. */
 bool virtqueue_indices_valid(const struct state_queue *state, uint64_t features);

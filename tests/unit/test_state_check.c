@@ -219,6 +219,39 @@ static void test_each_field(void)
     }
 }
 
+/* What is right depends on the format: a page of a packed ring, which has a size of its own kind.
+ */
+static void test_packed_page(void)
+{
+    struct state_queue *queue = &guest_state.queues[0];
+    running();
+    guest_ring_init(&ring, 0, 12);
+    guest_negotiate(VERSION_1 | 1ull << VIRTIO_F_RING_PACKED);
+    guest_queue_setup(0, &ring);
+    guest_driver_ok();
+    CU_ASSERT_EQUAL_FATAL(guest_read(VIRTIO_MMIO_STATUS), 15);
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
+    queue->next_avail = STATE_POSITION_LAP; /* the whole ring */
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
+    queue->batch_end = 2;
+    queue->batch_count = 2;
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_BAD_INDEX);
+    queue->batch[0].descriptors = 1;
+    queue->batch[1].descriptors = 1;
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
+    queue->batch_count = UINT16_MAX;
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_BAD_INDEX);
+    queue->batch_count = 2;
+    queue->next_used = 12;
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_BAD_INDEX);
+    queue->next_used = 0;
+    queue->driver += 2;
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_BAD_RING);
+    guest_worker(&start);
+    CU_ASSERT_TRUE((guest_read(VIRTIO_MMIO_STATUS) & NEEDS_RESET) != 0);
+    expect_recoverable();
+}
+
 /* §2.1.2: a driver that is not there yet hears of it once it is. */
 static void test_invalid_before_driver_ok(void)
 {
@@ -278,6 +311,7 @@ int main(void)
     CU_add_test(suite, "half way", test_half_way);
     CU_add_test(suite, "fresh page", test_fresh_page);
     CU_add_test(suite, "each field", test_each_field);
+    CU_add_test(suite, "packed page", test_packed_page);
     CU_add_test(suite, "invalid before DRIVER_OK", test_invalid_before_driver_ok);
     CU_add_test(suite, "random pages", test_random_pages);
     CU_basic_run_tests();

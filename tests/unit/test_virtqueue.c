@@ -40,7 +40,7 @@ static void test_translate(void)
 
 static bool valid(void)
 {
-    return virtqueue_valid(&state, &guest_window, VIRTQUEUE_SIZE_MAX);
+    return virtqueue_usable(&state, &guest_window, VIRTQUEUE_SIZE_MAX, 0);
 }
 
 static void test_ring_valid(void)
