@@ -86,7 +86,9 @@ void net_fixture_start(struct net_fixture *net, const char *tap, const char *yam
     net_fixture_ip("neighbour replace 10.9.0.2 lladdr " NET_FIXTURE_MAC " dev tap0");
     fixture_guest(&net->fixture, 0, &net->net.guest);
     open_packets(net);
-    CU_ASSERT_EQUAL_FATAL(guest_net_start(&net->net, options), 0);
+    struct guest_net_options formatted = *options;
+    formatted.features |= fixture_format;
+    CU_ASSERT_EQUAL_FATAL(guest_net_start(&net->net, &formatted), 0);
 }
 
 void net_fixture_stop(struct net_fixture *net)

@@ -488,5 +488,6 @@ int main(void)
         {"a driver without any feature is served", a_driver_without_any_feature_is_served},
         CU_TEST_INFO_NULL,
     };
-    return net_fixture_namespace() ? fixture_main("net device", tests) : EXIT_FAILURE;
+    return net_fixture_namespace() ? fixture_main_formats("net device", tests, tests)
+                                   : EXIT_FAILURE;
 }
