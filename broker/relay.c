@@ -16,6 +16,7 @@
 
 #define STACK_SIZE ((size_t)256 * 1024) /* aarch64 takes no less than 128 KiB */
 #define ATTACH_RETRY_MS 100
+#define SLOW_LOOK_MS 500 /* at a worker that waits for a disk */
 #define INTERRUPT_STATUS_BITS (VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG)
 
 /* glibc has the field, not always its name. */
@@ -25,6 +26,7 @@
 
 const struct relay_limits relay_limits_default = {
     .answer_ms = 5000,
+    .slow_ms = 15000, /* Linux complains about a vCPU that stands still for 21 s */
     .give_up_ms = 10000,
     .recover_ms = 5,
 };
@@ -92,6 +94,8 @@ struct attempt {
     uint32_t told;    /* the worker that has been told of the access */
     uint32_t missed;  /* the worker that missed its deadline with it */
     int64_t deadline; /* ms; 0: the clock has not been read since `told` was told */
+    int64_t excused;  /* ms: until then a worker that waits for a disk has not missed it; 0: no
+                         deadline has passed yet */
     int64_t patient;  /* ms: how long a worker that is being started is waited for; 0: not yet */
 };
 
@@ -156,6 +160,21 @@ static int64_t worker_time_left(struct relay *relay, struct attempt *attempt, ui
     return attempt->deadline - now;
 }
 
+/* It waits for a disk, and has not done so for too long: it has another deadline. */
+static bool worker_excused(struct relay *relay, struct attempt *attempt)
+{
+    const struct relay_limits *limits = &relay->limits;
+    int64_t now = clock_ms();
+    if (attempt->excused == 0)
+        attempt->excused = now + limits->slow_ms - limits->answer_ms;
+    if (atomic_load_explicit(&relay->state->watch.in_io, memory_order_relaxed) == 0 ||
+        now >= attempt->excused)
+        return false;
+    int64_t left = attempt->excused - now;
+    attempt->deadline = now + (left < SLOW_LOOK_MS ? left : SLOW_LOOK_MS);
+    return true;
+}
+
 static void worker_missed_deadline(struct relay *relay, struct attempt *attempt)
 {
     attempt->missed = attempt->told;
@@ -193,7 +212,7 @@ static uint64_t ask_worker(struct relay *relay, const struct access *access)
             relay->silent_since = 0;
             return answer;
         }
-        if (is_worker(worker) && !event)
+        if (is_worker(worker) && !event && !worker_excused(relay, &attempt))
             worker_missed_deadline(relay, &attempt);
     }
 }

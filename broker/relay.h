@@ -25,6 +25,7 @@
 
 struct relay_limits {
     int answer_ms;  /* how long a READY worker has for an access */
+    int slow_ms;    /* how long one has that waits for a disk, as it says */
     int give_up_ms; /* how long an access, or a device without a worker that answers, is kept */
     int recover_ms; /* how long a successor looks for newer requests (journal.h) */
 };

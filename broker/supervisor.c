@@ -313,6 +313,7 @@ static const char *take_ready(struct device *device, const struct message_ready 
         return "it has not the files that it must have";
     device->worker.phase = WORKER_READY;
     device->worker.config_changed = false;
+    alive_begin(&device->worker.alive, clock_ms());
     device->worker.layers = ready->layers;
     log_ready(device, ready->layers);
     uint64_t given_up = atomic_exchange(&device->relay.given_up, 0);
@@ -547,6 +548,11 @@ static int handle_time(struct supervisor *supervisor)
             start_worker(supervisor, device);
         else if (worker->phase == WORKER_STARTING && now >= worker->when)
             end_worker_because(supervisor, device, "it did not become ready in time");
+        if (worker->phase == WORKER_READY &&
+            !alive_look(&worker->alive, &device->state->watch, device->request, now))
+            end_worker_because(supervisor, device, "it has not looked at its events for 5 s");
+        if (worker->phase == WORKER_READY && worker->alive.when < next)
+            next = worker->alive.when;
         if (worker->phase == WORKER_READY && worker->clients_wait)
             worker->clients_wait = connections_accept(device);
         if (worker->phase == WORKER_READY && worker->clients_wait)

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "broker/alive.h"
 #include "broker/backoff.h"
 #include "broker/rate_limit.h"
 
@@ -36,6 +37,7 @@ struct worker {
     uint32_t layers_logged;
     char last_death[128]; /* in words, "" at first */
     struct backoff backoff;
+    struct alive alive;
     struct rate_limit lines;       /* of the log, for the device */
     struct rate_limit connections; /* that it asks for */
     bool clients_wait;             /* perhaps, on a listener of the backend */

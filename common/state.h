@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define STATE_MAGIC 0x6574617473647662ull /* "bvdstate" */
-#define STATE_VERSION 5u                  /* changes with every change of this file's structures */
+#define STATE_VERSION 6u                  /* changes with every change of this file's structures */
 #define STATE_QUEUES_MAX 16u
 #define STATE_BATCH_MAX 256u /* chains that are published at once */
 
@@ -180,13 +180,22 @@ struct state_deaths {
     uint32_t count;     /* and how many in a row came no further; 0: there was none */
 };
 
+/* Whether a worker is alive, asked by the broker now and then with a signal on REQUEST. */
+struct state_watch {
+    _Atomic uint32_t asked;    /* broker: + 1 */
+    _Atomic uint32_t answered; /* worker: what `asked` was in its last round */
+    _Atomic uint32_t in_io;    /* worker: 1 during a call that waits for a disk, however slow */
+    uint32_t reserved;
+};
+
 struct state_page {
     uint64_t magic;
     uint32_t version;
     uint32_t kind;        /* enum device_kind */
     uint32_t queue_count; /* <= STATE_QUEUES_MAX */
     struct state_deaths deaths;
-    uint32_t reserved[7];
+    struct state_watch watch;
+    uint32_t reserved[3];
     struct state_mailbox mailbox;
     struct state_transport transport;
     struct state_counters counters;

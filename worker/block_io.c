@@ -77,7 +77,10 @@ static ssize_t read_image(struct block_turn *turn, const struct iovec *data, uns
     }
     if (io.nowait || block.direct)
         device_signal(turn->dev, turn->vq);
-    return result(preadv2(WORKER_FD_BACKEND, data, segments, (off_t)offset, 0));
+    device_io_begins(turn->dev);
+    ssize_t moved = result(preadv2(WORKER_FD_BACKEND, data, segments, (off_t)offset, 0));
+    device_io_ends(turn->dev);
+    return moved;
 }
 
 static ssize_t write_image(struct block_turn *turn, const struct iovec *data, unsigned int count,
@@ -86,8 +89,11 @@ static ssize_t write_image(struct block_turn *turn, const struct iovec *data, un
     bool through = block_write_through(turn->dev);
     if (through || block.direct)
         device_signal(turn->dev, turn->vq); /* this waits for the disk */
-    return result(
+    device_io_begins(turn->dev);
+    ssize_t moved = result(
         pwritev2(WORKER_FD_BACKEND, data, (int)count, (off_t)offset, through ? RWF_DSYNC : 0));
+    device_io_ends(turn->dev);
+    return moved;
 }
 
 /* ---- O_DIRECT ----
@@ -215,8 +221,11 @@ ssize_t block_write(struct block_turn *turn, const struct iovec *data, unsigned 
 static ssize_t allocate(struct block_turn *turn, int mode, uint64_t offset, uint64_t length)
 {
     device_signal(turn->dev, turn->vq); /* this can take long */
-    if (fallocate(WORKER_FD_BACKEND, mode, (off_t)offset, (off_t)length) < 0)
-        return -errno;
+    device_io_begins(turn->dev);
+    int r = fallocate(WORKER_FD_BACKEND, mode, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
+    device_io_ends(turn->dev);
+    if (r < 0)
+        return r;
     turn->bytes += (uint32_t)(length / ALLOCATED_AS_ONE);
     return (ssize_t)length;
 }
@@ -254,5 +263,8 @@ ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t len
 int block_flush(struct block_turn *turn)
 {
     device_signal(turn->dev, turn->vq); /* this can take long */
-    return fdatasync(WORKER_FD_BACKEND) < 0 ? -errno : 0;
+    device_io_begins(turn->dev);
+    int r = fdatasync(WORKER_FD_BACKEND) < 0 ? -errno : 0;
+    device_io_ends(turn->dev);
+    return r;
 }

@@ -288,6 +288,7 @@ void device_resume(struct device *dev)
     struct state_transport *transport = &dev->state->transport;
     struct guest_fault fault;
     (void)take_backend_change(dev); /* what a predecessor's driver saw is its kind's to tell */
+    device_io_ends(dev);            /* a predecessor can have died in it */
     if (state_is_fresh(dev->state)) {
         state_init(dev, dev->state);
         (void)adopt(dev);

@@ -189,6 +189,27 @@ void device_interrupt(struct device *dev, uint32_t bits);
 /* Interrupt the driver, if one is due for what the queue has published. */
 void device_signal(struct device *dev, struct virtqueue *vq);
 
+/* Answer the broker's question whether this process is alive. */
+static inline void device_alive(struct device *dev)
+{
+    struct state_watch *watch = &dev->state->watch;
+    uint32_t asked = atomic_load_explicit(&watch->asked, memory_order_relaxed);
+    if (asked != atomic_load_explicit(&watch->answered, memory_order_relaxed))
+        atomic_store_explicit(&watch->answered, asked, memory_order_relaxed);
+}
+
+/* Around a system call that waits for a disk: however long it takes, the broker does not take this
+ * process for one that is stuck. */
+static inline void device_io_begins(struct device *dev)
+{
+    atomic_store_explicit(&dev->state->watch.in_io, 1, memory_order_relaxed);
+}
+
+static inline void device_io_ends(struct device *dev)
+{
+    atomic_store_explicit(&dev->state->watch.in_io, 0, memory_order_relaxed);
+}
+
 /* Statistics: one writer, any number of readers. */
 static inline void device_count(uint64_t *counter, uint64_t add)
 {

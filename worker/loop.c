@@ -89,6 +89,7 @@ void loop_round(struct device *dev, int timeout_ms)
         dispatch(dev, events[i].data.u32, events[i].events);
     device_backend_changed(dev);
     transport_serve_mailbox(dev);
+    device_alive(dev);
     device_turns(dev);
 }
 

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/alive.h"
+
+#include "common/eventfd.h"
+
+void alive_begin(struct alive *alive, int64_t now)
+{
+    *alive = (struct alive){.when = now + ALIVE_MS};
+}
+
+bool alive_look(struct alive *alive, struct state_watch *watch, int request, int64_t now)
+{
+    if (now < alive->when)
+        return true;
+    uint32_t asked = atomic_load_explicit(&watch->asked, memory_order_relaxed);
+    if (alive->asked && atomic_load_explicit(&watch->answered, memory_order_relaxed) != asked &&
+        atomic_load_explicit(&watch->in_io, memory_order_relaxed) == 0)
+        return false;
+    atomic_store_explicit(&watch->asked, asked + 1, memory_order_relaxed);
+    (void)eventfd_signal(request);
+    alive->asked = true;
+    alive->when = now + ALIVE_MS;
+    return true;
+}
