@@ -25,6 +25,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "worker/linger.h"
 #include "worker/log.h"
 
 #define READERS_FD WORKER_FD_BACKEND /* the ports that nobody has open */
@@ -229,9 +230,10 @@ static int output_turn(struct device *dev, struct virtqueue *vq, unsigned int po
                        struct guest_fault *ret_fault)
 {
     enum progress progress = PROGRESS;
+    unsigned int i;
     int r = 1;
     virtqueue_disable_notify(vq);
-    for (unsigned int i = 0; progress == PROGRESS && i < TURN_STEPS; i++) {
+    for (i = 0; progress == PROGRESS && i < TURN_STEPS; i++) {
         if (!console.tx[port].active) {
             r = next_output(dev, vq, port, ret_fault);
             if (r <= 0)
@@ -250,6 +252,9 @@ static int output_turn(struct device *dev, struct virtqueue *vq, unsigned int po
             dev->pause_ms = PATIENCE_MS;
         return 0;
     }
+    /* Linux's console driver waits until a few bytes are completed, and then sends the next. */
+    if (r == 0 && i > 0 && linger(dev->linger_looks, vq, &dev->state->mailbox))
+        return 1;
     return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
 }
 

@@ -719,6 +719,32 @@ static void goes_on_after_its_worker_was_killed(void)
     stop(&test);
 }
 
+/* The terminal ends with its broker; its name leads to another one, and the guest goes on. */
+static void goes_on_after_its_broker_was_killed(void)
+{
+    struct test test;
+    char before[64] = "", after[64] = "";
+    start_one(&test);
+    test.user = open_port(&test, 0);
+    say(&test, 0, "before\n");
+    CU_ASSERT(reads(&test, test.user, "before\n"));
+    CU_ASSERT(readlink(test.alias, before, sizeof(before) - 1) > 0);
+    CU_ASSERT_EQUAL(kill(test.fixture.broker, SIGKILL), 0);
+    CU_ASSERT_FATAL(fixture_wait_broker(&test.fixture, test.fixture.broker) > 0);
+    CU_ASSERT_EQUAL(guest_read(&test.console.guest, VIRTIO_MMIO_DEVICE_ID, 4), 3);
+    say(&test, 0, "nobody is there\n");
+    CU_ASSERT(drained(&test, 0, PATIENCE_MS));
+    CU_ASSERT(readlink(test.alias, after, sizeof(after) - 1) > 0);
+    CU_ASSERT_STRING_NOT_EQUAL(before, after); /* the first is still open here, so not free */
+    close(test.user);
+    test.user = open_port(&test, 0);
+    say(&test, 0, "after\n");
+    CU_ASSERT(reads(&test, test.user, "after\n"));
+    CU_ASSERT_EQUAL(write(test.user, "typed", 5), 5);
+    CU_ASSERT(gets(&test, "typed"));
+    stop(&test);
+}
+
 int main(void)
 {
     static CU_TestInfo tests[] = {
@@ -738,6 +764,7 @@ int main(void)
         {"leaves alone what is not its own", leaves_alone_what_is_not_its_own},
         {"logs to a file", logs_to_a_file},
         {"goes on after its worker was killed", goes_on_after_its_worker_was_killed},
+        {"goes on after its broker was killed", goes_on_after_its_broker_was_killed},
         CU_TEST_INFO_NULL,
     };
     return fixture_main("console device", tests);
