@@ -19,6 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct input input = {data, size};
     struct message_start start = machine_start(DEVICE_BLOCK_VIRTIO);
     uint8_t options = (uint8_t)input_number(&input, 1);
+    start.queue_count = 3;
     start.block.read_only = (options & 7) == 1;
     start.block.advertise_flush = (options & 7) != 2;
     if ((options & 7) == 3) {
