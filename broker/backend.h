@@ -130,8 +130,8 @@ struct backend_ops {
 /* One row a kind, indexed by enum device_kind. */
 extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];
 
-extern const struct backend_ops backend_block, backend_console, backend_net, backend_rng,
-    backend_vsock_vhost, backend_vsock_virtio;
+extern const struct backend_ops backend_block, backend_console, backend_net, backend_net_vhost,
+    backend_rng, backend_vsock_vhost, backend_vsock_virtio;
 extern const struct backend_ops backend_vsock_vhost_user, backend_fs_vhost_user,
     backend_other_vhost_user;
 

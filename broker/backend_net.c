@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tap of a network device: its files are opened once, and copied to each worker. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_ether.h>
+#include <linux/vhost.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "broker/backend.h"
 
@@ -93,6 +98,70 @@ static bool net_look(struct backend *backend, struct state_backend *state)
     atomic_store_explicit(&state->link_up, up, memory_order_relaxed);
     return new;
 }
+
+/* ---- With the kernel's vhost-net between tap and frontend ---- */
+
+#define NODE "/dev/vhost-net"
+#define NODE_IN_ROOT "/vhost-net"
+
+/* Its state is in the file, which therefore is opened anew for each worker. */
+static int open_vhost(const char *node, uint64_t *ret_features)
+{
+    int fd = open(node, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (ioctl(fd, VHOST_GET_FEATURES, ret_features) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+static int vhost_open(struct backend *backend, const struct device_config *config,
+                      enum config_key *ret_key, struct failure *failure)
+{
+    uint64_t features;
+    int fd = open_vhost(NODE, &features);
+    *ret_key = CONFIG_KEY_DATA_PLANE;
+    if (fd == -ENOENT || fd == -ENODEV)
+        return failure_set(failure, fd, "%s: %s: load the module with \"modprobe vhost_net\"", NODE,
+                           strerror(-fd));
+    if (fd < 0)
+        return failure_set(failure, fd, "%s: %s", NODE, strerror(-fd));
+    close(fd);
+    return net_open(backend, config, ret_key, failure);
+}
+
+static int vhost_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
+{
+    start->net = backend->net;
+    int vhost = open_vhost(NODE_IN_ROOT, &start->net.vhost_features);
+    if (vhost < 0)
+        return vhost;
+    int ring_error = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (ring_error < 0) {
+        int error = errno;
+        close(vhost);
+        return -error;
+    }
+    *ret = (struct backend_fds){
+        .fds = {vhost, backend->tap.queues[0], ring_error},
+        .count = 3,
+        .owned = true,
+        .kept = 1u << 1,
+    };
+    return 0;
+}
+
+const struct backend_ops backend_net_vhost = {
+    .node = NODE,
+    .node_in_root = NODE_IN_ROOT,
+    .used_buffer_always = true,
+    .open = vhost_open,
+    .give = vhost_give,
+    .look = net_look,
+};
 
 const struct backend_ops backend_net = {
     .open = net_open,

@@ -49,6 +49,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .type = "net",
             .data_plane = "vhost",
             .policy = "net/vhost",
+            .built = true,
             .virtio_id = 1,
             .queue_count = 2,
             .queues_max = 2,

@@ -220,6 +220,7 @@ extern const struct device_ops block_ops;
 extern const struct device_ops console_ops;
 extern const struct device_ops rng_ops;
 extern const struct device_ops net_ops;
+extern const struct device_ops net_vhost_ops;
 extern const struct device_ops vsock_vhost_ops;
 extern const struct device_ops vsock_virtio_ops;
 extern const struct device_ops vsock_vhost_user_ops, vhost_user_ops;

@@ -2,11 +2,8 @@
 #include "worker/net.h"
 
 #include <errno.h>
-#include <linux/if_tun.h>
 #include <linux/virtio_config.h>
-#include <stddef.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "worker/log.h"
 #include "worker/net_filter.h"
@@ -15,31 +12,14 @@
 
 struct net net;
 
-/* Which features take which of the tap's offloads; with TUN_F_CSUM the rest means something. */
-static const struct {
-    uint32_t tun;
-    unsigned int host, guest;
-} offload_rows[] = {
-    {TUN_F_CSUM, VIRTIO_NET_F_CSUM, VIRTIO_NET_F_GUEST_CSUM},
-    {TUN_F_TSO4, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_GUEST_TSO4},
-    {TUN_F_TSO6, VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_GUEST_TSO6},
-    {TUN_F_TSO_ECN, VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_GUEST_ECN},
-    {TUN_F_UFO, VIRTIO_NET_F_HOST_UFO, VIRTIO_NET_F_GUEST_UFO},
-};
-
-#define OFFLOAD_ROWS (sizeof(offload_rows) / sizeof(offload_rows[0]))
-
 static uint64_t offered(uint32_t tun_offloads)
 {
     uint64_t features = BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_MTU) |
                         BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_CTRL_VQ) |
                         BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |
                         BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |
-                        BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE);
-    for (size_t i = 0; i < OFFLOAD_ROWS; i++) {
-        if ((tun_offloads & offload_rows[i].tun) != 0)
-            features |= BIT(offload_rows[i].host) | BIT(offload_rows[i].guest);
-    }
+                        BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |
+                        net_offload_features(tun_offloads);
     if (net.taps > 1)
         features |= BIT(VIRTIO_NET_F_MQ);
     return features;
@@ -53,7 +33,6 @@ static int net_init(struct device *dev, const struct message_start *start)
         net_tx_stop(pair);
     }
     net = (struct net){
-        .tun_offloads = from->tun_offloads,
         .taps = start->backend_fd_count,
         .mtu = from->mtu,
     };
@@ -61,15 +40,7 @@ static int net_init(struct device *dev, const struct message_start *start)
     if (net.taps < 1 || net.taps > NET_PAIRS_MAX || start->queue_count != 2 * net.taps + 1)
         return -EINVAL;
     dev->features = offered(from->tun_offloads);
-    struct virtio_net_config config = {
-        .status = VIRTIO_NET_S_LINK_UP,
-        .max_virtqueue_pairs = (uint16_t)net.taps,
-        .mtu = from->mtu,
-    };
-    memcpy(config.mac, from->mac, sizeof(config.mac));
-    _Static_assert(sizeof(config) <= DEVICE_CONFIG_MAX, "fits");
-    memcpy(dev->config, &config, sizeof(config));
-    dev->config_size = offsetof(struct virtio_net_config, speed); /* the fields that are offered */
+    net_config_init(dev, from, net.taps);
     dev->user_queues = (1u << dev->queue_count) - 1;
     dev->backend_events = (1u << net.taps) - 1;
     dev->backend_writes = dev->backend_events;
@@ -78,43 +49,12 @@ static int net_init(struct device *dev, const struct message_start *start)
 
 /* ---- Parts of the device ---- */
 
-uint16_t net_status(const struct device *dev)
-{
-    uint16_t status;
-    memcpy(&status, dev->config + offsetof(struct virtio_net_config, status), sizeof(status));
-    return status;
-}
-
-void net_set_status(struct device *dev, uint16_t status)
-{
-    memcpy(dev->config + offsetof(struct virtio_net_config, status), &status, sizeof(status));
-}
-
 void net_dropped(struct device *dev, unsigned int queue, uint32_t length, enum net_check check)
 {
     struct state_counters *counters = &dev->state->counters;
     device_count(queue % 2 == 0 ? &counters->dropped_in : &counters->dropped_out, 1);
     if (check != NET_OFFLOADS)
         log_event(LOG_FRAME_DROPPED, queue, length, check);
-}
-
-/*
- * A tap that has been removed refuses, and has no frames, either. Whatever comes with an offload
- * that is not in force is dropped in any case.
- */
-void net_set_offloads(struct device *dev, uint64_t offloads)
-{
-    unsigned int flags = 0;
-    for (size_t i = 0; i < OFFLOAD_ROWS; i++) {
-        if ((offloads & BIT(offload_rows[i].guest)) != 0)
-            flags |= offload_rows[i].tun;
-    }
-    if ((flags & TUN_F_CSUM) == 0)
-        flags = 0;
-    if ((flags & (TUN_F_TSO4 | TUN_F_TSO6)) == 0)
-        flags &= ~(unsigned int)TUN_F_TSO_ECN;
-    dev->state->of_kind.net.offloads = offloads;
-    (void)ioctl(net_tap(0), TUNSETOFFLOAD, (unsigned long)flags);
 }
 
 /* ---- Starting and stopping ---- */
@@ -150,7 +90,7 @@ static int net_adopt(struct device *dev)
             return -EINVAL;
         mac = state->mac;
     }
-    memcpy(dev->config + offsetof(struct virtio_net_config, mac), mac, ETH_ALEN);
+    net_set_mac(dev, mac);
     return 0;
 }
 
@@ -161,7 +101,7 @@ static int net_start(struct device *dev, bool resumed, struct guest_fault *ret_f
         init_state(&dev->state->of_kind.net);
     net.running = true;
     net.readable = dev->backend_events;
-    net_set_offloads(dev, dev->state->of_kind.net.offloads);
+    net_set_offloads(net_tap(0), dev->state->of_kind.net.offloads);
     if (!resumed) {
         net_rx_drain();
         return 0;
@@ -218,17 +158,6 @@ static int net_backend_event(struct device *dev, unsigned int file, struct guest
     if (net_tx_waits(file))
         dev->work |= 1u << (2 * file + 1);
     return 0;
-}
-
-static bool net_backend_changed(struct device *dev)
-{
-    uint32_t up = atomic_load_explicit(&dev->state->backend.link_up, memory_order_relaxed);
-    uint16_t before = net_status(dev);
-    uint16_t status = before & (uint16_t)~VIRTIO_NET_S_LINK_UP;
-    if (up != 0)
-        status |= VIRTIO_NET_S_LINK_UP;
-    net_set_status(dev, status);
-    return status != before;
 }
 
 const struct device_ops net_ops = {

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "worker/device.h"
+#include "worker/net_config.h"
 #include "worker/net_header.h"
 
 #define NET_PAIRS_MAX 7u
@@ -24,9 +25,8 @@
 
 struct net {
     bool running;
-    uint64_t features;     /* negotiated */
-    uint32_t tun_offloads; /* TUN_F_*: what the kernel's taps know */
-    uint32_t taps;         /* queues of the tap, as many as pairs that are offered */
+    uint64_t features; /* negotiated */
+    uint32_t taps;     /* queues of the tap, as many as pairs that are offered */
     uint32_t mtu;
     uint8_t default_mac[6];
     uint32_t readable; /* bit t: queue t of the tap may hold a frame */
@@ -56,21 +56,8 @@ static inline uint32_t net_driver_mtu(void)
     return net_has(VIRTIO_NET_F_MTU) ? net.mtu : 0;
 }
 
-/* What CTRL_GUEST_OFFLOADS can switch, §5.1.6.5.8. */
-#define NET_GUEST_OFFLOADS                                                                         \
-    (1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_GUEST_TSO4 |                           \
-     1ull << VIRTIO_NET_F_GUEST_TSO6 | 1ull << VIRTIO_NET_F_GUEST_ECN |                            \
-     1ull << VIRTIO_NET_F_GUEST_UFO)
-
-/* The configuration space's field `status`, §5.1.4. */
-uint16_t net_status(const struct device *dev);
-void net_set_status(struct device *dev, uint16_t status);
-
 /* Count a dropped frame, and say it unless only the link was down or a frame came too late. */
 void net_dropped(struct device *dev, unsigned int queue, uint32_t length, enum net_check check);
-
-/* Make the tap hold back what the driver does not take: `offloads`, VIRTIO_NET_F_GUEST_*. */
-void net_set_offloads(struct device *dev, uint64_t offloads);
 
 /* Serve a queue of pair `pair`, or the control queue: see device_ops.turn. */
 int net_rx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault);

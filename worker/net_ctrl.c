@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <linux/if_ether.h>
-#include <stddef.h>
 #include <string.h>
 
 #include "worker/net.h"
@@ -119,7 +118,7 @@ static bool set_mac_address(struct device *dev, struct reader *reader)
     if (!net_has(VIRTIO_NET_F_CTRL_MAC_ADDR) || !take(reader, mac, sizeof(mac)))
         return false;
     memcpy(dev->state->of_kind.net.mac, mac, sizeof(mac));
-    memcpy(dev->config + offsetof(struct virtio_net_config, mac), mac, sizeof(mac));
+    net_set_mac(dev, mac);
     return true;
 }
 
@@ -182,7 +181,8 @@ static bool set_offloads(struct device *dev, uint8_t command, struct reader *rea
         (offloads & ~(net.features & NET_GUEST_OFFLOADS)) != 0)
         return false;
     if (dev->state->of_kind.net.offloads != offloads)
-        net_set_offloads(dev, offloads);
+        net_set_offloads(net_tap(0), offloads);
+    dev->state->of_kind.net.offloads = offloads;
     return true;
 }
 

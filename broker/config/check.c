@@ -30,6 +30,7 @@ static const struct {
                            .optional = KEY(MAC_ADDR) | KEY(MTU),
                            .queues_max = 7},
     [DEVICE_CONSOLE_VIRTIO] = {.optional = KEY(PTY_ALIAS) | KEY(LOG_PATH) | KEY(PORTS)},
+    [DEVICE_NET_VHOST] = {.required = KEY(TAP_NAME), .optional = KEY(MAC_ADDR) | KEY(MTU)},
     [DEVICE_RNG_VIRTIO] = {.optional = KEY(RATE_LIMIT)},
     [DEVICE_VSOCK_VHOST] = {.required = KEY(GUEST_CID)},
     [DEVICE_VSOCK_VIRTIO] = {.required = KEY(GUEST_CID) | KEY(SOCKET_PATH)},

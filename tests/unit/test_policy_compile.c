@@ -323,9 +323,9 @@ struct written {
 static struct written write_all(const char *directory,
                                 void (*emit)(FILE *, const struct parsed_policy *, size_t))
 {
-    static const char *const names[] = {"block/virtio", "console/virtio", "net/virtio",
-                                        "rng/virtio",   "vsock/vhost",    "vsock/virtio",
-                                        "keeper",       "broker"};
+    static const char *const names[] = {
+        "block/virtio", "console/virtio", "net/vhost",    "net/vhost", "net/virtio",
+        "rng/virtio",   "vsock/vhost",    "vsock/virtio", "keeper",    "broker"};
     enum { COUNT = sizeof(names) / sizeof(names[0]) };
     struct parsed_policy policies[COUNT];
     struct policy_error error = {""};

@@ -16,7 +16,7 @@ mac=52:54:00:12:34:56 # as in configs/net.yaml
 
 kind_prepare()
 {
-    modprobe -a tun 8021q
+    modprobe -a $kind_backend_modules
     ip tuntap add $tap mode tap &&
         ip address add $net.1/24 dev $tap &&
         ip address add $net6:1/64 dev $tap nodad &&
