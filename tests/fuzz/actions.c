@@ -4,6 +4,7 @@
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
+#include <linux/virtio_net.h>
 #include <linux/virtio_vsock.h>
 #include <string.h>
 
@@ -312,6 +313,16 @@ static void act_notify(struct input *input)
 }
 
 /* The kernel says by it that it met a malformed ring; for a device without one it is a kick. */
+static void act_frame(struct input *input)
+{
+    uint32_t length = (uint32_t)input_number(input, 2);
+    uint8_t flags = (uint8_t)input_number(input, 1), gso_type = (uint8_t)input_number(input, 1);
+    if (machine_device.kind != DEVICE_NET_VIRTIO)
+        return;
+    tap_frame(length, gso_type, flags, gso_type);
+    machine_do((struct action){.kind = ACTION_NOTIFY, .offset = 0});
+}
+
 static void act_backend_event(struct input *input)
 {
     (void)input;
@@ -488,6 +499,7 @@ static void (*const actions[32])(struct input *) = {
     ['x' & 31] = act_race,          /* after how many accesses, where (2), bits to flip (2) */
     ['y' & 31] = act_io_fault,      /* which, of which call */
     ['z' & 31] = act_reset,         /* Status 0 */
+    ['{' & 31] = act_frame,         /* length (2), flags, gso_type: a frame comes to the tap */
 };
 
 void actions_run(struct input *input)
@@ -577,6 +589,48 @@ static void recover_vsock(uint32_t die_after)
         violated("after a restart, the event is %#x", event.id);
 }
 
+/* A frame each way, and a command. */
+static void recover_net(uint32_t die_after)
+{
+    const uint32_t rx = BUFFERS_OFFSET, tx = BUFFERS_OFFSET + 0x1000;
+    const uint8_t command[] = {VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, 1};
+    unsigned char bytes[12 + 100] = {0};
+    for (uint32_t i = 0; i < 100; i++)
+        bytes[12 + i] = tap_byte(9, i);
+    machine_poke(tx, bytes, sizeof(bytes));
+    machine_poke(tx + 0x200, command, sizeof(command));
+    poke_desc(ring_at(2), 0, (struct vring_desc){WINDOW_BASE + tx + 0x200, 3, 1, 1});
+    poke_desc(ring_at(2), 1, (struct vring_desc){WINDOW_BASE + tx + 0x300, 1, 2, 0});
+    offer(2, 0);
+    machine_die_after(die_after);
+    kick(2);
+    machine_settle();
+    expect_used(2, 1);
+    if (machine_window[tx + 0x300] != VIRTIO_NET_OK)
+        violated("after a reset, a command is refused");
+
+    poke_desc(ring_at(0), 0, (struct vring_desc){WINDOW_BASE + rx, 2000, VRING_DESC_F_WRITE, 0});
+    offer(0, 0);
+    kick(0);
+    poke_desc(ring_at(1), 0, (struct vring_desc){WINDOW_BASE + tx, sizeof(bytes), 0, 0});
+    offer(1, 0);
+    kick(1);
+    machine_settle();
+    expect_used(1, 1);
+    if (tap_sent(100, 9) == 0)
+        violated("after a reset, a frame of the driver's is not sent");
+    machine_die_after(0); /* a frame that it had in hand would be lost, as on a cable */
+    tap_clear();
+    tap_frame(200, 5, 0, 0);
+    machine_do((struct action){.kind = ACTION_NOTIFY, .offset = 0});
+    machine_settle();
+    expect_used(0, 1);
+    for (uint32_t i = 0; i < 200; i++) {
+        if (machine_window[rx + 12 + i] != tap_byte(5, i))
+            violated("after a reset, byte %u of a frame is wrong", i);
+    }
+}
+
 void actions_recover(uint32_t die_after)
 {
     machine_die_after(0);
@@ -588,6 +642,8 @@ void actions_recover(uint32_t die_after)
         violated("after a reset, the device can't be set up: status %#x", status);
     if (machine_device.kind == DEVICE_BLOCK_VIRTIO)
         recover_block(die_after);
+    else if (machine_device.kind == DEVICE_NET_VIRTIO)
+        recover_net(die_after);
     else
         recover_vsock(die_after);
 }

@@ -24,10 +24,13 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 static void live_device(enum device_kind kind, bool packed)
 {
     static const uint8_t requests[] = {'q', 0, 2, 9, 'q', 1, 1, 7};
+    static const uint8_t frames[] = {'d', 0, 0, 0, 0x80, 0, 2, 2, 0, 'a', 0, 0, 'k', 0};
     static const uint8_t events[] = {'d', 2, 0, 0, 0x80, 4, 0, 2, 0, 'a', 2, 0};
     struct input input = {requests, sizeof(requests)};
     if (kind == DEVICE_VSOCK_VHOST)
         input = (struct input){events, sizeof(events)};
+    if (kind == DEVICE_NET_VIRTIO)
+        input = (struct input){frames, sizeof(frames)};
     actions_init(packed ? ~0ull : ~(1ull << VIRTIO_F_RING_PACKED), 16);
     actions_continue(&input);
 }
@@ -36,7 +39,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input input = {data, size};
     uint8_t how = (uint8_t)input_number(&input, 1);
-    enum device_kind kind = (how & 1) != 0 ? DEVICE_VSOCK_VHOST : DEVICE_BLOCK_VIRTIO;
+    enum device_kind kind = (how & 1) != 0      ? DEVICE_VSOCK_VHOST
+                            : (how & 0x40) != 0 ? DEVICE_NET_VIRTIO
+                                                : DEVICE_BLOCK_VIRTIO;
+    tap_clear();
     unsigned char page[STATE_SIZE] = {0};
     machine_clear(kind, NULL);
     if ((how & 2) != 0) {

@@ -35,8 +35,10 @@ static union {
 } shadow;
 
 static unsigned char original[FILE_SIZE];
-static unsigned char *image;       /* the backend file, mapped */
-static int control;                /* the broker's end of the socket */
+static unsigned char *image; /* the backend file, mapped */
+static int image_fd;
+static int tap;     /* what stands for its file: watched, and written to when there is a frame */
+static int control; /* the broker's end of the socket */
 static int epolls[DEVICE_KINDS];   /* each watches what its kind watches */
 static bool watched[DEVICE_KINDS]; /* it does so already */
 static struct message_start start;
@@ -98,7 +100,8 @@ static void init_image(void)
     if (image == MAP_FAILED)
         checked(-1, "mmap");
     memcpy(image, original, FILE_SIZE);
-    place(fd, WORKER_FD_BACKEND);
+    image_fd = fd;
+    tap = high(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
 }
 
 static void init_fds(void)
@@ -149,6 +152,9 @@ struct message_start machine_start(enum device_kind kind)
             .advertise_flush = 1,
             .serial = "serial",
         };
+    else if (kind == DEVICE_NET_VIRTIO)
+        message.net = (struct start_net){
+            .mac = {0x52, 0x54, 0, 0x12, 0x34, 0x56}, .mtu = 1500, .tun_offloads = 0x1f};
     else if (kind == DEVICE_VSOCK_VHOST)
         message.vsock = (struct start_vsock){.guest_cid = 3, .vhost_features = ~0ull};
     return message;
@@ -175,6 +181,7 @@ void machine_clear(enum device_kind kind, const struct message_start *options)
     memset(&shadow, 0, sizeof(shadow));
     memset(machine_state, 0, STATE_SIZE);
     checked(dup2(epolls[kind], WORKER_FD_EPOLL), "dup2");
+    checked(dup2(kind == DEVICE_BLOCK_VIRTIO ? image_fd : tap, WORKER_FD_BACKEND), "dup2");
     machine_successor();
 }
 

@@ -103,6 +103,16 @@ const unsigned char *machine_image(void);
  * image's guard. */
 void machine_check_end(void);
 
+/* ---- The tap of a net device (tap.c) ---- */
+
+/* Forget what it holds and has got. */
+void tap_clear(void);
+/* A frame of `length` bytes (from `seed`) for the driver, with that much of a header. */
+void tap_frame(uint32_t length, uint8_t seed, uint8_t flags, uint8_t gso_type);
+/* Frames that the device has sent, and whether the last was `length` bytes from `seed`. */
+unsigned int tap_sent(uint32_t length, uint8_t seed);
+uint8_t tap_byte(uint8_t seed, uint32_t i);
+
 _Noreturn void violated(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

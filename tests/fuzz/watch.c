@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/if_tun.h>
 #include <linux/vhost.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
@@ -260,11 +261,25 @@ ON_ACCESS(8, uint64_t)
 ON_ACCESS(16, __uint128_t)
 /* clang-format on */
 
+void watch_check_part(const struct iovec *part, unsigned char marks)
+{
+    uint32_t offset;
+    if (!in_window(part->iov_base, &offset))
+        violated("input or output outside of the window");
+    check_marks(offset, part->iov_len, marks, "input or output of other memory,");
+}
+
+bool watch_in_window(const void *at)
+{
+    uint32_t offset;
+    return in_window(at, &offset);
+}
+
 /* ---- The image ---- */
 
 #define IO_BYTES_MAX (8u << 20) /* of one input: then the disk breaks, to keep inputs short */
 
-static enum io_fault next_fault(void)
+enum io_fault watch_next_fault(void)
 {
     maybe_die();
     if (watch.io_calls > 0 && --watch.io_calls == 0)
@@ -273,7 +288,7 @@ static enum io_fault next_fault(void)
 }
 
 /* -1 with errno for the faults that are errors; 0 for a call that moves nothing. */
-static ssize_t fail_with(enum io_fault fault)
+ssize_t watch_fail_with(enum io_fault fault)
 {
     static const int errors[] = {
         [IO_EIO] = EIO, [IO_EAGAIN] = EAGAIN, [IO_EINTR] = EINTR, [IO_EOPNOTSUPP] = EOPNOTSUPP};
@@ -340,14 +355,14 @@ ssize_t __wrap_preadv2(int fd, const struct iovec *data, int count, off_t offset
     if (fd != WORKER_FD_BACKEND || (flags != 0 && flags != RWF_NOWAIT))
         violated("preadv2 of fd %d with flags %#x", fd, (unsigned int)flags);
     check_io(data, count, offset, MARK_WRITABLE);
-    enum io_fault fault = next_fault();
+    enum io_fault fault = watch_next_fault();
     if (fault == IO_WELL)
         return __real_preadv2(fd, data, count, offset, flags);
     if (fault == IO_SHORT && data->iov_len > 1) {
         struct iovec part = {data->iov_base, data->iov_len / 2};
         return __real_preadv2(fd, &part, 1, offset, flags);
     }
-    return fail_with(fault == IO_SHORT ? IO_NOTHING : fault);
+    return watch_fail_with(fault == IO_SHORT ? IO_NOTHING : fault);
 }
 
 /* §5.2.6.2 */
@@ -368,7 +383,7 @@ ssize_t __wrap_pwritev2(int fd, const struct iovec *data, int count, off_t offse
     if ((machine_device.features & 1ull << VIRTIO_BLK_F_RO) != 0)
         violated("a write to a read-only image");
     check_io(data, count, offset, MARK_READABLE);
-    enum io_fault fault = next_fault();
+    enum io_fault fault = watch_next_fault();
     watch.image_changed = true;
     if (fault == IO_WELL)
         return __real_pwritev2(fd, data, count, offset, flags);
@@ -376,17 +391,17 @@ ssize_t __wrap_pwritev2(int fd, const struct iovec *data, int count, off_t offse
         struct iovec part = {data->iov_base, data->iov_len / 2};
         return __real_pwritev2(fd, &part, 1, offset, flags);
     }
-    return fail_with(fault == IO_SHORT ? IO_NOTHING : fault);
+    return watch_fail_with(fault == IO_SHORT ? IO_NOTHING : fault);
 }
 
 int __wrap_fdatasync(int fd)
 {
     if (fd != WORKER_FD_BACKEND)
         violated("fdatasync of fd %d", fd);
-    enum io_fault fault = next_fault();
+    enum io_fault fault = watch_next_fault();
     if (fault == IO_WELL || fault == IO_SHORT || fault == IO_NOTHING)
         return 0; /* to sync a memfd has no effect that could be seen */
-    return (int)fail_with(fault);
+    return (int)watch_fail_with(fault);
 }
 
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t length)
@@ -403,11 +418,11 @@ int __wrap_fallocate(int fd, int mode, off_t offset, off_t length)
         violated("a hole of %lld bytes", (long long)length);
     check_place(offset, (uint64_t)length);
     watch.io_bytes += (uint64_t)length / 16; /* it is faster */
-    enum io_fault fault = next_fault();
+    enum io_fault fault = watch_next_fault();
     watch.image_changed = true;
     if (fault == IO_WELL || fault == IO_SHORT || fault == IO_NOTHING)
         return __real_fallocate(fd, mode, offset, length);
-    return (int)fail_with(fault);
+    return (int)watch_fail_with(fault);
 }
 
 /* ---- vhost-vsock ---- */
@@ -484,13 +499,16 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     va_end(arguments);
     if (fd != WORKER_FD_BACKEND)
         return __real_ioctl(fd, request, argument);
+    if (request == TUNSETOFFLOAD)
+        return tap_set_offloads((unsigned long)(uintptr_t)argument);
     vhost_check(request, argument);
     /* Only after lock-down: what fails before is the broker's to hear. */
     if (watch.on) {
-        enum io_fault fault = next_fault();
+        enum io_fault fault = watch_next_fault();
         if (fault != IO_WELL)
-            return fail_with(fault == IO_SHORT || fault == IO_NOTHING ? IO_EIO : fault) < 0 ? -1
-                                                                                            : 0;
+            return watch_fail_with(fault == IO_SHORT || fault == IO_NOTHING ? IO_EIO : fault) < 0
+                       ? -1
+                       : 0;
     }
     if (request == VHOST_VSOCK_SET_RUNNING) {
         int running;

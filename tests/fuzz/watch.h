@@ -80,6 +80,18 @@ uint32_t watch_distance(const struct state_queue *state, uint16_t from, uint16_t
  * next used descriptor. */
 uint64_t watch_publishing_word(const struct state_queue *state);
 
+/* A call of input or output begins: what is to happen to it. Then -1 with errno for what is an
+ * error, 0 for a call that moves nothing. */
+enum io_fault watch_next_fault(void);
+ssize_t watch_fail_with(enum io_fault fault);
+
+/* Is all of it the window's, and given to the device for this? */
+void watch_check_part(const struct iovec *part, unsigned char marks);
+bool watch_in_window(const void *at);
+
+/* TUNSETOFFLOAD on the tap (tap.c). */
+int tap_set_offloads(unsigned long offloads);
+
 /* Is the queue ready, and the device running? */
 bool watch_queue_live(unsigned int queue);
 
