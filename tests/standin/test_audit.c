@@ -91,6 +91,31 @@ static void finds_nothing_wrong(void)
     stop();
 }
 
+/* Workers that differ in what they hold: without a backend, and with a place for connections. */
+static void knows_other_kinds(void)
+{
+    char yaml[512];
+    fixture_init(&fixture);
+    snprintf(yaml, sizeof(yaml),
+             "devices:\n"
+             "  - id: 0\n    type: rng\n    data_plane: virtio\n    mmio_addr: 0x%llx\n"
+             "  - id: 1\n    type: vsock\n    data_plane: virtio\n    mmio_addr: 0x%llx\n"
+             "    guest_cid: 3\n    socket_path: \"@/v.sock\"\n",
+             (unsigned long long)fixture_base(0), (unsigned long long)fixture_base(1));
+    fixture_configure(&fixture, yaml);
+    fixture_start(&fixture, DEVICES, DEVICES);
+    for (unsigned int i = 0; i < DEVICES; i++) {
+        CU_ASSERT_EQUAL(run_on("verify %d", fixture.workers[i]), 0);
+        CU_ASSERT(says(i == 0 ? "rng/virtio, " : "vsock/virtio, "));
+        CU_ASSERT_EQUAL(run_on("diff this %d", fixture.workers[i]), 0);
+    }
+    CU_ASSERT(run_on("verify %d", fixture.workers[1]) == 0 &&
+              says("the kick eventfd of queue 2\n"));
+    CU_ASSERT_EQUAL(run_on("verify %d", fixture.broker), 0);
+    CU_ASSERT_EQUAL(run_on("verify %d", standin_pid(fixture.standin)), 0);
+    stop();
+}
+
 static void serves_on_while_it_is_looked_at(void)
 {
     struct guest_block block;
@@ -290,6 +315,7 @@ int main(int argc, char **argv)
         return run_confined();
     CU_TestInfo tests[] = {
         {"finds nothing wrong", finds_nothing_wrong},
+        {"knows other kinds", knows_other_kinds},
         {"serves on while it is looked at", serves_on_while_it_is_looked_at},
         {"reports in three forms", reports_in_three_forms},
         {"finds an fd too many", finds_an_fd_too_many},
