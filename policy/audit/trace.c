@@ -30,7 +30,7 @@
 
 #define OPTIONS                                                                                    \
     (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE |      \
-     PTRACE_O_EXITKILL)
+     PTRACE_O_TRACESECCOMP | PTRACE_O_EXITKILL)
 
 struct task {
     pid_t id;          /* 0: a free place */
@@ -86,10 +86,11 @@ static void remove_task(struct trace *trace, struct task *task)
     trace->task_count--;
 }
 
-static void go_on(pid_t id, int signal)
+/* Who has loaded nothing yet stops for that only (run_command). It may be gone: then waitpid says
+ * so next. */
+static void go_on(const struct task *task, int signal)
 {
-    /* It may be gone: then waitpid says so next. */
-    ptrace(PTRACE_SYSCALL, id, 0, (long)signal);
+    ptrace(task->policies != 0 ? PTRACE_SYSCALL : PTRACE_CONT, task->id, 0, (long)signal);
 }
 
 /* ---- A filter is being loaded ---- */
@@ -146,9 +147,12 @@ static void begin_policy(struct trace *trace, const struct task *loader, bool al
     trace->usages[index].processes++;
     for (size_t i = 0; i < trace->task_end; i++) {
         struct task *task = &trace->tasks[i];
-        if (task->id != 0 && task->process == loader->process &&
-            (all_threads || task->id == loader->id))
-            task->policies |= 1ull << index;
+        if (task->id == 0 || task->process != loader->process ||
+            (!all_threads && task->id != loader->id))
+            continue;
+        if (task->policies == 0 && task->id != loader->id)
+            ptrace(PTRACE_INTERRUPT, task->id, 0, 0); /* so that its calls stop it from now on */
+        task->policies |= 1ull << index;
     }
 }
 
@@ -179,15 +183,23 @@ static void see_call(struct trace *trace, const struct task *task)
     if (size <= 0 || info.op != PTRACE_SYSCALL_INFO_ENTRY)
         return;
     struct seccomp_data data = {.nr = (int)info.entry.nr, .arch = info.arch};
-    uint64_t arguments[POLICY_ARGUMENTS];
-    memcpy(arguments, info.entry.args, sizeof(arguments));
     memcpy(data.args, info.entry.args, sizeof(data.args));
     for (size_t i = 0; i < trace->policy_count; i++) {
         if ((task->policies & 1ull << i) != 0 && usage_note(&trace->usages[i], &data) < 0)
             trace->error = -ENOMEM;
     }
-    if (info.entry.nr == SYS_seccomp && info.arch == policy_arch_token(POLICY_ARCH_NATIVE))
-        see_filter(trace, task, arguments);
+}
+
+/* The filter of run_command stops seccomp() for us. */
+static void see_seccomp(struct trace *trace, const struct task *task)
+{
+    struct __ptrace_syscall_info info = {0};
+    uint64_t arguments[POLICY_ARGUMENTS];
+    long size = ptrace(PTRACE_GET_SYSCALL_INFO, task->id, sizeof(info), &info);
+    if (size <= 0 || info.op != PTRACE_SYSCALL_INFO_SECCOMP)
+        return;
+    memcpy(arguments, info.seccomp.args, sizeof(arguments));
+    see_filter(trace, task, arguments);
 }
 
 /* A new thread or process has the filters of the one who made it. */
@@ -204,7 +216,7 @@ static void see_birth(struct trace *trace, const struct task *parent)
     task->policies = parent->policies;
     task->known = true;
     if (task->waits)
-        go_on(task->id, 0);
+        go_on(task, 0);
     task->waits = false;
 }
 
@@ -222,17 +234,20 @@ static void see_stop(struct trace *trace, pid_t id, int status)
     }
     if (signal == (SIGTRAP | 0x80)) {
         see_call(trace, task);
-        go_on(id, 0);
+        go_on(task, 0);
     } else if (event == PTRACE_EVENT_STOP) {
         bool stopped =
             signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
         if (!stopped || ptrace(PTRACE_LISTEN, id, 0, 0) < 0)
-            go_on(id, 0);
+            go_on(task, 0);
+    } else if (event == PTRACE_EVENT_SECCOMP) {
+        see_seccomp(trace, task);
+        go_on(task, 0);
     } else if (event != 0) {
         see_birth(trace, task);
-        go_on(id, 0);
+        go_on(task, 0);
     } else {
-        go_on(id, signal);
+        go_on(task, signal);
     }
 }
 
@@ -258,12 +273,29 @@ static void run(struct trace *trace)
 
 /* ---- The command ---- */
 
+/* Stops the command, and whatever it starts, where it loads a filter; the rest runs freely. */
+static bool stop_at_filters(void)
+{
+    static struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0;
+}
+
 static _Noreturn void run_command(const struct question *question, int gate)
 {
     char byte;
     if (read(gate, &byte, 1) != 1) /* until it is traced */
         _exit(127);
     close(gate);
+    if (!stop_at_filters()) {
+        fputs("bao-seccomp: trace needs root\n", stderr);
+        _exit(127);
+    }
     if (question->format == FORMAT_JSON)
         dup2(STDERR_FILENO, STDOUT_FILENO); /* stdout is the answer's */
     execvp(question->argv[0], question->argv);
