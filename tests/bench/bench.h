@@ -5,6 +5,7 @@
  *
  *   main.c      options, the table, JSON, the check
  *   block.c     block requests through a guest's driver, and a bare preadv loop
+ *   vsock.c     bulk and pings between a guest's driver and a Unix socket
  *   register.c  relayed register accesses, and the stand-in's own floor
  *   usage.c     processor time and system calls of a process
  */
@@ -82,6 +83,22 @@ struct block_result {
 
 int block_run(struct bench *bench, const struct block_workload *workload,
               struct block_result *result);
+
+/* vsock.c: the socket device in user space, with a program of the host's at the other end. Bulk
+ * from the guest (64 KiB a packet) and to it (4 KiB, as Linux's buffers), and pings. */
+#define VSOCK_WORKLOADS 3
+#define VSOCK_PINGS 2
+struct vsock_turn {
+    uint64_t bytes, packets, ns;
+    struct samples *latency; /* of pings; may be NULL */
+};
+struct vsock_result {
+    double bytes_per_s[VSOCK_WORKLOADS][ROUNDS_MAX], packets_per_s[VSOCK_WORKLOADS][ROUNDS_MAX];
+    double syscalls[VSOCK_WORKLOADS], worker_cpu_ns[VSOCK_WORKLOADS]; /* a packet, either way */
+    struct samples latency;                                           /* of pings */
+};
+/* In a device model of its own; files are made in `dir`. */
+int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result *result);
 
 /* register.c */
 struct register_result {

@@ -184,8 +184,43 @@ static void print_table(const struct bench *bench, struct block_result *results,
            us(&registers->relayed, 99), us(&registers->relayed, 50) / floor50);
 }
 
+static const char *const vsock_names[VSOCK_WORKLOADS] = {
+    "guest to host, 64 KiB", "host to guest, 4 KiB", "ping of 64 bytes"};
+
+static void print_vsock(const struct bench *bench, struct vsock_result *result)
+{
+    printf("\n%-28s %10s %10s %9s %9s %8s %8s\n", "vsock/virtio", "MiB/s", "packets/s", "p50 us",
+           "p99 us", "calls", "cpu us");
+    for (unsigned int i = 0; i < VSOCK_WORKLOADS; i++) {
+        printf("%-28s %10.0f %10.0f", vsock_names[i],
+               median(result->bytes_per_s[i], bench->rounds) / 1048576,
+               median(result->packets_per_s[i], bench->rounds));
+        if (i == VSOCK_PINGS)
+            printf(" %9.1f %9.1f", us(&result->latency, 50), us(&result->latency, 99));
+        else
+            printf(" %9s %9s", "", "");
+        printf(" %8.3f %8.2f\n", result->syscalls[i], result->worker_cpu_ns[i] / 1e3);
+    }
+    printf("calls, cpu (the worker's): a packet of either direction, credit included. The program\n"
+           "at the other end shares its processors with the guest.\n");
+}
+
+static void print_vsock_json(FILE *file, const struct bench *bench, struct vsock_result *result)
+{
+    fprintf(file, "  \"vsock\": [\n");
+    for (unsigned int i = 0; i < VSOCK_WORKLOADS; i++)
+        fprintf(file,
+                "    {\"name\": \"%s\", \"bytes_per_s\": %.0f, \"packets_per_s\": %.0f, "
+                "\"syscalls\": %.4f, \"worker_cpu_us\": %.3f}%s\n",
+                vsock_names[i], median(result->bytes_per_s[i], bench->rounds),
+                median(result->packets_per_s[i], bench->rounds), result->syscalls[i],
+                result->worker_cpu_ns[i] / 1e3, i + 1 < VSOCK_WORKLOADS ? "," : "");
+    fprintf(file, "  ],\n  \"vsock_ping\": {\"p50_us\": %.2f, \"p99_us\": %.2f},\n",
+            us(&result->latency, 50), us(&result->latency, 99));
+}
+
 static void print_json(FILE *file, const struct bench *bench, struct block_result *results,
-                       struct register_result *registers)
+                       struct register_result *registers, struct vsock_result *vsock)
 {
     fprintf(file,
             "{\n  \"image_bytes\": %llu,\n  \"rounds\": %u,\n  \"slice_s\": %.3f,\n"
@@ -209,8 +244,10 @@ static void print_json(FILE *file, const struct bench *bench, struct block_resul
                 result->register_accesses, result->worker_cpu_ns / 1e3, result->broker_cpu_ns / 1e3,
                 i + 1 < WORKLOADS ? "," : "");
     }
+    fprintf(file, "  ],\n");
+    print_vsock_json(file, bench, vsock);
     fprintf(file,
-            "  ],\n  \"register\": {\"floor_p50_us\": %.2f, \"floor_p99_us\": %.2f, "
+            "  \"register\": {\"floor_p50_us\": %.2f, \"floor_p99_us\": %.2f, "
             "\"broker_p50_us\": %.2f, \"broker_p99_us\": %.2f, \"worker_p50_us\": %.2f, "
             "\"worker_p99_us\": %.2f}\n}\n",
             us(&registers->floor, 50), us(&registers->floor, 99), us(&registers->interrupt, 50),
@@ -323,10 +360,12 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
            bench->slice_ns > 0;
 }
 
-static int measure(struct bench *bench, const struct options *options, const char *config, int log)
+static int measure(struct bench *bench, const struct options *options, const char *dir,
+                   const char *config, int log)
 {
     static struct block_result results[WORKLOADS];
     static struct register_result registers;
+    static struct vsock_result vsock;
     int r = start_device_model(bench, config, log);
     if (r < 0) {
         fprintf(stderr, "bench: the device model does not come up: %s\n", strerror(-r));
@@ -336,14 +375,20 @@ static int measure(struct bench *bench, const struct options *options, const cha
     int status = standin_stop(bench->standin);
     if (r < 0 || status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return EXIT_FAILURE;
+    r = vsock_run(bench, dir, log, &vsock);
+    if (r < 0) {
+        fprintf(stderr, "bench: vsock: %s\n", strerror(-r));
+        return EXIT_FAILURE;
+    }
     print_table(bench, results, &registers);
+    print_vsock(bench, &vsock);
     if (options->json) {
         FILE *file = strcmp(options->json, "-") == 0 ? stdout : fopen(options->json, "we");
         if (!file) {
             fprintf(stderr, "bench: %s: %s\n", options->json, strerror(errno));
             return EXIT_FAILURE;
         }
-        print_json(file, bench, results, &registers);
+        print_json(file, bench, results, &registers, &vsock);
         if (file != stdout)
             fclose(file);
     }
@@ -352,6 +397,7 @@ static int measure(struct bench *bench, const struct options *options, const cha
         samples_free(&results[i].latency);
         samples_free(&results[i].bare_latency);
     }
+    samples_free(&vsock.latency);
     samples_free(&registers.relayed);
     samples_free(&registers.interrupt);
     samples_free(&registers.floor);
@@ -396,7 +442,7 @@ int main(int argc, char **argv)
     if (r < 0 || log < 0)
         fprintf(stderr, "bench: cannot make %s: %s\n", image, strerror(r < 0 ? -r : errno));
     else
-        result = measure(&bench, &options, config, log);
+        result = measure(&bench, &options, dir, config, log);
     if (result != EXIT_SUCCESS)
         copy_log(log);
     unlink(image);

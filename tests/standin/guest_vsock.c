@@ -249,8 +249,12 @@ static void take_data(struct guest_vsock *vsock, struct guest_socket *socket,
         violated(vsock, "more than its credit", header);
         return;
     }
-    for (uint32_t i = 0; i < header->len; i++)
-        socket->data[(socket->received + i) % GUEST_SOCKET_BUFFER] = data[i];
+    for (uint32_t done = 0, part; done < header->len; done += part) {
+        uint32_t at = (socket->received + done) % GUEST_SOCKET_BUFFER;
+        part = header->len - done;
+        part = part < GUEST_SOCKET_BUFFER - at ? part : GUEST_SOCKET_BUFFER - at;
+        memcpy(socket->data + at, data + done, part);
+    }
     socket->received += header->len;
     if (socket->type == VIRTIO_VSOCK_TYPE_SEQPACKET && (header->flags & VIRTIO_VSOCK_SEQ_EOM)) {
         unsigned int at = (socket->message_first + socket->message_count++) % GUEST_MESSAGES;
@@ -422,8 +426,11 @@ uint32_t guest_vsock_receive(struct guest_vsock *vsock, struct guest_socket *soc
         socket->message_count--;
     }
     uint32_t part = there < length ? there : length;
-    for (uint32_t i = 0; i < part; i++)
-        ((uint8_t *)data)[i] = socket->data[(socket->forwarded + i) % GUEST_SOCKET_BUFFER];
+    for (uint32_t done = 0, piece; done < part; done += piece) {
+        uint32_t at = (socket->forwarded + done) % GUEST_SOCKET_BUFFER;
+        piece = part - done < GUEST_SOCKET_BUFFER - at ? part - done : GUEST_SOCKET_BUFFER - at;
+        memcpy((uint8_t *)data + done, socket->data + at, piece);
+    }
     socket->forwarded += socket->type == VIRTIO_VSOCK_TYPE_SEQPACKET ? there : part;
     if (socket->state == SOCKET_CONNECTED &&
         socket->forwarded - socket->announced >= socket->buf_alloc / 4)
