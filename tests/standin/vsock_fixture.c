@@ -43,6 +43,31 @@ void guest_run(struct vsock_fixture *test, int ms)
         CU_ASSERT_FATAL(guest_vsock_poll(&test->vsock, 5) >= 0);
 }
 
+bool guest_is_reset(struct vsock_fixture *test, const struct guest_socket *socket)
+{
+    for (int i = 0; i < WAIT_MS && socket->state != SOCKET_RESET; i += 5)
+        guest_run(test, 5);
+    return socket->state == SOCKET_RESET;
+}
+
+bool guest_is_told(struct vsock_fixture *test, const struct guest_socket *socket, uint32_t flags)
+{
+    for (int i = 0; i < WAIT_MS && socket->peer_shutdown != flags; i += 5)
+        guest_run(test, 5);
+    return socket->peer_shutdown == flags;
+}
+
+uint32_t guest_receive(struct vsock_fixture *test, struct guest_socket *socket, void *data,
+                       uint32_t size)
+{
+    uint32_t got = 0;
+    for (int i = 0; i < WAIT_MS && got == 0; i += 5) {
+        guest_run(test, 5);
+        got = guest_vsock_receive(&test->vsock, socket, data, size);
+    }
+    return got;
+}
+
 bool host_wait(struct vsock_fixture *test, int fd)
 {
     for (int i = 0; i < WAIT_MS; i += 5) {
@@ -131,17 +156,17 @@ void assert_talks(struct vsock_fixture *test, const struct pair *pair)
     static unsigned int count;
     char said[32], heard[32];
     int length = snprintf(said, sizeof(said), "message %u", count++);
-    CU_ASSERT_EQUAL(
-        guest_vsock_send(&test->vsock, pair->guest, said, (uint32_t)length, VIRTIO_VSOCK_SEQ_EOM),
-        length);
+    int sent = 0; /* credit may be on its way */
+    for (int i = 0; i < WAIT_MS && sent == 0; i += 5) {
+        sent = guest_vsock_send(&test->vsock, pair->guest, said, (uint32_t)length,
+                                VIRTIO_VSOCK_SEQ_EOM);
+        if (sent == 0)
+            guest_run(test, 5);
+    }
+    CU_ASSERT_EQUAL(sent, length);
     CU_ASSERT_EQUAL(host_receive(test, pair->host, heard, sizeof(heard)), length);
     CU_ASSERT_EQUAL(memcmp(said, heard, (size_t)length), 0);
     CU_ASSERT_EQUAL(send(pair->host, said, (size_t)length, 0), length);
-    uint32_t got = 0;
-    for (int i = 0; i < WAIT_MS && got == 0; i += 5) {
-        guest_run(test, 5);
-        got = guest_vsock_receive(&test->vsock, pair->guest, heard, sizeof(heard));
-    }
-    CU_ASSERT_EQUAL(got, (uint32_t)length);
+    CU_ASSERT_EQUAL(guest_receive(test, pair->guest, heard, sizeof(heard)), (uint32_t)length);
     CU_ASSERT_EQUAL(memcmp(said, heard, (size_t)length), 0);
 }

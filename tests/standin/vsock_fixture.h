@@ -39,6 +39,13 @@ bool host_at_end(struct vsock_fixture *test, int fd);
 /* Let the guest run for a while. */
 void guest_run(struct vsock_fixture *test, int ms);
 
+/* Let it run until a socket is reset, or is told by SHUTDOWN just that: false after WAIT_MS. */
+bool guest_is_reset(struct vsock_fixture *test, const struct guest_socket *socket);
+bool guest_is_told(struct vsock_fixture *test, const struct guest_socket *socket, uint32_t flags);
+/* Or until it has received something: bytes, 0 after WAIT_MS. */
+uint32_t guest_receive(struct vsock_fixture *test, struct guest_socket *socket, void *data,
+                       uint32_t size);
+
 /* Both ends of a connection, made by the guest or by a client of the host. */
 struct pair {
     struct guest_socket *guest;
