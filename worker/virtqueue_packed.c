@@ -147,8 +147,8 @@ static void settle_batch(const struct virtqueue *vq)
     struct state_queue *state = vq->state;
     uint16_t first = state->next_used;
     if (state->batch_end != first) {
-        uint16_t flags =
-            __atomic_load_n(&vq->packed.desc[offset_of(first)].flags, __ATOMIC_ACQUIRE);
+        /* No barrier: nothing else of the driver's is read for it. */
+        uint16_t flags = guest_load16(&vq->packed.desc[offset_of(first)].flags);
         bool published = ((flags & DESC_USED) != 0) == wrap_counter(first);
         if (!published)
             write_batch(vq, first, state->batch_count);
