@@ -57,7 +57,7 @@ static const char *split(const char *path, char ret_directory[PATH_MAX])
 {
     const char *slash = strrchr(path, '/');
     if (!slash) {
-        strcpy(ret_directory, ".");
+        memcpy(ret_directory, ".", sizeof("."));
         return path;
     }
     size_t length = slash == path ? 1 : (size_t)(slash - path);

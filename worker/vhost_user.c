@@ -123,7 +123,7 @@ static void ask(enum vhost_user_request request, uint32_t flags, const void *pay
 
 static void take_answer(enum vhost_user_request request, void *payload, uint32_t size)
 {
-    struct vhost_user_header header;
+    struct vhost_user_header header = {0};
     receive_all(&header, sizeof(header));
     if (header.request != (uint32_t)request || header.size != size ||
         (header.flags & (VHOST_USER_VERSION_MASK | VHOST_USER_REPLY)) !=

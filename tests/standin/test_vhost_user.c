@@ -463,6 +463,61 @@ static void the_driver_spoils_the_ring(void)
     stop(&fixture, daemon);
 }
 
+/* The event queue is the worker's: connections that were a dead worker's, or a dead daemon's, end
+ * at once (VirtIO 1.2 §5.10.6.7). */
+static void a_vsock_device_announces_its_reset(void)
+{
+    struct fixture fixture;
+    struct guest guest;
+    struct guest_queue queues[3];
+    uint64_t cid;
+    fixture_init(&fixture);
+    fixture_make_image(&fixture, "disk.img", 8);
+    fixture_configure(&fixture, "devices:\n  - id: 0\n    type: vsock\n    data_plane: vhost_user\n"
+                                "    mmio_addr: 0xa003e00\n    socket_path: \"@/blk.sock\"\n"
+                                "    guest_cid: 7\n");
+    pid_t daemon = start_daemon(&fixture, (const char *const[]){"no-config", NULL});
+    wait_for_socket(&fixture);
+    fixture_start(&fixture, 1, 1);
+    fixture_guest(&fixture, 0, &guest);
+    CU_ASSERT_EQUAL_FATAL(guest_probe(&guest, 19), 0);
+    CU_ASSERT_EQUAL(guest_negotiate(&guest, FEATURES), 0);
+    guest_config(&guest, 0, &cid, sizeof(cid), 4);
+    CU_ASSERT_EQUAL(cid, 7);
+    for (uint32_t q = 0; q < 3; q++)
+        CU_ASSERT_EQUAL_FATAL(guest_queue_start(&guest, &queues[q], q, 0), 0);
+    CU_ASSERT_EQUAL(guest_driver_ok(&guest), 0);
+
+    struct guest_segment segment = {.len = 4, .device_writable = true};
+    uint32_t *events[2], length;
+    for (unsigned int i = 0; i < 2; i++) {
+        events[i] = guest_alloc(&guest, 4, 8, &segment.addr);
+        *events[i] = UINT32_MAX;
+        CU_ASSERT_EQUAL(guest_queue_add(&queues[2], &segment, 1, events[i]), 0);
+    }
+    guest_queue_kick(&queues[2]);
+    for (unsigned int i = 0; i < 2; i++) {
+        CU_ASSERT_PTR_NULL(guest_queue_get(&queues[2], &length));
+        if (i == 0) {
+            CU_ASSERT_EQUAL(kill(fixture.workers[0], SIGKILL), 0);
+        } else {
+            kill_daemon(daemon);
+            daemon = start_daemon(&fixture, (const char *const[]){"no-config", NULL});
+        }
+        void *token = NULL;
+        while (!token && guest.error == 0) {
+            CU_ASSERT_FATAL(guest_take_interrupt(&guest) >= 0);
+            token = guest_queue_get(&queues[2], &length);
+        }
+        CU_ASSERT_PTR_EQUAL(token, events[i]);
+        CU_ASSERT_EQUAL(length, 4);
+        CU_ASSERT_EQUAL(*events[i], 0); /* VIRTIO_VSOCK_EVENT_TRANSPORT_RESET */
+    }
+    for (uint32_t q = 0; q < 3; q++)
+        guest_queue_free(&queues[q]);
+    stop(&fixture, daemon);
+}
+
 int main(void)
 {
     static CU_TestInfo tests[] = {
@@ -480,6 +535,7 @@ int main(void)
         {"the daemon hangs in GET_VRING_BASE", the_daemon_hangs_in_get_vring_base},
         {"the configuration space changes", the_configuration_space_changes},
         {"the driver spoils the ring", the_driver_spoils_the_ring},
+        {"a vsock device announces its reset", a_vsock_device_announces_its_reset},
         CU_TEST_INFO_NULL,
     };
     return fixture_main("vhost-user", tests);
