@@ -165,6 +165,23 @@ static void test_rate_limit(void)
     CU_ASSERT_EQUAL(passed, RATE_LIMIT_BURST);
 }
 
+static void test_other_rates(void)
+{
+    const struct rate fast = {.burst = 3, .interval_ms = 1};
+    struct rate_limit limit = {0};
+    uint64_t left_out = 99;
+    for (int i = 0; i < 3; i++)
+        CU_ASSERT_TRUE(rate_limit_take(&limit, &fast, 5000, &left_out));
+    CU_ASSERT_FALSE(rate_limit_take(&limit, &fast, 5000, &left_out));
+    CU_ASSERT_TRUE(rate_limit_take(&limit, &fast, 5001, &left_out));
+    CU_ASSERT_EQUAL(left_out, 1);
+    CU_ASSERT_FALSE(rate_limit_take(&limit, &fast, 5001, &left_out));
+    unsigned int taken = 0;
+    for (int i = 0; i < 10; i++)
+        taken += rate_limit_take(&limit, &fast, 6000, &left_out);
+    CU_ASSERT_EQUAL(taken, 3);
+}
+
 /* --- words -------------------------------------------------------------------------------------
  */
 
@@ -311,6 +328,7 @@ int main(void)
     CU_TestInfo time_tests[] = {
         {"back-off doubles to its cap", test_backoff_doubles_to_its_cap},
         {"rate limit", test_rate_limit},
+        {"other rates", test_other_rates},
         CU_TEST_INFO_NULL,
     };
     CU_TestInfo words_tests[] = {
