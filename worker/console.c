@@ -248,7 +248,7 @@ static int output_turn(struct device *dev, struct virtqueue *vq, unsigned int po
         return r;
     if (progress == WAIT) {
         /* Until the reader reads, or leaves: an event of the terminal's. */
-        if (port == 0)
+        if (port == 0 && dev->pause_ms == 0)
             dev->pause_ms = PATIENCE_MS;
         return 0;
     }

@@ -79,7 +79,7 @@ struct device_ops {
     int (*write_config)(struct device *dev, uint32_t offset, unsigned int width, uint64_t value,
                         struct guest_fault *ret_fault);
 
-    /* dev->pause_ms have passed, and nothing has happened meanwhile; it is 0 by now. Optional. */
+    /* dev->pause_ms have passed, at least; it is 0 by now. Optional. */
     void (*pause_over)(struct device *dev);
 
     /*
@@ -111,7 +111,7 @@ struct device {
     bool config_changed; /* the driver of a predecessor has seen another configuration space */
     uint32_t work;       /* bit q: queue q needs a turn */
     unsigned int linger_looks; /* worker/linger.h */
-    unsigned int pause_ms; /* call pause_over after so long a time without any event; 0: don't */
+    unsigned int pause_ms;     /* what is left until pause_over is called, at least; 0: it is not */
     struct virtqueue queues[STATE_QUEUES_MAX];
 };
 

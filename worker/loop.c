@@ -21,6 +21,10 @@ enum source {
 
 #define EVENTS_MAX 128 /* more than there are sources, so that one call takes all */
 
+/* A pause is waited for in pieces, so that an event now and then puts its end off by one of them.
+ */
+#define PAUSE_SLICE_MS 100u
+
 static int watch(int fd, uint32_t events, uint32_t source)
 {
     struct epoll_event event = {.events = events, .data = {.u32 = source}};
@@ -68,13 +72,17 @@ static void dispatch(struct device *dev, uint32_t source, uint32_t events)
     /* SOURCE_REQUEST: the mailbox, and what the broker says, are looked at in every round. */
 }
 
-/* So much time, and nothing happened. A wait of less than the whole counts for nothing. */
+/* So much time, and nothing happened. A wait that an event cut short counts for nothing. */
 static void passed(struct device *dev, int timeout_ms)
 {
     if (timeout_ms >= LOG_QUIET_MS)
         log_quiet();
-    if (dev->pause_ms > 0 && timeout_ms >= (int)dev->pause_ms)
+    if (dev->pause_ms == 0)
+        return;
+    if (timeout_ms >= (int)dev->pause_ms)
         device_pause_over(dev);
+    else
+        dev->pause_ms -= (unsigned int)timeout_ms;
 }
 
 void loop_round(struct device *dev, int timeout_ms)
@@ -99,7 +107,7 @@ static int wait_ms(const struct device *dev)
     if (dev->work != 0)
         return 0;
     if (dev->pause_ms > 0)
-        return (int)dev->pause_ms;
+        return dev->pause_ms < PAUSE_SLICE_MS ? (int)dev->pause_ms : (int)PAUSE_SLICE_MS;
     return log_limited() ? LOG_QUIET_MS : -1;
 }
 

@@ -4,7 +4,7 @@
  * where they lie, in guest memory.
  *
  * A rate limit needs no clock: the bytes of a slot are given out as the driver asks for them, and
- * then nothing until a slot's time has passed in which nothing happened at all. So the limit holds
+ * then nothing until a slot's time has passed in waits that no event cut short. So the limit holds
  * whatever a driver does, and one that keeps knocking only makes itself wait.
  *
  * System calls: getrandom (flags GRND_NONBLOCK).
