@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The network device by vhost, against a vhost-net and a tap of this program's own: ioctl() here
+ * takes the place of the C library's.
+ */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <linux/if_tun.h>
+#include <linux/vhost.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <linux/virtio_net.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "common/eventfd.h"
+#include "tests/unit/guest.h"
+
+#define BIT(n) (1ull << (n))
+#define VHOST WORKER_FD_BACKEND
+#define TAP (WORKER_FD_BACKEND + 1)
+#define RING_ERROR (WORKER_FD_BACKEND + 2)
+#define NEEDS_RESET VIRTIO_CONFIG_S_NEEDS_RESET
+
+static struct {
+    bool owned;
+    uint64_t features;
+    unsigned long offloads;
+    int backend[2]; /* of each ring; -1: none */
+    unsigned int size[2], base[2];
+    unsigned int violations;
+    unsigned long fail_request; /* this one fails with EFAULT */
+} fake;
+
+static struct guest_ring rings[2];
+static struct message_start start;
+
+static bool ring_call(unsigned long request, const void *argument)
+{
+    const struct vhost_vring_state *state = argument;
+    const struct vhost_vring_file *file = argument;
+    unsigned int ring = state->index;
+    if (ring > 1)
+        return false;
+    switch (request) {
+    case VHOST_SET_VRING_NUM:
+        fake.size[ring] = state->num;
+        return fake.backend[ring] < 0;
+    case VHOST_SET_VRING_BASE:
+        fake.base[ring] = state->num;
+        return fake.backend[ring] < 0;
+    case VHOST_NET_SET_BACKEND:
+        fake.backend[ring] = file->fd;
+        return file->fd == -1 || (file->fd == TAP && fake.size[ring] != 0);
+    case VHOST_SET_VRING_ADDR:
+    case VHOST_SET_VRING_KICK:
+    case VHOST_SET_VRING_CALL:
+    case VHOST_SET_VRING_ERR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool accepted(int fd, unsigned long request, void *argument)
+{
+    if (fd == TAP && request == TUNSETOFFLOAD) {
+        fake.offloads = (unsigned long)(uintptr_t)argument;
+        return fake.backend[0] < 0; /* before the first frame comes */
+    }
+    if (fd != VHOST || (!fake.owned && request != VHOST_SET_OWNER))
+        return false;
+    if (request == VHOST_SET_OWNER || request == VHOST_SET_MEM_TABLE)
+        return fake.owned = true;
+    if (request != VHOST_SET_FEATURES)
+        return ring_call(request, argument);
+    fake.features = *(const uint64_t *)argument;
+    return true;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    va_list arguments;
+    va_start(arguments, request);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    if (request == fake.fail_request) {
+        errno = EFAULT;
+        return -1;
+    }
+    if (accepted(fd, request, argument))
+        return 0;
+    fake.violations++;
+    errno = EINVAL;
+    return -1;
+}
+
+static void worker(void)
+{
+    memset(&fake, 0, sizeof(fake));
+    fake.backend[0] = fake.backend[1] = -1;
+    guest_fds(DEVICE_NET_VHOST, -1);
+    guest_worker(&start);
+}
+
+static void fresh(void)
+{
+    memset(&guest_state, 0, sizeof(guest_state));
+    start = guest_start(DEVICE_NET_VHOST);
+    start.net = (struct start_net){
+        .mac = {0x52, 0x54, 0, 0x12, 0x34, 0x56},
+        .mtu = 1500,
+        .tun_offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
+        .vhost_features = ~0ull,
+    };
+    worker();
+}
+
+static void driver(uint64_t features)
+{
+    guest_negotiate(features);
+    for (unsigned int q = 0; q < 2; q++) {
+        guest_ring_init(&rings[q], q, (uint16_t)(64 << q));
+        guest_queue_setup(q, &rings[q]);
+    }
+    guest_driver_ok();
+}
+
+static bool connected(void)
+{
+    return fake.backend[0] == TAP && fake.backend[1] == TAP;
+}
+
+static void test_features(void)
+{
+    fresh();
+    uint64_t offered = guest_device.features;
+    CU_ASSERT_EQUAL(offered & (BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_MQ) |
+                               BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_F_RING_PACKED)),
+                    0);
+    driver(offered);
+    CU_ASSERT_TRUE(connected());
+    /* To vhost neither translation nor headers of its own; the tap's offloads are the driver's. */
+    CU_ASSERT_EQUAL(fake.features & (BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(27)), 0);
+    CU_ASSERT_EQUAL(fake.features, BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
+                                       BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1));
+    CU_ASSERT_EQUAL(fake.offloads, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN);
+    guest_write(VIRTIO_MMIO_STATUS, 0);
+    CU_ASSERT_EQUAL(fake.backend[0] & fake.backend[1], -1);
+    driver(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_GUEST_TSO4));
+    CU_ASSERT_EQUAL(fake.offloads, 0); /* without GUEST_CSUM it means nothing */
+    CU_ASSERT_EQUAL(fake.violations, 0);
+}
+
+static void test_successor(void)
+{
+    fresh();
+    driver(guest_device.features);
+    rings[0].used->idx = 7;
+    rings[0].avail->idx = 9;
+    (void)guest_interrupts();
+    worker();
+    CU_ASSERT_TRUE(connected());
+    CU_ASSERT_EQUAL(fake.base[0], 7);
+    CU_ASSERT_EQUAL(fake.base[1], 0);
+    CU_ASSERT(guest_interrupts() > 0);
+    CU_ASSERT_EQUAL(fake.violations, 0);
+}
+
+static void test_failures(void)
+{
+    static const unsigned long calls[] = {VHOST_SET_FEATURES, VHOST_SET_VRING_NUM,
+                                          VHOST_SET_VRING_BASE, VHOST_SET_VRING_ADDR,
+                                          VHOST_NET_SET_BACKEND};
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        fresh();
+        fake.fail_request = calls[i];
+        driver(guest_device.features);
+        CU_ASSERT((guest_read(VIRTIO_MMIO_STATUS) & NEEDS_RESET) != 0);
+        CU_ASSERT_EQUAL(guest_logged(LOG_VHOST_FAILED), 1);
+        CU_ASSERT_FALSE(connected());
+        fake.fail_request = 0;
+        driver(guest_device.features);
+        CU_ASSERT_TRUE(connected());
+    }
+}
+
+static void test_ring_error(void)
+{
+    fresh();
+    driver(guest_device.features);
+    CU_ASSERT_TRUE(eventfd_signal(RING_ERROR));
+    guest_run();
+    CU_ASSERT((guest_read(VIRTIO_MMIO_STATUS) & NEEDS_RESET) != 0);
+    CU_ASSERT_EQUAL(fake.backend[0] & fake.backend[1], -1);
+    CU_ASSERT_EQUAL(guest_logged(LOG_VHOST_RING), 1);
+}
+
+static void test_link(void)
+{
+    fresh();
+    driver(guest_device.features);
+    (void)guest_interrupts();
+    atomic_fetch_add(&guest_state.backend.changes, 1); /* link_up is 0 */
+    guest_run();
+    CU_ASSERT_EQUAL(guest_interrupts(), 1);
+    CU_ASSERT_EQUAL(guest_device.config[offsetof(struct virtio_net_config, status)], 0);
+    guest_run();
+    CU_ASSERT_EQUAL(guest_interrupts(), 0);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"features", test_features},        {"a successor goes on", test_successor},
+        {"calls that fail", test_failures}, {"a malformed ring", test_ring_error},
+        {"the link changes", test_link},    CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {
+        {.pName = "network device by vhost", .pTests = tests},
+        CU_SUITE_INFO_NULL,
+    };
+    guest_window_init();
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
