@@ -166,7 +166,7 @@ static void fill_device(const struct device *device, struct control_device *ret)
         .broker_level = (uint32_t)log_level(),
     };
     memcpy(ret->name, device->name, sizeof(ret->name));
-    memcpy(ret->last_death, worker->last_death, sizeof(ret->last_death));
+    snprintf(ret->last_death, sizeof(ret->last_death), "%.127s", worker->last_death);
     fill_from_page(device, ret);
 }
 

@@ -19,6 +19,7 @@
 #include "broker/config/config.h"
 #include "broker/control.h"
 #include "broker/dispatcher.h"
+#include "broker/kernel_log.h"
 #include "broker/lockdown.h"
 #include "broker/log.h"
 #include "broker/supervisor.h"
@@ -274,6 +275,7 @@ static int run(const char *path, const char *control, const char *control_mode)
     struct supervisor supervisor = {
         .keeper = KEEPER_FD,
         .report = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
+        .kernel_log = kernel_log_open(),
         .devices = devices,
         .device_count = config.device_count,
     };

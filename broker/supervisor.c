@@ -12,6 +12,7 @@
 
 #include "broker/clock.h"
 #include "broker/connections.h"
+#include "broker/kernel_log.h"
 #include "broker/log.h"
 #include "broker/words.h"
 #include "common/eventfd.h"
@@ -27,6 +28,7 @@
 enum event_source {
     EVENT_KEEPER,
     EVENT_REPORT,
+    EVENT_KERNEL_LOG,
     EVENT_CONTROL,
     EVENT_DMCTL_FIRST, /* a client of the control socket */
     EVENT_WORKER_FIRST = EVENT_DMCTL_FIRST + CONTROL_CLIENTS_MAX,
@@ -48,6 +50,10 @@ int supervisor_init(struct supervisor *supervisor)
         result = connections_watch(&supervisor->devices[i], supervisor->epoll,
                                    EVENT_CLIENT_FIRST + (uint32_t)i);
     struct epoll_event control = {.events = EPOLLIN, .data.u32 = EVENT_CONTROL};
+    struct epoll_event kernel_log = {.events = EPOLLIN | EPOLLET, .data.u32 = EVENT_KERNEL_LOG};
+    if (result == 0 && supervisor->kernel_log >= 0 &&
+        epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->kernel_log, &kernel_log) < 0)
+        result = -errno;
     int listener = supervisor->control.listener;
     if (result == 0 && listener >= 0 &&
         epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, listener, &control) < 0)
@@ -432,8 +438,28 @@ static void worker_died(struct supervisor *supervisor, struct device *device,
     receive_from_worker(supervisor, device); /* its last words come before its death */
     words_death(died->code, died->status, how);
     snprintf(what, sizeof(what), "worker %d died: %s", (int)device->worker.pid, how);
-    snprintf(device->worker.last_death, sizeof(device->worker.last_death), "%.127s", how);
+    snprintf(device->worker.last_death, sizeof(device->worker.last_death), "%s", how);
+    device->worker.last_pid = device->worker.pid;
     schedule_next(device, what);
+}
+
+/* What a filter killed a worker for comes after its death, from another place. */
+static void read_kernel_log(const struct supervisor *supervisor)
+{
+    char call[KERNEL_LOG_CALL_SIZE];
+    pid_t pid;
+    while (kernel_log_next(supervisor->kernel_log, &pid, call)) {
+        for (size_t i = 0; i < supervisor->device_count; i++) {
+            struct worker *worker = &supervisor->devices[i].worker;
+            if (pid != worker->pid && pid != worker->last_pid)
+                continue;
+            log_line(supervisor->devices[i].name, "worker %d was killed for system call %s",
+                     (int)pid, call);
+            if (pid == worker->last_pid)
+                snprintf(worker->last_death, sizeof(worker->last_death),
+                         "seccomp violation (SIGSYS) by %s", call);
+        }
+    }
 }
 
 static void stop_relays(struct supervisor *supervisor)
@@ -588,7 +614,9 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
             look_at_relay(supervisor, &supervisor->devices[i]);
         return true;
     }
-    if (source == EVENT_CONTROL)
+    if (source == EVENT_KERNEL_LOG)
+        read_kernel_log(supervisor);
+    else if (source == EVENT_CONTROL)
         take_client(supervisor);
     else if (source < EVENT_WORKER_FIRST)
         (void)control_serve(&supervisor->control, source - EVENT_DMCTL_FIRST, supervisor);

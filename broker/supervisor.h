@@ -18,6 +18,7 @@ struct supervisor {
     int keeper; /* socket */
     int report; /* eventfd: a relay has something to say */
     struct control control;
+    int kernel_log; /* broker/kernel_log.h; -1: none */
     struct device *devices;
     size_t device_count;
     int64_t look_at; /* ms: when backends are looked at again */

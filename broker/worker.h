@@ -19,6 +19,7 @@
 #include "broker/alive.h"
 #include "broker/backoff.h"
 #include "broker/rate_limit.h"
+#include "broker/words.h"
 
 #define WORKER_UID_BASE 0x70000000u /* + dispatcher id: no user of any distribution */
 #define WORKER_QUEUE_SIZE_MAX 256u
@@ -35,7 +36,8 @@ struct worker {
     int64_t started_at; /* ms */
     uint32_t layers;    /* that confine it, as it said in READY */
     uint32_t layers_logged;
-    char last_death[128]; /* in words, "" at first */
+    char last_death[WORDS_SIZE]; /* in words, "" at first */
+    pid_t last_pid;              /* who died so */
     struct backoff backoff;
     struct alive alive;
     struct rate_limit lines;       /* of the log, for the device */

@@ -16,6 +16,7 @@
     X(CAP_SETGID, "worker: become its own group, and leave all others")                            \
     X(CAP_SETPCAP, "broker and worker: empty their bounding set, lock their securebits")           \
     X(CAP_KILL, "keeper: end workers, which run as other users")                                   \
+    X(CAP_SYSLOG, "broker: open the kernel's log: which call a filter killed a worker for")        \
     X(CAP_SYS_NICE, "worker: key sched: become SCHED_FIFO")                                        \
     X(CAP_NET_ADMIN, "broker: attach to the tap of a net device")                                  \
     X(CAP_DAC_OVERRIDE, "broker: configuration, nodes and images that root does not own")

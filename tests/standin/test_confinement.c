@@ -433,6 +433,50 @@ static void allowed_calls_go_through(void)
     stop();
 }
 
+/* Whether the kernel has logged a filter's kill of that process: it may have no audit, and it
+ * limits how often it logs. */
+static bool kernel_logged(pid_t pid)
+{
+    char record[8193], wanted[32];
+    bool found = false;
+    int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    snprintf(wanted, sizeof(wanted), " pid=%d ", pid);
+    while (kmsg >= 0 && !found) {
+        ssize_t length = read(kmsg, record, sizeof(record) - 1);
+        if (length < 0 && errno == EPIPE)
+            continue;
+        if (length <= 0)
+            break;
+        record[length] = '\0';
+        found = strstr(record, "type=1326") && strstr(record, wanted);
+    }
+    if (kmsg >= 0)
+        close(kmsg);
+    return found;
+}
+
+/* The user is told which call it was, if the kernel has told. */
+static void assert_named(pid_t pid, const struct call *call)
+{
+    char died[96], named[96], number[32];
+    bool is_named = false;
+    snprintf(died, sizeof(died), "worker %d died: seccomp violation (SIGSYS)", pid);
+    snprintf(named, sizeof(named), "worker %d was killed for system call ", pid);
+    snprintf(number, sizeof(number), " (%ld)\n", call->number);
+    for (unsigned int i = 0; i < 100 && !is_named; i++) {
+        char *log = fixture_log(&fixture);
+        CU_ASSERT_PTR_NOT_NULL(strstr(log, died));
+        const char *line = strstr(log, named);
+        const char *end = line ? strstr(line, number) : NULL;
+        is_named = end && end < strchr(line, '\n');
+        free(log);
+        if (!is_named && i > 20 && !kernel_logged(pid))
+            return; /* it had the time */
+        usleep(10000);
+    }
+    CU_ASSERT(is_named);
+}
+
 /* The worker of device `id` makes the call; its successor serves the guest. */
 static pid_t take_over(unsigned int id, pid_t pid, const struct call *call)
 {
@@ -446,6 +490,7 @@ static pid_t take_over(unsigned int id, pid_t pid, const struct call *call)
     CU_ASSERT_FALSE(killed && WCOREDUMP((int)status));
     pid_t successor = fixture_wait_worker(&fixture, id, pid);
     CU_ASSERT_FATAL(successor > 0);
+    assert_named(pid, call);
     return successor;
 }
 
