@@ -3,20 +3,8 @@
 
 #include <errno.h>
 #include <linux/virtio_vsock.h>
-#include <string.h>
 
-static void put_event(const struct chain *chain, const struct virtio_vsock_event *event)
-{
-    const unsigned char *from = (const unsigned char *)event;
-    size_t left = sizeof(*event);
-    for (unsigned int i = chain->readable_count; left > 0; i++) {
-        const struct iovec *segment = &chain->segments[i];
-        size_t part = segment->iov_len < left ? segment->iov_len : left;
-        memcpy(segment->iov_base, from, part);
-        from += part;
-        left -= part;
-    }
-}
+#include "worker/segments.h"
 
 int vsock_event_turn(struct device *dev, bool *reset_pending, struct guest_fault *ret_fault)
 {
@@ -36,7 +24,7 @@ int vsock_event_turn(struct device *dev, bool *reset_pending, struct guest_fault
             (struct guest_fault){LOG_CHAIN_INVALID, {QUEUE_EVENT, chain.ref.id, CHECK_NO_ROOM}};
         return -EBADMSG;
     }
-    put_event(&chain, &event);
+    segments_write(chain.segments + chain.readable_count, &event, sizeof(event));
     virtqueue_push(vq, chain.ref, sizeof(event));
     *reset_pending = false;
     virtqueue_publish(vq);
