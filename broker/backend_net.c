@@ -30,7 +30,7 @@ static void default_mac(uint32_t id, uint8_t ret[ETH_ALEN])
 /* The configuration has checked the digits. */
 static int parse_mac(const char *text, uint8_t ret[ETH_ALEN], struct failure *failure)
 {
-    for (unsigned int i = 0; i < ETH_ALEN; i++)
+    for (size_t i = 0; i < ETH_ALEN; i++)
         ret[i] = (uint8_t)strtoul(text + 3 * i, NULL, 16);
     static const uint8_t none[ETH_ALEN];
     if ((ret[0] & 1) != 0 || memcmp(ret, none, sizeof(none)) == 0)

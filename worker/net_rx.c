@@ -49,7 +49,6 @@ static struct net_rx {
 
 /* ---- Chains in hand ---- */
 
-/* The header's fields are little-endian, as is this processor. */
 static bool merges(void)
 {
     return net_has(VIRTIO_NET_F_MRG_RXBUF);
@@ -240,7 +239,7 @@ static int serve(struct device *dev, unsigned int pair, uint32_t *bytes,
                  struct guest_fault *ret_fault)
 {
     struct net_rx *queue = &rx[pair];
-    struct virtqueue *vq = &dev->queues[2 * pair];
+    struct virtqueue *vq = &dev->queues[2 * (size_t)pair];
     int r;
     if (queue->held == 0) {
         int tap = next_tap(queue, pair, dev->state->of_kind.net.pairs);
@@ -273,7 +272,7 @@ static int serve(struct device *dev, unsigned int pair, uint32_t *bytes,
 
 int net_rx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault)
 {
-    struct virtqueue *vq = &dev->queues[2 * pair];
+    struct virtqueue *vq = &dev->queues[2 * (size_t)pair];
     uint32_t bytes = 0;
     int r = 1;
     virtqueue_disable_notify(vq);
