@@ -12,7 +12,9 @@ frontend_pid=
 frontend_number=1 # the frontend that is meant
 frontends_max=2
 # There is no PCI to look for, and what emulated nested KVM says of XSAVE contradicts itself.
-frontend_arguments="console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr pci=off noxsave"
+# On a busy machine an emulated processor may well stand still for half a minute.
+frontend_arguments="console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr pci=off noxsave \
+watchdog_thresh=60"
 
 # --- a configuration -----------------------------------------------------------------------
 
