@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The supervisor's parts: worker_start.c starts and ends workers, worker_messages.c takes what they
+ * say, supervisor.c waits for everything and decides.
+ */
+#ifndef BROKER_SUPERVISION_H
+#define BROKER_SUPERVISION_H
+
+#include "broker/supervisor.h"
+
+/* What an event is about: the data of its epoll entry. Device d is EVENT_WORKER_FIRST + d, and so
+ * on. */
+enum event_source {
+    EVENT_KEEPER,
+    EVENT_REPORT,
+    EVENT_KERNEL_LOG,
+    EVENT_CONTROL,
+    EVENT_DMCTL_FIRST, /* a client of the control socket */
+    EVENT_WORKER_FIRST = EVENT_DMCTL_FIRST + CONTROL_CLIENTS_MAX,
+    EVENT_CLIENT_FIRST = EVENT_WORKER_FIRST + BAO_DEVICES_MAX,
+    EVENT_BACKEND_FIRST = EVENT_CLIENT_FIRST + BAO_DEVICES_MAX,
+};
+
+/* For what a worker or a guest can cause. */
+void log_limited(struct device *device, const char *text);
+
+/* worker_start.c */
+
+/* Due, and nothing in its way: a process, or the next time when it is due. */
+void start_worker(struct supervisor *supervisor, struct device *device);
+
+/* Returns false if the device has to wait: it is DUE again as the backend says. */
+bool prepare_backend(struct supervisor *supervisor, struct device *device);
+
+/* Let the backend write what its worker is to know. Returns true if that is new. */
+bool look_at_backend(struct device *device);
+
+/* The keeper answers with DIED once it is reaped; harmless if it is dead already. */
+void end_worker(struct supervisor *supervisor, struct device *device);
+void end_worker_because(struct supervisor *supervisor, struct device *device, const char *why);
+
+void close_socket(struct worker *worker);
+
+/* It is reaped, or there never was one: make the next one DUE. */
+void schedule_next(struct device *device, const char *what_happened);
+
+/* worker_messages.c */
+
+/* What a worker has sent; what it must not send is the end of it. */
+void receive_from_worker(struct supervisor *supervisor, struct device *device);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+
+#include "broker/clock.h"
+#include "broker/connections.h"
+#include "broker/log.h"
+#include "broker/supervision.h"
+#include "broker/words.h"
+#include "common/log_code.h"
+#include "common/sandbox_layer.h"
+#include "common/worker_fds.h"
+
+#define MESSAGES_A_TURN 32 /* of one worker, before the others have theirs */
+
+void log_limited(struct device *device, const char *text)
+{
+    uint64_t suppressed;
+    if (!rate_limit_pass(&device->worker.lines, clock_ms(), &suppressed))
+        return;
+    if (suppressed > 0)
+        log_line(device->name, "%s (after %llu messages left out)", text,
+                 (unsigned long long)suppressed);
+    else
+        log_line(device->name, "%s", text);
+}
+
+static void log_ready(struct device *device, uint32_t layers)
+{
+    char in_force[WORDS_SIZE], missing[WORDS_SIZE];
+    uint32_t all = (1u << LAYER_COUNT) - 1;
+    if (layers == device->worker.layers_logged) {
+        log_info(device->name, "worker %d ready", (int)device->worker.pid);
+        return;
+    }
+    device->worker.layers_logged = layers;
+    words_layers(layers & all, in_force);
+    words_layers(~layers & all, missing);
+    log_info(device->name, "worker %d ready, confined by: %s%s%s", (int)device->worker.pid,
+             in_force, missing[0] ? "; not available: " : "", missing);
+}
+
+/* Returns NULL, or what is wrong with it. */
+static const char *take_ready(struct device *device, const struct message_ready *ready)
+{
+    uint32_t core = words_core_layers();
+#ifdef BVDM_SANITIZE
+    core &= ~(1u << LAYER_SECCOMP | 1u << LAYER_RLIMITS); /* as in worker/sandbox.h */
+#endif
+    uint32_t fds = device_kind_fds(device->info, device->backend_fd_count, device->queue_count);
+    if (device->worker.phase != WORKER_STARTING)
+        return "it says READY again";
+    if ((ready->layers & core) != core)
+        return "it is not confined by every layer that it must be confined by";
+    if (ready->fd_count != fds)
+        return "it has not the files that it must have";
+    device->worker.phase = WORKER_READY;
+    device->worker.config_changed = false;
+    alive_begin(&device->worker.alive, clock_ms());
+    device->worker.layers = ready->layers;
+    log_ready(device, ready->layers);
+    uint64_t given_up = atomic_exchange(&device->relay.given_up, 0);
+    device->worker.outage_logged = false;
+    if (given_up > 0)
+        log_line(device->name, "register accesses answered without a worker: %llu in all",
+                 (unsigned long long)given_up);
+    relay_worker_ready(&device->relay, device->worker.incarnation);
+    device->worker.clients_wait = true; /* who came meanwhile */
+    return NULL;
+}
+
+/* What happens to every device, and is nothing wrong. */
+static bool is_info(uint32_t code)
+{
+    return code == LOG_DRIVER_OK || code == LOG_RESET || code == LOG_RESUMED;
+}
+
+static const char *take_log(struct device *device, const struct message_log *message)
+{
+    char text[WORDS_SIZE], line[WORDS_SIZE + 64];
+    if (!words_log(message->code, message->args, text))
+        return "it says what is not in the list of messages";
+    if (is_info(message->code) && log_level() < LOG_LEVEL_INFO)
+        return NULL;
+    if (message->suppressed > 0)
+        snprintf(line, sizeof(line), "%s (and %u more like it)", text, message->suppressed);
+    else
+        snprintf(line, sizeof(line), "%s", text);
+    log_limited(device, line);
+    return NULL;
+}
+
+static const char *take_failed(struct device *device, const struct message_failed *failed)
+{
+    char line[WORDS_SIZE];
+    const char *step = words_step(failed->step);
+    if (!step || device->worker.phase != WORKER_STARTING)
+        return "it reports a failure that it can't have";
+    snprintf(line, sizeof(line), "worker failed to %s: %s", step, words_error(failed->error));
+    log_limited(device, line);
+    return NULL;
+}
+
+static const char *take_message(struct device *device, const union message *message)
+{
+    switch ((enum message_type)message->header.type) {
+    case MSG_READY:
+        return take_ready(device, &message->ready);
+    case MSG_LOG:
+        return take_log(device, &message->log);
+    case MSG_FAILED:
+        return take_failed(device, &message->failed);
+    case MSG_CONNECT:
+        return connections_make(device, &message->connect, clock_ms());
+    case MSG_START:
+    case MSG_CONNECTION:
+    case MSG_STORE:
+    case MSG_RESTORE:
+    case MSG_RESTORE_END:
+    case MSG_RUNNING:
+    case MSG_SPAWN:
+    case MSG_KILL:
+    case MSG_SPAWNED:
+    case MSG_DIED:
+    case MSG_STOP:
+    case MSG_TYPES:
+        break; /* message_receive lets none of these through */
+    }
+    return "it sends what only others may send";
+}
+
+void receive_from_worker(struct supervisor *supervisor, struct device *device)
+{
+    for (int i = 0; i < MESSAGES_A_TURN && device->worker.socket >= 0; i++) {
+        union message message;
+        int fds[MESSAGE_FDS_MAX];
+        size_t fd_count = 0; /* no message of a worker's carries any */
+        int result = message_receive(device->worker.socket, ROLE_WORKER, &message, fds, &fd_count);
+        if (result == -EAGAIN)
+            return;
+        const char *wrong = NULL;
+        if (result == 1 && device->worker.phase != WORKER_ENDING)
+            wrong = take_message(device, &message);
+        else if (result < 0)
+            wrong = "it sends what is not a message";
+        if (wrong && device->worker.phase != WORKER_ENDING)
+            end_worker_because(supervisor, device, wrong);
+        if (result <= 0) {
+            /* Its end, mostly: how it died comes from the keeper. */
+            close_socket(&device->worker);
+            if (device->worker.phase != WORKER_ENDING)
+                end_worker(supervisor, device);
+        }
+    }
+}
