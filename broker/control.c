@@ -72,9 +72,10 @@ int control_open(struct control *control, const char *path, uint32_t mode, struc
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     *control = CONTROL_NONE;
-    if (strlen(path) >= sizeof(address.sun_path))
+    size_t length = strlen(path);
+    if (length >= sizeof(address.sun_path))
         return failed(failure, ENAMETOOLONG, path);
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, length + 1);
     int result = make_room(&address, failure);
     if (result < 0)
         return result;

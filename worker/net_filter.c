@@ -14,7 +14,7 @@ static uint16_t big_endian16(const uint8_t *at)
 static bool vlan_passes(const struct state_net *state, const uint8_t *frame, uint32_t length)
 {
     if ((state->rx_mode & NET_RX_VLANS) == 0 || length < NET_ADDRESS_PART ||
-        big_endian16(frame + 2 * ETH_ALEN) != ETH_P_8021Q)
+        big_endian16(frame + (size_t)2 * ETH_ALEN) != ETH_P_8021Q)
         return true;
     unsigned int id = big_endian16(frame + ETH_HLEN) & VLAN_ID_MASK;
     return (state->vlans[id / 8] & 1u << id % 8) != 0;

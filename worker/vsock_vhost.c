@@ -15,8 +15,8 @@
 
 #include "worker/device.h"
 #include "worker/log.h"
-#include "worker/vsock_event.h"
 #include "worker/vhost.h"
+#include "worker/vsock_event.h"
 
 #define VHOST_QUEUES 2u /* rx and tx */
 #define ERROR_FILE 1u   /* WORKER_FD_BACKEND2: the kernel met a malformed ring */

@@ -57,11 +57,12 @@ __attribute__((format(printf, 1, 2))) static void complain(const char *format, .
 static int connect_to(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(address.sun_path)) {
+    size_t length = strlen(path);
+    if (length >= sizeof(address.sun_path)) {
         complain("%s: longer than the name of a socket can be", path);
         return -1;
     }
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, length + 1);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
         return fd;

@@ -76,8 +76,8 @@ static bool may_pass(enum message_role sender, const uint8_t *bytes, size_t leng
     if (header.type == 0 || header.type >= sizeof(known) / sizeof(known[0]))
         return false;
     return known[header.type].sender == sender && known[header.type].length == length &&
-           header.version == MESSAGE_VERSION &&
-           fds >= known[header.type].fds_min && fds <= known[header.type].fds_max;
+           header.version == MESSAGE_VERSION && fds >= known[header.type].fds_min &&
+           fds <= known[header.type].fds_max;
 }
 
 static bool send_packet(const uint8_t *bytes, size_t length, size_t fds)
