@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/standin/console_session.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+uint64_t console_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint8_t console_pattern(uint64_t at)
+{
+    return (uint8_t)(at ^ at >> 8 ^ (at >> 16) * 31);
+}
+
+void console_fill(uint8_t *to, uint64_t at, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        to[i] = console_pattern(at + i);
+}
+
+uint64_t console_differences(const uint8_t *data, uint64_t at, size_t length)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < length; i++)
+        count += data[i] != console_pattern(at + i);
+    return count;
+}
+
+/* ---- The user ---- */
+
+void console_path(const struct console_session *test, unsigned int port, char ret[128])
+{
+    snprintf(ret, 128, port == 0 ? "%s" : "%s.%u", test->alias, port);
+}
+
+int console_open(const struct console_session *test, unsigned int port)
+{
+    char path[128];
+    console_path(test, port, path);
+    int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    CU_ASSERT_FATAL(fd >= 0);
+    return fd;
+}
+
+bool console_reads(struct console_session *test, int fd, const char *text)
+{
+    static char seen[1 << 16];
+    size_t length = 0;
+    for (uint64_t end = console_now_ms() + PATIENCE_MS; console_now_ms() < end;) {
+        ssize_t got = read(fd, seen + length, sizeof(seen) - 1 - length);
+        length += got > 0 ? (size_t)got : 0;
+        seen[length] = 0;
+        if (memmem(seen, length, text, strlen(text)))
+            return true;
+        if (length == sizeof(seen) - 1)
+            length = 0;
+        guest_console_poll(&test->console);
+        if (got <= 0)
+            usleep(200);
+    }
+    return false;
+}
+
+bool console_reads_all(struct console_session *test, int fd)
+{
+    static char seen[CHUNK];
+    for (unsigned int quiet = 0; quiet < 200; usleep(200)) {
+        quiet = read(fd, seen, sizeof(seen)) > 0 ? 0 : quiet + 1;
+        guest_console_poll(&test->console);
+    }
+    return read(fd, seen, sizeof(seen)) > 0;
+}
+
+/* ---- The guest ---- */
+
+void console_take_text(struct guest_console *console, unsigned int port, const uint8_t *data,
+                       uint32_t length)
+{
+    struct console_session *test = console->context;
+    (void)port;
+    for (uint32_t i = 0; i < length && test->typed_length < sizeof(test->typed) - 1; i++)
+        test->typed[test->typed_length++] = (char)data[i];
+    test->typed[test->typed_length] = 0;
+}
+
+void console_take_pattern(struct guest_console *console, unsigned int port, const uint8_t *data,
+                          uint32_t length)
+{
+    struct console_session *test = console->context;
+    test->wrong += console_differences(data, console->ports[port].received - length, length);
+}
+
+bool console_gets(struct console_session *test, const char *text)
+{
+    for (uint64_t end = console_now_ms() + PATIENCE_MS; console_now_ms() < end; usleep(200)) {
+        guest_console_poll(&test->console);
+        if (strstr(test->typed, text))
+            return true;
+    }
+    return false;
+}
+
+bool console_drained(struct console_session *test, unsigned int port, uint64_t within_ms)
+{
+    for (uint64_t end = console_now_ms() + within_ms; console_now_ms() < end; usleep(200)) {
+        guest_console_poll(&test->console);
+        if (guest_console_busy(&test->console, port) == 0)
+            return true;
+    }
+    return false;
+}
+
+void console_say(struct console_session *test, unsigned int port, const char *text)
+{
+    CU_ASSERT_EQUAL(guest_console_send(&test->console, port, text, (uint32_t)strlen(text)),
+                    strlen(text));
+}
+
+void console_settle_ports(struct console_session *test)
+{
+    const struct guest_console_port *last = &test->console.ports[test->console.port_count - 1];
+    for (uint64_t end = console_now_ms() + PATIENCE_MS; console_now_ms() < end && !last->open;
+         usleep(200))
+        guest_console_poll(&test->console);
+    CU_ASSERT_TRUE_FATAL(last->open);
+}
+
+void console_driver(struct console_session *test, uint64_t features)
+{
+    CU_ASSERT_EQUAL_FATAL(guest_console_start(&test->console, features), 0);
+    test->console.context = test;
+    test->console.input = console_take_text;
+}
+
+void console_configure(struct console_session *test, const char *more)
+{
+    char yaml[512];
+    *test = (struct console_session){.user = -1};
+    fixture_init(&test->fixture);
+    snprintf(test->alias, sizeof(test->alias), "%s/console", test->fixture.dir);
+    snprintf(yaml, sizeof(yaml),
+             "devices:\n  - id: 0\n    type: console\n    data_plane: virtio\n"
+             "    mmio_addr: 0x%llx\n%s",
+             (unsigned long long)fixture_base(0), more);
+    fixture_configure(&test->fixture, yaml);
+}
+
+void console_start(struct console_session *test, uint64_t features, const char *more)
+{
+    console_configure(test, more);
+    fixture_start(&test->fixture, 1, 1);
+    fixture_guest(&test->fixture, 0, &test->console.guest);
+    console_driver(test, features);
+}
+
+void console_start_one(struct console_session *test)
+{
+    console_start(test, GUEST_CONSOLE_FEATURES, ALIAS);
+}
+
+void console_stop(struct console_session *test)
+{
+    CU_ASSERT_EQUAL(test->console.guest.error, 0);
+    if (test->user >= 0)
+        close(test->user);
+    guest_console_free(&test->console);
+    fixture_stop(&test->fixture);
+    fixture_free(&test->fixture);
+}

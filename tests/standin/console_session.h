@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A driver of a console device and a user at its terminals, for the tests of both. */
+#ifndef TESTS_STANDIN_CONSOLE_SESSION_H
+#define TESTS_STANDIN_CONSOLE_SESSION_H
+
+#include "tests/standin/fixture.h"
+
+#define PATIENCE_MS 8000
+#define CHUNK 4096u
+#define ALIAS "    pty_alias: \"@/console\"\n"
+
+struct console_session {
+    struct fixture fixture;
+    struct guest_console console;
+    char alias[96];
+    int user; /* at port 0's terminal; -1: nobody */
+    /* What the guest got, checked against the pattern as it comes. */
+    uint64_t wrong;
+    char typed[256]; /* the last of it, as text */
+    size_t typed_length;
+};
+
+uint64_t console_now_ms(void);
+/* Byte number `at` of a stream that does not repeat within megabytes. */
+uint8_t console_pattern(uint64_t at);
+void console_fill(uint8_t *to, uint64_t at, size_t length);
+uint64_t console_differences(const uint8_t *data, uint64_t at, size_t length);
+void console_path(const struct console_session *test, unsigned int port, char ret[128]);
+int console_open(const struct console_session *test, unsigned int port);
+/* Read until `text` has come, with the guest's driver at work; false if it does not come. */
+bool console_reads(struct console_session *test, int fd, const char *text);
+/* Read what there is until there is no more for a while. Returns whether there is more. */
+bool console_reads_all(struct console_session *test, int fd);
+void console_take_text(struct guest_console *console, unsigned int port, const uint8_t *data,
+                       uint32_t length);
+void console_take_pattern(struct guest_console *console, unsigned int port, const uint8_t *data,
+                          uint32_t length);
+bool console_gets(struct console_session *test, const char *text);
+/* All output is completed by the device within the time. */
+bool console_drained(struct console_session *test, unsigned int port, uint64_t within_ms);
+void console_say(struct console_session *test, unsigned int port, const char *text);
+/* Until the device has said all that it has to say about its ports. */
+void console_settle_ports(struct console_session *test);
+void console_driver(struct console_session *test, uint64_t features);
+/* `more`: keys of the configuration besides those that it must have, "@" for the directory. */
+void console_configure(struct console_session *test, const char *more);
+void console_start(struct console_session *test, uint64_t features, const char *more);
+void console_start_one(struct console_session *test);
+void console_stop(struct console_session *test);
+
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a user at a console and its driver notice of the death of a worker or of the broker. */
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/standin/console_session.h"
+
+/*
+ * The reader gets every byte, in order. After a death at most what one call wrote, 4096 bytes,
+ * comes a second time.
+ */
+struct follower {
+    uint64_t seen; /* bytes of the stream up to the furthest */
+    uint64_t at;   /* the next one expected */
+    uint64_t wrong;
+    unsigned int repeats;
+};
+
+/* `data` does not go on at follower->at: does it go on a little before? */
+static bool step_back(struct follower *follower, const uint8_t *data, size_t length)
+{
+    for (uint64_t back = 1; back <= CHUNK && back <= follower->at; back++) {
+        if (console_differences(data, follower->at - back, length) == 0) {
+            follower->at -= back;
+            follower->repeats++;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void follow(struct follower *follower, const uint8_t *data, size_t length)
+{
+    while (length > 0) {
+        size_t good = 0;
+        while (good < length && data[good] == console_pattern(follower->at + good))
+            good++;
+        follower->at += good;
+        follower->seen = follower->at > follower->seen ? follower->at : follower->seen;
+        data += good;
+        length -= good;
+        if (length > 0 && !step_back(follower, data, length)) {
+            follower->wrong++;
+            return;
+        }
+    }
+}
+
+static void goes_on_after_its_worker_was_killed(void)
+{
+    static uint8_t data[CHUNK];
+    struct console_session test;
+    struct follower follower = {0};
+    const uint64_t total = 24 << 20;
+    unsigned int deaths = 0;
+    console_start_one(&test);
+    test.user = console_open(&test, 0);
+    struct guest_console_port *port = &test.console.ports[0];
+    pid_t worker = fixture_worker(&test.fixture, 0);
+    uint64_t next_death = 1 << 18, quiet_since = console_now_ms();
+    while (follower.seen < total && console_now_ms() - quiet_since < PATIENCE_MS) {
+        guest_console_poll(&test.console);
+        if (port->sent < total) {
+            console_fill(data, port->sent, CHUNK);
+            guest_console_send(&test.console, 0, data, CHUNK);
+        }
+        ssize_t got = read(test.user, data, sizeof(data));
+        if (got > 0) {
+            follow(&follower, data, (size_t)got);
+            quiet_since = console_now_ms();
+        }
+        if (follower.seen > next_death && deaths < 8) {
+            CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
+            worker = fixture_wait_worker(&test.fixture, 0, worker);
+            CU_ASSERT_FATAL(worker > 0);
+            deaths++;
+            next_death = follower.seen + (1 << 18) + 997 * deaths;
+        }
+    }
+    CU_ASSERT_EQUAL(deaths, 8);
+    CU_ASSERT_EQUAL(follower.seen, total);
+    CU_ASSERT_EQUAL(follower.wrong, 0);
+    CU_ASSERT(follower.repeats <= deaths);
+    /* The terminal is the same one: it still takes input. */
+    CU_ASSERT_EQUAL(write(test.user, "alive?", 6), 6);
+    CU_ASSERT(console_gets(&test, "alive?"));
+    console_stop(&test);
+}
+
+/* The terminal ends with its broker; its name leads to another one, and the guest goes on. */
+static void goes_on_after_its_broker_was_killed(void)
+{
+    struct console_session test;
+    char before[64] = "", after[64] = "";
+    console_start_one(&test);
+    test.user = console_open(&test, 0);
+    console_say(&test, 0, "before\n");
+    CU_ASSERT(console_reads(&test, test.user, "before\n"));
+    CU_ASSERT(readlink(test.alias, before, sizeof(before) - 1) > 0);
+    CU_ASSERT_EQUAL(kill(test.fixture.broker, SIGKILL), 0);
+    CU_ASSERT_FATAL(fixture_wait_broker(&test.fixture, test.fixture.broker) > 0);
+    CU_ASSERT_EQUAL(guest_read(&test.console.guest, VIRTIO_MMIO_DEVICE_ID, 4), 3);
+    console_say(&test, 0, "nobody is there\n");
+    CU_ASSERT(console_drained(&test, 0, PATIENCE_MS));
+    CU_ASSERT(readlink(test.alias, after, sizeof(after) - 1) > 0);
+    CU_ASSERT_STRING_NOT_EQUAL(before, after); /* the first is still open here, so not free */
+    close(test.user);
+    test.user = console_open(&test, 0);
+    console_say(&test, 0, "after\n");
+    CU_ASSERT(console_reads(&test, test.user, "after\n"));
+    CU_ASSERT_EQUAL(write(test.user, "typed", 5), 5);
+    CU_ASSERT(console_gets(&test, "typed"));
+    console_stop(&test);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"goes on after its worker was killed", goes_on_after_its_worker_was_killed},
+        {"goes on after its broker was killed", goes_on_after_its_broker_was_killed},
+        CU_TEST_INFO_NULL,
+    };
+    return fixture_main("console device, deaths", tests);
+}
