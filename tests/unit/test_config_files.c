@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration reader on files: those that can't be read, and the examples. */
+#include "broker/config/config.h"
+
+#include <CUnit/Basic.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/config_expect.h"
+
+static void expect_load(const char *path, int result, const char *expected)
+{
+    CU_ASSERT_EQUAL(config_load(path, &config, &diags), result);
+    config_expect_text(path, expected);
+}
+
+static void write_file(const char *path, const char *text, size_t size)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL_FATAL(write(fd, text, size), (ssize_t)size);
+    close(fd);
+}
+
+static void test_files(void)
+{
+    char directory[] = "/tmp/test-config-XXXXXX", path[64];
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/file", directory);
+    expect_load(path, -ENOENT,
+                "f: cannot be read: No such file or directory; expected a YAML file that can be "
+                "opened\n");
+    expect_load(directory, -EISDIR,
+                "f: cannot be read: Is a directory; expected a YAML file that can be opened\n");
+    expect_load("/dev/null", -EINVAL, "f: not a regular file; expected a YAML file\n");
+    CU_ASSERT_EQUAL_FATAL(mkfifo(path, 0600), 0);
+    expect_load(path, -EINVAL, "f: not a regular file; expected a YAML file\n");
+    unlink(path);
+
+    write_file(path, PUBLISHED_VSOCK, strlen(PUBLISHED_VSOCK));
+    expect_load(path, 0, "");
+    CU_ASSERT_STRING_EQUAL(config.path, path);
+    config_free(&config);
+
+    static char big[CONFIG_FILE_SIZE_MAX + 1];
+    memset(big, '#', sizeof(big)); /* after the devices, a comment */
+    int length = snprintf(big, sizeof(big), "%s\n", PUBLISHED_VSOCK);
+    big[length] = '#';
+    write_file(path, big, CONFIG_FILE_SIZE_MAX);
+    expect_load(path, 0, "");
+    config_free(&config);
+    write_file(path, big, sizeof(big));
+    expect_load(path, -EFBIG, "f: larger than 1048576 bytes; expected a YAML file of devices\n");
+    unlink(path);
+    rmdir(directory);
+}
+
+static void test_unreadable(void)
+{
+    char path[] = "/tmp/test-config-XXXXXX";
+    int fd = mkostemp(path, O_CLOEXEC);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL_FATAL(fchmod(fd, 0), 0);
+    close(fd);
+    uid_t uid = geteuid();
+    CU_ASSERT_FATAL(uid != 0 || seteuid(65534) == 0); /* root may read everything */
+    int result = config_load(path, &config, &diags);
+    CU_ASSERT_EQUAL_FATAL(seteuid(uid), 0);
+    unlink(path);
+    CU_ASSERT_EQUAL(result, -EACCES);
+    config_expect_text("unreadable",
+                       "f: cannot be read: Permission denied; expected a YAML file that can "
+                       "be opened\n");
+}
+
+/* The examples that we ship: all of them are accepted. */
+static void test_every_example(void)
+{
+    DIR *folder = opendir(CONFIGS_DIR);
+    const struct dirent *entry;
+    unsigned int examples = 0;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(folder);
+    while ((entry = readdir(folder))) {
+        char path[PATH_MAX];
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", CONFIGS_DIR, entry->d_name);
+        expect_load(path, 0, "");
+        config_free(&config);
+        examples++;
+    }
+    closedir(folder);
+    CU_ASSERT(examples >= 10);
+}
+
+static void test_examples(void)
+{
+    expect_load(CONFIGS_DIR "/vsock.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.device_count, 1);
+    CU_ASSERT_EQUAL(config.devices[0].mmio_addr, 0xa003e00);
+    CU_ASSERT_EQUAL(config.devices[0].guest_cid, 3);
+    config_free(&config);
+    expect_load(CONFIGS_DIR "/vsock-virtio.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_VSOCK_VIRTIO);
+    CU_ASSERT_STRING_EQUAL(config.devices[0].socket_path, "/run/bao-vsock/v.sock");
+    config_free(&config);
+    expect_load(CONFIGS_DIR "/fs.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_FS_VHOST_USER);
+    config_free(&config);
+    expect_load(CONFIGS_DIR "/vsock-vhost-user.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_VSOCK_VHOST_USER);
+    config_free(&config);
+    expect_load(CONFIGS_DIR "/vhost-user.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.device_count, 3);
+    CU_ASSERT_EQUAL(config.devices[2].virtio_id, 48);
+    config_free(&config);
+    expect_load(CONFIGS_DIR "/block.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.device_count, 1);
+    CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_BLOCK_VIRTIO);
+    config_free(&config);
+    expect_load(CONFIGS_DIR "/vsock-and-block.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.device_count, 2);
+    CU_ASSERT_EQUAL(config.devices[1].id, 1);
+    config_free(&config);
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"files", test_files},
+        {"unreadable file", test_unreadable},
+        {"every example", test_every_example},
+        {"what examples say", test_examples},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {
+        {.pName = "configuration files", .pTests = tests},
+        CU_SUITE_INFO_NULL,
+    };
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
