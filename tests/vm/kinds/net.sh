@@ -223,9 +223,9 @@ kind_more_tests()
 
 kind_demo()
 {
-    title "A network card: $tap of the backend is the other end of its wire"
+    title "A network card by $plane: $tap of the backend is the other end of its wire"
     explain "backend:   ip address add $net.1/24 dev $tap" \
-        "frontend:  ip address add $net.2/24 dev eth0" \
+        "frontend:  ip address add $net.2/24 dev $(there 'echo IFACE')" \
         "frontend:  ping -c 3 $net.1"
     wire
     frontend "ping -c 3 -i 0.2 -W 2 $net.1" >/run/ping.out
