@@ -479,6 +479,8 @@ static void traffic_goes_on_after_the_workers_death(void)
         CU_ASSERT_EQUAL(guest_net_flush(&net.net, 0), 0);
         while (guest_net_receive(&net.net, 0, &header, found, false, 20) > 0)
             CU_ASSERT(net_fixture_is_frame(found, 1000, 1));
+        while (net_fixture_host_receive(&net, found, 20) > 0)
+            ; /* the host's own socket is full of the flood, and would drop what comes next */
         assert_works(&net, 1000 + round);
         /* What the driver said before is still in force. */
         net_fixture_frame(sent, other, net.host_mac, 100, 1);
