@@ -6,11 +6,14 @@
  *   main.c      options, the table, JSON, the check
  *   block.c     block requests through a guest's driver, and a bare preadv loop
  *   vsock.c     bulk and pings between a guest's driver and a Unix socket
+ *   restart.c   deaths of workers, and memory
  *   register.c  relayed register accesses, and the stand-in's own floor
- *   usage.c     processor time and system calls of a process
+ *   usage.c     processor time, memory and system calls of a process
  */
 #ifndef TESTS_BENCH_BENCH_H
 #define TESTS_BENCH_BENCH_H
+
+#include <stdio.h>
 
 #include "tests/standin/guest.h"
 
@@ -61,8 +64,14 @@ int64_t syscalls_by_ptrace(pid_t pid, uint64_t duration_ns);
  * where there is only one.
  */
 bool place_processes(pid_t worker, pid_t broker);
+/* Leave the calling thread, and what it starts from now on, to the scheduler again. */
+void place_nowhere(void);
 /* Time on a processor, all threads. */
 uint64_t cpu_time_ns(pid_t pid);
+
+/* Memory that it has alone, in KiB; `shared_too`: mappings MAP_SHARED as well. -1: no such process.
+ */
+double private_kib(pid_t pid, bool shared_too);
 
 /* block.c */
 struct block_workload {
@@ -99,6 +108,27 @@ struct vsock_result {
 };
 /* In a device model of its own; files are made in `dir`. */
 int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result *result);
+
+/* restart.c: from a worker's death to the next completed request, and memory, for each kind that
+ * the stand-in can run, in device models of their own. */
+#define RESTART_KINDS 5
+#define RESTART_P50_WANTED_US 5000.0
+#define RESTART_P99_WANTED_US 20000.0
+struct restart_kind {
+    struct samples outages;
+    double worker_kib, broker_kib; /* private memory */
+};
+struct restart_result {
+    struct restart_kind kinds[RESTART_KINDS];
+};
+/* Files are made in `dir`, which has `image`. The calling thread is in a network namespace of its
+ * own afterwards. */
+int restart_run(const struct bench *bench, const char *dir, int log, struct restart_result *result);
+void restart_print(struct restart_result *result);
+void restart_print_json(FILE *file, struct restart_result *result);
+void restart_largest(const struct restart_result *result, double *ret_worker_kib,
+                     double *ret_broker_kib);
+void restart_free(struct restart_result *result);
 
 /* register.c */
 struct register_result {

@@ -19,6 +19,9 @@
 #define MERGED_SYSCALLS_MAX 0.4 /* of sequential requests */
 #define INTERRUPTS_MAX 0.2
 #define RATIO_WANTED 0.6
+/* And of every kind of device. */
+#define WORKER_KIB_MAX 1024.0
+#define BROKER_KIB_MAX 3072.0
 
 static const struct block_workload workloads[] = {
     {.name = "4 KiB random, depth 1", .depth = 1, .size = 4096},
@@ -220,7 +223,8 @@ static void print_vsock_json(FILE *file, const struct bench *bench, struct vsock
 }
 
 static void print_json(FILE *file, const struct bench *bench, struct block_result *results,
-                       struct register_result *registers, struct vsock_result *vsock)
+                       struct register_result *registers, struct vsock_result *vsock,
+                       struct restart_result *restarts)
 {
     fprintf(file,
             "{\n  \"image_bytes\": %llu,\n  \"rounds\": %u,\n  \"slice_s\": %.3f,\n"
@@ -246,6 +250,7 @@ static void print_json(FILE *file, const struct bench *bench, struct block_resul
     }
     fprintf(file, "  ],\n");
     print_vsock_json(file, bench, vsock);
+    restart_print_json(file, restarts);
     fprintf(file,
             "  \"register\": {\"floor_p50_us\": %.2f, \"floor_p99_us\": %.2f, "
             "\"broker_p50_us\": %.2f, \"broker_p99_us\": %.2f, \"worker_p50_us\": %.2f, "
@@ -256,29 +261,36 @@ static void print_json(FILE *file, const struct bench *bench, struct block_resul
 }
 
 /* The counts are a matter of the program, so they are checked; the speed also of the machine. */
-static int check(const struct bench *bench, const struct block_result *results)
+static int check(const struct bench *bench, const struct block_result *results,
+                 const struct restart_result *restarts)
 {
+    double worker_kib, broker_kib;
+    restart_largest(restarts, &worker_kib, &broker_kib);
     const struct block_result *result = &results[PROMISED], *merged = &results[MERGED];
     const struct {
         const char *what;
         bool kept;
         double is, limit;
     } promises[] = {
-        {"system calls a request",
+        {"system calls a request at depth 32",
          result->method != SYSCALLS_NONE && result->syscalls <= SYSCALLS_MAX, result->syscalls,
          SYSCALLS_MAX},
-        {"system calls a sequential request",
+        {"system calls a sequential request at depth 32",
          merged->method != SYSCALLS_NONE && merged->syscalls <= MERGED_SYSCALLS_MAX,
          merged->syscalls, MERGED_SYSCALLS_MAX},
-        {"interrupts a request", result->interrupts <= INTERRUPTS_MAX, result->interrupts,
-         INTERRUPTS_MAX},
+        {"interrupts a request at depth 32", result->interrupts <= INTERRUPTS_MAX,
+         result->interrupts, INTERRUPTS_MAX},
+        {"KiB of private memory of a worker", worker_kib <= WORKER_KIB_MAX, worker_kib,
+         WORKER_KIB_MAX},
+        {"KiB of private memory of the broker", broker_kib <= BROKER_KIB_MAX, broker_kib,
+         BROKER_KIB_MAX},
     };
     unsigned int failed = 0;
     printf("\n");
     const unsigned int count = sizeof(promises) / sizeof(promises[0]);
     for (size_t i = 0; i < count; i++) {
-        printf("%s: %s at depth 32: %.3f, at most %.1f\n", promises[i].kept ? "ok" : "MISSED",
-               promises[i].what, promises[i].is, promises[i].limit);
+        printf("%s: %s: %.3f, at most %.1f\n", promises[i].kept ? "ok" : "MISSED", promises[i].what,
+               promises[i].is, promises[i].limit);
         failed += !promises[i].kept;
     }
     double is = ratio(result, bench->rounds);
@@ -309,7 +321,7 @@ static const char usage[] =
     "\n"
     "Measures the device model on the dispatcher stand-in. Needs root.\n"
     "\n"
-    "  --check      fail if the promised counts per request are missed\n"
+    "  --check      fail if the promised counts per request, or of memory, are missed\n"
     "  --json FILE  write the results as JSON as well (- for standard output)\n"
     "  --rounds N   turns of each measurement (10)\n"
     "  --slice MS   how long each turn lasts (200)\n"
@@ -366,6 +378,7 @@ static int measure(struct bench *bench, const struct options *options, const cha
     static struct block_result results[WORKLOADS];
     static struct register_result registers;
     static struct vsock_result vsock;
+    static struct restart_result restarts;
     int r = start_device_model(bench, config, log);
     if (r < 0) {
         fprintf(stderr, "bench: the device model does not come up: %s\n", strerror(-r));
@@ -375,29 +388,35 @@ static int measure(struct bench *bench, const struct options *options, const cha
     int status = standin_stop(bench->standin);
     if (r < 0 || status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return EXIT_FAILURE;
+    place_nowhere();
     r = vsock_run(bench, dir, log, &vsock);
     if (r < 0) {
         fprintf(stderr, "bench: vsock: %s\n", strerror(-r));
         return EXIT_FAILURE;
     }
+    place_nowhere();
+    if (restart_run(bench, dir, log, &restarts) < 0)
+        return EXIT_FAILURE;
     print_table(bench, results, &registers);
     print_vsock(bench, &vsock);
+    restart_print(&restarts);
     if (options->json) {
         FILE *file = strcmp(options->json, "-") == 0 ? stdout : fopen(options->json, "we");
         if (!file) {
             fprintf(stderr, "bench: %s: %s\n", options->json, strerror(errno));
             return EXIT_FAILURE;
         }
-        print_json(file, bench, results, &registers, &vsock);
+        print_json(file, bench, results, &registers, &vsock, &restarts);
         if (file != stdout)
             fclose(file);
     }
-    int result = options->check ? check(bench, results) : EXIT_SUCCESS;
+    int result = options->check ? check(bench, results, &restarts) : EXIT_SUCCESS;
     for (size_t i = 0; i < WORKLOADS; i++) {
         samples_free(&results[i].latency);
         samples_free(&results[i].bare_latency);
     }
     samples_free(&vsock.latency);
+    restart_free(&restarts);
     samples_free(&registers.relayed);
     samples_free(&registers.interrupt);
     samples_free(&registers.floor);

@@ -153,3 +153,30 @@ bool place_processes(pid_t worker, pid_t broker)
     return set_threads(worker, &last) && set_threads(getpid(), &guest) &&
            set_threads(broker, &guest);
 }
+
+void place_nowhere(void)
+{
+    cpu_set_t all;
+    memset(&all, 0xff, sizeof(all)); /* those that there are */
+    (void)sched_setaffinity(0, sizeof(all), &all);
+}
+
+double private_kib(pid_t pid, bool shared_too)
+{
+    char path[64], line[512], sharing;
+    bool counts = false;
+    unsigned long kib = 0, part;
+    snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return -1;
+    while (fgets(line, sizeof(line), file)) {
+        if (sscanf(line, "%*x-%*x %*3c%c", &sharing) == 1)
+            counts = shared_too || sharing == 'p';
+        else if (counts && (sscanf(line, "Private_Clean: %lu", &part) == 1 ||
+                            sscanf(line, "Private_Dirty: %lu", &part) == 1))
+            kib += part;
+    }
+    fclose(file);
+    return (double)kib;
+}

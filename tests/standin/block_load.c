@@ -65,11 +65,11 @@ static int make_slot(struct block_load *load, unsigned int queue, unsigned int n
     return slot->header && slot->status && slot->data ? 0 : -ENOMEM;
 }
 
-static int bring_up(struct block_load *load)
+static int bring_up(struct block_load *load, uint64_t format)
 {
     struct guest *guest = load->guest;
-    uint64_t wanted = GUEST_BLOCK_FEATURES | BIT(VIRTIO_BLK_F_MQ) | BIT(VIRTIO_BLK_F_DISCARD) |
-                      BIT(VIRTIO_BLK_F_WRITE_ZEROES);
+    uint64_t wanted = GUEST_BLOCK_FEATURES | format | BIT(VIRTIO_BLK_F_MQ) |
+                      BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES);
     int r = guest_probe(guest, BLOCK_DEVICE_ID);
     if (r == 0)
         r = guest_negotiate(guest, wanted);
@@ -95,7 +95,7 @@ static void free_load(struct block_load *load)
 }
 
 struct block_load *block_load_start(struct guest *guest, unsigned int queues, int image,
-                                    uint64_t sectors)
+                                    uint64_t sectors, uint64_t format)
 {
     struct block_load *load = calloc(1, sizeof(*load));
     if (!load)
@@ -108,11 +108,16 @@ struct block_load *block_load_start(struct guest *guest, unsigned int queues, in
                                 .random = 4711};
     if (!load->expected ||
         pread(image, load->expected, sectors * SECTOR, 0) != (ssize_t)(sectors * SECTOR) ||
-        bring_up(load) < 0) {
+        bring_up(load, format) < 0) {
         free_load(load);
         return NULL;
     }
     return load;
+}
+
+static bool has(const struct block_load *load, unsigned int feature)
+{
+    return (load->guest->features & BIT(feature)) != 0;
 }
 
 static void choose(struct block_load *load, struct slot *slot)
@@ -123,6 +128,9 @@ static void choose(struct block_load *load, struct slot *slot)
     uint32_t choice = random_below(load, 64);
     /* Flushes and ranges are rarer. */
     slot->type = types[choice < 8 ? choice : choice % 4];
+    if ((slot->type == VIRTIO_BLK_T_DISCARD && !has(load, VIRTIO_BLK_F_DISCARD)) ||
+        (slot->type == VIRTIO_BLK_T_WRITE_ZEROES && !has(load, VIRTIO_BLK_F_WRITE_ZEROES)))
+        slot->type = VIRTIO_BLK_T_OUT;
     slot->count = 1 + random_below(load, REQUEST_SECTORS);
     uint64_t room = slot->sectors - slot->count;
     /* Half of them go on where the last one ended. */

@@ -11,10 +11,10 @@
 
 struct block_load;
 
-/* Bring the device up with `queues` queues and read `image`, of `sectors`. NULL: it failed. Both
- * are borrowed. */
+/* Bring the device up with `queues` queues of `format` (0 or GUEST_PACKED) and read `image`, of
+ * `sectors`. NULL: it failed. Both are borrowed. */
 struct block_load *block_load_start(struct guest *guest, unsigned int queues, int image,
-                                    uint64_t sectors);
+                                    uint64_t sectors, uint64_t format);
 
 /* Until so many more requests have completed; others stay under way. Returns how many went wrong,
  * or -errno. */

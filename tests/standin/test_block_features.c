@@ -372,7 +372,7 @@ static void load(const char *yaml, unsigned int queues, unsigned int requests, u
     fixture_start(&fixture, 1, 1);
     fixture_guest(&fixture, 0, &guest);
     int image = fixture_open(&fixture, "disk.img");
-    struct block_load *load = block_load_start(&guest, queues, image, FIXTURE_IMAGE_SECTORS);
+    struct block_load *load = block_load_start(&guest, queues, image, FIXTURE_IMAGE_SECTORS, 0);
     CU_ASSERT_PTR_NOT_NULL_FATAL(load);
     pid_t worker = fixture.workers[0];
     for (unsigned int i = 0; i < kills; i++) {

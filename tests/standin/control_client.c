@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/standin/control_client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int exchange(int fd, const struct control_request *request, struct control_reply *ret_reply)
+{
+    if (send(fd, request, sizeof(*request), MSG_NOSIGNAL) != (ssize_t)sizeof(*request))
+        return -errno;
+    ssize_t length = recv(fd, ret_reply, sizeof(*ret_reply), 0);
+    if (length < 0)
+        return -errno;
+    if (length == 0)
+        return -ECONNRESET; /* its broker has died */
+    return length == (ssize_t)sizeof(*ret_reply) ? -ret_reply->error : -EPROTO;
+}
+
+int control_client_ask(const char *path, enum control_verb verb, uint32_t index,
+                       struct control_reply *ret_reply)
+{
+    const struct control_request request = {
+        .version = CONTROL_VERSION, .verb = (uint32_t)verb, .index = index};
+    const struct timeval patience = {.tv_sec = 2};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int r = 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+        connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+        r = -errno;
+    else
+        r = exchange(fd, &request, ret_reply);
+    close(fd);
+    return r;
+}

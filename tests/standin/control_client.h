@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A client of the control socket (common/control.h), for tests: one request a connection. */
+#ifndef TESTS_STANDIN_CONTROL_CLIENT_H
+#define TESTS_STANDIN_CONTROL_CLIENT_H
+
+#include "common/control.h"
+
+/* Ask, and wait up to 2 s for the reply. `index`: as in struct control_request. Returns 0; what the
+ * reply refuses with, or what the socket does (there is no broker just now), as -errno. */
+int control_client_ask(const char *path, enum control_verb verb, uint32_t index,
+                       struct control_reply *ret_reply);
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/standin/storm.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/standin/control_client.h"
+
+#define PATIENCE_MS 20000 /* the longest pause, a deadline missed, and a slow machine */
+#define LOOK_US 500
+#define MOMENT_US 3000 /* up to so much later than the progress */
+#define WITHOUT_PROGRESS 4
+#define BROKERS_A_ROUND 5u /* pauses of 0.1 to 0.8 s */
+
+static bool is_long(void)
+{
+    const char *text = getenv("BVDM_LONG");
+    return text && strcmp(text, "1") == 0;
+}
+
+static unsigned int below(struct storm *storm, unsigned int limit)
+{
+    storm->random = storm->random * 6364136223846793005ull + 1442695040888963407ull;
+    return (unsigned int)(storm->random >> 33) % limit;
+}
+
+static int ask(const struct storm *storm, enum control_verb verb, struct control_reply *ret_reply)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s/control", storm->fixture->dir);
+    return control_client_ask(path, verb, 0, ret_reply);
+}
+
+/* Wait for another worker than `before`, at work or starting. Returns -1 if there is none. */
+static pid_t next_worker(const struct storm *storm, pid_t before, bool at_work)
+{
+    struct control_reply reply;
+    for (unsigned int i = 0; i < PATIENCE_MS * 1000u / LOOK_US; i++, usleep(LOOK_US)) {
+        if (ask(storm, CONTROL_STATUS, &reply) < 0 || reply.device.pid <= 0 ||
+            reply.device.pid == before)
+            continue;
+        uint32_t phase = reply.device.phase;
+        if (phase == CONTROL_RUNNING || (phase == CONTROL_STARTING && !at_work))
+            return reply.device.pid;
+    }
+    return -1;
+}
+
+static bool wait_for_progress(const struct storm *storm)
+{
+    uint64_t before = atomic_load(&storm->progress);
+    for (unsigned int i = 0; i < PATIENCE_MS * 1000u / LOOK_US; i++, usleep(LOOK_US)) {
+        if (atomic_load(&storm->progress) - before >= 2) /* one of them begun since */
+            return true;
+    }
+    return false;
+}
+
+/* Wait for the moment of strike number `i`. */
+static bool wait_for_moment(struct storm *storm, unsigned int i)
+{
+    if (i % WITHOUT_PROGRESS == WITHOUT_PROGRESS - 1)
+        return true;
+    storm->calm++;
+    bool progress = wait_for_progress(storm);
+    usleep(below(storm, MOMENT_US));
+    return progress;
+}
+
+static const char *ask_for_restart(const struct storm *storm)
+{
+    struct control_reply reply;
+    int r = ask(storm, CONTROL_RESTART, &reply);
+    return r == 0 ? NULL : "a restart is refused";
+}
+
+static const char *rage_at_workers(struct storm *storm)
+{
+    const unsigned int total = storm->kills + storm->restarts, turn = total / storm->kills;
+    pid_t worker = 0;
+    for (unsigned int i = 0; i < total; i++) {
+        worker = next_worker(storm, worker, i % WITHOUT_PROGRESS != WITHOUT_PROGRESS - 1);
+        if (worker < 0)
+            return "no successor";
+        if (!wait_for_moment(storm, i))
+            return "the guest gets nothing done";
+        if (i % turn == turn / 2 && kill(worker, SIGKILL) < 0)
+            return "a worker has died by itself";
+        const char *refused = i % turn == turn / 2 ? NULL : ask_for_restart(storm);
+        if (refused)
+            return refused;
+        storm->deaths++;
+    }
+    return next_worker(storm, worker, true) > 0 ? NULL : "no last successor";
+}
+
+static const char *rage_at_brokers(struct storm *storm)
+{
+    pid_t broker = 0;
+    for (unsigned int i = 0; i < storm->kills; i++) {
+        broker = fixture_wait_broker(storm->fixture, broker);
+        if (broker < 0)
+            return "no successor";
+        if (!wait_for_moment(storm, i))
+            return "the guest gets nothing done";
+        if (kill(broker, SIGKILL) < 0)
+            return "a broker has died by itself";
+        storm->deaths++;
+    }
+    return fixture_wait_broker(storm->fixture, broker) > 0 ? NULL : "no last successor";
+}
+
+static void *rage(void *argument)
+{
+    struct storm *storm = argument;
+    storm->failed = storm->restarts > 0 ? rage_at_workers(storm) : rage_at_brokers(storm);
+    if (!storm->failed && !wait_for_progress(storm))
+        storm->failed = "the guest gets nothing done at last";
+    atomic_store(&storm->over, true);
+    return NULL;
+}
+
+static void begin(struct storm *storm, const struct fixture *fixture, unsigned int kills,
+                  unsigned int restarts)
+{
+    *storm = (struct storm){.fixture = fixture,
+                            .kills = kills,
+                            .restarts = restarts,
+                            .random = (uint64_t)getpid() << 32 | (uint64_t)kills};
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&storm->thread, NULL, rage, storm), 0);
+}
+
+void storm_workers(struct storm *storm, const struct fixture *fixture)
+{
+    begin(storm, fixture, is_long() ? 240 : 20, is_long() ? 960 : 100);
+}
+
+void storm_brokers(struct storm *storm, const struct fixture *fixture)
+{
+    begin(storm, fixture, BROKERS_A_ROUND, 0);
+}
+
+unsigned int storm_broker_rounds(void)
+{
+    return is_long() ? 500 / BROKERS_A_ROUND : 2;
+}
+
+void storm_end(struct storm *storm)
+{
+    struct control_reply reply = {0};
+    pthread_join(storm->thread, NULL);
+    if (storm->failed)
+        fprintf(stderr, "\nafter %u deaths: %s\n", storm->deaths, storm->failed);
+    CU_ASSERT_PTR_NULL(storm->failed);
+    CU_ASSERT_EQUAL(storm->deaths, storm->kills + storm->restarts);
+    if (storm->restarts == 0)
+        return;
+    /* None has died by itself. */
+    CU_ASSERT_EQUAL(ask(storm, CONTROL_STATUS, &reply), 0);
+    CU_ASSERT_EQUAL(reply.device.restarts, storm->deaths);
+}

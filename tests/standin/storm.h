@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A kill storm: a thread that kills device 0's worker, or the broker, again and again, at random
+ * moments, while the calling thread is the guest and verifies what it gets.
+ *
+ * A worker dies of two causes, both of them SIGKILL: the thread's own, after which its successor
+ * is held back longer and longer, and a restart that is asked for by the control socket, which
+ * sets the pauses back to none. By turns, they make many deaths in little time. Three of four
+ * strikes come when the successor has completed something for the guest, and some time later;
+ * the fourth as soon as there is a successor, while it starts or takes over. (Not all of them:
+ * a device whose workers die without getting anything done is given up, and rightly.)
+ */
+#ifndef TESTS_STANDIN_STORM_H
+#define TESTS_STANDIN_STORM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "tests/standin/fixture.h"
+
+struct storm {
+    const struct fixture *fixture;
+    unsigned int kills, restarts; /* wanted */
+    _Atomic uint64_t progress;
+    atomic_bool over;
+    pthread_t thread;
+    uint64_t random;
+    /* What came of it; to be read after storm_end. */
+    unsigned int deaths;
+    unsigned int calm;  /* of them, after progress */
+    const char *failed; /* NULL: nothing */
+};
+
+/* How many deaths a kind of device has: many with BVDM_LONG=1 in the environment. */
+void storm_workers(struct storm *storm, const struct fixture *fixture);
+/* Of the broker: few, since nothing sets its pauses back. They are gone with the device model. */
+void storm_brokers(struct storm *storm, const struct fixture *fixture);
+/* How many device models a storm of brokers takes. */
+unsigned int storm_broker_rounds(void);
+
+/* The guest got something done that it has checked. */
+static inline void storm_progress(struct storm *storm)
+{
+    atomic_fetch_add_explicit(&storm->progress, 1, memory_order_relaxed);
+}
+
+static inline bool storm_rages(const struct storm *storm)
+{
+    return !atomic_load(&storm->over);
+}
+
+/* Wait for its end. Asserts that all the deaths were died, and no others. */
+void storm_end(struct storm *storm);
+
+#endif
