@@ -4,6 +4,7 @@
 const struct backend_ops *const backend_kinds[DEVICE_KINDS] = {
     [DEVICE_BLOCK_VIRTIO] = &backend_block,
     [DEVICE_CONSOLE_VIRTIO] = &backend_console,
+    [DEVICE_CONSOLE_SOCKET] = &backend_console_socket,
     [DEVICE_NET_VIRTIO] = &backend_net,
     [DEVICE_NET_VHOST] = &backend_net_vhost,
     [DEVICE_RNG_VIRTIO] = &backend_rng,

@@ -45,9 +45,11 @@ struct backend {
     char directory[PATH_MAX];
     char directory_in_root[BACKEND_NAME_SIZE];
 
-    /* vsock/virtio: where clients of the host connect, -1: nowhere; and what the names of all its
-     * sockets in the directory begin with. */
+    /* Where clients of the host connect, -1: nowhere; keeps_client: who has, -1: nobody yet. */
     int listeners[BACKEND_LISTENERS];
+    int client;
+
+    /* vsock/virtio: what the names of all its sockets in the directory begin with. */
     char socket_name[BACKEND_SOCKET_NAME_SIZE];
 
     char words[512]; /* for the user, by `open`: what the backend is called; empty: nothing */
@@ -90,6 +92,10 @@ struct backend_ops {
     /* Who signals used buffers is the kernel, so nobody sets bit 0 of InterruptStatus. */
     bool used_buffer_always;
 
+    /* The last client is kept as backend->client, a copy of what its worker has, and each worker
+     * gets it anew. */
+    bool keeps_client;
+
     /* At the broker's start. Returns 0, or -errno with *failure filled in: the text follows
      * the position of `*ret_key` in the configuration. */
     int (*open)(struct backend *backend, const struct device_config *config,
@@ -113,7 +119,8 @@ struct backend_ops {
     /*
      * While a worker runs: a client waits on listeners[number] (accept), or the worker asks for a
      * connection (connect). Neither waits. Return a non-blocking socket, to be closed once it is
-     * sent, or -errno; -EAGAIN of accept: no client waits. Both, or neither.
+     * sent (but see keeps_client), or -errno; of accept, -EAGAIN: no client waits, -ECONNREFUSED:
+     * one did, and was turned away. Both optional.
      */
     int (*accept)(struct backend *backend, unsigned int number, uint32_t *ret_type);
     int (*connect)(struct backend *backend, uint32_t port, uint32_t type);
@@ -130,8 +137,8 @@ struct backend_ops {
 /* One row a kind, indexed by enum device_kind. */
 extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];
 
-extern const struct backend_ops backend_block, backend_console, backend_net, backend_net_vhost,
-    backend_rng, backend_vsock_vhost, backend_vsock_virtio;
+extern const struct backend_ops backend_block, backend_console, backend_console_socket, backend_net,
+    backend_net_vhost, backend_rng, backend_vsock_vhost, backend_vsock_virtio;
 extern const struct backend_ops backend_vsock_vhost_user, backend_fs_vhost_user,
     backend_other_vhost_user;
 

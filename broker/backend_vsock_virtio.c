@@ -9,102 +9,26 @@
  * chooses nothing but digits of a name in it.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <libgen.h>
 #include <linux/virtio_vsock.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "broker/backend.h"
+#include "broker/unix_socket.h"
 
-#define BACKLOG 64
 #define SUFFIX_MAX sizeof("_4294967295") /* with the 0 */
 #define DIRECTORY_MAX sizeof("/vsock15/")
 #define SEQPACKET_SUFFIX "_seqpacket"
-#define SOCKET_FLAGS (SOCK_NONBLOCK | SOCK_CLOEXEC)
 
 /* So that every socket has a name that fits into an address, here and in the broker's root. */
 #define PATH_LENGTH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - SUFFIX_MAX - DIRECTORY_MAX)
 _Static_assert(PATH_LENGTH_MAX < BACKEND_SOCKET_NAME_SIZE, "the last part of a path is shorter");
 
-static int failed(struct failure *failure, const char *path, int error)
-{
-    return failure_set(failure, -error, "socket_path \"%s\": %s", path, strerror(error));
-}
-
-static struct sockaddr_un address_of(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    return address;
-}
-
-static int new_socket(int type)
-{
-    int fd = socket(AF_UNIX, type | SOCKET_FLAGS, 0);
-    return fd < 0 ? -errno : fd;
-}
-
-/* Returns a socket, or -errno; never waits: a server that is busy refuses. */
-static int connect_to(const char *path, int type)
-{
-    const struct sockaddr_un address = address_of(path);
-    int fd = new_socket(type);
-    if (fd < 0)
-        return fd;
-    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
-        return fd;
-    int error = errno;
-    close(fd);
-    return -error;
-}
-
 /* --- Before lock-down --------------------------------------------------------------------------
  */
-
-/* What an earlier run left is nobody's socket any more; anything else is somebody's. */
-static int remove_stale(const char *path, int type, struct failure *failure)
-{
-    struct stat status;
-    if (lstat(path, &status) < 0)
-        return errno == ENOENT ? 0 : failed(failure, path, errno);
-    if (!S_ISSOCK(status.st_mode))
-        return failure_set(failure, -EEXIST,
-                           "socket_path \"%s\" is there already and is no socket: choose another "
-                           "path, or remove it",
-                           path);
-    int other = connect_to(path, type);
-    if (other >= 0)
-        close(other);
-    if (other != -ECONNREFUSED)
-        return failure_set(failure, -EADDRINUSE,
-                           "socket_path \"%s\" is in use by another process: choose another path, "
-                           "or end that one",
-                           path);
-    return unlinkat(AT_FDCWD, path, 0) < 0 ? failed(failure, path, errno) : 0;
-}
-
-static int listen_on(const char *path, int type, struct failure *failure)
-{
-    int result = remove_stale(path, type, failure);
-    if (result < 0)
-        return result;
-    const struct sockaddr_un address = address_of(path);
-    int fd = new_socket(type);
-    if (fd < 0)
-        return failed(failure, path, -fd);
-    if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
-        listen(fd, BACKLOG) < 0) {
-        result = failed(failure, path, errno);
-        close(fd);
-        return result;
-    }
-    return fd;
-}
 
 /* Where the directory is, and what follows it. */
 static int split_path(struct backend *backend, const struct device_config *config,
@@ -144,7 +68,7 @@ static int vsock_open(struct backend *backend, const struct device_config *confi
         {seqpacket, SOCK_SEQPACKET},
     };
     for (unsigned int i = 0; i < BACKEND_LISTENERS; i++) {
-        int fd = listen_on(sockets[i].path, sockets[i].type, failure);
+        int fd = unix_listen(sockets[i].path, sockets[i].type, 0, failure);
         if (fd < 0)
             return fd;
         backend->listeners[i] = fd;
@@ -168,8 +92,7 @@ static int vsock_accept(struct backend *backend, unsigned int number, uint32_t *
     static const uint32_t types[BACKEND_LISTENERS] = {VIRTIO_VSOCK_TYPE_STREAM,
                                                       VIRTIO_VSOCK_TYPE_SEQPACKET};
     *ret_type = types[number];
-    int fd = accept4(backend->listeners[number], NULL, NULL, SOCKET_FLAGS);
-    return fd < 0 ? -errno : fd;
+    return unix_accept(backend->listeners[number]);
 }
 
 static int vsock_connect(struct backend *backend, uint32_t port, uint32_t type)
@@ -179,7 +102,7 @@ static int vsock_connect(struct backend *backend, uint32_t port, uint32_t type)
         return -EPROTOTYPE;
     snprintf(path, sizeof(path), "%s/%s_%u", backend->directory_in_root, backend->socket_name,
              port);
-    return connect_to(path, type == VIRTIO_VSOCK_TYPE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET);
+    return unix_connect(path, type == VIRTIO_VSOCK_TYPE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET);
 }
 
 const struct backend_ops backend_vsock_virtio = {

@@ -21,7 +21,7 @@ int connections_watch(const struct device *device, int epoll, uint32_t source)
     return 0;
 }
 
-/* `fd` is closed; -errno instead of it is the reason why there is none. */
+/* `fd` (borrowed); -errno instead of it is the reason why there is none. */
 static int hand_over(const struct device *device, uint32_t request, uint32_t type, int fd)
 {
     union message message = {
@@ -33,10 +33,17 @@ static int hand_over(const struct device *device, uint32_t request, uint32_t typ
                 .error = fd < 0 ? -fd : 0,
             },
     };
-    int result = message_send(device->worker.socket, &message, &fd, fd < 0 ? 0 : 1);
-    if (fd >= 0)
-        close(fd);
-    return result;
+    return message_send(device->worker.socket, &message, &fd, fd < 0 ? 0 : 1);
+}
+
+static void hand_over_client(struct device *device, uint32_t type, int fd)
+{
+    struct backend *backend = &device->backend;
+    int result = hand_over(device, CONNECTION_FROM_HOST, type, fd);
+    if (backend->ops->keeps_client && result == 0)
+        return;
+    close(fd);
+    backend->client = -1;
 }
 
 /* A client that the worker has no room to be told of is turned away: it finds itself closed. */
@@ -49,13 +56,21 @@ bool connections_accept(struct device *device)
         for (; left > 0; left--) {
             uint32_t type;
             int fd = backend->ops->accept(backend, i, &type);
-            if (fd < 0)
+            if (fd < 0 && fd != -ECONNREFUSED)
                 break;
-            (void)hand_over(device, CONNECTION_FROM_HOST, type, fd);
+            if (fd >= 0)
+                hand_over_client(device, type, fd);
             more |= left == 1;
         }
     }
     return more;
+}
+
+void connections_resume(struct device *device)
+{
+    int client = device->backend.client;
+    if (client >= 0)
+        hand_over_client(device, 0, client);
 }
 
 const char *connections_make(struct device *device, const struct message_connect *wanted,
@@ -68,7 +83,10 @@ const char *connections_make(struct device *device, const struct message_connect
     int fd = -EBUSY;
     if (rate_limit_take(&device->worker.connections, &guest_rate, now_ms, &refused))
         fd = backend->ops->connect(backend, wanted->port, wanted->type);
-    if (hand_over(device, wanted->request, wanted->type, fd) == -EAGAIN)
+    int result = hand_over(device, wanted->request, wanted->type, fd);
+    if (fd >= 0)
+        close(fd);
+    if (result == -EAGAIN)
         return "it does not take the connections that it asks for";
     return NULL;
 }

@@ -18,6 +18,9 @@ int connections_watch(const struct device *device, int epoll, uint32_t source);
  * there may be more. */
 bool connections_accept(struct device *device);
 
+/* A new worker is READY: it gets the client that its predecessor had, if the backend keeps him. */
+void connections_resume(struct device *device);
+
 /* The worker asks for a connection: make it, and answer. Returns NULL, or what is wrong with it. */
 const char *connections_make(struct device *device, const struct message_connect *wanted,
                              int64_t now_ms);

@@ -65,6 +65,7 @@ static const char *take_ready(struct device *device, const struct message_ready 
         log_line(device->name, "register accesses answered without a worker: %llu in all",
                  (unsigned long long)given_up);
     relay_worker_ready(&device->relay, device->worker.incarnation);
+    connections_resume(device);
     device->worker.clients_wait = true; /* who came meanwhile */
     return NULL;
 }

@@ -71,6 +71,17 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .backend_fd_count = 8,
             .backend_fds_max = 8,
         },
+    [DEVICE_CONSOLE_SOCKET] =
+        {
+            .type = "console",
+            .data_plane = "virtio",
+            .policy = "console/socket",
+            .built = true,
+            .virtio_id = 3,
+            .queue_count = 2,
+            .queues_max = 2,
+            .connections = true,
+        },
     [DEVICE_RNG_VIRTIO] =
         {
             .type = "rng",

@@ -18,6 +18,7 @@ enum device_kind {
     DEVICE_NET_VIRTIO,
     DEVICE_NET_VHOST,
     DEVICE_CONSOLE_VIRTIO,
+    DEVICE_CONSOLE_SOCKET, /* the same to the user: a console with a socket_path */
     DEVICE_RNG_VIRTIO,
     DEVICE_VSOCK_VIRTIO,
     DEVICE_VSOCK_VHOST_USER,

@@ -79,8 +79,10 @@ struct start_vsock {
 };
 
 struct start_console {
-    uint32_t ports; /* 1 to STATE_CONSOLE_PORTS */
-    uint32_t files; /* bit p: port p is a log file, not a terminal */
+    uint32_t ports;  /* 1 to STATE_CONSOLE_PORTS */
+    uint32_t files;  /* bit p: port p is a log file, not a terminal */
+    uint32_t client; /* with a socket: 1: a predecessor's client follows as MSG_CONNECTION */
+    uint32_t reserved;
 };
 
 struct start_rng {

@@ -13,7 +13,11 @@
  * before output is written or discarded: of a second epoll instance, made by the broker, which
  * reports exactly the ports without a reader.
  *
- * System calls: read and write on the ports' files, epoll_pwait on WORKER_FD_BACKEND.
+ * A console with a socket has one port, whose file is the client of the moment
+ * (worker/console_client.h). A client who leaves is noticed by what is written to him.
+ *
+ * System calls: read and write on the ports' files, epoll_pwait on WORKER_FD_BACKEND; with a
+ * socket, those of worker/console_client.h instead of the latter.
  */
 #include "worker/console.h"
 
@@ -25,6 +29,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "worker/console_client.h"
 #include "worker/linger.h"
 #include "worker/log.h"
 
@@ -49,6 +54,7 @@ struct stream {
 
 static struct {
     unsigned int ports;
+    bool socket;          /* port 0 is a client's connection */
     bool out_of_patience; /* port 0's reader is not waited for, until he reads */
     bool live;            /* the driver may be told of a new size */
     uint32_t readers;     /* bit p: somebody was there when last asked; of a log file, always */
@@ -68,9 +74,12 @@ static int console_init(struct device *dev, const struct message_start *start)
         start->queue_count != (from->ports == 1 ? 2 : 2 * from->ports + 2))
         return -EINVAL;
     console.ports = from->ports;
+    console.socket = start->kind == DEVICE_CONSOLE_SOCKET;
     console_control_init(from->ports, start->name);
 
-    dev->features = 1ull << VIRTIO_CONSOLE_F_SIZE | 1ull << VIRTIO_CONSOLE_F_EMERG_WRITE;
+    dev->features = 1ull << VIRTIO_CONSOLE_F_EMERG_WRITE;
+    if (!console.socket) /* which has no window */
+        dev->features |= 1ull << VIRTIO_CONSOLE_F_SIZE;
     if (from->ports > 1)
         dev->features |= 1ull << VIRTIO_CONSOLE_F_MULTIPORT;
     const struct virtio_console_config config = {
@@ -79,6 +88,8 @@ static int console_init(struct device *dev, const struct message_start *start)
     memcpy(dev->config, &config, sizeof(config));
     dev->config_size = sizeof(config);
     dev->user_queues = (1u << start->queue_count) - 1;
+    if (console.socket)
+        return from->ports == 1 ? console_client_init(from->client != 0) : -EINVAL;
     for (unsigned int p = 0; p < from->ports; p++) {
         if ((from->files & 1u << p) == 0)
             dev->backend_events |= 1u << (PORT_FD(p) - WORKER_FD_BACKEND);
@@ -89,9 +100,19 @@ static int console_init(struct device *dev, const struct message_start *start)
 
 /* ---- Readers ---- */
 
+/* -1: nobody is there yet. */
+static int port_fd(unsigned int port)
+{
+    return console.socket ? console_client_fd() : PORT_FD(port);
+}
+
 static void ask_for_readers(void)
 {
     struct epoll_event missing[STATE_CONSOLE_PORTS];
+    if (console.socket) {
+        console.readers = console_client_reads() ? 1u << 0 : 0;
+        return;
+    }
     int count = epoll_pwait(READERS_FD, missing, STATE_CONSOLE_PORTS, 0, NULL);
     if (count < 0)
         return; /* interrupted: what was known holds until the next time */
@@ -187,6 +208,9 @@ static enum progress write_failed(unsigned int port, int error)
         ask_for_readers();
         if (has_reader(port) && (port > 0 || !console.out_of_patience))
             return WAIT;
+    } else if (console.socket) {
+        console_client_left();
+        ask_for_readers();
     } else {
         log_event(LOG_OUTPUT_LOST, port, (uint64_t)error);
     }
@@ -199,7 +223,10 @@ static enum progress write_some(struct device *dev, struct virtqueue *vq, unsign
     struct stream *tx = &console.tx[port];
     const struct iovec *segment = &tx->chain.segments[tx->next];
     size_t length = segment->iov_len < CALL_BYTES ? segment->iov_len : CALL_BYTES;
-    ssize_t written = write(PORT_FD(port), segment->iov_base, length);
+    int fd = port_fd(port);
+    if (fd < 0)
+        return write_failed(port, EAGAIN);
+    ssize_t written = write(fd, segment->iov_base, length);
     if (written <= 0)
         return write_failed(port, written < 0 ? errno : EAGAIN);
     if (port == 0) {
@@ -275,7 +302,8 @@ static int next_buffer(struct virtqueue *vq, struct stream *rx, struct guest_fau
     return 1;
 }
 
-/* What there is goes into the buffer's first segment. */
+/* What there is goes into the buffer's first segment. There is nothing: EAGAIN; EIO: nobody has the
+ * terminal open; EBADF: a log file; 0: the client has ended his output, or there is none. */
 static enum progress serve_input(struct device *dev, struct virtqueue *vq, unsigned int port)
 {
     struct stream *rx = &console.rx[port];
@@ -284,11 +312,12 @@ static enum progress serve_input(struct device *dev, struct virtqueue *vq, unsig
     uint32_t length = segment->iov_len < CALL_BYTES ? (uint32_t)segment->iov_len : CALL_BYTES;
     uint32_t filled = take_up(vq, record, length);
     if (filled == 0) {
-        ssize_t got = read(PORT_FD(port), segment->iov_base, length);
+        int fd = port_fd(port);
+        ssize_t got = fd >= 0 ? read(fd, segment->iov_base, length) : 0;
         if (got < 0 && errno == EINTR)
             return PROGRESS;
         if (got <= 0)
-            return WAIT; /* EAGAIN; EIO: nobody has the terminal open; EBADF: a log file */
+            return WAIT;
         filled = (uint32_t)got;
         note(vq, record, filled);
     }
@@ -347,6 +376,27 @@ static int console_backend_event(struct device *dev, unsigned int file,
     return 0;
 }
 
+/* Which connection it is about does not matter: each turn finds out by itself, here as well. */
+static void console_connection_event(struct device *dev, unsigned int number, uint32_t events)
+{
+    (void)number;
+    (void)events;
+    dev->work |= 1u << CONSOLE_RX | 1u << CONSOLE_TX;
+}
+
+/* A client has come: he is waited for as if there had been none before. */
+static bool console_message(struct device *dev, const union message *message, const int *fds,
+                            size_t fd_count)
+{
+    if (!console_client_take(message, fds, fd_count))
+        return false;
+    console.out_of_patience = false;
+    dev->pause_ms = 0;
+    ask_for_readers();
+    dev->work |= 1u << CONSOLE_RX | 1u << CONSOLE_TX;
+    return true;
+}
+
 static void console_pause_over(struct device *dev)
 {
     console.out_of_patience = true;
@@ -364,8 +414,8 @@ static int console_write_config(struct device *dev, uint32_t offset, unsigned in
     if (offset != offsetof(struct virtio_console_config, emerg_wr))
         return 0;
     ask_for_readers();
-    if (has_reader(0))
-        (void)!write(PORT_FD(0), &character, 1);
+    if (has_reader(0) && port_fd(0) >= 0)
+        (void)!write(port_fd(0), &character, 1);
     return 0;
 }
 
@@ -443,6 +493,19 @@ const struct device_ops console_ops = {
     .turn = console_turn,
     .backend_event = console_backend_event,
     .backend_changed = console_backend_changed,
+    .pause_over = console_pause_over,
+    .write_config = console_write_config,
+    .adopt = console_adopt,
+};
+
+const struct device_ops console_socket_ops = {
+    .init = console_init,
+    .start = console_start,
+    .stop = console_stop,
+    .queue_stop = console_queue_stop,
+    .turn = console_turn,
+    .message = console_message,
+    .connection_event = console_connection_event,
     .pause_over = console_pause_over,
     .write_config = console_write_config,
     .adopt = console_adopt,

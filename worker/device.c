@@ -18,6 +18,7 @@
 static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
     [DEVICE_BLOCK_VIRTIO] = &block_ops,
     [DEVICE_CONSOLE_VIRTIO] = &console_ops,
+    [DEVICE_CONSOLE_SOCKET] = &console_socket_ops,
     [DEVICE_NET_VIRTIO] = &net_ops,
     [DEVICE_NET_VHOST] = &net_vhost_ops,
     [DEVICE_RNG_VIRTIO] = &rng_ops,

@@ -217,7 +217,7 @@ static inline void device_count(uint64_t *counter, uint64_t add)
 }
 
 extern const struct device_ops block_ops;
-extern const struct device_ops console_ops;
+extern const struct device_ops console_ops, console_socket_ops;
 extern const struct device_ops rng_ops;
 extern const struct device_ops net_ops;
 extern const struct device_ops net_vhost_ops;

@@ -29,7 +29,8 @@ static const struct {
     [DEVICE_NET_VIRTIO] = {.required = KEY(TAP_NAME),
                            .optional = KEY(MAC_ADDR) | KEY(MTU),
                            .queues_max = 7},
-    [DEVICE_CONSOLE_VIRTIO] = {.optional = KEY(PTY_ALIAS) | KEY(LOG_PATH) | KEY(PORTS)},
+    [DEVICE_CONSOLE_VIRTIO] = {.optional =
+                                   KEY(SOCKET_PATH) | KEY(PTY_ALIAS) | KEY(LOG_PATH) | KEY(PORTS)},
     [DEVICE_NET_VHOST] = {.required = KEY(TAP_NAME), .optional = KEY(MAC_ADDR) | KEY(MTU)},
     [DEVICE_RNG_VIRTIO] = {.optional = KEY(RATE_LIMIT)},
     [DEVICE_VSOCK_VHOST] = {.required = KEY(GUEST_CID)},
@@ -88,8 +89,8 @@ static size_t find_kind(const struct raw_value *type, const struct raw_value *da
     }
     for (size_t i = 0; i < DEVICE_KINDS; i++) {
         bool is_any = i == DEVICE_OTHER_VHOST_USER;
-        if (!is_any && device_kinds[i].virtio_id != id)
-            continue;
+        if (i == DEVICE_CONSOLE_SOCKET || (!is_any && device_kinds[i].virtio_id != id))
+            continue; /* the former is chosen by its key */
         if (data_plane->valid && strcmp(device_kinds[i].data_plane, data_plane->text) == 0)
             return i;
         word_list_add(&data_planes, device_kinds[i].data_plane);
@@ -198,6 +199,27 @@ static void check_console(const struct raw_device *device, struct config_diagnos
                      ports->number);
 }
 
+/* So does a socket. */
+static void check_console_socket(const struct raw_device *device, struct config_diagnostics *diags)
+{
+    static const enum config_key others[] = {CONFIG_KEY_PTY_ALIAS, CONFIG_KEY_LOG_PATH};
+    const struct raw_value *path = &device->values[CONFIG_KEY_SOCKET_PATH];
+    const struct raw_value *ports = &device->values[CONFIG_KEY_PORTS];
+    if (!path->given)
+        return;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (device->values[others[i]].given)
+            config_error(diags, path->key_mark,
+                         "socket_path beside %s; expected one of them: a console is a socket, a "
+                         "terminal or a file",
+                         key_infos[others[i]].name);
+    }
+    if (ports->valid && ports->number > 1)
+        config_error(diags, path->key_mark,
+                     "socket_path for a console of %" PRIu64 " ports; expected no ports but one",
+                     ports->number);
+}
+
 enum device_kind check_device(const struct raw_device *device, struct config_diagnostics *diags)
 {
     const struct raw_value *type = &device->values[CONFIG_KEY_TYPE];
@@ -211,13 +233,17 @@ enum device_kind check_device(const struct raw_device *device, struct config_dia
     }
     if (kind < DEVICE_KINDS) {
         check_foreign(device, (enum device_kind)kind, diags);
-        if (kind == DEVICE_CONSOLE_VIRTIO)
+        if (kind == DEVICE_CONSOLE_VIRTIO) {
             check_console(device, diags);
+            check_console_socket(device, diags);
+        }
         check_values(device, (enum device_kind)kind, diags);
     }
     if (device->complete)
         check_missing(
             device, COMMON_REQUIRED | (kind < DEVICE_KINDS ? kind_keys[kind].required : 0), diags);
+    if (kind == DEVICE_CONSOLE_VIRTIO && device->values[CONFIG_KEY_SOCKET_PATH].given)
+        kind = DEVICE_CONSOLE_SOCKET;
     return (enum device_kind)kind;
 }
 

@@ -80,7 +80,7 @@ struct device_config {
     bool advertise_flush;  /* block */
     bool direct;           /* block */
     uint32_t guest_cid;    /* vsock: 3 to 0xfffffffe; no two devices share one; vhost_user: or 0 */
-    char *socket_path;     /* vsock/virtio and vhost_user, else NULL */
+    char *socket_path;     /* vsock/virtio, vhost_user; a console's, or NULL */
     char *tag;             /* fs, up to 36 bytes, else NULL */
     /* Of any type, by vhost_user: its configuration space, or how many bytes of it the daemon is
      * asked for. */

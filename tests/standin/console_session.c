@@ -85,8 +85,11 @@ void console_take_text(struct guest_console *console, unsigned int port, const u
 {
     struct console_session *test = console->context;
     (void)port;
-    for (uint32_t i = 0; i < length && test->typed_length < sizeof(test->typed) - 1; i++)
+    for (uint32_t i = 0; i < length; i++) {
+        if (test->typed_length == sizeof(test->typed) - 1)
+            memmove(test->typed, test->typed + 1, --test->typed_length);
         test->typed[test->typed_length++] = (char)data[i];
+    }
     test->typed[test->typed_length] = 0;
 }
 
@@ -173,4 +176,36 @@ void console_stop(struct console_session *test)
     guest_console_free(&test->console);
     fixture_stop(&test->fixture);
     fixture_free(&test->fixture);
+}
+
+/* ---- Every byte, in order ---- */
+
+/* `data` does not go on at follower->at: does it go on a little before? */
+static bool step_back(struct console_follower *follower, const uint8_t *data, size_t length)
+{
+    for (uint64_t back = 1; back <= CHUNK && back <= follower->at; back++) {
+        if (console_differences(data, follower->at - back, length) == 0) {
+            follower->at -= back;
+            follower->repeats++;
+            return true;
+        }
+    }
+    return false;
+}
+
+void console_follow(struct console_follower *follower, const uint8_t *data, size_t length)
+{
+    while (length > 0) {
+        size_t good = 0;
+        while (good < length && data[good] == console_pattern(follower->at + good))
+            good++;
+        follower->at += good;
+        follower->seen = follower->at > follower->seen ? follower->at : follower->seen;
+        data += good;
+        length -= good;
+        if (length > 0 && !step_back(follower, data, length)) {
+            follower->wrong++;
+            return;
+        }
+    }
 }

@@ -48,4 +48,16 @@ void console_start(struct console_session *test, uint64_t features, const char *
 void console_start_one(struct console_session *test);
 void console_stop(struct console_session *test);
 
+/*
+ * A reader's view of the pattern: every byte comes, in order; after a worker's death at most what
+ * one call wrote, CHUNK bytes, comes a second time.
+ */
+struct console_follower {
+    uint64_t seen; /* bytes of the stream up to the furthest */
+    uint64_t at;   /* the next one expected */
+    uint64_t wrong;
+    unsigned int repeats;
+};
+void console_follow(struct console_follower *follower, const uint8_t *data, size_t length);
+
 #endif

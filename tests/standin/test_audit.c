@@ -11,9 +11,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,26 +93,47 @@ static void finds_nothing_wrong(void)
     stop();
 }
 
-/* Workers that differ in what they hold: without a backend, and with a place for connections. */
+static int connect_to_console(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/c.sock", fixture.dir);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL_FATAL(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+/* Workers that differ in what they hold: without a backend, with a place for connections, and with
+ * one there. */
 static void knows_other_kinds(void)
 {
-    char yaml[512];
+    static const char *const policies[] = {"rng/virtio, ", "vsock/virtio, ", "console/socket, "};
+    const unsigned int count = sizeof(policies) / sizeof(policies[0]);
+    char yaml[768];
     fixture_init(&fixture);
     snprintf(yaml, sizeof(yaml),
              "devices:\n"
              "  - id: 0\n    type: rng\n    data_plane: virtio\n    mmio_addr: 0x%llx\n"
              "  - id: 1\n    type: vsock\n    data_plane: virtio\n    mmio_addr: 0x%llx\n"
-             "    guest_cid: 3\n    socket_path: \"@/v.sock\"\n",
-             (unsigned long long)fixture_base(0), (unsigned long long)fixture_base(1));
+             "    guest_cid: 3\n    socket_path: \"@/v.sock\"\n"
+             "  - id: 2\n    type: console\n    data_plane: virtio\n    mmio_addr: 0x%llx\n"
+             "    socket_path: \"@/c.sock\"\n",
+             (unsigned long long)fixture_base(0), (unsigned long long)fixture_base(1),
+             (unsigned long long)fixture_base(2));
     fixture_configure(&fixture, yaml);
-    fixture_start(&fixture, DEVICES, DEVICES);
-    for (unsigned int i = 0; i < DEVICES; i++) {
+    fixture_start(&fixture, count, count);
+    for (unsigned int i = 0; i < count; i++) {
         CU_ASSERT_EQUAL(run_on("verify %d", fixture.workers[i]), 0);
-        CU_ASSERT(says(i == 0 ? "rng/virtio, " : "vsock/virtio, "));
+        CU_ASSERT(says(policies[i]));
         CU_ASSERT_EQUAL(run_on("diff this %d", fixture.workers[i]), 0);
     }
     CU_ASSERT(run_on("verify %d", fixture.workers[1]) == 0 &&
               says("the kick eventfd of queue 2\n"));
+    int client = connect_to_console();
+    for (unsigned int i = 0; i < 50 && !strstr(answer, "a connection that the broker made"); i++)
+        CU_ASSERT_EQUAL(run_on("verify %d", fixture.workers[2]), 0);
+    CU_ASSERT(says("a connection that the broker made\n"));
+    close(client);
     CU_ASSERT_EQUAL(run_on("verify %d", fixture.broker), 0);
     CU_ASSERT_EQUAL(run_on("verify %d", standin_pid(fixture.standin)), 0);
     stop();

@@ -6,52 +6,11 @@
 
 #include "tests/standin/console_session.h"
 
-/*
- * The reader gets every byte, in order. After a death at most what one call wrote, 4096 bytes,
- * comes a second time.
- */
-struct follower {
-    uint64_t seen; /* bytes of the stream up to the furthest */
-    uint64_t at;   /* the next one expected */
-    uint64_t wrong;
-    unsigned int repeats;
-};
-
-/* `data` does not go on at follower->at: does it go on a little before? */
-static bool step_back(struct follower *follower, const uint8_t *data, size_t length)
-{
-    for (uint64_t back = 1; back <= CHUNK && back <= follower->at; back++) {
-        if (console_differences(data, follower->at - back, length) == 0) {
-            follower->at -= back;
-            follower->repeats++;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void follow(struct follower *follower, const uint8_t *data, size_t length)
-{
-    while (length > 0) {
-        size_t good = 0;
-        while (good < length && data[good] == console_pattern(follower->at + good))
-            good++;
-        follower->at += good;
-        follower->seen = follower->at > follower->seen ? follower->at : follower->seen;
-        data += good;
-        length -= good;
-        if (length > 0 && !step_back(follower, data, length)) {
-            follower->wrong++;
-            return;
-        }
-    }
-}
-
 static void goes_on_after_its_worker_was_killed(void)
 {
     static uint8_t data[CHUNK];
     struct console_session test;
-    struct follower follower = {0};
+    struct console_follower follower = {0};
     const uint64_t total = 24 << 20;
     unsigned int deaths = 0;
     console_start_one(&test);
@@ -67,7 +26,7 @@ static void goes_on_after_its_worker_was_killed(void)
         }
         ssize_t got = read(test.user, data, sizeof(data));
         if (got > 0) {
-            follow(&follower, data, (size_t)got);
+            console_follow(&follower, data, (size_t)got);
             quiet_since = console_now_ms();
         }
         if (follower.seen > next_death && deaths < 8) {

@@ -53,8 +53,9 @@ struct config_case {
     "sched, shmem_addr, shmem_size, shmem_path, irq"
 
 #define BUILT_KINDS                                                                                \
-    "block/virtio, vsock/vhost, net/virtio, net/vhost, console/virtio, rng/virtio, vsock/virtio, " \
-    "vsock/vhost_user, fs/vhost_user, other/vhost_user"
+    "block/virtio, vsock/vhost, net/virtio, net/vhost, console/virtio, console/socket, "           \
+    "rng/virtio, "                                                                                 \
+    "vsock/virtio, vsock/vhost_user, fs/vhost_user, other/vhost_user"
 
 #define NOT_BUILT(type, plane)                                                                     \
     "device type \"" type "\" with data_plane \"" plane "\" is not built into this version "       \
@@ -454,6 +455,20 @@ static const struct config_case console_errors[] = {
      "to a terminal\n"},
     {"file of many", CONSOLE(", ports: 2, log_path: /b"),
      "f:2:78: log_path for a console of 2 ports; expected no ports but one\n"},
+    {"socket and terminal", CONSOLE(", pty_alias: /a, socket_path: /b"),
+     "f:2:83: socket_path beside pty_alias; expected one of them: a console is a socket, a "
+     "terminal "
+     "or a file\n"},
+    {"socket and file", CONSOLE(", log_path: /a, socket_path: /b"),
+     "f:2:82: socket_path beside log_path; expected one of them: a console is a socket, a terminal "
+     "or a file\n"},
+    {"socket of many", CONSOLE(", ports: 7, socket_path: /b"),
+     "f:2:78: socket_path for a console of 7 ports; expected no ports but one\n"},
+    {"another plane for a console",
+     "devices:\n- {id: 0, type: console, data_plane: vhost, mmio_addr: "
+     "0xa003e00}\n",
+     "f:2:38: unknown data_plane \"vhost\" of device type \"console\"; expected one of virtio, "
+     "vhost_user\n"},
     {"one name for two",
      CONSOLE(", pty_alias: /a") "- {id: 1, type: console, data_plane: virtio, mmio_addr: "
                                 "0xa003c00, pty_alias: /a}\n",

@@ -130,6 +130,12 @@ static void test_console(void)
     config_expect_good("log", CONSOLE(", log_path: c.log, ports: 1"), "");
     CU_ASSERT_STRING_EQUAL(device->log_path, "c.log");
     config_free(&config);
+
+    config_expect_good("socket", CONSOLE(", socket_path: /run/c.sock, ports: 1"), "");
+    CU_ASSERT_EQUAL(device->kind, DEVICE_CONSOLE_SOCKET);
+    CU_ASSERT_STRING_EQUAL(device->socket_path, "/run/c.sock");
+    CU_ASSERT_EQUAL(device->ports, 1);
+    config_free(&config);
     config_expect_cases(console_errors, COUNT(console_errors));
 }
 

@@ -148,7 +148,8 @@ static bool is_daemons(enum device_kind kind)
 static bool is_good_device(const struct device_config *device)
 {
     bool is_block = device->kind == DEVICE_BLOCK_VIRTIO;
-    bool is_console = device->kind == DEVICE_CONSOLE_VIRTIO;
+    bool is_console = device->kind == DEVICE_CONSOLE_VIRTIO ||
+                      (device->kind == DEVICE_CONSOLE_SOCKET && device->socket_path);
     bool is_vsock = device->kind == DEVICE_VSOCK_VHOST;
     return device->id < BAO_DEVICES_MAX && device->mmio_addr % 4 == 0 &&
            device->mmio_addr <= UINT64_MAX - CONFIG_REGISTERS_SIZE + 1 && device->mark.line > 0 &&
