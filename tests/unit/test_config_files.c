@@ -120,6 +120,11 @@ static void test_examples(void)
     CU_ASSERT_EQUAL(config.device_count, 3);
     CU_ASSERT_EQUAL(config.devices[2].virtio_id, 48);
     config_free(&config);
+    expect_load(CONFIGS_DIR "/vhost-user-block.yaml", 0, "");
+    CU_ASSERT_EQUAL(config.device_count, 1);
+    CU_ASSERT_EQUAL(config.devices[0].virtio_id, 2);
+    CU_ASSERT_EQUAL(config.devices[0].queues, 4);
+    config_free(&config);
     expect_load(CONFIGS_DIR "/block.yaml", 0, "");
     CU_ASSERT_EQUAL(config.device_count, 1);
     CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_BLOCK_VIRTIO);
