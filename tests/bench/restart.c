@@ -230,7 +230,8 @@ static pid_t worker_at_work(const char *control)
         int r = control_client_ask(control, CONTROL_STATUS, 0, &reply);
         if (r < 0)
             return r;
-        if (reply.device.phase == CONTROL_RUNNING)
+        /* The broker may hear from a worker before it hears its pid. */
+        if (reply.device.phase == CONTROL_RUNNING && reply.device.pid > 0)
             return reply.device.pid;
     }
     return -ETIMEDOUT;
@@ -249,8 +250,11 @@ static int one_outage(const struct kind *kind, const char *control, struct sampl
         return worker;
     uint64_t start = bench_now_ns();
     int r = control_client_ask(control, CONTROL_RESTART, 0, &reply);
-    while (r == 0 && kill(worker, 0) == 0)
+    while (r == 0 && kill(worker, 0) == 0) {
         sched_yield();
+        if (bench_now_ns() - start > WAIT_MS * 1000000ull)
+            r = -ETIMEDOUT;
+    }
     if (r == 0)
         r = kind->request();
     if (r == 0)
