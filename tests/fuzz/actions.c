@@ -636,7 +636,9 @@ void actions_recover(uint32_t die_after)
     machine_die_after(0);
     machine_race((struct race){0});
     machine_io_fault(IO_WELL, 0);
-    actions_init((die_after & 8) != 0 ? ~0ull : SPLIT_FEATURES, 16);
+    /* Only the block driver here lays out packed rings. */
+    bool packed = machine_device.kind == DEVICE_BLOCK_VIRTIO && (die_after & 8) != 0;
+    actions_init(packed ? ~0ull : SPLIT_FEATURES, 16);
     uint32_t status = read_register(VIRTIO_MMIO_STATUS);
     if ((status & VIRTIO_CONFIG_S_DRIVER_OK) == 0 || (status & VIRTIO_CONFIG_S_NEEDS_RESET) != 0)
         violated("after a reset, the device can't be set up: status %#x", status);
