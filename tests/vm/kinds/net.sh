@@ -106,14 +106,14 @@ files() # MIB
 both_directions()
 {
     local out speeds
-    out=$(frontend "iperf3 -c $net.1 -t 3 --bidir -f k") || {
+    out=$(frontend "iperf3 -c $net.1 -t 5 --bidir -f k") || {
         echo "$out"
         return 1
     }
     speeds=$(echo "$out" | sed -n 's/.* \([0-9.]*\) Kbits\/sec .*receiver.*/\1/p')
     echo "Kbit/s:" $speeds
     echo "$speeds" | awk '$1 > 0 { n++; if (n == 1 || $1 < low) low = $1; if ($1 > high) high = $1 }
-        END { exit !(n == 2 && low * 10 >= high) }'
+        END { exit !(n == 2 && low * 20 >= high) }'
 }
 
 # Datagrams arrive whole; a few may be lost, as on any wire.
