@@ -102,7 +102,7 @@ files() # MIB
     [ "$ours" = "$theirs" ]
 }
 
-# Neither direction starves: each gets a tenth of the other at least.
+# Neither direction starves: each gets a twentieth of the other at least.
 both_directions()
 {
     local out speeds
