@@ -138,7 +138,7 @@ static void emit_call(FILE *file, uint32_t number, enum policy_arch arch)
     for (enum policy_arch each = 0; each < POLICY_ARCHES; each++) {
         if (!number_of_call(name, each, &numbers[each]))
             numbers[each] = POLICY_NO_CALL;
-        else if (numbers[each] < number || (numbers[each] == number && each < arch))
+        else if (numbers[each] < number || (each < arch && numbers[each] == number))
             return;
     }
     fprintf(file, "    {\"%s\", {", name);
