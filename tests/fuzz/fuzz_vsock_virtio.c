@@ -48,6 +48,8 @@ static size_t input_left;
 /* What the guest has claimed and was sent, for each pair of ports. */
 static struct claim {
     uint32_t alloc, forwarded, sent;
+    uint16_t type; /* of the packet that made the claim: another connection's is of no account */
+    bool heard;    /* the device has had it, from a packet with nothing wrong, and goes by it */
 } claims[PORTS][2 * PORTS];
 
 static _Noreturn void violated(const char *what)
@@ -103,8 +105,9 @@ static void check_packet(const struct virtio_vsock_hdr *header, uint32_t used)
     struct claim *claim = claim_of(header->dst_port, header->src_port);
     /* Several connections can have the same place here, one after the other. */
     uint64_t unread = (uint32_t)(claim->sent - claim->forwarded);
-    if (header->len > claim->alloc ||
-        (unread <= claim->alloc && header->len > claim->alloc - unread))
+    if (claim->heard && claim->type == header->type &&
+        (header->len > claim->alloc ||
+         (unread <= claim->alloc && header->len > claim->alloc - unread)))
         violated("more than the guest's credit");
     claim->sent += header->len;
 }
@@ -118,14 +121,17 @@ static void take_used(void)
             continue;
         memcpy(&header, guest_at(RX_AT + used.id * BUFFER_STRIDE), HEADER);
         check_packet(&header, used.len);
-        if (header.op == VIRTIO_VSOCK_OP_REQUEST || header.op == VIRTIO_VSOCK_OP_RESPONSE)
-            claim_of(header.dst_port, header.src_port)->sent = 0;
+        struct claim *claim = claim_of(header.dst_port, header.src_port);
+        if (header.op == VIRTIO_VSOCK_OP_REQUEST)
+            *claim = (struct claim){.heard = false};
+        else if (header.op == VIRTIO_VSOCK_OP_RESPONSE)
+            claim->sent = 0;
     }
     while (guest_used(&rings[TX], &used) || guest_used(&rings[EVENT], &used))
         ;
 }
 
-static void settle(void)
+static void run(void)
 {
     unsigned int rounds = 0;
     do {
@@ -133,6 +139,11 @@ static void settle(void)
         if (++rounds == ROUNDS_MAX)
             violated("the worker does not come to rest");
     } while (guest_device.work != 0);
+}
+
+static void settle(void)
+{
+    run();
     take_used();
 }
 
@@ -148,16 +159,29 @@ static void offer_rx(uint32_t size)
     device_notify(&guest_device, RX);
 }
 
-static void send_packet(const struct virtio_vsock_hdr *header, uint32_t payload)
+/* All packets have been taken: they wait if the device has no room for its answers. */
+static bool tx_idle(void)
+{
+    struct vring_used_elem used;
+    while (guest_used(&rings[TX], &used))
+        ;
+    return rings[TX].avail_idx == rings[TX].used_seen;
+}
+
+/* Returns whether the device has taken it, as the only one. */
+static bool send_packet(const struct virtio_vsock_hdr *header, uint32_t payload)
 {
     if ((uint16_t)(rings[TX].avail_idx - rings[TX].used_seen) >= RING_SIZE)
-        return;
+        return false;
+    bool first = tx_idle();
     uint16_t head = tx_head++ % RING_SIZE;
     uint64_t at = TX_AT + head * BUFFER_STRIDE;
     memcpy(guest_at(at), header, HEADER);
     guest_desc(&rings[TX], head, at, HEADER + payload, 0, 0);
     guest_offer(&rings[TX], head);
     device_notify(&guest_device, TX);
+    run();
+    return first && tx_idle();
 }
 
 static void guest_sends(void)
@@ -194,8 +218,9 @@ static void guest_sends(void)
         claim->sent = 0;
     claim->alloc = header.buf_alloc;
     claim->forwarded = header.fwd_cnt;
-    send_packet(&header, length);
-    settle(); /* so that the claim is known before the next one */
+    claim->type = header.type;
+    claim->heard = send_packet(&header, length) && (kind & 0x80) == 0;
+    take_used(); /* judged by this claim */
 }
 
 /* Descriptors of any kind. */
