@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "broker/backend.h"
+#include "broker/backend/backend.h"
 #include "broker/failure.h"
 #include "broker/relay.h"
 #include "broker/worker.h"

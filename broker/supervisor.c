@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/backend/connections.h"
 #include "broker/clock.h"
-#include "broker/connections.h"
 #include "broker/kernel_log.h"
 #include "broker/log.h"
 #include "broker/words.h"

@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "broker/backend/connections.h"
 #include "broker/clock.h"
-#include "broker/connections.h"
 #include "broker/log.h"
 #include "broker/supervision.h"
 #include "broker/words.h"
@@ -45,7 +45,7 @@ static const char *take_ready(struct device *device, const struct message_ready 
 {
     uint32_t core = words_core_layers();
 #ifdef BVDM_SANITIZE
-    core &= ~(1u << LAYER_SECCOMP | 1u << LAYER_RLIMITS); /* as in worker/sandbox.h */
+    core &= ~(1u << LAYER_SECCOMP | 1u << LAYER_RLIMITS); /* as in worker/sandbox/sandbox.h */
 #endif
     uint32_t fds = device_kind_fds(device->info, device->backend_fd_count, device->queue_count);
     if (device->worker.phase != WORKER_STARTING)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The kinds of device: what the two sides must agree on, one row a kind. The broker's half of
- * a kind (opening its backend) is a row of broker/backend.c; the worker's half (its
+ * a kind (opening its backend) is a row of broker/backend/backend.c; the worker's half (its
  * behaviour) a row of worker/device.c.
  */
 #ifndef COMMON_DEVICE_KIND_H

@@ -138,7 +138,7 @@ struct state_backend {
 struct state_net {
     uint64_t offloads;  /* VIRTIO_NET_F_GUEST_* bits in force */
     uint16_t pairs;     /* of queues in use */
-    uint16_t rx_mode;   /* enum net_rx_mode (worker/net_filter.h) */
+    uint16_t rx_mode;   /* enum net_rx_mode (worker/net/filter.h) */
     uint8_t mac[6];     /* the device's address */
     uint16_t unicast;   /* how many entries of `macs` are unicast addresses: the first */
     uint16_t multicast; /* and multicast addresses: those that follow */
@@ -171,7 +171,7 @@ union state_kind {
 
 /*
  * What workers died of; worker-written. A request on which one after the other dies is not served
- * for ever: see worker/poison.h.
+ * for ever: see worker/virtqueue/poison.h.
  */
 struct state_deaths {
     uint32_t turn;      /* 1 + the queue that is being served; 0: none is */

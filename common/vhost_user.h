@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The wire format of the vhost-user protocol (QEMU, docs/interop/vhost-user), as far as this
- * front end speaks it. The broker begins each dialogue with a daemon (broker/vhost_user.h), the
- * worker goes on with it (worker/vhost_user.c).
+ * front end speaks it. The broker begins each dialogue with a daemon (broker/backend/dialogue.h),
+ * the worker goes on with it (worker/vhost/vhost_user.c).
  *
  * A message is the header, then `size` bytes of payload, in the machine's byte order, on a
  * SOCK_STREAM socket. Rings are told apart by 32-bit indices, addresses of rings are given as

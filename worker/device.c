@@ -10,9 +10,9 @@
 #include "common/eventfd.h"
 #include "worker/linger.h"
 #include "worker/log.h"
-#include "worker/poison.h"
 #include "worker/state_check.h"
 #include "worker/transport.h"
+#include "worker/virtqueue/poison.h"
 
 /* One row a kind. */
 static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
@@ -31,8 +31,8 @@ static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
 
 #define WINDOW_ALIGNMENT 4096u /* the smallest page; makes guest alignment and ours the same */
 
-/* What worker/virtqueue.h can do. Where a kernel or daemon serves a queue, the kind says what that
- * can do: a device has the same features for all of its queues. */
+/* What worker/virtqueue/virtqueue.h can do. Where a kernel or daemon serves a queue, the kind says
+ * what that can do: a device has the same features for all of its queues. */
 #define QUEUE_FEATURES                                                                             \
     (1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |                       \
      1ull << VIRTIO_F_RING_PACKED | 1ull << VIRTIO_F_IN_ORDER | 1ull << VIRTIO_F_RING_RESET)

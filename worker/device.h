@@ -15,8 +15,8 @@
 #include "common/device_kind.h"
 #include "common/message.h"
 #include "common/state.h"
-#include "worker/virtqueue.h"
-#include "worker/window.h"
+#include "worker/virtqueue/virtqueue.h"
+#include "worker/virtqueue/window.h"
 
 #define DEVICE_CONFIG_MAX 256u /* bytes of configuration space, §2.5 */
 

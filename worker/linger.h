@@ -12,7 +12,7 @@
 #include <stdbool.h>
 
 #include "common/state.h"
-#include "worker/virtqueue.h"
+#include "worker/virtqueue/virtqueue.h"
 
 /* How many looks take about as long as lingering should; 0 with a single processor. Before
  * lock-down: asks for the processors and measures by the clock. */

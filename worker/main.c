@@ -3,7 +3,7 @@
  * bao-virtio-worker: the life of one device. The keeper starts it in namespaces of its own,
  * with the control socket and /dev/null for files and no environment; the broker tells it what
  * to be. Before the first byte that a guest may have written is read, it is locked up
- * (worker/sandbox.h); what fails before that is told to the broker, and is the end.
+ * (worker/sandbox/sandbox.h); what fails before that is told to the broker, and is the end.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -19,7 +19,7 @@
 #include "common/worker_fds.h"
 #include "worker/device.h"
 #include "worker/loop.h"
-#include "worker/sandbox.h"
+#include "worker/sandbox/sandbox.h"
 #include "worker/start.h"
 
 /* Static, as is all that lives on after lock-down. Zero: a message of no device yet. */

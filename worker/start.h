@@ -13,7 +13,7 @@
 #include "common/message.h"
 #include "common/state.h"
 #include "common/worker_fds.h"
-#include "worker/sandbox.h"
+#include "worker/sandbox/sandbox.h"
 
 #define WORKER_UID_MIN 1000u /* below are the system's own users */
 

@@ -7,7 +7,7 @@
 
 #include "worker/device.h"
 #include "worker/transport.h"
-#include "worker/virtqueue.h"
+#include "worker/virtqueue/virtqueue.h"
 
 static bool all_zero(const void *from, size_t length)
 {

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "broker/vhost_user.h"
+#include "broker/backend/dialogue.h"
 
 #define FDS_SENT_MAX 3
 #define STEPS_MAX 1000

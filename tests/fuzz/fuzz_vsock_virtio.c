@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "tests/unit/guest.h"
-#include "worker/vsock_table.h"
+#include "worker/vsock/table.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "tests/kill/driver.h"
-#include "worker/poison.h"
+#include "worker/virtqueue/poison.h"
 
 #define REPEATS 4u
 #define COMPLETE_NS 2000000000ll

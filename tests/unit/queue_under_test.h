@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "tests/unit/guest.h"
-#include "worker/virtqueue.h"
+#include "worker/virtqueue/virtqueue.h"
 
 #define EVENT_IDX (1ull << VIRTIO_RING_F_EVENT_IDX)
 #define INDIRECT (1ull << VIRTIO_RING_F_INDIRECT_DESC)

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "common/device_kind.h"
-#include "worker/sandbox.h"
-#include "worker/sandbox_step.h"
+#include "worker/sandbox/sandbox.h"
+#include "worker/sandbox/step.h"
 
 #define CHILD_UID 54321u
 #define CHILD_FILE_SIZE_MAX (1u << 20) /* bytes */

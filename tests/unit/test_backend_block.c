@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "broker/backend.h"
+#include "broker/backend/backend.h"
 
 static char folder[] = "/tmp/test_backend_block.XXXXXX";
 static char path[64];

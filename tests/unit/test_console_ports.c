@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "tests/unit/guest.h"
-#include "worker/console.h"
+#include "worker/console/console.h"
 #include "worker/transport.h"
 
 #define VERSION_1 (1ull << VIRTIO_F_VERSION_1)

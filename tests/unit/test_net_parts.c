@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/net_filter.h"
-#include "worker/net_header.h"
+#include "worker/net/filter.h"
+#include "worker/net/header.h"
 
 #define BIT(n) (1ull << (n))
 #define CSUM BIT(VIRTIO_NET_F_CSUM)

@@ -17,7 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "broker/vhost_user.h"
+#include "broker/backend/dialogue.h"
 
 #define QUEUES 2
 #define CONFIG_SIZE 8

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "worker/virtqueue.h"
+#include "worker/virtqueue/virtqueue.h"
 
 #define PACKED (1ull << VIRTIO_F_RING_PACKED)
 #define BASE 0x40000000ull

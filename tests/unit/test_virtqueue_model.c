@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/virtqueue.h"
+#include "worker/virtqueue/virtqueue.h"
 
 #define BASE 0x10000000ull
 #define WINDOW_SIZE 0x100000u

@@ -14,7 +14,7 @@
 #include <time.h>
 
 #include "tests/unit/guest_packed.h"
-#include "worker/virtqueue.h"
+#include "worker/virtqueue/virtqueue.h"
 
 #define REQUESTS 400000u
 #define PATIENCE_S 20 /* nobody waits that long for anything but a lost wake-up */

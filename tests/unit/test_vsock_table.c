@@ -3,13 +3,13 @@
  * The connections of a socket device: packets and credit, and what is kept for a slow reader. A
  * guest that sends anything at all, against what the headers promise.
  */
-#include "worker/vsock_table.h"
+#include "worker/vsock/table.h"
 
 #include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "worker/vsock_buffer.h"
+#include "worker/vsock/buffer.h"
 
 #define CID 3u
 #define HOST 2u

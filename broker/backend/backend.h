@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The broker's half of a device kind: what the device is made of on this machine. A kind is
+ * one file, ending in one const table, and one row of backend.c.
+ *
+ * Errors that a user can put right are found in `open`, before any worker starts.
+ */
+#ifndef BROKER_BACKEND_H
+#define BROKER_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/backend/dialogue.h"
+#include "broker/backend/tap.h"
+#include "broker/config/config.h"
+#include "broker/failure.h"
+#include "common/message.h"
+#include "common/state.h"
+
+#define BACKEND_NAME_SIZE 16
+#define BACKEND_LISTENERS 2
+#define BACKEND_SOCKET_NAME_SIZE 96
+
+struct backend {
+    const struct backend_ops *ops;
+    int image;                /* block: kept, and sent to each worker; -1: none */
+    struct start_block block; /* its geometry */
+    uint32_t guest_cid;       /* vsock */
+    struct tap tap;           /* net */
+    struct start_net net;
+    bool link_said;      /* net: whether the link is up has been said */
+    bool link_up;        /* and how it was */
+    uint32_t rate_limit; /* rng: bytes per second; 0: none */
+    struct {
+        int readers;                    /* epoll: reports the ports that nobody has open */
+        int files[STATE_CONSOLE_PORTS]; /* kept, and sent to each worker */
+        struct start_console start;
+        bool size_said; /* whether a size has been said, and which */
+        uint32_t size;  /* columns << 16 | rows */
+    } console;
+
+    /* A directory of the host's that must stay within reach after lock-down, for the sockets in
+     * it, and its name in the root that lock-down leaves; "": none. */
+    char directory[PATH_MAX];
+    char directory_in_root[BACKEND_NAME_SIZE];
+
+    /* Where clients of the host connect, -1: nowhere; keeps_client: who has, -1: nobody yet. */
+    int listeners[BACKEND_LISTENERS];
+    int client;
+
+    /* vsock/virtio: what the names of all its sockets in the directory begin with. */
+    char socket_name[BACKEND_SOCKET_NAME_SIZE];
+
+    char words[512]; /* for the user, by `open`: what the backend is called; empty: nothing */
+
+    /* vhost_user: the dialogue with the daemon, and what is said about it. */
+    struct vhost_user daemon;
+    uint32_t config_size; /* of the configuration space as the file has it; 0: it has not */
+    uint8_t config[VHOST_USER_CONFIG_MAX];
+    struct start_vhost_user given; /* to the last worker */
+    char socket_path[PATH_MAX];    /* as the user knows it */
+    struct failure said;           /* the last failure that the user was told of */
+};
+
+/* The frontend's memory. */
+struct backend_memory {
+    int dm; /* the DM file; borrowed */
+    uint64_t guest_addr, size;
+};
+
+/* What a device waits for before it can have a worker. */
+struct backend_wait {
+    int fd;              /* until it is readable; -1: nothing */
+    int64_t until;       /* ms: or until then */
+    struct failure news; /* for the log; "": nothing new */
+};
+
+/* What one worker gets. */
+struct backend_fds {
+    int fds[BACKEND_FDS_MAX]; /* `count` of them */
+    uint32_t count;           /* up to backend_fds_max of the kind */
+    bool owned;               /* made for this worker: to be closed once they are sent */
+    uint32_t kept;            /* bit f: file f is not, nevertheless */
+};
+
+struct backend_ops {
+    /* A node that must stay within reach after lock-down, or NULL. */
+    const char *node;
+    const char *node_in_root; /* its name in the root that lock-down leaves */
+
+    /* Who signals used buffers is the kernel, so nobody sets bit 0 of InterruptStatus. */
+    bool used_buffer_always;
+
+    /* The last client is kept as backend->client, a copy of what its worker has, and each worker
+     * gets it anew. */
+    bool keeps_client;
+
+    /* At the broker's start. Returns 0, or -errno with *failure filled in: the text follows
+     * the position of `*ret_key` in the configuration. */
+    int (*open)(struct backend *backend, const struct device_config *config,
+                enum config_key *ret_key, struct failure *failure);
+
+    /* How many queues a device of this configuration has. NULL: queue_count of its kind. Asked
+     * before `open`, and the answer must not change while the device runs. */
+    uint32_t (*queues)(const struct device_config *config);
+
+    /*
+     * Before each worker, after lock-down: agree with whoever else is needed. Never waits. Returns
+     * 0: `give` can be called. -EINPROGRESS: to be called again as *ret says. Optional.
+     */
+    int (*prepare)(struct backend *backend, const struct backend_memory *memory, int64_t now,
+                   struct backend_wait *ret);
+
+    /* For each worker, after lock-down: fill in the kind's part of START, and its fds. Returns
+     * 0, or -errno: the device has to wait. */
+    int (*give)(struct backend *backend, struct message_start *start, struct backend_fds *ret);
+
+    /*
+     * While a worker runs: a client waits on listeners[number] (accept), or the worker asks for a
+     * connection (connect). Neither waits. Return a non-blocking socket, to be closed once it is
+     * sent (but see keeps_client), or -errno; of accept, -EAGAIN: no client waits, -ECONNREFUSED:
+     * one did, and was turned away. Both optional.
+     */
+    int (*accept)(struct backend *backend, unsigned int number, uint32_t *ret_type);
+    int (*connect)(struct backend *backend, uint32_t port, uint32_t type);
+
+    /* Once a second while the device has a worker: true if the worker has to be replaced, since
+     * START would say something else now. Optional. */
+    bool (*outdated)(struct backend *backend);
+
+    /* Before each worker starts, and once a second while the device has one: write to *state what
+     * the worker is to know. Returns true if that is new. Optional. */
+    bool (*look)(struct backend *backend, struct state_backend *state);
+};
+
+/* One row a kind, indexed by enum device_kind. */
+extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];
+
+extern const struct backend_ops backend_block, backend_console, backend_console_socket, backend_net,
+    backend_net_vhost, backend_rng, backend_vsock_vhost, backend_vsock_virtio;
+extern const struct backend_ops backend_vsock_vhost_user, backend_fs_vhost_user,
+    backend_other_vhost_user;
+
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The image of a block device: a regular file or a block device, opened once and locked for as
+ * long as anyone holds it, so that two writers can't share it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "broker/backend/backend.h"
+
+#define SECTOR 512u
+#define BLOCK_SIZE_MAX 65536u
+#define PAGE 4096u /* what a file is kept in, in memory and mostly on the disk */
+
+static int failed(struct failure *failure, const char *path, int error)
+{
+    return failure_set(failure, -error, "image \"%s\": %s", path, strerror(error));
+}
+
+/* The lock belongs to the open file, so it is held by every copy of the fd, in workers too. */
+static int lock_image(int fd, const struct device_config *config, struct failure *failure)
+{
+    struct flock lock = {
+        .l_type = config->read_only ? F_RDLCK : F_WRLCK,
+        .l_whence = SEEK_SET,
+    };
+    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+        return 0;
+    if (errno == EAGAIN || errno == EACCES)
+        return failure_set(
+            failure, -EBUSY, "image \"%s\" is in use by another process: end that one first%s",
+            config->file_path, config->read_only ? "" : ", or share it with read_only: true");
+    return failed(failure, config->file_path, errno);
+}
+
+/* How many blocks of `size` bytes make `bytes`, as the power of two that VirtIO asks for. */
+static uint32_t exponent(uint32_t bytes, uint32_t size)
+{
+    uint32_t exp = 0;
+    while ((size << exp) < bytes && exp < 16)
+        exp++;
+    return exp;
+}
+
+/* A number of the kernel's about the disk that a block device is, or is a part of; 0: not known. */
+static uint64_t queue_number(dev_t device, const char *name)
+{
+    static const char *const folders[] = {"queue", "../queue"};
+    unsigned long long number = 0;
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+        char path[128];
+        snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/%s", major(device), minor(device),
+                 folders[i], name);
+        FILE *file = fopen(path, "re");
+        bool found = file && fscanf(file, "%llu", &number) == 1;
+        if (file)
+            fclose(file);
+        if (found)
+            return number;
+    }
+    return 0;
+}
+
+/* A hole is punched by what the disk does to free and zero blocks in one. */
+static uint32_t disk_discard_sectors(dev_t device, uint32_t blk_size)
+{
+    uint64_t granularity = queue_number(device, "discard_granularity");
+    if (queue_number(device, "discard_max_bytes") == 0 ||
+        queue_number(device, "write_zeroes_max_bytes") == 0 || granularity > UINT32_MAX)
+        return 0;
+    return (uint32_t)(granularity > blk_size ? granularity : blk_size) / SECTOR;
+}
+
+static int measure_disk(int fd, dev_t device, struct start_block *ret, uint64_t *ret_size)
+{
+    int logical = 0;
+    unsigned int physical = 0, min_io = 0, opt_io = 0;
+    if (ioctl(fd, BLKGETSIZE64, ret_size) < 0 || ioctl(fd, BLKSSZGET, &logical) < 0)
+        return -errno;
+    if (logical < (int)SECTOR || logical > (int)BLOCK_SIZE_MAX)
+        return -ERANGE;
+    /* Hints: a disk that does not know them has none. */
+    (void)ioctl(fd, BLKPBSZGET, &physical);
+    (void)ioctl(fd, BLKIOMIN, &min_io);
+    (void)ioctl(fd, BLKIOOPT, &opt_io);
+    ret->blk_size = (uint32_t)logical;
+    ret->physical_blk_exp = exponent(physical, ret->blk_size);
+    ret->min_io_size = min_io / ret->blk_size;
+    ret->opt_io_size = opt_io / ret->blk_size;
+    if (!ret->read_only)
+        ret->discard_sectors = disk_discard_sectors(device, ret->blk_size);
+    return 0;
+}
+
+/* A hole beyond the end changes nothing, but shows whether the file system makes any. */
+static uint32_t file_discard_sectors(int fd, uint64_t size)
+{
+    const int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    off_t beyond = (off_t)((size + PAGE - 1) / PAGE * PAGE);
+    return fallocate(fd, hole, beyond, PAGE) == 0 ? PAGE / SECTOR : 0;
+}
+
+static void measure_file(int fd, uint64_t size, uint32_t blk_size, struct start_block *ret)
+{
+    ret->blk_size = blk_size;
+    ret->physical_blk_exp = exponent(PAGE, blk_size);
+    ret->min_io_size = PAGE > blk_size ? PAGE / blk_size : 1;
+    if (!ret->read_only)
+        ret->discard_sectors = file_discard_sectors(fd, size);
+}
+
+/* What O_DIRECT asks for, in bytes. */
+struct alignment {
+    uint32_t blocks; /* of offsets and lengths in a file; a disk says it by its logical blocks */
+    uint32_t memory;
+};
+
+/* A kernel before 6.1 does not say, and then a page is enough. */
+static int direct_alignment(int fd, const char *path, struct alignment *ret,
+                            struct failure *failure)
+{
+    struct statx status;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) < 0)
+        return failed(failure, path, errno);
+    *ret = (struct alignment){PAGE, PAGE};
+    if ((status.stx_mask & STATX_DIOALIGN) == 0)
+        return 0;
+    uint32_t blocks = status.stx_dio_offset_align, memory = status.stx_dio_mem_align;
+    if (blocks == 0 || blocks > BLOCK_SIZE_MAX || memory > PAGE)
+        return failure_set(failure, -EINVAL, "image \"%s\": the file system can't do direct: true",
+                           path);
+    *ret = (struct alignment){blocks > SECTOR ? blocks : SECTOR, memory > 0 ? memory : 1};
+    return 0;
+}
+
+static int measure(int fd, const char *path, struct start_block *ret, struct failure *failure)
+{
+    struct stat status;
+    struct alignment alignment = {SECTOR, 1};
+    uint64_t size = 0;
+    if (fstat(fd, &status) < 0)
+        return failed(failure, path, errno);
+    if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+        return failure_set(failure, -EINVAL,
+                           "image \"%s\" is neither a regular file nor a block device", path);
+    int result = ret->direct ? direct_alignment(fd, path, &alignment, failure) : 0;
+    if (result < 0)
+        return result;
+    ret->mem_alignment = alignment.memory;
+    if (S_ISREG(status.st_mode)) {
+        size = (uint64_t)status.st_size;
+        measure_file(fd, size, alignment.blocks, ret);
+    } else {
+        result = measure_disk(fd, status.st_rdev, ret, &size);
+        if (result < 0)
+            return failed(failure, path, -result);
+    }
+    if (size == 0 || size % ret->blk_size != 0)
+        return failure_set(failure, -EINVAL,
+                           "image \"%s\" has %llu bytes, expected a multiple of %u and not 0: "
+                           "make one with \"truncate --size 1G FILE\"",
+                           path, (unsigned long long)size, ret->blk_size);
+    ret->capacity = size / SECTOR;
+    return 0;
+}
+
+static int open_image(const struct device_config *config, struct failure *failure)
+{
+    /* Non-blocking, so that a pipe by that name is found out and does not hang us. */
+    int flags = (config->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    int fd = open(config->file_path, flags | (config->direct ? O_DIRECT : 0));
+    if (fd >= 0)
+        return fd;
+    switch (errno) {
+    case EROFS:
+    case EACCES:
+        return failure_set(failure, -errno, "image \"%s\": %s%s", config->file_path,
+                           strerror(errno),
+                           config->read_only ? "" : ": can it be written? Else read_only: true");
+    case EISDIR:
+        return failure_set(failure, -EISDIR,
+                           "image \"%s\" is neither a regular file nor a block device",
+                           config->file_path);
+    case EINVAL:
+        if (config->direct)
+            return failure_set(failure, -EINVAL,
+                               "image \"%s\": the file system can't do direct: true",
+                               config->file_path);
+        /* fallthrough */
+    default:
+        return failed(failure, config->file_path, errno);
+    }
+}
+
+static int block_open(struct backend *backend, const struct device_config *config,
+                      enum config_key *ret_key, struct failure *failure)
+{
+    *ret_key = CONFIG_KEY_FILE_PATH;
+    int fd = open_image(config, failure);
+    if (fd < 0)
+        return fd;
+
+    struct start_block block = {
+        .blk_size = SECTOR,
+        .read_only = config->read_only,
+        .advertise_flush = config->advertise_flush,
+        .direct = config->direct,
+    };
+    char serial[sizeof(block.serial) + 1];
+    snprintf(serial, sizeof(serial), "bao-block-%u", config->id);
+    memcpy(block.serial, serial, sizeof(block.serial));
+
+    int result = lock_image(fd, config, failure);
+    if (result == 0)
+        result = measure(fd, config->file_path, &block, failure);
+    if (result == 0 && fcntl(fd, F_SETFL, config->direct ? O_DIRECT : 0) < 0)
+        result = failed(failure, config->file_path, errno);
+    if (result < 0) {
+        close(fd);
+        return result;
+    }
+    backend->image = fd;
+    backend->block = block;
+    return 0;
+}
+
+static int block_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
+{
+    start->block = backend->block;
+    *ret = (struct backend_fds){.fds = {backend->image}, .count = 1, .owned = false};
+    return 0;
+}
+
+/* Resized: what is no whole block at the end is no part of the disk. */
+static bool block_outdated(struct backend *backend)
+{
+    off_t size = lseek(backend->image, 0, SEEK_END);
+    if (size < 0)
+        return false;
+    uint32_t blk_size = backend->block.blk_size;
+    uint64_t capacity = (uint64_t)size / blk_size * (blk_size / SECTOR);
+    bool resized = capacity != backend->block.capacity;
+    backend->block.capacity = capacity;
+    return resized;
+}
+
+static uint32_t block_queues(const struct device_config *config)
+{
+    return config->queues > 0 ? config->queues : device_kinds[config->kind].queue_count;
+}
+
+const struct backend_ops backend_block = {
+    .open = block_open,
+    .queues = block_queues,
+    .give = block_give,
+    .outdated = block_outdated,
+};

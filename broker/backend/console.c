@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ports of a console device: terminals (ptys), or a log file. Opened once and kept, so that
+ * whoever has a terminal open notices nothing of a worker's death.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "broker/backend/backend.h"
+
+#define TERMINALS "/dev/pts/" /* where they all are */
+#define TERMINAL_NAME_SIZE 32
+
+/* ---- Terminals ---- */
+
+/*
+ * The user's end: raw, so that every byte passes as it is, and nothing is echoed to the guest; and
+ * for root only. Once it has been opened and closed, the kernel reports that nobody has it open.
+ */
+static int prepare_terminal(int master)
+{
+    struct termios mode;
+    int result = 0;
+    int fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (tcgetattr(fd, &mode) < 0) {
+        result = -errno;
+    } else {
+        cfmakeraw(&mode);
+        if (tcsetattr(fd, TCSANOW, &mode) < 0 || fchmod(fd, 0600) < 0)
+            result = -errno;
+    }
+    close(fd);
+    return result;
+}
+
+/* Returns the master. */
+static int open_terminal(char name[TERMINAL_NAME_SIZE], struct failure *failure)
+{
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (master < 0)
+        return failure_set(failure, -errno, "can't make a terminal: /dev/ptmx: %s",
+                           strerror(errno));
+    int error = unlockpt(master) < 0 ? errno : ptsname_r(master, name, TERMINAL_NAME_SIZE);
+    if (error == 0)
+        error = -prepare_terminal(master);
+    if (error != 0) {
+        close(master);
+        return failure_set(failure, -error, "can't prepare a terminal: %s", strerror(error));
+    }
+    return master;
+}
+
+/* A link that an earlier run left is replaced: it leads to a terminal, which may be anyone's now.
+ */
+static int link_terminal(const char *alias, const char *name, struct failure *failure)
+{
+    char target[sizeof(TERMINALS)] = "";
+    ssize_t length = readlinkat(AT_FDCWD, alias, target, sizeof(target) - 1);
+    bool stale = length > 0 && memcmp(target, TERMINALS, sizeof(TERMINALS)) == 0;
+    if (length >= 0 ? !stale : errno == EINVAL)
+        return failure_set(failure, -EEXIST,
+                           "\"%s\" is there already, and is no link to a terminal (" TERMINALS
+                           "N) that an earlier run left: move it away, or choose another name",
+                           alias);
+    if ((stale && unlinkat(AT_FDCWD, alias, 0) < 0) || symlinkat(name, AT_FDCWD, alias) < 0)
+        return failure_set(failure, -errno, "can't make the link \"%s\": %s", alias,
+                           strerror(errno));
+    return 0;
+}
+
+/* Port 0 has the alias as it is, the others with their number behind it. */
+static int name_terminal(struct backend *backend, const char *alias, unsigned int port,
+                         const char *name, struct failure *failure)
+{
+    char path[PATH_MAX + 4];
+    size_t used = strlen(backend->words);
+    snprintf(backend->words + used, sizeof(backend->words) - used, "%s%s", used > 0 ? ", " : "",
+             name);
+    if (!alias)
+        return 0;
+    snprintf(path, sizeof(path), port == 0 ? "%s" : "%s.%u", alias, port);
+    return link_terminal(path, name, failure);
+}
+
+static int add_terminal(struct backend *backend, const struct device_config *config,
+                        unsigned int port, struct failure *failure)
+{
+    char name[TERMINAL_NAME_SIZE];
+    int master = open_terminal(name, failure);
+    if (master < 0)
+        return master;
+    backend->console.files[port] = master;
+    /* No event but the one that is always reported: that nobody has it open. */
+    struct epoll_event hangup = {.events = 0, .data.u32 = port};
+    if (epoll_ctl(backend->console.readers, EPOLL_CTL_ADD, master, &hangup) < 0)
+        return failure_set(failure, -errno, "can't watch a terminal: %s", strerror(errno));
+    return name_terminal(backend, config->pty_alias, port, name, failure);
+}
+
+/* ---- Log file ---- */
+
+static int open_log(struct backend *backend, const char *path, struct failure *failure)
+{
+    struct stat status;
+    /* Non-blocking, so that a pipe by that name is found out and does not hang us. */
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600);
+    if (fd < 0 || fstat(fd, &status) < 0) {
+        int error = errno;
+        if (fd >= 0)
+            close(fd);
+        return failure_set(failure, -error, "log file \"%s\": %s", path, strerror(error));
+    }
+    if (!S_ISREG(status.st_mode)) {
+        close(fd);
+        return failure_set(failure, -EINVAL,
+                           "log file \"%s\" is no regular file: choose another name", path);
+    }
+    backend->console.files[0] = fd;
+    backend->console.start.files = 1u << 0;
+    return 0;
+}
+
+/* ---- The backend ---- */
+
+static uint32_t console_queues(const struct device_config *config)
+{
+    return config->ports == 1 ? 2 : 2 * config->ports + 2;
+}
+
+static int console_open(struct backend *backend, const struct device_config *config,
+                        enum config_key *ret_key, struct failure *failure)
+{
+    *ret_key = CONFIG_KEY_PTY_ALIAS;
+    backend->console.start.ports = config->ports;
+    backend->console.readers = epoll_create1(EPOLL_CLOEXEC);
+    if (backend->console.readers < 0)
+        return failure_set(failure, -errno, "can't watch terminals: %s", strerror(errno));
+    if (config->log_path) {
+        *ret_key = CONFIG_KEY_LOG_PATH;
+        return open_log(backend, config->log_path, failure);
+    }
+    for (unsigned int port = 0; port < config->ports; port++) {
+        int result = add_terminal(backend, config, port, failure);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+static int console_give(struct backend *backend, struct message_start *start,
+                        struct backend_fds *ret)
+{
+    start->console = backend->console.start;
+    *ret =
+        (struct backend_fds){.fds = {backend->console.readers}, .count = 1 + STATE_CONSOLE_PORTS};
+    for (unsigned int port = 0; port < STATE_CONSOLE_PORTS; port++)
+        ret->fds[1 + port] =
+            port < start->console.ports ? backend->console.files[port] : backend->console.readers;
+    return 0;
+}
+
+/* The window of the user's program: the worker can't ask, since its filter has no ioctl. */
+static bool console_look(struct backend *backend, struct state_backend *state)
+{
+    struct winsize size;
+    if (backend->console.start.files != 0 ||
+        ioctl(backend->console.files[0], TIOCGWINSZ, &size) < 0)
+        return false;
+    uint32_t value = (uint32_t)size.ws_col << 16 | size.ws_row;
+    bool new = !backend->console.size_said || backend->console.size != value;
+    backend->console.size_said = true;
+    backend->console.size = value;
+    atomic_store_explicit(&state->size, value, memory_order_relaxed);
+    return new;
+}
+
+const struct backend_ops backend_console = {
+    .open = console_open,
+    .queues = console_queues,
+    .give = console_give,
+    .look = console_look,
+};

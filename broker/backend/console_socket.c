@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A console whose port is a Unix stream socket, for one client at a time. The worker has his
+ * connection and we a copy, so that he notices nothing of a worker's death: its successor gets the
+ * copy. Nobody needs to tell us that he has gone: the kernel says, when the next one comes.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker/backend/backend.h"
+#include "broker/backend/unix_socket.h"
+
+#define PATH_LENGTH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
+#define SOCKET_MODE 0600 /* as of a terminal: who gets at a console may get a login */
+
+static int socket_open(struct backend *backend, const struct device_config *config,
+                       enum config_key *ret_key, struct failure *failure)
+{
+    const char *path = config->socket_path;
+    *ret_key = CONFIG_KEY_SOCKET_PATH;
+    if (strlen(path) > PATH_LENGTH_MAX)
+        return failure_set(failure, -ENAMETOOLONG,
+                           "socket_path \"%s\": expected at most %zu bytes: names of sockets can't "
+                           "be longer",
+                           path, PATH_LENGTH_MAX);
+    int fd = unix_listen(path, SOCK_STREAM, SOCKET_MODE, failure);
+    if (fd < 0)
+        return fd;
+    backend->listeners[0] = fd;
+    snprintf(backend->words, sizeof(backend->words), "%s", path);
+    return 0;
+}
+
+static int socket_give(struct backend *backend, struct message_start *start,
+                       struct backend_fds *ret)
+{
+    start->console = (struct start_console){.ports = 1, .client = backend->client >= 0};
+    *ret = (struct backend_fds){.count = 0};
+    return 0;
+}
+
+/* Not who has merely ended his output: he may still read. */
+static bool has_gone(int client)
+{
+    struct pollfd state = {.fd = client};
+    return poll(&state, 1, 0) == 1;
+}
+
+static int socket_accept(struct backend *backend, unsigned int number, uint32_t *ret_type)
+{
+    int fd = unix_accept(backend->listeners[number]);
+    if (fd < 0)
+        return fd;
+    if (backend->client >= 0 && !has_gone(backend->client)) {
+        close(fd);
+        return -ECONNREFUSED;
+    }
+    if (backend->client >= 0)
+        close(backend->client);
+    backend->client = fd;
+    *ret_type = 0;
+    return fd;
+}
+
+const struct backend_ops backend_console_socket = {
+    .keeps_client = true,
+    .open = socket_open,
+    .give = socket_give,
+    .accept = socket_accept,
+};

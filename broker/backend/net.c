@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tap of a network device: its files are opened once, and copied to each worker. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/vhost.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "broker/backend/backend.h"
+
+#define MTU_MIN 1280u /* VirtIO 1.2 §5.1.4.1 */
+#define MTU_MAX 65535u
+
+static unsigned int pairs(const struct device_config *config)
+{
+    return config->queues > 0 ? config->queues : 1;
+}
+
+/* Without mac_addr: an address of one's own choice (its second bit says so), "bao" and the id. */
+static void default_mac(uint32_t id, uint8_t ret[ETH_ALEN])
+{
+    const uint8_t mac[ETH_ALEN] = {0x02, 'b', 'a', 'o', 0x00, (uint8_t)id};
+    memcpy(ret, mac, sizeof(mac));
+}
+
+/* The configuration has checked the digits. */
+static int parse_mac(const char *text, uint8_t ret[ETH_ALEN], struct failure *failure)
+{
+    for (size_t i = 0; i < ETH_ALEN; i++)
+        ret[i] = (uint8_t)strtoul(text + 3 * i, NULL, 16);
+    static const uint8_t none[ETH_ALEN];
+    if ((ret[0] & 1) != 0 || memcmp(ret, none, sizeof(none)) == 0)
+        return failure_set(failure, -EINVAL,
+                           "mac_addr %s is no address of one device: expected a first byte that is "
+                           "even, for example 52:54:00:12:34:56",
+                           text);
+    return 0;
+}
+
+static int choose_mtu(const struct device_config *config, const struct tap *tap, uint16_t *ret,
+                      struct failure *failure)
+{
+    uint32_t mtu = config->mtu > 0 ? config->mtu : tap->mtu;
+    if (mtu < MTU_MIN || mtu > MTU_MAX)
+        return failure_set(failure, -ERANGE,
+                           "tap \"%s\" has an MTU of %u; expected %u to %u: \"ip link set %s mtu "
+                           "1500\"",
+                           tap->name, mtu, MTU_MIN, MTU_MAX, tap->name);
+    *ret = (uint16_t)mtu;
+    return 0;
+}
+
+static int net_open(struct backend *backend, const struct device_config *config,
+                    enum config_key *ret_key, struct failure *failure)
+{
+    struct start_net *net = &backend->net;
+    int result = 0;
+    *ret_key = CONFIG_KEY_MAC_ADDR;
+    if (config->mac_addr)
+        result = parse_mac(config->mac_addr, net->mac, failure);
+    else
+        default_mac(config->id, net->mac);
+    if (result < 0)
+        return result;
+    *ret_key = CONFIG_KEY_TAP_NAME;
+    result = tap_open(&backend->tap, config->tap_name, pairs(config), failure);
+    if (result < 0)
+        return result;
+    net->tun_offloads = backend->tap.offloads;
+    return choose_mtu(config, &backend->tap, &net->mtu, failure);
+}
+
+/* VirtIO 1.2 §5.1.2: the pairs, and the control queue. */
+static uint32_t net_queues(const struct device_config *config)
+{
+    return 2 * pairs(config) + 1;
+}
+
+static int net_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
+{
+    start->net = backend->net;
+    *ret = (struct backend_fds){.count = backend->tap.queue_count, .owned = false};
+    memcpy(ret->fds, backend->tap.queues, ret->count * sizeof(ret->fds[0]));
+    return 0;
+}
+
+static bool net_look(struct backend *backend, struct state_backend *state)
+{
+    bool up = tap_link_up(&backend->tap);
+    /* What was said last is remembered here: the page is the worker's to write, too. */
+    bool new = !backend->link_said || backend->link_up != up;
+    backend->link_said = true;
+    backend->link_up = up;
+    atomic_store_explicit(&state->link_up, up, memory_order_relaxed);
+    return new;
+}
+
+/* ---- With the kernel's vhost-net between tap and frontend ---- */
+
+#define NODE "/dev/vhost-net"
+#define NODE_IN_ROOT "/vhost-net"
+
+/* Its state is in the file, which therefore is opened anew for each worker. */
+static int open_vhost(const char *node, uint64_t *ret_features)
+{
+    int fd = open(node, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (ioctl(fd, VHOST_GET_FEATURES, ret_features) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+static int vhost_open(struct backend *backend, const struct device_config *config,
+                      enum config_key *ret_key, struct failure *failure)
+{
+    uint64_t features;
+    int fd = open_vhost(NODE, &features);
+    *ret_key = CONFIG_KEY_DATA_PLANE;
+    if (fd == -ENOENT || fd == -ENODEV)
+        return failure_set(failure, fd, "%s: %s: load the module with \"modprobe vhost_net\"", NODE,
+                           strerror(-fd));
+    if (fd < 0)
+        return failure_set(failure, fd, "%s: %s", NODE, strerror(-fd));
+    close(fd);
+    return net_open(backend, config, ret_key, failure);
+}
+
+static int vhost_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
+{
+    start->net = backend->net;
+    int vhost = open_vhost(NODE_IN_ROOT, &start->net.vhost_features);
+    if (vhost < 0)
+        return vhost;
+    int ring_error = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (ring_error < 0) {
+        int error = errno;
+        close(vhost);
+        return -error;
+    }
+    *ret = (struct backend_fds){
+        .fds = {vhost, backend->tap.queues[0], ring_error},
+        .count = 3,
+        .owned = true,
+        .kept = 1u << 1,
+    };
+    return 0;
+}
+
+const struct backend_ops backend_net_vhost = {
+    .node = NODE,
+    .node_in_root = NODE_IN_ROOT,
+    .used_buffer_always = true,
+    .open = vhost_open,
+    .give = vhost_give,
+    .look = net_look,
+};
+
+const struct backend_ops backend_net = {
+    .open = net_open,
+    .queues = net_queues,
+    .give = net_give,
+    .look = net_look,
+};

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/backend/tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NODE "/dev/net/tun"
+#define VNET_HEADER_SIZE 12 /* VirtIO 1.2 §5.1.6: with num_buffers */
+
+/* The kernel takes its time to let go of the files of a worker that was just killed. */
+#define BUSY_RETRIES 20
+#define BUSY_RETRY_MS 25
+
+static int failed(struct failure *failure, const char *name, const char *what, int error)
+{
+    return failure_set(failure, -error, "tap \"%s\": %s: %s", name, what, strerror(error));
+}
+
+static int attach(int fd, const char *name, int flags)
+{
+    struct ifreq request = {.ifr_flags = (short)flags};
+    strncpy(request.ifr_name, name, sizeof(request.ifr_name) - 1);
+    return ioctl(fd, TUNSETIFF, &request) < 0 ? -errno : 0;
+}
+
+static int attach_patiently(int fd, const char *name, int flags)
+{
+    const struct timespec pause = {.tv_nsec = BUSY_RETRY_MS * 1000000L};
+    int result = attach(fd, name, flags);
+    for (int i = 0; result == -EBUSY && i < BUSY_RETRIES; i++) {
+        nanosleep(&pause, NULL);
+        result = attach(fd, name, flags);
+    }
+    return result;
+}
+
+static int cannot_attach(struct failure *failure, const char *name, bool multi_queue, int error)
+{
+    if (error == EBUSY)
+        return failure_set(failure, -error,
+                           "tap \"%s\" is in use by another process: end that one first", name);
+    if (error == EINVAL)
+        return failure_set(failure, -error,
+                           "interface \"%s\" is no tap that fits: expected one made by \"ip tuntap "
+                           "add %s mode tap%s\"",
+                           name, name, multi_queue ? " multi_queue" : "");
+    return failed(failure, name, "TUNSETIFF", error);
+}
+
+/* One file of the interface. A tap that was made for several queues serves one, too. */
+static int open_queue(const char *name, bool multi_queue, struct failure *failure)
+{
+    const int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+    int fd = open(NODE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return failure_set(failure, -errno, "%s: %s: load the module with \"modprobe tun\"", NODE,
+                           strerror(errno));
+    int result = attach_patiently(fd, name, flags | (multi_queue ? IFF_MULTI_QUEUE : 0));
+    if (result == -EINVAL && !multi_queue)
+        result = attach_patiently(fd, name, flags | IFF_MULTI_QUEUE);
+    const int size = VNET_HEADER_SIZE;
+    if (result < 0)
+        result = cannot_attach(failure, name, multi_queue, -result);
+    else if (ioctl(fd, TUNSETVNETHDRSZ, &size) < 0)
+        result = failed(failure, name, "TUNSETVNETHDRSZ", errno);
+    if (result < 0) {
+        close(fd);
+        return result;
+    }
+    return fd;
+}
+
+/* Which offloads the kernel takes. Only one who tries learns it; in the end all are off. */
+static int probe_offloads(int fd, uint32_t *ret_offloads)
+{
+    static const uint32_t sets[] = {
+        TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_UFO,
+        TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
+        TUN_F_CSUM,
+    };
+    *ret_offloads = 0;
+    for (size_t i = 0; *ret_offloads == 0 && i < sizeof(sets) / sizeof(sets[0]); i++) {
+        if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)sets[i]) == 0)
+            *ret_offloads = sets[i];
+    }
+    return ioctl(fd, TUNSETOFFLOAD, 0ul) < 0 ? -errno : 0;
+}
+
+static int learn(struct tap *tap, struct failure *failure)
+{
+    struct ifreq request = {0};
+    memcpy(request.ifr_name, tap->name, sizeof(request.ifr_name));
+    if (probe_offloads(tap->queues[0], &tap->offloads) < 0)
+        return failed(failure, tap->name, "TUNSETOFFLOAD", errno);
+    /* Any family does: the question is one to the network namespace. */
+    tap->socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (tap->socket < 0)
+        return failed(failure, tap->name, "socket", errno);
+    if (ioctl(tap->socket, SIOCGIFMTU, &request) < 0)
+        return failed(failure, tap->name, "SIOCGIFMTU", errno);
+    tap->mtu = (uint32_t)request.ifr_mtu;
+    return 0;
+}
+
+static void close_all(struct tap *tap)
+{
+    for (unsigned int i = 0; i < tap->queue_count; i++)
+        close(tap->queues[i]);
+    if (tap->socket >= 0)
+        close(tap->socket);
+}
+
+int tap_open(struct tap *tap, const char *name, unsigned int queues, struct failure *failure)
+{
+    *tap = (struct tap){.socket = -1};
+    snprintf(tap->name, sizeof(tap->name), "%s", name);
+    int result = 0;
+    while (result == 0 && tap->queue_count < queues) {
+        int fd = open_queue(name, queues > 1, failure);
+        if (fd < 0)
+            result = fd;
+        else
+            tap->queues[tap->queue_count++] = fd;
+    }
+    if (result == 0)
+        result = learn(tap, failure);
+    if (result < 0)
+        close_all(tap);
+    return result;
+}
+
+bool tap_link_up(const struct tap *tap)
+{
+    struct ifreq request = {0};
+    memcpy(request.ifr_name, tap->name, sizeof(request.ifr_name));
+    return ioctl(tap->socket, SIOCGIFFLAGS, &request) == 0 &&
+           (request.ifr_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING);
+}

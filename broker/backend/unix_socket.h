@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Unix sockets with a name: where clients of this machine connect, and servers listen. All sockets
+ * are non-blocking and close-on-exec. */
+#ifndef BROKER_BACKEND_UNIX_SOCKET_H
+#define BROKER_BACKEND_UNIX_SOCKET_H
+
+#include <sys/types.h>
+
+#include "broker/failure.h"
+
+/*
+ * Before lock-down: listen at the key socket_path's `path`, with a socket of `type` (SOCK_STREAM or
+ * SOCK_SEQPACKET). What an earlier run left there is replaced; anything else is left alone, and an
+ * error. `mode`: of the socket's file, before the umask; 0: the umask alone decides.
+ * Returns an fd; or -errno, with *failure filled in.
+ */
+int unix_listen(const char *path, int type, mode_t mode, struct failure *failure);
+
+/* The next client. Returns an fd; -EAGAIN if none waits; -errno. */
+int unix_accept(int listener);
+
+/* Returns an fd, or -errno; never waits: a server that is busy refuses. */
+int unix_connect(const char *path, int type);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A vsock device served by the kernel's vhost. Its state is in the vhost file, which therefore
+ * is opened anew for each worker, and of which the broker keeps no copy: the CID would stay
+ * taken after the worker's death.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vhost.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/backend/backend.h"
+
+#define NODE "/dev/vhost-vsock"
+#define NODE_IN_ROOT "/vhost-vsock"
+
+/* The kernel takes its time to let go of the CID of a worker that was just killed. */
+#define CID_RETRIES 20
+#define CID_RETRY_MS 25
+
+static int open_with_cid(const char *node, uint32_t guest_cid, uint64_t *ret_features)
+{
+    int fd = open(node, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    uint64_t cid = guest_cid;
+    if (ioctl(fd, VHOST_GET_FEATURES, ret_features) < 0 ||
+        ioctl(fd, VHOST_VSOCK_SET_GUEST_CID, &cid) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+static int vsock_open(struct backend *backend, const struct device_config *config,
+                      enum config_key *ret_key, struct failure *failure)
+{
+    const struct timespec pause = {.tv_nsec = CID_RETRY_MS * 1000000L};
+    uint64_t features;
+    int fd = -EADDRINUSE;
+
+    *ret_key = CONFIG_KEY_DATA_PLANE;
+    if (access(NODE, F_OK) < 0)
+        return failure_set(failure, -errno, "%s: %s: load the module with \"modprobe vhost_vsock\"",
+                           NODE, strerror(errno));
+    for (int i = 0; fd == -EADDRINUSE && i < CID_RETRIES; i++) {
+        if (i > 0)
+            nanosleep(&pause, NULL);
+        fd = open_with_cid(NODE, config->guest_cid, &features);
+    }
+    if (fd == -EADDRINUSE) {
+        *ret_key = CONFIG_KEY_GUEST_CID;
+        return failure_set(failure, fd,
+                           "guest_cid %u is in use by another virtual machine: choose another, or "
+                           "end that one",
+                           config->guest_cid);
+    }
+    if (fd == -ENOENT || fd == -ENODEV)
+        return failure_set(failure, fd, "%s: %s: load the module with \"modprobe vhost_vsock\"",
+                           NODE, strerror(-fd));
+    if (fd < 0)
+        return failure_set(failure, fd, "%s: %s", NODE, strerror(-fd));
+    close(fd);
+    backend->guest_cid = config->guest_cid;
+    return 0;
+}
+
+static int vsock_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
+{
+    uint64_t features;
+    int vhost = open_with_cid(NODE_IN_ROOT, backend->guest_cid, &features);
+    if (vhost < 0)
+        return vhost;
+    int ring_error = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (ring_error < 0) {
+        int error = errno;
+        close(vhost);
+        return -error;
+    }
+    start->vsock = (struct start_vsock){
+        .guest_cid = backend->guest_cid,
+        .vhost_features = features,
+    };
+    *ret = (struct backend_fds){.fds = {vhost, ring_error}, .count = 2, .owned = true};
+    return 0;
+}
+
+const struct backend_ops backend_vsock_vhost = {
+    .node = NODE,
+    .node_in_root = NODE_IN_ROOT,
+    .used_buffer_always = true,
+    .open = vsock_open,
+    .give = vsock_give,
+};

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A vsock device served in user space: the sockets of this machine that stand for its ports, in the
+ * scheme of Firecracker. `socket_path` P is where clients connect and say "CONNECT port\n"; a
+ * guest that connects to port N is connected to P_N. For seqpacket, clients connect to
+ * P_seqpacket instead, and P_N is a seqpacket socket.
+ *
+ * After lock-down the directory of P is at hand, read-only: servers may come later. The guest
+ * chooses nothing but digits of a name in it.
+ */
+#include <errno.h>
+#include <libgen.h>
+#include <linux/virtio_vsock.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "broker/backend/backend.h"
+#include "broker/backend/unix_socket.h"
+
+#define SUFFIX_MAX sizeof("_4294967295") /* with the 0 */
+#define DIRECTORY_MAX sizeof("/vsock15/")
+#define SEQPACKET_SUFFIX "_seqpacket"
+
+/* So that every socket has a name that fits into an address, here and in the broker's root. */
+#define PATH_LENGTH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - SUFFIX_MAX - DIRECTORY_MAX)
+_Static_assert(PATH_LENGTH_MAX < BACKEND_SOCKET_NAME_SIZE, "the last part of a path is shorter");
+
+/* --- Before lock-down --------------------------------------------------------------------------
+ */
+
+/* Where the directory is, and what follows it. */
+static int split_path(struct backend *backend, const struct device_config *config,
+                      struct failure *failure)
+{
+    const char *path = config->socket_path;
+    size_t length = strlen(path);
+    if (length > PATH_LENGTH_MAX || path[length - 1] == '/')
+        return failure_set(failure, -EINVAL,
+                           "socket_path \"%s\": expected the name of a socket, of %zu bytes at "
+                           "most: names of sockets can't be longer",
+                           path, PATH_LENGTH_MAX);
+    char copy[PATH_LENGTH_MAX + 1];
+    memcpy(copy, path, length + 1);
+    snprintf(backend->socket_name, sizeof(backend->socket_name), "%s", basename(copy));
+    memcpy(copy, path, length + 1);
+    snprintf(backend->directory, sizeof(backend->directory), "%s", dirname(copy));
+    snprintf(backend->directory_in_root, sizeof(backend->directory_in_root), "/vsock%u",
+             config->id);
+    return 0;
+}
+
+static int vsock_open(struct backend *backend, const struct device_config *config,
+                      enum config_key *ret_key, struct failure *failure)
+{
+    char seqpacket[PATH_LENGTH_MAX + sizeof(SEQPACKET_SUFFIX)];
+    *ret_key = CONFIG_KEY_SOCKET_PATH;
+    int result = split_path(backend, config, failure);
+    if (result < 0)
+        return result;
+    snprintf(seqpacket, sizeof(seqpacket), "%s" SEQPACKET_SUFFIX, config->socket_path);
+    const struct {
+        const char *path;
+        int type;
+    } sockets[BACKEND_LISTENERS] = {
+        {config->socket_path, SOCK_STREAM},
+        {seqpacket, SOCK_SEQPACKET},
+    };
+    for (unsigned int i = 0; i < BACKEND_LISTENERS; i++) {
+        int fd = unix_listen(sockets[i].path, sockets[i].type, 0, failure);
+        if (fd < 0)
+            return fd;
+        backend->listeners[i] = fd;
+    }
+    backend->guest_cid = config->guest_cid;
+    return 0;
+}
+
+/* --- While it runs ------------------------------------------------------------------------------
+ */
+
+static int vsock_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
+{
+    start->vsock = (struct start_vsock){.guest_cid = backend->guest_cid};
+    *ret = (struct backend_fds){.count = 0};
+    return 0;
+}
+
+static int vsock_accept(struct backend *backend, unsigned int number, uint32_t *ret_type)
+{
+    static const uint32_t types[BACKEND_LISTENERS] = {VIRTIO_VSOCK_TYPE_STREAM,
+                                                      VIRTIO_VSOCK_TYPE_SEQPACKET};
+    *ret_type = types[number];
+    return unix_accept(backend->listeners[number]);
+}
+
+static int vsock_connect(struct backend *backend, uint32_t port, uint32_t type)
+{
+    char path[BACKEND_NAME_SIZE + BACKEND_SOCKET_NAME_SIZE + SUFFIX_MAX];
+    if (type != VIRTIO_VSOCK_TYPE_STREAM && type != VIRTIO_VSOCK_TYPE_SEQPACKET)
+        return -EPROTOTYPE;
+    snprintf(path, sizeof(path), "%s/%s_%u", backend->directory_in_root, backend->socket_name,
+             port);
+    return unix_connect(path, type == VIRTIO_VSOCK_TYPE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET);
+}
+
+const struct backend_ops backend_vsock_virtio = {
+    .open = vsock_open,
+    .give = vsock_give,
+    .accept = vsock_accept,
+    .connect = vsock_connect,
+};

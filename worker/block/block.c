@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/block/block.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "worker/linger.h"
+#include "worker/log.h"
+
+#define SEGMENT_BYTES 0x20000u /* size_max: what a driver may put in one segment, 128 KiB */
+
+/*
+ * A turn ends after so many requests or bytes, of which the queues have an equal part each, so that
+ * a register access never waits for full queues, and no queue for another.
+ */
+#define TURN_REQUESTS 256u
+#define TURN_REQUESTS_MIN 32u
+#define TURN_BYTES 0x80000u /* 512 KiB */
+#define TURN_BYTES_MIN 0x20000u
+
+/*
+ * A driver sees each request as soon as it is completed, but is interrupted at most once for so
+ * many requests or bytes: one that sleeps is woken while this side still works on the others, and
+ * one that is at work needs no interrupt. Before this side sleeps, it is asked anyway.
+ */
+#define SIGNAL_REQUESTS 8u
+#define SIGNAL_BYTES 0x8000u
+
+/* After a turn of so many requests the driver is expected back at once. */
+#define LINGER_REQUESTS 8u
+
+#define FEATURE(bit) (1ull << (bit))
+
+struct block block;
+
+/* ---- The device ---- */
+
+static uint64_t features_of(const struct message_start *start)
+{
+    const struct start_block *from = &start->block;
+    uint64_t features = FEATURE(VIRTIO_BLK_F_SIZE_MAX) | FEATURE(VIRTIO_BLK_F_SEG_MAX) |
+                        FEATURE(VIRTIO_BLK_F_BLK_SIZE) | FEATURE(VIRTIO_BLK_F_TOPOLOGY);
+    if (start->queue_count > 1)
+        features |= FEATURE(VIRTIO_BLK_F_MQ);
+    if (from->read_only)
+        features |= FEATURE(VIRTIO_BLK_F_RO);
+    else
+        features |= FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
+    if (!from->read_only && from->discard_sectors > 0)
+        features |= FEATURE(VIRTIO_BLK_F_DISCARD);
+    if (from->advertise_flush)
+        features |= FEATURE(VIRTIO_BLK_F_FLUSH) | FEATURE(VIRTIO_BLK_F_CONFIG_WCE);
+    return features;
+}
+
+static bool start_usable(const struct start_block *start)
+{
+    uint32_t size = start->blk_size, memory = start->mem_alignment;
+    return start->capacity <= INT64_MAX / BLOCK_SECTOR && size >= BLOCK_SECTOR && size <= 65536 &&
+           (size & (size - 1)) == 0 &&
+           (!start->direct || (memory >= 1 && memory <= 4096 && (memory & (memory - 1)) == 0));
+}
+
+static void set_config(struct device *dev, const struct start_block *from)
+{
+    const struct virtio_blk_config config = {
+        .capacity = from->capacity,
+        .size_max = SEGMENT_BYTES,
+        .seg_max = dev->queue_size_max - 2, /* header and status take a descriptor each */
+        .blk_size = from->blk_size,
+        .physical_block_exp = (uint8_t)from->physical_blk_exp,
+        .min_io_size = (uint16_t)from->min_io_size,
+        .opt_io_size = from->opt_io_size,
+        .wce = 1,
+        .num_queues = (uint16_t)dev->queue_count,
+        .max_discard_sectors = BLOCK_RANGE_SECTORS,
+        .max_discard_seg = BLOCK_RANGES_MAX,
+        .discard_sector_alignment = from->discard_sectors,
+        .max_write_zeroes_sectors = BLOCK_RANGE_SECTORS,
+        .max_write_zeroes_seg = BLOCK_RANGES_MAX,
+        .write_zeroes_may_unmap = from->discard_sectors > 0,
+    };
+    dev->config_size = offsetof(struct virtio_blk_config, unused1) + sizeof(config.unused1);
+    _Static_assert(sizeof(config) <= DEVICE_CONFIG_MAX, "fits");
+    memcpy(dev->config, &config, dev->config_size);
+}
+
+static int block_init(struct device *dev, const struct message_start *start)
+{
+    const struct start_block *from = &start->block;
+    if (!start_usable(from) || start->queue_count < 1 || start->queue_count > STATE_QUEUES_MAX)
+        return -EINVAL;
+    block.capacity = from->capacity;
+    block.blk_size = from->blk_size;
+    block.read_only = from->read_only != 0;
+    block.direct = from->direct != 0;
+    for (unsigned int queue = 0; queue < dev->queue_count; queue++)
+        block.queues[queue].request.active = false;
+    memcpy(block.serial, from->serial, sizeof(block.serial));
+    _Static_assert(sizeof(block.serial) == sizeof(from->serial), "§5.2.6: 20 bytes");
+    block_io_init(start);
+    dev->features = features_of(start);
+    set_config(dev, from);
+    dev->user_queues = (1u << dev->queue_count) - 1;
+    return 0;
+}
+
+/* ---- The cache's mode, §5.2.5, and the capacity ---- */
+
+static bool accepted(const struct device *dev, unsigned int feature)
+{
+    return (dev->state->transport.driver_features & FEATURE(feature)) != 0;
+}
+
+bool block_write_through(const struct device *dev)
+{
+    uint32_t mode = dev->state->of_kind.block.writeback;
+    if (!accepted(dev, VIRTIO_BLK_F_CONFIG_WCE) || mode == STATE_WRITEBACK_INITIAL)
+        return !accepted(dev, VIRTIO_BLK_F_FLUSH); /* it has no other way to ask for durability */
+    return mode == STATE_WRITEBACK_OFF;
+}
+
+static void show_writeback(struct device *dev)
+{
+    dev->config[offsetof(struct virtio_blk_config, wce)] = !block_write_through(dev);
+}
+
+static int block_adopt(struct device *dev)
+{
+    struct state_block *state = &dev->state->of_kind.block;
+    if (state->writeback > STATE_WRITEBACK_ON)
+        return -EINVAL;
+    /* The image was resized while no worker was there to say so. */
+    if (state->capacity != 0 && state->capacity != block.capacity) {
+        device_config_changed(dev);
+        dev->config_changed = false;
+    }
+    state->capacity = block.capacity;
+    show_writeback(dev);
+    return 0;
+}
+
+static int block_write_config(struct device *dev, uint32_t offset, unsigned int width,
+                              uint64_t value, struct guest_fault *ret_fault)
+{
+    (void)ret_fault;
+    if (offset == offsetof(struct virtio_blk_config, wce) && width == 1 && value <= 1 &&
+        accepted(dev, VIRTIO_BLK_F_CONFIG_WCE)) {
+        dev->state->of_kind.block.writeback = value ? STATE_WRITEBACK_ON : STATE_WRITEBACK_OFF;
+        show_writeback(dev);
+    }
+    return 0;
+}
+
+/* ---- Framing: §2.7.4 leaves it to the driver where one buffer ends and the next begins ---- */
+
+/* Copy `length` bytes from the front of the readable segments, and cut them off. */
+static void take_header(struct chain *chain, void *to, uint32_t length)
+{
+    unsigned char *at = to;
+    for (unsigned int i = 0; length > 0; i++) {
+        struct iovec *segment = &chain->segments[i];
+        uint32_t part = segment->iov_len < length ? (uint32_t)segment->iov_len : length;
+        guest_copy(at, segment->iov_base, part);
+        segment->iov_base = (unsigned char *)segment->iov_base + part;
+        segment->iov_len -= part;
+        at += part;
+        length -= part;
+    }
+}
+
+/* Cut the last writable byte off: §5.2.6, the status. */
+static unsigned char *take_status(struct chain *chain)
+{
+    struct iovec *last = &chain->segments[chain->readable_count + chain->writable_count - 1];
+    if (--last->iov_len == 0)
+        chain->writable_count--;
+    return (unsigned char *)last->iov_base + last->iov_len;
+}
+
+/* Copy to the front of the data; returns how much fitted. */
+static uint32_t fill_data(struct block_request *request, const void *from, uint32_t length)
+{
+    const unsigned char *at = from;
+    uint32_t left = length < request->data_length ? length : request->data_length;
+    uint32_t filled = left;
+    for (unsigned int i = 0; left > 0; i++) {
+        const struct iovec *segment = &request->data[i];
+        uint32_t part = segment->iov_len < left ? (uint32_t)segment->iov_len : left;
+        memcpy(segment->iov_base, at, part);
+        at += part;
+        left -= part;
+    }
+    return filled;
+}
+
+/* Leaves no empty segment in front: one is as good as none, but a call with nothing else would
+ * look like the end of the image. */
+static void trim(struct block_request *request, uint32_t moved)
+{
+    while (request->data_count > 0 && moved >= request->data->iov_len) {
+        moved -= (uint32_t)request->data->iov_len;
+        request->data++;
+        request->data_count--;
+    }
+    if (moved > 0) {
+        request->data->iov_base = (unsigned char *)request->data->iov_base + moved;
+        request->data->iov_len -= moved;
+    }
+}
+
+void block_advance(struct block_turn *turn, struct block_request *request, uint32_t moved)
+{
+    struct state_counters *counters = &turn->dev->state->counters;
+    bool in = request->type == VIRTIO_BLK_T_IN;
+    request->done += moved;
+    turn->bytes += moved;
+    trim(request, moved);
+    device_count(in ? &counters->bytes_in : &counters->bytes_out, moved);
+}
+
+/* ---- Requests ---- */
+
+void block_finish(struct block_turn *turn, struct block_request *request, uint32_t written,
+                  uint8_t status)
+{
+    __atomic_store_n(request->status, status, __ATOMIC_RELAXED);
+    /* The used length covers what was written without a gap from the device-writable part's
+     * start on. */
+    if (written == request->writable_data)
+        written++;
+    virtqueue_push(turn->vq, request->ref, written);
+    request->active = false;
+    turn->finished_bytes += request->done;
+    device_count(&turn->dev->state->counters.requests, 1);
+}
+
+void block_finish_moved(struct block_turn *turn, struct block_request *request)
+{
+    bool in = request->type == VIRTIO_BLK_T_IN;
+    block_finish(turn, request, in ? request->done : 0, VIRTIO_BLK_S_OK);
+}
+
+void block_fail(struct block_turn *turn, struct block_request *request, int error)
+{
+    bool in = request->type == VIRTIO_BLK_T_IN;
+    log_event(LOG_IO_ERROR, request->type, request->sector, (uint64_t)error);
+    block_finish(turn, request, in ? request->done : 0, VIRTIO_BLK_S_IOERR);
+}
+
+static void publish(struct block_turn *turn)
+{
+    virtqueue_publish(turn->vq);
+    if (virtqueue_since_interrupt(turn->vq) >= SIGNAL_REQUESTS ||
+        turn->finished_bytes >= SIGNAL_BYTES)
+        device_signal(turn->dev, turn->vq);
+    turn->finished_bytes = 0;
+}
+
+bool block_range_valid(uint64_t sector, uint64_t bytes)
+{
+    return bytes % BLOCK_SECTOR == 0 && sector <= block.capacity &&
+           bytes / BLOCK_SECTOR <= block.capacity - sector;
+}
+
+/* Do its data go from the driver to the device? */
+static bool readable_data(uint32_t type)
+{
+    return type == VIRTIO_BLK_T_OUT || type == VIRTIO_BLK_T_DISCARD ||
+           type == VIRTIO_BLK_T_WRITE_ZEROES;
+}
+
+int block_next(struct block_turn *turn, struct guest_fault *ret_fault)
+{
+    struct block_request *request = &turn->queue->request;
+    struct chain *chain = &turn->queue->chain;
+    struct virtio_blk_outhdr header;
+    int r = virtqueue_pop(turn->vq, chain, ret_fault);
+    if (r <= 0)
+        return r;
+    if (chain->writable_length == 0 || chain->readable_length < sizeof(header)) {
+        *ret_fault = (struct guest_fault){LOG_CHAIN_INVALID,
+                                          {turn->vq->index, chain->ref.id, CHECK_NO_ROOM}};
+        return -EBADMSG;
+    }
+    take_header(chain, &header, sizeof(header));
+    *request = (struct block_request){
+        .active = true,
+        .type = header.type,
+        .sector = header.sector,
+        .ref = chain->ref,
+        .status = take_status(chain),
+        .writable_data = chain->writable_length - 1,
+    };
+    if (readable_data(request->type)) {
+        request->data = chain->segments;
+        request->data_count = chain->readable_count;
+        request->data_length = chain->readable_length - (uint32_t)sizeof(header);
+    } else {
+        request->data = chain->segments + chain->readable_count;
+        request->data_count = chain->writable_count;
+        request->data_length = request->writable_data;
+    }
+    trim(request, 0);
+    turn->queue->range_count = 0;
+    turn->requests++;
+    return 1;
+}
+
+/* One call's worth of a read or write. */
+static void move_data(struct block_turn *turn)
+{
+    struct block_request *request = &turn->queue->request;
+    uint64_t offset = request->sector * BLOCK_SECTOR + request->done;
+    bool in = request->type == VIRTIO_BLK_T_IN;
+    if (request->data_length == 0) {
+        block_finish_moved(turn, request);
+        return;
+    }
+    ssize_t moved =
+        (in ? block_read : block_write)(turn, request->data, request->data_count, offset);
+    if (moved == -EINTR)
+        return;
+    if (moved < 0) {
+        block_fail(turn, request, (int)-moved);
+        return;
+    }
+    block_advance(turn, request, (uint32_t)moved);
+    if (request->done == request->data_length)
+        block_finish_moved(turn, request);
+}
+
+static int read_or_write(struct block_turn *turn, struct guest_fault *ret_fault)
+{
+    struct block_request *request = &turn->queue->request;
+    if (!block_range_valid(request->sector, request->data_length)) {
+        block_finish(turn, request, 0, VIRTIO_BLK_S_IOERR);
+        return 0;
+    }
+    if (block_mergeable(turn))
+        return block_merged(turn, ret_fault);
+    move_data(turn);
+    return 0;
+}
+
+static void flush(struct block_turn *turn)
+{
+    struct block_request *request = &turn->queue->request;
+    int r = block_flush(turn);
+    if (r < 0)
+        block_fail(turn, request, -r);
+    else
+        block_finish(turn, request, 0, VIRTIO_BLK_S_OK);
+}
+
+/* What a driver must not send to this device: its status; else VIRTIO_BLK_S_OK. */
+static uint8_t refusal(const struct device *dev, uint32_t type)
+{
+    /* §5.2.6.2: whatever was accepted. */
+    if (readable_data(type) && block.read_only)
+        return VIRTIO_BLK_S_IOERR;
+    if ((type == VIRTIO_BLK_T_DISCARD && !accepted(dev, VIRTIO_BLK_F_DISCARD)) ||
+        (type == VIRTIO_BLK_T_WRITE_ZEROES && !accepted(dev, VIRTIO_BLK_F_WRITE_ZEROES)) ||
+        (type == VIRTIO_BLK_T_FLUSH && (dev->features & FEATURE(VIRTIO_BLK_F_FLUSH)) == 0))
+        return VIRTIO_BLK_S_UNSUPP;
+    return VIRTIO_BLK_S_OK;
+}
+
+/* Take the current request a step further. Returns 0; -EBADMSG of the ring behind it. */
+static int serve(struct block_turn *turn, struct guest_fault *ret_fault)
+{
+    struct block_request *request = &turn->queue->request;
+    uint8_t refused = refusal(turn->dev, request->type);
+    if (refused != VIRTIO_BLK_S_OK) {
+        block_finish(turn, request, 0, refused);
+        return 0;
+    }
+    switch (request->type) {
+    case VIRTIO_BLK_T_IN:
+    case VIRTIO_BLK_T_OUT:
+        return read_or_write(turn, ret_fault);
+    case VIRTIO_BLK_T_FLUSH:
+        flush(turn);
+        return 0;
+    case VIRTIO_BLK_T_GET_ID:
+        block_finish(turn, request, fill_data(request, block.serial, sizeof(block.serial)),
+                     VIRTIO_BLK_S_OK);
+        return 0;
+    case VIRTIO_BLK_T_DISCARD:
+    case VIRTIO_BLK_T_WRITE_ZEROES:
+        block_ranges(turn);
+        return 0;
+    default:
+        block_finish(turn, request, 0, VIRTIO_BLK_S_UNSUPP);
+        return 0;
+    }
+}
+
+/* ---- A turn ---- */
+
+static uint32_t share(const struct device *dev, uint32_t all, uint32_t least)
+{
+    return all / dev->queue_count > least ? all / dev->queue_count : least;
+}
+
+/* Returns 1 if it ended at its limit, 0 if the ring is empty, -EBADMSG. */
+static int serve_queue(struct block_turn *turn, struct guest_fault *ret_fault)
+{
+    while (turn->requests < turn->requests_max && turn->bytes < turn->bytes_max) {
+        int r = 1;
+        if (turn->queue->request.active)
+            turn->requests++;
+        else
+            r = block_next(turn, ret_fault);
+        if (r <= 0)
+            return r;
+        r = serve(turn, ret_fault);
+        publish(turn);
+        if (r < 0)
+            return r;
+    }
+    return 1;
+}
+
+static int block_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    struct virtqueue *vq = &dev->queues[queue];
+    struct block_turn turn = {
+        .dev = dev,
+        .vq = vq,
+        .queue = &block.queues[queue],
+        .requests_max = share(dev, TURN_REQUESTS, TURN_REQUESTS_MIN),
+        .bytes_max = share(dev, TURN_BYTES, TURN_BYTES_MIN),
+    };
+    uint16_t first = vq->next_used;
+    virtqueue_disable_notify(vq);
+    int r = serve_queue(&turn, ret_fault);
+    device_signal(dev, vq);
+    if (r < 0)
+        return r;
+    /* Not while another queue is waiting. */
+    if (r == 0 && dev->work == 1u << queue &&
+        (uint16_t)(vq->next_used - first) >= LINGER_REQUESTS &&
+        linger(dev->linger_looks, vq, &dev->state->mailbox))
+        return 1;
+    /* Drained: the driver is to kick from now on, and is looked at once more after it knows. */
+    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+}
+
+static void block_queue_stop(struct device *dev, unsigned int queue)
+{
+    (void)dev;
+    block.queues[queue].request.active = false;
+}
+
+static void block_stop(struct device *dev)
+{
+    for (unsigned int queue = 0; queue < dev->queue_count; queue++)
+        block_queue_stop(dev, queue);
+}
+
+const struct device_ops block_ops = {
+    .init = block_init,
+    .stop = block_stop,
+    .queue_stop = block_queue_stop,
+    .turn = block_turn,
+    .write_config = block_write_config,
+    .adopt = block_adopt,
+};

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Block device, VirtIO 1.2 §5.2: what its files share.
+ *
+ *   block.c   the device: configuration space, framing, one turn of a queue
+ *   merge.c   neighbours in the ring that are neighbours in the image: one call
+ *   ranges.c  VIRTIO_BLK_T_DISCARD and VIRTIO_BLK_T_WRITE_ZEROES
+ *   io.c      the calls on the image, and a way round O_DIRECT's alignment
+ *
+ * Requests of a queue are served and completed in the order of the ring, so that a successor
+ * does exactly those again that the driver has not seen completed. Doing one twice does no harm:
+ * its data still are the driver's until then.
+ */
+#ifndef WORKER_BLOCK_H
+#define WORKER_BLOCK_H
+
+#include <linux/virtio_blk.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "worker/device.h"
+
+#define BLOCK_SECTOR 512u
+
+/*
+ * A single call moves at most so much, so that a register access never waits for one huge request
+ * (a guest can describe 4 GiB in one, by naming the same pages again and again).
+ */
+#define BLOCK_CALL_BYTES 0x80000u
+
+/* Of one VIRTIO_BLK_T_DISCARD or _WRITE_ZEROES: max_discard_seg and max_write_zeroes_seg. */
+#define BLOCK_RANGES_MAX 32u
+#define BLOCK_RANGE_SECTORS 0x200000u /* 1 GiB */
+
+struct block_request {
+    bool active;
+    uint32_t type;
+    uint64_t sector;
+    struct chain_ref ref;
+    struct iovec *data; /* trimmed to what is left of it */
+    unsigned int data_count;
+    uint32_t data_length;
+    uint32_t done;          /* bytes of the data */
+    uint32_t writable_data; /* bytes of the device-writable part before the status byte */
+    unsigned char *status;  /* guest memory */
+};
+
+struct block_queue {
+    struct block_request request; /* the one that is being served, maybe for several turns */
+    struct chain chain;           /* its segments */
+    /* A discard's or write zeroes's: copied and checked. */
+    struct virtio_blk_discard_write_zeroes ranges[BLOCK_RANGES_MAX];
+    unsigned int range_count; /* 0: not yet copied */
+    unsigned int range;       /* the first that is not done */
+    uint64_t range_done;      /* bytes of that one */
+};
+
+struct block {
+    uint64_t capacity; /* sectors */
+    uint32_t blk_size; /* bytes: a power of two, from 512 to 65536 */
+    bool read_only;
+    bool direct;
+    char serial[VIRTIO_BLK_ID_BYTES];
+    struct block_queue queues[STATE_QUEUES_MAX];
+};
+
+/* A process is one device. */
+extern struct block block;
+
+/* One turn of a queue: it ends at `requests_max` or `bytes_max`. */
+struct block_turn {
+    struct device *dev;
+    struct virtqueue *vq;
+    struct block_queue *queue;
+    uint32_t requests, requests_max; /* taken off the ring, and steps of long ones */
+    uint32_t bytes, bytes_max;       /* moved */
+    uint32_t finished_bytes;         /* of requests that the driver cannot see yet */
+};
+
+/* ---- block.c ---- */
+
+/* Take the next request off the ring into queue->request. Returns 1; 0 if there is none; -EBADMSG.
+ */
+int block_next(struct block_turn *turn, struct guest_fault *ret_fault);
+
+/* `moved` bytes of the data are done, and moved in this turn. */
+void block_advance(struct block_turn *turn, struct block_request *request, uint32_t moved);
+
+/* §5.2.6: whole sectors, inside the device. */
+bool block_range_valid(uint64_t sector, uint64_t bytes);
+
+/*
+ * §5.2.6.2: write the status and give the request back. The driver sees it at the end of the step.
+ * `written` bytes of the data were written, without a gap from their start.
+ */
+void block_finish(struct block_turn *turn, struct block_request *request, uint32_t written,
+                  uint8_t status);
+/* A read or write that is done. */
+void block_finish_moved(struct block_turn *turn, struct block_request *request);
+/* Any, by the error that a call gave. */
+void block_fail(struct block_turn *turn, struct block_request *request, int error);
+
+/* Must a write be stable when it completes, §5.2.6.2? */
+bool block_write_through(const struct device *dev);
+
+/* ---- merge.c ---- */
+
+/*
+ * Serve the current read or write, which is valid and not begun, together with those behind it that
+ * go on where it ends. The one that does not is the queue's current request then. Returns 0;
+ * -EBADMSG with *ret_fault if the ring has something behind them that is no request.
+ */
+int block_merged(struct block_turn *turn, struct guest_fault *ret_fault);
+
+/* Is there any sense in trying? */
+bool block_mergeable(const struct block_turn *turn);
+
+/* ---- ranges.c ---- */
+
+/* Take the current discard or write zeroes a step further. */
+void block_ranges(struct block_turn *turn);
+
+/* ---- io.c ---- */
+
+void block_io_init(const struct message_start *start);
+
+/*
+ * Move up to BLOCK_CALL_BYTES between the image and `data`, which holds at least a byte: one call,
+ * or two where O_DIRECT takes a detour. Returns the bytes moved, more than 0; -errno: -EIO also
+ * where the image has been cut short.
+ */
+ssize_t block_read(struct block_turn *turn, const struct iovec *data, unsigned int count,
+                   uint64_t offset);
+ssize_t block_write(struct block_turn *turn, const struct iovec *data, unsigned int count,
+                    uint64_t offset);
+/* Zeros over `length` bytes: by FALLOC_FL_ZERO_RANGE where the image can, else written. */
+ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t length);
+/* A hole. -EOPNOTSUPP: the image can't. */
+ssize_t block_punch(struct block_turn *turn, uint64_t offset, uint64_t length);
+/* VIRTIO_BLK_T_FLUSH. 0 or -errno. */
+int block_flush(struct block_turn *turn);
+
+/* Does O_DIRECT take it as it is? Always true without. */
+bool block_aligned(const struct iovec *data, unsigned int count, uint64_t offset);
+
+#endif

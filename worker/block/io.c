@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * System calls, all on WORKER_FD_BACKEND: preadv2 (flags 0, RWF_NOWAIT), pwritev2 (flags 0,
+ * RWF_DSYNC), fdatasync, fallocate (PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE | KEEP_SIZE).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "worker/block/block.h"
+
+#define BOUNCE_BYTES 0x20000u
+#define BOUNCE_ALIGNMENT 65536u /* the largest block size */
+
+/* One fallocate covers at most so much, so that no call takes too long: the one may mean writing
+ * on a slow block device, the other is freeing only. */
+#define ZERO_BYTES 0x400000u
+#define PUNCH_BYTES 0x8000000u
+
+/* It costs far less than writing: so many bytes count as one that is moved. */
+#define ALLOCATED_AS_ONE 64u
+
+#define ZEROS_BYTES 0x10000u
+
+static struct {
+    bool nowait;     /* the file system can say that data is not in the page cache */
+    bool zero_range; /* FALLOC_FL_ZERO_RANGE has not been refused */
+    uint32_t mem_alignment;
+} io;
+
+static _Alignas(BOUNCE_ALIGNMENT) unsigned char bounce[BOUNCE_BYTES];
+static _Alignas(BOUNCE_ALIGNMENT) unsigned char zeros[ZEROS_BYTES]; /* never written to */
+
+void block_io_init(const struct message_start *start)
+{
+    io.nowait = !block.direct; /* it always waits for the disk */
+    io.zero_range = true;
+    io.mem_alignment = block.direct ? start->block.mem_alignment : 1;
+}
+
+/* ---- Whole calls ---- */
+
+/* The part of the data that one call shall move: whole segments, or a piece of one. */
+static unsigned int call_segments(const struct iovec *data, unsigned int count, struct iovec *piece)
+{
+    size_t bytes = 0;
+    unsigned int whole = 0;
+    while (whole < count && bytes + data[whole].iov_len <= BLOCK_CALL_BYTES)
+        bytes += data[whole++].iov_len;
+    if (whole == 0)
+        *piece = (struct iovec){data[0].iov_base, BLOCK_CALL_BYTES};
+    return whole;
+}
+
+static ssize_t result(ssize_t moved)
+{
+    if (moved < 0)
+        return -errno;
+    return moved > 0 ? moved : -EIO; /* nothing moved: the image has been cut short */
+}
+
+/*
+ * Read, without waiting for the disk as long as an interrupt may be due for what is completed:
+ * it is sent before this request blocks.
+ */
+static ssize_t read_image(struct block_turn *turn, const struct iovec *data, unsigned int count,
+                          uint64_t offset)
+{
+    int segments = (int)count;
+    if (io.nowait && virtqueue_undecided(turn->vq)) {
+        ssize_t moved = preadv2(WORKER_FD_BACKEND, data, segments, (off_t)offset, RWF_NOWAIT);
+        if (moved >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP))
+            return result(moved);
+        io.nowait = errno == EAGAIN;
+    }
+    if (io.nowait || block.direct)
+        device_signal(turn->dev, turn->vq);
+    device_io_begins(turn->dev);
+    ssize_t moved = result(preadv2(WORKER_FD_BACKEND, data, segments, (off_t)offset, 0));
+    device_io_ends(turn->dev);
+    return moved;
+}
+
+static ssize_t write_image(struct block_turn *turn, const struct iovec *data, unsigned int count,
+                           uint64_t offset)
+{
+    bool through = block_write_through(turn->dev);
+    if (through || block.direct)
+        device_signal(turn->dev, turn->vq); /* this waits for the disk */
+    device_io_begins(turn->dev);
+    ssize_t moved = result(
+        pwritev2(WORKER_FD_BACKEND, data, (int)count, (off_t)offset, through ? RWF_DSYNC : 0));
+    device_io_ends(turn->dev);
+    return moved;
+}
+
+/* ---- O_DIRECT ----
+ *
+ * The kernel wants offset, length and memory aligned. A driver that heeds blk_size mostly has them
+ * so; for one that has not, the data take a detour through memory of our own. */
+
+bool block_aligned(const struct iovec *data, unsigned int count, uint64_t offset)
+{
+    if (!block.direct)
+        return true;
+    uint64_t blocks = offset, memory = 0;
+    for (unsigned int i = 0; i < count; i++) {
+        blocks |= data[i].iov_len;
+        memory |= (uintptr_t)data[i].iov_base;
+    }
+    return blocks % block.blk_size == 0 && memory % io.mem_alignment == 0;
+}
+
+static uint64_t bytes_of(const struct iovec *data, unsigned int count)
+{
+    uint64_t bytes = 0;
+    for (unsigned int i = 0; i < count; i++)
+        bytes += data[i].iov_len;
+    return bytes;
+}
+
+enum direction { TO_GUEST, FROM_GUEST };
+
+static void copy(const struct iovec *data, unsigned int count, unsigned char *at, size_t length,
+                 enum direction direction)
+{
+    for (unsigned int i = 0; i < count && length > 0; i++) {
+        size_t part = data[i].iov_len < length ? data[i].iov_len : length;
+        if (direction == TO_GUEST)
+            memcpy(data[i].iov_base, at, part);
+        else
+            guest_copy(at, data[i].iov_base, part);
+        at += part;
+        length -= part;
+    }
+}
+
+/* The blocks around a piece of the data that fits into `bounce`. */
+struct detour {
+    uint64_t start;   /* in the image, of the first block */
+    struct iovec iov; /* all the blocks */
+    size_t skip;      /* bytes of the first block before the data */
+    size_t data;      /* bytes of the data */
+};
+
+static struct detour plan(const struct iovec *data, unsigned int count, uint64_t offset)
+{
+    uint64_t mask = block.blk_size - 1, bytes = bytes_of(data, count);
+    struct detour detour = {.start = offset & ~mask, .skip = offset & mask};
+    detour.data = BOUNCE_BYTES - detour.skip < bytes ? BOUNCE_BYTES - detour.skip : bytes;
+    detour.iov = (struct iovec){bounce, (detour.skip + detour.data + mask) & ~mask};
+    return detour;
+}
+
+/* Of `moved` bytes of the blocks, those that are data. */
+static ssize_t data_moved(const struct detour *detour, ssize_t moved)
+{
+    if (moved < 0)
+        return moved;
+    if ((size_t)moved <= detour->skip)
+        return -EIO;
+    size_t data = (size_t)moved - detour->skip;
+    return (ssize_t)(data < detour->data ? data : detour->data);
+}
+
+static ssize_t read_detour(struct block_turn *turn, const struct iovec *data, unsigned int count,
+                           uint64_t offset)
+{
+    struct detour detour = plan(data, count, offset);
+    ssize_t moved = data_moved(&detour, read_image(turn, &detour.iov, 1, detour.start));
+    if (moved > 0)
+        copy(data, count, bounce + detour.skip, (size_t)moved, TO_GUEST);
+    return moved;
+}
+
+/*
+ * Blocks that are written in part keep the rest: nobody else writes to the image between the two
+ * calls, since it is locked, and this process does one thing at a time.
+ */
+static ssize_t write_detour(struct block_turn *turn, const struct iovec *data, unsigned int count,
+                            uint64_t offset)
+{
+    struct detour detour = plan(data, count, offset);
+    if (detour.skip + detour.data < detour.iov.iov_len || detour.skip > 0) {
+        ssize_t kept = read_image(turn, &detour.iov, 1, detour.start);
+        if (kept < 0)
+            return kept;
+        if ((size_t)kept < detour.iov.iov_len)
+            return -EIO;
+    }
+    copy(data, count, bounce + detour.skip, detour.data, FROM_GUEST);
+    return data_moved(&detour, write_image(turn, &detour.iov, 1, detour.start));
+}
+
+/* ---- What requests are made of ---- */
+
+ssize_t block_read(struct block_turn *turn, const struct iovec *data, unsigned int count,
+                   uint64_t offset)
+{
+    struct iovec piece;
+    unsigned int whole = call_segments(data, count, &piece);
+    data = whole > 0 ? data : &piece;
+    count = whole > 0 ? whole : 1;
+    return (block_aligned(data, count, offset) ? read_image : read_detour)(turn, data, count,
+                                                                           offset);
+}
+
+ssize_t block_write(struct block_turn *turn, const struct iovec *data, unsigned int count,
+                    uint64_t offset)
+{
+    struct iovec piece;
+    unsigned int whole = call_segments(data, count, &piece);
+    data = whole > 0 ? data : &piece;
+    count = whole > 0 ? whole : 1;
+    return (block_aligned(data, count, offset) ? write_image : write_detour)(turn, data, count,
+                                                                             offset);
+}
+
+static ssize_t allocate(struct block_turn *turn, int mode, uint64_t offset, uint64_t length)
+{
+    device_signal(turn->dev, turn->vq); /* this can take long */
+    device_io_begins(turn->dev);
+    int r = fallocate(WORKER_FD_BACKEND, mode, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
+    device_io_ends(turn->dev);
+    if (r < 0)
+        return r;
+    turn->bytes += (uint32_t)(length / ALLOCATED_AS_ONE);
+    return (ssize_t)length;
+}
+
+ssize_t block_punch(struct block_turn *turn, uint64_t offset, uint64_t length)
+{
+    return allocate(turn, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+                    length < PUNCH_BYTES ? length : PUNCH_BYTES);
+}
+
+ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t length)
+{
+    struct iovec data[BLOCK_CALL_BYTES / ZEROS_BYTES];
+    if (io.zero_range) {
+        ssize_t done = allocate(turn, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset,
+                                length < ZERO_BYTES ? length : ZERO_BYTES);
+        if (done != -EOPNOTSUPP && done != -EINVAL)
+            return done;
+        /* A block device says EINVAL to a part of a block, and may do better the next time. */
+        io.zero_range = done == -EINVAL;
+    }
+    unsigned int count = 0;
+    do {
+        data[count].iov_base = zeros;
+        data[count].iov_len = length < ZEROS_BYTES ? length : ZEROS_BYTES;
+        length -= data[count].iov_len;
+        count++;
+    } while (length > 0 && count < sizeof(data) / sizeof(data[0]));
+    ssize_t moved = block_write(turn, data, count, offset);
+    if (moved > 0)
+        turn->bytes += (uint32_t)moved;
+    return moved;
+}
+
+int block_flush(struct block_turn *turn)
+{
+    device_signal(turn->dev, turn->vq); /* this can take long */
+    device_io_begins(turn->dev);
+    int r = fdatasync(WORKER_FD_BACKEND) < 0 ? -errno : 0;
+    device_io_ends(turn->dev);
+    return r;
+}

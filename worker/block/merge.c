@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Merging: a driver that reads or writes sequentially in small requests has many neighbours in
+ * the ring at a time, and each would cost a system call. They are gathered until one does not
+ * fit, moved by one call, and completed in order. Each is still a request of its own: what a call
+ * cannot do for all of them it is asked to do for each.
+ */
+#include "worker/block/block.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* No more than after which the driver is interrupted anyway, so that it works on those while this
+ * side works on the next. */
+#define MERGE_REQUESTS 8u
+#define MERGE_BYTES 0x10000u
+#define MERGE_SEGMENTS 1024u /* IOV_MAX */
+
+/* Holds requests within a turn only. */
+static struct {
+    struct block_request requests[MERGE_REQUESTS];
+    unsigned int count;
+    unsigned int next; /* the first that is not finished */
+    struct iovec segments[MERGE_SEGMENTS];
+    unsigned int segment_count;
+    uint32_t bytes;
+    uint64_t next_sector; /* where the last one ends */
+} batch;
+
+static void add(struct block_request *request)
+{
+    struct block_request *added = &batch.requests[batch.count++];
+    *added = *request;
+    added->data = &batch.segments[batch.segment_count];
+    memcpy(added->data, request->data, request->data_count * sizeof(*request->data));
+    batch.segment_count += request->data_count;
+    batch.bytes += request->data_length;
+    batch.next_sector = request->sector + request->data_length / BLOCK_SECTOR;
+    request->active = false;
+}
+
+/* Small enough to be one of several. */
+static bool fits(const struct block_request *request, uint32_t bytes, unsigned int segments)
+{
+    return request->data_length > 0 && request->data_length <= MERGE_BYTES - bytes &&
+           request->data_count <= MERGE_SEGMENTS - segments &&
+           block_aligned(request->data, request->data_count, request->sector * BLOCK_SECTOR);
+}
+
+static bool goes_on(const struct block_request *request)
+{
+    return request->type == batch.requests[0].type && request->sector == batch.next_sector &&
+           block_range_valid(request->sector, request->data_length) &&
+           fits(request, batch.bytes, batch.segment_count);
+}
+
+bool block_mergeable(const struct block_turn *turn)
+{
+    const struct block_request *request = &turn->queue->request;
+    return request->done == 0 && request->data_length <= MERGE_BYTES / 2 &&
+           virtqueue_available(turn->vq) && fits(request, 0, 0);
+}
+
+/* Returns 0, or -EBADMSG of the ring behind those that are gathered. */
+static int gather(struct block_turn *turn, struct guest_fault *ret_fault)
+{
+    struct block_request *request = &turn->queue->request;
+    batch.count = 0;
+    batch.next = 0;
+    batch.segment_count = 0;
+    batch.bytes = 0;
+    add(request);
+    while (batch.count < MERGE_REQUESTS && virtqueue_available(turn->vq)) {
+        int r = block_next(turn, ret_fault);
+        if (r < 0)
+            return r;
+        if (r == 0 || !goes_on(request))
+            return 0;
+        add(request);
+    }
+    return 0;
+}
+
+/* `moved` bytes are done, from the first request that is not finished on. */
+static void account(struct block_turn *turn, uint32_t moved)
+{
+    while (moved > 0) {
+        struct block_request *request = &batch.requests[batch.next];
+        uint32_t left = request->data_length - request->done;
+        uint32_t part = moved < left ? moved : left;
+        moved -= part;
+        block_advance(turn, request, part);
+        if (part < left)
+            return;
+        block_finish_moved(turn, request);
+        batch.next++;
+    }
+}
+
+/* Move what is left of `count` requests from the first that is not finished on. */
+static ssize_t move_data(struct block_turn *turn, unsigned int count)
+{
+    const struct block_request *first = &batch.requests[batch.next];
+    const struct block_request *last = first + count - 1;
+    unsigned int segments = (unsigned int)(last->data + last->data_count - first->data);
+    uint64_t offset = first->sector * BLOCK_SECTOR + first->done;
+    return (first->type == VIRTIO_BLK_T_IN ? block_read : block_write)(turn, first->data, segments,
+                                                                       offset);
+}
+
+static void serve(struct block_turn *turn)
+{
+    bool singly = false;
+    while (batch.next < batch.count) {
+        unsigned int count = singly ? 1 : batch.count - batch.next;
+        ssize_t moved = move_data(turn, count);
+        if (moved > 0) {
+            account(turn, (uint32_t)moved);
+        } else if (count > 1 && moved != -EINTR) {
+            singly = true; /* whose fault it is shows when each is asked for alone */
+        } else if (moved != -EINTR) {
+            block_fail(turn, &batch.requests[batch.next], (int)-moved);
+            batch.next++;
+        }
+    }
+}
+
+int block_merged(struct block_turn *turn, struct guest_fault *ret_fault)
+{
+    int r = gather(turn, ret_fault);
+    serve(turn);
+    return r;
+}

@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Console device, VirtIO 1.2 §5.3: each port is a terminal (the master of a pty) or a log file,
+ * read and written straight from and to guest memory.
+ *
+ * Output waits in the ring while a connected reader is slow: a chain is completed when all of it is
+ * written. While nobody has the terminal open it is discarded, so that the guest never waits for
+ * somebody who may not come. On port 0 it does not wait for ever, either: Linux's driver spins
+ * until its console output is completed, with interrupts off. Input waits in the pty until the
+ * driver has a buffer for it.
+ *
+ * The kernel says when a reader leaves but not when one comes. So whether one is there is asked
+ * before output is written or discarded: of a second epoll instance, made by the broker, which
+ * reports exactly the ports without a reader.
+ *
+ * A console with a socket has one port, whose file is the client of the moment
+ * (worker/console/client.h). A client who leaves is noticed by what is written to him.
+ *
+ * System calls: read and write on the ports' files, epoll_pwait on WORKER_FD_BACKEND; with a
+ * socket, those of worker/console/client.h instead of the latter.
+ */
+#include "worker/console/console.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_console.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "worker/console/client.h"
+#include "worker/linger.h"
+#include "worker/log.h"
+
+#define READERS_FD WORKER_FD_BACKEND /* the ports that nobody has open */
+#define PORT_FD(p) (WORKER_FD_BACKEND2 + (int)(p))
+
+/* A turn ends after so many steps, each of which moves at most CALL_BYTES (about what a pty takes
+ * at a time): no register access waits for long. */
+#define TURN_STEPS 64u
+#define CALL_BYTES 4096u
+
+/* How long port 0 waits for a reader who takes nothing: well below what Linux takes for a lockup
+ * (20 s), and enough for a serial line of 4800 baud, which frees a pty by 4 KiB at a time. */
+#define PATIENCE_MS 10000u
+
+struct stream {
+    bool active;       /* `chain` is taken, and not completed */
+    unsigned int next; /* tx: its segments from here on are left, the first of them trimmed */
+    uint32_t done;     /* tx: bytes of it that are written */
+    struct chain chain;
+};
+
+static struct {
+    unsigned int ports;
+    bool socket;          /* port 0 is a client's connection */
+    bool out_of_patience; /* port 0's reader is not waited for, until he reads */
+    bool live;            /* the driver may be told of a new size */
+    uint32_t readers;     /* bit p: somebody was there when last asked; of a log file, always */
+    struct stream rx[STATE_CONSOLE_PORTS], tx[STATE_CONSOLE_PORTS];
+} console;
+
+bool console_multiport(const struct device *dev)
+{
+    return (dev->state->transport.driver_features & 1ull << VIRTIO_CONSOLE_F_MULTIPORT) != 0;
+}
+
+static int console_init(struct device *dev, const struct message_start *start)
+{
+    const struct start_console *from = &start->console;
+    memset(&console, 0, sizeof(console));
+    if (from->ports == 0 || from->ports > STATE_CONSOLE_PORTS ||
+        start->queue_count != (from->ports == 1 ? 2 : 2 * from->ports + 2))
+        return -EINVAL;
+    console.ports = from->ports;
+    console.socket = start->kind == DEVICE_CONSOLE_SOCKET;
+    console_control_init(from->ports, start->name);
+
+    dev->features = 1ull << VIRTIO_CONSOLE_F_EMERG_WRITE;
+    if (!console.socket) /* which has no window */
+        dev->features |= 1ull << VIRTIO_CONSOLE_F_SIZE;
+    if (from->ports > 1)
+        dev->features |= 1ull << VIRTIO_CONSOLE_F_MULTIPORT;
+    const struct virtio_console_config config = {
+        .max_nr_ports = from->ports,
+    };
+    memcpy(dev->config, &config, sizeof(config));
+    dev->config_size = sizeof(config);
+    dev->user_queues = (1u << start->queue_count) - 1;
+    if (console.socket)
+        return from->ports == 1 ? console_client_init(from->client != 0) : -EINVAL;
+    for (unsigned int p = 0; p < from->ports; p++) {
+        if ((from->files & 1u << p) == 0)
+            dev->backend_events |= 1u << (PORT_FD(p) - WORKER_FD_BACKEND);
+    }
+    dev->backend_writes = dev->backend_events;
+    return 0;
+}
+
+/* ---- Readers ---- */
+
+/* -1: nobody is there yet. */
+static int port_fd(unsigned int port)
+{
+    return console.socket ? console_client_fd() : PORT_FD(port);
+}
+
+static void ask_for_readers(void)
+{
+    struct epoll_event missing[STATE_CONSOLE_PORTS];
+    if (console.socket) {
+        console.readers = console_client_reads() ? 1u << 0 : 0;
+        return;
+    }
+    int count = epoll_pwait(READERS_FD, missing, STATE_CONSOLE_PORTS, 0, NULL);
+    if (count < 0)
+        return; /* interrupted: what was known holds until the next time */
+    console.readers = (1u << STATE_CONSOLE_PORTS) - 1;
+    for (int i = 0; i < count; i++) {
+        if (missing[i].data.u32 < STATE_CONSOLE_PORTS)
+            console.readers &= ~(1u << missing[i].data.u32);
+    }
+}
+
+static bool has_reader(unsigned int port)
+{
+    return (console.readers & 1u << port) != 0;
+}
+
+/* ---- How far a chain is, for a successor ---- */
+
+/*
+ * In the state page stands of which chain (by the place in the ring where it will be completed) how
+ * many bytes are moved; what it says of any other chain is of the past. Hostile: see take_up.
+ */
+static uint32_t place(const struct virtqueue *vq)
+{
+    return (uint32_t)vq->state->next_used;
+}
+
+static void note(const struct virtqueue *vq, uint64_t *record, uint32_t bytes)
+{
+    __atomic_store_n(record, (uint64_t)place(vq) << 32 | bytes, __ATOMIC_RELAXED);
+}
+
+/* What a predecessor has moved of the chain that was just taken, at most `length` bytes. */
+static uint32_t take_up(const struct virtqueue *vq, uint64_t *record, uint32_t length)
+{
+    uint64_t value = *record;
+    uint32_t bytes = (uint32_t)value;
+    if (value >> 32 == place(vq) && bytes <= length)
+        return bytes;
+    note(vq, record, 0);
+    return 0;
+}
+
+static void complete(struct device *dev, struct virtqueue *vq, struct stream *stream,
+                     uint32_t written)
+{
+    virtqueue_push(vq, stream->chain.ref, written);
+    virtqueue_publish(vq);
+    stream->active = false;
+    device_count(&dev->state->counters.requests, 1);
+}
+
+/* ---- Output ---- */
+
+/* `bytes` of what is left are done. */
+static void advance(struct stream *tx, uint32_t bytes)
+{
+    tx->done += bytes;
+    while (bytes > 0) {
+        struct iovec *segment = &tx->chain.segments[tx->next];
+        uint32_t part = segment->iov_len < bytes ? (uint32_t)segment->iov_len : bytes;
+        segment->iov_base = (unsigned char *)segment->iov_base + part;
+        segment->iov_len -= part;
+        bytes -= part;
+        if (segment->iov_len == 0)
+            tx->next++;
+    }
+}
+
+/* Returns 1; 0 if there is none; -EBADMSG. */
+static int next_output(struct device *dev, struct virtqueue *vq, unsigned int port,
+                       struct guest_fault *ret_fault)
+{
+    struct stream *tx = &console.tx[port];
+    int r = virtqueue_pop(vq, &tx->chain, ret_fault);
+    if (r <= 0)
+        return r;
+    tx->active = true;
+    tx->next = 0;
+    tx->done = 0;
+    advance(tx, take_up(vq, &dev->state->of_kind.console.written[port], tx->chain.readable_length));
+    return 1;
+}
+
+enum progress { PROGRESS, WAIT };
+
+/* A failed call: is there anybody to wait for? If not, nothing of the chain is left to do. */
+static enum progress write_failed(unsigned int port, int error)
+{
+    struct stream *tx = &console.tx[port];
+    if (error == EINTR)
+        return PROGRESS;
+    if (error == EAGAIN) {
+        ask_for_readers();
+        if (has_reader(port) && (port > 0 || !console.out_of_patience))
+            return WAIT;
+    } else if (console.socket) {
+        console_client_left();
+        ask_for_readers();
+    } else {
+        log_event(LOG_OUTPUT_LOST, port, (uint64_t)error);
+    }
+    tx->done = tx->chain.readable_length;
+    return PROGRESS;
+}
+
+static enum progress write_some(struct device *dev, struct virtqueue *vq, unsigned int port)
+{
+    struct stream *tx = &console.tx[port];
+    const struct iovec *segment = &tx->chain.segments[tx->next];
+    size_t length = segment->iov_len < CALL_BYTES ? segment->iov_len : CALL_BYTES;
+    int fd = port_fd(port);
+    if (fd < 0)
+        return write_failed(port, EAGAIN);
+    ssize_t written = write(fd, segment->iov_base, length);
+    if (written <= 0)
+        return write_failed(port, written < 0 ? errno : EAGAIN);
+    if (port == 0) {
+        console.out_of_patience = false;
+        dev->pause_ms = 0;
+    }
+    advance(tx, (uint32_t)written);
+    note(vq, &dev->state->of_kind.console.written[port], tx->done);
+    device_count(&dev->state->counters.bytes_out, (uint64_t)written);
+    return PROGRESS;
+}
+
+/* Take the chain a step further. */
+static enum progress serve_output(struct device *dev, struct virtqueue *vq, unsigned int port)
+{
+    struct stream *tx = &console.tx[port];
+    enum progress progress = PROGRESS;
+    if (!has_reader(port))
+        tx->done = tx->chain.readable_length; /* discarded */
+    else if (tx->done < tx->chain.readable_length)
+        progress = write_some(dev, vq, port);
+    if (tx->done == tx->chain.readable_length)
+        complete(dev, vq, tx, 0);
+    return progress;
+}
+
+static int output_turn(struct device *dev, struct virtqueue *vq, unsigned int port,
+                       struct guest_fault *ret_fault)
+{
+    enum progress progress = PROGRESS;
+    unsigned int i;
+    int r = 1;
+    virtqueue_disable_notify(vq);
+    for (i = 0; progress == PROGRESS && i < TURN_STEPS; i++) {
+        if (!console.tx[port].active) {
+            r = next_output(dev, vq, port, ret_fault);
+            if (r <= 0)
+                break;
+        }
+        if (!has_reader(port))
+            ask_for_readers();
+        progress = serve_output(dev, vq, port);
+    }
+    device_signal(dev, vq);
+    if (r < 0)
+        return r;
+    if (progress == WAIT) {
+        /* Until the reader reads, or leaves: an event of the terminal's. */
+        if (port == 0 && dev->pause_ms == 0)
+            dev->pause_ms = PATIENCE_MS;
+        return 0;
+    }
+    /* Linux's console driver waits until a few bytes are completed, and then sends the next. */
+    if (r == 0 && i > 0 && linger(dev->linger_looks, vq, &dev->state->mailbox))
+        return 1;
+    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+}
+
+/* ---- Input ---- */
+
+/* Returns 1; 0 if there is none; -EBADMSG. */
+static int next_buffer(struct virtqueue *vq, struct stream *rx, struct guest_fault *ret_fault)
+{
+    int r = virtqueue_pop(vq, &rx->chain, ret_fault);
+    if (r <= 0)
+        return r;
+    if (rx->chain.writable_count == 0) {
+        *ret_fault =
+            (struct guest_fault){LOG_CHAIN_INVALID, {vq->index, rx->chain.ref.id, CHECK_NO_ROOM}};
+        return -EBADMSG;
+    }
+    rx->active = true;
+    return 1;
+}
+
+/* What there is goes into the buffer's first segment. There is nothing: EAGAIN; EIO: nobody has the
+ * terminal open; EBADF: a log file; 0: the client has ended his output, or there is none. */
+static enum progress serve_input(struct device *dev, struct virtqueue *vq, unsigned int port)
+{
+    struct stream *rx = &console.rx[port];
+    uint64_t *record = &dev->state->of_kind.console.read[port];
+    const struct iovec *segment = &rx->chain.segments[rx->chain.readable_count];
+    uint32_t length = segment->iov_len < CALL_BYTES ? (uint32_t)segment->iov_len : CALL_BYTES;
+    uint32_t filled = take_up(vq, record, length);
+    if (filled == 0) {
+        int fd = port_fd(port);
+        ssize_t got = fd >= 0 ? read(fd, segment->iov_base, length) : 0;
+        if (got < 0 && errno == EINTR)
+            return PROGRESS;
+        if (got <= 0)
+            return WAIT;
+        filled = (uint32_t)got;
+        note(vq, record, filled);
+    }
+    complete(dev, vq, rx, filled);
+    device_count(&dev->state->counters.bytes_in, filled);
+    return PROGRESS;
+}
+
+static int input_turn(struct device *dev, struct virtqueue *vq, unsigned int port,
+                      struct guest_fault *ret_fault)
+{
+    struct stream *rx = &console.rx[port];
+    enum progress progress = PROGRESS;
+    int r = 1;
+    virtqueue_disable_notify(vq);
+    if (!console_open(dev, port))
+        return 0; /* until the driver says that it is, by a message */
+    for (unsigned int i = 0; progress == PROGRESS && i < TURN_STEPS; i++) {
+        if (!rx->active) {
+            r = next_buffer(vq, rx, ret_fault);
+            if (r <= 0)
+                break;
+        }
+        progress = serve_input(dev, vq, port);
+    }
+    device_signal(dev, vq);
+    if (r < 0)
+        return r;
+    if (progress == WAIT)
+        return 0;
+    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+}
+
+/* ---- The device ---- */
+
+static int console_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    struct virtqueue *vq = &dev->queues[queue];
+    if (queue > CONSOLE_TX && !console_multiport(dev))
+        return 0; /* §5.3.2: these do not exist */
+    if (queue == CONSOLE_CONTROL_RX || queue == CONSOLE_CONTROL_TX)
+        return console_control_turn(dev, queue, ret_fault);
+    unsigned int port = queue < CONSOLE_RX1 ? 0 : (queue - 2) / 2;
+    return queue % 2 == 0 ? input_turn(dev, vq, port, ret_fault)
+                          : output_turn(dev, vq, port, ret_fault);
+}
+
+/* Input, room for output, or a reader who left: each turn finds out by itself. */
+static int console_backend_event(struct device *dev, unsigned int file,
+                                 struct guest_fault *ret_fault)
+{
+    unsigned int port = file - (PORT_FD(0) - WORKER_FD_BACKEND);
+    (void)ret_fault;
+    console.readers &= ~(1u << port);
+    dev->work |= 3u << console_rx_queue(port);
+    return 0;
+}
+
+/* Which connection it is about does not matter: each turn finds out by itself, here as well. */
+static void console_connection_event(struct device *dev, unsigned int number, uint32_t events)
+{
+    (void)number;
+    (void)events;
+    dev->work |= 1u << CONSOLE_RX | 1u << CONSOLE_TX;
+}
+
+/* A client has come: he is waited for as if there had been none before. */
+static bool console_message(struct device *dev, const union message *message, const int *fds,
+                            size_t fd_count)
+{
+    if (!console_client_take(message, fds, fd_count))
+        return false;
+    console.out_of_patience = false;
+    dev->pause_ms = 0;
+    ask_for_readers();
+    dev->work |= 1u << CONSOLE_RX | 1u << CONSOLE_TX;
+    return true;
+}
+
+static void console_pause_over(struct device *dev)
+{
+    console.out_of_patience = true;
+    dev->work |= 1u << CONSOLE_TX;
+}
+
+/* §5.3.4: in whatever state the device is, and without waiting for anybody. */
+static int console_write_config(struct device *dev, uint32_t offset, unsigned int width,
+                                uint64_t value, struct guest_fault *ret_fault)
+{
+    const unsigned char character = (unsigned char)value;
+    (void)dev;
+    (void)width;
+    (void)ret_fault;
+    if (offset != offsetof(struct virtio_console_config, emerg_wr))
+        return 0;
+    ask_for_readers();
+    if (has_reader(0) && port_fd(0) >= 0)
+        (void)!write(port_fd(0), &character, 1);
+    return 0;
+}
+
+/* Returns the size that the broker says, and lets the configuration space say it as well. */
+static uint32_t take_size(struct device *dev)
+{
+    uint32_t size = atomic_load_explicit(&dev->state->backend.size, memory_order_relaxed);
+    const uint16_t cols_rows[2] = {(uint16_t)(size >> 16), (uint16_t)size};
+    _Static_assert(offsetof(struct virtio_console_config, rows) == sizeof(uint16_t),
+                   "they come first");
+    memcpy(dev->config, cols_rows, sizeof(cols_rows));
+    return size;
+}
+
+static bool console_backend_changed(struct device *dev)
+{
+    struct state_console *state = &dev->state->of_kind.console;
+    uint32_t size = take_size(dev);
+    if (!console.live || size == state->size)
+        return false;
+    state->size = size;
+    console_control_resized(dev);
+    return true;
+}
+
+static int console_start(struct device *dev, bool resumed, struct guest_fault *ret_fault)
+{
+    struct state_console *state = &dev->state->of_kind.console;
+    uint32_t size = take_size(dev);
+    (void)ret_fault;
+    if (resumed && size != state->size) {
+        console_control_resized(dev);
+        device_config_changed(dev);
+    }
+    state->size = size;
+    console.live = true;
+    return 0;
+}
+
+/* How far chains are is checked when they are taken up. */
+static int console_adopt(struct device *dev)
+{
+    return console_control_valid(&dev->state->of_kind.console) ? 0 : -EINVAL;
+}
+
+/* The chains in hand are the driver's again. */
+static void console_stop(struct device *dev)
+{
+    (void)dev;
+    for (unsigned int p = 0; p < console.ports; p++)
+        console.rx[p].active = console.tx[p].active = false;
+    console.live = false;
+}
+
+static void console_queue_stop(struct device *dev, unsigned int queue)
+{
+    struct state_console *state = &dev->state->of_kind.console;
+    unsigned int port = queue < CONSOLE_RX1 ? 0 : (queue - 2) / 2;
+    if (queue == CONSOLE_CONTROL_RX || queue == CONSOLE_CONTROL_TX)
+        return;
+    if (queue % 2 == 0) {
+        console.rx[port].active = false;
+        state->read[port] = 0;
+    } else {
+        console.tx[port].active = false;
+        state->written[port] = 0;
+    }
+}
+
+const struct device_ops console_ops = {
+    .init = console_init,
+    .start = console_start,
+    .stop = console_stop,
+    .queue_stop = console_queue_stop,
+    .turn = console_turn,
+    .backend_event = console_backend_event,
+    .backend_changed = console_backend_changed,
+    .pause_over = console_pause_over,
+    .write_config = console_write_config,
+    .adopt = console_adopt,
+};
+
+const struct device_ops console_socket_ops = {
+    .init = console_init,
+    .start = console_start,
+    .stop = console_stop,
+    .queue_stop = console_queue_stop,
+    .turn = console_turn,
+    .message = console_message,
+    .connection_event = console_connection_event,
+    .pause_over = console_pause_over,
+    .write_config = console_write_config,
+    .adopt = console_adopt,
+};

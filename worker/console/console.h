@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The two halves of the console device: its ports (console.c) and what driver and device tell each
+ * other about them (control.c). */
+#ifndef WORKER_CONSOLE_H
+#define WORKER_CONSOLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "worker/device.h"
+
+/* §5.3.2: the control queues stand between those of port 0 and those of port 1. */
+enum console_queue {
+    CONSOLE_RX,         /* port 0's */
+    CONSOLE_TX,         /* likewise */
+    CONSOLE_CONTROL_RX, /* for messages to the driver */
+    CONSOLE_CONTROL_TX, /* from the driver */
+    CONSOLE_RX1,        /* port 1's, and so on */
+};
+
+static inline unsigned int console_rx_queue(unsigned int port)
+{
+    return port == 0 ? CONSOLE_RX : CONSOLE_RX1 + 2 * (port - 1);
+}
+
+/* Did the driver accept VIRTIO_CONSOLE_F_MULTIPORT? Else there is port 0 and nothing else. */
+bool console_multiport(const struct device *dev);
+
+/* May input be given to the port? Not while the driver's side of it is closed, §5.3.6.2. */
+bool console_open(const struct device *dev, unsigned int port);
+
+/* `name`: of the device; the ports' names begin with it. */
+void console_control_init(unsigned int ports, const char *name);
+
+/* Could this have been written by the functions below? */
+bool console_control_valid(const struct state_console *state);
+
+/* Tell the driver the size of port 0's terminal once more. */
+void console_control_resized(struct device *dev);
+
+/* A turn of one of the control queues, as of device_ops. */
+int console_control_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
+
+#endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control queue, VirtIO 1.2 §5.1.6.5. What a command sets lives in the state page, where a
+ * successor finds it; a command that a worker died in is carried out again by the successor, so
+ * each sets and none adds to what was.
+ */
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <string.h>
+
+#include "worker/net/filter.h"
+#include "worker/net/net.h"
+
+#define TURN_COMMANDS 16u /* some take a lock of the kernel's network configuration */
+
+/* What is left of the device-readable part of a command. */
+struct reader {
+    const struct iovec *segments;
+    unsigned int count;
+    size_t offset; /* in the first of them */
+};
+
+/* Copy the next `length` bytes. False, with nothing to rely on, if there are not so many. */
+static bool take(struct reader *reader, void *to, size_t length)
+{
+    uint8_t *at = to;
+    while (length > 0 && reader->count > 0) {
+        size_t room = reader->segments->iov_len - reader->offset;
+        size_t part = room < length ? room : length;
+        guest_copy(at, (const uint8_t *)reader->segments->iov_base + reader->offset, part);
+        at += part;
+        length -= part;
+        reader->offset += part;
+        if (reader->offset == reader->segments->iov_len) {
+            reader->segments++;
+            reader->count--;
+            reader->offset = 0;
+        }
+    }
+    return length == 0;
+}
+
+/* Pass over as many bytes. */
+static bool skip(struct reader *reader, uint64_t length)
+{
+    while (length > 0 && reader->count > 0) {
+        size_t room = reader->segments->iov_len - reader->offset;
+        if (room > length) {
+            reader->offset += (size_t)length;
+            return true;
+        }
+        length -= room;
+        reader->segments++;
+        reader->count--;
+        reader->offset = 0;
+    }
+    return length == 0;
+}
+
+/* ---- Commands: true if carried out ---- */
+
+/* §5.1.6.5.1 */
+static bool set_rx_mode(struct state_net *state, uint8_t command, struct reader *reader)
+{
+    uint8_t on;
+    bool extra = command >= VIRTIO_NET_CTRL_RX_ALLUNI;
+    if (command > VIRTIO_NET_CTRL_RX_NOBCAST || !net_has(VIRTIO_NET_F_CTRL_RX) ||
+        (extra && !net_has(VIRTIO_NET_F_CTRL_RX_EXTRA)) || !take(reader, &on, sizeof(on)))
+        return false;
+    uint16_t bit = (uint16_t)(1u << command);
+    state->rx_mode = (uint16_t)(on != 0 ? state->rx_mode | bit : state->rx_mode & ~bit);
+    return true;
+}
+
+struct table {
+    uint8_t macs[STATE_NET_MACS][ETH_ALEN];
+    unsigned int count;
+};
+
+/* Append one of the two lists of §5.1.6.5.2. More than fit make it as good as "all". */
+static bool take_macs(struct reader *reader, struct table *table, uint16_t *ret_count,
+                      bool *ret_full)
+{
+    uint32_t entries;
+    if (!take(reader, &entries, sizeof(entries)))
+        return false;
+    *ret_full = entries > STATE_NET_MACS - table->count;
+    *ret_count = *ret_full ? 0 : (uint16_t)entries;
+    if (*ret_full)
+        return skip(reader, (uint64_t)entries * ETH_ALEN);
+    if (!take(reader, table->macs[table->count], (size_t)entries * ETH_ALEN))
+        return false;
+    table->count += entries;
+    return true;
+}
+
+static bool set_mac_table(struct state_net *state, struct reader *reader)
+{
+    struct table table = {.count = 0};
+    uint16_t unicast, multicast;
+    bool unicast_full, multicast_full;
+    if (!net_has(VIRTIO_NET_F_CTRL_RX) || !take_macs(reader, &table, &unicast, &unicast_full) ||
+        !take_macs(reader, &table, &multicast, &multicast_full))
+        return false;
+    memcpy(state->macs, table.macs, sizeof(state->macs));
+    state->unicast = unicast;
+    state->multicast = multicast;
+    unsigned int mode =
+        state->rx_mode & ~(unsigned int)(NET_RX_UNICAST_FULL | NET_RX_MULTICAST_FULL);
+    state->rx_mode = (uint16_t)(mode | (unicast_full ? NET_RX_UNICAST_FULL : 0u) |
+                                (multicast_full ? NET_RX_MULTICAST_FULL : 0u));
+    return true;
+}
+
+static bool set_mac_address(struct device *dev, struct reader *reader)
+{
+    uint8_t mac[ETH_ALEN];
+    if (!net_has(VIRTIO_NET_F_CTRL_MAC_ADDR) || !take(reader, mac, sizeof(mac)))
+        return false;
+    memcpy(dev->state->of_kind.net.mac, mac, sizeof(mac));
+    net_set_mac(dev, mac);
+    return true;
+}
+
+static bool set_mac(struct device *dev, uint8_t command, struct reader *reader)
+{
+    switch (command) {
+    case VIRTIO_NET_CTRL_MAC_TABLE_SET:
+        return set_mac_table(&dev->state->of_kind.net, reader);
+    case VIRTIO_NET_CTRL_MAC_ADDR_SET:
+        return set_mac_address(dev, reader);
+    default:
+        return false;
+    }
+}
+
+/* §5.1.6.5.3 */
+static bool set_vlan(struct state_net *state, uint8_t command, struct reader *reader)
+{
+    uint16_t id;
+    if (command > VIRTIO_NET_CTRL_VLAN_DEL || !net_has(VIRTIO_NET_F_CTRL_VLAN) ||
+        !take(reader, &id, sizeof(id)) || id >= 8 * sizeof(state->vlans))
+        return false;
+    uint8_t bit = (uint8_t)(1u << id % 8);
+    if (command == VIRTIO_NET_CTRL_VLAN_ADD)
+        state->vlans[id / 8] |= bit;
+    else
+        state->vlans[id / 8] &= (uint8_t)~bit;
+    return true;
+}
+
+/* §5.1.6.5.4 */
+static bool acknowledge_announce(struct device *dev, uint8_t command)
+{
+    if (command != VIRTIO_NET_CTRL_ANNOUNCE_ACK || !net_has(VIRTIO_NET_F_GUEST_ANNOUNCE))
+        return false;
+    net_set_status(dev, net_status(dev) & (uint16_t)~VIRTIO_NET_S_ANNOUNCE);
+    return true;
+}
+
+/* §5.1.6.5.5 */
+static bool set_pairs(struct device *dev, uint8_t command, struct reader *reader)
+{
+    uint16_t pairs;
+    if (command != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET || !net_has(VIRTIO_NET_F_MQ) ||
+        !take(reader, &pairs, sizeof(pairs)) || pairs < 1 || pairs > net.taps)
+        return false;
+    dev->state->of_kind.net.pairs = pairs;
+    /* Queues of the tap have come to other pairs, and pairs into use. */
+    for (unsigned int q = 0; q < 2u * pairs; q++)
+        dev->work |= 1u << q;
+    return true;
+}
+
+/* §5.1.6.5.8 */
+static bool set_offloads(struct device *dev, uint8_t command, struct reader *reader)
+{
+    uint64_t offloads;
+    if (command != VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET ||
+        !net_has(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) || !take(reader, &offloads, sizeof(offloads)) ||
+        (offloads & ~(net.features & NET_GUEST_OFFLOADS)) != 0)
+        return false;
+    if (dev->state->of_kind.net.offloads != offloads)
+        net_set_offloads(net_tap(0), offloads);
+    dev->state->of_kind.net.offloads = offloads;
+    return true;
+}
+
+static bool carry_out(struct device *dev, struct reader *reader)
+{
+    struct virtio_net_ctrl_hdr header;
+    if (!take(reader, &header, sizeof(header)))
+        return false;
+    switch (header.class) {
+    case VIRTIO_NET_CTRL_RX:
+        return set_rx_mode(&dev->state->of_kind.net, header.cmd, reader);
+    case VIRTIO_NET_CTRL_MAC:
+        return set_mac(dev, header.cmd, reader);
+    case VIRTIO_NET_CTRL_VLAN:
+        return set_vlan(&dev->state->of_kind.net, header.cmd, reader);
+    case VIRTIO_NET_CTRL_ANNOUNCE:
+        return acknowledge_announce(dev, header.cmd);
+    case VIRTIO_NET_CTRL_MQ:
+        return set_pairs(dev, header.cmd, reader);
+    case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
+        return set_offloads(dev, header.cmd, reader);
+    default:
+        return false;
+    }
+}
+
+int net_ctrl_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    static struct chain chain;
+    struct virtqueue *vq = &dev->queues[queue];
+    int r = 1;
+    virtqueue_disable_notify(vq);
+    for (unsigned int n = 0; n < TURN_COMMANDS; n++) {
+        r = virtqueue_pop(vq, &chain, ret_fault);
+        if (r <= 0)
+            break;
+        if (chain.writable_length == 0) {
+            *ret_fault =
+                (struct guest_fault){LOG_CHAIN_INVALID, {queue, chain.ref.id, CHECK_NO_ROOM}};
+            r = -EBADMSG;
+            break;
+        }
+        struct reader reader = {.segments = chain.segments, .count = chain.readable_count};
+        virtio_net_ctrl_ack *ack = chain.segments[chain.readable_count].iov_base;
+        *ack = carry_out(dev, &reader) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+        virtqueue_push(vq, chain.ref, sizeof(*ack));
+        virtqueue_publish(vq);
+    }
+    device_signal(dev, vq);
+    if (r < 0)
+        return r;
+    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+}

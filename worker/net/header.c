@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/net/header.h"
+
+#include <stdbool.h>
+
+#define BIT(n) (1ull << (n))
+
+/* The features that a gso_type takes; 0: none has it. */
+static uint64_t needed_for(uint8_t gso_type, uint64_t tcp4, uint64_t tcp6, uint64_t udp,
+                           uint64_t ecn)
+{
+    uint64_t needed = (gso_type & VIRTIO_NET_HDR_GSO_ECN) != 0 ? ecn : 0;
+    switch (gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+    case VIRTIO_NET_HDR_GSO_TCPV4:
+        return needed | tcp4;
+    case VIRTIO_NET_HDR_GSO_TCPV6:
+        return needed | tcp6;
+    case VIRTIO_NET_HDR_GSO_UDP:
+        return needed == 0 ? udp : 0;
+    default:
+        return 0;
+    }
+}
+
+static bool negotiated(uint64_t needed, uint64_t features)
+{
+    return needed != 0 && (needed & ~features) == 0;
+}
+
+static bool csum_valid(const struct virtio_net_hdr_v1 *header, uint64_t features, uint32_t length)
+{
+    uint32_t end = (uint32_t)header->csum_start + header->csum_offset + sizeof(uint16_t);
+    return (features & BIT(VIRTIO_NET_F_CSUM)) != 0 && end <= length;
+}
+
+static bool gso_valid(const struct virtio_net_hdr_v1 *header, uint64_t features)
+{
+    uint64_t needed =
+        needed_for(header->gso_type, BIT(VIRTIO_NET_F_HOST_TSO4), BIT(VIRTIO_NET_F_HOST_TSO6),
+                   BIT(VIRTIO_NET_F_HOST_UFO), BIT(VIRTIO_NET_F_HOST_ECN));
+    return negotiated(needed, features) && header->gso_size != 0 &&
+           (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
+}
+
+enum net_check net_header_from_driver(struct virtio_net_hdr_v1 *header, uint64_t features,
+                                      uint32_t mtu, uint32_t length)
+{
+    bool gso = header->gso_type != VIRTIO_NET_HDR_GSO_NONE;
+    uint32_t longest = mtu != 0 && !gso ? mtu + ETH_HLEN + NET_TAGS : NET_FRAME_MAX;
+    if (length < ETH_HLEN)
+        return NET_SHORT;
+    if (length > longest)
+        return NET_LARGE;
+    header->flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    header->num_buffers = 0;
+    if (header->flags != 0 && !csum_valid(header, features, length))
+        return NET_CSUM;
+    if (!gso) {
+        header->gso_size = 0;
+        header->hdr_len = 0; /* it means nothing then, and a driver may leave anything there */
+        return NET_OK;
+    }
+    if (!gso_valid(header, features))
+        return NET_GSO;
+    return header->hdr_len <= length ? NET_OK : NET_HDR_LEN;
+}
+
+enum net_check net_header_from_kernel(struct virtio_net_hdr_v1 *header, uint64_t offloads)
+{
+    if (header->gso_type != VIRTIO_NET_HDR_GSO_NONE) {
+        uint64_t needed =
+            needed_for(header->gso_type, BIT(VIRTIO_NET_F_GUEST_TSO4), BIT(VIRTIO_NET_F_GUEST_TSO6),
+                       BIT(VIRTIO_NET_F_GUEST_UFO), BIT(VIRTIO_NET_F_GUEST_ECN));
+        if (!negotiated(needed, offloads))
+            return NET_OFFLOADS;
+    }
+    if ((offloads & BIT(VIRTIO_NET_F_GUEST_CSUM)) != 0)
+        return NET_OK;
+    if ((header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0)
+        return NET_OFFLOADS;
+    header->flags = 0; /* §5.1.6.4.1 */
+    return NET_OK;
+}

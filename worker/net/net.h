@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Network device, VirtIO 1.2 §5.1, on a tap: what its parts share. Pair p has the queues 2p (rx)
+ * and 2p + 1 (tx), and sends by queue p of the tap; what comes out of queue t of the tap goes to
+ * pair t modulo the pairs in use, so that the kernel need not know how many those are.
+ *
+ * System calls: readv and writev on the tap's files, and ioctl with TUNSETOFFLOAD on the first.
+ */
+#ifndef WORKER_NET_H
+#define WORKER_NET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "worker/device.h"
+#include "worker/net/config.h"
+#include "worker/net/header.h"
+
+#define NET_PAIRS_MAX 7u
+
+/* A turn ends after so many frames or bytes, so that neither direction waits for the other, and no
+ * register access for either. */
+#define NET_TURN_FRAMES 256u
+#define NET_TURN_BYTES 0x80000u /* 512 KiB */
+
+struct net {
+    bool running;
+    uint64_t features; /* negotiated */
+    uint32_t taps;     /* queues of the tap, as many as pairs that are offered */
+    uint32_t mtu;
+    uint8_t default_mac[6];
+    uint32_t readable; /* bit t: queue t of the tap may hold a frame */
+};
+
+extern struct net net;
+
+static inline bool net_has(unsigned int feature)
+{
+    return (net.features & 1ull << feature) != 0;
+}
+
+/* The queue of the control commands, §5.1.2. */
+static inline unsigned int net_control_queue(void)
+{
+    return net_has(VIRTIO_NET_F_MQ) ? 2 * net.taps : 2;
+}
+
+static inline int net_tap(unsigned int index)
+{
+    return WORKER_FD_BACKEND + (int)index;
+}
+
+/* MTU that binds the driver; 0: none does. */
+static inline uint32_t net_driver_mtu(void)
+{
+    return net_has(VIRTIO_NET_F_MTU) ? net.mtu : 0;
+}
+
+/* Count a dropped frame, and say it unless only the link was down or a frame came too late. */
+void net_dropped(struct device *dev, unsigned int queue, uint32_t length, enum net_check check);
+
+/* Serve a queue of pair `pair`, or the control queue: see device_ops.turn. */
+int net_rx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault);
+int net_tx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault);
+int net_ctrl_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
+
+/* Forget the chains and the frame in hand. */
+void net_rx_stop(unsigned int pair);
+void net_tx_stop(unsigned int pair);
+
+/* What the tap held before there was a driver is nobody's: throw it away, as far as it goes. */
+void net_rx_drain(void);
+
+/* There is room in the tap again: is a frame waiting for it? */
+bool net_tx_waits(unsigned int pair);
+
+#endif

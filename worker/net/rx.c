@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the tap to the driver, VirtIO 1.2 §5.1.6.3 and §5.1.6.4.
+ *
+ * Chains are taken from the ring before a frame is read, and the kernel copies straight into
+ * their buffers: all of them together with VIRTIO_NET_F_MRG_RXBUF, else one. Only a tap tells how
+ * long a frame is, by reading it; so a buffer of our own lies behind the driver's, and a frame
+ * that reaches into it is held until the driver has made more room, or dropped if it cannot. The
+ * first bytes, header and addresses, are read into memory of our own as well: they are judged
+ * there, and a frame that does not pass leaves the chains to the next.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "worker/net/filter.h"
+#include "worker/net/net.h"
+
+#define CHAINS_MAX 128u   /* taken in advance: 64 KiB in buffers for one frame of 1500 bytes each */
+#define SEGMENTS_MAX 512u /* of all these */
+#define PREFIX_SIZE (NET_HEADER_SIZE + NET_ADDRESS_PART)
+#define DRAIN_FRAMES 2048u /* of one queue of the tap; it has room for 1000 by default */
+
+/* A driver that sleeps is woken after so many frames, while this side works on the others. */
+#define SIGNAL_FRAMES 16u
+
+struct rx_chain {
+    struct chain_ref ref;
+    uint32_t length; /* bytes */
+    uint32_t segments;
+};
+
+static struct net_rx {
+    struct rx_chain chains[CHAINS_MAX];
+    struct iovec segments[SEGMENTS_MAX];
+    unsigned int chain_count, segment_count;
+    uint64_t room;     /* bytes of all chains: a guest can describe 4 GiB in each */
+    unsigned int last; /* queue of the tap that was read last */
+
+    /* A frame that was read, while it is held: 0: none. With its header. */
+    uint32_t held;
+    uint32_t in_place; /* bytes of it that are in the chains, the prefix counted in */
+    union {
+        uint8_t prefix[PREFIX_SIZE];
+        struct virtio_net_hdr_v1 header;
+    };
+    uint8_t overflow[NET_HEADER_SIZE + NET_FRAME_MAX + 1];
+} rx[NET_PAIRS_MAX];
+
+/* ---- Chains in hand ---- */
+
+static bool merges(void)
+{
+    return net_has(VIRTIO_NET_F_MRG_RXBUF);
+}
+
+static bool full(const struct net_rx *queue)
+{
+    return queue->chain_count == (merges() ? CHAINS_MAX : 1) ||
+           queue->segment_count > SEGMENTS_MAX - CHAIN_SEGMENTS_MAX;
+}
+
+/* Take one more chain. Returns 1, 0 if there is none or no place for it, -EBADMSG. */
+static int take_chain(struct net_rx *queue, struct virtqueue *vq, struct guest_fault *ret_fault)
+{
+    static struct chain chain;
+    if (full(queue))
+        return 0;
+    int r = virtqueue_pop(vq, &chain, ret_fault);
+    if (r <= 0)
+        return r;
+    if (chain.writable_length < NET_HEADER_SIZE) {
+        *ret_fault =
+            (struct guest_fault){LOG_CHAIN_INVALID, {vq->index, chain.ref.id, CHECK_NO_ROOM}};
+        return -EBADMSG;
+    }
+    memcpy(&queue->segments[queue->segment_count], &chain.segments[chain.readable_count],
+           chain.writable_count * sizeof(chain.segments[0]));
+    queue->segment_count += chain.writable_count;
+    queue->chains[queue->chain_count++] =
+        (struct rx_chain){chain.ref, chain.writable_length, chain.writable_count};
+    queue->room += chain.writable_length;
+    return 1;
+}
+
+/* Take chains until there is room for `length` bytes. Returns 1, 0 if there are not enough. */
+static int make_room(struct net_rx *queue, struct virtqueue *vq, uint32_t length,
+                     struct guest_fault *ret_fault)
+{
+    while (queue->room < length) {
+        int r = take_chain(queue, vq, ret_fault);
+        if (r <= 0)
+            return r;
+    }
+    return 1;
+}
+
+/* The buffers of all chains in a row, without the first `skip` bytes. Returns how many parts. */
+static unsigned int after(const struct net_rx *queue, uint32_t skip, struct iovec *ret)
+{
+    unsigned int count = 0;
+    for (unsigned int i = 0; i < queue->segment_count; i++) {
+        const struct iovec *segment = &queue->segments[i];
+        if (segment->iov_len <= skip) {
+            skip -= (uint32_t)segment->iov_len;
+            continue;
+        }
+        ret[count].iov_base = (uint8_t *)segment->iov_base + skip;
+        ret[count++].iov_len = segment->iov_len - skip;
+        skip = 0;
+    }
+    return count;
+}
+
+/* Copy to the chains from byte `offset` on; they have room for it. */
+static void put(const struct net_rx *queue, uint32_t offset, const uint8_t *from, uint32_t length)
+{
+    for (unsigned int i = 0; length > 0; i++) {
+        const struct iovec *segment = &queue->segments[i];
+        if (segment->iov_len <= offset) {
+            offset -= (uint32_t)segment->iov_len;
+            continue;
+        }
+        size_t room = segment->iov_len - offset;
+        uint32_t part = room < length ? (uint32_t)room : length;
+        memcpy((uint8_t *)segment->iov_base + offset, from, part);
+        from += part;
+        length -= part;
+        offset = 0;
+    }
+}
+
+/* ---- Frames ---- */
+
+/* Give the chains that the frame in hand fills to the driver, all at once. */
+static void complete(struct device *dev, struct net_rx *queue, struct virtqueue *vq)
+{
+    uint32_t length = queue->held, left = length;
+    unsigned int chains = 0, segments = 0;
+    while (left > 0) {
+        const struct rx_chain *chain = &queue->chains[chains++];
+        uint32_t part = chain->length < left ? chain->length : left;
+        virtqueue_push(vq, chain->ref, part);
+        queue->room -= chain->length;
+        segments += chain->segments;
+        left -= part;
+    }
+    queue->header.num_buffers = (uint16_t)chains;
+    put(queue, 0, queue->prefix, length < PREFIX_SIZE ? length : PREFIX_SIZE);
+    virtqueue_publish(vq);
+
+    queue->chain_count -= chains;
+    queue->segment_count -= segments;
+    memmove(queue->chains, queue->chains + chains, queue->chain_count * sizeof(queue->chains[0]));
+    memmove(queue->segments, queue->segments + segments,
+            queue->segment_count * sizeof(queue->segments[0]));
+    queue->held = 0;
+    device_count(&dev->state->counters.requests, 1);
+    device_count(&dev->state->counters.bytes_in, length);
+}
+
+/* Returns 1 if the frame in hand is done with, 0 if it waits for the driver, -EBADMSG. */
+static int deliver(struct device *dev, struct net_rx *queue, struct virtqueue *vq,
+                   struct guest_fault *ret_fault)
+{
+    int r = make_room(queue, vq, queue->held, ret_fault);
+    if (r < 0)
+        return r;
+    if (r == 0 && !full(queue) && queue->chain_count < vq->size)
+        return 0;
+    if (r == 0) {
+        /* All that this driver can ever offer at a time has been taken. */
+        net_dropped(dev, vq->index, queue->held - NET_HEADER_SIZE, NET_NO_ROOM);
+        queue->held = 0;
+        return 1;
+    }
+    put(queue, queue->in_place, queue->overflow, queue->held - queue->in_place);
+    complete(dev, queue, vq);
+    return 1;
+}
+
+/* Is the frame that was read, `length` bytes with its header, one for the driver? */
+static bool wanted(struct device *dev, struct net_rx *queue, unsigned int index, uint32_t length)
+{
+    enum net_check check = NET_OK;
+    uint32_t frame = length < NET_HEADER_SIZE ? 0 : length - NET_HEADER_SIZE;
+    if (frame < ETH_HLEN)
+        check = NET_SHORT;
+    else if (frame > NET_FRAME_MAX)
+        check = NET_LARGE;
+    else
+        check = net_header_from_kernel(&queue->header, dev->state->of_kind.net.offloads);
+    if (check != NET_OK) {
+        net_dropped(dev, index, frame, check);
+        return false;
+    }
+    return net_filter_passes(&dev->state->of_kind.net, queue->prefix + NET_HEADER_SIZE,
+                             frame < NET_ADDRESS_PART ? frame : NET_ADDRESS_PART);
+}
+
+/* Read one frame from queue `tap`. Returns its length with header, or -errno. */
+static ssize_t read_frame(struct net_rx *queue, unsigned int tap)
+{
+    static struct iovec parts[SEGMENTS_MAX + 2];
+    parts[0] = (struct iovec){queue->prefix, PREFIX_SIZE};
+    unsigned int count = 1 + after(queue, PREFIX_SIZE, parts + 1);
+    parts[count++] = (struct iovec){queue->overflow, sizeof(queue->overflow)};
+    ssize_t length = readv(net_tap(tap), parts, (int)count);
+    return length < 0 ? -errno : length;
+}
+
+/* The next queue of the tap, after the last, that may hold a frame for this pair; -1: none. */
+static int next_tap(const struct net_rx *queue, unsigned int pair, unsigned int pairs)
+{
+    unsigned int tap = queue->last;
+    for (unsigned int i = 0; i < net.taps; i++) {
+        tap = tap + 1 < net.taps ? tap + 1 : 0;
+        if (tap % pairs == pair && (net.readable & 1u << tap) != 0)
+            return (int)tap;
+    }
+    return -1;
+}
+
+/* How much room there should be before a frame is read, so that none need be copied. */
+static uint32_t wanted_room(const struct device *dev)
+{
+    const uint64_t gso = 1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_GUEST_TSO6 |
+                         1ull << VIRTIO_NET_F_GUEST_UFO;
+    if ((dev->state->of_kind.net.offloads & gso) != 0)
+        return NET_HEADER_SIZE + NET_FRAME_MAX;
+    return NET_HEADER_SIZE + ETH_HLEN + NET_TAGS + net.mtu;
+}
+
+/*
+ * Read and deliver one frame. Returns 1 if one was read, 0 if the tap has none, -EAGAIN if the
+ * driver has no room, -EBADMSG.
+ */
+static int serve(struct device *dev, unsigned int pair, uint32_t *bytes,
+                 struct guest_fault *ret_fault)
+{
+    struct net_rx *queue = &rx[pair];
+    struct virtqueue *vq = &dev->queues[2 * (size_t)pair];
+    int r;
+    if (queue->held == 0) {
+        int tap = next_tap(queue, pair, dev->state->of_kind.net.pairs);
+        if (tap < 0)
+            return 0;
+        r = make_room(queue, vq, wanted_room(dev), ret_fault);
+        if (r < 0)
+            return r;
+        if (queue->chain_count == 0)
+            return -EAGAIN;
+        ssize_t length = read_frame(queue, (unsigned int)tap);
+        if (length < 0) {
+            /* EAGAIN, or the tap is gone: its next event says when to look again. */
+            if (length != -EINTR)
+                net.readable &= ~(1u << tap);
+            return 1;
+        }
+        queue->last = (unsigned int)tap;
+        *bytes += (uint32_t)length;
+        if (!wanted(dev, queue, vq->index, (uint32_t)length))
+            return 1;
+        queue->held = (uint32_t)length;
+        queue->in_place = queue->room < queue->held ? (uint32_t)queue->room : queue->held;
+        if (queue->in_place < PREFIX_SIZE)
+            queue->in_place = queue->held < PREFIX_SIZE ? queue->held : PREFIX_SIZE;
+    }
+    r = deliver(dev, queue, vq, ret_fault);
+    return r == 0 ? -EAGAIN : r;
+}
+
+int net_rx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault)
+{
+    struct virtqueue *vq = &dev->queues[2 * (size_t)pair];
+    uint32_t bytes = 0;
+    int r = 1;
+    virtqueue_disable_notify(vq);
+    for (unsigned int n = 0; r == 1 && n < NET_TURN_FRAMES && bytes < NET_TURN_BYTES; n++) {
+        r = serve(dev, pair, &bytes, ret_fault);
+        if (virtqueue_since_interrupt(vq) >= SIGNAL_FRAMES)
+            device_signal(dev, vq);
+    }
+    device_signal(dev, vq);
+    if (r == -EAGAIN)
+        return virtqueue_enable_notify(vq) ? 0 : 1;
+    return r; /* 0: the tap is empty, and the driver need not kick for more room */
+}
+
+void net_rx_stop(unsigned int pair)
+{
+    struct net_rx *queue = &rx[pair];
+    queue->chain_count = 0;
+    queue->segment_count = 0;
+    queue->room = 0;
+    queue->held = 0;
+}
+
+void net_rx_drain(void)
+{
+    uint8_t byte;
+    struct iovec part = {&byte, sizeof(byte)};
+    for (unsigned int tap = 0; tap < net.taps; tap++) {
+        for (unsigned int n = 0; n < DRAIN_FRAMES && readv(net_tap(tap), &part, 1) >= 0; n++) {
+        }
+    }
+}

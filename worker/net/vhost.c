@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Network device, VirtIO 1.2 §5.1, with the kernel's vhost-net between one pair of queues and the
+ * tap. No control queue: which frames come the kernel alone decides.
+ *
+ * System calls of its own: ioctl with VHOST_NET_SET_BACKEND on the vhost file, and with
+ * TUNSETOFFLOAD on the tap; the others are those of worker/vhost/vhost.h.
+ */
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "worker/log.h"
+#include "worker/net/config.h"
+#include "worker/vhost/vhost.h"
+
+#define VHOST_QUEUES 2u /* rx and tx */
+#define TAP_FILE 1u
+#define ERROR_FILE 2u /* the kernel met a malformed ring */
+
+/* How many queues the kernel serves, from the first on. */
+static unsigned int running;
+
+/*
+ * Of vhost's features: not VIRTIO_F_ACCESS_PLATFORM, which means to it that it shall ask for each
+ * translation, and not VHOST_NET_F_VIRTIO_NET_HDR: the headers are the tap's.
+ */
+static const uint64_t vhost_offered = 1ull << VIRTIO_NET_F_MRG_RXBUF |
+                                      1ull << VIRTIO_RING_F_INDIRECT_DESC |
+                                      1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_F_VERSION_1;
+
+static int net_vhost_init(struct device *dev, const struct message_start *start)
+{
+    running = 0;
+    uint64_t vhost_features = start->net.vhost_features & vhost_offered;
+    if ((vhost_features & 1ull << VIRTIO_F_VERSION_1) == 0)
+        return -EOPNOTSUPP;
+    dev->features = vhost_features | net_offload_features(start->net.tun_offloads) |
+                    1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_STATUS |
+                    1ull << VIRTIO_NET_F_MTU;
+    net_config_init(dev, &start->net, 1);
+    dev->backend_events = 1u << ERROR_FILE;
+    return 0;
+}
+
+static int net_vhost_confined(struct device *dev)
+{
+    return vhost_claim(dev, VHOST_QUEUES, ERROR_FILE);
+}
+
+/* ---- Starting and stopping the kernel's part ---- */
+
+static int set_backend(unsigned int queue, int file)
+{
+    return vhost_call(VHOST_NET_SET_BACKEND, &(struct vhost_vring_file){queue, file});
+}
+
+/* A kernel that cannot be kept off the rings any other way is by the end of this process. */
+static void stop_kernel(void)
+{
+    for (; running > 0; running--) {
+        if (set_backend(running - 1, -1) < 0)
+            _exit(EXIT_FAILURE);
+    }
+}
+
+/* The caller has checked the rings that are ready; a network device takes both. */
+static int start_kernel(struct device *dev, struct guest_fault *ret_fault)
+{
+    const struct state_queue *queues = dev->state->queues;
+    if (queues[0].ready == 0 || queues[1].ready == 0)
+        return 0;
+    net_set_offloads(WORKER_FD_BACKEND + (int)TAP_FILE, dev->state->transport.driver_features);
+    int r = vhost_program(dev, VHOST_QUEUES, vhost_offered, ret_fault);
+    if (r < 0)
+        return r;
+    for (unsigned int q = 0; q < VHOST_QUEUES; q++) {
+        r = set_backend(q, WORKER_FD_BACKEND + (int)TAP_FILE);
+        if (r < 0)
+            return vhost_fault(VHOST_NET_SET_BACKEND, r, ret_fault);
+        running = q + 1;
+    }
+    vhost_kick(dev, VHOST_QUEUES);
+    return 0;
+}
+
+static int net_vhost_start(struct device *dev, bool resumed, struct guest_fault *ret_fault)
+{
+    int r = start_kernel(dev, ret_fault);
+    /* The link may not be what it was when the driver looked. */
+    if (r == 0 && resumed)
+        device_config_changed(dev);
+    return r;
+}
+
+static void net_vhost_stop(struct device *dev)
+{
+    (void)dev;
+    stop_kernel();
+}
+
+static int net_vhost_queue_start(struct device *dev, unsigned int queue,
+                                 struct guest_fault *ret_fault)
+{
+    (void)queue;
+    return start_kernel(dev, ret_fault);
+}
+
+static void net_vhost_queue_stop(struct device *dev, unsigned int queue)
+{
+    (void)dev;
+    (void)queue;
+    stop_kernel();
+}
+
+static int net_vhost_backend_event(struct device *dev, unsigned int file,
+                                   struct guest_fault *ret_fault)
+{
+    (void)dev;
+    if (file != ERROR_FILE || running == 0)
+        return 0; /* a late word about rings that have been taken back since */
+    *ret_fault = (struct guest_fault){.code = LOG_VHOST_RING};
+    return -EBADMSG;
+}
+
+const struct device_ops net_vhost_ops = {
+    .init = net_vhost_init,
+    .confined = net_vhost_confined,
+    .start = net_vhost_start,
+    .stop = net_vhost_stop,
+    .queue_start = net_vhost_queue_start,
+    .queue_stop = net_vhost_queue_stop,
+    .backend_event = net_vhost_backend_event,
+    .backend_changed = net_backend_changed,
+};

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the process may do to itself, and the filters: dumpable, no_new_privs, MDWE, Landlock,
+ * resource limits, seccomp.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <stdbool.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/confine.h"
+#include "worker/sandbox/step.h"
+
+/* Newer than the headers of some systems that this is built on, not than their kernels. */
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE 65 /* Linux 6.3 */
+#define PR_MDWE_REFUSE_EXEC_GAIN (1UL << 0)
+#define PR_GET_MDWE 66
+#endif
+
+int enter_not_dumpable(const struct sandbox *sandbox)
+{
+    (void)sandbox;
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 1;
+}
+
+int check_not_dumpable(const struct sandbox *sandbox, uint32_t layers)
+{
+    (void)sandbox;
+    (void)layers;
+    return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0 ? 0 : -ENOTRECOVERABLE;
+}
+
+int enter_no_new_privs(const struct sandbox *sandbox)
+{
+    (void)sandbox;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 1;
+}
+
+int check_no_new_privs(const struct sandbox *sandbox, uint32_t layers)
+{
+    (void)sandbox;
+    (void)layers;
+    return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : -ENOTRECOVERABLE;
+}
+
+int enter_mdwe(const struct sandbox *sandbox)
+{
+    (void)sandbox;
+    if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0)
+        return 1;
+    return errno == EINVAL ? 0 : -errno; /* EINVAL: Linux before 6.3 */
+}
+
+int check_mdwe(const struct sandbox *sandbox, uint32_t layers)
+{
+    (void)sandbox;
+    (void)layers;
+    int mdwe = prctl(PR_GET_MDWE, 0, 0, 0, 0);
+    return mdwe == (int)PR_MDWE_REFUSE_EXEC_GAIN ? 0 : -ENOTRECOVERABLE;
+}
+
+int enter_landlock(const struct sandbox *sandbox)
+{
+    uint64_t node_rights; /* of no use: no rule will allow anything */
+    (void)sandbox;
+    int ruleset = confine_landlock_ruleset(&node_rights);
+    if (ruleset < 0)
+        return ruleset == -EOPNOTSUPP ? 0 : ruleset;
+    int error = confine_landlock_enter(ruleset);
+    close(ruleset);
+    if (error < 0)
+        return error;
+    /* The root is readable by its mode, so only Landlock can say no. */
+    int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root >= 0)
+        close(root);
+    return root < 0 && errno == EACCES ? 1 : -ENOTRECOVERABLE;
+}
+
+/*
+ * The floor. What is already there may stay: memory beyond RLIMIT_AS remains mapped, and the
+ * stack has the 128 KiB that every process is started with, but neither grows; the fds stay
+ * open, but there is no other, or only as many as the broker may hand over.
+ */
+static const enum __rlimit_resource floored[] = {
+    RLIMIT_AS,      RLIMIT_DATA,     RLIMIT_STACK,      RLIMIT_CORE, RLIMIT_NPROC,  RLIMIT_LOCKS,
+    RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING, RLIMIT_NICE, RLIMIT_RTPRIO,
+};
+#define FLOORED_COUNT (sizeof(floored) / sizeof(floored[0]))
+
+int enter_rlimits(const struct sandbox *sandbox)
+{
+    for (size_t i = 0; i < FLOORED_COUNT; i++) {
+        const struct rlimit zero = {0, 0};
+        if (setrlimit(floored[i], &zero) < 0)
+            return -errno;
+    }
+    const struct rlimit fds = {sandbox->fd_limit, sandbox->fd_limit};
+    if (setrlimit(RLIMIT_NOFILE, &fds) < 0)
+        return -errno;
+    const struct rlimit file_size = {sandbox->file_size_max, sandbox->file_size_max};
+    return setrlimit(RLIMIT_FSIZE, &file_size) < 0 ? -errno : 1;
+}
+
+static bool is_limited(enum __rlimit_resource resource, uint64_t value)
+{
+    struct rlimit limit = {~value, ~value}; /* for the kernel to fill in */
+    return getrlimit(resource, &limit) == 0 && limit.rlim_cur == value && limit.rlim_max == value;
+}
+
+int check_rlimits(const struct sandbox *sandbox, uint32_t layers)
+{
+    (void)layers;
+    for (size_t i = 0; i < FLOORED_COUNT; i++) {
+        if (!is_limited(floored[i], 0))
+            return -ENOTRECOVERABLE;
+    }
+    return is_limited(RLIMIT_NOFILE, sandbox->fd_limit) &&
+                   is_limited(RLIMIT_FSIZE, sandbox->file_size_max)
+               ? 0
+               : -ENOTRECOVERABLE;
+}
+
+/*
+ * Once the filter is loaded, asking for it is itself forbidden. So the kernel is asked before:
+ * that it knows the filter's default action, and that it looks at a filter at all (it must
+ * stumble over an address that is none). Then its word for the program is taken.
+ *
+ * For all threads, though there is one: since Linux 6.4 vhost's is the kernel's, but in this
+ * process, and shall not be the exception that an audit finds.
+ */
+int enter_seccomp(const struct sandbox *sandbox)
+{
+    const uint32_t action = SECCOMP_RET_KILL_PROCESS;
+    if (!sandbox->policy)
+        return -ENOENT;
+    if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) < 0)
+        return -errno;
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, NULL) == 0 || errno != EFAULT)
+        return -ENOTRECOVERABLE;
+    int error = policy_load(sandbox->policy, 1);
+    return error < 0 ? error : 1;
+}

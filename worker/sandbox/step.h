@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The steps of lock-down, for sandbox.c, which puts them in order, and for the tests.
+ *
+ * enter_* takes the step: returns 1 if the layer is now in force, 0 if this kernel does not
+ * have it (or, for the user namespace, does not grant it), -errno. check_* finds out from the
+ * kernel whether it still is: returns 0, or -ENOTRECOVERABLE if it is not. Checks need no free
+ * fd and no file, so that they hold at the end, too; `layers` says what is in force by then.
+ */
+#ifndef WORKER_SANDBOX_STEP_H
+#define WORKER_SANDBOX_STEP_H
+
+#include <stddef.h>
+
+#include "worker/sandbox/sandbox.h"
+
+struct sandbox_step {
+    enum worker_step step;
+    enum sandbox_layer layer;
+    int (*enter)(const struct sandbox *sandbox);
+    int (*check)(const struct sandbox *sandbox, uint32_t layers); /* NULL: enter did, for good */
+};
+
+/* In their order, the filter last. */
+extern const struct sandbox_step sandbox_steps[];
+extern const size_t sandbox_step_count;
+
+static inline int sandbox_in_force(uint32_t layers, enum sandbox_layer layer)
+{
+    return (layers & (1u << layer)) != 0;
+}
+
+/* fds.c */
+int enter_fds(const struct sandbox *sandbox);
+int check_fds(const struct sandbox *sandbox, uint32_t layers);
+
+/* root.c */
+int enter_namespaces(const struct sandbox *sandbox);
+int check_namespaces(const struct sandbox *sandbox, uint32_t layers);
+int enter_empty_root(const struct sandbox *sandbox);
+int check_empty_root(const struct sandbox *sandbox, uint32_t layers);
+
+/* user.c */
+int enter_uid(const struct sandbox *sandbox);
+int check_uid(const struct sandbox *sandbox, uint32_t layers);
+int enter_keyring(const struct sandbox *sandbox);
+int enter_user_namespace(const struct sandbox *sandbox);
+int check_user_namespace(const struct sandbox *sandbox, uint32_t layers);
+int enter_session(const struct sandbox *sandbox);
+int check_session(const struct sandbox *sandbox, uint32_t layers);
+int enter_capabilities(const struct sandbox *sandbox);
+int check_capabilities(const struct sandbox *sandbox, uint32_t layers);
+
+/* process.c */
+int enter_not_dumpable(const struct sandbox *sandbox);
+int check_not_dumpable(const struct sandbox *sandbox, uint32_t layers);
+int enter_no_new_privs(const struct sandbox *sandbox);
+int check_no_new_privs(const struct sandbox *sandbox, uint32_t layers);
+int enter_mdwe(const struct sandbox *sandbox);
+int check_mdwe(const struct sandbox *sandbox, uint32_t layers);
+int enter_landlock(const struct sandbox *sandbox);
+int enter_rlimits(const struct sandbox *sandbox);
+int check_rlimits(const struct sandbox *sandbox, uint32_t layers);
+int enter_seccomp(const struct sandbox *sandbox);
+
+#endif

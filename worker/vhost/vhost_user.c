@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A device whose queues a vhost-user daemon serves (QEMU, docs/interop/vhost-user): sockets,
+ * file systems, and those of any other type. The broker has begun the dialogue; here it goes on,
+ * from SET_FEATURES to GET_VRING_BASE, whenever the driver starts or stops a queue.
+ *
+ * The daemon is somebody else's program. A hang is bounded by the socket's time limits, a lie or
+ * an answer that nobody asked for ends this process: the broker then connects anew, and a
+ * successor goes on from the state page. Files that the daemon sends are never taken: the kernel
+ * discards them.
+ *
+ * After lock-down, system calls: sendmsg and recvmsg on WORKER_FD_BACKEND and WORKER_FD_BACKEND3,
+ * fallocate on WORKER_FD_BACKEND4, and write on the kick eventfds.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "common/eventfd.h"
+#include "common/vhost_user.h"
+#include "worker/device.h"
+#include "worker/log.h"
+#include "worker/vsock/event.h"
+
+/* Newer than the headers of some systems that this is built on: VirtIO 1.2 §6. */
+#ifndef VIRTIO_F_NOTIFICATION_DATA
+#define VIRTIO_F_NOTIFICATION_DATA 38
+#endif
+#ifndef VIRTIO_F_NOTIF_CONFIG_DATA
+#define VIRTIO_F_NOTIF_CONFIG_DATA 39
+#endif
+
+enum {
+    FILE_DAEMON,   /* the socket */
+    FILE_ERROR,    /* an eventfd: the daemon met a malformed ring */
+    FILE_REQUESTS, /* the channel for the daemon's own requests */
+    FILE_INFLIGHT, /* its buffer for requests in flight */
+};
+
+#define ANSWER_SECONDS 1   /* what the daemon may take for an answer, or to read a message */
+#define REQUESTS_A_TURN 64 /* of the daemon's: one that has more to say is not sane */
+
+static struct dialogue {
+    uint64_t protocol_features;
+    bool has_protocol_features;
+    struct vhost_user_inflight inflight;
+    uint32_t running;   /* bit q: the daemon is at queue q */
+    bool reset_pending; /* vsock: VIRTIO_VSOCK_EVENT_TRANSPORT_RESET is to be sent */
+} dialogue;
+
+/*
+ * Not to be offered though the daemon does: what it would need more from us for than there is.
+ * VIRTIO_F_ACCESS_PLATFORM means to a daemon that it shall ask for each translation, a packed ring
+ * can't be resumed from what lies in it, and the notifications of the last two are not
+ * eventfds'.
+ */
+static const uint64_t never_offered =
+    1ull << VHOST_F_LOG_ALL | 1ull << VHOST_USER_F_PROTOCOL_FEATURES |
+    1ull << VIRTIO_F_ACCESS_PLATFORM | 1ull << VIRTIO_F_RING_PACKED | 1ull << VIRTIO_F_SR_IOV |
+    1ull << VIRTIO_F_NOTIFICATION_DATA | 1ull << VIRTIO_F_NOTIF_CONFIG_DATA;
+
+static bool has(enum vhost_user_protocol_feature bit)
+{
+    return (dialogue.protocol_features & 1ull << bit) != 0;
+}
+
+/* The device is the broker's to repair: what was asked of it waits for the successor. */
+static _Noreturn void daemon_lost(void)
+{
+    log_event(LOG_DAEMON_LOST, 0);
+    _exit(EXIT_FAILURE);
+}
+
+/* ---- Messages ---- */
+
+static void send_all(int socket, const struct vhost_user_header *header, const void *payload,
+                     int fd)
+{
+    union {
+        struct cmsghdr align;
+        char buffer[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec parts[] = {
+        {(void *)header, sizeof(*header)},
+        {(void *)payload, header->size},
+    };
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    if (fd >= 0) {
+        message.msg_control = control.buffer;
+        message.msg_controllen = sizeof(control.buffer);
+        struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
+        cmsg->cmsg_level = SOL_SOCKET;
+        cmsg->cmsg_type = SCM_RIGHTS;
+        cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+    }
+    if (sendmsg(socket, &message, MSG_NOSIGNAL) != (ssize_t)(sizeof(*header) + header->size))
+        daemon_lost();
+}
+
+/* All of it within ANSWER_SECONDS. No room for files: those that come are gone. */
+static void receive_all(void *to, uint32_t size)
+{
+    struct iovec part = {to, size};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (recvmsg(WORKER_FD_BACKEND + FILE_DAEMON, &message, MSG_WAITALL) != (ssize_t)size ||
+        (message.msg_flags & MSG_CTRUNC) != 0)
+        daemon_lost();
+}
+
+static void ask(enum vhost_user_request request, uint32_t flags, const void *payload, uint32_t size,
+                int fd)
+{
+    const struct vhost_user_header header = {request, VHOST_USER_VERSION | flags, size};
+    send_all(WORKER_FD_BACKEND + FILE_DAEMON, &header, payload, fd);
+}
+
+static void take_answer(enum vhost_user_request request, void *payload, uint32_t size)
+{
+    struct vhost_user_header header = {0};
+    receive_all(&header, sizeof(header));
+    if (header.request != (uint32_t)request || header.size != size ||
+        (header.flags & (VHOST_USER_VERSION_MASK | VHOST_USER_REPLY)) !=
+            (VHOST_USER_VERSION | VHOST_USER_REPLY))
+        daemon_lost();
+    receive_all(payload, size);
+}
+
+/* Say something; with REPLY_ACK, wait until the daemon has done it. */
+static void tell_with_fd(enum vhost_user_request request, const void *payload, uint32_t size,
+                         int fd)
+{
+    bool acknowledged = has(VHOST_USER_PROTOCOL_F_REPLY_ACK);
+    uint64_t result = 0;
+    ask(request, acknowledged ? VHOST_USER_NEED_REPLY : 0, payload, size, fd);
+    if (acknowledged)
+        take_answer(request, &result, sizeof(result));
+    if (result != 0)
+        daemon_lost();
+    /* Any answer to something later shows that a file has been taken. The kernel lets only so
+     * many be under way as this process may have open. */
+    if (!acknowledged && fd >= 0) {
+        ask(VHOST_USER_GET_FEATURES, 0, NULL, 0, -1);
+        take_answer(VHOST_USER_GET_FEATURES, &result, sizeof(result));
+    }
+}
+
+static void tell(enum vhost_user_request request, const void *payload, uint32_t size)
+{
+    tell_with_fd(request, payload, size, -1);
+}
+
+/* ---- The configuration space ---- */
+
+/* Returns whether it is another than before. */
+static bool read_config(struct device *dev)
+{
+    static struct vhost_user_config config;
+    uint32_t size = VHOST_USER_CONFIG_HEADER + dev->config_size;
+    config = (struct vhost_user_config){.size = dev->config_size};
+    ask(VHOST_USER_GET_CONFIG, 0, &config, size, -1);
+    take_answer(VHOST_USER_GET_CONFIG, &config, size);
+    if (memcmp(dev->config, config.region, dev->config_size) == 0)
+        return false;
+    memcpy(dev->config, config.region, dev->config_size);
+    return true;
+}
+
+/* What a driver writes can change what it reads next, of the same field or of another (§5.8). */
+static int write_config(struct device *dev, uint32_t offset, unsigned int width, uint64_t value,
+                        struct guest_fault *ret_fault)
+{
+    (void)ret_fault;
+    struct vhost_user_config config = {.offset = offset, .size = width};
+    if (!has(VHOST_USER_PROTOCOL_F_CONFIG))
+        return 0;
+    memcpy(config.region, &value, width);
+    tell(VHOST_USER_SET_CONFIG, &config, VHOST_USER_CONFIG_HEADER + width);
+    (void)read_config(dev);
+    return 0;
+}
+
+/* ---- Queues ---- */
+
+/*
+ * Where the daemon goes on in a ring: at the used index, which is right for whoever completes in
+ * order; who does not keeps a buffer for requests in flight, which then counts. The guest could
+ * write anything there; the driver's mistake shall be named.
+ */
+static int ring_base(const struct device *dev, unsigned int queue, uint16_t *ret_base,
+                     struct guest_fault *ret_fault)
+{
+    const struct state_queue *state = &dev->state->queues[queue];
+    const struct vring_avail *avail = window_translate(
+        &dev->window, (struct guest_addr){state->driver}, offsetof(struct vring_avail, ring));
+    const struct vring_used *used = window_translate(
+        &dev->window, (struct guest_addr){state->device}, offsetof(struct vring_used, ring));
+    uint16_t used_idx = guest_load16(&used->idx);
+    uint16_t avail_idx = guest_load16(&avail->idx);
+    if ((uint16_t)(avail_idx - used_idx) > state->size) {
+        *ret_fault = (struct guest_fault){LOG_AVAIL_INVALID, {queue, avail_idx, used_idx}};
+        return -EBADMSG;
+    }
+    *ret_base = used_idx;
+    return 0;
+}
+
+/* The kick is last: it lets the daemon begin. */
+static void set_eventfds(const struct device *dev, unsigned int queue)
+{
+    const struct {
+        enum vhost_user_request request;
+        int fd;
+    } files[] = {
+        {VHOST_USER_SET_VRING_CALL, WORKER_FD_IRQ},
+        {VHOST_USER_SET_VRING_ERR, WORKER_FD_BACKEND + FILE_ERROR},
+        {VHOST_USER_SET_VRING_KICK, device_kick_fd(dev, queue)},
+    };
+    const uint64_t index = queue;
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        tell_with_fd(files[i].request, &index, sizeof(index), files[i].fd);
+}
+
+static int start_ring(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    const struct state_queue *state = &dev->state->queues[queue];
+    uint16_t base;
+    int r = ring_base(dev, queue, &base, ret_fault);
+    if (r < 0)
+        return r;
+    const struct vhost_vring_state num = {.index = queue, .num = state->size};
+    const struct vhost_vring_state first = {.index = queue, .num = base};
+    const struct vhost_vring_state enable = {.index = queue, .num = 1};
+    const struct vhost_vring_addr addr = {
+        .index = queue,
+        .desc_user_addr = state->desc,
+        .avail_user_addr = state->driver,
+        .used_user_addr = state->device,
+    };
+    tell(VHOST_USER_SET_VRING_NUM, &num, sizeof(num));
+    tell(VHOST_USER_SET_VRING_BASE, &first, sizeof(first));
+    tell(VHOST_USER_SET_VRING_ADDR, &addr, sizeof(addr));
+    /* From the first message that can make it begin on, it has to be stopped. */
+    dialogue.running |= 1u << queue;
+    set_eventfds(dev, queue);
+    if (dialogue.has_protocol_features)
+        tell(VHOST_USER_SET_VRING_ENABLE, &enable, sizeof(enable));
+    /* What was made available before has had its kick, which nobody may have heard. */
+    (void)eventfd_signal(device_kick_fd(dev, queue));
+    return 0;
+}
+
+static void stop_ring(unsigned int queue)
+{
+    struct vhost_vring_state state = {.index = queue};
+    if ((dialogue.running & 1u << queue) == 0)
+        return;
+    ask(VHOST_USER_GET_VRING_BASE, 0, &state, sizeof(state), -1);
+    take_answer(VHOST_USER_GET_VRING_BASE, &state, sizeof(state));
+    if (state.index != queue)
+        daemon_lost();
+    dialogue.running &= ~(1u << queue);
+}
+
+static bool is_the_daemons(const struct device *dev, unsigned int queue)
+{
+    return (dev->user_queues & 1u << queue) == 0;
+}
+
+static int start(struct device *dev, bool resumed, struct guest_fault *ret_fault)
+{
+    uint64_t features = dev->state->transport.driver_features & ~never_offered;
+    if (dialogue.has_protocol_features)
+        features |= 1ull << VHOST_USER_F_PROTOCOL_FEATURES;
+    dialogue.reset_pending = resumed;
+    tell(VHOST_USER_SET_FEATURES, &features, sizeof(features));
+    if (has(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD))
+        tell_with_fd(VHOST_USER_SET_INFLIGHT_FD, &dialogue.inflight, sizeof(dialogue.inflight),
+                     WORKER_FD_BACKEND + FILE_INFLIGHT);
+    for (unsigned int q = 0; q < dev->queue_count; q++) {
+        if (!is_the_daemons(dev, q) || dev->state->queues[q].ready == 0)
+            continue;
+        int r = start_ring(dev, q, ret_fault);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* A driver that begins anew has no requests in flight: all zero is how the buffer says so. */
+static void forget_inflight(void)
+{
+    const struct vhost_user_inflight *inflight = &dialogue.inflight;
+    if (fallocate(WORKER_FD_BACKEND + FILE_INFLIGHT, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)inflight->mmap_offset, (off_t)inflight->mmap_size) < 0)
+        daemon_lost();
+}
+
+static void stop(struct device *dev)
+{
+    dialogue.reset_pending = false;
+    if (dialogue.running == 0)
+        return;
+    for (unsigned int q = 0; q < dev->queue_count; q++)
+        stop_ring(q);
+    if (has(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD))
+        forget_inflight();
+    if (has(VHOST_USER_PROTOCOL_F_RESET_DEVICE))
+        tell(VHOST_USER_RESET_DEVICE, NULL, 0);
+}
+
+static int queue_start(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    return is_the_daemons(dev, queue) ? start_ring(dev, queue, ret_fault) : 0;
+}
+
+static void queue_stop(struct device *dev, unsigned int queue)
+{
+    (void)dev;
+    stop_ring(queue);
+}
+
+/* ---- What the daemon says unasked ---- */
+
+/* Nothing but its end may come while no answer is awaited; or what has come was an answer's. */
+static void look_at_daemon(void)
+{
+    char byte;
+    struct iovec part = {&byte, sizeof(byte)};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (recvmsg(WORKER_FD_BACKEND + FILE_DAEMON, &message, MSG_DONTWAIT | MSG_PEEK) >= 0 ||
+        errno != EAGAIN)
+        daemon_lost();
+}
+
+/* Returns false if there is none. None of those that are known has a payload. */
+static bool take_request(struct device *dev)
+{
+    struct vhost_user_header header;
+    struct iovec part = {&header, sizeof(header)};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    ssize_t size = recvmsg(WORKER_FD_BACKEND + FILE_REQUESTS, &message, MSG_DONTWAIT);
+    if (size < 0 && errno == EAGAIN)
+        return false;
+    if (size == 0)
+        return false; /* its end: what that means shows on the other socket */
+    if (size != (ssize_t)sizeof(header) || (message.msg_flags & MSG_CTRUNC) != 0 ||
+        header.request != VHOST_USER_BACKEND_CONFIG_CHANGE_MSG || header.size != 0 ||
+        (header.flags & (VHOST_USER_VERSION_MASK | VHOST_USER_REPLY)) != VHOST_USER_VERSION)
+        daemon_lost();
+    if (read_config(dev))
+        device_config_changed(dev);
+    if ((header.flags & VHOST_USER_NEED_REPLY) != 0) {
+        const uint64_t done = 0;
+        header.flags = VHOST_USER_VERSION | VHOST_USER_REPLY;
+        header.size = sizeof(done);
+        send_all(WORKER_FD_BACKEND + FILE_REQUESTS, &header, &done, -1);
+    }
+    return true;
+}
+
+static int backend_event(struct device *dev, unsigned int file, struct guest_fault *ret_fault)
+{
+    if (file == FILE_DAEMON) {
+        look_at_daemon();
+    } else if (file == FILE_REQUESTS) {
+        for (unsigned int i = 0; take_request(dev); i++) {
+            if (i == REQUESTS_A_TURN)
+                daemon_lost();
+        }
+    } else if (file == FILE_ERROR && dialogue.running != 0) {
+        *ret_fault = (struct guest_fault){.code = LOG_DAEMON_RING};
+        return -EBADMSG;
+    }
+    return 0;
+}
+
+/* ---- Start ---- */
+
+/* The broker's half of the dialogue does not wait, this one does, but not for ever. */
+static int limit_waiting(void)
+{
+    const struct timeval limit = {.tv_sec = ANSWER_SECONDS};
+    int socket = WORKER_FD_BACKEND + FILE_DAEMON;
+    if (fcntl(socket, F_SETFL, 0) < 0 ||
+        setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0 ||
+        setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
+        return -errno;
+    return 0;
+}
+
+static int init(struct device *dev, const struct message_start *start)
+{
+    const struct start_vhost_user *given = &start->vhost_user;
+    if (given->config_size > sizeof(dev->config) || given->inflight.mmap_offset > INT64_MAX ||
+        given->inflight.mmap_size > INT64_MAX)
+        return -EINVAL;
+    dialogue = (struct dialogue){
+        .protocol_features = given->protocol_features,
+        .has_protocol_features = (given->features & 1ull << VHOST_USER_F_PROTOCOL_FEATURES) != 0,
+        .inflight = given->inflight,
+    };
+    dev->features = given->features & ~never_offered;
+    dev->config_size = given->config_size;
+    memcpy(dev->config, given->config, given->config_size);
+    dev->backend_events = 1u << FILE_DAEMON | 1u << FILE_ERROR;
+    if (has(VHOST_USER_PROTOCOL_F_BACKEND_REQ))
+        dev->backend_events |= 1u << FILE_REQUESTS;
+    return limit_waiting();
+}
+
+static int vsock_init(struct device *dev, const struct message_start *start)
+{
+    dev->user_queues = 1u << QUEUE_EVENT;
+    return init(dev, start);
+}
+
+static int vsock_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    (void)queue; /* the daemon serves the others */
+    return vsock_event_turn(dev, &dialogue.reset_pending, ret_fault);
+}
+
+const struct device_ops vsock_vhost_user_ops = {
+    .init = vsock_init,
+    .start = start,
+    .stop = stop,
+    .queue_start = queue_start,
+    .queue_stop = queue_stop,
+    .turn = vsock_turn,
+    .backend_event = backend_event,
+    .write_config = write_config,
+};
+
+const struct device_ops vhost_user_ops = {
+    .init = init,
+    .start = start,
+    .stop = stop,
+    .queue_start = queue_start,
+    .queue_stop = queue_stop,
+    .backend_event = backend_event,
+    .write_config = write_config,
+};

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/virtqueue/virtqueue.h"
+
+#include <linux/virtio_config.h>
+#include <stddef.h>
+
+#include "worker/virtqueue/format.h"
+
+_Static_assert(VIRTQUEUE_SIZE_MAX <= STATE_BATCH_MAX, "whatever is outstanding fits in a batch");
+_Static_assert(sizeof(struct vring_desc) == sizeof(struct vring_packed_desc), "indirect_table");
+
+static bool negotiated(uint64_t features, unsigned int bit)
+{
+    return (features & 1ull << bit) != 0;
+}
+
+/* ---- The queue, whatever its format ---- */
+
+bool virtqueue_usable(const struct state_queue *state, const struct window *window,
+                      uint32_t size_max, uint64_t features)
+{
+    if (state->size == 0 || state->size > size_max)
+        return false;
+    return negotiated(features, VIRTIO_F_RING_PACKED) ? packed_usable(state, window)
+                                                      : split_usable(state, window);
+}
+
+bool virtqueue_indices_valid(const struct state_queue *state, uint64_t features)
+{
+    return negotiated(features, VIRTIO_F_RING_PACKED) ? packed_indices_valid(state)
+                                                      : split_indices_valid(state);
+}
+
+int virtqueue_start(struct virtqueue *vq, unsigned int index, const struct window *window,
+                    struct state_queue *state, uint32_t size_max, uint64_t features,
+                    struct guest_fault *ret_fault)
+{
+    if (!virtqueue_usable(state, window, size_max, features))
+        return ring_fault(ret_fault, LOG_QUEUE_INVALID, index, state->size, 0);
+
+    *vq = (struct virtqueue){
+        .window = window,
+        .state = state,
+        .index = index,
+        .is_packed = negotiated(features, VIRTIO_F_RING_PACKED),
+        .event_idx = negotiated(features, VIRTIO_RING_F_EVENT_IDX),
+        .indirect = negotiated(features, VIRTIO_RING_F_INDIRECT_DESC),
+        .signal_always = true,
+        .size = (uint16_t)state->size,
+    };
+    if (vq->is_packed) {
+        packed_start(vq);
+    } else {
+        int r = split_start(vq, ret_fault);
+        if (r < 0)
+            return r;
+    }
+    vq->running = true;
+    return 0;
+}
+
+void virtqueue_stop(struct virtqueue *vq)
+{
+    vq->running = false;
+    vq->filled = 0;
+}
+
+int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault *ret_fault)
+{
+    if (vq->is_packed)
+        return packed_pop(vq, ret_chain, ret_fault);
+    return split_pop(vq, ret_chain, ret_fault);
+}
+
+void virtqueue_push(struct virtqueue *vq, struct chain_ref ref, uint32_t length)
+{
+    if (vq->filled == STATE_BATCH_MAX)
+        virtqueue_publish(vq);
+    vq->state->batch[vq->filled++] =
+        (struct state_used){.id = ref.id, .descriptors = ref.descriptors, .length = length};
+}
+
+void virtqueue_publish(struct virtqueue *vq)
+{
+    if (vq->filled == 0)
+        return;
+    if (vq->is_packed)
+        packed_publish(vq);
+    else
+        split_publish(vq);
+}
+
+bool virtqueue_interrupt_due(struct virtqueue *vq)
+{
+    uint16_t old = vq->decided;
+    vq->decided = vq->next_used;
+    /* Pairs with the driver's full barrier between writing its event words (used_event or
+     * avail->flags; the Driver Event Suppression structure) and looking for used chains. Without
+     * it, this side could read the old words before what it published is seen, while the driver
+     * misses that and sleeps: no interrupt, for ever. */
+    atomic_thread_fence(memory_order_seq_cst);
+    bool wanted = vq->is_packed ? packed_interrupt_wanted(vq) : split_interrupt_wanted(vq, old);
+    if (!wanted && !vq->signal_always)
+        return false;
+    vq->signal_always = false;
+    vq->signalled = vq->next_used;
+    return true;
+}
+
+/* §2.7.10. With EVENT_IDX an event that is left behind keeps the driver quiet by itself. */
+void virtqueue_disable_notify(struct virtqueue *vq)
+{
+    if (vq->event_idx || vq->notify_off)
+        return;
+    vq->notify_off = true;
+    if (vq->is_packed)
+        packed_notify_off(vq);
+    else
+        split_notify_off(vq);
+}
+
+bool virtqueue_enable_notify(struct virtqueue *vq)
+{
+    vq->notify_off = false;
+    if (vq->is_packed)
+        packed_notify_on(vq);
+    else
+        split_notify_on(vq);
+    /* Pairs with the driver's full barrier between making a chain available and reading
+     * avail_event, used->flags or the Device Event Suppression structure. Without it, both could
+     * read what was before: no kick, and nobody looks. */
+    atomic_thread_fence(memory_order_seq_cst);
+    return !virtqueue_available(vq);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a guest has sent and the host's socket does not take yet: a ring of VSOCK_BUFFER_SIZE bytes
+ * a connection, addressed by the connection's own counts of bytes, so that it has no state but its
+ * bytes. The credit keeps the guest from overrunning it (worker/vsock/table.h).
+ *
+ * Seqpacket: a bit for each byte says whether a message ends with it, so that any number of
+ * messages finds room. An empty message is none: it has no byte.
+ */
+#ifndef WORKER_VSOCK_BUFFER_H
+#define WORKER_VSOCK_BUFFER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "worker/vsock/table.h"
+
+struct vsock_buffer {
+    uint64_t ends[VSOCK_BUFFER_SIZE / 64]; /* bit i: a message ends with bytes[i] */
+    unsigned char bytes[VSOCK_BUFFER_SIZE];
+};
+
+/* A new connection: no message ends anywhere. */
+void vsock_buffer_clear(struct vsock_buffer *buffer);
+
+/*
+ * Copy all of `count` segments of guest memory to where byte number `at` belongs. The caller knows
+ * that there is room.
+ */
+void vsock_buffer_put(struct vsock_buffer *buffer, uint32_t at, const struct iovec *segments,
+                      unsigned int count);
+
+/* A message ends with the byte before number `at`. */
+void vsock_buffer_end_message(struct vsock_buffer *buffer, uint32_t at);
+
+/* The bytes from number `from` up to `to`, in one or two parts; returns how many. Not empty. */
+unsigned int vsock_buffer_get(struct vsock_buffer *buffer, uint32_t from, uint32_t to,
+                              struct iovec ret[2]);
+
+/* Between `from` and `to`: where the first message ends. Returns false if none does. */
+bool vsock_buffer_message(const struct vsock_buffer *buffer, uint32_t from, uint32_t to,
+                          uint32_t *ret_end);
+
+/* The message that ends before number `at` has been taken. */
+void vsock_buffer_drop_end(struct vsock_buffer *buffer, uint32_t at);
+
+#endif

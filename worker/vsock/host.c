@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/vsock/host.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "worker/loop.h"
+#include "worker/virtqueue/segments.h"
+#include "worker/virtqueue/virtqueue.h"
+#include "worker/vsock/buffer.h"
+
+struct end {
+    bool open;
+    bool readable, writable, hung_up;
+    bool shut_sent; /* SHUT_WR is done */
+    int fd;
+    uint32_t greeting_length;
+    uint32_t message_length, message_done; /* of what is in its memory */
+    char greeting[VSOCK_GREETING_MAX + 1];
+};
+
+/* Mapped before lock-down; a page is taken when it is first written to. */
+struct memory {
+    struct vsock_buffer buffer;
+    unsigned char message[VSOCK_MESSAGE_MAX + 1]; /* one more, to see that one is too large */
+};
+
+static struct end ends[VSOCK_CONNECTIONS_MAX];
+static struct memory *memories; /* VSOCK_CONNECTIONS_MAX of them */
+
+int vsock_host_init(void)
+{
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        return -errno;
+    if (memories)
+        return 0;
+    void *all = mmap(NULL, sizeof(*memories) * VSOCK_CONNECTIONS_MAX, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED)
+        return -errno;
+    memories = all;
+    return 0;
+}
+
+void vsock_host_reset(void)
+{
+    for (uint32_t slot = 0; slot < VSOCK_CONNECTIONS_MAX; slot++)
+        vsock_host_close(slot);
+}
+
+bool vsock_host_open(uint32_t slot, uint16_t type, int fd)
+{
+    if (loop_watch_connection(fd, slot) < 0) {
+        close(fd);
+        return false;
+    }
+    ends[slot] = (struct end){.open = true, .readable = true, .writable = true, .fd = fd};
+    if (type == VIRTIO_VSOCK_TYPE_SEQPACKET)
+        vsock_buffer_clear(&memories[slot].buffer);
+    return true;
+}
+
+bool vsock_host_is_open(uint32_t slot)
+{
+    return ends[slot].open;
+}
+
+void vsock_host_close(uint32_t slot)
+{
+    if (!ends[slot].open)
+        return;
+    ends[slot].open = false;
+    loop_forget_connection(ends[slot].fd);
+    close(ends[slot].fd);
+}
+
+void vsock_host_event(uint32_t slot, uint32_t events)
+{
+    struct end *end = &ends[slot];
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        end->readable = true;
+    if ((events & EPOLLOUT) != 0)
+        end->writable = true;
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0)
+        end->hung_up = true;
+}
+
+bool vsock_host_hung_up(uint32_t slot)
+{
+    return ends[slot].hung_up;
+}
+
+/* ---- The two calls ---- */
+
+static ssize_t read_in(struct end *end, const struct iovec *to, unsigned int count)
+{
+    ssize_t moved;
+    do
+        moved = readv(end->fd, to, (int)count);
+    while (moved < 0 && errno == EINTR);
+    if (moved < 0 && errno == EAGAIN)
+        end->readable = false;
+    return moved < 0 ? -errno : moved;
+}
+
+static ssize_t write_out(struct end *end, const struct iovec *from, unsigned int count)
+{
+    ssize_t moved;
+    do
+        moved = writev(end->fd, from, (int)count);
+    while (moved < 0 && errno == EINTR);
+    if (moved < 0 && errno == EAGAIN)
+        end->writable = false;
+    return moved < 0 ? -errno : moved;
+}
+
+/* ---- The client's first line ---- */
+
+/* "CONNECT" in whatever case, blanks, a number; blanks. */
+static bool parse_greeting(const char *line, uint32_t *ret_port)
+{
+    static const char word[] = "connect";
+    uint64_t port = 0;
+    if (strncasecmp(line, word, sizeof(word) - 1) != 0)
+        return false;
+    line += sizeof(word) - 1;
+    size_t blanks = strspn(line, " \t");
+    line += blanks;
+    size_t digits = strspn(line, "0123456789");
+    if (blanks == 0 || digits == 0 || digits > 10)
+        return false;
+    for (size_t i = 0; i < digits; i++)
+        port = 10 * port + (uint64_t)(line[i] - '0');
+    line += digits;
+    *ret_port = (uint32_t)port;
+    return port < UINT32_MAX && line[strspn(line, " \t\r")] == '\0'; /* the last is nobody's port */
+}
+
+/* Byte by byte in a stream: what follows the line is the guest's already. */
+int vsock_host_greeting(uint32_t slot, uint16_t type, uint32_t *ret_port)
+{
+    struct end *end = &ends[slot];
+    const size_t step = type == VIRTIO_VSOCK_TYPE_STREAM ? 1 : VSOCK_GREETING_MAX;
+    while (end->readable && end->greeting_length < VSOCK_GREETING_MAX) {
+        const struct iovec at = {end->greeting + end->greeting_length, step};
+        ssize_t moved = read_in(end, &at, 1);
+        if (moved == -EAGAIN)
+            continue;
+        if (moved <= 0)
+            return -EPIPE;
+        end->greeting_length += (uint32_t)moved;
+        char *last = &end->greeting[end->greeting_length - 1];
+        if (*last == '\n') {
+            *last = '\0';
+            return parse_greeting(end->greeting, ret_port) ? 1 : -EPROTO;
+        }
+        if (type != VIRTIO_VSOCK_TYPE_STREAM)
+            return -EPROTO;
+    }
+    return end->greeting_length == VSOCK_GREETING_MAX ? -EPROTO : 0;
+}
+
+/* Nothing has been written before, so there is room for it. */
+int vsock_host_welcome(uint32_t slot, uint32_t host_port)
+{
+    char line[sizeof("OK 4294967295\n")] = "OK ";
+    char digits[10];
+    size_t count = 0, length = 3;
+    do {
+        digits[count++] = (char)('0' + host_port % 10);
+        host_port /= 10;
+    } while (host_port > 0);
+    while (count > 0)
+        line[length++] = digits[--count];
+    line[length++] = '\n';
+    const struct iovec at = {line, length};
+    return write_out(&ends[slot], &at, 1) == (ssize_t)length ? 0 : -EPIPE;
+}
+
+/* ---- Guest to host ---- */
+
+/* Nobody will read it. */
+static void discard(struct vsock_table *table, uint32_t slot)
+{
+    vsock_host_shutdown(table, slot, VIRTIO_VSOCK_SHUTDOWN_RCV);
+    vsock_forwarded(table, slot, vsock_buffered(&table->connections[slot]));
+}
+
+/*
+ * Write, and count what the socket took. Returns bytes, 0 if it takes none now; -EPIPE if it never
+ * will again, with all discarded; -EMSGSIZE.
+ */
+static ssize_t give(struct vsock_table *table, uint32_t slot, const struct iovec *segments,
+                    unsigned int count)
+{
+    if (!ends[slot].writable)
+        return 0;
+    ssize_t moved = write_out(&ends[slot], segments, count);
+    if (moved == -EAGAIN)
+        return 0;
+    if (moved == -EMSGSIZE)
+        return moved;
+    if (moved < 0) {
+        discard(table, slot);
+        return -EPIPE;
+    }
+    vsock_forwarded(table, slot, (uint32_t)moved);
+    return moved;
+}
+
+static bool takes_nothing(const struct vsock_table *table, uint32_t slot)
+{
+    const struct vsock_connection *connection = &table->connections[slot];
+    return (connection->host_shutdown & VIRTIO_VSOCK_SHUTDOWN_RCV) != 0;
+}
+
+int vsock_host_deliver(struct vsock_table *table, uint32_t slot, const struct iovec *segments,
+                       unsigned int count, uint32_t length, bool end)
+{
+    static struct iovec rest[CHAIN_SEGMENTS_MAX];
+    const struct vsock_connection *connection = &table->connections[slot];
+    struct vsock_buffer *buffer = &memories[slot].buffer;
+    if (takes_nothing(table, slot)) {
+        discard(table, slot);
+        return 0;
+    }
+    uint32_t first = connection->received - length;
+    bool whole = connection->type == VIRTIO_VSOCK_TYPE_STREAM || end;
+    ssize_t moved = 0;
+    if (length > 0 && whole && connection->forwarded == first)
+        moved = give(table, slot, segments, count);
+    if (moved < 0)
+        return moved == -EPIPE ? 0 : (int)moved;
+    if ((uint32_t)moved < length) {
+        count = segments_cut(segments, count, (size_t)moved, length, rest);
+        vsock_buffer_put(buffer, first + (uint32_t)moved, rest, count);
+    }
+    bool message = connection->type == VIRTIO_VSOCK_TYPE_SEQPACKET && end;
+    if (message && connection->forwarded != connection->received) {
+        vsock_buffer_end_message(buffer, connection->received);
+        if (length == 0 || first != connection->forwarded)
+            return vsock_host_flush(table, slot);
+    }
+    return 0;
+}
+
+/* One call's worth: all of a stream, one message of the others. */
+static bool next_part(struct vsock_buffer *buffer, const struct vsock_connection *connection,
+                      uint32_t *ret_end)
+{
+    if (connection->forwarded == connection->received)
+        return false;
+    *ret_end = connection->received;
+    return connection->type == VIRTIO_VSOCK_TYPE_STREAM ||
+           vsock_buffer_message(buffer, connection->forwarded, connection->received, ret_end);
+}
+
+/* Will no more come to what is buffered? */
+static bool is_last(const struct vsock_connection *connection)
+{
+    return connection->state == VSOCK_DRAINING ||
+           (connection->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_SEND) != 0;
+}
+
+/* Ends when the socket is full, which it is after some hundred messages, however small. */
+int vsock_host_flush(struct vsock_table *table, uint32_t slot)
+{
+    const struct vsock_connection *connection = &table->connections[slot];
+    struct vsock_buffer *buffer = &memories[slot].buffer;
+    struct iovec parts[2];
+    uint32_t end;
+    while (ends[slot].writable && next_part(buffer, connection, &end)) {
+        unsigned int count = vsock_buffer_get(buffer, connection->forwarded, end, parts);
+        ssize_t moved = give(table, slot, parts, count);
+        if (moved <= 0)
+            return moved == -EMSGSIZE ? (int)moved : 0;
+        if (connection->type == VIRTIO_VSOCK_TYPE_SEQPACKET)
+            vsock_buffer_drop_end(buffer, end);
+    }
+    /* A message that the guest did not end is none. */
+    if (is_last(connection) && !next_part(buffer, connection, &end))
+        vsock_forwarded(table, slot, vsock_buffered(connection));
+    return 0;
+}
+
+void vsock_host_shut(struct vsock_table *table, uint32_t slot)
+{
+    const struct vsock_connection *connection = &table->connections[slot];
+    struct end *end = &ends[slot];
+    bool no_more = (connection->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_SEND) != 0;
+    if (no_more && !end->shut_sent && vsock_buffered(connection) == 0) {
+        (void)shutdown(end->fd, SHUT_WR);
+        end->shut_sent = true;
+    }
+    if ((connection->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_RCV) != 0)
+        (void)shutdown(end->fd, SHUT_RD);
+}
+
+/* ---- Host to guest ---- */
+
+bool vsock_host_readable(uint32_t slot)
+{
+    const struct end *end = &ends[slot];
+    return end->open && (end->readable || end->message_done < end->message_length);
+}
+
+/* A whole message at once, as the socket gives it. */
+static ssize_t read_message(uint32_t slot)
+{
+    struct end *end = &ends[slot];
+    unsigned char *message = memories[slot].message;
+    const struct iovec all = {message, VSOCK_MESSAGE_MAX + 1};
+    ssize_t length = read_in(end, &all, 1);
+    if (length > (ssize_t)VSOCK_MESSAGE_MAX)
+        return -EMSGSIZE;
+    if (length > 0) {
+        end->message_length = (uint32_t)length;
+        end->message_done = 0;
+    }
+    return length;
+}
+
+static ssize_t next_of_message(uint32_t slot, const struct iovec *segments, unsigned int count,
+                               uint32_t limit, bool *ret_end)
+{
+    struct end *end = &ends[slot];
+    if (end->message_done == end->message_length) {
+        ssize_t length = read_message(slot);
+        if (length <= 0)
+            return length;
+    }
+    uint32_t room = 0;
+    for (unsigned int i = 0; i < count && room < limit; i++)
+        room += segments[i].iov_len < limit - room ? (uint32_t)segments[i].iov_len : limit - room;
+    uint32_t left = end->message_length - end->message_done;
+    uint32_t part = left < room ? left : room;
+    segments_write(segments, memories[slot].message + end->message_done, part);
+    end->message_done += part;
+    *ret_end = end->message_done == end->message_length;
+    return (ssize_t)part;
+}
+
+ssize_t vsock_host_read(uint32_t slot, uint16_t type, const struct iovec *segments,
+                        unsigned int count, uint32_t limit, bool *ret_end)
+{
+    static struct iovec part[CHAIN_SEGMENTS_MAX];
+    struct end *end = &ends[slot];
+    ssize_t moved;
+    *ret_end = false;
+    if (type == VIRTIO_VSOCK_TYPE_SEQPACKET) {
+        moved = next_of_message(slot, segments, count, limit, ret_end);
+    } else {
+        count = segments_cut(segments, count, 0, limit, part);
+        moved = read_in(end, part, count);
+    }
+    if (moved == 0)
+        end->readable = false;
+    return moved;
+}

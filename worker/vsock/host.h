@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The host's ends of a socket device's connections: non-blocking Unix sockets that the broker made.
+ * Only this file touches them.
+ *
+ * Nothing here waits. What a socket does not take is kept in the connection's buffer; what the
+ * guest has no room for stays in the socket. Readiness is remembered, since it is told by edge.
+ *
+ * System calls on numbers WORKER_FD_CONNECTION onwards: readv, writev, shutdown, close, epoll_ctl.
+ */
+#ifndef WORKER_VSOCK_HOST_H
+#define WORKER_VSOCK_HOST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "worker/vsock/table.h"
+
+/* A seqpacket message cannot be read in parts: it is kept here until the guest has all of it. */
+#define VSOCK_MESSAGE_MAX VSOCK_BUFFER_SIZE
+
+/* "CONNECT 4294967295\n", with room for some more blanks. */
+#define VSOCK_GREETING_MAX 32u
+
+/* Before lock-down: the memory for all connections; a write to a closed socket is no signal.
+ * Returns 0 or -errno. */
+int vsock_host_init(void);
+
+/* Forget every connection; their sockets are closed. */
+void vsock_host_reset(void);
+
+/* The socket of a slot that has none yet. Returns false, with it closed, if it cannot be watched.
+ */
+bool vsock_host_open(uint32_t slot, uint16_t type, int fd);
+bool vsock_host_is_open(uint32_t slot);
+void vsock_host_close(uint32_t slot);
+
+/* EPOLL* bits from the loop. */
+void vsock_host_event(uint32_t slot, uint32_t events);
+/* The other end is closed altogether. */
+bool vsock_host_hung_up(uint32_t slot);
+
+/*
+ * A client that has just connected: read "CONNECT port\n". Returns 1 with *ret_port; 0 if there is
+ * more to come; -EPROTO if that is not what it says, or -EPIPE if it is gone.
+ */
+int vsock_host_greeting(uint32_t slot, uint16_t type, uint32_t *ret_port);
+
+/* Tell that client "OK port\n". Returns 0, or -EPIPE if it is gone. */
+int vsock_host_welcome(uint32_t slot, uint32_t host_port);
+
+/*
+ * Payload of the guest's: the last vsock_buffered bytes counted as received have just come, in
+ * `count` segments of guest memory. `end`: a seqpacket message ends here. Says vsock_forwarded for
+ * what the socket took and vsock_host_shutdown if it takes no more. Returns 0, or -EMSGSIZE if a
+ * message is larger than the socket could ever take.
+ */
+int vsock_host_deliver(struct vsock_table *table, uint32_t slot, const struct iovec *segments,
+                       unsigned int count, uint32_t length, bool end);
+
+/* The same with what is buffered. */
+int vsock_host_flush(struct vsock_table *table, uint32_t slot);
+
+/* The guest has said that it will not send (after what is buffered), or not receive any more. */
+void vsock_host_shut(struct vsock_table *table, uint32_t slot);
+
+/* May there be something to read? */
+bool vsock_host_readable(uint32_t slot);
+
+/*
+ * Data for the guest: up to `limit` bytes into the segments; *ret_end: with them a seqpacket
+ * message ends. Returns how many; 0 at the end of the data, after which nothing is readable;
+ * -EAGAIN if there is nothing now; -EMSGSIZE: a message that is too large; -errno.
+ */
+ssize_t vsock_host_read(uint32_t slot, uint16_t type, const struct iovec *segments,
+                        unsigned int count, uint32_t limit, bool *ret_end);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Socket device, VirtIO 1.2 §5.10, with the kernel's vhost-vsock serving rx and tx; the event
+ * queue is served here.
+ *
+ * System calls of its own, on WORKER_FD_BACKEND: ioctl with VHOST_VSOCK_SET_RUNNING; the others
+ * are those of worker/vhost/vhost.h.
+ */
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_vsock.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "worker/device.h"
+#include "worker/log.h"
+#include "worker/vhost/vhost.h"
+#include "worker/vsock/event.h"
+
+#define VHOST_QUEUES 2u /* rx and tx */
+#define ERROR_FILE 1u   /* WORKER_FD_BACKEND2: the kernel met a malformed ring */
+
+static struct {
+    bool running;       /* the kernel is at the rings */
+    bool reset_pending; /* VIRTIO_VSOCK_EVENT_TRANSPORT_RESET is to be sent */
+} vsock;
+
+/*
+ * Offered as far as the kernel has them. Not VIRTIO_F_ACCESS_PLATFORM, which means to vhost
+ * that it shall ask for each translation, and not VHOST_F_LOG_ALL.
+ */
+static const uint64_t vhost_offered = 1ull << VIRTIO_VSOCK_F_SEQPACKET |
+                                      1ull << VIRTIO_RING_F_INDIRECT_DESC |
+                                      1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_F_VERSION_1;
+
+static int vsock_init(struct device *dev, const struct message_start *start)
+{
+    memset(&vsock, 0, sizeof(vsock));
+    dev->features = start->vsock.vhost_features & vhost_offered;
+    if ((dev->features & 1ull << VIRTIO_F_VERSION_1) == 0)
+        return -EOPNOTSUPP;
+    const struct virtio_vsock_config config = {.guest_cid = start->vsock.guest_cid};
+    memcpy(dev->config, &config, sizeof(config));
+    dev->config_size = sizeof(config);
+    dev->user_queues = 1u << QUEUE_EVENT;
+    dev->backend_events = 1u << ERROR_FILE;
+    return 0;
+}
+
+static int vsock_confined(struct device *dev)
+{
+    return vhost_claim(dev, VHOST_QUEUES, ERROR_FILE);
+}
+
+/* ---- Starting and stopping the kernel's part ---- */
+
+static int set_running(int running)
+{
+    return vhost_call(VHOST_VSOCK_SET_RUNNING, &running);
+}
+
+/* A kernel that cannot be kept off the rings any other way is by the end of this process. */
+static void stop_kernel(void)
+{
+    if (vsock.running && set_running(0) < 0)
+        _exit(EXIT_FAILURE);
+    vsock.running = false;
+}
+
+/* Both rings have been checked by the caller; a socket device with one of them is of no use. */
+static int start_kernel(struct device *dev, struct guest_fault *ret_fault)
+{
+    const struct state_queue *queues = dev->state->queues;
+    if (queues[QUEUE_RX].ready == 0 || queues[QUEUE_TX].ready == 0)
+        return 0;
+    int r = vhost_program(dev, VHOST_QUEUES, vhost_offered, ret_fault);
+    if (r < 0)
+        return r;
+    r = set_running(1);
+    if (r < 0)
+        return vhost_fault(VHOST_VSOCK_SET_RUNNING, r, ret_fault);
+    vsock.running = true;
+    vhost_kick(dev, VHOST_QUEUES);
+    return 0;
+}
+
+static int vsock_start(struct device *dev, bool resumed, struct guest_fault *ret_fault)
+{
+    /* §5.10.6.7: the connections of a predecessor are gone, and the guest's sockets shall fail
+     * at once instead of waiting for an answer. */
+    vsock.reset_pending = resumed;
+    return start_kernel(dev, ret_fault);
+}
+
+static void vsock_stop(struct device *dev)
+{
+    (void)dev;
+    stop_kernel();
+    vsock.reset_pending = false;
+}
+
+static int vsock_queue_start(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    return queue == QUEUE_EVENT ? 0 : start_kernel(dev, ret_fault);
+}
+
+static void vsock_queue_stop(struct device *dev, unsigned int queue)
+{
+    (void)dev;
+    if (queue != QUEUE_EVENT)
+        stop_kernel();
+}
+
+/* ---- Events ---- */
+
+static int vsock_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    (void)queue; /* the kernel serves the others */
+    return vsock_event_turn(dev, &vsock.reset_pending, ret_fault);
+}
+
+static int vsock_backend_event(struct device *dev, unsigned int file, struct guest_fault *ret_fault)
+{
+    (void)dev;
+    if (file != ERROR_FILE || !vsock.running)
+        return 0; /* a late word about rings that have been taken back since */
+    *ret_fault = (struct guest_fault){.code = LOG_VHOST_RING};
+    return -EBADMSG;
+}
+
+const struct device_ops vsock_vhost_ops = {
+    .init = vsock_init,
+    .confined = vsock_confined,
+    .start = vsock_start,
+    .stop = vsock_stop,
+    .queue_start = vsock_queue_start,
+    .queue_stop = vsock_queue_stop,
+    .turn = vsock_turn,
+    .backend_event = vsock_backend_event,
+};
