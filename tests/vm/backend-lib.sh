@@ -75,7 +75,7 @@ frontends_start()
     number=1
     while [ $number -le $frontends_max ]; do
         if grep -q "^[0-9]* $number " $device_list; then
-            rm -f /run/frontend$number.in /run/frontend$number.out
+            rm -f /run/frontend$number.in /run/frontend$number.out /run/lost.$number
             mkfifo /run/frontend$number.in /run/frontend$number.out
             : >/run/frontend$number.log
             eval "exec $((2 * number + 4))<>/run/frontend$number.in"
@@ -118,10 +118,15 @@ frontend_wait() # NUMBER
 
 # frontend COMMAND: run it in frontend $frontend_number, over a serial line; shows what it prints
 # and returns its exit status, or 124 if nothing was heard for a minute. A newline in it counts as
-# a space.
+# a space. A frontend that has not answered once is asked no more: questions and answers would no
+# longer belong together, and each would take another minute.
 frontend()
 {
     local line
+    [ ! -e /run/lost.$frontend_number ] || {
+        echo "frontend $frontend_number did not answer before"
+        return 124
+    }
     printf '%s\n' "$(printf '%s' "$1" | tr '\n' ' ')" >&$((2 * frontend_number + 4))
     while IFS= read -r -t "${frontend_limit:-60}" line <&$((2 * frontend_number + 5)); do
         case $line in
@@ -134,8 +139,31 @@ frontend()
             ;;
         esac
     done
-    echo "the frontend does not answer"
+    echo "frontend $frontend_number does not answer"
+    : >/run/lost.$frontend_number
+    show_stuck >/dev/ttyS0 2>&1
     return 124
+}
+
+# Where everything that serves a frontend stands, while it is silent.
+show_stuck()
+{
+    local task
+    echo "--- frontend $frontend_number is silent at $(seconds) s; what every thread waits in:"
+    for task in /proc/[0-9]*/task/*; do
+        [ -n "$(tr -d '\0' <"$task/cmdline" 2>/dev/null)" ] || continue # the kernel's own
+        printf '%s %s: %s, %s; system call %s\n' "${task##*/}" "$(cat "$task/comm")" \
+            "$(sed -n 's/^State:[[:space:]]*//p' "$task/status")" "$(cat "$task/wchan")" \
+            "$(cat "$task/syscall")"
+    done
+    echo "--- interrupts and run times"
+    cat /proc/interrupts /proc/stat | head -n 40
+    top -b -n 1 | head -n 20
+    sleep 2
+    top -b -n 1 | head -n 20
+    bao-dmctl status
+    bao-dmctl stats
+    show_details
 }
 
 # Ends the frontends and the device model; returns bao-monitor's exit status.

@@ -172,7 +172,8 @@ vm_make_backend()
 {
     local root=$vm_dir/backend-root program
     vm_make_root "$root"
-    for program in bao-virtio-dm bao-virtio-broker bao-virtio-worker bao-seccomp bao-monitor; do
+    for program in bao-virtio-dm bao-virtio-broker bao-virtio-worker bao-seccomp bao-dmctl \
+        bao-monitor; do
         vm_add_program "$root" "$build_dir/bin/$program"
     done
     # shellcheck disable=SC2046  # words
@@ -220,6 +221,7 @@ vm_arguments()
     fi
     vm_qemu+=(-chardev "file,id=log,path=$vm_dir/backend.log" -serial chardev:log
         -chardev "$3" -serial chardev:terminal
+        -monitor "unix:$vm_dir/monitor,server=on,wait=off"
         -drive "file=$vm_dir/tools.img,if=none,id=tools,format=raw,readonly=on"
         -device virtio-blk-pci,drive=tools
         -kernel "$vm_kernel" -initrd "$vm_dir/backend.cpio"
@@ -264,22 +266,42 @@ vm_choose_accelerator()
 vm_run()
 {
     vm_arguments "$1" "$2" "stdio,id=terminal,signal=off,logfile=$vm_dir/terminal.log"
-    timeout -k 5 "$3" "${vm_qemu[@]}" </dev/null 2>"$vm_dir/qemu.log" &
+    "${vm_qemu[@]}" </dev/null 2>"$vm_dir/qemu.log" &
     vm_pid=$!
-    local status=0 exit_status
+    local status=0 exit_status end=$((SECONDS + $3)) late=
+    while kill -0 "$vm_pid" 2>/dev/null; do
+        if [ "$SECONDS" -ge "$end" ]; then
+            late=1
+            vm_show_processor >>"$vm_dir/qemu.log"
+            kill -KILL "$vm_pid"
+            break
+        fi
+        sleep 0.2
+    done
     wait "$vm_pid" || status=$?
     vm_pid=
     exit_status=$(vm_result exit)
     if [ -n "$exit_status" ]; then
         return "$exit_status"
     fi
-    if [ "$status" = 124 ] || [ "$status" = 137 ]; then
+    if [ -n "$late" ]; then
         printf 'the backend VM did not finish within %s s\n' "$3" >&2
     else
         printf 'the backend VM ended early (QEMU status %s)\n' "$status" >&2
     fi
     vm_show_logs
     return 1
+}
+
+# Where the backend's processor is, three times: is it stuck, and is it the frontend that runs?
+vm_show_processor()
+{
+    local moment
+    for moment in 1 2 3; do
+        echo "--- the backend's processor, look $moment"
+        { echo 'info registers'; sleep 1; } | timeout 5 socat - "UNIX-CONNECT:$vm_dir/monitor" |
+            tr -d '\r' | grep -aE '^(RIP|CS|CR[0-4]|R[A-D]X|EFER)' || echo "no answer from QEMU"
+    done
 }
 
 # The same with the user's terminal, until he leaves it. SCENARIO ARGUMENT
@@ -298,9 +320,10 @@ vm_show_logs()
     for log in qemu.log backend.log; do
         if [ -s "$vm_dir/$log" ]; then
             printf -- '--- the end of %s\n' "$vm_dir/$log" >&2
-            tail -n 60 "$vm_dir/$log" | tr -d '\r' >&2
+            tr -d '\r' <"$vm_dir/$log" | grep -av '^@alive' | tail -n 60 >&2
         fi
     done
+    echo "the backend was alive $(vm_result alive) s after its boot" >&2
 }
 
 # For the caller's EXIT trap.
