@@ -103,7 +103,7 @@ frontends_start()
 # Until a frontend says that it is ready; a dot every two seconds if `dots` is set.
 frontend_wait() # NUMBER
 {
-    local left=${frontend_boot_limit:-90} line
+    local left=${frontend_boot_limit:-240} line
     while [ "$left" -gt 0 ]; do
         if read -r -t 2 line <&$((2 * $1 + 5)); then
             [ "$line" = @ready ] && return 0

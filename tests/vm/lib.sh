@@ -225,7 +225,7 @@ vm_arguments()
         -drive "file=$vm_dir/tools.img,if=none,id=tools,format=raw,readonly=on"
         -device virtio-blk-pci,drive=tools
         -kernel "$vm_kernel" -initrd "$vm_dir/backend.cpio"
-        -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr watchdog_thresh=60 \
+        -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable watchdog_thresh=60 \
 bvdm.scenario=$1 bvdm.argument=$2")
     : >"$vm_dir/backend.log"
 }
