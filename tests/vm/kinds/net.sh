@@ -9,8 +9,7 @@ kind_frontend_modules="virtio_net 8021q"
 kind_backend_programs="ip ping iperf3 socat"
 kind_backend_modules="tun 8021q"
 plane=virtio
-tap=tap0
-net=192.168.42
+tap=${tap:-tap0} net=${net:-192.168.42}
 net6=fd00:42:
 mac=52:54:00:12:34:56 # as in configs/net.yaml
 
@@ -23,6 +22,7 @@ kind_prepare()
         ip link set $tap up || return 1
     device net $plane "tap_name: $tap" "mac_addr: $mac"
     iperf3 -s -B $net.1 >/run/iperf3.$tap.log 2>&1 &
+    socat TCP-LISTEN:5004,bind=$net.1,reuseaddr,fork EXEC:sha256sum &
 }
 
 # The frontend's name of it, as a word for its shell.
@@ -47,7 +47,10 @@ kind_works()
         ping -q -c 5 -i 0.05 -W 2 $net.2
 }
 
-kind_load="iperf3 -c $net.1 -t 3 >/dev/null"
+# iperf3 would measure time, of which there is little beside other loads.
+kind_load="dd if=/dev/urandom of=/tmp/$tap bs=64k count=96 2>/dev/null &&
+    a=\$(socat -t 60 - TCP:$net.1:5004 </tmp/$tap) && b=\$(sha256sum </tmp/$tap) && rm /tmp/$tap &&
+    [ \"\$a\" = \"\$b\" ]"
 
 identity()
 {
@@ -85,11 +88,13 @@ files() # MIB
 {
     local ours theirs
     dd if=/dev/urandom of=/tmp/net.file bs=1M count="$1" 2>/dev/null
-    frontend 'socat -u TCP-LISTEN:5000,reuseaddr CREATE:/tmp/net.got >/dev/null 2>&1 &'
+    frontend 'rm -f /tmp/net.got; (socat -u TCP-LISTEN:5000,reuseaddr CREATE:/tmp/net.part &&
+        mv /tmp/net.part /tmp/net.got) >/dev/null 2>&1 &'
     sleep 0.5
-    socat -u OPEN:/tmp/net.file TCP:$net.2:5000 || return 1
+    socat -u OPEN:/tmp/net.file TCP:$net.2:5000 && wait_for 20 frontend '[ -e /tmp/net.got ]' ||
+        return 1
     ours=$(sha256sum </tmp/net.file)
-    theirs=$(frontend 'sleep 0.2; sha256sum </tmp/net.got')
+    theirs=$(frontend 'sha256sum </tmp/net.got')
     echo "sent $ours, the frontend has $theirs"
     [ "$ours" = "$theirs" ] || return 1
     socat -u TCP-LISTEN:5002,reuseaddr,bind=$net.1 CREATE:/tmp/net.back &

@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # net by vhost, see ../kinds.sh: all that net.sh tests, on a tap of its own, but for the control queue.
 # shellcheck disable=SC2034  # read by kinds.sh
+tap=tap1
+net=192.168.43
 . "${kinds_dir:-/root/kinds}/net.sh"
 kind_title="network, by the kernel's vhost"
 kind_backend_modules="$kind_backend_modules vhost_net"
 plane=vhost
-tap=tap1
-net=192.168.43
 net6=fd00:43:
 mac=52:54:00:12:34:58
-kind_load="iperf3 -c $net.1 -t 3 >/dev/null"
 
 kind_more_tests() { :; }
