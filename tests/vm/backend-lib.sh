@@ -128,7 +128,14 @@ frontend()
         return 124
     }
     printf '%s\n' "$(printf '%s' "$1" | tr '\n' ' ')" >&$((2 * frontend_number + 4))
-    while IFS= read -r -t "${frontend_limit:-60}" line <&$((2 * frontend_number + 5)); do
+    local part='' limit=${frontend_limit:-60} silent=0
+    while [ $silent -lt "$limit" ] && [ -d "/proc/$frontend_pid" ]; do
+        if ! IFS= read -r -t 2 line <&$((2 * frontend_number + 5)); then
+            part=$part$line
+            silent=$((silent + 2))
+            continue
+        fi
+        line=$part$line part='' silent=0
         case $line in
         *"@done "*)
             printf '%s' "${line%@done *}"
@@ -139,7 +146,7 @@ frontend()
             ;;
         esac
     done
-    echo "frontend $frontend_number does not answer"
+    echo "frontend $frontend_number does not answer$([ -d "/proc/$frontend_pid" ] || echo ', since bao-monitor has ended')"
     : >/run/lost.$frontend_number
     show_stuck >/dev/ttyS0 2>&1
     return 124
@@ -157,7 +164,8 @@ show_stuck()
             "$(cat "$task/syscall")"
     done
     echo "--- interrupts and run times"
-    cat /proc/interrupts /proc/stat | head -n 40
+    head -n 40 /proc/interrupts
+    head -n 5 /proc/meminfo
     top -b -n 1 | head -n 20
     sleep 2
     top -b -n 1 | head -n 20
