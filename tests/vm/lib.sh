@@ -211,7 +211,7 @@ vm_prepare()
 vm_arguments()
 {
     vm_qemu=(qemu-system-x86_64 -no-user-config -nodefaults -display none -no-reboot
-        -machine q35 -m 1024)
+        -machine q35 -m 1536)
     # Emulated, one processor: with two and a nested machine the kernel's processors were seen to
     # wait for each other for ever, and it is not faster.
     if [ "$vm_accelerator" = kvm ]; then
