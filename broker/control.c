@@ -190,6 +190,7 @@ static int carry_out(const struct control_request *request, bool is_root,
             return EPERM;
         if (request->index >= LOG_LEVELS)
             return EINVAL;
+        log_info(NULL, "the log level is now %s", log_level_name(request->index));
         log_set_level((enum log_level)request->index);
         return 0;
     default:

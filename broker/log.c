@@ -27,6 +27,21 @@ void log_set_level(enum log_level to)
     atomic_store_explicit(&level, (int)to, memory_order_relaxed);
 }
 
+bool log_says(enum log_level of)
+{
+    return of <= log_level();
+}
+
+const char *log_level_name(unsigned int of)
+{
+    static const char *const names[LOG_LEVELS] = {
+#define X(constant, name) name,
+        LOG_LEVELS_OF(X)
+#undef X
+    };
+    return of < LOG_LEVELS ? names[of] : NULL;
+}
+
 static void write_line(const char *device, const char *format, va_list args)
 {
     char line[LINE_MAX_BYTES];
@@ -54,9 +69,9 @@ void log_line(const char *device, const char *format, ...)
     va_end(args);
 }
 
-void log_info(const char *device, const char *format, ...)
+void log_at(enum log_level of, const char *device, const char *format, ...)
 {
-    if (log_level() < LOG_LEVEL_INFO)
+    if (!log_says(of))
         return;
     va_list args;
     va_start(args, format);

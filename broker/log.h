@@ -8,22 +8,28 @@
 #define BROKER_LOG_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 
-enum log_level {
-    LOG_LEVEL_WARNING, /* what is wrong, or may be */
-    LOG_LEVEL_INFO,    /* what happens as well */
-    LOG_LEVELS,
-};
+#include "common/log_level.h"
 
 /* LOG_LEVEL_INFO at first. Any thread. */
 enum log_level log_level(void);
 void log_set_level(enum log_level level);
+/* Is what has this level said at present? */
+bool log_says(enum log_level level);
+/* "error", "warning", ...; NULL if there is no such level. */
+const char *log_level_name(unsigned int level);
 
-/* "bao-virtio-dm: text", or "bao-virtio-dm: DEVICE: text" when device is not NULL. Cut to 512
- * bytes; control characters (a file name may hold some) are replaced. */
+/* "bao-virtio-dm: text", or "bao-virtio-dm: DEVICE: text" when device is not NULL, if that level is
+ * said. Cut to 512 bytes; control characters (a file name may hold some) are replaced. */
+void log_at(enum log_level level, const char *device, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* An error. */
 void log_line(const char *device, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The same, for what is not wrong: not at LOG_LEVEL_WARNING. */
-void log_info(const char *device, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define log_warning(...) log_at(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_info(...) log_at(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 #endif

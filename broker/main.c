@@ -135,7 +135,7 @@ static int open_backends(void)
             return result;
         }
         if (device->backend.words[0])
-            log_line(device->name, "%s", device->backend.words);
+            log_info(device->name, "%s", device->backend.words);
     }
     return 0;
 }

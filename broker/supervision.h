@@ -6,6 +6,7 @@
 #ifndef BROKER_SUPERVISION_H
 #define BROKER_SUPERVISION_H
 
+#include "broker/log.h"
 #include "broker/supervisor.h"
 
 /* What an event is about: the data of its epoll entry. Device d is EVENT_WORKER_FIRST + d, and so
@@ -22,7 +23,7 @@ enum event_source {
 };
 
 /* For what a worker or a guest can cause. */
-void log_limited(struct device *device, const char *text);
+void log_limited(struct device *device, enum log_level level, const char *text);
 
 /* worker_start.c */
 

@@ -56,6 +56,8 @@ static void worker_spawned(struct device *device, int pid)
 {
     if (pid > 0) {
         device->worker.pid = pid;
+        log_debug(device->name, "worker %d started, number %u of this broker", pid,
+                  device->worker.incarnation + 1);
         return;
     }
     char what[WORDS_SIZE];
@@ -152,16 +154,16 @@ static void look_at_relay(struct supervisor *supervisor, struct device *device)
     if (malformed > 0) {
         snprintf(line, sizeof(line), "requests that are no access to its registers: %llu",
                  (unsigned long long)malformed);
-        log_limited(device, line);
+        log_limited(device, LOG_LEVEL_WARNING, line);
     }
     uint64_t refused = atomic_exchange(&relay->refused, 0);
     if (refused > 0)
-        log_limited(device, "the dispatcher refused to complete a request");
+        log_limited(device, LOG_LEVEL_WARNING, "the dispatcher refused to complete a request");
     int error = atomic_exchange(&relay->attach_error, 0);
     if (error > 0) {
         snprintf(line, sizeof(line), "can't take requests from the dispatcher: %s",
                  words_error(error));
-        log_limited(device, line);
+        log_limited(device, LOG_LEVEL_ERROR, line);
     }
 }
 
@@ -183,8 +185,11 @@ static void look_at_backends(struct supervisor *supervisor, int64_t now)
         supervisor->look_at = now + BACKEND_LOOK_MS;
         if (device->worker.phase != WORKER_READY)
             continue;
-        if (look_at_backend(device))
+        if (look_at_backend(device)) {
+            log_debug(device->name, "its backend has changed: worker %d is told",
+                      (int)device->worker.pid);
             (void)eventfd_signal(device->request);
+        }
         if (ops->outdated && ops->outdated(&device->backend)) {
             device->worker.config_changed = true;
             end_worker_because(supervisor, device, "its backend has changed");

@@ -55,7 +55,7 @@ const char *words_death(int code, int status, char buffer[WORDS_SIZE])
 const char *words_log(uint32_t code, const uint64_t args[4], char buffer[WORDS_SIZE])
 {
     static const char *const formats[LOG_CODE_COUNT] = {
-#define X(name, format) [LOG_##name] = format,
+#define X(name, level, format) [LOG_##name] = format,
         LOG_CODES(X)
 #undef X
     };
@@ -77,6 +77,16 @@ const char *words_log(uint32_t code, const uint64_t args[4], char buffer[WORDS_S
         }
     }
     return buffer;
+}
+
+enum log_level words_log_level(uint32_t code)
+{
+    static const enum log_level levels[LOG_CODE_COUNT] = {
+#define X(name, level, format) [LOG_##name] = LOG_LEVEL_##level,
+        LOG_CODES(X)
+#undef X
+    };
+    return code < LOG_CODE_COUNT ? levels[code] : LOG_LEVEL_ERROR;
 }
 
 const char *words_step(uint32_t step)

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/log_level.h"
+
 #define WORDS_SIZE 256
 
 /* "No such file or directory"; never NULL. `error` is a positive errno. */
@@ -19,6 +21,9 @@ const char *words_death(int code, int status, char buffer[WORDS_SIZE]);
 
 /* A worker's log message (common/log_code.h); NULL if there is no such code. */
 const char *words_log(uint32_t code, const uint64_t args[4], char buffer[WORDS_SIZE]);
+
+/* Its level; LOG_LEVEL_ERROR if there is no such code. */
+enum log_level words_log_level(uint32_t code);
 
 /* "receive its start message", for "worker failed to ..."; NULL if there is no such step. */
 const char *words_step(uint32_t step);

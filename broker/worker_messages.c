@@ -13,16 +13,17 @@
 
 #define MESSAGES_A_TURN 32 /* of one worker, before the others have theirs */
 
-void log_limited(struct device *device, const char *text)
+void log_limited(struct device *device, enum log_level level, const char *text)
 {
     uint64_t suppressed;
-    if (!rate_limit_pass(&device->worker.lines, clock_ms(), &suppressed))
+    /* What is not said takes nothing from what is. */
+    if (!log_says(level) || !rate_limit_pass(&device->worker.lines, clock_ms(), &suppressed))
         return;
     if (suppressed > 0)
-        log_line(device->name, "%s (after %llu messages left out)", text,
-                 (unsigned long long)suppressed);
+        log_at(level, device->name, "%s (after %llu messages left out)", text,
+               (unsigned long long)suppressed);
     else
-        log_line(device->name, "%s", text);
+        log_at(level, device->name, "%s", text);
 }
 
 static void log_ready(struct device *device, uint32_t layers)
@@ -62,18 +63,12 @@ static const char *take_ready(struct device *device, const struct message_ready 
     uint64_t given_up = atomic_exchange(&device->relay.given_up, 0);
     device->worker.outage_logged = false;
     if (given_up > 0)
-        log_line(device->name, "register accesses answered without a worker: %llu in all",
-                 (unsigned long long)given_up);
+        log_warning(device->name, "register accesses answered without a worker: %llu in all",
+                    (unsigned long long)given_up);
     relay_worker_ready(&device->relay, device->worker.incarnation);
     connections_resume(device);
     device->worker.clients_wait = true; /* who came meanwhile */
     return NULL;
-}
-
-/* What happens to every device, and is nothing wrong. */
-static bool is_info(uint32_t code)
-{
-    return code == LOG_DRIVER_OK || code == LOG_RESET || code == LOG_RESUMED;
 }
 
 static const char *take_log(struct device *device, const struct message_log *message)
@@ -81,13 +76,11 @@ static const char *take_log(struct device *device, const struct message_log *mes
     char text[WORDS_SIZE], line[WORDS_SIZE + 64];
     if (!words_log(message->code, message->args, text))
         return "it says what is not in the list of messages";
-    if (is_info(message->code) && log_level() < LOG_LEVEL_INFO)
-        return NULL;
     if (message->suppressed > 0)
         snprintf(line, sizeof(line), "%s (and %u more like it)", text, message->suppressed);
     else
         snprintf(line, sizeof(line), "%s", text);
-    log_limited(device, line);
+    log_limited(device, words_log_level(message->code), line);
     return NULL;
 }
 
@@ -98,7 +91,7 @@ static const char *take_failed(struct device *device, const struct message_faile
     if (!step || device->worker.phase != WORKER_STARTING)
         return "it reports a failure that it can't have";
     snprintf(line, sizeof(line), "worker failed to %s: %s", step, words_error(failed->error));
-    log_limited(device, line);
+    log_limited(device, LOG_LEVEL_ERROR, line);
     return NULL;
 }
 

@@ -24,7 +24,7 @@ void end_worker(struct supervisor *supervisor, struct device *device)
 
 void end_worker_because(struct supervisor *supervisor, struct device *device, const char *why)
 {
-    log_line(device->name, "worker %d is ended: %s", (int)device->worker.pid, why);
+    log_warning(device->name, "worker %d is ended: %s", (int)device->worker.pid, why);
     end_worker(supervisor, device);
 }
 
@@ -44,9 +44,9 @@ void schedule_next(struct device *device, const char *what_happened)
     close_socket(worker);
     relay_worker_gone(&device->relay);
     if (wait == 0)
-        log_line(device->name, "%s: starting another", what_happened);
+        log_warning(device->name, "%s: starting another", what_happened);
     else
-        log_line(device->name, "%s: starting another in %u ms", what_happened, wait);
+        log_warning(device->name, "%s: starting another in %u ms", what_happened, wait);
     worker->phase = WORKER_DUE;
     worker->when = now + wait;
     worker->pid = 0;
@@ -58,7 +58,8 @@ int supervisor_restart(struct supervisor *supervisor, struct device *device)
     if (device->worker.phase != WORKER_READY && device->worker.phase != WORKER_STARTING)
         return EAGAIN; /* it is being replaced */
     device->worker.backoff = (struct backoff){0};
-    end_worker_because(supervisor, device, "a restart was asked for");
+    log_info(device->name, "worker %d is ended: a restart was asked for", (int)device->worker.pid);
+    end_worker(supervisor, device);
     return 0;
 }
 
@@ -187,7 +188,7 @@ bool prepare_backend(struct supervisor *supervisor, struct device *device)
     if (result == 0)
         return true;
     if (wait.news.text[0] != '\0')
-        log_line(device->name, "%s", wait.news.text);
+        log_warning(device->name, "%s", wait.news.text);
     watch_backend(supervisor, device, wait.fd);
     device->worker.when = wait.until;
     return false;

@@ -8,11 +8,12 @@
 
 #include <stdint.h>
 
+#include "common/log_level.h"
 #include "common/message.h"
 #include "common/state.h"
 
 #define CONTROL_PATH "/run/bao-virtio-dm.socket"
-#define CONTROL_VERSION 1u /* changes with every change of this file's structures */
+#define CONTROL_VERSION 2u /* changes with this file's structures and numbers */
 
 enum control_verb {
     CONTROL_STATUS = 1, /* of the device at `index` in the configuration */

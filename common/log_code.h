@@ -8,34 +8,41 @@
 #define COMMON_LOG_CODE_H
 
 /*
- * X(code, format): the format takes up to four uint64_t, each written as {d} (decimal) or
- * {x} (hexadecimal). Add at the end.
+ * X(code, level, format): the level is one of common/log_level.h; what a guest does wrong is a
+ * WARNING, since only its own device suffers. The format takes up to four uint64_t, each written as
+ * {d} (decimal) or {x} (hexadecimal). Add at the end.
  */
 #define LOG_CODES(X)                                                                               \
-    X(DRIVER_OK, "driver ready, features {x}")                                                     \
-    X(RESET, "reset by the driver")                                                                \
-    X(RESUMED, "resumed with status {x} after a restart")                                          \
-    X(STATE_INVALID, "state page of the predecessor not usable (check {d}): needs reset")          \
-    X(FEATURES_REFUSED, "driver features {x} refused: not offered, or no VIRTIO_F_VERSION_1")      \
-    X(QUEUE_INVALID, "queue {d}: ring of size {d} not usable: addresses must lie in the window")   \
-    X(AVAIL_INVALID, "queue {d}: available index {d} is too far ahead of {d}")                     \
-    X(DESC_INVALID, "queue {d}: descriptor {d} not usable (check {d})")                            \
-    X(CHAIN_INVALID, "queue {d}: descriptor chain at {d} not usable (check {d})")                  \
-    X(VHOST_FAILED, "vhost call {x} failed with error {d}: needs reset")                           \
-    X(VHOST_RING, "the kernel found a malformed ring: needs reset")                                \
-    X(IO_ERROR, "request of type {d} at sector {d} failed with error {d}")                         \
-    X(USED_INVALID, "queue {d}: used index {d} fits neither end of a batch from {d}: needs reset") \
-    X(FRAME_DROPPED, "queue {d}: frame of {d} bytes dropped (check {d})")                          \
-    X(POISONED, "queue {d}: {d} chains served, then {d} workers died on the next: needs reset")    \
-    X(OUTPUT_LOST, "output of port {d} lost: error {d}")                                           \
-    X(VSOCK_BROKEN, "port {d} to the host's {d}: operation {d} breaks the protocol: reset")        \
-    X(VSOCK_GREETING, "a client of the socket did not say CONNECT and a port: closed")             \
-    X(VSOCK_MESSAGE, "port {d} with the host's {d}: a message of more than {d} bytes: reset")      \
-    X(DAEMON_LOST, "the daemon is gone, or did not answer as it must: reconnecting")               \
-    X(DAEMON_RING, "the daemon found a malformed ring: needs reset")
+    X(DRIVER_OK, INFO, "driver ready, features {x}")                                               \
+    X(RESET, INFO, "reset by the driver")                                                          \
+    X(RESUMED, INFO, "resumed with status {x} after a restart")                                    \
+    X(STATE_INVALID, ERROR, "state page of the predecessor not usable (check {d}): needs reset")   \
+    X(FEATURES_REFUSED, WARNING,                                                                   \
+      "driver features {x} refused: not offered, or no VIRTIO_F_VERSION_1")                        \
+    X(QUEUE_INVALID, WARNING,                                                                      \
+      "queue {d}: ring of size {d} not usable: addresses must lie in the window")                  \
+    X(AVAIL_INVALID, WARNING, "queue {d}: available index {d} is too far ahead of {d}")            \
+    X(DESC_INVALID, WARNING, "queue {d}: descriptor {d} not usable (check {d})")                   \
+    X(CHAIN_INVALID, WARNING, "queue {d}: descriptor chain at {d} not usable (check {d})")         \
+    X(VHOST_FAILED, ERROR, "vhost call {x} failed with error {d}: needs reset")                    \
+    X(VHOST_RING, WARNING, "the kernel found a malformed ring: needs reset")                       \
+    X(IO_ERROR, ERROR, "request of type {d} at sector {d} failed with error {d}")                  \
+    X(USED_INVALID, WARNING,                                                                       \
+      "queue {d}: used index {d} fits neither end of a batch from {d}: needs reset")               \
+    X(FRAME_DROPPED, WARNING, "queue {d}: frame of {d} bytes dropped (check {d})")                 \
+    X(POISONED, ERROR,                                                                             \
+      "queue {d}: {d} chains served, then {d} workers died on the next: needs reset")              \
+    X(OUTPUT_LOST, WARNING, "output of port {d} lost: error {d}")                                  \
+    X(VSOCK_BROKEN, WARNING,                                                                       \
+      "port {d} to the host's {d}: operation {d} breaks the protocol: reset")                      \
+    X(VSOCK_GREETING, WARNING, "a client of the socket did not say CONNECT and a port: closed")    \
+    X(VSOCK_MESSAGE, WARNING,                                                                      \
+      "port {d} with the host's {d}: a message of more than {d} bytes: reset")                     \
+    X(DAEMON_LOST, WARNING, "the daemon is gone, or did not answer as it must: reconnecting")      \
+    X(DAEMON_RING, WARNING, "the daemon found a malformed ring: needs reset")
 
 enum log_code {
-#define X(code, format) LOG_##code,
+#define X(code, level, format) LOG_##code,
     LOG_CODES(X)
 #undef X
         LOG_CODE_COUNT,

@@ -2,8 +2,12 @@
 #include "broker/backend/connections.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <unistd.h>
+
+#include "broker/supervision.h"
+#include "broker/words.h"
 
 #define ACCEPTS_A_TURN 32
 
@@ -58,8 +62,12 @@ bool connections_accept(struct device *device)
             int fd = backend->ops->accept(backend, i, &type);
             if (fd < 0 && fd != -ECONNREFUSED)
                 break;
-            if (fd >= 0)
+            if (fd < 0) {
+                log_debug(device->name, "a client was turned away");
+            } else {
+                log_debug(device->name, "a client has connected");
                 hand_over_client(device, type, fd);
+            }
             more |= left == 1;
         }
     }
@@ -73,6 +81,15 @@ void connections_resume(struct device *device)
         hand_over_client(device, 0, client);
 }
 
+/* A guest makes as many as it likes. */
+static void log_connection(struct device *device, uint32_t port, int fd)
+{
+    char line[WORDS_SIZE];
+    snprintf(line, sizeof(line), "connection to port %u: %s", port,
+             fd < 0 ? words_error(-fd) : "made");
+    log_limited(device, LOG_LEVEL_DEBUG, line);
+}
+
 const char *connections_make(struct device *device, const struct message_connect *wanted,
                              int64_t now_ms)
 {
@@ -83,6 +100,7 @@ const char *connections_make(struct device *device, const struct message_connect
     int fd = -EBUSY;
     if (rate_limit_take(&device->worker.connections, &guest_rate, now_ms, &refused))
         fd = backend->ops->connect(backend, wanted->port, wanted->type);
+    log_connection(device, wanted->port, fd);
     int result = hand_over(device, wanted->request, wanted->type, fd);
     if (fd >= 0)
         close(fd);

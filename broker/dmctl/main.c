@@ -28,7 +28,7 @@ static const char help[] =
     "  stats [DEVICE] [--json]    requests, bytes, kicks, interrupts since the device was started\n"
     "  stats --watch [SECONDS]    the same a second, again and again (1)\n"
     "  restart DEVICE             replace the device's worker; the guest sees a delay\n"
-    "  log-level [warning|info]   how much bao-virtio-dm says\n"
+    "  log-level [LEVEL]          how much it says: error, warning, info (at first), debug\n"
     "\n"
     "  DEVICE is the id of the configuration, such as 0\n"
     "      --control PATH         the socket (/run/bao-virtio-dm.socket)\n"
@@ -199,20 +199,19 @@ static int do_restart(int fd, const struct options *options)
 
 static int do_log_level(int fd, const struct options *options)
 {
-    static const char *const levels[LOG_LEVELS] = {"warning", "info"};
     static struct control_reply reply;
     if (options->count == 1) {
         if (ask(fd, CONTROL_STATUS, 0, &reply) != 0)
             return EXIT_FAILURE;
-        uint32_t level = reply.device.broker_level;
-        puts(level < LOG_LEVELS ? levels[level] : "unknown");
+        const char *name = log_level_name(reply.device.broker_level);
+        puts(name ? name : "unknown");
         return EXIT_SUCCESS;
     }
     for (uint32_t level = 0; options->count == 2 && level < LOG_LEVELS; level++) {
-        if (strcmp(options->words[1], levels[level]) == 0)
+        if (strcmp(options->words[1], log_level_name(level)) == 0)
             return ask(fd, CONTROL_LOG_LEVEL, level, &reply) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     }
-    return usage("log-level takes warning or info");
+    return usage("log-level takes error, warning, info or debug");
 }
 
 /* Returns -1 to go on, or the exit status. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/standin/fixture.h"
 
+#include <CUnit/TestDB.h>
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -259,6 +261,19 @@ void fixture_free(struct fixture *fixture)
     rmdir(fixture->dir);
 }
 
+/* BVDM_ONLY in the environment: only tests that have it in their name, or in their suite's. */
+static void choose_tests(void)
+{
+    const char *only = getenv("BVDM_ONLY");
+    for (CU_pSuite suite = CU_get_registry()->pSuite; only && suite; suite = suite->pNext) {
+        for (CU_pTest test = suite->pTest; test; test = test->pNext) {
+            if (!strstr(test->pName, only) && !strstr(suite->pName, only))
+                CU_set_test_active(test, CU_FALSE);
+        }
+    }
+    CU_set_fail_on_inactive(CU_FALSE);
+}
+
 static int run_suites(const char *name, CU_SuiteInfo *suites)
 {
     if (geteuid() != 0) {
@@ -267,6 +282,7 @@ static int run_suites(const char *name, CU_SuiteInfo *suites)
     }
     if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
         return EXIT_FAILURE;
+    choose_tests();
     CU_basic_set_mode(CU_BRM_VERBOSE);
     CU_basic_run_tests();
     unsigned int failures = CU_get_number_of_failures();

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/control.h"
+#include "tests/standin/control_client.h"
 #include "tests/standin/fixture.h"
 
 #define DMCTL PROGRAM_DIR "/bao-dmctl"
@@ -179,28 +180,69 @@ static void only_root_changes_anything_and_the_mode_lets_in(void)
     stop(&fixture);
 }
 
-static void the_log_level_holds_back_what_is_not_wrong(void)
+/* What is logged while the driver starts, the worker is killed, and its successor resumes. */
+static char *log_of_a_death(const char *level)
 {
     struct fixture fixture;
-    start(&fixture, "0600");
-    CU_ASSERT(says(&(struct said){.text = "info\n"}, dmctl(&fixture, "log-level").text));
-    CU_ASSERT_EQUAL(dmctl(&fixture, "log-level warning").status, 0);
-    CU_ASSERT(says(&(struct said){.text = "warning\n"}, dmctl(&fixture, "log-level").text));
-    char *before = fixture_log(&fixture);
     struct guest_block block;
+    uint8_t data[512];
+    char arguments[64], *before, *after;
+    start(&fixture, "0600");
+    snprintf(arguments, sizeof(arguments), "log-level %s", level);
+    CU_ASSERT_EQUAL(dmctl(&fixture, arguments).status, 0);
+    snprintf(arguments, sizeof(arguments), "%s\n", level);
+    CU_ASSERT_STRING_EQUAL(dmctl(&fixture, "log-level").text, arguments);
+    before = fixture_log(&fixture);
     fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 4, 512);
     kill(fixture.workers[0], SIGKILL);
     CU_ASSERT(fixture_wait_worker(&fixture, 0, fixture.workers[0]) > 0);
-    uint8_t data[512];
     CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_IN, 3, data, 512), VIRTIO_BLK_S_OK);
-    char *after = fixture_log(&fixture);
-    CU_ASSERT_PTR_NOT_NULL(strstr(after + strlen(before), "died: killed by SIGKILL"));
-    CU_ASSERT_PTR_NULL(strstr(after + strlen(before), "driver ready"));
-    CU_ASSERT_PTR_NULL(strstr(after + strlen(before), "ready, confined by"));
-    free(before);
-    free(after);
-    CU_ASSERT_EQUAL(dmctl(&fixture, "log-level loud").status, 1);
     guest_block_free(&block);
+    after = fixture_log(&fixture);
+    memmove(after, after + strlen(before), strlen(after + strlen(before)) + 1);
+    free(before);
+    stop(&fixture);
+    return after;
+}
+
+static void each_log_level_says_what_those_before_it_say_and_more(void)
+{
+    static const char *const levels[] = {"error", "warning", "info", "debug"};
+    static const struct {
+        const char *words;
+        unsigned int level; /* from which on they are said */
+    } expected[] = {
+        {"died: killed by SIGKILL", 1},
+        {"driver ready", 2},
+        {"resumed with status", 2},
+        {" started, number 2 of this broker", 3},
+    };
+    for (unsigned int level = 0; level < 4; level++) {
+        char *text = log_of_a_death(levels[level]);
+        for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+            bool said = strstr(text, expected[i].words) != NULL;
+            if (said != (level >= expected[i].level))
+                fprintf(stderr, "\nlevel %s: \"%s\"\n%s\n", levels[level], expected[i].words, text);
+            CU_ASSERT_EQUAL(said, level >= expected[i].level);
+        }
+        CU_ASSERT(level > 0 || strlen(text) == 0);
+        free(text);
+    }
+}
+
+static void the_log_level_is_info_at_first_and_nothing_else_is_taken(void)
+{
+    struct fixture fixture;
+    start(&fixture, "0600");
+    CU_ASSERT_STRING_EQUAL(dmctl(&fixture, "log-level").text, "info\n");
+    struct said said = dmctl(&fixture, "log-level loud");
+    CU_ASSERT_EQUAL(said.status, 1);
+    CU_ASSERT(says(&said, "error, warning, info or debug"));
+    CU_ASSERT_STRING_EQUAL(dmctl(&fixture, "log-level").text, "info\n");
+    struct control_reply reply;
+    char path[96];
+    snprintf(path, sizeof(path), "%s/control", fixture.dir);
+    CU_ASSERT_EQUAL(control_client_ask(path, CONTROL_LOG_LEVEL, LOG_LEVELS, &reply), -EINVAL);
     stop(&fixture);
 }
 
@@ -275,7 +317,10 @@ int main(void)
          a_restart_replaces_the_worker_and_the_guest_goes_on},
         {"only root changes anything, and the mode lets in",
          only_root_changes_anything_and_the_mode_lets_in},
-        {"the log level holds back what is not wrong", the_log_level_holds_back_what_is_not_wrong},
+        {"each log level says what those before it say, and more",
+         each_log_level_says_what_those_before_it_say_and_more},
+        {"the log level is info at first, and nothing else is taken",
+         the_log_level_is_info_at_first_and_nothing_else_is_taken},
         {"nonsense is answered, and nobody is waited for",
          nonsense_is_answered_and_nobody_is_waited_for},
         {"a successor of the broker serves the same socket",
