@@ -24,6 +24,7 @@ void journal_init(struct journal *journal)
     for (unsigned int i = 0; i < JOURNAL_SLOTS; i++)
         journal_done(&journal->slots[i]);
     atomic_store(&journal->given_up, 0);
+    journal->doubts = 0;
     journal->version = JOURNAL_VERSION;
     journal->magic = JOURNAL_MAGIC;
 }
@@ -77,6 +78,23 @@ unsigned int journal_drop_older(struct journal *journal, const struct journal_sl
         }
     }
     return dropped;
+}
+
+static uint64_t doubt_bit(const struct journal_slot *slot)
+{
+    uint64_t id = request_id_of(slot);
+    return id < 64 ? 1ull << id : 0;
+}
+
+void journal_set_doubt(struct journal *journal, const struct journal_slot *slot, bool doubt)
+{
+    volatile uint64_t *doubts = &journal->doubts;
+    *doubts = doubt ? *doubts | doubt_bit(slot) : *doubts & ~doubt_bit(slot);
+}
+
+bool journal_in_doubt(const struct journal *journal, const struct journal_slot *slot)
+{
+    return (journal->doubts & doubt_bit(slot)) != 0;
 }
 
 struct journal_slot *journal_find(struct journal *journal, enum slot_state state)

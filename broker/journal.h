@@ -17,11 +17,17 @@
  *               complete it;
  *   COMPLETING  the kill fell around COMPLETE, and the vCPU waits or has gone on. Request ids
  *               are used again, so the same id may stand for a newer request by now. The
- *               successor looks for that one: it attaches into another slot for a few
- *               milliseconds. If a request with the same id comes, the old one had been
- *               completed and is dropped; if none comes, its vCPU is still waiting and it is
- *               completed with the answer that the slot holds (if the dispatcher refuses, it
- *               had been completed).
+ *               successor looks for that one: it attaches into another slot for a while. If a
+ *               request with the same id comes, the old one had been completed and is dropped;
+ *               if none comes, its vCPU is most likely still waiting, and it is completed with
+ *               the answer that the slot holds (if the dispatcher refuses, it had been
+ *               completed).
+ *
+ * Most likely: a vCPU that had gone on can make its next access between the last look and that
+ * completion, which then is its own. The driver does not know that, and still has the request to
+ * hand out; were it completed when it comes, that would be the completion of the one after it, and
+ * so on for ever. So the id of a request that was completed in doubt is noted in `doubts`: the
+ * next request under it is in doubt as well when it is to be completed.
  *
  * Single writer: the device's relay thread. All functions are pure but for the memory.
  */
@@ -58,7 +64,8 @@ struct journal {
     /* The device was given up at some access: its driver has been told values that the state
      * page does not hold. Set by the relay, cleared by the supervisor between two workers. */
     _Atomic uint32_t given_up;
-    uint64_t reserved[6];
+    uint64_t doubts; /* bit id: a request under it was completed in doubt; ids below 64 */
+    uint64_t reserved[5];
     struct journal_slot slots[JOURNAL_SLOTS];
 };
 
@@ -85,6 +92,10 @@ void journal_done(struct journal_slot *slot);
 /* A request has come into `slot`: every other slot that is COMPLETING under the same id had
  * been completed; they are dropped. Returns how many. */
 unsigned int journal_drop_older(struct journal *journal, const struct journal_slot *slot);
+
+/* A request under the slot's id was completed in doubt, or is no longer. */
+void journal_set_doubt(struct journal *journal, const struct journal_slot *slot, bool doubt);
+bool journal_in_doubt(const struct journal *journal, const struct journal_slot *slot);
 
 /* The first slot in that state; NULL if there is none. */
 struct journal_slot *journal_find(struct journal *journal, enum slot_state state);

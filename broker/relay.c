@@ -28,7 +28,7 @@ const struct relay_limits relay_limits_default = {
     .answer_ms = 5000,
     .slow_ms = 15000, /* Linux complains about a vCPU that stands still for 21 s */
     .give_up_ms = 10000,
-    .recover_ms = 5,
+    .recover_ms = 100, /* a busy machine's vCPU that has gone on makes its next access by then */
 };
 
 static void report(struct relay *relay)
@@ -217,11 +217,86 @@ static uint64_t ask_worker(struct relay *relay, const struct access *access)
     }
 }
 
+/* --- The driver, and what is in doubt (journal.h) ------------------------------------------- */
+
+/*
+ * The next request, in a slot. Returns 0; -EFAULT if the driver was asked and had none until a
+ * signal came; another -errno if it could not be asked, after a little wait unless by a signal.
+ */
+static int attach(struct relay *relay, struct journal_slot **ret_slot)
+{
+    struct journal_slot *slot = journal_attach_slot(relay->journal);
+    int result = dispatcher_attach(relay->dm, &slot->request);
+    if (result == 0 && journal_slot_state(slot) != SLOT_TAKEN)
+        result = -EPROTO;
+    if (result == 0) {
+        *ret_slot = slot;
+        return 0;
+    }
+    journal_done(slot);
+    if (result != -EFAULT && result != -EINTR) {
+        atomic_store(&relay->attach_error, -result);
+        report(relay);
+        wait_event(relay, ATTACH_RETRY_MS);
+    }
+    return result;
+}
+
+static void interrupt_attach(int signal)
+{
+    (void)signal;
+}
+
+static int make_recovery_timer(timer_t *ret_timer)
+{
+    /* Without SA_RESTART, so that the signal ends ATTACH. */
+    struct sigaction action = {.sa_handler = interrupt_attach};
+    if (sigaction(SIGALRM, &action, NULL) < 0)
+        return -errno;
+    sigset_t alarm;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
+
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
+    event.sigev_notify_thread_id = gettid();
+    return timer_create(CLOCK_MONOTONIC, &event, ret_timer) < 0 ? -errno : 0;
+}
+
+static void set_recovery_timer(const struct relay *relay, int interval_ms)
+{
+    struct timespec interval = {.tv_nsec = interval_ms * 1000000L};
+    /* Again and again: a signal that comes just before ATTACH sleeps would be lost. */
+    struct itimerspec setting = {.it_interval = interval, .it_value = interval};
+    timer_settime(relay->timer, 0, &setting, NULL);
+}
+
+/*
+ * Look for requests that are newer than those whose completion is in doubt. However late this
+ * thread gets to run, the driver is asked before the caller completes anything, and nothing comes
+ * between the last answer and that: it is the caller who stops the timer.
+ */
+static void look_for_newer(struct relay *relay)
+{
+    struct journal *journal = relay->journal;
+    int64_t end = clock_ms() + relay->limits.recover_ms;
+    int result = -EINTR;
+
+    set_recovery_timer(relay, relay->limits.recover_ms);
+    while (journal_find(journal, SLOT_COMPLETING) && journal_find(journal, SLOT_EMPTY) &&
+           (result == 0 || result == -EINTR || clock_ms() < end)) {
+        struct journal_slot *slot;
+        result = attach(relay, &slot);
+        if (result == 0)
+            journal_drop_older(journal, slot);
+    }
+}
+
 /* --- Requests ----------------------------------------------------------------------------- */
 
-static void complete(struct relay *relay, struct journal_slot *slot, uint64_t answer)
+/* The answer is in the slot. Returns false if the dispatcher knows of no such request. */
+static bool finish(struct relay *relay, struct journal_slot *slot)
 {
-    journal_completing(slot, answer);
     struct bao_io_request request = slot->request;
     /* The hypervisor acts on both, so they are ours whatever came in. As a WRITE a completion
      * only lets the vCPU go on. */
@@ -235,6 +310,21 @@ static void complete(struct relay *relay, struct journal_slot *slot, uint64_t an
         atomic_fetch_add(&relay->refused, 1);
         report(relay);
     }
+    return result == 0;
+}
+
+static void complete(struct relay *relay, struct journal_slot *slot, uint64_t answer)
+{
+    journal_completing(slot, answer);
+    bool in_doubt = journal_in_doubt(relay->journal, slot);
+    if (in_doubt) {
+        journal_set_doubt(relay->journal, slot, false); /* it is in doubt by its phase now */
+        look_for_newer(relay);
+    }
+    if (journal_slot_state(slot) == SLOT_COMPLETING)
+        (void)finish(relay, slot);
+    if (in_doubt)
+        set_recovery_timer(relay, 0);
 }
 
 static void serve(struct relay *relay, struct journal_slot *slot)
@@ -261,70 +351,16 @@ static void serve(struct relay *relay, struct journal_slot *slot)
     complete(relay, slot, answer);
 }
 
-/* The slot of the next request, or NULL: interrupted, or failed and waited a little. */
-static struct journal_slot *attach(struct relay *relay)
-{
-    struct journal_slot *slot = journal_attach_slot(relay->journal);
-    int result = dispatcher_attach(relay->dm, &slot->request);
-    if (result == 0 && journal_slot_state(slot) == SLOT_TAKEN)
-        return slot;
-    journal_done(slot);
-    if (result != -EFAULT && result != -EINTR) {
-        atomic_store(&relay->attach_error, result < 0 ? -result : EPROTO);
-        report(relay);
-        wait_event(relay, ATTACH_RETRY_MS);
-    }
-    return NULL;
-}
-
 /* --- Taking over from a relay that was killed (journal.h) ---------------------------------- */
 
-static void interrupt_attach(int signal)
+static void serve_taken(struct relay *relay)
 {
-    (void)signal;
+    struct journal_slot *slot;
+    while ((slot = journal_find(relay->journal, SLOT_TAKEN)))
+        serve(relay, slot);
 }
 
-static int make_recovery_timer(timer_t *ret_timer)
-{
-    /* Without SA_RESTART, so that the signal ends ATTACH. */
-    struct sigaction action = {.sa_handler = interrupt_attach};
-    if (sigaction(SIGALRM, &action, NULL) < 0)
-        return -errno;
-    sigset_t alarm;
-    sigemptyset(&alarm);
-    sigaddset(&alarm, SIGALRM);
-    pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
-
-    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
-    event.sigev_notify_thread_id = gettid();
-    return timer_create(CLOCK_MONOTONIC, &event, ret_timer) < 0 ? -errno : 0;
-}
-
-static void set_recovery_timer(timer_t timer, int interval_ms)
-{
-    struct timespec interval = {.tv_nsec = interval_ms * 1000000L};
-    /* Again and again: a signal that comes just before ATTACH sleeps would be lost. */
-    struct itimerspec setting = {.it_interval = interval, .it_value = interval};
-    timer_settime(timer, 0, &setting, NULL);
-}
-
-/* Look for requests that are newer than those whose completion is in doubt. */
-static void look_for_newer(struct relay *relay, timer_t timer)
-{
-    struct journal *journal = relay->journal;
-    int64_t end = clock_ms() + relay->limits.recover_ms;
-
-    set_recovery_timer(timer, relay->limits.recover_ms);
-    while (journal_find(journal, SLOT_COMPLETING) && journal_find(journal, SLOT_EMPTY) &&
-           clock_ms() < end) {
-        struct journal_slot *slot = attach(relay);
-        if (slot)
-            journal_drop_older(journal, slot);
-    }
-    set_recovery_timer(timer, 0);
-}
-
-static void take_over(struct relay *relay, timer_t timer)
+static void take_over(struct relay *relay)
 {
     struct journal *journal = relay->journal;
     struct journal_slot *slot;
@@ -334,11 +370,15 @@ static void take_over(struct relay *relay, timer_t timer)
             journal_drop_older(journal, &journal->slots[i]);
     }
     if (journal_find(journal, SLOT_COMPLETING))
-        look_for_newer(relay, timer);
-    while ((slot = journal_find(journal, SLOT_COMPLETING)))
-        complete(relay, slot, slot->request.value);
-    while ((slot = journal_find(journal, SLOT_TAKEN)))
-        serve(relay, slot);
+        look_for_newer(relay);
+    while ((slot = journal_find(journal, SLOT_COMPLETING))) {
+        const struct journal_slot completed = *slot;
+        journal_set_doubt(journal, slot, true); /* before: it may be killed again */
+        if (!finish(relay, slot))
+            journal_set_doubt(journal, &completed, false);
+        set_recovery_timer(relay, 0);
+    }
+    serve_taken(relay);
 }
 
 /* --- The thread --------------------------------------------------------------------------- */
@@ -346,10 +386,9 @@ static void take_over(struct relay *relay, timer_t timer)
 static void *relay_thread(void *argument)
 {
     struct relay *relay = argument;
-    timer_t timer = 0;
 
-    if (journal_find(relay->journal, SLOT_COMPLETING)) {
-        int result = make_recovery_timer(&timer);
+    if (journal_find(relay->journal, SLOT_COMPLETING) || relay->journal->doubts != 0) {
+        int result = make_recovery_timer(&relay->timer);
         if (result < 0) {
             atomic_store(&relay->attach_error, -result);
             report(relay);
@@ -360,11 +399,11 @@ static void *relay_thread(void *argument)
     while (!atomic_load(&relay->started))
         wait_event(relay, -1);
 
-    take_over(relay, timer);
+    take_over(relay);
     for (;;) {
-        struct journal_slot *slot = attach(relay);
-        if (slot)
-            serve(relay, slot);
+        struct journal_slot *slot;
+        if (attach(relay, &slot) == 0)
+            serve_taken(relay); /* another may come while one is in doubt */
     }
     return NULL;
 }

@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "broker/journal.h"
 #include "common/state.h"
@@ -65,6 +66,7 @@ struct relay {
     pthread_t thread;
     int epoll;
     int wake;
+    timer_t timer; /* of recovery, if there is anything in doubt */
     uint32_t sequence;
     int64_t silent_since; /* ms; 0: the last access was answered by a worker */
 };

@@ -32,10 +32,15 @@
 static int requests[2], completions[2]; /* pipes; `dm` is requests[0] */
 static int completions_of[1024];        /* by `dm`: relays of earlier tests are still there */
 static _Atomic int complete_result;     /* what the dispatcher says */
+static _Atomic int interrupted;         /* so many calls of ATTACH do not come to the driver */
 
 int dispatcher_attach(int dm, struct bao_io_request *slot)
 {
     struct bao_io_request request;
+    if (interrupted > 0 && atomic_fetch_sub(&interrupted, 1) > 0) {
+        poll(NULL, 0, 1);
+        return -EINTR;
+    }
     ssize_t length = read(dm, &request, sizeof(request));
     if (length != (ssize_t)sizeof(request))
         return length < 0 && errno == EINTR ? -EFAULT : -EIO; /* EFAULT: as the driver says it */
@@ -530,6 +535,73 @@ static void test_in_doubt_beside_its_successor(void)
     CU_ASSERT_TRUE(nothing_completed(3 * RECOVER_MS));
 }
 
+/*
+ * It had been completed, and its vCPU's next access comes between the last look and the second
+ * completion, which is its own then; so the one after it has come when it is to be completed
+ * itself.
+ */
+static void test_completed_twice(void)
+{
+    prepare();
+    journal_completing(left_behind(0, 31, 0x34), 1234);
+    begin();
+    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 1234);
+    atomic_store(&state->transport.interrupt_status, 2);
+    ask(BAO_IO_READ, 0x60, 4, 0, 31);
+    ask(BAO_IO_READ, 0x60, 4, 0, 32); /* another vCPU's */
+    ask(BAO_IO_WRITE, 0x64, 4, 2, 31);
+    struct bao_io_request first = completed(SLACK_MS), second = completed(SLACK_MS);
+    CU_ASSERT_EQUAL(first.request_id + second.request_id, 31 + 32);
+    CU_ASSERT_EQUAL(first.request_id == 31 ? first.op : second.op, BAO_IO_WRITE);
+    CU_ASSERT_EQUAL(atomic_load(&state->transport.interrupt_status), 0);
+    CU_ASSERT_TRUE(nothing_completed(3 * RECOVER_MS));
+
+    /* And from then on each is completed at once, as it comes. */
+    ask(BAO_IO_READ, 0x60, 4, 0, 31);
+    CU_ASSERT_EQUAL(completed(SLACK_MS).op, BAO_IO_READ);
+    CU_ASSERT_EQUAL(journal->doubts, 0);
+}
+
+/* The doubt outlives a second death, and ends when the id's next request waits after all. */
+static void test_doubt_is_inherited(void)
+{
+    prepare();
+    journal_set_doubt(journal, left_behind(0, 31, 0x60), true);
+    int64_t began = clock_ms();
+    begin();
+    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 31);
+    CU_ASSERT(clock_ms() - began >= RECOVER_MS - 1);
+    CU_ASSERT_EQUAL(journal->doubts, 0);
+}
+
+/* Where the dispatcher refuses, it had been completed; there is no doubt. */
+static void test_in_doubt_and_refused(void)
+{
+    prepare();
+    journal_completing(left_behind(0, 31, 0x34), 1234);
+    complete_result = -EPERM;
+    begin();
+    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 31);
+    complete_result = 0;
+    ask(BAO_IO_READ, 0x60, 4, 0, 31);
+    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0);
+    CU_ASSERT_EQUAL(journal->doubts, 0);
+    CU_ASSERT_EQUAL(atomic_load(&relay->refused), 0);
+}
+
+/* Nobody has looked: the first calls do not come to the driver, and the time is over meanwhile. */
+static void test_late_look_is_a_look(void)
+{
+    prepare();
+    journal_completing(left_behind(0, 31, 0x34), 1234);
+    ask(BAO_IO_READ, 0x60, 4, 0, 31);
+    relay->limits.recover_ms = 1;
+    interrupted = 20;
+    begin();
+    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0); /* InterruptStatus, not 1234 */
+    CU_ASSERT_TRUE(nothing_completed(50));
+}
+
 static void test_all_slots_in_doubt(void)
 {
     prepare();
@@ -573,6 +645,10 @@ int main(void)
         {"in doubt, and its id comes again", test_in_doubt_and_its_id_comes_again},
         {"in doubt among others", test_in_doubt_among_others},
         {"in doubt beside its successor", test_in_doubt_beside_its_successor},
+        {"completed twice, and the next one with it", test_completed_twice},
+        {"a doubt that is inherited", test_doubt_is_inherited},
+        {"in doubt, and refused", test_in_doubt_and_refused},
+        {"a look that comes late", test_late_look_is_a_look},
         {"all slots in doubt", test_all_slots_in_doubt},
         CU_TEST_INFO_NULL,
     };
