@@ -47,7 +47,12 @@ int dispatcher_attach(int dm, struct bao_io_request *slot)
     return ioctl(dm, BAO_IOCTL_IO_CLIENT_ATTACH, slot) < 0 ? -errno : 0;
 }
 
+/* A signal's request would be a vCPU that waits for ever: it is completed again, or had been. */
 int dispatcher_complete(int dm, const struct bao_io_request *request)
 {
-    return ioctl(dm, BAO_IOCTL_IO_REQUEST_COMPLETE, request) < 0 ? -errno : 0;
+    int r;
+    do
+        r = ioctl(dm, BAO_IOCTL_IO_REQUEST_COMPLETE, request) < 0 ? -errno : 0;
+    while (r == -EINTR);
+    return r;
 }

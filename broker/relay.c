@@ -273,8 +273,7 @@ static void set_recovery_timer(const struct relay *relay, int interval_ms)
 
 /*
  * Look for requests that are newer than those whose completion is in doubt. However late this
- * thread gets to run, the driver is asked before the caller completes anything, and nothing comes
- * between the last answer and that: it is the caller who stops the timer.
+ * thread gets to run, the driver is asked before the caller completes anything, which is next.
  */
 static void look_for_newer(struct relay *relay)
 {
@@ -290,6 +289,7 @@ static void look_for_newer(struct relay *relay)
         if (result == 0)
             journal_drop_older(journal, slot);
     }
+    set_recovery_timer(relay, 0);
 }
 
 /* --- Requests ----------------------------------------------------------------------------- */
@@ -316,15 +316,12 @@ static bool finish(struct relay *relay, struct journal_slot *slot)
 static void complete(struct relay *relay, struct journal_slot *slot, uint64_t answer)
 {
     journal_completing(slot, answer);
-    bool in_doubt = journal_in_doubt(relay->journal, slot);
-    if (in_doubt) {
+    if (journal_in_doubt(relay->journal, slot)) {
         journal_set_doubt(relay->journal, slot, false); /* it is in doubt by its phase now */
         look_for_newer(relay);
     }
     if (journal_slot_state(slot) == SLOT_COMPLETING)
         (void)finish(relay, slot);
-    if (in_doubt)
-        set_recovery_timer(relay, 0);
 }
 
 static void serve(struct relay *relay, struct journal_slot *slot)
@@ -376,7 +373,6 @@ static void take_over(struct relay *relay)
         journal_set_doubt(journal, slot, true); /* before: it may be killed again */
         if (!finish(relay, slot))
             journal_set_doubt(journal, &completed, false);
-        set_recovery_timer(relay, 0);
     }
     serve_taken(relay);
 }
