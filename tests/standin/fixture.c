@@ -261,13 +261,15 @@ void fixture_free(struct fixture *fixture)
     rmdir(fixture->dir);
 }
 
-/* BVDM_ONLY in the environment: only tests that have it in their name, or in their suite's. */
+/* BVDM_ONLY in the environment: only tests that have it in "SUITE: TEST". */
 static void choose_tests(void)
 {
     const char *only = getenv("BVDM_ONLY");
     for (CU_pSuite suite = CU_get_registry()->pSuite; only && suite; suite = suite->pNext) {
         for (CU_pTest test = suite->pTest; test; test = test->pNext) {
-            if (!strstr(test->pName, only) && !strstr(suite->pName, only))
+            char name[256];
+            snprintf(name, sizeof(name), "%s: %s", suite->pName, test->pName);
+            if (!strstr(name, only))
                 CU_set_test_active(test, CU_FALSE);
         }
     }

@@ -7,6 +7,7 @@
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,11 +29,19 @@ bool net_fixture_namespace(void)
     return false;
 }
 
+/* Without a shell: BusyBox's has an ip of its own. */
 void net_fixture_ip(const char *words)
 {
-    char command[160];
-    snprintf(command, sizeof(command), "ip %s", words);
-    int status = system(command);
+    char text[160], *argv[24] = {(char *)"ip"}, *rest = NULL;
+    size_t count = 1;
+    int status = -1;
+    pid_t pid = -1;
+    snprintf(text, sizeof(text), "%s", words);
+    for (char *word = strtok_r(text, " ", &rest); word && count < 23;
+         word = strtok_r(NULL, " ", &rest))
+        argv[count++] = word;
+    CU_ASSERT_EQUAL_FATAL(posix_spawnp(&pid, "ip", NULL, NULL, argv, environ), 0);
+    CU_ASSERT_EQUAL_FATAL(waitpid(pid, &status, 0), pid);
     CU_ASSERT_FATAL(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
@@ -65,30 +74,47 @@ static void open_packets(struct net_fixture *net)
         bind(net->packets, (const struct sockaddr *)(const void *)&address, sizeof(address)), 0);
 }
 
-void net_fixture_start(struct net_fixture *net, const char *tap, const char *yaml,
-                       const struct guest_net_options *options)
+void net_fixture_interface(const char *tap)
 {
-    char text[512], words[96];
-    *net = (struct net_fixture){0};
+    char words[96];
     snprintf(words, sizeof(words), "tuntap add tap0 %s", tap);
     net_fixture_ip(words);
     no_ipv6("tap0");
     net_fixture_ip("address add 10.9.0.1/24 dev tap0");
     net_fixture_ip("link set tap0 up");
-    fixture_init(&net->fixture);
-    snprintf(text, sizeof(text),
-             "devices:\n  - id: 0\n    type: net\n    data_plane: virtio\n"
-             "    mmio_addr: 0xa003e00\n    tap_name: tap0\n    mac_addr: \"" NET_FIXTURE_MAC
-             "\"\n%s",
-             yaml);
-    fixture_configure(&net->fixture, text);
-    fixture_start(&net->fixture, 1, 1);
+}
+
+void net_fixture_driver(struct net_fixture *net, const struct guest_net_options *options)
+{
     net_fixture_ip("neighbour replace 10.9.0.2 lladdr " NET_FIXTURE_MAC " dev tap0");
-    fixture_guest(&net->fixture, 0, &net->net.guest);
     open_packets(net);
     struct guest_net_options formatted = *options;
     formatted.features |= fixture_format;
     CU_ASSERT_EQUAL_FATAL(guest_net_start(&net->net, &formatted), 0);
+}
+
+void net_fixture_start(struct net_fixture *net, const char *tap, const char *yaml,
+                       const struct guest_net_options *options)
+{
+    net_fixture_start_plane(net, "virtio", tap, yaml, options);
+}
+
+void net_fixture_start_plane(struct net_fixture *net, const char *plane, const char *tap,
+                             const char *yaml, const struct guest_net_options *options)
+{
+    char text[512];
+    *net = (struct net_fixture){0};
+    net_fixture_interface(tap);
+    fixture_init(&net->fixture);
+    snprintf(text, sizeof(text),
+             "devices:\n  - id: 0\n    type: net\n    data_plane: %s\n"
+             "    mmio_addr: 0xa003e00\n    tap_name: tap0\n    mac_addr: \"" NET_FIXTURE_MAC
+             "\"\n%s",
+             plane, yaml);
+    fixture_configure(&net->fixture, text);
+    fixture_start(&net->fixture, 1, 1);
+    fixture_guest(&net->fixture, 0, &net->net.guest);
+    net_fixture_driver(net, options);
 }
 
 void net_fixture_stop(struct net_fixture *net)

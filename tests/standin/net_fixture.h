@@ -30,7 +30,14 @@ bool net_fixture_namespace(void);
  * YAML besides, and its driver. */
 void net_fixture_start(struct net_fixture *net, const char *tap, const char *yaml,
                        const struct guest_net_options *options);
+/* The same by another data plane. */
+void net_fixture_start_plane(struct net_fixture *net, const char *plane, const char *tap,
+                             const char *yaml, const struct guest_net_options *options);
 void net_fixture_stop(struct net_fixture *net);
+
+/* In pieces: tap0 alone; and the driver of net->net.guest, which is initialised, with `packets`. */
+void net_fixture_interface(const char *tap);
+void net_fixture_driver(struct net_fixture *net, const struct guest_net_options *options);
 
 /* Runs `ip` with these words; asserts that it succeeds. */
 void net_fixture_ip(const char *words);

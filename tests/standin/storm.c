@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/standin/control_client.h"
@@ -26,6 +27,26 @@ static unsigned int below(struct storm *storm, unsigned int limit)
 {
     storm->random = storm->random * 6364136223846793005ull + 1442695040888963407ull;
     return (unsigned int)(storm->random >> 33) % limit;
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void note(struct storm_times *times, uint64_t since_ns)
+{
+    if (times->count < STORM_TIMES_MAX)
+        times->us[times->count++] = (uint32_t)((now_ns() - since_ns) / 1000);
+}
+
+void storm_told(struct storm *storm)
+{
+    uint64_t since_ns = atomic_exchange(&storm->struck_ns, 0);
+    if (since_ns != 0)
+        note(&storm->told, since_ns);
 }
 
 static int ask(const struct storm *storm, enum control_verb verb, struct control_reply *ret_reply)
@@ -82,12 +103,18 @@ static const char *rage_at_workers(struct storm *storm)
 {
     const unsigned int total = storm->kills + storm->restarts, turn = total / storm->kills;
     pid_t worker = 0;
+    uint64_t struck_ns = 0;
     for (unsigned int i = 0; i < total; i++) {
-        worker = next_worker(storm, worker, i % WITHOUT_PROGRESS != WITHOUT_PROGRESS - 1);
+        bool at_work = i % WITHOUT_PROGRESS != WITHOUT_PROGRESS - 1;
+        worker = next_worker(storm, worker, at_work);
         if (worker < 0)
             return "no successor";
+        if (at_work && struck_ns != 0)
+            note(&storm->at_work, struck_ns);
         if (!wait_for_moment(storm, i))
             return "the guest gets nothing done";
+        struck_ns = now_ns();
+        atomic_store(&storm->struck_ns, struck_ns);
         if (i % turn == turn / 2 && kill(worker, SIGKILL) < 0)
             return "a worker has died by itself";
         const char *refused = i % turn == turn / 2 ? NULL : ask_for_restart(storm);
@@ -139,6 +166,11 @@ void storm_workers(struct storm *storm, const struct fixture *fixture)
     begin(storm, fixture, is_long() ? 240 : 20, is_long() ? 960 : 100);
 }
 
+void storm_fewer_workers(struct storm *storm, const struct fixture *fixture)
+{
+    begin(storm, fixture, is_long() ? 240 : 16, is_long() ? 960 : 80);
+}
+
 void storm_brokers(struct storm *storm, const struct fixture *fixture)
 {
     begin(storm, fixture, BROKERS_A_ROUND, 0);
@@ -162,4 +194,29 @@ void storm_end(struct storm *storm)
     /* None has died by itself. */
     CU_ASSERT_EQUAL(ask(storm, CONTROL_STATUS, &reply), 0);
     CU_ASSERT_EQUAL(reply.device.restarts, storm->deaths);
+}
+
+static int compare(const void *a, const void *b)
+{
+    uint32_t one = *(const uint32_t *)a, other = *(const uint32_t *)b;
+    return one < other ? -1 : one > other;
+}
+
+static uint32_t print_times(struct storm_times *times, const char *words)
+{
+    if (times->count == 0)
+        return 0;
+    qsort(times->us, times->count, sizeof(times->us[0]), compare);
+    printf(", %s after %.1f ms (median), %.1f ms (worst)", words,
+           (double)times->us[times->count / 2] / 1000, (double)times->us[times->count - 1] / 1000);
+    return times->us[times->count - 1];
+}
+
+unsigned int storm_report(struct storm *storm, const char *words)
+{
+    printf("\n@storm %s: %u deaths", words, storm->deaths);
+    (void)print_times(&storm->at_work, "a successor at work");
+    uint32_t told = print_times(&storm->told, "the guest told");
+    putchar('\n');
+    return told / 1000;
 }

@@ -18,6 +18,8 @@
 
 #include "tests/standin/fixture.h"
 
+#define STORM_TIMES_MAX 2048
+
 struct storm {
     const struct fixture *fixture;
     unsigned int kills, restarts; /* wanted */
@@ -25,6 +27,12 @@ struct storm {
     atomic_bool over;
     pthread_t thread;
     uint64_t random;
+    _Atomic uint64_t struck_ns; /* monotonic: when the last one was killed, and the guest knows of
+                                   it not yet; 0: it does */
+    struct storm_times {
+        uint32_t us[STORM_TIMES_MAX];
+        unsigned int count;
+    } at_work, told; /* since the strike: there is a successor at work; the guest was told */
     /* What came of it; to be read after storm_end. */
     unsigned int deaths;
     unsigned int calm;  /* of them, after progress */
@@ -33,6 +41,8 @@ struct storm {
 
 /* How many deaths a kind of device has: many with BVDM_LONG=1 in the environment. */
 void storm_workers(struct storm *storm, const struct fixture *fixture);
+/* Not so many, unless with BVDM_LONG=1: for a slow machine. */
+void storm_fewer_workers(struct storm *storm, const struct fixture *fixture);
 /* Of the broker: few, since nothing sets its pauses back. They are gone with the device model. */
 void storm_brokers(struct storm *storm, const struct fixture *fixture);
 /* How many device models a storm of brokers takes. */
@@ -44,6 +54,9 @@ static inline void storm_progress(struct storm *storm)
     atomic_fetch_add_explicit(&storm->progress, 1, memory_order_relaxed);
 }
 
+/* The guest was told, by whatever its kind has for that, that somebody has died. */
+void storm_told(struct storm *storm);
+
 static inline bool storm_rages(const struct storm *storm)
 {
     return !atomic_load(&storm->over);
@@ -51,5 +64,8 @@ static inline bool storm_rages(const struct storm *storm)
 
 /* Wait for its end. Asserts that all the deaths were died, and no others. */
 void storm_end(struct storm *storm);
+
+/* Print how long it took, after storm_end. Returns the longest that the guest was not told, ms. */
+unsigned int storm_report(struct storm *storm, const char *words);
 
 #endif

@@ -16,6 +16,7 @@
 #                   call `device TYPE DATA-PLANE 'KEY: VALUE'...` for each device (backend-lib.sh)
 #   kind_test       tests by `check WORDS COMMAND...`, which prints "ok KIND: WORDS" or "not ok ...".
 #                   `frontend COMMAND` runs a command there: what a user would do, not more
+#   kind_storm      (not every kind has it) the same while workers and brokers are killed (storms.sh)
 #   kind_works      whether the devices do their job, within a second or two; leaves nothing behind
 #   kind_load       (a text) a command for the frontend that keeps the devices at work for some
 #                   seconds and succeeds if they were right; run with all other kinds' at once

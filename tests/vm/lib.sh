@@ -173,7 +173,7 @@ vm_make_backend()
     local root=$vm_dir/backend-root program
     vm_make_root "$root"
     for program in bao-virtio-dm bao-virtio-broker bao-virtio-worker bao-seccomp bao-dmctl \
-        bao-monitor; do
+        bao-monitor bao-kill-storm storm-vhost; do
         vm_add_program "$root" "$build_dir/bin/$program"
     done
     # shellcheck disable=SC2046  # words
@@ -186,7 +186,7 @@ vm_make_backend()
         >"$root/root/.ssh/config"
     cp "$vm_kernel" "$root/root/frontend-kernel"
     cp "$vm_dir/frontend.cpio" "$root/root/frontend.cpio"
-    install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends}.sh "$root/root/"
+    install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends,storms}.sh "$root/root/"
     install -m 755 "$source_dir"/tests/vm/scenario-* "$root/root/"
     install -m 755 "$source_dir/tests/vm/backend-init" "$root/init"
     vm_pack "$root" "$vm_dir/backend.cpio"
@@ -226,7 +226,7 @@ vm_arguments()
         -device virtio-blk-pci,drive=tools
         -kernel "$vm_kernel" -initrd "$vm_dir/backend.cpio"
         -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable watchdog_thresh=60 \
-bvdm.scenario=$1 bvdm.argument=$2")
+bvdm.scenario=$1 bvdm.argument=$2 bvdm.long=${BVDM_LONG:-0}")
     : >"$vm_dir/backend.log"
 }
 

@@ -214,6 +214,38 @@ kind_test()
     check "a killed worker's requests are carried out by its successor" worker_dies
 }
 
+# Files that stay as they are, and fio's blocks on the same file system, flushes included.
+storm_begins()
+{
+    remember_resets "$(device_id)"
+    frontend 'grep -q " /tools " /proc/mounts || { mkdir -p /tools && mount -t ext4 -o ro /dev/vdb /tools; }' &&
+        frontend 'mkfs.ext4 -q -F /dev/vda && mount -t ext4 /dev/vda /mnt && mkdir /mnt/files &&
+        cp /usr/bin/busybox /mnt/files && dd if=/dev/urandom of=/mnt/files/random bs=1M count=4 2>/dev/null &&
+        sync && sha256sum /mnt/files/* >/tmp/sums'
+}
+
+storm_round='fio --name=v --directory=/mnt --size=4m --ioengine=libaio --direct=1 --iodepth=8
+    --rw=randrw --bsrange=4k-64k --fsync=16 --verify=crc32c --verify_fatal=1 --minimal >/tmp/fio.out 2>&1 ||
+    { tail -n 5 /tmp/fio.out; false; } && echo 3 >/proc/sys/vm/drop_caches && sha256sum -c -s /tmp/sums'
+
+# Seen from both sides.
+storm_ends()
+{
+    frontend 'umount /mnt && e2fsck -fn /dev/vda && mount -t ext4 /dev/vda /mnt && sha256sum -c -s /tmp/sums &&
+        umount /mnt && sync' && e2fsck -fn $image && undisturbed "$(device_id)"
+}
+
+kind_storm()
+{
+    check "a file system is made for a storm" storm_begins
+    check "it keeps its files, and fio its blocks, while the worker dies again and again" \
+        storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 40 200)"
+    check "and while the broker does" storm "$storm_round" --broker --deaths "$(deaths 6 50)"
+    check "it is clean and complete after that, and the driver has not noticed" storm_ends
+    check "the driver is unbound and bound while workers die and stop" \
+        rebind_storm "$(device_id)" --deaths "$(deaths 20 100)" --stops "$(deaths 1 5)" --moment 300
+}
+
 kind_demo()
 {
     title "A disk: a file of the backend is /dev/vda in the frontend"

@@ -115,23 +115,44 @@ second_port()
     [ "$theirs" = "$(cat /run/to /run/from | sha256sum)" ]
 }
 
-# The reader gets every line in order; a piece may come twice.
-worker_dies()
+# While the frontend prints, the reader gets every line in order; a piece may come twice.
+prints_while() # LINES COMMAND...
+{
+    local last=$((1000000 + $1)) status
+    shift
+    sit_down
+    frontend "rm -f /tmp/printed; $raw && (seq 1000000 $last | cat >&3; echo done >/tmp/printed) &"
+    "$@" || return 1
+    wait_for 60 frontend 'grep -q done /tmp/printed' && shows "^$last" 20
+    status=$?
+    stand_up
+    [ $status = 0 ] || return 1
+    awk -v last=$last 'BEGIN { next_one = 1000000 }
+        $0 == next_one { next_one++ }
+        END { print "in order up to " next_one - 1; exit next_one != last + 1 }' $seen
+}
+
+three_deaths()
 {
     local n
-    sit_down
-    frontend "rm -f /tmp/printed; $raw && (seq 1000000 1150000 | cat >&3; echo done >/tmp/printed) &"
     for n in 1 2 3; do
         sleep 1
         kill_worker "$(device_id)" || return 1
     done
-    wait_for 60 frontend 'grep -q done /tmp/printed' && shows '^1150000' 10
+}
+
+worker_dies()
+{
+    prints_while 150000 three_deaths
+}
+
+storm_of_deaths()
+{
+    bao-kill-storm --device "$(device_id)" --deaths "$1" >/run/kills 2>&1
     local status=$?
-    stand_up
-    [ $status = 0 ] || return 1
-    awk 'BEGIN { next_one = 1000000 }
-        $0 == next_one { next_one++ }
-        END { print "in order up to " next_one - 1; exit next_one != 1150001 }' $seen
+    cat /run/kills
+    echo "-- $kind: $(cat /run/kills)" >>$storm_report
+    return $status
 }
 
 kind_test()
@@ -142,6 +163,12 @@ kind_test()
     check "the second port by its name: a megabyte each way" second_port
     check "a worker killed three times while the frontend prints: no line is lost" worker_dies
     check "it works after all that" kind_works
+}
+
+kind_storm()
+{
+    check "no line is lost while the worker dies again and again" \
+        prints_while "$(deaths 300000 2000000)" storm_of_deaths "$(deaths 15 120)"
 }
 
 kind_demo()

@@ -84,6 +84,23 @@ kind_test()
     check "driver unbound and rebound ten times, mounted after each" rebind_driver "$(device_id)"
 }
 
+# Mounted anew after each death: see above.
+worker_dies_often()
+{
+    local n
+    for n in $(seq "$(deaths 4 30)"); do
+        worker_dies || {
+            echo "after death $n it does not work"
+            return 1
+        }
+    done
+}
+
+kind_storm()
+{
+    check "it works after each of several deaths of its worker" worker_dies_often
+}
+
 kind_demo()
 {
     title "A directory of the host in a VM"

@@ -226,6 +226,32 @@ kind_more_tests()
     check "after its worker was replaced the frontend announces itself" announced
 }
 
+# A stream each way, by a program that sends back what it gets; what comes back is compared.
+storm_begins()
+{
+    kind_works || return 1
+    remember_resets "$(device_id)"
+    socat TCP-LISTEN:5003,fork,reuseaddr,bind=$net.1 EXEC:cat >/dev/null 2>&1 &
+    frontend 'dd if=/dev/urandom of=/tmp/net.storm bs=64k count=16 2>/dev/null'
+}
+
+storm_round="socat -t 60 - TCP:$net.1:5003 </tmp/net.storm | cmp - /tmp/net.storm"
+
+storm_ends()
+{
+    kind_works && undisturbed "$(device_id)"
+}
+
+kind_storm()
+{
+    check "a server for a storm" storm_begins
+    check "TCP streams both ways are right while the worker dies again and again" \
+        storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 20 120)"
+    check "it works after that, and the driver has not noticed" storm_ends
+    check "the driver is unbound and bound while workers die and stop" \
+        rebind_storm "$(device_id)" --deaths "$(deaths 12 100)" --stops "$(deaths 1 5)" --moment 300
+}
+
 kind_demo()
 {
     title "A network card by $plane: $tap of the backend is the other end of its wire"

@@ -63,6 +63,13 @@ kind_test()
     check "a worker killed while the frontend reads: all bytes come" worker_dies
 }
 
+kind_storm()
+{
+    check "all bytes come while the worker dies again and again" \
+        storm "[ \$(dd if=/dev/hwrng bs=512 count=16 iflag=fullblock 2>/dev/null | wc -c) = 8192 ]" \
+        --device "$(device_id)" --deaths "$(deaths 15 120)"
+}
+
 kind_demo()
 {
     title "Random bytes for a VM that has no source of its own"

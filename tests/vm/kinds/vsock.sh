@@ -80,6 +80,24 @@ kind_test()
     check "a killed worker's sockets fail at once, new ones work" worker_dies
 }
 
+# A connection that a death ends is tried again; each fails at once, and none is wrong.
+storm_round='n=0; until timeout 20 vsock-perf run 2 --mib 1 --pings 5 --quiet >/tmp/perf 2>&1; do
+        n=$((n + 1)); [ $n -lt 40 ] || { cat /tmp/perf; false; break; }; ! grep -i -e differ -e wrong /tmp/perf || break;
+        sleep 0.1; done && [ $n -lt 40 ]'
+
+kind_storm()
+{
+    remember_resets "$(device_id)"
+    check "new connections work while the worker dies again and again" \
+        storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 12 100)" --moment 300 --idle 100
+    check "they work after that, from each side, and the driver has not noticed" storm_ends
+}
+
+storm_ends()
+{
+    kind_works && undisturbed "$(device_id)"
+}
+
 kind_demo()
 {
     lines

@@ -145,6 +145,23 @@ kind_test()
     check "a killed worker's sockets fail at once, new ones work" worker_dies
 }
 
+# A connection that a death ends is tried again.
+storm_round='n=0; until [ "$(echo storm | timeout 20 socat -t 10 - VSOCK-CONNECT:2:60 2>/dev/null)" = "backend heard storm" ]; do
+        n=$((n + 1)); [ $n -lt 40 ] || break; sleep 0.1; done; [ $n -lt 40 ]'
+
+kind_storm()
+{
+    remember_resets "$(device_id)"
+    check "new connections work while the worker dies again and again" \
+        storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 12 100)" --moment 300 --idle 100
+    check "they work after that, from each side, and the driver has not noticed" storm_ends
+}
+
+storm_ends()
+{
+    kind_works && undisturbed "$(device_id)"
+}
+
 kind_demo()
 {
     title "Sockets where the backend's kernel has no vhost_vsock: Unix sockets instead"

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Storms over the kinds that the kernel's vhost serves, for a kernel that has it: storm-vhost runs
+ * in the backend VM (tests/vm/storms.sh), with the programs in /usr/bin and the modules loaded.
+ * How long the guest waited for word of a death is printed at the end of each.
+ */
+#include <errno.h>
+#include <linux/vm_sockets.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/standin/loads.h"
+#include "tests/standin/storm.h"
+#include "tests/standin/vsock_fixture.h"
+
+#define PORT 1053u /* of the host */
+#define AT_ONCE_MS                                                                                 \
+    2000 /* with one emulated processor; a connection's own time limit is far beyond */
+
+static void assert_needs_no_reset(struct guest *guest)
+{
+    const uint32_t running = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
+                             VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK;
+    CU_ASSERT_EQUAL(guest_status(guest), running);
+    CU_ASSERT_EQUAL(guest->error, 0);
+}
+
+/* ---- Sockets ---- */
+
+static struct sockaddr_vm address_of(uint32_t cid, uint32_t port)
+{
+    return (struct sockaddr_vm){.svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = port};
+}
+
+static int listen_in_kernel(void)
+{
+    struct sockaddr_vm address = address_of(VMADDR_CID_ANY, PORT);
+    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    CU_ASSERT_EQUAL_FATAL(listen(fd, 64), 0);
+    return fd;
+}
+
+static void start_vsock(struct vsock_fixture *test)
+{
+    *test = (struct vsock_fixture){.server = -1};
+    fixture_init(&test->fixture);
+    fixture_configure(&test->fixture, "devices:\n  - id: 0\n    type: vsock\n"
+                                      "    data_plane: vhost\n    mmio_addr: 0xa003e00\n"
+                                      "    guest_cid: 3\n");
+    fixture_start(&test->fixture, 1, 1);
+    fixture_guest(&test->fixture, 0, &test->vsock.guest);
+    test->vsock.guest.timeout_ms = LOAD_DEADLINE_MS;
+    test->server = listen_in_kernel();
+    test->vsock.listening = GUEST_PORT;
+    CU_ASSERT_EQUAL_FATAL(guest_vsock_start(&test->vsock, GUEST_VSOCK_FEATURES), 0);
+}
+
+/* A program of the host's connects to the guest, and they talk. */
+static void assert_host_connects(struct vsock_fixture *test)
+{
+    struct sockaddr_vm address = address_of(GUEST_VSOCK_CID, GUEST_PORT);
+    struct pair pair = {.host = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+    CU_ASSERT_EQUAL(connect(pair.host, (struct sockaddr *)&address, sizeof(address)), -1);
+    CU_ASSERT_EQUAL(errno, EINPROGRESS);
+    for (int i = 0; i < WAIT_MS && !pair.guest; i += 5) {
+        guest_run(test, 5);
+        pair.guest = guest_vsock_accepted(&test->vsock, 0);
+    }
+    CU_ASSERT_PTR_NOT_NULL_FATAL(pair.guest);
+    assert_talks(test, &pair);
+    close(pair.host);
+}
+
+static void sockets_are_reset_at_once_and_made_anew(void)
+{
+    static struct vsock_fixture test;
+    static struct vsock_load load;
+    static struct storm storm;
+    bool answered = true;
+    start_vsock(&test);
+    load = (struct vsock_load){.vsock = &test.vsock, .server = test.server, .port = PORT};
+    load.storm = &storm;
+    storm_fewer_workers(&storm, &test.fixture);
+    while (storm_rages(&storm) && (answered = vsock_load_run(&load)))
+        storm_progress(&storm);
+    CU_ASSERT_TRUE(answered);
+    storm_end(&storm);
+    CU_ASSERT_EQUAL(load.wrong, 0);
+    CU_ASSERT_EQUAL(load.lost, 0);
+    CU_ASSERT(test.vsock.transport_resets >= storm.calm);
+    CU_ASSERT(load.resets >= storm.calm);
+    storm_report(&storm, "vsock by vhost");
+    assert_host_connects(&test);
+    vsock_load_end(&load);
+    vsock_stop(&test, true);
+}
+
+/* The successor of the broker finds the CID free, too. */
+static void sockets_survive_brokers(void)
+{
+    static struct vsock_fixture test;
+    static struct vsock_load load;
+    static struct storm storm;
+    bool answered = true;
+    start_vsock(&test);
+    load = (struct vsock_load){.vsock = &test.vsock, .server = test.server, .port = PORT};
+    load.storm = &storm;
+    storm_brokers(&storm, &test.fixture);
+    while (storm_rages(&storm) && (answered = vsock_load_run(&load)))
+        storm_progress(&storm);
+    CU_ASSERT_TRUE(answered);
+    storm_end(&storm);
+    CU_ASSERT_EQUAL(load.wrong, 0);
+    CU_ASSERT_EQUAL(load.lost, 0);
+    CU_ASSERT(test.vsock.transport_resets >= storm.calm);
+    assert_host_connects(&test);
+    vsock_load_end(&load);
+    vsock_stop(&test, true);
+}
+
+/* ---- Frames ---- */
+
+static void rage_on_frames(void (*begin)(struct storm *storm, const struct fixture *fixture),
+                           const char *words)
+{
+    static struct net_fixture net;
+    static struct net_load load;
+    static struct storm storm;
+    bool arrives = true;
+    load = (struct net_load){.net = &net};
+    net_fixture_start_plane(&net, "vhost", "mode tap", "", &net_load_options);
+    net.net.guest.timeout_ms = LOAD_DEADLINE_MS;
+    begin(&storm, &net.fixture);
+    while (storm_rages(&storm) && (arrives = net_load_exchange(&load))) {
+        storm_progress(&storm);
+        usleep(200);
+    }
+    CU_ASSERT_TRUE(arrives);
+    storm_end(&storm);
+    storm_report(&storm, words);
+    CU_ASSERT_TRUE(net_load_exchange(&load));
+    CU_ASSERT_EQUAL(load.wrong, 0);
+    CU_ASSERT_EQUAL(guest_net_flush(&net.net, 0), 0); /* each buffer has come back */
+    assert_needs_no_reset(&net.net.guest);
+    net_fixture_stop(&net);
+}
+
+static void frames_go_on_without_a_reset(void)
+{
+    rage_on_frames(storm_fewer_workers, "net by vhost");
+}
+
+static void frames_survive_brokers(void)
+{
+    rage_on_frames(storm_brokers, "net by vhost, brokers");
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"vsock: reset at once, and made anew", sockets_are_reset_at_once_and_made_anew},
+        {"vsock brokers: a broker dies", sockets_survive_brokers},
+        {"net: frames go on without a reset", frames_go_on_without_a_reset},
+        {"net brokers: a broker dies", frames_survive_brokers},
+        CU_TEST_INFO_NULL,
+    };
+    return net_fixture_namespace() ? fixture_main("storm over vhost", tests) : EXIT_FAILURE;
+}
