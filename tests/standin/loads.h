@@ -7,6 +7,8 @@
 #ifndef TESTS_STANDIN_LOADS_H
 #define TESTS_STANDIN_LOADS_H
 
+#include <stdatomic.h>
+
 #include "tests/standin/guest.h"
 #include "tests/standin/guest_vsock.h"
 #include "tests/standin/net_fixture.h"
@@ -22,6 +24,7 @@ struct net_load {
     uint32_t next;              /* frame */
     uint64_t to_host, to_guest; /* arrived */
     uint64_t wrong;
+    const atomic_bool *over; /* when it is set nothing more is waited for; NULL: never */
     uint8_t frame[GUEST_NET_FRAME_MAX];
 };
 
@@ -59,14 +62,15 @@ void rng_load_end(struct rng_load *load);
 
 struct console_load {
     struct guest_console *console; /* started */
-    int terminal;                  /* non-blocking */
+    int terminal;                  /* non-blocking; -1: to be opened */
+    const char *path;              /* of a terminal that may end, and be another then; NULL: none */
     uint64_t at;                   /* of the stream: the next byte expected */
     uint64_t seen;                 /* the furthest */
     uint64_t wrong;
-    unsigned int repeats; /* after a worker's death at most what one call wrote comes again */
-    unsigned int gaps;    /* allowed when a terminal ends with its broker */
-    bool lenient;         /* a gap is about to be in order: the terminal is another */
-    uint8_t held[8192];   /* read and not yet judged */
+    unsigned int repeats;   /* after a worker's death at most what one call wrote comes again */
+    unsigned int terminals; /* opened anew: each may begin with a gap, of what nobody has read */
+    uint64_t lenient_until; /* `seen`, up to which that is in order */
+    uint8_t held[8192];     /* read and not yet judged */
     size_t length;
 };
 
@@ -94,7 +98,8 @@ struct vsock_load {
     } talkers[VSOCK_LOAD_TALKERS];
     int echoes[VSOCK_LOAD_ECHOES];
     unsigned int echo_count;
-    struct storm *storm; /* to be told of events; NULL: none */
+    const atomic_bool *over; /* as above */
+    struct storm *storm;     /* to be told of events; NULL: none */
     uint64_t events;
     uint64_t answers, resets, wrong;
     uint64_t lost; /* times that a connection had neither answer nor reset for 10 s */

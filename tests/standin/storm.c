@@ -176,9 +176,9 @@ void storm_brokers(struct storm *storm, const struct fixture *fixture)
     begin(storm, fixture, BROKERS_A_ROUND, 0);
 }
 
-unsigned int storm_broker_rounds(void)
+unsigned int storm_broker_rounds(unsigned int rounds, unsigned int long_deaths)
 {
-    return is_long() ? 500 / BROKERS_A_ROUND : 2;
+    return is_long() ? long_deaths / BROKERS_A_ROUND : rounds;
 }
 
 void storm_end(struct storm *storm)

@@ -45,8 +45,8 @@ void storm_workers(struct storm *storm, const struct fixture *fixture);
 void storm_fewer_workers(struct storm *storm, const struct fixture *fixture);
 /* Of the broker: few, since nothing sets its pauses back. They are gone with the device model. */
 void storm_brokers(struct storm *storm, const struct fixture *fixture);
-/* How many device models a storm of brokers takes. */
-unsigned int storm_broker_rounds(void);
+/* How many device models they take: `rounds`; with BVDM_LONG=1 for so many deaths. */
+unsigned int storm_broker_rounds(unsigned int rounds, unsigned int long_deaths);
 
 /* The guest got something done that it has checked. */
 static inline void storm_progress(struct storm *storm)

@@ -77,7 +77,7 @@ static void block_loses_and_corrupts_nothing(void)
 
 static void brokers_death_loses_and_corrupts_nothing(void)
 {
-    for (unsigned int i = 0; i < storm_broker_rounds(); i++) {
+    for (unsigned int i = 0; i < storm_broker_rounds(2, 500); i++) {
         struct fixture fixture;
         struct standin_counts counts;
         start_block(&fixture, BLOCK);

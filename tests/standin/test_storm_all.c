@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One device of every kind that needs no vhost of the kernel's, all at work in threads of their
+ * own, while the broker is killed again and again; and the keeper's death, which nobody outlives.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/standin/block_load.h"
+#include "tests/standin/loads.h"
+#include "tests/standin/storm.h"
+#include "tests/standin/vsock_fixture.h"
+
+#define HASTY_MS 4000 /* of guests that are about to lose everything */
+#define GONE_MS 1000  /* nobody outlives the keeper for longer */
+
+enum { BLOCK, NET, CONSOLE, RNG, VSOCK, DAEMON_BLOCK, KINDS };
+
+static const char *const kind_names[KINDS] = {"block", "net",          "console",
+                                              "rng",   "vsock/virtio", "vhost_user"};
+
+static const char yaml[] =
+    "devices:\n"
+    "  - {id: 0, type: block, data_plane: virtio, mmio_addr: 0xa003e00, file_path: \"@/disk.img\","
+    " read_only: false, queues: 2}\n"
+    "  - {id: 1, type: net, data_plane: virtio, mmio_addr: 0xa004000, tap_name: tap0,"
+    " mac_addr: \"" NET_FIXTURE_MAC "\"}\n"
+    "  - {id: 2, type: console, data_plane: virtio, mmio_addr: 0xa004200,"
+    " pty_alias: \"@/console\"}\n"
+    "  - {id: 3, type: rng, data_plane: virtio, mmio_addr: 0xa004400}\n"
+    "  - {id: 4, type: vsock, data_plane: virtio, mmio_addr: 0xa004600, guest_cid: 3,"
+    " socket_path: \"@/v.sock\"}\n"
+    "  - {id: 5, type: block, data_plane: vhost_user, mmio_addr: 0xa004800, config_size: 8,"
+    " socket_path: \"@/blk.sock\"}\n";
+
+/* A device's driver, its load, and how far it is. */
+struct part {
+    struct machine *machine;
+    pthread_t thread;
+    _Atomic uint64_t progress;
+    uint64_t wrong;
+};
+
+static struct machine {
+    struct fixture fixture;
+    struct part parts[KINDS];
+    atomic_bool over;
+    int patience_ms; /* of the guests */
+    pid_t daemon;
+    int images[KINDS];
+    struct guest block_guests[KINDS];
+    struct block_load *blocks[KINDS];
+    struct net_fixture net;
+    struct net_load net_load;
+    struct guest_console console;
+    struct console_load console_load;
+    char terminal[96];
+    struct rng_load rng_load;
+    struct vsock_fixture vsock;
+    struct vsock_load vsock_load;
+} machine;
+
+/* ---- What each does until it is over ---- */
+
+static bool goes_on(struct part *part)
+{
+    atomic_fetch_add(&part->progress, 1);
+    usleep(500); /* the others are to have their turn */
+    return !atomic_load(&part->machine->over) && part->wrong == 0;
+}
+
+static void *run_block(void *argument)
+{
+    struct part *part = argument;
+    struct block_load *load = part->machine->blocks[part - part->machine->parts];
+    do
+        part->wrong += block_load_run(load, 16) != 0;
+    while (goes_on(part));
+    return NULL;
+}
+
+static void *run_net(void *argument)
+{
+    struct part *part = argument;
+    struct net_load *load = &part->machine->net_load;
+    do
+        part->wrong += !net_load_exchange(load) || load->wrong > 0;
+    while (goes_on(part));
+    return NULL;
+}
+
+static void *run_console(void *argument)
+{
+    struct part *part = argument;
+    struct console_load *load = &part->machine->console_load;
+    while (!atomic_load(&part->machine->over) && part->wrong == 0) {
+        if (!console_load_run(load))
+            usleep(500);
+        else if (!goes_on(part))
+            break;
+        part->wrong = load->wrong;
+    }
+    return NULL;
+}
+
+static void *run_rng(void *argument)
+{
+    struct part *part = argument;
+    struct rng_load *load = &part->machine->rng_load;
+    do {
+        rng_load_run(load);
+        part->wrong = load->wrong;
+    } while (goes_on(part));
+    return NULL;
+}
+
+static void *run_vsock(void *argument)
+{
+    struct part *part = argument;
+    struct vsock_load *load = &part->machine->vsock_load;
+    do
+        part->wrong += !vsock_load_run(load);
+    while (goes_on(part));
+    return NULL;
+}
+
+/* ---- Start and end ---- */
+
+static pid_t start_daemon(const struct fixture *fixture)
+{
+    char socket[128], image[128];
+    struct stat status;
+    snprintf(socket, sizeof(socket), "%s/blk.sock", fixture->dir);
+    snprintf(image, sizeof(image), "%s/disk2.img", fixture->dir);
+    char *argv[] = {(char *)"vhost-user-daemon", socket, image, NULL};
+    pid_t pid = fork();
+    if (pid == 0) {
+        execv(DAEMON, argv);
+        _exit(127);
+    }
+    CU_ASSERT_FATAL(pid > 0);
+    for (unsigned int i = 0; i < LOAD_DEADLINE_MS && stat(socket, &status) < 0; i++)
+        usleep(1000);
+    return pid;
+}
+
+static void prepare_guest(unsigned int id, struct guest *guest)
+{
+    fixture_guest(&machine.fixture, id, guest);
+    guest->timeout_ms = machine.patience_ms;
+}
+
+static void start_block(unsigned int id, const char *image, unsigned int queues)
+{
+    prepare_guest(id, &machine.block_guests[id]);
+    machine.images[id] = fixture_open(&machine.fixture, image);
+    machine.blocks[id] = block_load_start(&machine.block_guests[id], queues, machine.images[id],
+                                          FIXTURE_IMAGE_SECTORS, fixture_format);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(machine.blocks[id]);
+}
+
+static void start_streams(void)
+{
+    prepare_guest(CONSOLE, &machine.console.guest);
+    CU_ASSERT_EQUAL_FATAL(guest_console_start(&machine.console, GUEST_CONSOLE_FEATURES), 0);
+    snprintf(machine.terminal, sizeof(machine.terminal), "%s/console", machine.fixture.dir);
+    machine.console_load = (struct console_load){
+        .console = &machine.console, .terminal = -1, .path = machine.terminal};
+    prepare_guest(VSOCK, &machine.vsock.vsock.guest);
+    machine.vsock.fixture = machine.fixture;
+    machine.vsock.server = host_listen(&machine.vsock, "v.sock_53", SOCK_STREAM);
+    CU_ASSERT_EQUAL_FATAL(guest_vsock_start(&machine.vsock.vsock, GUEST_VSOCK_FEATURES), 0);
+    machine.vsock_load = (struct vsock_load){.vsock = &machine.vsock.vsock,
+                                             .server = machine.vsock.server,
+                                             .port = HOST_PORT,
+                                             .over = &machine.over};
+}
+
+static void start_drivers(void)
+{
+    start_block(BLOCK, "disk.img", 2);
+    start_block(DAEMON_BLOCK, "disk2.img", 1);
+    prepare_guest(NET, &machine.net.net.guest);
+    net_fixture_driver(&machine.net, &net_load_options);
+    machine.net_load = (struct net_load){.net = &machine.net, .over = &machine.over};
+    prepare_guest(RNG, &machine.rng_load.guest);
+    CU_ASSERT_EQUAL_FATAL(rng_load_start(&machine.rng_load, 1ull << VIRTIO_F_VERSION_1 |
+                                                                1ull << VIRTIO_F_ACCESS_PLATFORM |
+                                                                1ull << VIRTIO_RING_F_EVENT_IDX |
+                                                                fixture_format),
+                          0);
+    start_streams();
+}
+
+static void start(int patience_ms)
+{
+    static void *(*const run[KINDS])(void *) = {run_block, run_net,   run_console,
+                                                run_rng,   run_vsock, run_block};
+    memset(&machine, 0, sizeof(machine));
+    machine.patience_ms = patience_ms;
+    net_fixture_interface("mode tap");
+    fixture_init(&machine.fixture);
+    fixture_make_image(&machine.fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
+    fixture_make_image(&machine.fixture, "disk2.img", FIXTURE_IMAGE_SECTORS);
+    fixture_configure(&machine.fixture, yaml);
+    machine.daemon = start_daemon(&machine.fixture);
+    fixture_start(&machine.fixture, KINDS, KINDS);
+    start_drivers();
+    for (unsigned int i = 0; i < KINDS; i++) {
+        machine.parts[i].machine = &machine;
+        CU_ASSERT_EQUAL_FATAL(
+            pthread_create(&machine.parts[i].thread, NULL, run[i], &machine.parts[i]), 0);
+    }
+}
+
+static void join(void)
+{
+    atomic_store(&machine.over, true);
+    for (unsigned int i = 0; i < KINDS; i++)
+        pthread_join(machine.parts[i].thread, NULL);
+}
+
+static void end(void)
+{
+    int status;
+    CU_ASSERT_EQUAL(kill(machine.daemon, SIGKILL), 0);
+    CU_ASSERT_EQUAL(waitpid(machine.daemon, &status, 0), machine.daemon);
+    CU_ASSERT(WIFSIGNALED(status)); /* and has not ended by itself */
+    vsock_load_end(&machine.vsock_load);
+    guest_vsock_free(&machine.vsock.vsock);
+    close(machine.vsock.server);
+    if (machine.console_load.terminal >= 0)
+        close(machine.console_load.terminal);
+    guest_console_free(&machine.console);
+    guest_net_free(&machine.net.net);
+    close(machine.net.packets);
+    net_fixture_ip("link delete tap0");
+    close(machine.images[BLOCK]);
+    close(machine.images[DAEMON_BLOCK]);
+    fixture_free(&machine.fixture);
+}
+
+/* ---- Brokers ---- */
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Until each of them has got something done that it has begun since. */
+static bool all_get_on(void)
+{
+    uint64_t before[KINDS];
+    const int64_t end = now_ms() + LOAD_DEADLINE_MS;
+    for (unsigned int i = 0; i < KINDS; i++)
+        before[i] = atomic_load(&machine.parts[i].progress);
+    for (unsigned int i = 0; i < KINDS;) {
+        if (atomic_load(&machine.parts[i].progress) - before[i] >= 2) {
+            i++;
+        } else if (now_ms() > end) {
+            fprintf(stderr, "\n%s gets nothing done\n", kind_names[i]);
+            return false;
+        } else {
+            usleep(500);
+        }
+    }
+    return true;
+}
+
+static void assert_running(struct guest *guest)
+{
+    const uint32_t running = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
+                             VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK;
+    CU_ASSERT_EQUAL(guest_status(guest), running);
+    CU_ASSERT_EQUAL(guest->error, 0);
+}
+
+static void assert_nothing_is_lost(const struct storm *storm)
+{
+    for (unsigned int i = 0; i < KINDS; i++) {
+        if (machine.parts[i].wrong > 0)
+            fprintf(stderr, "\n%s got something wrong\n", kind_names[i]);
+        CU_ASSERT_EQUAL(machine.parts[i].wrong, 0);
+    }
+    CU_ASSERT_EQUAL(block_load_end(machine.blocks[BLOCK]), 0);
+    CU_ASSERT_EQUAL(block_load_end(machine.blocks[DAEMON_BLOCK]), 0);
+    CU_ASSERT_EQUAL(guest_net_flush(&machine.net.net, 0), 0);
+    rng_load_end(&machine.rng_load);
+    CU_ASSERT_EQUAL(machine.rng_load.wrong, 0);
+    console_load_end(&machine.console_load);
+    CU_ASSERT_EQUAL(machine.console_load.seen, machine.console.ports[0].sent);
+    CU_ASSERT_EQUAL(machine.console_load.wrong, 0);
+    CU_ASSERT(machine.console_load.terminals > storm->calm); /* each death ends one */
+    CU_ASSERT(machine.vsock.vsock.transport_resets >= storm->calm);
+    CU_ASSERT_EQUAL(machine.vsock.vsock.violations, 0);
+    for (unsigned int i = 0; i < KINDS; i++) {
+        struct guest *guests[KINDS] = {&machine.block_guests[BLOCK], &machine.net.net.guest,
+                                       &machine.console.guest,       &machine.rng_load.guest,
+                                       &machine.vsock.vsock.guest,   &machine.block_guests[5]};
+        assert_running(guests[i]);
+    }
+}
+
+static void every_kind_survives_its_broker(void)
+{
+    static struct storm storm;
+    struct standin_counts counts;
+    for (unsigned int i = 0; i < storm_broker_rounds(4, 300); i++) {
+        start(LOAD_DEADLINE_MS);
+        storm_brokers(&storm, &machine.fixture);
+        while (storm_rages(&storm) && all_get_on())
+            storm_progress(&storm);
+        storm_end(&storm);
+        join();
+        assert_nothing_is_lost(&storm);
+        standin_counts(machine.fixture.standin, &counts);
+        CU_ASSERT_EQUAL(counts.dm_get_info, KINDS);
+        CU_ASSERT_EQUAL(counts.dm_releases, 0);
+        fixture_stop(&machine.fixture);
+        end();
+    }
+}
+
+/* ---- The keeper ---- */
+
+/* Whoever is stopped cannot end by its own will; whoever starts has not been told yet to end. */
+static void make_a_mess(unsigned int round)
+{
+    const struct fixture *fixture = &machine.fixture;
+    switch (round) {
+    case 1:
+        for (unsigned int i = 0; i < KINDS; i++)
+            CU_ASSERT_EQUAL(kill(fixture->workers[i], SIGSTOP), 0);
+        break;
+    case 2:
+        CU_ASSERT_EQUAL(kill(fixture->broker, SIGSTOP), 0);
+        break;
+    case 3:
+        for (unsigned int i = 0; i < KINDS; i++)
+            CU_ASSERT_EQUAL(kill(fixture->workers[i], SIGKILL), 0);
+        break;
+    case 4:
+        CU_ASSERT_EQUAL(kill(fixture->broker, SIGKILL), 0);
+        break;
+    case 5:
+        CU_ASSERT_EQUAL(kill(fixture->broker, SIGKILL), 0);
+        CU_ASSERT(fixture_wait_broker(fixture, fixture->broker) > 0);
+        break;
+    default:
+        break; /* all are at work */
+    }
+}
+
+static void nobody_outlives_a_killed_keeper(void)
+{
+    for (unsigned int round = 0; round < 6; round++) {
+        start(HASTY_MS);
+        CU_ASSERT_TRUE(all_get_on());
+        make_a_mess(round);
+        standin_expect_end(machine.fixture.standin);
+        int64_t killed = now_ms();
+        CU_ASSERT_EQUAL(kill(standin_pid(machine.fixture.standin), SIGKILL), 0);
+        CU_ASSERT_EQUAL(standin_wait_all(machine.fixture.standin, GONE_MS), 0);
+        if (now_ms() - killed > GONE_MS)
+            fprintf(stderr, "\nround %u: they are there after %d ms\n", round, GONE_MS);
+        join();
+        machine.block_guests[BLOCK].timeout_ms = machine.block_guests[DAEMON_BLOCK].timeout_ms = 1;
+        CU_ASSERT(block_load_end(machine.blocks[BLOCK]) != 0); /* nobody answers any more */
+        CU_ASSERT(block_load_end(machine.blocks[DAEMON_BLOCK]) != 0);
+        int status = standin_stop(machine.fixture.standin);
+        CU_ASSERT(status >= 0 && WIFSIGNALED(status));
+        guest_queue_free(&machine.rng_load.queue);
+        end();
+    }
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"every kind survives its broker", every_kind_survives_its_broker},
+        {"nobody outlives a killed keeper", nobody_outlives_a_killed_keeper},
+        CU_TEST_INFO_NULL,
+    };
+    return net_fixture_namespace() ? fixture_main("storm over all kinds", tests) : EXIT_FAILURE;
+}
