@@ -5,6 +5,8 @@
 #include <linux/virtio_config.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/unit/split_under_test.h"
 
@@ -94,6 +96,37 @@ static void test_ring_valid(void)
 }
 
 /* ---- A driver that behaves ---- */
+
+/* How this ends: take two chains, complete them in that order or the other; or one twice. */
+static int end_of(unsigned int first, unsigned int second)
+{
+    int status = -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct chain_ref refs[2];
+        fresh(8, 0);
+        for (uint16_t i = 0; i < 2; i++) {
+            guest_desc(&ring, i, BUFFER(0), 16, F_WRITE, 0);
+            guest_offer(&ring, i);
+            if (pop() != 1)
+                _exit(1);
+            refs[i] = chain.ref;
+        }
+        virtqueue_push(&vq, refs[first], 0);
+        virtqueue_push(&vq, refs[second], 0);
+        _exit(0);
+    }
+    CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+/* A restart goes on by counting, so no device can be allowed to complete out of order. */
+static void test_out_of_order_ends_the_worker(void)
+{
+    CU_ASSERT_EQUAL(end_of(0, 1), 0);
+    CU_ASSERT(WIFSIGNALED(end_of(1, 0)));
+    CU_ASSERT(WIFSIGNALED(end_of(0, 0)));
+}
 
 static void test_pop_push(void)
 {
@@ -395,6 +428,7 @@ int main(void)
     CU_add_test(suite, "translate", test_translate);
     CU_add_test(suite, "ring valid", test_ring_valid);
     CU_add_test(suite, "pop and push", test_pop_push);
+    CU_add_test(suite, "completing out of order is the end", test_out_of_order_ends_the_worker);
     CU_add_test(suite, "wrap around", test_wrap_around);
     CU_add_test(suite, "interrupt by flag", test_interrupt_flag);
     CU_add_test(suite, "interrupt by event index", test_interrupt_event_idx);

@@ -106,6 +106,7 @@ struct virtqueue {
     uint16_t decided;    /* next_used when it was last asked whether an interrupt is due */
     uint16_t signalled;  /* next_used when one was */
     uint16_t filled;     /* elements in state->batch, not yet published */
+    uint16_t taken[VIRTQUEUE_SIZE_MAX]; /* ids of the chains that are outstanding, by next_avail */
     union {
         struct split_ring split;
         struct packed_ring packed;
@@ -142,9 +143,10 @@ void virtqueue_stop(struct virtqueue *vq);
 int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault *ret_fault);
 
 /*
- * Complete the oldest chain taken, `length` bytes of whose device-writable part, from its
- * start on, were written. The driver sees it with the next virtqueue_publish; at the latest when
- * VIRTQUEUE_BATCH_MAX others have been completed.
+ * Complete the oldest chain taken (another is the end of the worker: a successor goes on by
+ * counting, and has no record of each chain), `length` bytes of whose device-writable part, from
+ * its start on, were written. The driver sees it with the next virtqueue_publish; at the latest
+ * when VIRTQUEUE_BATCH_MAX others have been completed.
  */
 void virtqueue_push(struct virtqueue *vq, struct chain_ref ref, uint32_t length);
 
