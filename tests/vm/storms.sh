@@ -4,6 +4,7 @@
 # driver for a frontend, here, since the build machine's kernel may lack vhost; the others, one
 # function kind_storm a kind (kinds.sh), have Linux for a frontend. BVDM_LONG=1: many more deaths.
 # shellcheck disable=SC2016,SC2034,SC2154  # expanded by the frontend; read, and set, by others
+round_limit=300 # s; a quiet machine needs a tenth of it
 storm_report=/run/storm.report # how long it took, for people
 
 # deaths NORMAL LONG
@@ -56,7 +57,14 @@ storm()
     status=$?
     cat /run/kills
     frontend 'touch /tmp/stop'
-    wait_for 180 frontend '[ -s /tmp/storm ]'
+    wait_for "$round_limit" frontend '[ -s /tmp/storm ]'
+    if ! frontend '[ -s /tmp/storm ]'; then
+        echo "the last round does not end"
+        frontend 'cat /sys/block/vd?/inflight; dmesg | tail -n 5; ps | tail -n 5'
+        bao-dmctl status
+        grep -v ready /run/dm.log | tail -n 10
+        return 1
+    fi
     frontend 'tail -n 5 /tmp/rounds; cat /tmp/storm'
     echo "-- $kind: $(cat /run/kills); $(frontend 'cat /tmp/storm')" >>$storm_report
     [ $status = 0 ] && frontend 'grep -q "rounds were right" /tmp/storm'

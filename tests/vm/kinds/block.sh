@@ -224,8 +224,8 @@ storm_begins()
         sync && sha256sum /mnt/files/* >/tmp/sums'
 }
 
-storm_round='fio --name=v --directory=/mnt --size=4m --ioengine=libaio --direct=1 --iodepth=8
-    --rw=randrw --bsrange=4k-64k --fsync=16 --verify=crc32c --verify_fatal=1 --minimal >/tmp/fio.out 2>&1 ||
+storm_round='fio --name=v --directory=/mnt --size=2m --ioengine=libaio --direct=1 --iodepth=8
+    --rw=randrw --bsrange=4k-64k --fsync=32 --verify=crc32c --verify_fatal=1 --minimal >/tmp/fio.out 2>&1 ||
     { tail -n 5 /tmp/fio.out; false; } && echo 3 >/proc/sys/vm/drop_caches && sha256sum -c -s /tmp/sums'
 
 # Seen from both sides.

@@ -66,7 +66,7 @@ kind_test()
 kind_storm()
 {
     check "all bytes come while the worker dies again and again" \
-        storm "[ \$(dd if=/dev/hwrng bs=512 count=16 iflag=fullblock 2>/dev/null | wc -c) = 8192 ]" \
+        storm "$choose && [ \$(dd if=/dev/hwrng bs=512 count=16 iflag=fullblock 2>/dev/null | wc -c) = 8192 ]" \
         --device "$(device_id)" --deaths "$(deaths 15 120)"
 }
 

@@ -87,6 +87,7 @@ storm_round='n=0; until timeout 20 vsock-perf run 2 --mib 1 --pings 5 --quiet >/
 
 kind_storm()
 {
+    serve
     remember_resets "$(device_id)"
     check "new connections work while the worker dies again and again" \
         storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 12 100)" --moment 300 --idle 100

@@ -151,6 +151,7 @@ storm_round='n=0; until [ "$(echo storm | timeout 20 socat -t 10 - VSOCK-CONNECT
 
 kind_storm()
 {
+    kind_works || serve
     remember_resets "$(device_id)"
     check "new connections work while the worker dies again and again" \
         storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 12 100)" --moment 300 --idle 100
