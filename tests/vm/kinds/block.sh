@@ -239,11 +239,11 @@ kind_storm()
 {
     check "a file system is made for a storm" storm_begins
     check "it keeps its files, and fio its blocks, while the worker dies again and again" \
-        storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 40 200)"
-    check "and while the broker does" storm "$storm_round" --broker --deaths "$(deaths 6 50)"
+        storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 30 200)"
+    check "and while the broker does" storm "$storm_round" --broker --deaths "$(deaths 4 50)"
     check "it is clean and complete after that, and the driver has not noticed" storm_ends
     check "the driver is unbound and bound while workers die and stop" \
-        rebind_storm "$(device_id)" --deaths "$(deaths 20 100)" --stops "$(deaths 1 5)" --moment 300
+        rebind_storm "$(device_id)" --deaths "$(deaths 12 100)" --stops "$(deaths 1 5)" --moment 300
 }
 
 kind_demo()

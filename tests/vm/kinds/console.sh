@@ -168,7 +168,7 @@ kind_test()
 kind_storm()
 {
     check "no line is lost while the worker dies again and again" \
-        prints_while "$(deaths 300000 2000000)" storm_of_deaths "$(deaths 15 120)"
+        prints_while "$(deaths 200000 2000000)" storm_of_deaths "$(deaths 15 120)"
 }
 
 kind_demo()

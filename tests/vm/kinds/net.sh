@@ -249,7 +249,7 @@ kind_storm()
         storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 20 120)"
     check "it works after that, and the driver has not noticed" storm_ends
     check "the driver is unbound and bound while workers die and stop" \
-        rebind_storm "$(device_id)" --deaths "$(deaths 12 100)" --stops "$(deaths 1 5)" --moment 300
+        rebind_storm "$(device_id)" --deaths "$(deaths 8 100)" --stops "$(deaths 1 5)" --moment 300
 }
 
 kind_demo()
