@@ -61,6 +61,7 @@ struct policy_rule {
     const char *reason;
     const char
         *justified;       /* why a dangerous call is harmless here; NULL if the text says nothing */
+    const char *only;     /* where alone it is used; NULL if everywhere */
     const char *source;   /* "policy/worker.inc:12" */
     const char *included; /* "policy/block/virtio.policy:9", outermost last; NULL if not included */
 };

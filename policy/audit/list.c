@@ -12,6 +12,8 @@ static void print_rule(const struct policy_rule *rule)
     for (unsigned int i = 0; i < rule->condition_count; i++)
         printf("%s%s", i == 0 ? "" : "; ", rule->conditions[i].words);
     printf("\n      why  %s\n", rule->reason);
+    if (rule->only)
+        printf("      only %s\n", rule->only);
     if (rule->justified)
         printf("      safe %s\n", rule->justified);
     printf("      at   %s", rule->source);
@@ -81,6 +83,7 @@ static void json_rule(const struct policy_rule *rule)
     json_tests(rule);
     json_text_of("reason", rule->reason);
     json_text_of("justified", rule->justified);
+    json_text_of("only", rule->only);
     json_text_of("source", rule->source);
     json_text_of("included", rule->included);
     json_close();

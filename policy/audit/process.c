@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "policy/audit/access.h"
@@ -109,8 +110,36 @@ int process_read(pid_t pid, struct process *ret)
     process.parent = (pid_t)strtol(parent, NULL, 10);
     if (process_link(pid, "exe", process.program, sizeof(process.program)))
         process.role = role_of(process.program);
+    else if (errno == ENOENT) /* it has given up its memory: it is ending, if not a zombie */
+        return -ESRCH;
     *ret = process;
     return 0;
+}
+
+unsigned long long process_started(pid_t pid)
+{
+    char text[1024];
+    unsigned long long started = 0;
+    if (!process_file(pid, "stat", text, sizeof(text)))
+        return 0;
+    const char *at = strrchr(text, ')'); /* behind the name, which may hold anything */
+    /* Field 22 of proc(5); the state behind the name is the third. */
+    if (at && sscanf(at,
+                     ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+                     "%*d %llu",
+                     &started) != 1)
+        started = 0;
+    return started;
+}
+
+long long process_age_ms(pid_t pid)
+{
+    struct timespec now;
+    long ticks = sysconf(_SC_CLK_TCK);
+    if (ticks <= 0 || clock_gettime(CLOCK_BOOTTIME, &now) < 0)
+        return 0;
+    long long at = (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return at - (long long)(process_started(pid) * 1000 / (unsigned long)ticks);
 }
 
 static bool is_keeper(const struct process *processes, size_t count, pid_t pid)
@@ -193,10 +222,13 @@ static size_t difference(const struct access_set *a, const struct access_set *b)
 }
 
 /* "block 0" is of the type that "block/virtio" starts with. */
-static bool is_of_type(const char *policy, const char *name)
+int process_name_fits(const char *policy, const char *name)
 {
+    static const char any[] = "other/";
     size_t length = strcspn(policy, "/");
-    return policy[length] == '/' && strncmp(policy, name, length) == 0 && name[length] == ' ';
+    if (policy[length] == '/' && strncmp(policy, name, length) == 0 && name[length] == ' ')
+        return 2;
+    return strncmp(policy, any, strlen(any)) == 0 ? 1 : 0;
 }
 
 static const struct policy_listing *nearest(const struct process *process,
@@ -213,7 +245,8 @@ static const struct policy_listing *nearest(const struct process *process,
     for (const struct policy_listing *at = selection_next(&all, NULL); at;
          at = selection_next(&all, at)) {
         struct access_set set = {0};
-        if (!is_of_type(at->program.name, process->name) || access_of_rules(at, &set) < 0)
+        if (process_name_fits(at->program.name, process->name) == 0 ||
+            access_of_rules(at, &set) < 0)
             continue;
         size_t found = difference(&loaded, &set);
         if (found < least)
@@ -233,11 +266,13 @@ const struct policy_listing *process_policy(const struct process *process,
         return policy_named(process_role_name(process->role));
     if (process->role != PROCESS_WORKER)
         return NULL;
-    for (const struct policy_listing *at = selection_next(&all, NULL); at;
-         at = selection_next(&all, at)) {
-        if (is_of_type(at->program.name, process->name) && filters->count > 0 &&
-            process_has_program(filters, filters->count - 1, at))
-            return at;
+    for (int fit = 2; fit > 0 && filters->count > 0; fit--) {
+        for (const struct policy_listing *at = selection_next(&all, NULL); at;
+             at = selection_next(&all, at)) {
+            if (process_name_fits(at->program.name, process->name) == fit &&
+                process_has_program(filters, filters->count - 1, at))
+                return at;
+        }
     }
     return nearest(process, filters);
 }

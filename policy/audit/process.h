@@ -28,8 +28,14 @@ struct process {
     char program[PROCESS_TEXT];
 };
 
-/* -ESRCH if there is none. */
+/* -ESRCH if there is none, or none any more but for its parent to hear of its end. */
 int process_read(pid_t pid, struct process *ret);
+
+/* When the process or thread was started, in clock ticks since the machine was; 0: not known. */
+unsigned long long process_started(pid_t pid);
+
+/* Milliseconds since then. */
+long long process_age_ms(pid_t pid);
 
 /* Every process of ours, and every child of a keeper, by pid. Returns how many, or -errno. */
 int processes_find(struct process ret[PROCESSES_MAX]);
@@ -52,6 +58,13 @@ bool process_link(pid_t pid, const char *name, char *ret, size_t size);
  */
 const struct policy_listing *process_policy(const struct process *process,
                                             const struct filters *filters);
+
+/*
+ * How well a worker's policy fits the name that the worker has given itself: 2 if it is that of the
+ * name's type of device, 1 if it is for devices of any type, 0 if it is of another type. Policies
+ * of different types may have the same program.
+ */
+int process_name_fits(const char *policy, const char *name);
 
 /* The kind of device whose workers the policy confines; NULL for other policies. */
 const struct device_kind_info *process_kind(const struct policy_listing *policy);

@@ -95,19 +95,24 @@ static void go_on(const struct task *task, int signal)
 
 /* ---- A filter is being loaded ---- */
 
-static const struct policy_listing *compare(const struct trace *trace,
-                                            const struct sock_filter *filter, size_t length,
-                                            size_t *ret_index)
+/* Whose program it is. Several policies may have the same: then the loader's name decides. */
+static bool find_policy(const struct trace *trace, pid_t loader, const struct sock_filter *filter,
+                        size_t length, size_t *ret_index)
 {
+    char name[PROCESS_TEXT] = "";
+    int best = -1;
+    process_field(loader, "status", "Name", name, sizeof(name));
     for (size_t i = 0; i < trace->policy_count; i++) {
         const struct policy_program *program = &trace->policies[i]->program;
-        if (program->length == length &&
-            memcmp(program->filter, filter, length * sizeof(*filter)) == 0) {
+        if (program->length != length ||
+            memcmp(program->filter, filter, length * sizeof(*filter)) != 0)
+            continue;
+        int fit = process_name_fits(program->name, name);
+        if (fit > best)
             *ret_index = i;
-            return trace->policies[i];
-        }
+        best = fit > best ? fit : best;
     }
-    return NULL;
+    return best >= 0;
 }
 
 static bool read_memory(pid_t id, uintptr_t from, void *to, size_t size)
@@ -165,7 +170,7 @@ static void see_filter(struct trace *trace, const struct task *task, const uint6
     if (arguments[0] != SECCOMP_SET_MODE_FILTER ||
         !read_memory(task->id, address, &fprog, sizeof(fprog)) || fprog.len > BPF_MAXINSNS ||
         !read_memory(task->id, (uintptr_t)fprog.filter, filter, fprog.len * sizeof(filter[0])) ||
-        !compare(trace, filter, fprog.len, &index))
+        !find_policy(trace, task->id, filter, fprog.len, &index))
         return;
     if (!disarm(task->id, address, (uintptr_t)fprog.filter)) {
         trace->error = -errno;

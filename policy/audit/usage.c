@@ -12,16 +12,30 @@
 
 #define LINE_SIZE 1024
 
+/* Where the alternatives of a rule begin among those of all. */
+static size_t first_value(const struct policy_listing *listing, unsigned int rule)
+{
+    size_t count = 0;
+    for (unsigned int r = 0; r < rule; r++) {
+        for (unsigned int c = 0; c < listing->rules[r].condition_count; c++)
+            count += listing->rules[r].conditions[c].value_count;
+    }
+    return count;
+}
+
 int usage_init(struct usage *usage, const struct policy_listing *listing)
 {
     *usage = (struct usage){.listing = listing};
     usage->rule_counts = calloc(listing->rule_count, sizeof(*usage->rule_counts));
-    return usage->rule_counts ? 0 : -ENOMEM;
+    usage->value_counts =
+        calloc(first_value(listing, listing->rule_count) + 1, sizeof(*usage->value_counts));
+    return usage->rule_counts && usage->value_counts ? 0 : -ENOMEM;
 }
 
 void usage_free(struct usage *usage)
 {
     free(usage->rule_counts);
+    free(usage->value_counts);
     free(usage->denied);
     *usage = (struct usage){0};
 }
@@ -74,12 +88,26 @@ static void note_values(struct usage_denied *denied, const struct seccomp_data *
     }
 }
 
+static void note_alternatives(struct usage *usage, const struct policy_rule *rule,
+                              const struct seccomp_data *data)
+{
+    unsigned int index = (unsigned int)(rule - usage->listing->rules);
+    unsigned long *count = &usage->value_counts[first_value(usage->listing, index)];
+    usage->rule_counts[index]++;
+    for (unsigned int c = 0; c < rule->condition_count; c++) {
+        const struct policy_condition *condition = &rule->conditions[c];
+        uint64_t seen = (uint64_t)data->args[condition->index] & condition->mask;
+        for (unsigned int v = 0; v < condition->value_count; v++, count++)
+            *count += condition->values[v] == seen;
+    }
+}
+
 int usage_note(struct usage *usage, const struct seccomp_data *data)
 {
     usage->calls++;
     const struct policy_rule *rule = policy_allows(usage->listing, data);
     if (rule) {
-        usage->rule_counts[rule - usage->listing->rules]++;
+        note_alternatives(usage, rule, data);
         return 0;
     }
     struct usage_denied *denied = find_denied(usage, data);
@@ -210,6 +238,24 @@ static void json_denied(const struct usage *usage, const struct usage_denied *de
     json_close();
 }
 
+/* How often each value of each condition was the one that allowed a call. */
+static void json_alternatives(const struct policy_rule *rule, const unsigned long *count)
+{
+    json_key("alternatives");
+    json_open('[');
+    for (unsigned int c = 0; c < rule->condition_count; c++) {
+        const struct policy_condition *condition = &rule->conditions[c];
+        for (unsigned int v = 0; v < condition->value_count; v++, count++) {
+            json_open('{');
+            json_text_of("argument", condition->argument);
+            json_text_of("value", condition->spelled[v]);
+            json_number_of("count", *count);
+            json_close();
+        }
+    }
+    json_close();
+}
+
 void usage_json(const struct usage *usage)
 {
     const struct policy_listing *listing = usage->listing;
@@ -225,10 +271,13 @@ void usage_json(const struct usage *usage)
     json_key("rules");
     json_open('[');
     for (unsigned int r = 0; r < listing->rule_count; r++) {
+        const struct policy_rule *rule = &listing->rules[r];
         json_open('{');
-        json_text_of("syscall", listing->rules[r].call);
-        json_text_of("source", listing->rules[r].source);
+        json_text_of("syscall", rule->call);
+        json_text_of("source", rule->source);
+        json_text_of("only", rule->only);
         json_number_of("count", usage->rule_counts[r]);
+        json_alternatives(rule, &usage->value_counts[first_value(listing, r)]);
         json_close();
     }
     json_close();

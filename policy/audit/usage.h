@@ -21,6 +21,8 @@ struct usage {
     const struct policy_listing *listing;
     unsigned long processes, calls;
     unsigned long *rule_counts; /* one a rule */
+    /* Of the alternatives of each condition, one behind the other: how often each was used. */
+    unsigned long *value_counts;
     size_t denied_count;
     struct usage_denied *denied;
 };

@@ -90,6 +90,14 @@ static void emit_conditions(FILE *file, size_t policy, unsigned int index,
     fputs("};\n", file);
 }
 
+static void emit_text(FILE *file, const char *text)
+{
+    if (text)
+        fprintf(file, "\"%s\",\n     ", text);
+    else
+        fputs("NULL, ", file);
+}
+
 static void emit_rules(FILE *file, size_t policy, const struct policy_listing *listing)
 {
     for (unsigned int i = 0; i < listing->rule_count; i++)
@@ -103,16 +111,12 @@ static void emit_rules(FILE *file, size_t policy, const struct policy_listing *l
             fprintf(file, "conditions_%zu_%u,\n", policy, i);
         else
             fputs("NULL,\n", file);
-        fprintf(file, "     \"%s\",\n", rule->reason);
-        if (rule->justified)
-            fprintf(file, "     \"%s\",\n", rule->justified);
-        else
-            fputs("     NULL,\n", file);
-        fprintf(file, "     \"%s\", ", rule->source);
-        if (rule->included)
-            fprintf(file, "\"%s\"},\n", rule->included);
-        else
-            fputs("NULL},\n", file);
+        fputs("     ", file);
+        const char *const texts[] = {rule->reason, rule->justified, rule->only, rule->source,
+                                     rule->included};
+        for (size_t t = 0; t < sizeof(texts) / sizeof(texts[0]); t++)
+            emit_text(file, texts[t]);
+        fputs("},\n", file);
     }
     fputs("};\n", file);
 }

@@ -195,6 +195,9 @@ static bool reason(struct lexer *lexer, struct policy_rule *rule)
 {
     if (!strings(lexer, "the reason of this rule", &rule->reason))
         return false;
+    if (is_word(lexer, "only") &&
+        (!lex_next(lexer) || !strings(lexer, "where alone this call is made", &rule->only)))
+        return false;
     if (!is_word(lexer, "justified"))
         return true;
     return lex_next(lexer) && strings(lexer, "why this call can do no harm here", &rule->justified);

@@ -58,6 +58,7 @@ static void check_rules(const struct policy_listing *listing)
         const struct policy_rule *rule = &listing->rules[r];
         require(rule->call && rule->reason && rule->reason[0] != '\0' && rule->source, "a rule");
         require(!rule->justified || rule->justified[0] != '\0', "a justification");
+        require(!rule->only || rule->only[0] != '\0', "where alone it is used");
         require(rule->condition_count <= POLICY_ARGUMENTS, "condition_count");
         for (unsigned int c = 0; c < rule->condition_count; c++) {
             const struct policy_condition *condition = &rule->conditions[c];

@@ -61,6 +61,13 @@ static const struct mistake {
     {CONFINES "allow read() \"x\" justified", NULL,
      "policy/block/virtio.policy:2:27: expected why this call can do no harm here in quotes, found "
      "the end of the file"},
+    {CONFINES "allow read() \"x\" only", NULL,
+     "policy/block/virtio.policy:2:22: expected where alone this call is made in quotes, found "
+     "the end of the file"},
+    {CONFINES "allow read() \"x\" justified \"x\" only \"x\"", NULL,
+     "policy/block/virtio.policy:2:32: expected 'allow', '[', 'include' or 'fd', found 'only'"},
+    {CONFINES "allow read() only \"x\"", NULL,
+     "policy/block/virtio.policy:2:14: expected the reason of this rule in quotes, found 'only'"},
     {CONFINES "allow read() justified \"x\"", NULL,
      "policy/block/virtio.policy:2:14: expected the reason of this rule in quotes, found "
      "'justified'"},
@@ -273,7 +280,7 @@ static void test_conditions(void)
     CU_ASSERT_TRUE_FATAL(policy_folder_parse(
         CONFINES "fd @image = @backend \"the image\"\n"
                  "allow pwritev2(flags in {0, RWF_DSYNC}, fd == @image) \"writes\" \"much\"\n"
-                 "    justified \"but\" \"in vain\"\n"
+                 "    only \"where\" \"it can\" justified \"but\" \"in vain\"\n"
                  "allow mmap(prot & ~(PROT_READ | PROT_WRITE) == 0, fd == -1, offset == -1) \"m\"\n"
                  "allow socket(type & (SOCK_STREAM | SOCK_CLOEXEC) == SOCK_CLOEXEC) \"s\"\n",
         NULL, POLICY_ARCH_X86_64, &policy, &error));
@@ -283,7 +290,9 @@ static void test_conditions(void)
     CU_ASSERT_STRING_EQUAL(listing->rules[0].call, "pwritev2");
     CU_ASSERT_STRING_EQUAL(listing->rules[0].reason, "writes much");
     CU_ASSERT_STRING_EQUAL(listing->rules[0].justified, "but in vain");
+    CU_ASSERT_STRING_EQUAL(listing->rules[0].only, "where it can");
     CU_ASSERT_PTR_NULL(listing->rules[1].justified);
+    CU_ASSERT_PTR_NULL(listing->rules[1].only);
     CU_ASSERT_STRING_EQUAL(listing->rules[0].source, "policy/block/virtio.policy:3");
     CU_ASSERT_PTR_NULL(listing->rules[0].included);
 

@@ -55,6 +55,8 @@ static void test_list(void)
             for (unsigned int c = 0; c < rule->condition_count && rest; c++)
                 rest = strstr(rest, rule->conditions[c].words);
             rest = rest ? strstr(rest, rule->reason) : NULL;
+            if (rule->only)
+                rest = rest ? strstr(rest, rule->only) : NULL;
             rest = rest ? strstr(rest, rule->source) : NULL;
             if (rule->included)
                 rest = rest ? strstr(rest, rule->included) : NULL;
