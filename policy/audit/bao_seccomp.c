@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "policy/audit/audit.h"
+#include "policy/audit/json.h"
 
 static const char help[] =
     "Usage: bao-seccomp VERB [ARGUMENT...] [--arch ARCH] [--json]\n"
@@ -24,13 +25,13 @@ static const char help[] =
     "                    what would become of this call. Arguments are numbers, constants or\n"
     "                    @fds, as in a policy; put -- before negative ones\n"
     "  diff OLD NEW      what NEW allows more, and less. Each is \"this\" build, another\n"
-    "                    bao-seccomp, a directory of policies or of exported programs, or the pid\n"
-    "                    of a running process\n"
+    "                    bao-seccomp, a directory of policies or of exported programs, one\n"
+    "                    exported program (.bpf), or the pid of a running process\n"
     "  lint [DIRECTORY]  what is doubtful about this build's policies, or those of a directory\n"
     "  trace POLICY -- COMMAND...\n"
     "                    run COMMAND without this policy in force, and tell what it would have\n"
     "                    denied, and which of its rules were used (root)\n"
-    "  verify [PID | --all]\n"
+    "  verify [PID | --all | --told FILE]\n"
     "                    whether the running device models, or one process, are confined as they\n"
     "                    should be, down to the programs in the kernel (root)\n"
     "\n"
@@ -40,6 +41,9 @@ static const char help[] =
     "                    and all for hash, export and diff\n"
     "  -j, --json        for tools\n"
     "  -m, --markdown    for a report: verify only\n"
+    "      --told FILE   verify the device model whose broker has said this, with what it has "
+    "said;\n"
+    "                    bao-dmctl audit asks it\n"
     "  -h, --help        show this help\n"
     "  -V, --version     show the version\n"
     "\n"
@@ -80,15 +84,12 @@ struct arguments {
 /* Returns -1 to go on, or the exit status. */
 static int parse_options(int argc, char **argv, struct arguments *ret)
 {
-    enum { ALL = 256 };
+    enum { ALL = 256, TOLD };
     static const struct option options[] = {
-        {"arch", required_argument, NULL, 'a'},
-        {"json", no_argument, NULL, 'j'},
-        {"markdown", no_argument, NULL, 'm'},
-        {"all", no_argument, NULL, ALL},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {0},
+        {"arch", required_argument, NULL, 'a'},  {"json", no_argument, NULL, 'j'},
+        {"markdown", no_argument, NULL, 'm'},    {"all", no_argument, NULL, ALL},
+        {"told", required_argument, NULL, TOLD}, {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},     {0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "a:jmhV", options, NULL)) != -1) {
@@ -104,6 +105,9 @@ static int parse_options(int argc, char **argv, struct arguments *ret)
             break;
         case ALL:
             ret->question.all = true;
+            break;
+        case TOLD:
+            ret->question.told = optarg;
             break;
         case 'h':
             fputs(help, stdout);
@@ -152,8 +156,9 @@ static int check_options(const struct arguments *arguments)
     bool verify = strcmp(arguments->verb->name, "verify") == 0;
     if (arguments->question.format == FORMAT_MARKDOWN && !verify)
         return audit_complain("--markdown with", arguments->verb->name, "verify");
-    if (arguments->question.all && !verify)
-        return audit_complain("--all with", arguments->verb->name, "verify");
+    if ((arguments->question.all || arguments->question.told) && !verify)
+        return audit_complain(arguments->question.all ? "--all with" : "--told with",
+                              arguments->verb->name, "verify");
     return -1;
 }
 
@@ -192,6 +197,7 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     status = arguments.verb->run(&arguments.question);
+    json_close_all();
     if (fflush(stdout) != 0 || ferror(stdout))
         status = -errno;
     if (status >= 0)

@@ -26,6 +26,7 @@ struct subject {
 
 struct side {
     const char *words; /* as asked for */
+    bool single;       /* one program, of a file or a process: others are not missing */
     size_t count;
     struct subject subjects[NAMES_MAX * POLICY_ARCHES];
 };
@@ -98,6 +99,39 @@ static int load_program(struct side *side, const char *path, const char *name,
     return error == 0 ? add_subject(side, name, arch, &set) : error;
 }
 
+/* "ARCH/NAME.bpf" behind whatever folders; without an architecture's name, the file's own. */
+static void name_of_program(const char *path, enum policy_arch arch, char *ret, size_t size)
+{
+    char folder[32];
+    snprintf(folder, sizeof(folder), "%s/", policy_arch_name(arch));
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    for (const char *at = strstr(path, folder); at; at = strstr(at + 1, folder)) {
+        if (at == path || at[-1] == '/')
+            name = at + strlen(folder);
+    }
+    snprintf(ret, size, "%.*s", (int)(strlen(name) - strlen(".bpf")), name);
+}
+
+static bool is_program(const char *path)
+{
+    size_t length = strlen(path);
+    return length > 4 && strcmp(path + length - 4, ".bpf") == 0;
+}
+
+/* One exported program. Which architecture it is for it asks the call itself. */
+static int load_one_program(struct side *side, const char *path)
+{
+    int error = -EINVAL;
+    side->single = true;
+    for (enum policy_arch arch = 0; arch < POLICY_ARCHES && error == -EINVAL; arch++) {
+        char name[NAME_SIZE];
+        name_of_program(path, arch, name, sizeof(name));
+        error = load_program(side, path, name, arch);
+    }
+    return error;
+}
+
 /* ARCH/NAME.bpf, as export and the build write them. */
 static int load_programs(struct side *side, const char *directory)
 {
@@ -150,6 +184,7 @@ static int load_process(struct side *side, pid_t pid)
 {
     struct process process;
     struct filters filters;
+    side->single = true;
     int error = process_read(pid, &process);
     if (error == 0)
         error = filters_read(pid, &filters);
@@ -196,6 +231,8 @@ static int load(const char *what, struct side *side)
         error = load_process(side, (pid_t)pid);
     else if (stat(what, &file) < 0)
         error = -errno;
+    else if (!S_ISDIR(file.st_mode) && is_program(what))
+        error = load_one_program(side, what);
     else if (!S_ISDIR(file.st_mode))
         error = load_build(side, what);
     else if (texts_are_in(what))
@@ -217,11 +254,14 @@ static void free_side(struct side *side)
 
 /* ---- The comparison ---- */
 
-static const struct subject *find(const struct side *side, const struct subject *like)
+/* The policy of the same name; of two single programs each is the other's, whatever their names. */
+static const struct subject *find(const struct side *side, const struct subject *like,
+                                  const struct side *of)
 {
     for (size_t i = 0; i < side->count; i++) {
         const struct subject *subject = &side->subjects[i];
-        if (subject->arch == like->arch && strcmp(subject->name, like->name) == 0)
+        if (subject->arch == like->arch &&
+            ((side->single && of->single) || strcmp(subject->name, like->name) == 0))
             return subject;
     }
     return NULL;
@@ -236,15 +276,15 @@ static bool has_arch(const struct side *side, enum policy_arch arch)
     return false;
 }
 
-/* A process has one policy on one architecture; others are not missing there. */
+/* What has one policy on one architecture lacks no others. */
 static bool is_comparable(const struct question *question, const struct side *other,
-                          const struct subject *subject)
+                          const struct subject *subject, const struct side *of)
 {
     enum policy_arch asked = question->selection.arch;
     if (asked != POLICY_ARCHES && asked != subject->arch)
         return false;
-    bool one_process = other->count == 1 && strtol(other->words, NULL, 10) > 0;
-    return has_arch(other, subject->arch) && (!one_process || find(other, subject));
+    return has_arch(other, subject->arch) && (!other->single || find(other, subject, of)) &&
+           (!of->single || find(other, subject, of));
 }
 
 static void print_access(const struct access *access, const struct subject *subject, char sign,
@@ -328,12 +368,15 @@ static bool report(const struct subject *old, const struct subject *new, bool js
         return false;
     if (json) {
         json_open('{');
-        json_text_of("policy", any->name);
+        json_text_of("old", old ? old->name : NULL);
+        json_text_of("new", new ? new->name : NULL);
         json_text_of("arch", policy_arch_name(any->arch));
         json_key("gained");
         json_open('[');
     } else {
-        printf("%s on %s%s\n", any->name, policy_arch_name(any->arch),
+        bool renamed = old && new &&strcmp(old->name, new->name) != 0;
+        printf("%s%s%s on %s%s\n", renamed ? old->name : "", renamed ? ", compared with " : "",
+               any->name, policy_arch_name(any->arch),
                !old   ? ": a new policy"
                : !new ? ": no longer there"
                       : "");
@@ -363,24 +406,26 @@ static int compare_sides(const struct question *question, const struct side *old
         json_open('[');
     for (size_t i = 0; i < old->count; i++) {
         const struct subject *subject = &old->subjects[i];
-        if (!is_comparable(question, new, subject))
+        if (!is_comparable(question, new, subject, old))
             continue;
         compared++;
-        differ += report(subject, find(new, subject), json);
+        differ += report(subject, find(new, subject, old), json);
     }
     for (size_t i = 0; i < new->count; i++) {
         const struct subject *subject = &new->subjects[i];
-        if (!is_comparable(question, old, subject) || find(old, subject))
+        if (!is_comparable(question, old, subject, new) || find(old, subject, new))
             continue;
         compared++;
         differ += report(NULL, subject, json);
     }
     if (json)
         json_close();
-    else
+    else if (compared > 0)
         printf("%zu of %zu program%s differ\n", differ, compared, audit_plural(compared));
     if (compared == 0) {
-        fputs("bao-seccomp: the two have no architecture or no policy in common\n", stderr);
+        fputs("bao-seccomp: the two have no architecture or no policy in common (a single program "
+              "has the name ARCH/NAME.bpf)\n",
+              stderr);
         return AUDIT_TROUBLE;
     }
     return differ == 0 ? AUDIT_GOOD : AUDIT_OBJECTS;

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "policy/audit/audit.h"
+#include "policy/audit/json.h"
 
 #define PATH_SIZE 4096
 
@@ -33,11 +34,25 @@ static int write_program(const char *path, const struct policy_program *program)
     return failed ? -EIO : 0;
 }
 
+static void json_row(const struct policy_listing *listing, const char *path)
+{
+    json_open('{');
+    json_text_of("policy", listing->program.name);
+    json_text_of("arch", policy_arch_name(listing->arch));
+    json_number_of("instructions", listing->program.length);
+    json_text_of("sha256", listing->program.hash);
+    json_text_of("file", path);
+    json_close();
+}
+
 int audit_export(const struct question *question)
 {
     if (question->argc != 1)
         return audit_complain("export", question->argc == 0 ? "" : question->argv[1],
                               "one directory to write to");
+    bool json = question->format == FORMAT_JSON;
+    if (json)
+        json_open('[');
     for (const struct policy_listing *at = selection_next(&question->selection, NULL); at;
          at = selection_next(&question->selection, at)) {
         char path[PATH_SIZE];
@@ -50,6 +65,10 @@ int audit_export(const struct question *question)
             fprintf(stderr, "bao-seccomp: %s can't be written: %s\n", path, strerror(-error));
             return AUDIT_TROUBLE;
         }
+        if (json)
+            json_row(at, path);
     }
+    if (json)
+        json_close();
     return AUDIT_GOOD;
 }

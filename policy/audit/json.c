@@ -49,6 +49,12 @@ void json_close(void)
         putchar('\n');
 }
 
+void json_close_all(void)
+{
+    while (writer.depth > 0)
+        json_close();
+}
+
 void json_key(const char *name)
 {
     begin_value(false);

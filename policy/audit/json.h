@@ -10,6 +10,9 @@
 void json_open(char bracket);
 void json_close(void);
 
+/* Closes what is open, if anything: also an answer that breaks off can be parsed. */
+void json_close_all(void);
+
 /* The name of the next value, in an object. */
 void json_key(const char *name);
 

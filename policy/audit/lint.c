@@ -260,12 +260,24 @@ static void check_all(struct lint *lint, const struct policy_listing *const *lis
     }
 }
 
+/* "policy/FILE:LINE: WORDS", or with a column: place and words. */
+static void json_finding(const char *text)
+{
+    char place[FINDING_SIZE];
+    const char *colon = strstr(text, ": ");
+    snprintf(place, sizeof(place), "%.*s", colon ? (int)(colon - text) : 0, text);
+    json_open('{');
+    json_text_of("source", colon ? place : NULL);
+    json_text_of("finding", colon ? colon + 2 : text);
+    json_close();
+}
+
 static int report(const struct findings *findings, enum format format)
 {
     if (format == FORMAT_JSON) {
         json_open('[');
         for (size_t i = 0; i < findings->count; i++)
-            json_text(findings->texts[i]);
+            json_finding(findings->texts[i]);
         json_close();
     } else {
         for (size_t i = 0; i < findings->count; i++)

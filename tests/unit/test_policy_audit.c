@@ -221,6 +221,41 @@ static void test_diff_of_the_same(void)
     }
 }
 
+/* Exported programs one by one: each is this build's, and no other's. */
+static void test_diff_of_single_programs(void)
+{
+    const char *const bpf = "'" PROGRAMS_DIR "'";
+    for (const struct policy_listing *at = policy_catalog; at->program.name; at++) {
+        char arguments[1024];
+        snprintf(arguments, sizeof(arguments), "diff %s/%s/%s.bpf this", bpf,
+                 policy_arch_name(at->arch), at->program.name);
+        CU_ASSERT_EQUAL(tool_run(arguments), 0);
+        CU_ASSERT_STRING_EQUAL(tool_answer, "0 of 1 program differ\n");
+    }
+    CU_ASSERT_EQUAL(tool_run("diff '" PROGRAMS_DIR "/aarch64/net/vhost.bpf' '" PROGRAMS_DIR
+                             "/aarch64/vsock/vhost.bpf'"),
+                    1);
+    CU_ASSERT(tool_says("net/vhost, compared with vsock/vhost on aarch64\n"));
+    CU_ASSERT(tool_says("  + ioctl with fd is vhost-vsock (fd 8); request is "
+                        "VHOST_VSOCK_SET_RUNNING\n"));
+    CU_ASSERT(tool_says("  - ioctl with fd is vhost-net (fd 8); request is "
+                        "VHOST_NET_SET_BACKEND\n"));
+    CU_ASSERT(tool_says("1 of 1 program differ\n"));
+    /* Of different architectures; of a name that no policy has; cut short. */
+    CU_ASSERT_EQUAL(tool_run("diff '" PROGRAMS_DIR "/aarch64/keeper.bpf' '" PROGRAMS_DIR
+                             "/riscv64/keeper.bpf'"),
+                    2);
+    CU_ASSERT_EQUAL(tool_run("diff this /tmp/test-policy-audit.bpf; f=/tmp/test-policy-audit.bpf; "
+                             "cp '" PROGRAMS_DIR "/x86_64/keeper.bpf' $f; '" TOOL
+                             "' diff this $f; echo \"= $?\"; head -c 1001 '" PROGRAMS_DIR
+                             "/x86_64/keeper.bpf' >$f; '" TOOL
+                             "' diff this $f; echo \"= $?\"; rm $f"),
+                    0);
+    CU_ASSERT(tool_says("test-policy-audit.bpf can't be compared: No such file or directory"));
+    CU_ASSERT(tool_says("no policy in common (a single program has the name ARCH/NAME.bpf)\n= 2"));
+    CU_ASSERT(tool_says("can't be compared: it holds what can't be read\n= 2"));
+}
+
 static void test_diff_refuses_nonsense(void)
 {
     CU_ASSERT_EQUAL(tool_run("diff this"), 2);
@@ -230,6 +265,47 @@ static void test_diff_refuses_nonsense(void)
     CU_ASSERT(tool_says("it is no bao-seccomp"));
     CU_ASSERT_EQUAL(tool_run("diff this $$"), 2);
     CU_ASSERT_EQUAL(tool_run("lint /no/such/thing"), 2);
+}
+
+/* ---- For tools ---- */
+
+/* The answer of each verb, by a JSON reader, against the shapes of docs/POLICY.md. (That of verify:
+ * tests/standin/test_audit.c.) */
+static void test_json_is_as_documented(void)
+{
+    static const char *const questions[][2] = {
+        {"list", "list --arch all"},
+        {"show", "show --arch all"},
+        {"hash", "hash"},
+        {"export", "export '%s/exported'"},
+        {"check", "check broker openat AT_FDCWD 0 0"},
+        {"check", "check all exit_group --arch all"},
+        {"diff", "diff '" PROGRAMS_DIR "/aarch64/net/vhost.bpf' '" PROGRAMS_DIR
+                 "/aarch64/vsock/vhost.bpf'"},
+        {"lint", "lint '%s'"},
+        {"trace", "trace all --json -- true"},
+    };
+    policy_folder_write("block/virtio.policy", "confines \"a test\" allow fsync() \"x\"\n");
+    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+        char verb[256], arguments[1024];
+        snprintf(verb, sizeof(verb), questions[i][1], policy_folder_path());
+        snprintf(arguments, sizeof(arguments),
+                 "--json %s 2>/dev/null | '" SHAPE "' '" DOCUMENT "' %s", verb, questions[i][0]);
+        int status = tool_run(arguments);
+        CU_ASSERT_EQUAL(status, 0);
+        if (status != 0)
+            printf("\n    %s: %s", questions[i][1], tool_answer);
+    }
+    /* The judge judges: another verb's shape is refused, and so is an answer with nothing in it. */
+    CU_ASSERT_NOT_EQUAL(tool_run("hash --json | '" SHAPE "' '" DOCUMENT "' list"), 0);
+    CU_ASSERT_NOT_EQUAL(tool_run("lint --json | '" SHAPE "' '" DOCUMENT "' lint"), 0);
+    /* An answer that breaks off can be parsed all the same. */
+    CU_ASSERT_EQUAL(tool_run("check all no_such_call --json 2>/dev/null | python3 -m json.tool"),
+                    0);
+    CU_ASSERT_EQUAL(tool_run("export /proc/none --json 2>/dev/null | python3 -m json.tool"), 0);
+    char command[256];
+    snprintf(command, sizeof(command), "rm -r '%s/exported'", policy_folder_path());
+    CU_ASSERT_EQUAL(system(command), 0);
 }
 
 int main(void)
@@ -243,7 +319,9 @@ int main(void)
     CU_ADD_TEST(suite, test_lint_finds_what_the_keeper_lacks);
     CU_ADD_TEST(suite, test_diff_of_texts);
     CU_ADD_TEST(suite, test_diff_of_the_same);
+    CU_ADD_TEST(suite, test_diff_of_single_programs);
     CU_ADD_TEST(suite, test_diff_refuses_nonsense);
+    CU_ADD_TEST(suite, test_json_is_as_documented);
     CU_basic_run_tests();
     unsigned int failures = CU_get_number_of_failures();
     CU_cleanup_registry();
