@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-dmctl: main.c has the command line and the socket, status.c and stats.c what is printed.
+ * bao-dmctl: main.c has the command line and the socket, status.c and stats.c what is printed,
+ * audit.c what is handed to bao-seccomp.
  */
 #ifndef BROKER_DMCTL_DMCTL_H
 #define BROKER_DMCTL_DMCTL_H
@@ -17,6 +18,9 @@ struct snapshot {
     double at; /* seconds, monotonic */
 };
 
+/* "bao-dmctl: ..." on stderr. */
+__attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
+
 /* What confines and what happened, a block of lines a device, or JSON. */
 void status_print(const struct snapshot *snapshot, bool json);
 
@@ -25,5 +29,11 @@ void status_print(const struct snapshot *snapshot, bool json);
  * second meanwhile: a line a device, or JSON.
  */
 void stats_print(const struct snapshot *snapshot, const struct snapshot *before, bool json);
+
+/*
+ * Becomes bao-seccomp, which verifies the processes of the broker behind the control socket, with
+ * what it has said of every device. Returns only if that fails, which it then has said.
+ */
+void audit_run(int control, const struct snapshot *snapshot, bool json, bool markdown);
 
 #endif

@@ -19,6 +19,7 @@
 
 #define ANSWER_MS 5000
 #define INTERVAL_MAX_S 3600u
+#define AUDIT_TROUBLE 2 /* as bao-seccomp has it: 1 is for what is not as expected */
 
 static const char help[] =
     "Usage: bao-dmctl [--control PATH] COMMAND\n"
@@ -27,6 +28,9 @@ static const char help[] =
     "  status [DEVICE] [--json]   devices, workers, what confines them, what they died of\n"
     "  stats [DEVICE] [--json]    requests, bytes, kicks, interrupts since the device was started\n"
     "  stats --watch [SECONDS]    the same a second, again and again (1)\n"
+    "  audit [--json|--markdown]  is each process confined as it should be: bao-seccomp verify, "
+    "with\n"
+    "                             what the broker knows (root); exit status 1 if one is not\n"
     "  restart DEVICE             replace the device's worker; the guest sees a delay\n"
     "  log-level [LEVEL]          how much it says: error, warning, info (at first), debug\n"
     "\n"
@@ -37,12 +41,12 @@ static const char help[] =
 
 struct options {
     const char *control;
-    bool json, watch;
+    bool json, watch, markdown;
     const char *words[3];
     int count;
 };
 
-__attribute__((format(printf, 1, 2))) static void complain(const char *format, ...)
+void complain(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -188,6 +192,18 @@ static int do_stats(int fd, const struct options *options)
     return EXIT_SUCCESS;
 }
 
+static int do_audit(int fd, const struct options *options)
+{
+    static struct snapshot snapshot;
+    if (options->count > 1 || (options->json && options->markdown)) {
+        usage("audit takes --json or --markdown");
+        return AUDIT_TROUBLE;
+    }
+    if (take_snapshot(fd, NULL, &snapshot) == 0)
+        audit_run(fd, &snapshot, options->json, options->markdown);
+    return AUDIT_TROUBLE;
+}
+
 static int do_restart(int fd, const struct options *options)
 {
     static struct control_reply reply;
@@ -217,11 +233,15 @@ static int do_log_level(int fd, const struct options *options)
 /* Returns -1 to go on, or the exit status. */
 static int parse(int argc, char **argv, struct options *ret)
 {
-    enum { CONTROL = 256, JSON, WATCH };
+    enum { CONTROL = 256, JSON, WATCH, MARKDOWN };
     static const struct option options[] = {
-        {"control", required_argument, NULL, CONTROL}, {"json", no_argument, NULL, JSON},
-        {"watch", no_argument, NULL, WATCH},           {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},           {0},
+        {"control", required_argument, NULL, CONTROL},
+        {"json", no_argument, NULL, JSON},
+        {"watch", no_argument, NULL, WATCH},
+        {"markdown", no_argument, NULL, MARKDOWN},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "hV", options, NULL)) != -1) {
@@ -234,6 +254,9 @@ static int parse(int argc, char **argv, struct options *ret)
             break;
         case WATCH:
             ret->watch = true;
+            break;
+        case MARKDOWN:
+            ret->markdown = true;
             break;
         case 'h':
             fputs(help, stdout);
@@ -248,6 +271,8 @@ static int parse(int argc, char **argv, struct options *ret)
     }
     for (; optind < argc && ret->count < 3; optind++)
         ret->words[ret->count++] = argv[optind];
+    if (ret->markdown && ret->count > 0 && strcmp(ret->words[0], "audit") != 0)
+        return usage("--markdown is for audit");
     return ret->count > 0 ? -1 : usage("no command");
 }
 
@@ -256,11 +281,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int fd, const struct options *options);
+        int failure; /* exit status if nobody can be asked */
     } commands[] = {
-        {"status", do_status},
-        {"stats", do_stats},
-        {"restart", do_restart},
-        {"log-level", do_log_level},
+        {"status", do_status, EXIT_FAILURE},       {"stats", do_stats, EXIT_FAILURE},
+        {"audit", do_audit, AUDIT_TROUBLE},        {"restart", do_restart, EXIT_FAILURE},
+        {"log-level", do_log_level, EXIT_FAILURE},
     };
     struct options options = {.control = CONTROL_PATH};
     int status = parse(argc, argv, &options);
@@ -270,7 +295,7 @@ int main(int argc, char **argv)
         if (strcmp(options.words[0], commands[i].name) != 0)
             continue;
         int fd = connect_to(options.control);
-        return fd < 0 ? EXIT_FAILURE : commands[i].run(fd, &options);
+        return fd < 0 ? commands[i].failure : commands[i].run(fd, &options);
     }
     complain("unknown command \"%s\": see bao-dmctl --help", options.words[0]);
     return EXIT_FAILURE;

@@ -25,7 +25,13 @@ struct report_row *report_add(struct report *report, const struct process *proce
     *row = (struct report_row){.process = process, .verdict = verdict};
     snprintf(row->check, sizeof(row->check), "%s", check);
     report->wrong += verdict == NOT_AS_EXPECTED;
+    report->unseen += verdict == NOT_READABLE;
     return row;
+}
+
+void report_clear(struct report *report)
+{
+    report->count = report->wrong = report->unseen = 0;
 }
 
 void report_equal(struct report *report, const struct process *process, const char *check,
@@ -47,12 +53,20 @@ void report_number(struct report *report, const struct process *process, const c
     report_equal(report, process, check, texts[0], texts[1]);
 }
 
+void report_unseen(struct report *report, const struct process *process, const char *check,
+                   const char *known)
+{
+    struct report_row *row = report_add(report, process, NOT_READABLE, check);
+    snprintf(row->found, sizeof(row->found), "not readable from outside; %s", known);
+}
+
 /* ---- For people ---- */
 
 static const char *const marks[] = {
     [AS_EXPECTED] = "ok",
     [NOT_AS_EXPECTED] = "WRONG",
     [TO_KNOW] = "note",
+    [NOT_READABLE] = "?",
 };
 
 static void text_row(const struct report_row *row)
@@ -74,9 +88,9 @@ static void text_report(const struct report *report, size_t process_count)
         process = row->process;
         text_row(row);
     }
-    printf("\n%zu process%s, %zu check%s, %zu not as expected\n", process_count,
-           process_count == 1 ? "" : "es", report->count, audit_plural(report->count),
-           report->wrong);
+    printf("\n%zu process%s, %zu check%s, %zu not readable from outside, %zu not as expected\n",
+           process_count, process_count == 1 ? "" : "es", report->count,
+           audit_plural(report->count), report->unseen, report->wrong);
 }
 
 /* ---- For tools ---- */
@@ -85,6 +99,7 @@ static const char *const verdicts[] = {
     [AS_EXPECTED] = "as expected",
     [NOT_AS_EXPECTED] = "not as expected",
     [TO_KNOW] = "to know",
+    [NOT_READABLE] = "not readable from outside",
 };
 
 static void json_report(const struct report *report)
@@ -148,8 +163,9 @@ static void markdown_head(const struct report *report, size_t process_count)
     printf(" |\n| kernel | ");
     markdown_text(machine.release);
     printf(", %s |\n| compared with | bao-seccomp %s |\n", machine.machine, BVDM_VERSION);
-    printf("| processes | %zu |\n| checks | %zu |\n| **not as expected** | **%zu** |\n\n",
-           process_count, report->count, report->wrong);
+    printf("| processes | %zu |\n| checks | %zu |\n| not readable from outside | %zu |\n"
+           "| **not as expected** | **%zu** |\n\n",
+           process_count, report->count, report->unseen, report->wrong);
     puts("The programs of this bao-seccomp, by their SHA-256:\n");
     const struct selection native = {NULL, POLICY_ARCH_NATIVE};
     for (const struct policy_listing *at = selection_next(&native, NULL); at;

@@ -11,7 +11,8 @@
 enum verdict {
     AS_EXPECTED,
     NOT_AS_EXPECTED,
-    TO_KNOW, /* nothing to object to, but for the reader to judge */
+    TO_KNOW,      /* nothing to object to, but for the reader to judge */
+    NOT_READABLE, /* the kernel does not show it from outside: neither good nor bad */
 };
 
 struct report_row {
@@ -23,7 +24,7 @@ struct report_row {
 };
 
 struct report {
-    size_t count, wrong;
+    size_t count, wrong, unseen;
     bool out_of_memory;
     struct report_row *rows;
 };
@@ -32,9 +33,16 @@ struct report {
 struct report_row *report_add(struct report *report, const struct process *process,
                               enum verdict verdict, const char *check);
 
+/* Forgets every row. */
+void report_clear(struct report *report);
+
 /* Adds a row that compares two texts. */
 void report_equal(struct report *report, const struct process *process, const char *check,
                   const char *expected, const char *found);
+
+/* Adds a row on what can't be read from outside; `known` is what is known of it all the same. */
+void report_unseen(struct report *report, const struct process *process, const char *check,
+                   const char *known);
 
 /* Adds a row that compares two numbers. */
 void report_number(struct report *report, const struct process *process, const char *check,

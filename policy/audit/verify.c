@@ -11,11 +11,22 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct process *find(const struct process *all, size_t count, pid_t pid)
+/* What was just started locks itself up in a moment, and is given that moment. */
+#define SETTLE_MS 10000
+#define SETTLE_PAUSE_US 50000
+
+/* What runs here, by when it was found. */
+struct machine {
+    size_t count;
+    struct process processes[PROCESSES_MAX];
+    const struct told *told;
+};
+
+static const struct process *find(const struct machine *machine, pid_t pid)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (all[i].pid == pid)
-            return &all[i];
+    for (size_t i = 0; i < machine->count; i++) {
+        if (machine->processes[i].pid == pid)
+            return &machine->processes[i];
     }
     return NULL;
 }
@@ -69,6 +80,7 @@ static void verify_one(struct report *report, struct verified *verified,
     verify_namespaces(report, verified);
     verify_memory(report, verified);
     verify_fds(report, verified);
+    verify_told(report, verified);
 }
 
 /* Filters that can't be read count as none, and the row that compares them says so. */
@@ -83,57 +95,164 @@ static void read_filters(struct report *report, const struct process *process,
     snprintf(row->found, sizeof(row->found), "%s", strerror(-error));
 }
 
+/*
+ * Its own filter is the last thing that a process gets: as long as it has none but its keeper's, it
+ * may be on its way. Before its exec it has the keeper's name, too.
+ */
+static bool is_starting(const struct verified *verified, const struct filters *of_keeper)
+{
+    const struct process *process = verified->process;
+    const struct filters *filters = &verified->filters;
+    if (!verified->keeper || process_age_ms(process->pid) > SETTLE_MS)
+        return false;
+    return process->role == PROCESS_KEEPER ||
+           (verified->policy && filters->count <= of_keeper->count &&
+            !process_has_program(filters, filters->count - 1, verified->policy));
+}
+
+/* Once; `verified` is filled in but for what is read here. Returns whether it is to be looked at
+ * again. */
+static bool look_at(struct report *report, struct verified *verified)
+{
+    struct filters of_keeper = {0};
+    read_filters(report, verified->process, &verified->filters);
+    if (verified->keeper)
+        read_filters(report, verified->keeper, &of_keeper);
+    verified->policy = process_policy(verified->process, &verified->filters);
+    verify_one(report, verified, &of_keeper);
+    bool again = report->wrong > 0 && is_starting(verified, &of_keeper);
+    filters_free(&verified->filters);
+    filters_free(&of_keeper);
+    return again;
+}
+
 /* A process may end while it is looked at: then it is not wrong, but gone. */
-static void verify_process(struct report *report, const struct process *process,
-                           const struct process *all, size_t count)
+static void verify_process(struct report *report, struct process *process,
+                           const struct machine *machine)
 {
     struct report own = {0};
-    struct filters of_keeper = {0};
-    struct process again;
-    struct verified verified = {.process = process, .all = all, .count = count};
-    const struct process *parent = find(all, count, process->parent);
+    struct verified verified = {.process = process,
+                                .all = machine->processes,
+                                .count = machine->count,
+                                .told = machine->told};
+    const struct process *parent = find(machine, process->parent);
     if (parent && parent->role == PROCESS_KEEPER)
         verified.keeper = parent;
-    read_filters(&own, process, &verified.filters);
-    if (verified.keeper)
-        read_filters(&own, verified.keeper, &of_keeper);
-    verified.policy = process_policy(process, &verified.filters);
-    verify_one(&own, &verified, &of_keeper);
-    if (process_read(process->pid, &again) < 0) {
-        own.count = own.wrong = 0;
+    int result = process_read(process->pid, process);
+    while (result == 0) {
+        const struct process before = *process;
+        bool again = look_at(&own, &verified);
+        result = process_read(process->pid, process);
+        /* It may have taken its name, by which its policy is found, in the midst of this. */
+        bool renamed = strcmp(before.name, process->name) != 0 || before.role != process->role;
+        if (!again && !(own.wrong > 0 && renamed))
+            break;
+        usleep(SETTLE_PAUSE_US);
+        report_clear(&own);
+    }
+    if (result < 0) {
+        report_clear(&own);
         snprintf(report_add(&own, process, TO_KNOW, "state")->found, REPORT_TEXT,
                  "it ended in the meantime");
     }
     for (size_t i = 0; i < own.count; i++)
         *report_add(report, process, own.rows[i].verdict, "") = own.rows[i];
+    report->out_of_memory |= own.out_of_memory;
     free(own.rows);
-    filters_free(&verified.filters);
-    filters_free(&of_keeper);
 }
 
-/* Which processes: the one asked for, or all. Returns AUDIT_GOOD or AUDIT_TROUBLE. */
-static int choose(const struct question *question, const struct process *all, size_t count,
-                  pid_t *ret_only)
+/* ---- Which processes ---- */
+
+/* Those of the device model whose broker was asked: its keeper, and what that has started. */
+static bool is_of_broker(const struct machine *machine, const struct process *process)
+{
+    const struct process *broker = find(machine, machine->told->broker);
+    return broker && (process->pid == broker->parent || process->parent == broker->parent);
+}
+
+static bool is_asked_for(const struct machine *machine, const struct process *process, pid_t only)
+{
+    if (machine->told)
+        return is_of_broker(machine, process);
+    return only == 0 || process->pid == only;
+}
+
+/* Adds what has been started since; what is gone stays. Returns 0 or -errno. */
+static int find_more(struct machine *machine)
+{
+    static struct process found[PROCESSES_MAX];
+    int count = processes_find(found);
+    for (int i = 0; i < count; i++) {
+        const struct process *known = find(machine, found[i].pid);
+        if (known)
+            continue;
+        if (machine->count == PROCESSES_MAX)
+            return -E2BIG;
+        machine->processes[machine->count++] = found[i];
+    }
+    return count < 0 ? count : 0;
+}
+
+/* The process that was asked for, or all. Returns AUDIT_GOOD or AUDIT_TROUBLE. */
+static int choose(const struct question *question, const struct machine *machine, pid_t *ret_only)
 {
     *ret_only = 0;
-    if (question->argc > 1 || (question->argc == 1 && question->all))
+    if (question->argc > 1 || (question->argc == 1 && (question->all || question->told)))
         return audit_complain("verify with", question->argv[question->argc - 1],
                               "one PID, or --all");
-    if (count == 0) {
+    if (machine->count == 0) {
         fputs("bao-seccomp: no bao-virtio-dm is running here\n", stderr);
+        return AUDIT_TROUBLE;
+    }
+    if (machine->told) {
+        const struct process *broker = find(machine, machine->told->broker);
+        if (broker && broker->role == PROCESS_BROKER)
+            return AUDIT_GOOD;
+        fprintf(stderr, "bao-seccomp: process %d, which answered, is no bao-virtio-broker here\n",
+                (int)machine->told->broker);
         return AUDIT_TROUBLE;
     }
     if (question->argc == 0)
         return AUDIT_GOOD;
     *ret_only = (pid_t)strtol(question->argv[0], NULL, 10);
-    if (find(all, count, *ret_only))
+    if (find(machine, *ret_only))
         return AUDIT_GOOD;
     return audit_complain("verify", question->argv[0], "the pid of a process of a bao-virtio-dm");
 }
 
+/* Each process once, those included that are started meanwhile. Returns how many, or -errno. */
+static int verify_all(struct report *report, struct machine *machine, pid_t only)
+{
+    int verified = 0;
+    for (size_t i = 0; i < machine->count; i++) {
+        if (is_asked_for(machine, &machine->processes[i], only)) {
+            verify_process(report, &machine->processes[i], machine);
+            verified++;
+        }
+        int error = only == 0 && i + 1 == machine->count ? find_more(machine) : 0;
+        if (error < 0)
+            return error;
+    }
+    return verified;
+}
+
+static int hear(const struct question *question, struct machine *machine)
+{
+    static struct told told;
+    if (!question->told)
+        return AUDIT_GOOD;
+    int error = told_read(question->told, &told);
+    machine->told = &told;
+    if (error == 0)
+        return AUDIT_GOOD;
+    fprintf(stderr, "bao-seccomp: %s: %s\n", question->told,
+            error == -EINVAL ? "expected lines as bao-dmctl audit writes them" : strerror(-error));
+    return AUDIT_TROUBLE;
+}
+
 int audit_verify(const struct question *question)
 {
-    static struct process all[PROCESSES_MAX];
+    static struct machine machine;
     struct report report = {0};
     pid_t only;
     if (geteuid() != 0) {
@@ -141,21 +260,20 @@ int audit_verify(const struct question *question)
               stderr);
         return AUDIT_TROUBLE;
     }
-    int count = processes_find(all);
-    if (count < 0)
-        return count;
-    int answer = choose(question, all, (size_t)count, &only);
+    int answer = hear(question, &machine);
+    if (answer == AUDIT_GOOD)
+        answer = find_more(&machine);
+    if (answer == AUDIT_GOOD)
+        answer = choose(question, &machine, &only);
     if (answer != AUDIT_GOOD)
         return answer;
-    size_t verified = 0;
-    for (int i = 0; i < count; i++) {
-        if (only != 0 && all[i].pid != only)
-            continue;
-        verify_process(&report, &all[i], all, (size_t)count);
-        verified++;
-    }
-    report_print(&report, verified, question->format);
-    answer = report.out_of_memory ? -ENOMEM : report.wrong == 0 ? AUDIT_GOOD : AUDIT_OBJECTS;
+    int verified = verify_all(&report, &machine, only);
+    if (verified >= 0)
+        report_print(&report, (size_t)verified, question->format);
+    answer = verified < 0           ? verified
+             : report.out_of_memory ? -ENOMEM
+             : report.wrong == 0    ? AUDIT_GOOD
+                                    : AUDIT_OBJECTS;
     free(report.rows);
     return answer;
 }

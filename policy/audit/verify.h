@@ -5,6 +5,24 @@
 
 #include "policy/audit/report.h"
 
+#define TOLD_TEXT 64
+#define TOLD_DEVICES_MAX 64
+
+/* What the broker says of one of its devices. */
+struct told_device {
+    unsigned int id;
+    pid_t pid;           /* of its worker; 0: it has none just now */
+    unsigned int layers; /* 1 << enum sandbox_layer, by the worker's READY; 0: it is not ready */
+    char policy[TOLD_TEXT], name[TOLD_TEXT];
+};
+
+/* What a broker says of all of them, which bao-dmctl asks it for. */
+struct told {
+    pid_t broker;
+    size_t count;
+    struct told_device devices[TOLD_DEVICES_MAX];
+};
+
 /* One process, and what it is compared with. */
 struct verified {
     const struct process *process;
@@ -13,7 +31,12 @@ struct verified {
     size_t count;
     struct filters filters;
     const struct policy_listing *policy; /* NULL: none is to be in force */
+    const struct told *told;             /* NULL: nobody has been asked */
 };
+
+/* Adds a row that compares a value of /proc/PID/status. */
+void verify_field(struct report *report, const struct process *process, const char *key,
+                  const char *expected);
 
 void verify_filters(struct report *report, const struct verified *verified,
                     const struct filters *keeper_filters);
@@ -21,5 +44,17 @@ void verify_privileges(struct report *report, const struct verified *verified);
 void verify_namespaces(struct report *report, const struct verified *verified);
 void verify_memory(struct report *report, const struct verified *verified);
 void verify_fds(struct report *report, const struct verified *verified);
+
+/* Whether broker and worker are those that the broker speaks of; the layers that nothing but a
+ * worker's READY tells of. */
+void verify_told(struct report *report, const struct verified *verified);
+
+/*
+ * Reads what bao-dmctl writes, a line each:
+ *   broker PID
+ *   device ID PID LAYERS POLICY NAME      LAYERS in hexadecimal, NAME with its blanks
+ * from the file of that name, or stdin if it is "-". Returns 0; -EINVAL; -errno.
+ */
+int told_read(const char *path, struct told *ret);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a process is: its filters, its user and capabilities, its namespaces, its memory. */
+/* What a process is: its user and capabilities, its namespaces, its memory. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -11,161 +11,7 @@
 
 #include "common/kept_capabilities.h"
 #include "common/worker_fds.h"
-#include "policy/audit/access.h"
 #include "policy/audit/verify.h"
-
-#define USER_WORKER 0x4000u /* PF_USER_WORKER: a thread of the kernel's, of vhost */
-
-static void field(struct report *report, const struct process *process, const char *key,
-                  const char *expected)
-{
-    char found[REPORT_TEXT] = "";
-    if (!process_field(process->pid, "status", key, found, sizeof(found)))
-        snprintf(found, sizeof(found), "not shown by this kernel");
-    report_equal(report, process, key, expected, found);
-}
-
-/* ---- Filters ---- */
-
-static bool same_filter(const struct filters *a, const struct filters *b, size_t index)
-{
-    return index < a->count && index < b->count &&
-           a->items[index].length == b->items[index].length &&
-           memcmp(a->items[index].filter, b->items[index].filter,
-                  a->items[index].length * sizeof(*a->items[index].filter)) == 0;
-}
-
-static size_t count_only_in(const struct access_set *a, const struct access_set *b)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < a->count; i++)
-        count += !access_covers(b, &a->items[i]);
-    return count;
-}
-
-/* How a filter that is not the policy's program differs from it. */
-static void describe(const struct filters *filters, const struct policy_listing *policy, char *ret,
-                     size_t size)
-{
-    struct access_set loaded, expected;
-    size_t last = filters->count - 1;
-    if (filters->count == 0) {
-        snprintf(ret, size, "no filter");
-        return;
-    }
-    if (access_of_program(filters->items[last].filter, filters->items[last].length, policy->arch,
-                          &loaded) < 0) {
-        snprintf(ret, size, "a program of %u instructions that allows more than named calls",
-                 filters->items[last].length);
-        return;
-    }
-    if (access_of_rules(policy, &expected) == 0) {
-        snprintf(ret, size, "another program, of %u instructions: allows %zu more, %zu less",
-                 filters->items[last].length, count_only_in(&loaded, &expected),
-                 count_only_in(&expected, &loaded));
-        access_free(&expected);
-    }
-    access_free(&loaded);
-}
-
-static void verify_own_filter(struct report *report, const struct verified *verified)
-{
-    const struct policy_listing *policy = verified->policy;
-    const struct filters *filters = &verified->filters;
-    bool same = filters->count > 0 && process_has_program(filters, filters->count - 1, policy);
-    struct report_row *row =
-        report_add(report, verified->process, same ? AS_EXPECTED : NOT_AS_EXPECTED, "filter");
-    snprintf(row->expected, sizeof(row->expected), "%s, %u instructions, SHA-256 %s",
-             policy->program.name, policy->program.length, policy->program.hash);
-    if (same)
-        snprintf(row->found, sizeof(row->found), "%s", row->expected);
-    else
-        describe(filters, policy, row->found, sizeof(row->found));
-}
-
-/* All filters are in force, and the sternest answer counts: below the own one, the keeper's. */
-static void verify_inherited(struct report *report, const struct verified *verified,
-                             const struct filters *keeper_filters)
-{
-    const struct filters *filters = &verified->filters;
-    size_t own = verified->policy ? 1 : 0, same = 0;
-    if (!verified->keeper) {
-        size_t outer = filters->count > own ? filters->count - own : 0;
-        if (outer > 0)
-            snprintf(report_add(report, verified->process, TO_KNOW, "outer filters")->found,
-                     REPORT_TEXT, "%zu, of whoever started it: they can only deny more", outer);
-        return;
-    }
-    report_number(report, verified->process, "filters in force", keeper_filters->count + own,
-                  filters->count);
-    while (same < keeper_filters->count && same_filter(filters, keeper_filters, same))
-        same++;
-    report_number(report, verified->process, "inherited filters", keeper_filters->count, same);
-}
-
-static unsigned long stat_flags(pid_t thread)
-{
-    char text[1024];
-    if (!process_file(thread, "stat", text, sizeof(text)))
-        return 0;
-    const char *at = strrchr(text, ')'); /* behind the name, which may hold anything */
-    unsigned long flags = 0;
-    if (at && sscanf(at, ") %*c %*d %*d %*d %*d %*d %lu", &flags) != 1)
-        flags = 0;
-    return flags;
-}
-
-static bool thread_is_filtered(const struct verified *verified, pid_t thread)
-{
-    char mode[16] = "", count[16] = "", expected[16];
-    snprintf(expected, sizeof(expected), "%zu", verified->filters.count);
-    process_field(thread, "status", "Seccomp", mode, sizeof(mode));
-    bool counted =
-        process_field(thread, "status", "Seccomp_filters", count, sizeof(count)); /* Linux 5.9 */
-    return strcmp(mode, "2") == 0 && (!counted || strcmp(count, expected) == 0);
-}
-
-/*
- * Each thread has filters of its own, which were loaded for all at once, or not at all: as many of
- * them are the same. Only the main thread is stopped to be asked; another may be waiting for a
- * register access.
- */
-static void verify_threads(struct report *report, const struct verified *verified)
-{
-    char path[64];
-    unsigned long threads = 0, filtered = 0, user_workers = 0;
-    const struct process *process = verified->process;
-    snprintf(path, sizeof(path), "/proc/%d/task", (int)process->pid);
-    DIR *tasks = opendir(path);
-    const struct dirent *entry;
-    while (tasks && (entry = readdir(tasks))) {
-        pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (thread <= 0)
-            continue;
-        threads++;
-        filtered += thread_is_filtered(verified, thread);
-        user_workers += (stat_flags(thread) & USER_WORKER) != 0;
-    }
-    if (tasks)
-        closedir(tasks);
-    report_number(report, process, "threads so filtered", threads, filtered);
-    if (process->role == PROCESS_WORKER)
-        report_number(report, process, "threads of its own", 1, threads - user_workers);
-}
-
-void verify_filters(struct report *report, const struct verified *verified,
-                    const struct filters *keeper_filters)
-{
-    if (verified->policy)
-        verify_own_filter(report, verified);
-    else if (verified->process->role != PROCESS_OTHER)
-        snprintf(report_add(report, verified->process, NOT_AS_EXPECTED, "filter")->found,
-                 REPORT_TEXT, "this build has no policy for a device of this name");
-    verify_inherited(report, verified, keeper_filters);
-    verify_threads(report, verified);
-    field(report, verified->process, "Seccomp", "2");
-    field(report, verified->process, "NoNewPrivs", "1");
-}
 
 /* ---- User and capabilities ---- */
 
@@ -200,7 +46,7 @@ static void verify_worker_user(struct report *report, const struct verified *ver
                    other->role == PROCESS_WORKER && same_user(other, process);
     }
     report_number(report, process, "workers with its user", 0, sharing);
-    field(report, process, "Groups", "");
+    verify_field(report, process, "Groups", "");
 }
 
 static void verify_capabilities(struct report *report, const struct verified *verified)
@@ -213,11 +59,11 @@ static void verify_capabilities(struct report *report, const struct verified *ve
 #undef X
     bool keeps = verified->process->role == PROCESS_KEEPER;
     snprintf(expected, sizeof(expected), "%016llx", (unsigned long long)kept);
-    field(report, verified->process, "CapInh", none);
-    field(report, verified->process, "CapPrm", keeps ? expected : none);
-    field(report, verified->process, "CapEff", keeps ? expected : none);
-    field(report, verified->process, "CapBnd", keeps ? expected : none);
-    field(report, verified->process, "CapAmb", none);
+    verify_field(report, verified->process, "CapInh", none);
+    verify_field(report, verified->process, "CapPrm", keeps ? expected : none);
+    verify_field(report, verified->process, "CapEff", keeps ? expected : none);
+    verify_field(report, verified->process, "CapBnd", keeps ? expected : none);
+    verify_field(report, verified->process, "CapAmb", none);
 }
 
 void verify_privileges(struct report *report, const struct verified *verified)
@@ -225,8 +71,8 @@ void verify_privileges(struct report *report, const struct verified *verified)
     if (verified->process->role == PROCESS_WORKER) {
         verify_worker_user(report, verified);
     } else {
-        field(report, verified->process, "Uid", "0 0 0 0");
-        field(report, verified->process, "Gid", "0 0 0 0");
+        verify_field(report, verified->process, "Uid", "0 0 0 0");
+        verify_field(report, verified->process, "Gid", "0 0 0 0");
     }
     verify_capabilities(report, verified);
 }
@@ -421,7 +267,4 @@ void verify_memory(struct report *report, const struct verified *verified)
     process_field(process->pid, "status", "NSsid", pids, sizeof(pids));
     const char *inner = strrchr(pids, ' ');
     report_equal(report, process, "session", "1", inner ? inner + 1 : pids);
-    snprintf(report_add(report, process, TO_KNOW, "landlock, mdwe, keyring")->found, REPORT_TEXT,
-             "the kernel does not show them from outside; the worker checks them before it serves, "
-             "and its READY says which are in force");
 }

@@ -57,6 +57,7 @@ struct attacher {
     uint64_t since;   /* ms, monotonic */
     pid_t status_tid; /* whose the two files are; 0: nobody's */
     int status_fd, leader_status_fd;
+    pid_t tracer; /* of the thread, when it was last looked at; 0: none */
 };
 
 struct device {

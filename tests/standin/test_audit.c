@@ -21,14 +21,12 @@
 
 #include "common/policy.h"
 #include "common/worker_fds.h"
+#include "tests/standin/audit_session.h"
 #include "tests/standin/fixture.h"
-#include "tests/standin/inject.h"
 
 #define DEVICES 2u
-#define TOOL PROGRAM_DIR "/bao-seccomp"
 
 static struct fixture fixture;
-static char answer[1 << 18];
 
 static void start(void)
 {
@@ -41,34 +39,6 @@ static void stop(void)
     fixture_free(&fixture);
 }
 
-/* Runs bao-seccomp; its answer is in `answer`. Returns its exit status. */
-static int run(const char *arguments)
-{
-    char command[512];
-    snprintf(command, sizeof(command), "timeout 60 '%s' %s 2>&1", TOOL, arguments);
-    FILE *pipe = popen(command, "re");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(pipe);
-    size_t length = fread(answer, 1, sizeof(answer) - 1, pipe);
-    answer[length] = '\0';
-    int status = pclose(pipe);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static int run_on(const char *format, pid_t pid)
-{
-    char arguments[128];
-    snprintf(arguments, sizeof(arguments), format, (int)pid);
-    return run(arguments);
-}
-
-static bool says(const char *text)
-{
-    bool found = strstr(answer, text) != NULL;
-    if (!found)
-        printf("\n    expected \"%s\"", text);
-    return found;
-}
-
 /* ---- nothing to object to ---- */
 
 /* Other device models may run on this machine, so each of these processes is asked about. */
@@ -78,17 +48,17 @@ static void finds_nothing_wrong(void)
     const pid_t pids[] = {standin_pid(fixture.standin), fixture.broker, fixture.workers[0],
                           fixture.workers[1]};
     for (size_t i = 0; i < sizeof(pids) / sizeof(pids[0]); i++) {
-        CU_ASSERT_EQUAL(run_on("verify %d", pids[i]), 0);
-        if (strstr(answer, "WRONG"))
-            puts(answer);
-        CU_ASSERT(says(", 0 not as expected\n"));
-        CU_ASSERT_EQUAL(run_on("diff this %d", pids[i]), 0);
+        CU_ASSERT_EQUAL(audit_run("verify %d", pids[i]), 0);
+        if (strstr(audit_answer, "WRONG"))
+            puts(audit_answer);
+        CU_ASSERT(audit_says(", 0 not as expected\n"));
+        CU_ASSERT_EQUAL(audit_run("diff this %d", pids[i]), 0);
     }
-    CU_ASSERT_EQUAL(run_on("verify %d", fixture.workers[1]), 0);
-    CU_ASSERT(says("block/virtio, "));
-    CU_ASSERT(says("disk1.img: the image\n"));
-    CU_ASSERT(says("the kick eventfd of queue 0\n"));
-    CU_ASSERT(says("10: 1 of the backend, 1 queues"));
+    CU_ASSERT_EQUAL(audit_run("verify %d", fixture.workers[1]), 0);
+    CU_ASSERT(audit_says("block/virtio, "));
+    CU_ASSERT(audit_says("disk1.img: the image\n"));
+    CU_ASSERT(audit_says("the kick eventfd of queue 0\n"));
+    CU_ASSERT(audit_says("10: 1 of the backend, 1 queues"));
     fixture_assert_never_restarted(&fixture);
     stop();
 }
@@ -123,19 +93,20 @@ static void knows_other_kinds(void)
     fixture_configure(&fixture, yaml);
     fixture_start(&fixture, count, count);
     for (unsigned int i = 0; i < count; i++) {
-        CU_ASSERT_EQUAL(run_on("verify %d", fixture.workers[i]), 0);
-        CU_ASSERT(says(policies[i]));
-        CU_ASSERT_EQUAL(run_on("diff this %d", fixture.workers[i]), 0);
+        CU_ASSERT_EQUAL(audit_run("verify %d", fixture.workers[i]), 0);
+        CU_ASSERT(audit_says(policies[i]));
+        CU_ASSERT_EQUAL(audit_run("diff this %d", fixture.workers[i]), 0);
     }
-    CU_ASSERT(run_on("verify %d", fixture.workers[1]) == 0 &&
-              says("the kick eventfd of queue 2\n"));
+    CU_ASSERT(audit_run("verify %d", fixture.workers[1]) == 0 &&
+              audit_says("the kick eventfd of queue 2\n"));
     int client = connect_to_console();
-    for (unsigned int i = 0; i < 50 && !strstr(answer, "a connection that the broker made"); i++)
-        CU_ASSERT_EQUAL(run_on("verify %d", fixture.workers[2]), 0);
-    CU_ASSERT(says("a connection that the broker made\n"));
+    for (unsigned int i = 0; i < 50 && !strstr(audit_answer, "a connection that the broker made");
+         i++)
+        CU_ASSERT_EQUAL(audit_run("verify %d", fixture.workers[2]), 0);
+    CU_ASSERT(audit_says("a connection that the broker made\n"));
     close(client);
-    CU_ASSERT_EQUAL(run_on("verify %d", fixture.broker), 0);
-    CU_ASSERT_EQUAL(run_on("verify %d", standin_pid(fixture.standin)), 0);
+    CU_ASSERT_EQUAL(audit_run("verify %d", fixture.broker), 0);
+    CU_ASSERT_EQUAL(audit_run("verify %d", standin_pid(fixture.standin)), 0);
     stop();
 }
 
@@ -146,8 +117,8 @@ static void serves_on_while_it_is_looked_at(void)
     start();
     fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 1, 4096);
     for (unsigned int i = 0; i < 3; i++) {
-        CU_ASSERT_EQUAL(run_on("verify %d", fixture.broker), 0);
-        CU_ASSERT_EQUAL(run_on("verify %d", fixture.workers[0]), 0);
+        CU_ASSERT_EQUAL(audit_run("verify %d", fixture.broker), 0);
+        CU_ASSERT_EQUAL(audit_run("verify %d", fixture.workers[0]), 0);
         CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_IN, i, data, sizeof(data)), 0);
         fixture_sector(i, expected);
         CU_ASSERT_EQUAL(memcmp(data, expected, sizeof(data)), 0);
@@ -159,16 +130,19 @@ static void serves_on_while_it_is_looked_at(void)
 static void reports_in_three_forms(void)
 {
     start();
-    CU_ASSERT_EQUAL(run_on("verify %d --json | python3 -m json.tool", fixture.broker), 0);
-    CU_ASSERT(says("\"role\": \"broker\""));
-    CU_ASSERT(says("\"verdict\": \"as expected\""));
-    CU_ASSERT_FALSE(strstr(answer, "not as expected") != NULL);
-    CU_ASSERT_EQUAL(run_on("verify %d --markdown", fixture.broker), 0);
-    CU_ASSERT(says("# Audit of a running bao-virtio-dm\n"));
-    CU_ASSERT(says("| **not as expected** | **0** |"));
-    CU_ASSERT(says("| name | date | signature |"));
-    CU_ASSERT_EQUAL(run_on("verify %d", getpid()), 2);
-    CU_ASSERT_EQUAL(run("verify 1 2"), 2);
+    CU_ASSERT_EQUAL(
+        audit_run("verify %d --json | '" SHAPE "' '" DOCUMENT "' verify", fixture.broker), 0);
+    CU_ASSERT_STRING_EQUAL(audit_answer, "");
+    CU_ASSERT_EQUAL(audit_run("verify %d --json", fixture.broker), 0);
+    CU_ASSERT(audit_says("\"role\": \"broker\""));
+    CU_ASSERT(audit_says("\"verdict\": \"as expected\""));
+    CU_ASSERT_FALSE(strstr(audit_answer, "not as expected") != NULL);
+    CU_ASSERT_EQUAL(audit_run("verify %d --markdown", fixture.broker), 0);
+    CU_ASSERT(audit_says("# Audit of a running bao-virtio-dm\n"));
+    CU_ASSERT(audit_says("| **not as expected** | **0** |"));
+    CU_ASSERT(audit_says("| name | date | signature |"));
+    CU_ASSERT_EQUAL(audit_run("verify %d", getpid()), 2);
+    CU_ASSERT_EQUAL(audit_run("verify 1 2"), 2);
     stop();
 }
 
@@ -179,67 +153,32 @@ static void finds_an_fd_too_many(void)
 {
     start();
     pid_t keeper = standin_pid(fixture.standin);
-    long fd = -1;
-    CU_ASSERT_EQUAL_FATAL(inject_attach(keeper), 0);
-    CU_ASSERT_EQUAL(inject_call(keeper, SYS_epoll_create1, (const long[6]){0}, &fd), 1);
-    CU_ASSERT_EQUAL(inject_detach(keeper), 0);
-    CU_ASSERT_FATAL(fd > 2);
+    long fd = audit_add_fd(keeper);
     char expected[64];
     snprintf(expected, sizeof(expected), "  WRONG  fd %ld ", fd);
-    CU_ASSERT_EQUAL(run_on("verify %d", keeper), 1);
-    CU_ASSERT(says(expected));
-    CU_ASSERT(says("anon_inode:[eventpoll]\n"));
-    CU_ASSERT(says(", 1 not as expected\n"));
-    CU_ASSERT_EQUAL(run_on("verify %d --json", keeper), 1);
-    CU_ASSERT(says("\"verdict\": \"not as expected\""));
-    CU_ASSERT_EQUAL(run("verify --all"), 1);
+    CU_ASSERT_EQUAL(audit_run("verify %d", keeper), 1);
+    CU_ASSERT(audit_says(expected));
+    CU_ASSERT(audit_says("anon_inode:[eventpoll]\n"));
+    CU_ASSERT(audit_says(", 1 not as expected\n"));
+    CU_ASSERT_EQUAL(audit_run("verify %d --json", keeper), 1);
+    CU_ASSERT(audit_says("\"verdict\": \"not as expected\""));
+    CU_ASSERT_EQUAL(audit_run("verify --all"), 1);
     stop();
-}
-
-/* Where a stopped process keeps nothing: far below its stack pointer. */
-static long scratch_of(pid_t pid)
-{
-    char text[512] = "", path[64];
-    unsigned long pointer = 0;
-    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
-    FILE *file = fopen(path, "re");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(fgets(text, sizeof(text), file));
-    fclose(file);
-    const char *last = strrchr(text, ' ');
-    while (last > text && last[-1] != ' ')
-        last--;
-    pointer = strtoul(last, NULL, 16);
-    CU_ASSERT_FATAL(pointer > 4096);
-    return (long)((pointer - 4096) & ~15ul);
 }
 
 /* One more filter, which denies nothing: but nobody has audited it. */
 static void finds_another_filter(void)
 {
-    struct {
-        struct sock_fprog program;
-        struct sock_filter filter;
-    } extra = {.program.len = 1, .filter = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
     start();
     pid_t keeper = standin_pid(fixture.standin);
-    long result = -1;
-    CU_ASSERT_EQUAL_FATAL(inject_attach(keeper), 0);
-    long address = scratch_of(keeper);
-    extra.program.filter = (void *)(address + (long)offsetof(__typeof__(extra), filter));
-    struct iovec local = {&extra, sizeof(extra)}, remote = {(void *)address, sizeof(extra)};
-    CU_ASSERT_EQUAL(process_vm_writev(keeper, &local, 1, &remote, 1, 0), (ssize_t)sizeof(extra));
-    const long arguments[6] = {SECCOMP_SET_MODE_FILTER, 0, address};
-    CU_ASSERT_EQUAL(inject_call(keeper, SYS_seccomp, arguments, &result), 1);
-    CU_ASSERT_EQUAL(inject_detach(keeper), 0);
-    CU_ASSERT_EQUAL_FATAL(result, 0);
-    CU_ASSERT_EQUAL(run_on("verify %d", keeper), 1);
-    CU_ASSERT(says("  WRONG  filter "));
-    CU_ASSERT(says("a program of 1 instructions that allows more than named calls\n"));
-    CU_ASSERT_EQUAL(run_on("diff this %d", keeper), 2);
+    audit_add_filter(keeper);
+    CU_ASSERT_EQUAL(audit_run("verify %d", keeper), 1);
+    CU_ASSERT(audit_says("  WRONG  filter "));
+    CU_ASSERT(audit_says("a program of 1 instructions that allows more than named calls\n"));
+    CU_ASSERT_EQUAL(audit_run("diff this %d", keeper), 2);
     /* The children were started before: they inherited what they should. */
-    CU_ASSERT_EQUAL(run_on("verify %d", fixture.workers[0]), 1);
-    CU_ASSERT(says("  WRONG  filters in force"));
+    CU_ASSERT_EQUAL(audit_run("verify %d", fixture.workers[0]), 1);
+    CU_ASSERT(audit_says("  WRONG  filters in force"));
     stop();
 }
 
@@ -264,12 +203,12 @@ static void finds_an_impostor(void)
         _exit(127);
     }
     usleep(100000);
-    CU_ASSERT_EQUAL(run_on("verify %d", pid), 1);
+    CU_ASSERT_EQUAL(audit_run("verify %d", pid), 1);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         snprintf(command, sizeof(command), "  WRONG  %s ", wrong[i]);
-        CU_ASSERT(says(command));
+        CU_ASSERT(audit_says(command));
     }
-    CU_ASSERT_EQUAL(run("verify --all"), 1);
+    CU_ASSERT_EQUAL(audit_run("verify --all"), 1);
     kill(pid, SIGKILL);
     CU_ASSERT_EQUAL(waitpid(pid, NULL, 0), pid);
     stop();
@@ -300,36 +239,43 @@ static int run_confined(void)
 
 static void traces_what_is_used(void)
 {
-    char arguments[256];
+    char arguments[512];
     snprintf(arguments, sizeof(arguments), "trace block/virtio -- %s " CONFINED,
              program_invocation_name);
-    CU_ASSERT_EQUAL(run(arguments), 1);
-    CU_ASSERT(says("block/virtio: "));
-    CU_ASSERT(says(" calls of 1 process\n"));
-    CU_ASSERT(says("         3  fdatasync "));
+    CU_ASSERT_EQUAL(audit_run("%s", arguments), 1);
+    CU_ASSERT(audit_says("block/virtio: "));
+    CU_ASSERT(audit_says(" calls of 1 process\n"));
+    CU_ASSERT(audit_says("         3  fdatasync "));
+    CU_ASSERT(audit_says(
+        "         1  openat\n            to allow it: allow openat(dirfd == AT_FDCWD, "));
     CU_ASSERT(
-        says("         1  openat\n            to allow it: allow openat(dirfd == AT_FDCWD, "));
-    CU_ASSERT(says("         2  pwritev2\n            to allow it: allow pwritev2(fd == @image, "
+        audit_says("         2  pwritev2\n            to allow it: allow pwritev2(fd == @image, "
                    "flags == 0x10) "));
-    CU_ASSERT(
-        says("         1  fdatasync\n            to allow it: allow fdatasync(fd == @null_in)"));
-    CU_ASSERT(says("         0  preadv2 "));
+    CU_ASSERT(audit_says(
+        "         1  fdatasync\n            to allow it: allow fdatasync(fd == @null_in)"));
+    CU_ASSERT(audit_says("         0  preadv2 "));
     snprintf(arguments, sizeof(arguments), "trace block/virtio --json -- %s " CONFINED,
              program_invocation_name);
-    CU_ASSERT_EQUAL(run(arguments), 1);
-    CU_ASSERT(says("\"proposal\": \"allow "));
+    CU_ASSERT_EQUAL(audit_run("%s", arguments), 1);
+    CU_ASSERT(audit_says("\"proposal\": \"allow "));
+    snprintf(arguments, sizeof(arguments),
+             "trace block/virtio --json -- %s " CONFINED " 2>/dev/null | '" SHAPE "' '" DOCUMENT
+             "' trace",
+             program_invocation_name);
+    CU_ASSERT_EQUAL(audit_run("%s", arguments), 0);
+    CU_ASSERT_STRING_EQUAL(audit_answer, "");
 }
 
 static void traces_nothing_else(void)
 {
     char arguments[256];
-    CU_ASSERT_EQUAL(run("trace block/virtio -- true"), 2);
-    CU_ASSERT(says("nothing that true started loaded block/virtio of this build"));
+    CU_ASSERT_EQUAL(audit_run("trace block/virtio -- true"), 2);
+    CU_ASSERT(audit_says("nothing that true started loaded block/virtio of this build"));
     snprintf(arguments, sizeof(arguments), "trace broker -- %s " CONFINED, program_invocation_name);
-    CU_ASSERT_EQUAL(run(arguments), 2);
-    CU_ASSERT_EQUAL(run("trace block/virtio -- /no/such/program"), 2);
-    CU_ASSERT(says("/no/such/program can't be run: No such file or directory"));
-    CU_ASSERT_EQUAL(run("trace block/virtio"), 2);
+    CU_ASSERT_EQUAL(audit_run("%s", arguments), 2);
+    CU_ASSERT_EQUAL(audit_run("trace block/virtio -- /no/such/program"), 2);
+    CU_ASSERT(audit_says("/no/such/program can't be run: No such file or directory"));
+    CU_ASSERT_EQUAL(audit_run("trace block/virtio"), 2);
 }
 
 int main(int argc, char **argv)

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SEIZED_AGAIN_MS 200
 #define EAGER_MS 100 /* a signal soon after ATTACH is likely a deliberate timer: look often */
 
 uint64_t standin_now_us(void)
@@ -57,7 +58,23 @@ static int open_status(pid_t tid)
     return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-/* A signal waits for the thread, or its process is being stopped. */
+/*
+ * A debugger waits for the thread to stop: it has just taken it, or may have taken it once more.
+ * One that only follows it costs it a needless return from ATTACH now and then.
+ */
+static bool is_seized(struct attacher *attacher, const char *status)
+{
+    int tracer = 0;
+    const char *line = strstr(status, "\nTracerPid:\t");
+    if (line)
+        (void)!sscanf(line, "\nTracerPid: %d", &tracer);
+    bool seized = tracer != 0 && (tracer != attacher->tracer ||
+                                  standin_now_ms() - attacher->since > SEIZED_AGAIN_MS);
+    attacher->tracer = tracer;
+    return seized;
+}
+
+/* A signal waits for the thread, or a debugger, or its process is being stopped. */
 static bool has_signal(struct attacher *attacher)
 {
     char status[4096];
@@ -72,6 +89,7 @@ static bool has_signal(struct attacher *attacher)
         attacher->leader_status_fd = -1;
         if (!read_status(attacher->status_fd, status, sizeof(status)))
             return false;
+        attacher->tracer = 0;
         const char *leader = strstr(status, "\nTgid:\t");
         pid_t process;
         if (leader && sscanf(leader, "\nTgid: %d", &process) == 1)
@@ -79,6 +97,8 @@ static bool has_signal(struct attacher *attacher)
     }
     uint64_t pending = mask_of(status, "SigPnd:\t") | mask_of(status, "ShdPnd:\t");
     if ((pending & ~mask_of(status, "SigBlk:\t")) != 0)
+        return true;
+    if (is_seized(attacher, status))
         return true;
     return read_status(attacher->leader_status_fd, status, sizeof(status)) && is_stopped(status);
 }

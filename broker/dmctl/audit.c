@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * audit: what the broker says of its devices goes to bao-seccomp, which looks at the processes
+ * themselves. What that takes (ptrace, every policy of the build) is in that program and not here.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/dmctl/dmctl.h"
+#include "common/device_kind.h"
+
+#define AUDITOR "bao-seccomp"
+
+/* Lines as policy/audit/verify.h has them. Returns 0 or a positive errno. */
+static int write_told(int fd, pid_t broker, const struct snapshot *snapshot)
+{
+    char line[256];
+    int length = snprintf(line, sizeof(line), "broker %d\n", (int)broker);
+    if (write(fd, line, (size_t)length) != length)
+        return errno;
+    for (size_t i = 0; i < snapshot->count; i++) {
+        const struct control_device *device = &snapshot->devices[i];
+        const char *policy = device->kind < DEVICE_KINDS ? device_kinds[device->kind].policy : NULL;
+        length = snprintf(line, sizeof(line), "device %u %d %x %s %s\n", device->id, device->pid,
+                          device->layers, policy ? policy : "unknown", device->name);
+        if (write(fd, line, (size_t)length) != length)
+            return errno;
+    }
+    return lseek(fd, 0, SEEK_SET) < 0 ? errno : 0;
+}
+
+/* Beside this program, or where an installation puts it: never along PATH. */
+static void run_auditor(char *const argv[])
+{
+    static const char *const places[] = {"", "../bin/"};
+    char self[512], path[640];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    if (length < 0)
+        return;
+    self[length] = '\0';
+    char *slash = strrchr(self, '/');
+    if (!slash)
+        return;
+    slash[1] = '\0';
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        snprintf(path, sizeof(path), "%s%s" AUDITOR, self, places[i]);
+        execv(path, argv);
+        if (errno != ENOENT)
+            return;
+    }
+}
+
+void audit_run(int control, const struct snapshot *snapshot, bool json, bool markdown)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    char *const argv[] = {
+        AUDITOR, "verify", "--told", "-", json ? "--json" : markdown ? "--markdown" : NULL, NULL};
+    int told = memfd_create("told", MFD_CLOEXEC);
+    int error = told < 0 ? errno : 0;
+    if (error == 0 && getsockopt(control, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        error = errno;
+    if (error == 0)
+        error = write_told(told, peer.pid, snapshot);
+    if (error == 0 && dup2(told, STDIN_FILENO) < 0)
+        error = errno;
+    if (error != 0) {
+        complain("what the broker says can't be handed on: %s", strerror(error));
+        return;
+    }
+    run_auditor(argv);
+    complain(AUDITOR " can't be run: %s: it belongs beside bao-dmctl, or into ../bin",
+             strerror(errno));
+}
