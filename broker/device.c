@@ -4,22 +4,29 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "broker/clock.h"
 #include "broker/dispatcher.h"
+#include "broker/log.h"
 #include "broker/shared_page.h"
 #include "common/eventfd.h"
+
+#define CLAIM_MS 10000 /* what the kernel may take to end what was killed */
+#define CLAIM_LOOK_MS 5
+#define STORED_MS 20000 /* the service manager may be busy */
 
 void device_init(struct device *device, const struct device_config *config)
 {
     device->config = config;
     device->info = &device_kinds[config->kind];
     snprintf(device->name, sizeof(device->name), "%s %u", config->type_name, config->id);
-    device->dm = device->state_fd = device->journal_fd = -1;
+    device->dm = device->state_fd = device->state_stored_fd = device->journal_fd = -1;
     device->backend = (struct backend){
         .ops = backend_kinds[config->kind], .image = -1, .listeners = {-1, -1}, .client = -1};
     device->queue_count = device->backend.ops->queues ? device->backend.ops->queues(config)
@@ -55,16 +62,20 @@ static int map_pages(struct device *device)
     return device->state && device->journal ? 0 : -errno;
 }
 
-/* Its mapping is enough: nobody else is ever given it. */
-static void close_journal(struct device *device)
+/* Of the journal the mapping is enough: nobody else is ever given it. */
+static void close_stored_pages(struct device *device)
 {
     close(device->journal_fd);
-    device->journal_fd = -1;
+    close(device->state_stored_fd);
+    device->journal_fd = device->state_stored_fd = -1;
 }
 
 static int make_pages(struct device *device)
 {
-    device->state_fd = shared_page_create("state", STATE_SIZE);
+    device->state_stored_fd = shared_page_create("state", STATE_SIZE);
+    if (device->state_stored_fd < 0)
+        return device->state_stored_fd;
+    device->state_fd = shared_page_claim(device->state_stored_fd);
     if (device->state_fd < 0)
         return device->state_fd;
     device->journal_fd = shared_page_create("journal", JOURNAL_SIZE);
@@ -76,7 +87,7 @@ static int make_pages(struct device *device)
     return result;
 }
 
-int device_create(struct device *device, int dispatcher, struct failure *failure)
+static int ask_dispatcher(struct device *device, int dispatcher, struct failure *failure)
 {
     struct bao_dm_info info;
     int result = dispatcher_get_info(dispatcher, device->config->id, &info);
@@ -91,7 +102,15 @@ int device_create(struct device *device, int dispatcher, struct failure *failure
     device->dm = info.fd;
     device->shmem_addr = info.shmem_addr;
     device->shmem_size = info.shmem_size;
+    return 0;
+}
 
+int device_create(struct device *device, int dispatcher, struct failure *failure)
+{
+    int result = device->dm >= 0 ? 0 : ask_dispatcher(device, dispatcher, failure);
+    if (result < 0)
+        return result;
+    device->unsaved = true;
     result = make_eventfds(device);
     if (result == 0)
         result = make_pages(device);
@@ -103,39 +122,123 @@ int device_create(struct device *device, int dispatcher, struct failure *failure
 
 /* --- Handed on from broker to broker --------------------------------------------------------- */
 
+/* Wait for the processes of an earlier keeper, which was killed, to be gone. */
+static int claim_state(struct device *device)
+{
+    int64_t end = clock_ms() + CLAIM_MS;
+    bool told = false;
+    for (;;) {
+        device->state_fd = shared_page_claim(device->state_stored_fd);
+        if (device->state_fd != -EWOULDBLOCK)
+            return device->state_fd < 0 ? device->state_fd : 0;
+        if (clock_ms() >= end)
+            return -EWOULDBLOCK;
+        if (!told)
+            log_line(device->name, "waiting for the processes of an earlier run to end");
+        told = true;
+        poll(NULL, 0, CLAIM_LOOK_MS);
+    }
+}
+
+static bool same_version(const struct device *device)
+{
+    return device->state->magic == 0 ||
+           (device->state->magic == STATE_MAGIC && device->state->version == STATE_VERSION);
+}
+
+/*
+ * What is in the state page is not to be read. Its driver has to reset the device; but an access
+ * that was in hand is completed, as long as the journal can be read.
+ */
+static int replace_pages(struct device *device)
+{
+    struct journal *before = NULL;
+    int state_before = device->state_fd;
+    if (shared_page_is(device->journal_fd, JOURNAL_SIZE))
+        before = shared_page_map(device->journal_fd, JOURNAL_SIZE);
+    close_stored_pages(device);
+    int result = make_pages(device);
+    if (result < 0)
+        return result;
+    close(state_before); /* the others are gone: the lock was got */
+    if (before && journal_usable(before))
+        memcpy(device->journal, before, sizeof(*before));
+    atomic_store(&device->journal->given_up, 1);
+    /* Its driver may run, and has to be told by an interrupt. */
+    device->state->transport.status = VIRTIO_CONFIG_S_DRIVER_OK;
+    device->unsaved = true;
+    log_line(device->name,
+             "another version of this program ran it: it needs a reset by its driver");
+    return 0;
+}
+
+static int restore_pages(struct device *device, bool readable)
+{
+    int result = claim_state(device);
+    if (result < 0)
+        return result;
+    if (!readable || !shared_page_is(device->state_stored_fd, STATE_SIZE) ||
+        !shared_page_is(device->journal_fd, JOURNAL_SIZE))
+        return replace_pages(device);
+    result = map_pages(device);
+    if (result < 0)
+        return result;
+    if (!journal_usable(device->journal) || !same_version(device))
+        return replace_pages(device);
+    close_stored_pages(device);
+    return 0;
+}
+
+static int refuse_restore(const struct device *device, const struct message_store *stored,
+                          size_t fd_count, struct failure *failure)
+{
+    const struct device_config *config = device->config;
+    if (stored->condition == STORE_UNUSABLE)
+        return failure_set(failure, -EINVAL,
+                           "the service manager has lost some of its files (is "
+                           "FileDescriptorStoreMax at least 512?), so it can't work: end the "
+                           "frontend, and restart this machine");
+    /* Another version may number the kinds otherwise. */
+    bool same_kind =
+        stored->condition == STORE_OTHER_VERSION || stored->kind == (uint32_t)config->kind;
+    if (!same_kind || stored->mmio_addr != config->mmio_addr ||
+        stored->fd_count != STORE_QUEUE_FIRST + device->queue_count ||
+        fd_count != (stored->condition == STORE_DM_ONLY ? 1 : stored->fd_count))
+        return failure_set(
+            failure, -EINVAL,
+            "the device was started with another type, number of queues or mmio_addr "
+            "(0x%llx), which can't change while its frontend runs: undo that, or end "
+            "the frontend, stop bao-virtio-dm and start it again",
+            (unsigned long long)stored->mmio_addr);
+    return 0;
+}
+
 int device_restore(struct device *device, const struct message_store *stored, const int *fds,
                    size_t fd_count, struct failure *failure)
 {
-    const struct device_config *config = device->config;
-    if (stored->kind != (uint32_t)config->kind || stored->mmio_addr != config->mmio_addr ||
-        fd_count != STORE_QUEUE_FIRST + device->queue_count)
-        return failure_set(failure, -EINVAL,
-                           "the device was started with another type or mmio_addr (0x%llx), which "
-                           "can't change while it runs: undo that, or restart bao-virtio-dm",
-                           (unsigned long long)stored->mmio_addr);
+    int result = refuse_restore(device, stored, fd_count, failure);
+    if (result < 0)
+        return result;
+    device->dm = fds[STORE_DM];
+    device->shmem_addr = stored->shmem_addr;
+    device->shmem_size = stored->shmem_size;
+    if (stored->condition == STORE_DM_ONLY)
+        return 0;
 
     device->restored = true;
-    device->dm = fds[STORE_DM];
-    device->state_fd = fds[STORE_STATE];
+    device->state_stored_fd = fds[STORE_STATE];
     device->journal_fd = fds[STORE_JOURNAL];
     device->request = fds[STORE_REQUEST];
     device->reply = fds[STORE_REPLY];
     device->irq = fds[STORE_IRQ];
     for (uint32_t q = 0; q < device->queue_count; q++)
         device->kicks[q] = fds[STORE_QUEUE_FIRST + q];
-    device->shmem_addr = stored->shmem_addr;
-    device->shmem_size = stored->shmem_size;
 
-    int result = map_pages(device);
+    result = restore_pages(device, stored->condition == STORE_WHOLE);
+    if (result == -EWOULDBLOCK)
+        return failure_set(failure, result, "a process of an earlier run does not end");
     if (result < 0)
         return failure_set(failure, result, "can't map its stored pages: %s", strerror(-result));
-    close_journal(device);
-    if (!journal_usable(device->journal)) {
-        journal_init(device->journal);
-        atomic_store(&device->journal->given_up, 1);
-    }
-    if (device->state->magic != 0 && device->state->version != STATE_VERSION)
-        atomic_store(&device->journal->given_up, 1);
     return 0;
 }
 
@@ -143,7 +246,7 @@ static int store(const struct device *device, int keeper)
 {
     int fds[STORE_QUEUE_FIRST + STATE_QUEUES_MAX] = {
         [STORE_DM] = device->dm,
-        [STORE_STATE] = device->state_fd,
+        [STORE_STATE] = device->state_stored_fd,
         [STORE_JOURNAL] = device->journal_fd,
         [STORE_REQUEST] = device->request,
         [STORE_REPLY] = device->reply,
@@ -166,19 +269,47 @@ static int store(const struct device *device, int keeper)
     return message_send(keeper, &message, fds, STORE_QUEUE_FIRST + queues);
 }
 
+/* Until the keeper has them: the registrations that follow can't be taken back. */
+static int wait_stored(const struct device *device, int keeper)
+{
+    union message message;
+    int fds[MESSAGE_FDS_MAX];
+    size_t fd_count = 0;
+    struct pollfd answer = {.fd = keeper, .events = POLLIN};
+    if (poll(&answer, 1, STORED_MS) <= 0)
+        return -ETIMEDOUT;
+    int result = message_receive(keeper, ROLE_KEEPER, &message, fds, &fd_count);
+    if (result <= 0)
+        return result == 0 ? -EPIPE : result;
+    if (message.header.type == MSG_STOP)
+        return -ECANCELED;
+    return message.header.type == MSG_STORED && message.header.device == device->index ? 0
+                                                                                       : -EPROTO;
+}
+
 int device_register(struct device *device, int keeper, struct failure *failure)
 {
-    int result = store(device, keeper);
+    int result = device->unsaved ? store(device, keeper) : 0;
+    if (result == 0 && device->unsaved)
+        result = wait_stored(device, keeper);
     if (result < 0)
         return failure_set(failure, result, "can't hand its files to the keeper: %s",
                            strerror(-result));
-    close_journal(device);
-    for (uint32_t q = 0; result == 0 && q < device->queue_count; q++)
+    if (device->unsaved)
+        close_stored_pages(device);
+    device->unsaved = false;
+    /* A predecessor may have died before it came to the end of this. */
+    for (uint32_t q = 0; result == 0 && q < device->queue_count; q++) {
         result = dispatcher_add_kick(device->dm, device->kicks[q], device->config->mmio_addr, q);
+        if (result == -EEXIST && device->restored)
+            result = 0;
+    }
     if (result < 0)
         return failure_set(failure, result, "%s: IOEVENTFD at 0x%llx: %s", BAO_DISPATCHER_NODE,
                            (unsigned long long)device->config->mmio_addr, strerror(-result));
     result = dispatcher_add_irq(device->dm, device->irq);
+    if (result == -EBUSY && device->restored)
+        result = 0;
     if (result < 0)
         return failure_set(failure, result, "%s: IRQFD: %s", BAO_DISPATCHER_NODE,
                            strerror(-result));

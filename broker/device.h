@@ -24,12 +24,15 @@ struct device {
     uint64_t shmem_addr, shmem_size;
 
     int dm;
-    int state_fd, journal_fd;
+    int state_fd;        /* this broker's own file on the state page, locked: device_restore */
+    int state_stored_fd; /* what is stored of it */
+    int journal_fd;
     int request, reply, irq; /* eventfds */
     int kicks[STATE_QUEUES_MAX];
     uint32_t queue_count;
     uint32_t backend_fd_count; /* of its present worker */
     bool restored;             /* from a predecessor */
+    bool unsaved;              /* what outlives a broker is yet to be handed to the keeper */
     struct state_page *state;
     struct journal *journal;
 
@@ -43,22 +46,30 @@ struct device {
 void device_init(struct device *device, const struct device_config *config);
 
 /*
- * Ask the dispatcher for the device and make all that outlives a broker; registers nothing
- * yet, so that an error found afterwards leaves the dispatcher as it was. Returns 0 or -errno,
- * with *failure filled in.
+ * Ask the dispatcher for the device, if its DM file is not there yet, and make all that outlives a
+ * broker; registers nothing yet, so that an error found afterwards leaves the dispatcher as it was.
+ * Returns 0 or -errno, with *failure filled in.
  */
 int device_create(struct device *device, int dispatcher, struct failure *failure);
 
 /*
  * Take over what a predecessor stored: `fds`, owned by the device on success. -EINVAL if it is
- * not this device as configured now. Pages that another version wrote are not interpreted: the
- * device then starts from "needs reset".
+ * not this device as configured now. A state page that another version wrote is not read: the
+ * device then starts from "needs reset" on another one.
+ *
+ * The predecessor may be one that an earlier keeper made and no one has reaped, with relay threads
+ * in ATTACH and workers on the state page. Two attachers crash the kernel, two workers the guest.
+ * So each broker locks the page (shared_page_claim), in a file that it and its workers map it by:
+ * whoever gets the lock knows that of the earlier ones no thread runs any more, since a process
+ * gives up its memory after its last thread has left the kernel for good. -EWOULDBLOCK if they
+ * do not go away within some seconds.
  */
 int device_restore(struct device *device, const struct message_store *stored, const int *fds,
                    size_t fd_count, struct failure *failure);
 
-/* Hand copies to the keeper, then register the eventfds with the dispatcher. In this order: the
- * registrations can't be taken back, so someone must hold what is registered. */
+/* Hand copies to the keeper, and wait until it has them; then register the eventfds with the
+ * dispatcher, as far as a predecessor has not. In this order: the registrations can't be taken
+ * back, so someone must hold what is registered. */
 int device_register(struct device *device, int keeper, struct failure *failure);
 
 /* Set up the relay, without starting it. `report`: see relay.h. */

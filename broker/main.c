@@ -95,7 +95,10 @@ static int take_restore(void)
 
     struct device *device = device_of_id(message.store.dm_id);
     if (!device) {
-        /* No longer configured; the keeper keeps its files open. */
+        log_line(NULL,
+                 "device %u is not in the configuration any more: its files are kept, since "
+                 "closing them would be fatal for its frontend",
+                 message.store.dm_id);
         for (size_t i = 0; i < fd_count; i++)
             close(fds[i]);
         return 1;
@@ -144,8 +147,8 @@ static int create_devices(int dispatcher)
 {
     struct failure failure;
     for (size_t i = 0; i < config.device_count; i++) {
-        if (devices[i].dm >= 0)
-            continue; /* restored */
+        if (devices[i].restored)
+            continue;
         int result = device_create(&devices[i], dispatcher, &failure);
         if (result < 0) {
             print_failure(&devices[i], CONFIG_KEY_ID, &failure);
@@ -170,8 +173,6 @@ static int register_devices(void)
 {
     struct failure failure;
     for (size_t i = 0; i < config.device_count; i++) {
-        if (devices[i].restored)
-            continue;
         int result = device_register(&devices[i], KEEPER_FD, &failure);
         if (result < 0) {
             print_failure(&devices[i], CONFIG_KEY_ID, &failure);

@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int shared_page_create(const char *name, size_t size)
@@ -18,6 +21,27 @@ int shared_page_create(const char *name, size_t size)
         return -error;
     }
     return fd;
+}
+
+int shared_page_claim(int fd)
+{
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int claimed = open(path, O_RDWR | O_CLOEXEC);
+    if (claimed < 0)
+        return -errno;
+    if (flock(claimed, LOCK_EX | LOCK_NB) < 0) {
+        int error = errno;
+        close(claimed);
+        return -error;
+    }
+    return claimed;
+}
+
+bool shared_page_is(int fd, size_t size)
+{
+    struct stat file;
+    return fstat(fd, &file) == 0 && file.st_size == (off_t)size;
 }
 
 void *shared_page_map(int fd, size_t size)

@@ -6,10 +6,22 @@
 #ifndef BROKER_SHARED_PAGE_H
 #define BROKER_SHARED_PAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* A new memfd of `size` zero bytes. Returns the fd, owned by the caller, or -errno. */
 int shared_page_create(const char *name, size_t size);
+
+/*
+ * Another file on the same memory, locked: it is the only one of its kind until every process that
+ * holds it, or has mapped it, is gone; a mapping keeps the lock when the fd is closed, and none of
+ * them can unlock it without. Returns the fd, owned by the caller, -EWOULDBLOCK if there is one
+ * already, -errno. Needs /proc.
+ */
+int shared_page_claim(int fd);
+
+/* Is it of that size? */
+bool shared_page_is(int fd, size_t size);
 
 /* Map it, writable and for good; NULL, with errno set, if that fails. The fd stays the caller's. */
 void *shared_page_map(int fd, size_t size);

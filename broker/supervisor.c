@@ -116,8 +116,12 @@ static bool receive_from_keeper(struct supervisor *supervisor)
     int result = message_receive(supervisor->keeper, ROLE_KEEPER, &message, fds, &fd_count);
     if (result == -EAGAIN)
         return true;
-    if (result <= 0)
+    if (result <= 0) {
+        /* It was killed. Another one may have been given its files, so no access gets fixed values:
+         * what is in hand is in the journal. */
+        supervisor->abandoned = true;
         return false;
+    }
     struct device *device = message.header.device < supervisor->device_count
                                 ? &supervisor->devices[message.header.device]
                                 : NULL;
@@ -274,7 +278,8 @@ int supervisor_run(struct supervisor *supervisor)
         int count = epoll_wait(supervisor->epoll, events, EVENTS_MAX, timeout);
         for (int i = 0; i < count; i++) {
             if (!handle_event(supervisor, events[i].data.u32)) {
-                stop_relays(supervisor);
+                if (!supervisor->abandoned)
+                    stop_relays(supervisor);
                 return EXIT_SUCCESS;
             }
         }

@@ -7,6 +7,7 @@
 #ifndef BROKER_SUPERVISOR_H
 #define BROKER_SUPERVISOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct supervisor {
     struct device *devices;
     size_t device_count;
     int64_t look_at; /* ms: when backends are looked at again */
+    bool abandoned;  /* the keeper is gone */
 };
 
 /* Make the epoll instance and watch keeper and relays. Before lock-down. Returns 0 or -errno. */

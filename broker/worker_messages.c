@@ -117,6 +117,7 @@ static const char *take_message(struct device *device, const union message *mess
     case MSG_SPAWNED:
     case MSG_DIED:
     case MSG_STOP:
+    case MSG_STORED:
     case MSG_TYPES:
         break; /* message_receive lets none of these through */
     }

@@ -28,6 +28,7 @@ static const struct message_rule {
     [MSG_SPAWNED] = {ROLE_KEEPER, sizeof(struct message_spawned), 0, 0},
     [MSG_DIED] = {ROLE_KEEPER, sizeof(struct message_died), 0, 0},
     [MSG_STOP] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
+    [MSG_STORED] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
 };
 
 static const struct message_rule *rule_of(unsigned int type)

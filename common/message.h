@@ -38,6 +38,7 @@ enum message_type {
     MSG_SPAWNED,     /* keeper to broker: its pid; the pidfd stays with the keeper */
     MSG_DIED,        /* keeper to broker: reaped, and how it died */
     MSG_STOP,        /* keeper to broker: the user wants an end */
+    MSG_STORED,      /* keeper to broker: they are kept, by whoever keeps fds for the keeper, too */
     MSG_TYPES,
 };
 
@@ -172,15 +173,23 @@ enum store_item {
     STORE_QUEUE_FIRST, /* kick eventfds, one a queue */
 };
 
+/* What is left of a set that a service manager kept over the keeper's death. */
+enum store_condition {
+    STORE_WHOLE,         /* also what a broker stores */
+    STORE_DM_ONLY,       /* only the DM file comes with it: nothing was registered yet */
+    STORE_OTHER_VERSION, /* all of it, but its state page is not to be read */
+    STORE_UNUSABLE,      /* only the DM file comes with it, and cannot be used: fds were lost */
+};
+
 struct message_store { /* also MSG_RESTORE */
     struct message_header header;
-    uint32_t dm_id;
+    uint32_t dm_id; /* below BAO_DEVICES_MAX */
     uint32_t kind;
     uint64_t mmio_addr; /* registered with the dispatcher under these */
     uint64_t shmem_addr;
     uint64_t shmem_size;
-    uint32_t fd_count; /* STORE_QUEUE_FIRST + queues */
-    uint32_t reserved;
+    uint32_t fd_count;  /* STORE_QUEUE_FIRST + queues */
+    uint32_t condition; /* enum store_condition */
 };
 
 struct message_spawned {
@@ -195,7 +204,7 @@ struct message_died {
     int32_t status; /* exit status or signal */
 };
 
-/* MSG_RESTORE_END, MSG_RUNNING, MSG_SPAWN, MSG_KILL, MSG_STOP are a bare header. */
+/* MSG_RESTORE_END, MSG_RUNNING, MSG_SPAWN, MSG_KILL, MSG_STOP, MSG_STORED are a bare header. */
 
 union message {
     struct message_header header;

@@ -62,7 +62,7 @@ static void send_to_broker(struct keeper *keeper, union message *message, const 
 static void give_back_stored(struct keeper *keeper)
 {
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
-        struct stored_set *set = &keeper->stored[i];
+        const struct stored_set *set = &keeper->store.sets[i];
         if (set->fd_count == 0)
             continue;
         union message message = {.store = set->message};
@@ -93,14 +93,22 @@ static int start_broker(struct keeper *keeper)
 
 /* --- From the broker ---------------------------------------------------------------------- */
 
-static void store(struct keeper *keeper, const union message *message, const int *fds,
+static bool store(struct keeper *keeper, const union message *message, const int *fds,
                   size_t fd_count)
 {
-    struct stored_set *set = &keeper->stored[message->header.device];
-    close_all(set->fds, set->fd_count);
-    set->message = message->store;
-    set->fd_count = fd_count;
-    memcpy(set->fds, fds, fd_count * sizeof(fds[0]));
+    if (!fd_store_put(&keeper->store, &message->store, fds, fd_count))
+        return false;
+    union message reply = {.header = {.type = MSG_STORED, .device = message->header.device}};
+    send_to_broker(keeper, &reply, NULL, 0);
+    return true;
+}
+
+static void broker_runs(struct keeper *keeper)
+{
+    keeper->has_run = true;
+    notify_say(&keeper->notify, "%sSTATUS=The devices are served.",
+               keeper->ready ? "" : "READY=1\n");
+    keeper->ready = true;
 }
 
 static void start_worker(struct keeper *keeper, uint32_t device, int socket)
@@ -127,13 +135,10 @@ static bool handle_message(struct keeper *keeper, const union message *message, 
 {
     switch ((enum message_type)message->header.type) {
     case MSG_RUNNING:
-        keeper->has_run = true;
+        broker_runs(keeper);
         return true;
     case MSG_STORE:
-        if (!names_device(message))
-            return false;
-        store(keeper, message, fds, fd_count);
-        return true;
+        return names_device(message) && store(keeper, message, fds, fd_count);
     case MSG_SPAWN:
         if (!names_device(message))
             return false;
@@ -155,6 +160,7 @@ static bool handle_message(struct keeper *keeper, const union message *message, 
     case MSG_SPAWNED:
     case MSG_DIED:
     case MSG_STOP:
+    case MSG_STORED:
     case MSG_TYPES:
         return false;
     }
@@ -218,6 +224,7 @@ static void schedule_broker(struct keeper *keeper, int code, int status)
     uint32_t wait = backoff_after_death(&keeper->backoff, now - keeper->started_at);
     keeper->restart_at = now + wait;
     words_death(code, status, how);
+    notify_say(&keeper->notify, "STATUS=The broker died: %s. The guests wait for another.", how);
     if (wait == 0)
         log_line(NULL, "the broker died: %s: starting another, and all workers", how);
     else
@@ -237,7 +244,7 @@ static void broker_died(struct keeper *keeper, int code, int status)
 
     if (keeper->stop_by != 0)
         keeper->exit_status = 0;
-    else if (!keeper->has_run)
+    else if (!keeper->has_run && !fd_store_outlives(&keeper->store))
         first_start_failed(keeper, code, status);
     else
         schedule_broker(keeper, code, status);
@@ -249,9 +256,16 @@ static void begin_stop(struct keeper *keeper)
 {
     if (keeper->stop_by != 0)
         return;
+    notify_say(&keeper->notify, "STOPPING=1\nSTATUS=The end was asked for.");
     keeper->stop_by = clock_ms() + STOP_BROKER_MS;
     if (keeper->broker.pidfd < 0) {
         keeper->exit_status = 0;
+        return;
+    }
+    if (fd_store_outlives(&keeper->store)) {
+        /* Another keeper may go on where this one ends, and no guest is to be told fixed values: an
+         * access that is in hand stays in its journal, as when the broker dies. */
+        child_kill(&keeper->broker);
         return;
     }
     union message stop = {.header = {.type = MSG_STOP, .device = MESSAGE_NO_DEVICE}};
@@ -285,7 +299,7 @@ static int handle_time(struct keeper *keeper)
         uint32_t wait = backoff_after_death(&keeper->backoff, 0);
         log_line(NULL, "can't start the broker: %s", strerror(-result));
         keeper->restart_at = now + wait;
-        if (!keeper->has_run)
+        if (!keeper->has_run && !fd_store_outlives(&keeper->store))
             keeper->exit_status = EXIT_FAILURE;
         return (int)wait;
     }
@@ -337,7 +351,9 @@ static void end_children(struct keeper *keeper)
 int keeper_run(struct keeper *keeper)
 {
     while (keeper->exit_status < 0) {
-        int timeout = handle_time(keeper);
+        int timeout = handle_time(keeper), watchdog = notify_watchdog(&keeper->notify, clock_ms());
+        if (watchdog >= 0 && (timeout < 0 || watchdog < timeout))
+            timeout = watchdog;
         if (keeper->exit_status < 0)
             wait_and_handle(keeper, timeout);
     }

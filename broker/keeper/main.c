@@ -5,11 +5,13 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <linux/kcmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "broker/keeper/keeper.h"
@@ -108,12 +110,46 @@ static int prepare_signals(void)
     return fd < 0 ? -errno : fd;
 }
 
+/*
+ * systemd tells files apart by kcmp(2), or else by their inode: of eventfds, which have one inode
+ * for all, it would then keep the first only and drop the others unseen.
+ */
+static bool kernel_compares_files(void)
+{
+    pid_t self = getpid();
+    return syscall(SYS_kcmp, self, self, KCMP_FILE, 0, 0) == 0 || errno != ENOSYS;
+}
+
+/* The service manager, if there is one, and what it kept of an earlier keeper's. */
+static int meet_service_manager(struct keeper *keeper)
+{
+    static struct notify none = {.socket = -1};
+    notify_open(&keeper->notify);
+    keeper->store.notify = &keeper->notify;
+    if (notify_present(&keeper->notify) && !kernel_compares_files()) {
+        log_line(NULL, "this kernel has no kcmp (CONFIG_KCMP), so the service manager can't keep "
+                       "the devices' files: they are gone when this process ends");
+        keeper->store.notify = &none;
+    }
+    int taken = fd_store_take(&keeper->store);
+    notify_clear_environment();
+    keeper->has_run = taken > 0;
+    return taken;
+}
+
+/* What is with the service manager stays there: configs/bao-virtio-dm.service starts the keeper
+ * again after any status but 1. */
+#define EXIT_FILES_KEPT 3
+
 static int run_keeper(struct keeper *keeper)
 {
     if (geteuid() != 0) {
         log_line(NULL, "must be started by root (it confines itself): use sudo");
         return EXIT_FAILURE;
     }
+    int taken = meet_service_manager(keeper);
+    if (taken < 0)
+        return EXIT_FILES_KEPT;
     const char *step = "raise its limit of open files to 1024";
     int result = privileges_raise_fd_limit();
     if (result == 0) {
@@ -125,7 +161,7 @@ static int run_keeper(struct keeper *keeper)
         result = privileges_reduce(&step);
     if (result < 0) {
         log_line(NULL, "the keeper failed to %s: %s", step, strerror(-result));
-        return EXIT_FAILURE;
+        return taken > 0 ? EXIT_FILES_KEPT : EXIT_FAILURE;
     }
     keeper_init(keeper);
     return keeper_run(keeper);

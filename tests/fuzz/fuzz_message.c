@@ -68,6 +68,7 @@ static bool may_pass(enum message_role sender, const uint8_t *bytes, size_t leng
         [MSG_SPAWNED] = {ROLE_KEEPER, sizeof(struct message_spawned), 0, 0},
         [MSG_DIED] = {ROLE_KEEPER, sizeof(struct message_died), 0, 0},
         [MSG_STOP] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
+        [MSG_STORED] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
     };
     struct message_header header;
     if (length < sizeof(header))

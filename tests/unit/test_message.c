@@ -37,6 +37,7 @@ static const struct row {
     {MSG_SPAWNED, ROLE_KEEPER, sizeof(struct message_spawned), 0, 0},
     {MSG_DIED, ROLE_KEEPER, sizeof(struct message_died), 0, 0},
     {MSG_STOP, ROLE_KEEPER, sizeof(struct message_header), 0, 0},
+    {MSG_STORED, ROLE_KEEPER, sizeof(struct message_header), 0, 0},
 };
 
 #define ROWS (sizeof(rows) / sizeof(rows[0]))

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The names under which a service manager keeps the fds of a device, and what its environment
+ * variables LISTEN_* say (sd_listen_fds(3)). Pure.
+ *
+ * A name tells what the fd is, so that no order of fds matters:
+ *
+ *     device-ID-record                     what the keeper knows of the set (fd_store.h)
+ *     device-ID-dm, -request, -reply, -irq
+ *     device-ID-queue-Q                    the kick eventfd of queue Q
+ *     device-ID-state-G, -journal-G        pages, which can be replaced: generation G, from 1 on
+ *
+ * with ID of the dispatcher. These names stay what they are in every version of this program.
+ */
+#ifndef BROKER_KEEPER_FD_NAMES_H
+#define BROKER_KEEPER_FD_NAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FD_NAME_SIZE 40
+#define FD_NAME_RECORD UINT32_MAX
+#define LISTEN_FDS_FIRST 3   /* where passed fds begin: SD_LISTEN_FDS_START */
+#define LISTEN_FDS_MAX 1000u /* more than any keeper stores, and below its limit of open files */
+
+struct fd_name {
+    uint32_t dm_id;
+    uint32_t item;       /* enum store_item, STORE_QUEUE_FIRST + queue; or FD_NAME_RECORD */
+    uint32_t generation; /* of a page; else 0 */
+};
+
+/* Is it one of the two that have a generation? */
+bool fd_name_is_page(uint32_t item);
+
+void fd_name_format(const struct fd_name *name, char ret[FD_NAME_SIZE]);
+
+/* Returns false, with *ret untouched, for anything that fd_name_format does not make. */
+bool fd_name_parse(const char *text, size_t length, struct fd_name *ret);
+
+/*
+ * How many fds were passed to the process `self`, by the values of LISTEN_PID and LISTEN_FDS (NULL:
+ * not set). 0: none, or they are meant for another process. -EINVAL if that is not to be
+ * understood.
+ */
+int listen_count(const char *listen_pid, const char *listen_fds, uint32_t self);
+
+/* The next name of a LISTEN_FDNAMES; *rest moves on. Returns its length, 0 at the end as well. */
+size_t listen_next_name(const char **rest, const char **ret_name);
+
+#endif

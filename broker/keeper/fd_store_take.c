@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a service manager gives back at the keeper's start; everything in it is checked. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/keeper/fd_names.h"
+#include "broker/keeper/fd_store.h"
+#include "broker/log.h"
+#include "broker/shared_page.h"
+#include "common/state.h"
+
+#define ITEMS (STORE_QUEUE_FIRST + STATE_QUEUES_MAX)
+
+/* One that was passed, and what its name says. */
+struct passed {
+    int fd;
+    struct fd_name name;
+};
+
+static struct passed passed[LISTEN_FDS_MAX];
+static size_t passed_count;
+
+/* --- What kind of fd it is ------------------------------------------------------------------ */
+
+static bool is_eventfd(int fd)
+{
+    char path[32], target[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(path, target, sizeof(target));
+    static const char wanted[] = "anon_inode:[eventfd]";
+    return length == (ssize_t)strlen(wanted) && memcmp(target, wanted, strlen(wanted)) == 0;
+}
+
+/* A memfd whose size nobody can change any more. */
+static bool is_page(int fd)
+{
+    const int wanted = F_SEAL_SHRINK | F_SEAL_GROW;
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & wanted) == wanted;
+}
+
+static bool is_of_its_kind(uint32_t item, int fd)
+{
+    switch (item) {
+    case STORE_DM: /* nothing can be asked of the driver's files without doing something to them */
+        return !is_eventfd(fd) && !is_page(fd);
+    case FD_NAME_RECORD:
+    case STORE_STATE:
+    case STORE_JOURNAL:
+        return is_page(fd);
+    default:
+        return is_eventfd(fd);
+    }
+}
+
+/* --- The names ------------------------------------------------------------------------------ */
+
+/* The fd of that name, or -ENOENT, -EEXIST: there are several, -EBADF: it is not what its name
+ * says. */
+static int find(uint32_t dm_id, uint32_t item, uint32_t generation)
+{
+    int found = -ENOENT;
+    for (size_t i = 0; i < passed_count; i++) {
+        const struct fd_name *name = &passed[i].name;
+        if (name->dm_id != dm_id || name->item != item || name->generation != generation)
+            continue;
+        if (found != -ENOENT)
+            return -EEXIST;
+        found = is_of_its_kind(item, passed[i].fd) ? passed[i].fd : -EBADF;
+    }
+    return found;
+}
+
+/* Of a device, all but its record and its DM file, and but the pages of one generation. */
+static bool is_left_over(const struct fd_name *name, uint32_t generation)
+{
+    if (name->item == FD_NAME_RECORD || name->item == STORE_DM)
+        return false;
+    return generation == 0 || (fd_name_is_page(name->item) && name->generation != generation);
+}
+
+static void forget(const struct fd_store *store, size_t index)
+{
+    char text[FD_NAME_SIZE];
+    fd_name_format(&passed[index].name, text);
+    (void)notify_remove(store->notify, text);
+    close(passed[index].fd);
+    passed[index] = passed[--passed_count];
+}
+
+/* A kill between two steps has left them (fd_store.h). */
+static void forget_left_overs(const struct fd_store *store, uint32_t dm_id, uint32_t generation)
+{
+    for (size_t i = passed_count; i-- > 0;) {
+        if (passed[i].name.dm_id == dm_id && is_left_over(&passed[i].name, generation))
+            forget(store, i);
+    }
+}
+
+static void forget_all(const struct fd_store *store, uint32_t dm_id)
+{
+    size_t before = passed_count;
+    for (size_t i = passed_count; i-- > 0;) {
+        if (passed[i].name.dm_id == dm_id)
+            forget(store, i);
+    }
+    if (passed_count < before)
+        log_line(NULL, "what the service manager kept of device %u has no DM file: not used",
+                 dm_id);
+}
+
+/* --- A device's set ------------------------------------------------------------------------- */
+
+bool store_record_valid(const struct store_record *record, uint32_t dm_id)
+{
+    uint64_t commit = atomic_load(&record->commit);
+    return record->magic == STORE_RECORD_MAGIC && record->dm_id == dm_id &&
+           record->queue_count > 0 && record->queue_count <= STATE_QUEUES_MAX &&
+           record->shmem_size > 0 && record->shmem_addr + record->shmem_size > record->shmem_addr &&
+           (commit == 0 || ((uint32_t)commit != 0 && (uint32_t)commit != UINT32_MAX));
+}
+
+static struct store_record *map_record(int fd, uint32_t dm_id)
+{
+    struct stat file;
+    if (fstat(fd, &file) < 0 || file.st_size != STORE_RECORD_SIZE)
+        return NULL;
+    struct store_record *record = shared_page_map(fd, STORE_RECORD_SIZE);
+    if (record && !store_record_valid(record, dm_id)) {
+        munmap(record, STORE_RECORD_SIZE);
+        record = NULL;
+    }
+    return record;
+}
+
+static void read_record(struct stored_set *set)
+{
+    const struct store_record *record = set->record;
+    uint64_t commit = atomic_load(&record->commit);
+    set->generation = (uint32_t)commit;
+    set->message = (struct message_store){
+        .dm_id = record->dm_id,
+        .kind = record->kind,
+        .mmio_addr = record->mmio_addr,
+        .shmem_addr = record->shmem_addr,
+        .shmem_size = record->shmem_size,
+        .fd_count = STORE_QUEUE_FIRST + record->queue_count,
+    };
+    if (commit == 0)
+        set->message.condition = STORE_DM_ONLY;
+    else if (commit >> 32 != STORE_RECORD_VERSION)
+        set->message.condition = STORE_OTHER_VERSION;
+}
+
+static bool find_others(struct stored_set *set)
+{
+    uint32_t dm_id = set->message.dm_id;
+    for (uint32_t item = STORE_DM + 1; item < set->message.fd_count; item++) {
+        uint32_t generation = fd_name_is_page(item) ? set->generation : 0;
+        set->fds[item] = find(dm_id, item, generation);
+        if (set->fds[item] < 0)
+            return false;
+    }
+    return true;
+}
+
+/* What goes by the name of the DM file, whatever it is: it stands for the device. */
+static int any_dm(uint32_t dm_id)
+{
+    for (size_t i = 0; i < passed_count; i++) {
+        if (passed[i].name.dm_id == dm_id && passed[i].name.item == STORE_DM)
+            return passed[i].fd;
+    }
+    return -1;
+}
+
+static void take_set(struct fd_store *store, uint32_t dm_id)
+{
+    struct stored_set *set = &store->sets[dm_id];
+    int record = find(dm_id, FD_NAME_RECORD, 0), dm = find(dm_id, STORE_DM, 0);
+    if (dm == -ENOENT) {
+        forget_all(store, dm_id);
+        return;
+    }
+    set->fd_count = 1;
+    set->fds[STORE_DM] = any_dm(dm_id);
+    set->record = record < 0 || dm < 0 ? NULL : map_record(record, dm_id);
+    if (!set->record) {
+        set->message = (struct message_store){.dm_id = dm_id, .condition = STORE_UNUSABLE};
+        return;
+    }
+    read_record(set);
+    forget_left_overs(store, dm_id, set->generation);
+    if (set->message.condition == STORE_DM_ONLY)
+        return;
+    if (find_others(set))
+        set->fd_count = set->message.fd_count;
+    else
+        set->message.condition = STORE_UNUSABLE;
+}
+
+/* --- The environment ------------------------------------------------------------------------ */
+
+/* Returns how many fds were passed, or -errno. */
+static int read_names(const char *names, int count)
+{
+    size_t unknown = 0;
+    for (int i = 0; i < count; i++) {
+        int fd = LISTEN_FDS_FIRST + i;
+        const char *name;
+        size_t length = listen_next_name(&names, &name);
+        if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+            return -errno;
+        if (fd_name_parse(name, length, &passed[passed_count].name))
+            passed[passed_count++].fd = fd;
+        else
+            unknown++;
+    }
+    if (unknown > 0)
+        log_line(NULL, "the service manager passed %zu files that are not ours: left alone",
+                 unknown);
+    return count;
+}
+
+int fd_store_take(struct fd_store *store)
+{
+    const char *names = getenv("LISTEN_FDNAMES");
+    int result = listen_count(getenv("LISTEN_PID"), getenv("LISTEN_FDS"), (uint32_t)getpid());
+    if (result > 0)
+        result = read_names(names ? names : "", result);
+    if (result < 0) {
+        log_line(NULL, "the service manager's LISTEN_PID and LISTEN_FDS can't be used: %s",
+                 strerror(-result));
+        return result;
+    }
+    int taken = 0;
+    for (uint32_t dm_id = 0; dm_id < BAO_DEVICES_MAX; dm_id++) {
+        take_set(store, dm_id);
+        taken += store->sets[dm_id].fd_count > 0;
+    }
+    if (taken > 0)
+        log_info(NULL, "taken over from the service manager: the files of %d device%s", taken,
+                 taken == 1 ? "" : "s");
+    return taken;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/keeper/notify.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker/log.h"
+
+#define TEXT_SIZE 256
+#define SEND_TIMEOUT_S 5
+
+static int connect_to(const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const struct timeval timeout = {.tv_sec = SEND_TIMEOUT_S};
+    size_t length = strlen(name);
+    if ((name[0] != '/' && name[0] != '@') || length < 2 || length >= sizeof(address.sun_path))
+        return -EINVAL;
+    memcpy(address.sun_path, name, length);
+    if (name[0] == '@')
+        address.sun_path[0] = '\0'; /* the abstract namespace, unix(7) */
+    else
+        length++; /* with its 0 */
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0 ||
+        connect(fd, (struct sockaddr *)&address,
+                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+/* WATCHDOG_USEC, unless it is meant for another process: sd_watchdog_enabled(3). */
+static uint32_t watchdog_interval(void)
+{
+    const char *pid = getenv("WATCHDOG_PID"), *usec = getenv("WATCHDOG_USEC");
+    if (!usec || (pid && strtol(pid, NULL, 10) != (long)getpid()))
+        return 0;
+    unsigned long long half_ms = strtoull(usec, NULL, 10) / 2000;
+    return half_ms > INT32_MAX ? INT32_MAX : (uint32_t)half_ms;
+}
+
+void notify_open(struct notify *ret)
+{
+    const char *name = getenv("NOTIFY_SOCKET");
+    *ret = (struct notify){.socket = -1};
+    if (name) {
+        ret->socket = connect_to(name);
+        if (ret->socket < 0)
+            log_line(NULL, "the service manager's socket %s: %s", name, strerror(-ret->socket));
+        else
+            ret->watchdog_ms = watchdog_interval();
+    }
+}
+
+void notify_clear_environment(void)
+{
+    static const char *const variables[] = {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
+                                            "LISTEN_PID",    "LISTEN_FDS",   "LISTEN_FDNAMES",
+                                            "FDSTORE"};
+    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+        unsetenv(variables[i]);
+}
+
+static int send_text(const struct notify *notify, char *text, int fd, int flags)
+{
+    union {
+        struct cmsghdr align;
+        char buffer[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec iov = {.iov_base = text, .iov_len = strlen(text)};
+    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (fd >= 0) {
+        header.msg_control = control.buffer;
+        header.msg_controllen = sizeof(control.buffer);
+        struct cmsghdr *cmsg = CMSG_FIRSTHDR(&header);
+        cmsg->cmsg_level = SOL_SOCKET;
+        cmsg->cmsg_type = SCM_RIGHTS;
+        cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+    }
+    ssize_t sent;
+    do
+        sent = sendmsg(notify->socket, &header, MSG_NOSIGNAL | flags);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
+}
+
+void notify_say(const struct notify *notify, const char *format, ...)
+{
+    char text[TEXT_SIZE];
+    va_list args;
+    if (!notify_present(notify))
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    (void)send_text(notify, text, -1, 0);
+}
+
+int notify_watchdog(struct notify *notify, int64_t now)
+{
+    if (notify->watchdog_ms == 0)
+        return -1;
+    if (now >= notify->watchdog_at) {
+        char text[] = "WATCHDOG=1";
+        (void)send_text(notify, text, -1, MSG_DONTWAIT);
+        notify->watchdog_at = now + notify->watchdog_ms;
+    }
+    return (int)(notify->watchdog_at - now);
+}
+
+int notify_store(const struct notify *notify, const char *name, int fd)
+{
+    char text[TEXT_SIZE];
+    /*
+     * FDPOLL=0: else the manager drops an fd on which it sees POLLERR or POLLHUP; and an eventfd
+     * whose counter overflows, which a worker can bring about, has POLLERR.
+     */
+    snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
+    return send_text(notify, text, fd, 0);
+}
+
+int notify_remove(const struct notify *notify, const char *name)
+{
+    char text[TEXT_SIZE];
+    snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
+    return send_text(notify, text, -1, 0);
+}

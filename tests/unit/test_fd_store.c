@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the keeper hands to a service manager, and what it takes back from one: names, the
+ * environment, records; and sets of files that are not as they should be. */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "broker/keeper/fd_names.h"
+#include "broker/keeper/fd_store.h"
+#include "broker/shared_page.h"
+#include "common/state.h"
+
+#define QUEUES 2u
+#define SET_FDS (STORE_QUEUE_FIRST + QUEUES)
+#define DM_ID 3u
+
+/* --- Names ------------------------------------------------------------------------------------ */
+
+static void names_are_read_as_they_are_written(void)
+{
+    unsigned int read = 0;
+    for (uint32_t dm_id = 0; dm_id < BAO_DEVICES_MAX; dm_id++) {
+        for (uint32_t item = 0; item <= STORE_QUEUE_FIRST + STATE_QUEUES_MAX; item++) {
+            char text[FD_NAME_SIZE];
+            struct fd_name name = {.dm_id = dm_id, .item = item}, found = {0};
+            if (item == STORE_QUEUE_FIRST + STATE_QUEUES_MAX)
+                name.item = FD_NAME_RECORD;
+            if (fd_name_is_page(name.item))
+                name.generation = 4294967295u - dm_id;
+            fd_name_format(&name, text);
+            CU_ASSERT_PTR_NULL(strchr(text, ':'));
+            CU_ASSERT_TRUE(fd_name_parse(text, strlen(text), &found));
+            CU_ASSERT_EQUAL(memcmp(&found, &name, sizeof(name)), 0);
+            read++;
+        }
+    }
+    CU_ASSERT_EQUAL(read, 16 * 23);
+}
+
+static void other_names_are_refused(void)
+{
+    static const char *const others[] = {
+        "",
+        "stored",
+        "device-",
+        "device-3",
+        "device-3-",
+        "device--3-dm",
+        "device-+3-dm",
+        "device- 3-dm",
+        "device-03-dm",
+        "device-16-dm",
+        "device-4294967299-dm",
+        "device-99999999999999999999-dm",
+        "device-3-dm-1",
+        "device-3-dmx",
+        "device-3-d",
+        "Device-3-dm",
+        "device-3-state",
+        "device-3-state-",
+        "device-3-state-0",
+        "device-3-state-01",
+        "device-3-state--1",
+        "device-3-state-4294967296",
+        "device-3-state-1-1",
+        "device-3-queue",
+        "device-3-queue-16",
+        "device-3-queue-4294967295",
+        "device-3-queue-0x1",
+        "device-3-record-1",
+        "device-3-journal-000000000000000000000000000001",
+        "xdevice-3-dm",
+    };
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        struct fd_name name = {77, 77, 77};
+        CU_ASSERT_FALSE(fd_name_parse(others[i], strlen(others[i]), &name));
+        CU_ASSERT(name.dm_id == 77 && name.item == 77 && name.generation == 77);
+    }
+    struct fd_name name;
+    CU_ASSERT_FALSE(fd_name_parse("device-3-dm\0x", 13, &name)); /* as long as it is said to be */
+    CU_ASSERT_TRUE(fd_name_parse("device-3-dm:device-4-dm", 11, &name));
+}
+
+static void the_number_of_files_is_read_strictly(void)
+{
+    CU_ASSERT_EQUAL(listen_count("42", "7", 42), 7);
+    CU_ASSERT_EQUAL(listen_count("42", "1000", 42), 1000);
+    CU_ASSERT_EQUAL(listen_count("42", "7", 43), 0); /* not meant for us */
+    CU_ASSERT_EQUAL(listen_count(NULL, "7", 42), 0);
+    CU_ASSERT_EQUAL(listen_count("42", NULL, 42), 0);
+    CU_ASSERT_EQUAL(listen_count(NULL, NULL, 42), 0);
+    CU_ASSERT_EQUAL(listen_count("42", "0", 42), 0);
+    static const char *const wrong[] = {"",  "-1",   "+1",        " 1",         "1 ",
+                                        "x", "1001", "999999999", "4294967297", "0x10"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        CU_ASSERT_EQUAL(listen_count("42", wrong[i], 42), -EINVAL);
+    CU_ASSERT_EQUAL(listen_count("42x", "1", 42), -EINVAL);
+}
+
+static void names_are_told_apart(void)
+{
+    const char *rest = "a:bc::d", *name;
+    CU_ASSERT(listen_next_name(&rest, &name) == 1 && *name == 'a');
+    CU_ASSERT(listen_next_name(&rest, &name) == 2 && strncmp(name, "bc", 2) == 0);
+    CU_ASSERT(listen_next_name(&rest, &name) == 0);
+    CU_ASSERT(listen_next_name(&rest, &name) == 1 && *name == 'd');
+    CU_ASSERT(listen_next_name(&rest, &name) == 0);
+    CU_ASSERT(listen_next_name(&rest, &name) == 0); /* and so on */
+}
+
+/* --- Records ---------------------------------------------------------------------------------- */
+
+static struct store_record good_record(void)
+{
+    return (struct store_record){
+        .magic = STORE_RECORD_MAGIC,
+        .dm_id = DM_ID,
+        .mmio_addr = 0xa003e00,
+        .shmem_addr = 0x50000000,
+        .shmem_size = 0x1000000,
+        .queue_count = QUEUES,
+        .commit = (uint64_t)STORE_RECORD_VERSION << 32 | 1,
+    };
+}
+
+static void records_are_checked(void)
+{
+    struct store_record record = good_record();
+    CU_ASSERT_TRUE(store_record_valid(&record, DM_ID));
+    CU_ASSERT_FALSE(store_record_valid(&record, DM_ID + 1));
+    record.commit = 0;
+    CU_ASSERT_TRUE(store_record_valid(&record, DM_ID));
+    record.commit = (uint64_t)(STORE_RECORD_VERSION + 1) << 32 | 7;
+    CU_ASSERT_TRUE(store_record_valid(&record, DM_ID));
+#define WRONG(member, value)                                                                       \
+    record = good_record();                                                                        \
+    record.member = (value);                                                                       \
+    CU_ASSERT_FALSE(store_record_valid(&record, DM_ID))
+    WRONG(magic, STATE_MAGIC);
+    WRONG(queue_count, 0);
+    WRONG(queue_count, STATE_QUEUES_MAX + 1);
+    WRONG(queue_count, UINT32_MAX);
+    WRONG(shmem_size, 0);
+    WRONG(shmem_size, UINT64_MAX - 0x50000000 + 1);      /* to 2^64 exactly */
+    WRONG(commit, (uint64_t)STORE_RECORD_VERSION << 32); /* generation 0 */
+    WRONG(commit, (uint64_t)STORE_RECORD_VERSION << 32 | UINT32_MAX);
+#undef WRONG
+}
+
+/* The layout is a promise to all other versions. */
+static void the_layout_of_a_record_is_fixed(void)
+{
+    CU_ASSERT_EQUAL(offsetof(struct store_record, magic), 0);
+    CU_ASSERT_EQUAL(offsetof(struct store_record, dm_id), 8);
+    CU_ASSERT_EQUAL(offsetof(struct store_record, kind), 12);
+    CU_ASSERT_EQUAL(offsetof(struct store_record, mmio_addr), 16);
+    CU_ASSERT_EQUAL(offsetof(struct store_record, shmem_addr), 24);
+    CU_ASSERT_EQUAL(offsetof(struct store_record, shmem_size), 32);
+    CU_ASSERT_EQUAL(offsetof(struct store_record, queue_count), 40);
+    CU_ASSERT_EQUAL(offsetof(struct store_record, commit), 48);
+    CU_ASSERT_EQUAL(STORE_RECORD_MAGIC, 0x64726f6365726221ull);
+}
+
+/* --- What is given back ------------------------------------------------------------------------
+ */
+
+/* A file that is passed: its name, and a letter for what it is. */
+struct given {
+    const char *name;
+    char kind; /* r, R: record, S: page, s: its size is not sealed, e: eventfd, m: DM file, p: pipe
+                */
+};
+
+static int make_record_file(char kind)
+{
+    struct store_record record = good_record();
+    if (kind == '0')
+        record.commit = 0;
+    if (kind == 'o')
+        record.commit = (uint64_t)(STORE_RECORD_VERSION + 1) << 32 | 1;
+    if (kind == 'b')
+        record.magic++;
+    int fd = shared_page_create("record", kind == 'l' ? 16 : STORE_RECORD_SIZE);
+    (void)!pwrite(fd, &record, kind == 'l' ? 16 : sizeof(record), 0);
+    return fd;
+}
+
+static int make_given(char kind)
+{
+    int fds[2];
+    switch (kind) {
+    case 'm':
+        return memfd_create("dm", MFD_CLOEXEC);
+    case 'e':
+        return eventfd(0, EFD_CLOEXEC);
+    case 'S':
+        return shared_page_create("state", STATE_SIZE);
+    case 's':
+        return memfd_create("state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    case 'p':
+        return pipe2(fds, O_CLOEXEC) < 0 ? -1 : fds[1];
+    default:
+        return make_record_file(kind);
+    }
+}
+
+/* In a process of its own, whose files from 3 on these are: the condition of the one device's set *
+ * 60
+ * + its number of files; 255: it has none; 254: fd_store_take failed. */
+static int take(const struct given *given, size_t count)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        char names[1024] = "", text[24];
+        static struct fd_store store;
+        struct notify notify = {.socket = -1};
+        for (size_t i = 0; i < count; i++) {
+            int fd = make_given(given[i].kind);
+            fcntl(fd, F_DUPFD, 100 + (int)i);
+        }
+        for (size_t i = 0; i < count; i++) {
+            dup2(100 + (int)i, LISTEN_FDS_FIRST + (int)i);
+            snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i > 0 ? ":" : "",
+                     given[i].name);
+        }
+        snprintf(text, sizeof(text), "%d", (int)getpid());
+        setenv("LISTEN_PID", text, 1);
+        snprintf(text, sizeof(text), "%zu", count);
+        setenv("LISTEN_FDS", text, 1);
+        setenv("LISTEN_FDNAMES", names, 1);
+        close(STDERR_FILENO);
+        store.notify = &notify;
+        int taken = fd_store_take(&store);
+        if (taken <= 0)
+            _exit(taken < 0 ? 254 : 255);
+        const struct stored_set *set = &store.sets[DM_ID];
+        for (size_t i = 0; i < set->fd_count; i++) {
+            if (fcntl(set->fds[i], F_GETFD) != FD_CLOEXEC)
+                _exit(253);
+        }
+        _exit((int)(set->message.condition * 60 + set->fd_count));
+    }
+    int status;
+    CU_ASSERT_EQUAL_FATAL(waitpid(pid, &status, 0), pid);
+    CU_ASSERT_TRUE_FATAL(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+#define RESULT(condition, fds) ((condition)*60 + (int)(fds))
+#define NOTHING 255
+
+static const struct given whole[] = {
+    {"device-3-queue-1", 'e'}, {"device-3-journal-1", 'S'}, {"device-3-irq", 'e'},
+    {"device-3-record", 'r'},  {"device-3-request", 'e'},   {"device-3-dm", 'm'},
+    {"device-3-queue-0", 'e'}, {"device-3-reply", 'e'},     {"device-3-state-1", 'S'},
+};
+#define WHOLE (sizeof(whole) / sizeof(whole[0]))
+
+/* The whole set, but for one file: with another name (NULL: left out) or of another kind (0: not).
+ */
+static int take_but(const char *one, const char *name, char kind)
+{
+    struct given given[WHOLE];
+    size_t count = 0;
+    for (size_t i = 0; i < WHOLE; i++) {
+        given[count] = whole[i];
+        if (strcmp(whole[i].name, one) == 0) {
+            if (!name)
+                continue;
+            given[count].name = name;
+            given[count].kind = kind ? kind : whole[i].kind;
+        }
+        count++;
+    }
+    return take(given, count);
+}
+
+static void a_whole_set_is_taken(void)
+{
+    CU_ASSERT_EQUAL(take(whole, WHOLE), RESULT(STORE_WHOLE, SET_FDS));
+    CU_ASSERT_EQUAL(take(NULL, 0), NOTHING);
+}
+
+static void a_set_without_its_record_or_dm_file(void)
+{
+    CU_ASSERT_EQUAL(take_but("device-3-record", NULL, 0), RESULT(STORE_UNUSABLE, 1));
+    CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", 'b'), RESULT(STORE_UNUSABLE, 1));
+    CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", 'l'), RESULT(STORE_UNUSABLE, 1));
+    CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", 'e'), RESULT(STORE_UNUSABLE, 1));
+    CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", 's'), RESULT(STORE_UNUSABLE, 1));
+    CU_ASSERT_EQUAL(take_but("device-3-dm", NULL, 0), NOTHING);
+    CU_ASSERT_EQUAL(take_but("device-3-dm", "device-3-dm", 'e'), RESULT(STORE_UNUSABLE, 1));
+    CU_ASSERT_EQUAL(take_but("device-3-dm", "device-3-dm", 'S'), RESULT(STORE_UNUSABLE, 1));
+}
+
+static void a_set_that_lacks_something(void)
+{
+    for (size_t i = 0; i < WHOLE; i++) {
+        if (strcmp(whole[i].name, "device-3-dm") == 0)
+            continue;
+        CU_ASSERT_EQUAL(take_but(whole[i].name, NULL, 0), RESULT(STORE_UNUSABLE, 1));
+        CU_ASSERT_EQUAL(take_but(whole[i].name, "device-3-dm", 'm'), RESULT(STORE_UNUSABLE, 1));
+        CU_ASSERT_EQUAL(take_but(whole[i].name, "somebody's", 'p'), RESULT(STORE_UNUSABLE, 1));
+        CU_ASSERT_EQUAL(take_but(whole[i].name, whole[i].name, 'p'), RESULT(STORE_UNUSABLE, 1));
+    }
+    CU_ASSERT_EQUAL(take_but("device-3-state-1", "device-3-state-2", 0), RESULT(STORE_UNUSABLE, 1));
+    CU_ASSERT_EQUAL(take_but("device-3-state-1", "device-3-state-1", 's'),
+                    RESULT(STORE_UNUSABLE, 1));
+    CU_ASSERT_EQUAL(take_but("device-3-queue-1", "device-3-queue-0", 0), RESULT(STORE_UNUSABLE, 1));
+}
+
+static void what_a_kill_left_is_no_harm(void)
+{
+    struct given given[WHOLE + 3];
+    memcpy(given, whole, sizeof(whole));
+    given[WHOLE] = (struct given){"device-3-state-2", 'S'};
+    given[WHOLE + 1] = (struct given){"device-3-journal-2", 'S'};
+    given[WHOLE + 2] = (struct given){"somebody's", 'p'};
+    CU_ASSERT_EQUAL(take(given, WHOLE + 3), RESULT(STORE_WHOLE, SET_FDS));
+    for (size_t i = 0; i < WHOLE; i++) {
+        if (given[i].kind == 'r')
+            given[i].kind = '0'; /* not committed: of it only the DM file counts */
+    }
+    CU_ASSERT_EQUAL(take(given, WHOLE + 3), RESULT(STORE_DM_ONLY, 1));
+    CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", '0'), RESULT(STORE_DM_ONLY, 1));
+}
+
+static void another_version_is_told(void)
+{
+    CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", 'o'),
+                    RESULT(STORE_OTHER_VERSION, SET_FDS));
+}
+
+/* --- What is stored ------------------------------------------------------------------------------
+ */
+
+static int pair[2];
+static struct notify manager;
+static struct fd_store store;
+static int sent[SET_FDS];
+
+static struct message_store message_of(uint32_t fd_count)
+{
+    return (struct message_store){
+        .dm_id = DM_ID, .mmio_addr = 0xa003e00, .shmem_size = 0x1000, .fd_count = fd_count};
+}
+
+static void make_set(void)
+{
+    for (uint32_t i = 0; i < SET_FDS; i++)
+        sent[i] = make_given(i == STORE_DM ? 'm' : fd_name_is_page(i) ? 'S' : 'e');
+}
+
+static int open_store(void)
+{
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+        return -1;
+    memset(&store, 0, sizeof(store));
+    manager = (struct notify){.socket = pair[0]};
+    store.notify = &manager;
+    return 0;
+}
+
+/* The next message, its lines joined by blanks; "-" if there is none. */
+static const char *next_message(void)
+{
+    static char text[256];
+    ssize_t length = recv(pair[1], text, sizeof(text) - 1, 0);
+    if (length < 0)
+        return "-";
+    text[length] = '\0';
+    for (char *at = text; *at; at++)
+        *at = *at == '\n' ? ' ' : *at;
+    return text;
+}
+
+#define STORES(name)                                                                               \
+    CU_ASSERT_STRING_EQUAL(next_message(), "FDSTORE=1 FDPOLL=0 FDNAME=device-3-" name)
+#define REMOVES(name)                                                                              \
+    CU_ASSERT_STRING_EQUAL(next_message(), "FDSTOREREMOVE=1 FDNAME=device-3-" name)
+
+static void sets_are_stored_in_order(void)
+{
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    struct message_store message = message_of(SET_FDS);
+    make_set();
+    CU_ASSERT_FALSE(fd_store_outlives(&store));
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+    CU_ASSERT_TRUE(fd_store_outlives(&store));
+    STORES("record");
+    STORES("dm");
+    STORES("request");
+    STORES("reply");
+    STORES("irq");
+    STORES("queue-0");
+    STORES("queue-1");
+    STORES("state-1");
+    STORES("journal-1");
+    CU_ASSERT_STRING_EQUAL(next_message(), "-");
+    CU_ASSERT_EQUAL(store.sets[DM_ID].record->commit, (uint64_t)STORE_RECORD_VERSION << 32 | 1);
+
+    int dm = store.sets[DM_ID].fds[STORE_DM], irq = store.sets[DM_ID].fds[STORE_IRQ];
+    make_set();
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+    STORES("state-2");
+    STORES("journal-2");
+    REMOVES("state-1");
+    REMOVES("journal-1");
+    CU_ASSERT_STRING_EQUAL(next_message(), "-");
+    CU_ASSERT_EQUAL(store.sets[DM_ID].record->commit, (uint64_t)STORE_RECORD_VERSION << 32 | 2);
+    /* The DM file and the eventfds stay the first ones; the copies are closed. */
+    CU_ASSERT_EQUAL(store.sets[DM_ID].fds[STORE_DM], dm);
+    CU_ASSERT_EQUAL(store.sets[DM_ID].fds[STORE_IRQ], irq);
+    CU_ASSERT(fcntl(dm, F_GETFD) >= 0 && fcntl(sent[STORE_DM], F_GETFD) < 0);
+    CU_ASSERT_EQUAL(store.sets[DM_ID].fds[STORE_STATE], sent[STORE_STATE]);
+}
+
+static void a_set_left_half_stored_is_stored_anew(void)
+{
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    struct message_store message = message_of(SET_FDS);
+    struct store_record record = good_record();
+    record.commit = 0;
+    struct stored_set *set = &store.sets[DM_ID];
+    *set = (struct stored_set){.fd_count = 1, .message = message, .record = &record};
+    set->message.condition = STORE_DM_ONLY;
+    set->fds[STORE_DM] = make_given('m');
+    int dm = set->fds[STORE_DM];
+    make_set();
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+    STORES("request");
+    STORES("reply");
+    STORES("irq");
+    STORES("queue-0");
+    STORES("queue-1");
+    STORES("state-1");
+    STORES("journal-1");
+    CU_ASSERT_STRING_EQUAL(next_message(), "-");
+    CU_ASSERT_EQUAL(record.commit, (uint64_t)STORE_RECORD_VERSION << 32 | 1);
+    CU_ASSERT(set->fds[STORE_DM] == dm && fcntl(dm, F_GETFD) >= 0);
+    CU_ASSERT_EQUAL(set->message.condition, STORE_WHOLE);
+}
+
+static void what_no_broker_stores_is_refused(void)
+{
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    make_set();
+    struct message_store message = message_of(SET_FDS);
+    CU_ASSERT_FALSE(fd_store_put(&store, &message, sent, SET_FDS - 1));
+    message.dm_id = BAO_DEVICES_MAX;
+    CU_ASSERT_FALSE(fd_store_put(&store, &message, sent, SET_FDS));
+    message = message_of(STORE_QUEUE_FIRST);
+    CU_ASSERT_FALSE(fd_store_put(&store, &message, sent, STORE_QUEUE_FIRST));
+    message = message_of(SET_FDS);
+    message.condition = STORE_DM_ONLY;
+    CU_ASSERT_FALSE(fd_store_put(&store, &message, sent, SET_FDS));
+    message.condition = STORE_WHOLE;
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+    int first[SET_FDS];
+    memcpy(first, sent, sizeof(first));
+    make_set();
+    message.fd_count = SET_FDS - 1; /* another number of queues */
+    CU_ASSERT_FALSE(fd_store_put(&store, &message, sent, SET_FDS - 1));
+    store.sets[DM_ID].message.condition = STORE_UNUSABLE;
+    message.fd_count = SET_FDS;
+    CU_ASSERT_FALSE(fd_store_put(&store, &message, sent, SET_FDS));
+    for (uint32_t i = 0; i < SET_FDS; i++)
+        CU_ASSERT(fcntl(first[i], F_GETFD) >= 0 && fcntl(sent[i], F_GETFD) >= 0);
+}
+
+static void without_a_service_manager_nothing_is_said(void)
+{
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    manager.socket = -1;
+    make_set();
+    struct message_store message = message_of(SET_FDS);
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+    CU_ASSERT_STRING_EQUAL(next_message(), "-");
+    CU_ASSERT_FALSE(fd_store_outlives(&store));
+    CU_ASSERT_PTR_NULL(store.sets[DM_ID].record);
+}
+
+/* --- The lock of a state page
+ * --------------------------------------------------------------------- */
+
+static void a_mapping_keeps_a_page_claimed(void)
+{
+    int page = shared_page_create("state", STATE_SIZE);
+    CU_ASSERT_FATAL(page >= 0);
+    int first = shared_page_claim(page);
+    CU_ASSERT(first >= 0);
+    CU_ASSERT_EQUAL(shared_page_claim(page), -EWOULDBLOCK);
+    void *mapping = shared_page_map(first, STATE_SIZE);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mapping);
+    close(first);
+    CU_ASSERT_EQUAL(shared_page_claim(page),
+                    -EWOULDBLOCK); /* nobody has the fd, but it is mapped */
+    munmap(mapping, STATE_SIZE);
+    int second = shared_page_claim(page);
+    CU_ASSERT(second >= 0);
+    close(second);
+    close(page);
+}
+
+int main(void)
+{
+    CU_TestInfo name_tests[] = {
+        {"names are read as they are written", names_are_read_as_they_are_written},
+        {"other names are refused", other_names_are_refused},
+        {"the number of files is read strictly", the_number_of_files_is_read_strictly},
+        {"names are told apart", names_are_told_apart},
+        CU_TEST_INFO_NULL,
+    };
+    CU_TestInfo take_tests[] = {
+        {"records are checked", records_are_checked},
+        {"the layout of a record is fixed", the_layout_of_a_record_is_fixed},
+        {"a whole set is taken", a_whole_set_is_taken},
+        {"a set without its record or DM file", a_set_without_its_record_or_dm_file},
+        {"a set that lacks something", a_set_that_lacks_something},
+        {"what a kill left is no harm", what_a_kill_left_is_no_harm},
+        {"another version is told", another_version_is_told},
+        CU_TEST_INFO_NULL,
+    };
+    CU_TestInfo store_tests[] = {
+        {"sets are stored in order", sets_are_stored_in_order},
+        {"a set left half stored is stored anew", a_set_left_half_stored_is_stored_anew},
+        {"what no broker stores is refused", what_no_broker_stores_is_refused},
+        {"without a service manager nothing is said", without_a_service_manager_nothing_is_said},
+        {"a mapping keeps a page claimed", a_mapping_keeps_a_page_claimed},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {
+        {"names", NULL, NULL, NULL, NULL, name_tests},
+        {"taking", NULL, NULL, NULL, NULL, take_tests},
+        {"storing", NULL, NULL, NULL, NULL, store_tests},
+        CU_SUITE_INFO_NULL,
+    };
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
