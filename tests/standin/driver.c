@@ -237,7 +237,9 @@ int standin_driver_irqfd(struct device *device, const struct bao_irqfd *config, 
         return (int)id;
     }
     if ((config->flags & BAO_IRQFD_DEASSIGN) == 0) {
-        int r = irqfd_assign(device, fd, (uint64_t)id);
+        bool refused = device->options.refused_irqfds > 0;
+        device->options.refused_irqfds -= refused;
+        int r = refused ? -ENOMEM : irqfd_assign(device, fd, (uint64_t)id);
         if (r < 0)
             close(fd);
         return r;

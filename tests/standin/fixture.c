@@ -18,6 +18,7 @@
 #define WAIT_MS 8000 /* longer than the longest pause before a restart */
 #define LOOK_MS 10
 #define PATH_SIZE 128
+#define ARGUMENTS_MAX 16
 
 uint64_t fixture_format;
 
@@ -111,14 +112,19 @@ void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int w
     path_of(fixture, "config.yaml", config);
     path_of(fixture, "log", log);
     const char *mode = fixture->control_mode ? fixture->control_mode : "0600";
-    const char *argv[] = {DEVICE_MODEL, "--config",       config, "--control",
-                          control,      "--control-mode", mode,   NULL};
+    const char *const own[] = {DEVICE_MODEL, "--config",       config, "--control",
+                               control,      "--control-mode", mode,   NULL};
+    const char *argv[ARGUMENTS_MAX];
+    size_t count = 0;
+    for (const char *const *argument = fixture->starter; argument && *argument; argument++)
+        argv[count++] = *argument;
+    memcpy(&argv[count], own, sizeof(own));
     fixture->log_fd = open(log, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     fixture->device_count = devices;
     struct standin_options options = {
         .argv = argv,
-        .stdin_fd = -1,
-        .stdout_fd = fixture->log_fd,
+        .stdin_fd = fixture->starter ? fixture->starter_in : -1,
+        .stdout_fd = fixture->starter ? fixture->starter_out : fixture->log_fd,
         .stderr_fd = fixture->log_fd,
     };
     for (unsigned int i = 0; i < devices; i++)
@@ -126,6 +132,7 @@ void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int w
             .present = true,
             .shmem_addr = fixture_shmem(i),
             .shmem_size = FIXTURE_SHMEM_SIZE,
+            .refused_irqfds = fixture->refused_irqfds,
         };
     CU_ASSERT_EQUAL_FATAL(standin_start(&options, &fixture->standin), 0);
     for (unsigned int i = 0; i < workers; i++) {
@@ -220,6 +227,19 @@ pid_t fixture_wait_worker(const struct fixture *fixture, unsigned int id, pid_t 
         usleep(LOOK_MS * 1000);
     }
     return -1;
+}
+
+pid_t fixture_managed_keeper(const struct fixture *fixture)
+{
+    char path[PATH_SIZE], line[128];
+    int pid = -1;
+    path_of(fixture, "events", path);
+    FILE *events = fopen(path, "re");
+    while (events && fgets(line, sizeof(line), events))
+        (void)!sscanf(line, "started %d\n", &pid);
+    if (events)
+        fclose(events);
+    return pid;
 }
 
 void fixture_assert_never_restarted(const struct fixture *fixture)

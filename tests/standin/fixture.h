@@ -21,6 +21,11 @@ struct fixture {
     struct standin *standin;
     unsigned int device_count; /* of the device tree */
     const char *control_mode;  /* of the control socket DIR/control; NULL: 0600 */
+    /* What starts bao-virtio-dm, with its arguments, NULL-terminated; NULL: nothing. Then also its
+     * standard input (0: none), and its standard output, apart from the log. */
+    const char *const *starter;
+    int starter_in, starter_out;
+    unsigned int refused_irqfds; /* by the stand-in, of each device */
     /* The processes at start: whoever is still them has not been restarted. */
     pid_t broker, workers[FIXTURE_DEVICES_MAX];
 };
@@ -56,6 +61,11 @@ pid_t fixture_worker(const struct fixture *fixture, unsigned int id);
 /* Wait (up to 8 s) until a process other than `before` is the broker, or the device's worker. */
 pid_t fixture_wait_broker(const struct fixture *fixture, pid_t before);
 pid_t fixture_wait_worker(const struct fixture *fixture, unsigned int id, pid_t before);
+
+/* The keeper that service_manager.c has started last, by what that says in the file `events`. Not
+ * to be found by its name: a child of a keeper that was killed may have it for a moment. -1: none.
+ */
+pid_t fixture_managed_keeper(const struct fixture *fixture);
 
 /* Nobody has been restarted since the start. */
 void fixture_assert_never_restarted(const struct fixture *fixture);

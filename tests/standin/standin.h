@@ -37,6 +37,7 @@ struct standin_device {
     uint64_t shmem_size; /* bytes */
     int window;          /* the memfd that plays the window, copied; 0 or -1: one is made. Several
                             devices may have the same */
+    unsigned int refused_irqfds; /* so many calls of IRQFD fail with ENOMEM, the first */
 };
 
 struct standin_options {

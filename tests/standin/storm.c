@@ -15,7 +15,8 @@
 #define LOOK_US 500
 #define MOMENT_US 3000 /* up to so much later than the progress */
 #define WITHOUT_PROGRESS 4
-#define BROKERS_A_ROUND 5u /* pauses of 0.1 to 0.8 s */
+#define KEEPER_STARTS_US 40000 /* until a keeper, broker and worker are there, about */
+#define BROKERS_A_ROUND 5u     /* pauses of 0.1 to 0.8 s */
 
 static bool is_long(void)
 {
@@ -141,10 +142,38 @@ static const char *rage_at_brokers(struct storm *storm)
     return fixture_wait_broker(storm->fixture, broker) > 0 ? NULL : "no last successor";
 }
 
+static pid_t next_keeper(const struct storm *storm, pid_t before)
+{
+    for (unsigned int i = 0; i < PATIENCE_MS * 1000u / LOOK_US; i++, usleep(LOOK_US)) {
+        pid_t pid = fixture_managed_keeper(storm->fixture);
+        if (pid > 0 && pid != before)
+            return pid;
+    }
+    return -1;
+}
+
+static const char *rage_at_keepers(struct storm *storm)
+{
+    pid_t keeper = 0;
+    for (unsigned int i = 0; i < storm->kills; i++) {
+        keeper = next_keeper(storm, keeper);
+        if (keeper < 0)
+            return "no successor";
+        if (!wait_for_moment(storm, i))
+            return "the guest gets nothing done";
+        if (i % WITHOUT_PROGRESS == WITHOUT_PROGRESS - 1)
+            usleep(below(storm, KEEPER_STARTS_US));
+        if (kill(keeper, SIGKILL) < 0)
+            return "a keeper has died by itself";
+        storm->deaths++;
+    }
+    return next_keeper(storm, keeper) > 0 ? NULL : "no last successor";
+}
+
 static void *rage(void *argument)
 {
     struct storm *storm = argument;
-    storm->failed = storm->restarts > 0 ? rage_at_workers(storm) : rage_at_brokers(storm);
+    storm->failed = storm->rage(storm);
     if (!storm->failed && !wait_for_progress(storm))
         storm->failed = "the guest gets nothing done at last";
     atomic_store(&storm->over, true);
@@ -152,28 +181,34 @@ static void *rage(void *argument)
 }
 
 static void begin(struct storm *storm, const struct fixture *fixture, unsigned int kills,
-                  unsigned int restarts)
+                  unsigned int restarts, const char *(*rage_at)(struct storm *storm))
 {
     *storm = (struct storm){.fixture = fixture,
                             .kills = kills,
                             .restarts = restarts,
+                            .rage = rage_at,
                             .random = (uint64_t)getpid() << 32 | (uint64_t)kills};
     CU_ASSERT_EQUAL_FATAL(pthread_create(&storm->thread, NULL, rage, storm), 0);
 }
 
 void storm_workers(struct storm *storm, const struct fixture *fixture)
 {
-    begin(storm, fixture, is_long() ? 240 : 20, is_long() ? 960 : 100);
+    begin(storm, fixture, is_long() ? 240 : 20, is_long() ? 960 : 100, rage_at_workers);
 }
 
 void storm_fewer_workers(struct storm *storm, const struct fixture *fixture)
 {
-    begin(storm, fixture, is_long() ? 240 : 16, is_long() ? 960 : 80);
+    begin(storm, fixture, is_long() ? 240 : 16, is_long() ? 960 : 80, rage_at_workers);
 }
 
 void storm_brokers(struct storm *storm, const struct fixture *fixture)
 {
-    begin(storm, fixture, BROKERS_A_ROUND, 0);
+    begin(storm, fixture, BROKERS_A_ROUND, 0, rage_at_brokers);
+}
+
+void storm_keepers(struct storm *storm, const struct fixture *fixture)
+{
+    begin(storm, fixture, is_long() ? 300 : 40, 0, rage_at_keepers);
 }
 
 unsigned int storm_broker_rounds(unsigned int rounds, unsigned int long_deaths)

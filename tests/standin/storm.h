@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A kill storm: a thread that kills device 0's worker, or the broker, again and again, at random
- * moments, while the calling thread is the guest and verifies what it gets.
+ * A kill storm: a thread that kills device 0's worker, the broker or the keeper again and again, at
+ * random moments, while the calling thread is the guest and verifies what it gets.
  *
  * A worker dies of two causes, both of them SIGKILL: the thread's own, after which its successor
  * is held back longer and longer, and a restart that is asked for by the control socket, which
@@ -26,6 +26,7 @@ struct storm {
     _Atomic uint64_t progress;
     atomic_bool over;
     pthread_t thread;
+    const char *(*rage)(struct storm *storm);
     uint64_t random;
     _Atomic uint64_t struck_ns; /* monotonic: when the last one was killed, and the guest knows of
                                    it not yet; 0: it does */
@@ -47,6 +48,8 @@ void storm_fewer_workers(struct storm *storm, const struct fixture *fixture);
 void storm_brokers(struct storm *storm, const struct fixture *fixture);
 /* How many device models they take: `rounds`; with BVDM_LONG=1 for so many deaths. */
 unsigned int storm_broker_rounds(unsigned int rounds, unsigned int long_deaths);
+/* Of the keeper, which a service manager (service_manager.c) starts again at once. */
+void storm_keepers(struct storm *storm, const struct fixture *fixture);
 
 /* The guest got something done that it has checked. */
 static inline void storm_progress(struct storm *storm)
