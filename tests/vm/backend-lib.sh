@@ -11,6 +11,7 @@ device_list=/run/devices # a line each: ID FRONTEND INDEX KIND TYPE ADDRESS LINE
 frontend_pid=
 frontend_number=1 # the frontend that is meant
 frontends_max=2
+device_model= # what is started in place of bao-virtio-dm
 # There is no PCI to look for, and what emulated nested KVM says of XSAVE contradicts itself.
 # On a busy machine an emulated processor may well stand still for half a minute.
 frontend_arguments="console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr pci=off noxsave \
@@ -92,7 +93,7 @@ frontends_start()
     : >/run/dm.log
     # shellcheck disable=SC2086  # the arguments are words
     bao-monitor --kernel frontend-kernel --initrd frontend.cpio --append "$frontend_arguments" \
-        $arguments -- /usr/bin/bao-virtio-dm --config "${1:-$configuration}" \
+        $arguments -- ${device_model:-/usr/bin/bao-virtio-dm --config ${1:-$configuration}} \
         6<&- 7<&- 8<&- 9<&- 2>/run/dm.log >/run/dm.out &
     frontend_pid=$!
     for number in $(cut -d' ' -f2 $device_list | sort -u); do

@@ -168,6 +168,24 @@ vm_make_tools()
     mkfs.ext4 -q -O ^has_journal -d "$root" "$vm_dir/tools.img"
 }
 
+# Debian's systemd, with as few units as make a system, and ours unmodified.
+vm_add_systemd() # ROOT
+{
+    local root=$1 units=$1/usr/lib/systemd/system
+    vm_add_program "$root" systemctl journalctl unshare nsenter \
+        /usr/lib/systemd/systemd /usr/lib/systemd/systemd-journald
+    mkdir -p "$units"/{sysinit,multi-user}.target.wants "$root"/{etc/systemd,var/log}
+    ln -s ../../bin/systemd ../../bin/systemd-journald "$root/usr/lib/systemd/"
+    cp /usr/lib/systemd/system/*.target /usr/lib/systemd/system/systemd-journald{.service,.socket,-dev-log.socket} \
+        "$units/"
+    cp "$source_dir/configs/bao-virtio-dm.service" "$units/"
+    ln -s ../systemd-journald.service "$units/sysinit.target.wants/"
+    ln -s ../bao-virtio-dm.service "$units/multi-user.target.wants/"
+    echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
+    install -m 644 "$source_dir/tests/vm/systemd.sh" "$root/root/"
+    install -m 755 "$source_dir"/tests/vm/systemd-{container,init} "$root/root/"
+}
+
 vm_make_backend()
 {
     local root=$vm_dir/backend-root program
@@ -184,6 +202,7 @@ vm_make_backend()
     cp "$vm_dir/keys/user" "$root/root/.ssh/id_ed25519"
     printf 'Host localhost\n  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n' \
         >"$root/root/.ssh/config"
+    vm_add_systemd "$root"
     cp "$vm_kernel" "$root/root/frontend-kernel"
     cp "$vm_dir/frontend.cpio" "$root/root/frontend.cpio"
     install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends,storms}.sh "$root/root/"
