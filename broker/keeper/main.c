@@ -4,6 +4,7 @@
  * gives up what it does not need, and is the keeper from then on.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <linux/kcmp.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "broker/keeper/fd_names.h"
 #include "broker/keeper/keeper.h"
 #include "broker/keeper/privileges.h"
 #include "broker/log.h"
@@ -93,6 +95,26 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
         return EXIT_FAILURE;
     }
     return -1;
+}
+
+/*
+ * Whoever starts this program may have left files open, which nobody here needs, or have closed one
+ * of the first three, whose number another file would then get. What a service manager passes
+ * stays; if it can't be made out which files those are, all stay: fd_store_take ends the program.
+ */
+static int settle_inherited_files(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    int passed = listen_count(getenv("LISTEN_PID"), getenv("LISTEN_FDS"), (uint32_t)getpid());
+    if (passed >= 0 && close_range(LISTEN_FDS_FIRST + (unsigned int)passed, ~0u, 0) < 0)
+        return -errno;
+    return 0;
 }
 
 /* Children must be reapable, whatever was inherited; a terminal that hangs up or a closed stderr
@@ -175,9 +197,14 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
 
+    int result = settle_inherited_files();
+    if (result < 0) {
+        log_line(NULL, "can't settle the files that it was started with: %s", strerror(-result));
+        return EXIT_FAILURE;
+    }
     static struct keeper keeper;
     const char *missing;
-    int result = executables_open(&keeper.executables, &missing);
+    result = executables_open(&keeper.executables, &missing);
     if (result < 0) {
         log_line(NULL, "%s: %s: reinstall bao-virtio-dm", missing, strerror(-result));
         return EXIT_FAILURE;

@@ -188,6 +188,8 @@ static void take_stdio(const struct standin_options *options, int report)
     }
 }
 
+#define LEFT_OPEN_FD 190
+
 _Noreturn void standin_child_run(const struct standin_options *options, int report)
 {
     take_stdio(options, report);
@@ -201,6 +203,9 @@ _Noreturn void standin_child_run(const struct standin_options *options, int repo
         fail(report, "open " BAO_DISPATCHER_NODE);
     if (syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
         fail(report, "mark its files close-on-exec");
+    /* A shell, too, may leave one open that the device model is not to keep. */
+    if (fcntl(node, F_DUPFD, LEFT_OPEN_FD) < 0)
+        fail(report, "leave a file open");
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         fail(report, "be killed together with its parent");
     if (access(options->argv[0], X_OK) < 0)
