@@ -55,7 +55,7 @@ static void send_to_broker(struct keeper *keeper, union message *message, const 
                            size_t fd_count)
 {
     int result = message_send(keeper->socket, message, fds, fd_count);
-    if (result < 0 && result != -EPIPE) /* gone already: its pidfd will tell */
+    if (result < 0 && result != -EPIPE && result != -ECONNRESET) /* gone: its pidfd will tell */
         broker_failed(keeper, "it does not take a message", result);
 }
 
