@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <linux/virtio_config.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "broker/dmctl/dmctl.h"
@@ -35,6 +36,13 @@ static const char *driver_words(uint32_t status)
 static const char *data_plane(const struct control_device *device)
 {
     return device->kind < DEVICE_KINDS ? device_kinds[device->kind].data_plane : "unknown";
+}
+
+/* Of a packed ring, the place in it: bit 15 of the state page's word is the wrap counter's. */
+static uint32_t position(const struct control_device *device, uint32_t of_page)
+{
+    bool is_packed = (device->features & 1ull << VIRTIO_F_RING_PACKED) != 0;
+    return is_packed ? of_page & 0x7fff : of_page;
 }
 
 static void print_duration(uint64_t ms)
@@ -74,8 +82,8 @@ static void print_text(const struct control_device *device)
     for (uint32_t q = 0; q < device->queue_count && q < STATE_QUEUES_MAX; q++) {
         const struct control_queue *queue = &device->queues[q];
         printf("  queue %-5u %s, size %u, taken %u, used %u\n", q,
-               queue->ready == 1 ? "ready" : "not ready", queue->size, queue->next_avail,
-               queue->next_used);
+               queue->ready == 1 ? "ready" : "not ready", queue->size,
+               position(device, queue->next_avail), position(device, queue->next_used));
     }
 }
 
@@ -115,7 +123,7 @@ static void print_json(const struct control_device *device, const char *end)
         const struct control_queue *queue = &device->queues[q];
         printf("%s{\"ready\": %s, \"size\": %u, \"next_avail\": %u, \"next_used\": %u}",
                q > 0 ? ", " : "", queue->ready == 1 ? "true" : "false", queue->size,
-               queue->next_avail, queue->next_used);
+               position(device, queue->next_avail), position(device, queue->next_used));
     }
     printf("]}%s\n", end);
 }
