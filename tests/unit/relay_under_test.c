@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/relay_under_test.h"
+
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "broker/clock.h"
+#include "broker/dispatcher.h"
+
+/* --- The dispatcher ----------------------------------------------------------------------------
+ */
+
+int requests[2];                 /* a pipe; `dm` is requests[0] */
+static int completions[2];       /* another */
+static int completions_of[1024]; /* by `dm`: relays of earlier tests are still there */
+_Atomic int complete_result, interrupted;
+
+int dispatcher_attach(int dm, struct bao_io_request *slot)
+{
+    struct bao_io_request request;
+    if (interrupted > 0 && atomic_fetch_sub(&interrupted, 1) > 0) {
+        poll(NULL, 0, 1);
+        return -EINTR;
+    }
+    ssize_t length = read(dm, &request, sizeof(request));
+    if (length != (ssize_t)sizeof(request))
+        return length < 0 && errno == EINTR ? -EFAULT : -EIO; /* EFAULT: as the driver says it */
+    *slot = request;
+    return 0;
+}
+
+int dispatcher_complete(int dm, const struct bao_io_request *request)
+{
+    int result = complete_result; /* before the test goes on */
+    /* Not an assertion of CUnit's: relays of earlier tests come by here, at any time. */
+    if (write(completions_of[dm], request, sizeof(*request)) != (ssize_t)sizeof(*request))
+        abort();
+    return result;
+}
+
+void ask(uint64_t op, uint64_t offset, uint64_t width, uint64_t value, uint64_t id)
+{
+    const struct bao_io_request request = {DM_ID, BASE + offset, op, value, width, id};
+    CU_ASSERT_EQUAL(write(requests[1], &request, sizeof(request)), sizeof(request));
+}
+
+/* The next completion, or a failure after the time. */
+struct bao_io_request completed(int timeout_ms)
+{
+    struct bao_io_request request = {.request_id = UINT64_MAX};
+    struct pollfd pipe = {.fd = completions[0], .events = POLLIN};
+    if (poll(&pipe, 1, timeout_ms) == 1)
+        CU_ASSERT_EQUAL(read(completions[0], &request, sizeof(request)), sizeof(request));
+    return request;
+}
+
+bool nothing_completed(int for_ms)
+{
+    struct pollfd pipe = {.fd = completions[0], .events = POLLIN};
+    return poll(&pipe, 1, for_ms) == 0;
+}
+
+/* --- The worker --------------------------------------------------------------------------------
+ */
+
+struct state_page *state;
+struct journal *journal;
+struct relay *relay;
+int told, answered, report;
+
+bool wait_told(int timeout_ms)
+{
+    uint64_t count;
+    struct pollfd poll_told = {.fd = told, .events = POLLIN};
+    return poll(&poll_told, 1, timeout_ms) == 1 && read(told, &count, sizeof(count)) > 0;
+}
+
+void answer(uint64_t value)
+{
+    const uint64_t one = 1;
+    state->mailbox.answer = value;
+    atomic_store(&state->mailbox.response_seq, atomic_load(&state->mailbox.request_seq));
+    CU_ASSERT_EQUAL(write(answered, &one, sizeof(one)), sizeof(one));
+}
+
+/* What the relay reports of a worker, within the time. */
+uint32_t wait_unusable(int timeout_ms)
+{
+    int64_t end = clock_ms() + timeout_ms;
+    for (;;) {
+        uint32_t worker = relay_take_unusable(relay);
+        if (worker != RELAY_NO_WORKER || clock_ms() >= end)
+            return worker;
+        poll(NULL, 0, 1);
+    }
+}
+
+/* --- A relay for each test ---------------------------------------------------------------------
+ */
+
+/* Not freed: the thread of a relay lives as long as its process. */
+static void *forever(size_t size)
+{
+    void *memory = aligned_alloc(64, (size + 63) / 64 * 64);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
+    return memset(memory, 0, size);
+}
+
+void prepare(void)
+{
+    complete_result = 0;
+    CU_ASSERT_EQUAL_FATAL(pipe2(requests, O_CLOEXEC), 0);
+    CU_ASSERT_EQUAL_FATAL(pipe2(completions, O_CLOEXEC), 0);
+    completions_of[requests[0]] = completions[1];
+    told = eventfd(0, EFD_NONBLOCK);
+    answered = eventfd(0, EFD_NONBLOCK);
+    report = eventfd(0, EFD_NONBLOCK);
+    state = forever(sizeof(*state));
+    journal = forever(sizeof(*journal));
+    relay = forever(sizeof(*relay));
+    journal_init(journal);
+    *relay = (struct relay){
+        .dm_id = DM_ID,
+        .mmio_addr = BASE,
+        .dm = requests[0],
+        .request = told,
+        .reply = answered,
+        .report = report,
+        .state = state,
+        .journal = journal,
+        .limits = {.answer_ms = ANSWER_MS, .give_up_ms = GIVE_UP_MS, .recover_ms = RECOVER_MS},
+    };
+}
+
+void begin(void)
+{
+    CU_ASSERT_EQUAL_FATAL(relay_start(relay), 0);
+    relay_go(relay);
+}
+
+void start(void)
+{
+    prepare();
+    begin();
+}
+
+int relay_tests_run(CU_SuiteInfo *suites)
+{
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    /* As in the broker; the threads inherit it. */
+    sigset_t alarm;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    sigprocmask(SIG_BLOCK, &alarm, NULL);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

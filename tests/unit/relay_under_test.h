@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The relay thread against a dispatcher made of two pipes and a worker made of a thread.
+ */
+#ifndef TESTS_UNIT_RELAY_UNDER_TEST_H
+#define TESTS_UNIT_RELAY_UNDER_TEST_H
+
+#include <CUnit/CUnit.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/relay.h"
+
+#define BASE 0x10000000u
+#define DM_ID 7u
+#define ANSWER_MS 300
+#define GIVE_UP_MS 700
+#define RECOVER_MS 40
+#define SLACK_MS 5000 /* a busy machine */
+
+/* Of the relay that the last `prepare` has made. */
+extern struct state_page *state;
+extern struct journal *journal;
+extern struct relay *relay;
+extern int told, answered, report; /* eventfds */
+
+/* ---- The dispatcher ---- */
+
+extern int requests[2];             /* a pipe: what comes from the driver */
+extern _Atomic int complete_result; /* what it says */
+extern _Atomic int interrupted;     /* so many calls of ATTACH do not come to the driver */
+
+void ask(uint64_t op, uint64_t offset, uint64_t width, uint64_t value, uint64_t id);
+
+/* The next completion, or a failure after the time. */
+struct bao_io_request completed(int timeout_ms);
+bool nothing_completed(int for_ms);
+
+/* ---- The worker ---- */
+
+bool wait_told(int timeout_ms);
+void answer(uint64_t value);
+
+/* What the relay reports of a worker, within the time. */
+uint32_t wait_unusable(int timeout_ms);
+
+/* ---- A relay for each test ---- */
+
+void prepare(void);
+void begin(void);
+void start(void); /* both */
+
+/* For main: as in the broker, SIGALRM is blocked. Returns the exit status. */
+int relay_tests_run(CU_SuiteInfo *suites);
+
+#endif

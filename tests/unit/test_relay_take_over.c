@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Taking over from a relay that was killed (broker/journal.h). */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <poll.h>
+
+#include "broker/clock.h"
+#include "tests/unit/relay_under_test.h"
+
+static struct journal_slot *left_behind(unsigned int slot, uint64_t id, uint64_t offset)
+{
+    journal->slots[slot].request =
+        (struct bao_io_request){DM_ID, BASE + offset, BAO_IO_READ, 0, 4, id};
+    return &journal->slots[slot];
+}
+
+static void test_nothing_before_go(void)
+{
+    prepare();
+    left_behind(0, 1, 0x60);
+    CU_ASSERT_EQUAL_FATAL(relay_start(relay), 0);
+    struct pollfd prepared = {.fd = report, .events = POLLIN};
+    CU_ASSERT_EQUAL(poll(&prepared, 1, SLACK_MS), 1);
+    CU_ASSERT_TRUE(nothing_completed(50));
+    relay_go(relay);
+    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 1);
+}
+
+static void test_takes_over_a_waiting_request(void)
+{
+    prepare();
+    atomic_store(&state->mailbox.request_seq, 77); /* its predecessor's */
+    left_behind(0, 21, 0x34);
+    ask(BAO_IO_READ, 0x60, 4, 0, 22);
+    begin();
+    relay_worker_ready(relay, 0);
+    CU_ASSERT_TRUE(wait_told(SLACK_MS));
+    CU_ASSERT_EQUAL(atomic_load(&state->mailbox.request_seq), 78);
+    CU_ASSERT_EQUAL(state->mailbox.offset, 0x34);
+    answer(256);
+    struct bao_io_request done = completed(SLACK_MS);
+    CU_ASSERT_EQUAL(done.request_id, 21);
+    CU_ASSERT_EQUAL(done.value, 256);
+    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 22);
+}
+
+static void test_in_doubt_and_nothing_comes(void)
+{
+    prepare();
+    journal_completing(left_behind(0, 31, 0x34), 1234);
+    int64_t began = clock_ms();
+    begin();
+    struct bao_io_request done = completed(SLACK_MS);
+    CU_ASSERT(clock_ms() - began >= RECOVER_MS - 1);
+    CU_ASSERT_EQUAL(done.request_id, 31);
+    CU_ASSERT_EQUAL(done.value, 1234); /* as it was answered, without asking a worker */
+    CU_ASSERT_FALSE(wait_told(0));
+
+    /* The timer no longer interrupts anything, and the path works. */
+    ask(BAO_IO_READ, 0x60, 4, 0, 32);
+    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 32);
+    CU_ASSERT_EQUAL(atomic_load(&relay->attach_error), 0);
+}
+
+static void test_in_doubt_and_its_id_comes_again(void)
+{
+    prepare();
+    journal_completing(left_behind(0, 31, 0x34), 1234);
+    atomic_store(&state->transport.interrupt_status, 2);
+    ask(BAO_IO_READ, 0x60, 4, 0, 31);
+    begin();
+    struct bao_io_request done = completed(SLACK_MS);
+    CU_ASSERT_EQUAL(done.request_id, 31);
+    CU_ASSERT_EQUAL(done.value, 2); /* the newer one's answer */
+    CU_ASSERT_TRUE(nothing_completed(3 * RECOVER_MS));
+}
+
+static void test_in_doubt_among_others(void)
+{
+    prepare();
+    journal_completing(left_behind(0, 31, 0x34), 1234);
+    left_behind(1, 40, 0x60); /* taken while its predecessor's predecessor was in doubt */
+    ask(BAO_IO_READ, 0x60, 4, 0, 41);
+    begin();
+    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 31); /* nobody else came with its id */
+    uint64_t first = completed(SLACK_MS).request_id, second = completed(SLACK_MS).request_id;
+    CU_ASSERT((first == 40 && second == 41) || (first == 41 && second == 40));
+    CU_ASSERT_TRUE(nothing_completed(RECOVER_MS));
+}
+
+static void test_in_doubt_beside_its_successor(void)
+{
+    prepare();
+    journal_completing(left_behind(0, 31, 0x34), 1234);
+    left_behind(1, 31, 0x60);
+    begin();
+    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0); /* InterruptStatus, not 1234 */
+    CU_ASSERT_TRUE(nothing_completed(3 * RECOVER_MS));
+}
+
+/*
+ * It had been completed, and its vCPU's next access comes between the last look and the second
+ * completion, which is its own then; so the one after it has come when it is to be completed
+ * itself.
+ */
+static void test_completed_twice(void)
+{
+    prepare();
+    journal_completing(left_behind(0, 31, 0x34), 1234);
+    begin();
+    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 1234);
+    atomic_store(&state->transport.interrupt_status, 2);
+    ask(BAO_IO_READ, 0x60, 4, 0, 31);
+    ask(BAO_IO_READ, 0x60, 4, 0, 32); /* another vCPU's */
+    ask(BAO_IO_WRITE, 0x64, 4, 2, 31);
+    struct bao_io_request first = completed(SLACK_MS), second = completed(SLACK_MS);
+    CU_ASSERT_EQUAL(first.request_id + second.request_id, 31 + 32);
+    CU_ASSERT_EQUAL(first.request_id == 31 ? first.op : second.op, BAO_IO_WRITE);
+    CU_ASSERT_EQUAL(atomic_load(&state->transport.interrupt_status), 0);
+    CU_ASSERT_TRUE(nothing_completed(3 * RECOVER_MS));
+
+    /* And from then on each is completed at once, as it comes. */
+    ask(BAO_IO_READ, 0x60, 4, 0, 31);
+    CU_ASSERT_EQUAL(completed(SLACK_MS).op, BAO_IO_READ);
+    CU_ASSERT_EQUAL(journal->doubts, 0);
+}
+
+/* The doubt outlives a second death, and ends when the id's next request waits after all. */
+static void test_doubt_is_inherited(void)
+{
+    prepare();
+    journal_set_doubt(journal, left_behind(0, 31, 0x60), true);
+    int64_t began = clock_ms();
+    begin();
+    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 31);
+    CU_ASSERT(clock_ms() - began >= RECOVER_MS - 1);
+    CU_ASSERT_EQUAL(journal->doubts, 0);
+}
+
+/* Where the dispatcher refuses, it had been completed; there is no doubt. */
+static void test_in_doubt_and_refused(void)
+{
+    prepare();
+    journal_completing(left_behind(0, 31, 0x34), 1234);
+    complete_result = -EPERM;
+    begin();
+    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 31);
+    complete_result = 0;
+    ask(BAO_IO_READ, 0x60, 4, 0, 31);
+    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0);
+    CU_ASSERT_EQUAL(journal->doubts, 0);
+    CU_ASSERT_EQUAL(atomic_load(&relay->refused), 0);
+}
+
+/* Nobody has looked: the first calls do not come to the driver, and the time is over meanwhile. */
+static void test_late_look_is_a_look(void)
+{
+    prepare();
+    journal_completing(left_behind(0, 31, 0x34), 1234);
+    ask(BAO_IO_READ, 0x60, 4, 0, 31);
+    relay->limits.recover_ms = 1;
+    interrupted = 20;
+    begin();
+    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0); /* InterruptStatus, not 1234 */
+    CU_ASSERT_TRUE(nothing_completed(50));
+}
+
+static void test_all_slots_in_doubt(void)
+{
+    prepare();
+    for (unsigned int i = 0; i < JOURNAL_SLOTS; i++)
+        journal_completing(left_behind(i, i, 0x34), i);
+    begin();
+    for (unsigned int i = 0; i < JOURNAL_SLOTS; i++)
+        CU_ASSERT_EQUAL(completed(SLACK_MS).value, i);
+    ask(BAO_IO_READ, 0x60, 4, 0, 99);
+    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 99);
+}
+
+int main(void)
+{
+    CU_TestInfo recovery_tests[] = {
+        {"nothing before lock-down is over", test_nothing_before_go},
+        {"a request that certainly waits", test_takes_over_a_waiting_request},
+        {"in doubt, and nothing comes", test_in_doubt_and_nothing_comes},
+        {"in doubt, and its id comes again", test_in_doubt_and_its_id_comes_again},
+        {"in doubt among others", test_in_doubt_among_others},
+        {"in doubt beside its successor", test_in_doubt_beside_its_successor},
+        {"completed twice, and the next one with it", test_completed_twice},
+        {"a doubt that is inherited", test_doubt_is_inherited},
+        {"in doubt, and refused", test_in_doubt_and_refused},
+        {"a look that comes late", test_late_look_is_a_look},
+        {"all slots in doubt", test_all_slots_in_doubt},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {
+        {"taking over", NULL, NULL, NULL, NULL, recovery_tests},
+        CU_SUITE_INFO_NULL,
+    };
+    return relay_tests_run(suites);
+}
