@@ -118,9 +118,10 @@ frontend_wait() # NUMBER
 }
 
 # frontend COMMAND: run it in frontend $frontend_number, over a serial line; shows what it prints
-# and returns its exit status, or 124 if nothing was heard for a minute. A newline in it counts as
+# and returns its exit status, or 124 if nothing was heard for four minutes (fio says nothing, and a
+# busy machine is ten times as slow as a quiet one). A newline in it counts as
 # a space. A frontend that has not answered once is asked no more: questions and answers would no
-# longer belong together, and each would take another minute.
+# longer belong together, and each would take as long again.
 frontend()
 {
     local line
@@ -129,7 +130,7 @@ frontend()
         return 124
     }
     printf '%s\n' "$(printf '%s' "$1" | tr '\n' ' ')" >&$((2 * frontend_number + 4))
-    local part='' limit=${frontend_limit:-60} silent=0
+    local part='' limit=${frontend_limit:-240} silent=0
     while [ $silent -lt "$limit" ] && [ -d "/proc/$frontend_pid" ]; do
         if ! IFS= read -r -t 2 line <&$((2 * frontend_number + 5)); then
             part=$part$line

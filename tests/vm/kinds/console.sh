@@ -93,7 +93,7 @@ follows_window()
 # Without anybody at the terminal the frontend does not wait.
 nobody_there()
 {
-    frontend_limit=30 frontend "$raw && seq 1 40000 | cat >&3"
+    frontend_limit=120 frontend "$raw && seq 1 40000 | cat >&3"
 }
 
 # The second port, by the name that the device gives it: a megabyte each way.
