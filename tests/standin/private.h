@@ -95,6 +95,7 @@ struct standin {
     unsigned int vcpus_waiting;
     uint64_t last_completion_us;
     struct standin_counts counts;
+    enum standin_moment kill_at_complete;
     char protocol_error[160];
     bool end_expected;
     bool ended; /* no process of the device model is left */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,28 @@ static int64_t get_info(struct standin *standin, const struct seccomp_notif *not
     return standin_memory_write(tid, address, &info, sizeof(info)) < 0 ? -EFAULT : 1;
 }
 
+static int64_t complete(struct standin *standin, const struct device *device, pid_t tid,
+                        const struct bao_io_request *request, struct slot **ret_slot)
+{
+    enum standin_moment moment = standin->kill_at_complete;
+    standin->kill_at_complete = STANDIN_NO_MOMENT;
+    if (moment == STANDIN_BEFORE_COMPLETE) {
+        kill(tid, SIGKILL); /* all of its threads */
+        return -ENOENT;     /* nobody is left to be told */
+    }
+    int result = standin_driver_complete(standin, device, request, ret_slot);
+    if (moment == STANDIN_AFTER_COMPLETE)
+        kill(tid, SIGKILL);
+    return result;
+}
+
+void standin_kill_at_complete(struct standin *standin, enum standin_moment moment)
+{
+    pthread_mutex_lock(&standin->lock);
+    standin->kill_at_complete = moment;
+    pthread_mutex_unlock(&standin->lock);
+}
+
 /* The ioctls of a DM file that are answered at once. */
 static int64_t serve_device(struct standin *standin, struct device *device,
                             const struct seccomp_notif *notification, struct slot **ret_slot)
@@ -175,7 +198,7 @@ static int64_t serve_device(struct standin *standin, struct device *device,
         return -ENOENT;
     switch (command) {
     case BAO_IOCTL_IO_REQUEST_COMPLETE:
-        return standin_driver_complete(standin, device, &arg.request, ret_slot);
+        return complete(standin, device, tid, &arg.request, ret_slot);
     case BAO_IOCTL_IOEVENTFD:
         return standin_driver_ioeventfd(device, &arg.ioeventfd,
                                         copy_fd(tid, (int)arg.ioeventfd.fd));

@@ -104,6 +104,13 @@ struct standin_counts {
 void standin_counts(struct standin *standin, struct standin_counts *ret);
 
 /*
+ * Kill (SIGKILL) the process that makes the next COMPLETE, in the midst of that call: before the
+ * hypervisor has heard of it, or when its vCPU has gone on.
+ */
+enum standin_moment { STANDIN_NO_MOMENT, STANDIN_BEFORE_COMPLETE, STANDIN_AFTER_COMPLETE };
+void standin_kill_at_complete(struct standin *standin, enum standin_moment moment);
+
+/*
  * The first protocol error in words, or NULL. Each is printed on stderr, too. A last close
  * counts as one until standin_stop or standin_expect_end is called.
  */

@@ -196,6 +196,26 @@ static void a_killed_broker_is_replaced_under_load(void)
     stop(&fixture, &load.block);
 }
 
+/* Whether the vCPU waits or has gone on, only the hypervisor knows. */
+static void a_broker_is_killed_in_the_midst_of_a_completion(void)
+{
+    static const enum standin_moment moments[] = {STANDIN_BEFORE_COMPLETE, STANDIN_AFTER_COMPLETE};
+    struct fixture fixture;
+    struct guest_block block;
+    start(&fixture, &block);
+    pid_t broker = fixture.broker;
+    for (unsigned int i = 0; i < 4; i++) {
+        standin_kill_at_complete(fixture.standin, moments[i % 2]);
+        CU_ASSERT_EQUAL(guest_read(&block.guest, VIRTIO_MMIO_MAGIC_VALUE, 4), 0x74726976);
+        CU_ASSERT_EQUAL(guest_read(&block.guest, VIRTIO_MMIO_VERSION, 4), 2);
+        CU_ASSERT_EQUAL(guest_read(&block.guest, VIRTIO_MMIO_DEVICE_ID, 4), VIRTIO_ID_BLOCK);
+        broker = fixture_wait_broker(&fixture, broker);
+        CU_ASSERT_FATAL(broker > 0);
+        assert_reads(&block, i);
+    }
+    stop(&fixture, &block);
+}
+
 static void a_stopped_worker_is_replaced_by_the_deadline(void)
 {
     struct fixture fixture;
@@ -341,6 +361,8 @@ int main(void)
     static CU_TestInfo tests[] = {
         {"a killed worker is replaced under load", a_killed_worker_is_replaced_under_load},
         {"a killed broker is replaced under load", a_killed_broker_is_replaced_under_load},
+        {"a broker is killed in the midst of a completion",
+         a_broker_is_killed_in_the_midst_of_a_completion},
         {"a stopped worker is replaced by the deadline",
          a_stopped_worker_is_replaced_by_the_deadline},
         {"an idle worker is replaced as well", an_idle_worker_is_replaced_as_well},
