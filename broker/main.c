@@ -125,7 +125,8 @@ static int open_dispatcher(void)
     return fd;
 }
 
-/* The backends first: what fails there leaves the dispatcher untouched. */
+/* The backends first: what fails there leaves the dispatcher untouched. A start that fails later
+ * closes DM files, and the driver survives no other start after that. */
 static int open_backends(void)
 {
     struct failure failure;
@@ -182,7 +183,7 @@ static int register_devices(void)
     return 0;
 }
 
-static int prepare_devices(const char *path)
+static int restore_devices(void)
 {
     for (uint32_t i = 0; i < config.device_count; i++) {
         devices[i].index = i;
@@ -192,11 +193,14 @@ static int prepare_devices(const char *path)
     do
         result = take_restore();
     while (result > 0);
-    if (result < 0) {
-        if (result != -EINVAL)
-            log_line(NULL, "can't take over from the keeper: %s", strerror(-result));
-        return result;
-    }
+    if (result < 0 && result != -EINVAL)
+        log_line(NULL, "can't take over from the keeper: %s", strerror(-result));
+    return result;
+}
+
+static int prepare_devices(const char *path)
+{
+    int result;
     int dispatcher = open_dispatcher();
     if (dispatcher < 0)
         return dispatcher;
@@ -256,7 +260,19 @@ static int start_supervising(struct supervisor *supervisor)
     return message_send(KEEPER_FD, &running, NULL, 0);
 }
 
-/* Serving nobody is no reason not to serve the guests; unless somebody asked for it. */
+static bool is_first_broker(void)
+{
+    for (size_t i = 0; i < config.device_count; i++) {
+        if (devices[i].restored)
+            return false;
+    }
+    return true;
+}
+
+/*
+ * Serving nobody is no reason not to serve the guests; unless somebody asked for it, or another
+ * bao-virtio-dm answers there: the driver does not survive two of them at one device.
+ */
 static int open_control(struct supervisor *supervisor, const char *path, const char *mode)
 {
     struct failure failure;
@@ -264,14 +280,15 @@ static int open_control(struct supervisor *supervisor, const char *path, const c
     uint32_t bits = (uint32_t)strtoul(mode, NULL, 8);
     int result =
         control_open(&supervisor->control, asked_for ? path : CONTROL_PATH, bits, &failure);
+    bool fatal = asked_for || (result == -EADDRINUSE && is_first_broker());
     if (result < 0)
-        log_line(NULL, "%s%s", failure.text, asked_for ? "" : ": bao-dmctl can't be used");
-    return asked_for ? result : 0;
+        log_line(NULL, "%s%s", failure.text, fatal ? "" : ": bao-dmctl can't be used");
+    return fatal ? result : 0;
 }
 
 static int run(const char *path, const char *control, const char *control_mode)
 {
-    if (load_config(path) < 0 || prepare_devices(path) < 0)
+    if (load_config(path) < 0 || restore_devices() < 0)
         return EXIT_FAILURE;
     struct supervisor supervisor = {
         .keeper = KEEPER_FD,
@@ -280,7 +297,9 @@ static int run(const char *path, const char *control, const char *control_mode)
         .devices = devices,
         .device_count = config.device_count,
     };
-    if (open_control(&supervisor, control, control_mode) < 0 || start_supervising(&supervisor) < 0)
+    /* The dispatcher after what can fail: once a device was asked of it, an end is final. */
+    if (open_control(&supervisor, control, control_mode) < 0 || prepare_devices(path) < 0 ||
+        start_supervising(&supervisor) < 0)
         return EXIT_FAILURE;
     for (size_t i = 0; i < config.device_count; i++)
         relay_go(&devices[i].relay);

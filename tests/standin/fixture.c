@@ -108,7 +108,7 @@ void fixture_configure_blocks(struct fixture *fixture, unsigned int count)
 void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int workers)
 {
     char config[PATH_SIZE], log[PATH_SIZE], control[PATH_SIZE];
-    path_of(fixture, "control", control);
+    path_of(fixture, fixture->control_name ? fixture->control_name : "control", control);
     path_of(fixture, "config.yaml", config);
     path_of(fixture, "log", log);
     const char *mode = fixture->control_mode ? fixture->control_mode : "0600";

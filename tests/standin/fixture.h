@@ -20,7 +20,8 @@ struct fixture {
     unsigned int failures; /* of the run, before this */
     struct standin *standin;
     unsigned int device_count; /* of the device tree */
-    const char *control_mode;  /* of the control socket DIR/control; NULL: 0600 */
+    const char *control_name;  /* of the control socket in DIR; NULL: control */
+    const char *control_mode;  /* NULL: 0600 */
     /* What starts bao-virtio-dm, with its arguments, NULL-terminated; NULL: nothing. Then also its
      * standard input (0: none), and its standard output, apart from the log. */
     const char *const *starter;

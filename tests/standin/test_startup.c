@@ -184,6 +184,18 @@ static void a_missing_vhost_vsock(void)
                  (const char *[]){"vsock 0", "/dev/vhost-vsock", "vhost_vsock", NULL});
 }
 
+/* Whatever the user can put right is found before the dispatcher is asked for a device: the driver
+ * survives no second start. */
+static void a_control_socket_nowhere(void)
+{
+    struct fixture fixture;
+    fixture_init(&fixture);
+    fixture.control_name = "absent/control";
+    fixture_make_image(&fixture, "disk.img", 64);
+    fixture_configure(&fixture, "devices:\n" DEVICE("0", "disk.img"));
+    assert_fails(&fixture, 1, 0, (const char *[]){"control socket", "/absent/control", NULL});
+}
+
 /* One device of two cannot start: nothing starts. */
 static void one_bad_device_of_two(void)
 {
@@ -239,6 +251,7 @@ int main(void)
         {"an older file that agrees is accepted", an_older_file_that_agrees_is_accepted},
         {"/dev/vhost-vsock where it is missing", a_missing_vhost_vsock},
         {"one bad device of two", one_bad_device_of_two},
+        {"a control socket in a directory that is not there", a_control_socket_nowhere},
         CU_TEST_INFO_NULL,
     };
     return fixture_main("start-up", tests);
