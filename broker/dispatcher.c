@@ -42,6 +42,12 @@ int dispatcher_add_irq(int dm, int eventfd)
     return ioctl(dm, BAO_IOCTL_IRQFD, &request) < 0 ? -errno : 0;
 }
 
+int dispatcher_remove_irq(int dm, int eventfd)
+{
+    struct bao_irqfd request = {.fd = eventfd, .flags = BAO_IRQFD_DEASSIGN};
+    return ioctl(dm, BAO_IOCTL_IRQFD, &request) < 0 ? -errno : 0;
+}
+
 int dispatcher_attach(int dm, struct bao_io_request *slot)
 {
     return ioctl(dm, BAO_IOCTL_IO_CLIENT_ATTACH, slot) < 0 ? -errno : 0;

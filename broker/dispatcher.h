@@ -10,8 +10,12 @@
  * - ATTACH is not pollable, and any signal ends it with EFAULT, the buffer unchanged.
  * - COMPLETE believes the structure's dm_id and op, not the file. So nothing that a worker or a
  *   guest supplied ever gets into them.
- * - De-assigning an ioeventfd or irqfd can't be trusted, and a second eventfd on an address never
- *   fires. So each is made and registered once, and outlives workers and brokers.
+ * - De-assigning an ioeventfd assigns it again, and a second eventfd on an address never fires. So
+ *   each eventfd is made and registered once, and outlives workers and brokers.
+ * - When the last copy of an irqfd's eventfd is closed, the driver cleans up in a worker thread of
+ *   the kernel's, some time later, and uses the device for it, whether or not the last close of
+ *   the DM file has freed that meanwhile. So at the end irqfds are taken back while the DM file is
+ *   open, which cleans up at once; ioeventfds need not be.
  *
  * Functions return 0 or -errno, do not log, and may be called by any thread.
  */
@@ -35,6 +39,10 @@ int dispatcher_add_kick(int dm, int eventfd, uint64_t mmio_addr, uint32_t queue)
 
 /* Each signal of the eventfd raises the frontend's interrupt. Its counter is never consumed. */
 int dispatcher_add_irq(int dm, int eventfd);
+
+/* Take that back, before the DM file or the eventfd is closed for the last time. Also if it was
+ * never added. */
+int dispatcher_remove_irq(int dm, int eventfd);
 
 /*
  * Take the next request, waiting for it. The kernel writes it into `slot` on success; on failure

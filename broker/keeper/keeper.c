@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "broker/clock.h"
+#include "broker/dispatcher.h"
 #include "broker/log.h"
 #include "broker/words.h"
 
@@ -348,6 +349,18 @@ static void end_children(struct keeper *keeper)
     }
 }
 
+/* The keeper's end closes DM files and eventfds for the last time, in no order that the driver
+ * could survive: its irqfds have to be taken back before (broker/dispatcher.h). If that fails,
+ * there is nothing else to try. */
+static void take_back_irqs(const struct keeper *keeper)
+{
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
+        const struct stored_set *set = &keeper->store.sets[i];
+        if (set->fd_count > STORE_IRQ)
+            (void)dispatcher_remove_irq(set->fds[STORE_DM], set->fds[STORE_IRQ]);
+    }
+}
+
 int keeper_run(struct keeper *keeper)
 {
     while (keeper->exit_status < 0) {
@@ -359,5 +372,7 @@ int keeper_run(struct keeper *keeper)
     }
     int status = keeper->exit_status;
     end_children(keeper);
+    if (!fd_store_outlives(&keeper->store))
+        take_back_irqs(keeper);
     return status;
 }

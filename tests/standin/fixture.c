@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define WORKER "bao-virtio-worker"
 #define WAIT_MS 8000 /* longer than the longest pause before a restart */
 #define LOOK_MS 10
+#define STOP_MS 10000
 #define PATH_SIZE 128
 #define ARGUMENTS_MAX 16
 
@@ -249,9 +251,22 @@ void fixture_assert_never_restarted(const struct fixture *fixture)
         CU_ASSERT_EQUAL(fixture_worker(fixture, i), fixture->workers[i]);
 }
 
+/* An irqfd that outlives its device crashes the driver's kernel (broker/dispatcher.h). */
+void fixture_assert_irqs_taken_back(const struct fixture *fixture)
+{
+    for (unsigned int i = 0; i < STANDIN_DEVICES_MAX; i++)
+        CU_ASSERT(standin_irq_fd(fixture->standin, i) < 0);
+}
+
 void fixture_stop(struct fixture *fixture)
 {
     CU_ASSERT_PTR_NULL(standin_protocol_error(fixture->standin));
+    if (!fixture->starter) { /* a service manager may keep all files */
+        standin_expect_end(fixture->standin);
+        kill(standin_pid(fixture->standin), SIGTERM);
+        CU_ASSERT(standin_wait(fixture->standin, STOP_MS) >= 0);
+        fixture_assert_irqs_taken_back(fixture);
+    }
     int status = standin_stop(fixture->standin);
     fixture->standin = NULL;
     CU_ASSERT_FATAL(status >= 0);

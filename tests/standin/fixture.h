@@ -73,6 +73,7 @@ void fixture_assert_never_restarted(const struct fixture *fixture);
 
 /* SIGTERM; asserts exit status 0, no process left, no protocol error. */
 void fixture_stop(struct fixture *fixture);
+void fixture_assert_irqs_taken_back(const struct fixture *fixture);
 /* Remove the directory. */
 void fixture_free(struct fixture *fixture);
 

@@ -55,6 +55,7 @@ static void assert_fails(struct fixture *fixture, unsigned int devices, uint64_t
     assert_one_line(fixture, words);
     standin_counts(fixture->standin, &counts);
     CU_ASSERT_EQUAL(counts.dm_get_info, dm_files);
+    fixture_assert_irqs_taken_back(fixture);
     standin_stop(fixture->standin);
     fixture_free(fixture);
 }
