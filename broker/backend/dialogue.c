@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "broker/words.h"
+#include "common/one_fd.h"
 
 #define FDS_MAX 8 /* a message may carry so many; we never take more than one */
 
@@ -213,10 +214,7 @@ static bool expects_answer(const struct vhost_user *vu, const struct step *step)
  * an answer, so a message that does not fit is not tried again. */
 static const char *send_request(struct vhost_user *vu, const struct step *step)
 {
-    union {
-        struct cmsghdr align;
-        char buffer[CMSG_SPACE(sizeof(int))];
-    } control = {0};
+    union one_fd room = {0};
     struct request request = {.fd = -1};
     if (step->fill)
         step->fill(vu, &request);
@@ -226,15 +224,7 @@ static const char *send_request(struct vhost_user *vu, const struct step *step)
 
     struct iovec parts[] = {{&header, sizeof(header)}, {&request.payload, request.size}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    if (request.fd >= 0) {
-        message.msg_control = control.buffer;
-        message.msg_controllen = sizeof(control.buffer);
-        struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
-        cmsg->cmsg_level = SOL_SOCKET;
-        cmsg->cmsg_type = SCM_RIGHTS;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(cmsg), &request.fd, sizeof(int));
-    }
+    one_fd_attach(&message, &room, request.fd);
     ssize_t sent = sendmsg(vu->fd, &message, MSG_NOSIGNAL);
     int error = errno;
     if (request.owned)

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tap of a network device: its files are opened once, and copied to each worker. */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/if_ether.h>
-#include <linux/vhost.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
+#include "broker/backend/vhost_node.h"
 
 #define MTU_MIN 1280u /* VirtIO 1.2 §5.1.4.1 */
 #define MTU_MAX 65535u
@@ -104,25 +102,11 @@ static bool net_look(struct backend *backend, struct state_backend *state)
 #define NODE "/dev/vhost-net"
 #define NODE_IN_ROOT "/vhost-net"
 
-/* Its state is in the file, which therefore is opened anew for each worker. */
-static int open_vhost(const char *node, uint64_t *ret_features)
-{
-    int fd = open(node, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    if (ioctl(fd, VHOST_GET_FEATURES, ret_features) < 0) {
-        int error = errno;
-        close(fd);
-        return -error;
-    }
-    return fd;
-}
-
 static int vhost_open(struct backend *backend, const struct device_config *config,
                       enum config_key *ret_key, struct failure *failure)
 {
     uint64_t features;
-    int fd = open_vhost(NODE, &features);
+    int fd = vhost_node_open(NODE, &features);
     *ret_key = CONFIG_KEY_DATA_PLANE;
     if (fd == -ENOENT || fd == -ENODEV)
         return failure_set(failure, fd, "%s: %s: load the module with \"modprobe vhost_net\"", NODE,
@@ -136,7 +120,7 @@ static int vhost_open(struct backend *backend, const struct device_config *confi
 static int vhost_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
     start->net = backend->net;
-    int vhost = open_vhost(NODE_IN_ROOT, &start->net.vhost_features);
+    int vhost = vhost_node_open(NODE_IN_ROOT, &start->net.vhost_features);
     if (vhost < 0)
         return vhost;
     int ring_error = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -5,7 +5,6 @@
  * taken after the worker's death.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/vhost.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
+#include "broker/backend/vhost_node.h"
 
 #define NODE "/dev/vhost-vsock"
 #define NODE_IN_ROOT "/vhost-vsock"
@@ -24,12 +24,11 @@
 
 static int open_with_cid(const char *node, uint32_t guest_cid, uint64_t *ret_features)
 {
-    int fd = open(node, O_RDWR | O_CLOEXEC);
+    int fd = vhost_node_open(node, ret_features);
     if (fd < 0)
-        return -errno;
+        return fd;
     uint64_t cid = guest_cid;
-    if (ioctl(fd, VHOST_GET_FEATURES, ret_features) < 0 ||
-        ioctl(fd, VHOST_VSOCK_SET_GUEST_CID, &cid) < 0) {
+    if (ioctl(fd, VHOST_VSOCK_SET_GUEST_CID, &cid) < 0) {
         int error = errno;
         close(fd);
         return -error;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "broker/log.h"
+#include "common/one_fd.h"
 
 #define TEXT_SIZE 256
 #define SEND_TIMEOUT_S 5
@@ -76,21 +77,10 @@ void notify_clear_environment(void)
 
 static int send_text(const struct notify *notify, char *text, int fd, int flags)
 {
-    union {
-        struct cmsghdr align;
-        char buffer[CMSG_SPACE(sizeof(int))];
-    } control = {0};
+    union one_fd room = {0};
     struct iovec iov = {.iov_base = text, .iov_len = strlen(text)};
     struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (fd >= 0) {
-        header.msg_control = control.buffer;
-        header.msg_controllen = sizeof(control.buffer);
-        struct cmsghdr *cmsg = CMSG_FIRSTHDR(&header);
-        cmsg->cmsg_level = SOL_SOCKET;
-        cmsg->cmsg_type = SCM_RIGHTS;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
-    }
+    one_fd_attach(&header, &room, fd);
     ssize_t sent;
     do
         sent = sendmsg(notify->socket, &header, MSG_NOSIGNAL | flags);

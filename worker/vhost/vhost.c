@@ -60,14 +60,8 @@ int vhost_fault(unsigned long request, int error, struct guest_fault *ret_fault)
     return -EBADMSG;
 }
 
-/*
- * Where the kernel goes on in a ring. It completes in order and leaves nothing half-done when it
- * is stopped, so that is the used index: 0 in a new ring, and in one that a predecessor's kernel
- * part served, the first chain that is not completed. The guest could write anything there; the
- * kernel copes with that, but the driver's mistake shall be named.
- */
-static int ring_base(const struct device *dev, unsigned int queue, uint16_t *ret_base,
-                     struct guest_fault *ret_fault)
+int vhost_ring_base(const struct device *dev, unsigned int queue, uint16_t *ret_base,
+                    struct guest_fault *ret_fault)
 {
     const struct state_queue *state = &dev->state->queues[queue];
     const struct vring_avail *avail = window_translate(
@@ -88,7 +82,7 @@ static int program_ring(const struct device *dev, unsigned int queue, struct gue
 {
     const struct state_queue *state = &dev->state->queues[queue];
     uint16_t base;
-    int r = ring_base(dev, queue, &base, ret_fault);
+    int r = vhost_ring_base(dev, queue, &base, ret_fault);
     if (r < 0)
         return r;
     uintptr_t window = (uintptr_t)dev->window.base;

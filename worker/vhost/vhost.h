@@ -35,6 +35,17 @@ int vhost_fault(unsigned long request, int error, struct guest_fault *ret_fault)
 int vhost_program(const struct device *dev, unsigned int queues, uint64_t offered,
                   struct guest_fault *ret_fault);
 
+/*
+ * Where the kernel, or a daemon, goes on in a ring: at the used index, which is 0 in a new ring,
+ * and in one that a predecessor served the first chain that is not completed. Right for whoever
+ * completes in order, as the kernel does, and leaves nothing half-done when it is stopped; a daemon
+ * that does not keeps a buffer for requests in flight, which then counts. The guest could write
+ * anything there; they cope with that, but the driver's mistake shall be named. Returns 0; -EBADMSG
+ * with *ret_fault.
+ */
+int vhost_ring_base(const struct device *dev, unsigned int queue, uint16_t *ret_base,
+                    struct guest_fault *ret_fault);
+
 /* Once the kernel runs: what was made available before has had its kick, which nobody heard. */
 void vhost_kick(const struct device *dev, unsigned int queues);
 

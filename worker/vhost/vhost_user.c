@@ -23,9 +23,11 @@
 #include <unistd.h>
 
 #include "common/eventfd.h"
+#include "common/one_fd.h"
 #include "common/vhost_user.h"
 #include "worker/device.h"
 #include "worker/log.h"
+#include "worker/vhost/vhost.h"
 #include "worker/vsock/event.h"
 
 /* Newer than the headers of some systems that this is built on: VirtIO 1.2 §6. */
@@ -82,24 +84,13 @@ static _Noreturn void daemon_lost(void)
 static void send_all(int socket, const struct vhost_user_header *header, const void *payload,
                      int fd)
 {
-    union {
-        struct cmsghdr align;
-        char buffer[CMSG_SPACE(sizeof(int))];
-    } control = {0};
+    union one_fd room = {0};
     struct iovec parts[] = {
         {(void *)header, sizeof(*header)},
         {(void *)payload, header->size},
     };
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    if (fd >= 0) {
-        message.msg_control = control.buffer;
-        message.msg_controllen = sizeof(control.buffer);
-        struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
-        cmsg->cmsg_level = SOL_SOCKET;
-        cmsg->cmsg_type = SCM_RIGHTS;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
-    }
+    one_fd_attach(&message, &room, fd);
     if (sendmsg(socket, &message, MSG_NOSIGNAL) != (ssize_t)(sizeof(*header) + header->size))
         daemon_lost();
 }
@@ -188,29 +179,6 @@ static int write_config(struct device *dev, uint32_t offset, unsigned int width,
 
 /* ---- Queues ---- */
 
-/*
- * Where the daemon goes on in a ring: at the used index, which is right for whoever completes in
- * order; who does not keeps a buffer for requests in flight, which then counts. The guest could
- * write anything there; the driver's mistake shall be named.
- */
-static int ring_base(const struct device *dev, unsigned int queue, uint16_t *ret_base,
-                     struct guest_fault *ret_fault)
-{
-    const struct state_queue *state = &dev->state->queues[queue];
-    const struct vring_avail *avail = window_translate(
-        &dev->window, (struct guest_addr){state->driver}, offsetof(struct vring_avail, ring));
-    const struct vring_used *used = window_translate(
-        &dev->window, (struct guest_addr){state->device}, offsetof(struct vring_used, ring));
-    uint16_t used_idx = guest_load16(&used->idx);
-    uint16_t avail_idx = guest_load16(&avail->idx);
-    if ((uint16_t)(avail_idx - used_idx) > state->size) {
-        *ret_fault = (struct guest_fault){LOG_AVAIL_INVALID, {queue, avail_idx, used_idx}};
-        return -EBADMSG;
-    }
-    *ret_base = used_idx;
-    return 0;
-}
-
 /* The kick is last: it lets the daemon begin. */
 static void set_eventfds(const struct device *dev, unsigned int queue)
 {
@@ -231,7 +199,7 @@ static int start_ring(struct device *dev, unsigned int queue, struct guest_fault
 {
     const struct state_queue *state = &dev->state->queues[queue];
     uint16_t base;
-    int r = ring_base(dev, queue, &base, ret_fault);
+    int r = vhost_ring_base(dev, queue, &base, ret_fault);
     if (r < 0)
         return r;
     const struct vhost_vring_state num = {.index = queue, .num = state->size};
