@@ -285,10 +285,10 @@ vm_choose_accelerator()
 vm_run()
 {
     local try status
-    for try in 1 2 3; do
+    for try in 1 2 3 4 5 6; do
         status=0
         vm_run_once "$@" || status=$?
-        [ "$status" = "$vm_hung" ] && [ $try -lt 3 ] || break
+        [ "$status" = "$vm_hung" ] && [ $try -lt 6 ] || break
         printf -- '-- The emulator has lost an interrupt, and the backend VM is stuck for good: once more\n'
     done
     return "$status"
