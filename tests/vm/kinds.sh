@@ -76,7 +76,8 @@ check()
 }
 
 # refused CONFIG PATTERN DEVICE...: the device model ends with status 1 at once, and one line
-# of what it says has the pattern; no worker was started. Devices as for bao-monitor.
+# of what it says has the pattern; no worker was started. Devices as for bao-monitor. With a control
+# socket of its own, since another device model may be running.
 refused()
 {
     local config=$1 pattern=$2 arguments='' device status
@@ -86,7 +87,8 @@ refused()
     done
     # shellcheck disable=SC2086  # the arguments are words
     timeout 30 bao-monitor --kernel frontend-kernel $arguments \
-        -- /usr/bin/bao-virtio-dm --config "$config" >/run/refused.out 2>&1
+        -- /usr/bin/bao-virtio-dm --config "$config" --control /run/refused.socket \
+        >/run/refused.out 2>&1
     status=$?
     cat /run/refused.out
     [ "$status" = 1 ] || {
