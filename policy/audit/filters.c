@@ -4,12 +4,13 @@
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STOP_ATTEMPTS 2000
-#define STOP_PAUSE_US 1000
+#define STOP_ATTEMPTS 20000
+#define STOP_PAUSE_US 100
 
 #ifndef PTRACE_SECCOMP_GET_FILTER
 #define PTRACE_SECCOMP_GET_FILTER 0x420c
@@ -32,14 +33,6 @@ static int read_one(pid_t thread, unsigned long index, struct filters *filters)
     return ptrace(PTRACE_SECCOMP_GET_FILTER, thread, index, filter) == length ? 1 : -errno;
 }
 
-static int read_all(pid_t thread, struct filters *filters)
-{
-    int result = 1;
-    for (unsigned long index = 0; result == 1; index++)
-        result = read_one(thread, index, filters);
-    return result;
-}
-
 /* Returns 0 when it has stopped. One in the middle of a call that nothing interrupts does not. */
 static int wait_stop(pid_t thread, int *ret_status)
 {
@@ -54,25 +47,55 @@ static int wait_stop(pid_t thread, int *ret_status)
     return -ETIMEDOUT;
 }
 
-int filters_read(pid_t thread, struct filters *ret)
+int filters_stop(pid_t thread, int *ret_signal)
 {
-    struct filters filters = {0};
     int status = 0;
     if (ptrace(PTRACE_SEIZE, thread, 0, 0) < 0)
         return -errno;
-    int result = ptrace(PTRACE_INTERRUPT, thread, 0, 0) < 0 ? -errno : 0;
-    if (result == 0)
-        result = wait_stop(thread, &status);
-    if (result == 0)
-        result = read_all(thread, &filters);
+    /* It fails for one that has ended meanwhile; that is to be waited for, or it stays a zombie. */
+    ptrace(PTRACE_INTERRUPT, thread, 0, 0);
+    int result = wait_stop(thread, &status);
     /* A signal that came in between is not lost: only what stopped it last is told here. */
-    int signal = status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
-    ptrace(PTRACE_DETACH, thread, 0, (long)signal);
-    if (result < 0)
-        filters_free(&filters);
-    else
-        *ret = filters;
+    if (result == 0)
+        *ret_signal = status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
     return result;
+}
+
+void filters_resume(pid_t thread, int signal)
+{
+    ptrace(PTRACE_DETACH, thread, 0, (long)signal);
+}
+
+int filters_of_stopped(pid_t thread, struct filters *ret)
+{
+    int result = 1;
+    *ret = (struct filters){0};
+    for (unsigned long index = 0; result == 1; index++)
+        result = read_one(thread, index, ret);
+    if (result < 0)
+        filters_free(ret);
+    return result;
+}
+
+int filters_read(pid_t thread, struct filters *ret)
+{
+    int signal = 0;
+    int result = filters_stop(thread, &signal);
+    if (result < 0)
+        return result;
+    result = filters_of_stopped(thread, ret);
+    filters_resume(thread, signal);
+    return result;
+}
+
+size_t filters_alike(const struct filters *a, const struct filters *b)
+{
+    size_t same = 0;
+    while (same < a->count && same < b->count && a->items[same].length == b->items[same].length &&
+           memcmp(a->items[same].filter, b->items[same].filter,
+                  a->items[same].length * sizeof(*a->items[same].filter)) == 0)
+        same++;
+    return same;
 }
 
 void filters_free(struct filters *filters)

@@ -18,11 +18,25 @@ struct filters {
 };
 
 /*
- * Stops the thread for a moment, like a debugger. Needs CAP_SYS_ADMIN and CAP_SYS_PTRACE, no
- * filter of one's own, and a kernel with CONFIG_CHECKPOINT_RESTORE. Free with filters_free().
- * Returns 0; -ETIMEDOUT if it does not stop; -E2BIG if there are more than FILTERS_MAX; -errno.
+ * Stops the thread, as a debugger does, until filters_resume() or the caller's end. Needs
+ * CAP_SYS_PTRACE. Returns 0, and the signal that filters_resume() is to deliver; -ESRCH if it has
+ * ended; -ETIMEDOUT if it does not stop; -errno, also while it is about to end.
  */
+int filters_stop(pid_t thread, int *ret_signal);
+void filters_resume(pid_t thread, int signal);
+
+/*
+ * The filters of a stopped thread. Needs CAP_SYS_ADMIN, no filter of one's own, and a kernel with
+ * CONFIG_CHECKPOINT_RESTORE. Free with filters_free(). Returns 0; -E2BIG if there are more than
+ * FILTERS_MAX; -errno.
+ */
+int filters_of_stopped(pid_t thread, struct filters *ret);
+
+/* All three in order, and their errors. */
 int filters_read(pid_t thread, struct filters *ret);
+
+/* How many of the first filters of both are the same, byte for byte. */
+size_t filters_alike(const struct filters *a, const struct filters *b);
 
 void filters_free(struct filters *filters);
 

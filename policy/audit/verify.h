@@ -40,6 +40,10 @@ void verify_field(struct report *report, const struct process *process, const ch
 
 void verify_filters(struct report *report, const struct verified *verified,
                     const struct filters *keeper_filters);
+
+/* Every thread has the filters and credentials of the main thread. All are stopped at once for
+ * that, some milliseconds. */
+void verify_threads(struct report *report, const struct verified *verified);
 void verify_privileges(struct report *report, const struct verified *verified);
 void verify_namespaces(struct report *report, const struct verified *verified);
 void verify_memory(struct report *report, const struct verified *verified);
