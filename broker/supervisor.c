@@ -52,15 +52,23 @@ int supervisor_init(struct supervisor *supervisor)
 /* --- What the keeper says -----------------------------------------------------------------------
  */
 
-static void worker_spawned(struct device *device, int pid)
+/* Only now is it listened to: what it says may come before what the keeper says of it. */
+static void worker_spawned(struct supervisor *supervisor, struct device *device, int pid)
 {
+    struct epoll_event event = {
+        .events = EPOLLIN,
+        .data.u32 = EVENT_WORKER_FIRST + device->index,
+    };
+    char what[WORDS_SIZE];
     if (pid > 0) {
         device->worker.pid = pid;
         log_debug(device->name, "worker %d started, number %u of this broker", pid,
                   device->worker.incarnation + 1);
+        if (device->worker.socket >= 0 &&
+            epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, device->worker.socket, &event) < 0)
+            end_worker_because(supervisor, device, "its socket can't be watched");
         return;
     }
-    char what[WORDS_SIZE];
     snprintf(what, sizeof(what), "can't start a worker: %s", words_error(-pid));
     schedule_next(device, what);
 }
@@ -126,7 +134,7 @@ static bool receive_from_keeper(struct supervisor *supervisor)
                                 ? &supervisor->devices[message.header.device]
                                 : NULL;
     if (message.header.type == MSG_SPAWNED && device)
-        worker_spawned(device, message.spawned.pid);
+        worker_spawned(supervisor, device, message.spawned.pid);
     else if (message.header.type == MSG_DIED && device)
         worker_died(supervisor, device, &message.died);
     else if (message.header.type == MSG_STOP)

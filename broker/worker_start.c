@@ -118,15 +118,6 @@ static int send_start(struct device *device, int socket)
     return result;
 }
 
-static int watch_worker(struct supervisor *supervisor, const struct device *device, int socket)
-{
-    struct epoll_event event = {
-        .events = EPOLLIN,
-        .data.u32 = EVENT_WORKER_FIRST + device->index,
-    };
-    return epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, socket, &event) < 0 ? -errno : 0;
-}
-
 /* Its whole start-up message waits in the socket before it exists. */
 static int spawn_worker(struct supervisor *supervisor, struct device *device)
 {
@@ -135,8 +126,6 @@ static int spawn_worker(struct supervisor *supervisor, struct device *device)
         return -errno;
     union message spawn = {.header = {.type = MSG_SPAWN, .device = device->index}};
     int result = send_start(device, sockets[0]);
-    if (result == 0)
-        result = watch_worker(supervisor, device, sockets[0]);
     if (result == 0)
         result = message_send(supervisor->keeper, &spawn, &sockets[1], 1);
     close(sockets[1]);

@@ -125,6 +125,18 @@ static unsigned int user_of(pid_t pid)
     return effective;
 }
 
+/* Whatever comes first to the broker: the news of a worker's start, or what that worker says. */
+static void assert_named_in_log(const struct fixture *fixture)
+{
+    char *log = fixture_log(fixture);
+    for (unsigned int i = 0; i < DEVICES; i++) {
+        char ready[64];
+        snprintf(ready, sizeof(ready), ": worker %d ready", (int)fixture->workers[i]);
+        CU_ASSERT_PTR_NOT_NULL(strstr(log, ready));
+    }
+    free(log);
+}
+
 static void each_has_a_worker_and_a_user_of_its_own(void)
 {
     struct fixture fixture;
@@ -143,6 +155,7 @@ static void each_has_a_worker_and_a_user_of_its_own(void)
     run(vcpus);
     join(vcpus);
     fixture_assert_never_restarted(&fixture);
+    assert_named_in_log(&fixture);
     fixture_stop(&fixture);
     fixture_free(&fixture);
 }
