@@ -111,7 +111,7 @@ int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result
 
 /* restart.c: from a worker's death to the next completed request, and memory, for each kind that
  * the stand-in can run, in device models of their own. */
-#define RESTART_KINDS 5
+#define RESTART_KINDS 6
 #define RESTART_P50_WANTED_US 5000.0
 #define RESTART_P99_WANTED_US 20000.0
 struct restart_kind {

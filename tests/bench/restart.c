@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +26,8 @@
 #define PORT 53
 #define RNG_DEVICE_ID 4
 #define PATH_SIZE 96
+#define DAEMON_FEATURES                                                                            \
+    (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM | 1ull << VIRTIO_BLK_F_FLUSH)
 
 struct rng {
     struct guest guest;
@@ -66,6 +70,30 @@ static int do_block(void)
 static void end_block(void)
 {
     guest_block_free(&driver.block);
+}
+
+/* The same through a vhost-user daemon, which outlives its workers. */
+static pid_t daemon_pid;
+
+static int prepare_daemon(const char *dir)
+{
+    char socket[PATH_SIZE + 16], image[PATH_SIZE + 16];
+    struct stat status;
+    char *argv[] = {(char *)DAEMON, socket, image, NULL};
+    snprintf(socket, sizeof(socket), "%s/blk.sock", dir);
+    snprintf(image, sizeof(image), "%s/image", dir);
+    int r = posix_spawn(&daemon_pid, DAEMON, NULL, NULL, argv, environ);
+    if (r != 0)
+        return -r;
+    for (unsigned int i = 0; i < WAIT_MS && stat(socket, &status) < 0; i++)
+        usleep(1000);
+    return 0;
+}
+
+static int start_daemon_block(const char *dir)
+{
+    (void)dir;
+    return guest_block_start(&driver.block, DAEMON_FEATURES, 1, 4096);
 }
 
 static int start_net(const char *dir)
@@ -203,22 +231,29 @@ static void end_sockets(void)
     guest_vsock_free(&driver.sockets.vsock);
 }
 
+#define VIRTIO(type) "    type: " type "\n    data_plane: virtio\n"
+
 static const struct kind {
     const char *name;
-    const char *yaml; /* "@": the directory */
+    const char *yaml;                /* "@": the directory */
+    int (*prepare)(const char *dir); /* before the device model; NULL: nothing */
     int (*start)(const char *dir);
     int (*request)(void);
     void (*end)(void);
 } kinds[RESTART_KINDS] = {
-    {"block", "    type: block\n    file_path: @/image\n    read_only: true\n", start_block,
+    {"block", VIRTIO("block") "    file_path: @/image\n    read_only: true\n", NULL, start_block,
      do_block, end_block},
-    {"net", "    type: net\n    tap_name: bench0\n    mac_addr: \"02:00:00:00:00:02\"\n", start_net,
-     do_net, end_net},
-    {"console", "    type: console\n    pty_alias: @/console\n", start_console, do_console,
+    {"net", VIRTIO("net") "    tap_name: bench0\n    mac_addr: \"02:00:00:00:00:02\"\n", NULL,
+     start_net, do_net, end_net},
+    {"console", VIRTIO("console") "    pty_alias: @/console\n", NULL, start_console, do_console,
      end_console},
-    {"rng", "    type: rng\n", start_rng, do_rng, end_rng},
-    {"vsock/virtio", "    type: vsock\n    guest_cid: 3\n    socket_path: @/v\n", start_sockets,
-     do_sockets, end_sockets},
+    {"rng", VIRTIO("rng"), NULL, start_rng, do_rng, end_rng},
+    {"vsock/virtio", VIRTIO("vsock") "    guest_cid: 3\n    socket_path: @/v\n", NULL,
+     start_sockets, do_sockets, end_sockets},
+    {"block/vhost_user",
+     "    type: block\n    data_plane: vhost_user\n    socket_path: \"@/blk.sock\"\n"
+     "    config_size: 8\n",
+     prepare_daemon, start_daemon_block, do_block, end_block},
 };
 
 /* ---- One death ---- */
@@ -230,8 +265,7 @@ static pid_t worker_at_work(const char *control)
         int r = control_client_ask(control, CONTROL_STATUS, 0, &reply);
         if (r < 0)
             return r;
-        /* The broker may hear from a worker before it hears its pid. */
-        if (reply.device.phase == CONTROL_RUNNING && reply.device.pid > 0)
+        if (reply.device.phase == CONTROL_RUNNING)
             return reply.device.pid;
     }
     return -ETIMEDOUT;
@@ -269,8 +303,7 @@ static int write_config(const char *path, const char *dir, const struct kind *ki
     FILE *file = fopen(path, "we");
     if (!file)
         return -errno;
-    fprintf(file, "devices:\n  - id: 0\n    data_plane: virtio\n    mmio_addr: 0x%llx\n",
-            BENCH_BASE);
+    fprintf(file, "devices:\n  - id: 0\n    mmio_addr: 0x%llx\n", BENCH_BASE);
     for (const char *at = kind->yaml; *at; at++) {
         if (*at == '@')
             fputs(dir, file);
@@ -294,6 +327,8 @@ static int start(const char *dir, const char *config, const char *control, int l
     };
     uint64_t value;
     int r = write_config(config, dir, kind);
+    if (r == 0 && kind->prepare)
+        r = kind->prepare(dir);
     if (r == 0)
         r = standin_start(&options, ret);
     if (r == 0)
@@ -333,12 +368,17 @@ static int make_tap(void)
 
 static void clean_up(const char *dir)
 {
-    static const char *const left[] = {"restart.yaml", "control",    "console", "v",
-                                       "v_53",         "v_seqpacket"};
+    static const char *const left[] = {"restart.yaml", "control",     "console", "v",
+                                       "v_53",         "v_seqpacket", "blk.sock"};
     char path[PATH_SIZE + 16];
     for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", dir, left[i]);
         unlink(path);
+    }
+    if (daemon_pid > 0) {
+        kill(daemon_pid, SIGKILL);
+        waitpid(daemon_pid, NULL, 0);
+        daemon_pid = 0;
     }
 }
 
