@@ -18,7 +18,7 @@
 #define WORKER "bao-virtio-worker"
 #define WAIT_MS 8000 /* longer than the longest pause before a restart */
 #define LOOK_MS 10
-#define STOP_MS 10000
+#define STOP_MS 30000 /* on a busy machine the kernel takes seconds to end a namespace */
 #define PATH_SIZE 128
 #define ARGUMENTS_MAX 16
 
@@ -107,6 +107,13 @@ void fixture_configure_blocks(struct fixture *fixture, unsigned int count)
     fixture_configure(fixture, yaml);
 }
 
+static void show_log(const struct fixture *fixture)
+{
+    char *log = fixture_log(fixture);
+    fprintf(stderr, "\n--- log of the device model:\n%s---\n", log);
+    free(log);
+}
+
 void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int workers)
 {
     char config[PATH_SIZE], log[PATH_SIZE], control[PATH_SIZE];
@@ -140,10 +147,14 @@ void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int w
     for (unsigned int i = 0; i < workers; i++) {
         /* A register access is answered only when the worker is there. */
         uint64_t value = 0;
-        CU_ASSERT_EQUAL(standin_read(fixture->standin, i, fixture_base(i), 4, &value, WAIT_MS), 0);
-        CU_ASSERT_EQUAL(value, 0x74726976);
+        int result = standin_read(fixture->standin, i, fixture_base(i), 4, &value, WAIT_MS);
         fixture->workers[i] = fixture_worker(fixture, i);
-        CU_ASSERT_FATAL(fixture->workers[i] > 0);
+        if (result < 0 || value != 0x74726976 || fixture->workers[i] <= 0) {
+            show_log(fixture);
+            fprintf(stderr, "device %u: %s, %#llx, worker %d\n", i, strerror(-result),
+                    (unsigned long long)value, (int)fixture->workers[i]);
+            CU_FAIL_FATAL("the device model does not come up");
+        }
     }
     if (workers > 0)
         fixture->broker = standin_find_process(fixture->standin, BROKER, 0);
@@ -277,11 +288,8 @@ void fixture_free(struct fixture *fixture)
 {
     if (fixture->log_fd >= 0) {
         /* With a failure, what the device model had to say helps. */
-        if (CU_get_number_of_failures() > fixture->failures) {
-            char *log = fixture_log(fixture);
-            fprintf(stderr, "\n--- log of the device model:\n%s---\n", log);
-            free(log);
-        }
+        if (CU_get_number_of_failures() > fixture->failures)
+            show_log(fixture);
         close(fixture->log_fd);
     }
     char path[PATH_SIZE + 256];

@@ -100,6 +100,16 @@ static void reclaim(struct guest_vsock *vsock)
         buffer->busy = false;
 }
 
+bool guest_vsock_all_taken(struct guest_vsock *vsock)
+{
+    reclaim(vsock);
+    for (unsigned int i = 0; i < GUEST_TX_BUFFERS; i++) {
+        if (vsock->tx_buffers[i].busy)
+            return false;
+    }
+    return true;
+}
+
 static struct guest_vsock_buffer *free_buffer(struct guest_vsock *vsock)
 {
     for (unsigned int tries = 0; tries < 2000 && vsock->guest.error == 0; tries++) {

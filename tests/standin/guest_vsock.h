@@ -70,6 +70,8 @@ void guest_vsock_free(struct guest_vsock *vsock);
 /* Take what is there; if that is nothing, after an interrupt or timeout_ms. Returns how many
  * packets and events came, or -errno. */
 int guest_vsock_poll(struct guest_vsock *vsock, int timeout_ms);
+/* Whether the device has taken every packet that was sent. */
+bool guest_vsock_all_taken(struct guest_vsock *vsock);
 
 /* A packet as it is, CIDs and all. Returns 0, -ETIMEDOUT if no tx buffer comes back, or -errno. */
 int guest_vsock_packet(struct guest_vsock *vsock, const struct virtio_vsock_hdr *header,

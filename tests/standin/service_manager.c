@@ -53,7 +53,7 @@
 #define NAME_SIZE 64
 #define LOCK_MS 800
 #define LOCKS_MAX 32
-#define ORPHANS_MS 3000
+#define ORPHANS_MS 15000 /* on a busy machine the kernel takes seconds to end a namespace */
 #define VERSION_OFFSET 8 /* of the state page's version, behind its magic */
 #define COMMIT_OFFSET 48 /* of the record's commit; its version is in the upper half */
 
@@ -237,6 +237,8 @@ static void open_notify(bool abstract)
     if (abstract) {
         address.sun_path[0] = '\0';
         length--;
+    } else {
+        unlink(address_text); /* of one that was killed, and had the same pid */
     }
     notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (notify < 0 || setsockopt(notify, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0 ||

@@ -433,44 +433,51 @@ static void allowed_calls_go_through(void)
     stop();
 }
 
-/* Whether the kernel has logged a filter's kill of that process: it may have no audit, and it
- * limits how often it logs. */
-static bool kernel_logged(pid_t pid)
+/* What the kernel logs from now on. */
+static int kernel_log_from_now(void)
+{
+    int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (kmsg >= 0)
+        (void)lseek(kmsg, 0, SEEK_END); /* earlier processes may have had the same pid */
+    return kmsg;
+}
+
+/* Whether the kernel has logged a filter's kill of that process since it was asked last: it may
+ * have no audit, and it limits how often it logs. */
+static bool kernel_logged(int kmsg, pid_t pid)
 {
     char record[8193], wanted[32];
     bool found = false;
-    int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     snprintf(wanted, sizeof(wanted), " pid=%d ", pid);
-    while (kmsg >= 0 && !found) {
+    while (kmsg >= 0) {
         ssize_t length = read(kmsg, record, sizeof(record) - 1);
         if (length < 0 && errno == EPIPE)
             continue;
         if (length <= 0)
             break;
         record[length] = '\0';
-        found = strstr(record, "type=1326") && strstr(record, wanted);
+        found = found || (strstr(record, "type=1326") && strstr(record, wanted));
     }
-    if (kmsg >= 0)
-        close(kmsg);
     return found;
 }
 
 /* The user is told which call it was, if the kernel has told. */
-static void assert_named(pid_t pid, const struct call *call)
+static void assert_named(int kmsg, pid_t pid, const struct call *call)
 {
     char died[96], named[96], number[32];
-    bool is_named = false;
+    bool is_named = false, is_logged = false;
     snprintf(died, sizeof(died), "worker %d died: seccomp violation (SIGSYS)", pid);
     snprintf(named, sizeof(named), "worker %d was killed for system call ", pid);
     snprintf(number, sizeof(number), " (%ld)\n", call->number);
-    for (unsigned int i = 0; i < 100 && !is_named; i++) {
+    for (unsigned int i = 0; i < 300 && !is_named; i++) {
         char *log = fixture_log(&fixture);
         CU_ASSERT_PTR_NOT_NULL(strstr(log, died));
         const char *line = strstr(log, named);
         const char *end = line ? strstr(line, number) : NULL;
         is_named = end && end < strchr(line, '\n');
         free(log);
-        if (!is_named && i > 20 && !kernel_logged(pid))
+        is_logged = is_logged || kernel_logged(kmsg, pid);
+        if (!is_named && i > 20 && !is_logged)
             return; /* it had the time */
         usleep(10000);
     }
@@ -481,6 +488,7 @@ static void assert_named(pid_t pid, const struct call *call)
 static pid_t take_over(unsigned int id, pid_t pid, const struct call *call)
 {
     long status = 0;
+    int kmsg = kernel_log_from_now();
     CU_ASSERT_EQUAL_FATAL(inject_attach(pid), 0);
     int survived = inject_call(pid, call->number, call->arguments, &status);
     bool killed = survived == 0 && WIFSIGNALED((int)status) && WTERMSIG((int)status) == SIGSYS;
@@ -490,7 +498,8 @@ static pid_t take_over(unsigned int id, pid_t pid, const struct call *call)
     CU_ASSERT_FALSE(killed && WCOREDUMP((int)status));
     pid_t successor = fixture_wait_worker(&fixture, id, pid);
     CU_ASSERT_FATAL(successor > 0);
-    assert_named(pid, call);
+    assert_named(kmsg, pid, call);
+    close(kmsg);
     return successor;
 }
 

@@ -220,14 +220,16 @@ static void a_missing_node(void)
     fixture_init(&fixture);
     fixture_make_image(&fixture, "disk.img", 64);
     fixture_configure(&fixture, "devices:\n" DEVICE("0", "disk.img"));
-    char config[128];
+    char config[128], control[128];
     snprintf(config, sizeof(config), "%s/config.yaml", fixture.dir);
+    snprintf(control, sizeof(control), "%s/control", fixture.dir);
     fixture.log_fd = fixture_open(&fixture, "log");
     pid_t pid = fork();
     if (pid == 0) {
         dup2(fixture.log_fd, STDERR_FILENO);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execl(PROGRAM_DIR "/bao-virtio-dm", "bao-virtio-dm", "--config", config, NULL);
+        execl(PROGRAM_DIR "/bao-virtio-dm", "bao-virtio-dm", "--config", config, "--control",
+              control, NULL);
         _exit(127);
     }
     int status = 0;

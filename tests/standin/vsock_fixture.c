@@ -43,6 +43,13 @@ void guest_run(struct vsock_fixture *test, int ms)
         CU_ASSERT_FATAL(guest_vsock_poll(&test->vsock, 5) >= 0);
 }
 
+void guest_run_until_taken(struct vsock_fixture *test)
+{
+    for (int i = 0; i < WAIT_MS && !guest_vsock_all_taken(&test->vsock); i += 5)
+        guest_run(test, 5);
+    CU_ASSERT_TRUE(guest_vsock_all_taken(&test->vsock));
+}
+
 bool guest_is_reset(struct vsock_fixture *test, const struct guest_socket *socket)
 {
     for (int i = 0; i < WAIT_MS && socket->state != SOCKET_RESET; i += 5)

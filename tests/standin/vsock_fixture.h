@@ -38,6 +38,8 @@ bool host_at_end(struct vsock_fixture *test, int fd);
 
 /* Let the guest run for a while. */
 void guest_run(struct vsock_fixture *test, int ms);
+/* Until the device has taken every packet that was sent. */
+void guest_run_until_taken(struct vsock_fixture *test);
 
 /* Let it run until a socket is reset, or is told by SHUTDOWN just that: false after WAIT_MS. */
 bool guest_is_reset(struct vsock_fixture *test, const struct guest_socket *socket);

@@ -123,7 +123,7 @@ prints_while() # LINES COMMAND...
     sit_down
     frontend "rm -f /tmp/printed; $raw && (seq 1000000 $last | cat >&3; echo done >/tmp/printed) &"
     "$@" || return 1
-    wait_for 60 frontend 'grep -q done /tmp/printed' && shows "^$last" 20
+    wait_for "$round_limit" frontend 'grep -q done /tmp/printed' && shows "^$last" 20
     status=$?
     stand_up
     [ $status = 0 ] || return 1
@@ -168,7 +168,7 @@ kind_test()
 kind_storm()
 {
     check "no line is lost while the worker dies again and again" \
-        prints_while "$(deaths 200000 2000000)" storm_of_deaths "$(deaths 15 120)"
+        prints_while "$(deaths 200000 600000)" storm_of_deaths "$(deaths 15 120)"
 }
 
 kind_demo()
