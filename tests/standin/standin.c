@@ -25,8 +25,8 @@
 #endif
 
 #define PROCESSES_MAX 256
-#define STOP_MS 10000
-#define ORPHANS_MS 2000
+#define STOP_MS 30000
+#define ORPHANS_MS 15000
 
 static int make_window(struct device *device)
 {
