@@ -59,7 +59,7 @@ void fixture_block(struct fixture *fixture, unsigned int id, struct guest_block 
 char *fixture_log(const struct fixture *fixture);
 
 pid_t fixture_worker(const struct fixture *fixture, unsigned int id);
-/* Wait (up to 8 s) until a process other than `before` is the broker, or the device's worker. */
+/* Wait (up to 20 s) until a process other than `before` is the broker, or the device's worker. */
 pid_t fixture_wait_broker(const struct fixture *fixture, pid_t before);
 pid_t fixture_wait_worker(const struct fixture *fixture, unsigned int id, pid_t before);
 
