@@ -339,6 +339,11 @@ bool device_driver_ok(const struct device *device)
     return (device->state->transport.status & VIRTIO_CONFIG_S_DRIVER_OK) != 0;
 }
 
+void device_excuse_death(struct device *device)
+{
+    device->state->deaths.turn = 0;
+}
+
 void device_settle_given_up(struct device *device)
 {
     struct state_page *state = device->state;

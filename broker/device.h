@@ -83,6 +83,12 @@ void device_prepare_relay(struct device *device, int report);
 bool device_driver_ok(const struct device *device);
 
 /*
+ * Between two workers: the last one was ended on somebody's wish, or with its broker. Whatever it was
+ * serving is not what it died of, and is not held against the driver (worker/virtqueue/poison.h).
+ */
+void device_excuse_death(struct device *device);
+
+/*
  * Between two workers: if the device was given up at some access, its driver was told values
  * that the state page does not hold. Make it a device that needs a reset (VirtIO 1.2 §2.1.2);
  * the interrupt of device_refresh_eventfds, which has to follow, tells the driver.

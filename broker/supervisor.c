@@ -204,6 +204,7 @@ static void look_at_backends(struct supervisor *supervisor, int64_t now)
         }
         if (ops->outdated && ops->outdated(&device->backend)) {
             device->worker.config_changed = true;
+            device->worker.excused = true;
             end_worker_because(supervisor, device, "its backend has changed");
         }
     }

@@ -40,8 +40,10 @@ struct worker {
     pid_t last_pid;              /* who died so */
     struct backoff backoff;
     struct alive alive;
-    struct rate_limit lines;       /* of the log, for the device */
+    struct rate_limit troubles;    /* lines of the log, for the device: errors and warnings, */
+    struct rate_limit news;        /* and the others, which can't take their place */
     struct rate_limit connections; /* that it asks for */
+    bool excused;                  /* its end is asked for, and no fault of what it serves */
     bool clients_wait;             /* perhaps, on a listener of the backend */
     bool config_changed;           /* its successor's configuration space is another */
     bool outage_logged;            /* accesses are answered without a worker, and the user knows */

@@ -15,9 +15,11 @@
 
 void log_limited(struct device *device, enum log_level level, const char *text)
 {
+    struct worker *worker = &device->worker;
+    struct rate_limit *lines = level <= LOG_LEVEL_WARNING ? &worker->troubles : &worker->news;
     uint64_t suppressed;
     /* What is not said takes nothing from what is. */
-    if (!log_says(level) || !rate_limit_pass(&device->worker.lines, clock_ms(), &suppressed))
+    if (!log_says(level) || !rate_limit_pass(lines, clock_ms(), &suppressed))
         return;
     if (suppressed > 0)
         log_at(level, device->name, "%s (after %llu messages left out)", text,

@@ -58,6 +58,7 @@ int supervisor_restart(struct supervisor *supervisor, struct device *device)
     if (device->worker.phase != WORKER_READY && device->worker.phase != WORKER_STARTING)
         return EAGAIN; /* it is being replaced */
     device->worker.backoff = (struct backoff){0};
+    device->worker.excused = true;
     log_info(device->name, "worker %d is ended: a restart was asked for", (int)device->worker.pid);
     end_worker(supervisor, device);
     return 0;
@@ -192,6 +193,9 @@ void start_worker(struct supervisor *supervisor, struct device *device)
     relay_worker_starting(&device->relay);
     (void)look_at_backend(device);
     bool interrupt = device_driver_ok(device);
+    if (worker->excused || (device->restored && worker->incarnation == 0))
+        device_excuse_death(device);
+    worker->excused = false;
     device_settle_given_up(device);
     if (worker->incarnation > 0 || device->restored)
         device_refresh_eventfds(device, interrupt);

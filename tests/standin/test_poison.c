@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request on which one worker after the other dies leads to DEVICE_NEEDS_RESET, and only that
+ * does: workers that end on somebody's wish, or with the broker, are none that died of a request.
+ *
+ * Each worker is held by ptrace where it is about to read the image, and dies there.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/worker_fds.h"
+#include "tests/standin/control_client.h"
+#include "tests/standin/fixture.h"
+#include "worker/virtqueue/poison.h"
+
+#define PERMANENT (VIRTIO_CONFIG_S_NEEDS_RESET)
+#define DEATHS (POISON_DEATHS + 1)
+#define STOP_MS 20000
+#define CALL_STOP (SIGTRAP | 0x80)
+#define FOLLOWED                                                                                   \
+    (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |      \
+     PTRACE_O_TRACEEXEC)
+
+static struct fixture fixture;
+static struct guest_block block;
+static pid_t keeper;
+
+static void fixture_assert_reads(struct guest_block *b, uint64_t sector)
+{
+    uint8_t data[4096] = {0}, expected[512];
+    fixture_sector(sector, expected);
+    CU_ASSERT_EQUAL(guest_block_io(b, VIRTIO_BLK_T_IN, sector, data, sizeof(data)), 0);
+    CU_ASSERT_EQUAL(memcmp(data, expected, 512), 0);
+}
+
+/* ---- Holding workers ---- */
+
+/* The keeper, and with it whatever it starts from now on. */
+static void follow_keeper(void)
+{
+    keeper = standin_pid(fixture.standin);
+    CU_ASSERT_EQUAL_FATAL(ptrace(PTRACE_SEIZE, keeper, 0, FOLLOWED), 0);
+}
+
+static void leave_keeper(void)
+{
+    int status;
+    CU_ASSERT_EQUAL_FATAL(ptrace(PTRACE_INTERRUPT, keeper, 0, 0), 0);
+    CU_ASSERT_EQUAL_FATAL(waitpid(keeper, &status, __WALL), keeper);
+    CU_ASSERT_EQUAL_FATAL(ptrace(PTRACE_DETACH, keeper, 0, 0), 0);
+}
+
+static bool is_called(pid_t pid, const char *name)
+{
+    char path[64], found[32] = "";
+    snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+    FILE *file = fopen(path, "re");
+    (void)!(file && fgets(found, sizeof(found), file));
+    if (file)
+        fclose(file);
+    return strncmp(found, name, strlen(name)) == 0;
+}
+
+static bool is_about_to_read(pid_t pid)
+{
+    struct __ptrace_syscall_info info = {0};
+    return ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info) > 0 &&
+           info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.nr == SYS_preadv2 &&
+           info.entry.args[0] == WORKER_FD_BACKEND;
+}
+
+/* What is stopped goes on; a worker from one system call to the next. */
+static void go_on(pid_t pid, int status)
+{
+    int signal = WSTOPSIG(status), event = status >> 16;
+    if (event != 0 || signal == SIGTRAP || signal == CALL_STOP)
+        signal = 0;
+    if (event == PTRACE_EVENT_EXEC && is_called(pid, "bao-virtio-brok"))
+        ptrace(PTRACE_DETACH, pid, 0, 0);
+    else
+        ptrace(pid == keeper ? PTRACE_CONT : PTRACE_SYSCALL, pid, 0, (long)signal);
+}
+
+/* Until a worker is about to read the image, and stands there. */
+static pid_t hold_next_worker(void)
+{
+    for (unsigned int i = 0; i < STOP_MS * 10; i++) {
+        int status;
+        pid_t pid = waitpid(-1, &status, __WALL | WNOHANG);
+        if (pid > 0 && WIFSTOPPED(status)) {
+            if (WSTOPSIG(status) == CALL_STOP && is_about_to_read(pid))
+                return pid;
+            go_on(pid, status);
+        } else if (pid <= 0) {
+            usleep(100);
+        }
+    }
+    CU_FAIL_FATAL("no worker reads the image");
+    return -1;
+}
+
+/* The first was there before anybody followed the keeper. */
+static pid_t hold_first_worker(void)
+{
+    pid_t worker = fixture.workers[0];
+    int status;
+    CU_ASSERT_EQUAL_FATAL(ptrace(PTRACE_SEIZE, worker, 0, PTRACE_O_TRACESYSGOOD), 0);
+    CU_ASSERT_EQUAL_FATAL(ptrace(PTRACE_INTERRUPT, worker, 0, 0), 0);
+    CU_ASSERT_EQUAL_FATAL(waitpid(worker, &status, __WALL), worker);
+    ptrace(PTRACE_SYSCALL, worker, 0, 0);
+    follow_keeper();
+    CU_ASSERT_EQUAL_FATAL(guest_block_submit(&block, &block.requests[0], VIRTIO_BLK_T_IN, 3, 512),
+                          0);
+    guest_queue_kick(&block.queue);
+    return hold_next_worker();
+}
+
+/* ---- Its ends ---- */
+
+static void kill_it(pid_t worker)
+{
+    CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
+}
+
+static void ask_for_restart(pid_t worker)
+{
+    char path[96];
+    struct control_reply reply;
+    (void)worker;
+    snprintf(path, sizeof(path), "%s/control", fixture.dir);
+    CU_ASSERT_EQUAL(control_client_ask(path, CONTROL_RESTART, 0, &reply), 0);
+}
+
+static void kill_broker(pid_t worker)
+{
+    (void)worker;
+    CU_ASSERT_EQUAL(kill(standin_find_process(fixture.standin, "bao-virtio-broker", 0), SIGKILL),
+                    0);
+}
+
+/* ---- Tests ---- */
+
+static void start(void)
+{
+    fixture_start_blocks(&fixture, 1);
+    fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 1, 4096);
+    block.guest.timeout_ms = STOP_MS;
+}
+
+static void stop(void)
+{
+    guest_block_free(&block);
+    fixture_stop(&fixture);
+    fixture_free(&fixture);
+}
+
+static void die_in_it(unsigned int deaths, void (*end)(pid_t worker))
+{
+    pid_t worker = hold_first_worker();
+    for (unsigned int i = 1; i < deaths; i++) {
+        end(worker);
+        worker = hold_next_worker();
+    }
+    leave_keeper();
+    end(worker);
+    int status;
+    CU_ASSERT_EQUAL(waitpid(worker, &status, __WALL), worker);
+}
+
+static void a_request_that_kills_leads_to_a_reset(void)
+{
+    start();
+    die_in_it(POISON_DEATHS, kill_it);
+    CU_ASSERT(guest_take_interrupt(&block.guest) >= 0);
+    for (unsigned int i = 0; i < STOP_MS && (guest_status(&block.guest) & PERMANENT) == 0; i++)
+        usleep(1000);
+    CU_ASSERT((guest_status(&block.guest) & PERMANENT) != 0);
+    char *log = fixture_log(&fixture);
+    CU_ASSERT_PTR_NOT_NULL(strstr(log, "workers died on the next: needs reset"));
+    free(log);
+    CU_ASSERT_EQUAL(guest_reset(&block.guest), 0);
+    guest_block_free(&block);
+    fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 1, 4096);
+    fixture_assert_reads(&block, 5);
+    stop();
+}
+
+static void completes_in_the_end(void (*end)(pid_t worker))
+{
+    uint8_t expected[512];
+    start();
+    die_in_it(DEATHS, end);
+    while (block.requests[0].busy && guest_block_interrupt(&block) >= 0)
+        ;
+    CU_ASSERT_EQUAL(*block.requests[0].status, VIRTIO_BLK_S_OK);
+    fixture_sector(3, expected);
+    CU_ASSERT_EQUAL(memcmp(block.requests[0].data, expected, sizeof(expected)), 0);
+    CU_ASSERT_EQUAL(guest_status(&block.guest) & PERMANENT, 0);
+    fixture_assert_reads(&block, 5);
+    stop();
+}
+
+static void ends_that_are_asked_for_do_not(void)
+{
+    completes_in_the_end(ask_for_restart);
+}
+
+static void ends_with_the_broker_do_not(void)
+{
+    completes_in_the_end(kill_broker);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"a request that kills leads to a reset", a_request_that_kills_leads_to_a_reset},
+        {"ends that are asked for do not", ends_that_are_asked_for_do_not},
+        {"ends with the broker do not", ends_with_the_broker_do_not},
+        CU_TEST_INFO_NULL,
+    };
+    return fixture_main_formats("poison", tests, tests);
+}
