@@ -20,14 +20,6 @@
 #define AT_ONCE_MS                                                                                 \
     2000 /* with one emulated processor; a connection's own time limit is far beyond */
 
-static void assert_needs_no_reset(struct guest *guest)
-{
-    const uint32_t running = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
-                             VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK;
-    CU_ASSERT_EQUAL(guest_status(guest), running);
-    CU_ASSERT_EQUAL(guest->error, 0);
-}
-
 /* ---- Sockets ---- */
 
 static struct sockaddr_vm address_of(uint32_t cid, uint32_t port)
@@ -146,7 +138,7 @@ static void rage_on_frames(void (*begin)(struct storm *storm, const struct fixtu
     CU_ASSERT_TRUE(net_load_exchange(&load));
     CU_ASSERT_EQUAL(load.wrong, 0);
     CU_ASSERT_EQUAL(guest_net_flush(&net.net, 0), 0); /* each buffer has come back */
-    assert_needs_no_reset(&net.net.guest);
+    fixture_assert_running(&net.net.guest);
     net_fixture_stop(&net);
 }
 

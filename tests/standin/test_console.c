@@ -3,11 +3,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,9 +33,7 @@ static void is_a_raw_terminal_of_roots(void)
     CU_ASSERT_EQUAL(mode.c_lflag & (ECHO | ICANON | ISIG | IEXTEN), 0u);
     CU_ASSERT_EQUAL(mode.c_oflag & OPOST, 0u);
     /* The name is in the log, for whoever has no alias. */
-    char *log = fixture_log(&test.fixture);
-    CU_ASSERT_PTR_NOT_NULL(strstr(log, target));
-    free(log);
+    fixture_assert_logged(&test.fixture, target);
     fixture_assert_never_restarted(&test.fixture);
     console_stop(&test);
 }
@@ -409,14 +405,10 @@ static void leaves_alone_what_is_not_its_own(void)
             close(fixture_open(&test.fixture, "console"));
         CU_ASSERT_EQUAL(lstat(test.alias, &before), 0);
         fixture_start(&test.fixture, 1, 0);
-        standin_expect_end(test.fixture.standin);
-        int status = standin_wait(test.fixture.standin, PATIENCE_MS);
-        CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1);
-        char *log = fixture_log(&test.fixture);
-        CU_ASSERT_PTR_NOT_NULL(strstr(log, "config.yaml:6:16: \""));
-        CU_ASSERT_PTR_NOT_NULL(strstr(log, "/console\" is there already, and is no link to a "
-                                           "terminal"));
-        free(log);
+        fixture_assert_start_fails(&test.fixture, PATIENCE_MS);
+        fixture_assert_logged(&test.fixture, "config.yaml:6:16: \"");
+        fixture_assert_logged(&test.fixture,
+                              "/console\" is there already, and is no link to a terminal");
         CU_ASSERT(lstat(test.alias, &after) == 0 && before.st_ino == after.st_ino);
         standin_stop(test.fixture.standin);
         if (i == 1)

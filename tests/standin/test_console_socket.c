@@ -3,12 +3,10 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/standin/console_session.h"
@@ -116,9 +114,7 @@ static void talks_both_ways(void)
     types(test.user, "root\r\x03\x04\x11\x13");
     CU_ASSERT(console_gets(&test, "root\r\x03\x04\x11\x13"));
     /* The name is in the log. */
-    char *log = fixture_log(&test.fixture);
-    CU_ASSERT_PTR_NOT_NULL(strstr(log, test.alias));
-    free(log);
+    fixture_assert_logged(&test.fixture, test.alias);
     stop_unhurt(&test);
 }
 
@@ -373,16 +369,12 @@ static void leaves_alone_what_is_not_its_own(void)
             CU_ASSERT_EQUAL(listen(other, 1), 0);
         CU_ASSERT_EQUAL(lstat(test.alias, &before), 0);
         fixture_start(&test.fixture, 1, 0);
-        standin_expect_end(test.fixture.standin);
-        int status = standin_wait(test.fixture.standin, PATIENCE_MS);
-        CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1);
-        char *log = fixture_log(&test.fixture);
-        CU_ASSERT_PTR_NOT_NULL(strstr(log, "config.yaml:6:18: socket_path \""));
-        CU_ASSERT_PTR_NOT_NULL(strstr(log, i == 0 ? "/console\" is there already and is no "
-                                                    "socket: choose another path, or remove it"
-                                                  : "/console\" is in use by another process: "
-                                                    "choose another path, or end that one"));
-        free(log);
+        fixture_assert_start_fails(&test.fixture, PATIENCE_MS);
+        fixture_assert_logged(&test.fixture, "config.yaml:6:18: socket_path \"");
+        fixture_assert_logged(&test.fixture, i == 0 ? "/console\" is there already and is no "
+                                                      "socket: choose another path, or remove it"
+                                                    : "/console\" is in use by another process: "
+                                                      "choose another path, or end that one");
         CU_ASSERT(lstat(test.alias, &after) == 0 && before.st_ino == after.st_ino);
         close(other);
         standin_stop(test.fixture.standin);

@@ -19,14 +19,6 @@
 #define BROKER_ROUNDS 10
 #define ROUNDS 5 /* restarts are held back longer and longer */
 
-static void assert_reads(struct guest_block *block, uint64_t sector)
-{
-    uint8_t data[4096], expected[512];
-    fixture_sector(sector, expected);
-    CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, sizeof(data)), 0);
-    CU_ASSERT_EQUAL(memcmp(data, expected, 512), 0);
-}
-
 static void start(struct fixture *fixture, struct guest_block *block)
 {
     fixture_start_blocks(fixture, 2);
@@ -211,7 +203,7 @@ static void a_broker_is_killed_in_the_midst_of_a_completion(void)
         CU_ASSERT_EQUAL(guest_read(&block.guest, VIRTIO_MMIO_DEVICE_ID, 4), VIRTIO_ID_BLOCK);
         broker = fixture_wait_broker(&fixture, broker);
         CU_ASSERT_FATAL(broker > 0);
-        assert_reads(&block, i);
+        fixture_assert_reads(&block, i);
     }
     stop(&fixture, &block);
 }
@@ -221,12 +213,12 @@ static void a_stopped_worker_is_replaced_by_the_deadline(void)
     struct fixture fixture;
     struct guest_block block;
     start(&fixture, &block);
-    assert_reads(&block, 1);
+    fixture_assert_reads(&block, 1);
     CU_ASSERT_EQUAL(kill(fixture.workers[0], SIGSTOP), 0);
     /* answered by the successor, the capacity as it is */
     CU_ASSERT_EQUAL(guest_read(&block.guest, VIRTIO_MMIO_CONFIG, 8), FIXTURE_IMAGE_SECTORS);
     CU_ASSERT_NOT_EQUAL(fixture_wait_worker(&fixture, 0, fixture.workers[0]), -1);
-    assert_reads(&block, 2);
+    fixture_assert_reads(&block, 2);
     CU_ASSERT_EQUAL(fixture_worker(&fixture, 1), fixture.workers[1]);
     stop(&fixture, &block);
 }
@@ -237,10 +229,10 @@ static void an_idle_worker_is_replaced_as_well(void)
     struct fixture fixture;
     struct guest_block block;
     start(&fixture, &block);
-    assert_reads(&block, 1);
+    fixture_assert_reads(&block, 1);
     CU_ASSERT_EQUAL(kill(fixture.workers[0], SIGKILL), 0);
     CU_ASSERT_NOT_EQUAL(fixture_wait_worker(&fixture, 0, fixture.workers[0]), -1);
-    assert_reads(&block, 2);
+    fixture_assert_reads(&block, 2);
     stop(&fixture, &block);
 }
 
@@ -302,7 +294,7 @@ static void sighup_is_ignored(void)
     CU_ASSERT_EQUAL(kill(standin_pid(fixture.standin), SIGHUP), 0);
     CU_ASSERT_EQUAL(kill(fixture.broker, SIGHUP), 0);
     usleep(100000);
-    assert_reads(&block, 1);
+    fixture_assert_reads(&block, 1);
     fixture_assert_never_restarted(&fixture);
     stop(&fixture, &block);
 }
@@ -312,7 +304,7 @@ static void ends_by(int signal)
     struct fixture fixture;
     struct guest_block block;
     start(&fixture, &block);
-    assert_reads(&block, 1);
+    fixture_assert_reads(&block, 1);
     standin_expect_end(fixture.standin);
     CU_ASSERT_EQUAL(kill(standin_pid(fixture.standin), signal), 0);
     int status = standin_wait(fixture.standin, 5000);

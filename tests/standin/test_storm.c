@@ -20,14 +20,6 @@
 
 #define BLOCK_QUEUES 4
 
-static void assert_needs_no_reset(struct guest *guest)
-{
-    const uint32_t running = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
-                             VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK;
-    CU_ASSERT_EQUAL(guest_status(guest), running);
-    CU_ASSERT_EQUAL(guest->error, 0);
-}
-
 /* ---- Block: nothing is lost, done twice to another's data, or corrupted ---- */
 
 #define BLOCK                                                                                      \
@@ -60,7 +52,7 @@ static void rage_on_blocks(struct fixture *fixture, unsigned int queues,
     storm_end(&storm);
     storm_report(&storm, "block");
     CU_ASSERT_EQUAL(block_load_end(load), 0);
-    assert_needs_no_reset(&guest);
+    fixture_assert_running(&guest);
     close(image);
 }
 
@@ -149,7 +141,7 @@ static void net_recovers_without_a_reset(void)
     CU_ASSERT_TRUE(net_load_exchange(&load));
     CU_ASSERT_EQUAL(load.wrong, 0);
     CU_ASSERT_EQUAL(guest_net_flush(&net.net, 0), 0); /* each buffer has come back */
-    assert_needs_no_reset(&net.net.guest);
+    fixture_assert_running(&net.net.guest);
     CU_ASSERT_TRUE(net_fixture_wait_status(&net, VIRTIO_NET_S_ANNOUNCE, VIRTIO_NET_S_ANNOUNCE));
     net_fixture_stop(&net);
 }
@@ -180,7 +172,7 @@ static void rng_fills_every_buffer(void)
     storm_end(&storm);
     rng_load_end(&load);
     CU_ASSERT_EQUAL(load.wrong, 0);
-    assert_needs_no_reset(&load.guest);
+    fixture_assert_running(&load.guest);
     fixture_stop(&fixture);
     fixture_free(&fixture);
 }

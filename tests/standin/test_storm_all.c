@@ -279,14 +279,6 @@ static bool all_get_on(void)
     return true;
 }
 
-static void assert_running(struct guest *guest)
-{
-    const uint32_t running = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
-                             VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK;
-    CU_ASSERT_EQUAL(guest_status(guest), running);
-    CU_ASSERT_EQUAL(guest->error, 0);
-}
-
 static void assert_nothing_is_lost(const struct storm *storm)
 {
     for (unsigned int i = 0; i < KINDS; i++) {
@@ -309,7 +301,7 @@ static void assert_nothing_is_lost(const struct storm *storm)
         struct guest *guests[KINDS] = {&machine.block_guests[BLOCK], &machine.net.net.guest,
                                        &machine.console.guest,       &machine.rng_load.guest,
                                        &machine.vsock.vsock.guest,   &machine.block_guests[5]};
-        assert_running(guests[i]);
+        fixture_assert_running(guests[i]);
     }
 }
 

@@ -58,24 +58,6 @@ static void wait_for_socket(const struct fixture *fixture)
         usleep(1000);
 }
 
-/* Wait until the log has these words `times` times. */
-static void assert_logged(const struct fixture *fixture, const char *words, unsigned int times)
-{
-    unsigned int found = 0;
-    for (unsigned int i = 0; i < DEADLINE_MS / 10; i++) {
-        char *log = fixture_log(fixture);
-        found = 0;
-        for (const char *at = log; (at = strstr(at, words)); at++)
-            found++;
-        free(log);
-        if (found >= times)
-            return;
-        usleep(10000);
-    }
-    fprintf(stderr, "\nnot %u times in the log, but %u: %s\n", times, found, words);
-    CU_FAIL("not in the log");
-}
-
 static pid_t start(struct fixture *fixture, const char *const options[])
 {
     fixture_init(fixture);
@@ -103,14 +85,6 @@ static void start_driver(struct fixture *fixture, struct guest_block *block)
     block->guest.timeout_ms = DEADLINE_MS;
 }
 
-static void assert_reads(struct guest_block *block, uint64_t sector)
-{
-    uint8_t data[4096], expected[512];
-    fixture_sector(sector, expected);
-    CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, sizeof(data)), 0);
-    CU_ASSERT_EQUAL(memcmp(data, expected, 512), 0);
-}
-
 /* Whatever the daemon offers and leaves out: it is used, reset and used again. */
 static void use(const char *const options[])
 {
@@ -121,7 +95,7 @@ static void use(const char *const options[])
         start_driver(&fixture, &block);
         CU_ASSERT_EQUAL(block.capacity, FIXTURE_IMAGE_SECTORS);
         for (uint64_t sector = 0; sector < 300; sector += 7)
-            assert_reads(&block, sector);
+            fixture_assert_reads(&block, sector);
         CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_FLUSH, 0, NULL, 0), 0);
         CU_ASSERT_EQUAL(guest_reset(&block.guest), 0);
         guest_block_free(&block);
@@ -169,7 +143,7 @@ static void the_file_has_the_configuration_space(void)
         fixture_start(&fixture, 1, 1);
         start_driver(&fixture, &block);
         CU_ASSERT_EQUAL(block.capacity, 4096);
-        assert_reads(&block, 5);
+        fixture_assert_reads(&block, 5);
         guest_block_free(&block);
         stop(&fixture, daemon);
     }
@@ -184,7 +158,7 @@ static void nobody_has_the_configuration_space(void)
     pid_t daemon = start_daemon(&fixture, (const char *const[]){"no-config", NULL});
     wait_for_socket(&fixture);
     fixture_start(&fixture, 1, 0);
-    assert_logged(&fixture, "it has no configuration space of its own", 1);
+    fixture_wait_logged(&fixture, "it has no configuration space of its own", DEADLINE_MS);
     stop(&fixture, daemon);
 }
 
@@ -196,11 +170,11 @@ static void the_daemon_comes_late(void)
     fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
     fixture_configure(&fixture, YAML);
     fixture_start(&fixture, 1, 0);
-    assert_logged(&fixture, "connect: No such file or directory", 1);
+    fixture_wait_logged(&fixture, "connect: No such file or directory", DEADLINE_MS);
     usleep(700000);
     pid_t daemon = start_daemon(&fixture, NULL);
     start_driver(&fixture, &block);
-    assert_reads(&block, 3);
+    fixture_assert_reads(&block, 3);
     char *log = fixture_log(&fixture);
     const char *first = strstr(log, "waits for the daemon");
     CU_ASSERT_PTR_NOT_NULL_FATAL(first);
@@ -218,11 +192,10 @@ static void the_directory_is_missing(void)
                       "devices:\n  - id: 0\n    type: fs\n    data_plane: vhost_user\n    tag: x\n"
                       "    mmio_addr: 0xa003e00\n    socket_path: \"@/missing/\"\n");
     fixture_start(&fixture, 1, 0);
-    int status = standin_wait(fixture.standin, DEADLINE_MS);
-    CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1);
-    assert_logged(&fixture, "config.yaml:7:18:", 1);
-    assert_logged(&fixture, "/missing\": No such file or directory: make the directory", 1);
-    standin_expect_end(fixture.standin);
+    fixture_assert_start_fails(&fixture, DEADLINE_MS);
+    fixture_wait_logged(&fixture, "config.yaml:7:18:", DEADLINE_MS);
+    fixture_wait_logged(&fixture, "/missing\": No such file or directory: make the directory",
+                        DEADLINE_MS);
     standin_stop(fixture.standin);
     fixture_free(&fixture);
 }
@@ -241,8 +214,8 @@ static void a_daemon_that_hangs_delays_nobody(void)
     pid_t daemon = start_daemon(&fixture, (const char *const[]){"hang-accept", NULL});
     wait_for_socket(&fixture);
     fixture_start(&fixture, 2, 0);
-    assert_logged(&fixture, "rng 1: worker", 1);
-    assert_logged(&fixture, "GET_FEATURES: it does not answer in time", 1);
+    fixture_wait_logged(&fixture, "rng 1: worker", DEADLINE_MS);
+    fixture_wait_logged(&fixture, "GET_FEATURES: it does not answer in time", DEADLINE_MS);
     fixture_guest(&fixture, 1, &guest);
     for (unsigned int i = 0; i < 2000; i++) {
         CU_ASSERT_EQUAL_FATAL(guest_read(&guest, VIRTIO_MMIO_DEVICE_ID, 4), 4);
@@ -252,7 +225,7 @@ static void a_daemon_that_hangs_delays_nobody(void)
     CU_ASSERT_EQUAL(value, 0);
     kill_daemon(daemon);
     daemon = start_daemon(&fixture, NULL);
-    assert_logged(&fixture, "block 0: worker", 1);
+    fixture_wait_logged(&fixture, "block 0: worker", DEADLINE_MS);
     stop(&fixture, daemon);
 }
 
@@ -277,11 +250,11 @@ static void lies(void)
         pid_t daemon = start_daemon(&fixture, (const char *const[]){cases[i].option, NULL});
         wait_for_socket(&fixture);
         fixture_start(&fixture, 1, 0);
-        assert_logged(&fixture, cases[i].words, 1);
+        fixture_wait_logged(&fixture, cases[i].words, DEADLINE_MS);
         kill_daemon(daemon);
         daemon = start_daemon(&fixture, NULL); /* a better one */
         start_driver(&fixture, &block);
-        assert_reads(&block, 3);
+        fixture_assert_reads(&block, 3);
         guest_block_free(&block);
         stop(&fixture, daemon);
     }
@@ -417,17 +390,17 @@ static void the_daemon_hangs_in_get_vring_base(void)
     struct guest_block block;
     pid_t daemon = start(&fixture, (const char *const[]){"hang-vring-base", NULL});
     start_driver(&fixture, &block);
-    assert_reads(&block, 1);
+    fixture_assert_reads(&block, 1);
     CU_ASSERT_EQUAL(
         standin_write(fixture.standin, 0, fixture_base(0) + VIRTIO_MMIO_STATUS, 4, 0, DEADLINE_MS),
         0);
-    assert_logged(&fixture, "did not answer as it must: reconnecting", 1);
+    fixture_wait_logged(&fixture, "did not answer as it must: reconnecting", DEADLINE_MS);
     guest_block_free(&block);
     kill_daemon(daemon);
     daemon = start_daemon(&fixture, NULL);
-    assert_logged(&fixture, "register accesses answered without a worker", 1);
+    fixture_wait_logged(&fixture, "register accesses answered without a worker", DEADLINE_MS);
     start_driver(&fixture, &block);
-    assert_reads(&block, 2);
+    fixture_assert_reads(&block, 2);
     guest_block_free(&block);
     stop(&fixture, daemon);
 }
@@ -457,7 +430,7 @@ static void the_driver_spoils_the_ring(void)
     struct guest_block block;
     pid_t daemon = start(&fixture, NULL);
     start_driver(&fixture, &block);
-    assert_reads(&block, 1);
+    fixture_assert_reads(&block, 1);
     uint16_t index = block.queue.avail->idx;
     block.queue.avail->ring[index % block.queue.size] = (uint16_t)block.queue.size;
     __atomic_store_n(&block.queue.avail->idx, (uint16_t)(index + 1), __ATOMIC_RELEASE);
@@ -470,7 +443,7 @@ static void the_driver_spoils_the_ring(void)
     CU_ASSERT_NOT_EQUAL(guest_status(&block.guest) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
     guest_block_free(&block);
     start_driver(&fixture, &block);
-    assert_reads(&block, 2);
+    fixture_assert_reads(&block, 2);
     guest_block_free(&block);
     fixture_assert_never_restarted(&fixture);
     stop(&fixture, daemon);
