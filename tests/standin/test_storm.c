@@ -4,15 +4,13 @@
  * device, under a load that verifies what it gets.
  */
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/standin/block_daemon.h"
 #include "tests/standin/block_load.h"
 #include "tests/standin/loads.h"
 #include "tests/standin/storm.h"
@@ -85,38 +83,18 @@ static void brokers_death_loses_and_corrupts_nothing(void)
 
 /* ---- vhost-user: the daemon holds the requests, and each worker connects anew ---- */
 
-static pid_t start_daemon(const struct fixture *fixture)
-{
-    char socket[128], image[128];
-    struct stat status;
-    snprintf(socket, sizeof(socket), "%s/blk.sock", fixture->dir);
-    snprintf(image, sizeof(image), "%s/disk.img", fixture->dir);
-    char *argv[] = {(char *)"vhost-user-daemon", socket, image, NULL};
-    pid_t pid = fork();
-    if (pid == 0) {
-        execv(DAEMON, argv);
-        _exit(127);
-    }
-    CU_ASSERT_FATAL(pid > 0);
-    for (unsigned int i = 0; i < LOAD_DEADLINE_MS && stat(socket, &status) < 0; i++)
-        usleep(1000);
-    return pid;
-}
-
 static void vhost_user_goes_on(void)
 {
     struct fixture fixture;
-    int status;
     start_block(&fixture, "devices:\n  - id: 0\n    type: block\n    data_plane: vhost_user\n"
                           "    mmio_addr: 0xa003e00\n    config_size: 8\n"
                           "    socket_path: \"@/blk.sock\"\n");
-    pid_t daemon = start_daemon(&fixture);
+    pid_t daemon = block_daemon_start(&fixture, "disk.img", NULL);
+    block_daemon_wait(&fixture);
     fixture_start(&fixture, 1, 1);
     rage_on_blocks(&fixture, 1, storm_workers);
     fixture_stop(&fixture);
-    CU_ASSERT_EQUAL(kill(daemon, SIGKILL), 0);
-    CU_ASSERT_EQUAL(waitpid(daemon, &status, 0), daemon);
-    CU_ASSERT(WIFSIGNALED(status)); /* it has not ended by itself, on something it did not like */
+    block_daemon_kill(daemon);
     fixture_free(&fixture);
 }
 

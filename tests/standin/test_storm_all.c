@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/standin/block_daemon.h"
 #include "tests/standin/block_load.h"
 #include "tests/standin/loads.h"
 #include "tests/standin/storm.h"
@@ -136,24 +136,6 @@ static void *run_vsock(void *argument)
 
 /* ---- Start and end ---- */
 
-static pid_t start_daemon(const struct fixture *fixture)
-{
-    char socket[128], image[128];
-    struct stat status;
-    snprintf(socket, sizeof(socket), "%s/blk.sock", fixture->dir);
-    snprintf(image, sizeof(image), "%s/disk2.img", fixture->dir);
-    char *argv[] = {(char *)"vhost-user-daemon", socket, image, NULL};
-    pid_t pid = fork();
-    if (pid == 0) {
-        execv(DAEMON, argv);
-        _exit(127);
-    }
-    CU_ASSERT_FATAL(pid > 0);
-    for (unsigned int i = 0; i < LOAD_DEADLINE_MS && stat(socket, &status) < 0; i++)
-        usleep(1000);
-    return pid;
-}
-
 static void prepare_guest(unsigned int id, struct guest *guest)
 {
     fixture_guest(&machine.fixture, id, guest);
@@ -213,7 +195,8 @@ static void start(int patience_ms)
     fixture_make_image(&machine.fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
     fixture_make_image(&machine.fixture, "disk2.img", FIXTURE_IMAGE_SECTORS);
     fixture_configure(&machine.fixture, yaml);
-    machine.daemon = start_daemon(&machine.fixture);
+    machine.daemon = block_daemon_start(&machine.fixture, "disk2.img", NULL);
+    block_daemon_wait(&machine.fixture);
     fixture_start(&machine.fixture, KINDS, KINDS);
     start_drivers();
     for (unsigned int i = 0; i < KINDS; i++) {
@@ -232,10 +215,7 @@ static void join(void)
 
 static void end(void)
 {
-    int status;
-    CU_ASSERT_EQUAL(kill(machine.daemon, SIGKILL), 0);
-    CU_ASSERT_EQUAL(waitpid(machine.daemon, &status, 0), machine.daemon);
-    CU_ASSERT(WIFSIGNALED(status)); /* and has not ended by itself */
+    block_daemon_kill(machine.daemon);
     vsock_load_end(&machine.vsock_load);
     guest_vsock_free(&machine.vsock.vsock);
     close(machine.vsock.server);

@@ -7,72 +7,50 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/standin/fixture.h"
+#include "tests/standin/block_daemon.h"
 
 #define DEADLINE_MS 15000
-#define OPTIONS_MAX 4
 #define ROUNDS 4
 
 #define YAML                                                                                       \
     "devices:\n  - id: 0\n    type: block\n    data_plane: vhost_user\n"                           \
     "    mmio_addr: 0xa003e00\n    config_size: 8\n    socket_path: \"@/blk.sock\"\n"
 
+static void prepare(struct fixture *fixture, const char *yaml)
+{
+    fixture_init(fixture);
+    fixture_make_image(fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
+    fixture_configure(fixture, yaml);
+}
+
 static pid_t start_daemon(const struct fixture *fixture, const char *const options[])
 {
-    char socket[128], image[128];
-    char *argv[4 + OPTIONS_MAX] = {(char *)"vhost-user-daemon", socket, image};
-    for (unsigned int i = 0; options && options[i] && i < OPTIONS_MAX; i++)
-        argv[3 + i] = (char *)options[i];
-    snprintf(socket, sizeof(socket), "%s/blk.sock", fixture->dir);
-    snprintf(image, sizeof(image), "%s/disk.img", fixture->dir);
-    pid_t pid = fork();
-    if (pid == 0) {
-        execv(DAEMON, argv);
-        _exit(127);
-    }
-    CU_ASSERT_FATAL(pid > 0);
-    return pid;
+    return block_daemon_start(fixture, "disk.img", options);
 }
 
-static void kill_daemon(pid_t pid)
+static pid_t start_with(struct fixture *fixture, const char *yaml, const char *const options[],
+                        unsigned int workers)
 {
-    int status;
-    CU_ASSERT_EQUAL(kill(pid, SIGKILL), 0);
-    CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
-    CU_ASSERT(WIFSIGNALED(status)); /* it has not ended by itself, on something it did not like */
-}
-
-static void wait_for_socket(const struct fixture *fixture)
-{
-    char path[128];
-    struct stat status;
-    snprintf(path, sizeof(path), "%s/blk.sock", fixture->dir);
-    for (unsigned int i = 0; i < DEADLINE_MS && stat(path, &status) < 0; i++)
-        usleep(1000);
+    prepare(fixture, yaml);
+    pid_t daemon = start_daemon(fixture, options);
+    block_daemon_wait(fixture);
+    fixture_start(fixture, 1, workers);
+    return daemon;
 }
 
 static pid_t start(struct fixture *fixture, const char *const options[])
 {
-    fixture_init(fixture);
-    fixture_make_image(fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
-    fixture_configure(fixture, YAML);
-    pid_t daemon = start_daemon(fixture, options);
-    wait_for_socket(fixture);
-    fixture_start(fixture, 1, 1);
-    return daemon;
+    return start_with(fixture, YAML, options, 1);
 }
 
 static void stop(struct fixture *fixture, pid_t daemon)
 {
     fixture_stop(fixture);
-    kill_daemon(daemon);
+    block_daemon_kill(daemon);
     fixture_free(fixture);
 }
 
@@ -111,7 +89,7 @@ static void it_is_used(void)
 
 static void it_offers_less(void)
 {
-    static const char *const less[][OPTIONS_MAX] = {
+    static const char *const less[][BLOCK_DAEMON_OPTIONS_MAX] = {
         {"no-ack"},
         {"no-inflight"},
         {"no-requests"},
@@ -129,18 +107,15 @@ static void it_answers_in_pieces(void)
 /* Without protocol features, or without PROTOCOL_F_CONFIG, the file has the configuration space. */
 static void the_file_has_the_configuration_space(void)
 {
-    static const char *const less[][OPTIONS_MAX] = {{"no-protocol"}, {"no-config"}};
+    static const char *const less[][BLOCK_DAEMON_OPTIONS_MAX] = {{"no-protocol"}, {"no-config"}};
     for (size_t i = 0; i < 2; i++) {
         struct fixture fixture;
         struct guest_block block;
-        fixture_init(&fixture);
-        fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
-        fixture_configure(&fixture, "devices:\n  - id: 0\n    type: 2\n    data_plane: vhost_user\n"
-                                    "    mmio_addr: 0xa003e00\n    socket_path: \"@/blk.sock\"\n"
-                                    "    config: \"0010000000000000\"\n");
-        pid_t daemon = start_daemon(&fixture, less[i]);
-        wait_for_socket(&fixture);
-        fixture_start(&fixture, 1, 1);
+        pid_t daemon = start_with(&fixture,
+                                  "devices:\n  - id: 0\n    type: 2\n    data_plane: vhost_user\n"
+                                  "    mmio_addr: 0xa003e00\n    socket_path: \"@/blk.sock\"\n"
+                                  "    config: \"0010000000000000\"\n",
+                                  less[i], 1);
         start_driver(&fixture, &block);
         CU_ASSERT_EQUAL(block.capacity, 4096);
         fixture_assert_reads(&block, 5);
@@ -152,12 +127,7 @@ static void the_file_has_the_configuration_space(void)
 static void nobody_has_the_configuration_space(void)
 {
     struct fixture fixture;
-    fixture_init(&fixture);
-    fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
-    fixture_configure(&fixture, YAML);
-    pid_t daemon = start_daemon(&fixture, (const char *const[]){"no-config", NULL});
-    wait_for_socket(&fixture);
-    fixture_start(&fixture, 1, 0);
+    pid_t daemon = start_with(&fixture, YAML, (const char *const[]){"no-config", NULL}, 0);
     fixture_wait_logged(&fixture, "it has no configuration space of its own", DEADLINE_MS);
     stop(&fixture, daemon);
 }
@@ -166,9 +136,7 @@ static void the_daemon_comes_late(void)
 {
     struct fixture fixture;
     struct guest_block block;
-    fixture_init(&fixture);
-    fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
-    fixture_configure(&fixture, YAML);
+    prepare(&fixture, YAML);
     fixture_start(&fixture, 1, 0);
     fixture_wait_logged(&fixture, "connect: No such file or directory", DEADLINE_MS);
     usleep(700000);
@@ -207,12 +175,10 @@ static void a_daemon_that_hangs_delays_nobody(void)
     struct fixture fixture;
     struct guest guest;
     uint64_t value;
-    fixture_init(&fixture);
-    fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
-    fixture_configure(&fixture, YAML "  - id: 1\n    type: rng\n    data_plane: virtio\n"
-                                     "    mmio_addr: 0xa004000\n");
+    prepare(&fixture, YAML "  - id: 1\n    type: rng\n    data_plane: virtio\n"
+                           "    mmio_addr: 0xa004000\n");
     pid_t daemon = start_daemon(&fixture, (const char *const[]){"hang-accept", NULL});
-    wait_for_socket(&fixture);
+    block_daemon_wait(&fixture);
     fixture_start(&fixture, 2, 0);
     fixture_wait_logged(&fixture, "rng 1: worker", DEADLINE_MS);
     fixture_wait_logged(&fixture, "GET_FEATURES: it does not answer in time", DEADLINE_MS);
@@ -223,7 +189,7 @@ static void a_daemon_that_hangs_delays_nobody(void)
     }
     CU_ASSERT_EQUAL(standin_read(fixture.standin, 0, fixture_base(0), 4, &value, DEADLINE_MS), 0);
     CU_ASSERT_EQUAL(value, 0);
-    kill_daemon(daemon);
+    block_daemon_kill(daemon);
     daemon = start_daemon(&fixture, NULL);
     fixture_wait_logged(&fixture, "block 0: worker", DEADLINE_MS);
     stop(&fixture, daemon);
@@ -244,14 +210,9 @@ static void lies(void)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct fixture fixture;
         struct guest_block block;
-        fixture_init(&fixture);
-        fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
-        fixture_configure(&fixture, YAML);
-        pid_t daemon = start_daemon(&fixture, (const char *const[]){cases[i].option, NULL});
-        wait_for_socket(&fixture);
-        fixture_start(&fixture, 1, 0);
+        pid_t daemon = start_with(&fixture, YAML, (const char *const[]){cases[i].option, NULL}, 0);
         fixture_wait_logged(&fixture, cases[i].words, DEADLINE_MS);
-        kill_daemon(daemon);
+        block_daemon_kill(daemon);
         daemon = start_daemon(&fixture, NULL); /* a better one */
         start_driver(&fixture, &block);
         fixture_assert_reads(&block, 3);
@@ -356,7 +317,7 @@ static void the_daemon_is_killed_under_load(void)
     load_start(&load, &fixture);
     for (unsigned int round = 0; round < ROUNDS; round++) {
         assert_load_goes_on(&load);
-        kill_daemon(daemon);
+        block_daemon_kill(daemon);
         daemon = start_daemon(&fixture, slow);
     }
     assert_load_goes_on(&load);
@@ -396,7 +357,7 @@ static void the_daemon_hangs_in_get_vring_base(void)
         0);
     fixture_wait_logged(&fixture, "did not answer as it must: reconnecting", DEADLINE_MS);
     guest_block_free(&block);
-    kill_daemon(daemon);
+    block_daemon_kill(daemon);
     daemon = start_daemon(&fixture, NULL);
     fixture_wait_logged(&fixture, "register accesses answered without a worker", DEADLINE_MS);
     start_driver(&fixture, &block);
@@ -457,14 +418,11 @@ static void a_vsock_device_announces_its_reset(void)
     struct guest guest;
     struct guest_queue queues[3];
     uint64_t cid;
-    fixture_init(&fixture);
-    fixture_make_image(&fixture, "disk.img", 8);
-    fixture_configure(&fixture, "devices:\n  - id: 0\n    type: vsock\n    data_plane: vhost_user\n"
-                                "    mmio_addr: 0xa003e00\n    socket_path: \"@/blk.sock\"\n"
-                                "    guest_cid: 7\n");
-    pid_t daemon = start_daemon(&fixture, (const char *const[]){"no-config", NULL});
-    wait_for_socket(&fixture);
-    fixture_start(&fixture, 1, 1);
+    pid_t daemon = start_with(&fixture,
+                              "devices:\n  - id: 0\n    type: vsock\n    data_plane: vhost_user\n"
+                              "    mmio_addr: 0xa003e00\n    socket_path: \"@/blk.sock\"\n"
+                              "    guest_cid: 7\n",
+                              (const char *const[]){"no-config", NULL}, 1);
     fixture_guest(&fixture, 0, &guest);
     CU_ASSERT_EQUAL_FATAL(guest_probe(&guest, 19), 0);
     CU_ASSERT_EQUAL(guest_negotiate(&guest, FEATURES), 0);
@@ -487,7 +445,7 @@ static void a_vsock_device_announces_its_reset(void)
         if (i == 0) {
             CU_ASSERT_EQUAL(kill(fixture.workers[0], SIGKILL), 0);
         } else {
-            kill_daemon(daemon);
+            block_daemon_kill(daemon);
             daemon = start_daemon(&fixture, (const char *const[]){"no-config", NULL});
         }
         void *token = NULL;
