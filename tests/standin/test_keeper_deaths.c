@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 
 #include "tests/standin/block_load.h"
 #include "tests/standin/managed.h"
+#include "tests/standin/register_load.h"
 #include "tests/standin/storm.h"
 
 #define DEADLINE_MS MANAGED_DEADLINE_MS
@@ -58,61 +58,12 @@ static void bring_down(struct guest_block *block)
     guest_block_free(block);
 }
 
-/* ---- A vCPU that does register accesses, of device 1, all the while ---- */
-
-struct vcpu {
-    struct fixture *fixture;
-    atomic_bool stop;
-    unsigned int wrong, accesses;
-    pthread_t thread;
-};
-
-static void *access_registers(void *argument)
-{
-    static const struct {
-        uint64_t offset, value;
-    } known[] = {
-        {VIRTIO_MMIO_MAGIC_VALUE, 0x74726976},
-        {VIRTIO_MMIO_VERSION, 2},
-        {VIRTIO_MMIO_DEVICE_ID, 2},
-        {VIRTIO_MMIO_CONFIG, FIXTURE_IMAGE_SECTORS},
-    };
-    struct vcpu *vcpu = argument;
-    struct guest guest;
-    fixture_guest(vcpu->fixture, 1, &guest);
-    guest.timeout_ms = DEADLINE_MS;
-    for (unsigned int i = 0; !atomic_load(&vcpu->stop) && vcpu->wrong == 0; i = (i + 1) % 4) {
-        uint64_t value = guest_read(&guest, known[i].offset, 4);
-        vcpu->accesses++;
-        vcpu->wrong += guest.error < 0 || value != known[i].value;
-        if (vcpu->wrong > 0)
-            fprintf(stderr, "\nregister %#llx: %#llx, error %d, after %u\n",
-                    (unsigned long long)known[i].offset, (unsigned long long)value, guest.error,
-                    vcpu->accesses);
-    }
-    return NULL;
-}
-
-static void vcpu_start(struct vcpu *vcpu, struct fixture *fixture)
-{
-    *vcpu = (struct vcpu){.fixture = fixture};
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&vcpu->thread, NULL, access_registers, vcpu), 0);
-}
-
-static void vcpu_stop(struct vcpu *vcpu)
-{
-    atomic_store(&vcpu->stop, true);
-    pthread_join(vcpu->thread, NULL);
-    CU_ASSERT_EQUAL(vcpu->wrong, 0);
-    CU_ASSERT(vcpu->accesses > 10);
-}
-
 /* ---- Death and upgrade under load ---- */
 
 struct load {
     struct guest guest;
     struct block_load *blocks;
-    struct vcpu vcpu;
+    struct register_load registers; /* of device 1, all the while */
     int image;
 };
 
@@ -124,12 +75,12 @@ static void load_start(struct load *load, struct managed *managed)
     load->blocks = block_load_start(&load->guest, BLOCK_QUEUES, load->image, FIXTURE_IMAGE_SECTORS,
                                     fixture_format);
     CU_ASSERT_PTR_NOT_NULL_FATAL(load->blocks);
-    vcpu_start(&load->vcpu, &managed->fixture);
+    register_load_start(&load->registers, &managed->fixture, 1, DEADLINE_MS);
 }
 
 static void load_end(struct load *load)
 {
-    vcpu_stop(&load->vcpu);
+    register_load_stop(&load->registers);
     CU_ASSERT_EQUAL(block_load_end(load->blocks), 0);
     fixture_assert_running(&load->guest);
     close(load->image);

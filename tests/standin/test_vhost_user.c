@@ -4,7 +4,6 @@
  * daemon.c, a block device, so that the guest's block driver can tell whether anything was lost.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/standin/block_daemon.h"
+#include "tests/standin/request_load.h"
 
 #define DEADLINE_MS 15000
 #define ROUNDS 4
@@ -223,70 +223,13 @@ static void lies(void)
 
 /* ---- Deaths under load ---- */
 
-struct load {
-    struct fixture *fixture;
-    struct guest_block block;
-    atomic_bool stop;
-    _Atomic unsigned int requests;
-    unsigned int wrong;
-    pthread_t thread;
-};
-
-static void load_done(struct guest_block *block, struct guest_block_request *request)
+static void load_start(struct request_load *load, struct fixture *fixture)
 {
-    struct load *load = block->context;
-    uint8_t expected[512];
-    fixture_sector(request->header->sector, expected);
-    if (*request->status != 0 || memcmp(request->data, expected, 512) != 0)
-        load->wrong++;
-    atomic_fetch_add(&load->requests, 1);
-}
-
-static bool is_busy(const struct guest_block *block)
-{
-    bool busy = false;
-    for (unsigned int i = 0; i < block->depth; i++)
-        busy |= block->requests[i].busy;
-    return busy;
-}
-
-static void *do_requests(void *argument)
-{
-    struct load *load = argument;
-    struct guest_block *block = &load->block;
-    uint64_t random = 99;
-    while (!atomic_load(&load->stop) && load->wrong == 0) {
-        for (unsigned int i = 0; i < block->depth; i++) {
-            struct guest_block_request *request = &block->requests[i];
-            if (request->busy)
-                continue;
-            random = random * 6364136223846793005ull + 1442695040888963407ull;
-            memset(request->data, 0, 512);
-            guest_block_submit(block, request, VIRTIO_BLK_T_IN,
-                               (random >> 33) % (FIXTURE_IMAGE_SECTORS - 8), 4096);
-        }
-        guest_queue_kick(&block->queue);
-        if (guest_block_interrupt(block) < 0)
-            load->wrong++;
-    }
-    /* Each one is answered: a daemon that has lost some would go on with the others. */
-    while (is_busy(block) && load->wrong == 0) {
-        if (guest_block_interrupt(block) < 0)
-            load->wrong++;
-    }
-    return NULL;
-}
-
-static void load_start(struct load *load, struct fixture *fixture)
-{
-    *load = (struct load){.fixture = fixture};
     start_driver(fixture, &load->block);
-    load->block.done = load_done;
-    load->block.context = load;
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&load->thread, NULL, do_requests, load), 0);
+    request_load_start(load, false);
 }
 
-static void assert_load_goes_on(struct load *load)
+static void assert_load_goes_on(struct request_load *load)
 {
     unsigned int requests = atomic_load(&load->requests) + 100;
     for (unsigned int i = 0; i < DEADLINE_MS; i++) {
@@ -297,13 +240,9 @@ static void assert_load_goes_on(struct load *load)
     CU_FAIL("the driver waits for ever");
 }
 
-static void load_stop(struct load *load)
+static void load_stop(struct request_load *load)
 {
-    atomic_store(&load->stop, true);
-    pthread_join(load->thread, NULL);
-    CU_ASSERT_EQUAL(load->wrong, 0);
-    CU_ASSERT_EQUAL(load->block.guest.error, 0);
-    CU_ASSERT_EQUAL(guest_status(&load->block.guest) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
+    request_load_stop(load);
     guest_block_free(&load->block);
 }
 
@@ -312,7 +251,7 @@ static void the_daemon_is_killed_under_load(void)
 {
     static const char *const slow[] = {"pause", NULL};
     struct fixture fixture;
-    struct load load;
+    struct request_load load;
     pid_t daemon = start(&fixture, slow);
     load_start(&load, &fixture);
     for (unsigned int round = 0; round < ROUNDS; round++) {
@@ -329,7 +268,7 @@ static void the_worker_is_killed_under_load(void)
 {
     static const char *const slow[] = {"pause", NULL};
     struct fixture fixture;
-    struct load load;
+    struct request_load load;
     pid_t daemon = start(&fixture, slow);
     load_start(&load, &fixture);
     pid_t worker = fixture.workers[0];
