@@ -12,8 +12,7 @@
 
 #include "tests/standin/block_daemon.h"
 #include "tests/standin/block_load.h"
-#include "tests/standin/loads.h"
-#include "tests/standin/storm.h"
+#include "tests/standin/storm_loads.h"
 #include "tests/standin/vsock_fixture.h"
 
 #define BLOCK_QUEUES 4
@@ -32,8 +31,7 @@ static void start_block(struct fixture *fixture, const char *yaml)
 }
 
 /* The load: every read is compared, and at the end all of the image. */
-static void rage_on_blocks(struct fixture *fixture, unsigned int queues,
-                           void (*begin)(struct storm *storm, const struct fixture *fixture))
+static void rage_on_blocks(struct fixture *fixture, unsigned int queues, storm_begin *begin)
 {
     static struct storm storm;
     struct guest guest;
@@ -103,23 +101,8 @@ static void vhost_user_goes_on(void)
 static void net_recovers_without_a_reset(void)
 {
     static struct net_fixture net;
-    static struct net_load load;
-    static struct storm storm;
-    bool arrives = true;
-    load = (struct net_load){.net = &net};
     net_fixture_start(&net, "mode tap", "", &net_load_options);
-    net.net.guest.timeout_ms = LOAD_DEADLINE_MS;
-    storm_workers(&storm, &net.fixture);
-    while (storm_rages(&storm) && (arrives = net_load_exchange(&load))) {
-        storm_progress(&storm);
-        usleep(200);
-    }
-    CU_ASSERT_TRUE(arrives);
-    storm_end(&storm);
-    CU_ASSERT_TRUE(net_load_exchange(&load));
-    CU_ASSERT_EQUAL(load.wrong, 0);
-    CU_ASSERT_EQUAL(guest_net_flush(&net.net, 0), 0); /* each buffer has come back */
-    fixture_assert_running(&net.net.guest);
+    storm_over_frames(storm_workers, &net, "net");
     CU_ASSERT_TRUE(net_fixture_wait_status(&net, VIRTIO_NET_S_ANNOUNCE, VIRTIO_NET_S_ANNOUNCE));
     net_fixture_stop(&net);
 }
@@ -213,21 +196,9 @@ static void sockets_are_reset_at_once_and_made_anew(void)
     static struct vsock_fixture test;
     static struct vsock_load load;
     static struct storm storm;
-    bool answered = true;
     vsock_start(&test);
-    test.vsock.guest.timeout_ms = LOAD_DEADLINE_MS;
     load = (struct vsock_load){.vsock = &test.vsock, .server = test.server, .port = HOST_PORT};
-    load.storm = &storm;
-    storm_workers(&storm, &test.fixture);
-    while (storm_rages(&storm) && (answered = vsock_load_run(&load)))
-        storm_progress(&storm);
-    CU_ASSERT_TRUE(answered);
-    storm_end(&storm);
-    storm_report(&storm, "vsock");
-    CU_ASSERT_EQUAL(load.wrong, 0);
-    CU_ASSERT_EQUAL(load.lost, 0);
-    /* Each worker that was killed in the midst of connections has had its event. */
-    CU_ASSERT(test.vsock.transport_resets >= storm.calm);
+    storm_over_sockets(&storm, storm_workers, &load, &test.fixture, "vsock");
     CU_ASSERT(load.resets >= storm.calm);
     /* The other way round. */
     struct pair pair = pair_by_host(&test, "v.sock", SOCK_STREAM);
