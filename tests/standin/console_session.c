@@ -2,10 +2,13 @@
 #include "tests/standin/console_session.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#define DEATHS 8u
 
 uint64_t console_now_ms(void)
 {
@@ -208,4 +211,63 @@ void console_follow(struct console_follower *follower, const uint8_t *data, size
             return;
         }
     }
+}
+
+/* ---- Long streams ---- */
+
+/* Another piece in each direction, as far as there is room and something to read. Returns whether
+ * something was read. */
+static bool stream(struct console_session *test, struct console_follower *follower, uint64_t total)
+{
+    static uint8_t data[CHUNK];
+    const struct guest_console_port *port = &test->console.ports[0];
+    guest_console_poll(&test->console);
+    if (port->sent < total) {
+        console_fill(data, port->sent, CHUNK);
+        guest_console_send(&test->console, 0, data, CHUNK);
+    }
+    ssize_t got = read(test->user, data, sizeof(data));
+    if (got > 0)
+        console_follow(follower, data, (size_t)got);
+    return got > 0;
+}
+
+void console_outlives_workers(struct console_session *test, uint64_t total)
+{
+    struct console_follower follower = {0};
+    unsigned int deaths = 0;
+    pid_t worker = fixture_worker(&test->fixture, 0);
+    uint64_t next_death = 1 << 18, quiet_since = console_now_ms();
+    while (follower.seen < total && console_now_ms() - quiet_since < PATIENCE_MS) {
+        if (stream(test, &follower, total))
+            quiet_since = console_now_ms();
+        if (follower.seen > next_death && deaths < DEATHS) {
+            CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
+            worker = fixture_wait_worker(&test->fixture, 0, worker);
+            CU_ASSERT_FATAL(worker > 0);
+            deaths++;
+            next_death = follower.seen + (1 << 18) + 997 * deaths;
+        }
+    }
+    CU_ASSERT_EQUAL(deaths, DEATHS);
+    CU_ASSERT_EQUAL(follower.seen, total);
+    CU_ASSERT_EQUAL(follower.wrong, 0);
+    CU_ASSERT(follower.repeats <= deaths);
+}
+
+void console_reads_slowly(struct console_session *test, uint64_t total)
+{
+    uint8_t data[1000];
+    uint64_t seen = 0;
+    for (uint64_t end = console_now_ms() + PATIENCE_MS; seen < total && console_now_ms() < end;
+         usleep(1000)) {
+        ssize_t got = read(test->user, data, sizeof(data));
+        guest_console_poll(&test->console);
+        if (got <= 0)
+            continue;
+        CU_ASSERT_EQUAL(console_differences(data, seen, (size_t)got), 0);
+        seen += (uint64_t)got;
+    }
+    CU_ASSERT_EQUAL(seen, total);
+    CU_ASSERT_EQUAL(guest_console_busy(&test->console, 0), 0);
 }

@@ -60,4 +60,11 @@ struct console_follower {
 };
 void console_follow(struct console_follower *follower, const uint8_t *data, size_t length);
 
+/* The guest prints so many bytes of the pattern and the user reads them, while the worker is killed
+ * several times. Asserts that every byte came, as above. */
+void console_outlives_workers(struct console_session *test, uint64_t total);
+/* The user reads so many bytes of the pattern a little at a time. Asserts that they are right, that
+ * there is no more of them on the way, and that they come in time. */
+void console_reads_slowly(struct console_session *test, uint64_t total);
+
 #endif

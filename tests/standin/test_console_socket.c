@@ -170,8 +170,6 @@ static void megabytes_pass_both_ways(void)
 static void a_slow_client_loses_nothing(void)
 {
     struct console_session test;
-    static uint8_t data[CHUNK];
-    uint64_t seen = 0;
     console_start(&test, GUEST_CONSOLE_FEATURES, SOCKET);
     join(&test);
     uint64_t sent = send_until_full(&test, 4 << 20);
@@ -180,16 +178,7 @@ static void a_slow_client_loses_nothing(void)
     CU_ASSERT_EQUAL(guest_read(&test.console.guest, VIRTIO_MMIO_DEVICE_ID, 4), 3);
     types(test.user, "x");
     CU_ASSERT(console_gets(&test, "x"));
-    for (uint64_t end = console_now_ms() + PATIENCE_MS; seen < sent && console_now_ms() < end;) {
-        ssize_t got = read(test.user, data, 1000);
-        guest_console_poll(&test.console);
-        if (got <= 0)
-            continue;
-        CU_ASSERT_EQUAL(console_differences(data, seen, (size_t)got), 0);
-        seen += (uint64_t)got;
-    }
-    CU_ASSERT_EQUAL(seen, sent);
-    CU_ASSERT_EQUAL(guest_console_busy(&test.console, 0), 0);
+    console_reads_slowly(&test, sent);
     stop_unhurt(&test);
 }
 
@@ -386,39 +375,10 @@ static void leaves_alone_what_is_not_its_own(void)
 
 static void the_client_stays_when_its_worker_is_killed(void)
 {
-    static uint8_t data[CHUNK];
     struct console_session test;
-    struct console_follower follower = {0};
-    const uint64_t total = 12 << 20;
-    unsigned int deaths = 0;
     console_start(&test, GUEST_CONSOLE_FEATURES, SOCKET);
     join(&test);
-    struct guest_console_port *port = &test.console.ports[0];
-    pid_t worker = fixture_worker(&test.fixture, 0);
-    uint64_t next_death = 1 << 18, quiet_since = console_now_ms();
-    while (follower.seen < total && console_now_ms() - quiet_since < PATIENCE_MS) {
-        guest_console_poll(&test.console);
-        if (port->sent < total) {
-            console_fill(data, port->sent, CHUNK);
-            guest_console_send(&test.console, 0, data, CHUNK);
-        }
-        ssize_t got = read(test.user, data, sizeof(data));
-        if (got > 0) {
-            console_follow(&follower, data, (size_t)got);
-            quiet_since = console_now_ms();
-        }
-        if (follower.seen > next_death && deaths < 8) {
-            CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
-            worker = fixture_wait_worker(&test.fixture, 0, worker);
-            CU_ASSERT_FATAL(worker > 0);
-            deaths++;
-            next_death = follower.seen + (1 << 18) + 997 * deaths;
-        }
-    }
-    CU_ASSERT_EQUAL(deaths, 8);
-    CU_ASSERT_EQUAL(follower.seen, total);
-    CU_ASSERT_EQUAL(follower.wrong, 0);
-    CU_ASSERT(follower.repeats <= deaths);
+    console_outlives_workers(&test, 12 << 20);
     types(test.user, "alive?");
     CU_ASSERT(console_gets(&test, "alive?"));
     /* He is still the only one, and gives way to nobody but by leaving. */
