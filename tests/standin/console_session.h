@@ -20,7 +20,6 @@ struct console_session {
     size_t typed_length;
 };
 
-uint64_t console_now_ms(void);
 /* Byte number `at` of a stream that does not repeat within megabytes. */
 uint8_t console_pattern(uint64_t at);
 void console_fill(uint8_t *to, uint64_t at, size_t length);

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/standin/clock.h"
 #include "tests/standin/console_session.h"
 
 #define MULTIPORT (1ull << VIRTIO_CONSOLE_F_MULTIPORT)
@@ -86,14 +87,14 @@ static void megabytes(unsigned int megabytes_each)
 {
     struct console_session test;
     const uint64_t total = (uint64_t)megabytes_each << 20;
-    uint64_t typed = 0, seen = 0, quiet_since = console_now_ms();
+    uint64_t typed = 0, seen = 0, quiet_since = now_ms();
     console_start_one(&test);
     test.console.input = console_take_pattern;
     test.user = console_open(&test, 0);
     while ((seen < total || test.console.ports[0].received < total) &&
-           console_now_ms() - quiet_since < PATIENCE_MS) {
+           now_ms() - quiet_since < PATIENCE_MS) {
         if (exchange(&test, test.user, total, &typed, &seen))
-            quiet_since = console_now_ms();
+            quiet_since = now_ms();
         else
             usleep(50);
     }
@@ -114,12 +115,11 @@ static uint64_t send_until_full(struct console_session *test, uint64_t most)
 {
     static uint8_t data[CHUNK];
     struct guest_console_port *port = &test->console.ports[0];
-    for (uint64_t last = console_now_ms(); console_now_ms() - last < 300 && port->sent < most;
-         usleep(200)) {
+    for (uint64_t last = now_ms(); now_ms() - last < 300 && port->sent < most; usleep(200)) {
         guest_console_poll(&test->console);
         console_fill(data, port->sent, CHUNK);
         if (guest_console_send(&test->console, 0, data, CHUNK) > 0)
-            last = console_now_ms();
+            last = now_ms();
     }
     return port->sent;
 }
@@ -148,11 +148,10 @@ static void a_reader_who_stopped_is_given_up(void)
     console_start_one(&test);
     test.user = console_open(&test, 0);
     send_until_full(&test, 1 << 20);
-    uint64_t from = console_now_ms();
+    uint64_t from = now_ms();
     /* Ten seconds of waiting, counted in pieces that a busy machine makes longer. */
     CU_ASSERT(console_drained(&test, 0, 30000));
-    CU_ASSERT(console_now_ms() - from >
-              7000); /* ten seconds, less what it took to see that all is full */
+    CU_ASSERT(now_ms() - from > 7000); /* ten seconds, less what it took to see that all is full */
     CU_ASSERT_EQUAL(send_until_full(&test, 1 << 20), 1 << 20);
     CU_ASSERT(console_drained(&test, 0, 2000));
     /* Until he reads. */
@@ -308,8 +307,8 @@ static void has_seven_ports(void)
         CU_ASSERT_EQUAL(test.console.ports[p].received, strlen(text));
     }
     resize(users[0], 100, 40);
-    for (uint64_t end = console_now_ms() + PATIENCE_MS;
-         console_now_ms() < end && test.console.ports[0].cols != 100; usleep(200))
+    for (uint64_t end = now_ms() + PATIENCE_MS; now_ms() < end && test.console.ports[0].cols != 100;
+         usleep(200))
         guest_console_poll(&test.console);
     CU_ASSERT(test.console.ports[0].cols == 100 && test.console.ports[0].rows == 40);
     for (unsigned int p = 0; p < 7; p++)
@@ -349,9 +348,8 @@ static void control_messages_may_be_nonsense(void)
     const struct guest_segment brief = {control->out[0].addr, 7, false};
     CU_ASSERT_EQUAL(guest_queue_add(&control->tx, &brief, 1, control), 0);
     guest_queue_kick(&control->tx);
-    for (uint64_t end = console_now_ms() + PATIENCE_MS;
-         console_now_ms() < end &&
-         (guest_status(&test.console.guest) & VIRTIO_CONFIG_S_NEEDS_RESET) == 0;)
+    for (uint64_t end = now_ms() + PATIENCE_MS;
+         now_ms() < end && (guest_status(&test.console.guest) & VIRTIO_CONFIG_S_NEEDS_RESET) == 0;)
         usleep(1000);
     CU_ASSERT((guest_status(&test.console.guest) & VIRTIO_CONFIG_S_NEEDS_RESET) != 0);
     console_driver(&test, GUEST_CONSOLE_FEATURES);

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/standin/clock.h"
 #include "tests/standin/console_session.h"
 
 #define SOCKET "    socket_path: \"@/console\"\n"
@@ -18,14 +19,13 @@ static uint64_t send_until_full(struct console_session *test, uint64_t most)
 {
     static uint8_t data[CHUNK];
     uint64_t sent = 0;
-    for (uint64_t last = console_now_ms(); console_now_ms() - last < 300 && sent < most;
-         usleep(200)) {
+    for (uint64_t last = now_ms(); now_ms() - last < 300 && sent < most; usleep(200)) {
         guest_console_poll(&test->console);
         console_fill(data, sent, CHUNK);
         uint32_t taken = guest_console_send(&test->console, 0, data, CHUNK);
         sent += taken;
         if (taken > 0)
-            last = console_now_ms();
+            last = now_ms();
     }
     return sent;
 }
@@ -69,8 +69,7 @@ static bool reads(struct console_session *test, const char *text)
 {
     char seen[256] = "";
     size_t length = 0;
-    for (uint64_t end = console_now_ms() + PATIENCE_MS;
-         console_now_ms() < end && length < strlen(text);) {
+    for (uint64_t end = now_ms() + PATIENCE_MS; now_ms() < end && length < strlen(text);) {
         ssize_t got = read(test->user, seen + length, sizeof(seen) - 1 - length);
         length += got > 0 ? (size_t)got : 0;
         guest_console_poll(&test->console);
@@ -84,7 +83,7 @@ static bool reads(struct console_session *test, const char *text)
 static bool is_closed(int fd)
 {
     char data[CHUNK];
-    for (uint64_t end = console_now_ms() + PATIENCE_MS; console_now_ms() < end; usleep(200)) {
+    for (uint64_t end = now_ms() + PATIENCE_MS; now_ms() < end; usleep(200)) {
         ssize_t got = read(fd, data, sizeof(data));
         if (got == 0 || (got < 0 && errno == ECONNRESET))
             return true;
@@ -148,16 +147,16 @@ static void megabytes_pass_both_ways(void)
 {
     struct console_session test;
     const uint64_t total = 8 << 20;
-    uint64_t sent = 0, typed = 0, seen = 0, quiet_since = console_now_ms();
+    uint64_t sent = 0, typed = 0, seen = 0, quiet_since = now_ms();
     console_start(&test, GUEST_CONSOLE_FEATURES, SOCKET);
     join(&test);
     const struct guest_console_port *port = &test.console.ports[0];
     test.console.ports[0].received = 0;
     test.console.input = console_take_pattern;
     while ((seen < sent || port->received < typed || sent < total || typed < total) &&
-           console_now_ms() - quiet_since < PATIENCE_MS) {
+           now_ms() - quiet_since < PATIENCE_MS) {
         if (exchange(&test, total, &sent, &typed, &seen))
-            quiet_since = console_now_ms();
+            quiet_since = now_ms();
         else
             usleep(50);
     }
@@ -189,10 +188,9 @@ static void a_client_who_never_reads_is_given_up(void)
     console_start(&test, GUEST_CONSOLE_FEATURES, SOCKET);
     join(&test);
     send_until_full(&test, 4 << 20);
-    uint64_t from = console_now_ms();
+    uint64_t from = now_ms();
     CU_ASSERT(console_drained(&test, 0, 13000));
-    CU_ASSERT(console_now_ms() - from >
-              7000); /* ten seconds, less what it took to see that all is full */
+    CU_ASSERT(now_ms() - from > 7000); /* ten seconds, less what it took to see that all is full */
     CU_ASSERT_EQUAL(send_until_full(&test, 1 << 20), 1 << 20);
     CU_ASSERT(console_drained(&test, 0, 2000));
     /* The next one is waited for again. */

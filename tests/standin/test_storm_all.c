@@ -12,11 +12,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tests/standin/block_daemon.h"
 #include "tests/standin/block_load.h"
+#include "tests/standin/clock.h"
 #include "tests/standin/loads.h"
 #include "tests/standin/storm.h"
 #include "tests/standin/vsock_fixture.h"
@@ -232,18 +232,11 @@ static void end(void)
 
 /* ---- Brokers ---- */
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Until each of them has got something done that it has begun since. */
 static bool all_get_on(void)
 {
     uint64_t before[KINDS];
-    const int64_t end = now_ms() + LOAD_DEADLINE_MS;
+    const uint64_t end = now_ms() + LOAD_DEADLINE_MS;
     for (unsigned int i = 0; i < KINDS; i++)
         before[i] = atomic_load(&machine.parts[i].progress);
     for (unsigned int i = 0; i < KINDS;) {
@@ -342,7 +335,7 @@ static void nobody_outlives_a_killed_keeper(void)
         CU_ASSERT_TRUE(all_get_on());
         make_a_mess(round);
         standin_expect_end(machine.fixture.standin);
-        int64_t killed = now_ms();
+        uint64_t killed = now_ms();
         CU_ASSERT_EQUAL(kill(standin_pid(machine.fixture.standin), SIGKILL), 0);
         CU_ASSERT_EQUAL(standin_wait_all(machine.fixture.standin, GONE_MS), 0);
         if (now_ms() - killed > GONE_MS)
