@@ -7,15 +7,8 @@
 #ifndef TESTS_FUZZ_ACTIONS_H
 #define TESTS_FUZZ_ACTIONS_H
 
+#include "tests/fuzz/input.h"
 #include "tests/fuzz/machine.h"
-
-struct input {
-    const uint8_t *data;
-    size_t size;
-};
-
-/* The next 1, 2, 4 or 8 bytes as a number. */
-uint64_t input_number(struct input *input, size_t bytes);
 
 /* Carry an input out to its end: for a fresh device, or for one that actions_init started. */
 void actions_run(struct input *input);

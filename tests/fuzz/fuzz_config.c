@@ -6,20 +6,9 @@
 #include <string.h>
 
 #include "broker/config/config.h"
+#include "tests/fuzz/violated.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static _Noreturn void violated(const char *what)
-{
-    fprintf(stderr, "violated: %s\n", what);
-    abort();
-}
-
-static void require(bool holds, const char *what)
-{
-    if (!holds)
-        violated(what);
-}
 
 /* One line each, with what config_diagnostics promises. */
 static void check_diagnostics(const struct config_diagnostics *diags)

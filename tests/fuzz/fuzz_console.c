@@ -8,13 +8,13 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/fuzz/input.h"
+#include "tests/fuzz/violated.h"
 #include "tests/unit/guest.h"
 #include "worker/loop.h"
 #include "worker/transport.h"
@@ -30,8 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct message_start start;
 static struct guest_ring rings[STATE_QUEUES_MAX];
-static const uint8_t *input;
-static size_t input_left;
+static struct input input;
 
 /* The ports' files. */
 static uint32_t readers;     /* bit p: somebody has it open */
@@ -39,33 +38,10 @@ static uint16_t room, typed; /* bytes that the files take, and give */
 static int next_error;
 static uint64_t written;
 
-static _Noreturn void violated(const char *what)
-{
-    fprintf(stderr, "violated: %s\n", what);
-    abort();
-}
-
 static uint64_t number(size_t bytes)
 {
-    uint64_t value = 0;
-    for (size_t i = 0; i < bytes && input_left > 0; i++, input++, input_left--)
-        value |= (uint64_t)*input << 8 * i;
-    return value;
+    return input_number(&input, bytes);
 }
-
-/* The library under test reports its loads and stores, for the others of this folder. */
-/* clang-format off */
-#define NOT_WATCHED(size, type)                                                                    \
-    void __sanitizer_cov_load##size(type *at);                                                     \
-    void __sanitizer_cov_store##size(type *at);                                                    \
-    void __sanitizer_cov_load##size(type *at) { (void)at; }                                        \
-    void __sanitizer_cov_store##size(type *at) { (void)at; }
-NOT_WATCHED(1, uint8_t)
-NOT_WATCHED(2, uint16_t)
-NOT_WATCHED(4, uint32_t)
-NOT_WATCHED(8, uint64_t)
-NOT_WATCHED(16, __uint128_t)
-/* clang-format on */
 
 /* ---- Files ---- */
 
@@ -309,8 +285,7 @@ static void choose(uint8_t which)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    input = data;
-    input_left = size;
+    input = (struct input){data, size};
     memset(guest_memory, 0, MEMORY_SIZE);
     memset(&guest_state, 0, sizeof(guest_state));
     choose((uint8_t)number(1));
@@ -319,7 +294,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     next_error = 0;
     guest_worker(&start);
     driver(number(8));
-    while (input_left > 0)
+    while (input.size > 0)
         act();
     recover();
     (void)guest_logged(LOG_RESET);

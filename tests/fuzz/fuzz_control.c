@@ -6,7 +6,6 @@
  * and names of a page that a worker has spoilt go out as they are, no further than they reach.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,6 +13,7 @@
 
 #include "broker/log.h"
 #include "broker/supervisor.h"
+#include "tests/fuzz/violated.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -35,18 +35,6 @@ int supervisor_restart(struct supervisor *of, struct device *device)
         abort();
     restarted = device;
     return device == &devices[1] ? EAGAIN : 0; /* as if it were being replaced */
-}
-
-static _Noreturn void violated(const char *what)
-{
-    fprintf(stderr, "violated: %s\n", what);
-    abort();
-}
-
-static void require(bool holds, const char *what)
-{
-    if (!holds)
-        violated(what);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)

@@ -6,13 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/message.h"
+#include "tests/fuzz/violated.h"
 
 #define FDS_SENT_MAX (MESSAGE_FDS_MAX + 8)
 
@@ -21,18 +20,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int pair[2];
 static int file; /* what is sent as fd */
-
-static _Noreturn void violated(const char *what)
-{
-    fprintf(stderr, "violated: %s\n", what);
-    abort();
-}
-
-static void require(bool holds, const char *what)
-{
-    if (!holds)
-        violated(what);
-}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {

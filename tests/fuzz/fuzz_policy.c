@@ -6,10 +6,10 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "policy/compiler/compile.h"
+#include "tests/fuzz/violated.h"
 
 #define DIRECTORY "/fuzzed"
 #define POLICY "block/virtio" /* one that has fds */
@@ -21,14 +21,6 @@ static struct {
     const uint8_t *data;
     size_t size;
 } policy_text, include_text;
-
-static void require(bool holds, const char *what)
-{
-    if (!holds) {
-        fprintf(stderr, "violated: %s\n", what);
-        abort();
-    }
-}
 
 FILE *__real_fopen(const char *path, const char *mode);
 FILE *__wrap_fopen(const char *path, const char *mode);

@@ -7,13 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "broker/backend/dialogue.h"
+#include "tests/fuzz/input.h"
+#include "tests/fuzz/violated.h"
 
 #define FDS_SENT_MAX 3
 #define STEPS_MAX 1000
@@ -24,14 +24,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static int file; /* what is sent as fd, and as the memory */
 static int first_free;
 static int daemon_end;
-
-static void require(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "violated: %s\n", what);
-    abort();
-}
 
 static int lowest_free_fd(void)
 {
@@ -88,11 +80,6 @@ static bool last_request(struct vhost_user_header *ret)
     }
     return any;
 }
-
-struct input {
-    const uint8_t *data;
-    size_t size;
-};
 
 static size_t take(struct input *input, void *to, size_t size)
 {

@@ -11,11 +11,12 @@
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_vsock.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/fuzz/input.h"
+#include "tests/fuzz/violated.h"
 #include "tests/unit/guest.h"
 #include "worker/vsock/table.h"
 
@@ -42,8 +43,7 @@ static uint32_t rx_size;
 static int hosts[HOSTS]; /* the host's ends; -1 */
 static unsigned int next_host;
 static bool spoiled; /* what the guest's rings hold is not known here */
-static const uint8_t *input;
-static size_t input_left;
+static struct input input;
 
 /* What the guest has claimed and was sent, for each pair of ports. */
 static struct claim {
@@ -52,33 +52,10 @@ static struct claim {
     bool heard;    /* the device has had it, from a packet with nothing wrong, and goes by it */
 } claims[PORTS][2 * PORTS];
 
-static _Noreturn void violated(const char *what)
-{
-    fprintf(stderr, "violated: %s\n", what);
-    abort();
-}
-
 static uint64_t number(size_t bytes)
 {
-    uint64_t value = 0;
-    for (size_t i = 0; i < bytes && input_left > 0; i++, input++, input_left--)
-        value |= (uint64_t)*input << 8 * i;
-    return value;
+    return input_number(&input, bytes);
 }
-
-/* The library under test reports its loads and stores, for the others of this folder. */
-/* clang-format off */
-#define NOT_WATCHED(size, type)                                                                    \
-    void __sanitizer_cov_load##size(type *at);                                                     \
-    void __sanitizer_cov_store##size(type *at);                                                    \
-    void __sanitizer_cov_load##size(type *at) { (void)at; }                                        \
-    void __sanitizer_cov_store##size(type *at) { (void)at; }
-NOT_WATCHED(1, uint8_t)
-NOT_WATCHED(2, uint16_t)
-NOT_WATCHED(4, uint32_t)
-NOT_WATCHED(8, uint64_t)
-NOT_WATCHED(16, __uint128_t)
-/* clang-format on */
 
 /* ---- The guest ---- */
 
@@ -319,7 +296,7 @@ static void host_acts(void)
         *host = -1;
         break;
     default:
-        for (size_t i = 0; i < 16 && input_left > 0; i++) {
+        for (size_t i = 0; i < 16 && input.size > 0; i++) {
             char byte = (char)number(1);
             (void)!send(*host, &byte, 1, MSG_NOSIGNAL);
         }
@@ -434,12 +411,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    input = data;
-    input_left = size;
+    input = (struct input){data, size};
     memset(guest_memory, 0, MEMORY_SIZE);
     unsigned int before = open_fds();
     driver(number(8));
-    while (input_left > 0)
+    while (input.size > 0)
         act();
     recover();
     guest_write(VIRTIO_MMIO_STATUS, 0);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,18 +41,6 @@ static int control; /* the broker's end of the socket */
 static int epolls[DEVICE_KINDS];   /* each watches what its kind watches */
 static bool watched[DEVICE_KINDS]; /* it does so already */
 static struct message_start start;
-
-_Noreturn void violated(const char *format, ...)
-{
-    va_list arguments;
-    watch.on = false;
-    va_start(arguments, format);
-    fputs("violated: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    abort();
-}
 
 /* ---- Once ---- */
 
@@ -120,6 +107,11 @@ static void init_fds(void)
         epolls[kind] = high(epoll_create1(EPOLL_CLOEXEC));
 }
 
+static void stop_watching(void)
+{
+    watch.on = false;
+}
+
 void machine_init(void)
 {
     init_fds();
@@ -127,6 +119,7 @@ void machine_init(void)
     machine_window = guarded(WINDOW_SIZE);
     /* Its end is the mapping's: what lies behind the structure is out of bounds. */
     machine_state = (struct state_page *)(void *)guarded(STATE_SIZE);
+    violated_first = stop_watching;
 }
 
 /* ---- A device ---- */

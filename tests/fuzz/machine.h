@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "common/state.h"
+#include "tests/fuzz/violated.h"
 #include "worker/device.h"
 
 #define WINDOW_BASE 0x80000000ull /* guest-physical */
@@ -112,7 +113,5 @@ void tap_frame(uint32_t length, uint8_t seed, uint8_t flags, uint8_t gso_type);
 /* Frames that the device has sent, and whether the last was `length` bytes from `seed`. */
 unsigned int tap_sent(uint32_t length, uint8_t seed);
 uint8_t tap_byte(uint8_t seed, uint32_t i);
-
-_Noreturn void violated(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

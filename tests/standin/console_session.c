@@ -2,17 +2,14 @@
 #include "tests/standin/console_session.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-uint64_t console_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
+#include "tests/standin/clock.h"
+
+#define DEATHS 8u
 
 uint8_t console_pattern(uint64_t at)
 {
@@ -53,7 +50,7 @@ bool console_reads(struct console_session *test, int fd, const char *text)
 {
     static char seen[1 << 16];
     size_t length = 0;
-    for (uint64_t end = console_now_ms() + PATIENCE_MS; console_now_ms() < end;) {
+    for (uint64_t end = now_ms() + PATIENCE_MS; now_ms() < end;) {
         ssize_t got = read(fd, seen + length, sizeof(seen) - 1 - length);
         length += got > 0 ? (size_t)got : 0;
         seen[length] = 0;
@@ -102,7 +99,7 @@ void console_take_pattern(struct guest_console *console, unsigned int port, cons
 
 bool console_gets(struct console_session *test, const char *text)
 {
-    for (uint64_t end = console_now_ms() + PATIENCE_MS; console_now_ms() < end; usleep(200)) {
+    for (uint64_t end = now_ms() + PATIENCE_MS; now_ms() < end; usleep(200)) {
         guest_console_poll(&test->console);
         if (strstr(test->typed, text))
             return true;
@@ -112,7 +109,7 @@ bool console_gets(struct console_session *test, const char *text)
 
 bool console_drained(struct console_session *test, unsigned int port, uint64_t within_ms)
 {
-    for (uint64_t end = console_now_ms() + within_ms; console_now_ms() < end; usleep(200)) {
+    for (uint64_t end = now_ms() + within_ms; now_ms() < end; usleep(200)) {
         guest_console_poll(&test->console);
         if (guest_console_busy(&test->console, port) == 0)
             return true;
@@ -129,8 +126,7 @@ void console_say(struct console_session *test, unsigned int port, const char *te
 void console_settle_ports(struct console_session *test)
 {
     const struct guest_console_port *last = &test->console.ports[test->console.port_count - 1];
-    for (uint64_t end = console_now_ms() + PATIENCE_MS; console_now_ms() < end && !last->open;
-         usleep(200))
+    for (uint64_t end = now_ms() + PATIENCE_MS; now_ms() < end && !last->open; usleep(200))
         guest_console_poll(&test->console);
     CU_ASSERT_TRUE_FATAL(last->open);
 }
@@ -208,4 +204,62 @@ void console_follow(struct console_follower *follower, const uint8_t *data, size
             return;
         }
     }
+}
+
+/* ---- Long streams ---- */
+
+/* Another piece in each direction, as far as there is room and something to read. Returns whether
+ * something was read. */
+static bool stream(struct console_session *test, struct console_follower *follower, uint64_t total)
+{
+    static uint8_t data[CHUNK];
+    const struct guest_console_port *port = &test->console.ports[0];
+    guest_console_poll(&test->console);
+    if (port->sent < total) {
+        console_fill(data, port->sent, CHUNK);
+        guest_console_send(&test->console, 0, data, CHUNK);
+    }
+    ssize_t got = read(test->user, data, sizeof(data));
+    if (got > 0)
+        console_follow(follower, data, (size_t)got);
+    return got > 0;
+}
+
+void console_outlives_workers(struct console_session *test, uint64_t total)
+{
+    struct console_follower follower = {0};
+    unsigned int deaths = 0;
+    pid_t worker = fixture_worker(&test->fixture, 0);
+    uint64_t next_death = 1 << 18, quiet_since = now_ms();
+    while (follower.seen < total && now_ms() - quiet_since < PATIENCE_MS) {
+        if (stream(test, &follower, total))
+            quiet_since = now_ms();
+        if (follower.seen > next_death && deaths < DEATHS) {
+            CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
+            worker = fixture_wait_worker(&test->fixture, 0, worker);
+            CU_ASSERT_FATAL(worker > 0);
+            deaths++;
+            next_death = follower.seen + (1 << 18) + 997 * deaths;
+        }
+    }
+    CU_ASSERT_EQUAL(deaths, DEATHS);
+    CU_ASSERT_EQUAL(follower.seen, total);
+    CU_ASSERT_EQUAL(follower.wrong, 0);
+    CU_ASSERT(follower.repeats <= deaths);
+}
+
+void console_reads_slowly(struct console_session *test, uint64_t total)
+{
+    uint8_t data[1000];
+    uint64_t seen = 0;
+    for (uint64_t end = now_ms() + PATIENCE_MS; seen < total && now_ms() < end; usleep(1000)) {
+        ssize_t got = read(test->user, data, sizeof(data));
+        guest_console_poll(&test->console);
+        if (got <= 0)
+            continue;
+        CU_ASSERT_EQUAL(console_differences(data, seen, (size_t)got), 0);
+        seen += (uint64_t)got;
+    }
+    CU_ASSERT_EQUAL(seen, total);
+    CU_ASSERT_EQUAL(guest_console_busy(&test->console, 0), 0);
 }

@@ -20,7 +20,6 @@ struct console_session {
     size_t typed_length;
 };
 
-uint64_t console_now_ms(void);
 /* Byte number `at` of a stream that does not repeat within megabytes. */
 uint8_t console_pattern(uint64_t at);
 void console_fill(uint8_t *to, uint64_t at, size_t length);
@@ -59,5 +58,12 @@ struct console_follower {
     unsigned int repeats;
 };
 void console_follow(struct console_follower *follower, const uint8_t *data, size_t length);
+
+/* The guest prints so many bytes of the pattern and the user reads them, while the worker is killed
+ * several times. Asserts that every byte came, as above. */
+void console_outlives_workers(struct console_session *test, uint64_t total);
+/* The user reads so many bytes of the pattern a little at a time. Asserts that they are right, that
+ * there is no more of them on the way, and that they come in time. */
+void console_reads_slowly(struct console_session *test, uint64_t total);
 
 #endif

@@ -9,6 +9,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "tests/standin/clock.h"
+
 unsigned int standin_device_id(const struct standin *standin, const struct device *device)
 {
     return (unsigned int)(device - standin->devices);
@@ -72,7 +74,7 @@ void standin_driver_attach(struct standin *standin, struct device *device, uint6
     attacher->notification = notification;
     attacher->tid = tid;
     attacher->buffer = buffer;
-    attacher->since = standin_now_ms();
+    attacher->since = now_ms();
     standin_driver_deliver(standin, device);
 }
 
@@ -131,7 +133,7 @@ int standin_driver_complete(struct standin *standin, const struct device *device
         pthread_cond_signal(&standin->slot_free);
     } else {
         standin->vcpus_waiting--;
-        standin->last_completion_us = standin_now_us();
+        standin->last_completion_us = now_us();
         *ret_slot = slot;
     }
     return 0;

@@ -21,6 +21,7 @@
 #define STOP_MS 30000 /* on a busy machine the kernel takes seconds to end a namespace */
 #define PATH_SIZE 128
 #define ARGUMENTS_MAX 16
+#define READ_MAX 4096u
 
 uint64_t fixture_format;
 
@@ -183,6 +184,26 @@ void fixture_block(struct fixture *fixture, unsigned int id, struct guest_block 
                           0);
 }
 
+void fixture_assert_reads(struct guest_block *block, uint64_t sector)
+{
+    uint8_t data[READ_MAX] = {0}, expected[READ_MAX];
+    const uint32_t size = block->request_size < READ_MAX ? block->request_size : READ_MAX;
+    for (uint32_t i = 0; i < size / 512; i++)
+        fixture_sector(sector + i, expected + 512ul * i);
+    /* What an earlier request has left in the driver's buffer is no answer to this one. */
+    memset(block->requests[0].data, 0, size);
+    CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, size), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(memcmp(data, expected, size), 0);
+}
+
+void fixture_assert_running(struct guest *guest)
+{
+    const uint32_t running = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
+                             VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK;
+    CU_ASSERT_EQUAL(guest_status(guest), running);
+    CU_ASSERT_EQUAL(guest->error, 0);
+}
+
 char *fixture_log(const struct fixture *fixture)
 {
     struct stat file;
@@ -191,6 +212,31 @@ char *fixture_log(const struct fixture *fixture)
     CU_ASSERT_PTR_NOT_NULL_FATAL(text);
     (void)!pread(fixture->log_fd, text, (size_t)file.st_size, 0);
     return text;
+}
+
+static bool is_logged(const struct fixture *fixture, const char *words)
+{
+    char *log = fixture_log(fixture);
+    bool found = strstr(log, words) != NULL;
+    free(log);
+    return found;
+}
+
+void fixture_wait_logged(const struct fixture *fixture, const char *words, int timeout_ms)
+{
+    bool found = is_logged(fixture, words);
+    for (int i = 0; i < timeout_ms / LOOK_MS && !found; i++) {
+        usleep(LOOK_MS * 1000);
+        found = is_logged(fixture, words);
+    }
+    if (!found)
+        fprintf(stderr, "\nnot in the log: %s\n", words);
+    CU_ASSERT_TRUE(found);
+}
+
+void fixture_assert_logged(const struct fixture *fixture, const char *words)
+{
+    fixture_wait_logged(fixture, words, 0);
 }
 
 /* Is it TYPE ID? */
@@ -267,6 +313,13 @@ void fixture_assert_irqs_taken_back(const struct fixture *fixture)
 {
     for (unsigned int i = 0; i < STANDIN_DEVICES_MAX; i++)
         CU_ASSERT(standin_irq_fd(fixture->standin, i) < 0);
+}
+
+void fixture_assert_start_fails(struct fixture *fixture, int timeout_ms)
+{
+    standin_expect_end(fixture->standin);
+    int status = standin_wait(fixture->standin, timeout_ms);
+    CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1);
 }
 
 void fixture_stop(struct fixture *fixture)

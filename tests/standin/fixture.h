@@ -55,8 +55,18 @@ void fixture_start_blocks(struct fixture *fixture, unsigned int count);
 void fixture_block(struct fixture *fixture, unsigned int id, struct guest_block *block,
                    uint64_t features, unsigned int depth, uint32_t request_size);
 
+/* Asserts that the device reads what the image was made with: as much as a request of the driver's
+ * holds (4096 bytes at most), from that sector on. */
+void fixture_assert_reads(struct guest_block *block, uint64_t sector);
+/* Asserts that the driver is at work as on the first day: its device has not asked for a reset, and
+ * each register access was answered. */
+void fixture_assert_running(struct guest *guest);
+
 /* What it has logged so far; the caller frees it. */
 char *fixture_log(const struct fixture *fixture);
+/* Asserts that it has logged these words; or does so before the time is over. */
+void fixture_assert_logged(const struct fixture *fixture, const char *words);
+void fixture_wait_logged(const struct fixture *fixture, const char *words, int timeout_ms);
 
 pid_t fixture_worker(const struct fixture *fixture, unsigned int id);
 /* Wait (up to 20 s) until a process other than `before` is the broker, or the device's worker. */
@@ -71,6 +81,8 @@ pid_t fixture_managed_keeper(const struct fixture *fixture);
 /* Nobody has been restarted since the start. */
 void fixture_assert_never_restarted(const struct fixture *fixture);
 
+/* Asserts that the device model, just started, ends by itself, with exit status 1. */
+void fixture_assert_start_fails(struct fixture *fixture, int timeout_ms);
 /* SIGTERM; asserts exit status 0, no process left, no protocol error. */
 void fixture_stop(struct fixture *fixture);
 void fixture_assert_irqs_taken_back(const struct fixture *fixture);

@@ -5,20 +5,14 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tests/standin/clock.h"
 
 #define NET_DEVICE_ID 1
 #define CTRL_DATA_SIZE 8192u
 #define POLL_US 100
 #define HEADER_SIZE ((uint32_t)sizeof(struct virtio_net_hdr_v1))
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static bool has(const struct guest_net *net, unsigned int bit)
 {
@@ -109,7 +103,7 @@ void guest_net_refill(struct guest_net *net, unsigned int pair)
 static struct guest_net_buffer *wait_used(struct guest_net *net, struct guest_queue *queue,
                                           uint32_t *ret_len, int timeout_ms)
 {
-    int64_t end = now_ms() + timeout_ms;
+    uint64_t end = now_ms() + (uint64_t)timeout_ms;
     for (;;) {
         struct guest_net_buffer *buffer = guest_queue_get(queue, ret_len);
         if (buffer || net->guest.error < 0 || now_ms() >= end)
@@ -186,7 +180,7 @@ void guest_net_kick(struct guest_net *net, unsigned int pair)
 int guest_net_send(struct guest_net *net, unsigned int pair, const struct virtio_net_hdr_v1 *header,
                    const void *frame, uint32_t length)
 {
-    int64_t end = now_ms() + net->guest.timeout_ms;
+    uint64_t end = now_ms() + (uint64_t)net->guest.timeout_ms;
     int r;
     while ((r = guest_net_put(net, pair, header, frame, length)) == -ENOSPC) {
         guest_net_kick(net, pair);
@@ -200,7 +194,7 @@ int guest_net_send(struct guest_net *net, unsigned int pair, const struct virtio
 
 int guest_net_flush(struct guest_net *net, unsigned int pair)
 {
-    int64_t end = now_ms() + net->guest.timeout_ms;
+    uint64_t end = now_ms() + (uint64_t)net->guest.timeout_ms;
     for (;;) {
         unsigned int busy = 0;
         take_back(net, pair);

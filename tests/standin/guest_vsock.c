@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "tests/standin/clock.h"
 
 #define SOCKET_DEVICE_ID 19
 #define HOST_CID 2u
@@ -393,13 +394,6 @@ int guest_vsock_poll(struct guest_vsock *vsock, int timeout_ms)
     uint64_t status = guest_read(&vsock->guest, VIRTIO_MMIO_INTERRUPT_STATUS, 4);
     guest_write(&vsock->guest, VIRTIO_MMIO_INTERRUPT_ACK, 4, status);
     return drain_all(vsock);
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 int guest_vsock_wait(struct guest_vsock *vsock, struct guest_socket *socket, int timeout_ms)

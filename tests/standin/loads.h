@@ -94,7 +94,7 @@ struct vsock_load {
         bool asked;
         uint32_t number, got;
         uint8_t said[VSOCK_LOAD_MESSAGE], heard[VSOCK_LOAD_MESSAGE];
-        int64_t since; /* ms: of its last change */
+        uint64_t since; /* ms: of its last change */
     } talkers[VSOCK_LOAD_TALKERS];
     int echoes[VSOCK_LOAD_ECHOES];
     unsigned int echo_count;

@@ -6,17 +6,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "tests/standin/clock.h"
 #include "tests/standin/storm.h"
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- Console ---- */
 
@@ -131,7 +124,7 @@ bool console_load_run(struct console_load *load)
 
 void console_load_end(struct console_load *load)
 {
-    for (int64_t end = now_ms() + LOAD_DEADLINE_MS;
+    for (uint64_t end = now_ms() + LOAD_DEADLINE_MS;
          now_ms() < end && load->seen < load->console->ports[0].sent;) {
         guest_console_poll(load->console);
         if (!read_some(load))

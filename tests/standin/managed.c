@@ -62,21 +62,6 @@ void managed_command(const struct managed *managed, const char *letters)
     CU_ASSERT_EQUAL(write(managed->commands, letters, strlen(letters)), (ssize_t)strlen(letters));
 }
 
-bool managed_logged(const struct managed *managed, const char *words)
-{
-    char *log = fixture_log(&managed->fixture);
-    bool found = strstr(log, words) != NULL;
-    free(log);
-    return found;
-}
-
-void managed_wait_log(const struct managed *managed, const char *words)
-{
-    for (unsigned int i = 0; i < MANAGED_DEADLINE_MS && !managed_logged(managed, words); i++)
-        usleep(1000);
-    CU_ASSERT(managed_logged(managed, words));
-}
-
 void managed_restart(const struct managed *managed, const char *spoil)
 {
     unsigned int ready = managed_events(managed, "ready");

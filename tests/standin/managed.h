@@ -23,9 +23,6 @@ void managed_prepare(struct managed *managed, const char *yaml, const char *kill
 unsigned int managed_events(const struct managed *managed, const char *begin);
 void managed_wait_events(const struct managed *managed, const char *begin, unsigned int count);
 
-bool managed_logged(const struct managed *managed, const char *words);
-void managed_wait_log(const struct managed *managed, const char *words);
-
 /* Letters for the service manager. */
 void managed_command(const struct managed *managed, const char *letters);
 

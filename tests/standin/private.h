@@ -155,7 +155,5 @@ unsigned int standin_device_id(const struct standin *standin, const struct devic
 
 /* watch.c */
 void *standin_watch(void *standin);
-uint64_t standin_now_us(void);
-uint64_t standin_now_ms(void);
 
 #endif

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/standin/clock.h"
+
 #define KNOWN_MS 10
 #define LINGER_US 200 /* how long the server leaves notifications to the vCPUs' threads */
 
@@ -259,7 +261,7 @@ static struct device *known_device(const struct known_thread *threads, pid_t tid
     bool hot = command == BAO_IOCTL_IO_CLIENT_ATTACH || command == BAO_IOCTL_IO_REQUEST_COMPLETE;
     if (!hot || known->tid != tid || known->fd != fd || !known->device)
         return NULL;
-    return standin_now_ms() - known->known_at < KNOWN_MS ? known->device : NULL;
+    return now_ms() - known->known_at < KNOWN_MS ? known->device : NULL;
 }
 
 /* Sets *ret to the device, or NULL if the fd is the node. Returns 0, -EBADF, or -ENOTTY if it is
@@ -276,7 +278,7 @@ static int find_device(struct standin *standin, struct known_thread *threads, pi
     if (*ret && known) {
         known->fd = fd;
         known->device = *ret;
-        known->known_at = standin_now_ms();
+        known->known_at = now_ms();
     }
     bool is_node = file.st_ino == standin->node_inode && file.st_dev == standin->node_dev;
     return *ret || is_node ? 0 : -ENOTTY;
@@ -330,8 +332,8 @@ void standin_forget_threads(struct standin *standin)
 /* The vCPUs' threads have just served notifications, or do, and soon will again. */
 static bool vcpus_serve(const struct standin *standin)
 {
-    return standin->served || (standin->vcpus_waiting == 0 &&
-                               standin_now_us() - standin->last_completion_us < LINGER_US);
+    return standin->served ||
+           (standin->vcpus_waiting == 0 && now_us() - standin->last_completion_us < LINGER_US);
 }
 
 static void wait_for_turn(struct standin *standin)

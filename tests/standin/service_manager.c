@@ -46,8 +46,9 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tests/standin/clock.h"
 
 #define STORE_MAX 512
 #define NAME_SIZE 64
@@ -69,18 +70,11 @@ static char **program;
 static pid_t child;
 static int notify, signals, locks[LOCKS_MAX];
 static size_t lock_count;
-static int64_t unlock_at;
+static uint64_t unlock_at;
 static char address_text[64];
 static char wanted[16]; /* letters, for the next start */
 static unsigned int messages, kill_at, starts;
 static bool restarting, ending, holding;
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void say(const char *format, ...)
@@ -393,7 +387,7 @@ static void start(void)
 /* Our children but the program: what was its own before it died. */
 static void look_for_orphans(bool all)
 {
-    static int64_t since;
+    static uint64_t since;
     static pid_t told;
     char path[64], text[4096] = "";
     snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
@@ -418,7 +412,7 @@ static void look_for_orphans(bool all)
 
 static _Noreturn void finish(int status)
 {
-    int64_t end = now_ms() + ORPHANS_MS;
+    uint64_t end = now_ms() + ORPHANS_MS;
     child = 0;
     while (waitpid(-1, NULL, WNOHANG) >= 0 && now_ms() < end)
         usleep(1000);

@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/standin/clock.h"
+
 /* Newer than Debian 12's headers. */
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
@@ -301,11 +303,11 @@ void standin_expect_end(struct standin *standin)
 
 int standin_wait(struct standin *standin, int timeout_ms)
 {
-    uint64_t deadline = standin_now_ms() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms);
+    uint64_t deadline = now_ms() + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms);
     while (!standin->reaped) {
         if (waitpid(standin->pid, &standin->wait_status, timeout_ms < 0 ? 0 : WNOHANG) > 0)
             standin->reaped = true;
-        else if (timeout_ms >= 0 && standin_now_ms() >= deadline)
+        else if (timeout_ms >= 0 && now_ms() >= deadline)
             return -ETIMEDOUT;
         else
             usleep(500);

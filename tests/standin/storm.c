@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "tests/standin/clock.h"
 #include "tests/standin/control_client.h"
 
 #define PATIENCE_MS 20000 /* the longest pause, a deadline missed, and a slow machine */
@@ -28,13 +28,6 @@ static unsigned int below(struct storm *storm, unsigned int limit)
 {
     storm->random = storm->random * 6364136223846793005ull + 1442695040888963407ull;
     return (unsigned int)(storm->random >> 33) % limit;
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 static void note(struct storm_times *times, uint64_t since_ns)

@@ -40,6 +40,9 @@ struct storm {
     const char *failed; /* NULL: nothing */
 };
 
+/* Whoever begins one lets it rage over a device 0 that is at work. */
+typedef void storm_begin(struct storm *storm, const struct fixture *fixture);
+
 /* How many deaths a kind of device has: many with BVDM_LONG=1 in the environment. */
 void storm_workers(struct storm *storm, const struct fixture *fixture);
 /* Not so many, unless with BVDM_LONG=1: for a slow machine. */

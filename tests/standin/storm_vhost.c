@@ -12,21 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/standin/loads.h"
-#include "tests/standin/storm.h"
+#include "tests/standin/storm_loads.h"
 #include "tests/standin/vsock_fixture.h"
 
 #define PORT 1053u /* of the host */
-#define AT_ONCE_MS                                                                                 \
-    2000 /* with one emulated processor; a connection's own time limit is far beyond */
-
-static void assert_needs_no_reset(struct guest *guest)
-{
-    const uint32_t running = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
-                             VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK;
-    CU_ASSERT_EQUAL(guest_status(guest), running);
-    CU_ASSERT_EQUAL(guest->error, 0);
-}
 
 /* ---- Sockets ---- */
 
@@ -76,77 +65,39 @@ static void assert_host_connects(struct vsock_fixture *test)
     close(pair.host);
 }
 
-static void sockets_are_reset_at_once_and_made_anew(void)
+static struct storm storm;
+static struct vsock_load sockets;
+
+static void rage_on_sockets(storm_begin *begin, const char *words)
 {
     static struct vsock_fixture test;
-    static struct vsock_load load;
-    static struct storm storm;
-    bool answered = true;
     start_vsock(&test);
-    load = (struct vsock_load){.vsock = &test.vsock, .server = test.server, .port = PORT};
-    load.storm = &storm;
-    storm_fewer_workers(&storm, &test.fixture);
-    while (storm_rages(&storm) && (answered = vsock_load_run(&load)))
-        storm_progress(&storm);
-    CU_ASSERT_TRUE(answered);
-    storm_end(&storm);
-    CU_ASSERT_EQUAL(load.wrong, 0);
-    CU_ASSERT_EQUAL(load.lost, 0);
-    CU_ASSERT(test.vsock.transport_resets >= storm.calm);
-    CU_ASSERT(load.resets >= storm.calm);
-    storm_report(&storm, "vsock by vhost");
+    sockets = (struct vsock_load){.vsock = &test.vsock, .server = test.server, .port = PORT};
+    storm_over_sockets(&storm, begin, &sockets, &test.fixture, words);
     assert_host_connects(&test);
-    vsock_load_end(&load);
+    vsock_load_end(&sockets);
     vsock_stop(&test, true);
+}
+
+static void sockets_are_reset_at_once_and_made_anew(void)
+{
+    rage_on_sockets(storm_fewer_workers, "vsock by vhost");
+    CU_ASSERT(sockets.resets >= storm.calm);
 }
 
 /* The successor of the broker finds the CID free, too. */
 static void sockets_survive_brokers(void)
 {
-    static struct vsock_fixture test;
-    static struct vsock_load load;
-    static struct storm storm;
-    bool answered = true;
-    start_vsock(&test);
-    load = (struct vsock_load){.vsock = &test.vsock, .server = test.server, .port = PORT};
-    load.storm = &storm;
-    storm_brokers(&storm, &test.fixture);
-    while (storm_rages(&storm) && (answered = vsock_load_run(&load)))
-        storm_progress(&storm);
-    CU_ASSERT_TRUE(answered);
-    storm_end(&storm);
-    CU_ASSERT_EQUAL(load.wrong, 0);
-    CU_ASSERT_EQUAL(load.lost, 0);
-    CU_ASSERT(test.vsock.transport_resets >= storm.calm);
-    assert_host_connects(&test);
-    vsock_load_end(&load);
-    vsock_stop(&test, true);
+    rage_on_sockets(storm_brokers, "vsock by vhost, brokers");
 }
 
 /* ---- Frames ---- */
 
-static void rage_on_frames(void (*begin)(struct storm *storm, const struct fixture *fixture),
-                           const char *words)
+static void rage_on_frames(storm_begin *begin, const char *words)
 {
     static struct net_fixture net;
-    static struct net_load load;
-    static struct storm storm;
-    bool arrives = true;
-    load = (struct net_load){.net = &net};
     net_fixture_start_plane(&net, "vhost", "mode tap", "", &net_load_options);
-    net.net.guest.timeout_ms = LOAD_DEADLINE_MS;
-    begin(&storm, &net.fixture);
-    while (storm_rages(&storm) && (arrives = net_load_exchange(&load))) {
-        storm_progress(&storm);
-        usleep(200);
-    }
-    CU_ASSERT_TRUE(arrives);
-    storm_end(&storm);
-    storm_report(&storm, words);
-    CU_ASSERT_TRUE(net_load_exchange(&load));
-    CU_ASSERT_EQUAL(load.wrong, 0);
-    CU_ASSERT_EQUAL(guest_net_flush(&net.net, 0), 0); /* each buffer has come back */
-    assert_needs_no_reset(&net.net.guest);
+    storm_over_frames(begin, &net, words);
     net_fixture_stop(&net);
 }
 

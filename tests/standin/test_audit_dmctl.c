@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "tests/standin/audit_session.h"
-#include "tests/standin/fixture.h"
+#include "tests/standin/block_daemon.h"
 
 #define DMCTL PROGRAM_DIR "/bao-dmctl"
 #define DEVICES 6u
@@ -20,21 +20,6 @@
 
 static struct fixture fixture;
 static pid_t served; /* a vhost-user daemon */
-
-static void start_daemon(void)
-{
-    char socket[128], image[128];
-    snprintf(socket, sizeof(socket), "%s/blk.sock", fixture.dir);
-    snprintf(image, sizeof(image), "%s/disk.img", fixture.dir);
-    served = fork();
-    CU_ASSERT_FATAL(served >= 0);
-    if (served == 0) {
-        execl(DAEMON, "vhost-user-daemon", socket, image, (char *)NULL);
-        _exit(127);
-    }
-    for (unsigned int i = 0; i < 1000 && access(socket, F_OK) != 0; i++)
-        usleep(10000);
-}
 
 static void start(void)
 {
@@ -56,15 +41,15 @@ static void start(void)
                          "  - id: %u\n    mmio_addr: 0x%llx\n    %s\n", i,
                          (unsigned long long)fixture_base(i), devices[i]);
     fixture_configure(&fixture, yaml);
-    start_daemon();
+    served = block_daemon_start(&fixture, "disk.img", NULL);
+    block_daemon_wait(&fixture);
     fixture_start(&fixture, DEVICES, DEVICES);
 }
 
 static void stop(void)
 {
     fixture_stop(&fixture);
-    kill(served, SIGKILL);
-    CU_ASSERT_EQUAL(waitpid(served, NULL, 0), served);
+    block_daemon_kill(served);
     fixture_free(&fixture);
 }
 

@@ -405,14 +405,6 @@ static const struct call allowed[] = {
     CALL(pwritev2, WORKER_FD_BACKEND, 0, 0, 0, 0, 0),
 };
 
-static void assert_serves(struct guest_block *block, uint64_t sector)
-{
-    uint8_t data[512], expected[512];
-    CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, sizeof(data)), 0);
-    fixture_sector(sector, expected);
-    CU_ASSERT_EQUAL(memcmp(data, expected, sizeof(data)), 0);
-}
-
 static void allowed_calls_go_through(void)
 {
     struct guest_block block;
@@ -426,7 +418,7 @@ static void allowed_calls_go_through(void)
         CU_ASSERT_EQUAL(result, 0);
     }
     CU_ASSERT_EQUAL(inject_detach(pid), 0);
-    assert_serves(&block, 7); /* and the worker never noticed */
+    fixture_assert_reads(&block, 7); /* and the worker never noticed */
     CU_ASSERT_EQUAL(block.guest.error, 0);
     guest_block_free(&block);
     fixture_assert_never_restarted(&fixture);
@@ -515,7 +507,7 @@ static void forbidden_calls_kill_it_alone(void)
         for (unsigned int id = 0; id < DEVICES && next + id < FORBIDDEN; id++) {
             successors[id] = take_over(id, fixture.workers[id], &forbidden[next + id]);
             for (unsigned int each = 0; each < DEVICES; each++)
-                assert_serves(&blocks[each], 100 * id + each);
+                fixture_assert_reads(&blocks[each], 100 * id + each);
             /* No more privileged than the first; and nobody else has died. */
             assert_privileges(successors[id], id);
             CU_ASSERT_EQUAL(fixture_worker(&fixture, id), successors[id]);

@@ -3,15 +3,14 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/standin/clock.h"
 #include "tests/standin/console_session.h"
 
 #define MULTIPORT (1ull << VIRTIO_CONSOLE_F_MULTIPORT)
@@ -35,9 +34,7 @@ static void is_a_raw_terminal_of_roots(void)
     CU_ASSERT_EQUAL(mode.c_lflag & (ECHO | ICANON | ISIG | IEXTEN), 0u);
     CU_ASSERT_EQUAL(mode.c_oflag & OPOST, 0u);
     /* The name is in the log, for whoever has no alias. */
-    char *log = fixture_log(&test.fixture);
-    CU_ASSERT_PTR_NOT_NULL(strstr(log, target));
-    free(log);
+    fixture_assert_logged(&test.fixture, target);
     fixture_assert_never_restarted(&test.fixture);
     console_stop(&test);
 }
@@ -90,14 +87,14 @@ static void megabytes(unsigned int megabytes_each)
 {
     struct console_session test;
     const uint64_t total = (uint64_t)megabytes_each << 20;
-    uint64_t typed = 0, seen = 0, quiet_since = console_now_ms();
+    uint64_t typed = 0, seen = 0, quiet_since = now_ms();
     console_start_one(&test);
     test.console.input = console_take_pattern;
     test.user = console_open(&test, 0);
     while ((seen < total || test.console.ports[0].received < total) &&
-           console_now_ms() - quiet_since < PATIENCE_MS) {
+           now_ms() - quiet_since < PATIENCE_MS) {
         if (exchange(&test, test.user, total, &typed, &seen))
-            quiet_since = console_now_ms();
+            quiet_since = now_ms();
         else
             usleep(50);
     }
@@ -118,12 +115,11 @@ static uint64_t send_until_full(struct console_session *test, uint64_t most)
 {
     static uint8_t data[CHUNK];
     struct guest_console_port *port = &test->console.ports[0];
-    for (uint64_t last = console_now_ms(); console_now_ms() - last < 300 && port->sent < most;
-         usleep(200)) {
+    for (uint64_t last = now_ms(); now_ms() - last < 300 && port->sent < most; usleep(200)) {
         guest_console_poll(&test->console);
         console_fill(data, port->sent, CHUNK);
         if (guest_console_send(&test->console, 0, data, CHUNK) > 0)
-            last = console_now_ms();
+            last = now_ms();
     }
     return port->sent;
 }
@@ -131,7 +127,6 @@ static uint64_t send_until_full(struct console_session *test, uint64_t most)
 static void a_slow_reader_loses_nothing(void)
 {
     struct console_session test;
-    static uint8_t data[CHUNK];
     console_start_one(&test);
     test.user = console_open(&test, 0);
     uint64_t sent = send_until_full(&test, 1 << 20);
@@ -141,18 +136,7 @@ static void a_slow_reader_loses_nothing(void)
     CU_ASSERT_EQUAL(guest_read(&test.console.guest, VIRTIO_MMIO_DEVICE_ID, 4), 3);
     CU_ASSERT_EQUAL(write(test.user, "x", 1), 1);
     CU_ASSERT(console_gets(&test, "x"));
-    uint64_t seen = 0;
-    for (uint64_t end = console_now_ms() + PATIENCE_MS; seen < sent && console_now_ms() < end;
-         usleep(1000)) {
-        ssize_t got = read(test.user, data, 1000);
-        guest_console_poll(&test.console);
-        if (got <= 0)
-            continue;
-        CU_ASSERT_EQUAL(console_differences(data, seen, (size_t)got), 0);
-        seen += (uint64_t)got;
-    }
-    CU_ASSERT_EQUAL(seen, sent);
-    CU_ASSERT_EQUAL(guest_console_busy(&test.console, 0), 0);
+    console_reads_slowly(&test, sent);
     fixture_assert_never_restarted(&test.fixture);
     console_stop(&test);
 }
@@ -164,11 +148,10 @@ static void a_reader_who_stopped_is_given_up(void)
     console_start_one(&test);
     test.user = console_open(&test, 0);
     send_until_full(&test, 1 << 20);
-    uint64_t from = console_now_ms();
+    uint64_t from = now_ms();
     /* Ten seconds of waiting, counted in pieces that a busy machine makes longer. */
     CU_ASSERT(console_drained(&test, 0, 30000));
-    CU_ASSERT(console_now_ms() - from >
-              7000); /* ten seconds, less what it took to see that all is full */
+    CU_ASSERT(now_ms() - from > 7000); /* ten seconds, less what it took to see that all is full */
     CU_ASSERT_EQUAL(send_until_full(&test, 1 << 20), 1 << 20);
     CU_ASSERT(console_drained(&test, 0, 2000));
     /* Until he reads. */
@@ -324,8 +307,8 @@ static void has_seven_ports(void)
         CU_ASSERT_EQUAL(test.console.ports[p].received, strlen(text));
     }
     resize(users[0], 100, 40);
-    for (uint64_t end = console_now_ms() + PATIENCE_MS;
-         console_now_ms() < end && test.console.ports[0].cols != 100; usleep(200))
+    for (uint64_t end = now_ms() + PATIENCE_MS; now_ms() < end && test.console.ports[0].cols != 100;
+         usleep(200))
         guest_console_poll(&test.console);
     CU_ASSERT(test.console.ports[0].cols == 100 && test.console.ports[0].rows == 40);
     for (unsigned int p = 0; p < 7; p++)
@@ -365,9 +348,8 @@ static void control_messages_may_be_nonsense(void)
     const struct guest_segment brief = {control->out[0].addr, 7, false};
     CU_ASSERT_EQUAL(guest_queue_add(&control->tx, &brief, 1, control), 0);
     guest_queue_kick(&control->tx);
-    for (uint64_t end = console_now_ms() + PATIENCE_MS;
-         console_now_ms() < end &&
-         (guest_status(&test.console.guest) & VIRTIO_CONFIG_S_NEEDS_RESET) == 0;)
+    for (uint64_t end = now_ms() + PATIENCE_MS;
+         now_ms() < end && (guest_status(&test.console.guest) & VIRTIO_CONFIG_S_NEEDS_RESET) == 0;)
         usleep(1000);
     CU_ASSERT((guest_status(&test.console.guest) & VIRTIO_CONFIG_S_NEEDS_RESET) != 0);
     console_driver(&test, GUEST_CONSOLE_FEATURES);
@@ -409,14 +391,10 @@ static void leaves_alone_what_is_not_its_own(void)
             close(fixture_open(&test.fixture, "console"));
         CU_ASSERT_EQUAL(lstat(test.alias, &before), 0);
         fixture_start(&test.fixture, 1, 0);
-        standin_expect_end(test.fixture.standin);
-        int status = standin_wait(test.fixture.standin, PATIENCE_MS);
-        CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1);
-        char *log = fixture_log(&test.fixture);
-        CU_ASSERT_PTR_NOT_NULL(strstr(log, "config.yaml:6:16: \""));
-        CU_ASSERT_PTR_NOT_NULL(strstr(log, "/console\" is there already, and is no link to a "
-                                           "terminal"));
-        free(log);
+        fixture_assert_start_fails(&test.fixture, PATIENCE_MS);
+        fixture_assert_logged(&test.fixture, "config.yaml:6:16: \"");
+        fixture_assert_logged(&test.fixture,
+                              "/console\" is there already, and is no link to a terminal");
         CU_ASSERT(lstat(test.alias, &after) == 0 && before.st_ino == after.st_ino);
         standin_stop(test.fixture.standin);
         if (i == 1)

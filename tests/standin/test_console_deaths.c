@@ -8,39 +8,10 @@
 
 static void goes_on_after_its_worker_was_killed(void)
 {
-    static uint8_t data[CHUNK];
     struct console_session test;
-    struct console_follower follower = {0};
-    const uint64_t total = 24 << 20;
-    unsigned int deaths = 0;
     console_start_one(&test);
     test.user = console_open(&test, 0);
-    struct guest_console_port *port = &test.console.ports[0];
-    pid_t worker = fixture_worker(&test.fixture, 0);
-    uint64_t next_death = 1 << 18, quiet_since = console_now_ms();
-    while (follower.seen < total && console_now_ms() - quiet_since < PATIENCE_MS) {
-        guest_console_poll(&test.console);
-        if (port->sent < total) {
-            console_fill(data, port->sent, CHUNK);
-            guest_console_send(&test.console, 0, data, CHUNK);
-        }
-        ssize_t got = read(test.user, data, sizeof(data));
-        if (got > 0) {
-            console_follow(&follower, data, (size_t)got);
-            quiet_since = console_now_ms();
-        }
-        if (follower.seen > next_death && deaths < 8) {
-            CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
-            worker = fixture_wait_worker(&test.fixture, 0, worker);
-            CU_ASSERT_FATAL(worker > 0);
-            deaths++;
-            next_death = follower.seen + (1 << 18) + 997 * deaths;
-        }
-    }
-    CU_ASSERT_EQUAL(deaths, 8);
-    CU_ASSERT_EQUAL(follower.seen, total);
-    CU_ASSERT_EQUAL(follower.wrong, 0);
-    CU_ASSERT(follower.repeats <= deaths);
+    console_outlives_workers(&test, 24 << 20);
     /* The terminal is the same one: it still takes input. */
     CU_ASSERT_EQUAL(write(test.user, "alive?", 6), 6);
     CU_ASSERT(console_gets(&test, "alive?"));

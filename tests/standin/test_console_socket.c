@@ -3,14 +3,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/standin/clock.h"
 #include "tests/standin/console_session.h"
 
 #define SOCKET "    socket_path: \"@/console\"\n"
@@ -20,14 +19,13 @@ static uint64_t send_until_full(struct console_session *test, uint64_t most)
 {
     static uint8_t data[CHUNK];
     uint64_t sent = 0;
-    for (uint64_t last = console_now_ms(); console_now_ms() - last < 300 && sent < most;
-         usleep(200)) {
+    for (uint64_t last = now_ms(); now_ms() - last < 300 && sent < most; usleep(200)) {
         guest_console_poll(&test->console);
         console_fill(data, sent, CHUNK);
         uint32_t taken = guest_console_send(&test->console, 0, data, CHUNK);
         sent += taken;
         if (taken > 0)
-            last = console_now_ms();
+            last = now_ms();
     }
     return sent;
 }
@@ -71,8 +69,7 @@ static bool reads(struct console_session *test, const char *text)
 {
     char seen[256] = "";
     size_t length = 0;
-    for (uint64_t end = console_now_ms() + PATIENCE_MS;
-         console_now_ms() < end && length < strlen(text);) {
+    for (uint64_t end = now_ms() + PATIENCE_MS; now_ms() < end && length < strlen(text);) {
         ssize_t got = read(test->user, seen + length, sizeof(seen) - 1 - length);
         length += got > 0 ? (size_t)got : 0;
         guest_console_poll(&test->console);
@@ -86,7 +83,7 @@ static bool reads(struct console_session *test, const char *text)
 static bool is_closed(int fd)
 {
     char data[CHUNK];
-    for (uint64_t end = console_now_ms() + PATIENCE_MS; console_now_ms() < end; usleep(200)) {
+    for (uint64_t end = now_ms() + PATIENCE_MS; now_ms() < end; usleep(200)) {
         ssize_t got = read(fd, data, sizeof(data));
         if (got == 0 || (got < 0 && errno == ECONNRESET))
             return true;
@@ -116,9 +113,7 @@ static void talks_both_ways(void)
     types(test.user, "root\r\x03\x04\x11\x13");
     CU_ASSERT(console_gets(&test, "root\r\x03\x04\x11\x13"));
     /* The name is in the log. */
-    char *log = fixture_log(&test.fixture);
-    CU_ASSERT_PTR_NOT_NULL(strstr(log, test.alias));
-    free(log);
+    fixture_assert_logged(&test.fixture, test.alias);
     stop_unhurt(&test);
 }
 
@@ -152,16 +147,16 @@ static void megabytes_pass_both_ways(void)
 {
     struct console_session test;
     const uint64_t total = 8 << 20;
-    uint64_t sent = 0, typed = 0, seen = 0, quiet_since = console_now_ms();
+    uint64_t sent = 0, typed = 0, seen = 0, quiet_since = now_ms();
     console_start(&test, GUEST_CONSOLE_FEATURES, SOCKET);
     join(&test);
     const struct guest_console_port *port = &test.console.ports[0];
     test.console.ports[0].received = 0;
     test.console.input = console_take_pattern;
     while ((seen < sent || port->received < typed || sent < total || typed < total) &&
-           console_now_ms() - quiet_since < PATIENCE_MS) {
+           now_ms() - quiet_since < PATIENCE_MS) {
         if (exchange(&test, total, &sent, &typed, &seen))
-            quiet_since = console_now_ms();
+            quiet_since = now_ms();
         else
             usleep(50);
     }
@@ -174,8 +169,6 @@ static void megabytes_pass_both_ways(void)
 static void a_slow_client_loses_nothing(void)
 {
     struct console_session test;
-    static uint8_t data[CHUNK];
-    uint64_t seen = 0;
     console_start(&test, GUEST_CONSOLE_FEATURES, SOCKET);
     join(&test);
     uint64_t sent = send_until_full(&test, 4 << 20);
@@ -184,16 +177,7 @@ static void a_slow_client_loses_nothing(void)
     CU_ASSERT_EQUAL(guest_read(&test.console.guest, VIRTIO_MMIO_DEVICE_ID, 4), 3);
     types(test.user, "x");
     CU_ASSERT(console_gets(&test, "x"));
-    for (uint64_t end = console_now_ms() + PATIENCE_MS; seen < sent && console_now_ms() < end;) {
-        ssize_t got = read(test.user, data, 1000);
-        guest_console_poll(&test.console);
-        if (got <= 0)
-            continue;
-        CU_ASSERT_EQUAL(console_differences(data, seen, (size_t)got), 0);
-        seen += (uint64_t)got;
-    }
-    CU_ASSERT_EQUAL(seen, sent);
-    CU_ASSERT_EQUAL(guest_console_busy(&test.console, 0), 0);
+    console_reads_slowly(&test, sent);
     stop_unhurt(&test);
 }
 
@@ -204,10 +188,9 @@ static void a_client_who_never_reads_is_given_up(void)
     console_start(&test, GUEST_CONSOLE_FEATURES, SOCKET);
     join(&test);
     send_until_full(&test, 4 << 20);
-    uint64_t from = console_now_ms();
+    uint64_t from = now_ms();
     CU_ASSERT(console_drained(&test, 0, 13000));
-    CU_ASSERT(console_now_ms() - from >
-              7000); /* ten seconds, less what it took to see that all is full */
+    CU_ASSERT(now_ms() - from > 7000); /* ten seconds, less what it took to see that all is full */
     CU_ASSERT_EQUAL(send_until_full(&test, 1 << 20), 1 << 20);
     CU_ASSERT(console_drained(&test, 0, 2000));
     /* The next one is waited for again. */
@@ -373,16 +356,12 @@ static void leaves_alone_what_is_not_its_own(void)
             CU_ASSERT_EQUAL(listen(other, 1), 0);
         CU_ASSERT_EQUAL(lstat(test.alias, &before), 0);
         fixture_start(&test.fixture, 1, 0);
-        standin_expect_end(test.fixture.standin);
-        int status = standin_wait(test.fixture.standin, PATIENCE_MS);
-        CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1);
-        char *log = fixture_log(&test.fixture);
-        CU_ASSERT_PTR_NOT_NULL(strstr(log, "config.yaml:6:18: socket_path \""));
-        CU_ASSERT_PTR_NOT_NULL(strstr(log, i == 0 ? "/console\" is there already and is no "
-                                                    "socket: choose another path, or remove it"
-                                                  : "/console\" is in use by another process: "
-                                                    "choose another path, or end that one"));
-        free(log);
+        fixture_assert_start_fails(&test.fixture, PATIENCE_MS);
+        fixture_assert_logged(&test.fixture, "config.yaml:6:18: socket_path \"");
+        fixture_assert_logged(&test.fixture, i == 0 ? "/console\" is there already and is no "
+                                                      "socket: choose another path, or remove it"
+                                                    : "/console\" is in use by another process: "
+                                                      "choose another path, or end that one");
         CU_ASSERT(lstat(test.alias, &after) == 0 && before.st_ino == after.st_ino);
         close(other);
         standin_stop(test.fixture.standin);
@@ -394,39 +373,10 @@ static void leaves_alone_what_is_not_its_own(void)
 
 static void the_client_stays_when_its_worker_is_killed(void)
 {
-    static uint8_t data[CHUNK];
     struct console_session test;
-    struct console_follower follower = {0};
-    const uint64_t total = 12 << 20;
-    unsigned int deaths = 0;
     console_start(&test, GUEST_CONSOLE_FEATURES, SOCKET);
     join(&test);
-    struct guest_console_port *port = &test.console.ports[0];
-    pid_t worker = fixture_worker(&test.fixture, 0);
-    uint64_t next_death = 1 << 18, quiet_since = console_now_ms();
-    while (follower.seen < total && console_now_ms() - quiet_since < PATIENCE_MS) {
-        guest_console_poll(&test.console);
-        if (port->sent < total) {
-            console_fill(data, port->sent, CHUNK);
-            guest_console_send(&test.console, 0, data, CHUNK);
-        }
-        ssize_t got = read(test.user, data, sizeof(data));
-        if (got > 0) {
-            console_follow(&follower, data, (size_t)got);
-            quiet_since = console_now_ms();
-        }
-        if (follower.seen > next_death && deaths < 8) {
-            CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
-            worker = fixture_wait_worker(&test.fixture, 0, worker);
-            CU_ASSERT_FATAL(worker > 0);
-            deaths++;
-            next_death = follower.seen + (1 << 18) + 997 * deaths;
-        }
-    }
-    CU_ASSERT_EQUAL(deaths, 8);
-    CU_ASSERT_EQUAL(follower.seen, total);
-    CU_ASSERT_EQUAL(follower.wrong, 0);
-    CU_ASSERT(follower.repeats <= deaths);
+    console_outlives_workers(&test, 12 << 20);
     types(test.user, "alive?");
     CU_ASSERT(console_gets(&test, "alive?"));
     /* He is still the only one, and gives way to nobody but by leaving. */

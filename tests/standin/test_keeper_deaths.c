@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 
 #include "tests/standin/block_load.h"
 #include "tests/standin/managed.h"
+#include "tests/standin/register_load.h"
 #include "tests/standin/storm.h"
 
 #define DEADLINE_MS MANAGED_DEADLINE_MS
@@ -46,14 +46,6 @@ static void start(struct managed *managed, const char *yaml, unsigned int device
     fixture_start(&managed->fixture, 2, devices);
 }
 
-static void assert_reads(struct guest_block *block, uint64_t sector)
-{
-    uint8_t data[4096] = {0}, expected[512];
-    fixture_sector(sector, expected);
-    CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, sizeof(data)), 0);
-    CU_ASSERT_EQUAL(memcmp(data, expected, 512), 0);
-}
-
 static void bring_up(struct managed *managed, unsigned int id, struct guest_block *block)
 {
     fixture_block(&managed->fixture, id, block, GUEST_BLOCK_FEATURES, 16, 4096);
@@ -66,61 +58,12 @@ static void bring_down(struct guest_block *block)
     guest_block_free(block);
 }
 
-/* ---- A vCPU that does register accesses, of device 1, all the while ---- */
-
-struct vcpu {
-    struct fixture *fixture;
-    atomic_bool stop;
-    unsigned int wrong, accesses;
-    pthread_t thread;
-};
-
-static void *access_registers(void *argument)
-{
-    static const struct {
-        uint64_t offset, value;
-    } known[] = {
-        {VIRTIO_MMIO_MAGIC_VALUE, 0x74726976},
-        {VIRTIO_MMIO_VERSION, 2},
-        {VIRTIO_MMIO_DEVICE_ID, 2},
-        {VIRTIO_MMIO_CONFIG, FIXTURE_IMAGE_SECTORS},
-    };
-    struct vcpu *vcpu = argument;
-    struct guest guest;
-    fixture_guest(vcpu->fixture, 1, &guest);
-    guest.timeout_ms = DEADLINE_MS;
-    for (unsigned int i = 0; !atomic_load(&vcpu->stop) && vcpu->wrong == 0; i = (i + 1) % 4) {
-        uint64_t value = guest_read(&guest, known[i].offset, 4);
-        vcpu->accesses++;
-        vcpu->wrong += guest.error < 0 || value != known[i].value;
-        if (vcpu->wrong > 0)
-            fprintf(stderr, "\nregister %#llx: %#llx, error %d, after %u\n",
-                    (unsigned long long)known[i].offset, (unsigned long long)value, guest.error,
-                    vcpu->accesses);
-    }
-    return NULL;
-}
-
-static void vcpu_start(struct vcpu *vcpu, struct fixture *fixture)
-{
-    *vcpu = (struct vcpu){.fixture = fixture};
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&vcpu->thread, NULL, access_registers, vcpu), 0);
-}
-
-static void vcpu_stop(struct vcpu *vcpu)
-{
-    atomic_store(&vcpu->stop, true);
-    pthread_join(vcpu->thread, NULL);
-    CU_ASSERT_EQUAL(vcpu->wrong, 0);
-    CU_ASSERT(vcpu->accesses > 10);
-}
-
 /* ---- Death and upgrade under load ---- */
 
 struct load {
     struct guest guest;
     struct block_load *blocks;
-    struct vcpu vcpu;
+    struct register_load registers; /* of device 1, all the while */
     int image;
 };
 
@@ -132,17 +75,14 @@ static void load_start(struct load *load, struct managed *managed)
     load->blocks = block_load_start(&load->guest, BLOCK_QUEUES, load->image, FIXTURE_IMAGE_SECTORS,
                                     fixture_format);
     CU_ASSERT_PTR_NOT_NULL_FATAL(load->blocks);
-    vcpu_start(&load->vcpu, &managed->fixture);
+    register_load_start(&load->registers, &managed->fixture, 1, DEADLINE_MS);
 }
 
 static void load_end(struct load *load)
 {
-    const uint32_t running = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
-                             VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK;
-    vcpu_stop(&load->vcpu);
+    register_load_stop(&load->registers);
     CU_ASSERT_EQUAL(block_load_end(load->blocks), 0);
-    CU_ASSERT_EQUAL(guest_status(&load->guest), running);
-    CU_ASSERT_EQUAL(load->guest.error, 0);
+    fixture_assert_running(&load->guest);
     close(load->image);
 }
 
@@ -256,15 +196,15 @@ static void restart_with_other_version(const char *spoil, const char *words)
     start(&managed, FIRST, 1);
     bring_up(&managed, 0, &block);
     for (unsigned int i = 0; i < 2; i++) {
-        assert_reads(&block, 3);
+        fixture_assert_reads(&block, 3);
         block.guest.config_changes = 0;
         managed_restart(&managed, spoil);
         CU_ASSERT_TRUE(has_config_interrupt(&block.guest));
         CU_ASSERT_NOT_EQUAL(guest_status(&block.guest) & NEEDS_RESET, 0);
-        CU_ASSERT_TRUE(managed_logged(&managed, words));
+        fixture_assert_logged(&managed.fixture, words);
         bring_down(&block);
         bring_up(&managed, 0, &block); /* resets it */
-        assert_reads(&block, 5);
+        fixture_assert_reads(&block, 5);
         managed_restart(&managed, ""); /* all is of one version again */
         CU_ASSERT_EQUAL(guest_status(&block.guest) & NEEDS_RESET, 0);
     }
@@ -295,10 +235,11 @@ static void is_refused(const char *spoil)
     struct guest_block block;
     start(&managed, FIRST, 1);
     bring_up(&managed, 0, &block);
-    assert_reads(&block, 3);
+    fixture_assert_reads(&block, 3);
     managed_command(&managed, spoil);
     managed_command(&managed, "r");
-    managed_wait_log(&managed, "the service manager has lost some of its files");
+    fixture_wait_logged(&managed.fixture, "the service manager has lost some of its files",
+                        DEADLINE_MS);
     CU_ASSERT_EQUAL(managed_events(&managed, "ended"),
                     1); /* the keeper stays, and keeps what it has */
     CU_ASSERT_EQUAL(managed_events(&managed, "ready"), 1);
@@ -329,10 +270,11 @@ static void nobody_attaches_before_the_last_one_is_gone(void)
     struct guest_block block;
     start(&managed, FIRST, 1);
     bring_up(&managed, 0, &block);
-    assert_reads(&block, 3);
+    fixture_assert_reads(&block, 3);
     managed_command(&managed, "l");
     managed_command(&managed, "r");
-    managed_wait_log(&managed, "waiting for the processes of an earlier run to end");
+    fixture_wait_logged(&managed.fixture, "waiting for the processes of an earlier run to end",
+                        DEADLINE_MS);
     CU_ASSERT_EQUAL(managed_events(&managed, "locked"), 1);
     CU_ASSERT_EQUAL(managed_events(&managed, "ready"), 1);
     CU_ASSERT_EQUAL(standin_find_process(managed.fixture.standin, "bao-virtio-worker", 0), -ESRCH);
@@ -340,7 +282,7 @@ static void nobody_attaches_before_the_last_one_is_gone(void)
                     0); /* so far: what was just seen counts */
     managed_wait_events(&managed, "ready", 2);
     CU_ASSERT_EQUAL(managed_events(&managed, "unlocked"), 1);
-    assert_reads(&block, 5);
+    fixture_assert_reads(&block, 5);
     bring_down(&block);
     managed_stop(&managed, 1);
 }
@@ -358,19 +300,19 @@ static void killed_at(unsigned int message, bool replaced)
         managed_command(&managed, "o"); /* at the first start there is nothing to spoil yet */
     fixture_start(&managed.fixture, 2, 1);
     bring_up(&managed, 0, &block);
-    assert_reads(&block, 3);
+    fixture_assert_reads(&block, 3);
     if (replaced) {
         managed_restart(&managed, "o");
         managed_wait_events(&managed, "ended 2 9", 1);
         managed_wait_events(&managed, "ready", 2);
         bring_down(&block);
         bring_up(&managed, 0, &block);
-        assert_reads(&block, 5);
+        fixture_assert_reads(&block, 5);
     }
     CU_ASSERT_EQUAL(managed_events(&managed, "ended 2 9"), 1);
     managed_restart(&managed, ""); /* and what is kept now is whole */
     CU_ASSERT_EQUAL(guest_status(&block.guest) & NEEDS_RESET, 0);
-    assert_reads(&block, 7);
+    fixture_assert_reads(&block, 7);
     bring_down(&block);
     managed_stop(&managed, 1);
     CU_ASSERT_FALSE(CU_get_number_of_failures() > managed.fixture.failures);
@@ -398,9 +340,9 @@ static void what_was_not_registered_is_registered_later(void)
     managed_prepare(&managed, FIRST, NULL, false);
     managed.fixture.refused_irqfds = 2;
     fixture_start(&managed.fixture, 2, 1);
-    CU_ASSERT_TRUE(managed_logged(&managed, "IRQFD"));
+    fixture_assert_logged(&managed.fixture, "IRQFD");
     bring_up(&managed, 0, &block);
-    assert_reads(&block, 3);
+    fixture_assert_reads(&block, 3);
     CU_ASSERT_EQUAL(managed_events(&managed, "started"), 1); /* the keeper has waited */
     bring_down(&block);
     managed_stop(&managed, 1);
@@ -414,21 +356,21 @@ static void devices_come_and_go_and_keep_their_files(void)
     struct guest_block first, second;
     start(&managed, FIRST, 1);
     bring_up(&managed, 0, &first);
-    assert_reads(&first, 1);
+    fixture_assert_reads(&first, 1);
     fixture_configure(&managed.fixture, BOTH_TURNED); /* added, and in the first place */
     managed_restart(&managed, "");
-    assert_reads(&first, 2);
+    fixture_assert_reads(&first, 2);
     bring_up(&managed, 1, &second);
-    assert_reads(&second, 3);
+    fixture_assert_reads(&second, 3);
     fixture_configure(&managed.fixture, SECOND);
     managed_restart(&managed, "");
-    CU_ASSERT_TRUE(managed_logged(&managed, "device 0 is not in the configuration any more"));
-    assert_reads(&second, 4);
+    fixture_assert_logged(&managed.fixture, "device 0 is not in the configuration any more");
+    fixture_assert_reads(&second, 4);
     CU_ASSERT_EQUAL(fixture_worker(&managed.fixture, 0), -ESRCH);
     fixture_configure(&managed.fixture, BOTH);
     managed_restart(&managed, "");
-    assert_reads(&first, 5); /* as if it had never been away */
-    assert_reads(&second, 6);
+    fixture_assert_reads(&first, 5); /* as if it had never been away */
+    fixture_assert_reads(&second, 6);
     bring_down(&first);
     bring_down(&second);
     managed_stop(&managed, 2);
@@ -445,13 +387,13 @@ static void a_device_that_comes_first_costs_no_other_its_files(void)
     CU_ASSERT_EQUAL(kill(managed.fixture.broker, SIGKILL), 0);
     pid_t broker = fixture_wait_broker(&managed.fixture, managed.fixture.broker);
     CU_ASSERT_FATAL(broker > 0);
-    assert_reads(&first, 2);
+    fixture_assert_reads(&first, 2);
     bring_up(&managed, 1, &second);
-    assert_reads(&second, 3);
+    fixture_assert_reads(&second, 3);
     CU_ASSERT_EQUAL(kill(broker, SIGKILL), 0); /* and its copies are gone with it */
     CU_ASSERT_FATAL(fixture_wait_broker(&managed.fixture, broker) > 0);
-    assert_reads(&first, 4);
-    assert_reads(&second, 5);
+    fixture_assert_reads(&first, 4);
+    fixture_assert_reads(&second, 5);
     bring_down(&first);
     bring_down(&second);
     managed_stop(&managed, 2);
@@ -505,9 +447,9 @@ static void a_configuration_spoilt_in_between_is_waited_for(void)
     bring_up(&managed, 0, &block);
     fixture_configure(&managed.fixture, "devices:\n  - id: 0\n    type: nonsense\n");
     managed_command(&managed, "r");
-    managed_wait_log(&managed, "nonsense");
+    fixture_wait_logged(&managed.fixture, "nonsense", DEADLINE_MS);
     fixture_configure(&managed.fixture, FIRST);
-    assert_reads(&block, 4);
+    fixture_assert_reads(&block, 4);
     CU_ASSERT_EQUAL(managed_events(&managed, "started"), 2);
     bring_down(&block);
     managed_stop(&managed, 1);

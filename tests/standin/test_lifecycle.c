@@ -4,28 +4,17 @@
  * no DM file is closed; and the end is clean.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/standin/fixture.h"
+#include "tests/standin/register_load.h"
+#include "tests/standin/request_load.h"
 
 #define DEADLINE_MS 15000 /* a wedged worker's deadline, its replacement, and a slow machine */
 #define BROKER_ROUNDS 10
 #define ROUNDS 5 /* restarts are held back longer and longer */
-
-static void assert_reads(struct guest_block *block, uint64_t sector)
-{
-    uint8_t data[4096], expected[512];
-    fixture_sector(sector, expected);
-    CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, sizeof(data)), 0);
-    CU_ASSERT_EQUAL(memcmp(data, expected, 512), 0);
-}
 
 static void start(struct fixture *fixture, struct guest_block *block)
 {
@@ -42,106 +31,27 @@ static void stop(struct fixture *fixture, struct guest_block *block)
     fixture_free(fixture);
 }
 
-/* A vCPU that does register accesses, and one that does I/O, until they are told to stop. */
+/* A vCPU that does register accesses, and one that does I/O. */
 struct load {
-    struct fixture *fixture;
-    struct guest_block block;
-    atomic_bool stop;
-    _Atomic unsigned int accesses, requests;
-    unsigned int wrong;
-    pthread_t register_thread, block_thread;
+    struct register_load registers;
+    struct request_load requests;
 };
-
-/* Different registers by turns: an answer that belongs to an earlier access shows. */
-static void *access_registers(void *argument)
-{
-    static const struct {
-        uint64_t offset, value;
-    } known[] = {
-        {VIRTIO_MMIO_MAGIC_VALUE, 0x74726976},
-        {VIRTIO_MMIO_VERSION, 2},
-        {VIRTIO_MMIO_DEVICE_ID, 2},
-        {VIRTIO_MMIO_CONFIG, FIXTURE_IMAGE_SECTORS},
-    };
-    struct load *load = argument;
-    struct guest guest;
-    fixture_guest(load->fixture, 0, &guest);
-    guest.timeout_ms = DEADLINE_MS;
-    for (unsigned int i = 0; !atomic_load(&load->stop); i = (i + 1) % 4) {
-        uint64_t value = guest_read(&guest, known[i].offset, 4);
-        if (guest.error < 0 || value != known[i].value) {
-            fprintf(stderr, "\nregister %#llx: %#llx, error %d\n",
-                    (unsigned long long)known[i].offset, (unsigned long long)value, guest.error);
-            load->wrong++;
-        }
-        atomic_fetch_add(&load->accesses, 1);
-        if (load->wrong > 0)
-            break;
-    }
-    return NULL;
-}
-
-/* Reads are verified; writes put back what the image has, so that a second try is no harm. */
-static void load_done(struct guest_block *block, struct guest_block_request *request)
-{
-    struct load *load = block->context;
-    uint8_t expected[512];
-    fixture_sector(request->header->sector, expected);
-    if (*request->status != 0 || memcmp(request->data, expected, 512) != 0)
-        load->wrong++;
-    atomic_fetch_add(&load->requests, 1);
-}
-
-static void fill_with_pattern(uint8_t *data, uint64_t sector)
-{
-    for (uint64_t i = 0; i < 8; i++)
-        fixture_sector(sector + i, data + 512 * i);
-}
-
-static void *do_requests(void *argument)
-{
-    struct load *load = argument;
-    struct guest_block *block = &load->block;
-    uint64_t random = 99;
-    while (!atomic_load(&load->stop) && load->wrong == 0) {
-        for (unsigned int i = 0; i < block->depth; i++) {
-            struct guest_block_request *request = &block->requests[i];
-            if (request->busy)
-                continue;
-            random = random * 6364136223846793005ull + 1442695040888963407ull;
-            uint64_t sector = (random >> 33) % (FIXTURE_IMAGE_SECTORS - 8);
-            bool write = (random >> 60 & 1) != 0;
-            if (write)
-                fill_with_pattern(request->data, sector);
-            else
-                memset(request->data, 0, 4096);
-            guest_block_submit(block, request, write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN, sector,
-                               4096);
-        }
-        guest_queue_kick(&block->queue);
-        if (guest_block_interrupt(block) < 0)
-            load->wrong++;
-    }
-    return NULL;
-}
 
 static void load_start(struct load *load, struct fixture *fixture)
 {
-    *load = (struct load){.fixture = fixture};
-    start(fixture, &load->block);
-    load->block.done = load_done;
-    load->block.context = load;
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&load->register_thread, NULL, access_registers, load), 0);
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&load->block_thread, NULL, do_requests, load), 0);
+    start(fixture, &load->requests.block);
+    register_load_start(&load->registers, fixture, 0, DEADLINE_MS);
+    request_load_start(&load->requests, true);
 }
 
 /* Both go on: some accesses and requests more are completed. */
 static void assert_load_goes_on(struct load *load)
 {
-    unsigned int accesses = atomic_load(&load->accesses) + 5;
-    unsigned int requests = atomic_load(&load->requests) + 50;
+    unsigned int accesses = atomic_load(&load->registers.accesses) + 5;
+    unsigned int requests = atomic_load(&load->requests.requests) + 50;
     for (unsigned int i = 0; i < DEADLINE_MS; i++) {
-        if (atomic_load(&load->accesses) >= accesses && atomic_load(&load->requests) >= requests)
+        if (atomic_load(&load->registers.accesses) >= accesses &&
+            atomic_load(&load->requests.requests) >= requests)
             return;
         usleep(1000);
     }
@@ -150,10 +60,8 @@ static void assert_load_goes_on(struct load *load)
 
 static void load_stop(struct load *load)
 {
-    atomic_store(&load->stop, true);
-    pthread_join(load->register_thread, NULL);
-    pthread_join(load->block_thread, NULL);
-    CU_ASSERT_EQUAL(load->wrong, 0);
+    register_load_stop(&load->registers);
+    request_load_stop(&load->requests);
 }
 
 static void a_killed_worker_is_replaced_under_load(void)
@@ -172,7 +80,7 @@ static void a_killed_worker_is_replaced_under_load(void)
     load_stop(&load);
     CU_ASSERT_EQUAL(fixture_worker(&fixture, 1), fixture.workers[1]); /* the neighbour lives on */
     CU_ASSERT_EQUAL(standin_find_process(fixture.standin, "bao-virtio-broker", 0), fixture.broker);
-    stop(&fixture, &load.block);
+    stop(&fixture, &load.requests.block);
 }
 
 static void a_killed_broker_is_replaced_under_load(void)
@@ -193,7 +101,7 @@ static void a_killed_broker_is_replaced_under_load(void)
     standin_counts(fixture.standin, &counts);
     CU_ASSERT_EQUAL(counts.dm_get_info, 2); /* once a device, whoever lives and dies */
     CU_ASSERT_EQUAL(counts.dm_releases, 0);
-    stop(&fixture, &load.block);
+    stop(&fixture, &load.requests.block);
 }
 
 /* Whether the vCPU waits or has gone on, only the hypervisor knows. */
@@ -211,7 +119,7 @@ static void a_broker_is_killed_in_the_midst_of_a_completion(void)
         CU_ASSERT_EQUAL(guest_read(&block.guest, VIRTIO_MMIO_DEVICE_ID, 4), VIRTIO_ID_BLOCK);
         broker = fixture_wait_broker(&fixture, broker);
         CU_ASSERT_FATAL(broker > 0);
-        assert_reads(&block, i);
+        fixture_assert_reads(&block, i);
     }
     stop(&fixture, &block);
 }
@@ -221,12 +129,12 @@ static void a_stopped_worker_is_replaced_by_the_deadline(void)
     struct fixture fixture;
     struct guest_block block;
     start(&fixture, &block);
-    assert_reads(&block, 1);
+    fixture_assert_reads(&block, 1);
     CU_ASSERT_EQUAL(kill(fixture.workers[0], SIGSTOP), 0);
     /* answered by the successor, the capacity as it is */
     CU_ASSERT_EQUAL(guest_read(&block.guest, VIRTIO_MMIO_CONFIG, 8), FIXTURE_IMAGE_SECTORS);
     CU_ASSERT_NOT_EQUAL(fixture_wait_worker(&fixture, 0, fixture.workers[0]), -1);
-    assert_reads(&block, 2);
+    fixture_assert_reads(&block, 2);
     CU_ASSERT_EQUAL(fixture_worker(&fixture, 1), fixture.workers[1]);
     stop(&fixture, &block);
 }
@@ -237,10 +145,10 @@ static void an_idle_worker_is_replaced_as_well(void)
     struct fixture fixture;
     struct guest_block block;
     start(&fixture, &block);
-    assert_reads(&block, 1);
+    fixture_assert_reads(&block, 1);
     CU_ASSERT_EQUAL(kill(fixture.workers[0], SIGKILL), 0);
     CU_ASSERT_NOT_EQUAL(fixture_wait_worker(&fixture, 0, fixture.workers[0]), -1);
-    assert_reads(&block, 2);
+    fixture_assert_reads(&block, 2);
     stop(&fixture, &block);
 }
 
@@ -302,7 +210,7 @@ static void sighup_is_ignored(void)
     CU_ASSERT_EQUAL(kill(standin_pid(fixture.standin), SIGHUP), 0);
     CU_ASSERT_EQUAL(kill(fixture.broker, SIGHUP), 0);
     usleep(100000);
-    assert_reads(&block, 1);
+    fixture_assert_reads(&block, 1);
     fixture_assert_never_restarted(&fixture);
     stop(&fixture, &block);
 }
@@ -312,7 +220,7 @@ static void ends_by(int signal)
     struct fixture fixture;
     struct guest_block block;
     start(&fixture, &block);
-    assert_reads(&block, 1);
+    fixture_assert_reads(&block, 1);
     standin_expect_end(fixture.standin);
     CU_ASSERT_EQUAL(kill(standin_pid(fixture.standin), signal), 0);
     int status = standin_wait(fixture.standin, 5000);

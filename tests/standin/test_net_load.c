@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "tests/standin/clock.h"
 #include "tests/standin/net_fixture.h"
 
 #define BIT(n) (1ull << (n))
@@ -305,13 +305,6 @@ static void *flood_guest(void *argument)
     return NULL;
 }
 
-static int64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 static void neither_direction_starves_the_other(void)
 {
     struct net_fixture net;
@@ -325,7 +318,7 @@ static void neither_direction_starves_the_other(void)
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, flood_guest, &flood), 0);
     net_fixture_frame(sent, net.host_mac, net_fixture_mac, 1000, 2);
     uint64_t out = 0, in = 0;
-    int64_t end = now_us() + FLOOD_MS * 1000, slowest = 0;
+    uint64_t end = now_us() + FLOOD_MS * 1000, slowest = 0;
     for (unsigned int n = 0; now_us() < end; n++) {
         while (guest_net_put(&net.net, 0, &no_offload, sent, 1000) == 0)
             out++;
@@ -334,16 +327,16 @@ static void neither_direction_starves_the_other(void)
             in++;
         guest_net_refill(&net.net, 0);
         if (n % 64 == 0) {
-            int64_t before = now_us();
+            uint64_t before = now_us();
             guest_status(&net.net.guest);
-            int64_t taken = now_us() - before;
+            uint64_t taken = now_us() - before;
             slowest = taken > slowest ? taken : slowest;
         }
     }
     atomic_store(&flood.end, true);
     pthread_join(thread, NULL);
-    printf("\n    %llu frames out, %llu in; slowest register access %lld us ...",
-           (unsigned long long)out, (unsigned long long)in, (long long)slowest);
+    printf("\n    %llu frames out, %llu in; slowest register access %llu us ...",
+           (unsigned long long)out, (unsigned long long)in, (unsigned long long)slowest);
     CU_ASSERT(out > 1000 && in > 1000);
     CU_ASSERT(in < out * 20 && out < in * 20);
     CU_ASSERT(slowest < 2000000);
@@ -365,7 +358,7 @@ static unsigned int count_at(struct net_fixture *net, unsigned int pair, int tim
 /* `count` frames come by the first `pairs` of them, be it slowly, and no more than these. */
 static void assert_come_by(struct net_fixture *net, unsigned int pairs, unsigned int count)
 {
-    int64_t end = now_us() + WAIT_MS * 1000;
+    uint64_t end = now_us() + WAIT_MS * 1000;
     unsigned int found_count = 0, last = 1;
     while (last > 0 || (found_count < count && now_us() < end)) {
         last = 0;
@@ -473,7 +466,7 @@ static void traffic_goes_on_after_the_workers_death(void)
         pthread_t thread;
         CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, flood_guest, &flood), 0);
         pid_t before = fixture_worker(&net.fixture, 0);
-        int64_t end = now_us() + 30000;
+        uint64_t end = now_us() + 30000;
         bool killed = false;
         net_fixture_frame(sent, net.host_mac, net_fixture_mac, 900, round);
         while (now_us() < end) {

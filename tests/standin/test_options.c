@@ -5,9 +5,6 @@
  */
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "tests/standin/fixture.h"
 
@@ -69,14 +66,8 @@ static void a_processor_that_is_not_there_is_said(void)
     fixture_make_image(&fixture, "disk.img", 64);
     fixture_configure(&fixture, DEVICE "    cpu_affinity: 63\n");
     fixture_start(&fixture, 1, 0);
-    char *log = NULL;
-    for (int i = 0; i < 800 && (!log || !strstr(log, "cpu_affinity")); i++) {
-        free(log);
-        usleep(10000);
-        log = fixture_log(&fixture);
-    }
-    CU_ASSERT_PTR_NOT_NULL(strstr(log, "take its processors and scheduling class"));
-    free(log);
+    fixture_wait_logged(&fixture, "cpu_affinity", 8000);
+    fixture_assert_logged(&fixture, "take its processors and scheduling class");
     fixture_stop(&fixture);
     fixture_free(&fixture);
 }
@@ -88,10 +79,7 @@ static void the_queue_size_is_what_the_driver_is_offered(void)
     struct guest_block block;
     fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 4, 512);
     CU_ASSERT_EQUAL(block.queue.size, 16);
-    uint8_t data[512], expected[512];
-    CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_IN, 9, data, 512), VIRTIO_BLK_S_OK);
-    fixture_sector(9, expected);
-    CU_ASSERT_EQUAL(memcmp(data, expected, sizeof(data)), 0);
+    fixture_assert_reads(&block, 9);
     guest_block_free(&block);
     stop(&fixture);
 }

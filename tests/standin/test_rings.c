@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "tests/standin/fixture.h"
@@ -295,14 +294,6 @@ static const struct spoiler packed_spoilers[] = {
 static struct fixture fixture;
 static struct guest_block neighbour;
 
-static void assert_reads(struct guest_block *block, uint64_t sector)
-{
-    uint8_t data[4096], expected[512];
-    fixture_sector(sector, expected);
-    CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, sizeof(data)), 0);
-    CU_ASSERT_EQUAL(memcmp(data, expected, 512), 0);
-}
-
 static void submit_good(struct guest_block *block)
 {
     CU_ASSERT_EQUAL(guest_block_submit(block, &block->requests[0], VIRTIO_BLK_T_IN, 8, 4096), 0);
@@ -330,11 +321,11 @@ static void try_each(const struct spoiler *spoilers, size_t count)
         spoilers[i].spoil(&block);
         guest_write(&block.guest, VIRTIO_MMIO_QUEUE_NOTIFY, 4, 0);
         assert_needs_reset(&block.guest, spoilers[i].name);
-        assert_reads(&neighbour, i);
+        fixture_assert_reads(&neighbour, i);
         guest_block_free(&block);
     }
     fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 4, 4096);
-    assert_reads(&block, 3);
+    fixture_assert_reads(&block, 3);
     guest_block_free(&block);
 }
 
@@ -393,7 +384,7 @@ static void kicks_without_requests_do_nothing(void)
     fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 4, 4096);
     for (unsigned int i = 0; i < 10000; i++)
         guest_write(&block.guest, VIRTIO_MMIO_QUEUE_NOTIFY, 4, 0);
-    assert_reads(&block, 3);
+    fixture_assert_reads(&block, 3);
     CU_ASSERT_EQUAL(guest_reset(&block.guest), 0);
     for (unsigned int i = 0; i < 10000; i++)
         guest_write(&block.guest, VIRTIO_MMIO_QUEUE_NOTIFY, 4, 0);
@@ -428,8 +419,8 @@ static void everybody_is_still_the_same(void)
 {
     struct guest_block block;
     fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 4, 4096);
-    assert_reads(&block, 3);
-    assert_reads(&neighbour, 5);
+    fixture_assert_reads(&block, 3);
+    fixture_assert_reads(&neighbour, 5);
     CU_ASSERT_EQUAL(neighbour.guest.config_changes, 0);
     fixture_assert_never_restarted(&fixture);
     guest_block_free(&block);

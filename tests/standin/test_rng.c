@@ -2,9 +2,9 @@
 /* The entropy device, VirtIO 1.2 §5.4, from the driver's side: data, rate limit, restart. */
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "tests/standin/clock.h"
 #include "tests/standin/fixture.h"
 
 #define RNG_DEVICE_ID 4
@@ -22,13 +22,6 @@ struct rng {
     uint64_t addrs[BUFFERS];
     uint64_t bytes; /* taken */
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void start_driver(struct rng *rng)
 {

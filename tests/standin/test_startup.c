@@ -48,9 +48,7 @@ static void assert_fails(struct fixture *fixture, unsigned int devices, uint64_t
 {
     struct standin_counts counts;
     fixture_start(fixture, devices, 0);
-    standin_expect_end(fixture->standin);
-    int status = standin_wait(fixture->standin, EXIT_MS);
-    CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    fixture_assert_start_fails(fixture, EXIT_MS);
     CU_ASSERT_EQUAL(standin_wait_all(fixture->standin, 1000), 0);
     assert_one_line(fixture, words);
     standin_counts(fixture->standin, &counts);
@@ -105,13 +103,9 @@ static void a_bad_configuration(void)
     fixture_init(&fixture);
     fixture_configure(&fixture, "devices:\n  - id: 0\n    type: blok\n");
     fixture_start(&fixture, 1, 0);
-    standin_expect_end(fixture.standin);
-    int status = standin_wait(fixture.standin, EXIT_MS);
-    CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1);
-    char *log = fixture_log(&fixture);
-    CU_ASSERT_PTR_NOT_NULL(strstr(log, "config.yaml:3:11"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(log, "block")); /* the nearest valid one */
-    free(log);
+    fixture_assert_start_fails(&fixture, EXIT_MS);
+    fixture_assert_logged(&fixture, "config.yaml:3:11");
+    fixture_assert_logged(&fixture, "block"); /* the nearest valid one */
     standin_stop(fixture.standin);
     fixture_free(&fixture);
 }
@@ -156,9 +150,7 @@ static void an_older_file_that_agrees_is_accepted(void)
                           "0", "disk.img") "    shmem_addr: 0x50000000\n    shmem_size: 0x1000000\n"
                                            "    shmem_path: \"/dev/baoipc0\"\n    irq: 47\n");
     fixture_start(&fixture, 1, 1);
-    char *log = fixture_log(&fixture);
-    CU_ASSERT_PTR_NOT_NULL(strstr(log, "no longer needed"));
-    free(log);
+    fixture_assert_logged(&fixture, "no longer needed");
     fixture_stop(&fixture);
     fixture_free(&fixture);
 }

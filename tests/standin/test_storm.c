@@ -4,29 +4,18 @@
  * device, under a load that verifies what it gets.
  */
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/standin/block_daemon.h"
 #include "tests/standin/block_load.h"
-#include "tests/standin/loads.h"
-#include "tests/standin/storm.h"
+#include "tests/standin/storm_loads.h"
 #include "tests/standin/vsock_fixture.h"
 
 #define BLOCK_QUEUES 4
-
-static void assert_needs_no_reset(struct guest *guest)
-{
-    const uint32_t running = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
-                             VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK;
-    CU_ASSERT_EQUAL(guest_status(guest), running);
-    CU_ASSERT_EQUAL(guest->error, 0);
-}
 
 /* ---- Block: nothing is lost, done twice to another's data, or corrupted ---- */
 
@@ -42,8 +31,7 @@ static void start_block(struct fixture *fixture, const char *yaml)
 }
 
 /* The load: every read is compared, and at the end all of the image. */
-static void rage_on_blocks(struct fixture *fixture, unsigned int queues,
-                           void (*begin)(struct storm *storm, const struct fixture *fixture))
+static void rage_on_blocks(struct fixture *fixture, unsigned int queues, storm_begin *begin)
 {
     static struct storm storm;
     struct guest guest;
@@ -60,7 +48,7 @@ static void rage_on_blocks(struct fixture *fixture, unsigned int queues,
     storm_end(&storm);
     storm_report(&storm, "block");
     CU_ASSERT_EQUAL(block_load_end(load), 0);
-    assert_needs_no_reset(&guest);
+    fixture_assert_running(&guest);
     close(image);
 }
 
@@ -93,38 +81,18 @@ static void brokers_death_loses_and_corrupts_nothing(void)
 
 /* ---- vhost-user: the daemon holds the requests, and each worker connects anew ---- */
 
-static pid_t start_daemon(const struct fixture *fixture)
-{
-    char socket[128], image[128];
-    struct stat status;
-    snprintf(socket, sizeof(socket), "%s/blk.sock", fixture->dir);
-    snprintf(image, sizeof(image), "%s/disk.img", fixture->dir);
-    char *argv[] = {(char *)"vhost-user-daemon", socket, image, NULL};
-    pid_t pid = fork();
-    if (pid == 0) {
-        execv(DAEMON, argv);
-        _exit(127);
-    }
-    CU_ASSERT_FATAL(pid > 0);
-    for (unsigned int i = 0; i < LOAD_DEADLINE_MS && stat(socket, &status) < 0; i++)
-        usleep(1000);
-    return pid;
-}
-
 static void vhost_user_goes_on(void)
 {
     struct fixture fixture;
-    int status;
     start_block(&fixture, "devices:\n  - id: 0\n    type: block\n    data_plane: vhost_user\n"
                           "    mmio_addr: 0xa003e00\n    config_size: 8\n"
                           "    socket_path: \"@/blk.sock\"\n");
-    pid_t daemon = start_daemon(&fixture);
+    pid_t daemon = block_daemon_start(&fixture, "disk.img", NULL);
+    block_daemon_wait(&fixture);
     fixture_start(&fixture, 1, 1);
     rage_on_blocks(&fixture, 1, storm_workers);
     fixture_stop(&fixture);
-    CU_ASSERT_EQUAL(kill(daemon, SIGKILL), 0);
-    CU_ASSERT_EQUAL(waitpid(daemon, &status, 0), daemon);
-    CU_ASSERT(WIFSIGNALED(status)); /* it has not ended by itself, on something it did not like */
+    block_daemon_kill(daemon);
     fixture_free(&fixture);
 }
 
@@ -133,23 +101,8 @@ static void vhost_user_goes_on(void)
 static void net_recovers_without_a_reset(void)
 {
     static struct net_fixture net;
-    static struct net_load load;
-    static struct storm storm;
-    bool arrives = true;
-    load = (struct net_load){.net = &net};
     net_fixture_start(&net, "mode tap", "", &net_load_options);
-    net.net.guest.timeout_ms = LOAD_DEADLINE_MS;
-    storm_workers(&storm, &net.fixture);
-    while (storm_rages(&storm) && (arrives = net_load_exchange(&load))) {
-        storm_progress(&storm);
-        usleep(200);
-    }
-    CU_ASSERT_TRUE(arrives);
-    storm_end(&storm);
-    CU_ASSERT_TRUE(net_load_exchange(&load));
-    CU_ASSERT_EQUAL(load.wrong, 0);
-    CU_ASSERT_EQUAL(guest_net_flush(&net.net, 0), 0); /* each buffer has come back */
-    assert_needs_no_reset(&net.net.guest);
+    storm_over_frames(storm_workers, &net, "net");
     CU_ASSERT_TRUE(net_fixture_wait_status(&net, VIRTIO_NET_S_ANNOUNCE, VIRTIO_NET_S_ANNOUNCE));
     net_fixture_stop(&net);
 }
@@ -180,7 +133,7 @@ static void rng_fills_every_buffer(void)
     storm_end(&storm);
     rng_load_end(&load);
     CU_ASSERT_EQUAL(load.wrong, 0);
-    assert_needs_no_reset(&load.guest);
+    fixture_assert_running(&load.guest);
     fixture_stop(&fixture);
     fixture_free(&fixture);
 }
@@ -243,21 +196,9 @@ static void sockets_are_reset_at_once_and_made_anew(void)
     static struct vsock_fixture test;
     static struct vsock_load load;
     static struct storm storm;
-    bool answered = true;
     vsock_start(&test);
-    test.vsock.guest.timeout_ms = LOAD_DEADLINE_MS;
     load = (struct vsock_load){.vsock = &test.vsock, .server = test.server, .port = HOST_PORT};
-    load.storm = &storm;
-    storm_workers(&storm, &test.fixture);
-    while (storm_rages(&storm) && (answered = vsock_load_run(&load)))
-        storm_progress(&storm);
-    CU_ASSERT_TRUE(answered);
-    storm_end(&storm);
-    storm_report(&storm, "vsock");
-    CU_ASSERT_EQUAL(load.wrong, 0);
-    CU_ASSERT_EQUAL(load.lost, 0);
-    /* Each worker that was killed in the midst of connections has had its event. */
-    CU_ASSERT(test.vsock.transport_resets >= storm.calm);
+    storm_over_sockets(&storm, storm_workers, &load, &test.fixture, "vsock");
     CU_ASSERT(load.resets >= storm.calm);
     /* The other way round. */
     struct pair pair = pair_by_host(&test, "v.sock", SOCK_STREAM);

@@ -11,12 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "tests/standin/block_daemon.h"
 #include "tests/standin/block_load.h"
+#include "tests/standin/clock.h"
 #include "tests/standin/loads.h"
 #include "tests/standin/storm.h"
 #include "tests/standin/vsock_fixture.h"
@@ -136,24 +136,6 @@ static void *run_vsock(void *argument)
 
 /* ---- Start and end ---- */
 
-static pid_t start_daemon(const struct fixture *fixture)
-{
-    char socket[128], image[128];
-    struct stat status;
-    snprintf(socket, sizeof(socket), "%s/blk.sock", fixture->dir);
-    snprintf(image, sizeof(image), "%s/disk2.img", fixture->dir);
-    char *argv[] = {(char *)"vhost-user-daemon", socket, image, NULL};
-    pid_t pid = fork();
-    if (pid == 0) {
-        execv(DAEMON, argv);
-        _exit(127);
-    }
-    CU_ASSERT_FATAL(pid > 0);
-    for (unsigned int i = 0; i < LOAD_DEADLINE_MS && stat(socket, &status) < 0; i++)
-        usleep(1000);
-    return pid;
-}
-
 static void prepare_guest(unsigned int id, struct guest *guest)
 {
     fixture_guest(&machine.fixture, id, guest);
@@ -213,7 +195,8 @@ static void start(int patience_ms)
     fixture_make_image(&machine.fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
     fixture_make_image(&machine.fixture, "disk2.img", FIXTURE_IMAGE_SECTORS);
     fixture_configure(&machine.fixture, yaml);
-    machine.daemon = start_daemon(&machine.fixture);
+    machine.daemon = block_daemon_start(&machine.fixture, "disk2.img", NULL);
+    block_daemon_wait(&machine.fixture);
     fixture_start(&machine.fixture, KINDS, KINDS);
     start_drivers();
     for (unsigned int i = 0; i < KINDS; i++) {
@@ -232,10 +215,7 @@ static void join(void)
 
 static void end(void)
 {
-    int status;
-    CU_ASSERT_EQUAL(kill(machine.daemon, SIGKILL), 0);
-    CU_ASSERT_EQUAL(waitpid(machine.daemon, &status, 0), machine.daemon);
-    CU_ASSERT(WIFSIGNALED(status)); /* and has not ended by itself */
+    block_daemon_kill(machine.daemon);
     vsock_load_end(&machine.vsock_load);
     guest_vsock_free(&machine.vsock.vsock);
     close(machine.vsock.server);
@@ -252,18 +232,11 @@ static void end(void)
 
 /* ---- Brokers ---- */
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Until each of them has got something done that it has begun since. */
 static bool all_get_on(void)
 {
     uint64_t before[KINDS];
-    const int64_t end = now_ms() + LOAD_DEADLINE_MS;
+    const uint64_t end = now_ms() + LOAD_DEADLINE_MS;
     for (unsigned int i = 0; i < KINDS; i++)
         before[i] = atomic_load(&machine.parts[i].progress);
     for (unsigned int i = 0; i < KINDS;) {
@@ -277,14 +250,6 @@ static bool all_get_on(void)
         }
     }
     return true;
-}
-
-static void assert_running(struct guest *guest)
-{
-    const uint32_t running = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
-                             VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK;
-    CU_ASSERT_EQUAL(guest_status(guest), running);
-    CU_ASSERT_EQUAL(guest->error, 0);
 }
 
 static void assert_nothing_is_lost(const struct storm *storm)
@@ -309,7 +274,7 @@ static void assert_nothing_is_lost(const struct storm *storm)
         struct guest *guests[KINDS] = {&machine.block_guests[BLOCK], &machine.net.net.guest,
                                        &machine.console.guest,       &machine.rng_load.guest,
                                        &machine.vsock.vsock.guest,   &machine.block_guests[5]};
-        assert_running(guests[i]);
+        fixture_assert_running(guests[i]);
     }
 }
 
@@ -370,7 +335,7 @@ static void nobody_outlives_a_killed_keeper(void)
         CU_ASSERT_TRUE(all_get_on());
         make_a_mess(round);
         standin_expect_end(machine.fixture.standin);
-        int64_t killed = now_ms();
+        uint64_t killed = now_ms();
         CU_ASSERT_EQUAL(kill(standin_pid(machine.fixture.standin), SIGKILL), 0);
         CU_ASSERT_EQUAL(standin_wait_all(machine.fixture.standin, GONE_MS), 0);
         if (now_ms() - killed > GONE_MS)

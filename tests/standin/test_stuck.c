@@ -24,14 +24,6 @@
 #define FOUND_S 15 /* asked every 5 s, 5 s to answer, and some for a busy machine */
 #define SLOW_S 11  /* longer than a worker that is not slow would have */
 
-static void assert_serves(struct guest_block *block, uint64_t sector)
-{
-    uint8_t data[512], expected[512];
-    CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, 512), VIRTIO_BLK_S_OK);
-    fixture_sector(sector, expected);
-    CU_ASSERT_EQUAL(memcmp(data, expected, sizeof(data)), 0);
-}
-
 static bool replaced(const struct fixture *fixture, pid_t before)
 {
     for (unsigned int i = 0; i < FOUND_S * 10; i++) {
@@ -43,24 +35,17 @@ static bool replaced(const struct fixture *fixture, pid_t before)
     return false;
 }
 
-static void assert_logged(const struct fixture *fixture, const char *words)
-{
-    char *log = fixture_log(fixture);
-    CU_ASSERT_PTR_NOT_NULL(strstr(log, words));
-    free(log);
-}
-
 static void is_replaced_after(void (*spoil)(pid_t worker))
 {
     struct fixture fixture;
     struct guest_block block;
     fixture_start_blocks(&fixture, 2);
     fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 4, 512);
-    assert_serves(&block, 1);
+    fixture_assert_reads(&block, 1);
     spoil(fixture.workers[0]);
     CU_ASSERT(replaced(&fixture, fixture.workers[0]));
-    assert_logged(&fixture, "it has not looked at its events for 5 s");
-    assert_serves(&block, 2);
+    fixture_assert_logged(&fixture, "it has not looked at its events for 5 s");
+    fixture_assert_reads(&block, 2);
     CU_ASSERT_EQUAL(fixture_worker(&fixture, 1), fixture.workers[1]);
     guest_block_free(&block);
     fixture_stop(&fixture);

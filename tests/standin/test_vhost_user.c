@@ -4,93 +4,53 @@
  * daemon.c, a block device, so that the guest's block driver can tell whether anything was lost.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/standin/fixture.h"
+#include "tests/standin/block_daemon.h"
+#include "tests/standin/request_load.h"
 
 #define DEADLINE_MS 15000
-#define OPTIONS_MAX 4
 #define ROUNDS 4
 
 #define YAML                                                                                       \
     "devices:\n  - id: 0\n    type: block\n    data_plane: vhost_user\n"                           \
     "    mmio_addr: 0xa003e00\n    config_size: 8\n    socket_path: \"@/blk.sock\"\n"
 
+static void prepare(struct fixture *fixture, const char *yaml)
+{
+    fixture_init(fixture);
+    fixture_make_image(fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
+    fixture_configure(fixture, yaml);
+}
+
 static pid_t start_daemon(const struct fixture *fixture, const char *const options[])
 {
-    char socket[128], image[128];
-    char *argv[4 + OPTIONS_MAX] = {(char *)"vhost-user-daemon", socket, image};
-    for (unsigned int i = 0; options && options[i] && i < OPTIONS_MAX; i++)
-        argv[3 + i] = (char *)options[i];
-    snprintf(socket, sizeof(socket), "%s/blk.sock", fixture->dir);
-    snprintf(image, sizeof(image), "%s/disk.img", fixture->dir);
-    pid_t pid = fork();
-    if (pid == 0) {
-        execv(DAEMON, argv);
-        _exit(127);
-    }
-    CU_ASSERT_FATAL(pid > 0);
-    return pid;
+    return block_daemon_start(fixture, "disk.img", options);
 }
 
-static void kill_daemon(pid_t pid)
+static pid_t start_with(struct fixture *fixture, const char *yaml, const char *const options[],
+                        unsigned int workers)
 {
-    int status;
-    CU_ASSERT_EQUAL(kill(pid, SIGKILL), 0);
-    CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
-    CU_ASSERT(WIFSIGNALED(status)); /* it has not ended by itself, on something it did not like */
-}
-
-static void wait_for_socket(const struct fixture *fixture)
-{
-    char path[128];
-    struct stat status;
-    snprintf(path, sizeof(path), "%s/blk.sock", fixture->dir);
-    for (unsigned int i = 0; i < DEADLINE_MS && stat(path, &status) < 0; i++)
-        usleep(1000);
-}
-
-/* Wait until the log has these words `times` times. */
-static void assert_logged(const struct fixture *fixture, const char *words, unsigned int times)
-{
-    unsigned int found = 0;
-    for (unsigned int i = 0; i < DEADLINE_MS / 10; i++) {
-        char *log = fixture_log(fixture);
-        found = 0;
-        for (const char *at = log; (at = strstr(at, words)); at++)
-            found++;
-        free(log);
-        if (found >= times)
-            return;
-        usleep(10000);
-    }
-    fprintf(stderr, "\nnot %u times in the log, but %u: %s\n", times, found, words);
-    CU_FAIL("not in the log");
+    prepare(fixture, yaml);
+    pid_t daemon = start_daemon(fixture, options);
+    block_daemon_wait(fixture);
+    fixture_start(fixture, 1, workers);
+    return daemon;
 }
 
 static pid_t start(struct fixture *fixture, const char *const options[])
 {
-    fixture_init(fixture);
-    fixture_make_image(fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
-    fixture_configure(fixture, YAML);
-    pid_t daemon = start_daemon(fixture, options);
-    wait_for_socket(fixture);
-    fixture_start(fixture, 1, 1);
-    return daemon;
+    return start_with(fixture, YAML, options, 1);
 }
 
 static void stop(struct fixture *fixture, pid_t daemon)
 {
     fixture_stop(fixture);
-    kill_daemon(daemon);
+    block_daemon_kill(daemon);
     fixture_free(fixture);
 }
 
@@ -103,14 +63,6 @@ static void start_driver(struct fixture *fixture, struct guest_block *block)
     block->guest.timeout_ms = DEADLINE_MS;
 }
 
-static void assert_reads(struct guest_block *block, uint64_t sector)
-{
-    uint8_t data[4096], expected[512];
-    fixture_sector(sector, expected);
-    CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, sizeof(data)), 0);
-    CU_ASSERT_EQUAL(memcmp(data, expected, 512), 0);
-}
-
 /* Whatever the daemon offers and leaves out: it is used, reset and used again. */
 static void use(const char *const options[])
 {
@@ -121,7 +73,7 @@ static void use(const char *const options[])
         start_driver(&fixture, &block);
         CU_ASSERT_EQUAL(block.capacity, FIXTURE_IMAGE_SECTORS);
         for (uint64_t sector = 0; sector < 300; sector += 7)
-            assert_reads(&block, sector);
+            fixture_assert_reads(&block, sector);
         CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_FLUSH, 0, NULL, 0), 0);
         CU_ASSERT_EQUAL(guest_reset(&block.guest), 0);
         guest_block_free(&block);
@@ -137,7 +89,7 @@ static void it_is_used(void)
 
 static void it_offers_less(void)
 {
-    static const char *const less[][OPTIONS_MAX] = {
+    static const char *const less[][BLOCK_DAEMON_OPTIONS_MAX] = {
         {"no-ack"},
         {"no-inflight"},
         {"no-requests"},
@@ -155,21 +107,18 @@ static void it_answers_in_pieces(void)
 /* Without protocol features, or without PROTOCOL_F_CONFIG, the file has the configuration space. */
 static void the_file_has_the_configuration_space(void)
 {
-    static const char *const less[][OPTIONS_MAX] = {{"no-protocol"}, {"no-config"}};
+    static const char *const less[][BLOCK_DAEMON_OPTIONS_MAX] = {{"no-protocol"}, {"no-config"}};
     for (size_t i = 0; i < 2; i++) {
         struct fixture fixture;
         struct guest_block block;
-        fixture_init(&fixture);
-        fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
-        fixture_configure(&fixture, "devices:\n  - id: 0\n    type: 2\n    data_plane: vhost_user\n"
-                                    "    mmio_addr: 0xa003e00\n    socket_path: \"@/blk.sock\"\n"
-                                    "    config: \"0010000000000000\"\n");
-        pid_t daemon = start_daemon(&fixture, less[i]);
-        wait_for_socket(&fixture);
-        fixture_start(&fixture, 1, 1);
+        pid_t daemon = start_with(&fixture,
+                                  "devices:\n  - id: 0\n    type: 2\n    data_plane: vhost_user\n"
+                                  "    mmio_addr: 0xa003e00\n    socket_path: \"@/blk.sock\"\n"
+                                  "    config: \"0010000000000000\"\n",
+                                  less[i], 1);
         start_driver(&fixture, &block);
         CU_ASSERT_EQUAL(block.capacity, 4096);
-        assert_reads(&block, 5);
+        fixture_assert_reads(&block, 5);
         guest_block_free(&block);
         stop(&fixture, daemon);
     }
@@ -178,13 +127,8 @@ static void the_file_has_the_configuration_space(void)
 static void nobody_has_the_configuration_space(void)
 {
     struct fixture fixture;
-    fixture_init(&fixture);
-    fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
-    fixture_configure(&fixture, YAML);
-    pid_t daemon = start_daemon(&fixture, (const char *const[]){"no-config", NULL});
-    wait_for_socket(&fixture);
-    fixture_start(&fixture, 1, 0);
-    assert_logged(&fixture, "it has no configuration space of its own", 1);
+    pid_t daemon = start_with(&fixture, YAML, (const char *const[]){"no-config", NULL}, 0);
+    fixture_wait_logged(&fixture, "it has no configuration space of its own", DEADLINE_MS);
     stop(&fixture, daemon);
 }
 
@@ -192,15 +136,13 @@ static void the_daemon_comes_late(void)
 {
     struct fixture fixture;
     struct guest_block block;
-    fixture_init(&fixture);
-    fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
-    fixture_configure(&fixture, YAML);
+    prepare(&fixture, YAML);
     fixture_start(&fixture, 1, 0);
-    assert_logged(&fixture, "connect: No such file or directory", 1);
+    fixture_wait_logged(&fixture, "connect: No such file or directory", DEADLINE_MS);
     usleep(700000);
     pid_t daemon = start_daemon(&fixture, NULL);
     start_driver(&fixture, &block);
-    assert_reads(&block, 3);
+    fixture_assert_reads(&block, 3);
     char *log = fixture_log(&fixture);
     const char *first = strstr(log, "waits for the daemon");
     CU_ASSERT_PTR_NOT_NULL_FATAL(first);
@@ -218,11 +160,10 @@ static void the_directory_is_missing(void)
                       "devices:\n  - id: 0\n    type: fs\n    data_plane: vhost_user\n    tag: x\n"
                       "    mmio_addr: 0xa003e00\n    socket_path: \"@/missing/\"\n");
     fixture_start(&fixture, 1, 0);
-    int status = standin_wait(fixture.standin, DEADLINE_MS);
-    CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1);
-    assert_logged(&fixture, "config.yaml:7:18:", 1);
-    assert_logged(&fixture, "/missing\": No such file or directory: make the directory", 1);
-    standin_expect_end(fixture.standin);
+    fixture_assert_start_fails(&fixture, DEADLINE_MS);
+    fixture_wait_logged(&fixture, "config.yaml:7:18:", DEADLINE_MS);
+    fixture_wait_logged(&fixture, "/missing\": No such file or directory: make the directory",
+                        DEADLINE_MS);
     standin_stop(fixture.standin);
     fixture_free(&fixture);
 }
@@ -234,15 +175,13 @@ static void a_daemon_that_hangs_delays_nobody(void)
     struct fixture fixture;
     struct guest guest;
     uint64_t value;
-    fixture_init(&fixture);
-    fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
-    fixture_configure(&fixture, YAML "  - id: 1\n    type: rng\n    data_plane: virtio\n"
-                                     "    mmio_addr: 0xa004000\n");
+    prepare(&fixture, YAML "  - id: 1\n    type: rng\n    data_plane: virtio\n"
+                           "    mmio_addr: 0xa004000\n");
     pid_t daemon = start_daemon(&fixture, (const char *const[]){"hang-accept", NULL});
-    wait_for_socket(&fixture);
+    block_daemon_wait(&fixture);
     fixture_start(&fixture, 2, 0);
-    assert_logged(&fixture, "rng 1: worker", 1);
-    assert_logged(&fixture, "GET_FEATURES: it does not answer in time", 1);
+    fixture_wait_logged(&fixture, "rng 1: worker", DEADLINE_MS);
+    fixture_wait_logged(&fixture, "GET_FEATURES: it does not answer in time", DEADLINE_MS);
     fixture_guest(&fixture, 1, &guest);
     for (unsigned int i = 0; i < 2000; i++) {
         CU_ASSERT_EQUAL_FATAL(guest_read(&guest, VIRTIO_MMIO_DEVICE_ID, 4), 4);
@@ -250,9 +189,9 @@ static void a_daemon_that_hangs_delays_nobody(void)
     }
     CU_ASSERT_EQUAL(standin_read(fixture.standin, 0, fixture_base(0), 4, &value, DEADLINE_MS), 0);
     CU_ASSERT_EQUAL(value, 0);
-    kill_daemon(daemon);
+    block_daemon_kill(daemon);
     daemon = start_daemon(&fixture, NULL);
-    assert_logged(&fixture, "block 0: worker", 1);
+    fixture_wait_logged(&fixture, "block 0: worker", DEADLINE_MS);
     stop(&fixture, daemon);
 }
 
@@ -271,17 +210,12 @@ static void lies(void)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct fixture fixture;
         struct guest_block block;
-        fixture_init(&fixture);
-        fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
-        fixture_configure(&fixture, YAML);
-        pid_t daemon = start_daemon(&fixture, (const char *const[]){cases[i].option, NULL});
-        wait_for_socket(&fixture);
-        fixture_start(&fixture, 1, 0);
-        assert_logged(&fixture, cases[i].words, 1);
-        kill_daemon(daemon);
+        pid_t daemon = start_with(&fixture, YAML, (const char *const[]){cases[i].option, NULL}, 0);
+        fixture_wait_logged(&fixture, cases[i].words, DEADLINE_MS);
+        block_daemon_kill(daemon);
         daemon = start_daemon(&fixture, NULL); /* a better one */
         start_driver(&fixture, &block);
-        assert_reads(&block, 3);
+        fixture_assert_reads(&block, 3);
         guest_block_free(&block);
         stop(&fixture, daemon);
     }
@@ -289,70 +223,13 @@ static void lies(void)
 
 /* ---- Deaths under load ---- */
 
-struct load {
-    struct fixture *fixture;
-    struct guest_block block;
-    atomic_bool stop;
-    _Atomic unsigned int requests;
-    unsigned int wrong;
-    pthread_t thread;
-};
-
-static void load_done(struct guest_block *block, struct guest_block_request *request)
+static void load_start(struct request_load *load, struct fixture *fixture)
 {
-    struct load *load = block->context;
-    uint8_t expected[512];
-    fixture_sector(request->header->sector, expected);
-    if (*request->status != 0 || memcmp(request->data, expected, 512) != 0)
-        load->wrong++;
-    atomic_fetch_add(&load->requests, 1);
-}
-
-static bool is_busy(const struct guest_block *block)
-{
-    bool busy = false;
-    for (unsigned int i = 0; i < block->depth; i++)
-        busy |= block->requests[i].busy;
-    return busy;
-}
-
-static void *do_requests(void *argument)
-{
-    struct load *load = argument;
-    struct guest_block *block = &load->block;
-    uint64_t random = 99;
-    while (!atomic_load(&load->stop) && load->wrong == 0) {
-        for (unsigned int i = 0; i < block->depth; i++) {
-            struct guest_block_request *request = &block->requests[i];
-            if (request->busy)
-                continue;
-            random = random * 6364136223846793005ull + 1442695040888963407ull;
-            memset(request->data, 0, 512);
-            guest_block_submit(block, request, VIRTIO_BLK_T_IN,
-                               (random >> 33) % (FIXTURE_IMAGE_SECTORS - 8), 4096);
-        }
-        guest_queue_kick(&block->queue);
-        if (guest_block_interrupt(block) < 0)
-            load->wrong++;
-    }
-    /* Each one is answered: a daemon that has lost some would go on with the others. */
-    while (is_busy(block) && load->wrong == 0) {
-        if (guest_block_interrupt(block) < 0)
-            load->wrong++;
-    }
-    return NULL;
-}
-
-static void load_start(struct load *load, struct fixture *fixture)
-{
-    *load = (struct load){.fixture = fixture};
     start_driver(fixture, &load->block);
-    load->block.done = load_done;
-    load->block.context = load;
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&load->thread, NULL, do_requests, load), 0);
+    request_load_start(load, false);
 }
 
-static void assert_load_goes_on(struct load *load)
+static void assert_load_goes_on(struct request_load *load)
 {
     unsigned int requests = atomic_load(&load->requests) + 100;
     for (unsigned int i = 0; i < DEADLINE_MS; i++) {
@@ -363,13 +240,9 @@ static void assert_load_goes_on(struct load *load)
     CU_FAIL("the driver waits for ever");
 }
 
-static void load_stop(struct load *load)
+static void load_stop(struct request_load *load)
 {
-    atomic_store(&load->stop, true);
-    pthread_join(load->thread, NULL);
-    CU_ASSERT_EQUAL(load->wrong, 0);
-    CU_ASSERT_EQUAL(load->block.guest.error, 0);
-    CU_ASSERT_EQUAL(guest_status(&load->block.guest) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
+    request_load_stop(load);
     guest_block_free(&load->block);
 }
 
@@ -378,12 +251,12 @@ static void the_daemon_is_killed_under_load(void)
 {
     static const char *const slow[] = {"pause", NULL};
     struct fixture fixture;
-    struct load load;
+    struct request_load load;
     pid_t daemon = start(&fixture, slow);
     load_start(&load, &fixture);
     for (unsigned int round = 0; round < ROUNDS; round++) {
         assert_load_goes_on(&load);
-        kill_daemon(daemon);
+        block_daemon_kill(daemon);
         daemon = start_daemon(&fixture, slow);
     }
     assert_load_goes_on(&load);
@@ -395,7 +268,7 @@ static void the_worker_is_killed_under_load(void)
 {
     static const char *const slow[] = {"pause", NULL};
     struct fixture fixture;
-    struct load load;
+    struct request_load load;
     pid_t daemon = start(&fixture, slow);
     load_start(&load, &fixture);
     pid_t worker = fixture.workers[0];
@@ -417,17 +290,17 @@ static void the_daemon_hangs_in_get_vring_base(void)
     struct guest_block block;
     pid_t daemon = start(&fixture, (const char *const[]){"hang-vring-base", NULL});
     start_driver(&fixture, &block);
-    assert_reads(&block, 1);
+    fixture_assert_reads(&block, 1);
     CU_ASSERT_EQUAL(
         standin_write(fixture.standin, 0, fixture_base(0) + VIRTIO_MMIO_STATUS, 4, 0, DEADLINE_MS),
         0);
-    assert_logged(&fixture, "did not answer as it must: reconnecting", 1);
+    fixture_wait_logged(&fixture, "did not answer as it must: reconnecting", DEADLINE_MS);
     guest_block_free(&block);
-    kill_daemon(daemon);
+    block_daemon_kill(daemon);
     daemon = start_daemon(&fixture, NULL);
-    assert_logged(&fixture, "register accesses answered without a worker", 1);
+    fixture_wait_logged(&fixture, "register accesses answered without a worker", DEADLINE_MS);
     start_driver(&fixture, &block);
-    assert_reads(&block, 2);
+    fixture_assert_reads(&block, 2);
     guest_block_free(&block);
     stop(&fixture, daemon);
 }
@@ -457,7 +330,7 @@ static void the_driver_spoils_the_ring(void)
     struct guest_block block;
     pid_t daemon = start(&fixture, NULL);
     start_driver(&fixture, &block);
-    assert_reads(&block, 1);
+    fixture_assert_reads(&block, 1);
     uint16_t index = block.queue.avail->idx;
     block.queue.avail->ring[index % block.queue.size] = (uint16_t)block.queue.size;
     __atomic_store_n(&block.queue.avail->idx, (uint16_t)(index + 1), __ATOMIC_RELEASE);
@@ -470,7 +343,7 @@ static void the_driver_spoils_the_ring(void)
     CU_ASSERT_NOT_EQUAL(guest_status(&block.guest) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
     guest_block_free(&block);
     start_driver(&fixture, &block);
-    assert_reads(&block, 2);
+    fixture_assert_reads(&block, 2);
     guest_block_free(&block);
     fixture_assert_never_restarted(&fixture);
     stop(&fixture, daemon);
@@ -484,14 +357,11 @@ static void a_vsock_device_announces_its_reset(void)
     struct guest guest;
     struct guest_queue queues[3];
     uint64_t cid;
-    fixture_init(&fixture);
-    fixture_make_image(&fixture, "disk.img", 8);
-    fixture_configure(&fixture, "devices:\n  - id: 0\n    type: vsock\n    data_plane: vhost_user\n"
-                                "    mmio_addr: 0xa003e00\n    socket_path: \"@/blk.sock\"\n"
-                                "    guest_cid: 7\n");
-    pid_t daemon = start_daemon(&fixture, (const char *const[]){"no-config", NULL});
-    wait_for_socket(&fixture);
-    fixture_start(&fixture, 1, 1);
+    pid_t daemon = start_with(&fixture,
+                              "devices:\n  - id: 0\n    type: vsock\n    data_plane: vhost_user\n"
+                              "    mmio_addr: 0xa003e00\n    socket_path: \"@/blk.sock\"\n"
+                              "    guest_cid: 7\n",
+                              (const char *const[]){"no-config", NULL}, 1);
     fixture_guest(&fixture, 0, &guest);
     CU_ASSERT_EQUAL_FATAL(guest_probe(&guest, 19), 0);
     CU_ASSERT_EQUAL(guest_negotiate(&guest, FEATURES), 0);
@@ -514,7 +384,7 @@ static void a_vsock_device_announces_its_reset(void)
         if (i == 0) {
             CU_ASSERT_EQUAL(kill(fixture.workers[0], SIGKILL), 0);
         } else {
-            kill_daemon(daemon);
+            block_daemon_kill(daemon);
             daemon = start_daemon(&fixture, (const char *const[]){"no-config", NULL});
         }
         void *token = NULL;

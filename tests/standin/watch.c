@@ -8,23 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tests/standin/clock.h"
 
 #define SEIZED_AGAIN_MS 200
 #define EAGER_MS 100 /* a signal soon after ATTACH is likely a deliberate timer: look often */
-
-uint64_t standin_now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-uint64_t standin_now_ms(void)
-{
-    return standin_now_us() / 1000;
-}
 
 /* The status text of a thread; false if it is gone. */
 static bool read_status(int fd, char *text, size_t size)
@@ -68,8 +57,8 @@ static bool is_seized(struct attacher *attacher, const char *status)
     const char *line = strstr(status, "\nTracerPid:\t");
     if (line)
         (void)!sscanf(line, "\nTracerPid: %d", &tracer);
-    bool seized = tracer != 0 && (tracer != attacher->tracer ||
-                                  standin_now_ms() - attacher->since > SEIZED_AGAIN_MS);
+    bool seized =
+        tracer != 0 && (tracer != attacher->tracer || now_ms() - attacher->since > SEIZED_AGAIN_MS);
     attacher->tracer = tracer;
     return seized;
 }
@@ -107,7 +96,7 @@ static bool has_signal(struct attacher *attacher)
 static int check_attachers(struct standin *standin)
 {
     int next = 10;
-    uint64_t now = standin_now_ms();
+    uint64_t now = now_ms();
     for (unsigned int i = 0; i < STANDIN_DEVICES_MAX; i++) {
         struct device *device = &standin->devices[i];
         struct attacher *attacher = &device->attacher;
