@@ -32,14 +32,6 @@ static struct fixture fixture;
 static struct guest_block block;
 static pid_t keeper;
 
-static void fixture_assert_reads(struct guest_block *b, uint64_t sector)
-{
-    uint8_t data[4096] = {0}, expected[512];
-    fixture_sector(sector, expected);
-    CU_ASSERT_EQUAL(guest_block_io(b, VIRTIO_BLK_T_IN, sector, data, sizeof(data)), 0);
-    CU_ASSERT_EQUAL(memcmp(data, expected, 512), 0);
-}
-
 /* ---- Holding workers ---- */
 
 /* The keeper, and with it whatever it starts from now on. */
