@@ -52,7 +52,7 @@
 
 #define STORE_MAX 512
 #define NAME_SIZE 64
-#define LOCK_MS 800
+#define LOCK_MS 3000 /* long enough for a keeper that starts on a busy machine */
 #define LOCKS_MAX 32
 #define ORPHANS_MS 15000 /* on a busy machine the kernel takes seconds to end a namespace */
 #define VERSION_OFFSET 8 /* of the state page's version, behind its magic */
