@@ -83,8 +83,9 @@ void device_prepare_relay(struct device *device, int report);
 bool device_driver_ok(const struct device *device);
 
 /*
- * Between two workers: the last one was ended on somebody's wish, or with its broker. Whatever it was
- * serving is not what it died of, and is not held against the driver (worker/virtqueue/poison.h).
+ * Between two workers: the last one was ended on somebody's wish, or with its broker. Whatever it
+ * was serving is not what it died of, and is not held against the driver
+ * (worker/virtqueue/poison.h).
  */
 void device_excuse_death(struct device *device);
 
