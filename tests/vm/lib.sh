@@ -7,6 +7,7 @@
 # Nothing is installed on the host, and everything is kept below $build_dir/vm.
 
 vm_dir=
+vm_logs= # where a boot's logs and monitor are; of its own for each of several at once
 vm_pid=
 kinds_dir=$source_dir/tests/vm/kinds
 # shellcheck source=tests/vm/kinds.sh
@@ -216,6 +217,7 @@ vm_prepare()
     [ "$(uname -m)" = x86_64 ] ||
         vm_fail "the virtual machines are x86_64; this machine is $(uname -m)"
     vm_dir=$build_dir/vm
+    vm_logs=$vm_dir
     mkdir -p "$vm_dir"
     vm_find_kernel
     vm_make_keys
@@ -238,20 +240,20 @@ vm_arguments()
     else
         vm_qemu+=(-accel tcg -cpu max -smp 1)
     fi
-    vm_qemu+=(-chardev "file,id=log,path=$vm_dir/backend.log" -serial chardev:log
+    vm_qemu+=(-chardev "file,id=log,path=$vm_logs/backend.log" -serial chardev:log
         -chardev "$3" -serial chardev:terminal
-        -monitor "unix:$vm_dir/monitor,server=on,wait=off"
+        -monitor "unix:$vm_logs/monitor,server=on,wait=off"
         -drive "file=$vm_dir/tools.img,if=none,id=tools,format=raw,readonly=on"
         -device virtio-blk-pci,drive=tools
         -kernel "$vm_kernel" -initrd "$vm_dir/backend.cpio"
         -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable watchdog_thresh=60 \
 bvdm.scenario=$1 bvdm.argument=$2 bvdm.long=${BVDM_LONG:-0}")
-    : >"$vm_dir/backend.log"
+    : >"$vm_logs/backend.log"
 }
 
 vm_result() # NAME: the last "@NAME value" line
 {
-    tr -d '\r' <"$vm_dir/backend.log" | sed -n "s/^@$1 //p" | tail -n 1
+    tr -d '\r' <"$vm_logs/backend.log" | sed -n "s/^@$1 //p" | tail -n 1
 }
 
 # Sets vm_accelerator, and vm_accelerator_words for people. A /dev/kvm may exist and not run a
@@ -298,8 +300,8 @@ vm_hung=99
 
 vm_run_once()
 {
-    vm_arguments "$1" "$2" "stdio,id=terminal,signal=off,logfile=$vm_dir/terminal.log"
-    "${vm_qemu[@]}" </dev/null 2>"$vm_dir/qemu.log" &
+    vm_arguments "$1" "$2" "stdio,id=terminal,signal=off,logfile=$vm_logs/terminal.log"
+    "${vm_qemu[@]}" </dev/null 2>"$vm_logs/qemu.log" &
     vm_pid=$!
     local status=0 exit_status end=$((SECONDS + $3)) why=
     while [ -z "$why" ] && kill -0 "$vm_pid" 2>/dev/null; do
@@ -311,7 +313,7 @@ vm_run_once()
         fi
     done
     if [ -n "$why" ]; then
-        vm_show_processor >>"$vm_dir/qemu.log"
+        vm_show_processor >>"$vm_logs/qemu.log"
         kill -KILL "$vm_pid"
     fi
     wait "$vm_pid" || status=$?
@@ -331,7 +333,7 @@ vm_run_once()
 
 vm_ask() # COMMAND: of QEMU's monitor
 {
-    { echo "$1"; sleep 0.5; } | timeout 5 socat - "UNIX-CONNECT:$vm_dir/monitor" 2>/dev/null | tr -d '\r'
+    { echo "$1"; sleep 0.5; } | timeout 5 socat - "UNIX-CONNECT:$vm_logs/monitor" 2>/dev/null | tr -d '\r'
 }
 
 # An emulated machine in which another runs was seen to end like this (QEMU 7.2): its one processor
@@ -343,7 +345,7 @@ vm_lost_interrupt()
 {
     local look
     [ "$vm_accelerator" = tcg ] &&
-        [ $(($(date +%s) - $(stat -c %Y "$vm_dir/backend.log"))) -ge 90 ] || return 1
+        [ $(($(date +%s) - $(stat -c %Y "$vm_logs/backend.log"))) -ge 90 ] || return 1
     for look in 1 2 3; do
         vm_ask 'info registers' | grep -q 'RFL=[0-9a-f]*[2367abef][0-9a-f][0-9a-f] .*II=0.*HLT=1' &&
             vm_ask 'info lapic' | grep -qE '^IRR.* [0-9]+' || return 1
@@ -366,7 +368,7 @@ vm_show_processor()
 vm_run_interactive()
 {
     vm_arguments "$1" "$2" stdio,id=terminal,signal=off
-    "${vm_qemu[@]}" 2>"$vm_dir/qemu.log" || true
+    "${vm_qemu[@]}" 2>"$vm_logs/qemu.log" || true
     local exit_status
     exit_status=$(vm_result exit)
     return "${exit_status:-1}"
@@ -376,9 +378,9 @@ vm_show_logs()
 {
     local log
     for log in qemu.log backend.log; do
-        if [ -s "$vm_dir/$log" ]; then
-            printf -- '--- the end of %s\n' "$vm_dir/$log" >&2
-            tr -d '\r' <"$vm_dir/$log" | grep -av '^@alive' | tail -n 60 >&2
+        if [ -s "$vm_logs/$log" ]; then
+            printf -- '--- the end of %s\n' "$vm_logs/$log" >&2
+            tr -d '\r' <"$vm_logs/$log" | grep -av '^@alive' | tail -n 60 >&2
         fi
     done
     echo "the backend was alive $(vm_result alive) s after its boot" >&2
