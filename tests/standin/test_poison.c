@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -174,9 +173,7 @@ static void a_request_that_kills_leads_to_a_reset(void)
     for (unsigned int i = 0; i < STOP_MS && (guest_status(&block.guest) & PERMANENT) == 0; i++)
         usleep(1000);
     CU_ASSERT((guest_status(&block.guest) & PERMANENT) != 0);
-    char *log = fixture_log(&fixture);
-    CU_ASSERT_PTR_NOT_NULL(strstr(log, "workers died on the next: needs reset"));
-    free(log);
+    fixture_wait_logged(&fixture, "workers died on the next: needs reset", STOP_MS);
     CU_ASSERT_EQUAL(guest_reset(&block.guest), 0);
     guest_block_free(&block);
     fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 1, 4096);
