@@ -12,10 +12,14 @@ bool alive_look(struct alive *alive, struct state_watch *watch, int request, int
 {
     if (now < alive->when)
         return true;
+    bool late = now - alive->when > ALIVE_LATE_MS;
     uint32_t asked = atomic_load_explicit(&watch->asked, memory_order_relaxed);
-    if (alive->asked && atomic_load_explicit(&watch->answered, memory_order_relaxed) != asked &&
-        atomic_load_explicit(&watch->in_io, memory_order_relaxed) == 0)
+    bool answered = !alive->asked ||
+                    atomic_load_explicit(&watch->answered, memory_order_relaxed) == asked ||
+                    atomic_load_explicit(&watch->in_io, memory_order_relaxed) != 0;
+    if (!answered && (!late || alive->forgiven))
         return false;
+    alive->forgiven = !answered;
     atomic_store_explicit(&watch->asked, asked + 1, memory_order_relaxed);
     (void)eventfd_signal(request);
     alive->asked = true;

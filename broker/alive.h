@@ -2,7 +2,9 @@
 /*
  * Is a worker alive that no register access waits for? It is asked every ALIVE_MS and has as long
  * to answer, which takes it a few instructions wherever it is in its loop: one that is stopped or
- * spins does not. A worker that waits for a disk says so beforehand, and is left alone.
+ * spins does not. A worker that waits for a disk says so beforehand, and is left alone. Where the
+ * broker itself comes too late to look, the whole machine may have stood still (a virtual one whose
+ * host had something else to do): then the worker has as long once more.
  */
 #ifndef BROKER_ALIVE_H
 #define BROKER_ALIVE_H
@@ -13,10 +15,12 @@
 #include "common/state.h"
 
 #define ALIVE_MS 5000
+#define ALIVE_LATE_MS 1000 /* so late nobody is judged */
 
 struct alive {
     int64_t when; /* ms: when to look again */
     bool asked;
+    bool forgiven; /* the last question, since this side was late: not twice in a row */
 };
 
 /* A worker has become ready. */

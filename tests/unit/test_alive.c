@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which worker is taken for stuck, and when. */
+#include <CUnit/Basic.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "broker/alive.h"
+
+static struct alive alive;
+static struct state_watch watch;
+static int request;
+
+static void begin(void)
+{
+    watch = (struct state_watch){0};
+    alive_begin(&alive, 0);
+}
+
+static bool look(int64_t now)
+{
+    return alive_look(&alive, &watch, request, now);
+}
+
+static void answer(void)
+{
+    atomic_store(&watch.answered, atomic_load(&watch.asked));
+}
+
+static void one_that_answers_lives_on(void)
+{
+    begin();
+    for (int64_t now = 0; now < 20 * ALIVE_MS; now += ALIVE_MS / 5) {
+        CU_ASSERT_TRUE(look(now));
+        answer();
+    }
+    CU_ASSERT(atomic_load(&watch.asked) >= 19);
+}
+
+static void one_that_does_not_is_stuck(void)
+{
+    begin();
+    CU_ASSERT_TRUE(look(ALIVE_MS));
+    CU_ASSERT_TRUE(look(2 * ALIVE_MS - 1)); /* it still has time */
+    CU_ASSERT_FALSE(look(2 * ALIVE_MS));
+}
+
+static void one_that_waits_for_a_disk_is_not(void)
+{
+    begin();
+    CU_ASSERT_TRUE(look(ALIVE_MS));
+    atomic_store(&watch.in_io, 1);
+    for (int64_t now = 2 * ALIVE_MS; now < 20 * ALIVE_MS; now += ALIVE_MS)
+        CU_ASSERT_TRUE(look(now));
+    atomic_store(&watch.in_io, 0);
+    CU_ASSERT_FALSE(look(20 * ALIVE_MS));
+}
+
+/* The broker comes late: so may the worker have. But it is not forgiven twice in a row. */
+static void one_whose_machine_stood_still_has_more_time(void)
+{
+    int64_t now = 2 * ALIVE_MS + 2 * ALIVE_LATE_MS;
+    begin();
+    CU_ASSERT_TRUE(look(ALIVE_MS));
+    CU_ASSERT_TRUE(look(now));
+    answer();
+    CU_ASSERT_TRUE(look(now += ALIVE_MS));
+    CU_ASSERT_TRUE(look(now += ALIVE_MS + 2 * ALIVE_LATE_MS)); /* forgiven again, after an answer */
+    CU_ASSERT_FALSE(look(now += ALIVE_MS + 2 * ALIVE_LATE_MS));
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"one that answers lives on", one_that_answers_lives_on},
+        {"one that does not is stuck", one_that_does_not_is_stuck},
+        {"one that waits for a disk is not", one_that_waits_for_a_disk_is_not},
+        {"one whose machine stood still has more time",
+         one_whose_machine_stood_still_has_more_time},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{.pName = "alive", .pTests = tests}, CU_SUITE_INFO_NULL};
+    request = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (request < 0 || CU_initialize_registry() != CUE_SUCCESS ||
+        CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    unsigned int failed = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    close(request);
+    return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
