@@ -84,16 +84,18 @@ static size_t stop_new(struct report *report, const struct verified *verified,
         if (thread.id <= 0 || is_known(threads, thread.id))
             continue;
         moving++;
+        int error = 0;
         if (is_kernels(thread.id))
             thread.state = THREAD_KERNELS;
         else
-            *ret_error = filters_stop(thread.id, &thread.signal);
-        if (*ret_error == -ETIMEDOUT)
+            error = filters_stop(thread.id, &thread.signal);
+        if (error == -ETIMEDOUT) {
             snprintf(wrong(report, verified, &thread)->found, REPORT_TEXT,
                      "it did not stop to have its filters read");
-        else if (*ret_error < 0)
+        } else if (error < 0) {
+            *ret_error = error;
             continue;
-        *ret_error = 0;
+        }
         threads->items[threads->count++] = thread;
     }
     if (tasks)

@@ -5,7 +5,6 @@
  *
  * Each worker is held by ptrace where it is about to read the image, and dies there.
  */
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +18,6 @@
 #include "tests/standin/fixture.h"
 #include "worker/virtqueue/poison.h"
 
-#define PERMANENT (VIRTIO_CONFIG_S_NEEDS_RESET)
 #define DEATHS (POISON_DEATHS + 1)
 #define STOP_MS 20000
 #define CALL_STOP (SIGTRAP | 0x80)
@@ -170,9 +168,10 @@ static void a_request_that_kills_leads_to_a_reset(void)
     start();
     die_in_it(POISON_DEATHS, kill_it);
     CU_ASSERT(guest_take_interrupt(&block.guest) >= 0);
-    for (unsigned int i = 0; i < STOP_MS && (guest_status(&block.guest) & PERMANENT) == 0; i++)
+    for (unsigned int i = 0;
+         i < STOP_MS && (guest_status(&block.guest) & VIRTIO_CONFIG_S_NEEDS_RESET) == 0; i++)
         usleep(1000);
-    CU_ASSERT((guest_status(&block.guest) & PERMANENT) != 0);
+    CU_ASSERT((guest_status(&block.guest) & VIRTIO_CONFIG_S_NEEDS_RESET) != 0);
     fixture_wait_logged(&fixture, "workers died on the next: needs reset", STOP_MS);
     CU_ASSERT_EQUAL(guest_reset(&block.guest), 0);
     guest_block_free(&block);
@@ -191,7 +190,7 @@ static void completes_in_the_end(void (*end)(pid_t worker))
     CU_ASSERT_EQUAL(*block.requests[0].status, VIRTIO_BLK_S_OK);
     fixture_sector(3, expected);
     CU_ASSERT_EQUAL(memcmp(block.requests[0].data, expected, sizeof(expected)), 0);
-    CU_ASSERT_EQUAL(guest_status(&block.guest) & PERMANENT, 0);
+    CU_ASSERT_EQUAL(guest_status(&block.guest) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
     fixture_assert_reads(&block, 5);
     stop();
 }
