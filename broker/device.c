@@ -49,6 +49,8 @@ static int make_eventfds(struct device *device)
     if (result == 0)
         result = new_eventfd(&device->reply);
     if (result == 0)
+        result = new_eventfd(&device->call);
+    if (result == 0)
         result = new_eventfd(&device->irq);
     for (uint32_t q = 0; result == 0 && q < device->queue_count; q++)
         result = new_eventfd(&device->kicks[q]);
@@ -230,6 +232,7 @@ int device_restore(struct device *device, const struct message_store *stored, co
     device->journal_fd = fds[STORE_JOURNAL];
     device->request = fds[STORE_REQUEST];
     device->reply = fds[STORE_REPLY];
+    device->call = fds[STORE_CALL];
     device->irq = fds[STORE_IRQ];
     for (uint32_t q = 0; q < device->queue_count; q++)
         device->kicks[q] = fds[STORE_QUEUE_FIRST + q];
@@ -250,6 +253,7 @@ static int store(const struct device *device, int keeper)
         [STORE_JOURNAL] = device->journal_fd,
         [STORE_REQUEST] = device->request,
         [STORE_REPLY] = device->reply,
+        [STORE_CALL] = device->call,
         [STORE_IRQ] = device->irq,
     };
     uint32_t queues = device->queue_count;
@@ -320,16 +324,23 @@ int device_register(struct device *device, int keeper, struct failure *failure)
 
 void device_prepare_relay(struct device *device, int report)
 {
+    device->interrupt = (struct gate_line){
+        .call = device->call,
+        .irq = device->irq,
+        .sets_no_bits = device->backend.ops->calls_without_worker,
+        .state = device->state,
+        .journal = device->journal,
+    };
     device->relay = (struct relay){
         .dm_id = device->config->id,
         .mmio_addr = device->config->mmio_addr,
-        .used_buffer_always = device->backend.ops->used_buffer_always,
         .dm = device->dm,
         .request = device->request,
         .reply = device->reply,
         .report = report,
         .state = device->state,
         .journal = device->journal,
+        .interrupt = &device->interrupt,
         .limits = relay_limits_default,
     };
 }
@@ -352,9 +363,7 @@ void device_settle_given_up(struct device *device)
     memset(state->queues, 0, sizeof(state->queues));
     memset(&state->of_kind, 0, sizeof(state->of_kind));
     uint32_t generation = state->transport.config_generation;
-    /* Not interrupt_status: the relay may be acknowledging one of its bits. */
-    memset(&state->transport.status, 0,
-           sizeof(state->transport) - offsetof(struct state_transport, status));
+    memset(&state->transport, 0, sizeof(state->transport));
     state->transport.config_generation = generation + 1;
     state->transport.status = VIRTIO_CONFIG_S_NEEDS_RESET;
     state->version = STATE_VERSION;
@@ -363,7 +372,7 @@ void device_settle_given_up(struct device *device)
     state->magic = STATE_MAGIC;
     atomic_store(&device->journal->given_up, 0);
 
-    atomic_fetch_or(&state->transport.interrupt_status, VIRTIO_MMIO_INT_CONFIG);
+    atomic_fetch_or(&state->interrupt.pending, VIRTIO_MMIO_INT_CONFIG);
 }
 
 static void drain(int eventfd)
@@ -376,12 +385,5 @@ static void drain(int eventfd)
 void device_refresh_eventfds(struct device *device, bool interrupt)
 {
     drain(device->reply);
-    if (!interrupt) {
-        drain(device->irq); /* no interrupt can be waiting there */
-        return;
-    }
-    if (!eventfd_signal(device->irq)) {
-        drain(device->irq);
-        (void)eventfd_signal(device->irq);
-    }
+    gate_renew(&device->interrupt, interrupt ? VIRTIO_MMIO_INT_VRING : 0);
 }

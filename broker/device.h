@@ -27,7 +27,8 @@ struct device {
     int state_fd;        /* this broker's own file on the state page, locked: device_restore */
     int state_stored_fd; /* what is stored of it */
     int journal_fd;
-    int request, reply, irq; /* eventfds */
+    int request, reply; /* eventfds, of the mailbox */
+    int call, irq;      /* eventfds, of the interrupt: before the gate, and behind it */
     int kicks[STATE_QUEUES_MAX];
     uint32_t queue_count;
     uint32_t backend_fd_count; /* of its present worker */
@@ -38,6 +39,7 @@ struct device {
 
     struct backend backend;
     int backend_watched; /* what the backend waits for before the next worker; -1: nothing */
+    struct gate_line interrupt;
     struct relay relay;
     struct worker worker;
 };
@@ -72,7 +74,7 @@ int device_restore(struct device *device, const struct message_store *stored, co
  * back, so someone must hold what is registered. */
 int device_register(struct device *device, int keeper, struct failure *failure);
 
-/* Set up the relay, without starting it. `report`: see relay.h. */
+/* Set up the relay and the line of the gate, without starting them. `report`: see relay.h. */
 void device_prepare_relay(struct device *device, int report);
 
 /*
@@ -98,10 +100,10 @@ void device_settle_given_up(struct device *device);
 
 /*
  * Between two workers. The last one may have filled a counter on purpose, and a full counter is
- * never signalled again; so REPLY is emptied, and IRQ if it is full. The kicks are left: one that
- * waits there is the driver's, and the successor's to take. With `interrupt` (device_driver_ok
- * before device_settle_given_up) one is raised, since nobody knows whether the last worker came
- * to raise its own.
+ * never signalled again; so REPLY and CALL are emptied. The kicks are left: one that waits there
+ * is the driver's, and the successor's to take. With `interrupt` (device_driver_ok before
+ * device_settle_given_up) an interrupt is asked for, since nobody knows whether the last worker
+ * came to ask for its own.
  */
 void device_refresh_eventfds(struct device *device, bool interrupt);
 

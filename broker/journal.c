@@ -25,6 +25,7 @@ void journal_init(struct journal *journal)
         journal_done(&journal->slots[i]);
     atomic_store(&journal->given_up, 0);
     journal->doubts = 0;
+    atomic_store(&journal->interrupt, INTERRUPT_IDLE);
     journal->version = JOURNAL_VERSION;
     journal->magic = JOURNAL_MAGIC;
 }
@@ -45,8 +46,10 @@ enum slot_state journal_slot_state(const struct journal_slot *slot)
 struct journal_slot *journal_attach_slot(struct journal *journal)
 {
     struct journal_slot *slot = journal_find(journal, SLOT_EMPTY);
-    if (slot)
+    if (slot) {
+        *(volatile uint64_t *)&slot->acknowledges = 0;
         atomic_store_explicit(&slot->phase, PHASE_ATTACHING, memory_order_release);
+    }
     return slot;
 }
 

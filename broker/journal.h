@@ -13,8 +13,8 @@
  *
  * and a kill between any two instructions leaves one of these:
  *   EMPTY       nothing to do;
- *   TAKEN       the vCPU certainly waits: carry the access out (again: that is harmless) and
- *               complete it;
+ *   TAKEN       the vCPU certainly waits: carry the access out (again: that is harmless, see
+ *               `acknowledges`) and complete it;
  *   COMPLETING  the kill fell around COMPLETE, and the vCPU waits or has gone on. Request ids
  *               are used again, so the same id may stand for a newer request by now. The
  *               successor looks for that one: it attaches into another slot for a while. If a
@@ -29,7 +29,10 @@
  * so on for ever. So the id of a request that was completed in doubt is noted in `doubts`: the
  * next request under it is in doubt as well when it is to be completed.
  *
- * Single writer: the device's relay thread. All functions are pure but for the memory.
+ * Single writer of the slots: the device's relay thread. All functions are pure but for the memory.
+ *
+ * The interrupt's state lies here as well (gate.h), since a successor must know whether one is
+ * outstanding, and no worker may say so.
  */
 #ifndef BROKER_JOURNAL_H
 #define BROKER_JOURNAL_H
@@ -41,7 +44,7 @@
 #include "common/bao_abi.h"
 
 #define JOURNAL_MAGIC 0x6c6e726a64766221ull /* "!bvdjrnl" */
-#define JOURNAL_VERSION 1u
+#define JOURNAL_VERSION 2u
 #define JOURNAL_SIZE 4096u
 /* In normal use one slot is enough; a successor that looks for newer requests, and is killed
  * as well, leaves more. The dispatcher has one request in flight for each physical CPU. */
@@ -52,10 +55,27 @@ enum journal_phase { PHASE_ATTACHING = 0, PHASE_COMPLETING = 1 };
 
 enum slot_state { SLOT_EMPTY, SLOT_TAKEN, SLOT_COMPLETING };
 
+/*
+ * struct journal, interrupt, is one word, so that no kill leaves half of a step: bits 0 and 1 are
+ * one of the states, bits 2 and 3 InterruptStatus (VirtIO 1.2 §4.2.2), and the rest is the count of
+ * the interrupts that were raised.
+ */
+#define INTERRUPT_STATE UINT64_C(3)
+#define INTERRUPT_IDLE UINT64_C(0)    /* none is outstanding */
+#define INTERRUPT_RAISING UINT64_C(1) /* the irqfd is being signalled */
+#define INTERRUPT_RAISED UINT64_C(2)  /* the driver has not acknowledged it yet */
+#define INTERRUPT_STATUS_SHIFT 2
+#define INTERRUPT_STATUS (UINT64_C(3) << INTERRUPT_STATUS_SHIFT)
+#define INTERRUPT_COUNT_SHIFT 4
+
 struct journal_slot {
     struct bao_io_request request; /* written by the kernel in ATTACH */
     _Atomic uint32_t phase;        /* enum journal_phase */
-    uint32_t reserved[3];
+    uint32_t reserved;
+    /* Of a write that acknowledges an interrupt: its count, + 1; 0: not yet. A successor that
+     * carries the write out again then acknowledges the same one, and none that was raised
+     * meanwhile. */
+    uint64_t acknowledges;
 };
 
 struct journal {
@@ -65,7 +85,8 @@ struct journal {
      * page does not hold. Set by the relay, cleared by the supervisor between two workers. */
     _Atomic uint32_t given_up;
     uint64_t doubts; /* bit id: a request under it was completed in doubt; ids below 64 */
-    uint64_t reserved[5];
+    _Atomic uint64_t interrupt; /* by the gate and the relay */
+    uint64_t reserved[4];
     struct journal_slot slots[JOURNAL_SLOTS];
 };
 

@@ -64,17 +64,26 @@ static int become_undumpable(struct lockdown *lockdown)
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-/* Each relay signals once that it has made what it needs of the kernel. */
-static int start_relays(struct lockdown *lockdown)
+/* Each thread signals once that it has made what it needs of the kernel. */
+static int start_threads(struct lockdown *lockdown)
 {
     struct supervisor *supervisor = lockdown->supervisor;
+    struct gate *gate = &supervisor->gate;
+    gate->report = supervisor->report;
+    gate->lines = supervisor->lines;
+    gate->line_count = supervisor->device_count;
+    for (size_t i = 0; i < supervisor->device_count; i++)
+        supervisor->lines[i] = &supervisor->devices[i].interrupt;
+    int started = gate_start(gate);
+    if (started < 0)
+        return started;
     for (size_t i = 0; i < supervisor->device_count; i++) {
         int result = relay_start(&supervisor->devices[i].relay);
         if (result < 0)
             return result;
     }
     uint64_t prepared = 0;
-    while (prepared < supervisor->device_count) {
+    while (prepared < supervisor->device_count + 1) {
         struct pollfd report = {.fd = supervisor->report, .events = POLLIN};
         uint64_t count;
         if (poll(&report, 1, RELAY_START_MS) <= 0)
@@ -115,7 +124,7 @@ static const struct step {
     {become_undumpable, "become undumpable", "a change of capabilities could undo it"},
     {lockdown_landlock, "deny itself every other file by Landlock",
      "a thread's own: before there are threads"},
-    {start_relays, "start its relays", "the filter has no clone"},
+    {start_threads, "start its relays and its gate", "the filter has no clone"},
     {load_filter, "load its seccomp filter", "last: it allows none of the steps above"},
 };
 

@@ -17,7 +17,6 @@
 #define STACK_SIZE ((size_t)256 * 1024) /* aarch64 takes no less than 128 KiB */
 #define ATTACH_RETRY_MS 100
 #define SLOW_LOOK_MS 500 /* at a worker that waits for a disk */
-#define INTERRUPT_STATUS_BITS (VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG)
 
 /* glibc has the field, not always its name. */
 #ifndef sigev_notify_thread_id
@@ -41,27 +40,6 @@ static bool wait_event(struct relay *relay, int64_t timeout_ms)
 {
     struct epoll_event events[2];
     return epoll_wait(relay->epoll, events, 2, (int)timeout_ms) != 0;
-}
-
-/* --- The two interrupt registers --------------------------------------------------------- */
-
-static uint64_t interrupt_status(struct relay *relay)
-{
-    /* Acquire pairs with the worker's release when it sets a bit: the guest must not see the
-     * bit and then an older used ring or configuration space. */
-    uint32_t bits =
-        atomic_load_explicit(&relay->state->transport.interrupt_status, memory_order_acquire);
-    if (relay->used_buffer_always)
-        bits |= VIRTIO_MMIO_INT_VRING;
-    return bits & INTERRUPT_STATUS_BITS;
-}
-
-static void interrupt_ack(struct relay *relay, uint64_t bits)
-{
-    /* Release: what the guest did before the acknowledgement comes before a bit that is set
-     * again. Acquire: it then looks at its rings. */
-    atomic_fetch_and_explicit(&relay->state->transport.interrupt_status, ~(uint32_t)bits,
-                              memory_order_acq_rel);
 }
 
 /* --- The mailbox -------------------------------------------------------------------------- */
@@ -324,21 +302,32 @@ static void complete(struct relay *relay, struct journal_slot *slot, uint64_t an
         (void)finish(relay, slot);
 }
 
+static bool is_status_write(const struct access *access)
+{
+    return access->is_write && access->offset == VIRTIO_MMIO_STATUS;
+}
+
 static void serve(struct relay *relay, struct journal_slot *slot)
 {
     const struct bao_io_request request = slot->request;
     struct access access;
     uint64_t answer = 0;
+    bool idle = false; /* no interrupt is outstanding any more */
 
     switch (access_decode(&request, relay->dm_id, relay->mmio_addr, &access)) {
     case ACCESS_TO_WORKER:
         answer = ask_worker(relay, &access);
+        idle = is_status_write(&access);
+        if (idle)
+            gate_acknowledge(relay->interrupt, &slot->acknowledges,
+                             access.value == 0 ? UINT32_MAX : 0);
         break;
     case ACCESS_INTERRUPT_STATUS:
-        answer = interrupt_status(relay);
+        answer = gate_interrupt_status(relay->interrupt);
         break;
     case ACCESS_INTERRUPT_ACK:
-        interrupt_ack(relay, access.value);
+        gate_acknowledge(relay->interrupt, &slot->acknowledges, (uint32_t)access.value);
+        idle = true;
         break;
     case ACCESS_MALFORMED:
         atomic_fetch_add(&relay->malformed, 1);
@@ -346,6 +335,8 @@ static void serve(struct relay *relay, struct journal_slot *slot)
         break;
     }
     complete(relay, slot, answer);
+    if (idle)
+        gate_raise_pending(relay->interrupt);
 }
 
 /* --- Taking over from a relay that was killed (journal.h) ---------------------------------- */
@@ -396,6 +387,7 @@ static void *relay_thread(void *argument)
         wait_event(relay, -1);
 
     take_over(relay);
+    gate_open(relay->interrupt);
     for (;;) {
         struct journal_slot *slot;
         if (attach(relay, &slot) == 0)

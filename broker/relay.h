@@ -9,8 +9,8 @@
  * the access stays in the mailbox for its successor, and if none comes in time the access is
  * answered with fixed values.
  *
- * It believes of the state page, which the worker writes, only response_seq, the answer and
- * InterruptStatus, and cuts each to what the register can hold.
+ * It believes of the state page, which the worker writes, only response_seq and the answer, and
+ * cuts that to what the register can hold.
  */
 #ifndef BROKER_RELAY_H
 #define BROKER_RELAY_H
@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "broker/gate.h"
 #include "broker/journal.h"
 #include "common/state.h"
 
@@ -41,13 +42,13 @@ struct relay {
     /* Set before relay_start and constant from then on. The fds are borrowed. */
     uint32_t dm_id;
     uint64_t mmio_addr;
-    bool used_buffer_always; /* who signals used buffers does not set bit 0: it reads as set */
     int dm;
     int request; /* eventfd: an access is in the mailbox */
     int reply;   /* eventfd: it is answered */
     int report;  /* eventfd, of all relays: the supervisor has something to look at */
     struct state_page *state;
     struct journal *journal;
+    struct gate_line *interrupt; /* the device's */
     struct relay_limits limits;
 
     /* Written by the supervisor. */

@@ -18,6 +18,8 @@ struct supervisor {
     int epoll;
     int keeper; /* socket */
     int report; /* eventfd: a relay has something to say */
+    struct gate gate;
+    struct gate_line *lines[BAO_DEVICES_MAX]; /* of the devices, for the gate */
     struct control control;
     int kernel_log; /* broker/kernel_log.h; -1: none */
     struct device *devices;

@@ -103,7 +103,7 @@ static int send_start(struct device *device, int socket)
     size_t count = 0;
     fds[count++] = device->request;
     fds[count++] = device->reply;
-    fds[count++] = device->irq;
+    fds[count++] = device->call;
     for (uint32_t i = 0; i < backend.count; i++)
         fds[count++] = backend.fds[i];
     for (uint32_t q = 0; q < device->queue_count; q++)

@@ -169,7 +169,8 @@ enum store_item {
     STORE_JOURNAL,     /* the relay's journal page */
     STORE_REQUEST,     /* mailbox eventfds */
     STORE_REPLY,       /*                  */
-    STORE_IRQ,         /* the interrupt eventfd */
+    STORE_CALL,        /* the interrupt's eventfds: what workers signal, */
+    STORE_IRQ,         /* and what is registered with the dispatcher */
     STORE_QUEUE_FIRST, /* kick eventfds, one a queue */
 };
 

@@ -4,8 +4,8 @@
  * The device's virtio state lives here and not in a process, so that a successor goes on
  * where its predecessor died.
  *
- * Who trusts what: the broker believes nothing in it but the mailbox's answer and
- * InterruptStatus. A worker that starts on a page which another worker has used checks every
+ * Who trusts what: the broker believes nothing in it but the mailbox's answer and that an
+ * interrupt is wanted. A worker that starts on a page which another worker has used checks every
  * value of it like a guest's (worker/state_check.h): its predecessor may have been taken over.
  *
  * All integers are little-endian, the only byte order of the supported architectures.
@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define STATE_MAGIC 0x6574617473647662ull /* "bvdstate" */
-#define STATE_VERSION 6u                  /* changes with every change of this file's structures */
+#define STATE_VERSION 7u                  /* changes with every change of this file's structures */
 #define STATE_QUEUES_MAX 16u
 #define STATE_BATCH_MAX 256u /* chains that are published at once */
 
@@ -48,18 +48,32 @@ struct state_mailbox {
     uint8_t reserved3[48];
 };
 
-/* virtio-mmio registers, VirtIO 1.2 §4.2.2; worker-written but for interrupt_status. */
+/*
+ * Interrupts: how worker and broker agree on them (broker/gate.h). InterruptStatus itself is not
+ * here, but the broker's alone.
+ *
+ *   worker: set bits in pending; load raised; unless it is 1, signal the CALL eventfd
+ *   broker: take bits from pending, raise an interrupt, raised = 1; at the driver's InterruptACK
+ *           raised = 0, and look at pending again
+ */
+struct state_interrupt {
+    _Atomic uint32_t pending; /* worker and broker: VIRTIO_MMIO_INT_* that the driver is not yet
+                                 told of */
+    _Atomic uint32_t raised;  /* broker: 1: an interrupt is outstanding */
+    uint32_t reserved[14];
+};
+
+/* virtio-mmio registers, VirtIO 1.2 §4.2.2; worker-written. */
 struct state_transport {
-    _Atomic uint32_t interrupt_status; /* worker sets bits, broker clears them on InterruptACK */
-    uint32_t status;                   /* device status, §2.1 */
-    uint64_t driver_features;          /* as the driver wrote them; final once FEATURES_OK is set */
+    uint32_t status;                 /* device status, §2.1 */
+    uint32_t driver_features_beyond; /* 1: it accepted a bit above 63, none of which is offered */
+    uint64_t driver_features;        /* as the driver wrote them; final once FEATURES_OK is set */
     uint32_t device_features_sel;
     uint32_t driver_features_sel;
     uint32_t queue_sel;
     uint32_t shm_sel;
     uint32_t config_generation;
-    uint32_t driver_features_beyond; /* 1: it accepted a bit above 63, none of which is offered */
-    uint32_t reserved[6];
+    uint32_t reserved[7];
 };
 
 /* A completed chain. */
@@ -100,7 +114,7 @@ struct state_counters {
     uint64_t bytes_in;  /* device-writable bytes filled */
     uint64_t bytes_out; /* device-readable bytes taken */
     uint64_t kicks;
-    uint64_t interrupts_sent;
+    uint64_t interrupts_sent; /* that the worker has asked for: several may become one */
     uint64_t interrupts_suppressed;
     uint64_t register_accesses;
     uint64_t guest_errors;
@@ -197,6 +211,7 @@ struct state_page {
     struct state_watch watch;
     uint32_t reserved[3];
     struct state_mailbox mailbox;
+    struct state_interrupt interrupt;
     struct state_transport transport;
     struct state_counters counters;
     struct state_queue queues[STATE_QUEUES_MAX];
@@ -205,6 +220,7 @@ struct state_page {
 };
 
 _Static_assert(sizeof(struct state_mailbox) == 128, "two cache lines, one a writer");
+_Static_assert(sizeof(struct state_interrupt) == 64, "one cache line");
 _Static_assert(sizeof(struct state_transport) == 64, "one cache line");
 _Static_assert(sizeof(struct state_counters) == 128, "two cache lines");
 _Static_assert(offsetof(struct state_queue, batch) == 64, "one cache line");

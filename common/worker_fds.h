@@ -18,7 +18,7 @@
     X(EPOLL, 4, "epoll", "the event loop's epoll instance")                                        \
     X(REQUEST, 5, "request", "the mailbox eventfd: a register access waits")                       \
     X(REPLY, 6, "reply", "the mailbox eventfd: a register access is answered")                     \
-    X(IRQ, 7, "irq", "the interrupt eventfd")                                                      \
+    X(CALL, 7, "call", "the eventfd by which the broker is asked for an interrupt")                \
     X(BACKEND, 8, "backend", "the first file of the device's backend: image, tap or vhost")        \
     X(BACKEND2, 9, "backend2", "the second file of the backend, where there is one")               \
     X(BACKEND3, 10, "backend3", "the third, likewise")                                             \

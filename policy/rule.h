@@ -47,7 +47,7 @@ struct policy_condition {
     uint64_t mask;        /* within those bits */
     unsigned int value_count;
     const uint64_t *values;
-    const char *const *spelled; /* each value, as the text has it: "RWF_DSYNC", "@irq" */
+    const char *const *spelled; /* each value, as the text has it: "RWF_DSYNC", "@call" */
     const char *text;           /* the condition, in the grammar of the text */
     const char *words;          /* the condition, for an auditor */
 };

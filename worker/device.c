@@ -99,8 +99,12 @@ static bool user_queue(const struct device *dev, unsigned int queue)
 
 void device_interrupt(struct device *dev, uint32_t bits)
 {
-    atomic_fetch_or(&dev->state->transport.interrupt_status, bits);
-    (void)eventfd_signal(WORKER_FD_IRQ);
+    struct state_interrupt *interrupt = &dev->state->interrupt;
+    /* Sequentially consistent, both: pairs with the broker, which clears `raised` and then looks at
+     * `pending` (broker/gate.h). Where a bit was set already, the broker has been told, or looks.
+     */
+    if (atomic_fetch_or(&interrupt->pending, bits) == 0 && atomic_load(&interrupt->raised) == 0)
+        (void)eventfd_signal(WORKER_FD_CALL);
     device_count(&dev->state->counters.interrupts_sent, 1);
 }
 
@@ -259,7 +263,7 @@ void device_reset(struct device *dev)
     /* First: if this worker dies here, its successor finds a device that is not running. */
     transport->status = 0;
     atomic_signal_fence(memory_order_seq_cst);
-    atomic_store(&transport->interrupt_status, 0);
+    atomic_store(&dev->state->interrupt.pending, 0);
     transport->driver_features = 0;
     transport->driver_features_beyond = 0;
     transport->device_features_sel = 0;

@@ -179,7 +179,7 @@ void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)
         [WORKER_FD_NULL_IN] = FD_NULL,         [WORKER_FD_NULL_OUT] = FD_NULL,
         [WORKER_FD_NULL_ERR] = SANDBOX_STDERR, [WORKER_FD_CONTROL] = FD_SOCKET,
         [WORKER_FD_EPOLL] = FD_EPOLL,          [WORKER_FD_REQUEST] = FD_EVENT,
-        [WORKER_FD_REPLY] = FD_EVENT,          [WORKER_FD_IRQ] = FD_EVENT,
+        [WORKER_FD_REPLY] = FD_EVENT,          [WORKER_FD_CALL] = FD_EVENT,
     };
     unsigned int kicks = WORKER_FD_BACKEND + start->backend_fd_count;
     for (unsigned int fd = 0; fd < worker_fd_count(start); fd++) {

@@ -56,16 +56,6 @@ static uint32_t feature_word(uint64_t features, uint32_t sel)
     return sel < 2 ? (uint32_t)(features >> (32 * sel)) : 0;
 }
 
-static uint32_t read_interrupt_status(const struct device *dev)
-{
-    uint32_t status = atomic_load(&dev->state->transport.interrupt_status);
-    /* A kernel or daemon that signals used buffers by itself leaves no trace here. */
-    uint32_t all = (1u << dev->queue_count) - 1;
-    if ((all & ~dev->user_queues) != 0)
-        status |= VIRTIO_MMIO_INT_VRING;
-    return status;
-}
-
 uint64_t transport_read(const struct device *dev, uint32_t offset, unsigned int width)
 {
     const struct state_transport *transport = &dev->state->transport;
@@ -90,8 +80,6 @@ uint64_t transport_read(const struct device *dev, uint32_t offset, unsigned int 
         return queue ? dev->queue_size_max : 0;
     case VIRTIO_MMIO_QUEUE_READY:
         return queue ? queue->ready : 0;
-    case VIRTIO_MMIO_INTERRUPT_STATUS:
-        return read_interrupt_status(dev);
     case VIRTIO_MMIO_STATUS:
         return transport->status;
     case VIRTIO_MMIO_SHM_LEN_LOW:
@@ -102,7 +90,8 @@ uint64_t transport_read(const struct device *dev, uint32_t offset, unsigned int 
     case VIRTIO_MMIO_CONFIG_GENERATION:
         return transport->config_generation;
     default:
-        /* QueueReset among them: a reset is over before its write is answered. */
+        /* QueueReset among them: a reset is over before its write is answered. InterruptStatus is
+         * read from the broker, which raises the interrupts. */
         return 0;
     }
 }
@@ -262,9 +251,6 @@ void transport_write(struct device *dev, uint32_t offset, unsigned int width, ui
         break;
     case VIRTIO_MMIO_QUEUE_NOTIFY:
         device_notify(dev, value);
-        break;
-    case VIRTIO_MMIO_INTERRUPT_ACK:
-        atomic_fetch_and(&transport->interrupt_status, ~value);
         break;
     case VIRTIO_MMIO_STATUS:
         write_status(dev, value);

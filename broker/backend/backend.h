@@ -89,8 +89,8 @@ struct backend_ops {
     const char *node;
     const char *node_in_root; /* its name in the root that lock-down leaves */
 
-    /* Who signals used buffers is the kernel, so nobody sets bit 0 of InterruptStatus. */
-    bool used_buffer_always;
+    /* A kernel or daemon signals used buffers by itself, without saying so in the state page. */
+    bool calls_without_worker;
 
     /* The last client is kept as backend->client, a copy of what its worker has, and each worker
      * gets it anew. */

@@ -141,7 +141,7 @@ static int vhost_give(struct backend *backend, struct message_start *start, stru
 const struct backend_ops backend_net_vhost = {
     .node = NODE,
     .node_in_root = NODE_IN_ROOT,
-    .used_buffer_always = true,
+    .calls_without_worker = true,
     .open = vhost_open,
     .give = vhost_give,
     .look = net_look,

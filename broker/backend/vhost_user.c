@@ -232,14 +232,14 @@ static int give(struct backend *backend, struct message_start *start, struct bac
 }
 
 const struct backend_ops backend_vsock_vhost_user = {
-    .used_buffer_always = true,
+    .calls_without_worker = true,
     .open = vsock_open,
     .prepare = prepare,
     .give = give,
 };
 
 const struct backend_ops backend_fs_vhost_user = {
-    .used_buffer_always = true,
+    .calls_without_worker = true,
     .open = fs_open,
     .queues = fs_queues,
     .prepare = prepare,
@@ -247,7 +247,7 @@ const struct backend_ops backend_fs_vhost_user = {
 };
 
 const struct backend_ops backend_other_vhost_user = {
-    .used_buffer_always = true,
+    .calls_without_worker = true,
     .open = other_open,
     .queues = other_queues,
     .prepare = prepare,

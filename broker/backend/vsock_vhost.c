@@ -92,7 +92,7 @@ static int vsock_give(struct backend *backend, struct message_start *start, stru
 const struct backend_ops backend_vsock_vhost = {
     .node = NODE,
     .node_in_root = NODE_IN_ROOT,
-    .used_buffer_always = true,
+    .calls_without_worker = true,
     .open = vsock_open,
     .give = vsock_give,
 };

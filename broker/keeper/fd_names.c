@@ -12,7 +12,8 @@
 
 static const char *const items[STORE_QUEUE_FIRST] = {
     [STORE_DM] = "dm",           [STORE_STATE] = "state", [STORE_JOURNAL] = "journal",
-    [STORE_REQUEST] = "request", [STORE_REPLY] = "reply", [STORE_IRQ] = "irq",
+    [STORE_REQUEST] = "request", [STORE_REPLY] = "reply", [STORE_CALL] = "call",
+    [STORE_IRQ] = "irq",
 };
 
 bool fd_name_is_page(uint32_t item)

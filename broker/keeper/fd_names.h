@@ -6,7 +6,7 @@
  * A name tells what the fd is, so that no order of fds matters:
  *
  *     device-ID-record                     what the keeper knows of the set (fd_store.h)
- *     device-ID-dm, -request, -reply, -irq
+ *     device-ID-dm, -request, -reply, -call, -irq
  *     device-ID-queue-Q                    the kick eventfd of queue Q
  *     device-ID-state-G, -journal-G        pages, which can be replaced: generation G, from 1 on
  *

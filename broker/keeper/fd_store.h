@@ -47,7 +47,7 @@
 #define STORE_RECORD_SIZE 4096u
 /* Changes with the meaning of what is stored: of `kind`, of an fd; not with the state page, which
  * has a version of its own. */
-#define STORE_RECORD_VERSION 1u
+#define STORE_RECORD_VERSION 2u
 
 struct store_record { /* of this layout in every version */
     uint64_t magic;

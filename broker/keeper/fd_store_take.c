@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -158,12 +159,27 @@ static void read_record(struct stored_set *set)
         set->message.condition = STORE_OTHER_VERSION;
 }
 
-static bool find_others(struct stored_set *set)
+/* An earlier version had none, and made no difference between the interrupt's two eventfds. */
+static int make_call(const struct fd_store *store, uint32_t dm_id)
+{
+    char text[FD_NAME_SIZE];
+    const struct fd_name name = {.dm_id = dm_id, .item = STORE_CALL};
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    fd_name_format(&name, text);
+    if (fd >= 0 && notify_present(store->notify))
+        (void)notify_store(store->notify, text, fd);
+    return fd;
+}
+
+static bool find_others(const struct fd_store *store, struct stored_set *set)
 {
     uint32_t dm_id = set->message.dm_id;
     for (uint32_t item = STORE_DM + 1; item < set->message.fd_count; item++) {
         uint32_t generation = fd_name_is_page(item) ? set->generation : 0;
         set->fds[item] = find(dm_id, item, generation);
+        if (set->fds[item] == -ENOENT && item == STORE_CALL &&
+            set->message.condition == STORE_OTHER_VERSION)
+            set->fds[item] = make_call(store, dm_id);
         if (set->fds[item] < 0)
             return false;
     }
@@ -199,7 +215,7 @@ static void take_set(struct fd_store *store, uint32_t dm_id)
     forget_left_overs(store, dm_id, set->generation);
     if (set->message.condition == STORE_DM_ONLY)
         return;
-    if (find_others(set))
+    if (find_others(store, set))
         set->fd_count = set->message.fd_count;
     else
         set->message.condition = STORE_UNUSABLE;

@@ -10,7 +10,7 @@
 #include "common/kept_capabilities.h"
 #include "common/policy.h"
 
-/* 16 devices with 6 + 16 stored fds each, their pidfds, and a message's worth on its way. */
+/* 16 devices with 7 + 16 stored fds each, their pidfds, and a message's worth on its way. */
 #define FD_LIMIT 1024
 
 static const unsigned int kept[] = {

@@ -111,7 +111,7 @@ static bool is_of_kind(pid_t pid, const struct open_fd *fd)
         return strcmp(fd->target, "anon_inode:[eventpoll]") == 0;
     case WORKER_FD_REQUEST:
     case WORKER_FD_REPLY:
-    case WORKER_FD_IRQ:
+    case WORKER_FD_CALL:
         return strcmp(fd->target, EVENTFD) == 0;
     default:
         return leads_nowhere(pid, fd);

@@ -233,6 +233,8 @@ void harness_kill(struct harness *harness)
     harness->socket = -1;
     uint64_t count; /* as the broker does between two workers */
     (void)!read(harness->fds[FD_REPLY], &count, sizeof(count));
+    if (atomic_exchange(&harness->state->interrupt.pending, 0) != 0)
+        CU_ASSERT(eventfd_signal(harness->fds[FD_CALL]));
 }
 
 /* ---- The mailbox ---- */
@@ -257,6 +259,8 @@ bool harness_answered(struct harness *harness)
         if (!readable(harness->fds[FD_REPLY], ANSWER_TICKS))
             return false;
         (void)!read(harness->fds[FD_REPLY], &count, sizeof(count));
+        if (atomic_exchange(&harness->state->interrupt.pending, 0) != 0)
+            CU_ASSERT(eventfd_signal(harness->fds[FD_CALL]));
     }
     return true;
 }
@@ -287,14 +291,15 @@ void harness_kick(struct harness *harness)
 uint64_t harness_interrupts(struct harness *harness)
 {
     uint64_t count = 0;
-    if (read(harness->fds[FD_IRQ], &count, sizeof(count)) < 0)
+    harness->interrupt_status |= atomic_exchange(&harness->state->interrupt.pending, 0);
+    if (read(harness->fds[FD_CALL], &count, sizeof(count)) < 0)
         return 0;
     return count;
 }
 
 bool harness_await_interrupt(struct harness *harness)
 {
-    return readable(harness->fds[FD_IRQ], ANSWER_TICKS) && harness_interrupts(harness) > 0;
+    return readable(harness->fds[FD_CALL], ANSWER_TICKS) && harness_interrupts(harness) > 0;
 }
 
 /* ---- Instruction by instruction ---- */

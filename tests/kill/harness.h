@@ -18,15 +18,16 @@
 #define HARNESS_WINDOW 0x200000u   /* bytes */
 #define HARNESS_SECTORS 512u       /* of the image */
 
-enum harness_fd { FD_REQUEST, FD_REPLY, FD_IRQ, FD_IMAGE, FD_KICK, FD_STATE, FD_DM, HARNESS_FDS };
+enum harness_fd { FD_REQUEST, FD_REPLY, FD_CALL, FD_IMAGE, FD_KICK, FD_STATE, FD_DM, HARNESS_FDS };
 
 struct harness {
     struct message_start start;
     int fds[HARNESS_FDS]; /* in the order of the START message */
     uint8_t *window;
     struct state_page *state;
-    pid_t worker; /* 0: none */
-    int socket;   /* to it */
+    pid_t worker;              /* 0: none */
+    int socket;                /* to it */
+    uint32_t interrupt_status; /* what its driver was told of, and has not acknowledged */
 };
 
 /* A block device whose image is zeroed; no worker yet. */

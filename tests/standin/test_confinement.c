@@ -214,7 +214,7 @@ static void holds_exactly_its_fds(void)
             assert_fd(pid, fd, "/dev/null");
         assert_fd(pid, WORKER_FD_CONTROL, "socket:[");
         assert_fd(pid, WORKER_FD_EPOLL, "anon_inode:[eventpoll]");
-        for (unsigned int fd = WORKER_FD_REQUEST; fd <= WORKER_FD_IRQ; fd++)
+        for (unsigned int fd = WORKER_FD_REQUEST; fd <= WORKER_FD_CALL; fd++)
             assert_fd(pid, fd, "anon_inode:[eventfd]");
         assert_fd(pid, WORKER_FD_BACKEND, image);
         assert_fd(pid, WORKER_FD_BACKEND + 1, "anon_inode:[eventfd]");

@@ -141,7 +141,7 @@ void guest_fds(enum device_kind kind, int backend)
     guest_control = high(pair[0]);
     move_fd(high(pair[1]), WORKER_FD_CONTROL);
     move_fd(high(epoll_create1(EPOLL_CLOEXEC)), WORKER_FD_EPOLL);
-    for (int fd = WORKER_FD_REQUEST; fd <= WORKER_FD_IRQ; fd++)
+    for (int fd = WORKER_FD_REQUEST; fd <= WORKER_FD_CALL; fd++)
         move_eventfd(fd);
     int end = WORKER_FD_BACKEND + (int)(info->backend_fd_count + info->queues_max);
     for (int fd = WORKER_FD_BACKEND; fd < end; fd++)
@@ -170,8 +170,13 @@ struct message_start guest_start(enum device_kind kind)
     return start;
 }
 
+/* The broker's part: what it has told the driver of by interrupts. */
+static uint32_t interrupt_status;
+
 void guest_worker(const struct message_start *start)
 {
+    if (guest_state.magic == 0)
+        interrupt_status = 0;
     log_quiet(); /* a new process remembers nothing */
     close(WORKER_FD_EPOLL);
     move_fd(high(epoll_create1(EPOLL_CLOEXEC)), WORKER_FD_EPOLL);
@@ -182,13 +187,29 @@ void guest_worker(const struct message_start *start)
     device_resume(&guest_device);
 }
 
+static void take_pending(void)
+{
+    interrupt_status |= atomic_exchange(&guest_state.interrupt.pending, 0);
+}
+
 uint32_t guest_read(uint32_t offset)
 {
+    if (offset == VIRTIO_MMIO_INTERRUPT_STATUS) {
+        take_pending();
+        return interrupt_status;
+    }
     return (uint32_t)transport_read(&guest_device, offset, 4);
 }
 
 void guest_write(uint32_t offset, uint32_t value)
 {
+    if (offset == VIRTIO_MMIO_INTERRUPT_ACK) {
+        take_pending();
+        interrupt_status &= ~value;
+        return;
+    }
+    if (offset == VIRTIO_MMIO_STATUS && value == 0)
+        interrupt_status = 0;
     transport_write(&guest_device, offset, 4, value);
 }
 
@@ -244,7 +265,8 @@ void guest_kick(unsigned int queue)
 uint64_t guest_interrupts(void)
 {
     uint64_t count = 0;
-    if (read(WORKER_FD_IRQ, &count, sizeof(count)) < 0)
+    take_pending();
+    if (read(WORKER_FD_CALL, &count, sizeof(count)) < 0)
         return 0;
     return count;
 }

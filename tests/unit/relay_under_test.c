@@ -73,6 +73,8 @@ bool nothing_completed(int for_ms)
 struct state_page *state;
 struct journal *journal;
 struct relay *relay;
+struct gate *gate;
+struct gate_line *line;
 int told, answered, report;
 
 bool wait_told(int timeout_ms)
@@ -125,6 +127,14 @@ void prepare(void)
     state = forever(sizeof(*state));
     journal = forever(sizeof(*journal));
     relay = forever(sizeof(*relay));
+    line = forever(sizeof(*line));
+    gate = forever(sizeof(*gate));
+    *line = (struct gate_line){
+        .call = eventfd(0, EFD_NONBLOCK),
+        .irq = eventfd(0, EFD_NONBLOCK),
+        .state = state,
+        .journal = journal,
+    };
     journal_init(journal);
     *relay = (struct relay){
         .dm_id = DM_ID,
@@ -135,12 +145,17 @@ void prepare(void)
         .report = report,
         .state = state,
         .journal = journal,
+        .interrupt = line,
         .limits = {.answer_ms = ANSWER_MS, .give_up_ms = GIVE_UP_MS, .recover_ms = RECOVER_MS},
     };
 }
 
 void begin(void)
 {
+    struct gate_line **lines = forever(sizeof(*lines));
+    lines[0] = line;
+    *gate = (struct gate){.report = report, .lines = lines, .line_count = 1};
+    CU_ASSERT_EQUAL_FATAL(gate_start(gate), 0);
     CU_ASSERT_EQUAL_FATAL(relay_start(relay), 0);
     relay_go(relay);
 }

@@ -381,7 +381,7 @@ static void test_resized(void)
     block_start.config_changed = 1;
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 1);
-    CU_ASSERT_TRUE(guest_state.transport.interrupt_status & VIRTIO_MMIO_INT_CONFIG);
+    CU_ASSERT_TRUE(guest_read(VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG);
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_CONFIG), 100);
     block_start.config_changed = 0;
     guest_worker(&block_start);

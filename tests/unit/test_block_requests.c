@@ -386,7 +386,7 @@ static void test_batch(void)
     for (uint16_t i = 0; i < 20; i++)
         offer((uint16_t)(3 * i), VIRTIO_BLK_T_IN, 2 * i, DATA + i * SECTOR, SECTOR);
     guest_kick(0);
-    CU_ASSERT_EQUAL(guest_interrupts(), 3); /* for 8, 8 and 4 of them */
+    CU_ASSERT_EQUAL(guest_interrupts(), 1); /* asked for at 8, 16 and 20, called for once */
     guest_run();                            /* a kick is one event, though nobody reads it */
     CU_ASSERT_EQUAL(guest_state.counters.kicks, kicks + 1);
     CU_ASSERT_EQUAL(guest_state.counters.interrupts_sent, 4);

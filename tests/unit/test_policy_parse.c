@@ -126,7 +126,7 @@ static const struct mistake {
     /* Fds: block/virtio has one backend file and up to 16 queues. */
     {CONFINES "allow read(fd == @backend2) \"x\"", NULL,
      "policy/block/virtio.policy:2:18: no fd '@backend2' in a worker of block/virtio: expected one "
-     "of @null_in @null_out @null_err @control @epoll @request @reply @irq @backend " ALL_KICKS},
+     "of @null_in @null_out @null_err @control @epoll @request @reply @call @backend " ALL_KICKS},
     {CONFINES "allow read(fd == @kick0 | 1) \"x\"", NULL,
      "policy/block/virtio.policy:2:25: expected '|', ',' or ')', found '|'"},
     {CONFINES "fd image = @backend \"x\"", NULL,
@@ -138,12 +138,12 @@ static const struct mistake {
     {CONFINES "fd @image = @kick16 \"x\"", NULL,
      "policy/block/virtio.policy:2:13: no fd '@kick16' in a worker of block/virtio: expected one "
      "of "
-     "@null_in @null_out @null_err @control @epoll @request @reply @irq @backend " ALL_KICKS},
+     "@null_in @null_out @null_err @control @epoll @request @reply @call @backend " ALL_KICKS},
     {CONFINES "fd @image = @backend", NULL,
      "policy/block/virtio.policy:2:21: expected words for this fd in quotes, found the end of the "
      "file"},
-    {CONFINES "fd @irq = @backend \"x\"", NULL,
-     "policy/block/virtio.policy:2:4: '@irq' is already the name of an fd"},
+    {CONFINES "fd @call = @backend \"x\"", NULL,
+     "policy/block/virtio.policy:2:4: '@call' is already the name of an fd"},
 
     /* Architectures. */
     {CONFINES "[i386] allow read() \"x\"", NULL,
@@ -219,10 +219,10 @@ static void test_no_fds_outside_of_workers(void)
 {
     struct parsed_policy policy;
     struct policy_error error;
-    policy_folder_write("keeper.policy", CONFINES "allow read(fd == @irq) \"x\"");
+    policy_folder_write("keeper.policy", CONFINES "allow read(fd == @call) \"x\"");
     CU_ASSERT_FALSE(
         policy_parse(policy_folder_path(), "keeper", POLICY_ARCH_X86_64, &policy, &error));
-    CU_ASSERT_STRING_EQUAL(error.text, "policy/keeper.policy:2:18: '@irq': keeper has no fixed "
+    CU_ASSERT_STRING_EQUAL(error.text, "policy/keeper.policy:2:18: '@call': keeper has no fixed "
                                        "fds, since it is no worker's policy");
     policy_folder_write("keeper.policy", NULL);
     CU_ASSERT_FALSE(

@@ -66,7 +66,7 @@ static void test_in_doubt_and_its_id_comes_again(void)
 {
     prepare();
     journal_completing(left_behind(0, 31, 0x34), 1234);
-    atomic_store(&state->transport.interrupt_status, 2);
+    atomic_store(&journal->interrupt, 2 << INTERRUPT_STATUS_SHIFT);
     ask(BAO_IO_READ, 0x60, 4, 0, 31);
     begin();
     struct bao_io_request done = completed(SLACK_MS);
@@ -109,14 +109,14 @@ static void test_completed_twice(void)
     journal_completing(left_behind(0, 31, 0x34), 1234);
     begin();
     CU_ASSERT_EQUAL(completed(SLACK_MS).value, 1234);
-    atomic_store(&state->transport.interrupt_status, 2);
+    atomic_store(&journal->interrupt, 2 << INTERRUPT_STATUS_SHIFT);
     ask(BAO_IO_READ, 0x60, 4, 0, 31);
     ask(BAO_IO_READ, 0x60, 4, 0, 32); /* another vCPU's */
     ask(BAO_IO_WRITE, 0x64, 4, 2, 31);
     struct bao_io_request first = completed(SLACK_MS), second = completed(SLACK_MS);
     CU_ASSERT_EQUAL(first.request_id + second.request_id, 31 + 32);
     CU_ASSERT_EQUAL(first.request_id == 31 ? first.op : second.op, BAO_IO_WRITE);
-    CU_ASSERT_EQUAL(atomic_load(&state->transport.interrupt_status), 0);
+    CU_ASSERT_EQUAL(atomic_load(&journal->interrupt), 0);
     CU_ASSERT_TRUE(nothing_completed(3 * RECOVER_MS));
 
     /* And from then on each is completed at once, as it comes. */

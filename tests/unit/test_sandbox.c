@@ -83,7 +83,7 @@ static void allowed_block(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(ftruncate(WORKER_FD_BACKEND, 512) == 0);
     CHILD_EXPECT(enter_all(sandbox) == 0);
     CHILD_EXPECT(write(WORKER_FD_REPLY, &one, sizeof(one)) == sizeof(one));
-    CHILD_EXPECT(write(WORKER_FD_IRQ, &one, sizeof(one)) == sizeof(one));
+    CHILD_EXPECT(write(WORKER_FD_CALL, &one, sizeof(one)) == sizeof(one));
     CHILD_EXPECT(epoll_pwait(WORKER_FD_EPOLL, &event, 1, 0, NULL) == 0);
     CHILD_EXPECT(pwritev2(WORKER_FD_BACKEND, &data, 1, 0, RWF_DSYNC) == 1);
     byte = 0;

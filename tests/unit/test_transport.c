@@ -406,7 +406,7 @@ static void expect_initial_state(void)
     static const struct state_queue none;
     const struct state_transport *transport = &guest_state.transport;
     CU_ASSERT_EQUAL(transport->status, 0);
-    CU_ASSERT_EQUAL(atomic_load(&transport->interrupt_status), 0);
+    CU_ASSERT_EQUAL(atomic_load(&guest_state.interrupt.pending), 0);
     CU_ASSERT_EQUAL(transport->driver_features, 0);
     CU_ASSERT_EQUAL(transport->queue_sel, 0);
     CU_ASSERT_EQUAL(memcmp(&guest_state.queues[0], &none, sizeof(none)), 0);
@@ -507,7 +507,7 @@ static void test_repeated_requests(void)
         guest_worker(&start);
         guest_run();
         CU_ASSERT_EQUAL(guest_state.mailbox.response_seq, guest_state.mailbox.request_seq);
-        atomic_store(&guest_state.transport.interrupt_status, 0); /* a successor always rings */
+        atomic_store(&guest_state.interrupt.pending, 0); /* a successor always rings */
         once.counters = guest_state.counters;
         CU_ASSERT_EQUAL(memcmp(&once, &guest_state, sizeof(once)), 0);
     }

@@ -164,7 +164,7 @@ static void test_before_lock_down(void)
     CU_ASSERT_EQUAL(fake.memory.userspace_addr, (uintptr_t)guest_memory);
     for (int q = 0; q < 2; q++) {
         CU_ASSERT_EQUAL(fake.rings[q].kick, WORKER_FD_BACKEND + 2 + q);
-        CU_ASSERT_EQUAL(fake.rings[q].call, WORKER_FD_IRQ);
+        CU_ASSERT_EQUAL(fake.rings[q].call, WORKER_FD_CALL);
         CU_ASSERT_EQUAL(fake.rings[q].error, WORKER_FD_BACKEND2);
     }
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_DEVICE_ID), 19);
@@ -228,15 +228,6 @@ static void test_subset_of_features(void)
     fresh();
     driver(VERSION_1);
     CU_ASSERT_EQUAL(fake.features, VERSION_1);
-}
-
-static void test_interrupt_status(void)
-{
-    fresh();
-    driver(VERSION_1);
-    CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);
-    guest_write(VIRTIO_MMIO_INTERRUPT_ACK, 3);
-    CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_INTERRUPT_STATUS), VIRTIO_MMIO_INT_VRING);
 }
 
 static void test_notify_by_register(void)
@@ -367,7 +358,7 @@ static void test_successor(void)
         CU_ASSERT_EQUAL(kicks(RX), 1);
         CU_ASSERT_EQUAL(kicks(TX), 1);
         guest_run();
-        CU_ASSERT_EQUAL(guest_interrupts(), 2);
+        CU_ASSERT_EQUAL(guest_interrupts(), 1); /* for the successor and its event */
         uint32_t *id = guest_at(GUEST_BASE + GUEST_BUFFERS + i * 16u);
         CU_ASSERT_TRUE_FATAL(guest_used(&rings[EVENT], &element));
         CU_ASSERT_EQUAL(element.id, i);
@@ -445,7 +436,6 @@ int main(void)
     CU_add_test(suite, "before lock-down", test_before_lock_down);
     CU_add_test(suite, "start and reset", test_start_and_reset);
     CU_add_test(suite, "subset of features", test_subset_of_features);
-    CU_add_test(suite, "interrupt status", test_interrupt_status);
     CU_add_test(suite, "notify by register", test_notify_by_register);
     CU_add_test(suite, "one queue", test_one_queue);
     CU_add_test(suite, "vhost refuses", test_vhost_refuses);

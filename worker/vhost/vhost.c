@@ -35,7 +35,7 @@ static int set_eventfds(const struct device *dev, unsigned int queue, unsigned i
         int fd;
     } files[] = {
         {VHOST_SET_VRING_KICK, device_kick_fd(dev, queue)},
-        {VHOST_SET_VRING_CALL, WORKER_FD_IRQ},
+        {VHOST_SET_VRING_CALL, WORKER_FD_CALL},
         {VHOST_SET_VRING_ERR, WORKER_FD_BACKEND + (int)error_file},
     };
     int r = 0;

@@ -186,7 +186,7 @@ static void set_eventfds(const struct device *dev, unsigned int queue)
         enum vhost_user_request request;
         int fd;
     } files[] = {
-        {VHOST_USER_SET_VRING_CALL, WORKER_FD_IRQ},
+        {VHOST_USER_SET_VRING_CALL, WORKER_FD_CALL},
         {VHOST_USER_SET_VRING_ERR, WORKER_FD_BACKEND + FILE_ERROR},
         {VHOST_USER_SET_VRING_KICK, device_kick_fd(dev, queue)},
     };

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The interrupt gate, in each of its states, against whoever calls and whoever acknowledges. */
+#include <CUnit/Basic.h>
+#include <linux/virtio_mmio.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/gate.h"
+#include "common/eventfd.h"
+
+#define SLACK_MS 10000
+#define FLOOD 300000
+#define VRING VIRTIO_MMIO_INT_VRING
+#define CONFIG VIRTIO_MMIO_INT_CONFIG
+
+static struct gate *gate;
+static struct gate_line *line;
+static struct state_page *state;
+static struct journal *journal;
+
+/* Not freed: a gate's thread lives as long as its process. */
+static void *forever(size_t size)
+{
+    void *memory = aligned_alloc(64, (size + 63) / 64 * 64);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
+    return memset(memory, 0, size);
+}
+
+static int new_eventfd(void)
+{
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    CU_ASSERT_FATAL(fd >= 0);
+    return fd;
+}
+
+/* A gate whose line is closed; pages and eventfds are new, or the last one's. */
+static void prepare(bool sets_no_bits, bool successor)
+{
+    struct gate_line **lines = forever(sizeof(*lines));
+    int call = successor ? line->call : new_eventfd(), irq = successor ? line->irq : new_eventfd();
+    if (!successor) {
+        state = forever(sizeof(*state));
+        journal = forever(sizeof(*journal));
+        journal_init(journal);
+    }
+    gate = forever(sizeof(*gate));
+    line = lines[0] = forever(sizeof(*line));
+    *line = (struct gate_line){
+        .call = call,
+        .irq = irq,
+        .sets_no_bits = sets_no_bits,
+        .state = state,
+        .journal = journal,
+    };
+    *gate = (struct gate){.report = new_eventfd(), .lines = lines, .line_count = 1};
+    CU_ASSERT_EQUAL_FATAL(gate_start(gate), 0);
+    struct pollfd runs = {.fd = gate->report, .events = POLLIN};
+    CU_ASSERT_EQUAL_FATAL(poll(&runs, 1, SLACK_MS), 1);
+}
+
+static void begin(bool sets_no_bits)
+{
+    prepare(sets_no_bits, false);
+    gate_open(line);
+}
+
+/* How often the interrupt was raised since the last look; 0 after the time. */
+static uint64_t raised(int timeout_ms)
+{
+    uint64_t count = 0;
+    struct pollfd irq = {.fd = line->irq, .events = POLLIN};
+    if (poll(&irq, 1, timeout_ms) == 1)
+        CU_ASSERT_EQUAL(read(line->irq, &count, sizeof(count)), sizeof(count));
+    return count;
+}
+
+/* A worker's device_interrupt. */
+static void ask_for(uint32_t bits)
+{
+    if (atomic_fetch_or(&state->interrupt.pending, bits) == 0 &&
+        atomic_load(&state->interrupt.raised) == 0)
+        CU_ASSERT_TRUE(eventfd_signal(line->call));
+}
+
+static void acknowledge(uint32_t bits)
+{
+    uint64_t which = 0;
+    gate_acknowledge(line, &which, bits);
+    gate_raise_pending(line);
+}
+
+/* The thread has nothing to do: its event was heard, and it waits again. */
+static void settle(void)
+{
+    for (int i = 0; i < 3; i++)
+        poll(NULL, 0, 1);
+}
+
+/* --- One at a time ------------------------------------------------------------------------- */
+
+static void one_is_outstanding_until_acknowledged(void)
+{
+    begin(false);
+    ask_for(VRING);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
+    for (int i = 0; i < 10; i++) {
+        ask_for(VRING);
+        CU_ASSERT_TRUE(eventfd_signal(line->call)); /* a worker that does not look at `raised` */
+    }
+    settle();
+    CU_ASSERT_EQUAL(raised(0), 0);
+    acknowledge(VRING);
+    CU_ASSERT_EQUAL(raised(0), 1); /* before the relay goes on */
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
+    acknowledge(VRING);
+    settle();
+    CU_ASSERT_EQUAL(raised(0), 0);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), 0);
+    ask_for(CONFIG);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), CONFIG);
+}
+
+/* What comes while a driver handles an interrupt is told by the next, though it acknowledges last.
+ */
+static void a_late_acknowledgement_hides_nothing(void)
+{
+    begin(false);
+    ask_for(VRING);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
+    ask_for(VRING | CONFIG); /* after it has looked at its rings */
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
+    acknowledge(VRING);
+    CU_ASSERT_EQUAL(raised(0), 1);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING | CONFIG);
+}
+
+static void bits_that_do_not_exist_raise_nothing(void)
+{
+    begin(false);
+    ask_for(0xfffffff0);
+    settle();
+    CU_ASSERT_EQUAL(raised(0), 0);
+    atomic_store(&state->interrupt.pending, 0xfffffff0 | VRING);
+    CU_ASSERT_TRUE(eventfd_signal(line->call));
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
+}
+
+static void a_reset_driver_is_interrupted_again(void)
+{
+    begin(false);
+    ask_for(VRING | CONFIG);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    acknowledge(UINT32_MAX); /* of Status, not of InterruptACK */
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), 0);
+    ask_for(VRING);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    acknowledge(0); /* such as DRIVER_OK of a driver that polled so far */
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
+    ask_for(VRING);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+}
+
+/* --- A kernel's vhost, or a daemon --------------------------------------------------------- */
+
+static void a_call_without_bits_means_a_used_buffer(void)
+{
+    begin(true);
+    CU_ASSERT_TRUE(eventfd_signal(line->call));
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
+    CU_ASSERT_TRUE(eventfd_signal(line->call));
+    settle();
+    CU_ASSERT_EQUAL(raised(0), 0);
+    acknowledge(VRING);
+    CU_ASSERT_EQUAL(raised(0), 1);
+    acknowledge(VRING);
+    settle();
+    CU_ASSERT_EQUAL(raised(0), 0);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), 0);
+}
+
+/* --- Floods --------------------------------------------------------------------------------- */
+
+static int64_t cpu_us(pthread_t thread)
+{
+    clockid_t clock;
+    struct timespec time;
+    CU_ASSERT_EQUAL_FATAL(pthread_getcpuclockid(thread, &clock), 0);
+    CU_ASSERT_EQUAL_FATAL(clock_gettime(clock, &time), 0);
+    return time.tv_sec * 1000000 + time.tv_nsec / 1000;
+}
+
+static void flood(bool sets_no_bits, uint32_t bits)
+{
+    begin(sets_no_bits);
+    int64_t before = cpu_us(gate->thread);
+    for (int i = 0; i < FLOOD; i++) {
+        atomic_fetch_or(&state->interrupt.pending, bits);
+        (void)eventfd_signal(line->call);
+    }
+    for (int i = 0; i < SLACK_MS && !atomic_load(&line->muted); i++)
+        poll(NULL, 0, 1);
+    CU_ASSERT_TRUE(atomic_load(&line->muted));
+    uint64_t expected = sets_no_bits || bits != 0;
+    CU_ASSERT_EQUAL(raised(0), expected);
+    CU_ASSERT(cpu_us(gate->thread) - before < 20000); /* 300,000 wake-ups take ten times that */
+    acknowledge(VRING);
+    CU_ASSERT_EQUAL(raised(0), expected); /* nothing is lost for it */
+    acknowledge(VRING);
+    CU_ASSERT_EQUAL(raised(0), 0);
+    ask_for(sets_no_bits ? 0 : VRING);    /* vhost calls, and sets nothing */
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1); /* and it is heard again */
+}
+
+static void a_flood_costs_nothing(void)
+{
+    flood(false, 0);
+    flood(false, VRING);
+    flood(true, 0);
+}
+
+/* --- Deaths ----------------------------------------------------------------------------------- */
+
+/* A worker that was taken over leaves what it likes behind. */
+static void a_worker_spoils_nothing_for_its_successor(void)
+{
+    const uint64_t full = UINT64_MAX - 1;
+    begin(false);
+    CU_ASSERT_EQUAL(write(line->call, &full, sizeof(full)), sizeof(full));
+    settle();
+    for (int i = 0; i < 100; i++) /* muted, perhaps */
+        (void)eventfd_signal(line->call);
+    atomic_store(&state->interrupt.pending, 0xfffffffc);
+    atomic_store(&state->interrupt.raised, 1);
+    gate_renew(line, 0);
+    ask_for(VRING);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
+
+    acknowledge(VRING);
+    gate_renew(line, VRING); /* nobody knows whether the last one came to ask */
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+}
+
+/* Between any two steps of one that was killed. */
+static void a_successor_finds_what_is_pending(void)
+{
+    static const struct {
+        uint64_t interrupt;
+        uint32_t pending;
+        bool call; /* was signalled, and not heard */
+        uint64_t raised;
+        uint32_t status;
+    } rows[] = {
+        {INTERRUPT_IDLE, 0, false, 0, 0},
+        {INTERRUPT_IDLE, VRING, false, 1, VRING}, /* acknowledged, and then killed */
+        {INTERRUPT_IDLE, VRING, true, 1, VRING},
+        {INTERRUPT_RAISING, 0, false, 1, VRING}, /* killed around the signal */
+        {INTERRUPT_RAISING, VRING, false, 1, VRING},
+        {INTERRUPT_RAISED, VRING, true, 0, VRING}, /* to be raised at the acknowledgement */
+        {INTERRUPT_RAISED, 0, false, 0, VRING},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        prepare(false, false);
+        uint64_t status = rows[i].interrupt == INTERRUPT_IDLE ? 0 : VRING;
+        atomic_store(&journal->interrupt, UINT64_C(8) << INTERRUPT_COUNT_SHIFT |
+                                              status << INTERRUPT_STATUS_SHIFT | rows[i].interrupt);
+        atomic_store(&state->interrupt.pending, rows[i].pending);
+        atomic_store(&state->interrupt.raised, rows[i].interrupt == INTERRUPT_IDLE);
+        if (rows[i].call)
+            CU_ASSERT_TRUE(eventfd_signal(line->call));
+        settle();
+        CU_ASSERT_EQUAL(raised(0), 0); /* not before it is open */
+        gate_open(line);
+        settle();
+        CU_ASSERT_EQUAL(raised(0), rows[i].raised);
+        CU_ASSERT_EQUAL(gate_interrupt_status(line), rows[i].status);
+        bool again = rows[i].pending != 0 && rows[i].interrupt != INTERRUPT_IDLE;
+        acknowledge(VRING);
+        CU_ASSERT_EQUAL(raised(0), again);
+        if (again)
+            acknowledge(VRING);
+        ask_for(VRING);
+        CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    }
+}
+
+/* Killed after it had acknowledged, and after its gate had raised the next. */
+static void an_acknowledgement_carried_out_twice_is_one(void)
+{
+    uint64_t which = 0;
+    begin(false);
+    ask_for(VRING);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    gate_acknowledge(line, &which, VRING);
+    ask_for(VRING | CONFIG);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    ask_for(VRING);
+    gate_acknowledge(line, &which, VRING);
+    gate_raise_pending(line);
+    settle();
+    CU_ASSERT_EQUAL(raised(0), 0);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING | CONFIG);
+    acknowledge(VRING | CONFIG);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+}
+
+static void a_call_of_vhost_outlives_the_gate(void)
+{
+    begin(true);
+    CU_ASSERT_TRUE(eventfd_signal(line->call));
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    uint64_t count;
+    (void)!read(line->call, &count, sizeof(count));
+    struct gate_line *dead = line;
+    CU_ASSERT_EQUAL(epoll_ctl(dead->epoll, EPOLL_CTL_DEL, dead->call, NULL), 0);
+    acknowledge(VRING);
+    CU_ASSERT_TRUE(eventfd_signal(line->call)); /* while there is no broker */
+    prepare(true, true);
+    gate_open(line);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"one interrupt is outstanding until it is acknowledged",
+         one_is_outstanding_until_acknowledged},
+        {"a late acknowledgement hides nothing", a_late_acknowledgement_hides_nothing},
+        {"bits that do not exist raise nothing", bits_that_do_not_exist_raise_nothing},
+        {"a driver that was reset is interrupted again", a_reset_driver_is_interrupted_again},
+        {"a call without bits means a used buffer", a_call_without_bits_means_a_used_buffer},
+        {"a flood costs nothing", a_flood_costs_nothing},
+        {"a worker spoils nothing for its successor", a_worker_spoils_nothing_for_its_successor},
+        {"a successor finds what is pending", a_successor_finds_what_is_pending},
+        {"an acknowledgement that is carried out twice is one",
+         an_acknowledgement_carried_out_twice_is_one},
+        {"a call of vhost outlives the gate", a_call_of_vhost_outlives_the_gate},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {
+        {.pName = "gate", .pTests = tests},
+        CU_SUITE_INFO_NULL,
+    };
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
