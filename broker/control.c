@@ -139,6 +139,7 @@ static void fill_from_page(const struct device *device, struct control_device *r
             .next_used = queue->next_used,
         };
     }
+    ret->interrupts_raised = atomic_load(&device->journal->interrupt) >> INTERRUPT_COUNT_SHIFT;
     memcpy(&ret->counters, &page->counters, sizeof(ret->counters));
 }
 

@@ -10,13 +10,19 @@ static const struct column {
 } columns[] = {
 #define COLUMN(field, title)                                                                       \
     {                                                                                              \
-#field, title, offsetof(struct state_counters, field)                                      \
+#field, title, offsetof(struct control_device, counters.field)                             \
     }
-    COLUMN(requests, "requests"),           COLUMN(bytes_in, "bytes in"),
-    COLUMN(bytes_out, "bytes out"),         COLUMN(kicks, "kicks"),
-    COLUMN(interrupts_sent, "interrupts"),  COLUMN(interrupts_suppressed, "suppressed"),
-    COLUMN(register_accesses, "registers"), COLUMN(guest_errors, "errors"),
-    COLUMN(dropped_in, "lost in"),          COLUMN(dropped_out, "lost out"),
+    COLUMN(requests, "requests"),
+    COLUMN(bytes_in, "bytes in"),
+    COLUMN(bytes_out, "bytes out"),
+    COLUMN(kicks, "kicks"),
+    COLUMN(interrupts_sent, "wanted"),
+    COLUMN(interrupts_suppressed, "suppressed"),
+    {"interrupts_raised", "interrupts", offsetof(struct control_device, interrupts_raised)},
+    COLUMN(register_accesses, "registers"),
+    COLUMN(guest_errors, "errors"),
+    COLUMN(dropped_in, "lost in"),
+    COLUMN(dropped_out, "lost out"),
 #undef COLUMN
 };
 
@@ -24,8 +30,8 @@ static const struct column {
 
 static uint64_t counter(const struct control_device *device, size_t column)
 {
-    const char *counters = (const char *)&device->counters;
-    return *(const uint64_t *)(const void *)(counters + columns[column].offset);
+    const char *bytes = (const char *)device;
+    return *(const uint64_t *)(const void *)(bytes + columns[column].offset);
 }
 
 static const struct control_device *find(const struct snapshot *snapshot, uint32_t id)
