@@ -385,5 +385,8 @@ static void drain(int eventfd)
 void device_refresh_eventfds(struct device *device, bool interrupt)
 {
     drain(device->reply);
+    (void)eventfd_renew(device->request);
+    for (uint32_t q = 0; q < device->queue_count; q++)
+        (void)eventfd_renew(device->kicks[q]);
     gate_renew(&device->interrupt, interrupt ? VIRTIO_MMIO_INT_VRING : 0);
 }

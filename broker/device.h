@@ -99,11 +99,12 @@ void device_excuse_death(struct device *device);
 void device_settle_given_up(struct device *device);
 
 /*
- * Between two workers. The last one may have filled a counter on purpose, and a full counter is
- * never signalled again; so REPLY and CALL are emptied. The kicks are left: one that waits there
- * is the driver's, and the successor's to take. With `interrupt` (device_driver_ok before
- * device_settle_given_up) an interrupt is asked for, since nobody knows whether the last worker
- * came to ask for its own.
+ * Between two workers. The last one, or its daemon, may have filled a counter on purpose, and a
+ * full counter is never signalled again (eventfd_renew); so REPLY and CALL are emptied. REQUEST and
+ * the kicks are emptied and signalled once: a kick that waited there is the driver's, and one that
+ * was taken may not have been served, so the successor looks at each queue. With `interrupt`
+ * (device_driver_ok before device_settle_given_up) an interrupt is asked for, since nobody knows
+ * whether the last worker came to ask for its own.
  */
 void device_refresh_eventfds(struct device *device, bool interrupt);
 

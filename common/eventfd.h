@@ -16,4 +16,18 @@ static inline bool eventfd_signal(int fd)
     return write(fd, &one, sizeof(one)) == (ssize_t)sizeof(one);
 }
 
+/*
+ * Whatever the counter of a non-blocking eventfd was, it is 1 afterwards. For a holder who may not
+ * be trusted can fill it (2^64-2), and then nobody is woken any more; and the kernel's own signal
+ * makes 2^64-1 of that, which it reports as an error (EPOLLERR) for ever, to vhost as well. False
+ * only if somebody fills it again meanwhile.
+ */
+static inline bool eventfd_renew(int fd)
+{
+    uint64_t count;
+    ssize_t ignored = read(fd, &count, sizeof(count)); /* EAGAIN: it was 0 */
+    (void)ignored;
+    return eventfd_signal(fd);
+}
+
 #endif

@@ -134,6 +134,35 @@ static void kill_broker(pid_t worker)
                     0);
 }
 
+/* ---- What it leaves to its successors ---- */
+
+/* A worker that was taken over may write its eventfds: as much as they take. */
+static void fill(pid_t worker, int number)
+{
+    const uint64_t most = UINT64_MAX - 1;
+    uint64_t count;
+    int pidfd = (int)syscall(SYS_pidfd_open, worker, 0);
+    int fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+    CU_ASSERT_FATAL(fd >= 0);
+    (void)!read(fd, &count, sizeof(count));
+    CU_ASSERT_EQUAL(write(fd, &most, sizeof(most)), (ssize_t)sizeof(most));
+    close(fd);
+    close(pidfd);
+}
+
+static uint64_t counter(pid_t worker, int number)
+{
+    char path[64], line[128];
+    unsigned long long count = 0;
+    snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", worker, number);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof(line), file))
+        (void)sscanf(line, "eventfd-count: %llx", &count);
+    if (file)
+        fclose(file);
+    return count;
+}
+
 /* ---- Tests ---- */
 
 static void start(void)
@@ -205,12 +234,39 @@ static void ends_with_the_broker_do_not(void)
     completes_in_the_end(kill_broker);
 }
 
+/* The kicks of a queue come to the next worker, and register accesses, whatever the last one wrote
+ * into their counters; and to the kernel's vhost, which takes no counter of 2^64-1. */
+static void full_counters_do_not_outlive_a_worker(void)
+{
+    static const int filled[] = {WORKER_FD_REQUEST, WORKER_FD_REPLY, WORKER_FD_BACKEND + 1};
+    start();
+    pid_t worker = fixture.workers[0];
+    for (unsigned int round = 0; round < 2; round++) {
+        pid_t broker = fixture.broker;
+        CU_ASSERT_EQUAL_FATAL(kill(worker, SIGSTOP), 0);
+        for (size_t i = 0; i < sizeof(filled) / sizeof(filled[0]); i++)
+            fill(worker, filled[i]);
+        if (round == 1)
+            CU_ASSERT_EQUAL(kill(broker, SIGKILL), 0);
+        CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
+        worker = fixture_wait_worker(&fixture, 0, worker);
+        CU_ASSERT_FATAL(worker > 0);
+        fixture_assert_reads(&block, 7);
+        fixture_assert_running(&block.guest);
+        fixture_assert_reads(&block, 9);
+        for (size_t i = 0; i < sizeof(filled) / sizeof(filled[0]); i++)
+            CU_ASSERT(counter(worker, filled[i]) < 1000);
+    }
+    stop();
+}
+
 int main(void)
 {
     static CU_TestInfo tests[] = {
         {"a request that kills leads to a reset", a_request_that_kills_leads_to_a_reset},
         {"ends that are asked for do not", ends_that_are_asked_for_do_not},
         {"ends with the broker do not", ends_with_the_broker_do_not},
+        {"full counters do not outlive a worker", full_counters_do_not_outlive_a_worker},
         CU_TEST_INFO_NULL,
     };
     return fixture_main_formats("poison", tests, tests);
