@@ -141,7 +141,11 @@ bool look_at_backend(struct device *device)
 {
     struct state_backend *state = &device->state->backend;
     const struct backend_ops *ops = device->backend.ops;
-    if (!ops->look || !ops->look(&device->backend, state))
+    bool new = ops->look && ops->look(&device->backend, state);
+    if (device->backend.news.text[0] != '\0')
+        log_warning(device->name, "%s", device->backend.news.text);
+    device->backend.news.text[0] = '\0';
+    if (!new)
         return false;
     /* Release: pairs with the worker's acquire, after which it reads what was written. */
     atomic_fetch_add_explicit(&state->changes, 1, memory_order_release);

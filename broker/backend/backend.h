@@ -29,8 +29,9 @@ struct backend {
     uint32_t guest_cid;       /* vsock */
     struct tap tap;           /* net */
     struct start_net net;
-    bool link_said;      /* net: whether the link is up has been said */
-    bool link_up;        /* and how it was */
+    bool link_said; /* net: whether the link is up has been said */
+    bool link_up;   /* and how it was */
+    enum tap_place tap_place;
     uint32_t rate_limit; /* rng: bytes per second; 0: none */
     struct {
         int readers;                    /* epoll: reports the ports that nobody has open */
@@ -52,7 +53,8 @@ struct backend {
     /* vsock/virtio: what the names of all its sockets in the directory begin with. */
     char socket_name[BACKEND_SOCKET_NAME_SIZE];
 
-    char words[512]; /* for the user, by `open`: what the backend is called; empty: nothing */
+    char words[512];     /* for the user, by `open`: what the backend is called; empty: nothing */
+    struct failure news; /* for the log, by `look`; whoever logs it empties it; "": nothing */
 
     /* vhost_user: the dialogue with the daemon, and what is said about it. */
     struct vhost_user daemon;
@@ -130,7 +132,8 @@ struct backend_ops {
     bool (*outdated)(struct backend *backend);
 
     /* Before each worker starts, and once a second while the device has one: write to *state what
-     * the worker is to know. Returns true if that is new. Optional. */
+     * the worker is to know. Returns true if that is new; may set backend->news. Never waits.
+     * Optional. */
     bool (*look)(struct backend *backend, struct state_backend *state);
 };
 

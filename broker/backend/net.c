@@ -86,9 +86,32 @@ static int net_give(struct backend *backend, struct message_start *start, struct
     return 0;
 }
 
+/* Once for each change. */
+static void tell_place(struct backend *backend, enum tap_place place)
+{
+    const char *name = backend->tap.name;
+    if (place == backend->tap_place)
+        return;
+    backend->tap_place = place;
+    if (place == TAP_HERE)
+        failure_set(&backend->news, 0, "tap \"%s\" is back in its network namespace", name);
+    else if (place == TAP_MOVED)
+        failure_set(&backend->news, 0,
+                    "tap \"%s\" is in another network namespace now: the link is up while the "
+                    "interface is, whatever its carrier",
+                    name);
+    else
+        failure_set(&backend->news, 0,
+                    "tap \"%s\" was removed: the link is down until bao-virtio-dm is started "
+                    "again",
+                    name);
+}
+
 static bool net_look(struct backend *backend, struct state_backend *state)
 {
-    bool up = tap_link_up(&backend->tap);
+    enum tap_place place;
+    bool up = tap_link_up(&backend->tap, &place);
+    tell_place(backend, place);
     /* What was said last is remembered here: the page is the worker's to write, too. */
     bool new = !backend->link_said || backend->link_up != up;
     backend->link_said = true;

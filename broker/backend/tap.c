@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -106,6 +107,9 @@ static int learn(struct tap *tap, struct failure *failure)
     if (ioctl(tap->socket, SIOCGIFMTU, &request) < 0)
         return failed(failure, tap->name, "SIOCGIFMTU", errno);
     tap->mtu = (uint32_t)request.ifr_mtu;
+    if (ioctl(tap->socket, SIOCGIFINDEX, &request) < 0)
+        return failed(failure, tap->name, "SIOCGIFINDEX", errno);
+    tap->index = request.ifr_ifindex;
     return 0;
 }
 
@@ -136,10 +140,36 @@ int tap_open(struct tap *tap, const char *name, unsigned int queues, struct fail
     return result;
 }
 
-bool tap_link_up(const struct tap *tap)
+/* The interface's flags, whatever its name is by now. False: it is not in this namespace any more.
+ */
+static bool ask_flags(const struct tap *tap, short *ret)
 {
-    struct ifreq request = {0};
-    memcpy(request.ifr_name, tap->name, sizeof(request.ifr_name));
-    return ioctl(tap->socket, SIOCGIFFLAGS, &request) == 0 &&
-           (request.ifr_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING);
+    struct ifreq request = {.ifr_ifindex = tap->index};
+    /* Again if it got another name in between. */
+    for (int i = 0; i < 2; i++) {
+        if (ioctl(tap->socket, SIOCGIFNAME, &request) < 0)
+            return false;
+        if (ioctl(tap->socket, SIOCGIFFLAGS, &request) == 0) {
+            *ret = request.ifr_flags;
+            return true;
+        }
+        request.ifr_ifindex = tap->index;
+    }
+    return false;
+}
+
+bool tap_link_up(const struct tap *tap, enum tap_place *ret_place)
+{
+    /* The kernel says of a tap's file that it can be written only while the interface is up, and
+     * reports an error once there is none. */
+    struct pollfd file = {.fd = tap->queues[0], .events = POLLOUT};
+    short flags;
+    if (poll(&file, 1, 0) < 0 || (file.revents & POLLERR) != 0) {
+        *ret_place = TAP_GONE;
+        return false;
+    }
+    bool up = (file.revents & POLLOUT) != 0;
+    bool here = ask_flags(tap, &flags);
+    *ret_place = here ? TAP_HERE : TAP_MOVED;
+    return up && (!here || (flags & IFF_RUNNING) != 0);
 }

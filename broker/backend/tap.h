@@ -18,7 +18,8 @@ struct tap {
     char name[IFNAMSIZ];
     int queues[TAP_QUEUES_MAX]; /* non-blocking */
     unsigned int queue_count;
-    int socket;        /* to ask for the interface's flags */
+    int socket;        /* of the network namespace: to ask for the interface's flags */
+    int index;         /* the interface's number in that namespace; a new name leaves it as it is */
     uint32_t offloads; /* TUN_F_*: what the kernel knows; none is on */
     uint32_t mtu;      /* the interface's own */
 };
@@ -29,7 +30,18 @@ struct tap {
  */
 int tap_open(struct tap *tap, const char *name, unsigned int queues, struct failure *failure);
 
-/* Is the interface up, with a carrier? Makes one ioctl, SIOCGIFFLAGS. */
-bool tap_link_up(const struct tap *tap);
+enum tap_place {
+    TAP_HERE,
+    TAP_MOVED, /* to another network namespace: whether it has a carrier can't be asked any more */
+    TAP_GONE,  /* removed; one that is made anew under its name is another */
+};
+
+/*
+ * Is the interface up, with a carrier (or, if it was moved, up)? The open file is asked, and the
+ * interface by its number: names may change hands. Waits for nobody: poll looks at the file's own
+ * interface, and SIOCGIFNAME and SIOCGIFFLAGS are answered without the lock of all network
+ * configuration (rtnl), which TUNGETIFF and netlink take and somebody slow may hold.
+ */
+bool tap_link_up(const struct tap *tap, enum tap_place *ret_place);
 
 #endif

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/standin/net_fixture.h"
@@ -310,6 +312,108 @@ static void the_link_follows_the_tap(void)
     stop(&net);
 }
 
+/* To be sure that the broker has looked: down and up again. */
+static void assert_carrier_is_followed(struct net_fixture *net, const char *name)
+{
+    char words[64];
+    snprintf(words, sizeof(words), "link set %s carrier off", name);
+    net_fixture_ip(words);
+    CU_ASSERT(net_fixture_wait_status(net, VIRTIO_NET_S_LINK_UP, 0));
+    snprintf(words, sizeof(words), "link set %s carrier on", name);
+    net_fixture_ip(words);
+    CU_ASSERT(net_fixture_wait_status(net, VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_LINK_UP));
+}
+
+/* Not the name: that may be another's by now. */
+static void the_link_follows_a_tap_with_another_name(void)
+{
+    struct net_fixture net;
+    start(&net, "", &plain);
+    net_fixture_ip("link set tap0 down");
+    net_fixture_ip("link set tap0 name moved0");
+    net_fixture_ip("link set moved0 up");
+    net_fixture_ip("tuntap add tap0 mode tap"); /* and is down */
+    assert_carrier_is_followed(&net, "moved0");
+    expect_at_host(&net, 200, 1);
+    net_fixture_ip("link set tap0 up");
+    net_fixture_ip("link set moved0 down");
+    CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, 0));
+    net_fixture_ip("link delete tap0");
+    net_fixture_ip("link set moved0 name tap0");
+    net_fixture_ip("link set tap0 up");
+    CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_LINK_UP));
+    stop(&net);
+}
+
+/* A process in a network namespace of its own, in which it carries out a line of words of `ip`
+ * after the other, and says when it is done. */
+struct elsewhere {
+    pid_t pid;
+    int socket;
+};
+
+_Noreturn static void serve_elsewhere(int socket)
+{
+    char words[64];
+    ssize_t length;
+    if (unshare(CLONE_NEWNET) < 0)
+        _exit(1);
+    (void)!write(socket, "", 1);
+    while ((length = read(socket, words, sizeof(words) - 1)) > 0) {
+        words[length] = '\0';
+        net_fixture_ip(words);
+        (void)!write(socket, "", 1);
+    }
+    _exit(0);
+}
+
+static struct elsewhere start_elsewhere(void)
+{
+    int sockets[2];
+    char ready;
+    CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+    struct elsewhere elsewhere = {.pid = fork(), .socket = sockets[0]};
+    if (elsewhere.pid == 0) {
+        close(sockets[0]);
+        serve_elsewhere(sockets[1]);
+    }
+    close(sockets[1]);
+    CU_ASSERT_EQUAL_FATAL(read(elsewhere.socket, &ready, 1), 1);
+    return elsewhere;
+}
+
+static void ip_elsewhere(const struct elsewhere *elsewhere, const char *words)
+{
+    char done;
+    CU_ASSERT_EQUAL(write(elsewhere->socket, words, strlen(words)), (ssize_t)strlen(words));
+    CU_ASSERT_EQUAL(read(elsewhere->socket, &done, 1), 1);
+}
+
+static void the_link_follows_a_tap_in_another_namespace(void)
+{
+    struct net_fixture net;
+    char words[64];
+    start(&net, "", &plain);
+    struct elsewhere elsewhere = start_elsewhere();
+    snprintf(words, sizeof(words), "link set tap0 netns %d", elsewhere.pid); /* and is down */
+    net_fixture_ip(words);
+    CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, 0));
+    fixture_assert_logged(&net.fixture, "tap \"tap0\" is in another network namespace now");
+    net_fixture_ip("tuntap add tap0 mode tap");
+    net_fixture_ip("link set tap0 up");
+    for (unsigned int i = 0; i < 2; i++) {
+        ip_elsewhere(&elsewhere, "link set tap0 up");
+        CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_LINK_UP));
+        ip_elsewhere(&elsewhere, "link set tap0 down");
+        CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, 0));
+    }
+    ip_elsewhere(&elsewhere, "link delete tap0");
+    fixture_wait_logged(&net.fixture, "tap \"tap0\" was removed", WAIT_MS);
+    close(elsewhere.socket);
+    CU_ASSERT_EQUAL(waitpid(elsewhere.pid, NULL, 0), elsewhere.pid);
+    net_fixture_stop(&net);
+}
+
 /* ---- The control queue ---- */
 
 static const uint8_t other[ETH_ALEN] = {0x52, 0x54, 0, 0, 0, 9};
@@ -481,6 +585,9 @@ int main(void)
         {"frames that must not be sent are dropped", frames_that_must_not_be_sent_are_dropped},
         {"the kernel takes a partial checksum", the_kernel_takes_a_partial_checksum},
         {"the link follows the tap", the_link_follows_the_tap},
+        {"the link follows a tap with another name", the_link_follows_a_tap_with_another_name},
+        {"the link follows a tap in another namespace",
+         the_link_follows_a_tap_in_another_namespace},
         {"the driver says which frames it wants", the_driver_says_which_frames_it_wants},
         {"a table that is too long lets all pass", a_table_that_is_too_long_lets_all_pass},
         {"VLANs are filtered", vlans_are_filtered},
