@@ -144,9 +144,9 @@ static void check_foreign(const struct raw_device *device, enum device_kind kind
     }
 }
 
-/* Values that are right or wrong depending on the kind. */
-static void check_values(const struct raw_device *device, enum device_kind kind,
-                         struct config_diagnostics *diags)
+/* Values that are right or wrong depending on the kind, but those of values.c. */
+static void check_numbers(const struct raw_device *device, enum device_kind kind,
+                          struct config_diagnostics *diags)
 {
     const struct raw_value *queues = &device->values[CONFIG_KEY_QUEUES];
     uint32_t queues_max = kind_keys[kind].queues_max > 0 ? kind_keys[kind].queues_max : 1;
@@ -237,123 +237,14 @@ enum device_kind check_device(const struct raw_device *device, struct config_dia
             check_console(device, diags);
             check_console_socket(device, diags);
         }
-        check_values(device, (enum device_kind)kind, diags);
+        check_numbers(device, (enum device_kind)kind, diags);
     }
     if (device->complete)
         check_missing(
             device, COMMON_REQUIRED | (kind < DEVICE_KINDS ? kind_keys[kind].required : 0), diags);
     if (kind == DEVICE_CONSOLE_VIRTIO && device->values[CONFIG_KEY_SOCKET_PATH].given)
         kind = DEVICE_CONSOLE_SOCKET;
+    if (kind < DEVICE_KINDS)
+        check_values(device, (enum device_kind)kind, diags);
     return (enum device_kind)kind;
-}
-
-static void check_duplicate(const struct raw_device *first, const struct raw_device *second,
-                            enum config_key key, struct config_diagnostics *diags)
-{
-    const struct raw_value *a = &first->values[key], *b = &second->values[key];
-    if (a->valid && b->valid && a->number == b->number)
-        config_error(diags, b->mark,
-                     "%s %" PRIu64 " a second time; expected another than that of the device in "
-                     "line %u",
-                     key_infos[key].name, b->number, first->mark.line);
-}
-
-/*
- * Which frontend a device belongs to is the hypervisor's knowledge. Two frontends may have
- * devices at one address (each has an address space of its own), and do in published files; so
- * equal addresses are an error only where the devices share a window as well, since a window
- * belongs to one frontend. Windows of registers that overlap in part are nobody's layout.
- */
-static void check_registers(const struct raw_device *first, const struct raw_device *second,
-                            struct config_diagnostics *diags)
-{
-    const struct raw_value *a = &first->values[CONFIG_KEY_MMIO_ADDR];
-    const struct raw_value *b = &second->values[CONFIG_KEY_MMIO_ADDR];
-    if (!a->valid || !b->valid)
-        return;
-    uint64_t distance = a->number > b->number ? a->number - b->number : b->number - a->number;
-    if (distance > 0 && distance < CONFIG_REGISTERS_SIZE)
-        config_error(diags, b->mark,
-                     "registers at 0x%" PRIx64
-                     " overlap those of the device in line %u at 0x%" PRIx64
-                     "; expected a distance of at least 0x%x bytes",
-                     b->number, first->mark.line, a->number, CONFIG_REGISTERS_SIZE);
-
-    const struct raw_value *a_window = &first->values[CONFIG_KEY_SHMEM_ADDR];
-    const struct raw_value *b_window = &second->values[CONFIG_KEY_SHMEM_ADDR];
-    if (distance == 0 && a_window->valid && b_window->valid && a_window->number == b_window->number)
-        config_error(diags, b->mark,
-                     "registers at 0x%" PRIx64 " a second time; expected another address than that "
-                     "of the device in line %u, which has the same shmem_addr and so the same "
-                     "frontend",
-                     b->number, first->mark.line);
-}
-
-static void check_alias(const struct raw_device *first, const struct raw_device *second,
-                        struct config_diagnostics *diags)
-{
-    const struct raw_value *a = &first->values[CONFIG_KEY_PTY_ALIAS];
-    const struct raw_value *b = &second->values[CONFIG_KEY_PTY_ALIAS];
-    if (a->valid && b->valid && strcmp(a->text, b->text) == 0)
-        config_error(diags, b->mark,
-                     "pty_alias \"%s\" a second time; expected another than that of the device in "
-                     "line %u",
-                     quote(b->text).text, first->mark.line);
-}
-
-void check_between_devices(const struct raw_config *raw, struct config_diagnostics *diags)
-{
-    static const enum config_key unique[] = {CONFIG_KEY_ID, CONFIG_KEY_GUEST_CID};
-    for (size_t j = 1; j < raw->device_count; j++) {
-        for (size_t i = 0; i < j; i++) {
-            for (size_t k = 0; k < sizeof(unique) / sizeof(unique[0]); k++)
-                check_duplicate(&raw->devices[i], &raw->devices[j], unique[k], diags);
-            check_alias(&raw->devices[i], &raw->devices[j], diags);
-            check_registers(&raw->devices[i], &raw->devices[j], diags);
-        }
-    }
-}
-
-static void check_window(const struct device_config *device, const struct config_window *window,
-                         struct config_diagnostics *diags)
-{
-    if (config_has(device, CONFIG_KEY_SHMEM_ADDR) && device->shmem_addr != window->shmem_addr)
-        config_error(diags, device->marks[CONFIG_KEY_SHMEM_ADDR],
-                     "shmem_addr 0x%" PRIx64 " contradicts the dispatcher; expected 0x%" PRIx64
-                     ", or no such key",
-                     device->shmem_addr, window->shmem_addr);
-    if (config_has(device, CONFIG_KEY_SHMEM_SIZE) && device->shmem_size != window->shmem_size)
-        config_error(diags, device->marks[CONFIG_KEY_SHMEM_SIZE],
-                     "shmem_size 0x%" PRIx64 " contradicts the dispatcher; expected 0x%" PRIx64
-                     ", or no such key",
-                     device->shmem_size, window->shmem_size);
-
-    uint64_t registers_end = device->mmio_addr + (CONFIG_REGISTERS_SIZE - 1);
-    if (registers_end >= window->shmem_addr &&
-        (device->mmio_addr < window->shmem_addr ||
-         device->mmio_addr - window->shmem_addr < window->shmem_size))
-        config_error(diags, device->marks[CONFIG_KEY_MMIO_ADDR],
-                     "registers at 0x%" PRIx64 " overlap the shared memory of 0x%" PRIx64
-                     " bytes at 0x%" PRIx64 "; expected an address outside of it",
-                     device->mmio_addr, window->shmem_size, window->shmem_addr);
-}
-
-int config_check_windows(const struct config *config, const struct config_window *windows,
-                         struct config_diagnostics *diags)
-{
-    *diags = (struct config_diagnostics){0};
-    for (size_t j = 0; j < config->device_count; j++) {
-        const struct device_config *device = &config->devices[j];
-        check_window(device, &windows[j], diags);
-        for (size_t i = 0; i < j; i++) {
-            if (config->devices[i].mmio_addr == device->mmio_addr &&
-                windows[i].shmem_addr == windows[j].shmem_addr)
-                config_error(diags, device->marks[CONFIG_KEY_MMIO_ADDR],
-                             "registers at 0x%" PRIx64 " a second time; expected another address "
-                             "than that of the device in line %u, which shares memory with the "
-                             "same frontend",
-                             device->mmio_addr, config->devices[i].mark.line);
-        }
-    }
-    return diags->errors > 0 ? -EINVAL : 0;
 }

@@ -139,7 +139,7 @@ static int convert(const char *path, struct raw_config *raw, struct config *ret,
     enum device_kind kinds[BAO_DEVICES_MAX] = {0};
     for (size_t i = 0; i < raw->device_count; i++)
         kinds[i] = check_device(&raw->devices[i], diags);
-    check_between_devices(raw, diags);
+    check_between_devices(raw, kinds, diags);
     if (diags->errors > 0)
         return -EINVAL;
 

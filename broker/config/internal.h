@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The parts of the configuration reader: parse.c turns YAML into raw devices, keys.c knows the
- * keys and their values, check.c the kinds and the contradictions. Each reports what it finds
- * and goes on, so that a file's errors are found in one run.
+ * keys and their values, check.c the kinds, values.c what a value must be for its kind, between.c
+ * the contradictions between devices, names.c the names of files that a path stands for. Each
+ * reports what it finds and goes on, so that a file's errors are found in one run.
  */
 #ifndef BROKER_CONFIG_INTERNAL_H
 #define BROKER_CONFIG_INTERNAL_H
 
 #include "broker/config/config.h"
+#include "broker/config/names.h"
 
 /* diagnostics.c */
 
@@ -147,7 +149,22 @@ void raw_config_free(struct raw_config *raw);
 /* Find out the device's kind, and check that it has the right keys. DEVICE_KINDS: an error. */
 enum device_kind check_device(const struct raw_device *device, struct config_diagnostics *diags);
 
-/* Check the devices against each other. */
-void check_between_devices(const struct raw_config *raw, struct config_diagnostics *diags);
+/* values.c */
+
+/* Check values that say more than their keys ask for: addresses, names of interfaces, paths. */
+void check_values(const struct raw_device *device, enum device_kind kind,
+                  struct config_diagnostics *diags);
+
+/* names.c */
+
+/* The key that has the device's path, of those in the mask `given`; CONFIG_KEYS: it has none. */
+enum config_key config_path_key(enum device_kind kind, uint64_t given);
+enum config_scheme config_scheme_of(enum device_kind kind, enum config_key key);
+
+/* between.c */
+
+/* Check the devices against each other; kinds[i] is that of raw->devices[i]. */
+void check_between_devices(const struct raw_config *raw, const enum device_kind *kinds,
+                           struct config_diagnostics *diags);
 
 #endif

@@ -80,7 +80,9 @@ static void test_net(void)
     CU_ASSERT_EQUAL(device->queues, 0);
     config_free(&config);
 
-    config_expect_good("newer net, two frontends", "devices:\n" NET("0") NET("1"), "");
+    config_expect_good("newer net, two frontends", "devices:\n" NET("0") NET("1"),
+                       "f:13:15: note: mac_addr 52:54:00:12:34:56 is that of the device in line 2, "
+                       "too: it needs another if their taps are in one network\n");
     CU_ASSERT_STRING_EQUAL(config.devices[0].tap_name, "tap0");
     CU_ASSERT_STRING_EQUAL(config.devices[1].tap_name, "tap1");
     config_free(&config);

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which names of files a device's path stands for, and whether two devices' meet. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/config/internal.h"
+
+#define DAEMON_SUFFIX ".sock"
+
+bool config_is_daemon(enum device_kind kind)
+{
+    return kind == DEVICE_VSOCK_VHOST_USER || kind == DEVICE_FS_VHOST_USER ||
+           kind == DEVICE_OTHER_VHOST_USER;
+}
+
+bool config_daemon_named(const char *given)
+{
+    size_t length = strlen(given), tail = strlen(DAEMON_SUFFIX);
+    return length > tail && strcmp(given + length - tail, DAEMON_SUFFIX) == 0;
+}
+
+int config_daemon_socket(const char *given, const char *type_name, uint32_t id, char ret[PATH_MAX])
+{
+    bool is_letter = type_name[0] >= 'a' && type_name[0] <= 'z'; /* but 9p */
+    char first = (char)(is_letter ? type_name[0] - 'a' + 'A' : type_name[0]);
+    int length = snprintf(ret, PATH_MAX, "%s%c%s%u" DAEMON_SUFFIX, given, first, type_name + 1, id);
+    return length < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/* --- A path, as text ----------------------------------------------------------------------------
+ */
+
+/* Where the last part of a path begins. */
+static char *last_part(char *path)
+{
+    char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Append a part to a path without "." and "//"; ".." takes the part before it away. */
+static void add_part(char *path, const char *part, size_t length)
+{
+    size_t used = strlen(path);
+    const char *last = last_part(path);
+    bool is_up = length == 2 && memcmp(part, "..", 2) == 0;
+    if (length == 0 || (length == 1 && part[0] == '.') || (is_up && strcmp(path, "/") == 0))
+        return;
+    if (is_up && used > 0 && strcmp(last, "..") != 0) {
+        size_t rest = (size_t)(last - path);
+        path[rest > 1 ? rest - 1 : rest] = '\0';
+        return;
+    }
+    if (used > 0 && path[used - 1] != '/')
+        path[used++] = '/';
+    memcpy(path + used, part, length);
+    path[used + length] = '\0';
+}
+
+bool config_names_from(const char *path, enum config_scheme scheme, uint32_t ports,
+                       struct config_names *ret)
+{
+    char whole[PATH_MAX + 1] = "";
+    size_t given = strlen(path);
+    if (given >= PATH_MAX || (given > 0 && path[given - 1] == '/'))
+        return false;
+    *ret = (struct config_names){.scheme = scheme, .ports = ports};
+    if (path[0] == '/')
+        strcpy(whole, "/");
+    for (const char *part = path; *part != '\0';) {
+        size_t length = strcspn(part, "/");
+        add_part(whole, part, length);
+        part += length;
+        part += strspn(part, "/");
+    }
+    char *name = last_part(whole);
+    memcpy(ret->name, name, strlen(name) + 1);
+    *name = '\0';
+    size_t length = strlen(whole);
+    if (length > 1)
+        whole[length - 1] = '\0';
+    memcpy(ret->directory, length > 0 ? whole : ".", length > 0 ? length + 1 : 2);
+    return ret->name[0] != '\0' && strcmp(ret->name, "..") != 0;
+}
+
+/* --- What a device makes of it ------------------------------------------------------------------
+ */
+
+enum config_key config_path_key(enum device_kind kind, uint64_t given)
+{
+    switch (kind) {
+    case DEVICE_BLOCK_VIRTIO:
+        return CONFIG_KEY_FILE_PATH;
+    case DEVICE_CONSOLE_VIRTIO:
+        if ((given & 1ull << CONFIG_KEY_LOG_PATH) != 0)
+            return CONFIG_KEY_LOG_PATH;
+        return (given & 1ull << CONFIG_KEY_PTY_ALIAS) != 0 ? CONFIG_KEY_PTY_ALIAS : CONFIG_KEYS;
+    case DEVICE_CONSOLE_SOCKET:
+    case DEVICE_VSOCK_VIRTIO:
+    case DEVICE_VSOCK_VHOST_USER:
+    case DEVICE_FS_VHOST_USER:
+    case DEVICE_OTHER_VHOST_USER:
+        return CONFIG_KEY_SOCKET_PATH;
+    case DEVICE_VSOCK_VHOST:
+    case DEVICE_NET_VIRTIO:
+    case DEVICE_NET_VHOST:
+    case DEVICE_RNG_VIRTIO:
+    case DEVICE_KINDS:
+        break;
+    }
+    return CONFIG_KEYS;
+}
+
+enum config_scheme config_scheme_of(enum device_kind kind, enum config_key key)
+{
+    if (kind == DEVICE_VSOCK_VIRTIO)
+        return CONFIG_SCHEME_VSOCK;
+    if (key == CONFIG_KEY_PTY_ALIAS)
+        return CONFIG_SCHEME_ALIAS;
+    return key == CONFIG_KEY_LOG_PATH ? CONFIG_SCHEME_LOG : CONFIG_SCHEME_ONE;
+}
+
+bool config_names_of(const struct device_config *device, const char *path, enum config_key *ret_key,
+                     struct config_names *ret)
+{
+    uint64_t given = 0;
+    for (enum config_key key = 0; key < CONFIG_KEYS; key++)
+        given |= config_has(device, key) ? 1ull << key : 0;
+    *ret_key = config_path_key(device->kind, given);
+    if (*ret_key == CONFIG_KEYS)
+        return false;
+    return config_names_from(path ? path : config_path(device, *ret_key),
+                             config_scheme_of(device->kind, *ret_key), device->ports, ret);
+}
+
+const char *config_path(const struct device_config *device, enum config_key key)
+{
+    const char *paths[CONFIG_KEYS] = {
+        [CONFIG_KEY_FILE_PATH] = device->file_path,
+        [CONFIG_KEY_SOCKET_PATH] = device->socket_path,
+        [CONFIG_KEY_PTY_ALIAS] = device->pty_alias,
+        [CONFIG_KEY_LOG_PATH] = device->log_path,
+    };
+    return paths[key];
+}
+
+bool config_may_share(const struct device_config *a, const struct device_config *b)
+{
+    return a->kind == DEVICE_BLOCK_VIRTIO && b->kind == DEVICE_BLOCK_VIRTIO && a->read_only &&
+           b->read_only;
+}
+
+/* Each name but those of ports. False: there is no such number. */
+static bool name_number(const struct config_names *names, uint32_t number,
+                        char ret[CONFIG_NAME_SIZE])
+{
+    static const char *const second[] = {
+        [CONFIG_SCHEME_VSOCK] = "_seqpacket",
+        [CONFIG_SCHEME_LOG] = ".1",
+    };
+    int used = snprintf(ret, CONFIG_NAME_SIZE, "%s", names->name);
+    size_t room = CONFIG_NAME_SIZE - (size_t)used;
+    switch (names->scheme) {
+    case CONFIG_SCHEME_ONE:
+        return number == 0;
+    case CONFIG_SCHEME_ALIAS:
+        if (number > 0)
+            snprintf(ret + used, room, ".%u", number);
+        return number < names->ports;
+    case CONFIG_SCHEME_VSOCK:
+    case CONFIG_SCHEME_LOG:
+        if (number == 1)
+            snprintf(ret + used, room, "%s", second[names->scheme]);
+        return number <= 1;
+    }
+    return false;
+}
+
+/* Whether the frontend of a vsock device could choose a port that makes this name: "guest_52". */
+static bool is_port_of(const struct config_names *names, const char *name)
+{
+    size_t length = strlen(names->name);
+    if (names->scheme != CONFIG_SCHEME_VSOCK || strncmp(name, names->name, length) != 0 ||
+        name[length] != '_')
+        return false;
+    const char *digits = name + length + 1;
+    size_t count = strspn(digits, "0123456789");
+    return count > 0 && count <= 10 && digits[count] == '\0' && (digits[0] != '0' || count == 1) &&
+           strtoull(digits, NULL, 10) <= UINT32_MAX;
+}
+
+static bool has_name(const struct config_names *names, const char *name)
+{
+    char own[CONFIG_NAME_SIZE];
+    for (uint32_t i = 0; name_number(names, i, own); i++) {
+        if (strcmp(own, name) == 0)
+            return true;
+    }
+    return is_port_of(names, name);
+}
+
+bool config_names_meet(const struct config_names *a, const struct config_names *b,
+                       char ret_name[CONFIG_NAME_SIZE])
+{
+    for (uint32_t i = 0; name_number(a, i, ret_name); i++) {
+        if (has_name(b, ret_name))
+            return true;
+    }
+    for (uint32_t i = 0; name_number(b, i, ret_name); i++) {
+        if (has_name(a, ret_name))
+            return true;
+    }
+    return false;
+}
+
+/* --- The control socket -------------------------------------------------------------------------
+ */
+
+static bool control_is_device(const struct config_names *control,
+                              const struct device_config *device, enum config_key *ret_key,
+                              char ret_name[CONFIG_NAME_SIZE])
+{
+    struct config_names names;
+    char daemon[PATH_MAX];
+    const char *path = NULL;
+    if (config_is_daemon(device->kind) && !config_daemon_named(device->socket_path) &&
+        config_daemon_socket(device->socket_path, device->type_name, device->id, daemon) == 0)
+        path = daemon;
+    return config_names_of(device, path, ret_key, &names) &&
+           strcmp(names.directory, control->directory) == 0 &&
+           config_names_meet(&names, control, ret_name);
+}
+
+int config_check_control(const struct config *config, const char *path,
+                         struct config_diagnostics *diags)
+{
+    const struct config_mark whole_file = {0};
+    struct config_names control;
+    char name[CONFIG_NAME_SIZE];
+    enum config_key key;
+    *diags = (struct config_diagnostics){0};
+    if (strlen(path) > CONFIG_SOCKET_PATH_MAX) {
+        config_error(
+            diags, whole_file,
+            "the control socket \"%s\" (--control) is %zu bytes long; expected at most %u: "
+            "the kernel takes no longer names of sockets",
+            quote(path).text, strlen(path), CONFIG_SOCKET_PATH_MAX);
+        return -EINVAL;
+    }
+    if (!config_names_from(path, CONFIG_SCHEME_ONE, 0, &control)) {
+        config_error(diags, whole_file,
+                     "the control socket \"%s\" (--control) is the name of a directory; expected "
+                     "that of a socket",
+                     quote(path).text);
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < config->device_count; i++) {
+        const struct device_config *device = &config->devices[i];
+        if (control_is_device(&control, device, &key, name))
+            config_error(diags, device->marks[key],
+                         "%s \"%s\" and the control socket (--control) \"%s\" both stand for the "
+                         "name \"%s\"; expected another path for one of them",
+                         key_infos[key].name, quote(config_path(device, key)).text,
+                         quote(path).text, quote(name).text);
+    }
+    return diags->errors > 0 ? -EINVAL : 0;
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What can be known to go wrong without root or a board: addresses and names that no kernel takes,
+ * and names of files that two devices have, or that one device's frontend could make of another's.
+ */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/config/names.h"
+#include "tests/unit/config_expect.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#define NET_WITH(keys)                                                                             \
+    "devices:\n- {id: 1, type: net, data_plane: virtio, mmio_addr: 0x1000, " keys "}\n"
+#define MAC(mac) NET_WITH("tap_name: t, mac_addr: \"" mac "\"")
+#define BAD_MAC_WORDS(mac)                                                                         \
+    "f:2:84: mac_addr " mac " is no address of one device; expected a first byte that is even, "   \
+    "and not only zeros, for example 52:54:00:12:34:56\n"
+#define TAP(name) NET_WITH("tap_name: \"" name "\"")
+#define BAD_TAP_WORDS(name)                                                                        \
+    "f:2:71: tap_name \"" name "\" can't be the name of a tap; expected one without blanks, "      \
+    "\"/\", \":\" and \"%\", and not \".\", \"..\", lo, all or default\n"
+
+static const struct config_case interface_cases[] = {
+    {"a group's address", MAC("01:00:5e:00:00:01"), BAD_MAC_WORDS("01:00:5e:00:00:01")},
+    {"everybody's address", MAC("ff:ff:ff:ff:ff:ff"), BAD_MAC_WORDS("ff:ff:ff:ff:ff:ff")},
+    {"nobody's address", MAC("00:00:00:00:00:00"), BAD_MAC_WORDS("00:00:00:00:00:00")},
+    {"tap with a slash", TAP("a/b"), BAD_TAP_WORDS("a/b")},
+    {"tap with a colon", TAP("a:1"), BAD_TAP_WORDS("a:1")},
+    {"tap with a blank", TAP("tap 0"), BAD_TAP_WORDS("tap 0")},
+    {"tap with a number to be chosen", TAP("tap%d"), BAD_TAP_WORDS("tap%d")},
+    {"tap .", TAP("."), BAD_TAP_WORDS(".")},
+    {"tap ..", TAP(".."), BAD_TAP_WORDS("..")},
+    {"tap lo", TAP("lo"), BAD_TAP_WORDS("lo")},
+    {"tap default", TAP("default"), BAD_TAP_WORDS("default")},
+    {"tap with a byte that is a blank to the kernel", TAP("\xc3\xa0"), BAD_TAP_WORDS("\xc3\xa0")},
+    {"tap twice",
+     TAP("tap0") "- {id: 2, type: net, data_plane: vhost, mmio_addr: 0x2000, tap_name: tap0}\n",
+     "f:3:70: tap_name \"tap0\" a second time; expected another than that of the device in line "
+     "2\n"},
+};
+
+/* Many bytes. */
+#define TEN "0123456789"
+#define FIFTY TEN TEN TEN TEN TEN
+#define TWO_FIFTY FIFTY FIFTY FIFTY FIFTY FIFTY
+
+#define DEVICE(id, type, plane, keys)                                                              \
+    "- {id: " id ", type: " type ", data_plane: " plane ", mmio_addr: 0x1000, " keys "}\n"
+#define ONE(type, plane, keys) "devices:\n" DEVICE("1", type, plane, keys)
+
+static const struct config_case path_cases[] = {
+    {"image a directory", ONE("block", "virtio", "file_path: /a/"),
+     "f:2:74: file_path \"/a/\" is the name of a directory; expected a path, for example "
+     "/var/lib/images/disk.img\n"},
+    {"log a directory", ONE("console", "virtio", "log_path: /a/.."),
+     "f:2:75: log_path \"/a/..\" is the name of a directory; expected a path, for example "
+     "/var/log/frontend-console.log\n"},
+    {"alias a directory", ONE("console", "virtio", "pty_alias: ."),
+     "f:2:76: pty_alias \".\" is the name of a directory; expected a path, for example "
+     "/run/frontend-console\n"},
+    {"part too long", ONE("block", "virtio", "file_path: /" TWO_FIFTY "012345/a"),
+     "f:2:74: file_path has 256 bytes between two \"/\"; expected at most 255: the kernel takes no "
+     "longer names\n"},
+    {"alias too long with its number",
+     ONE("console", "virtio", "ports: 2, pty_alias: /" TWO_FIFTY "0123"),
+     "f:2:86: pty_alias has 254 bytes between two \"/\"; expected at most 253: the kernel takes no "
+     "longer names\n"},
+    {"console's socket too long", ONE("console", "virtio", "socket_path: /" FIFTY FIFTY "0123456"),
+     "f:2:78: socket_path is 108 bytes long; expected at most 107: the kernel takes no longer "
+     "names\n"},
+    {"vsock's socket too long",
+     ONE("vsock", "virtio", "guest_cid: 3, socket_path: /" FIFTY TEN TEN TEN "012345"),
+     "f:2:90: socket_path is 87 bytes long; expected at most 86: the kernel takes no longer "
+     "names\n"},
+    {"vsock's socket a directory", ONE("vsock", "virtio", "guest_cid: 3, socket_path: /run/"),
+     "f:2:90: socket_path \"/run/\" is the name of a directory; expected a path, for example "
+     "/run/vhost/\n"},
+    {"daemon's socket too long",
+     ONE("fs", "vhost_user", "socket_path: /run/" FIFTY TEN TEN TEN TEN "01234567"),
+     "f:2:77: socket_path ends in a name of 98 bytes; expected at most 97: the kernel takes no "
+     "longer names of sockets\n"},
+};
+
+static const char *const right_paths[] = {
+    ONE("block", "virtio", "file_path: /" TWO_FIFTY "01234/a"),
+    ONE("console", "virtio", "ports: 2, pty_alias: /" TWO_FIFTY "012"),
+    ONE("console", "virtio", "socket_path: /" FIFTY FIFTY "012345"),
+    ONE("vsock", "virtio", "guest_cid: 3, socket_path: /" FIFTY TEN TEN TEN "01234"),
+    ONE("fs", "vhost_user", "socket_path: /" TWO_FIFTY "/" TWO_FIFTY "/"),
+    ONE("fs", "vhost_user", "socket_path: /run/" FIFTY TEN TEN TEN TEN "0123456"),
+};
+
+/* A socket device at /v/guest, and another device. */
+#define BESIDE(type, plane, keys)                                                                  \
+    "devices:\n- {id: 0, type: vsock, data_plane: virtio, mmio_addr: 0x2000, guest_cid: 3, "       \
+    "socket_path: /v/guest}\n" DEVICE("1", type, plane, keys)
+
+#define MEET(column, key, path, name)                                                              \
+    "f:3:" column ": " key " \"" path "\" and socket_path \"/v/guest\" of the device in line 2 "   \
+    "both stand for the name \"" name "\"; expected another path for one of them\n"
+
+static const struct config_case name_cases[] = {
+    {"a frontend's port is another's socket",
+     BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /v/guest_1"),
+     MEET("90", "socket_path", "/v/guest_1", "guest_1")},
+    {"the highest port",
+     BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /v/guest_4294967295"),
+     MEET("90", "socket_path", "/v/guest_4294967295", "guest_4294967295")},
+    {"seqpacket is another's socket",
+     BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /v/guest_seqpacket"),
+     MEET("90", "socket_path", "/v/guest_seqpacket", "guest_seqpacket")},
+    {"a port is a console's socket", BESIDE("console", "virtio", "socket_path: /v/guest_52"),
+     MEET("78", "socket_path", "/v/guest_52", "guest_52")},
+    {"by another way", BESIDE("console", "virtio", "socket_path: //x/../v/./guest_0"),
+     MEET("78", "socket_path", "//x/../v/./guest_0", "guest_0")},
+    {"seqpacket is a log", BESIDE("console", "virtio", "log_path: /v/guest_seqpacket"),
+     MEET("75", "log_path", "/v/guest_seqpacket", "guest_seqpacket")},
+    {"a port is a terminal", BESIDE("console", "virtio", "pty_alias: /v/guest_3"),
+     MEET("76", "pty_alias", "/v/guest_3", "guest_3")},
+    {"a port is an image", BESIDE("block", "virtio", "file_path: /v/guest_3"),
+     MEET("74", "file_path", "/v/guest_3", "guest_3")},
+    {"a socket that is another's terminal",
+     "devices:\n- {id: 0, type: console, data_plane: virtio, mmio_addr: 0x2000, ports: 3, "
+     "pty_alias: /v/c}\n" DEVICE("1", "console", "virtio", "socket_path: /v/c.2"),
+     "f:3:78: socket_path \"/v/c.2\" and pty_alias \"/v/c\" of the device in line 2 both stand for "
+     "the name \"c.2\"; expected another path for one of them\n"},
+    {"a terminal that is another's terminal",
+     "devices:\n- {id: 0, type: console, data_plane: virtio, mmio_addr: 0x2000, pty_alias: "
+     "/v/c.6}\n" DEVICE("1", "console", "virtio", "ports: 7, pty_alias: /v/c"),
+     "f:3:86: pty_alias \"/v/c\" and pty_alias \"/v/c.6\" of the device in line 2 both stand for "
+     "the name \"c.6\"; expected another path for one of them\n"},
+    {"a full log that is another's log",
+     "devices:\n- {id: 0, type: console, data_plane: virtio, mmio_addr: 0x2000, log_path: "
+     "l}\n" DEVICE("1", "console", "virtio", "log_path: ./l.1"),
+     "f:3:75: log_path \"./l.1\" and log_path \"l\" of the device in line 2 both stand for the "
+     "name "
+     "\"l.1\"; expected another path for one of them\n"},
+    {"one image twice",
+     "devices:\n- {id: 0, type: block, data_plane: virtio, mmio_addr: 0x2000, file_path: /a, "
+     "read_only: true}\n" DEVICE("1", "block", "virtio", "file_path: /b/../a"),
+     "f:3:74: file_path \"/b/../a\" a second time; expected another than that of the device in "
+     "line "
+     "2, or read_only: true for both\n"},
+    {"one log twice",
+     "devices:\n- {id: 0, type: console, data_plane: virtio, mmio_addr: 0x2000, log_path: "
+     "/a}\n" DEVICE("1", "console", "virtio", "log_path: /a"),
+     "f:3:75: log_path \"/a\" a second time; expected another than that of the device in line 2\n"},
+    {"one daemon twice",
+     "devices:\n- {id: 0, type: fs, data_plane: vhost_user, mmio_addr: 0x2000, socket_path: "
+     "/a/}\n" DEVICE("1", "fs", "vhost_user", "socket_path: /a/Fs0.sock"),
+     "f:3:77: socket_path \"/a/Fs0.sock\" a second time; expected another than that of the device in "
+     "line 2\n"},
+    {"registers in the device's own window",
+     ONE("rng", "virtio", "shmem_addr: 0x800, shmem_size: 0x801"),
+     "f:2:53: registers at 0x1000 overlap the shared memory of 0x801 bytes at 0x800; expected an "
+     "address outside of it\n"},
+};
+
+/* What looks alike and is none of the above. */
+static const char *const apart[] = {
+    BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /w/guest_1"),
+    BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /v/guest2"),
+    BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /v/guest_01"),
+    BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /v/guest_4294967296"),
+    BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /v/guest_"),
+    BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /v/guest_1_"),
+    BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /v/other_guest_1"),
+    BESIDE("console", "virtio", "socket_path: /v/guest.1"),
+    BESIDE("fs", "vhost_user", "socket_path: /v/guest_7.sock"),
+    /* Two that only read, and prefixes that only begin alike. */
+    "devices:\n- {id: 0, type: block, data_plane: virtio, mmio_addr: 0x2000, file_path: /a, "
+    "read_only: true}\n" DEVICE("1", "block", "virtio", "file_path: /a, read_only: true"),
+    "devices:\n- {id: 0, type: fs, data_plane: vhost_user, mmio_addr: 0x2000, socket_path: "
+    "/a/}\n" DEVICE("1", "fs", "vhost_user", "socket_path: /a/"),
+    "devices:\n- {id: 0, type: console, data_plane: virtio, mmio_addr: 0x2000, ports: 2, "
+    "pty_alias: "
+    "/v/c}\n" DEVICE("1", "console", "virtio", "pty_alias: /v/c.2"),
+    ONE("rng", "virtio", "shmem_addr: 0x800, shmem_size: 0x800"),
+};
+
+static void expect_all_good(const char *const *yamls, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        config_expect_good(yamls[i], yamls[i], "");
+        config_free(&config);
+    }
+}
+
+static void test_interfaces(void)
+{
+    config_expect_cases(interface_cases, COUNT(interface_cases));
+    config_expect_good("a Unicode name", TAP("t\xc3\xa4p"), "");
+    config_free(&config);
+}
+
+static void test_paths(void)
+{
+    config_expect_cases(path_cases, COUNT(path_cases));
+    expect_all_good(right_paths, COUNT(right_paths));
+}
+
+static void test_names(void)
+{
+    config_expect_cases(name_cases, COUNT(name_cases));
+    expect_all_good(apart, COUNT(apart));
+}
+
+/* Published files have one address twice, for two frontends: so that is no error. */
+static void test_same_mac(void)
+{
+    config_expect_good(
+        "given, and by default",
+        "devices:\n- {id: 10, type: net, data_plane: virtio, mmio_addr: 0, tap_name: a}\n"
+        "- {id: 1, type: net, data_plane: vhost, mmio_addr: 0, tap_name: b, "
+        "mac_addr: 02:62:61:6F:00:0A}\n",
+        "f:3:78: note: mac_addr 02:62:61:6F:00:0A is that of the device in line 2, too: it needs "
+        "another if their taps are in one network\n");
+    config_free(&config);
+}
+
+static void expect_control(const char *path, const char *expected)
+{
+    CU_ASSERT_EQUAL(config_check_control(&config, path, &diags), *expected ? -EINVAL : 0);
+    config_expect_text(path, expected);
+}
+
+static void test_control_socket(void)
+{
+    config_expect_good("", BESIDE("fs", "vhost_user", "socket_path: /v/"), "");
+    expect_control("/v/guest_x", "");
+    expect_control("/w/guest_9", "");
+    expect_control(
+        "/v/./guest_9",
+        "f:2:90: socket_path \"/v/guest\" and the control socket (--control) "
+        "\"/v/./guest_9\" both stand for the name \"guest_9\"; expected another path for "
+        "one of them\n");
+    expect_control("/v/Fs1.sock",
+                   "f:3:77: socket_path \"/v/\" and the control socket (--control) \"/v/Fs1.sock\" "
+                   "both stand for the name \"Fs1.sock\"; expected another path for one of them\n");
+    expect_control("/v/",
+                   "f: the control socket \"/v/\" (--control) is the name of a directory; expected "
+                   "that of a socket\n");
+    expect_control("/" FIFTY FIFTY "012345", "");
+    expect_control("/" FIFTY FIFTY "0123456",
+                   "f: the control socket \"/" FIFTY "012345678...\" (--control) is 108 bytes long; "
+                   "expected at most 107: the kernel takes no longer names of sockets\n");
+    config_free(&config);
+}
+
+static void test_path_as_text(void)
+{
+    static const struct {
+        const char *path, *directory, *name;
+    } paths[] = {
+        {"/a/b", "/a", "b"},       {"/b", "/", "b"},          {"b", ".", "b"},
+        {"a/b", "a", "b"},         {"./b", ".", "b"},         {"//a///./b", "/a", "b"},
+        {"/a/../b", "/", "b"},     {"/../../b", "/", "b"},    {"../b", "..", "b"},
+        {"a/../../b", "..", "b"},  {"../../b", "../..", "b"}, {"/a/b/../c/./d", "/a/c", "d"},
+        {"a/b/../../c", ".", "c"}, {"...", ".", "..."},       {"/..b/c", "/..b", "c"},
+    };
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        struct config_names names;
+        CU_ASSERT_TRUE(config_names_from(paths[i].path, CONFIG_SCHEME_ONE, 0, &names));
+        CU_ASSERT_STRING_EQUAL(names.directory, paths[i].directory);
+        CU_ASSERT_STRING_EQUAL(names.name, paths[i].name);
+    }
+    static const char *const directories[] = {"/", ".", "..", "/a/..", "a/..", "../.."};
+    for (size_t i = 0; i < COUNT(directories); i++) {
+        struct config_names names;
+        CU_ASSERT_FALSE(config_names_from(directories[i], CONFIG_SCHEME_ONE, 0, &names));
+    }
+}
+
+static void test_daemon_sockets(void)
+{
+    char path[PATH_MAX];
+    CU_ASSERT_EQUAL(config_daemon_socket("/run/", "vsock", 3, path), 0);
+    CU_ASSERT_STRING_EQUAL(path, "/run/Vsock3.sock");
+    CU_ASSERT_EQUAL(config_daemon_socket("/run/x-", "9p", 15, path), 0);
+    CU_ASSERT_STRING_EQUAL(path, "/run/x-9p15.sock");
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"addresses and names of interfaces", test_interfaces},
+        {"one address twice", test_same_mac},
+        {"paths that no file can have", test_paths},
+        {"names that meet, and that don't", test_names},
+        {"the control socket", test_control_socket},
+        {"paths as text", test_path_as_text},
+        {"daemons' sockets", test_daemon_sockets},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {
+        {.pName = "names in the configuration", .pTests = tests},
+        CU_SUITE_INFO_NULL,
+    };
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
