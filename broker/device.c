@@ -28,7 +28,12 @@ void device_init(struct device *device, const struct device_config *config)
     snprintf(device->name, sizeof(device->name), "%s %u", config->type_name, config->id);
     device->dm = device->state_fd = device->state_stored_fd = device->journal_fd = -1;
     device->backend = (struct backend){
-        .ops = backend_kinds[config->kind], .image = -1, .listeners = {-1, -1}, .client = -1};
+        .ops = backend_kinds[config->kind],
+        .image = -1,
+        .directory = -1,
+        .listeners = {-1, -1},
+        .client = -1,
+    };
     device->queue_count = device->backend.ops->queues ? device->backend.ops->queues(config)
                                                       : device->info->queue_count;
     device->backend_watched = -1;

@@ -22,9 +22,9 @@
 
 /* What the broker takes along into its own root. */
 struct node {
-    const char *path;
+    const char *path; /* NULL: a directory of sockets, which are only connected to */
+    int directory;    /* O_PATH */
     const char *in_root;
-    bool is_directory; /* of sockets, which are only connected to */
 };
 
 #define NODES_MAX (DEVICE_KINDS + BAO_DEVICES_MAX)
@@ -39,10 +39,10 @@ static size_t list_nodes(const struct lockdown *lockdown, struct node nodes[NODE
         const struct device *device = &supervisor->devices[i];
         const struct backend *backend = &device->backend;
         if (backend->ops->node && !seen[device->config->kind])
-            nodes[count++] = (struct node){backend->ops->node, backend->ops->node_in_root, false};
+            nodes[count++] = (struct node){backend->ops->node, -1, backend->ops->node_in_root};
         seen[device->config->kind] = true;
-        if (backend->directory[0] != '\0')
-            nodes[count++] = (struct node){backend->directory, backend->directory_in_root, true};
+        if (backend->directory_in_root[0] != '\0')
+            nodes[count++] = (struct node){NULL, backend->directory, backend->directory_in_root};
     }
     return count;
 }
@@ -51,21 +51,43 @@ static size_t list_nodes(const struct lockdown *lockdown, struct node nodes[NODE
 
 #define ROOT_FLAGS (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
-/* A mount of the node alone, in hand before the new root hides its directory. */
+#ifndef MS_NOSYMFOLLOW
+#define MS_NOSYMFOLLOW 256 /* Linux 5.10; no C library need know it */
+#endif
+
+/*
+ * A mount of the node alone, in hand before the new root hides its directory. A directory of
+ * sockets is the one that was found at the start, whatever has its name by now.
+ */
 static int take_node(const struct node *node)
 {
-    int tree = open_tree(AT_FDCWD, node->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    const unsigned int flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+    int tree = node->path ? open_tree(AT_FDCWD, node->path, flags)
+                          : open_tree(node->directory, "", flags | AT_EMPTY_PATH);
     return tree < 0 ? -errno : tree;
 }
 
 static int make_mount_point(const struct node *node, const char *name)
 {
-    if (node->is_directory)
+    if (!node->path)
         return mkdirat(AT_FDCWD, name, 0700) < 0 ? -errno : 0;
     int file = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file < 0)
         return -errno;
     close(file);
+    return 0;
+}
+
+/*
+ * A socket is connected to all the same; nothing can be made or changed beside it. Whoever may
+ * write to the directory could make links in it, to the sockets of another device: none is
+ * followed. What is mounted there from now on is not seen.
+ */
+static int restrict_directory(const char *name)
+{
+    const unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSYMFOLLOW | ROOT_FLAGS;
+    if (mount(NULL, name, NULL, MS_PRIVATE, NULL) < 0 || mount(NULL, name, NULL, flags, NULL) < 0)
+        return -errno;
     return 0;
 }
 
@@ -77,11 +99,19 @@ static int place_node(const struct node *node, int tree)
     if (result == 0 && move_mount(tree, "", AT_FDCWD, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
         result = -errno;
     close(tree);
-    /* A socket is connected to all the same; nothing can be made or changed beside it. */
-    if (result == 0 && node->is_directory &&
-        mount(NULL, name, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | ROOT_FLAGS, NULL) < 0)
-        result = -errno;
-    return result;
+    return result == 0 && !node->path ? restrict_directory(name) : result;
+}
+
+/* Whoever holds one reaches all that is above it. */
+static void close_directories(struct lockdown *lockdown)
+{
+    struct supervisor *supervisor = lockdown->supervisor;
+    for (size_t i = 0; i < supervisor->device_count; i++) {
+        struct backend *backend = &supervisor->devices[i].backend;
+        if (backend->directory >= 0)
+            close(backend->directory);
+        backend->directory = -1;
+    }
 }
 
 int lockdown_own_root(struct lockdown *lockdown)
@@ -89,13 +119,15 @@ int lockdown_own_root(struct lockdown *lockdown)
     struct node nodes[NODES_MAX];
     int trees[NODES_MAX];
     size_t count = list_nodes(lockdown, nodes);
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        return -errno;
+    /* Before the namespace is another one: what an open directory is mounted by stays behind. */
     for (size_t i = 0; i < count; i++) {
         trees[i] = take_node(&nodes[i]);
         if (trees[i] < 0)
             return trees[i];
     }
+    close_directories(lockdown);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return -errno;
     if (mount("none", NEW_ROOT, "tmpfs", ROOT_FLAGS, "size=64k,nr_inodes=64,mode=0555") < 0 ||
         chdir(NEW_ROOT) < 0)
         return -errno;
@@ -118,7 +150,7 @@ int lockdown_own_root(struct lockdown *lockdown)
  * socket by its path is asked for it (common/confine.c), and that is all that is done there. */
 static int allow_node(const struct node *node, int ruleset, uint64_t rights)
 {
-    if (node->is_directory)
+    if (!node->path)
         return 0;
     struct landlock_path_beneath_attr rule = {
         .allowed_access = rights,

@@ -16,12 +16,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "broker/config/config.h"
+#include "broker/config/names.h"
 #include "broker/control.h"
 #include "broker/dispatcher.h"
 #include "broker/kernel_log.h"
 #include "broker/lockdown.h"
 #include "broker/log.h"
+#include "broker/places.h"
 #include "broker/supervisor.h"
 #include "broker/words.h"
 
@@ -35,17 +36,27 @@ static struct device devices[BAO_DEVICES_MAX];
  */
 
 /* With a line of its own for each error. */
-static int load_config(const char *path)
+static int load_config(const char *path, const char *control)
 {
     static struct config_diagnostics diagnostics;
     int result = config_load(path, &config, &diagnostics);
     config_diagnostics_print(&diagnostics, path, stderr);
+    if (result < 0)
+        return result;
+    result = config_check_control(&config, control, &diagnostics);
+    config_diagnostics_print(&diagnostics, path, stderr);
     return result;
 }
 
-static int check_config(const char *path)
+/* Where --control is not given. */
+static const char *control_path(const char *control)
 {
-    if (load_config(path) < 0)
+    return control[0] != '\0' ? control : CONTROL_PATH;
+}
+
+static int check_config(const char *path, const char *control)
+{
+    if (load_config(path, control_path(control)) < 0)
         return EXIT_FAILURE;
     printf("%s: ok, %zu device%s\n", path, config.device_count,
            config.device_count == 1 ? "" : "s");
@@ -127,13 +138,17 @@ static int open_dispatcher(void)
 
 /* The backends first: what fails there leaves the dispatcher untouched. A start that fails later
  * closes DM files, and the driver survives no other start after that. */
-static int open_backends(void)
+static int open_backends(const char *control)
 {
     struct failure failure;
     for (size_t i = 0; i < config.device_count; i++) {
         struct device *device = &devices[i];
         enum config_key key = CONFIG_KEY_ID;
         int result = device->backend.ops->open(&device->backend, device->config, &key, &failure);
+        /* That it is another device's says more than that it is in use. */
+        int other = places_check(&config, devices, i, device, control, &key, &failure);
+        if (other < 0)
+            result = other;
         if (result < 0) {
             print_failure(device, key, &failure);
             return result;
@@ -198,13 +213,13 @@ static int restore_devices(void)
     return result;
 }
 
-static int prepare_devices(const char *path)
+static int prepare_devices(const char *path, const char *control)
 {
     int result;
     int dispatcher = open_dispatcher();
     if (dispatcher < 0)
         return dispatcher;
-    result = open_backends();
+    result = open_backends(control);
     if (result == 0)
         result = create_devices(dispatcher);
     if (result == 0)
@@ -273,22 +288,22 @@ static bool is_first_broker(void)
  * Serving nobody is no reason not to serve the guests; unless somebody asked for it, or another
  * bao-virtio-dm answers there: the driver does not survive two of them at one device.
  */
-static int open_control(struct supervisor *supervisor, const char *path, const char *mode)
+static int open_control(struct supervisor *supervisor, const char *path, const char *mode,
+                        bool asked_for)
 {
     struct failure failure;
-    bool asked_for = strcmp(path, "") != 0;
     uint32_t bits = (uint32_t)strtoul(mode, NULL, 8);
-    int result =
-        control_open(&supervisor->control, asked_for ? path : CONTROL_PATH, bits, &failure);
+    int result = control_open(&supervisor->control, path, bits, &failure);
     bool fatal = asked_for || (result == -EADDRINUSE && is_first_broker());
     if (result < 0)
         log_line(NULL, "%s%s", failure.text, fatal ? "" : ": bao-dmctl can't be used");
     return fatal ? result : 0;
 }
 
-static int run(const char *path, const char *control, const char *control_mode)
+static int run(const char *path, const char *control_asked, const char *control_mode)
 {
-    if (load_config(path) < 0 || restore_devices() < 0)
+    const char *control = control_path(control_asked);
+    if (load_config(path, control) < 0 || restore_devices() < 0)
         return EXIT_FAILURE;
     struct supervisor supervisor = {
         .keeper = KEEPER_FD,
@@ -298,8 +313,8 @@ static int run(const char *path, const char *control, const char *control_mode)
         .device_count = config.device_count,
     };
     /* The dispatcher after what can fail: once a device was asked of it, an end is final. */
-    if (open_control(&supervisor, control, control_mode) < 0 || prepare_devices(path) < 0 ||
-        start_supervising(&supervisor) < 0)
+    if (open_control(&supervisor, control, control_mode, control_asked[0] != '\0') < 0 ||
+        prepare_devices(path, control) < 0 || start_supervising(&supervisor) < 0)
         return EXIT_FAILURE;
     for (size_t i = 0; i < config.device_count; i++)
         relay_go(&devices[i].relay);
@@ -308,8 +323,8 @@ static int run(const char *path, const char *control, const char *control_mode)
 
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], "--check-config") == 0)
-        return check_config(argv[2]);
+    if ((argc == 3 || argc == 4) && strcmp(argv[1], "--check-config") == 0)
+        return check_config(argv[2], argc == 4 ? argv[3] : "");
     if (argc == 5 && strcmp(argv[1], "--config") == 0)
         _exit(run(argv[2], argv[3], argv[4])); /* nothing is to be tidied while relays run */
     log_line(NULL, "bao-virtio-broker is started by bao-virtio-dm: use that");

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "broker/backend/dialogue.h"
+#include "broker/backend/directory.h"
 #include "broker/backend/tap.h"
 #include "broker/config/config.h"
 #include "broker/failure.h"
@@ -42,9 +43,13 @@ struct backend {
     } console;
 
     /* A directory of the host's that must stay within reach after lock-down, for the sockets in
-     * it, and its name in the root that lock-down leaves; "": none. */
-    char directory[PATH_MAX];
+     * it (O_PATH; until then), and its name in the root that lock-down leaves; "": none. */
+    int directory;
     char directory_in_root[BACKEND_NAME_SIZE];
+
+    /* What the device's path led to, set by `open` before it can fail for its being in use: the
+     * file (image, log; of a tap, {0, its number}), and the directory of its name; all 0: none. */
+    struct file_id file_id, directory_id;
 
     /* Where clients of the host connect, -1: nowhere; keeps_client: who has, -1: nobody yet. */
     int listeners[BACKEND_LISTENERS];
@@ -98,8 +103,9 @@ struct backend_ops {
      * gets it anew. */
     bool keeps_client;
 
-    /* At the broker's start. Returns 0, or -errno with *failure filled in: the text follows
-     * the position of `*ret_key` in the configuration. */
+    /* At the broker's start, with a single thread. Returns 0, or -errno with *failure filled in:
+     * the text follows the position of `*ret_key` in the configuration. What can be told from the
+     * configuration alone is told there (broker/config/values.c), and not looked at again. */
     int (*open)(struct backend *backend, const struct device_config *config,
                 enum config_key *ret_key, struct failure *failure);
 

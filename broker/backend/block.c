@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
+#include "broker/backend/directory.h"
 
 #define SECTOR 512u
 #define BLOCK_SIZE_MAX 65536u
@@ -172,11 +173,14 @@ static int measure(int fd, const char *path, struct start_block *ret, struct fai
     return 0;
 }
 
-static int open_image(const struct device_config *config, struct failure *failure)
+/* Opened by its name in `directory`, where no link is followed any more. */
+static int open_named(const struct device_config *config, const struct directory *directory,
+                      struct failure *failure)
 {
     /* Non-blocking, so that a pipe by that name is found out and does not hang us. */
     int flags = (config->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-    int fd = open(config->file_path, flags | (config->direct ? O_DIRECT : 0));
+    int fd = openat(directory->fd, directory->name,
+                    flags | O_NOFOLLOW | (config->direct ? O_DIRECT : 0));
     if (fd >= 0)
         return fd;
     switch (errno) {
@@ -200,11 +204,43 @@ static int open_image(const struct device_config *config, struct failure *failur
     }
 }
 
+/* Which file it is, and whether it is one to use. */
+static int identify(int fd, const struct device_config *config, const struct directory *directory,
+                    struct file_id *ret, struct failure *failure)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return failed(failure, config->file_path, errno);
+    const char *reason = directory_refuses(directory, &status, !config->read_only);
+    if (reason)
+        return failure_set(failure, -EPERM, "image \"%s\" %s", config->file_path, reason);
+    /* A disk is the same by whatever node; no file has the inode 0. */
+    *ret = S_ISBLK(status.st_mode) ? (struct file_id){status.st_rdev, 0}
+                                   : (struct file_id){status.st_dev, status.st_ino};
+    return 0;
+}
+
+static int open_image(struct backend *backend, const struct device_config *config,
+                      struct failure *failure)
+{
+    struct directory directory;
+    int result = directory_find(config->file_path, true, "image", &directory, failure);
+    if (result < 0)
+        return result;
+    int fd = open_named(config, &directory, failure);
+    if (fd >= 0)
+        result = identify(fd, config, &directory, &backend->file_id, failure);
+    directory_close(&directory);
+    if (fd >= 0 && result < 0)
+        close(fd);
+    return result < 0 ? result : fd;
+}
+
 static int block_open(struct backend *backend, const struct device_config *config,
                       enum config_key *ret_key, struct failure *failure)
 {
     *ret_key = CONFIG_KEY_FILE_PATH;
-    int fd = open_image(config, failure);
+    int fd = open_image(backend, config, failure);
     if (fd < 0)
         return fd;
 

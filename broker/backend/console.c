@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
+#include "broker/backend/directory.h"
 
 #define TERMINALS "/dev/pts/" /* where they all are */
 #define TERMINAL_NAME_SIZE 32
@@ -61,21 +62,42 @@ static int open_terminal(char name[TERMINAL_NAME_SIZE], struct failure *failure)
 }
 
 /* A link that an earlier run left is replaced: it leads to a terminal, which may be anyone's now.
- */
-static int link_terminal(const char *alias, const char *name, struct failure *failure)
+ * In the working directory it is called `link`. */
+static int replace_link(const char *link, const char *alias, const char *name,
+                        struct failure *failure)
 {
     char target[sizeof(TERMINALS)] = "";
-    ssize_t length = readlinkat(AT_FDCWD, alias, target, sizeof(target) - 1);
+    ssize_t length = readlinkat(AT_FDCWD, link, target, sizeof(target) - 1);
     bool stale = length > 0 && memcmp(target, TERMINALS, sizeof(TERMINALS)) == 0;
     if (length >= 0 ? !stale : errno == EINVAL)
         return failure_set(failure, -EEXIST,
                            "\"%s\" is there already, and is no link to a terminal (" TERMINALS
                            "N) that an earlier run left: move it away, or choose another name",
                            alias);
-    if ((stale && unlinkat(AT_FDCWD, alias, 0) < 0) || symlinkat(name, AT_FDCWD, alias) < 0)
+    if ((stale && unlinkat(AT_FDCWD, link, 0) < 0) || symlinkat(name, AT_FDCWD, link) < 0)
         return failure_set(failure, -errno, "can't make the link \"%s\": %s", alias,
                            strerror(errno));
     return 0;
+}
+
+static int link_terminal(struct backend *backend, const char *alias, const char *name,
+                         struct failure *failure)
+{
+    struct directory directory;
+    int back;
+    int result = directory_find(alias, false, "pty_alias", &directory, failure);
+    if (result < 0)
+        return result;
+    result = directory_enter(&directory, &back);
+    if (result < 0) {
+        failure_set(failure, result, "pty_alias \"%s\": %s", alias, strerror(-result));
+    } else {
+        result = replace_link(directory.name, alias, name, failure);
+        directory_leave(back);
+    }
+    backend->directory_id = directory.id;
+    directory_close(&directory);
+    return result;
 }
 
 /* Port 0 has the alias as it is, the others with their number behind it. */
@@ -89,7 +111,7 @@ static int name_terminal(struct backend *backend, const char *alias, unsigned in
     if (!alias)
         return 0;
     snprintf(path, sizeof(path), port == 0 ? "%s" : "%s.%u", alias, port);
-    return link_terminal(path, name, failure);
+    return link_terminal(backend, path, name, failure);
 }
 
 static int add_terminal(struct backend *backend, const struct device_config *config,
@@ -109,22 +131,43 @@ static int add_terminal(struct backend *backend, const struct device_config *con
 
 /* ---- Log file ---- */
 
-static int open_log(struct backend *backend, const char *path, struct failure *failure)
+/* Opened in `directory` and judged; closed again if it is not to be used. */
+static int open_log_in(const struct directory *directory, const char *path, struct file_id *ret_id,
+                       struct failure *failure)
 {
     struct stat status;
     /* Non-blocking, so that a pipe by that name is found out and does not hang us. */
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600);
-    if (fd < 0 || fstat(fd, &status) < 0) {
-        int error = errno;
-        if (fd >= 0)
-            close(fd);
-        return failure_set(failure, -error, "log file \"%s\": %s", path, strerror(error));
-    }
-    if (!S_ISREG(status.st_mode)) {
+    int flags = O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW;
+    int fd = openat(directory->fd, directory->name, flags, 0600);
+    if (fd < 0)
+        return failure_set(failure, -errno, "log file \"%s\": %s", path, strerror(errno));
+    const char *reason = "is no regular file: choose another name";
+    if (fstat(fd, &status) < 0)
+        reason = strerror(errno);
+    else if (S_ISREG(status.st_mode))
+        reason = directory_refuses(directory, &status, true);
+    if (reason) {
         close(fd);
-        return failure_set(failure, -EINVAL,
-                           "log file \"%s\" is no regular file: choose another name", path);
+        return failure_set(failure, -EINVAL, "log file \"%s\" %s", path, reason);
     }
+    *ret_id = (struct file_id){status.st_dev, status.st_ino};
+    return fd;
+}
+
+static int open_log(struct backend *backend, const char *path, struct failure *failure)
+{
+    struct directory directory;
+    int result = directory_find(path, true, "log file", &directory, failure);
+    if (result < 0)
+        return result;
+    /* Unless a link gave it another name, which is not the one that the others are compared with.
+     */
+    if (strcmp(directory.name, basename(path)) == 0)
+        backend->directory_id = directory.id;
+    int fd = open_log_in(&directory, path, &backend->file_id, failure);
+    directory_close(&directory);
+    if (fd < 0)
+        return fd;
     backend->console.files[0] = fd;
     backend->console.start.files = 1u << 0;
     return 0;

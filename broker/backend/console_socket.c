@@ -9,13 +9,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
 #include "broker/backend/unix_socket.h"
 
-#define PATH_LENGTH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 #define SOCKET_MODE 0600 /* as of a terminal: who gets at a console may get a login */
 
 static int socket_open(struct backend *backend, const struct device_config *config,
@@ -23,12 +21,13 @@ static int socket_open(struct backend *backend, const struct device_config *conf
 {
     const char *path = config->socket_path;
     *ret_key = CONFIG_KEY_SOCKET_PATH;
-    if (strlen(path) > PATH_LENGTH_MAX)
-        return failure_set(failure, -ENAMETOOLONG,
-                           "socket_path \"%s\": expected at most %zu bytes: names of sockets can't "
-                           "be longer",
-                           path, PATH_LENGTH_MAX);
-    int fd = unix_listen(path, SOCK_STREAM, SOCKET_MODE, failure);
+    struct directory directory;
+    int result = directory_find(path, false, "socket_path", &directory, failure);
+    if (result < 0)
+        return result;
+    backend->directory_id = directory.id;
+    int fd = unix_listen(&directory, directory.name, path, SOCK_STREAM, SOCKET_MODE, failure);
+    directory_close(&directory);
     if (fd < 0)
         return fd;
     backend->listeners[0] = fd;

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tap of a network device: its files are opened once, and copied to each worker. */
 #include <errno.h>
-#include <linux/if_ether.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
 #include "broker/backend/vhost_node.h"
+#include "broker/config/names.h"
 
 #define MTU_MIN 1280u /* VirtIO 1.2 §5.1.4.1 */
 #define MTU_MAX 65535u
@@ -16,27 +15,6 @@
 static unsigned int pairs(const struct device_config *config)
 {
     return config->queues > 0 ? config->queues : 1;
-}
-
-/* Without mac_addr: an address of one's own choice (its second bit says so), "bao" and the id. */
-static void default_mac(uint32_t id, uint8_t ret[ETH_ALEN])
-{
-    const uint8_t mac[ETH_ALEN] = {0x02, 'b', 'a', 'o', 0x00, (uint8_t)id};
-    memcpy(ret, mac, sizeof(mac));
-}
-
-/* The configuration has checked the digits. */
-static int parse_mac(const char *text, uint8_t ret[ETH_ALEN], struct failure *failure)
-{
-    for (size_t i = 0; i < ETH_ALEN; i++)
-        ret[i] = (uint8_t)strtoul(text + 3 * i, NULL, 16);
-    static const uint8_t none[ETH_ALEN];
-    if ((ret[0] & 1) != 0 || memcmp(ret, none, sizeof(none)) == 0)
-        return failure_set(failure, -EINVAL,
-                           "mac_addr %s is no address of one device: expected a first byte that is "
-                           "even, for example 52:54:00:12:34:56",
-                           text);
-    return 0;
 }
 
 static int choose_mtu(const struct device_config *config, const struct tap *tap, uint16_t *ret,
@@ -56,18 +34,15 @@ static int net_open(struct backend *backend, const struct device_config *config,
                     enum config_key *ret_key, struct failure *failure)
 {
     struct start_net *net = &backend->net;
-    int result = 0;
-    *ret_key = CONFIG_KEY_MAC_ADDR;
     if (config->mac_addr)
-        result = parse_mac(config->mac_addr, net->mac, failure);
+        (void)config_mac(config->mac_addr, net->mac); /* the configuration has checked it */
     else
-        default_mac(config->id, net->mac);
-    if (result < 0)
-        return result;
+        config_default_mac(config->id, net->mac);
     *ret_key = CONFIG_KEY_TAP_NAME;
-    result = tap_open(&backend->tap, config->tap_name, pairs(config), failure);
+    int result = tap_open(&backend->tap, config->tap_name, pairs(config), failure);
     if (result < 0)
         return result;
+    backend->file_id = (struct file_id){0, (uint64_t)backend->tap.index};
     net->tun_offloads = backend->tap.offloads;
     return choose_mtu(config, &backend->tap, &net->mtu, failure);
 }

@@ -45,17 +45,17 @@ int unix_connect(const char *path, int type)
 }
 
 /* What an earlier run left is nobody's socket any more; anything else is somebody's. */
-static int remove_stale(const char *path, int type, struct failure *failure)
+static int remove_stale(const char *name, const char *path, int type, struct failure *failure)
 {
     struct stat status;
-    if (lstat(path, &status) < 0)
+    if (lstat(name, &status) < 0)
         return errno == ENOENT ? 0 : failed(failure, path, errno);
     if (!S_ISSOCK(status.st_mode))
         return failure_set(failure, -EEXIST,
                            "socket_path \"%s\" is there already and is no socket: choose another "
                            "path, or remove it",
                            path);
-    int other = unix_connect(path, type);
+    int other = unix_connect(name, type);
     if (other >= 0)
         close(other);
     if (other != -ECONNREFUSED)
@@ -63,15 +63,17 @@ static int remove_stale(const char *path, int type, struct failure *failure)
                            "socket_path \"%s\" is in use by another process: choose another path, "
                            "or end that one",
                            path);
-    return unlinkat(AT_FDCWD, path, 0) < 0 ? failed(failure, path, errno) : 0;
+    return unlinkat(AT_FDCWD, name, 0) < 0 ? failed(failure, path, errno) : 0;
 }
 
-int unix_listen(const char *path, int type, mode_t mode, struct failure *failure)
+/* In the working directory. */
+static int listen_here(const char *name, const char *path, int type, mode_t mode,
+                       struct failure *failure)
 {
-    int result = remove_stale(path, type, failure);
+    int result = remove_stale(name, path, type, failure);
     if (result < 0)
         return result;
-    const struct sockaddr_un address = address_of(path);
+    const struct sockaddr_un address = address_of(name);
     int fd = new_socket(type);
     if (fd < 0)
         return failed(failure, path, -fd);
@@ -84,6 +86,18 @@ int unix_listen(const char *path, int type, mode_t mode, struct failure *failure
         return result;
     }
     return fd;
+}
+
+int unix_listen(const struct directory *directory, const char *name, const char *path, int type,
+                mode_t mode, struct failure *failure)
+{
+    int back;
+    int result = directory_enter(directory, &back);
+    if (result < 0)
+        return failed(failure, path, -result);
+    result = listen_here(name, path, type, mode, failure);
+    directory_leave(back);
+    return result;
 }
 
 int unix_accept(int listener)

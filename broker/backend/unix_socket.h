@@ -6,15 +6,18 @@
 
 #include <sys/types.h>
 
+#include "broker/backend/directory.h"
 #include "broker/failure.h"
 
 /*
- * Before lock-down: listen at the key socket_path's `path`, with a socket of `type` (SOCK_STREAM or
- * SOCK_SEQPACKET). What an earlier run left there is replaced; anything else is left alone, and an
- * error. `mode`: of the socket's file, before the umask; 0: the umask alone decides.
- * Returns an fd; or -errno, with *failure filled in.
+ * Before lock-down, with a single thread: listen at `name` in `directory`, which comes from the key
+ * socket_path's `path`, with a socket of `type` (SOCK_STREAM or SOCK_SEQPACKET). What an earlier
+ * run left there is replaced; anything else is left alone, and an error. `mode`: of the socket's
+ * file, before the umask; 0: the umask alone decides. Returns an fd; or -errno, with *failure
+ * filled in.
  */
-int unix_listen(const char *path, int type, mode_t mode, struct failure *failure);
+int unix_listen(const struct directory *directory, const char *name, const char *path, int type,
+                mode_t mode, struct failure *failure);
 
 /* The next client. Returns an fd; -EAGAIN if none waits; -errno. */
 int unix_accept(int listener);

@@ -19,11 +19,10 @@
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
+#include "broker/config/names.h"
 #include "broker/worker.h"
 
 #define VSOCK_DAEMON_QUEUES 2u /* rx and tx: the event queue is served by the worker */
-
-static const char suffix[] = ".sock";
 
 /* --- The socket ------------------------------------------------------------------------------ */
 
@@ -33,63 +32,43 @@ static bool is_socket(const char *path)
     return stat(path, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
-static bool ends_in_suffix(const char *path)
-{
-    size_t length = strlen(path), tail = strlen(suffix);
-    return length > tail && strcmp(path + length - tail, suffix) == 0;
-}
-
 /* The socket itself, or what stands before "Vsock0.sock", "Fs1.sock" in its name. */
 static int socket_path(const struct device_config *config, char ret[PATH_MAX])
 {
     const char *given = config->socket_path;
-    int length;
-    if (ends_in_suffix(given) || is_socket(given))
-        length = snprintf(ret, PATH_MAX, "%s", given);
-    else
-        length = snprintf(ret, PATH_MAX, "%s%c%s%u%s", given, config->type_name[0] - 'a' + 'A',
-                          config->type_name + 1, config->id, suffix);
-    return length < PATH_MAX ? 0 : -ENAMETOOLONG;
-}
-
-/* "/run/vhost" and "Fs0.sock" of "/run/vhost/Fs0.sock". */
-static const char *split(const char *path, char ret_directory[PATH_MAX])
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash) {
-        memcpy(ret_directory, ".", sizeof("."));
-        return path;
-    }
-    size_t length = slash == path ? 1 : (size_t)(slash - path);
-    memcpy(ret_directory, path, length);
-    ret_directory[length] = '\0';
-    return slash + 1;
+    if (!config_daemon_named(given) && !is_socket(given))
+        return config_daemon_socket(given, config->type_name, config->id, ret);
+    snprintf(ret, PATH_MAX, "%s", given);
+    return 0;
 }
 
 static int find_socket(struct backend *backend, const struct device_config *config,
                        struct failure *failure)
 {
     struct sockaddr_un *address = &backend->daemon.terms.address;
-    struct stat status;
+    struct directory directory;
     if (socket_path(config, backend->socket_path) < 0)
         return failure_set(failure, -ENAMETOOLONG, "socket_path is too long");
-    const char *name = split(backend->socket_path, backend->directory);
-    if (stat(backend->directory, &status) < 0)
-        return failure_set(failure, -errno,
-                           "\"%s\": %s: make the directory of the daemon's socket first",
-                           backend->directory, strerror(errno));
-    if (!S_ISDIR(status.st_mode))
-        return failure_set(failure, -ENOTDIR, "\"%s\" is not a directory", backend->directory);
+    int result = directory_find(backend->socket_path, false, "socket_path", &directory, failure);
+    const char *slash = strrchr(backend->socket_path, '/');
+    if (slash && (result == -ENOENT || result == -ENOTDIR))
+        return failure_set(
+            failure, result, "\"%.*s\": %s: make the directory of the daemon's socket first",
+            (int)(slash - backend->socket_path), backend->socket_path, strerror(-result));
+    if (result < 0)
+        return result;
+    backend->directory = directory.fd; /* until lock-down */
+    backend->directory_id = directory.id;
 
     snprintf(backend->directory_in_root, sizeof(backend->directory_in_root), "/daemon%u",
              config->id);
     address->sun_family = AF_UNIX;
     int length = snprintf(address->sun_path, sizeof(address->sun_path), "%s/%s",
-                          backend->directory_in_root, name);
+                          backend->directory_in_root, directory.name);
     if (length >= (int)sizeof(address->sun_path))
-        return failure_set(failure, -ENAMETOOLONG,
-                           "the socket's name \"%s\" is too long: at most %zu bytes", name,
-                           sizeof(address->sun_path) - strlen(backend->directory_in_root) - 2);
+        return failure_set(
+            failure, -ENAMETOOLONG, "the socket's name \"%s\" is too long: at most %zu bytes",
+            directory.name, sizeof(address->sun_path) - strlen(backend->directory_in_root) - 2);
     return 0;
 }
 

@@ -9,7 +9,6 @@
  * chooses nothing but digits of a name in it.
  */
 #include <errno.h>
-#include <libgen.h>
 #include <linux/virtio_vsock.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,63 +17,60 @@
 
 #include "broker/backend/backend.h"
 #include "broker/backend/unix_socket.h"
+#include "broker/config/names.h"
 
 #define SUFFIX_MAX sizeof("_4294967295") /* with the 0 */
 #define DIRECTORY_MAX sizeof("/vsock15/")
 #define SEQPACKET_SUFFIX "_seqpacket"
 
-/* So that every socket has a name that fits into an address, here and in the broker's root. */
-#define PATH_LENGTH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - SUFFIX_MAX - DIRECTORY_MAX)
-_Static_assert(PATH_LENGTH_MAX < BACKEND_SOCKET_NAME_SIZE, "the last part of a path is shorter");
+/* The configuration has seen to it that every socket has a name that fits into an address, here and
+ * in the broker's root. */
+_Static_assert(CONFIG_VSOCK_PATH_MAX + SUFFIX_MAX + DIRECTORY_MAX <=
+                   sizeof(((struct sockaddr_un *)0)->sun_path),
+               "each of its sockets has a name");
+_Static_assert(CONFIG_VSOCK_PATH_MAX < BACKEND_SOCKET_NAME_SIZE,
+               "the last part of a path is shorter");
 
 /* --- Before lock-down --------------------------------------------------------------------------
  */
 
-/* Where the directory is, and what follows it. */
-static int split_path(struct backend *backend, const struct device_config *config,
+static int listen_all(struct backend *backend, const struct directory *directory, const char *path,
                       struct failure *failure)
 {
-    const char *path = config->socket_path;
-    size_t length = strlen(path);
-    if (length > PATH_LENGTH_MAX || path[length - 1] == '/')
-        return failure_set(failure, -EINVAL,
-                           "socket_path \"%s\": expected the name of a socket, of %zu bytes at "
-                           "most: names of sockets can't be longer",
-                           path, PATH_LENGTH_MAX);
-    char copy[PATH_LENGTH_MAX + 1];
-    memcpy(copy, path, length + 1);
-    snprintf(backend->socket_name, sizeof(backend->socket_name), "%s", basename(copy));
-    memcpy(copy, path, length + 1);
-    snprintf(backend->directory, sizeof(backend->directory), "%s", dirname(copy));
-    snprintf(backend->directory_in_root, sizeof(backend->directory_in_root), "/vsock%u",
-             config->id);
+    char seqpacket[BACKEND_SOCKET_NAME_SIZE + sizeof(SEQPACKET_SUFFIX)];
+    snprintf(seqpacket, sizeof(seqpacket), "%s" SEQPACKET_SUFFIX, backend->socket_name);
+    const struct {
+        const char *name;
+        int type;
+    } sockets[BACKEND_LISTENERS] = {
+        {backend->socket_name, SOCK_STREAM},
+        {seqpacket, SOCK_SEQPACKET},
+    };
+    for (unsigned int i = 0; i < BACKEND_LISTENERS; i++) {
+        int fd = unix_listen(directory, sockets[i].name, path, sockets[i].type, 0, failure);
+        if (fd < 0)
+            return fd;
+        backend->listeners[i] = fd;
+    }
     return 0;
 }
 
 static int vsock_open(struct backend *backend, const struct device_config *config,
                       enum config_key *ret_key, struct failure *failure)
 {
-    char seqpacket[PATH_LENGTH_MAX + sizeof(SEQPACKET_SUFFIX)];
+    struct directory directory;
     *ret_key = CONFIG_KEY_SOCKET_PATH;
-    int result = split_path(backend, config, failure);
+    int result = directory_find(config->socket_path, false, "socket_path", &directory, failure);
     if (result < 0)
         return result;
-    snprintf(seqpacket, sizeof(seqpacket), "%s" SEQPACKET_SUFFIX, config->socket_path);
-    const struct {
-        const char *path;
-        int type;
-    } sockets[BACKEND_LISTENERS] = {
-        {config->socket_path, SOCK_STREAM},
-        {seqpacket, SOCK_SEQPACKET},
-    };
-    for (unsigned int i = 0; i < BACKEND_LISTENERS; i++) {
-        int fd = unix_listen(sockets[i].path, sockets[i].type, 0, failure);
-        if (fd < 0)
-            return fd;
-        backend->listeners[i] = fd;
-    }
+    backend->directory = directory.fd; /* until lock-down */
+    backend->directory_id = directory.id;
+    snprintf(backend->directory_in_root, sizeof(backend->directory_in_root), "/vsock%u",
+             config->id);
+    snprintf(backend->socket_name, sizeof(backend->socket_name), "%.*s", (int)CONFIG_VSOCK_PATH_MAX,
+             directory.name);
     backend->guest_cid = config->guest_cid;
-    return 0;
+    return listen_all(backend, &directory, config->socket_path, failure);
 }
 
 /* --- While it runs ------------------------------------------------------------------------------

@@ -212,12 +212,11 @@ int main(int argc, char **argv)
     static char name[] = "bao-virtio-broker", run[] = "--config", check[] = "--check-config";
     static char *broker_argv[] = {name, run, NULL, NULL, NULL, NULL};
     broker_argv[2] = arguments.config;
-    if (arguments.check_only) {
+    broker_argv[3] = arguments.control;
+    if (arguments.check_only)
         broker_argv[1] = check;
-    } else {
-        broker_argv[3] = arguments.control;
+    else
         broker_argv[4] = arguments.control_mode;
-    }
     keeper.broker_argv = broker_argv;
     if (!arguments.check_only)
         return run_keeper(&keeper);

@@ -79,9 +79,12 @@ static void a_missing_image(void)
 static void an_image_that_is_a_directory(void)
 {
     struct fixture fixture;
+    char path[96];
     fixture_init(&fixture);
-    fixture_configure(&fixture, "devices:\n" DEVICE("0", ""));
-    assert_fails(&fixture, 1, 0, (const char *[]){"block 0", fixture.dir, NULL});
+    snprintf(path, sizeof(path), "%s/folder", fixture.dir);
+    CU_ASSERT_EQUAL(mkdir(path, 0700), 0);
+    fixture_configure(&fixture, "devices:\n" DEVICE("0", "folder"));
+    assert_fails(&fixture, 1, 0, (const char *[]){"block 0", "/folder", "neither", NULL});
 }
 
 static void an_image_that_another_process_uses(void)

@@ -124,8 +124,29 @@ static void test_not_an_image(void)
     CU_ASSERT_EQUAL(mkfifo(path, 0600), 0);
     assert_refused(EINVAL, "neither a regular file nor a block device"); /* and does not hang */
     remove_image();
-    CU_ASSERT_EQUAL(symlink("/dev/null", path), 0);
+    CU_ASSERT_EQUAL(symlink("/dev/null", path), 0); /* /tmp is everybody's */
+    assert_refused(ELOOP, "is a link in a directory that others than root may write to");
+    remove_image();
+    snprintf(path, sizeof(path), "/dev/null");
     assert_refused(EINVAL, "neither a regular file nor a block device");
+    snprintf(path, sizeof(path), "%s/image", folder);
+}
+
+/* Who may write to the folder could have made the other name a system's file, too. */
+static void test_hard_link(void)
+{
+    char other[80];
+    struct backend backend;
+    struct failure failure;
+    snprintf(other, sizeof(other), "%s/other", folder);
+    make_image(512);
+    CU_ASSERT_EQUAL(link(path, other), 0);
+    assert_refused(EPERM, "has other names as well");
+    CU_ASSERT_EQUAL_FATAL(open_image(&backend, true, &failure), 0); /* nothing is written */
+    close(backend.image);
+    unlink(other);
+    CU_ASSERT_EQUAL_FATAL(open_image(&backend, false, &failure), 0);
+    close(backend.image);
 }
 
 /* The folder's file system makes holes; to look whether it does changes no file. */
@@ -234,6 +255,7 @@ int main(void)
         {"read-only", test_read_only},
         {"sizes that are no disk's", test_sizes},
         {"what is no image", test_not_an_image},
+        {"a hard link", test_hard_link},
         {"holes", test_holes},
         {"O_DIRECT", test_direct},
         {"resized", test_resized},

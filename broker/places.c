@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/places.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "broker/config/names.h"
+
+static bool same(const struct file_id *a, const struct file_id *b)
+{
+    return (a->device != 0 || a->inode != 0) && a->device == b->device && a->inode == b->inode;
+}
+
+static bool names_of(const struct device *device, enum config_key *ret_key,
+                     struct config_names *ret)
+{
+    const char *found = config_is_daemon(device->config->kind) ? device->backend.socket_path : NULL;
+    return config_names_of(device->config, found, ret_key, ret);
+}
+
+/* The key that the device's file comes from. */
+static enum config_key file_key(const struct device_config *config)
+{
+    struct config_names names;
+    enum config_key key;
+    return config_names_of(config, NULL, &key, &names) ? key : CONFIG_KEY_TAP_NAME;
+}
+
+static int one_file(const struct config *config, const struct device *device,
+                    const struct device *other, enum config_key *ret_key, struct failure *failure)
+{
+    char where[CONFIG_WHERE_SIZE];
+    enum config_key key = file_key(other->config);
+    *ret_key = file_key(device->config);
+    return failure_set(failure, -EEXIST, "it is the same as that of %s (%.200s): %s", other->name,
+                       config_where(config, other->config, key, where),
+                       *ret_key == CONFIG_KEY_FILE_PATH
+                           ? "choose another image, or read_only: true for both"
+                           : "choose another for one of them");
+}
+
+/* What both stand for, in one directory; the rest of the line names the other. */
+static int one_name(struct failure *failure, const char *name, const char *other, const char *where)
+{
+    return failure_set(failure, -EEXIST,
+                       "it stands for the name \"%.100s\" in one directory with %s%s%.200s: choose "
+                       "another path for one of them",
+                       name, other, where[0] != '\0' ? ", " : "", where);
+}
+
+static int compare(const struct config *config, const struct device *device,
+                   const struct device *other, enum config_key *ret_key, struct failure *failure)
+{
+    struct config_names mine, others;
+    char name[CONFIG_NAME_SIZE], where[CONFIG_WHERE_SIZE];
+    enum config_key key, other_key;
+    if (same(&device->backend.file_id, &other->backend.file_id) &&
+        !config_may_share(device->config, other->config))
+        return one_file(config, device, other, ret_key, failure);
+    if (!same(&device->backend.directory_id, &other->backend.directory_id) ||
+        !names_of(device, &key, &mine) || !names_of(other, &other_key, &others) ||
+        !config_names_meet(&mine, &others, name))
+        return 0;
+    *ret_key = key;
+    return one_name(failure, name, other->name,
+                    config_where(config, other->config, other_key, where));
+}
+
+static int compare_control(const struct device *device, const char *control,
+                           enum config_key *ret_key, struct failure *failure)
+{
+    struct config_names mine, names;
+    char name[CONFIG_NAME_SIZE];
+    struct stat status;
+    enum config_key key;
+    if (!config_names_from(control, CONFIG_SCHEME_ONE, 0, &names) ||
+        stat(names.directory, &status) < 0 || !names_of(device, &key, &mine))
+        return 0;
+    const struct file_id id = {status.st_dev, status.st_ino};
+    if (!same(&device->backend.directory_id, &id) || !config_names_meet(&mine, &names, name))
+        return 0;
+    *ret_key = key;
+    return one_name(failure, name, "the control socket (--control)", "");
+}
+
+int places_check(const struct config *config, const struct device *devices, size_t count,
+                 const struct device *device, const char *control, enum config_key *ret_key,
+                 struct failure *failure)
+{
+    for (size_t i = 0; i < count; i++) {
+        int result =
+            &devices[i] == device ? 0 : compare(config, device, &devices[i], ret_key, failure);
+        if (result < 0)
+            return result;
+    }
+    return compare_control(device, control, ret_key, failure);
+}
