@@ -31,22 +31,23 @@ static int one_file(const struct config *config, const struct device *device,
                     const struct device *other, enum config_key *ret_key, struct failure *failure)
 {
     char where[CONFIG_WHERE_SIZE];
-    enum config_key key = file_key(other->config);
     *ret_key = file_key(device->config);
-    return failure_set(failure, -EEXIST, "it is the same as that of %s (%.200s): %s", other->name,
-                       config_where(config, other->config, key, where),
-                       *ret_key == CONFIG_KEY_FILE_PATH
-                           ? "choose another image, or read_only: true for both"
-                           : "choose another for one of them");
+    config_where(config, other->config, file_key(other->config), where);
+    bool is_image = *ret_key == CONFIG_KEY_FILE_PATH;
+    return failure_set(failure, -EEXIST, "this %s is also that of %s, %.200s choose another%s",
+                       is_image                          ? "image"
+                       : *ret_key == CONFIG_KEY_LOG_PATH ? "log file"
+                                                         : "tap",
+                       other->name, where, is_image ? ", or read_only: true for both" : "");
 }
 
-/* What both stand for, in one directory; the rest of the line names the other. */
-static int one_name(struct failure *failure, const char *name, const char *other, const char *where)
+/* `other`: who has the name as well, with a colon behind. */
+static int one_name(struct failure *failure, const char *name, const char *other)
 {
     return failure_set(failure, -EEXIST,
-                       "it stands for the name \"%.100s\" in one directory with %s%s%.200s: choose "
-                       "another path for one of them",
-                       name, other, where[0] != '\0' ? ", " : "", where);
+                       "this stands for the name \"%.60s\", and so does, in the same directory, "
+                       "that of %.220s choose another path for one of them",
+                       name, other);
 }
 
 static int compare(const struct config *config, const struct device *device,
@@ -54,6 +55,7 @@ static int compare(const struct config *config, const struct device *device,
 {
     struct config_names mine, others;
     char name[CONFIG_NAME_SIZE], where[CONFIG_WHERE_SIZE];
+    char whose[DEVICE_NAME_SIZE + CONFIG_WHERE_SIZE];
     enum config_key key, other_key;
     if (same(&device->backend.file_id, &other->backend.file_id) &&
         !config_may_share(device->config, other->config))
@@ -63,8 +65,9 @@ static int compare(const struct config *config, const struct device *device,
         !config_names_meet(&mine, &others, name))
         return 0;
     *ret_key = key;
-    return one_name(failure, name, other->name,
-                    config_where(config, other->config, other_key, where));
+    snprintf(whose, sizeof(whose), "%s, %s", other->name,
+             config_where(config, other->config, other_key, where));
+    return one_name(failure, name, whose);
 }
 
 static int compare_control(const struct device *device, const char *control,
@@ -81,7 +84,7 @@ static int compare_control(const struct device *device, const char *control,
     if (!same(&device->backend.directory_id, &id) || !config_names_meet(&mine, &names, name))
         return 0;
     *ret_key = key;
-    return one_name(failure, name, "the control socket (--control)", "");
+    return one_name(failure, name, "the control socket (--control):");
 }
 
 int places_check(const struct config *config, const struct device *devices, size_t count,

@@ -65,8 +65,8 @@ static void one_image_by_two_names(void)
                                     "block", "virtio") "    file_path: " OWN "/link.img\n");
     assert_refused(
         &fixture, 2,
-        (const char *[]){"block 1: ", "config.yaml:11:16: it is the same as that of block 0",
-                         "config.yaml:6:16:", "choose another image", NULL});
+        (const char *[]){"block 1: ", "config.yaml:11:16: this image is also that of block 0, ",
+                         "config.yaml:6:16:", "choose another, or read_only: true for both", NULL});
     /* Both may read it. */
     fixture_configure(
         &fixture,
@@ -90,18 +90,16 @@ static void a_port_is_another_devices_socket(void)
     CU_ASSERT_EQUAL(symlink(fixture.dir, OWN "/sockets"), 0);
     fixture_configure(&fixture, VSOCK SECOND("console", "virtio") "    socket_path: " OWN
                                                                   "/sockets/guest_1\n");
-    assert_refused(&fixture, 2,
-                   (const char *[]){"console 1: ",
-                                    "config.yaml:12:18: it stands for the name "
-                                    "\"guest_1\" in one directory with vsock 0, ",
-                                    "config.yaml:7:18:", NULL});
+    assert_refused(
+        &fixture, 2,
+        (const char *[]){"console 1: ", "config.yaml:12:18: this stands for the name \"guest_1\"",
+                         "vsock 0, ", "config.yaml:7:18:", NULL});
     fixture_configure(&fixture, FIRST("vsock", "virtio") "    guest_cid: 3\n    socket_path: " OWN
                                                          "/sockets/guest\n");
     fixture.control_name = "guest_7";
     assert_refused(&fixture, 1,
-                   (const char *[]){"config.yaml:7:18: it stands for the name \"guest_7\" in one "
-                                    "directory with the control socket",
-                                    NULL});
+                   (const char *[]){"config.yaml:7:18: this stands for the name \"guest_7\"",
+                                    "that of the control socket (--control): choose", NULL});
     unlink(OWN "/sockets");
     fixture_free(&fixture);
 }
