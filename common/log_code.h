@@ -39,7 +39,8 @@
     X(VSOCK_MESSAGE, WARNING,                                                                      \
       "port {d} with the host's {d}: a message of more than {d} bytes: reset")                     \
     X(DAEMON_LOST, WARNING, "the daemon is gone, or did not answer as it must: reconnecting")      \
-    X(DAEMON_RING, WARNING, "the daemon found a malformed ring: needs reset")
+    X(DAEMON_RING, WARNING, "the daemon found a malformed ring: needs reset")                      \
+    X(POSITION_INVALID, ERROR, "queue {d}: positions {d} and {d} do not fit its ring: needs reset")
 
 enum log_code {
 #define X(code, level, format) LOG_##code,

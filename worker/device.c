@@ -235,6 +235,8 @@ void device_queue_ready(struct device *dev, unsigned int queue)
     state->next_used = 0;
     state->batch_end = 0;
     state->next_avail = 0;
+    atomic_signal_fence(
+        memory_order_seq_cst); /* a ready queue is believed, a process dies anywhere */
     state->ready = 1;
     if (!device_live(dev))
         return;
@@ -260,7 +262,11 @@ void device_reset(struct device *dev)
     if (transport->status != 0)
         log_event(LOG_RESET, 0);
     stop(dev);
-    /* First: if this worker dies here, its successor finds a device that is not running. */
+    /* First: if this worker dies here, its successor finds no queue to be at, and positions only in
+     * queues that are not ready: those of others are checked against status and features. */
+    for (unsigned int q = 0; q < dev->queue_count; q++)
+        dev->state->queues[q].ready = 0;
+    atomic_signal_fence(memory_order_seq_cst);
     transport->status = 0;
     atomic_signal_fence(memory_order_seq_cst);
     atomic_store(&dev->state->interrupt.pending, 0);

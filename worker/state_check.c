@@ -35,16 +35,23 @@ static bool status_valid(uint32_t status)
            (status & VIRTIO_CONFIG_S_DRIVER_OK) == 0 || (status & VIRTIO_CONFIG_S_FEATURES_OK) != 0;
 }
 
+/* Whatever the status says: the driver can bring a device that does not run to DRIVER_OK, and its
+ * rings are then served from where the page says. */
 static enum state_check check_queue(const struct device *dev, const struct state_queue *queue)
 {
     if (queue->ready > 1)
         return STATE_BAD_READY;
-    if (!device_live(dev) || queue->ready == 0)
-        return STATE_OK;
-    uint64_t features = dev->state->transport.driver_features;
-    if (!virtqueue_usable(queue, &dev->window, dev->queue_size_max, features))
+    if (queue->ready == 0)
+        return STATE_OK; /* its positions are set to 0 before it is */
+    const struct state_transport *transport = &dev->state->transport;
+    uint64_t features = transport->driver_features;
+    bool usable = virtqueue_usable(queue, &dev->window, dev->queue_size_max, features);
+    if (device_live(dev) && !usable)
         return STATE_BAD_RING;
-    return virtqueue_indices_valid(queue, features) ? STATE_OK : STATE_BAD_INDEX;
+    if (virtqueue_untouched(queue))
+        return STATE_OK; /* a driver may describe whatever it likes until it sets DRIVER_OK */
+    bool has_run = (transport->status & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && usable;
+    return has_run && virtqueue_indices_valid(queue, features) ? STATE_OK : STATE_BAD_INDEX;
 }
 
 enum state_check state_check(const struct device *dev)

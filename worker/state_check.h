@@ -24,7 +24,7 @@ enum state_check {
     STATE_BAD_FEATURES, /* accepted, but not offered (§2.2) */
     STATE_BAD_READY,    /* QueueReady is neither 0 nor 1 */
     STATE_BAD_RING,     /* the device was running on a ring that is not usable (§2.7) */
-    STATE_BAD_INDEX,    /* the indices of a ring contradict each other */
+    STATE_BAD_INDEX,    /* positions that contradict each other, or of a ring that never ran */
     STATE_BAD_OF_KIND,  /* the part of the device's kind (device_ops.adopt) */
 };
 

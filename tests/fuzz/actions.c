@@ -623,6 +623,17 @@ static void recover_net(uint32_t die_after)
     }
 }
 
+void actions_go_on(void)
+{
+    add_status(VIRTIO_CONFIG_S_ACKNOWLEDGE);
+    add_status(VIRTIO_CONFIG_S_DRIVER);
+    add_status(VIRTIO_CONFIG_S_FEATURES_OK);
+    add_status(VIRTIO_CONFIG_S_DRIVER_OK);
+    for (unsigned int q = 0; q < machine_device.queue_count; q++)
+        write_register(VIRTIO_MMIO_QUEUE_NOTIFY, q);
+    machine_settle();
+}
+
 void actions_recover(uint32_t die_after)
 {
     machine_die_after(0);

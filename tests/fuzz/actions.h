@@ -21,6 +21,12 @@ void actions_continue(struct input *input);
 void actions_init(uint64_t features, uint16_t size);
 
 /*
+ * A driver that notices nothing of a successor goes on: what is left of §3.1.1 up to DRIVER_OK,
+ * without a reset, and a kick of every queue.
+ */
+void actions_go_on(void);
+
+/*
  * Whatever has happened: after a reset the device works. Sets it up anew and has it carry out
  * what its kind can be asked for; the worker dies once, after `die_after` accesses (0: not).
  */

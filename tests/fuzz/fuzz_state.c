@@ -2,7 +2,8 @@
 /*
  * A successor on a state page of a predecessor that was taken over. The first byte chooses kind
  * and starting point: zeros, or the page of a live device with work left. The rest is XORed onto
- * it, so that an input of few bits that are set is a page which is almost right.
+ * it, so that an input of few bits that are set is a page which is almost right. Then its driver,
+ * which knows nothing of all that, goes on from whatever status the page has.
  */
 #include <linux/virtio_config.h>
 #include <string.h>
@@ -57,6 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     machine_settle();
     machine_successor(); /* and what that made of it, once more */
     machine_settle();
+    actions_go_on();
     actions_recover(how);
     machine_check_end();
     return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* State pages that no honest worker wrote. */
 #include <CUnit/Basic.h>
+#include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
@@ -252,6 +253,108 @@ static void test_packed_page(void)
     expect_recoverable();
 }
 
+/* The driver has described its ring, in either format, and not yet set DRIVER_OK. */
+static void half_way(uint64_t features)
+{
+    running();
+    guest_ring_init(&ring, 0, 16);
+    guest_negotiate(VERSION_1 | features);
+    guest_queue_setup(0, &ring);
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
+}
+
+/*
+ * A queue is ready, and the status says that the device does not run: its driver has only to go on
+ * to have it served, so its positions are looked at all the same. Before DRIVER_OK there is only
+ * one that an honest worker could have written.
+ */
+static void test_positions_whatever_the_status(void)
+{
+    static const uint32_t statuses[] = {0, 1, 3, 11, 11 | NEEDS_RESET, NEEDS_RESET};
+    static const uint16_t positions[] = {1, 5, 16, 2000, 0x7fff, 0x8000, 0xffff};
+    for (size_t s = 0; s < sizeof(statuses) / sizeof(statuses[0]); s++) {
+        for (size_t p = 0; p < 3 * sizeof(positions) / sizeof(positions[0]); p++) {
+            uint16_t position = positions[p / 3];
+            half_way(p % 2 == 0 ? 0 : 1ull << VIRTIO_F_RING_PACKED);
+            struct state_queue *queue = &guest_state.queues[0];
+            guest_state.transport.status = statuses[s];
+            *(p % 3 == 0   ? &queue->next_used
+              : p % 3 == 1 ? &queue->batch_end
+                           : &queue->next_avail) = position;
+            CU_ASSERT_EQUAL(state_check(&guest_device), STATE_BAD_INDEX);
+            guest_worker(&start);
+            guest_driver_ok();
+            CU_ASSERT_FALSE(serves());
+            CU_ASSERT_TRUE((guest_read(VIRTIO_MMIO_STATUS) & NEEDS_RESET) != 0);
+            CU_ASSERT_EQUAL(guest_logged(LOG_STATE_INVALID), 1);
+            expect_recoverable();
+        }
+    }
+}
+
+/* The same of a device that ran and needs a reset: its positions are a running device's. */
+static void test_positions_of_a_device_that_needs_reset(void)
+{
+    running();
+    CU_ASSERT_TRUE(serves());
+    guest_state.transport.status |= NEEDS_RESET;
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
+    guest_state.queues[0].batch_end = (uint16_t)(guest_state.queues[0].next_used + 17);
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_BAD_INDEX);
+    guest_state.queues[0].batch_end = guest_state.queues[0].next_used;
+    guest_state.queues[0].size = 15;
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_BAD_INDEX); /* so it never ran */
+}
+
+/* Nonsense that a driver may describe until it sets DRIVER_OK is its own, and not the page's. */
+static void test_bad_ring_before_driver_ok(void)
+{
+    half_way(0);
+    guest_state.queues[0].size = 0;
+    guest_state.queues[0].desc = UINT64_MAX;
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
+    guest_worker(&start);
+    CU_ASSERT_EQUAL(guest_logged(LOG_STATE_INVALID), 0);
+    guest_driver_ok();
+    CU_ASSERT_EQUAL(guest_logged(LOG_QUEUE_INVALID), 1);
+    CU_ASSERT_TRUE((guest_read(VIRTIO_MMIO_STATUS) & NEEDS_RESET) != 0);
+    expect_recoverable();
+}
+
+/* Whoever has looked at a page before: a ring is not served from where it has no place. */
+static void test_start_refuses_positions(void)
+{
+    static struct virtqueue vq;
+    struct guest_fault fault;
+    for (unsigned int packed = 0; packed < 2; packed++) {
+        uint64_t features = VERSION_1 | (packed ? 1ull << VIRTIO_F_RING_PACKED : 0);
+        for (unsigned int field = 0; field < 3; field++) {
+            guest_ring_init(&ring, 0, 16);
+            struct state_queue queue = guest_ring_state(&ring);
+            *(field == 0   ? &queue.next_used
+              : field == 1 ? &queue.batch_end
+                           : &queue.next_avail) = 2000;
+            CU_ASSERT_EQUAL(virtqueue_start(&vq, 0, &guest_window, &queue, 256, features, &fault),
+                            -EBADMSG);
+            CU_ASSERT_EQUAL(fault.code, LOG_POSITION_INVALID);
+            CU_ASSERT_FALSE(vq.running);
+        }
+    }
+}
+
+/* A worker that dies in the midst of a reset leaves nothing that its successor has to refuse. */
+static void test_positions_of_half_a_reset(void)
+{
+    running();
+    CU_ASSERT_TRUE(serves());
+    guest_state.queues[0].ready = 0;
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
+    guest_state.transport.status = 0;
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
+    guest_state.transport.driver_features = 0;
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
+}
+
 /* §2.1.2: a driver that is not there yet hears of it once it is. */
 static void test_invalid_before_driver_ok(void)
 {
@@ -312,6 +415,11 @@ int main(void)
     CU_add_test(suite, "fresh page", test_fresh_page);
     CU_add_test(suite, "each field", test_each_field);
     CU_add_test(suite, "packed page", test_packed_page);
+    CU_add_test(suite, "positions whatever the status", test_positions_whatever_the_status);
+    CU_add_test(suite, "positions, needs reset", test_positions_of_a_device_that_needs_reset);
+    CU_add_test(suite, "bad ring before DRIVER_OK", test_bad_ring_before_driver_ok);
+    CU_add_test(suite, "start refuses positions", test_start_refuses_positions);
+    CU_add_test(suite, "positions, half a reset", test_positions_of_half_a_reset);
     CU_add_test(suite, "invalid before DRIVER_OK", test_invalid_before_driver_ok);
     CU_add_test(suite, "random pages", test_random_pages);
     CU_basic_run_tests();

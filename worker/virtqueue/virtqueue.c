@@ -31,12 +31,21 @@ bool virtqueue_indices_valid(const struct state_queue *state, uint64_t features)
                                                       : split_indices_valid(state);
 }
 
+bool virtqueue_untouched(const struct state_queue *state)
+{
+    return state->next_used == 0 && state->batch_end == 0 && state->next_avail == 0;
+}
+
 int virtqueue_start(struct virtqueue *vq, unsigned int index, const struct window *window,
                     struct state_queue *state, uint32_t size_max, uint64_t features,
                     struct guest_fault *ret_fault)
 {
     if (!virtqueue_usable(state, window, size_max, features))
         return ring_fault(ret_fault, LOG_QUEUE_INVALID, index, state->size, 0);
+    /* Whoever checked the page: a position out of the ring would be written to. */
+    if (!virtqueue_indices_valid(state, features))
+        return ring_fault(ret_fault, LOG_POSITION_INVALID, index, state->next_used,
+                          state->batch_end);
 
     *vq = (struct virtqueue){
         .window = window,

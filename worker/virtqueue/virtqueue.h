@@ -125,10 +125,13 @@ bool virtqueue_usable(const struct state_queue *state, const struct window *wind
  * being published? Reads `state`, not the ring. */
 bool virtqueue_indices_valid(const struct state_queue *state, uint64_t features);
 
+/* Is it at its start, as a queue is that has just become ready? In either format, of any size. */
+bool virtqueue_untouched(const struct state_queue *state);
+
 /*
- * Serve the ring that `state` describes, from where it says: its indices are valid. `window` and
- * `state` are borrowed until virtqueue_stop. Returns 0; -EBADMSG with *ret_fault, if the ring is
- * not usable or (split) used->idx agrees with neither end of an interrupted batch.
+ * Serve the ring that `state` describes, from where it says. `window` and `state` are borrowed
+ * until virtqueue_stop. Returns 0; -EBADMSG with *ret_fault, if the ring is not usable, its indices
+ * are not valid, or (split) used->idx agrees with neither end of an interrupted batch.
  */
 int virtqueue_start(struct virtqueue *vq, unsigned int index, const struct window *window,
                     struct state_queue *state, uint32_t size_max, uint64_t features,
