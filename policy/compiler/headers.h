@@ -32,6 +32,7 @@
 #include <time.h>
 
 #include "common/bao_abi.h"
+#include "common/vhost_values.h"
 #include "common/worker_fds.h"
 
 #endif

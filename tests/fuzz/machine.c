@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/vhost_values.h"
 #include "tests/fuzz/watch.h"
 #include "worker/log.h"
 #include "worker/loop.h"
@@ -157,6 +158,7 @@ static void new_worker(void)
 {
     memset(&vhost, 0, sizeof(vhost)); /* the broker opens it anew */
     log_quiet();
+    munmap((void *)VHOST_VALUES, VHOST_VALUES_SIZE);
     if (device_init(&machine_device, &start, machine_state, machine_window) != 0)
         violated("device_init fails");
     if (device_confined(&machine_device) != 0)

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/vhost_values.h"
 #include "worker/log.h"
 #include "worker/loop.h"
 #include "worker/transport.h"
@@ -177,7 +178,8 @@ void guest_worker(const struct message_start *start)
 {
     if (guest_state.magic == 0)
         interrupt_status = 0;
-    log_quiet(); /* a new process remembers nothing */
+    log_quiet(); /* a new process remembers nothing, and has nothing mapped */
+    munmap((void *)VHOST_VALUES, VHOST_VALUES_SIZE);
     close(WORKER_FD_EPOLL);
     move_fd(high(epoll_create1(EPOLL_CLOEXEC)), WORKER_FD_EPOLL);
     int r = device_init(&guest_device, start, &guest_state, guest_memory);

@@ -26,17 +26,23 @@ static unsigned int running;
  * Of vhost's features: not VIRTIO_F_ACCESS_PLATFORM, which means to it that it shall ask for each
  * translation, and not VHOST_NET_F_VIRTIO_NET_HDR: the headers are the tap's.
  */
-static const uint64_t vhost_offered = 1ull << VIRTIO_NET_F_MRG_RXBUF |
-                                      1ull << VIRTIO_RING_F_INDIRECT_DESC |
-                                      1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_F_VERSION_1;
+static const struct vhost_features vhost_features = {
+    .always = 1ull << VIRTIO_F_VERSION_1,
+    .choices = {1ull << VIRTIO_NET_F_MRG_RXBUF, 1ull << VIRTIO_RING_F_INDIRECT_DESC,
+                1ull << VIRTIO_RING_F_EVENT_IDX},
+};
 
 static int net_vhost_init(struct device *dev, const struct message_start *start)
 {
     running = 0;
-    uint64_t vhost_features = start->net.vhost_features & vhost_offered;
-    if ((vhost_features & 1ull << VIRTIO_F_VERSION_1) == 0)
+    uint64_t of_vhost = start->net.vhost_features & vhost_features_all(&vhost_features);
+    if ((of_vhost & 1ull << VIRTIO_F_VERSION_1) == 0)
         return -EOPNOTSUPP;
-    dev->features = vhost_features | net_offload_features(start->net.tun_offloads) |
+    int r = vhost_values_map(&vhost_features, of_vhost & ~start->features_off,
+                             start->queue_size_max, WORKER_FD_BACKEND + (int)TAP_FILE);
+    if (r < 0)
+        return r;
+    dev->features = of_vhost | net_offload_features(start->net.tun_offloads) |
                     1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_STATUS |
                     1ull << VIRTIO_NET_F_MTU;
     net_config_init(dev, &start->net, 1);
@@ -51,16 +57,16 @@ static int net_vhost_confined(struct device *dev)
 
 /* ---- Starting and stopping the kernel's part ---- */
 
-static int set_backend(unsigned int queue, int file)
+static int set_backend(unsigned int queue, bool attached)
 {
-    return vhost_call(VHOST_NET_SET_BACKEND, &(struct vhost_vring_file){queue, file});
+    return vhost_call(VHOST_NET_SET_BACKEND, vhost_values_backend(queue, attached));
 }
 
 /* A kernel that cannot be kept off the rings any other way is by the end of this process. */
 static void stop_kernel(void)
 {
     for (; running > 0; running--) {
-        if (set_backend(running - 1, -1) < 0)
+        if (set_backend(running - 1, false) < 0)
             _exit(EXIT_FAILURE);
     }
 }
@@ -72,11 +78,11 @@ static int start_kernel(struct device *dev, struct guest_fault *ret_fault)
     if (queues[0].ready == 0 || queues[1].ready == 0)
         return 0;
     net_set_offloads(WORKER_FD_BACKEND + (int)TAP_FILE, dev->state->transport.driver_features);
-    int r = vhost_program(dev, VHOST_QUEUES, vhost_offered, ret_fault);
+    int r = vhost_program(dev, VHOST_QUEUES, &vhost_features, ret_fault);
     if (r < 0)
         return r;
     for (unsigned int q = 0; q < VHOST_QUEUES; q++) {
-        r = set_backend(q, WORKER_FD_BACKEND + (int)TAP_FILE);
+        r = set_backend(q, true);
         if (r < 0)
             return vhost_fault(VHOST_NET_SET_BACKEND, r, ret_fault);
         running = q + 1;

@@ -86,7 +86,6 @@ static int program_ring(const struct device *dev, unsigned int queue, struct gue
     if (r < 0)
         return r;
     uintptr_t window = (uintptr_t)dev->window.base;
-    const struct vhost_vring_state num = {.index = queue, .num = state->size};
     const struct vhost_vring_state first = {.index = queue, .num = base};
     const struct vhost_vring_addr addr = {
         .index = queue,
@@ -98,7 +97,7 @@ static int program_ring(const struct device *dev, unsigned int queue, struct gue
         unsigned long request;
         const void *argument;
     } calls[] = {
-        {VHOST_SET_VRING_NUM, &num},
+        {VHOST_SET_VRING_NUM, vhost_values_num(queue, state->size)},
         {VHOST_SET_VRING_BASE, &first},
         {VHOST_SET_VRING_ADDR, &addr},
     };
@@ -110,11 +109,11 @@ static int program_ring(const struct device *dev, unsigned int queue, struct gue
     return 0;
 }
 
-int vhost_program(const struct device *dev, unsigned int queues, uint64_t offered,
-                  struct guest_fault *ret_fault)
+int vhost_program(const struct device *dev, unsigned int queues,
+                  const struct vhost_features *features, struct guest_fault *ret_fault)
 {
-    uint64_t features = dev->state->transport.driver_features & offered;
-    int r = vhost_call(VHOST_SET_FEATURES, &features);
+    uint64_t accepted = dev->state->transport.driver_features;
+    int r = vhost_call(VHOST_SET_FEATURES, vhost_values_features(features, accepted));
     if (r < 0)
         return vhost_fault(VHOST_SET_FEATURES, r, ret_fault);
     for (unsigned int q = 0; r == 0 && q < queues; q++)

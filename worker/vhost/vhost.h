@@ -5,7 +5,9 @@
  *
  * What needs no guest is done before lock-down (vhost_claim). After it, system calls on
  * WORKER_FD_BACKEND: ioctl with VHOST_SET_FEATURES, VHOST_SET_VRING_NUM, VHOST_SET_VRING_BASE,
- * VHOST_SET_VRING_ADDR, and what starts and stops the kind; and write on the kick eventfds.
+ * VHOST_SET_VRING_ADDR, and what starts and stops the kind; and write on the kick eventfds. All but
+ * the second and third of these VRING ones take their values from the page of
+ * worker/vhost/values.h, which a kind maps in device_ops.init.
  */
 #ifndef WORKER_VHOST_H
 #define WORKER_VHOST_H
@@ -14,6 +16,7 @@
 #include <stdint.h>
 
 #include "worker/device.h"
+#include "worker/vhost/values.h"
 
 /* One ioctl on the vhost file. Returns 0 or -errno. */
 int vhost_call(unsigned long request, const void *argument);
@@ -30,10 +33,11 @@ int vhost_claim(const struct device *dev, unsigned int queues, unsigned int erro
 /* "vhost call failed", for a caller that returns -EBADMSG, which it does. */
 int vhost_fault(unsigned long request, int error, struct guest_fault *ret_fault);
 
-/* Tell vhost which features the driver has accepted, of those in `offered`, and what the rings of
- * its queues are: they have been checked. Returns 0; -EBADMSG with *ret_fault. */
-int vhost_program(const struct device *dev, unsigned int queues, uint64_t offered,
-                  struct guest_fault *ret_fault);
+/* Tell vhost which of `features`, for which the page of values was made, the driver has accepted,
+ * and what the rings of its queues are: they have been checked. Returns 0; -EBADMSG with
+ * *ret_fault. */
+int vhost_program(const struct device *dev, unsigned int queues,
+                  const struct vhost_features *features, struct guest_fault *ret_fault);
 
 /*
  * Where the kernel, or a daemon, goes on in a ring: at the used index, which is 0 in a new ring,

@@ -30,16 +30,22 @@ static struct {
  * Offered as far as the kernel has them. Not VIRTIO_F_ACCESS_PLATFORM, which means to vhost
  * that it shall ask for each translation, and not VHOST_F_LOG_ALL.
  */
-static const uint64_t vhost_offered = 1ull << VIRTIO_VSOCK_F_SEQPACKET |
-                                      1ull << VIRTIO_RING_F_INDIRECT_DESC |
-                                      1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_F_VERSION_1;
+static const struct vhost_features vhost_features = {
+    .always = 1ull << VIRTIO_F_VERSION_1,
+    .choices = {1ull << VIRTIO_VSOCK_F_SEQPACKET, 1ull << VIRTIO_RING_F_INDIRECT_DESC,
+                1ull << VIRTIO_RING_F_EVENT_IDX},
+};
 
 static int vsock_init(struct device *dev, const struct message_start *start)
 {
     memset(&vsock, 0, sizeof(vsock));
-    dev->features = start->vsock.vhost_features & vhost_offered;
+    dev->features = start->vsock.vhost_features & vhost_features_all(&vhost_features);
     if ((dev->features & 1ull << VIRTIO_F_VERSION_1) == 0)
         return -EOPNOTSUPP;
+    int r = vhost_values_map(&vhost_features, dev->features & ~start->features_off,
+                             start->queue_size_max, -1);
+    if (r < 0)
+        return r;
     const struct virtio_vsock_config config = {.guest_cid = start->vsock.guest_cid};
     memcpy(dev->config, &config, sizeof(config));
     dev->config_size = sizeof(config);
@@ -55,15 +61,15 @@ static int vsock_confined(struct device *dev)
 
 /* ---- Starting and stopping the kernel's part ---- */
 
-static int set_running(int running)
+static int set_running(bool running)
 {
-    return vhost_call(VHOST_VSOCK_SET_RUNNING, &running);
+    return vhost_call(VHOST_VSOCK_SET_RUNNING, vhost_values_running(running));
 }
 
 /* A kernel that cannot be kept off the rings any other way is by the end of this process. */
 static void stop_kernel(void)
 {
-    if (vsock.running && set_running(0) < 0)
+    if (vsock.running && set_running(false) < 0)
         _exit(EXIT_FAILURE);
     vsock.running = false;
 }
@@ -74,10 +80,10 @@ static int start_kernel(struct device *dev, struct guest_fault *ret_fault)
     const struct state_queue *queues = dev->state->queues;
     if (queues[QUEUE_RX].ready == 0 || queues[QUEUE_TX].ready == 0)
         return 0;
-    int r = vhost_program(dev, VHOST_QUEUES, vhost_offered, ret_fault);
+    int r = vhost_program(dev, VHOST_QUEUES, &vhost_features, ret_fault);
     if (r < 0)
         return r;
-    r = set_running(1);
+    r = set_running(true);
     if (r < 0)
         return vhost_fault(VHOST_VSOCK_SET_RUNNING, r, ret_fault);
     vsock.running = true;
