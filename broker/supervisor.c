@@ -182,8 +182,8 @@ static void look_at_relay(struct supervisor *supervisor, struct device *device)
 /* --- The loop -----------------------------------------------------------------------------------
  */
 
-/* Backends that have changed under their workers: those are told, or replaced, at once and
- * unblamed. */
+/* Backends that have changed under their workers, which are told. What could wait for a disk, a
+ * worker does for itself: it is told that it is time to. */
 static void look_at_backends(struct supervisor *supervisor, int64_t now)
 {
     if (now < supervisor->look_at)
@@ -192,21 +192,17 @@ static void look_at_backends(struct supervisor *supervisor, int64_t now)
     for (size_t i = 0; i < supervisor->device_count; i++) {
         struct device *device = &supervisor->devices[i];
         const struct backend_ops *ops = device->backend.ops;
-        if (!ops->outdated && !ops->look)
+        if (!ops->worker_looks && !ops->look)
             continue;
         supervisor->look_at = now + BACKEND_LOOK_MS;
         if (device->worker.phase != WORKER_READY)
             continue;
-        if (look_at_backend(device)) {
+        if (!look_at_backend(device))
+            continue;
+        if (!ops->worker_looks)
             log_debug(device->name, "its backend has changed: worker %d is told",
                       (int)device->worker.pid);
-            (void)eventfd_signal(device->request);
-        }
-        if (ops->outdated && ops->outdated(&device->backend)) {
-            device->worker.config_changed = true;
-            device->worker.excused = true;
-            end_worker_because(supervisor, device, "its backend has changed");
-        }
+        (void)eventfd_signal(device->request);
     }
 }
 

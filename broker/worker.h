@@ -45,7 +45,6 @@ struct worker {
     struct rate_limit connections; /* that it asks for */
     bool excused;                  /* its end is asked for, and no fault of what it serves */
     bool clients_wait;             /* perhaps, on a listener of the backend */
-    bool config_changed;           /* its successor's configuration space is another */
     bool outage_logged;            /* accesses are answered without a worker, and the user knows */
 };
 

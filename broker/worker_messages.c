@@ -58,7 +58,6 @@ static const char *take_ready(struct device *device, const struct message_ready 
     if (ready->fd_count != fds)
         return "it has not the files that it must have";
     device->worker.phase = WORKER_READY;
-    device->worker.config_changed = false;
     alive_begin(&device->worker.alive, clock_ms());
     device->worker.layers = ready->layers;
     log_ready(device, ready->layers);

@@ -80,7 +80,6 @@ static int send_start(struct device *device, int socket)
                 .queue_size_max = device->config->queue_size > 0 ? device->config->queue_size
                                                                  : WORKER_QUEUE_SIZE_MAX,
                 .queue_count = device->queue_count,
-                .config_changed = device->worker.config_changed,
                 .sched_priority = device->config->sched_priority,
                 .processors = device->config->processors,
                 .features_off = device->config->features_off,
@@ -145,7 +144,7 @@ bool look_at_backend(struct device *device)
     if (device->backend.news.text[0] != '\0')
         log_warning(device->name, "%s", device->backend.news.text);
     device->backend.news.text[0] = '\0';
-    if (!new)
+    if (!new && !ops->worker_looks)
         return false;
     /* Release: pairs with the worker's acquire, after which it reads what was written. */
     atomic_fetch_add_explicit(&state->changes, 1, memory_order_release);

@@ -40,7 +40,9 @@
       "port {d} with the host's {d}: a message of more than {d} bytes: reset")                     \
     X(DAEMON_LOST, WARNING, "the daemon is gone, or did not answer as it must: reconnecting")      \
     X(DAEMON_RING, WARNING, "the daemon found a malformed ring: needs reset")                      \
-    X(POSITION_INVALID, ERROR, "queue {d}: positions {d} and {d} do not fit its ring: needs reset")
+    X(POSITION_INVALID, ERROR,                                                                     \
+      "queue {d}: positions {d} and {d} do not fit its ring: needs reset")                         \
+    X(RESIZED, INFO, "the image has {d} sectors now, not {d}: starting anew")
 
 enum log_code {
 #define X(code, level, format) LOG_##code,

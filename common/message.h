@@ -51,7 +51,7 @@ struct message_header {
 #define MESSAGE_NO_DEVICE UINT32_MAX
 
 struct start_block {
-    uint64_t capacity;         /* sectors of 512 bytes */
+    uint64_t capacity;         /* sectors of 512 bytes, at the broker's start */
     uint32_t blk_size;         /* logical block size, bytes */
     uint32_t physical_blk_exp; /* log2 of logical blocks per physical block */
     uint32_t min_io_size;      /* logical blocks */
@@ -65,6 +65,12 @@ struct start_block {
     char serial[20]; /* VIRTIO_BLK_T_GET_ID; padded with 0 */
     uint8_t reserved2[4];
 };
+
+/* What is no whole block at an image's end is no part of the disk. */
+static inline uint64_t block_sectors(uint64_t bytes, uint32_t blk_size)
+{
+    return bytes / blk_size * (blk_size / 512);
+}
 
 struct start_net {
     uint8_t mac[6];

@@ -123,9 +123,12 @@ struct state_counters {
     uint64_t reserved[6];
 };
 
+#define STATE_CAPACITY_NONE UINT64_MAX
+
 /* Block, VirtIO 1.2 §5.2; worker-written. */
 struct state_block {
-    uint64_t capacity;  /* sectors: what the driver can have read last; 0: nothing yet */
+    uint64_t capacity;  /* sectors: what the driver can have read last, or STATE_CAPACITY_NONE if
+                           that was 0; 0: nothing yet */
     uint32_t writeback; /* enum state_writeback */
     uint32_t reserved;
 };

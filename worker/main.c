@@ -89,6 +89,7 @@ int main(void)
     error = start_fill_fds(&start);
     if (error < 0)
         fail(STEP_FDS, error);
+    start_measure(&start);
     error = device_init(&device, &start, state, window);
     if (error < 0)
         fail(STEP_DEVICE, error);

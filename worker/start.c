@@ -67,7 +67,8 @@ static int check_start(const struct message_start *start)
     if (start->queue_count == 0 || start->queue_count > info->queues_max ||
         start->backend_fd_count > info->backend_fds_max)
         return -EINVAL;
-    if (start->kind == DEVICE_BLOCK_VIRTIO && start->block.capacity > INT64_MAX / SECTOR_SIZE)
+    if (start->kind == DEVICE_BLOCK_VIRTIO &&
+        (start->block.capacity > INT64_MAX / SECTOR_SIZE || start->block.blk_size < SECTOR_SIZE))
         return -EINVAL;
     return 0;
 }
@@ -190,6 +191,16 @@ void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)
         else
             ret_kinds[fd] = fd < start_fd_count(start) ? FD_EVENT : FD_NULL;
     }
+}
+
+/* Not by the broker, since a disk or a server can let it wait. */
+void start_measure(struct message_start *start)
+{
+    if (start->kind != DEVICE_BLOCK_VIRTIO)
+        return;
+    off_t size = lseek(WORKER_FD_BACKEND, 0, SEEK_END);
+    if (size >= 0)
+        start->block.capacity = block_sectors((uint64_t)size, start->block.blk_size);
 }
 
 uint64_t start_file_size_max(const struct message_start *start)

@@ -52,6 +52,12 @@ int start_map_state(const struct message_start *start, struct state_page **ret_s
  */
 int start_map_window(const struct message_start *start, void **ret_window);
 
+/*
+ * How large the image of a block device is by now; where that can't be found out, as the broker
+ * said. Can block, on whoever serves the file.
+ */
+void start_measure(struct message_start *start);
+
 /* Take the processors and the scheduling class that the user wants. Returns 0 or -errno: -EINVAL if
  * none of the processors exists. */
 int start_schedule(const struct message_start *start);

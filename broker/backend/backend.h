@@ -133,9 +133,9 @@ struct backend_ops {
     int (*accept)(struct backend *backend, unsigned int number, uint32_t *ret_type);
     int (*connect)(struct backend *backend, uint32_t port, uint32_t type);
 
-    /* Once a second while the device has a worker: true if the worker has to be replaced, since
-     * START would say something else now. Optional. */
-    bool (*outdated)(struct backend *backend);
+    /* The worker looks at its backend itself, since that can block: it is told to as if something
+     * were new, before it starts and once a second. */
+    bool worker_looks;
 
     /* Before each worker starts, and once a second while the device has one: write to *state what
      * the worker is to know. Returns true if that is new; may set backend->news. Never waits.

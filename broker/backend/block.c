@@ -275,19 +275,6 @@ static int block_give(struct backend *backend, struct message_start *start, stru
     return 0;
 }
 
-/* Resized: what is no whole block at the end is no part of the disk. */
-static bool block_outdated(struct backend *backend)
-{
-    off_t size = lseek(backend->image, 0, SEEK_END);
-    if (size < 0)
-        return false;
-    uint32_t blk_size = backend->block.blk_size;
-    uint64_t capacity = (uint64_t)size / blk_size * (blk_size / SECTOR);
-    bool resized = capacity != backend->block.capacity;
-    backend->block.capacity = capacity;
-    return resized;
-}
-
 static uint32_t block_queues(const struct device_config *config)
 {
     return config->queues > 0 ? config->queues : device_kinds[config->kind].queue_count;
@@ -297,5 +284,5 @@ const struct backend_ops backend_block = {
     .open = block_open,
     .queues = block_queues,
     .give = block_give,
-    .outdated = block_outdated,
+    .worker_looks = true, /* has the image been resized? */
 };

@@ -193,31 +193,6 @@ static void test_direct(void)
     direct = false;
 }
 
-static void test_resized(void)
-{
-    struct backend backend;
-    struct backend_fds given;
-    struct failure failure;
-    struct message_start start = {0};
-    make_image(4096);
-    CU_ASSERT_EQUAL_FATAL(open_image(&backend, false, &failure), 0);
-    CU_ASSERT_FALSE(backend_block.outdated(&backend));
-    static const struct {
-        off_t size;
-        uint64_t capacity;
-    } sizes[] = {{1 << 20, 2048}, {4607, 8}, {511, 0}, {0, 0}, {1LL << 40, 1ull << 31}};
-    uint64_t before = 8;
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        CU_ASSERT_EQUAL(truncate(path, sizes[i].size), 0);
-        CU_ASSERT_EQUAL(backend_block.outdated(&backend), sizes[i].capacity != before);
-        CU_ASSERT_FALSE(backend_block.outdated(&backend)); /* said once */
-        CU_ASSERT_EQUAL(backend_block.give(&backend, &start, &given), 0);
-        CU_ASSERT_EQUAL(start.block.capacity, sizes[i].capacity);
-        before = sizes[i].capacity;
-    }
-    close(backend.image);
-}
-
 static void test_queues(void)
 {
     struct device_config config = {.kind = DEVICE_BLOCK_VIRTIO};
@@ -258,7 +233,6 @@ int main(void)
         {"a hard link", test_hard_link},
         {"holes", test_holes},
         {"O_DIRECT", test_direct},
-        {"resized", test_resized},
         {"queues", test_queues},
         {"two writers can't share an image", test_locks},
         CU_TEST_INFO_NULL,

@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/virtio_mmio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/unit/block_calls.h"
@@ -17,7 +19,6 @@
      FEATURE(VIRTIO_BLK_F_WRITE_ZEROES))
 #define WCE FEATURE(VIRTIO_BLK_F_CONFIG_WCE)
 #define HOLE (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
-#define ZERO (FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE)
 #define UNMAP VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
 #define RANGE_SIZE sizeof(struct virtio_blk_discard_write_zeroes)
 #define RANGES_MAX 32u
@@ -147,34 +148,32 @@ static void test_write_zeroes(void)
     CU_ASSERT_TRUE(blocks() < before);
     CU_ASSERT_TRUE(image_holds(10, 100, 0) && image_holds(9, 1, 10) && image_holds(110, 1, 111));
 
-    /* A memfd has no ZERO_RANGE: asked for once, then zeros are written. */
+    /* What must not be freed is written, and nothing is allocated by any other call. */
     running(ALL);
     CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 10, 100, 0), VIRTIO_BLK_S_OK);
-    CU_ASSERT_EQUAL(call_count, 2);
-    CU_ASSERT_EQUAL(calls[0].flags, ZERO);
-    CU_ASSERT_EQUAL(calls[1].call, CALL_WRITE);
+    CU_ASSERT_EQUAL(call_count, 1);
+    CU_ASSERT_EQUAL(calls[0].call, CALL_WRITE);
     CU_ASSERT_TRUE(image_holds(10, 100, 0) && image_holds(9, 1, 10) && image_holds(110, 1, 111));
     CU_ASSERT_EQUAL(blocks(), before);
     CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 0, SECTORS, 0), VIRTIO_BLK_S_OK);
-    CU_ASSERT_EQUAL(call_count, 4); /* 1 MiB in two */
+    CU_ASSERT_EQUAL(call_count, 3); /* 1 MiB in two */
     CU_ASSERT_TRUE(image_holds(0, SECTORS, 0));
     CU_ASSERT_EQUAL(lseek(image, 0, SEEK_END), (off_t)SECTORS * SECTOR);
 }
 
-/* Neither holes nor ZERO_RANGE; and a block device that refuses a part of a block. */
+/* No holes; and a block device that refuses one in a part of a block. */
 static void test_fall_backs(void)
 {
-    running(ALL);
-    errors[0] = EOPNOTSUPP;
-    errors[1] = EINVAL;
-    error_count = 2;
-    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 3, 5, UNMAP), VIRTIO_BLK_S_OK);
-    CU_ASSERT_TRUE(calls[0].flags == HOLE && calls[1].flags == ZERO);
-    CU_ASSERT_EQUAL(calls[2].call, CALL_WRITE);
-    CU_ASSERT_TRUE(image_holds(3, 5, 0) && image_holds(8, 1, 9));
-    call_count = 0;
-    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 16, 8, 0), VIRTIO_BLK_S_OK);
-    CU_ASSERT_EQUAL(calls[0].flags, ZERO); /* the next part may be a whole block */
+    static const int refusals[] = {EOPNOTSUPP, EINVAL};
+    for (size_t i = 0; i < 2; i++) {
+        running(ALL);
+        errors[0] = refusals[i];
+        error_count = 1;
+        CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 3, 5, UNMAP), VIRTIO_BLK_S_OK);
+        CU_ASSERT_EQUAL(calls[0].flags, HOLE);
+        CU_ASSERT_EQUAL(calls[1].call, CALL_WRITE);
+        CU_ASSERT_TRUE(image_holds(3, 5, 0) && image_holds(8, 1, 9));
+    }
 
     running(ALL);
     bytes_max = 700; /* writes that end within a sector */
@@ -378,12 +377,10 @@ static void test_resized(void)
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation);
     block_start.block.capacity = 100;
-    block_start.config_changed = 1;
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 1);
     CU_ASSERT_TRUE(guest_read(VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG);
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_CONFIG), 100);
-    block_start.config_changed = 0;
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 1);
     block_start.block.capacity = 200; /* seen by nobody, as when the broker itself was replaced */
@@ -394,6 +391,56 @@ static void test_resized(void)
     offer(0, 0, VIRTIO_BLK_T_IN, 0, SECTOR);
     guest_kick(0);
     CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_IOERR);
+    CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 3);
+    block_start.block.capacity = 300; /* from nothing at all, too */
+    guest_worker(&block_start);
+    CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 4);
+}
+
+/* How a worker ends that is told to look at an image of that size: -1 if it goes on. */
+static int end_after_look(off_t size)
+{
+    int status;
+    running(ALL);
+    CU_ASSERT_EQUAL(ftruncate(image, size), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        atomic_fetch_add(&guest_state.backend.changes, 1); /* as the broker, once a second */
+        guest_run();
+        __builtin_trap();
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return -2;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* It looks when the broker says so, and ends where its limits fit no longer, having said why. */
+static void test_looks_at_its_image(void)
+{
+    const off_t bytes = (off_t)SECTORS * SECTOR;
+    static const off_t others[] = {0, 511, SECTOR, 2 * (off_t)SECTORS * SECTOR};
+    CU_ASSERT_EQUAL(end_after_look(bytes), -1);
+    CU_ASSERT_EQUAL(end_after_look(bytes + 511), -1); /* no whole block more */
+    CU_ASSERT_EQUAL(guest_logged(LOG_RESIZED), 0);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        CU_ASSERT_EQUAL(end_after_look(others[i]), EXIT_SUCCESS);
+        CU_ASSERT_EQUAL(guest_logged(LOG_RESIZED), 1);
+    }
+    /* Nobody has told it to: a request is answered without a look. */
+    running(ALL);
+    CU_ASSERT_EQUAL(ftruncate(image, 2 * bytes), 0);
+    offer(0, 0, VIRTIO_BLK_T_IN, 0, SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_OK);
+    /* A pipe has no size, nor has an image whose server is gone: it goes on. */
+    int pipes[2];
+    CU_ASSERT_EQUAL_FATAL(pipe(pipes), 0);
+    CU_ASSERT_EQUAL(dup2(pipes[0], WORKER_FD_BACKEND), WORKER_FD_BACKEND);
+    close(pipes[0]);
+    close(pipes[1]);
+    atomic_fetch_add(&guest_state.backend.changes, 1);
+    guest_run();
+    CU_ASSERT_EQUAL(guest_state.watch.in_io, 0);
 }
 
 int main(void)
@@ -412,6 +459,7 @@ int main(void)
         {"other writes to the configuration", test_cache_mode_other_writes},
         {"a hostile state page", test_hostile_page},
         {"a resized image", test_resized},
+        {"looks at its image", test_looks_at_its_image},
         CU_TEST_INFO_NULL,
     };
     return block_calls_main("block: ranges, cache mode", tests);

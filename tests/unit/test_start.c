@@ -250,6 +250,8 @@ static void test_fields(void)
     FIELD(shmem_addr, UINT64_MAX & ~0xfffull);
     FIELD(block.capacity, UINT64_MAX);
     FIELD(block.capacity, 1ull << 55);
+    FIELD(block.blk_size, 0);
+    FIELD(block.blk_size, 511);
 }
 
 static void test_message(void)

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "worker/linger.h"
 #include "worker/log.h"
@@ -132,14 +134,27 @@ static int block_adopt(struct device *dev)
     struct state_block *state = &dev->state->of_kind.block;
     if (state->writeback > STATE_WRITEBACK_ON)
         return -EINVAL;
-    /* The image was resized while no worker was there to say so. */
-    if (state->capacity != 0 && state->capacity != block.capacity) {
+    /* The image was resized; whoever noticed it ended. */
+    uint64_t capacity = block.capacity > 0 ? block.capacity : STATE_CAPACITY_NONE;
+    if (state->capacity != 0 && state->capacity != capacity)
         device_config_changed(dev);
-        dev->config_changed = false;
-    }
-    state->capacity = block.capacity;
+    state->capacity = capacity;
     show_writeback(dev);
     return 0;
+}
+
+/*
+ * The broker says so once a second. A worker can't go on with another size: how long its file may
+ * become was decided before lock-down. So its successor does, who measures anew.
+ */
+static bool block_backend_changed(struct device *dev)
+{
+    int64_t bytes = block_bytes(dev);
+    uint64_t capacity = block_sectors((uint64_t)bytes, block.blk_size);
+    if (bytes < 0 || capacity == block.capacity)
+        return false;
+    log_event(LOG_RESIZED, capacity, block.capacity);
+    _exit(EXIT_SUCCESS);
 }
 
 static int block_write_config(struct device *dev, uint32_t offset, unsigned int width,
@@ -466,6 +481,7 @@ const struct device_ops block_ops = {
     .stop = block_stop,
     .queue_stop = block_queue_stop,
     .turn = block_turn,
+    .backend_changed = block_backend_changed,
     .write_config = block_write_config,
     .adopt = block_adopt,
 };

@@ -134,12 +134,15 @@ ssize_t block_read(struct block_turn *turn, const struct iovec *data, unsigned i
                    uint64_t offset);
 ssize_t block_write(struct block_turn *turn, const struct iovec *data, unsigned int count,
                     uint64_t offset);
-/* Zeros over `length` bytes: by FALLOC_FL_ZERO_RANGE where the image can, else written. */
+/* Zeros over up to `length` bytes, as block_write. */
 ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t length);
 /* A hole. -EOPNOTSUPP: the image can't. */
 ssize_t block_punch(struct block_turn *turn, uint64_t offset, uint64_t length);
 /* VIRTIO_BLK_T_FLUSH. 0 or -errno. */
 int block_flush(struct block_turn *turn);
+
+/* How long the image is now, or -errno. */
+int64_t block_bytes(struct device *dev);
 
 /* Does O_DIRECT take it as it is? Always true without. */
 bool block_aligned(const struct iovec *data, unsigned int count, uint64_t offset);

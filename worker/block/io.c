@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * System calls, all on WORKER_FD_BACKEND: preadv2 (flags 0, RWF_NOWAIT), pwritev2 (flags 0,
- * RWF_DSYNC), fdatasync, fallocate (PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE | KEEP_SIZE).
+ * RWF_DSYNC), fdatasync, fallocate (PUNCH_HOLE | KEEP_SIZE), lseek (0, SEEK_END).
+ *
+ * No fallocate that allocates: a filter can't bound its offset, so a worker that was taken over
+ * could fill the image's file system from beyond the image's end, where RLIMIT_FSIZE does not count
+ * with KEEP_SIZE; nor one that may write a whole slow disk in a call that nothing ends. A hole
+ * allocates nothing, and zeros that are written are bounded like all that is written.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,19 +19,16 @@
 #define BOUNCE_BYTES 0x20000u
 #define BOUNCE_ALIGNMENT 65536u /* the largest block size */
 
-/* One fallocate covers at most so much, so that no call takes too long: the one may mean writing
- * on a slow block device, the other is freeing only. */
-#define ZERO_BYTES 0x400000u
+/* One fallocate covers at most so much, so that no call takes too long. */
 #define PUNCH_BYTES 0x8000000u
 
 /* It costs far less than writing: so many bytes count as one that is moved. */
-#define ALLOCATED_AS_ONE 64u
+#define PUNCHED_AS_ONE 64u
 
 #define ZEROS_BYTES 0x10000u
 
 static struct {
-    bool nowait;     /* the file system can say that data is not in the page cache */
-    bool zero_range; /* FALLOC_FL_ZERO_RANGE has not been refused */
+    bool nowait; /* the file system can say that data is not in the page cache */
     uint32_t mem_alignment;
 } io;
 
@@ -36,7 +38,6 @@ static _Alignas(BOUNCE_ALIGNMENT) unsigned char zeros[ZEROS_BYTES]; /* never wri
 void block_io_init(const struct message_start *start)
 {
     io.nowait = !block.direct; /* it always waits for the disk */
-    io.zero_range = true;
     io.mem_alignment = block.direct ? start->block.mem_alignment : 1;
 }
 
@@ -218,35 +219,24 @@ ssize_t block_write(struct block_turn *turn, const struct iovec *data, unsigned 
                                                                              offset);
 }
 
-static ssize_t allocate(struct block_turn *turn, int mode, uint64_t offset, uint64_t length)
+ssize_t block_punch(struct block_turn *turn, uint64_t offset, uint64_t length)
 {
+    const int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    if (length > PUNCH_BYTES)
+        length = PUNCH_BYTES;
     device_signal(turn->dev, turn->vq); /* this can take long */
     device_io_begins(turn->dev);
-    int r = fallocate(WORKER_FD_BACKEND, mode, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
+    int r = fallocate(WORKER_FD_BACKEND, hole, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
     device_io_ends(turn->dev);
     if (r < 0)
         return r;
-    turn->bytes += (uint32_t)(length / ALLOCATED_AS_ONE);
+    turn->bytes += (uint32_t)(length / PUNCHED_AS_ONE);
     return (ssize_t)length;
-}
-
-ssize_t block_punch(struct block_turn *turn, uint64_t offset, uint64_t length)
-{
-    return allocate(turn, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
-                    length < PUNCH_BYTES ? length : PUNCH_BYTES);
 }
 
 ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t length)
 {
     struct iovec data[BLOCK_CALL_BYTES / ZEROS_BYTES];
-    if (io.zero_range) {
-        ssize_t done = allocate(turn, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset,
-                                length < ZERO_BYTES ? length : ZERO_BYTES);
-        if (done != -EOPNOTSUPP && done != -EINVAL)
-            return done;
-        /* A block device says EINVAL to a part of a block, and may do better the next time. */
-        io.zero_range = done == -EINVAL;
-    }
     unsigned int count = 0;
     do {
         data[count].iov_base = zeros;
@@ -267,4 +257,13 @@ int block_flush(struct block_turn *turn)
     int r = fdatasync(WORKER_FD_BACKEND) < 0 ? -errno : 0;
     device_io_ends(turn->dev);
     return r;
+}
+
+int64_t block_bytes(struct device *dev)
+{
+    device_io_begins(dev);
+    off_t size = lseek(WORKER_FD_BACKEND, 0, SEEK_END);
+    int r = size < 0 ? -errno : 0;
+    device_io_ends(dev);
+    return r < 0 ? r : size;
 }
