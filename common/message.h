@@ -90,6 +90,7 @@ struct start_console {
     uint32_t files;  /* bit p: port p is a log file, not a terminal */
     uint32_t client; /* with a socket: 1: a predecessor's client follows as MSG_CONNECTION */
     uint32_t reserved;
+    uint64_t log_size; /* of a log file at most, bytes; 0: no file */
 };
 
 struct start_rng {

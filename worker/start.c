@@ -206,7 +206,7 @@ void start_measure(struct message_start *start)
 uint64_t start_file_size_max(const struct message_start *start)
 {
     if (start->kind == DEVICE_CONSOLE_VIRTIO && start->console.files != 0)
-        return UINT64_MAX; /* RLIM_INFINITY: a log grows */
+        return start->console.log_size;
     if (start->kind != DEVICE_BLOCK_VIRTIO || start->block.read_only)
         return 0;
     return start->block.capacity * SECTOR_SIZE;

@@ -74,7 +74,8 @@ unsigned int start_fd_limit(const struct message_start *start);
 /* What each fd has to be, for the sandbox to check; `ret_kinds` has worker_fd_count() entries. */
 void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds);
 
-/* How far the worker may write into a file, in bytes: only block images are written at all. */
+/* How far the worker may write into a file, in bytes: only block images and logs are written at
+ * all. */
 uint64_t start_file_size_max(const struct message_start *start);
 
 #endif

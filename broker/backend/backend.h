@@ -36,7 +36,7 @@ struct backend {
     uint32_t rate_limit; /* rng: bytes per second; 0: none */
     struct {
         int readers;                    /* epoll: reports the ports that nobody has open */
-        int files[STATE_CONSOLE_PORTS]; /* kept, and sent to each worker */
+        int files[STATE_CONSOLE_PORTS]; /* terminals, or a log's three; kept, sent to each worker */
         struct start_console start;
         bool size_said; /* whether a size has been said, and which */
         uint32_t size;  /* columns << 16 | rows */

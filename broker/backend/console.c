@@ -19,6 +19,7 @@
 
 #define TERMINALS "/dev/pts/" /* where they all are */
 #define TERMINAL_NAME_SIZE 32
+#define LOG_FILES 3u /* that a console with a log has instead of terminals */
 
 /* ---- Terminals ---- */
 
@@ -132,12 +133,12 @@ static int add_terminal(struct backend *backend, const struct device_config *con
 /* ---- Log file ---- */
 
 /* Opened in `directory` and judged; closed again if it is not to be used. */
-static int open_log_in(const struct directory *directory, const char *path, struct file_id *ret_id,
-                       struct failure *failure)
+static int open_log_in(const struct directory *directory, int access, const char *path,
+                       struct file_id *ret_id, struct failure *failure)
 {
     struct stat status;
     /* Non-blocking, so that a pipe by that name is found out and does not hang us. */
-    int flags = O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW;
+    int flags = access | O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW;
     int fd = openat(directory->fd, directory->name, flags, 0600);
     if (fd < 0)
         return failure_set(failure, -errno, "log file \"%s\": %s", path, strerror(errno));
@@ -154,8 +155,45 @@ static int open_log_in(const struct directory *directory, const char *path, stru
     return fd;
 }
 
-static int open_log(struct backend *backend, const char *path, struct failure *failure)
+/* The log, the file that takes what a full one held, and the log once more for copying it: the
+ * order of worker/console/log_file.h. */
+static int open_logs_in(struct backend *backend, const struct directory *directory,
+                        const char *log_path, struct failure *failure)
 {
+    char old_path[PATH_MAX + 4];
+    struct directory old = *directory;
+    struct file_id old_id, again;
+    snprintf(old_path, sizeof(old_path), "%s.1", log_path);
+    if (strlen(old.name) + 2 > NAME_MAX)
+        return failure_set(failure, -ENAMETOOLONG, "log file \"%s\": %s", old_path,
+                           strerror(ENAMETOOLONG));
+    strcat(old.name, ".1");
+    const struct {
+        const struct directory *directory;
+        int access;
+        const char *path;
+        struct file_id *id;
+    } files[LOG_FILES] = {
+        {directory, O_WRONLY | O_APPEND, log_path, &backend->file_id},
+        {&old, O_WRONLY | O_APPEND, old_path, &old_id},
+        {directory, O_RDONLY, log_path, &again},
+    };
+    for (size_t i = 0; i < LOG_FILES; i++) {
+        int fd =
+            open_log_in(files[i].directory, files[i].access, files[i].path, files[i].id, failure);
+        if (fd < 0)
+            return fd;
+        backend->console.files[i] = fd;
+    }
+    if (memcmp(&again, &backend->file_id, sizeof(again)) != 0)
+        return failure_set(failure, -EAGAIN, "log file \"%s\" was replaced meanwhile", log_path);
+    return 0;
+}
+
+static int open_log(struct backend *backend, const struct device_config *config,
+                    struct failure *failure)
+{
+    const char *path = config->log_path;
     struct directory directory;
     int result = directory_find(path, true, "log file", &directory, failure);
     if (result < 0)
@@ -164,12 +202,12 @@ static int open_log(struct backend *backend, const char *path, struct failure *f
      */
     if (strcmp(directory.name, basename(path)) == 0)
         backend->directory_id = directory.id;
-    int fd = open_log_in(&directory, path, &backend->file_id, failure);
+    result = open_logs_in(backend, &directory, path, failure);
     directory_close(&directory);
-    if (fd < 0)
-        return fd;
-    backend->console.files[0] = fd;
+    if (result < 0)
+        return result;
     backend->console.start.files = 1u << 0;
+    backend->console.start.log_size = config->log_size;
     return 0;
 }
 
@@ -190,7 +228,7 @@ static int console_open(struct backend *backend, const struct device_config *con
         return failure_set(failure, -errno, "can't watch terminals: %s", strerror(errno));
     if (config->log_path) {
         *ret_key = CONFIG_KEY_LOG_PATH;
-        return open_log(backend, config->log_path, failure);
+        return open_log(backend, config, failure);
     }
     for (unsigned int port = 0; port < config->ports; port++) {
         int result = add_terminal(backend, config, port, failure);
@@ -206,9 +244,9 @@ static int console_give(struct backend *backend, struct message_start *start,
     start->console = backend->console.start;
     *ret =
         (struct backend_fds){.fds = {backend->console.readers}, .count = 1 + STATE_CONSOLE_PORTS};
-    for (unsigned int port = 0; port < STATE_CONSOLE_PORTS; port++)
-        ret->fds[1 + port] =
-            port < start->console.ports ? backend->console.files[port] : backend->console.readers;
+    unsigned int files = start->console.files != 0 ? LOG_FILES : start->console.ports;
+    for (unsigned int i = 0; i < STATE_CONSOLE_PORTS; i++)
+        ret->fds[1 + i] = i < files ? backend->console.files[i] : backend->console.readers;
     return 0;
 }
 

@@ -29,8 +29,8 @@ static const struct {
     [DEVICE_NET_VIRTIO] = {.required = KEY(TAP_NAME),
                            .optional = KEY(MAC_ADDR) | KEY(MTU),
                            .queues_max = 7},
-    [DEVICE_CONSOLE_VIRTIO] = {.optional =
-                                   KEY(SOCKET_PATH) | KEY(PTY_ALIAS) | KEY(LOG_PATH) | KEY(PORTS)},
+    [DEVICE_CONSOLE_VIRTIO] = {.optional = KEY(SOCKET_PATH) | KEY(PTY_ALIAS) | KEY(LOG_PATH) |
+                                           KEY(LOG_SIZE) | KEY(PORTS)},
     [DEVICE_NET_VHOST] = {.required = KEY(TAP_NAME), .optional = KEY(MAC_ADDR) | KEY(MTU)},
     [DEVICE_RNG_VIRTIO] = {.optional = KEY(RATE_LIMIT)},
     [DEVICE_VSOCK_VHOST] = {.required = KEY(GUEST_CID)},
@@ -186,6 +186,10 @@ static void check_console(const struct raw_device *device, struct config_diagnos
 {
     const struct raw_value *log = &device->values[CONFIG_KEY_LOG_PATH];
     const struct raw_value *ports = &device->values[CONFIG_KEY_PORTS];
+    const struct raw_value *log_size = &device->values[CONFIG_KEY_LOG_SIZE];
+    if (!log->given && log_size->given)
+        config_error(diags, log_size->key_mark,
+                     "log_size without log_path; expected the name of a file whose size it bounds");
     if (!log->given)
         return;
     if (device->values[CONFIG_KEY_PTY_ALIAS].given)

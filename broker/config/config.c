@@ -88,6 +88,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
     const struct raw_value *values = raw->values;
     const struct raw_value *flush = &values[CONFIG_KEY_ADVERTISE_FLUSH];
     const struct raw_value *ports = &values[CONFIG_KEY_PORTS];
+    const struct raw_value *log_size = &values[CONFIG_KEY_LOG_SIZE];
     struct device_config device = {
         .kind = kind,
         .id = (uint32_t)values[CONFIG_KEY_ID].number,
@@ -99,6 +100,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .direct = values[CONFIG_KEY_DIRECT].number != 0,
         .guest_cid = (uint32_t)values[CONFIG_KEY_GUEST_CID].number,
         .mtu = (uint32_t)values[CONFIG_KEY_MTU].number,
+        .log_size = log_size->given ? log_size->number : CONFIG_LOG_SIZE,
         .ports = ports->given ? (uint32_t)ports->number : 1,
         .rate_limit = (uint32_t)values[CONFIG_KEY_RATE_LIMIT].number,
         .queues = (uint32_t)values[CONFIG_KEY_QUEUES].number,

@@ -42,6 +42,7 @@ enum config_key {
     CONFIG_KEY_SOCKET_PATH,
     CONFIG_KEY_PTY_ALIAS,
     CONFIG_KEY_LOG_PATH,
+    CONFIG_KEY_LOG_SIZE,
     CONFIG_KEY_PORTS,
     CONFIG_KEY_TAG,
     CONFIG_KEY_CONFIG,
@@ -67,6 +68,9 @@ struct config_mark {
     unsigned int line, column;
 };
 
+/* Of a log file, bytes, where log_size does not say. */
+#define CONFIG_LOG_SIZE 0x1000000u
+
 struct device_config {
     enum device_kind kind;
     const char *type_name; /* static */
@@ -91,6 +95,7 @@ struct device_config {
     uint32_t mtu;        /* net; 0: not given */
     char *pty_alias;     /* console, or NULL; no two devices share one */
     char *log_path;      /* console, or NULL; then pty_alias is NULL */
+    uint64_t log_size;   /* console: bytes, of the log file at most */
     uint32_t ports;      /* console: 1 to 7 */
     uint32_t rate_limit; /* rng: bytes per second; 0: none */
 

@@ -78,6 +78,12 @@ const struct key_info key_infos[CONFIG_KEYS] = {
                              .type = VALUE_STRING,
                              .length_max = PATH_MAX - 1,
                              .expected = PATH_WORDS "/var/log/frontend-console.log"},
+    [CONFIG_KEY_LOG_SIZE] = {.name = "log_size",
+                             .type = VALUE_INTEGER,
+                             .min = 0x10000,
+                             .max = 0x40000000,
+                             .expected = "a number of bytes from 0x10000 to 0x40000000 (64 KiB to "
+                                         "1 GiB), for example 0x1000000"},
     [CONFIG_KEY_PORTS] = {.name = "ports",
                           .type = VALUE_INTEGER,
                           .min = 1,

@@ -44,11 +44,62 @@ static void goes_on_after_its_broker_was_killed(void)
     console_stop(&test);
 }
 
+#define LOG_SIZE 65536u
+#define TAIL 8u /* "the end\n" */
+
+static void log_pattern(struct console_session *test, uint64_t from, uint64_t to)
+{
+    uint8_t chunk[CHUNK];
+    for (uint64_t at = from; at < to; at += sizeof(chunk)) {
+        console_fill(chunk, at, sizeof(chunk));
+        while (guest_console_send(&test->console, 0, chunk, sizeof(chunk)) == 0)
+            guest_console_poll(&test->console);
+    }
+    CU_ASSERT(console_drained(test, 0, PATIENCE_MS));
+}
+
+static size_t load(const struct console_session *test, const char *name, uint8_t *to)
+{
+    int fd = fixture_open(&test->fixture, name);
+    ssize_t length = pread(fd, to, 2 * LOG_SIZE, 0);
+    close(fd);
+    return length < 0 ? 0 : (size_t)length;
+}
+
+/* However often worker and broker die while it is written: neither file is longer than log_size,
+ * and what came last is in them, without a gap. */
+static void its_log_keeps_to_its_size(void)
+{
+    static uint8_t found[4 * LOG_SIZE];
+    const uint64_t total = 16ull * LOG_SIZE;
+    struct console_session test;
+    console_start(&test, GUEST_CONSOLE_FEATURES,
+                  "    log_path: \"@/log.txt\"\n    log_size: 65536\n");
+    pid_t worker = test.fixture.workers[0];
+    for (unsigned int i = 0; i < 4; i++) {
+        log_pattern(&test, i * total / 8, (i + 1) * total / 8);
+        CU_ASSERT_EQUAL(kill(i == 2 ? test.fixture.broker : worker, SIGKILL), 0);
+        worker = fixture_wait_worker(&test.fixture, 0, worker);
+        CU_ASSERT_FATAL(worker > 0);
+    }
+    log_pattern(&test, total / 2, total);
+    console_say(&test, 0, "the end\n");
+    CU_ASSERT(console_drained(&test, 0, PATIENCE_MS));
+    size_t old = load(&test, "log.txt.1", found);
+    size_t length = old + load(&test, "log.txt", found + old);
+    CU_ASSERT_EQUAL(old, LOG_SIZE);
+    CU_ASSERT_FATAL(length >= old + TAIL && length <= 2 * LOG_SIZE);
+    CU_ASSERT_EQUAL(memcmp(found + length - TAIL, "the end\n", TAIL), 0);
+    CU_ASSERT_EQUAL(console_differences(found, total + TAIL - length, length - TAIL), 0);
+    console_stop(&test);
+}
+
 int main(void)
 {
     static CU_TestInfo tests[] = {
         {"goes on after its worker was killed", goes_on_after_its_worker_was_killed},
         {"goes on after its broker was killed", goes_on_after_its_broker_was_killed},
+        {"its log keeps to its size", its_log_keeps_to_its_size},
         CU_TEST_INFO_NULL,
     };
     return fixture_main("console device, deaths", tests);

@@ -48,7 +48,8 @@ struct config_case {
 /* What those files may have, in the order of enum config_key. */
 #define ALL_KEYS                                                                                   \
     "id, type, mmio_addr, data_plane, file_path, read_only, root_device, advertise_flush, "        \
-    "direct, tap_name, mac_addr, guest_cid, socket_path, pty_alias, log_path, ports, tag, "        \
+    "direct, tap_name, mac_addr, guest_cid, socket_path, pty_alias, log_path, log_size, ports, "   \
+    "tag, "                                                                                        \
     "config, config_size, rate_limit, mtu, queues, queue_size, features_off, cpu_affinity, "       \
     "sched, shmem_addr, shmem_size, shmem_path, irq"
 
@@ -453,6 +454,14 @@ static const struct config_case console_errors[] = {
      "f:2:83: log_path beside pty_alias; expected one of them: a console's output goes to a file "
      "or "
      "to a terminal\n"},
+    {"size of no file", CONSOLE(", log_size: 0x10000"),
+     "f:2:68: log_size without log_path; expected the name of a file whose size it bounds\n"},
+    {"file of no size", CONSOLE(", log_path: /b, log_size: 0"),
+     "f:2:92: log_size is \"0\"; expected a number of bytes from 0x10000 to 0x40000000 (64 KiB to "
+     "1 GiB), for example 0x1000000\n"},
+    {"file too large", CONSOLE(", log_path: /b, log_size: 0x40000001"),
+     "f:2:92: log_size is \"0x40000001\"; expected a number of bytes from 0x10000 to 0x40000000 "
+     "(64 KiB to 1 GiB), for example 0x1000000\n"},
     {"file of many", CONSOLE(", ports: 2, log_path: /b"),
      "f:2:78: log_path for a console of 2 ports; expected no ports but one\n"},
     {"socket and terminal", CONSOLE(", pty_alias: /a, socket_path: /b"),

@@ -131,6 +131,11 @@ static void test_console(void)
 
     config_expect_good("log", CONSOLE(", log_path: c.log, ports: 1"), "");
     CU_ASSERT_STRING_EQUAL(device->log_path, "c.log");
+    CU_ASSERT_EQUAL(device->log_size, CONFIG_LOG_SIZE);
+    config_free(&config);
+
+    config_expect_good("log of a size", CONSOLE(", log_path: c.log, log_size: 65536"), "");
+    CU_ASSERT_EQUAL(device->log_size, 65536);
     config_free(&config);
 
     config_expect_good("socket", CONSOLE(", socket_path: /run/c.sock, ports: 1"), "");

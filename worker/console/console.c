@@ -16,8 +16,9 @@
  * A console with a socket has one port, whose file is the client of the moment
  * (worker/console/client.h). A client who leaves is noticed by what is written to him.
  *
- * System calls: read and write on the ports' files, epoll_pwait on WORKER_FD_BACKEND; with a
- * socket, those of worker/console/client.h instead of the latter.
+ * System calls: read and write on the ports' files, epoll_pwait on WORKER_FD_BACKEND, those of
+ * worker/console/log_file.h; with a socket, those of worker/console/client.h instead of the last
+ * two.
  */
 #include "worker/console/console.h"
 
@@ -30,6 +31,7 @@
 #include <unistd.h>
 
 #include "worker/console/client.h"
+#include "worker/console/log_file.h"
 #include "worker/linger.h"
 #include "worker/log.h"
 
@@ -95,6 +97,7 @@ static int console_init(struct device *dev, const struct message_start *start)
             dev->backend_events |= 1u << (PORT_FD(p) - WORKER_FD_BACKEND);
     }
     dev->backend_writes = dev->backend_events;
+    log_file_init(from->files == 0 ? 0 : from->log_size);
     return 0;
 }
 
@@ -211,6 +214,8 @@ static enum progress write_failed(unsigned int port, int error)
     } else if (console.socket) {
         console_client_left();
         ask_for_readers();
+    } else if (log_file_is_full(error)) {
+        return PROGRESS;
     } else {
         log_event(LOG_OUTPUT_LOST, port, (uint64_t)error);
     }
@@ -222,8 +227,13 @@ static enum progress write_some(struct device *dev, struct virtqueue *vq, unsign
 {
     struct stream *tx = &console.tx[port];
     const struct iovec *segment = &tx->chain.segments[tx->next];
-    size_t length = segment->iov_len < CALL_BYTES ? segment->iov_len : CALL_BYTES;
+    uint32_t length = segment->iov_len < CALL_BYTES ? (uint32_t)segment->iov_len : CALL_BYTES;
     int fd = port_fd(port);
+    length = log_file_room(length);
+    if (length == 0) {
+        log_file_step(dev);
+        return PROGRESS;
+    }
     if (fd < 0)
         return write_failed(port, EAGAIN);
     ssize_t written = write(fd, segment->iov_base, length);
@@ -233,6 +243,7 @@ static enum progress write_some(struct device *dev, struct virtqueue *vq, unsign
         console.out_of_patience = false;
         dev->pause_ms = 0;
     }
+    log_file_wrote((uint32_t)written);
     advance(tx, (uint32_t)written);
     note(vq, &dev->state->of_kind.console.written[port], tx->done);
     device_count(&dev->state->counters.bytes_out, (uint64_t)written);
@@ -408,14 +419,16 @@ static int console_write_config(struct device *dev, uint32_t offset, unsigned in
                                 uint64_t value, struct guest_fault *ret_fault)
 {
     const unsigned char character = (unsigned char)value;
-    (void)dev;
     (void)width;
     (void)ret_fault;
     if (offset != offsetof(struct virtio_console_config, emerg_wr))
         return 0;
     ask_for_readers();
-    if (has_reader(0) && port_fd(0) >= 0)
-        (void)!write(port_fd(0), &character, 1);
+    if (log_file_room(1) == 0)
+        log_file_step(dev); /* so long a character may be lost */
+    if (has_reader(0) && port_fd(0) >= 0 && log_file_room(1) == 1 &&
+        write(port_fd(0), &character, 1) == 1)
+        log_file_wrote(1);
     return 0;
 }
 

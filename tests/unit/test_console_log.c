@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A console's log file: it never takes more than its bound, nor does what it held before, and the
+ * newest bytes are always there, whenever a worker dies.
+ */
+#include <CUnit/Basic.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_console.h>
+#include <linux/virtio_mmio.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/guest.h"
+#include "worker/console/console.h"
+#include "worker/console/log_file.h"
+#include "worker/transport.h"
+
+#define VERSION_1 (1ull << VIRTIO_F_VERSION_1)
+#define BUFFER (GUEST_BASE + GUEST_BUFFERS)
+#define SIZE 0x10000u
+#define STREAM_MAX 0x1000000u
+
+static char folder[] = "/tmp/test_console_log.XXXXXX";
+static char path[64], old_path[64];
+static struct guest_ring rings[2];
+static struct message_start start;
+static unsigned char sent[STREAM_MAX]; /* all of it */
+static size_t sent_length;
+
+static void put_at(int fd, int number)
+{
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL_FATAL(dup2(fd, number), number);
+    close(fd);
+}
+
+/* What a broker hands over. */
+static void open_files(void)
+{
+    put_at(epoll_create1(EPOLL_CLOEXEC), WORKER_FD_BACKEND);
+    put_at(open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600), LOG_FILE);
+    put_at(open(old_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600), LOG_FILE_OLD);
+    put_at(open(path, O_RDONLY | O_CLOEXEC), LOG_FILE_READ);
+}
+
+/* The kernel holds this process to the bound, as RLIMIT_FSIZE does a worker. */
+static void limit(uint64_t size)
+{
+    struct rlimit files;
+    CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_FSIZE, &files), 0);
+    files.rlim_cur = size;
+    CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &files), 0);
+}
+
+static void worker(uint64_t size)
+{
+    start.console = (struct start_console){.ports = 1, .files = 1, .log_size = size};
+    guest_worker(&start);
+}
+
+static void driver(void)
+{
+    guest_negotiate(VERSION_1);
+    for (unsigned int q = 0; q < 2; q++) {
+        guest_ring_init(&rings[q], q, 64);
+        guest_queue_setup(q, &rings[q]);
+    }
+    guest_driver_ok();
+    guest_run();
+}
+
+static void running(uint64_t size)
+{
+    limit(RLIM_INFINITY);
+    unlink(path);
+    unlink(old_path);
+    memset(&guest_state, 0, sizeof(guest_state));
+    sent_length = 0;
+    start = guest_start(DEVICE_CONSOLE_VIRTIO);
+    start.queue_count = 2;
+    guest_fds(DEVICE_CONSOLE_VIRTIO, -1);
+    open_files();
+    worker(size);
+    limit(size);
+    driver();
+}
+
+/* Offer a chain of the stream, without a kick. */
+static void offer(uint32_t length)
+{
+    unsigned char *at = guest_at(BUFFER);
+    CU_ASSERT_FATAL(sent_length + length <= STREAM_MAX);
+    for (uint32_t i = 0; i < length; i++)
+        at[i] = sent[sent_length + i] = (unsigned char)guest_random();
+    sent_length += length;
+    guest_desc(&rings[CONSOLE_TX], 0, BUFFER, length, 0, 0);
+    guest_offer(&rings[CONSOLE_TX], 0);
+}
+
+static bool completed(void)
+{
+    struct vring_used_elem element;
+    return guest_used(&rings[CONSOLE_TX], &element);
+}
+
+static void send_some(uint32_t length)
+{
+    offer(length);
+    guest_kick(CONSOLE_TX);
+    CU_ASSERT_TRUE(completed());
+}
+
+static size_t load(const char *name, unsigned char *to, size_t room)
+{
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? 0 : read(fd, to, room);
+    if (fd >= 0)
+        close(fd);
+    return length < 0 ? 0 : (size_t)length;
+}
+
+/* The two files, one after the other, are the end of what was sent; and neither is too long. */
+static void expect_newest(uint64_t size, size_t at_least)
+{
+    static unsigned char found[2 * STREAM_MAX];
+    size_t old = load(old_path, found, STREAM_MAX);
+    size_t length = old + load(path, found + old, STREAM_MAX);
+    CU_ASSERT_FATAL(old <= size && length - old <= size);
+    CU_ASSERT_FATAL(length <= sent_length && length >= at_least);
+    CU_ASSERT_EQUAL_FATAL(memcmp(found, sent + sent_length - length, length), 0);
+}
+
+/* ---- Tests ---- */
+
+static void test_bound(void)
+{
+    running(SIZE);
+    while (sent_length < 20 * SIZE) {
+        send_some(1 + (uint32_t)(guest_random() % 5000));
+        expect_newest(SIZE, sent_length < SIZE ? sent_length : SIZE);
+    }
+    for (unsigned int i = 0; i < 40; i++) { /* longer than the file is */
+        send_some(2 * SIZE + (uint32_t)i * 1000);
+        expect_newest(SIZE, SIZE);
+    }
+    CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 0);
+}
+
+/* A file that is exactly full is not begun anew before something comes. */
+static void test_exactly_full(void)
+{
+    struct stat file;
+    running(SIZE);
+    send_some(SIZE);
+    CU_ASSERT_EQUAL(stat(path, &file), 0);
+    CU_ASSERT_EQUAL(file.st_size, SIZE);
+    CU_ASSERT_EQUAL(stat(old_path, &file), 0);
+    CU_ASSERT_EQUAL(file.st_size, 0);
+    send_some(1);
+    CU_ASSERT_EQUAL(stat(path, &file), 0);
+    CU_ASSERT_EQUAL(file.st_size, 1);
+    expect_newest(SIZE, SIZE + 1);
+}
+
+/* Workers die between any two steps of copying, and before and after. */
+static void test_deaths(void)
+{
+    const uint64_t size = 8 * 0x8000u;
+    unsigned int midway = 0;
+    for (unsigned int steps = 0; steps < 14; steps++) {
+        running(size);
+        send_some((uint32_t)size);
+        /* Each step is one of log_file_step's, as a turn takes them. */
+        for (unsigned int i = 0; i < steps && log_file_room(1) == 0; i++)
+            log_file_step(&guest_device);
+        midway += log_file_room(1) == 0;
+        start.incarnation = 1;
+        worker(size);
+        send_some(100);
+        expect_newest(size, size + 100);
+        send_some((uint32_t)size);
+        expect_newest(size, size + 100);
+    }
+    CU_ASSERT(midway > 5 && midway < 14);
+}
+
+/* A long file is copied in several turns, none of which takes too long. */
+static void test_turns_are_bounded(void)
+{
+    const uint64_t size = 0x400000;
+    running(size);
+    send_some((uint32_t)size);
+    offer(10);
+    device_notify(&guest_device, CONSOLE_TX);
+    device_turns(&guest_device);
+    CU_ASSERT_FALSE(completed());
+    CU_ASSERT_TRUE(guest_device.work != 0);
+    guest_run();
+    CU_ASSERT_TRUE(completed());
+    expect_newest(size, size + 10);
+}
+
+/* A file that is longer than the bound, as an earlier version has left it: its end is kept. */
+static void test_too_long_before(void)
+{
+    running(SIZE);
+    limit(RLIM_INFINITY);
+    for (unsigned int i = 0; i < 5 * SIZE; i++)
+        sent[i] = (unsigned char)guest_random();
+    sent_length = 5 * SIZE;
+    CU_ASSERT_EQUAL(write(LOG_FILE, sent, sent_length), (ssize_t)sent_length);
+    limit(SIZE);
+    worker(SIZE);
+    send_some(10);
+    expect_newest(SIZE, SIZE + 10);
+}
+
+/* Others write to it, or cut it off: what is there counts, not what this worker has written. */
+static void test_others_write(void)
+{
+    struct stat file;
+    running(SIZE);
+    send_some(SIZE / 2);
+    int other = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    memset(sent + sent_length, 'x', SIZE / 4);
+    CU_ASSERT_EQUAL(write(other, sent + sent_length, SIZE / 4), SIZE / 4);
+    sent_length += SIZE / 4;
+    send_some(SIZE / 2);
+    expect_newest(SIZE, SIZE + SIZE / 4);
+
+    running(SIZE);
+    send_some(SIZE);
+    close(other);
+    other = open(path, O_WRONLY | O_CLOEXEC);
+    CU_ASSERT_EQUAL(ftruncate(other, 0), 0);
+    send_some(100);
+    CU_ASSERT_EQUAL(stat(path, &file), 0);
+    CU_ASSERT_EQUAL(file.st_size, 100);
+    CU_ASSERT_EQUAL(stat(old_path, &file), 0);
+    CU_ASSERT_EQUAL(file.st_size, 0);
+    close(other);
+}
+
+/* No room for what it held before: that is lost, and said, and what is new is not. */
+static void test_no_room_for_the_old(void)
+{
+    running(SIZE);
+    send_some(SIZE);
+    put_at(open("/dev/full", O_WRONLY | O_CLOEXEC), LOG_FILE_OLD);
+    send_some(100);
+    struct stat file;
+    CU_ASSERT_EQUAL(stat(path, &file), 0);
+    CU_ASSERT_EQUAL(file.st_size, 100);
+    CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 0); /* it can't even be begun: not copied */
+    running(SIZE);
+    send_some(SIZE);
+    limit(SIZE / 2); /* some of it can */
+    send_some(100);
+    CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 1);
+    CU_ASSERT_EQUAL(stat(path, &file), 0);
+    CU_ASSERT_EQUAL(file.st_size, 100);
+}
+
+/* Nothing can be written at all: the output is lost, and the guest does not wait. */
+static void test_no_room_at_all(void)
+{
+    running(SIZE);
+    limit(0);
+    send_some(100);
+    CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 1);
+    send_some(100);
+    limit(SIZE);
+}
+
+/* §5.3.4: without a driver, characters one by one. */
+static void test_emergency_output(void)
+{
+    struct stat file;
+    running(SIZE);
+    send_some(SIZE - 1);
+    guest_write(VIRTIO_MMIO_STATUS, 0);
+    for (unsigned int i = 0; i < 20; i++)
+        transport_write(&guest_device,
+                        VIRTIO_MMIO_CONFIG + offsetof(struct virtio_console_config, emerg_wr), 4,
+                        'a' + i);
+    CU_ASSERT_EQUAL(stat(path, &file), 0);
+    CU_ASSERT(file.st_size > 10 && file.st_size < 20);
+    CU_ASSERT_EQUAL(stat(old_path, &file), 0);
+    CU_ASSERT_EQUAL(file.st_size, SIZE);
+}
+
+int main(void)
+{
+    signal(SIGXFSZ, SIG_IGN); /* for the tests' own writes */
+    if (!mkdtemp(folder))
+        return EXIT_FAILURE;
+    snprintf(path, sizeof(path), "%s/log", folder);
+    snprintf(old_path, sizeof(old_path), "%s/log.1", folder);
+    guest_window_init();
+    CU_initialize_registry();
+    CU_pSuite suite = CU_add_suite("a console's log file", NULL, NULL);
+    CU_add_test(suite, "bound", test_bound);
+    CU_add_test(suite, "exactly full", test_exactly_full);
+    CU_add_test(suite, "deaths", test_deaths);
+    CU_add_test(suite, "turns are bounded", test_turns_are_bounded);
+    CU_add_test(suite, "too long before", test_too_long_before);
+    CU_add_test(suite, "others write", test_others_write);
+    CU_add_test(suite, "no room for the old", test_no_room_for_the_old);
+    CU_add_test(suite, "no room at all", test_no_room_at_all);
+    CU_add_test(suite, "emergency output", test_emergency_output);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    unlink(path);
+    unlink(old_path);
+    rmdir(folder);
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
