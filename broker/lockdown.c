@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "broker/log.h"
 #include "common/policy.h"
 
 #define RELAY_START_MS 5000
@@ -94,6 +95,27 @@ static int start_threads(struct lockdown *lockdown)
     return 0;
 }
 
+/* For whom there is an entropy device; the others do without. After the relays, which count their
+ * own signals on the same eventfd. */
+static int start_entropy(struct lockdown *lockdown)
+{
+    struct supervisor *supervisor = lockdown->supervisor;
+    int waits = 0;
+    for (size_t i = 0; i < supervisor->device_count; i++) {
+        const struct device *device = &supervisor->devices[i];
+        if (device->config->kind != DEVICE_RNG_VIRTIO)
+            continue;
+        if (waits == 0)
+            waits = entropy_begin(&supervisor->entropy, supervisor->report, entropy_of_kernel);
+        if (waits <= 0)
+            return waits;
+        log_warning(device->name,
+                    "the kernel's random generator is not ready, so a frontend that wants random "
+                    "bytes waits: the broker asks for it");
+    }
+    return 0;
+}
+
 static int load_filter(struct lockdown *lockdown)
 {
     (void)lockdown;
@@ -125,6 +147,8 @@ static const struct step {
     {lockdown_landlock, "deny itself every other file by Landlock",
      "a thread's own: before there are threads"},
     {start_threads, "start its relays and its gate", "the filter has no clone"},
+    {start_entropy, "wait for the kernel's random generator",
+     "the filter has no clone; the other threads' signals are counted before"},
     {load_filter, "load its seccomp filter", "last: it allows none of the steps above"},
 };
 

@@ -17,8 +17,8 @@ struct lockdown {
 
 /*
  * Carry out the table of steps in lockdown.c. Needs root and a single thread; afterwards the
- * process has one thread more for each device, and the gate's. Returns 0, or -errno and in
- * *ret_step what failed: then the process must end.
+ * process has one thread more for each device, the gate's, and one if the kernel's random generator
+ * is not ready. Returns 0, or -errno and in *ret_step what failed: then the process must end.
  */
 int lockdown_enter(struct lockdown *lockdown, const char **ret_step);
 

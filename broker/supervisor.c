@@ -251,6 +251,14 @@ static void take_client(struct supervisor *supervisor)
         control_drop(&supervisor->control, (size_t)client);
 }
 
+static void look_at_entropy(struct supervisor *supervisor)
+{
+    int64_t took = entropy_came(&supervisor->entropy);
+    if (took > 0)
+        log_warning(NULL, "the kernel's random generator is ready, after %lld.%lld s",
+                    (long long)(took / 1000), (long long)(took % 1000 / 100));
+}
+
 static bool handle_event(struct supervisor *supervisor, uint32_t source)
 {
     if (source == EVENT_KEEPER)
@@ -258,6 +266,7 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
     if (source == EVENT_REPORT) {
         for (size_t i = 0; i < supervisor->device_count; i++)
             look_at_relay(supervisor, &supervisor->devices[i]);
+        look_at_entropy(supervisor);
         return true;
     }
     if (source == EVENT_KERNEL_LOG)

@@ -13,15 +13,17 @@
 
 #include "broker/control.h"
 #include "broker/device.h"
+#include "broker/entropy.h"
 
 struct supervisor {
     int epoll;
     int keeper; /* socket */
-    int report; /* eventfd: a relay has something to say */
+    int report; /* eventfd: a relay, or who waits for entropy, has something to say */
     struct gate gate;
     struct gate_line *lines[BAO_DEVICES_MAX]; /* of the devices, for the gate */
     struct control control;
     int kernel_log; /* broker/kernel_log.h; -1: none */
+    struct entropy entropy;
     struct device *devices;
     size_t device_count;
     int64_t look_at; /* ms: when backends are looked at again */
