@@ -348,14 +348,7 @@ ssize_t __wrap_pwritev2(int fd, const struct iovec *data, int count, off_t offse
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
 int __real_fallocate(int fd, int mode, off_t offset, off_t length);
-/* Of the size that the worker was told, in front of the guard. */
-off_t __wrap_lseek(int fd, off_t offset, int whence)
-{
-    if (fd != WORKER_FD_BACKEND || offset != 0 || whence != SEEK_END)
-        violated("lseek of fd %d to %lld", fd, (long long)offset);
-    return (off_t)IMAGE_SECTORS * SECTOR_SIZE;
-}
-
+off_t __wrap_lseek(int fd, off_t offset, int whence);
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t length);
 
 ssize_t __wrap_preadv2(int fd, const struct iovec *data, int count, off_t offset, int flags)
@@ -410,6 +403,14 @@ int __wrap_fdatasync(int fd)
     if (fault == IO_WELL || fault == IO_SHORT || fault == IO_NOTHING)
         return 0; /* to sync a memfd has no effect that could be seen */
     return (int)watch_fail_with(fault);
+}
+
+/* Of the size that the worker was told, in front of the guard. */
+off_t __wrap_lseek(int fd, off_t offset, int whence)
+{
+    if (fd != WORKER_FD_BACKEND || offset != 0 || whence != SEEK_END)
+        violated("lseek of fd %d to %lld", fd, (long long)offset);
+    return (off_t)IMAGE_SECTORS * SECTOR_SIZE;
 }
 
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t length)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a user at a console and its driver notice of the death of a worker or of the broker. */
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -66,6 +67,21 @@ static size_t load(const struct console_session *test, const char *name, uint8_t
     return length < 0 ? 0 : (size_t)length;
 }
 
+/* Whatever runs in the worker: the kernel lets it write no further. */
+static bool limited_to(pid_t worker, unsigned long size)
+{
+    char name[64], line[128];
+    unsigned long soft = 0, hard = 0;
+    snprintf(name, sizeof(name), "/proc/%d/limits", (int)worker);
+    FILE *limits = fopen(name, "re");
+    while (limits && fgets(line, sizeof(line), limits) &&
+           sscanf(line, "Max file size %lu %lu", &soft, &hard) != 2)
+        ;
+    if (limits)
+        fclose(limits);
+    return soft == size && hard == size;
+}
+
 /* However often worker and broker die while it is written: neither file is longer than log_size,
  * and what came last is in them, without a gap. */
 static void its_log_keeps_to_its_size(void)
@@ -76,6 +92,7 @@ static void its_log_keeps_to_its_size(void)
     console_start(&test, GUEST_CONSOLE_FEATURES,
                   "    log_path: \"@/log.txt\"\n    log_size: 65536\n");
     pid_t worker = test.fixture.workers[0];
+    CU_ASSERT(limited_to(worker, LOG_SIZE));
     for (unsigned int i = 0; i < 4; i++) {
         log_pattern(&test, i * total / 8, (i + 1) * total / 8);
         CU_ASSERT_EQUAL(kill(i == 2 ? test.fixture.broker : worker, SIGKILL), 0);

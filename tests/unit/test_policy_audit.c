@@ -237,9 +237,11 @@ static void test_diff_of_single_programs(void)
                     1);
     CU_ASSERT(tool_says("net/vhost, compared with vsock/vhost on aarch64\n"));
     CU_ASSERT(tool_says("  + ioctl with fd is vhost-vsock (fd 8); request is "
-                        "VHOST_VSOCK_SET_RUNNING\n"));
+                        "VHOST_VSOCK_SET_RUNNING; arg has VHOST_VALUES_RUNNING of the bits "
+                        "0xfffffffffffffffb\n"));
     CU_ASSERT(tool_says("  - ioctl with fd is vhost-net (fd 8); request is "
-                        "VHOST_NET_SET_BACKEND\n"));
+                        "VHOST_NET_SET_BACKEND; arg has VHOST_VALUES_BACKEND of the bits "
+                        "0xffffffffffffffe7\n"));
     CU_ASSERT(tool_says("1 of 1 program differ\n"));
     /* Of different architectures; of a name that no policy has; cut short. */
     CU_ASSERT_EQUAL(tool_run("diff '" PROGRAMS_DIR "/aarch64/keeper.bpf' '" PROGRAMS_DIR
