@@ -23,6 +23,7 @@
     X(spin, "calls nothing, and takes all the processor time that it gets")                        \
     X(spoil_page, "writes random bits all over the state page, and goes on doing so")              \
     X(spoilt_page, "leaves random bits all over the state page, and dies")                         \
+    X(spoilt_mailbox, "leaves random bits in the mailbox in place of a request, and dies")         \
     X(spoilt_positions, "leaves positions out of every ring, under a status that is not live")     \
     X(spoil_window, "writes random bits all over the window, without end")                         \
     X(grow_stack, "calls itself until the stack ends")                                             \

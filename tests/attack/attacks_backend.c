@@ -157,8 +157,8 @@ void attack_readers_flood(struct device *dev, struct attack_report *report)
 
 /* ---- Connections: console/socket, vsock/virtio ---- */
 
-/* Takes a message, and what fd comes with it; -1 if there is none. */
-static int receive_connection(struct attack_report *report)
+/* Takes a message, and the fd that comes with it, or -1. */
+static ssize_t receive_connection(struct attack_report *report, int *ret_fd)
 {
     union message message;
     union {
@@ -172,13 +172,13 @@ static int receive_connection(struct attack_report *report)
         .msg_control = control.buffer,
         .msg_controllen = sizeof(control.buffer),
     };
-    int fd = -1;
+    *ret_fd = -1;
     ssize_t length = recvmsg(WORKER_FD_CONTROL, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     attack_count(report, length);
     const struct cmsghdr *cmsg = length >= 0 ? CMSG_FIRSTHDR(&header) : NULL;
     if (cmsg && cmsg->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
-    return fd;
+        memcpy(ret_fd, CMSG_DATA(cmsg), sizeof(*ret_fd));
+    return length;
 }
 
 void attack_client_flood(struct device *dev, struct attack_report *report)
@@ -207,10 +207,11 @@ void attack_client_events(struct device *dev, struct attack_report *report)
 
 void attack_client_close(struct device *dev, struct attack_report *report)
 {
+    int fd;
     for (;;) {
         close(WORKER_FD_CONNECTION);
         close(WORKER_FD_CONNECTION + 1);
-        (void)receive_connection(report);
+        (void)receive_connection(report, &fd);
         attack_step(dev, report, 0);
     }
 }
@@ -229,11 +230,13 @@ static long ask_for_connection(const struct attack_report *report, uint32_t requ
 
 void attack_connect_flood(struct device *dev, struct attack_report *report)
 {
+    int fd;
     for (uint32_t request = 0;; request = (request + 1) % 1024) {
         attack_step(dev, report, ask_for_connection(report, request));
-        int fd = receive_connection(report);
-        if (fd >= 0)
-            close(fd);
+        while (receive_connection(report, &fd) >= 0) {
+            if (fd >= 0)
+                close(fd);
+        }
     }
 }
 

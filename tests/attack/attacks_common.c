@@ -187,6 +187,14 @@ void attack_lie_in_io(struct device *dev, struct attack_report *report)
         attack_count(report, epoll_pwait(WORKER_FD_EPOLL, &event, 1, 100, NULL));
 }
 
+/* Whoever has asked for the attack gets his answer first. */
+static void let_relay_take_answer(void)
+{
+    struct epoll_event event;
+    for (unsigned int i = 0; i < 5; i++)
+        (void)epoll_pwait(WORKER_FD_EPOLL, &event, 1, 10, NULL);
+}
+
 /* Called before each look at the mailbox. */
 void attack_die_again(struct device *dev, struct attack_report *report)
 {
@@ -223,6 +231,7 @@ void attack_spoilt_page(struct device *dev, struct attack_report *report)
     struct state_page *state = dev->state;
     const uint64_t magic = state->magic;
     const uint32_t version = state->version, kind = state->kind, queues = state->queue_count;
+    let_relay_take_answer();
     attack_spoil(state, STATE_SIZE);
     if (report->argument == 1) {
         state->magic = magic;
@@ -233,6 +242,18 @@ void attack_spoilt_page(struct device *dev, struct attack_report *report)
         for (unsigned int q = 0; q < STATE_QUEUES_MAX; q++)
             state->queues[q].ready &= 1;
     }
+    attack_count(report, 0);
+    _exit(0);
+}
+
+/* Called before each look at the mailbox: once, with a request there. */
+void attack_spoilt_mailbox(struct device *dev, struct attack_report *report)
+{
+    struct state_mailbox *mailbox = &dev->state->mailbox;
+    if (atomic_load(&mailbox->request_seq) == atomic_load(&mailbox->response_seq))
+        return;
+    atomic_store(&report->each, ATTACK_NONE);
+    attack_spoil(mailbox, sizeof(*mailbox));
     attack_count(report, 0);
     _exit(0);
 }

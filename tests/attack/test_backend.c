@@ -160,6 +160,7 @@ static void connect_flood(void)
  * not to stop the start of another's worker, who gets files as well. */
 static void connect_hoard(void)
 {
+    session_end(); /* no worker has asked for anything yet */
     struct session *session = session_of(&victim_vsock);
     const unsigned int bystander = session->victim->devices;
     struct vsock_fixture host = {.fixture = session->fixture};
@@ -178,7 +179,7 @@ static void connect_hoard(void)
     pid_t before = fixture_worker(&session->fixture, bystander);
     CU_ASSERT_EQUAL(kill(before, SIGKILL), 0);
     pid_t after = fixture_wait_worker(&session->fixture, bystander, before);
-    CU_ASSERT(after > 0);
+    CU_ASSERT_FATAL(after > 0);
     uint64_t value = 0;
     int result = standin_read(session->fixture.standin, bystander, fixture_base(bystander), 4,
                               &value, WAIT_MS);

@@ -249,6 +249,20 @@ static void spoilt_page(void)
     of_each_kind(spoilt_page_of);
 }
 
+/* A vCPU waits, and what it asked for is no longer to be read: but the broker still knows. */
+static void spoilt_mailbox(void)
+{
+    struct session *session = session_of(&victim_rng);
+    uint64_t value, since = now_ms();
+    atomic_store(&session_report(session, 0)->each, ATTACK_spoilt_mailbox);
+    CU_ASSERT_EQUAL(session_read(session, VIRTIO_MMIO_MAGIC_VALUE, 4, &value, 2 * ANSWER_MS), 0);
+    CU_ASSERT_EQUAL(atomic_load(&session_report(session, 0)->begun), ATTACK_spoilt_mailbox);
+    printf("answered after %llu ms ", (unsigned long long)(now_ms() - since));
+    CU_ASSERT_EQUAL(value, 0x74726976);
+    CU_ASSERT(now_ms() - since < 2 * PROMPT_MS);
+    session_replace(session);
+}
+
 /* The driver goes on: DRIVER_OK, a kick. The successor survives that: it is none who has written
  * this. */
 static void positions_are_looked_at(uint64_t variant)
@@ -344,6 +358,7 @@ const CU_TestInfo common_tests[] = {
     {"die_again: each start comes later than the one before", die_again},
     {"spoil_page: nobody else reads it", spoil_page},
     {"spoilt_page: the successor survives it", spoilt_page},
+    {"spoilt_mailbox: the successor answers", spoilt_mailbox},
     {"spoilt_positions: the successor survives them", spoilt_positions},
     {"spoilt_positions, packed: the successor survives them", spoilt_positions_packed},
     {"spoil_window: it is its guest's own", spoil_window},

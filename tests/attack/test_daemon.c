@@ -3,6 +3,8 @@
  * What a worker can do with its vhost-user daemon. That is its device's own, and whatever it may do
  * to it concerns no other; the daemon here serves nobody else, and may die of it.
  */
+#include <unistd.h>
+
 #include "tests/attack/test_attack.h"
 
 #define FLOOD(name)                                                                                \
@@ -13,10 +15,21 @@
 
 FLOOD(daemon_noise)
 FLOOD(daemon_fds)
-FLOOD(daemon_silence)
 FLOOD(daemon_requests)
 FLOOD(inflight_holes)
 FLOOD(kick_flood)
+
+/* Each wait has the limit of the daemon's socket. */
+static void daemon_silence(void)
+{
+    struct session *session = session_of(&victim_daemon);
+    struct watch watch;
+    session_attack(session, 0, ATTACK_daemon_silence, 0);
+    session_watch(session, &watch);
+    usleep(session_flood_ms() * 1000);
+    (void)session_judge(session, &watch, ATTACK_daemon_silence);
+    session_replace(session);
+}
 
 /* The successor's kicks come. */
 static void kick_full(void)

@@ -266,11 +266,25 @@ static void log_file_serves(struct session *session)
     fixture_assert_running(&console.console.guest);
 }
 
+/* Said at once, rather than when nothing has come up in time. */
+static void assert_log_size_known(struct session *session)
+{
+    char command[256];
+    fixture_configure(&session->fixture,
+                      "devices:\n  - id: 0\n    type: console\n    data_plane: virtio\n"
+                      "    mmio_addr: 0xa003e00\n    log_path: \"@/console.log\"\n"
+                      "    log_size: " VICTIM_LOG_SIZE "\n");
+    snprintf(command, sizeof(command), ATTACK_PROGRAMS "/bao-virtio-dm --check-config -c %s/%s",
+             session->fixture.dir, "config.yaml");
+    CU_ASSERT_EQUAL_FATAL(system(command), 0);
+}
+
 const struct victim victim_log_file = {
     .name = "console/virtio",
     .yaml = "  - id: 0\n    type: console\n    data_plane: virtio\n    mmio_addr: 0xa003e00\n"
             "    log_path: \"@/console.log\"\n    log_size: " VICTIM_LOG_SIZE "\n",
     .devices = 1,
+    .prepare = assert_log_size_known,
     .start = start_console,
     .serves = log_file_serves,
     .free = free_console,
