@@ -32,6 +32,12 @@ bool session_is_long(void)
     return wanted && strcmp(wanted, "1") == 0;
 }
 
+const char *session_programs(void)
+{
+    const char *elsewhere = getenv("BVDM_ATTACKERS");
+    return elsewhere ? elsewhere : ATTACK_PROGRAMS;
+}
+
 unsigned int session_flood_ms(void)
 {
     return session_is_long() ? 3000 : 300;
@@ -182,7 +188,7 @@ static void begin(const struct victim *victim)
         .bystander_count = session_is_long() ? BYSTANDERS_MAX : 1,
     };
     fixture_init(&session.fixture);
-    session.fixture.programs = ATTACK_PROGRAMS;
+    session.fixture.programs = session_programs();
     if (victim->prepare)
         victim->prepare(&session);
     configure();

@@ -74,6 +74,8 @@ void session_end(void);
 
 bool session_is_long(void);
 unsigned int session_flood_ms(void);
+/* The folder of the attacker and of the device model that starts it. */
+const char *session_programs(void);
 
 struct attack_report *session_report(struct session *session, unsigned int device);
 

@@ -269,13 +269,13 @@ static void log_file_serves(struct session *session)
 /* Said at once, rather than when nothing has come up in time. */
 static void assert_log_size_known(struct session *session)
 {
-    char command[256];
+    char command[512];
     fixture_configure(&session->fixture,
                       "devices:\n  - id: 0\n    type: console\n    data_plane: virtio\n"
                       "    mmio_addr: 0xa003e00\n    log_path: \"@/console.log\"\n"
                       "    log_size: " VICTIM_LOG_SIZE "\n");
-    snprintf(command, sizeof(command), ATTACK_PROGRAMS "/bao-virtio-dm --check-config -c %s/%s",
-             session->fixture.dir, "config.yaml");
+    snprintf(command, sizeof(command), "%s/bao-virtio-dm --check-config -c %s/config.yaml",
+             session_programs(), session->fixture.dir);
     CU_ASSERT_EQUAL_FATAL(system(command), 0);
 }
 
