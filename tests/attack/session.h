@@ -95,7 +95,8 @@ uint64_t session_judge(struct session *session, const struct watch *watch, enum 
  * Asserts that it could do something, too. */
 void session_flood(const struct victim *victim, enum attack attack, uint64_t argument);
 
-/* Wait until device 0's worker is another than `before`; asserts that it comes. */
+/* Wait until a device's worker, or device 0's, is another than `before`; asserts that it comes. */
+pid_t session_wait_worker(struct session *session, unsigned int device, pid_t before);
 pid_t session_wait_successor(struct session *session, pid_t before);
 /* Another worker for each attacked device, by bao-dmctl's means; then asserts that device 0's
  * driver is served as on the first day, that the broker is still the first one, and bystanders are
