@@ -15,8 +15,6 @@
 #include "tests/attack/attacks.h"
 #include "worker/device.h"
 
-#define ATTACK_FD_INTERRUPT 7 /* whatever the constant is called */
-
 /* Carries out an attack. A flood never returns; after any other the worker goes on as if nothing
  * had been. */
 typedef void attack_run(struct device *dev, struct attack_report *report);

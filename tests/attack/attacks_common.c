@@ -23,10 +23,14 @@ static long signal_once(int fd)
     return write(fd, &one, sizeof(one));
 }
 
+/* With all that the broker could be told: that one is wanted, and that none is outstanding. */
 void attack_interrupt_flood(struct device *dev, struct attack_report *report)
 {
-    for (;;)
-        attack_step(dev, report, signal_once(ATTACK_FD_INTERRUPT));
+    for (;;) {
+        atomic_store(&dev->state->interrupt.pending, UINT32_MAX);
+        atomic_store(&dev->state->interrupt.raised, 0);
+        attack_step(dev, report, signal_once(WORKER_FD_CALL));
+    }
 }
 
 /* Up to the last count that there can be, whatever is in it. */
@@ -41,7 +45,7 @@ static void fill(struct attack_report *report, int fd)
 void attack_interrupt_full(struct device *dev, struct attack_report *report)
 {
     (void)dev;
-    fill(report, ATTACK_FD_INTERRUPT);
+    fill(report, WORKER_FD_CALL);
     _exit(0);
 }
 

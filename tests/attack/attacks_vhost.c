@@ -50,9 +50,9 @@ void attack_daemon_noise(struct device *dev, struct attack_report *report)
 /* All that it has: the control socket, eventfds, the daemon's own. */
 void attack_daemon_fds(struct device *dev, struct attack_report *report)
 {
-    const int fds[FDS_AT_ONCE] = {
-        WORKER_FD_CONTROL,   WORKER_FD_EPOLL, WORKER_FD_REQUEST,  WORKER_FD_REPLY,
-        ATTACK_FD_INTERRUPT, DAEMON,          WORKER_FD_BACKEND2, INFLIGHT};
+    const int fds[FDS_AT_ONCE] = {WORKER_FD_CONTROL,  WORKER_FD_EPOLL, WORKER_FD_REQUEST,
+                                  WORKER_FD_REPLY,    WORKER_FD_CALL,  DAEMON,
+                                  WORKER_FD_BACKEND2, INFLIGHT};
     for (;;)
         attack_step(dev, report, send_noise(DAEMON, 12, fds, FDS_AT_ONCE));
 }

@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-#define SIGNAL "write(fd in {@reply, @irq})"
+#define SIGNAL "write(fd in {@reply, @call})"
 #define SAY "sendto(sockfd == @control, flags == MSG_DONTWAIT | MSG_NOSIGNAL, dest_addr == NULL)"
 #define EXIT "exit_group()"
 #define WAIT "epoll_pwait(epfd == @epoll)"
