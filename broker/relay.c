@@ -69,11 +69,13 @@ static bool take_answer(struct relay *relay, const struct access *access, uint64
 /* --- Who answers, and until when ---------------------------------------------------------- */
 
 struct attempt {
+    const struct access *access;
     uint32_t told;    /* the worker that has been told of the access */
     uint32_t missed;  /* the worker that missed its deadline with it */
     int64_t deadline; /* ms; 0: the clock has not been read since `told` was told */
     int64_t excused;  /* ms: until then a worker that waits for a disk has not missed it; 0: no
                          deadline has passed yet */
+    bool asked;       /* a worker has been told, whether it is still there or not */
     int64_t patient;  /* ms: how long a worker that is being started is waited for; 0: not yet */
 };
 
@@ -127,6 +129,10 @@ static int64_t patience_left(struct relay *relay, struct attempt *attempt, uint3
 static int64_t worker_time_left(struct relay *relay, struct attempt *attempt, uint32_t worker)
 {
     if (worker != attempt->told) {
+        /* Its predecessor can have spoilt what lies in the mailbox. */
+        if (attempt->asked)
+            put_in_mailbox(relay, attempt->access);
+        attempt->asked = true;
         attempt->told = worker;
         attempt->deadline = 0;
         (void)eventfd_signal(relay->request);
@@ -174,7 +180,11 @@ static uint64_t give_up(struct relay *relay, const struct access *access)
 /* Have an access answered by whichever worker is there, or comes in time. */
 static uint64_t ask_worker(struct relay *relay, const struct access *access)
 {
-    struct attempt attempt = {.told = RELAY_NO_WORKER, .missed = RELAY_NO_WORKER};
+    struct attempt attempt = {
+        .access = access,
+        .told = RELAY_NO_WORKER,
+        .missed = RELAY_NO_WORKER,
+    };
     uint64_t answer;
 
     put_in_mailbox(relay, access);

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define DEVICE_MODEL PROGRAM_DIR "/bao-virtio-dm"
+#define DEVICE_MODEL "bao-virtio-dm"
 #define BROKER "bao-virtio-broker"
 #define WORKER "bao-virtio-worker"
 #define WAIT_MS 20000 /* longer than the longest pause before a restart, on a busy machine */
@@ -117,13 +117,15 @@ static void show_log(const struct fixture *fixture)
 
 void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int workers)
 {
-    char config[PATH_SIZE], log[PATH_SIZE], control[PATH_SIZE];
+    char program[2 * PATH_SIZE], config[PATH_SIZE], log[PATH_SIZE], control[PATH_SIZE];
+    snprintf(program, sizeof(program), "%s/" DEVICE_MODEL,
+             fixture->programs ? fixture->programs : PROGRAM_DIR);
     path_of(fixture, fixture->control_name ? fixture->control_name : "control", control);
     path_of(fixture, "config.yaml", config);
     path_of(fixture, "log", log);
     const char *mode = fixture->control_mode ? fixture->control_mode : "0600";
-    const char *const own[] = {DEVICE_MODEL, "--config",       config, "--control",
-                               control,      "--control-mode", mode,   NULL};
+    const char *const own[] = {program, "--config",       config, "--control",
+                               control, "--control-mode", mode,   NULL};
     const char *argv[ARGUMENTS_MAX];
     size_t count = 0;
     for (const char *const *argument = fixture->starter; argument && *argument; argument++)

@@ -4,7 +4,6 @@
  * in the backend VM (tests/vm/storms.sh), with the programs in /usr/bin and the modules loaded.
  * How long the guest waited for word of a death is printed at the end of each.
  */
-#include <errno.h>
 #include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,15 +51,7 @@ static void start_vsock(struct vsock_fixture *test)
 /* A program of the host's connects to the guest, and they talk. */
 static void assert_host_connects(struct vsock_fixture *test)
 {
-    struct sockaddr_vm address = address_of(GUEST_VSOCK_CID, GUEST_PORT);
-    struct pair pair = {.host = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-    CU_ASSERT_EQUAL(connect(pair.host, (struct sockaddr *)&address, sizeof(address)), -1);
-    CU_ASSERT_EQUAL(errno, EINPROGRESS);
-    for (int i = 0; i < WAIT_MS && !pair.guest; i += 5) {
-        guest_run(test, 5);
-        pair.guest = guest_vsock_accepted(&test->vsock, 0);
-    }
-    CU_ASSERT_PTR_NOT_NULL_FATAL(pair.guest);
+    struct pair pair = pair_by_kernel(test);
     assert_talks(test, &pair);
     close(pair.host);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/standin/vsock_fixture.h"
 
+#include <errno.h>
+#include <linux/vm_sockets.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -155,6 +157,24 @@ struct pair pair_by_guest(struct vsock_fixture *test)
     CU_ASSERT_TRUE_FATAL(host_wait(test, test->server));
     pair.host = accept4(test->server, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     CU_ASSERT_FATAL(pair.host >= 0);
+    return pair;
+}
+
+struct pair pair_by_kernel(struct vsock_fixture *test)
+{
+    struct sockaddr_vm address = {
+        .svm_family = AF_VSOCK,
+        .svm_cid = GUEST_VSOCK_CID,
+        .svm_port = GUEST_PORT,
+    };
+    struct pair pair = {.host = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+    CU_ASSERT_EQUAL(connect(pair.host, (struct sockaddr *)&address, sizeof(address)), -1);
+    CU_ASSERT_EQUAL(errno, EINPROGRESS);
+    for (int i = 0; i < WAIT_MS && !pair.guest; i += 5) {
+        guest_run(test, 5);
+        pair.guest = guest_vsock_accepted(&test->vsock, 0);
+    }
+    CU_ASSERT_PTR_NOT_NULL_FATAL(pair.guest);
     return pair;
 }
 

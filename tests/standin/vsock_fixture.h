@@ -54,6 +54,8 @@ struct pair {
     int host;
 };
 struct pair pair_by_guest(struct vsock_fixture *test);
+/* By a client of the host's AF_VSOCK, where the kernel's vhost serves the device. */
+struct pair pair_by_kernel(struct vsock_fixture *test);
 struct pair pair_by_host(struct vsock_fixture *test, const char *name, int type);
 
 /* "CONNECT GUEST_PORT"; returns the port that OK names, or 0. */

@@ -192,9 +192,10 @@ vm_make_backend()
     local root=$vm_dir/backend-root program
     vm_make_root "$root"
     for program in bao-virtio-dm bao-virtio-broker bao-virtio-worker bao-seccomp bao-dmctl \
-        bao-monitor bao-kill-storm storm-vhost; do
+        bao-monitor bao-kill-storm storm-vhost attack-vhost; do
         vm_add_program "$root" "$build_dir/bin/$program"
     done
+    install -D -t "$root/usr/lib/attack" "$build_dir"/tests/attack/bin/bao-virtio-*
     # shellcheck disable=SC2046  # words
     vm_add_program "$root" bash $(vm_kinds_programs kind_backend_programs)
     # shellcheck disable=SC2046
@@ -206,7 +207,7 @@ vm_make_backend()
     vm_add_systemd "$root"
     cp "$vm_kernel" "$root/root/frontend-kernel"
     cp "$vm_dir/frontend.cpio" "$root/root/frontend.cpio"
-    install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends,storms}.sh "$root/root/"
+    install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends,storms,attacks}.sh "$root/root/"
     install -m 755 "$source_dir"/tests/vm/scenario-* "$root/root/"
     install -m 755 "$source_dir/tests/vm/backend-init" "$root/init"
     vm_pack "$root" "$vm_dir/backend.cpio"
