@@ -231,7 +231,7 @@ bool control_serve(struct control *control, size_t client, struct supervisor *su
         control_answer(packet, (size_t)length, control->is_root[client], supervisor, &reply);
         iov = (struct iovec){.iov_base = &reply, .iov_len = sizeof(reply)};
         /* Whoever asks and does not listen is dropped, not waited for. */
-        if (sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)sizeof(reply))
+        if (sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof(reply))
             return true;
     }
     control_drop(control, client);

@@ -237,6 +237,8 @@ static int handle_time(struct supervisor *supervisor)
             worker->when < next)
             next = worker->when;
     }
+    if (!log_tell_lost() && next > clock_ms() + LOG_RETRY_MS)
+        next = clock_ms() + LOG_RETRY_MS;
     if (next == INT64_MAX)
         return -1;
     int64_t left = next - clock_ms();

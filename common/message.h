@@ -221,8 +221,8 @@ union message {
 };
 
 /*
- * Send a message with its fds (borrowed). The header's type must be set; version is filled in.
- * Returns 0, or -errno: -EAGAIN if the socket is non-blocking and full, -EPIPE if the peer is gone.
+ * Send a message with its fds (borrowed), without waiting. The header's type must be set; version is
+ * filled in. Returns 0, or -errno: -EAGAIN if the socket is full, -EPIPE if the peer is gone.
  */
 int message_send(int socket, union message *message, const int *fds, size_t fd_count);
 

@@ -225,7 +225,7 @@ static const char *send_request(struct vhost_user *vu, const struct step *step)
     struct iovec parts[] = {{&header, sizeof(header)}, {&request.payload, request.size}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     one_fd_attach(&message, &room, request.fd);
-    ssize_t sent = sendmsg(vu->fd, &message, MSG_NOSIGNAL);
+    ssize_t sent = sendmsg(vu->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     int error = errno;
     if (request.owned)
         close_fd(&request.fd);

@@ -367,6 +367,8 @@ int keeper_run(struct keeper *keeper)
         int timeout = handle_time(keeper), watchdog = notify_watchdog(&keeper->notify, clock_ms());
         if (watchdog >= 0 && (timeout < 0 || watchdog < timeout))
             timeout = watchdog;
+        if (!log_tell_lost() && (timeout < 0 || timeout > LOG_RETRY_MS))
+            timeout = LOG_RETRY_MS;
         if (keeper->exit_status < 0)
             wait_and_handle(keeper, timeout);
     }
