@@ -11,7 +11,7 @@
 
 #include "common/policy.h"
 
-#define RELAY_START_MS 5000
+#define THREAD_START_MS 5000
 
 static int drop_bounding_set(struct lockdown *lockdown)
 {
@@ -64,34 +64,40 @@ static int become_undumpable(struct lockdown *lockdown)
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-/* Each thread signals once that it has made what it needs of the kernel. */
-static int start_threads(struct lockdown *lockdown)
+static int start_gate(struct supervisor *supervisor)
 {
-    struct supervisor *supervisor = lockdown->supervisor;
     struct gate *gate = &supervisor->gate;
     gate->report = supervisor->report;
     gate->lines = supervisor->lines;
     gate->line_count = supervisor->device_count;
     for (size_t i = 0; i < supervisor->device_count; i++)
         supervisor->lines[i] = &supervisor->devices[i].interrupt;
-    int started = gate_start(gate);
-    if (started < 0)
-        return started;
-    for (size_t i = 0; i < supervisor->device_count; i++) {
-        int result = relay_start(&supervisor->devices[i].relay);
-        if (result < 0)
-            return result;
+    return gate_start(gate);
+}
+
+/* Each thread signals once that it has made what it needs of the kernel. */
+static int start_threads(struct lockdown *lockdown)
+{
+    struct supervisor *supervisor = lockdown->supervisor;
+    uint64_t started = 1, prepared = 0;
+    int result = start_gate(supervisor);
+    for (size_t i = 0; result == 0 && i < supervisor->device_count; i++) {
+        struct device *device = &supervisor->devices[i];
+        bool connects = device->backend.directory[0] != '\0';
+        result = relay_start(&device->relay);
+        if (result == 0 && connects)
+            result = connector_start(&device->backend.connector, supervisor->report);
+        started += connects ? 2 : 1;
     }
-    uint64_t prepared = 0;
-    while (prepared < supervisor->device_count + 1) {
+    while (result == 0 && prepared < started) {
         struct pollfd report = {.fd = supervisor->report, .events = POLLIN};
         uint64_t count;
-        if (poll(&report, 1, RELAY_START_MS) <= 0)
+        if (poll(&report, 1, THREAD_START_MS) <= 0)
             return -ETIMEDOUT;
         if (read(supervisor->report, &count, sizeof(count)) == (ssize_t)sizeof(count))
             prepared += count;
     }
-    return 0;
+    return result;
 }
 
 static int load_filter(struct lockdown *lockdown)
@@ -124,7 +130,7 @@ static const struct step {
     {become_undumpable, "become undumpable", "a change of capabilities could undo it"},
     {lockdown_landlock, "deny itself every other file by Landlock",
      "a thread's own: before there are threads"},
-    {start_threads, "start its relays and its gate", "the filter has no clone"},
+    {start_threads, "start its threads", "the filter has no clone"},
     {load_filter, "load its seccomp filter", "last: it allows none of the steps above"},
 };
 

@@ -4,8 +4,8 @@
  * lines of the two processes never mix within a line. No allocation, no stdio: works after
  * lock-down. Any thread.
  *
- * Logging never waits. A pipe that nobody reads, a terminal that is stopped, a journal that is stuck
- * or a full disk lose lines; how many is told as soon as there is room again.
+ * Logging never waits. A pipe that nobody reads, a terminal that is stopped, a journal that is
+ * stuck or a full disk lose lines; how many is told as soon as there is room again.
  */
 #ifndef BROKER_LOG_H
 #define BROKER_LOG_H
@@ -17,8 +17,8 @@
 
 /*
  * Once in a program that must not wait, before its lock-down, with a /proc: stderr becomes an open
- * file description of its own that does not block, or stays what does not need that: a socket, which
- * can be asked not to wait each time, or a file. Returns 0; -errno, and stderr may block.
+ * file description of its own that does not block, or stays what does not need that: a socket,
+ * which can be asked not to wait each time, or a file. Returns 0; -errno, and stderr may block.
  */
 int log_prepare(void);
 

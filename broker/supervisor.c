@@ -210,6 +210,16 @@ static void look_at_backends(struct supervisor *supervisor, int64_t now)
     }
 }
 
+static void serve_connections(struct supervisor *supervisor, struct device *device, int64_t now,
+                              int64_t *ret_next)
+{
+    if (device->worker.phase != WORKER_READY)
+        return;
+    const char *wrong = connections_serve(device, now, ret_next);
+    if (wrong)
+        end_worker_because(supervisor, device, wrong);
+}
+
 /* What is due by time alone. Returns how long to sleep, -1: until something happens. */
 static int handle_time(struct supervisor *supervisor)
 {
@@ -229,10 +239,7 @@ static int handle_time(struct supervisor *supervisor)
             end_worker_because(supervisor, device, "it has not looked at its events for 5 s");
         if (worker->phase == WORKER_READY && worker->alive.when < next)
             next = worker->alive.when;
-        if (worker->phase == WORKER_READY && worker->clients_wait)
-            worker->clients_wait = connections_accept(device);
-        if (worker->phase == WORKER_READY && worker->clients_wait)
-            next = now;
+        serve_connections(supervisor, device, now, &next);
         if ((worker->phase == WORKER_DUE || worker->phase == WORKER_STARTING) &&
             worker->when < next)
             next = worker->when;
@@ -262,8 +269,13 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
     if (source == EVENT_KEEPER)
         return receive_from_keeper(supervisor);
     if (source == EVENT_REPORT) {
-        for (size_t i = 0; i < supervisor->device_count; i++)
-            look_at_relay(supervisor, &supervisor->devices[i]);
+        for (size_t i = 0; i < supervisor->device_count; i++) {
+            struct device *device = &supervisor->devices[i];
+            look_at_relay(supervisor, device);
+            if (connector_answered(&device->backend.connector) &&
+                device->worker.phase == WORKER_DUE)
+                device->worker.when = 0; /* what its backend waited for */
+        }
         return true;
     }
     if (source == EVENT_KERNEL_LOG)
