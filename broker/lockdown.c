@@ -36,13 +36,16 @@ static int drop_capabilities(struct lockdown *lockdown)
 static int set_limits(struct lockdown *lockdown)
 {
     (void)lockdown;
-    static const struct {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return -errno;
+    const struct {
         __rlimit_resource_t resource;
         rlim_t limit;
     } limits[] = {
-        {RLIMIT_CORE, 0},    /* its memory has the fds' registrations, not for a file */
-        {RLIMIT_MEMLOCK, 0}, /* never needed */
-        {RLIMIT_NOFILE, 1024},
+        {RLIMIT_CORE, 0},                /* its memory has the fds' registrations, not for a file */
+        {RLIMIT_MEMLOCK, 0},             /* never needed */
+        {RLIMIT_NOFILE, files.rlim_cur}, /* as the keeper has it, and why: privileges.c */
     };
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
         const struct rlimit limit = {limits[i].limit, limits[i].limit};
