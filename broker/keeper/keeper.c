@@ -119,10 +119,30 @@ static bool store(struct keeper *keeper, const union message *message, const int
 
 static void broker_runs(struct keeper *keeper)
 {
+    if (!keeper->ready)
+        log_info(NULL, "%s", keeper->cgroups.words);
     keeper->has_run = true;
     if (notify_say(&keeper->notify, "%sSTATUS=The devices are served.",
                    keeper->ready ? "" : "READY=1\n") == 0)
         keeper->ready = true;
+}
+
+/* A worker without a cgroup of its own is better than none. */
+static int spawn_in_cgroup(struct keeper *keeper, uint32_t device, int socket)
+{
+    struct child *worker = &keeper->workers[device];
+    int *cgroup = &keeper->cgroups.workers[device];
+    int result = spawn_worker(&keeper->executables, socket, *cgroup, worker);
+    if (result == 0 || *cgroup < 0)
+        return result;
+    int without = spawn_worker(&keeper->executables, socket, -1, worker);
+    if (without < 0)
+        return without;
+    log_warning(NULL, "the worker of device %u can't enter its cgroup: %s: it does without", device,
+                strerror(-result));
+    close(*cgroup);
+    *cgroup = -1;
+    return 0;
 }
 
 static void start_worker(struct keeper *keeper, uint32_t device, int socket)
@@ -132,7 +152,7 @@ static void start_worker(struct keeper *keeper, uint32_t device, int socket)
 
     int result = -EBUSY; /* one worker a device */
     if (worker->pidfd < 0)
-        result = spawn_worker(&keeper->executables, socket, worker);
+        result = spawn_in_cgroup(keeper, device, socket);
     close(socket);
     reply.spawned.pid = result < 0 ? result : worker->pid;
     send_to_broker(keeper, &reply, NULL, 0);
@@ -414,5 +434,6 @@ int keeper_run(struct keeper *keeper)
     end_children(keeper);
     if (!fd_store_outlives(&keeper->store))
         take_back_irqs(keeper);
+    cgroups_leave(&keeper->cgroups);
     return status;
 }

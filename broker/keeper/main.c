@@ -179,6 +179,7 @@ static int run_keeper(struct keeper *keeper)
     int taken = meet_service_manager(keeper);
     if (taken < 0)
         return EXIT_FILES_KEPT;
+    cgroups_enter(&keeper->cgroups);
     const char *step = "raise its limit of open files to 1024";
     result = privileges_raise_fd_limit();
     if (result == 0) {
@@ -190,6 +191,7 @@ static int run_keeper(struct keeper *keeper)
         result = privileges_reduce(&step);
     if (result < 0) {
         log_line(NULL, "the keeper failed to %s: %s", step, strerror(-result));
+        cgroups_leave(&keeper->cgroups);
         return taken > 0 ? EXIT_FILES_KEPT : EXIT_FAILURE;
     }
     keeper_init(keeper);
