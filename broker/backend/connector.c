@@ -79,8 +79,7 @@ int connector_ask(struct connector *connector, const struct connector_request *r
         return -EBUSY;
     *request_at(connector, number) = *request;
     atomic_store_explicit(&connector->asked, number + 1, memory_order_release);
-    (void)eventfd_signal(
-        connector->wake); /* of 2^64 signals none was read? then it is not asleep */
+    (void)eventfd_signal(connector->wake);
     return 0;
 }
 

@@ -51,7 +51,11 @@ static uint32_t watchdog_interval(void)
 void notify_open(struct notify *ret)
 {
     const char *name = getenv("NOTIFY_SOCKET");
-    *ret = (struct notify){.socket = -1};
+    /* One by one: the queue is large, and its pages are taken when it is used. */
+    ret->socket = -1;
+    ret->watchdog_ms = 0;
+    ret->watchdog_at = 0;
+    ret->taken = ret->gone = 0;
     if (name) {
         ret->socket = connect_to(name);
         if (ret->socket < 0)

@@ -376,7 +376,9 @@ static void make_set(void)
 
 static int open_store(void)
 {
-    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+    /* Ours blocks, as the manager's does. */
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0 ||
+        fcntl(pair[1], F_SETFL, O_NONBLOCK) < 0)
         return -1;
     memset(&store, 0, sizeof(store));
     manager = (struct notify){.socket = pair[0]};
