@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define NOTIFY_TEXT_SIZE 192u
-/* All files of 16 devices, and as much again: of each 6 + 16 files, its record, two pages more. */
+/* All files of 16 devices, and as much again: of each 7 + 16 files, its record, two pages more. */
 #define NOTIFY_QUEUE 1024u
 
 /* What the manager has had no room for yet. */

@@ -547,6 +547,7 @@ static void all_later(void)
     STORES_LATER("dm");
     STORES_LATER("request");
     STORES_LATER("reply");
+    STORES_LATER("call");
     STORES_LATER("irq");
     STORES_LATER("queue-0");
     STORES_LATER("queue-1");
