@@ -86,7 +86,7 @@ static int start_threads(struct lockdown *lockdown)
     int result = start_gate(supervisor);
     for (size_t i = 0; result == 0 && i < supervisor->device_count; i++) {
         struct device *device = &supervisor->devices[i];
-        bool connects = device->backend.directory[0] != '\0';
+        bool connects = device->backend.directory_in_root[0] != '\0';
         result = relay_start(&device->relay);
         if (result == 0 && connects)
             result = connector_start(&device->backend.connector, supervisor->report);
