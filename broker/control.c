@@ -14,6 +14,14 @@
 #include "broker/log.h"
 #include "broker/supervisor.h"
 
+/* More than bao-dmctl asks, in whose hands ever, and little to do. */
+static bool rate_allows(struct control *control)
+{
+    static const struct rate rate = {.burst = 256, .interval_ms = 5};
+    uint64_t refused;
+    return rate_limit_take(&control->rate, &rate, clock_ms(), &refused);
+}
+
 /* ---- The socket ---- */
 
 static int failed(struct failure *failure, int error, const char *path)
@@ -98,6 +106,8 @@ int control_accept(struct control *control)
 {
     struct ucred peer;
     socklen_t length = sizeof(peer);
+    if (!rate_allows(control))
+        return -EBUSY;
     int fd = accept4(control->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -227,11 +237,11 @@ bool control_serve(struct control *control, size_t client, struct supervisor *su
     ssize_t length = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (length < 0 && errno == EAGAIN)
         return true;
-    if (length > 0) {
+    if (length > 0 && (control->is_root[client] || rate_allows(control))) {
         control_answer(packet, (size_t)length, control->is_root[client], supervisor, &reply);
         iov = (struct iovec){.iov_base = &reply, .iov_len = sizeof(reply)};
         /* Whoever asks and does not listen is dropped, not waited for. */
-        if (sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)sizeof(reply))
+        if (sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof(reply))
             return true;
     }
     control_drop(control, client);

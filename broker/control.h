@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "broker/failure.h"
+#include "broker/rate_limit.h"
 #include "common/control.h"
 
 #define CONTROL_CLIENTS_MAX 8
@@ -21,7 +22,11 @@ struct control {
     int listener; /* -1: none */
     int clients[CONTROL_CLIENTS_MAX];
     bool is_root[CONTROL_CLIENTS_MAX];
+    struct rate_limit rate; /* of clients, and of what they ask, root's apart */
 };
+
+/* After refusing one for want of rate, nobody is accepted for so long. */
+#define CONTROL_PAUSE_MS 100
 
 #define CONTROL_NONE ((struct control){.listener = -1})
 
@@ -37,7 +42,8 @@ static inline int control_client(const struct control *control, size_t client)
     return control->clients[client];
 }
 
-/* Somebody connects: returns the new client's number, or -errno (-EMFILE: too many). */
+/* Somebody connects: returns the new client's number, or -errno (-EMFILE: too many; -EBUSY: too
+ * often, and not accepted yet). */
 int control_accept(struct control *control);
 
 /* A client has sent something. Returns false if it was dropped. */

@@ -12,7 +12,7 @@
 #include "broker/log.h"
 #include "common/policy.h"
 
-#define RELAY_START_MS 5000
+#define THREAD_START_MS 5000
 
 static int drop_bounding_set(struct lockdown *lockdown)
 {
@@ -37,13 +37,16 @@ static int drop_capabilities(struct lockdown *lockdown)
 static int set_limits(struct lockdown *lockdown)
 {
     (void)lockdown;
-    static const struct {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return -errno;
+    const struct {
         __rlimit_resource_t resource;
         rlim_t limit;
     } limits[] = {
-        {RLIMIT_CORE, 0},    /* its memory has the fds' registrations, not for a file */
-        {RLIMIT_MEMLOCK, 0}, /* never needed */
-        {RLIMIT_NOFILE, 1024},
+        {RLIMIT_CORE, 0},                /* its memory has the fds' registrations, not for a file */
+        {RLIMIT_MEMLOCK, 0},             /* never needed */
+        {RLIMIT_NOFILE, files.rlim_cur}, /* as the keeper has it, and why: privileges.c */
     };
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
         const struct rlimit limit = {limits[i].limit, limits[i].limit};
@@ -65,34 +68,40 @@ static int become_undumpable(struct lockdown *lockdown)
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-/* Each thread signals once that it has made what it needs of the kernel. */
-static int start_threads(struct lockdown *lockdown)
+static int start_gate(struct supervisor *supervisor)
 {
-    struct supervisor *supervisor = lockdown->supervisor;
     struct gate *gate = &supervisor->gate;
     gate->report = supervisor->report;
     gate->lines = supervisor->lines;
     gate->line_count = supervisor->device_count;
     for (size_t i = 0; i < supervisor->device_count; i++)
         supervisor->lines[i] = &supervisor->devices[i].interrupt;
-    int started = gate_start(gate);
-    if (started < 0)
-        return started;
-    for (size_t i = 0; i < supervisor->device_count; i++) {
-        int result = relay_start(&supervisor->devices[i].relay);
-        if (result < 0)
-            return result;
+    return gate_start(gate);
+}
+
+/* Each thread signals once that it has made what it needs of the kernel. */
+static int start_threads(struct lockdown *lockdown)
+{
+    struct supervisor *supervisor = lockdown->supervisor;
+    uint64_t started = 1, prepared = 0;
+    int result = start_gate(supervisor);
+    for (size_t i = 0; result == 0 && i < supervisor->device_count; i++) {
+        struct device *device = &supervisor->devices[i];
+        bool connects = device->backend.directory_in_root[0] != '\0';
+        result = relay_start(&device->relay);
+        if (result == 0 && connects)
+            result = connector_start(&device->backend.connector, supervisor->report);
+        started += connects ? 2 : 1;
     }
-    uint64_t prepared = 0;
-    while (prepared < supervisor->device_count + 1) {
+    while (result == 0 && prepared < started) {
         struct pollfd report = {.fd = supervisor->report, .events = POLLIN};
         uint64_t count;
-        if (poll(&report, 1, RELAY_START_MS) <= 0)
+        if (poll(&report, 1, THREAD_START_MS) <= 0)
             return -ETIMEDOUT;
         if (read(supervisor->report, &count, sizeof(count)) == (ssize_t)sizeof(count))
             prepared += count;
     }
-    return 0;
+    return result;
 }
 
 /* For whom there is an entropy device; the others do without. After the relays, which count their
@@ -146,7 +155,7 @@ static const struct step {
     {become_undumpable, "become undumpable", "a change of capabilities could undo it"},
     {lockdown_landlock, "deny itself every other file by Landlock",
      "a thread's own: before there are threads"},
-    {start_threads, "start its relays and its gate", "the filter has no clone"},
+    {start_threads, "start its threads", "the filter has no clone"},
     {start_entropy, "wait for the kernel's random generator",
      "the filter has no clone; the other threads' signals are counted before"},
     {load_filter, "load its seccomp filter", "last: it allows none of the steps above"},

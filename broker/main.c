@@ -35,16 +35,30 @@ static struct device devices[BAO_DEVICES_MAX];
 /* --- The configuration --------------------------------------------------------------------------
  */
 
+/* As log lines, since those do not wait: a broker may be one that guests wait for. */
+static void print_diagnostics(const struct config_diagnostics *diagnostics, const char *path)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *memory = open_memstream(&text, &size);
+    if (!memory)
+        return;
+    config_diagnostics_print(diagnostics, path, memory);
+    if (fclose(memory) == 0)
+        log_text(text);
+    free(text);
+}
+
 /* With a line of its own for each error. */
 static int load_config(const char *path, const char *control)
 {
     static struct config_diagnostics diagnostics;
     int result = config_load(path, &config, &diagnostics);
-    config_diagnostics_print(&diagnostics, path, stderr);
+    print_diagnostics(&diagnostics, path);
     if (result < 0)
         return result;
     result = config_check_control(&config, control, &diagnostics);
-    config_diagnostics_print(&diagnostics, path, stderr);
+    print_diagnostics(&diagnostics, path);
     return result;
 }
 
@@ -181,7 +195,7 @@ static int check_windows(const char *path)
     for (size_t i = 0; i < config.device_count; i++)
         windows[i] = (struct config_window){devices[i].shmem_addr, devices[i].shmem_size};
     int result = config_check_windows(&config, windows, &diagnostics);
-    config_diagnostics_print(&diagnostics, path, stderr);
+    print_diagnostics(&diagnostics, path);
     return result;
 }
 
@@ -303,6 +317,7 @@ static int open_control(struct supervisor *supervisor, const char *path, const c
 static int run(const char *path, const char *control_asked, const char *control_mode)
 {
     const char *control = control_path(control_asked);
+    (void)log_prepare(); /* the keeper has opened it, and has said what is wrong with it */
     if (load_config(path, control) < 0 || restore_devices() < 0)
         return EXIT_FAILURE;
     struct supervisor supervisor = {

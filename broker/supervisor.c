@@ -24,6 +24,15 @@
 #define EVENTS_MAX 32
 #define STOP_MS 200 /* what the relays may take to complete what they have in hand */
 
+static int watch_control(const struct supervisor *supervisor)
+{
+    struct epoll_event control = {.events = EPOLLIN, .data.u32 = EVENT_CONTROL};
+    int listener = supervisor->control.listener;
+    if (listener < 0)
+        return 0;
+    return epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, listener, &control) < 0 ? -errno : 0;
+}
+
 int supervisor_init(struct supervisor *supervisor)
 {
     struct epoll_event keeper = {.events = EPOLLIN, .data.u32 = EVENT_KEEPER};
@@ -37,16 +46,11 @@ int supervisor_init(struct supervisor *supervisor)
     for (size_t i = 0; result == 0 && i < supervisor->device_count; i++)
         result = connections_watch(&supervisor->devices[i], supervisor->epoll,
                                    EVENT_CLIENT_FIRST + (uint32_t)i);
-    struct epoll_event control = {.events = EPOLLIN, .data.u32 = EVENT_CONTROL};
     struct epoll_event kernel_log = {.events = EPOLLIN | EPOLLET, .data.u32 = EVENT_KERNEL_LOG};
     if (result == 0 && supervisor->kernel_log >= 0 &&
         epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->kernel_log, &kernel_log) < 0)
         result = -errno;
-    int listener = supervisor->control.listener;
-    if (result == 0 && listener >= 0 &&
-        epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, listener, &control) < 0)
-        result = -errno;
-    return result;
+    return result == 0 ? watch_control(supervisor) : result;
 }
 
 /* --- What the keeper says -----------------------------------------------------------------------
@@ -206,6 +210,26 @@ static void look_at_backends(struct supervisor *supervisor, int64_t now)
     }
 }
 
+static void serve_connections(struct supervisor *supervisor, struct device *device, int64_t now,
+                              int64_t *ret_next)
+{
+    if (device->worker.phase != WORKER_READY)
+        return;
+    const char *wrong = connections_serve(device, now, ret_next);
+    if (wrong)
+        end_worker_because(supervisor, device, wrong);
+}
+
+static void accept_control_again(struct supervisor *supervisor, int64_t *ret_next)
+{
+    if (supervisor->control_at != 0 && clock_ms() >= supervisor->control_at) {
+        supervisor->control_at = 0;
+        (void)watch_control(supervisor);
+    }
+    if (supervisor->control_at != 0 && supervisor->control_at < *ret_next)
+        *ret_next = supervisor->control_at;
+}
+
 /* What is due by time alone. Returns how long to sleep, -1: until something happens. */
 static int handle_time(struct supervisor *supervisor)
 {
@@ -225,14 +249,14 @@ static int handle_time(struct supervisor *supervisor)
             end_worker_because(supervisor, device, "it has not looked at its events for 5 s");
         if (worker->phase == WORKER_READY && worker->alive.when < next)
             next = worker->alive.when;
-        if (worker->phase == WORKER_READY && worker->clients_wait)
-            worker->clients_wait = connections_accept(device);
-        if (worker->phase == WORKER_READY && worker->clients_wait)
-            next = now;
+        serve_connections(supervisor, device, now, &next);
         if ((worker->phase == WORKER_DUE || worker->phase == WORKER_STARTING) &&
             worker->when < next)
             next = worker->when;
     }
+    accept_control_again(supervisor, &next);
+    if (!log_tell_lost() && next > clock_ms() + LOG_RETRY_MS)
+        next = clock_ms() + LOG_RETRY_MS;
     if (next == INT64_MAX)
         return -1;
     int64_t left = next - clock_ms();
@@ -242,6 +266,10 @@ static int handle_time(struct supervisor *supervisor)
 static void take_client(struct supervisor *supervisor)
 {
     int client = control_accept(&supervisor->control);
+    if (client == -EBUSY) {
+        epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, supervisor->control.listener, NULL);
+        supervisor->control_at = clock_ms() + CONTROL_PAUSE_MS;
+    }
     if (client < 0)
         return;
     struct epoll_event event = {.events = EPOLLIN,
@@ -264,8 +292,13 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
     if (source == EVENT_KEEPER)
         return receive_from_keeper(supervisor);
     if (source == EVENT_REPORT) {
-        for (size_t i = 0; i < supervisor->device_count; i++)
-            look_at_relay(supervisor, &supervisor->devices[i]);
+        for (size_t i = 0; i < supervisor->device_count; i++) {
+            struct device *device = &supervisor->devices[i];
+            look_at_relay(supervisor, device);
+            if (connector_answered(&device->backend.connector) &&
+                device->worker.phase == WORKER_DUE)
+                device->worker.when = 0; /* what its backend waited for */
+        }
         look_at_entropy(supervisor);
         return true;
     }
@@ -284,6 +317,25 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
     return true;
 }
 
+/*
+ * Nothing in this loop waits but epoll_wait. What it calls, and why that does not:
+ *
+ *   recvmsg, sendmsg       MSG_DONTWAIT, always (the filter asks for it)
+ *   accept4                the listeners do not block
+ *   write, read            eventfds that do not block; /dev/kmsg, opened so; stderr (broker/log.h)
+ *   connect                is not here, but in a thread of the device's (backend/connector.h)
+ *   SIOCOUTQ, SO_PEERCRED  read a number
+ *   SIOCGIFFLAGS           under RCU: without the rtnl lock, which others hold for long; and no
+ * module is loaded for a name, without capabilities TIOCGWINSZ             copies under a lock that
+ * is held for as long as that takes open of a vhost node   a node, in a tmpfs. Root could unload
+ * the module, and have it loaded again by this: that takes as long as modprobe does SET_GUEST_CID
+ * under the lock of a table close                  of copies; of sockets, with what is unread in
+ * them; never the last of a backend's file
+ *
+ * What one device, or one client, can have done in a turn is bounded: 32 messages, 32 clients; and
+ * in a second: worker_rate (worker_messages.c), rate (backend/connections.c), rate (control.c).
+ * epoll gives those that are ready their turns one after the other.
+ */
 int supervisor_run(struct supervisor *supervisor)
 {
     for (;;) {

@@ -22,7 +22,8 @@ struct supervisor {
     struct gate gate;
     struct gate_line *lines[BAO_DEVICES_MAX]; /* of the devices, for the gate */
     struct control control;
-    int kernel_log; /* broker/kernel_log.h; -1: none */
+    int64_t control_at; /* ms: when clients of it are accepted again; 0: they are */
+    int kernel_log;     /* broker/kernel_log.h; -1: none */
     struct entropy entropy;
     struct device *devices;
     size_t device_count;

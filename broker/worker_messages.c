@@ -13,6 +13,13 @@
 
 #define MESSAGES_A_TURN 32 /* of one worker, before the others have theirs */
 
+/*
+ * More than any worker of ours sends, whatever its guest does: it limits its log by itself
+ * (worker/log.h), and asks for connections as fast as they are answered. Who sends more was taken
+ * over, and is ended, since what it costs is everybody's: this thread's time.
+ */
+static const struct rate worker_rate = {.burst = 1024, .interval_ms = 1};
+
 void log_limited(struct device *device, enum log_level level, const char *text)
 {
     struct worker *worker = &device->worker;
@@ -67,6 +74,9 @@ static const char *take_ready(struct device *device, const struct message_ready 
         log_warning(device->name, "register accesses answered without a worker: %llu in all",
                     (unsigned long long)given_up);
     relay_worker_ready(&device->relay, device->worker.incarnation);
+    device->worker.connects = 0;
+    device->worker.no_room_since = 0;
+    device->worker.messages = (struct rate_limit){.refilled_at = clock_ms()};
     connections_resume(device);
     device->worker.clients_wait = true; /* who came meanwhile */
     return NULL;
@@ -98,6 +108,9 @@ static const char *take_failed(struct device *device, const struct message_faile
 
 static const char *take_message(struct device *device, const union message *message)
 {
+    uint64_t refused;
+    if (!rate_limit_take(&device->worker.messages, &worker_rate, clock_ms(), &refused))
+        return "it sends more messages than any worker has to";
     switch ((enum message_type)message->header.type) {
     case MSG_READY:
         return take_ready(device, &message->ready);
@@ -106,7 +119,7 @@ static const char *take_message(struct device *device, const union message *mess
     case MSG_FAILED:
         return take_failed(device, &message->failed);
     case MSG_CONNECT:
-        return connections_make(device, &message->connect, clock_ms());
+        return connections_make(device, &message->connect);
     case MSG_START:
     case MSG_CONNECTION:
     case MSG_STORE:

@@ -62,7 +62,7 @@ int message_send(int socket, union message *message, const int *fds, size_t fd_c
     }
     ssize_t sent;
     do
-        sent = sendmsg(socket, &header, MSG_NOSIGNAL);
+        sent = sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : 0;
 }

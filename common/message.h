@@ -159,6 +159,10 @@ struct message_connect {
     uint32_t reserved;
 };
 
+/* So many a worker may have asked for without an answer yet: fewer than the broker's connector
+ * holds. What its guest wants beyond them waits with the worker. */
+#define CONNECTIONS_AT_ONCE 8u
+
 #define CONNECTION_FROM_HOST UINT32_MAX /* no answer: a client has connected to the device */
 
 struct message_connection { /* with a non-blocking socket, or `error` */
@@ -228,8 +232,8 @@ union message {
 };
 
 /*
- * Send a message with its fds (borrowed). The header's type must be set; version is filled in.
- * Returns 0, or -errno: -EAGAIN if the socket is non-blocking and full, -EPIPE if the peer is gone.
+ * Send a message with its fds (borrowed), without waiting. The header's type must be set; version
+ * is filled in. Returns 0, or -errno: -EAGAIN if the socket is full, -EPIPE if the peer is gone.
  */
 int message_send(int socket, union message *message, const int *fds, size_t fd_count);
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/backend/connector.h"
 #include "broker/backend/dialogue.h"
 #include "broker/backend/directory.h"
 #include "broker/backend/tap.h"
@@ -46,6 +47,7 @@ struct backend {
      * it (O_PATH; until then), and its name in the root that lock-down leaves; "": none. */
     int directory;
     char directory_in_root[BACKEND_NAME_SIZE];
+    struct connector connector; /* runs if there is such a directory: connects to what is there */
 
     /* What the device's path led to, set by `open` before it can fail for its being in use: the
      * file (image, log; of a tap, {0, its number}), and the directory of its name; all 0: none. */
@@ -125,13 +127,16 @@ struct backend_ops {
     int (*give)(struct backend *backend, struct message_start *start, struct backend_fds *ret);
 
     /*
-     * While a worker runs: a client waits on listeners[number] (accept), or the worker asks for a
-     * connection (connect). Neither waits. Return a non-blocking socket, to be closed once it is
-     * sent (but see keeps_client), or -errno; of accept, -EAGAIN: no client waits, -ECONNREFUSED:
-     * one did, and was turned away. Both optional.
+     * While a worker runs: a client waits on listeners[number]. Never waits. Returns a non-blocking
+     * socket, to be closed once it is sent (but see keeps_client); -EAGAIN: no client waits,
+     * -ECONNREFUSED: one did, and was turned away; -errno. Optional.
      */
     int (*accept)(struct backend *backend, unsigned int number, uint32_t *ret_type);
-    int (*connect)(struct backend *backend, uint32_t port, uint32_t type);
+
+    /* A worker asks for a connection to that port, with a type of enum virtio_vsock_type: the
+     * address, for the connector. Returns SOCK_STREAM or SOCK_SEQPACKET, or -errno. Optional. */
+    int (*address)(const struct backend *backend, uint32_t port, uint32_t type,
+                   struct sockaddr_un *ret);
 
     /* The worker looks at its backend itself, since that can block: it is told to as if something
      * were new, before it starts and once a second. */

@@ -2,17 +2,33 @@
 #include "broker/backend/connections.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <linux/virtio_vsock.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/backend/connector.h"
 #include "broker/supervision.h"
 #include "broker/words.h"
 
 #define ACCEPTS_A_TURN 32
 
-/* What a guest can have made: more than any well-behaved one needs, and little to do. */
-static const struct rate guest_rate = {.burst = 256, .interval_ms = 1};
+/* What a guest can have made, and clients of this machine can: more than well-behaved ones need,
+ * and little to do. Who wants more waits. */
+static const struct rate rate = {.burst = 256, .interval_ms = 2};
+
+/*
+ * What a worker may leave unread of what it is handed. The kernel counts files in flight for all of
+ * root's processes together, up to their RLIMIT_NOFILE (keeper/privileges.c): were there no bound, a few
+ * workers that read nothing would stop each start of another one. In the kernel's bytes (SIOCOUTQ), so
+ * the worker has no say in it. A message takes more than 512 of them and has one file at most: 33 a
+ * worker.
+ */
+#define UNREAD_MAX 16384
+#define ROOM_LOOK_MS 10 /* while it has no room */
 
 int connections_watch(const struct device *device, int epoll, uint32_t source)
 {
@@ -50,35 +66,64 @@ static void hand_over_client(struct device *device, uint32_t type, int fd)
     backend->client = -1;
 }
 
-/* A client that the worker has no room to be told of is turned away: it finds itself closed. */
-bool connections_accept(struct device *device)
+static void look_again(int64_t at, int64_t *ret_again)
 {
-    struct backend *backend = &device->backend;
-    bool more = false;
-    for (unsigned int i = 0; i < BACKEND_LISTENERS; i++) {
-        unsigned int left = backend->listeners[i] >= 0 ? ACCEPTS_A_TURN : 0;
-        for (; left > 0; left--) {
-            uint32_t type;
-            int fd = backend->ops->accept(backend, i, &type);
-            if (fd < 0 && fd != -ECONNREFUSED)
-                break;
-            if (fd < 0) {
-                log_debug(device->name, "a client was turned away");
-            } else {
-                log_debug(device->name, "a client has connected");
-                hand_over_client(device, type, fd);
-            }
-            more |= left == 1;
-        }
-    }
-    return more;
+    if (at < *ret_again)
+        *ret_again = at;
 }
 
-void connections_resume(struct device *device)
+/* Returns 1; 0 if it has to read first; -1 if it has had its time for that. */
+static int has_room(struct device *device, int64_t now)
 {
-    int client = device->backend.client;
-    if (client >= 0)
-        hand_over_client(device, 0, client);
+    struct worker *worker = &device->worker;
+    int unread = 0;
+    if (ioctl(worker->socket, SIOCOUTQ, &unread) == 0 && unread < UNREAD_MAX) {
+        worker->no_room_since = 0;
+        return 1;
+    }
+    if (worker->no_room_since == 0)
+        worker->no_room_since = now;
+    return now - worker->no_room_since < ALIVE_MS ? 0 : -1;
+}
+
+/* May one more be handed over now? Returns 1; 0 with *ret_again; -1 as above. */
+static int may_hand_over(struct device *device, struct rate_limit *limit, int64_t now,
+                         int64_t *ret_again)
+{
+    uint64_t refused;
+    int room = has_room(device, now);
+    if (room == 0)
+        look_again(now + ROOM_LOOK_MS, ret_again);
+    if (room <= 0)
+        return room;
+    if (rate_limit_take(limit, &rate, now, &refused))
+        return 1;
+    look_again(now + rate.interval_ms, ret_again);
+    return 0;
+}
+
+/* Returns 1 if there is more, 0 if there is not, -1 as may_hand_over. */
+static int accept_clients(struct device *device, unsigned int number, int64_t now,
+                          int64_t *ret_again)
+{
+    struct backend *backend = &device->backend;
+    for (unsigned int i = 0; i < ACCEPTS_A_TURN; i++) {
+        uint32_t type;
+        int may = may_hand_over(device, &device->worker.clients, now, ret_again);
+        if (may <= 0)
+            return may < 0 ? -1 : 1;
+        int fd = backend->ops->accept(backend, number, &type);
+        if (fd < 0 && fd != -ECONNREFUSED)
+            return 0;
+        if (fd < 0) {
+            log_debug(device->name, "a client was turned away");
+        } else {
+            log_debug(device->name, "a client has connected");
+            hand_over_client(device, type, fd);
+        }
+    }
+    look_again(now, ret_again);
+    return 1;
 }
 
 /* A guest makes as many as it likes. */
@@ -90,21 +135,85 @@ static void log_connection(struct device *device, uint32_t port, int fd)
     log_limited(device, LOG_LEVEL_DEBUG, line);
 }
 
-const char *connections_make(struct device *device, const struct message_connect *wanted,
-                             int64_t now_ms)
+/* Returns false if the worker does not take it. */
+static bool answer(struct device *device, const struct connector_request *request)
 {
-    struct backend *backend = &device->backend;
-    uint64_t refused;
-    if (!backend->ops->connect || device->worker.phase != WORKER_READY)
-        return "it asks for a connection that it can't have";
-    int fd = -EBUSY;
-    if (rate_limit_take(&device->worker.connections, &guest_rate, now_ms, &refused))
-        fd = backend->ops->connect(backend, wanted->port, wanted->type);
-    log_connection(device, wanted->port, fd);
-    int result = hand_over(device, wanted->request, wanted->type, fd);
+    int fd = request->result;
+    if (request->incarnation != device->worker.incarnation) {
+        if (fd >= 0)
+            close(fd); /* it was for one who is dead */
+        return true;
+    }
+    log_connection(device, request->port, fd);
+    uint32_t type =
+        request->type == SOCK_STREAM ? VIRTIO_VSOCK_TYPE_STREAM : VIRTIO_VSOCK_TYPE_SEQPACKET;
+    int result = hand_over(device, request->tag, type, fd);
     if (fd >= 0)
         close(fd);
-    if (result == -EAGAIN)
-        return "it does not take the connections that it asks for";
+    return result != -EAGAIN;
+}
+
+/* Returns 0, or -1. */
+static int answer_all(struct device *device, int64_t now, int64_t *ret_again)
+{
+    struct connector *connector = &device->backend.connector;
+    struct connector_request request;
+    while (connector_answered(connector)) {
+        int may = may_hand_over(device, &device->worker.connections, now, ret_again);
+        if (may <= 0)
+            return may;
+        (void)connector_take(connector, &request);
+        if (request.incarnation == device->worker.incarnation)
+            device->worker.connects--;
+        if (!answer(device, &request))
+            return -1;
+    }
+    return 0;
+}
+
+const char *connections_serve(struct device *device, int64_t now_ms, int64_t *ret_again)
+{
+    const struct backend *backend = &device->backend;
+    int result = backend->ops->address ? answer_all(device, now_ms, ret_again) : 0;
+    bool waits = device->worker.clients_wait;
+    device->worker.clients_wait = false;
+    for (unsigned int i = 0; waits && result >= 0 && i < BACKEND_LISTENERS; i++) {
+        if (backend->listeners[i] < 0)
+            continue;
+        result = accept_clients(device, i, now_ms, ret_again);
+        device->worker.clients_wait |= result == 1;
+    }
+    return result < 0 ? "it does not take the connections that it is handed" : NULL;
+}
+
+void connections_resume(struct device *device)
+{
+    int client = device->backend.client;
+    if (client >= 0)
+        hand_over_client(device, 0, client);
+}
+
+const char *connections_make(struct device *device, const struct message_connect *wanted)
+{
+    struct backend *backend = &device->backend;
+    struct worker *worker = &device->worker;
+    struct connector_request request = {
+        .tag = wanted->request,
+        .port = wanted->port,
+        .incarnation = worker->incarnation,
+    };
+    if (!backend->ops->address || worker->phase != WORKER_READY)
+        return "it asks for a connection that it can't have";
+    if (worker->connects == CONNECTIONS_AT_ONCE)
+        return "it asks for more connections at once than it may";
+    request.result = backend->ops->address(backend, wanted->port, wanted->type, &request.address);
+    if (request.result >= 0) {
+        request.type = request.result;
+        request.result = connector_ask(&backend->connector, &request);
+    }
+    if (request.result == 0)
+        worker->connects++;
+    else if (!answer(device, &request))
+        return "it does not take the answers to what it asks for";
     return NULL;
 }

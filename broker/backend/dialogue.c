@@ -225,7 +225,7 @@ static const char *send_request(struct vhost_user *vu, const struct step *step)
     struct iovec parts[] = {{&header, sizeof(header)}, {&request.payload, request.size}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     one_fd_attach(&message, &room, request.fd);
-    ssize_t sent = sendmsg(vu->fd, &message, MSG_NOSIGNAL);
+    ssize_t sent = sendmsg(vu->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     int error = errno;
     if (request.owned)
         close_fd(&request.fd);
@@ -344,16 +344,30 @@ static int fail(struct vhost_user *vu, int64_t now, const char *where, const cha
     return failure_set(ret_failure, -ECONNREFUSED, "%s: %s", where, wrong);
 }
 
-/* Never waits: a local socket is connected at once or not at all. */
-static const char *connect_to_daemon(struct vhost_user *vu)
+/* Not here: the path may lie on a file system that hangs. Asked once; however late the answer
+ * comes, it is of use. Returns 1 if it is connected, 0 while that is not known, -1 with *ret_wrong.
+ */
+static int connect_to_daemon(struct vhost_user *vu, int64_t now, const char **ret_wrong)
 {
-    vu->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (vu->fd < 0)
-        return words_error(errno);
-    const struct sockaddr_un *address = &vu->terms.address;
-    if (connect(vu->fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
-        return words_error(errno);
-    return NULL;
+    struct connector_request request = {.address = vu->terms.address, .type = SOCK_STREAM};
+    if (!vu->connecting) {
+        int result = connector_ask(vu->connector, &request);
+        *ret_wrong = words_error(-result);
+        if (result < 0)
+            return -1;
+        vu->connecting = true;
+        vu->until = now + VHOST_USER_STEP_MS;
+    }
+    if (!connector_take(vu->connector, &request)) {
+        *ret_wrong = "the file system of its socket does not answer";
+        return now < vu->until ? 0 : -1;
+    }
+    vu->connecting = false;
+    *ret_wrong = words_error(-request.result);
+    if (request.result < 0)
+        return -1;
+    vu->fd = request.result;
+    return 1;
 }
 
 static const struct step *next_step(struct vhost_user *vu)
@@ -398,11 +412,13 @@ int vhost_user_step(struct vhost_user *vu, int64_t now, struct failure *ret_fail
     if (vu->finished)
         return 0;
     if (vu->fd < 0) {
-        if (now < vu->until)
+        if (now < vu->until && !(vu->connecting && connector_answered(vu->connector)))
             return -EINPROGRESS;
-        wrong = connect_to_daemon(vu);
-        if (wrong)
+        int connected = connect_to_daemon(vu, now, &wrong);
+        if (connected < 0)
             return fail(vu, now, "connect", wrong, ret_failure);
+        if (connected == 0)
+            return -EINPROGRESS;
     }
     for (const struct step *step = next_step(vu); step; step = next_step(vu)) {
         int over = take_step(vu, step, now, &wrong);

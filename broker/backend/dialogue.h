@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <sys/un.h>
 
+#include "broker/backend/connector.h"
 #include "broker/backoff.h"
 #include "broker/failure.h"
 #include "common/vhost_user.h"
@@ -38,9 +39,11 @@ struct vhost_user_terms {
 
 struct vhost_user {
     struct vhost_user_terms terms;
+    struct connector *connector; /* connects; borrowed, and nobody else's */
 
     /* The dialogue. */
-    int fd; /* -1: not connected */
+    int fd;          /* -1: not connected */
+    bool connecting; /* the connector has been asked */
     unsigned int step;
     bool sent;     /* this step's message is out, an answer is awaited */
     bool finished; /* the socket is ready to be handed on */
@@ -70,9 +73,9 @@ static inline bool vhost_user_has(uint64_t protocol_features, enum vhost_user_pr
 
 /*
  * Go on. Returns 0 if the dialogue has come to its end, and `fd` is to be taken with
- * vhost_user_take. -EINPROGRESS: call again at the time `until`, or as soon as `fd`, if it is not
- * -1, is readable. -ECONNREFUSED: this attempt has failed, and *ret_failure says how; otherwise as
- * -EINPROGRESS.
+ * vhost_user_take. -EINPROGRESS: call again at the time `until`, or as soon as the connector has
+ * answered, or `fd`, if it is not -1, is readable. -ECONNREFUSED: this attempt has failed, and
+ * *ret_failure says how; otherwise as -EINPROGRESS.
  */
 int vhost_user_step(struct vhost_user *vu, int64_t now, struct failure *ret_failure);
 

@@ -155,6 +155,7 @@ static int prepare(struct backend *backend, const struct backend_memory *memory,
 {
     struct vhost_user *daemon = &backend->daemon;
     struct failure failed;
+    daemon->connector = &backend->connector;
     daemon->terms.memory = memory->dm;
     daemon->terms.guest_addr = memory->guest_addr;
     daemon->terms.memory_size = memory->size;

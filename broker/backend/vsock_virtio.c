@@ -91,19 +91,22 @@ static int vsock_accept(struct backend *backend, unsigned int number, uint32_t *
     return unix_accept(backend->listeners[number]);
 }
 
-static int vsock_connect(struct backend *backend, uint32_t port, uint32_t type)
+static int vsock_address(const struct backend *backend, uint32_t port, uint32_t type,
+                         struct sockaddr_un *ret)
 {
-    char path[BACKEND_NAME_SIZE + BACKEND_SOCKET_NAME_SIZE + SUFFIX_MAX];
     if (type != VIRTIO_VSOCK_TYPE_STREAM && type != VIRTIO_VSOCK_TYPE_SEQPACKET)
         return -EPROTOTYPE;
-    snprintf(path, sizeof(path), "%s/%s_%u", backend->directory_in_root, backend->socket_name,
-             port);
-    return unix_connect(path, type == VIRTIO_VSOCK_TYPE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET);
+    *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+    int length = snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%s_%u",
+                          backend->directory_in_root, backend->socket_name, port);
+    if (length >= (int)sizeof(ret->sun_path))
+        return -ENAMETOOLONG; /* vsock_open lets none be so long */
+    return type == VIRTIO_VSOCK_TYPE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
 }
 
 const struct backend_ops backend_vsock_virtio = {
     .open = vsock_open,
     .give = vsock_give,
     .accept = vsock_accept,
-    .connect = vsock_connect,
+    .address = vsock_address,
 };

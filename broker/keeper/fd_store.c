@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "broker/clock.h"
 #include "broker/keeper/fd_names.h"
 #include "broker/log.h"
 #include "broker/shared_page.h"
@@ -82,7 +83,7 @@ static int make_record(const struct fd_store *store, struct stored_set *set)
     return 0;
 }
 
-/* The order of fd_store.h. */
+/* The order of fd_store.h, up to the commit. */
 static void hand_over_set(const struct fd_store *store, struct stored_set *set)
 {
     if (!notify_present(store->notify))
@@ -99,10 +100,62 @@ static void hand_over_set(const struct fd_store *store, struct stored_set *set)
     for (uint32_t item = STORE_REQUEST; first && item < set->fd_count; item++)
         hand_over(store, &(struct fd_name){set->message.dm_id, item, 0}, set->fds[item]);
     hand_over_pages(store, set);
+    set->uncommitted = true;
+    set->whole_at = store->notify->taken;
+    set->patience = clock_ms() + STORE_PATIENCE_MS;
+}
+
+static void commit(const struct fd_store *store, struct stored_set *set)
+{
+    bool first = atomic_load(&set->record->commit) == 0;
+    set->uncommitted = false;
     set->record->kind = set->message.kind;
     atomic_store(&set->record->commit, commit_of(set->generation));
     if (!first)
         take_away_pages(store, set->message.dm_id, set->generation - 1);
+}
+
+/* Nobody is held up for longer: what is still queued goes out as soon as it can. */
+static void look_at_set(const struct fd_store *store, struct stored_set *set, int64_t now)
+{
+    if (!set->uncommitted)
+        return;
+    bool whole = store->notify->gone >= set->whole_at;
+    if (!whole && now < set->patience)
+        return;
+    if (!whole)
+        log_line(NULL,
+                 "the service manager does not take the files of device %u: until it does, the "
+                 "device does not outlive this process",
+                 set->message.dm_id);
+    commit(store, set);
+}
+
+void fd_store_broker_gone(struct fd_store *store)
+{
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
+        struct stored_set *set = &store->sets[i];
+        set->untold = false;
+        if (set->uncommitted)
+            commit(store, set);
+    }
+}
+
+bool fd_store_next_stored(struct fd_store *store, int64_t now, uint32_t *ret_device, int *ret_wait)
+{
+    *ret_wait = -1;
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
+        struct stored_set *set = &store->sets[i];
+        look_at_set(store, set, now);
+        if (set->uncommitted && (*ret_wait < 0 || set->patience - now < *ret_wait))
+            *ret_wait = (int)(set->patience - now);
+        if (!set->untold || set->uncommitted)
+            continue;
+        set->untold = false;
+        *ret_device = set->message.header.device;
+        return true;
+    }
+    return false;
 }
 
 /* --- From the broker ------------------------------------------------------------------------ */
@@ -144,7 +197,9 @@ bool fd_store_put(struct fd_store *store, const struct message_store *message, c
     set->fd_count = fd_count;
     set->message = *message;
     set->generation++;
+    set->untold = true;
     hand_over_set(store, set);
+    look_at_set(store, set, 0);
     return true;
 }
 

@@ -9,7 +9,7 @@
  *
  * A set lies with the manager as fds with names (fd_names.h), put there one by one, with a page
  * that is the keeper's own, the record. What counts is decided by one store to the record's memory,
- * `commit`; the order is
+ * `commit`, which is done when all messages before it are out (notify.h); the order is
  *
  *     first time  record (commit 0), DM file, other fds, pages of generation 1; commit = 1; STORED
  *     again       pages of generation G + 1; commit = G + 1; STORED; pages of generation G removed
@@ -65,7 +65,14 @@ struct stored_set {
     int fds[MESSAGE_FDS_MAX];
     uint32_t generation;         /* of its pages */
     struct store_record *record; /* the manager has it; NULL: no */
+    bool uncommitted;            /* the manager may not have all of it yet */
+    uint64_t whole_at;           /* it has, when so many messages (notify.h) are gone */
+    int64_t patience;            /* ms: when it is waited for no longer */
+    bool untold;                 /* STORED is still to be said */
 };
+
+/* So long a broker waits for a manager that does not take its messages. Its guests wait, too. */
+#define STORE_PATIENCE_MS 3000
 
 struct fd_store {
     struct notify *notify;
@@ -85,6 +92,18 @@ int fd_store_take(struct fd_store *store);
  */
 bool fd_store_put(struct fd_store *store, const struct message_store *message, const int *fds,
                   size_t fd_count);
+
+/*
+ * The next set of which STORED is to be said: *ret_device is its index. A set is, when the manager
+ * has all of it, or does not take it in time: that is said in a line, and goes on. Returns false if
+ * there is none at present; then, if *ret_wait is not -1, in so many ms at the latest there may be
+ * one.
+ */
+bool fd_store_next_stored(struct fd_store *store, int64_t now, uint32_t *ret_device, int *ret_wait);
+
+/* The next broker is given the sets, and registers them with the dispatcher: they count as whole,
+ * though the manager may lack something yet, and nobody waits for STORED. */
+void fd_store_broker_gone(struct fd_store *store);
 
 /* Is any device's set with a service manager? */
 bool fd_store_outlives(const struct fd_store *store);

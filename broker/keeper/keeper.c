@@ -62,6 +62,7 @@ static void send_to_broker(struct keeper *keeper, union message *message, const 
 
 static void give_back_stored(struct keeper *keeper)
 {
+    fd_store_broker_gone(&keeper->store);
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
         const struct stored_set *set = &keeper->store.sets[i];
         if (set->fd_count == 0)
@@ -94,22 +95,54 @@ static int start_broker(struct keeper *keeper)
 
 /* --- From the broker ---------------------------------------------------------------------- */
 
+/* Once the service manager has it. Returns how long to sleep at most, ms, -1: for ever. */
+static int tell_stored(struct keeper *keeper)
+{
+    uint32_t device;
+    int wait;
+    while (fd_store_next_stored(&keeper->store, clock_ms(), &device, &wait)) {
+        union message reply = {.header = {.type = MSG_STORED, .device = device}};
+        if (keeper->socket >= 0)
+            send_to_broker(keeper, &reply, NULL, 0);
+    }
+    return wait;
+}
+
 static bool store(struct keeper *keeper, const union message *message, const int *fds,
                   size_t fd_count)
 {
     if (!fd_store_put(&keeper->store, &message->store, fds, fd_count))
         return false;
-    union message reply = {.header = {.type = MSG_STORED, .device = message->header.device}};
-    send_to_broker(keeper, &reply, NULL, 0);
+    (void)tell_stored(keeper);
     return true;
 }
 
 static void broker_runs(struct keeper *keeper)
 {
+    if (!keeper->ready)
+        log_info(NULL, "%s", keeper->cgroups.words);
     keeper->has_run = true;
-    notify_say(&keeper->notify, "%sSTATUS=The devices are served.",
-               keeper->ready ? "" : "READY=1\n");
-    keeper->ready = true;
+    if (notify_say(&keeper->notify, "%sSTATUS=The devices are served.",
+                   keeper->ready ? "" : "READY=1\n") == 0)
+        keeper->ready = true;
+}
+
+/* A worker without a cgroup of its own is better than none. */
+static int spawn_in_cgroup(struct keeper *keeper, uint32_t device, int socket)
+{
+    struct child *worker = &keeper->workers[device];
+    int *cgroup = &keeper->cgroups.workers[device];
+    int result = spawn_worker(&keeper->executables, socket, *cgroup, worker);
+    if (result == 0 || *cgroup < 0)
+        return result;
+    int without = spawn_worker(&keeper->executables, socket, -1, worker);
+    if (without < 0)
+        return without;
+    log_warning(NULL, "the worker of device %u can't enter its cgroup: %s: it does without", device,
+                strerror(-result));
+    close(*cgroup);
+    *cgroup = -1;
+    return 0;
 }
 
 static void start_worker(struct keeper *keeper, uint32_t device, int socket)
@@ -119,7 +152,7 @@ static void start_worker(struct keeper *keeper, uint32_t device, int socket)
 
     int result = -EBUSY; /* one worker a device */
     if (worker->pidfd < 0)
-        result = spawn_worker(&keeper->executables, socket, worker);
+        result = spawn_in_cgroup(keeper, device, socket);
     close(socket);
     reply.spawned.pid = result < 0 ? result : worker->pid;
     send_to_broker(keeper, &reply, NULL, 0);
@@ -225,7 +258,8 @@ static void schedule_broker(struct keeper *keeper, int code, int status)
     uint32_t wait = backoff_after_death(&keeper->backoff, now - keeper->started_at);
     keeper->restart_at = now + wait;
     words_death(code, status, how);
-    notify_say(&keeper->notify, "STATUS=The broker died: %s. The guests wait for another.", how);
+    (void)notify_say(&keeper->notify, "STATUS=The broker died: %s. The guests wait for another.",
+                     how);
     if (wait == 0)
         log_line(NULL, "the broker died: %s: starting another, and all workers", how);
     else
@@ -257,7 +291,7 @@ static void begin_stop(struct keeper *keeper)
 {
     if (keeper->stop_by != 0)
         return;
-    notify_say(&keeper->notify, "STOPPING=1\nSTATUS=The end was asked for.");
+    (void)notify_say(&keeper->notify, "STOPPING=1\nSTATUS=The end was asked for.");
     keeper->stop_by = clock_ms() + STOP_BROKER_MS;
     if (keeper->broker.pidfd < 0) {
         keeper->exit_status = 0;
@@ -307,7 +341,14 @@ static int handle_time(struct keeper *keeper)
     return -1;
 }
 
-enum { POLL_SIGNALS, POLL_SOCKET, POLL_BROKER, POLL_WORKERS, POLL_COUNT = POLL_WORKERS + 16 };
+enum {
+    POLL_SIGNALS,
+    POLL_SOCKET,
+    POLL_BROKER,
+    POLL_MANAGER,
+    POLL_WORKERS,
+    POLL_COUNT = POLL_WORKERS + 16
+};
 _Static_assert(POLL_COUNT == POLL_WORKERS + BAO_DEVICES_MAX, "one a worker");
 
 static void wait_and_handle(struct keeper *keeper, int timeout)
@@ -316,10 +357,15 @@ static void wait_and_handle(struct keeper *keeper, int timeout)
     fds[POLL_SIGNALS] = (struct pollfd){.fd = keeper->signals, .events = POLLIN};
     fds[POLL_SOCKET] = (struct pollfd){.fd = keeper->socket, .events = POLLIN};
     fds[POLL_BROKER] = (struct pollfd){.fd = keeper->broker.pidfd, .events = POLLIN};
+    bool waits = notify_waits(&keeper->notify) && keeper->notify.polls;
+    fds[POLL_MANAGER] =
+        (struct pollfd){.fd = waits ? keeper->notify.socket : -1, .events = POLLOUT};
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
         fds[POLL_WORKERS + i] = (struct pollfd){.fd = keeper->workers[i].pidfd, .events = POLLIN};
 
-    if (poll(fds, POLL_COUNT, timeout) <= 0)
+    int ready = poll(fds, POLL_COUNT, timeout);
+    notify_flush(&keeper->notify);
+    if (ready <= 0)
         return;
     if (fds[POLL_SIGNALS].revents)
         take_signal(keeper);
@@ -335,13 +381,14 @@ static void wait_and_handle(struct keeper *keeper, int timeout)
         broker_died(keeper, code, status);
 }
 
-/* No process of ours is left behind, as far as the kernel lets go of them. */
+/* No process of ours is left behind, as far as the kernel lets go of them; and the service manager
+ * has what it is to keep, as far as it takes it. */
 static void end_children(struct keeper *keeper)
 {
     int64_t by = clock_ms() + STOP_KILLED_MS;
     child_kill(&keeper->broker);
     kill_workers(keeper);
-    while (keeper->broker.pidfd >= 0 || any_worker(keeper)) {
+    while (keeper->broker.pidfd >= 0 || any_worker(keeper) || notify_waits(&keeper->notify)) {
         int64_t left = by - clock_ms();
         if (left <= 0)
             return;
@@ -361,12 +408,25 @@ static void take_back_irqs(const struct keeper *keeper)
     }
 }
 
+/* The sooner of two times to sleep; -1: for ever. */
+static int sooner(int a, int b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+/* Who does not listen at present is asked again. */
+static int next_attempt(struct keeper *keeper)
+{
+    int timeout = log_tell_lost() ? -1 : LOG_RETRY_MS;
+    return notify_waits(&keeper->notify) ? sooner(timeout, NOTIFY_RETRY_MS) : timeout;
+}
+
 int keeper_run(struct keeper *keeper)
 {
     while (keeper->exit_status < 0) {
-        int timeout = handle_time(keeper), watchdog = notify_watchdog(&keeper->notify, clock_ms());
-        if (watchdog >= 0 && (timeout < 0 || watchdog < timeout))
-            timeout = watchdog;
+        int timeout = sooner(handle_time(keeper), tell_stored(keeper));
+        timeout = sooner(timeout, notify_watchdog(&keeper->notify, clock_ms()));
+        timeout = sooner(timeout, next_attempt(keeper));
         if (keeper->exit_status < 0)
             wait_and_handle(keeper, timeout);
     }
@@ -374,5 +434,6 @@ int keeper_run(struct keeper *keeper)
     end_children(keeper);
     if (!fd_store_outlives(&keeper->store))
         take_back_irqs(keeper);
+    cgroups_leave(&keeper->cgroups);
     return status;
 }

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "broker/backoff.h"
+#include "broker/keeper/cgroup.h"
 #include "broker/keeper/fd_store.h"
 #include "broker/keeper/notify.h"
 #include "broker/keeper/spawn.h"
@@ -34,6 +35,7 @@ struct keeper {
     struct child workers[BAO_DEVICES_MAX];
     struct fd_store store;
     struct notify notify; /* the service manager */
+    struct cgroups cgroups;
 
     bool has_run; /* a broker has once said RUNNING, or an earlier keeper's: from then on it is
                      replaced */
@@ -45,8 +47,8 @@ struct keeper {
     int exit_status; /* -1: go on */
 };
 
-/* Fill in the rest of a structure whose executables, broker_argv, signals, store, notify and
- * has_run are set. */
+/* Fill in the rest of a structure whose executables, broker_argv, signals, store, notify, cgroups
+ * and has_run are set. */
 void keeper_init(struct keeper *keeper);
 
 /* Run until told to stop, or until the first broker's start failed. Returns the exit status. */

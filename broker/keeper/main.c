@@ -118,7 +118,8 @@ static int settle_inherited_files(void)
 }
 
 /* Children must be reapable, whatever was inherited; a terminal that hangs up or a closed stderr
- * is no reason to end; SIGTERM and SIGINT are taken from a file. */
+ * is no reason to end, nor is a terminal that background processes must not write to (stty tostop)
+ * a reason to stop; SIGTERM and SIGINT are taken from a file. */
 static int prepare_signals(void)
 {
     sigset_t taken;
@@ -126,7 +127,8 @@ static int prepare_signals(void)
     sigaddset(&taken, SIGTERM);
     sigaddset(&taken, SIGINT);
     if (signal(SIGCHLD, SIG_DFL) == SIG_ERR || signal(SIGHUP, SIG_IGN) == SIG_ERR ||
-        signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigprocmask(SIG_SETMASK, &taken, NULL) < 0)
+        signal(SIGTTOU, SIG_IGN) == SIG_ERR || signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+        sigprocmask(SIG_SETMASK, &taken, NULL) < 0)
         return -errno;
     int fd = signalfd(-1, &taken, SFD_NONBLOCK | SFD_CLOEXEC);
     return fd < 0 ? -errno : fd;
@@ -169,11 +171,17 @@ static int run_keeper(struct keeper *keeper)
         log_line(NULL, "must be started by root (it confines itself): use sudo");
         return EXIT_FAILURE;
     }
+    int result = log_prepare();
+    if (result < 0)
+        log_warning(NULL,
+                    "stderr can't be opened again by /proc: %s: if it blocks, so does this program",
+                    strerror(-result));
     int taken = meet_service_manager(keeper);
     if (taken < 0)
         return EXIT_FILES_KEPT;
+    cgroups_enter(&keeper->cgroups);
     const char *step = "raise its limit of open files to 1024";
-    int result = privileges_raise_fd_limit();
+    result = privileges_raise_fd_limit();
     if (result == 0) {
         step = "prepare its signals";
         keeper->signals = prepare_signals();
@@ -183,6 +191,7 @@ static int run_keeper(struct keeper *keeper)
         result = privileges_reduce(&step);
     if (result < 0) {
         log_line(NULL, "the keeper failed to %s: %s", step, strerror(-result));
+        cgroups_leave(&keeper->cgroups);
         return taken > 0 ? EXIT_FILES_KEPT : EXIT_FAILURE;
     }
     keeper_init(keeper);

@@ -2,26 +2,22 @@
 #include "broker/keeper/notify.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "broker/log.h"
 #include "common/one_fd.h"
 
-#define TEXT_SIZE 256
-#define SEND_TIMEOUT_S 5
-
 static int connect_to(const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const struct timeval timeout = {.tv_sec = SEND_TIMEOUT_S};
     size_t length = strlen(name);
     if ((name[0] != '/' && name[0] != '@') || length < 2 || length >= sizeof(address.sun_path))
         return -EINVAL;
@@ -33,8 +29,7 @@ static int connect_to(const char *name)
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0 ||
-        connect(fd, (struct sockaddr *)&address,
+    if (connect(fd, (struct sockaddr *)&address,
                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) < 0) {
         int error = errno;
         close(fd);
@@ -56,7 +51,11 @@ static uint32_t watchdog_interval(void)
 void notify_open(struct notify *ret)
 {
     const char *name = getenv("NOTIFY_SOCKET");
-    *ret = (struct notify){.socket = -1};
+    /* One by one: the queue is large, and its pages are taken when it is used. */
+    ret->socket = -1;
+    ret->watchdog_ms = 0;
+    ret->watchdog_at = 0;
+    ret->taken = ret->gone = 0;
     if (name) {
         ret->socket = connect_to(name);
         if (ret->socket < 0)
@@ -75,7 +74,9 @@ void notify_clear_environment(void)
         unsetenv(variables[i]);
 }
 
-static int send_text(const struct notify *notify, char *text, int fd, int flags)
+/* --- Delivery ------------------------------------------------------------------------------- */
+
+static int send_text(const struct notify *notify, char *text, int fd)
 {
     union one_fd room = {0};
     struct iovec iov = {.iov_base = text, .iov_len = strlen(text)};
@@ -83,21 +84,87 @@ static int send_text(const struct notify *notify, char *text, int fd, int flags)
     one_fd_attach(&header, &room, fd);
     ssize_t sent;
     do
-        sent = sendmsg(notify->socket, &header, MSG_NOSIGNAL | flags);
+        sent = sendmsg(notify->socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : 0;
 }
 
-void notify_say(const struct notify *notify, const char *format, ...)
+/* Its queue is full, or the kernel is short of something: both pass. */
+static bool passes(int error)
 {
-    char text[TEXT_SIZE];
+    return error == -EAGAIN || error == -ENOBUFS || error == -ENOMEM || error == -ETOOMANYREFS;
+}
+
+static struct notify_message *message_at(struct notify *notify, uint64_t number)
+{
+    return &notify->queue[number % NOTIFY_QUEUE];
+}
+
+void notify_flush(struct notify *notify)
+{
+    while (notify_waits(notify)) {
+        struct notify_message *message = message_at(notify, notify->gone);
+        int result = send_text(notify, message->text, message->fd);
+        notify->polls = result == -EAGAIN;
+        if (passes(result))
+            return;
+        if (result < 0)
+            log_line(NULL, "can't tell the service manager \"%s\": %s", message->text,
+                     strerror(-result));
+        if (message->fd >= 0)
+            close(message->fd);
+        notify->gone++;
+    }
+}
+
+/* Now if it can go now, and nothing is before it. */
+static int deliver(struct notify *notify, char *text, int fd)
+{
+    if (!notify_waits(notify)) {
+        int result = send_text(notify, text, fd);
+        if (!passes(result))
+            return result;
+        notify->polls = result == -EAGAIN;
+    }
+    if (notify->taken - notify->gone == NOTIFY_QUEUE)
+        return -ENOBUFS;
+    struct notify_message *message = message_at(notify, notify->taken);
+    message->fd = -1;
+    if (fd >= 0) {
+        message->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (message->fd < 0)
+            return -errno;
+    }
+    snprintf(message->text, sizeof(message->text), "%s", text);
+    notify->taken++;
+    return 0;
+}
+
+/* --- What is told --------------------------------------------------------------------------- */
+
+static bool is_state(const char *text)
+{
+    static const char state[] = "STATUS=";
+    return strncmp(text, state, sizeof(state) - 1) == 0;
+}
+
+int notify_say(struct notify *notify, const char *format, ...)
+{
+    char text[NOTIFY_TEXT_SIZE];
     va_list args;
     if (!notify_present(notify))
-        return;
+        return 0;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    (void)send_text(notify, text, -1, 0);
+    if (notify_waits(notify) && is_state(text)) {
+        struct notify_message *last = message_at(notify, notify->taken - 1);
+        if (is_state(last->text)) {
+            memcpy(last->text, text, sizeof(text));
+            return 0;
+        }
+    }
+    return deliver(notify, text, -1);
 }
 
 int notify_watchdog(struct notify *notify, int64_t now)
@@ -106,26 +173,26 @@ int notify_watchdog(struct notify *notify, int64_t now)
         return -1;
     if (now >= notify->watchdog_at) {
         char text[] = "WATCHDOG=1";
-        (void)send_text(notify, text, -1, MSG_DONTWAIT);
+        (void)send_text(notify, text, -1); /* of no use later */
         notify->watchdog_at = now + notify->watchdog_ms;
     }
     return (int)(notify->watchdog_at - now);
 }
 
-int notify_store(const struct notify *notify, const char *name, int fd)
+int notify_store(struct notify *notify, const char *name, int fd)
 {
-    char text[TEXT_SIZE];
+    char text[NOTIFY_TEXT_SIZE];
     /*
      * FDPOLL=0: else the manager drops an fd on which it sees POLLERR or POLLHUP; and an eventfd
      * whose counter overflows, which a worker can bring about, has POLLERR.
      */
     snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
-    return send_text(notify, text, fd, 0);
+    return deliver(notify, text, fd);
 }
 
-int notify_remove(const struct notify *notify, const char *name)
+int notify_remove(struct notify *notify, const char *name)
 {
-    char text[TEXT_SIZE];
+    char text[NOTIFY_TEXT_SIZE];
     snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
-    return send_text(notify, text, -1, 0);
+    return deliver(notify, text, -1);
 }

@@ -12,6 +12,10 @@
 
 /* 16 devices with 7 + 16 stored fds each, their pidfds, and a message's worth on its way. */
 #define FD_LIMIT 1024
+/* By the same limit the kernel judges how many files may be on their way in all messages of root's
+ * processes together (unix(7), ETOOMANYREFS), ours or not. What it takes to start a worker shall
+ * not depend on what others leave unread. */
+#define FD_LIMIT_WANTED 8192
 
 static const unsigned int kept[] = {
 #define X(capability, reason) (capability),
@@ -24,11 +28,15 @@ int privileges_raise_fd_limit(void)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return -errno;
-    if (limit.rlim_cur >= FD_LIMIT)
+    struct rlimit wanted = {FD_LIMIT_WANTED, FD_LIMIT_WANTED};
+    if (limit.rlim_max > wanted.rlim_max)
+        wanted.rlim_max = limit.rlim_max;
+    if (limit.rlim_cur >= FD_LIMIT_WANTED || setrlimit(RLIMIT_NOFILE, &wanted) == 0)
         return 0;
-    limit.rlim_cur = FD_LIMIT;
+    /* Without CAP_SYS_RESOURCE the hard limit is as high as it goes. */
+    limit.rlim_cur = limit.rlim_max;
     if (limit.rlim_max < FD_LIMIT)
-        limit.rlim_max = FD_LIMIT;
+        return -EPERM;
     return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
 }
 

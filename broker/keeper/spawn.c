@@ -96,6 +96,8 @@ struct plan {
     uint64_t namespaces; /* CLONE_NEW* */
     bool keeps_stderr;
     bool own_session;
+    bool in_cgroup; /* whose directory is: */
+    int cgroup;
 };
 
 /* Between clone3 and execveat. Never returns: the keeper's memory is not its own to go on with. */
@@ -126,6 +128,10 @@ static int spawn(const struct plan *plan, struct child *ret)
         .pidfd = (uintptr_t)&pidfd,
         .exit_signal = SIGCHLD,
     };
+    if (plan->in_cgroup) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = (unsigned int)plan->cgroup;
+    }
     /* A system call of its own, since no C library offers namespaces and a pidfd in one step. A
      * copy of this single-threaded process, so the child may use whatever it needs. */
     long pid = syscall(SYS_clone3, &args, sizeof(args));
@@ -157,7 +163,7 @@ int spawn_broker(const struct executables *executables, int socket, char *const 
     return spawn(&plan, ret);
 }
 
-int spawn_worker(const struct executables *executables, int socket, struct child *ret)
+int spawn_worker(const struct executables *executables, int socket, int cgroup, struct child *ret)
 {
     static char name[] = "bao-virtio-worker";
     static char *const argv[] = {name, NULL};
@@ -172,6 +178,8 @@ int spawn_worker(const struct executables *executables, int socket, struct child
         .keeps_stderr = true, /* for the sanitizers' reports */
 #endif
         .own_session = true,
+        .in_cgroup = cgroup >= 0,
+        .cgroup = cgroup,
     };
     return spawn(&plan, ret);
 }

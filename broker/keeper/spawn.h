@@ -36,8 +36,9 @@ int become_broker(const struct executables *executables, char *const argv[]);
 int spawn_broker(const struct executables *executables, int socket, char *const argv[],
                  struct child *ret);
 
-/* Start a worker, in namespaces and a session of its own. Likewise. */
-int spawn_worker(const struct executables *executables, int socket, struct child *ret);
+/* Start a worker, in namespaces and a session of its own, and in the cgroup whose directory
+ * `cgroup` is; -1: in the keeper's. Likewise. */
+int spawn_worker(const struct executables *executables, int socket, int cgroup, struct child *ret);
 
 /* SIGKILL; harmless if it is dead already. */
 void child_kill(const struct child *child);

@@ -291,6 +291,7 @@ static const struct place places[] = {
     {"anon_inode:[pidfd]", "a process that it started", PROCESS_KEEPER},
     {"anon_inode:[eventpoll]", "an event loop", PROCESS_BROKER},
     {"anon_inode:[timerfd]", "a timer", PROCESS_BROKER},
+    {"/sys/fs/cgroup/", "a cgroup: a worker's, or its own", PROCESS_KEEPER},
     {"/memfd:state", "a device's state page", PROCESS_OTHER},
     {"/memfd:journal", "a device's journal", PROCESS_OTHER},
     {"/memfd:", "a page that processes share, or what stands for a window in tests", PROCESS_OTHER},

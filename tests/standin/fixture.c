@@ -137,7 +137,7 @@ void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int w
         .argv = argv,
         .stdin_fd = fixture->starter ? fixture->starter_in : -1,
         .stdout_fd = fixture->starter ? fixture->starter_out : fixture->log_fd,
-        .stderr_fd = fixture->log_fd,
+        .stderr_fd = fixture->stderr_fd > 0 ? fixture->stderr_fd : fixture->log_fd,
     };
     for (unsigned int i = 0; i < devices; i++)
         options.devices[i] = (struct standin_device){

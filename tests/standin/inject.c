@@ -210,6 +210,67 @@ int inject_call(pid_t pid, long number, const long arguments[6], long *ret_resul
     return 1;
 }
 
+static unsigned long stack_pointer(const registers *regs)
+{
+#if defined(__x86_64__)
+    return regs->rsp;
+#else
+    return regs->sp;
+#endif
+}
+
+/* Text included: a debugger's write makes a copy of the page. */
+static int poke(pid_t pid, unsigned long address, const void *data, size_t size)
+{
+    for (size_t at = 0; at < size; at += sizeof(long)) {
+        long word = 0;
+        size_t part = size - at < sizeof(word) ? size - at : sizeof(word);
+        if (part < sizeof(word)) {
+            errno = 0;
+            word = ptrace(PTRACE_PEEKDATA, pid, address + at, 0);
+            if (errno != 0)
+                return -errno;
+        }
+        memcpy(&word, (const char *)data + at, part);
+        if (ptrace(PTRACE_POKEDATA, pid, address + at, word) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+unsigned long inject_data(pid_t pid, const void *data, size_t size)
+{
+    registers regs = {0};
+    if (get_registers(pid, &regs) < 0)
+        return 0;
+    unsigned long address = (stack_pointer(&regs) - 2048) & ~15ul;
+    return poke(pid, address, data, size) < 0 ? 0 : address;
+}
+
+int inject_endless(pid_t pid, long number, const long arguments[6])
+{
+    registers regs = {0};
+    int error = get_registers(pid, &regs);
+    if (error < 0)
+        return error;
+    prepare_call(&regs, number, arguments);
+    /* The call; the register that its result is in as before; back. */
+#if defined(__x86_64__)
+    static const unsigned char code[] = {0x0f, 0x05, 0x4c, 0x89, 0xf8, 0xeb, 0xf9};
+    regs.r15 = (unsigned long long)number;
+#elif defined(__aarch64__)
+    static const uint32_t code[] = {0xd4000001, 0xaa1303e0, 0x17fffffe};
+    regs.regs[19] = (unsigned long long)arguments[0];
+#elif defined(__riscv)
+    static const uint32_t code[] = {0x00000073, 0x00048513, 0xff9ff06f};
+    regs.s1 = (unsigned long)arguments[0];
+#endif
+    error = poke(pid, program_counter(&regs), code, sizeof(code));
+    if (error == 0)
+        error = set_registers(pid, &regs);
+    return error < 0 ? error : inject_detach(pid);
+}
+
 int inject_get_filter(pid_t pid, unsigned int index, struct sock_filter *filter)
 {
     long length = ptrace(PTRACE_SECCOMP_GET_FILTER, pid, (unsigned long)index, filter);

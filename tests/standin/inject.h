@@ -20,6 +20,16 @@ int inject_attach(pid_t pid);
  */
 int inject_call(pid_t pid, long number, const long arguments[6], long *ret_result);
 
+/* Bytes that the process does not need, below its stack: `size` of them up to 1024, written.
+ * Returns their address, 0 if that failed. */
+unsigned long inject_data(pid_t pid, const void *data, size_t size);
+
+/*
+ * Have it make the call without end, as fast as it can, by code that is written over its own; it is
+ * let go, and needs no detaching. 0 or -errno.
+ */
+int inject_endless(pid_t pid, long number, const long arguments[6]);
+
 /* The program of the index-th seccomp filter, the oldest being 0. Its length in instructions, or
  * -errno; -ENOENT if there are fewer. `filter` has room for BPF_MAXINSNS instructions. */
 struct sock_filter;

@@ -23,8 +23,8 @@
 #define BLOCK_QUEUES 4
 #define RESTARTS 5
 #define NEEDS_RESET VIRTIO_CONFIG_S_NEEDS_RESET
-/* Messages that one set of one queue takes: record, DM file, 3 eventfds, queue, 2 pages. */
-#define SET_MESSAGES 8
+/* Messages that one set of one queue takes: record, DM file, 4 eventfds, queue, 2 pages. */
+#define SET_MESSAGES 9
 /* ... and another set of pages: 2 pages, and the old ones removed. */
 #define PAGES_MESSAGES 4
 
@@ -418,7 +418,7 @@ static void the_service_manager_is_told(void)
     int status = standin_wait(managed.fixture.standin, DEADLINE_MS);
     CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0);
     CU_ASSERT_EQUAL(managed_events(&managed, "stopping"), 1);
-    CU_ASSERT_EQUAL(managed_events(&managed, "kept 16"), 1); /* two sets of 8 */
+    CU_ASSERT_EQUAL(managed_events(&managed, "kept 18"), 1); /* two sets of 9 */
     CU_ASSERT_EQUAL(standin_stop(managed.fixture.standin), status);
     CU_ASSERT_EQUAL(managed_events(&managed, "wrong"), 0);
     managed_free(&managed);

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "broker/clock.h"
 #include "broker/keeper/fd_names.h"
 #include "broker/keeper/fd_store.h"
 #include "broker/shared_page.h"
@@ -375,7 +376,9 @@ static void make_set(void)
 
 static int open_store(void)
 {
-    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+    /* Ours blocks, as the manager's does. */
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0 ||
+        fcntl(pair[1], F_SETFL, O_NONBLOCK) < 0)
         return -1;
     memset(&store, 0, sizeof(store));
     manager = (struct notify){.socket = pair[0]};
@@ -504,6 +507,133 @@ static void without_a_service_manager_nothing_is_said(void)
     CU_ASSERT_PTR_NULL(store.sets[DM_ID].record);
 }
 
+/* --- A manager that is stuck --------------------------------------------------------------------
+ */
+
+/* Its socket takes no more. Returns how many messages are before ours. */
+static unsigned int fill(void)
+{
+    unsigned int count = 0;
+    while (send(pair[0], "STATUS=filling", 14, MSG_DONTWAIT) == 14)
+        count++;
+    return count;
+}
+
+static void drain(unsigned int count)
+{
+    while (count-- > 0)
+        CU_ASSERT_STRING_EQUAL(next_message(), "STATUS=filling");
+}
+
+/* What it has room for, again and again: the rest of what is queued arrives. */
+#define STORES_LATER(name)                                                                         \
+    notify_flush(&manager);                                                                        \
+    STORES(name)
+
+static uint64_t commit_now(void)
+{
+    return store.sets[DM_ID].record->commit;
+}
+
+static bool is_stored(int64_t now, int *ret_wait)
+{
+    uint32_t device = 77;
+    return fd_store_next_stored(&store, now, &device, ret_wait) && device == 5;
+}
+
+static void all_later(void)
+{
+    STORES_LATER("record");
+    STORES_LATER("dm");
+    STORES_LATER("request");
+    STORES_LATER("reply");
+    STORES_LATER("call");
+    STORES_LATER("irq");
+    STORES_LATER("queue-0");
+    STORES_LATER("queue-1");
+    STORES_LATER("state-1");
+    notify_flush(&manager);
+}
+
+/* Nobody waits; STORED and the commit come when all of it is out, and not before. */
+static void a_stuck_manager_gets_all_later(void)
+{
+    int wait;
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    struct message_store message = message_of(SET_FDS);
+    message.header.device = 5;
+    make_set();
+    unsigned int before = fill();
+    alarm(20);
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+    CU_ASSERT_TRUE(notify_waits(&manager) && manager.polls);
+    CU_ASSERT_EQUAL(commit_now(), 0);
+    CU_ASSERT_FALSE(is_stored(clock_ms(), &wait));
+    CU_ASSERT(wait > 0 && wait <= STORE_PATIENCE_MS);
+    drain(before);
+    all_later();
+    alarm(0);
+    CU_ASSERT_FALSE(notify_waits(&manager));
+    CU_ASSERT_TRUE(is_stored(clock_ms(), &wait));
+    CU_ASSERT_EQUAL(commit_now(), (uint64_t)STORE_RECORD_VERSION << 32 | 1);
+    CU_ASSERT_FALSE(is_stored(clock_ms(), &wait)); /* once */
+    CU_ASSERT_EQUAL(wait, -1);
+    STORES("journal-1");
+}
+
+/* The guests wait as well, so its time is bounded; what it was not given comes nevertheless. */
+static void patience_with_a_stuck_manager_ends(void)
+{
+    int wait;
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    struct message_store message = message_of(SET_FDS);
+    message.header.device = 5;
+    make_set();
+    unsigned int before = fill();
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+    CU_ASSERT_TRUE(is_stored(clock_ms() + STORE_PATIENCE_MS, &wait));
+    CU_ASSERT_EQUAL(commit_now(), (uint64_t)STORE_RECORD_VERSION << 32 | 1);
+    drain(before);
+    all_later();
+    STORES_LATER("journal-1");
+}
+
+/* The next broker registers it: so no keeper may take it for a set that nobody has registered. */
+static void a_broker_that_died_waiting(void)
+{
+    int wait;
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    struct message_store message = message_of(SET_FDS);
+    make_set();
+    (void)fill();
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+    CU_ASSERT_EQUAL(commit_now(), 0);
+    fd_store_broker_gone(&store);
+    CU_ASSERT_EQUAL(commit_now(), (uint64_t)STORE_RECORD_VERSION << 32 | 1);
+    CU_ASSERT_FALSE(is_stored(clock_ms() + STORE_PATIENCE_MS, &wait));
+}
+
+static void the_queue_is_bounded(void)
+{
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    unsigned int before = fill(), taken = 0;
+    for (unsigned int i = 0; i < 5000; i++) /* of states, the last one is enough */
+        CU_ASSERT_EQUAL(notify_say(&manager, "STATUS=%u", i), 0);
+    CU_ASSERT_EQUAL(manager.taken - manager.gone, 1);
+    while (notify_remove(&manager, "device-3-dm") == 0)
+        taken++;
+    CU_ASSERT_EQUAL(taken, NOTIFY_QUEUE - 1);
+    CU_ASSERT_EQUAL(notify_remove(&manager, "device-3-dm"), -ENOBUFS);
+    drain(before);
+    notify_flush(&manager);
+    CU_ASSERT_STRING_EQUAL(next_message(), "STATUS=4999");
+    for (unsigned int i = 0; i < taken; i++) {
+        notify_flush(&manager);
+        REMOVES("dm");
+    }
+    CU_ASSERT_FALSE(notify_waits(&manager));
+}
+
 /* --- The lock of a state page
  * --------------------------------------------------------------------- */
 
@@ -549,6 +679,10 @@ int main(void)
         {"sets are stored in order", sets_are_stored_in_order},
         {"a set left half stored is stored anew", a_set_left_half_stored_is_stored_anew},
         {"what no broker stores is refused", what_no_broker_stores_is_refused},
+        {"a stuck manager gets all later", a_stuck_manager_gets_all_later},
+        {"patience with a stuck manager ends", patience_with_a_stuck_manager_ends},
+        {"a broker that died waiting", a_broker_that_died_waiting},
+        {"the queue is bounded", the_queue_is_bounded},
         {"without a service manager nothing is said", without_a_service_manager_nothing_is_said},
         {"a mapping keeps a page claimed", a_mapping_keeps_a_page_claimed},
         CU_TEST_INFO_NULL,

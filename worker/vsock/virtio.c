@@ -38,6 +38,10 @@ static struct {
     bool rx_held;       /* rx is a buffer taken off the ring, and still to be filled */
     uint32_t next_slot; /* whose turn it is to send to the guest */
     uint64_t busy;      /* bit s: slot s may have something for the guest */
+    uint64_t undialled; /* bit s: for slot s the broker is still to be asked */
+    /* Of all connections ever asked for, since the answers to those of before a reset come after
+     * it: how many answers are awaited, the last number, and each slot's. */
+    uint32_t unanswered, last_request, requests[VSOCK_CONNECTIONS_MAX];
     struct vsock_table table;
     struct chain rx;
 } vsock;
@@ -152,23 +156,45 @@ static void vsock_connection_event(struct device *dev, unsigned int slot, uint32
 
 /* ---- The broker ---- */
 
-/* The age of a connection names it: no two have the same within 2^31. */
-static uint32_t request_of(const struct vsock_connection *connection)
-{
-    return (uint32_t)(connection->age & INT32_MAX);
-}
-
-static void ask_broker(struct device *dev, uint32_t slot)
+static bool ask_broker(uint32_t slot)
 {
     const struct vsock_connection *connection = connection_of(slot);
+    vsock.last_request = (vsock.last_request + 1) & INT32_MAX;
+    vsock.requests[slot] = vsock.last_request;
     const struct message_connect message = {
         .header = {.type = MSG_CONNECT, .version = MESSAGE_VERSION, .device = vsock.device},
         .port = connection->host_port,
         .type = connection->type,
-        .request = request_of(connection),
+        .request = vsock.last_request,
     };
-    if (send(WORKER_FD_CONTROL, &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        drop(dev, slot, true); /* it has not taken what was asked before */
+    return send(WORKER_FD_CONTROL, &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+static uint32_t oldest_undialled(void)
+{
+    uint32_t oldest = VSOCK_NONE;
+    for (uint64_t left = vsock.undialled; left != 0; left &= left - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(left);
+        if (oldest == VSOCK_NONE || connection_of(slot)->age < connection_of(oldest)->age)
+            oldest = slot;
+    }
+    return oldest;
+}
+
+/* The broker ends a worker that asks for more at once than it may, so the guest's further wishes
+ * wait here; it may have given up on some. */
+static void dial(struct device *dev)
+{
+    while (vsock.undialled != 0 && vsock.unanswered < CONNECTIONS_AT_ONCE) {
+        uint32_t slot = oldest_undialled();
+        vsock.undialled &= ~(1ull << slot);
+        if (connection_of(slot)->state != VSOCK_DIALLING)
+            continue;
+        if (ask_broker(slot))
+            vsock.unanswered++;
+        else
+            drop(dev, slot, true); /* it has not taken what was said before */
+    }
 }
 
 static void host_connects(struct device *dev, uint16_t type, int fd)
@@ -192,7 +218,8 @@ static uint32_t find_request(uint32_t request)
 {
     for (uint32_t slot = 0; slot < VSOCK_CONNECTIONS_MAX; slot++) {
         const struct vsock_connection *connection = connection_of(slot);
-        if (connection->state == VSOCK_DIALLING && request_of(connection) == request)
+        bool asked = (vsock.undialled >> slot & 1) == 0;
+        if (connection->state == VSOCK_DIALLING && asked && vsock.requests[slot] == request)
             return slot;
     }
     return VSOCK_NONE;
@@ -202,6 +229,9 @@ static uint32_t find_request(uint32_t request)
 static void host_answers(struct device *dev, uint32_t request, int fd)
 {
     uint32_t slot = find_request(request);
+    if (vsock.unanswered > 0)
+        vsock.unanswered--;
+    dial(dev);
     if (slot == VSOCK_NONE) {
         if (fd >= 0)
             close(fd);
@@ -252,7 +282,8 @@ static void act(struct device *dev, enum vsock_verdict verdict, uint32_t slot,
     case VSOCK_NOTHING:
         break;
     case VSOCK_CONNECT:
-        ask_broker(dev, slot);
+        vsock.undialled |= 1ull << slot;
+        dial(dev);
         break;
     case VSOCK_ANSWERED:
         if (vsock_host_welcome(slot, header->dst_port) < 0)
@@ -478,6 +509,7 @@ static void vsock_stop(struct device *dev)
     vsock.tx_waits = false;
     vsock.rx_held = false;
     vsock.busy = 0;
+    vsock.undialled = 0;
 }
 
 static void vsock_queue_stop(struct device *dev, unsigned int queue)

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/keeper/cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define LEAF "keeper"
+#define ALL_WORKERS "workers"
+#define TEXT_SIZE 4096
+
+static const char *const controllers[CGROUP_CONTROLLERS] = {"memory", "pids", "cpu"};
+static const char *const limits[CGROUP_CONTROLLERS] = {"memory.max", "pids.max", "cpu.weight"};
+
+/* --- Files of a cgroup ------------------------------------------------------------------------ */
+
+/* "BASE/name", or "BASE/part/name". Returns false if that is too long. */
+static bool path_of(const struct cgroups *cgroups, const char *part, const char *name,
+                    char ret[PATH_MAX])
+{
+    int length = snprintf(ret, PATH_MAX, "%s%s%s%s%s", cgroups->base, part ? "/" : "",
+                          part ? part : "", name ? "/" : "", name ? name : "");
+    return length < PATH_MAX;
+}
+
+static int open_file(const struct cgroups *cgroups, const char *part, const char *name, int flags)
+{
+    char path[PATH_MAX];
+    if (!path_of(cgroups, part, name, path))
+        return -ENAMETOOLONG;
+    int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW);
+    return fd < 0 ? -errno : fd;
+}
+
+static int write_text(int fd, const char *text)
+{
+    size_t length = strlen(text);
+    ssize_t written = write(fd, text, length);
+    if (written < 0)
+        return -errno;
+    return (size_t)written == length ? 0 : -EIO;
+}
+
+static int write_file(const struct cgroups *cgroups, const char *part, const char *name,
+                      const char *text)
+{
+    int fd = open_file(cgroups, part, name, O_WRONLY);
+    if (fd < 0)
+        return fd;
+    int result = write_text(fd, text);
+    close(fd);
+    return result;
+}
+
+static int read_all(int fd, char ret[TEXT_SIZE])
+{
+    ssize_t length = read(fd, ret, TEXT_SIZE - 1);
+    int error = length < 0 ? -errno : 0;
+    ret[length < 0 ? 0 : length] = '\0';
+    close(fd);
+    return error;
+}
+
+static int read_file(const struct cgroups *cgroups, const char *name, char ret[TEXT_SIZE])
+{
+    int fd = open_file(cgroups, NULL, name, O_RDONLY);
+    return fd < 0 ? fd : read_all(fd, ret);
+}
+
+/* It may be there from an earlier keeper. */
+static int make(const struct cgroups *cgroups, const char *part)
+{
+    char path[PATH_MAX];
+    if (!path_of(cgroups, part, NULL, path))
+        return -ENAMETOOLONG;
+    return mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* --- Where we are ----------------------------------------------------------------------------- */
+
+static const char *find_mount(void)
+{
+    static const char *const places[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+    struct statfs file_system;
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        if (statfs(places[i], &file_system) == 0 && file_system.f_type == CGROUP2_SUPER_MAGIC)
+            return places[i];
+    }
+    return NULL;
+}
+
+/* The line "0::PATH" of /proc/self/cgroup. */
+static bool find_own(char text[TEXT_SIZE], const char **ret_path)
+{
+    int fd = open("/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read_all(fd, text) < 0)
+        return false;
+    char *saved;
+    for (char *line = strtok_r(text, "\n", &saved); line; line = strtok_r(NULL, "\n", &saved)) {
+        if (strncmp(line, "0::/", 4) == 0) {
+            *ret_path = line + 3;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Are those in BASE itself ourselves alone, or, if we are in its leaf already, nobody? */
+static bool is_alone(const struct cgroups *cgroups, bool in_leaf)
+{
+    char text[TEXT_SIZE], own[32];
+    if (read_file(cgroups, "cgroup.procs", text) < 0)
+        return false;
+    snprintf(own, sizeof(own), "%d\n", (int)getpid());
+    return strcmp(text, in_leaf ? "" : own) == 0;
+}
+
+/* Returns NULL, or why there can be none. */
+static const char *find_base(struct cgroups *cgroups, bool *ret_in_leaf)
+{
+    char text[TEXT_SIZE], type[TEXT_SIZE];
+    const char *path, *mount = find_mount();
+    if (!mount || !find_own(text, &path))
+        return "there is no cgroup of version 2";
+    if (snprintf(cgroups->base, PATH_MAX, "%s%s", mount, strcmp(path, "/") == 0 ? "" : path) >=
+        PATH_MAX)
+        return "the name of its own is too long";
+    char *slash = strrchr(cgroups->base, '/');
+    *ret_in_leaf = strcmp(slash, "/" LEAF) == 0;
+    if (*ret_in_leaf)
+        *slash = '\0';
+    /* The root of all has no type; that of a container has one. */
+    if (read_file(cgroups, "cgroup.type", type) < 0 || strcmp(type, "domain\n") != 0)
+        return "its own is the root, or is threaded";
+    if (!is_alone(cgroups, *ret_in_leaf))
+        return "its own has other processes in it (Delegate= of the service manager)";
+    return NULL;
+}
+
+/* --- Controllers ------------------------------------------------------------------------------ */
+
+static bool has_word(const char *text, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = strstr(text, word); at; at = strstr(at + 1, word)) {
+        if ((at == text || at[-1] == ' ') && strchr(" \n", at[length]))
+            return true;
+    }
+    return false;
+}
+
+static int control(const struct cgroups *cgroups, const char *part, char sign, const char *which)
+{
+    char text[16];
+    snprintf(text, sizeof(text), "%c%s", sign, which);
+    return write_file(cgroups, part, "cgroup.subtree_control", text);
+}
+
+/* With CONFIG_RT_GROUP_SCHED a cgroup of the cpu controller's has no real-time at all, which the
+ * key `sched` of a device asks for. */
+static bool is_realtime_left(void)
+{
+    const struct sched_param realtime = {.sched_priority = 1}, other = {0};
+    if (sched_getscheduler(0) != SCHED_OTHER)
+        return false; /* not to be touched */
+    bool left = sched_setscheduler(0, SCHED_FIFO, &realtime) == 0;
+    if (left)
+        (void)sched_setscheduler(0, SCHED_OTHER, &other);
+    return left;
+}
+
+static void find_controllers(struct cgroups *cgroups, bool realtime_before)
+{
+    char there[TEXT_SIZE];
+    if (read_file(cgroups, "cgroup.controllers", there) < 0)
+        return;
+    for (size_t i = 0; i < CGROUP_CONTROLLERS; i++) {
+        const char *which = controllers[i];
+        cgroups->controls[i] = has_word(there, which) && control(cgroups, NULL, '+', which) == 0 &&
+                               control(cgroups, ALL_WORKERS, '+', which) == 0;
+    }
+    if (cgroups->controls[CGROUP_CPU] && realtime_before && !is_realtime_left()) {
+        (void)control(cgroups, ALL_WORKERS, '-', controllers[CGROUP_CPU]);
+        (void)control(cgroups, NULL, '-', controllers[CGROUP_CPU]);
+        cgroups->controls[CGROUP_CPU] = false;
+    }
+}
+
+/* Bytes: that part of the machine's memory. */
+static unsigned long long memory_part(unsigned int numerator, unsigned int denominator)
+{
+    unsigned long long pages = (unsigned long long)sysconf(_SC_PHYS_PAGES);
+    return pages / denominator * numerator * (unsigned long long)sysconf(_SC_PAGESIZE);
+}
+
+static void limit(struct cgroups *cgroups, const char *part, enum cgroup_controller which,
+                  unsigned long long value)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "%llu", value);
+    if (cgroups->controls[which] && write_file(cgroups, part, limits[which], text) < 0)
+        cgroups->controls[which] = false;
+}
+
+static int make_worker(struct cgroups *cgroups, unsigned int device)
+{
+    char part[32];
+    snprintf(part, sizeof(part), ALL_WORKERS "/%u", device);
+    int result = make(cgroups, part);
+    if (result < 0)
+        return result;
+    limit(cgroups, part, CGROUP_MEMORY, memory_part(1, 2));
+    limit(cgroups, part, CGROUP_PIDS, CGROUP_WORKER_PIDS);
+    limit(cgroups, part, CGROUP_CPU, 100);
+    cgroups->workers[device] = open_file(cgroups, part, NULL, O_PATH | O_DIRECTORY);
+    return cgroups->workers[device] < 0 ? cgroups->workers[device] : 0;
+}
+
+/* --- In and out ------------------------------------------------------------------------------- */
+
+/* Returns 0, or -errno with *ret_step. */
+static int make_all(struct cgroups *cgroups, bool in_leaf, const char **ret_step)
+{
+    bool realtime = is_realtime_left();
+    *ret_step = "can't be made";
+    int result = in_leaf ? 0 : make(cgroups, LEAF);
+    if (result < 0)
+        return result;
+    cgroups->base_procs = open_file(cgroups, NULL, "cgroup.procs", O_WRONLY);
+    cgroups->base_subtree = open_file(cgroups, NULL, "cgroup.subtree_control", O_WRONLY);
+    *ret_step = "can't be entered";
+    result = in_leaf ? 0 : write_file(cgroups, LEAF, "cgroup.procs", "0");
+    if (result < 0)
+        return result;
+    cgroups->entered = !in_leaf;
+    *ret_step = "can't be made for the workers";
+    result = make(cgroups, ALL_WORKERS);
+    if (result < 0)
+        return result;
+    find_controllers(cgroups, realtime);
+    limit(cgroups, ALL_WORKERS, CGROUP_MEMORY, memory_part(3, 4));
+    for (unsigned int i = 0; result == 0 && i < BAO_DEVICES_MAX; i++)
+        result = make_worker(cgroups, i);
+    return result;
+}
+
+static void remove_group(const struct cgroups *cgroups, const char *part)
+{
+    char path[PATH_MAX];
+    if (path_of(cgroups, part, NULL, path))
+        (void)unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+void cgroups_leave(struct cgroups *cgroups)
+{
+    char part[32];
+    if (cgroups->base[0] == '\0')
+        return;
+    for (unsigned int i = 0; i < BAO_DEVICES_MAX; i++) {
+        if (cgroups->workers[i] >= 0)
+            close(cgroups->workers[i]);
+        cgroups->workers[i] = -1;
+        snprintf(part, sizeof(part), ALL_WORKERS "/%u", i);
+        remove_group(cgroups, part);
+    }
+    remove_group(cgroups, ALL_WORKERS);
+    for (size_t i = 0; i < CGROUP_CONTROLLERS; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "-%s", controllers[i]);
+        if (cgroups->controls[i])
+            (void)write_text(cgroups->base_subtree, text);
+    }
+    if (cgroups->entered && write_text(cgroups->base_procs, "0") == 0)
+        remove_group(cgroups, LEAF);
+    cgroups->base[0] = '\0';
+}
+
+static void describe(struct cgroups *cgroups)
+{
+    char in_force[64] = "", missing[64] = "";
+    for (size_t i = 0; i < CGROUP_CONTROLLERS; i++) {
+        char *list = cgroups->controls[i] ? in_force : missing;
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof(in_force) - used, "%s%s", used > 0 ? ", " : "", limits[i]);
+    }
+    snprintf(cgroups->words, sizeof(cgroups->words),
+             "each worker has a cgroup of its own, with: %s%s%s",
+             in_force[0] ? in_force : "no limit", missing[0] ? "; not available: " : "", missing);
+}
+
+void cgroups_enter(struct cgroups *ret)
+{
+    bool in_leaf;
+    const char *step;
+    *ret = (struct cgroups){.base_procs = -1, .base_subtree = -1};
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
+        ret->workers[i] = -1;
+    const char *why = find_base(ret, &in_leaf);
+    if (why) {
+        ret->base[0] = '\0';
+        snprintf(ret->words, sizeof(ret->words), "no worker has a cgroup of its own: %s", why);
+        return;
+    }
+    int result = make_all(ret, in_leaf, &step);
+    if (result == 0) {
+        describe(ret);
+        return;
+    }
+    cgroups_leave(ret);
+    snprintf(ret->words, sizeof(ret->words), "no worker has a cgroup of its own: it %s: %s", step,
+             strerror(-result));
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the keeper's cgroup is its own, each worker has one of its own below it, with the limits
+ * that the kernel has controllers for; in the end all is as it was. Where it is not, the log says
+ * so.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "tests/standin/fixture.h"
+
+static char base[128]; /* a cgroup of this test's */
+
+static const char *find_mount(void)
+{
+    static const char *const places[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+    struct statfs file_system;
+    for (size_t i = 0; i < 2; i++) {
+        if (statfs(places[i], &file_system) == 0 && file_system.f_type == CGROUP2_SUPER_MAGIC)
+            return places[i];
+    }
+    return NULL;
+}
+
+static bool make_base(void)
+{
+    const char *mount = find_mount();
+    snprintf(base, sizeof(base), "%s/bao-test-%d", mount ? mount : "", (int)getpid());
+    if (mount && mkdir(base, 0755) == 0)
+        return true;
+    printf(" (no cgroup of version 2 can be made here: %s) ", strerror(errno));
+    return false;
+}
+
+/* The cgroup of a process: what follows "0::". */
+static void cgroup_of(pid_t pid, char ret[256])
+{
+    char path[64], line[512];
+    ret[0] = '\0';
+    snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof(line), file))
+        (void)!sscanf(line, "0::%255s", ret);
+    if (file)
+        fclose(file);
+}
+
+static void is_in(pid_t pid, const char *end)
+{
+    char wanted[128], found[256];
+    snprintf(wanted, sizeof(wanted), "%s/%s", strrchr(base, '/'), end);
+    cgroup_of(pid, found);
+    size_t length = strlen(found), tail = strlen(wanted);
+    bool ends = length >= tail && strcmp(found + length - tail, wanted) == 0;
+    if (!ends)
+        printf("\n%s is not in %s\n", found, wanted);
+    CU_ASSERT_TRUE(ends);
+}
+
+static void is_there(const char *name, bool expected)
+{
+    char path[256];
+    struct stat file;
+    snprintf(path, sizeof(path), "%s/%s", base, name);
+    CU_ASSERT_EQUAL(stat(path, &file) == 0, expected);
+}
+
+/* Each limit either is in force, or was said to be missing. */
+static void limits_are_told(const struct fixture *fixture)
+{
+    static const char *const limits[] = {"memory.max", "pids.max", "cpu.weight"};
+    char *log = fixture_log(fixture);
+    const char *line = strstr(log, "each worker has a cgroup of its own, with: ");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(line);
+    const char *missing = strstr(line, "not available: "), *end = strchr(line, '\n');
+    for (size_t i = 0; i < 3; i++) {
+        char path[256], text[32] = "";
+        snprintf(path, sizeof(path), "%s/workers/0/%s", base, limits[i]);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        bool limited =
+            fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strncmp(text, "max", 3) != 0;
+        if (fd >= 0)
+            close(fd);
+        const char *at = strstr(line, limits[i]);
+        CU_ASSERT_FATAL(at && at < end);
+        CU_ASSERT_EQUAL(limited, !(missing && missing < end && at > missing));
+    }
+    free(log);
+}
+
+static void each_worker_has_one(void)
+{
+    static const char *const enter[] = {"/bin/sh", "-c",
+                                        "echo $$ >\"$0/cgroup.procs\"; exec \"$@\"", base, NULL};
+    struct fixture fixture;
+    if (!make_base())
+        return;
+    fixture_init(&fixture);
+    fixture_configure_blocks(&fixture, 2);
+    fixture.starter = enter;
+    fixture.starter_in = STDIN_FILENO;
+    fixture.starter_out = STDOUT_FILENO;
+    fixture_start(&fixture, 2, 2);
+    limits_are_told(&fixture);
+    is_in(fixture.broker, "keeper");
+    is_in(fixture.workers[0], "workers/0");
+    is_in(fixture.workers[1], "workers/1");
+    /* The next one, too; and those of another broker. */
+    CU_ASSERT_EQUAL(kill(fixture.workers[1], SIGKILL), 0);
+    is_in(fixture_wait_worker(&fixture, 1, fixture.workers[1]), "workers/1");
+    CU_ASSERT_EQUAL(kill(fixture.broker, SIGKILL), 0);
+    is_in(fixture_wait_broker(&fixture, fixture.broker), "keeper");
+    is_in(fixture_wait_worker(&fixture, 0, fixture.workers[0]), "workers/0");
+    fixture_stop(&fixture);
+    is_there("keeper", false);
+    is_there("workers", false);
+    CU_ASSERT_EQUAL(rmdir(base), 0);
+    fixture_free(&fixture);
+}
+
+/* Others are in it, so it is somebody else's. */
+static void a_shared_one_is_left_alone(void)
+{
+    static const char *const enter[] = {
+        "/bin/sh", "-c", "echo $$ >\"$0/cgroup.procs\"; sleep 600 & exec \"$@\"", base, NULL};
+    struct fixture fixture;
+    if (!make_base())
+        return;
+    fixture_init(&fixture);
+    fixture_configure_blocks(&fixture, 1);
+    fixture.starter = enter;
+    fixture.starter_in = STDIN_FILENO;
+    fixture.starter_out = STDOUT_FILENO;
+    fixture_start(&fixture, 1, 1);
+    fixture_wait_logged(&fixture, "no worker has a cgroup of its own: its own has other processes",
+                        5000);
+    is_there("keeper", false);
+    char path[160], line[32];
+    snprintf(path, sizeof(path), "%s/cgroup.procs", base);
+    FILE *procs = fopen(path, "re");
+    int sleeper = 0;
+    while (procs && fgets(line, sizeof(line), procs)) {
+        char exe[64], comm[32] = "";
+        snprintf(exe, sizeof(exe), "/proc/%d/comm", atoi(line));
+        FILE *file = fopen(exe, "re");
+        if (file && fgets(comm, sizeof(comm), file) && strcmp(comm, "sleep\n") == 0)
+            sleeper = atoi(line);
+        if (file)
+            fclose(file);
+    }
+    if (procs)
+        fclose(procs);
+    CU_ASSERT_FATAL(sleeper > 1);
+    CU_ASSERT_EQUAL(kill(sleeper, SIGKILL), 0);
+    fixture_stop(&fixture);
+    for (int i = 0; i < 500 && rmdir(base) < 0; i++)
+        usleep(10000);
+    fixture_free(&fixture);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"each worker has one", each_worker_has_one},
+        {"a shared one is left alone", a_shared_one_is_left_alone},
+        CU_TEST_INFO_NULL,
+    };
+    return fixture_main("cgroups", tests);
+}
