@@ -89,7 +89,7 @@ static void test_every_example(void)
     while ((entry = readdir(folder))) {
         char path[PATH_MAX];
         const char *ending = strrchr(entry->d_name, '.');
-        if (!ending || strcmp(ending, ".yaml") != 0) /* the unit for systemd */
+        if (!ending || strcmp(ending, ".yaml") != 0)
             continue;
         snprintf(path, sizeof(path), "%s/%s", CONFIGS_DIR, entry->d_name);
         expect_load(path, 0, "");

@@ -11,7 +11,7 @@ kind_backend_modules="tun 8021q"
 plane=virtio
 tap=${tap:-tap0} net=${net:-192.168.42}
 net6=fd00:42:
-mac=52:54:00:12:34:56 # as in configs/net.yaml
+mac=52:54:00:12:34:56 # as in configs/examples/net.yaml
 
 kind_prepare()
 {

@@ -8,7 +8,7 @@ kind_number=2
 kind_frontend_programs="socat"
 kind_frontend_modules="vsock vmw_vsock_virtio_transport"
 kind_backend_programs="socat"
-socket=/run/bao-vsock/v.sock # as in configs/vsock-virtio.yaml
+socket=/run/bao-vsock/v.sock # as in configs/examples/vsock-virtio.yaml
 
 kind_prepare()
 {
