@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The matrix of environment faults (cell.h): runs its cells, each in a process and in namespaces of
+ * its own, several at a time, and prints the table.
+ *
+ *     test_faults [--json FILE] [--jobs N] [--only WORDS] [--markdown]
+ *
+ * --only: cells that have the words in "RESOURCE, FAULT, MOMENT". --markdown: what is expected, for
+ * docs/FAULTS.md; nothing is run. BVDM_LONG=1 in the environment: the long cells as well.
+ */
+#include "tests/faults/report.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/standin/clock.h"
+
+#define JOBS_MAX 16
+#define CELL_MS 180000 /* whoever takes longer is killed */
+#define LOOK_US 5000
+
+struct job {
+    pid_t pid; /* 0: none */
+    struct matrix_cell *cell;
+    int log;
+    uint64_t end_ms;
+};
+
+static struct job jobs[JOBS_MAX];
+static unsigned int job_count = 2;
+
+/* ---- A cell's process ---- */
+
+static struct cell cell;
+
+static void test_of_cell(void)
+{
+    cell_run(&cell);
+}
+
+/* Names and networks of its own. What is in /tmp ends with the namespace; unless the programs are
+ * there. */
+static bool enter_namespaces(void)
+{
+    if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return false;
+    return strncmp(PROGRAM_DIR, "/tmp/", 5) == 0 || mount("none", "/tmp", "tmpfs", 0, NULL) == 0;
+}
+
+static _Noreturn void run_in_child(const struct matrix_cell *which, int log)
+{
+    char name[128];
+    dup2(log, STDOUT_FILENO);
+    dup2(log, STDERR_FILENO);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (!enter_namespaces()) {
+        fprintf(stderr, "cannot enter namespaces of its own: %s\n", strerror(errno));
+        _exit(EXIT_FAILURE);
+    }
+    cell = (struct cell){.row = which->row, .moment = which->moment, .result = which->result};
+    snprintf(name, sizeof(name), "%s, %s", which->row->resource, which->row->fault);
+    CU_TestInfo tests[] = {{moment_words[which->moment], test_of_cell}, CU_TEST_INFO_NULL};
+    int status = fixture_main(name, tests);
+    if (status != EXIT_SUCCESS)
+        cell_show_log(&cell);
+    which->result->over = true;
+    which->result->failed = status != EXIT_SUCCESS;
+    fflush(NULL);
+    _exit(status); /* threads of a cell that failed may still run */
+}
+
+/* ---- Jobs ---- */
+
+static void start_job(struct job *job, struct matrix_cell *which)
+{
+    fflush(NULL);
+    job->log = memfd_create("cell", MFD_CLOEXEC);
+    job->cell = which;
+    job->end_ms = now_ms() + CELL_MS;
+    job->pid = fork();
+    if (job->pid == 0)
+        run_in_child(which, job->log);
+    if (job->pid < 0 || job->log < 0) {
+        fprintf(stderr, "test_faults: cannot start a cell: %s\n", strerror(errno));
+        exit(EXIT_FAILURE);
+    }
+}
+
+static void print_log(int log)
+{
+    char text[65536];
+    ssize_t length;
+    for (off_t at = 0; (length = pread(log, text, sizeof(text), at)) > 0; at += length)
+        fwrite(text, 1, (size_t)length, stdout);
+}
+
+static void end_job(struct job *job)
+{
+    struct cell_result *result = job->cell->result;
+    const struct row *row = job->cell->row;
+    if (!result->over)
+        result->failed = true;
+    printf("%s, %s, %s: %s\n", row->resource, row->fault, moment_words[job->cell->moment],
+           result->failed ? "FAILED" : "ok");
+    if (result->failed)
+        print_log(job->log);
+    fflush(stdout);
+    close(job->log);
+    *job = (struct job){0};
+}
+
+static bool is_job(pid_t pid)
+{
+    for (unsigned int i = 0; i < JOBS_MAX; i++) {
+        if (jobs[i].pid == pid)
+            return true;
+    }
+    return false;
+}
+
+/* What a cell that failed has left is ours now, as its children's subreaper. */
+static void kill_orphans(void)
+{
+    char path[64], text[4096] = "", *rest = NULL;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, text, sizeof(text) - 1) < 0)
+        text[0] = '\0';
+    if (fd >= 0)
+        close(fd);
+    for (const char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        pid_t pid = (pid_t)strtol(word, NULL, 10);
+        if (pid > 0 && !is_job(pid))
+            kill(pid, SIGKILL);
+    }
+}
+
+/* Wait until a job ends. */
+static void reap(void)
+{
+    for (;;) {
+        pid_t pid;
+        while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+            for (unsigned int i = 0; i < job_count; i++) {
+                if (jobs[i].pid != pid)
+                    continue;
+                end_job(&jobs[i]);
+                kill_orphans();
+                return;
+            }
+        }
+        for (unsigned int i = 0; i < job_count; i++) {
+            if (jobs[i].pid > 0 && now_ms() > jobs[i].end_ms)
+                kill(jobs[i].pid, SIGKILL);
+        }
+        usleep(LOOK_US);
+    }
+}
+
+static struct job *free_job(void)
+{
+    for (;;) {
+        for (unsigned int i = 0; i < job_count; i++) {
+            if (jobs[i].pid == 0)
+                return &jobs[i];
+        }
+        reap();
+    }
+}
+
+static bool any_job(void)
+{
+    for (unsigned int i = 0; i < job_count; i++) {
+        if (jobs[i].pid > 0)
+            return true;
+    }
+    return false;
+}
+
+static void run_all(struct matrix *matrix)
+{
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    for (unsigned int i = 0; i < matrix->count; i++) {
+        if (matrix->cells[i].chosen)
+            start_job(free_job(), &matrix->cells[i]);
+    }
+    while (any_job())
+        reap();
+}
+
+/* ---- Which cells ---- */
+
+static bool is_chosen(const struct row *row, enum moment moment, const char *only)
+{
+    const char *is_long = getenv("BVDM_LONG");
+    const struct expected *expected = &row->at[moment];
+    char name[192];
+    snprintf(name, sizeof(name), "%s, %s, %s", row->resource, row->fault, moment_words[moment]);
+    if (expected->fate == NOT_APPLICABLE || (only && !strstr(name, only)))
+        return false;
+    return !expected->is_long || only || (is_long && strcmp(is_long, "1") == 0);
+}
+
+static void add_rows(struct matrix *matrix, const struct row *rows, unsigned int count,
+                     struct cell_result *results, const char *only)
+{
+    for (unsigned int r = 0; r < count; r++) {
+        for (unsigned int m = 0; m < MOMENTS; m++) {
+            struct matrix_cell *new = &matrix->cells[matrix->count];
+            *new = (struct matrix_cell){.row = &rows[r],
+                                        .moment = (enum moment)m,
+                                        .chosen = is_chosen(&rows[r], (enum moment)m, only),
+                                        .result = &results[matrix->count]};
+            matrix->count++;
+        }
+    }
+}
+
+static bool make_matrix(struct matrix *matrix, const char *only)
+{
+    const size_t most = (rows_backends_count + rows_shared_count) * (size_t)MOMENTS;
+    struct cell_result *results = mmap(NULL, most * sizeof(*results), PROT_READ | PROT_WRITE,
+                                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    *matrix = (struct matrix){.cells = calloc(most, sizeof(*matrix->cells))};
+    if (results == MAP_FAILED || !matrix->cells)
+        return false;
+    add_rows(matrix, rows_backends, rows_backends_count, results, only);
+    add_rows(matrix, rows_shared, rows_shared_count, results, only);
+    return true;
+}
+
+static int report(const struct matrix *matrix, const char *json)
+{
+    unsigned int passed = 0, failed = 0;
+    for (unsigned int i = 0; i < matrix->count; i++) {
+        const struct cell_result *result = matrix->cells[i].result;
+        passed += matrix->cells[i].chosen && result->over && !result->failed;
+        failed += matrix->cells[i].chosen && (!result->over || result->failed);
+    }
+    report_table(stdout, matrix);
+    if (json) {
+        FILE *file = fopen(json, "we");
+        if (!file) {
+            fprintf(stderr, "test_faults: %s: %s\n", json, strerror(errno));
+            return EXIT_FAILURE;
+        }
+        report_json(file, matrix);
+        fclose(file);
+    }
+    printf("%u passed, %u failed\n", passed, failed);
+    return failed == 0 && passed > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    const char *json = NULL, *only = NULL;
+    bool markdown = false;
+    struct matrix matrix;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--markdown") == 0)
+            markdown = true;
+        else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc)
+            json = argv[++i];
+        else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
+            only = argv[++i];
+        else if (strcmp(argv[i], "--jobs") == 0 && i + 1 < argc)
+            job_count = (unsigned int)strtoul(argv[++i], NULL, 10);
+        else
+            job_count = 0;
+    }
+    if (job_count == 0 || job_count > JOBS_MAX) {
+        fprintf(stderr,
+                "usage: test_faults [--json FILE] [--jobs 1..%d] [--only WORDS] "
+                "[--markdown]\n",
+                JOBS_MAX);
+        return EXIT_FAILURE;
+    }
+    if (!make_matrix(&matrix, only))
+        return EXIT_FAILURE;
+    if (markdown) {
+        report_markdown(stdout, &matrix);
+        return EXIT_SUCCESS;
+    }
+    if (geteuid() != 0) {
+        fprintf(stderr, "test_faults: root is needed: namespaces and a device model to confine\n");
+        return EXIT_FAILURE;
+    }
+    run_all(&matrix);
+    return report(&matrix, json);
+}
