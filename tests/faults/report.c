@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/faults/report.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const struct expected *expected_of(const struct matrix_cell *cell)
@@ -75,6 +76,28 @@ void report_markdown(FILE *file, const struct matrix *matrix)
     fputc('\n', file);
     for (unsigned int i = 0; i < matrix->count; i += MOMENTS)
         note(file, matrix->cells[i].row, "- ");
+}
+
+bool report_is_in(const char *document, const struct matrix *matrix)
+{
+    static char text[65536];
+    char *table = NULL;
+    size_t size = 0;
+    FILE *file = fopen(document, "re");
+    FILE *memory = open_memstream(&table, &size);
+    bool found = false;
+    if (file && memory) {
+        report_markdown(memory, matrix);
+        fflush(memory);
+        text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+        found = strstr(text, table) != NULL;
+    }
+    if (file)
+        fclose(file);
+    if (memory)
+        fclose(memory);
+    free(table);
+    return found;
 }
 
 void report_json(FILE *file, const struct matrix *matrix)

@@ -24,6 +24,8 @@ struct matrix {
 void report_table(FILE *file, const struct matrix *matrix);
 /* The same, as a table of Markdown, of what is expected. */
 void report_markdown(FILE *file, const struct matrix *matrix);
+/* Does this document hold that table, word for word? */
+bool report_is_in(const char *document, const struct matrix *matrix);
 void report_json(FILE *file, const struct matrix *matrix);
 
 #endif

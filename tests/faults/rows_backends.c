@@ -45,6 +45,7 @@ static void image_of_odd_size(struct cell *cell)
 
 static void image_emptied(struct cell *cell)
 {
+    cell->subject.is_spoilt = true; /* a write makes it longer again, by zeros */
     truncate_in(cell, "disk0.img", 0);
 }
 
@@ -53,9 +54,17 @@ static void image_whole(struct cell *cell)
     fixture_make_image(cell->fixture, "disk0.img", FIXTURE_IMAGE_SECTORS);
 }
 
+/* A disk that is broken: the kernel knows its files, and can't read or write them. */
 static void hang_eio(struct cell *cell)
 {
-    hang_fs_fail(cell->hang, HANG_ALL, EIO);
+    hang_fs_fail(cell->hang, HANG_READ | HANG_WRITE | HANG_FSYNC | HANG_FALLOCATE | HANG_LSEEK,
+                 EIO);
+}
+
+/* A server that has forgotten its clients. */
+static void hang_estale(struct cell *cell)
+{
+    hang_fs_fail(cell->hang, HANG_ALL, ESTALE);
 }
 
 /* As after errors=remount-ro: who has a file open for writing is told at the next write. */
@@ -301,8 +310,18 @@ static const struct row rows[] = {
         .inject = hang_eio,
         .repair = hang_nothing,
         .clean = hang_end,
+        .at = {{FAILS}, {FAILS}, {FAILS}, {FAILS}, {FAILS}},
+    },
+    {
+        .resource = "image",
+        .fault = "ESTALE",
+        .image = "hang/disk.img",
+        .prepare = hang_with_image,
+        .inject = hang_estale,
+        .repair = hang_nothing,
+        .clean = hang_end,
         .words = "disk.img",
-        .at = {{REFUSED}, {FAILS}, {FAILS}, {FAILS}, ITS_OWN},
+        .at = {{REFUSED}, {FAILS}, ITS_OWN, ITS_OWN, ITS_OWN},
     },
     {
         .resource = "image",
@@ -450,8 +469,7 @@ static const struct row rows[] = {
         .inject = hang_eio,
         .repair = hang_nothing,
         .clean = hang_end,
-        .words = "console.log",
-        .at = {{REFUSED}, {FAILS}, {FAILS}, {FAILS}, ITS_OWN},
+        .at = {{FAILS}, {FAILS}, {FAILS}, {FAILS}, {FAILS}},
     },
     {
         .resource = "log",

@@ -456,7 +456,11 @@ static const struct row rows[] = {
         .prepare = stderr_is_a_pipe,
         .inject = pipe_is_broken,
         .clean = pipe_end,
-        .at = {NOT("a pipe can't be opened for writing then"), {WORKS}, {WORKS}, {WORKS}, {WORKS}},
+        .at = {NOT("a pipe can't be opened for writing then"),
+               {WORKS},
+               {WORKS},
+               {WORKS},
+               NOT("nor by the next keeper")},
     },
     {
         .resource = "journal",

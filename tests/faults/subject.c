@@ -15,6 +15,7 @@
 #define SIZE 4096u
 #define STRIDE 24u /* sectors: no two attempts of a cell are at the same page */
 #define LOOK_US 500
+#define UNDER_WAY_US 20000 /* what a frame takes to where it is seen */
 #define DAEMON_FEATURES                                                                            \
     (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM | 1ull << VIRTIO_BLK_F_FLUSH)
 
@@ -64,7 +65,7 @@ static void judge_step(struct subject *subject)
         subject->failed = true;
     } else if (request->header->type == VIRTIO_BLK_T_IN) {
         fill(expected, request->header->sector);
-        CU_ASSERT_EQUAL(memcmp(request->data, expected, SIZE), 0);
+        CU_ASSERT(subject->is_spoilt || memcmp(request->data, expected, SIZE) == 0);
     }
 }
 
@@ -105,8 +106,14 @@ static enum outcome attempt_net(struct subject *subject, uint64_t end)
 {
     struct net_load *load = &subject->net_load;
     static const atomic_bool at_once = true;
-    const uint64_t to_guest = load->to_guest, to_host = load->to_host;
     load->over = &at_once; /* one exchange, without waiting */
+    /* What was on its way before is no answer. */
+    for (unsigned int i = 0; i < 2; i++) {
+        (void)net_load_exchange(load);
+        usleep(UNDER_WAY_US);
+    }
+    (void)net_load_exchange(load);
+    const uint64_t to_guest = load->to_guest, to_host = load->to_host;
     while (load->to_guest == to_guest || load->to_host == to_host) {
         if (now_ms() > end)
             return PENDING;

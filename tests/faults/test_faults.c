@@ -3,10 +3,12 @@
  * The matrix of environment faults (cell.h): runs its cells, each in a process and in namespaces of
  * its own, several at a time, and prints the table.
  *
- *     test_faults [--json FILE] [--jobs N] [--only WORDS] [--markdown]
+ *     test_faults [--json FILE] [--jobs N] [--only WORDS]
+ *     test_faults --markdown | --documented FILE
  *
- * --only: cells that have the words in "RESOURCE, FAULT, MOMENT". --markdown: what is expected, for
- * docs/FAULTS.md; nothing is run. BVDM_LONG=1 in the environment: the long cells as well.
+ * --only: cells that have the words in "RESOURCE, FAULT, MOMENT". BVDM_LONG=1 in the environment:
+ * the long cells as well. --markdown prints what is expected, for docs/FAULTS.md; --documented
+ * fails if that is not what the file says.
  */
 #include "tests/faults/report.h"
 
@@ -262,40 +264,66 @@ static int report(const struct matrix *matrix, const char *json)
     return failed == 0 && passed > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+struct arguments {
+    const char *json, *only, *document;
+    bool markdown;
+};
+
+static bool parse_arguments(int argc, char **argv, struct arguments *ret)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *const value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (strcmp(argv[i], "--markdown") == 0) {
+            ret->markdown = true;
+            continue;
+        }
+        if (!value)
+            return false;
+        if (strcmp(argv[i], "--json") == 0)
+            ret->json = value;
+        else if (strcmp(argv[i], "--only") == 0)
+            ret->only = value;
+        else if (strcmp(argv[i], "--documented") == 0)
+            ret->document = value;
+        else if (strcmp(argv[i], "--jobs") == 0)
+            job_count = (unsigned int)strtoul(value, NULL, 10);
+        else
+            return false;
+        i++;
+    }
+    return job_count > 0 && job_count <= JOBS_MAX;
+}
+
 int main(int argc, char **argv)
 {
-    const char *json = NULL, *only = NULL;
-    bool markdown = false;
+    struct arguments arguments = {0};
     struct matrix matrix;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--markdown") == 0)
-            markdown = true;
-        else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc)
-            json = argv[++i];
-        else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
-            only = argv[++i];
-        else if (strcmp(argv[i], "--jobs") == 0 && i + 1 < argc)
-            job_count = (unsigned int)strtoul(argv[++i], NULL, 10);
-        else
-            job_count = 0;
-    }
-    if (job_count == 0 || job_count > JOBS_MAX) {
+    if (!parse_arguments(argc, argv, &arguments)) {
         fprintf(stderr,
-                "usage: test_faults [--json FILE] [--jobs 1..%d] [--only WORDS] "
-                "[--markdown]\n",
+                "usage: test_faults [--json FILE] [--jobs 1..%d] [--only WORDS]\n"
+                "       test_faults --markdown | --documented FILE\n",
                 JOBS_MAX);
         return EXIT_FAILURE;
     }
-    if (!make_matrix(&matrix, only))
+    if (!make_matrix(&matrix, arguments.only))
         return EXIT_FAILURE;
-    if (markdown) {
+    if (arguments.markdown) {
         report_markdown(stdout, &matrix);
         return EXIT_SUCCESS;
+    }
+    if (arguments.document) {
+        bool same = report_is_in(arguments.document, &matrix);
+        if (!same)
+            fprintf(stderr,
+                    "test_faults: %s does not hold the table that \"test_faults --markdown\" "
+                    "prints: put that there\n",
+                    arguments.document);
+        return same ? EXIT_SUCCESS : EXIT_FAILURE;
     }
     if (geteuid() != 0) {
         fprintf(stderr, "test_faults: root is needed: namespaces and a device model to confine\n");
         return EXIT_FAILURE;
     }
     run_all(&matrix);
-    return report(&matrix, json);
+    return report(&matrix, arguments.json);
 }
