@@ -63,12 +63,12 @@ struct cell;
 struct row {
     const char *resource, *fault;
     enum subject_kind subject;
-    const char *keys;     /* lines of YAML for device 0, besides those of its kind */
-    const char *image;    /* of SUBJECT_BLOCK, in the directory; NULL: disk0.img */
-    const char *log;      /* likewise, of SUBJECT_LOG; NULL: console.log */
-    const char *words;    /* in the line of a REFUSED start; NULL: any */
-    unsigned int hold_ms; /* how long the fault lasts at least; 0: as below */
-    void (*prepare)(struct cell *cell);
+    const char *keys;                   /* lines of YAML for device 0, besides those of its kind */
+    const char *image;                  /* of SUBJECT_BLOCK, in the directory; NULL: disk0.img */
+    const char *log;                    /* likewise, of SUBJECT_LOG; NULL: console.log */
+    const char *words;                  /* in the line of a REFUSED start; NULL: any */
+    unsigned int hold_ms;               /* how long the fault lasts at least; 0: as below */
+    void (*prepare)(struct cell *cell); /* may say by cell_lacks() that it can't */
     void (*inject)(struct cell *cell);
     void (*repair)(struct cell *cell); /* NULL: there is nothing to repair */
     void (*clean)(struct cell *cell);  /* of what prepare made; also after REFUSED */
@@ -147,6 +147,8 @@ struct cell_result {
     enum fate seen;
     bool over; /* the cell has come to its end, with failures or without */
     bool failed;
+    bool skipped;     /* the machine lacks what it needs: */
+    char missing[64]; /* that */
     unsigned int pause_ms, register_ms, total_ms;
 };
 
@@ -171,6 +173,8 @@ struct cell {
 
 /* A test of CUnit's: given up at the first failure after which there is nothing to wait for. */
 void cell_run(struct cell *cell);
+/* It needs what this machine does not have: it is skipped after its preparation. */
+void cell_lacks(struct cell *cell, const char *what);
 /* What the device model had to say, if the cell was given up. */
 void cell_show_log(const struct cell *cell);
 

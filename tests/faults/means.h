@@ -45,10 +45,12 @@ void no_more_memory(struct cell *cell, enum process process);
 void limits_as_before(struct cell *cell);
 
 /* A control group of version 1 or 2 with this controller and limit ("pids", "1"), which a process
- * is moved to and from. False: this machine has none. */
-bool group_make(struct cell *cell, const char *controller);
+ * is moved to and from. */
+void group_make(struct cell *cell, const char *controller);
 void group_enter(struct cell *cell, enum process process, const char *limit);
 void group_leave(struct cell *cell);
 void group_remove(struct cell *cell);
+/* That of a cell that was given up, by its process. */
+void group_remove_of(pid_t cell);
 
 #endif

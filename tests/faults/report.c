@@ -17,9 +17,11 @@ static void word_of(const struct matrix_cell *cell, char ret[32])
     if (wanted == NOT_APPLICABLE)
         strcpy(ret, "-");
     else if (!cell->chosen)
-        strcpy(ret, "(long)");
+        strcpy(ret, "(not run)");
+    else if (result->skipped)
+        strcpy(ret, "skipped");
     else if (!result->over || result->failed)
-        snprintf(ret, 32, "FAILED");
+        strcpy(ret, "FAILED");
     else if (wanted == REFUSED)
         strcpy(ret, fate_word(wanted));
     else

@@ -306,7 +306,7 @@ static void keeper_has_no_memory(struct cell *cell)
 
 static void pids_group(struct cell *cell)
 {
-    CU_ASSERT_TRUE_FATAL(group_make(cell, "pids"));
+    group_make(cell, "pids");
 }
 
 static void keeper_can_not_fork(struct cell *cell)
@@ -316,13 +316,29 @@ static void keeper_can_not_fork(struct cell *cell)
 
 static void memory_group(struct cell *cell)
 {
-    CU_ASSERT_TRUE_FATAL(group_make(cell, "memory"));
+    group_make(cell, "memory");
 }
 
-/* Whoever the keeper starts is charged for it, and killed by the kernel's OOM killer. */
-static void children_are_killed(struct cell *cell)
+/* Where the subject writes there are holes, so that each write takes memory of a tmpfs. */
+static void memory_group_and_holes(struct cell *cell)
 {
-    group_enter(cell, KEEPER, "65536");
+    memory_group(cell);
+    int fd = fixture_open(cell->fixture, "disk0.img");
+    CU_ASSERT_EQUAL_FATAL(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                    512l * SUBJECT_READS, 512l * SUBJECT_READS),
+                          0);
+    close(fd);
+}
+
+static void worker_has_no_memory(struct cell *cell)
+{
+    cell->fds[0] = (int)pid_of(cell, WORKER);
+    group_enter(cell, WORKER, "0");
+}
+
+static void worker_was_killed(struct cell *cell)
+{
+    CU_ASSERT_NOT_EQUAL(pid_of(cell, WORKER), (pid_t)cell->fds[0]);
 }
 
 /* ---- Stopped processes ---- */
@@ -369,6 +385,7 @@ static void goes_on(struct cell *cell)
     {                                                                                              \
         .fate = WAITS, .everybody = true                                                           \
     }
+#define IS_SIGKILL NOT("the kernel kills by SIGKILL, as this column does")
 #define NEW_KEEPER NOT("the limit ends with the keeper: the service manager starts the next one")
 
 static const struct row rows[] = {
@@ -542,12 +559,12 @@ static const struct row rows[] = {
     },
     {
         .resource = "OOM killer",
-        .fault = "kills whoever is started",
-        .prepare = memory_group,
-        .inject = children_are_killed,
-        .repair = group_leave,
+        .fault = "kills device 0's worker",
+        .prepare = memory_group_and_holes,
+        .inject = worker_has_no_memory,
+        .repair = worker_was_killed,
         .clean = group_remove,
-        .at = {NOBODY_YET, {WORKS}, NEEDS_ANOTHER, NO_BROKER, NEW_KEEPER},
+        .at = {NOBODY_YET, {WORKS}, {WORKS}, IS_SIGKILL, IS_SIGKILL},
     },
     {
         .resource = "clock",

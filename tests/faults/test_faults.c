@@ -10,6 +10,7 @@
  * the long cells as well. --markdown prints what is expected, for docs/FAULTS.md; --documented
  * fails if that is not what the file says.
  */
+#include "tests/faults/means.h"
 #include "tests/faults/report.h"
 
 #include <dirent.h>
@@ -113,8 +114,12 @@ static void end_job(struct job *job)
     const struct row *row = job->cell->row;
     if (!result->over)
         result->failed = true;
+    if (result->skipped && !result->failed)
+        printf("skip: it needs %s: ", result->missing);
     printf("%s, %s, %s: %s\n", row->resource, row->fault, moment_words[job->cell->moment],
-           result->failed ? "FAILED" : "ok");
+           result->failed    ? "FAILED"
+           : result->skipped ? "not run"
+                             : "ok");
     if (result->failed)
         print_log(job->log);
     fflush(stdout);
@@ -159,6 +164,7 @@ static void reap(void)
                     continue;
                 end_job(&jobs[i]);
                 kill_orphans();
+                group_remove_of(pid);
                 return;
             }
         }
@@ -244,11 +250,15 @@ static bool make_matrix(struct matrix *matrix, const char *only)
 
 static int report(const struct matrix *matrix, const char *json)
 {
-    unsigned int passed = 0, failed = 0;
+    unsigned int passed = 0, failed = 0, skipped = 0;
     for (unsigned int i = 0; i < matrix->count; i++) {
         const struct cell_result *result = matrix->cells[i].result;
-        passed += matrix->cells[i].chosen && result->over && !result->failed;
-        failed += matrix->cells[i].chosen && (!result->over || result->failed);
+        if (!matrix->cells[i].chosen)
+            continue;
+        const bool is_bad = !result->over || result->failed;
+        failed += is_bad;
+        skipped += !is_bad && result->skipped;
+        passed += !is_bad && !result->skipped;
     }
     report_table(stdout, matrix);
     if (json) {
@@ -260,7 +270,7 @@ static int report(const struct matrix *matrix, const char *json)
         report_json(file, matrix);
         fclose(file);
     }
-    printf("%u passed, %u failed\n", passed, failed);
+    printf("%u passed, %u failed, %u skipped\n", passed, failed, skipped);
     return failed == 0 && passed > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
