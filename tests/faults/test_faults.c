@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,7 +41,7 @@ struct job {
 };
 
 static struct job jobs[JOBS_MAX];
-static unsigned int job_count = 2;
+static unsigned int job_count; /* that may run at a time */
 
 /* ---- A cell's process ---- */
 
@@ -100,12 +101,17 @@ static void start_job(struct job *job, struct matrix_cell *which)
     }
 }
 
+/* Indented: the results in there are not those of the matrix. */
 static void print_log(int log)
 {
-    char text[65536];
-    ssize_t length;
-    for (off_t at = 0; (length = pread(log, text, sizeof(text), at)) > 0; at += length)
-        fwrite(text, 1, (size_t)length, stdout);
+    char *line = NULL;
+    size_t size = 0;
+    FILE *file = fdopen(log, "re");
+    rewind(file);
+    while (getline(&line, &size, file) >= 0)
+        printf("    | %s", line);
+    free(line);
+    fclose(file);
 }
 
 static void end_job(struct job *job)
@@ -122,8 +128,9 @@ static void end_job(struct job *job)
                              : "ok");
     if (result->failed)
         print_log(job->log);
+    else
+        close(job->log);
     fflush(stdout);
-    close(job->log);
     *job = (struct job){0};
 }
 
@@ -308,6 +315,9 @@ int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
     struct matrix matrix;
+    job_count = (unsigned int)get_nprocs() + 1; /* a cell waits most of its time */
+    if (job_count > JOBS_MAX)
+        job_count = JOBS_MAX;
     if (!parse_arguments(argc, argv, &arguments)) {
         fprintf(stderr,
                 "usage: test_faults [--json FILE] [--jobs 1..%d] [--only WORDS]\n"
