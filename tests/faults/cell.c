@@ -209,6 +209,19 @@ static void meet_fault(struct cell *cell)
         usleep(LOOK_US);
 }
 
+/* A device that was given up reads as 0 until it has a worker again; then its driver may start. */
+static void start_driver_again(struct cell *cell)
+{
+    const uint64_t end = now_ms() + RECOVER_MS;
+    uint64_t magic = 0;
+    while (magic != 0x74726976 && now_ms() < end) {
+        CU_ASSERT_EQUAL_FATAL(
+            standin_read(cell->fixture->standin, 0, fixture_base(0), 4, &magic, REGISTER_MS), 0);
+        usleep(10 * LOOK_US);
+    }
+    subject_start(cell);
+}
+
 /* That a size, a link or a socket is as it was may be noticed a little later. */
 static void assert_recovers(struct cell *cell)
 {
@@ -231,7 +244,7 @@ static void assert_repaired(struct cell *cell)
     if (wanted == RESETS) {
         CU_ASSERT_TRUE(cell->watch.needed_reset);
         CU_ASSERT_EQUAL(subject_attempt(cell, MEET_MS), PENDING);
-        subject_start(cell);
+        start_driver_again(cell);
     }
     assert_recovers(cell);
     if (wanted == FAILS || wanted == COPES)
@@ -296,7 +309,7 @@ static void run_at_start(struct cell *cell)
         usleep(hold_ms(cell) * 1000);
         cell->row->repair(cell);
         cell->result->seen = wanted;
-        subject_start(cell);
+        start_driver_again(cell);
     } else {
         subject_start(cell);
         assert_fate(cell, RECOVER_MS);

@@ -362,9 +362,9 @@ static const struct row rows[] = {
     },
     {
         .resource = "image",
-        .fault = "file system hangs for 13 s",
+        .fault = "file system hangs for 18 s",
         .image = "hang/disk.img",
-        .hold_ms = 13000,
+        .hold_ms = 18000,
         .prepare = hang_with_image,
         .inject = hang_all,
         .repair = hang_nothing,
