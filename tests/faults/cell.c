@@ -307,6 +307,7 @@ static void run_at_start(struct cell *cell)
     if (is_brief) {
         assert_others_get_on(cell);
         usleep(hold_ms(cell) * 1000);
+        CU_ASSERT(wanted != RESETS || cell->watch.needed_reset);
         cell->row->repair(cell);
         cell->result->seen = wanted;
         start_driver_again(cell);
