@@ -22,10 +22,11 @@ struct supervisor {
     struct gate_line *lines[BAO_DEVICES_MAX]; /* of the devices, for the gate */
     struct control control;
     int kernel_log; /* broker/kernel_log.h; -1: none */
+    struct opening_context opening;
     struct device *devices;
     size_t device_count;
     int64_t look_at; /* ms: when backends are looked at again */
-    bool abandoned;  /* the keeper is gone */
+    bool abandoned;  /* end, and leave what is in hand to a successor */
 };
 
 /* Make the epoll instance and watch keeper and relays. Before lock-down. Returns 0 or -errno. */

@@ -67,9 +67,19 @@ struct stored_set {
     struct store_record *record; /* the manager has it; NULL: no */
 };
 
+struct kept_set { /* kept.h */
+    bool present;
+    struct message_opened message;
+    int fds[OPENED_FILES];
+    size_t fd_count;
+};
+
 struct fd_store {
     struct notify *notify;
     struct stored_set sets[BAO_DEVICES_MAX]; /* by the dispatcher's id */
+    struct kept_set kept[BAO_DEVICES_MAX];   /* likewise */
+    int config;                              /* the configuration's text; -1: none */
+    uint32_t config_generation;
 };
 
 /*
