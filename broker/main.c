@@ -32,9 +32,10 @@
 
 #define KEEPER_FD 3
 #define TEXT_FD 4
-#define FIRST_OPENING_MS 10000 /* what backends have before the first start goes on without them   \
-                                */
-#define DIRECTORY_MS 1000      /* ... and at any other, directories that lock-down takes along */
+#define FIRST_OPENING_MS                                                                           \
+    10000                 /* what backends have before the first start goes on without them        \
+                           */
+#define DIRECTORY_MS 1000 /* ... and at any other, directories that lock-down takes along */
 
 static struct config config;
 static struct device devices[BAO_DEVICES_MAX];
@@ -276,11 +277,13 @@ static int tell_failures(const char *control)
         enum config_key key;
         int other =
             places_check(&config, devices, i, &devices[i], control, &key, &failure);
+        bool failed = opening->wait_ms > 0;
         if (other < 0)
             print_failure(&devices[i], key, &failure);
-        else if (opening->wait_ms > 0)
+        else if (failed && places_check(&config, devices, device_count, &devices[i], control,
+                                        &key, &failure) == 0)
             print_failure(&devices[i], opening->said_key, &opening->said);
-        if (other < 0 || opening->wait_ms > 0)
+        if (other < 0 || failed) /* or the other one tells */
             result = -ENOENT;
     }
     return result;
