@@ -229,7 +229,7 @@ int device_refuses(const struct device *device, const struct message_store *stor
     if (stored->condition == STORE_UNUSABLE)
         return failure_set(failure, -EINVAL,
                            "the service manager has lost some of its files (is "
-                           "FileDescriptorStoreMax at least 512?), so it can't work: end the "
+                           "FileDescriptorStoreMax at least 640?), so it can't work: end the "
                            "frontend, and restart this machine");
     /* Another version may number the kinds otherwise. */
     bool same_kind =

@@ -231,6 +231,7 @@ static void look_at_backends(struct supervisor *supervisor, int64_t now)
         }
         if (ops->outdated && ops->outdated(&device->backend)) {
             device->worker.config_changed = true;
+            device->opening.unkept = true; /* the next broker's workers are to be told the same */
             device->worker.excused = true;
             end_worker_because(supervisor, device, "its backend has changed");
         }
@@ -350,6 +351,34 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
     return true;
 }
 
+/*
+ * One device's trouble is no other's only if nothing that the loop does can block on a thing of one
+ * device's, or on somebody outside. These are its calls towards anything outside, and why they
+ * can't:
+ *
+ *   epoll_wait                  That is the loop; it ends at the next thing that is due.
+ *   epoll_ctl                   On sockets, eventfds and listeners; it asks each for its state,
+ * which these tell from memory. recvmsg, sendmsg            To keeper, workers, openers and
+ * bao-dmctl: sockets that do not block. A full one is a failure of its peer's: the message is lost
+ * or sent again later, or the peer is ended. sendmsg with files          Passing a file on does not
+ * touch what it is a file of. close                       Of sockets, eventfds, listeners. Of an
+ * image, a terminal or a log only before an answer of an opener's is taken that is of no use: it
+ *                               may then be waited for; no opener of ours sends one.
+ *   eventfd: read, write        They do not block.
+ *   flock (device_claim)        LOCK_NB, on a memfd.
+ *   socketpair                  Memory of the kernel's.
+ *   accept4, connect            Listeners and sockets that do not block; a server whose backlog is
+ * full refuses. A name in a directory of a hanging file system blocks its look-up, so connections
+ * by name are not this loop's to make. open of /dev/vhost-*        Device nodes in the broker's own
+ * root, a tmpfs; the drivers' open takes memory and returns. So do their ioctls that `give` makes.
+ *   ioctl (TIOCGWINSZ, a tap)   Of a pty and a network interface: answered from memory.
+ *   read of /dev/kmsg           Does not block.
+ *   write of log lines          broker/log.c: lines that are not taken are dropped.
+ *   memory                      The state page is a populated memfd; nothing of a guest is touched.
+ *
+ * What does block, the opening of backends by their names, is done by openers (opening.h); what
+ * reads and writes images, by workers.
+ */
 int supervisor_run(struct supervisor *supervisor)
 {
     for (;;) {

@@ -139,10 +139,16 @@ static void start_worker(struct keeper *keeper, uint32_t device, int socket)
     send_to_broker(keeper, &reply, NULL, 0);
 }
 
-/* If it can't be started, or an earlier one has not ended, its socket says so by its end. */
-static void start_opener(struct keeper *keeper, uint32_t dm_id, int socket, int text)
+/*
+ * Which files an opener opens is the text's to say, and it opens them as root. So a broker names a
+ * text only before it is confined, when it could open them itself; afterwards the settled one
+ * counts. If an opener can't be started, or an earlier one has not ended, its socket says so by its
+ * end.
+ */
+static void start_opener(struct keeper *keeper, uint32_t dm_id, int socket, int given_text)
 {
     struct child *opener = &keeper->openers[dm_id];
+    int text = keeper->running ? keeper->store.config : given_text;
     int result = 0;
     if (opener->pidfd < 0)
         result =
@@ -151,7 +157,7 @@ static void start_opener(struct keeper *keeper, uint32_t dm_id, int socket, int 
         log_line(NULL, "can't start a process that opens the backend of device %u: %s", dm_id,
                  strerror(-result));
     close(socket);
-    close(text);
+    close(given_text);
 }
 
 /* By which text its successors go: this one, or the one that there is. Not by the file, which may
@@ -159,6 +165,8 @@ static void start_opener(struct keeper *keeper, uint32_t dm_id, int socket, int 
 static bool settle_config(struct keeper *keeper, const int *fds, size_t fd_count)
 {
     static char kept[] = "--kept-config";
+    if (keeper->running)
+        return false; /* see start_opener */
     if (fd_count > 0 ? !kept_put_config(&keeper->store, fds[0]) : keeper->store.config < 0)
         return false;
     keeper->broker_argv[1] = kept;

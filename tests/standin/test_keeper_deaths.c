@@ -23,8 +23,10 @@
 #define BLOCK_QUEUES 4
 #define RESTARTS 5
 #define NEEDS_RESET VIRTIO_CONFIG_S_NEEDS_RESET
-/* Messages that one set of one queue takes: record, DM file, 3 eventfds, queue, 2 pages. */
-#define SET_MESSAGES 8
+/* Messages that one set of one queue takes: record, DM file, 4 eventfds, queue, 2 pages. */
+#define SET_MESSAGES 9
+/* ... and with it the configuration, the image, and a page about that. */
+#define FIRST_MESSAGES (SET_MESSAGES + 3)
 /* ... and another set of pages: 2 pages, and the old ones removed. */
 #define PAGES_MESSAGES 4
 
@@ -347,14 +349,14 @@ static void killed_at(unsigned int message, bool replaced)
 /* From the DM file on: one that dies before has not handed it to anybody. */
 static void a_death_while_storing_leaves_a_device_that_works(void)
 {
-    for (unsigned int message = 2; message <= SET_MESSAGES; message++)
+    for (unsigned int message = 2; message <= FIRST_MESSAGES; message++)
         killed_at(message, false);
 }
 
 static void a_death_while_replacing_leaves_a_device_that_works(void)
 {
     for (unsigned int message = 1; message <= PAGES_MESSAGES; message++)
-        killed_at(SET_MESSAGES + message, true);
+        killed_at(FIRST_MESSAGES + message, true);
 }
 
 /* What is stored is stored before it is registered: a broker that comes no further is followed by
@@ -447,8 +449,8 @@ static void the_service_manager_is_told(void)
     int status = standin_wait(managed.fixture.standin, DEADLINE_MS);
     CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0);
     CU_ASSERT_EQUAL(managed_events(&managed, "stopping"), 1);
-    /* Two sets of 8, two images with a page each, and the configuration. */
-    CU_ASSERT_EQUAL(managed_events(&managed, "kept 21"), 1);
+    /* Two sets of 9, two images with a page each, and the configuration. */
+    CU_ASSERT_EQUAL(managed_events(&managed, "kept 23"), 1);
     CU_ASSERT_EQUAL(standin_stop(managed.fixture.standin), status);
     CU_ASSERT_EQUAL(managed_events(&managed, "wrong"), 0);
     managed_free(&managed);
