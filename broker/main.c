@@ -275,13 +275,12 @@ static int tell_failures(const char *control)
         struct opening *opening = &devices[i].opening;
         struct failure failure;
         enum config_key key;
-        int other =
-            places_check(&config, devices, i, &devices[i], control, &key, &failure);
+        int other = places_check(&config, devices, i, &devices[i], control, &key, &failure);
         bool failed = opening->wait_ms > 0;
         if (other < 0)
             print_failure(&devices[i], key, &failure);
-        else if (failed && places_check(&config, devices, device_count, &devices[i], control,
-                                        &key, &failure) == 0)
+        else if (failed && places_check(&config, devices, device_count, &devices[i], control, &key,
+                                        &failure) == 0)
             print_failure(&devices[i], opening->said_key, &opening->said);
         if (other < 0 || failed) /* or the other one tells */
             result = -ENOENT;
@@ -421,8 +420,9 @@ static int start_supervising(struct supervisor *supervisor)
 }
 
 /*
- * Serving nobody is no reason not to serve the guests; unless, at the first start, somebody asked for
- * it, or another bao-virtio-dm answers there: the driver does not survive two of them at one device.
+ * Serving nobody is no reason not to serve the guests; unless, at the first start, somebody asked
+ * for it, or another bao-virtio-dm answers there: the driver does not survive two of them at one
+ * device.
  */
 static int open_control(struct supervisor *supervisor, const char *path, const char *mode,
                         bool asked_for)
@@ -487,7 +487,8 @@ int main(int argc, char **argv)
     if (by_name || (argc == 5 && strcmp(argv[1], "--kept-config") == 0)) {
         struct text text = {
             .path = argv[2], .control = control_path(argv[3]), .fd = -1, .before = -1};
-        _exit(run(&text, by_name, argv[3][0] != '\0', argv[4])); /* nothing is to be tidied while relays run */
+        _exit(run(&text, by_name, argv[3][0] != '\0',
+                  argv[4])); /* nothing is to be tidied while relays run */
     }
     log_line(NULL, "bao-virtio-broker is started by bao-virtio-dm: use that");
     return EXIT_FAILURE;

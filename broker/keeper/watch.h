@@ -12,9 +12,10 @@
 
 #define WATCH_ASK_MS 1000
 #define WATCH_ANSWER_MS 5000
-#define WATCH_LATE_MS 1000    /* so late nobody is judged */
-#define WATCH_START_MS 120000 /* for all of a start: see the bounds of its steps in broker/main.c  \
-                               */
+#define WATCH_LATE_MS 1000 /* so late nobody is judged */
+#define WATCH_START_MS                                                                             \
+    120000 /* for all of a start: see the bounds of its steps in broker/main.c                     \
+            */
 
 struct watch {
     int64_t when; /* when to look again */
