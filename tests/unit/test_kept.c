@@ -59,7 +59,7 @@ static void a_backend_arrives_as_it_was(void)
     CU_ASSERT(backend.tap.queue_count == 2 && backend.tap.queues[0] == 100 &&
               backend.tap.queues[1] == 101 && backend.tap.socket == 102);
     CU_ASSERT(backend.tap.offloads == 7 && backend.net.mtu == 1500);
-    CU_ASSERT(backend.image == -1 && backend.listeners[0] == -1 && backend.directory_fd == -1);
+    CU_ASSERT(backend.image == -1 && backend.listeners[0] == -1 && backend.directory == -1);
 }
 
 static void anything_else_is_refused(void)
