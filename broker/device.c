@@ -27,13 +27,10 @@ void device_init(struct device *device, const struct device_config *config)
     device->info = &device_kinds[config->kind];
     snprintf(device->name, sizeof(device->name), "%s %u", config->type_name, config->id);
     device->dm = device->state_fd = device->state_stored_fd = device->journal_fd = -1;
-    device->backend = (struct backend){
-        .ops = backend_kinds[config->kind],
-        .image = -1,
-        .directory = -1,
-        .listeners = {-1, -1},
-        .client = -1,
-    };
+    device->claim_fd = -1;
+    device->backend = BACKEND_NONE;
+    device->backend.ops = backend_kinds[config->kind];
+    device->opening = (struct opening){.socket = -1};
     device->queue_count = device->backend.ops->queues ? device->backend.ops->queues(config)
                                                       : device->info->queue_count;
     device->backend_watched = -1;
@@ -62,10 +59,11 @@ static int make_eventfds(struct device *device)
     return result;
 }
 
-static int map_pages(struct device *device)
+/* `journal`: a locked file on it, which the mapping keeps locked. */
+static int map_pages(struct device *device, int journal)
 {
     device->state = shared_page_map(device->state_fd, STATE_SIZE);
-    device->journal = shared_page_map(device->journal_fd, JOURNAL_SIZE);
+    device->journal = shared_page_map(journal, JOURNAL_SIZE);
     return device->state && device->journal ? 0 : -errno;
 }
 
@@ -88,7 +86,11 @@ static int make_pages(struct device *device)
     device->journal_fd = shared_page_create("journal", JOURNAL_SIZE);
     if (device->journal_fd < 0)
         return device->journal_fd;
-    int result = map_pages(device);
+    int journal = shared_page_claim(device->journal_fd);
+    if (journal < 0)
+        return journal;
+    int result = map_pages(device, journal);
+    close(journal);
     if (result == 0)
         journal_init(device->journal);
     return result;
@@ -129,17 +131,15 @@ int device_create(struct device *device, int dispatcher, struct failure *failure
 
 /* --- Handed on from broker to broker --------------------------------------------------------- */
 
-/* Wait for the processes of an earlier keeper, which was killed, to be gone. */
-static int claim_state(struct device *device)
+/* Wait for the broker of an earlier keeper, which was killed, to be gone. */
+static int claim_journal(const struct device *device)
 {
     int64_t end = clock_ms() + CLAIM_MS;
     bool told = false;
     for (;;) {
-        device->state_fd = shared_page_claim(device->state_stored_fd);
-        if (device->state_fd != -EWOULDBLOCK)
-            return device->state_fd < 0 ? device->state_fd : 0;
-        if (clock_ms() >= end)
-            return -EWOULDBLOCK;
+        int journal = shared_page_claim(device->journal_fd);
+        if (journal != -EWOULDBLOCK || clock_ms() >= end)
+            return journal;
         if (!told)
             log_line(device->name, "waiting for the processes of an earlier run to end");
         told = true;
@@ -157,17 +157,17 @@ static bool same_version(const struct device *device)
  * What is in the state page is not to be read. Its driver has to reset the device; but an access
  * that was in hand is completed, as long as the journal can be read.
  */
-static int replace_pages(struct device *device)
+static int replace_pages(struct device *device, int journal)
 {
     struct journal *before = NULL;
-    int state_before = device->state_fd;
-    if (shared_page_is(device->journal_fd, JOURNAL_SIZE))
-        before = shared_page_map(device->journal_fd, JOURNAL_SIZE);
+    /* A worker that may still be on the old page has the frontend's memory, too. */
+    device->claim_fd = device->state_fd;
+    if (shared_page_is(journal, JOURNAL_SIZE))
+        before = shared_page_map(journal, JOURNAL_SIZE);
     close_stored_pages(device);
     int result = make_pages(device);
     if (result < 0)
         return result;
-    close(state_before); /* the others are gone: the lock was got */
     if (before && journal_usable(before))
         memcpy(device->journal, before, sizeof(*before));
     atomic_store(&device->journal->given_up, 1);
@@ -179,31 +179,57 @@ static int replace_pages(struct device *device)
     return 0;
 }
 
-static int restore_pages(struct device *device, bool readable)
+static int read_pages(struct device *device, int journal, bool readable)
 {
-    int result = claim_state(device);
-    if (result < 0)
-        return result;
     if (!readable || !shared_page_is(device->state_stored_fd, STATE_SIZE) ||
         !shared_page_is(device->journal_fd, JOURNAL_SIZE))
-        return replace_pages(device);
-    result = map_pages(device);
+        return replace_pages(device, journal);
+    int result = map_pages(device, journal);
     if (result < 0)
         return result;
     if (!journal_usable(device->journal) || !same_version(device))
-        return replace_pages(device);
+        return replace_pages(device, journal);
     close_stored_pages(device);
+    device->claim_fd = device->state_fd;
     return 0;
 }
 
-static int refuse_restore(const struct device *device, const struct message_store *stored,
-                          size_t fd_count, struct failure *failure)
+static int restore_pages(struct device *device, bool readable)
+{
+    int journal = claim_journal(device);
+    if (journal < 0)
+        return journal;
+    int result = 0;
+    device->state_fd = shared_page_reopen(device->state_stored_fd);
+    if (device->state_fd < 0)
+        result = device->state_fd;
+    else
+        result = read_pages(device, journal, readable);
+    close(journal);
+    return result;
+}
+
+int device_claim(struct device *device)
+{
+    if (device->claim_fd < 0)
+        return 0;
+    int result = shared_page_lock(device->claim_fd);
+    if (result < 0)
+        return result;
+    if (device->claim_fd != device->state_fd)
+        close(device->claim_fd);
+    device->claim_fd = -1;
+    return 0;
+}
+
+int device_refuses(const struct device *device, const struct message_store *stored, size_t fd_count,
+                   struct failure *failure)
 {
     const struct device_config *config = device->config;
     if (stored->condition == STORE_UNUSABLE)
         return failure_set(failure, -EINVAL,
                            "the service manager has lost some of its files (is "
-                           "FileDescriptorStoreMax at least 512?), so it can't work: end the "
+                           "FileDescriptorStoreMax at least 640?), so it can't work: end the "
                            "frontend, and restart this machine");
     /* Another version may number the kinds otherwise. */
     bool same_kind =
@@ -223,7 +249,7 @@ static int refuse_restore(const struct device *device, const struct message_stor
 int device_restore(struct device *device, const struct message_store *stored, const int *fds,
                    size_t fd_count, struct failure *failure)
 {
-    int result = refuse_restore(device, stored, fd_count, failure);
+    int result = device_refuses(device, stored, fd_count, failure);
     if (result < 0)
         return result;
     device->dm = fds[STORE_DM];

@@ -11,6 +11,7 @@
 
 #include "broker/backend/backend.h"
 #include "broker/failure.h"
+#include "broker/opening.h"
 #include "broker/relay.h"
 #include "broker/worker.h"
 #include "common/message.h"
@@ -24,7 +25,8 @@ struct device {
     uint64_t shmem_addr, shmem_size;
 
     int dm;
-    int state_fd;        /* this broker's own file on the state page, locked: device_restore */
+    int state_fd;        /* this broker's own file on the state page: device_claim */
+    int claim_fd;        /* what device_claim has yet to lock; -1: nothing */
     int state_stored_fd; /* what is stored of it */
     int journal_fd;
     int request, reply; /* eventfds, of the mailbox */
@@ -32,13 +34,15 @@ struct device {
     int kicks[STATE_QUEUES_MAX];
     uint32_t queue_count;
     uint32_t backend_fd_count; /* of its present worker */
+    bool claim_said;           /* that its first worker waits for device_claim */
     bool restored;             /* from a predecessor */
     bool unsaved;              /* what outlives a broker is yet to be handed to the keeper */
     struct state_page *state;
     struct journal *journal;
 
     struct backend backend;
-    int backend_watched; /* what the backend waits for before the next worker; -1: nothing */
+    struct opening opening; /* of the backend */
+    int backend_watched;    /* what the backend waits for before the next worker; -1: nothing */
     struct gate_line interrupt;
     struct relay relay;
     struct worker worker;
@@ -54,20 +58,32 @@ void device_init(struct device *device, const struct device_config *config);
  */
 int device_create(struct device *device, int dispatcher, struct failure *failure);
 
+/* 0 if device_restore can take this; -EINVAL, with *failure filled in, if it is not this device as
+ * configured now. Of the device, only what device_init has set counts. */
+int device_refuses(const struct device *device, const struct message_store *stored, size_t fd_count,
+                   struct failure *failure);
+
 /*
  * Take over what a predecessor stored: `fds`, owned by the device on success. -EINVAL if it is
  * not this device as configured now. A state page that another version wrote is not read: the
  * device then starts from "needs reset" on another one.
  *
  * The predecessor may be one that an earlier keeper made and no one has reaped, with relay threads
- * in ATTACH and workers on the state page. Two attachers crash the kernel, two workers the guest.
- * So each broker locks the page (shared_page_claim), in a file that it and its workers map it by:
- * whoever gets the lock knows that of the earlier ones no thread runs any more, since a process
- * gives up its memory after its last thread has left the kernel for good. -EWOULDBLOCK if they
- * do not go away within some seconds.
+ * in ATTACH. Two attachers crash the kernel. So each broker locks the journal (shared_page_claim),
+ * in a file that it maps it by: whoever gets the lock knows that of the earlier ones no thread runs
+ * any more, since a process gives up its memory after its last thread has left the kernel for good.
+ * -EWOULDBLOCK if they do not go away within some seconds.
  */
 int device_restore(struct device *device, const struct message_store *stored, const int *fds,
                    size_t fd_count, struct failure *failure);
+
+/*
+ * Is the last worker gone as well? It may be killed and yet stay for long, in the midst of a call
+ * to its disk; and two workers on one page corrupt the guest. So broker and workers map the state
+ * page by a file that is locked likewise. Never waits: 0, and the lock is this broker's from then
+ * on; -EWOULDBLOCK: not yet; -errno. Before the first worker.
+ */
+int device_claim(struct device *device);
 
 /* Hand copies to the keeper, and wait until it has them; then register the eventfds with the
  * dispatcher, as far as a predecessor has not. In this order: the registrations can't be taken

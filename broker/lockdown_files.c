@@ -23,8 +23,8 @@
 /* What the broker takes along into its own root. */
 struct node {
     const char *path; /* NULL: a directory of sockets, which are only connected to */
-    int directory;    /* O_PATH */
     const char *in_root;
+    int tree; /* a mount of it alone, in hand before the new root hides it; -1: there is none */
 };
 
 #define NODES_MAX (DEVICE_KINDS + BAO_DEVICES_MAX)
@@ -39,10 +39,11 @@ static size_t list_nodes(const struct lockdown *lockdown, struct node nodes[NODE
         const struct device *device = &supervisor->devices[i];
         const struct backend *backend = &device->backend;
         if (backend->ops->node && !seen[device->config->kind])
-            nodes[count++] = (struct node){backend->ops->node, -1, backend->ops->node_in_root};
+            nodes[count++] = (struct node){backend->ops->node, backend->ops->node_in_root, -1};
         seen[device->config->kind] = true;
-        if (backend->directory_in_root[0] != '\0')
-            nodes[count++] = (struct node){NULL, backend->directory, backend->directory_in_root};
+        if (backend->directory_tree >= 0)
+            nodes[count++] =
+                (struct node){NULL, backend->directory_in_root, backend->directory_tree};
     }
     return count;
 }
@@ -50,22 +51,6 @@ static size_t list_nodes(const struct lockdown *lockdown, struct node nodes[NODE
 /* --- The root ------------------------------------------------------------------------------- */
 
 #define ROOT_FLAGS (MS_NOSUID | MS_NODEV | MS_NOEXEC)
-
-#ifndef MS_NOSYMFOLLOW
-#define MS_NOSYMFOLLOW 256 /* Linux 5.10; no C library need know it */
-#endif
-
-/*
- * A mount of the node alone, in hand before the new root hides its directory. A directory of
- * sockets is the one that was found at the start, whatever has its name by now.
- */
-static int take_node(const struct node *node)
-{
-    const unsigned int flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-    int tree = node->path ? open_tree(AT_FDCWD, node->path, flags)
-                          : open_tree(node->directory, "", flags | AT_EMPTY_PATH);
-    return tree < 0 ? -errno : tree;
-}
 
 static int make_mount_point(const struct node *node, const char *name)
 {
@@ -77,6 +62,10 @@ static int make_mount_point(const struct node *node, const char *name)
     close(file);
     return 0;
 }
+
+#ifndef MS_NOSYMFOLLOW
+#define MS_NOSYMFOLLOW 256 /* Linux 5.10; no C library need know it */
+#endif
 
 /*
  * A socket is connected to all the same; nothing can be made or changed beside it. Whoever may
@@ -91,49 +80,52 @@ static int restrict_directory(const char *name)
     return 0;
 }
 
-/* Closes `tree`. */
-static int place_node(const struct node *node, int tree)
+static int place_node(const struct node *node)
 {
     const char *name = node->in_root + 1; /* relative to the new root, where we stand */
     int result = make_mount_point(node, name);
-    if (result == 0 && move_mount(tree, "", AT_FDCWD, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+    if (result == 0 && move_mount(node->tree, "", AT_FDCWD, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
         result = -errno;
-    close(tree);
     return result == 0 && !node->path ? restrict_directory(name) : result;
 }
 
-/* Whoever holds one reaches all that is above it. */
-static void close_directories(struct lockdown *lockdown)
+/* A node that is not there costs its own devices only: their workers can't be given it. */
+static void take_nodes(struct node *nodes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (nodes[i].path)
+            nodes[i].tree = open_tree(AT_FDCWD, nodes[i].path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    }
+}
+
+/* The root has them, and nobody is to find a way out by them. */
+static void close_trees(const struct lockdown *lockdown, const struct node *nodes, size_t count)
 {
     struct supervisor *supervisor = lockdown->supervisor;
-    for (size_t i = 0; i < supervisor->device_count; i++) {
-        struct backend *backend = &supervisor->devices[i].backend;
-        if (backend->directory >= 0)
-            close(backend->directory);
-        backend->directory = -1;
+    for (size_t i = 0; i < count; i++) {
+        if (nodes[i].tree >= 0)
+            close(nodes[i].tree);
     }
+    for (size_t i = 0; i < supervisor->device_count; i++)
+        supervisor->devices[i].backend.directory_tree = -1;
 }
 
 int lockdown_own_root(struct lockdown *lockdown)
 {
     struct node nodes[NODES_MAX];
-    int trees[NODES_MAX];
     size_t count = list_nodes(lockdown, nodes);
-    /* Before the namespace is another one: what an open directory is mounted by stays behind. */
-    for (size_t i = 0; i < count; i++) {
-        trees[i] = take_node(&nodes[i]);
-        if (trees[i] < 0)
-            return trees[i];
-    }
-    close_directories(lockdown);
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return -errno;
+    take_nodes(nodes, count);
     if (mount("none", NEW_ROOT, "tmpfs", ROOT_FLAGS, "size=64k,nr_inodes=64,mode=0555") < 0 ||
         chdir(NEW_ROOT) < 0)
         return -errno;
     int result = 0;
-    for (size_t i = 0; result == 0 && i < count; i++)
-        result = place_node(&nodes[i], trees[i]);
+    for (size_t i = 0; result == 0 && i < count; i++) {
+        if (nodes[i].tree >= 0)
+            result = place_node(&nodes[i]);
+    }
+    close_trees(lockdown, nodes, count);
     if (result == 0)
         result = confine_change_root();
     if (result < 0)
@@ -157,7 +149,7 @@ static int allow_node(const struct node *node, int ruleset, uint64_t rights)
         .parent_fd = open(node->in_root, O_PATH | O_CLOEXEC),
     };
     if (rule.parent_fd < 0)
-        return -errno;
+        return errno == ENOENT ? 0 : -errno;
     long result = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
     int error = result < 0 ? -errno : 0;
     close(rule.parent_fd);

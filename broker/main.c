@@ -16,21 +16,31 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "broker/clock.h"
 #include "broker/config/names.h"
 #include "broker/control.h"
 #include "broker/dispatcher.h"
+#include "broker/handed.h"
 #include "broker/kernel_log.h"
 #include "broker/lockdown.h"
 #include "broker/log.h"
+#include "broker/opener.h"
 #include "broker/places.h"
+#include "broker/shared_page.h"
 #include "broker/supervisor.h"
 #include "broker/words.h"
 
 #define KEEPER_FD 3
-#define RESTORE_TIMEOUT_MS 10000
+#define TEXT_FD 4
+#define FIRST_OPENING_MS                                                                           \
+    10000                 /* what backends have before the first start goes on without them        \
+                           */
+#define DIRECTORY_MS 1000 /* ... and at any other, directories that lock-down takes along */
 
 static struct config config;
 static struct device devices[BAO_DEVICES_MAX];
+static size_t device_count; /* those of the configuration that can work */
+static struct handed handed;
 
 /* --- The configuration --------------------------------------------------------------------------
  */
@@ -49,11 +59,17 @@ static void print_diagnostics(const struct config_diagnostics *diagnostics, cons
     free(text);
 }
 
-/* With a line of its own for each error. */
-static int load_config(const char *path, const char *control)
+static struct config_diagnostics diagnostics;
+
+/* Where --control is not given. */
+static const char *control_path(const char *control)
 {
-    static struct config_diagnostics diagnostics;
-    int result = config_load(path, &config, &diagnostics);
+    return control[0] != '\0' ? control : CONTROL_PATH;
+}
+
+/* `result`: of what has filled in the diagnostics. */
+static int report_config(int result, const char *path, const char *control)
+{
     print_diagnostics(&diagnostics, path);
     if (result < 0)
         return result;
@@ -62,15 +78,10 @@ static int load_config(const char *path, const char *control)
     return result;
 }
 
-/* Where --control is not given. */
-static const char *control_path(const char *control)
-{
-    return control[0] != '\0' ? control : CONTROL_PATH;
-}
-
 static int check_config(const char *path, const char *control)
 {
-    if (load_config(path, control_path(control)) < 0)
+    int result = config_load(path, &config, &diagnostics);
+    if (report_config(result, path, control_path(control)) < 0)
         return EXIT_FAILURE;
     printf("%s: ok, %zu device%s\n", path, config.device_count,
            config.device_count == 1 ? "" : "s");
@@ -86,54 +97,161 @@ static void print_failure(const struct device *device, enum config_key key,
     log_line(device->name, "%s %s", where, failure->text);
 }
 
-/* --- What a predecessor stored
+/* Which text counts: the file as it is now, or what the keeper has of the last start. */
+struct text {
+    const char *path;
+    const char *control; /* no device may have its name */
+    int fd;
+    int before; /* of the last start; -1: none */
+    bool fresh; /* the keeper is to be told of it */
+};
+
+static int load_text(const struct text *text)
+{
+    return report_config(config_load_text(text->fd, text->path, &config, &diagnostics), text->path,
+                         text->control);
+}
+
+/* Can what runs go on by this configuration? */
+static bool fits_what_runs(const char *path)
+{
+    static struct device device;
+    struct config_window windows[BAO_DEVICES_MAX] = {0};
+    struct failure failure;
+    bool fits = true;
+    for (size_t i = 0; i < config.device_count; i++) {
+        const struct handed_device *before = &handed.devices[config.devices[i].id];
+        if (!before->stored || before->message.condition == STORE_UNUSABLE)
+            continue;
+        windows[i] = (struct config_window){before->message.shmem_addr, before->message.shmem_size};
+        device_init(&device, &config.devices[i]);
+        if (device_refuses(&device, &before->message, before->fd_count, &failure) == 0)
+            continue;
+        print_failure(&device, CONFIG_KEY_ID, &failure);
+        fits = false;
+    }
+    if (config_check_windows(&config, windows, &diagnostics) < 0)
+        fits = false;
+    config_diagnostics_print(&diagnostics, path, stderr);
+    return fits;
+}
+
+static int tell_text(const struct text *text, bool fresh)
+{
+    union message message = {.header = {.type = MSG_CONFIG, .device = MESSAGE_NO_DEVICE}};
+    return message_send(KEEPER_FD, &message, &text->fd, fresh ? 1 : 0);
+}
+
+static void reject_text(struct text *text)
+{
+    log_line(NULL,
+             "%s can't be used: going on with the configuration of the last start, until the next "
+             "one",
+             text->path);
+    (void)tell_text(text, false);
+}
+
+static int choose_text(struct text *text, bool by_name)
+{
+    text->before = shared_page_is_text(TEXT_FD) ? TEXT_FD : -1;
+    if (by_name) {
+        text->fd = config_read_text(text->path, &diagnostics);
+        if (text->fd < 0)
+            config_diagnostics_print(&diagnostics, text->path, stderr);
+        text->fresh = text->fd >= 0 && load_text(text) == 0 && fits_what_runs(text->path);
+        if (text->fresh)
+            return 0;
+        if (text->before < 0)
+            return -EINVAL;
+        config_free(&config);
+        reject_text(text);
+    }
+    text->fd = text->before;
+    return text->fd < 0 ? -EINVAL : load_text(text);
+}
+
+/* --- What a predecessor left
  * --------------------------------------------------------------------- */
+
+static int add_device(const struct device_config *device_config)
+{
+    const struct handed_device *before = &handed.devices[device_config->id];
+    struct device *device = &devices[device_count];
+    enum config_key key = CONFIG_KEY_ID;
+    struct failure failure;
+    device->index = (uint32_t)device_count;
+    device_init(device, device_config);
+    if (before->stored && before->message.condition == STORE_UNUSABLE) {
+        (void)device_refuses(device, &before->message, before->fd_count, &failure);
+        print_failure(device, CONFIG_KEY_ID, &failure);
+        return 0;
+    }
+    device_count++;
+    const struct backend_ops *ops = device->backend.ops;
+    int result = ops->begin ? ops->begin(&device->backend) : 0;
+    if (result == 0 && ops->opens_nothing) {
+        result = ops->open(&device->backend, device_config, &key, &failure);
+        device->opening.phase = OPENING_DONE;
+    }
+    return result;
+}
 
 static struct device *device_of_id(uint32_t id)
 {
-    for (size_t i = 0; i < config.device_count; i++) {
-        if (config.devices[i].id == id)
+    for (size_t i = 0; i < device_count; i++) {
+        if (devices[i].config->id == id)
             return &devices[i];
     }
     return NULL;
 }
 
-/* Returns 1 to go on, 0 at the end, -errno. */
-static int take_restore(void)
+static bool is_configured(uint32_t id)
 {
-    union message message;
-    int fds[MESSAGE_FDS_MAX];
-    size_t fd_count = 0;
+    for (size_t i = 0; i < config.device_count; i++) {
+        if (config.devices[i].id == id)
+            return true;
+    }
+    return false;
+}
+
+/* Whose files are of no use to us stay with the keeper. */
+static int restore_device(uint32_t id)
+{
+    struct handed_device *before = &handed.devices[id];
+    struct device *device = device_of_id(id);
     struct failure failure;
-
-    struct pollfd keeper = {.fd = KEEPER_FD, .events = POLLIN};
-    int ready = poll(&keeper, 1, RESTORE_TIMEOUT_MS);
-    if (ready <= 0)
-        return ready < 0 ? -errno : -ETIMEDOUT;
-    int result = message_receive(KEEPER_FD, ROLE_KEEPER, &message, fds, &fd_count);
-    if (result <= 0)
-        return result == 0 ? -EPIPE : result;
-    if (message.header.type == MSG_RESTORE_END)
-        return 0;
-    if (message.header.type != MSG_RESTORE)
-        return -EPROTO;
-
-    struct device *device = device_of_id(message.store.dm_id);
-    if (!device) {
+    int result = 0;
+    if (before->stored && !is_configured(id))
         log_line(NULL,
                  "device %u is not in the configuration any more: its files are kept, since "
                  "closing them would be fatal for its frontend",
-                 message.store.dm_id);
-        for (size_t i = 0; i < fd_count; i++)
-            close(fds[i]);
-        return 1;
-    }
-    result = device_restore(device, &message.store, fds, fd_count, &failure);
+                 id);
+    if (before->stored && device)
+        result = device_restore(device, &before->message, before->fds, before->fd_count, &failure);
+    else if (before->stored)
+        handed_close_stored(before);
     if (result < 0) {
         print_failure(device, CONFIG_KEY_ID, &failure);
         return result;
     }
-    return 1;
+    if (before->kept && device && device->opening.phase != OPENING_DONE) {
+        (void)opening_take_kept(device, &before->opened, before->opened_fds, before->opened_count,
+                                KEEPER_FD);
+    } else if (before->kept) {
+        handed_close_kept(before);
+        (void)opening_forget(id, KEEPER_FD);
+    }
+    return 0;
+}
+
+static int restore_devices(void)
+{
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < config.device_count; i++)
+        result = add_device(&config.devices[i]);
+    for (uint32_t id = 0; result == 0 && id < BAO_DEVICES_MAX; id++)
+        result = restore_device(id);
+    return result;
 }
 
 /* --- Everything that can be wrong with this machine
@@ -150,33 +268,73 @@ static int open_dispatcher(void)
     return fd;
 }
 
-/* The backends first: what fails there leaves the dispatcher untouched. A start that fails later
- * closes DM files, and the driver survives no other start after that. */
-static int open_backends(const char *control)
+/* Whose openers are waited for, at the most until lock-down. */
+static size_t list_openers(bool first, struct pollfd ret[BAO_DEVICES_MAX])
 {
-    struct failure failure;
-    for (size_t i = 0; i < config.device_count; i++) {
-        struct device *device = &devices[i];
-        enum config_key key = CONFIG_KEY_ID;
-        int result = device->backend.ops->open(&device->backend, device->config, &key, &failure);
-        /* That it is another device's says more than that it is in use. */
-        int other = places_check(&config, devices, i, device, control, &key, &failure);
-        if (other < 0)
-            result = other;
-        if (result < 0) {
-            print_failure(device, key, &failure);
-            return result;
-        }
-        if (device->backend.words[0])
-            log_info(device->name, "%s", device->backend.words);
+    size_t count = 0;
+    for (size_t i = 0; i < device_count; i++) {
+        const struct device *device = &devices[i];
+        if (device->opening.phase == OPENING_RUNS &&
+            (first || opening_needs_directory(device->config)))
+            ret[count++] = (struct pollfd){.fd = device->opening.socket, .events = POLLIN};
     }
-    return 0;
+    return count;
+}
+
+/* At the first start. That a file is another device's says more than that it is in use. */
+static int tell_failures(const char *control)
+{
+    int result = 0;
+    for (size_t i = 0; i < device_count; i++) {
+        struct opening *opening = &devices[i].opening;
+        struct failure failure;
+        enum config_key key;
+        int other = places_check(&config, devices, i, &devices[i], control, &key, &failure);
+        bool failed = opening->wait_ms > 0;
+        if (other < 0)
+            print_failure(&devices[i], key, &failure);
+        else if (failed && places_check(&config, devices, device_count, &devices[i], control, &key,
+                                        &failure) == 0)
+            print_failure(&devices[i], opening->said_key, &opening->said);
+        if (other < 0 || failed) /* or the other one tells */
+            result = -ENOENT;
+    }
+    return result;
+}
+
+/*
+ * The backends first: what fails there leaves the dispatcher untouched. A start that fails later
+ * closes DM files, and the driver survives no other start after that. When devices run already, one
+ * that fails, or that hangs, waits alone.
+ */
+static int open_backends(struct opening_context *context, const char *control)
+{
+    bool first = !handed_any(&handed);
+    int64_t end = clock_ms() + (first ? FIRST_OPENING_MS : DIRECTORY_MS), now;
+    struct pollfd openers[BAO_DEVICES_MAX];
+    size_t count;
+    context->quiet = first;
+    do {
+        now = clock_ms();
+        for (size_t i = 0; i < device_count; i++) {
+            if (devices[i].opening.phase != OPENING_DUE || devices[i].opening.wait_ms == 0)
+                (void)opening_look(&devices[i], context, now);
+        }
+        count = list_openers(first, openers);
+    } while (count > 0 && now < end && poll(openers, count, (int)(end - now)) >= 0);
+    context->quiet = false;
+    int result = first ? tell_failures(control) : 0;
+    for (size_t i = 0; result == 0 && i < device_count; i++) {
+        if (devices[i].opening.unkept && devices[i].backend.words[0])
+            log_info(devices[i].name, "%s", devices[i].backend.words);
+    }
+    return result;
 }
 
 static int create_devices(int dispatcher)
 {
     struct failure failure;
-    for (size_t i = 0; i < config.device_count; i++) {
+    for (size_t i = 0; i < device_count; i++) {
         if (devices[i].restored)
             continue;
         int result = device_create(&devices[i], dispatcher, &failure);
@@ -190,10 +348,10 @@ static int create_devices(int dispatcher)
 
 static int check_windows(const char *path)
 {
-    static struct config_diagnostics diagnostics;
-    struct config_window windows[BAO_DEVICES_MAX];
-    for (size_t i = 0; i < config.device_count; i++)
-        windows[i] = (struct config_window){devices[i].shmem_addr, devices[i].shmem_size};
+    struct config_window windows[BAO_DEVICES_MAX] = {0};
+    for (size_t i = 0; i < device_count; i++)
+        windows[devices[i].config - config.devices] =
+            (struct config_window){devices[i].shmem_addr, devices[i].shmem_size};
     int result = config_check_windows(&config, windows, &diagnostics);
     print_diagnostics(&diagnostics, path);
     return result;
@@ -202,7 +360,7 @@ static int check_windows(const char *path)
 static int register_devices(void)
 {
     struct failure failure;
-    for (size_t i = 0; i < config.device_count; i++) {
+    for (size_t i = 0; i < device_count; i++) {
         int result = device_register(&devices[i], KEEPER_FD, &failure);
         if (result < 0) {
             print_failure(&devices[i], CONFIG_KEY_ID, &failure);
@@ -212,32 +370,17 @@ static int register_devices(void)
     return 0;
 }
 
-static int restore_devices(void)
-{
-    for (uint32_t i = 0; i < config.device_count; i++) {
-        devices[i].index = i;
-        device_init(&devices[i], &config.devices[i]);
-    }
-    int result;
-    do
-        result = take_restore();
-    while (result > 0);
-    if (result < 0 && result != -EINVAL)
-        log_line(NULL, "can't take over from the keeper: %s", strerror(-result));
-    return result;
-}
-
-static int prepare_devices(const char *path, const char *control)
+static int prepare_devices(struct opening_context *context, const char *control)
 {
     int result;
     int dispatcher = open_dispatcher();
     if (dispatcher < 0)
         return dispatcher;
-    result = open_backends(control);
+    result = open_backends(context, control);
     if (result == 0)
         result = create_devices(dispatcher);
     if (result == 0)
-        result = check_windows(path);
+        result = check_windows(context->config->path);
     if (result == 0)
         result = register_devices();
     close(dispatcher);
@@ -271,12 +414,13 @@ static int start_supervising(struct supervisor *supervisor)
         log_line(NULL, "the broker can't prepare its events: %s", strerror(-result));
         return result;
     }
-    for (size_t i = 0; i < config.device_count; i++)
+    for (size_t i = 0; i < device_count; i++)
         device_prepare_relay(&devices[i], supervisor->report);
 
     struct lockdown lockdown = {.supervisor = supervisor};
     const char *step;
     result = lockdown_enter(&lockdown, &step);
+    supervisor->opening.locked_down = true;
     if (result < 0) {
         log_line(NULL, "the broker failed to %s: %s", step, words_error(-result));
         return result;
@@ -289,18 +433,10 @@ static int start_supervising(struct supervisor *supervisor)
     return message_send(KEEPER_FD, &running, NULL, 0);
 }
 
-static bool is_first_broker(void)
-{
-    for (size_t i = 0; i < config.device_count; i++) {
-        if (devices[i].restored)
-            return false;
-    }
-    return true;
-}
-
 /*
- * Serving nobody is no reason not to serve the guests; unless somebody asked for it, or another
- * bao-virtio-dm answers there: the driver does not survive two of them at one device.
+ * Serving nobody is no reason not to serve the guests; unless, at the first start, somebody asked
+ * for it, or another bao-virtio-dm answers there: the driver does not survive two of them at one
+ * device.
  */
 static int open_control(struct supervisor *supervisor, const char *path, const char *mode,
                         bool asked_for)
@@ -308,30 +444,50 @@ static int open_control(struct supervisor *supervisor, const char *path, const c
     struct failure failure;
     uint32_t bits = (uint32_t)strtoul(mode, NULL, 8);
     int result = control_open(&supervisor->control, path, bits, &failure);
-    bool fatal = asked_for || (result == -EADDRINUSE && is_first_broker());
+    bool fatal = !handed_any(&handed) && (asked_for || result == -EADDRINUSE);
     if (result < 0)
         log_line(NULL, "%s%s", failure.text, fatal ? "" : ": bao-dmctl can't be used");
     return fatal ? result : 0;
 }
 
-static int run(const char *path, const char *control_asked, const char *control_mode)
+static int start(struct supervisor *supervisor, const char *control, const char *control_mode,
+                 bool asked_for)
 {
-    const char *control = control_path(control_asked);
+    /* The dispatcher after what can fail: once a device was asked of it, an end is final. */
+    int result = open_control(supervisor, control, control_mode, asked_for);
+    if (result == 0)
+        result = prepare_devices(&supervisor->opening, control);
+    return result;
+}
+
+static int run(struct text *text, bool by_name, bool control_asked, const char *control_mode)
+{
     (void)log_prepare(); /* the keeper has opened it, and has said what is wrong with it */
-    if (load_config(path, control) < 0 || restore_devices() < 0)
+    int result = handed_receive(KEEPER_FD, &handed);
+    if (result < 0) {
+        log_line(NULL, "can't take over from the keeper: %s", strerror(-result));
+        return EXIT_FAILURE;
+    }
+    if (choose_text(text, by_name) < 0 || restore_devices() < 0)
         return EXIT_FAILURE;
     struct supervisor supervisor = {
         .keeper = KEEPER_FD,
         .report = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
         .kernel_log = kernel_log_open(),
         .devices = devices,
-        .device_count = config.device_count,
+        .device_count = device_count,
+        .opening = {.config = &config, .text = text->fd, .keeper = KEEPER_FD},
     };
-    /* The dispatcher after what can fail: once a device was asked of it, an end is final. */
-    if (open_control(&supervisor, control, control_mode, control_asked[0] != '\0') < 0 ||
-        prepare_devices(path, control) < 0 || start_supervising(&supervisor) < 0)
+    if (start(&supervisor, text->control, control_mode, control_asked) < 0) {
+        if (text->fresh && text->before >= 0)
+            reject_text(text); /* and the next broker goes by what ran */
         return EXIT_FAILURE;
-    for (size_t i = 0; i < config.device_count; i++)
+    }
+    if (text->fresh && tell_text(text, true) < 0)
+        return EXIT_FAILURE;
+    if (start_supervising(&supervisor) < 0)
+        return EXIT_FAILURE;
+    for (size_t i = 0; i < device_count; i++)
         relay_go(&devices[i].relay);
     return supervisor_run(&supervisor);
 }
@@ -340,8 +496,15 @@ int main(int argc, char **argv)
 {
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "--check-config") == 0)
         return check_config(argv[2], argc == 4 ? argv[3] : "");
-    if (argc == 5 && strcmp(argv[1], "--config") == 0)
-        _exit(run(argv[2], argv[3], argv[4])); /* nothing is to be tidied while relays run */
+    if (argc == 4 && strcmp(argv[1], "--open") == 0)
+        return opener_run(KEEPER_FD, TEXT_FD, argv[3], (uint32_t)strtoul(argv[2], NULL, 10));
+    bool by_name = argc == 5 && strcmp(argv[1], "--config") == 0;
+    if (by_name || (argc == 5 && strcmp(argv[1], "--kept-config") == 0)) {
+        struct text text = {
+            .path = argv[2], .control = control_path(argv[3]), .fd = -1, .before = -1};
+        _exit(run(&text, by_name, argv[3][0] != '\0',
+                  argv[4])); /* nothing is to be tidied while relays run */
+    }
     log_line(NULL, "bao-virtio-broker is started by bao-virtio-dm: use that");
     return EXIT_FAILURE;
 }

@@ -22,7 +22,15 @@
 
 #define BACKEND_LOOK_MS 1000
 #define EVENTS_MAX 32
-#define STOP_MS 200 /* what the relays may take to complete what they have in hand */
+#define GONE_LOOK_MS 100 /* is an earlier broker's worker gone */
+#define STOP_MS 200      /* what the relays may take to complete what they have in hand */
+
+static int watch_opener(const struct supervisor *supervisor, const struct device *device)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = EVENT_OPENER_FIRST + device->index};
+    return epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, device->opening.socket, &event) < 0 ? -errno
+                                                                                           : 0;
+}
 
 static int watch_control(const struct supervisor *supervisor)
 {
@@ -43,9 +51,12 @@ int supervisor_init(struct supervisor *supervisor)
         epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->report, &report) < 0)
         return -errno;
     int result = 0;
-    for (size_t i = 0; result == 0 && i < supervisor->device_count; i++)
+    for (size_t i = 0; result == 0 && i < supervisor->device_count; i++) {
         result = connections_watch(&supervisor->devices[i], supervisor->epoll,
                                    EVENT_CLIENT_FIRST + (uint32_t)i);
+        if (result == 0 && supervisor->devices[i].opening.socket >= 0)
+            result = watch_opener(supervisor, &supervisor->devices[i]);
+    }
     struct epoll_event kernel_log = {.events = EPOLLIN | EPOLLET, .data.u32 = EVENT_KERNEL_LOG};
     if (result == 0 && supervisor->kernel_log >= 0 &&
         epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, supervisor->kernel_log, &kernel_log) < 0)
@@ -71,6 +82,13 @@ static void worker_spawned(struct supervisor *supervisor, struct device *device,
         if (device->worker.socket >= 0 &&
             epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, device->worker.socket, &event) < 0)
             end_worker_because(supervisor, device, "its socket can't be watched");
+        return;
+    }
+    if (pid == -EBUSY) { /* its predecessor, of an earlier broker, is not quite gone */
+        close_socket(&device->worker);
+        relay_worker_gone(&device->relay);
+        device->worker.phase = WORKER_DUE;
+        device->worker.when = clock_ms() + GONE_LOOK_MS;
         return;
     }
     snprintf(what, sizeof(what), "can't start a worker: %s", words_error(-pid));
@@ -119,6 +137,13 @@ static void stop_relays(struct supervisor *supervisor)
     }
 }
 
+/* From the loop itself: what is asked is whether that goes round. */
+static void answer_keeper(const struct supervisor *supervisor)
+{
+    union message pong = {.header = {.type = MSG_PONG, .device = MESSAGE_NO_DEVICE}};
+    (void)message_send(supervisor->keeper, &pong, NULL, 0); /* not taken: it is full of others */
+}
+
 /* Returns false if this is the end. */
 static bool receive_from_keeper(struct supervisor *supervisor)
 {
@@ -141,6 +166,8 @@ static bool receive_from_keeper(struct supervisor *supervisor)
         worker_spawned(supervisor, device, message.spawned.pid);
     else if (message.header.type == MSG_DIED && device)
         worker_died(supervisor, device, &message.died);
+    else if (message.header.type == MSG_PING)
+        answer_keeper(supervisor);
     else if (message.header.type == MSG_STOP)
         return false;
     return true;
@@ -230,6 +257,45 @@ static void accept_control_again(struct supervisor *supervisor, int64_t *ret_nex
         *ret_next = supervisor->control_at;
 }
 
+/* Its backend. Returns when to look again. */
+static int64_t look_at_opening(struct supervisor *supervisor, struct device *device, int64_t now)
+{
+    struct opening *opening = &device->opening;
+    const enum opening_phase before = opening->phase;
+    int64_t next = opening_look(device, &supervisor->opening, now);
+    /* One that can't be watched is killed with this broker, at the latest. */
+    if (before == OPENING_DUE && opening->socket >= 0)
+        (void)watch_opener(supervisor, device);
+    if (opening->replace_broker) {
+        log_line(device->name, "its sockets' directory can be reached now: the broker is replaced, "
+                               "so as to take it along");
+        supervisor->abandoned = true;
+    }
+    if (before != OPENING_DONE && opening->phase == OPENING_DONE) {
+        (void)connections_watch(device, supervisor->epoll, EVENT_CLIENT_FIRST + device->index);
+        device->worker.when = now;
+    }
+    return next;
+}
+
+/* May a worker be started now? If not, it is DUE again when that may be otherwise. */
+static bool can_start(struct supervisor *supervisor, struct device *device, int64_t now)
+{
+    if (device->opening.phase != OPENING_DONE) {
+        device->worker.when = INT64_MAX; /* look_at_opening */
+        return false;
+    }
+    if (device_claim(device) < 0) {
+        if (!device->claim_said)
+            log_warning(device->name, "waits for the end of its last worker, which was killed with "
+                                      "its broker");
+        device->claim_said = true;
+        device->worker.when = now + GONE_LOOK_MS;
+        return false;
+    }
+    return prepare_backend(supervisor, device);
+}
+
 /* What is due by time alone. Returns how long to sleep, -1: until something happens. */
 static int handle_time(struct supervisor *supervisor)
 {
@@ -239,8 +305,11 @@ static int handle_time(struct supervisor *supervisor)
         struct device *device = &supervisor->devices[i];
         struct worker *worker = &device->worker;
         int64_t now = clock_ms();
+        int64_t opening = look_at_opening(supervisor, device, now);
+        if (opening < next)
+            next = opening;
         if (worker->phase == WORKER_DUE && now >= worker->when &&
-            prepare_backend(supervisor, device))
+            can_start(supervisor, device, now))
             start_worker(supervisor, device);
         else if (worker->phase == WORKER_STARTING && now >= worker->when)
             end_worker_because(supervisor, device, "it did not become ready in time");
@@ -308,6 +377,8 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
         take_client(supervisor);
     else if (source < EVENT_WORKER_FIRST)
         (void)control_serve(&supervisor->control, source - EVENT_DMCTL_FIRST, supervisor);
+    else if (source >= EVENT_OPENER_FIRST)
+        ; /* handle_time looks at all openers */
     else if (source >= EVENT_BACKEND_FIRST)
         supervisor->devices[source - EVENT_BACKEND_FIRST].worker.when = 0; /* it is DUE */
     else if (source >= EVENT_CLIENT_FIRST)
@@ -318,19 +389,28 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
 }
 
 /*
- * Nothing in this loop waits but epoll_wait. What it calls, and why that does not:
+ * Nothing in this loop waits but epoll_wait, since one device's trouble would be the others' then.
+ * What it calls, and why that does not wait:
  *
- *   recvmsg, sendmsg       MSG_DONTWAIT, always (the filter asks for it)
- *   accept4                the listeners do not block
- *   write, read            eventfds that do not block; /dev/kmsg, opened so; stderr (broker/log.h)
- *   connect                is not here, but in a thread of the device's (backend/connector.h)
- *   SIOCOUTQ, SO_PEERCRED  read a number
- *   SIOCGIFFLAGS           under RCU: without the rtnl lock, which others hold for long; and no
- * module is loaded for a name, without capabilities TIOCGWINSZ             copies under a lock that
- * is held for as long as that takes open of a vhost node   a node, in a tmpfs. Root could unload
- * the module, and have it loaded again by this: that takes as long as modprobe does SET_GUEST_CID
- * under the lock of a table close                  of copies; of sockets, with what is unread in
- * them; never the last of a backend's file
+ * - recvmsg, sendmsg: with MSG_DONTWAIT, always; the filter asks for it. Handing a file on does not
+ *   touch what it is a file of.
+ * - accept4: the listeners do not block.
+ * - write, read: eventfds that do not block; /dev/kmsg, opened so; stderr, as broker/log.h says.
+ * - epoll_ctl: asks sockets, eventfds and listeners for their state, which is in memory.
+ * - flock (device_claim): LOCK_NB, on a memfd.
+ * - connect: is not here, but in a thread of the device's (backend/connector.h).
+ * - SIOCOUTQ, SO_PEERCRED: read a number.
+ * - SIOCGIFNAME, SIOCGIFFLAGS, poll of a tap: are answered without the rtnl lock, which others hold
+ *   for long; no module is loaded for a name, without capabilities.
+ * - TIOCGWINSZ: copies under a lock that is held for as long as that takes.
+ * - open of a vhost node: a node, in a tmpfs. Root could unload the module and have it loaded again
+ *   by this: that takes as long as modprobe does.
+ * - VHOST_VSOCK_SET_GUEST_CID: takes the lock of a table.
+ * - close: of copies; of sockets, with what is unread in them; never the last of a backend's file.
+ * - memory: the pages are populated memfds; nothing of a guest is touched.
+ *
+ * What does block, the opening of backends by their names, is done by openers (opening.h); what
+ * reads and writes images, by workers.
  *
  * What one device, or one client, can have done in a turn is bounded: 32 messages, 32 clients; and
  * in a second: worker_rate (worker_messages.c), rate (backend/connections.c), rate (control.c).
@@ -341,6 +421,8 @@ int supervisor_run(struct supervisor *supervisor)
     for (;;) {
         struct epoll_event events[EVENTS_MAX];
         int timeout = handle_time(supervisor);
+        if (supervisor->abandoned)
+            return EXIT_SUCCESS;
         int count = epoll_wait(supervisor->epoll, events, EVENTS_MAX, timeout);
         for (int i = 0; i < count; i++) {
             if (!handle_event(supervisor, events[i].data.u32)) {

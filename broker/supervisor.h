@@ -25,10 +25,11 @@ struct supervisor {
     int64_t control_at; /* ms: when clients of it are accepted again; 0: they are */
     int kernel_log;     /* broker/kernel_log.h; -1: none */
     struct entropy entropy;
+    struct opening_context opening;
     struct device *devices;
     size_t device_count;
     int64_t look_at; /* ms: when backends are looked at again */
-    bool abandoned;  /* the keeper is gone */
+    bool abandoned;  /* end, and leave what is in hand to a successor */
 };
 
 /* Make the epoll instance and watch keeper and relays. Before lock-down. Returns 0 or -errno. */

@@ -132,6 +132,13 @@ static const char *take_message(struct device *device, const union message *mess
     case MSG_DIED:
     case MSG_STOP:
     case MSG_STORED:
+    case MSG_CONFIG:
+    case MSG_OPEN:
+    case MSG_KEEP:
+    case MSG_KEPT:
+    case MSG_PING:
+    case MSG_PONG:
+    case MSG_OPENED:
     case MSG_TYPES:
         break; /* message_receive lets none of these through */
     }

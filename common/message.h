@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/un.h>
+
 #include "common/vhost_user.h"
 #include "common/worker_fds.h"
 
@@ -18,7 +20,7 @@
 #define MESSAGE_FDS_MAX 40
 #define DEVICE_NAME_SIZE 24 /* "vsock 0", with the terminating 0 */
 
-enum message_role { ROLE_KEEPER, ROLE_BROKER, ROLE_WORKER };
+enum message_role { ROLE_KEEPER, ROLE_BROKER, ROLE_WORKER, ROLE_OPENER };
 
 enum message_type {
     /* broker and worker */
@@ -39,6 +41,15 @@ enum message_type {
     MSG_DIED,        /* keeper to broker: reaped, and how it died */
     MSG_STOP,        /* keeper to broker: the user wants an end */
     MSG_STORED,      /* keeper to broker: they are kept, by whoever keeps fds for the keeper, too */
+    MSG_CONFIG,      /* broker to keeper: this text counts from now on; no fd: the one you keep */
+    MSG_OPEN,        /* broker to keeper: have the backend of the device of that id of the
+                        dispatcher's opened; the opener's socket, and the configuration */
+    MSG_KEEP,        /* broker to keeper: what an opener has opened; or nothing, to be forgotten */
+    MSG_KEPT,        /* keeper to broker, before RESTORE_END: what a predecessor had kept */
+    MSG_PING,        /* keeper to broker: are you alive? */
+    MSG_PONG,        /* broker to keeper: yes */
+    /* opener and broker */
+    MSG_OPENED, /* opener to broker: the backend's files; or why there are none */
     MSG_TYPES,
 };
 
@@ -84,6 +95,10 @@ struct start_vsock {
     uint64_t guest_cid;
     uint64_t vhost_features; /* of VHOST_GET_FEATURES; vsock/vhost only */
 };
+
+/* What a console with a log has instead of terminals: the log, the file that takes what a full one
+ * held, and the log for reading. */
+#define CONSOLE_LOG_FILES 3u
 
 struct start_console {
     uint32_t ports;  /* 1 to STATE_CONSOLE_PORTS */
@@ -216,7 +231,59 @@ struct message_died {
     int32_t status; /* exit status or signal */
 };
 
-/* MSG_RESTORE_END, MSG_RUNNING, MSG_SPAWN, MSG_KILL, MSG_STOP, MSG_STORED are a bare header. */
+/*
+ * A backend that is open: what was learned of it, in numbers, and its files. It goes from the
+ * opener to the broker (MSG_OPENED), from there to the keeper (MSG_KEEP), and to the next broker
+ * (MSG_KEPT). The files come in the order of this list, those whose bit in `files` is set.
+ */
+enum opened_file {
+    OPENED_IMAGE,
+    OPENED_TAP_FIRST, /* a queue each */
+    OPENED_TAP_SOCKET = OPENED_TAP_FIRST + 7,
+    OPENED_PORT_FIRST, /* of a console: each terminal's master, or CONSOLE_LOG_FILES */
+    OPENED_LISTENER_FIRST = OPENED_PORT_FIRST + 7,
+    OPENED_DIRECTORY = OPENED_LISTENER_FIRST + 2, /* of sockets; O_PATH */
+    OPENED_FILES,
+};
+
+#define OPENED_MAGIC 0x656e65706f647662ull /* "bvdopene": for a copy that lies in a page */
+#define OPENED_VERSION 1u                  /* changes with every change of the structure */
+#define OPENED_TEXT 384
+
+struct message_opened {
+    struct message_header header;
+    uint64_t magic;
+    uint32_t version;
+    uint32_t dm_id;        /* below BAO_DEVICES_MAX */
+    uint64_t digest;       /* of the device in the configuration by which it was opened */
+    uint32_t files;        /* bit f: enum opened_file; these come with it */
+    int32_t error;         /* errno, positive: it could not be opened, and `text` says why */
+    uint32_t key;          /* enum config_key, that the error is about */
+    uint32_t guest_cid;    /* vsock */
+    uint32_t rate_limit;   /* rng */
+    uint32_t tap_offloads; /* TUN_F_* */
+    uint32_t tap_mtu;
+    uint32_t tap_index;
+    uint64_t file_id[2], directory_id[2]; /* device and inode that its paths led to */
+    char tap_name[16];
+    struct start_block block;
+    struct start_net net;
+    struct start_console console;
+    char directory_in_root[16];
+    char socket_name[96];
+    struct { /* vhost_user */
+        struct sockaddr_un address;
+        uint32_t queues, queue_size, config_size, config_needed;
+        uint32_t space_size; /* of the configuration space that the file gives */
+        uint8_t space[VHOST_USER_CONFIG_MAX];
+        char socket_path[160]; /* as the user knows it, perhaps cut */
+    } daemon;
+    char words[512]; /* for the user: what the backend is called */
+    char text[OPENED_TEXT];
+};
+
+/* MSG_RESTORE_END, MSG_RUNNING, MSG_SPAWN, MSG_KILL, MSG_STOP, MSG_STORED, MSG_CONFIG, MSG_OPEN,
+ * MSG_PING and MSG_PONG are a bare header. */
 
 union message {
     struct message_header header;
@@ -229,6 +296,7 @@ union message {
     struct message_store store;
     struct message_spawned spawned;
     struct message_died died;
+    struct message_opened opened;
 };
 
 /*

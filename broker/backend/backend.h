@@ -3,7 +3,7 @@
  * The broker's half of a device kind: what the device is made of on this machine. A kind is
  * one file, ending in one const table, and one row of backend.c.
  *
- * Errors that a user can put right are found in `open`, before any worker starts.
+ * Errors that a user can put right are found in `open`, before any worker of the device starts.
  */
 #ifndef BROKER_BACKEND_H
 #define BROKER_BACKEND_H
@@ -44,9 +44,11 @@ struct backend {
     } console;
 
     /* A directory of the host's that must stay within reach after lock-down, for the sockets in
-     * it (O_PATH; until then), and its name in the root that lock-down leaves; "": none. */
+     * it (O_PATH; until then, or until the keeper has it), and its name in the root that lock-down
+     * leaves; "": none. And a mount of it in hand, until lock-down. */
     int directory;
     char directory_in_root[BACKEND_NAME_SIZE];
+    int directory_tree;
     struct connector connector; /* runs if there is such a directory: connects to what is there */
 
     /* What the device's path led to, set by `open` before it can fail for its being in use: the
@@ -105,9 +107,18 @@ struct backend_ops {
      * gets it anew. */
     bool keeps_client;
 
-    /* At the broker's start, with a single thread. Returns 0, or -errno with *failure filled in:
-     * the text follows the position of `*ret_key` in the configuration. What can be told from the
-     * configuration alone is told there (broker/config/values.c), and not looked at again. */
+    /* It opens nothing, and needs no opener: `open` is called in the broker. */
+    bool opens_nothing;
+
+    /* In the broker, before its lock-down: make what `adopt` will need of the kernel. And when an
+     * opener has answered: `backend` has what it had after `open`. Return 0 or -errno. Optional. */
+    int (*begin)(struct backend *backend);
+    int (*adopt)(struct backend *backend);
+
+    /* In an opener (broker/opener.c), a process that does nothing else, and so may block for any
+     * time. Returns 0, or -errno with *failure filled in: the text follows
+     * the position of `*ret_key` in the configuration. What can be told from the configuration
+     * alone is told there (broker/config/values.c), and not looked at again. */
     int (*open)(struct backend *backend, const struct device_config *config,
                 enum config_key *ret_key, struct failure *failure);
 
@@ -147,6 +158,14 @@ struct backend_ops {
      * Optional. */
     bool (*look)(struct backend *backend, struct state_backend *state);
 };
+
+#define BACKEND_NONE                                                                               \
+    ((struct backend){.image = -1,                                                                 \
+                      .listeners = {-1, -1},                                                       \
+                      .client = -1,                                                                \
+                      .directory = -1,                                                             \
+                      .directory_tree = -1,                                                        \
+                      .console.readers = -1})
 
 /* One row a kind, indexed by enum device_kind. */
 extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];

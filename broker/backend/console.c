@@ -19,7 +19,6 @@
 
 #define TERMINALS "/dev/pts/" /* where they all are */
 #define TERMINAL_NAME_SIZE 32
-#define LOG_FILES 3u /* that a console with a log has instead of terminals */
 
 /* ---- Terminals ---- */
 
@@ -115,6 +114,14 @@ static int name_terminal(struct backend *backend, const char *alias, unsigned in
     return link_terminal(backend, path, name, failure);
 }
 
+/* For no event but the one that is always reported: that nobody has it open. */
+static int watch_terminal(const struct backend *backend, unsigned int port)
+{
+    struct epoll_event hangup = {.events = 0, .data.u32 = port};
+    return epoll_ctl(backend->console.readers, EPOLL_CTL_ADD, backend->console.files[port],
+                     &hangup);
+}
+
 static int add_terminal(struct backend *backend, const struct device_config *config,
                         unsigned int port, struct failure *failure)
 {
@@ -123,9 +130,7 @@ static int add_terminal(struct backend *backend, const struct device_config *con
     if (master < 0)
         return master;
     backend->console.files[port] = master;
-    /* No event but the one that is always reported: that nobody has it open. */
-    struct epoll_event hangup = {.events = 0, .data.u32 = port};
-    if (epoll_ctl(backend->console.readers, EPOLL_CTL_ADD, master, &hangup) < 0)
+    if (watch_terminal(backend, port) < 0)
         return failure_set(failure, -errno, "can't watch a terminal: %s", strerror(errno));
     return name_terminal(backend, config->pty_alias, port, name, failure);
 }
@@ -173,12 +178,12 @@ static int open_logs_in(struct backend *backend, const struct directory *directo
         int access;
         const char *path;
         struct file_id *id;
-    } files[LOG_FILES] = {
+    } files[CONSOLE_LOG_FILES] = {
         {directory, O_WRONLY | O_APPEND, log_path, &backend->file_id},
         {&old, O_WRONLY | O_APPEND, old_path, &old_id},
         {directory, O_RDONLY, log_path, &again},
     };
-    for (size_t i = 0; i < LOG_FILES; i++) {
+    for (size_t i = 0; i < CONSOLE_LOG_FILES; i++) {
         int fd =
             open_log_in(files[i].directory, files[i].access, files[i].path, files[i].id, failure);
         if (fd < 0)
@@ -238,13 +243,30 @@ static int console_open(struct backend *backend, const struct device_config *con
     return 0;
 }
 
+/* What tells who has a terminal open lasts as long as a broker: its files may have come from
+ * another one. */
+static int console_begin(struct backend *backend)
+{
+    backend->console.readers = epoll_create1(EPOLL_CLOEXEC);
+    return backend->console.readers < 0 ? -errno : 0;
+}
+
+static int console_adopt(struct backend *backend)
+{
+    for (unsigned int port = 0; port < backend->console.start.ports; port++) {
+        if ((backend->console.start.files & 1u << port) == 0 && watch_terminal(backend, port) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
 static int console_give(struct backend *backend, struct message_start *start,
                         struct backend_fds *ret)
 {
     start->console = backend->console.start;
     *ret =
         (struct backend_fds){.fds = {backend->console.readers}, .count = 1 + STATE_CONSOLE_PORTS};
-    unsigned int files = start->console.files != 0 ? LOG_FILES : start->console.ports;
+    unsigned int files = start->console.files != 0 ? CONSOLE_LOG_FILES : start->console.ports;
     for (unsigned int i = 0; i < STATE_CONSOLE_PORTS; i++)
         ret->fds[1 + i] = i < files ? backend->console.files[i] : backend->console.readers;
     return 0;
@@ -266,6 +288,8 @@ static bool console_look(struct backend *backend, struct state_backend *state)
 }
 
 const struct backend_ops backend_console = {
+    .begin = console_begin,
+    .adopt = console_adopt,
     .open = console_open,
     .queues = console_queues,
     .give = console_give,

@@ -220,6 +220,8 @@ int config_check_windows(const struct config *config, const struct config_window
     *diags = (struct config_diagnostics){0};
     for (size_t j = 0; j < config->device_count; j++) {
         const struct device_config *device = &config->devices[j];
+        if (windows[j].shmem_size == 0)
+            continue;
         check_window(device, &windows[j], diags);
         for (size_t i = 0; i < j; i++) {
             if (config->devices[i].mmio_addr == device->mmio_addr &&

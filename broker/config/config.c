@@ -5,10 +5,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "broker/config/internal.h"
+#include "broker/shared_page.h"
 
 static const struct config_mark whole_file = {0};
 
@@ -82,6 +84,29 @@ static void add_type(struct device_config *device, const struct raw_value *value
             (uint8_t)(digit(bytes[i]) << 4 | digit(bytes[i + 1]));
 }
 
+/* FNV-1a, 64 bits: nobody who could gain by it can choose what goes in. */
+static uint64_t digest_add(uint64_t digest, const void *data, size_t size)
+{
+    const uint8_t *bytes = data;
+    for (size_t i = 0; i < size; i++)
+        digest = (digest ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return digest;
+}
+
+/* Each key that there is or will be counts: what was opened by another text is opened again. */
+static uint64_t digest_of(const struct raw_value *values)
+{
+    uint64_t digest = digest_add(UINT64_C(0xcbf29ce484222325), BVDM_VERSION, sizeof(BVDM_VERSION));
+    for (size_t key = 0; key < CONFIG_KEYS; key++) {
+        const struct raw_value *value = &values[key];
+        const char *text = value->text ? value->text : "";
+        digest = digest_add(digest, &value->given, sizeof(value->given));
+        digest = digest_add(digest, &value->number, sizeof(value->number));
+        digest = digest_add(digest, text, strlen(text) + 1);
+    }
+    return digest;
+}
+
 /* A valid device, without the strings, which the caller moves. */
 static struct device_config to_device(const struct raw_device *raw, enum device_kind kind)
 {
@@ -108,6 +133,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .features_off = features_off(values[CONFIG_KEY_FEATURES_OFF].number),
         .processors = values[CONFIG_KEY_CPU_AFFINITY].number,
         .sched_priority = (uint32_t)values[CONFIG_KEY_SCHED].number,
+        .digest = digest_of(values),
         .mark = raw->mark,
     };
     for (size_t key = 0; key < CONFIG_KEYS; key++)
@@ -171,19 +197,56 @@ int config_parse(const char *path, const char *data, size_t size, struct config 
     return result;
 }
 
-int config_load(const char *path, struct config *ret, struct config_diagnostics *diags)
+static int open_file(const char *path, struct config_diagnostics *diags)
 {
     *diags = (struct config_diagnostics){0};
     /* O_NONBLOCK: a FIFO without a writer is refused, not waited for. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    return fd < 0 ? cannot_read(diags, -errno) : fd;
+}
+
+int config_read_text(const char *path, struct config_diagnostics *diags)
+{
+    int fd = open_file(path, diags);
     if (fd < 0)
-        return cannot_read(diags, -errno);
+        return fd;
     char *data = malloc(CONFIG_FILE_SIZE_MAX + 1);
     size_t size = 0;
     int result = data ? read_file(fd, data, &size, diags) : cannot_read(diags, -ENOMEM);
-    if (result == 0)
-        result = config_parse(path, data, size, ret, diags);
+    if (result == 0) {
+        result = shared_page_of_text("configuration", data, size);
+        if (result < 0)
+            cannot_read(diags, result);
+    }
     free(data);
+    close(fd);
+    return result;
+}
+
+int config_load_text(int fd, const char *path, struct config *ret, struct config_diagnostics *diags)
+{
+    *diags = (struct config_diagnostics){0};
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return cannot_read(diags, -errno);
+    size_t size = (size_t)status.st_size;
+    if (size == 0)
+        return config_parse(path, "", 0, ret, diags);
+    /* Not by read: all who hold the file share one position in it. */
+    const char *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED)
+        return cannot_read(diags, -errno);
+    int result = config_parse(path, data, size, ret, diags);
+    munmap((void *)data, size);
+    return result;
+}
+
+int config_load(const char *path, struct config *ret, struct config_diagnostics *diags)
+{
+    int fd = config_read_text(path, diags);
+    if (fd < 0)
+        return fd;
+    int result = config_load_text(fd, path, ret, diags);
     close(fd);
     return result;
 }

@@ -105,6 +105,10 @@ struct device_config {
     uint64_t processors;     /* bit n: processor n may be used; 0: any */
     uint32_t sched_priority; /* of SCHED_FIFO; 0: SCHED_OTHER */
 
+    /* Of all that the file says of this device, wherever it stands: another number, another device;
+     * or another version of this program. */
+    uint64_t digest;
+
     struct config_mark mark;               /* where the device begins */
     struct config_mark marks[CONFIG_KEYS]; /* where each value is; line 0: key not in the file */
 };
@@ -144,6 +148,16 @@ struct config_diagnostics {
  */
 int config_load(const char *path, struct config *ret, struct config_diagnostics *diags);
 
+/* The same, of a sealed memfd that holds the file's text; `path` is only a name. */
+int config_load_text(int fd, const char *path, struct config *ret,
+                     struct config_diagnostics *diags);
+
+/*
+ * Read a file's text into a sealed memfd, for config_load_text. Returns the fd, owned by the
+ * caller, or -errno with an error in *diags, which is overwritten.
+ */
+int config_read_text(const char *path, struct config_diagnostics *diags);
+
 /* The same from memory; `path` is only a name. */
 int config_parse(const char *path, const char *data, size_t size, struct config *ret,
                  struct config_diagnostics *diags);
@@ -167,7 +181,7 @@ bool config_has(const struct device_config *device, enum config_key key);
 const char *config_where(const struct config *config, const struct device_config *device,
                          enum config_key key, char buffer[CONFIG_WHERE_SIZE]);
 
-/* The shared-memory window of a device, by DM_GET_INFO. */
+/* The shared-memory window of a device, by DM_GET_INFO. Size 0: not known, and not looked at. */
 struct config_window {
     uint64_t shmem_addr, shmem_size;
 };

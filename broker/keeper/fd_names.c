@@ -25,6 +25,13 @@ void fd_name_format(const struct fd_name *name, char ret[FD_NAME_SIZE])
 {
     if (name->item == FD_NAME_RECORD)
         snprintf(ret, FD_NAME_SIZE, "device-%u-record", name->dm_id);
+    else if (name->item == FD_NAME_OPENED)
+        snprintf(ret, FD_NAME_SIZE, "device-%u-opened", name->dm_id);
+    else if (name->item == FD_NAME_CONFIG)
+        snprintf(ret, FD_NAME_SIZE, "config-%u", name->generation);
+    else if (fd_name_is_file(name->item))
+        snprintf(ret, FD_NAME_SIZE, "device-%u-file-%u", name->dm_id,
+                 name->item - FD_NAME_FILE_FIRST);
     else if (name->item >= STORE_QUEUE_FIRST)
         snprintf(ret, FD_NAME_SIZE, "device-%u-queue-%u", name->dm_id,
                  name->item - STORE_QUEUE_FIRST);
@@ -58,6 +65,15 @@ static bool take_item(const char **at, struct fd_name *name)
         name->item = FD_NAME_RECORD;
         return true;
     }
+    if (take_word(at, "opened")) {
+        name->item = FD_NAME_OPENED;
+        return true;
+    }
+    if (take_word(at, "file-")) {
+        uint32_t file = take_number(at);
+        name->item = FD_NAME_FILE_FIRST + file;
+        return file < OPENED_FILES;
+    }
     if (take_word(at, "queue-")) {
         uint32_t queue = take_number(at);
         name->item = STORE_QUEUE_FIRST + queue;
@@ -74,6 +90,20 @@ static bool take_item(const char **at, struct fd_name *name)
     return false;
 }
 
+static bool take_device(const char **at, struct fd_name *name)
+{
+    if (!take_word(at, "device-"))
+        return false;
+    name->dm_id = take_number(at);
+    return name->dm_id < BAO_DEVICES_MAX && take_word(at, "-") && take_item(at, name);
+}
+
+static bool take_config(const char **at, struct fd_name *name)
+{
+    *name = (struct fd_name){FD_NAME_NO_DEVICE, FD_NAME_CONFIG, take_number(at)};
+    return name->generation > 0;
+}
+
 bool fd_name_parse(const char *text, size_t length, struct fd_name *ret)
 {
     char copy[FD_NAME_SIZE], made[FD_NAME_SIZE];
@@ -84,10 +114,7 @@ bool fd_name_parse(const char *text, size_t length, struct fd_name *ret)
     copy[length] = '\0';
 
     const char *at = copy;
-    if (!take_word(&at, "device-"))
-        return false;
-    name.dm_id = take_number(&at);
-    if (name.dm_id >= BAO_DEVICES_MAX || !take_word(&at, "-") || !take_item(&at, &name))
+    if (!take_word(&at, "config-") ? !take_device(&at, &name) : !take_config(&at, &name))
         return false;
     /* What strtoul took besides (blanks, signs, leading zeros), and what follows. */
     fd_name_format(&name, made);

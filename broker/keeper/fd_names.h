@@ -9,6 +9,9 @@
  *     device-ID-dm, -request, -reply, -call, -irq
  *     device-ID-queue-Q                    the kick eventfd of queue Q
  *     device-ID-state-G, -journal-G        pages, which can be replaced: generation G, from 1 on
+ *     device-ID-opened                     of its backend: what is known of it (kept.h), and
+ *     device-ID-file-F                     file F, of enum opened_file
+ *     config-G                             the text of the configuration, likewise
  *
  * with ID of the dispatcher. These names stay what they are in every version of this program.
  */
@@ -19,16 +22,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/bao_abi.h"
+#include "common/message.h"
+
 #define FD_NAME_SIZE 40
 #define FD_NAME_RECORD UINT32_MAX
-#define LISTEN_FDS_FIRST 3   /* where passed fds begin: SD_LISTEN_FDS_START */
+#define FD_NAME_OPENED (UINT32_MAX - 1)
+#define FD_NAME_CONFIG (UINT32_MAX - 2)
+#define FD_NAME_FILE_FIRST 0x100u         /* + enum opened_file */
+#define FD_NAME_NO_DEVICE BAO_DEVICES_MAX /* dm_id of FD_NAME_CONFIG */
+#define LISTEN_FDS_FIRST 3                /* where passed fds begin: SD_LISTEN_FDS_START */
 #define LISTEN_FDS_MAX 1000u /* more than any keeper stores, and below its limit of open files */
 
 struct fd_name {
     uint32_t dm_id;
-    uint32_t item;       /* enum store_item, STORE_QUEUE_FIRST + queue; or FD_NAME_RECORD */
-    uint32_t generation; /* of a page; else 0 */
+    uint32_t item;       /* enum store_item, STORE_QUEUE_FIRST + queue; or FD_NAME_* */
+    uint32_t generation; /* of a page, or of the configuration; else 0 */
 };
+
+static inline bool fd_name_is_file(uint32_t item)
+{
+    return item >= FD_NAME_FILE_FIRST && item < FD_NAME_FILE_FIRST + OPENED_FILES;
+}
 
 /* Is it one of the two that have a generation? */
 bool fd_name_is_page(uint32_t item);

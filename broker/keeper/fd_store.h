@@ -74,9 +74,19 @@ struct stored_set {
 /* So long a broker waits for a manager that does not take its messages. Its guests wait, too. */
 #define STORE_PATIENCE_MS 3000
 
+struct kept_set { /* kept.h */
+    bool present;
+    struct message_opened message;
+    int fds[OPENED_FILES];
+    size_t fd_count;
+};
+
 struct fd_store {
     struct notify *notify;
     struct stored_set sets[BAO_DEVICES_MAX]; /* by the dispatcher's id */
+    struct kept_set kept[BAO_DEVICES_MAX];   /* likewise */
+    int config;                              /* the configuration's text; -1: none */
+    uint32_t config_generation;
 };
 
 /*

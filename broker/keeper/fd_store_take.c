@@ -12,6 +12,7 @@
 
 #include "broker/keeper/fd_names.h"
 #include "broker/keeper/fd_store.h"
+#include "broker/keeper/kept.h"
 #include "broker/log.h"
 #include "broker/shared_page.h"
 #include "common/state.h"
@@ -48,6 +49,8 @@ static bool is_page(int fd)
 
 static bool is_of_its_kind(uint32_t item, int fd)
 {
+    if (fd_name_is_file(item))
+        return kept_is_file(fd, item - FD_NAME_FILE_FIRST);
     switch (item) {
     case STORE_DM: /* nothing can be asked of the driver's files without doing something to them */
         return !is_eventfd(fd) && !is_page(fd);
@@ -55,6 +58,9 @@ static bool is_of_its_kind(uint32_t item, int fd)
     case STORE_STATE:
     case STORE_JOURNAL:
         return is_page(fd);
+    case FD_NAME_OPENED:
+    case FD_NAME_CONFIG:
+        return shared_page_is_text(fd);
     default:
         return is_eventfd(fd);
     }
@@ -221,6 +227,62 @@ static void take_set(struct fd_store *store, uint32_t dm_id)
         set->message.condition = STORE_UNUSABLE;
 }
 
+/* --- What can be had again (kept.h) --------------------------------------------------------- */
+
+static bool find_kept(struct kept_set *kept, uint32_t dm_id)
+{
+    int page = find(dm_id, FD_NAME_OPENED, 0);
+    if (page < 0 || !kept_read(page, dm_id, &kept->message))
+        return false;
+    for (uint32_t file = 0; file < OPENED_FILES; file++) {
+        if ((kept->message.files & 1u << file) == 0)
+            continue;
+        int fd = find(dm_id, FD_NAME_FILE_FIRST + file, 0);
+        if (fd < 0)
+            return false;
+        kept->fds[kept->fd_count++] = fd;
+    }
+    return true;
+}
+
+static bool is_kept(const struct passed *file, uint32_t dm_id)
+{
+    return file->name.dm_id == dm_id &&
+           (file->name.item == FD_NAME_OPENED || fd_name_is_file(file->name.item));
+}
+
+static void take_kept(struct fd_store *store, uint32_t dm_id)
+{
+    struct kept_set *kept = &store->kept[dm_id];
+    kept->present = find_kept(kept, dm_id);
+    if (kept->present)
+        return;
+    *kept = (struct kept_set){0};
+    for (size_t i = passed_count; i-- > 0;) {
+        if (is_kept(&passed[i], dm_id))
+            forget(store, i);
+    }
+}
+
+/* The last one; of others a kill has kept us from removing them. */
+static void take_config(struct fd_store *store)
+{
+    store->config = -1;
+    store->config_generation = 0;
+    for (size_t i = 0; i < passed_count; i++) {
+        const struct fd_name *name = &passed[i].name;
+        if (name->item == FD_NAME_CONFIG && name->generation > store->config_generation &&
+            is_of_its_kind(FD_NAME_CONFIG, passed[i].fd)) {
+            store->config = passed[i].fd;
+            store->config_generation = name->generation;
+        }
+    }
+    for (size_t i = passed_count; i-- > 0;) {
+        if (passed[i].name.item == FD_NAME_CONFIG && passed[i].fd != store->config)
+            forget(store, i);
+    }
+}
+
 /* --- The environment ------------------------------------------------------------------------ */
 
 /* Returns how many fds were passed, or -errno. */
@@ -258,8 +320,10 @@ int fd_store_take(struct fd_store *store)
     int taken = 0;
     for (uint32_t dm_id = 0; dm_id < BAO_DEVICES_MAX; dm_id++) {
         take_set(store, dm_id);
+        take_kept(store, dm_id);
         taken += store->sets[dm_id].fd_count > 0;
     }
+    take_config(store);
     if (taken > 0)
         log_info(NULL, "taken over from the service manager: the files of %d device%s", taken,
                  taken == 1 ? "" : "s");

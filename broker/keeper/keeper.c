@@ -13,9 +13,11 @@
 
 #include "broker/clock.h"
 #include "broker/dispatcher.h"
+#include "broker/keeper/kept.h"
 #include "broker/log.h"
 #include "broker/words.h"
 
+#define MESSAGES_A_TURN 32
 #define STOP_BROKER_MS 2000 /* what a broker may take to stop */
 #define STOP_KILLED_MS 2000 /* what the kernel may take to end what was killed */
 
@@ -24,7 +26,7 @@ void keeper_init(struct keeper *keeper)
     keeper->broker = NO_CHILD;
     keeper->socket = -1;
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
-        keeper->workers[i] = NO_CHILD;
+        keeper->workers[i] = keeper->openers[i] = NO_CHILD;
     keeper->exit_status = -1;
 }
 
@@ -34,13 +36,12 @@ static void close_all(const int *fds, size_t count)
         close(fds[i]);
 }
 
-static bool any_worker(const struct keeper *keeper)
+static bool any_child(const struct keeper *keeper)
 {
-    for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
-        if (keeper->workers[i].pidfd >= 0)
-            return true;
-    }
-    return false;
+    bool any = keeper->broker.pidfd >= 0;
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
+        any |= keeper->workers[i].pidfd >= 0 || keeper->openers[i].pidfd >= 0;
+    return any;
 }
 
 /* --- To the broker ------------------------------------------------------------------------ */
@@ -71,6 +72,14 @@ static void give_back_stored(struct keeper *keeper)
         message.header.type = MSG_RESTORE;
         send_to_broker(keeper, &message, set->fds, set->fd_count);
     }
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
+        const struct kept_set *kept = &keeper->store.kept[i];
+        if (!kept->present)
+            continue;
+        union message message = {.opened = kept->message};
+        message.header.type = MSG_KEPT;
+        send_to_broker(keeper, &message, kept->fds, kept->fd_count);
+    }
     union message end = {.header = {.type = MSG_RESTORE_END, .device = MESSAGE_NO_DEVICE}};
     send_to_broker(keeper, &end, NULL, 0);
 }
@@ -80,8 +89,8 @@ static int start_broker(struct keeper *keeper)
     int sockets[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) < 0)
         return -errno;
-    int result =
-        spawn_broker(&keeper->executables, sockets[1], keeper->broker_argv, &keeper->broker);
+    int result = spawn_broker(&keeper->executables, sockets[1], keeper->store.config,
+                              keeper->broker_argv, &keeper->broker);
     close(sockets[1]);
     if (result < 0) {
         close(sockets[0]);
@@ -89,6 +98,8 @@ static int start_broker(struct keeper *keeper)
     }
     keeper->socket = sockets[0];
     keeper->started_at = clock_ms();
+    keeper->running = false;
+    watch_begin(&keeper->watch, keeper->started_at);
     give_back_stored(keeper);
     return 0;
 }
@@ -121,7 +132,8 @@ static void broker_runs(struct keeper *keeper)
 {
     if (!keeper->ready)
         log_info(NULL, "%s", keeper->cgroups.words);
-    keeper->has_run = true;
+    keeper->has_run = keeper->running = true;
+    watch_answered(&keeper->watch, clock_ms());
     if (notify_say(&keeper->notify, "%sSTATUS=The devices are served.",
                    keeper->ready ? "" : "READY=1\n") == 0)
         keeper->ready = true;
@@ -153,9 +165,45 @@ static void start_worker(struct keeper *keeper, uint32_t device, int socket)
     int result = -EBUSY; /* one worker a device */
     if (worker->pidfd < 0)
         result = spawn_in_cgroup(keeper, device, socket);
+    if (result == 0)
+        keeper->of_broker[device] = true;
     close(socket);
     reply.spawned.pid = result < 0 ? result : worker->pid;
     send_to_broker(keeper, &reply, NULL, 0);
+}
+
+/*
+ * Which files an opener opens is the text's to say, and it opens them as root. So a broker names a
+ * text only before it is confined, when it could open them itself; afterwards the settled one
+ * counts. If an opener can't be started, or an earlier one has not ended, its socket says so by its
+ * end.
+ */
+static void start_opener(struct keeper *keeper, uint32_t dm_id, int socket, int given_text)
+{
+    struct child *opener = &keeper->openers[dm_id];
+    int text = keeper->running ? keeper->store.config : given_text;
+    int result = 0;
+    if (opener->pidfd < 0)
+        result =
+            spawn_opener(&keeper->executables, socket, text, keeper->broker_argv[2], dm_id, opener);
+    if (result < 0)
+        log_line(NULL, "can't start a process that opens the backend of device %u: %s", dm_id,
+                 strerror(-result));
+    close(socket);
+    close(given_text);
+}
+
+/* By which text its successors go: this one, or the one that there is. Not by the file, which may
+ * say anything by now. */
+static bool settle_config(struct keeper *keeper, const int *fds, size_t fd_count)
+{
+    static char kept[] = "--kept-config";
+    if (keeper->running)
+        return false; /* see start_opener */
+    if (fd_count > 0 ? !kept_put_config(&keeper->store, fds[0]) : keeper->store.config < 0)
+        return false;
+    keeper->broker_argv[1] = kept;
+    return true;
 }
 
 static bool names_device(const union message *message)
@@ -183,6 +231,19 @@ static bool handle_message(struct keeper *keeper, const union message *message, 
             return false;
         child_kill(&keeper->workers[message->header.device]);
         return true;
+    case MSG_CONFIG:
+        return settle_config(keeper, fds, fd_count);
+    case MSG_OPEN:
+        if (!names_device(message))
+            return false;
+        start_opener(keeper, message->header.device, fds[0], fds[1]);
+        return true;
+    case MSG_KEEP:
+        return kept_put(&keeper->store, &message->opened, fds, fd_count);
+    case MSG_PONG:
+        if (keeper->watch.asked)
+            watch_answered(&keeper->watch, clock_ms());
+        return true;
     case MSG_START:
     case MSG_READY:
     case MSG_LOG:
@@ -195,6 +256,9 @@ static bool handle_message(struct keeper *keeper, const union message *message, 
     case MSG_DIED:
     case MSG_STOP:
     case MSG_STORED:
+    case MSG_KEPT:
+    case MSG_PING:
+    case MSG_OPENED:
     case MSG_TYPES:
         return false;
     }
@@ -226,10 +290,12 @@ static bool receive_from_broker(struct keeper *keeper)
 
 /* --- Deaths ------------------------------------------------------------------------------- */
 
-static void kill_workers(struct keeper *keeper)
+static void kill_workers_and_openers(struct keeper *keeper)
 {
-    for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
         child_kill(&keeper->workers[i]);
+        child_kill(&keeper->openers[i]);
+    }
 }
 
 static void reap_worker(struct keeper *keeper, uint32_t device)
@@ -237,8 +303,10 @@ static void reap_worker(struct keeper *keeper, uint32_t device)
     union message message = {.died = {.header = {.type = MSG_DIED, .device = device}}};
     if (!child_reap(&keeper->workers[device], &message.died.code, &message.died.status))
         return;
-    if (keeper->socket >= 0)
+    /* That of an earlier broker's is no news of this one's. */
+    if (keeper->socket >= 0 && keeper->of_broker[device])
         send_to_broker(keeper, &message, NULL, 0);
+    keeper->of_broker[device] = false;
 }
 
 /* Before the first RUNNING. It has said why, if it could: a configuration that is wrong stays
@@ -275,7 +343,8 @@ static void broker_died(struct keeper *keeper, int code, int status)
     if (keeper->socket >= 0)
         close(keeper->socket);
     keeper->socket = -1;
-    kill_workers(keeper);
+    kill_workers_and_openers(keeper);
+    memset(keeper->of_broker, 0, sizeof(keeper->of_broker));
 
     if (keeper->stop_by != 0)
         keeper->exit_status = 0;
@@ -315,6 +384,26 @@ static void take_signal(struct keeper *keeper)
         begin_stop(keeper);
 }
 
+/* Returns how long to sleep. */
+static int watch_broker(struct keeper *keeper, int64_t now)
+{
+    union message ping = {.header = {.type = MSG_PING, .device = MESSAGE_NO_DEVICE}};
+    switch (watch_look(&keeper->watch, now)) {
+    case WATCH_ASK:
+        if (keeper->socket >= 0)
+            send_to_broker(keeper, &ping, NULL, 0);
+        break;
+    case WATCH_STUCK:
+        log_line(NULL, "the broker is ended: it has not %s",
+                 keeper->running ? "answered for 5 s" : "come to the end of its start");
+        child_kill(&keeper->broker);
+        return -1;
+    case WATCH_WAIT:
+        break;
+    }
+    return keeper->watch.when == INT64_MAX ? -1 : (int)(keeper->watch.when - now);
+}
+
 /* What is due by time alone. Returns how long to sleep, -1: until something happens. */
 static int handle_time(struct keeper *keeper)
 {
@@ -324,8 +413,8 @@ static int handle_time(struct keeper *keeper)
             child_kill(&keeper->broker);
         return now < keeper->stop_by ? (int)(keeper->stop_by - now) : -1;
     }
-    if (keeper->broker.pidfd >= 0 || any_worker(keeper))
-        return -1;
+    if (keeper->broker.pidfd >= 0)
+        return watch_broker(keeper, now);
     if (now < keeper->restart_at)
         return (int)(keeper->restart_at - now);
 
@@ -347,9 +436,9 @@ enum {
     POLL_BROKER,
     POLL_MANAGER,
     POLL_WORKERS,
-    POLL_COUNT = POLL_WORKERS + 16
+    POLL_OPENERS = POLL_WORKERS + (int)BAO_DEVICES_MAX,
+    POLL_COUNT = POLL_OPENERS + (int)BAO_DEVICES_MAX,
 };
-_Static_assert(POLL_COUNT == POLL_WORKERS + BAO_DEVICES_MAX, "one a worker");
 
 static void wait_and_handle(struct keeper *keeper, int timeout)
 {
@@ -360,8 +449,10 @@ static void wait_and_handle(struct keeper *keeper, int timeout)
     bool waits = notify_waits(&keeper->notify) && keeper->notify.polls;
     fds[POLL_MANAGER] =
         (struct pollfd){.fd = waits ? keeper->notify.socket : -1, .events = POLLOUT};
-    for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
+    for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
         fds[POLL_WORKERS + i] = (struct pollfd){.fd = keeper->workers[i].pidfd, .events = POLLIN};
+        fds[POLL_OPENERS + i] = (struct pollfd){.fd = keeper->openers[i].pidfd, .events = POLLIN};
+    }
 
     int ready = poll(fds, POLL_COUNT, timeout);
     notify_flush(&keeper->notify);
@@ -369,14 +460,18 @@ static void wait_and_handle(struct keeper *keeper, int timeout)
         return;
     if (fds[POLL_SIGNALS].revents)
         take_signal(keeper);
-    if (fds[POLL_SOCKET].revents && keeper->socket >= 0)
-        receive_from_broker(keeper);
+    int code, status;
+    for (int i = 0; fds[POLL_SOCKET].revents && i < MESSAGES_A_TURN && keeper->socket >= 0; i++) {
+        if (!receive_from_broker(keeper))
+            break;
+    }
     /* Only what was polled: a worker that has just been started may have taken a free place. */
     for (uint32_t i = 0; i < BAO_DEVICES_MAX; i++) {
         if (fds[POLL_WORKERS + i].revents)
             reap_worker(keeper, i);
+        if (fds[POLL_OPENERS + i].revents)
+            (void)child_reap(&keeper->openers[i], &code, &status);
     }
-    int code, status;
     if (fds[POLL_BROKER].revents && child_reap(&keeper->broker, &code, &status))
         broker_died(keeper, code, status);
 }
@@ -387,8 +482,8 @@ static void end_children(struct keeper *keeper)
 {
     int64_t by = clock_ms() + STOP_KILLED_MS;
     child_kill(&keeper->broker);
-    kill_workers(keeper);
-    while (keeper->broker.pidfd >= 0 || any_worker(keeper) || notify_waits(&keeper->notify)) {
+    kill_workers_and_openers(keeper);
+    while (any_child(keeper) || notify_waits(&keeper->notify)) {
         int64_t left = by - clock_ms();
         if (left <= 0)
             return;

@@ -5,10 +5,11 @@
  * parses nothing that is not its own or its service manager's, opens nothing after its start, and
  * sees no byte of a guest.
  *
- * Two rules that the kernel driver and the state pages depend on:
- * - a new broker starts only after the old one and all its workers were reaped: no two relay
- *   threads in ATTACH on one device, no two workers on one state page. (Those of a keeper that
- *   died are not this one's to reap: device_restore sees to it that they are gone.)
+ * Two rules that the kernel driver depends on:
+ * - a new broker starts only after the old one was reaped: no two relay threads in ATTACH on one
+ *   device. (One of a keeper that died is not this one's to reap: device_restore sees to it that it
+ *   is gone.) It does not wait for the old one's workers, any of which may hang in a call to its
+ *   disk: device_claim sees to it that no two workers are on one state page.
  * - a stored DM file is never closed.
  */
 #ifndef BROKER_KEEPER_KEEPER_H
@@ -22,23 +23,28 @@
 #include "broker/keeper/fd_store.h"
 #include "broker/keeper/notify.h"
 #include "broker/keeper/spawn.h"
+#include "broker/keeper/watch.h"
 #include "common/bao_abi.h"
 #include "common/message.h"
 
 struct keeper {
     struct executables executables;
-    char *const *broker_argv;
-    int signals; /* signalfd: SIGTERM, SIGINT */
+    char **broker_argv; /* [1]: --config, or --kept-config: by what text it goes */
+    int signals;        /* signalfd: SIGTERM, SIGINT */
 
     struct child broker;
     int socket; /* to the broker; -1: none */
     struct child workers[BAO_DEVICES_MAX];
+    bool of_broker[BAO_DEVICES_MAX];       /* that worker is this broker's, not an earlier one's */
+    struct child openers[BAO_DEVICES_MAX]; /* by the dispatcher's id */
+    struct watch watch;                    /* over the broker */
     struct fd_store store;
     struct notify notify; /* the service manager */
     struct cgroups cgroups;
 
     bool has_run; /* a broker has once said RUNNING, or an earlier keeper's: from then on it is
                      replaced */
+    bool running; /* this broker has said RUNNING */
     bool ready;   /* the service manager knows that one runs */
     int64_t started_at; /* ms: of this broker */
     int64_t restart_at; /* ms: not before, while there is no broker */

@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #define SOCKET_FD 3
+#define TEXT_FD 4
+#define ASIDE_FD 16 /* from here on nothing is in the way of a child's numbers */
 #define EXIT_NOT_STARTED 127
 
 /* --- What is executed --------------------------------------------------------------------- */
@@ -42,7 +44,7 @@ int executables_open(struct executables *ret, const char **ret_missing)
 {
     struct executables found = {.null = -1};
     *ret_missing = "/dev/null";
-    while (found.null < SOCKET_FD) {
+    while (found.null < TEXT_FD) {
         found.null = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (found.null < 0)
             return -errno;
@@ -92,6 +94,7 @@ static int execute(int executable, char *const argv[])
 
 struct plan {
     int executable, null, socket;
+    int text; /* -1: none */
     char *const *argv;
     uint64_t namespaces; /* CLONE_NEW* */
     bool keeps_stderr;
@@ -105,18 +108,23 @@ static _Noreturn void run_child(const struct plan *plan)
 {
     sigset_t none;
     sigemptyset(&none);
+    /* One of them may have the other's number, or its own already. */
+    int executable = fcntl(plan->executable, F_DUPFD_CLOEXEC, ASIDE_FD);
+    int socket = fcntl(plan->socket, F_DUPFD_CLOEXEC, ASIDE_FD);
+    int text = plan->text < 0 ? -1 : fcntl(plan->text, F_DUPFD_CLOEXEC, ASIDE_FD);
     if ((plan->own_session && setsid() < 0) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         _exit(EXIT_NOT_STARTED);
     if (dup2(plan->null, STDIN_FILENO) < 0 || dup2(plan->null, STDOUT_FILENO) < 0 ||
         (!plan->keeps_stderr && dup2(plan->null, STDERR_FILENO) < 0) ||
-        dup2(plan->socket, SOCKET_FD) < 0)
+        dup2(socket, SOCKET_FD) < 0 || (plan->text >= 0 && dup2(text, TEXT_FD) < 0))
         _exit(EXIT_NOT_STARTED);
     /* On exec, not now: the executable is one of them. */
-    if (close_range(SOCKET_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0)
+    int last = plan->text >= 0 ? TEXT_FD : SOCKET_FD;
+    if (close_range((unsigned int)last + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0)
         _exit(EXIT_NOT_STARTED);
     if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
         _exit(EXIT_NOT_STARTED);
-    execute(plan->executable, plan->argv);
+    execute(executable, plan->argv);
     _exit(EXIT_NOT_STARTED);
 }
 
@@ -150,15 +158,36 @@ int become_broker(const struct executables *executables, char *const argv[])
     return execute(executables->broker, argv);
 }
 
-int spawn_broker(const struct executables *executables, int socket, char *const argv[],
+int spawn_broker(const struct executables *executables, int socket, int text, char *const argv[],
                  struct child *ret)
 {
     const struct plan plan = {
         .executable = executables->broker,
         .null = executables->null,
         .socket = socket,
+        .text = text,
         .argv = argv,
         .keeps_stderr = true,
+    };
+    return spawn(&plan, ret);
+}
+
+int spawn_opener(const struct executables *executables, int socket, int text, char *path,
+                 uint32_t dm_id, struct child *ret)
+{
+    static char name[] = "bao-virtio-broker", open[] = "--open";
+    char id[16];
+    char *const argv[] = {name, open, id, path, NULL};
+    snprintf(id, sizeof(id), "%u", dm_id);
+    const struct plan plan = {
+        .executable = executables->broker,
+        .null = executables->null,
+        .socket = socket,
+        .text = text,
+        .argv = argv,
+#ifdef BVDM_SANITIZE
+        .keeps_stderr = true, /* for the sanitizers' reports */
+#endif
     };
     return spawn(&plan, ret);
 }
@@ -171,6 +200,7 @@ int spawn_worker(const struct executables *executables, int socket, int cgroup, 
         .executable = executables->worker,
         .null = executables->null,
         .socket = socket,
+        .text = -1,
         .argv = argv,
         .namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
                       CLONE_NEWCGROUP,

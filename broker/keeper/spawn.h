@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Processes made by the keeper. A child starts with /dev/null as 0, 1 and (but for the broker,
- * which logs) 2, one socket as 3, no other fd, no environment, no blocked or handled signal,
- * and dies with the keeper.
+ * which logs) 2, one socket as 3, the configuration's text as 4 where it needs that, no other fd,
+ * no environment, no blocked or handled signal, and dies with the keeper.
  */
 #ifndef BROKER_KEEPER_SPAWN_H
 #define BROKER_KEEPER_SPAWN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct executables {
@@ -24,17 +25,22 @@ struct child {
 
 /*
  * Open what is ever executed, from beside this program or from ../libexec/bao-virtio-dm, and
- * /dev/null. Afterwards the numbers 0 to 3 are in use for good, so that no fd of ours is ever in
- * the way of a child's. Returns 0, or -errno and in *ret_missing the name of what is missing.
+ * /dev/null. Returns 0, or -errno and in *ret_missing the name of what is missing.
  */
 int executables_open(struct executables *ret, const char **ret_missing);
 
 /* Become the broker, in this process: for --check-config. Returns -errno on failure only. */
 int become_broker(const struct executables *executables, char *const argv[]);
 
-/* Start the broker with `socket` as its fd 3; borrowed. Returns 0 or -errno. */
-int spawn_broker(const struct executables *executables, int socket, char *const argv[],
+/* Start the broker with `socket` as its fd 3, and `text` (-1: none) as 4; borrowed. Returns 0 or
+ * -errno. */
+int spawn_broker(const struct executables *executables, int socket, int text, char *const argv[],
                  struct child *ret);
+
+/* Start an opener (broker/opener.h) for the device of that id, by the configuration `text` of the
+ * name `path`. Likewise. */
+int spawn_opener(const struct executables *executables, int socket, int text, char *path,
+                 uint32_t dm_id, struct child *ret);
 
 /* Start a worker, in namespaces and a session of its own, and in the cgroup whose directory
  * `cgroup` is; -1: in the keeper's. Likewise. */

@@ -21,6 +21,7 @@ static const struct {
     [PROCESS_KEEPER] = {"bao-virtio-dm", "keeper"},
     [PROCESS_BROKER] = {"bao-virtio-broker", "broker"},
     [PROCESS_WORKER] = {"bao-virtio-worker", "worker"},
+    [PROCESS_OPENER] = {"", "opener"},
 };
 
 const char *process_role_name(enum process_role role)
@@ -100,6 +101,14 @@ static enum process_role role_of(const char *program)
     return PROCESS_OTHER;
 }
 
+/* Its arguments, each with its 0. */
+static bool is_opener(pid_t pid)
+{
+    char arguments[64] = "";
+    return process_file(pid, "cmdline", arguments, sizeof(arguments)) &&
+           strcmp(arguments + strnlen(arguments, sizeof(arguments) - 2) + 1, "--open") == 0;
+}
+
 int process_read(pid_t pid, struct process *ret)
 {
     char parent[16];
@@ -112,6 +121,8 @@ int process_read(pid_t pid, struct process *ret)
         process.role = role_of(process.program);
     else if (errno == ENOENT) /* it has given up its memory: it is ending, if not a zombie */
         return -ESRCH;
+    if (process.role == PROCESS_BROKER && is_opener(pid))
+        process.role = PROCESS_OPENER;
     *ret = process;
     return 0;
 }

@@ -19,6 +19,7 @@ enum process_role {
     PROCESS_KEEPER,
     PROCESS_BROKER,
     PROCESS_WORKER,
+    PROCESS_OPENER, /* the broker's program, as which it opens a backend: broker/opener.h */
 };
 
 struct process {

@@ -241,9 +241,16 @@ static void verify_worker_fds(struct report *report, const struct verified *veri
     }
 }
 
+static bool is_backend_file(const struct open_fd *fd)
+{
+    return (S_ISREG(fd->mode) || S_ISBLK(fd->mode) || S_ISCHR(fd->mode)) &&
+           !starts_with(fd->target, "/memfd:");
+}
+
 /*
  * The keeper holds the DM files, journals and state pages of all devices; of these a worker must
- * have none. What may be shared are eventfds and /dev/null.
+ * have none. What may be shared are eventfds, /dev/null, and the files of the worker's own backend,
+ * which the keeper keeps for the next broker.
  */
 static void verify_shared_files(struct report *report, const struct verified *verified,
                                 const struct open_fds *fds)
@@ -257,7 +264,8 @@ static void verify_shared_files(struct report *report, const struct verified *ve
     for (size_t i = 0; i < fds->count * of_keeper.count; i++) {
         const struct open_fd *own = &fds->items[i / of_keeper.count];
         const struct open_fd *other = &of_keeper.items[i % of_keeper.count];
-        if (strcmp(own->target, EVENTFD) == 0 || strcmp(own->target, "/dev/null") == 0)
+        if (strcmp(own->target, EVENTFD) == 0 || strcmp(own->target, "/dev/null") == 0 ||
+            (is_backend_file(own) && own->number >= WORKER_FD_BACKEND))
             continue;
         long same = syscall(SYS_kcmp, verified->process->pid, verified->keeper->pid, KCMP_FILE,
                             (unsigned long)own->number, (unsigned long)other->number);
@@ -320,9 +328,11 @@ static bool is_sibling(const struct process *process, const char *target)
             starts_with(target + folder, "bao-virtio-worker"));
 }
 
-static bool is_backend_file(const struct open_fd *fd)
+/* What the keeper keeps for the next broker: of a directory its sockets are connected to. */
+static bool is_kept(pid_t pid, const struct open_fd *fd)
 {
-    return S_ISREG(fd->mode) || S_ISBLK(fd->mode) || S_ISCHR(fd->mode);
+    return S_ISDIR(fd->mode) ? is_path_only(pid, fd->number)
+                             : is_backend_file(fd) && !is_path_only(pid, fd->number);
 }
 
 static void verify_fd(struct report *report, const struct process *process,
@@ -336,6 +346,8 @@ static void verify_fd(struct report *report, const struct process *process,
         add_row(report, process, true, fd, "what it was started with: terminal, pipe or log");
     else if (process->role == PROCESS_KEEPER && is_sibling(process, fd->target))
         add_row(report, process, true, fd, "the program of a child");
+    else if (process->role == PROCESS_KEEPER && is_kept(process->pid, fd))
+        add_row(report, process, true, fd, "a backend's, kept for the next broker");
     else if (process->role == PROCESS_BROKER && is_backend_file(fd) &&
              leads_nowhere(process->pid, fd))
         add_row(report, process, true, fd, "a backend's file, to be compared with the YAML file");

@@ -56,6 +56,13 @@ static bool may_pass(enum message_role sender, const uint8_t *bytes, size_t leng
         [MSG_DIED] = {ROLE_KEEPER, sizeof(struct message_died), 0, 0},
         [MSG_STOP] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
         [MSG_STORED] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
+        [MSG_CONFIG] = {ROLE_BROKER, sizeof(struct message_header), 0, 1},
+        [MSG_OPEN] = {ROLE_BROKER, sizeof(struct message_header), 2, 2},
+        [MSG_KEEP] = {ROLE_BROKER, sizeof(struct message_opened), 0, OPENED_FILES},
+        [MSG_KEPT] = {ROLE_KEEPER, sizeof(struct message_opened), 0, OPENED_FILES},
+        [MSG_PING] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
+        [MSG_PONG] = {ROLE_BROKER, sizeof(struct message_header), 0, 0},
+        [MSG_OPENED] = {ROLE_OPENER, sizeof(struct message_opened), 0, OPENED_FILES},
     };
     struct message_header header;
     if (length < sizeof(header))
@@ -120,7 +127,7 @@ static void receive(enum message_role sender, const uint8_t *bytes, size_t lengt
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     while (size >= 3) {
-        enum message_role sender = (enum message_role)(data[0] % 3);
+        enum message_role sender = (enum message_role)(data[0] % 4);
         size_t fds = data[1] % FDS_SENT_MAX, length = data[2];
         data += 3;
         size -= 3;

@@ -16,10 +16,11 @@
  *     v  at the next start: state pages are of another version
  *     s  ...: state pages are smaller
  *     o  ...: records are of another version
- *     q  ...: the fds of queue 0 are lost
- *     d  ...: DM files are there twice
- *     x  ...: the fds named -request are something else
- *     l  ...: state pages are locked for LOCK_MS, as if a process of an earlier run still had them
+ *     q  ...: of device 0 the fd of queue 0 is lost
+ *     d  ...: ... the DM file is there twice
+ *     x  ...: ... the fd named -request is something else
+ *     l  ...: journals are locked for LOCK_MS, as if a broker of an earlier run still had them
+ *     w  ...: the state page of device 0 is, as if a worker of an earlier run still had it
  * What happens is said on standard output, a line each: "started PID", "ended CODE STATUS",
  * "ready", "stopping", "status TEXT", "locked", "unlocked", "orphan PID", "kept COUNT" at the end,
  * and "wrong WORDS" for what systemd would not take.
@@ -303,20 +304,22 @@ static void spoil(char letter)
             close(entry->fd);
             entry->fd = make_file(4096);
         }
-        if (letter == 'x' && ends_with(entry->name, "-request")) {
+        if (letter == 'x' && strcmp(entry->name, "device-0-request") == 0) {
             close(entry->fd);
             entry->fd = make_file(4096);
         }
-        if (letter == 'd' && ends_with(entry->name, "-dm") && count < STORE_MAX) {
+        if (letter == 'd' && strcmp(entry->name, "device-0-dm") == 0 && count < STORE_MAX) {
             store[count] = *entry;
             store[count++].fd = fcntl(entry->fd, F_DUPFD_CLOEXEC, 3);
         }
-        if (letter == 'l' && is_page(entry, "-state-"))
+        if (letter == 'l' && is_page(entry, "-journal-"))
             lock_page(entry->fd);
-        if (letter == 'q' && ends_with(entry->name, "-queue-0"))
+        if (letter == 'w' && is_page(entry, "device-0-state-"))
+            lock_page(entry->fd);
+        if (letter == 'q' && strcmp(entry->name, "device-0-queue-0") == 0)
             drop(i);
     }
-    if (letter == 'l') {
+    if (letter == 'l' || letter == 'w') {
         say("locked");
         unlock_at = now_ms() + LOCK_MS;
     }

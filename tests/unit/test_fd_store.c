@@ -47,6 +47,26 @@ static void names_are_read_as_they_are_written(void)
     CU_ASSERT_EQUAL(read, 16 * 24);
 }
 
+static void is_read_as_written(const struct fd_name *name, const char *expected)
+{
+    char text[FD_NAME_SIZE];
+    struct fd_name found = {0};
+    fd_name_format(name, text);
+    CU_ASSERT_STRING_EQUAL(text, expected);
+    CU_ASSERT_TRUE(fd_name_parse(text, strlen(text), &found));
+    CU_ASSERT_EQUAL(memcmp(&found, name, sizeof(found)), 0);
+}
+
+static void names_of_what_can_be_had_again(void)
+{
+    is_read_as_written(&(struct fd_name){3, FD_NAME_OPENED, 0}, "device-3-opened");
+    is_read_as_written(&(struct fd_name){15, FD_NAME_FILE_FIRST, 0}, "device-15-file-0");
+    is_read_as_written(&(struct fd_name){0, FD_NAME_FILE_FIRST + OPENED_FILES - 1, 0},
+                       "device-0-file-18");
+    is_read_as_written(&(struct fd_name){FD_NAME_NO_DEVICE, FD_NAME_CONFIG, 4294967295u},
+                       "config-4294967295");
+}
+
 static void other_names_are_refused(void)
 {
     static const char *const others[] = {
@@ -78,6 +98,15 @@ static void other_names_are_refused(void)
         "device-3-queue-4294967295",
         "device-3-queue-0x1",
         "device-3-record-1",
+        "device-3-file-19",
+        "device-3-file-",
+        "device-3-opened-1",
+        "config",
+        "config-",
+        "config-0",
+        "config-01",
+        "config-4294967296",
+        "config-1-1",
         "device-3-journal-000000000000000000000000000001",
         "xdevice-3-dm",
     };
@@ -660,6 +689,7 @@ int main(void)
 {
     CU_TestInfo name_tests[] = {
         {"names are read as they are written", names_are_read_as_they_are_written},
+        {"names of what can be had again", names_of_what_can_be_had_again},
         {"other names are refused", other_names_are_refused},
         {"the number of files is read strictly", the_number_of_files_is_read_strictly},
         {"names are told apart", names_are_told_apart},

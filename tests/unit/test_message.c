@@ -38,6 +38,13 @@ static const struct row {
     {MSG_DIED, ROLE_KEEPER, sizeof(struct message_died), 0, 0},
     {MSG_STOP, ROLE_KEEPER, sizeof(struct message_header), 0, 0},
     {MSG_STORED, ROLE_KEEPER, sizeof(struct message_header), 0, 0},
+    {MSG_CONFIG, ROLE_BROKER, sizeof(struct message_header), 0, 1},
+    {MSG_OPEN, ROLE_BROKER, sizeof(struct message_header), 2, 2},
+    {MSG_KEEP, ROLE_BROKER, sizeof(struct message_opened), 0, OPENED_FILES},
+    {MSG_KEPT, ROLE_KEEPER, sizeof(struct message_opened), 0, OPENED_FILES},
+    {MSG_PING, ROLE_KEEPER, sizeof(struct message_header), 0, 0},
+    {MSG_PONG, ROLE_BROKER, sizeof(struct message_header), 0, 0},
+    {MSG_OPENED, ROLE_OPENER, sizeof(struct message_opened), 0, OPENED_FILES},
 };
 
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
@@ -208,7 +215,7 @@ static void test_wrong_sender(void)
 {
     for (size_t i = 0; i < ROWS; i++) {
         union message message = make(rows[i].type);
-        for (enum message_role sender = ROLE_KEEPER; sender <= ROLE_WORKER; sender++) {
+        for (enum message_role sender = ROLE_KEEPER; sender <= ROLE_OPENER; sender++) {
             if (sender != rows[i].sender)
                 expect_refused(&message, rows[i].size, rows[i].fds_min, sender);
         }
@@ -251,7 +258,7 @@ static void test_unknown_type(void)
     for (size_t k = 0; k < sizeof(types) / sizeof(types[0]); k++) {
         union message message = make(MSG_STOP);
         message.header.type = types[k];
-        for (enum message_role sender = ROLE_KEEPER; sender <= ROLE_WORKER; sender++) {
+        for (enum message_role sender = ROLE_KEEPER; sender <= ROLE_OPENER; sender++) {
             expect_refused(&message, sizeof(message.header), 0, sender);
             expect_refused(&message, sizeof(message), 3, sender);
         }

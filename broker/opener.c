@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/opener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "broker/backend/opened.h"
+#include "broker/clock.h"
+
+/* What an image's lock is waited for: its last holder, a worker or a keeper of an earlier run, may
+ * just be ending. */
+#define BUSY_MS 1000
+#define BUSY_LOOK_MS 50
+
+static int open_backend(struct backend *backend, const struct device_config *config,
+                        enum config_key *ret_key, struct failure *failure)
+{
+    const int64_t end = clock_ms() + BUSY_MS;
+    int result;
+    do {
+        *backend = BACKEND_NONE;
+        backend->ops = backend_kinds[config->kind];
+        *ret_key = CONFIG_KEY_ID;
+        result = backend->ops->open(backend, config, ret_key, failure);
+    } while (result == -EBUSY && clock_ms() < end && poll(NULL, 0, BUSY_LOOK_MS) == 0);
+    return result;
+}
+
+static const struct device_config *find_device(const struct config *config, uint32_t dm_id)
+{
+    for (size_t i = 0; i < config->device_count; i++) {
+        if (config->devices[i].id == dm_id)
+            return &config->devices[i];
+    }
+    return NULL;
+}
+
+int opener_run(int socket, int text, const char *path, uint32_t dm_id)
+{
+    static struct config config;
+    static struct config_diagnostics diagnostics;
+    static struct backend backend;
+    struct failure failure = {""};
+    enum config_key key = CONFIG_KEY_ID;
+    int fds[OPENED_FILES];
+
+    /* What it is to a user who looks for what hangs. A broker that has gone is no reason to die by
+     * a signal. */
+    (void)prctl(PR_SET_NAME, "bao-opener");
+    (void)signal(SIGPIPE, SIG_IGN);
+    /* The broker has read the same, and said what is wrong with it. */
+    if (config_load_text(text, path, &config, &diagnostics) < 0)
+        return EXIT_FAILURE;
+    const struct device_config *device = find_device(&config, dm_id);
+    if (!device)
+        return EXIT_FAILURE;
+
+    union message message = {0};
+    size_t fd_count = 0;
+    int result = open_backend(&backend, device, &key, &failure);
+    fd_count = opened_pack(&backend, device, &message.opened, fds);
+    if (result < 0) {
+        message.opened.files = 0; /* what was opened before it failed */
+        fd_count = 0;
+    }
+    message.header.type = MSG_OPENED;
+    message.header.device = dm_id;
+    message.opened.error = -result;
+    message.opened.key = key;
+    memcpy(message.opened.text, failure.text, sizeof(message.opened.text));
+    return message_send(socket, &message, fds, fd_count) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the keeper keeps for the next broker besides the devices' sets: an open backend arrives as
+ * it was, and nothing else is taken for one; the configuration's text; and which broker is stuck.
+ */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/backend/opened.h"
+#include "broker/keeper/kept.h"
+#include "broker/keeper/watch.h"
+#include "broker/shared_page.h"
+
+/* --- A backend ------------------------------------------------------------------------------ */
+
+static int any_file(void)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    CU_ASSERT_FATAL(fd >= 0);
+    return fd;
+}
+
+static struct device_config net_config(void)
+{
+    return (struct device_config){
+        .kind = DEVICE_NET_VIRTIO, .id = 3, .queues = 2, .digest = 0x1234567890ull};
+}
+
+static struct backend net_backend(void)
+{
+    struct backend backend = BACKEND_NONE;
+    strcpy(backend.tap.name, "tap0");
+    backend.tap.queue_count = 2;
+    backend.tap.queues[0] = 100;
+    backend.tap.queues[1] = 101;
+    backend.tap.socket = 102;
+    backend.tap.offloads = 7;
+    backend.net.mtu = 1500;
+    return backend;
+}
+
+static void a_backend_arrives_as_it_was(void)
+{
+    const struct device_config config = net_config();
+    const struct backend sent = net_backend();
+    struct backend backend = BACKEND_NONE;
+    struct message_opened message = {0};
+    int fds[OPENED_FILES];
+    size_t count = opened_pack(&sent, &config, &message, fds);
+    CU_ASSERT_EQUAL(count, 3);
+    CU_ASSERT_EQUAL(message.files, opened_files(&config));
+    CU_ASSERT_EQUAL(opened_unpack(&backend, &config, &message, fds, count), 0);
+    CU_ASSERT_STRING_EQUAL(backend.tap.name, "tap0");
+    CU_ASSERT(backend.tap.queue_count == 2 && backend.tap.queues[0] == 100 &&
+              backend.tap.queues[1] == 101 && backend.tap.socket == 102);
+    CU_ASSERT(backend.tap.offloads == 7 && backend.net.mtu == 1500);
+    CU_ASSERT(backend.image == -1 && backend.listeners[0] == -1 && backend.directory == -1);
+}
+
+static void anything_else_is_refused(void)
+{
+    const struct device_config config = net_config();
+    const struct backend sent = net_backend();
+    struct message_opened good = {0}, bad;
+    struct backend backend = BACKEND_NONE;
+    int fds[OPENED_FILES];
+    size_t count = opened_pack(&sent, &config, &good, fds);
+#define REFUSED(field, value)                                                                      \
+    bad = good;                                                                                    \
+    bad.field = (value);                                                                           \
+    CU_ASSERT_EQUAL(opened_unpack(&backend, &config, &bad, fds, count), -EPROTO)
+    REFUSED(magic, 0);
+    REFUSED(version, OPENED_VERSION + 1);
+    REFUSED(dm_id, 4);
+    REFUSED(digest, 5); /* it was opened by another configuration */
+    REFUSED(error, ENOENT);
+    REFUSED(files, good.files | 1u << OPENED_IMAGE);
+    REFUSED(files, 0);
+    REFUSED(console.ports, STATE_CONSOLE_PORTS + 1);
+    REFUSED(daemon.space_size, VHOST_USER_CONFIG_MAX + 1);
+#undef REFUSED
+    bad = good;
+    memset(bad.socket_name, 'x', sizeof(bad.socket_name)); /* without an end */
+    CU_ASSERT_EQUAL(opened_unpack(&backend, &config, &bad, fds, count), -EPROTO);
+    CU_ASSERT_EQUAL(opened_unpack(&backend, &config, &good, fds, count - 1), -EPROTO);
+    CU_ASSERT_EQUAL(backend.tap.queue_count, 0); /* nothing was taken */
+}
+
+/* --- In the keeper -------------------------------------------------------------------------- */
+
+static struct notify nobody = {.socket = -1};
+
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+static void what_is_kept_is_replaced_and_forgotten(void)
+{
+    static struct fd_store store;
+    struct message_opened message = {.dm_id = 3, .files = 1u << OPENED_IMAGE};
+    int first = any_file(), second = any_file();
+    store = (struct fd_store){.notify = &nobody, .config = -1};
+    CU_ASSERT_TRUE(kept_put(&store, &message, &first, 1));
+    CU_ASSERT(store.kept[3].present && store.kept[3].fds[0] == first);
+    CU_ASSERT_TRUE(kept_put(&store, &message, &second, 1));
+    CU_ASSERT(!is_open(first) && store.kept[3].fds[0] == second);
+    message.error = ESTALE;
+    CU_ASSERT_FALSE(kept_put(&store, &message, &second, 1)); /* not with files */
+    message.files = 0;
+    CU_ASSERT_TRUE(kept_put(&store, &message, NULL, 0));
+    CU_ASSERT(!is_open(second) && !store.kept[3].present);
+
+    int files[2] = {any_file(), any_file()};
+    message = (struct message_opened){.dm_id = BAO_DEVICES_MAX, .files = 3};
+    CU_ASSERT_FALSE(kept_put(&store, &message, files, 2));
+    message.dm_id = 3;
+    CU_ASSERT_FALSE(kept_put(&store, &message, files, 1));
+    message.files = 1u << OPENED_FILES | 1;
+    CU_ASSERT_FALSE(kept_put(&store, &message, files, 2));
+    CU_ASSERT(is_open(files[0]) && is_open(files[1]));
+    close(files[0]);
+    close(files[1]);
+}
+
+static void the_text_is_one_that_nobody_can_change(void)
+{
+    static struct fd_store store;
+    store = (struct fd_store){.notify = &nobody, .config = -1};
+    int page = shared_page_create("state", 4096), eventfd_file = eventfd(0, EFD_CLOEXEC);
+    int first = shared_page_of_text("configuration", "a", 1);
+    int second = shared_page_of_text("configuration", "b", 1);
+    CU_ASSERT_FALSE(kept_put_config(&store, page));
+    CU_ASSERT_FALSE(kept_put_config(&store, eventfd_file));
+    CU_ASSERT_TRUE(kept_put_config(&store, first));
+    CU_ASSERT(store.config == first && store.config_generation == 1);
+    CU_ASSERT_EQUAL(write(first, "x", 1), -1);
+    CU_ASSERT_EQUAL(ftruncate(first, 0), -1);
+    CU_ASSERT_TRUE(kept_put_config(&store, second));
+    CU_ASSERT(store.config == second && store.config_generation == 2 && !is_open(first));
+    close(page);
+    close(eventfd_file);
+    close(second);
+}
+
+static void a_page_is_read_if_this_version_made_it(void)
+{
+    struct message_opened message = {
+        .magic = OPENED_MAGIC, .version = OPENED_VERSION, .dm_id = 3, .guest_cid = 77};
+    struct message_opened found;
+    int good = shared_page_of_text("opened", &message, sizeof(message));
+    CU_ASSERT_TRUE(kept_read(good, 3, &found));
+    CU_ASSERT_EQUAL(found.guest_cid, 77);
+    CU_ASSERT_FALSE(kept_read(good, 4, &found));
+    message.version++;
+    int other = shared_page_of_text("opened", &message, sizeof(message));
+    CU_ASSERT_FALSE(kept_read(other, 3, &found));
+    int shorter = shared_page_of_text("opened", &message, sizeof(message) - 1);
+    CU_ASSERT_FALSE(kept_read(shorter, 3, &found));
+    close(good);
+    close(other);
+    close(shorter);
+}
+
+static void files_are_of_the_kind_of_their_number(void)
+{
+    int node = any_file(), directory = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int regular = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    CU_ASSERT_FALSE(kept_is_file(node, OPENED_IMAGE));
+    CU_ASSERT_TRUE(kept_is_file(regular, OPENED_IMAGE));
+    CU_ASSERT_TRUE(kept_is_file(node, OPENED_TAP_FIRST));
+    CU_ASSERT_FALSE(kept_is_file(regular, OPENED_TAP_FIRST + 6));
+    CU_ASSERT_TRUE(kept_is_file(sock, OPENED_TAP_SOCKET));
+    CU_ASSERT_FALSE(kept_is_file(sock, OPENED_PORT_FIRST));
+    CU_ASSERT_TRUE(kept_is_file(regular, OPENED_PORT_FIRST + 6));
+    CU_ASSERT_TRUE(kept_is_file(sock, OPENED_LISTENER_FIRST + 1));
+    CU_ASSERT_FALSE(kept_is_file(directory, OPENED_LISTENER_FIRST));
+    CU_ASSERT_TRUE(kept_is_file(directory, OPENED_DIRECTORY));
+    CU_ASSERT_FALSE(kept_is_file(-1, OPENED_DIRECTORY));
+    close(node);
+    close(directory);
+    close(sock);
+    close(regular);
+}
+
+/* --- Which broker is stuck ------------------------------------------------------------------ */
+
+static void one_that_answers_lives_on(void)
+{
+    struct watch watch;
+    int64_t now = 1000;
+    watch_begin(&watch, now);
+    watch_answered(&watch, now); /* it runs */
+    for (int i = 0; i < 20; i++) {
+        CU_ASSERT_EQUAL(watch_look(&watch, now), WATCH_WAIT);
+        now = watch.when;
+        CU_ASSERT_EQUAL(watch_look(&watch, now), WATCH_ASK);
+        now += WATCH_ANSWER_MS - 1; /* as late as it may */
+        CU_ASSERT_EQUAL(watch_look(&watch, now), WATCH_WAIT);
+        watch_answered(&watch, now);
+    }
+}
+
+static void one_that_does_not_is_stuck(void)
+{
+    struct watch watch;
+    watch_begin(&watch, 0);
+    watch_answered(&watch, 0);
+    CU_ASSERT_EQUAL(watch_look(&watch, WATCH_ASK_MS), WATCH_ASK);
+    CU_ASSERT_EQUAL(watch_look(&watch, watch.when), WATCH_STUCK);
+    CU_ASSERT_EQUAL(watch_look(&watch, INT64_MAX - 1), WATCH_WAIT); /* said once */
+}
+
+static void one_whose_keeper_is_late_is_asked_again_once(void)
+{
+    struct watch watch;
+    watch_begin(&watch, 0);
+    watch_answered(&watch, 0);
+    CU_ASSERT_EQUAL(watch_look(&watch, WATCH_ASK_MS), WATCH_ASK);
+    CU_ASSERT_EQUAL(watch_look(&watch, watch.when + WATCH_LATE_MS + 1), WATCH_ASK);
+    CU_ASSERT_EQUAL(watch_look(&watch, watch.when + WATCH_LATE_MS + 1), WATCH_STUCK);
+}
+
+static void a_start_has_more_time_and_an_end(void)
+{
+    struct watch watch;
+    watch_begin(&watch, 0);
+    CU_ASSERT_EQUAL(watch_look(&watch, WATCH_START_MS - 1), WATCH_WAIT);
+    CU_ASSERT_EQUAL(watch_look(&watch, WATCH_START_MS), WATCH_STUCK);
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"a backend arrives as it was", a_backend_arrives_as_it_was},
+        {"anything else is refused", anything_else_is_refused},
+        {"what is kept is replaced and forgotten", what_is_kept_is_replaced_and_forgotten},
+        {"the text is one that nobody can change", the_text_is_one_that_nobody_can_change},
+        {"a page is read if this version made it", a_page_is_read_if_this_version_made_it},
+        {"files are of the kind of their number", files_are_of_the_kind_of_their_number},
+        {"one that answers lives on", one_that_answers_lives_on},
+        {"one that does not is stuck", one_that_does_not_is_stuck},
+        {"one whose keeper is late is asked again, once",
+         one_whose_keeper_is_late_is_asked_again_once},
+        {"a start has more time, and an end", a_start_has_more_time_and_an_end},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{.pName = "kept", .pTests = tests}, CU_SUITE_INFO_NULL};
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return 2;
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    return CU_get_number_of_failures() > 0 ? 1 : 0;
+}
