@@ -39,8 +39,10 @@ static off_t image_size(const struct device *dev)
 void attack_image_read(struct device *dev, struct attack_report *report)
 {
     const struct iovec memory = {dev->window.base, 1 << 20};
-    for (off_t at = 0;; at = (at + (1 << 20)) % image_size(dev))
+    for (off_t at = 0;; at = (at + (1 << 20)) % image_size(dev)) {
         attack_step(dev, report, preadv2(WORKER_FD_BACKEND, &memory, 1, at, 0));
+        attack_step(dev, report, lseek(WORKER_FD_BACKEND, 0, SEEK_END));
+    }
 }
 
 /* result[0]: bytes that were written where the image has none. */
@@ -144,8 +146,14 @@ void attack_port_take(struct device *dev, struct attack_report *report)
 void attack_log_file_flood(struct device *dev, struct attack_report *report)
 {
     memset(dev->window.base, 'x', PIECE);
-    for (;;)
-        attack_step(dev, report, write(WORKER_FD_BACKEND2, dev->window.base, PIECE));
+    for (unsigned int i = 0;; i++) {
+        int file = i % 2 == 0 ? WORKER_FD_BACKEND2 : WORKER_FD_BACKEND3;
+        attack_step(dev, report, write(file, dev->window.base, PIECE));
+        if (i % 4096 == 4095) {
+            attack_step(dev, report, ftruncate(file, 0));
+            attack_step(dev, report, lseek(WORKER_FD_BACKEND4, 0, SEEK_SET));
+        }
+    }
 }
 
 void attack_readers_flood(struct device *dev, struct attack_report *report)

@@ -11,9 +11,10 @@
 #define IMAGE_READ "preadv2(fd == @image, flags in {0, RWF_NOWAIT})"
 #define IMAGE_WRITE "pwritev2(fd == @image, flags in {0, RWF_DSYNC})"
 #define IMAGE_SYNC "fdatasync(fd == @image)"
-#define IMAGE_ALLOCATE                                                                             \
-    "fallocate(fd == @image, mode in {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, "                \
-    "FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE})"
+#define IMAGE_ALLOCATE "fallocate(fd == @image, mode == FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)"
+#define IMAGE_SIZE "lseek(fd == @image, offset == 0, whence == SEEK_END)"
+#define LOG_BEGIN "ftruncate(fd in {@port0, @port1}, length == 0)"
+#define LOG_PLACE "lseek(fd == @port2, whence in {SEEK_SET, SEEK_END})"
 #define TAPS "{@tap, @backend2, @backend3, @backend4, @backend5, @backend6, @backend7}"
 #define FRAME_READ "readv(fd in " TAPS ")"
 #define FRAME_WRITE "writev(fd in " TAPS ")"
@@ -31,12 +32,19 @@
 #define DAEMON_REQUEST "recvmsg(sockfd == @requests, flags == MSG_DONTWAIT)"
 #define DAEMON_HOLES                                                                               \
     "fallocate(fd == @inflight, mode == FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)"
-#define VHOST_FEATURES "ioctl(fd == @vhost, request == VHOST_SET_FEATURES)"
-#define VHOST_RINGS                                                                                \
-    "ioctl(fd == @vhost, request in {VHOST_SET_VRING_NUM, VHOST_SET_VRING_BASE, "                  \
-    "VHOST_SET_VRING_ADDR})"
-#define VHOST_BACKEND "ioctl(fd == @vhost, request == VHOST_NET_SET_BACKEND)"
-#define VHOST_RUNNING "ioctl(fd == @vhost, request == VHOST_VSOCK_SET_RUNNING)"
+#define VHOST_FEATURES                                                                             \
+    "ioctl(fd == @vhost, request == VHOST_SET_FEATURES, arg & ~VHOST_VALUES_FEATURES_BITS == "     \
+    "VHOST_VALUES_FEATURES)"
+#define VHOST_SIZE                                                                                 \
+    "ioctl(fd == @vhost, request == VHOST_SET_VRING_NUM, arg & ~VHOST_VALUES_NUM_BITS == "         \
+    "VHOST_VALUES_NUM)"
+#define VHOST_RINGS "ioctl(fd == @vhost, request in {VHOST_SET_VRING_BASE, VHOST_SET_VRING_ADDR})"
+#define VHOST_BACKEND                                                                              \
+    "ioctl(fd == @vhost, request == VHOST_NET_SET_BACKEND, arg & ~VHOST_VALUES_BACKEND_BITS == "   \
+    "VHOST_VALUES_BACKEND)"
+#define VHOST_RUNNING                                                                              \
+    "ioctl(fd == @vhost, request == VHOST_VSOCK_SET_RUNNING, arg & ~VHOST_VALUES_RUNNING_BITS == " \
+    "VHOST_VALUES_RUNNING)"
 
 #define OWN_TIME "it is its own processor time, of which the scheduler gives it a fair share"
 
@@ -117,6 +125,7 @@ const struct power powers[] = {
     {IMAGE_WRITE, "writes durably without end", OWN_TIME ", and the disk's", ATTACK_image_sync,
      NULL},
     {IMAGE_SYNC, "syncs without end", OWN_TIME ", and the disk's", ATTACK_image_sync, NULL},
+    {IMAGE_SIZE, "asks for its image's size without end", OWN_TIME, ATTACK_image_read, NULL},
     {IMAGE_ALLOCATE, "has the file system allocate behind the image's end, until it is full",
      "nothing that allocates is allowed on a file: holes are punched, and zeros are written",
      ATTACK_image_allocate, NULL},
@@ -142,6 +151,10 @@ const struct power powers[] = {
      ATTACK_port_flood, NULL},
     {"write(fd in " PORTS ")", "writes to its log file without end",
      "`log_size`: the file is begun anew, and one older one is kept", ATTACK_log_file_flood, NULL},
+    {LOG_BEGIN, "begins its log anew, or the older one, at any time",
+     "it is its own frontend's, and only shorter for it", ATTACK_log_file_flood, NULL},
+    {LOG_PLACE, "reads its log from any place", "it is its own frontend's", ATTACK_log_file_flood,
+     NULL},
     {"read(fd in " PORTS ")", "takes what is typed", "at its own terminals", ATTACK_port_take,
      NULL},
     {WAIT_READERS, "asks without end who has no reader", OWN_TIME, ATTACK_readers_flood, NULL},
@@ -204,13 +217,14 @@ const struct power powers[] = {
     {VHOST_RUNNING, "starts and stops vhost without end",
      "one of two values of that page; a start allocates nothing that its stop does not free",
      ATTACK_vhost_features, NULL},
-    {VHOST_RINGS, "hands vhost rings of any size, position and place",
+    {VHOST_SIZE, "hands vhost rings of another size",
+     "one of the sizes of that page, all of which a driver may choose", ATTACK_vhost_rings, NULL},
+    {VHOST_RINGS, "hands vhost rings at any position and place",
      "they lie in its own memory, with its own rights; buffers are in the memory table that was "
      "set "
      "before lock-down",
      ATTACK_vhost_rings, NULL},
     {VHOST_BACKEND, "hands vhost a backend of its choice",
-     "its tap or none: nothing else that it has is a tap or a packet socket", ATTACK_vhost_backend,
-     NULL},
+     "its tap or none: the values lie in that page", ATTACK_vhost_backend, NULL},
     {NULL, NULL, NULL, ATTACK_NONE, NULL},
 };
