@@ -149,12 +149,21 @@ void gate_open(struct gate_line *line)
     (void)raise_pending(line);
 }
 
-uint32_t gate_interrupt_status(const struct gate_line *line)
+uint32_t gate_interrupt_status(struct gate_line *line)
 {
-    /* Acquire pairs with the worker's setting of the bit, by way of raise_pending: the guest must
-     * not see the bit and then an older used ring or configuration space. */
-    uint64_t interrupt = atomic_load_explicit(&line->journal->interrupt, memory_order_acquire);
-    return (uint32_t)((interrupt & INTERRUPT_STATUS) >> INTERRUPT_STATUS_SHIFT);
+    _Atomic uint32_t *pending = &line->state->interrupt.pending;
+    /* The loads pair with the worker's setting of the bit: the guest must not see the bit and then
+     * an older used ring or configuration space. */
+    uint32_t bits = atomic_load(pending) & BITS;
+    uint64_t now = atomic_load(&line->journal->interrupt);
+    while (bits != 0 && !is_idle(now)) {
+        uint64_t told = now | (uint64_t)bits << INTERRUPT_STATUS_SHIFT;
+        if (!atomic_compare_exchange_weak(&line->journal->interrupt, &now, told))
+            continue;
+        atomic_fetch_and(pending, ~bits); /* after: as in raise_pending */
+        return (uint32_t)((told & INTERRUPT_STATUS) >> INTERRUPT_STATUS_SHIFT);
+    }
+    return (uint32_t)((now & INTERRUPT_STATUS) >> INTERRUPT_STATUS_SHIFT);
 }
 
 void gate_acknowledge(struct gate_line *line, uint64_t *acknowledges, uint32_t bits)

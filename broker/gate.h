@@ -79,8 +79,12 @@ int gate_start(struct gate *gate);
  */
 void gate_open(struct gate_line *line);
 
-/* InterruptStatus, as the driver reads it. */
-uint32_t gate_interrupt_status(const struct gate_line *line);
+/*
+ * InterruptStatus, as the driver reads it. While an interrupt is outstanding, what has become
+ * pending since joins it: the driver looks at its rings after it has read this, so it needs no
+ * other interrupt for that.
+ */
+uint32_t gate_interrupt_status(struct gate_line *line);
 
 /*
  * The driver has written `bits` to InterruptACK. Or it has written to Status, and that is carried

@@ -110,7 +110,7 @@ static void one_is_outstanding_until_acknowledged(void)
     ask_for(VRING);
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 10; i++) { /* after it has read InterruptStatus */
         ask_for(VRING);
         CU_ASSERT_TRUE(eventfd_signal(line->call)); /* a worker that does not look at `raised` */
     }
@@ -137,10 +137,27 @@ static void a_late_acknowledgement_hides_nothing(void)
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
     ask_for(VRING | CONFIG); /* after it has looked at its rings */
-    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
     acknowledge(VRING);
     CU_ASSERT_EQUAL(raised(0), 1);
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING | CONFIG);
+}
+
+/* A driver that polls has an interrupt outstanding for long. */
+static void what_came_since_joins_an_outstanding_one(void)
+{
+    begin(false);
+    ask_for(VRING);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    ask_for(CONFIG);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING | CONFIG);
+    acknowledge(VRING | CONFIG);
+    settle();
+    CU_ASSERT_EQUAL(raised(0), 0);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), 0);
+    atomic_store(&state->interrupt.pending, VRING); /* nothing is outstanding: it is raised */
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), 0);
+    CU_ASSERT_TRUE(eventfd_signal(line->call));
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
 }
 
 static void bits_that_do_not_exist_raise_nothing(void)
@@ -182,7 +199,7 @@ static void a_call_without_bits_means_a_used_buffer(void)
     settle();
     CU_ASSERT_EQUAL(raised(0), 0);
     acknowledge(VRING);
-    CU_ASSERT_EQUAL(raised(0), 1);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1); /* by the relay, or by the gate if it hears that late */
     acknowledge(VRING);
     settle();
     CU_ASSERT_EQUAL(raised(0), 0);
@@ -284,12 +301,13 @@ static void a_successor_finds_what_is_pending(void)
         gate_open(line);
         settle();
         CU_ASSERT_EQUAL(raised(0), rows[i].raised);
-        CU_ASSERT_EQUAL(gate_interrupt_status(line), rows[i].status);
+        /* What was pending beside an outstanding one is raised when that is acknowledged. */
         bool again = rows[i].pending != 0 && rows[i].interrupt != INTERRUPT_IDLE;
-        acknowledge(VRING);
-        CU_ASSERT_EQUAL(raised(0), again);
         if (again)
             acknowledge(VRING);
+        CU_ASSERT_EQUAL(raised(0), again);
+        CU_ASSERT_EQUAL(gate_interrupt_status(line), rows[i].status);
+        acknowledge(VRING);
         ask_for(VRING);
         CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
     }
@@ -310,9 +328,9 @@ static void an_acknowledgement_carried_out_twice_is_one(void)
     gate_raise_pending(line);
     settle();
     CU_ASSERT_EQUAL(raised(0), 0);
-    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING | CONFIG);
-    acknowledge(VRING | CONFIG);
+    acknowledge(0); /* the third was asked for while the second was outstanding */
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING | CONFIG);
 }
 
 static void a_call_of_vhost_outlives_the_gate(void)
@@ -338,6 +356,8 @@ int main(void)
         {"one interrupt is outstanding until it is acknowledged",
          one_is_outstanding_until_acknowledged},
         {"a late acknowledgement hides nothing", a_late_acknowledgement_hides_nothing},
+        {"what came since joins an outstanding interrupt",
+         what_came_since_joins_an_outstanding_one},
         {"bits that do not exist raise nothing", bits_that_do_not_exist_raise_nothing},
         {"a driver that was reset is interrupted again", a_reset_driver_is_interrupted_again},
         {"a call without bits means a used buffer", a_call_without_bits_means_a_used_buffer},
