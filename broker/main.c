@@ -331,6 +331,16 @@ static int open_backends(struct opening_context *context, const char *control)
     return result;
 }
 
+/* Of the others nobody asks the dispatcher's node anything, and it may be gone by now. */
+static bool any_new_device(void)
+{
+    for (size_t i = 0; i < device_count; i++) {
+        if (!devices[i].restored)
+            return true;
+    }
+    return false;
+}
+
 static int create_devices(int dispatcher)
 {
     struct failure failure;
@@ -372,18 +382,21 @@ static int register_devices(void)
 
 static int prepare_devices(struct opening_context *context, const char *control)
 {
-    int result;
-    int dispatcher = open_dispatcher();
-    if (dispatcher < 0)
-        return dispatcher;
-    result = open_backends(context, control);
+    int dispatcher = -1;
+    if (any_new_device()) {
+        dispatcher = open_dispatcher();
+        if (dispatcher < 0)
+            return dispatcher;
+    }
+    int result = open_backends(context, control);
     if (result == 0)
         result = create_devices(dispatcher);
     if (result == 0)
         result = check_windows(context->config->path);
     if (result == 0)
         result = register_devices();
-    close(dispatcher);
+    if (dispatcher >= 0)
+        close(dispatcher);
     return result;
 }
 
