@@ -32,8 +32,8 @@
  *           signal REPLY eventfd
  *   broker: load response_seq (acquire); equal to request_seq: take answer, mask it, complete.
  *
- * A request that its worker did not answer is there again for the successor, whatever the worker has
- * made of it: every register access can be carried out twice without harm.
+ * A request that its worker did not answer is there again for the successor, whatever the worker
+ * has made of it: every register access can be carried out twice without harm.
  */
 struct state_mailbox {
     _Atomic uint32_t request_seq; /* broker */

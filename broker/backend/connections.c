@@ -22,10 +22,10 @@ static const struct rate rate = {.burst = 256, .interval_ms = 2};
 
 /*
  * What a worker may leave unread of what it is handed. The kernel counts files in flight for all of
- * root's processes together, up to their RLIMIT_NOFILE (keeper/privileges.c): were there no bound, a few
- * workers that read nothing would stop each start of another one. In the kernel's bytes (SIOCOUTQ), so
- * the worker has no say in it. A message takes more than 512 of them and has one file at most: 33 a
- * worker.
+ * root's processes together, up to their RLIMIT_NOFILE (keeper/privileges.c): were there no bound,
+ * a few workers that read nothing would stop each start of another one. In the kernel's bytes
+ * (SIOCOUTQ), so the worker has no say in it. A message takes more than 512 of them and has one
+ * file at most: 33 a worker.
  */
 #define UNREAD_MAX 16384
 #define ROOM_LOOK_MS 10 /* while it has no room */

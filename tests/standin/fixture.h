@@ -27,7 +27,7 @@ struct fixture {
      * standard input (0: none), and its standard output, apart from the log. */
     const char *const *starter;
     int starter_in, starter_out;
-    int stderr_fd; /* in the place of the log; 0: the log */
+    int stderr_fd;               /* in the place of the log; 0: the log */
     unsigned int refused_irqfds; /* by the stand-in, of each device */
     /* The processes at start: whoever is still them has not been restarted. */
     pid_t broker, workers[FIXTURE_DEVICES_MAX];

@@ -22,7 +22,7 @@
 extern struct state_page *state;
 extern struct journal *journal;
 extern struct relay *relay;
-extern struct gate_line *line; /* of the gate that `begin` starts */
+extern struct gate_line *line;     /* of the gate that `begin` starts */
 extern int told, answered, report; /* eventfds */
 
 /* ---- The dispatcher ---- */

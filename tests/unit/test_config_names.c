@@ -152,7 +152,8 @@ static const struct config_case name_cases[] = {
     {"one daemon twice",
      "devices:\n- {id: 0, type: fs, data_plane: vhost_user, mmio_addr: 0x2000, socket_path: "
      "/a/}\n" DEVICE("1", "fs", "vhost_user", "socket_path: /a/Fs0.sock"),
-     "f:3:77: socket_path \"/a/Fs0.sock\" a second time; expected another than that of the device in "
+     "f:3:77: socket_path \"/a/Fs0.sock\" a second time; expected another than that of the device "
+     "in "
      "line 2\n"},
     {"registers in the device's own window",
      ONE("rng", "virtio", "shmem_addr: 0x800, shmem_size: 0x801"),
@@ -246,7 +247,8 @@ static void test_control_socket(void)
                    "that of a socket\n");
     expect_control("/" FIFTY FIFTY "012345", "");
     expect_control("/" FIFTY FIFTY "0123456",
-                   "f: the control socket \"/" FIFTY "012345678...\" (--control) is 108 bytes long; "
+                   "f: the control socket \"/" FIFTY
+                   "012345678...\" (--control) is 108 bytes long; "
                    "expected at most 107: the kernel takes no longer names of sockets\n");
     config_free(&config);
 }

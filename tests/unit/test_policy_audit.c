@@ -195,7 +195,8 @@ static void test_diff_of_texts(void)
          1);
     CU_ASSERT(tool_says("  + pwritev2 with fd is the image (fd 8); flags is 0\n"));
     CU_ASSERT(tool_says("  + fallocate with fd is the image (fd 8) (a call that was not allowed"));
-    CU_ASSERT(tool_says("  - fsync with fd is the eventfd by which the broker is asked for an interrupt (fd 7)\n"));
+    CU_ASSERT(tool_says(
+        "  - fsync with fd is the eventfd by which the broker is asked for an interrupt (fd 7)\n"));
     CU_ASSERT_FALSE(tool_says("RWF_DSYNC"));
     diff("confines \"a test\" allow fsync() \"a reason\"\n", 1);
     CU_ASSERT(tool_says("  + fsync\n"));
