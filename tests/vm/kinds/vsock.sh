@@ -40,15 +40,18 @@ worker_dies()
     local server client id
     id=$(device_id)
     # One idle connection from each side; each must end, at both ends, when the worker dies.
-    frontend 'socat VSOCK-LISTEN:1030 EXEC:"sleep 100" 2>/dev/null &'
-    socat VSOCK-LISTEN:1031 EXEC:'sleep 100' 2>/dev/null &
+    frontend 'socat VSOCK-LISTEN:1030 SYSTEM:"echo up; sleep 100" 2>/dev/null &'
+    socat VSOCK-LISTEN:1031 SYSTEM:'echo up; sleep 100' 2>/dev/null &
     server=$!
-    sleep 1
-    frontend 'rm -f /tmp/gone; (socat -u VSOCK-CONNECT:2:1031 STDOUT >/dev/null 2>&1; echo >/tmp/gone) &'
-    socat -u VSOCK-CONNECT:3:1030 STDOUT >/dev/null 2>&1 &
+    frontend 'rm -f /tmp/gone /tmp/up; (until [ -s /tmp/up ]; do
+        socat -u VSOCK-CONNECT:2:1031 CREATE:/tmp/up 2>/dev/null || sleep 0.1; done; echo >/tmp/gone) &'
+    rm -f /run/vsock.up
+    until [ -s /run/vsock.up ]; do
+        socat -u VSOCK-CONNECT:3:1030 CREATE:/run/vsock.up 2>/dev/null || sleep 0.1
+    done &
     client=$!
-    sleep 1
-    frontend '! [ -e /tmp/gone ]' && [ -d /proc/$client ] || {
+    wait_for 60 frontend '[ -s /tmp/up ]' && wait_for 60 [ -s /run/vsock.up ] &&
+        frontend '! [ -e /tmp/gone ]' && [ -d /proc/$client ] || {
         echo "the connections did not come about"
         return 1
     }

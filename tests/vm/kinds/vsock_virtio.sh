@@ -55,16 +55,15 @@ files() # MIB
     local sum server
     socat -u UNIX-LISTEN:${socket}_62 CREATE:/run/vsock.got &
     server=$!
-    sleep 0.3
+    wait_for 20 [ -S ${socket}_62 ]
     sum=$(frontend "dd if=/dev/urandom of=/tmp/r bs=1M count=$1 2>/dev/null &&
         socat -u OPEN:/tmp/r VSOCK-CONNECT:2:62 && sha256sum </tmp/r; rm -f /tmp/r")
     wait $server
     echo "the frontend sent $sum, $(sha256sum </run/vsock.got) came"
     [ "$sum" = "$(sha256sum </run/vsock.got)" ] || return 1
     frontend 'rm -f /tmp/got; socat -u VSOCK-LISTEN:63 CREATE:/tmp/got >/dev/null 2>&1 &'
-    sleep 0.5
-    connect 63 "cat /run/vsock.got"
-    wait_for 20 eval '[ "$(frontend "sha256sum </tmp/got")" = "$sum" ]' || {
+    # Until it listens; it takes one connection.
+    wait_for 60 eval 'connect 63 "cat /run/vsock.got"; [ "$(frontend "sha256sum </tmp/got")" = "$sum" ]' || {
         echo "sent back, $(frontend 'sha256sum </tmp/got') came"
         return 1
     }
@@ -109,14 +108,19 @@ worker_dies()
 {
     local id pid
     id=$(device_id)
-    frontend 'socat VSOCK-LISTEN:64 EXEC:"sleep 100" >/dev/null 2>&1 &'
-    socat UNIX-LISTEN:${socket}_65 EXEC:'sleep 100' 2>/dev/null &
-    sleep 1
-    frontend 'rm -f /tmp/gone; (socat -u VSOCK-CONNECT:2:65 STDOUT >/dev/null 2>&1; echo >/tmp/gone) &'
-    connect 64 cat >/dev/null 2>&1 &
+    frontend 'socat VSOCK-LISTEN:64 SYSTEM:"echo up; sleep 100" >/dev/null 2>&1 &'
+    socat UNIX-LISTEN:${socket}_65 SYSTEM:'echo up; sleep 100' 2>/dev/null &
+    frontend 'rm -f /tmp/gone /tmp/up; (until [ -s /tmp/up ]; do
+        socat -u VSOCK-CONNECT:2:65 CREATE:/tmp/up 2>/dev/null || sleep 0.1; done; echo >/tmp/gone) &'
+    printf '#!/bin/bash\nread -r line; echo "$line" >/run/vsock.up; cat >/dev/null\n' >/run/vsock-up
+    chmod +x /run/vsock-up
+    rm -f /run/vsock.up
+    until [ -s /run/vsock.up ]; do
+        connect 64 /run/vsock-up >/dev/null 2>&1 || sleep 0.1
+    done &
     local client=$!
-    sleep 1
-    frontend '! [ -e /tmp/gone ]' && [ -d /proc/$client ] || {
+    wait_for 60 frontend '[ -s /tmp/up ]' && wait_for 60 [ -s /run/vsock.up ] &&
+        frontend '! [ -e /tmp/gone ]' && [ -d /proc/$client ] || {
         echo "the connections did not come about"
         return 1
     }
