@@ -169,10 +169,10 @@ static int open_logs_in(struct backend *backend, const struct directory *directo
     struct directory old = *directory;
     struct file_id old_id, again;
     snprintf(old_path, sizeof(old_path), "%s.1", log_path);
-    if (strlen(old.name) + 2 > NAME_MAX)
+    int length = snprintf(old.name, sizeof(old.name), "%s.1", directory->name);
+    if (length < 0 || (size_t)length >= sizeof(old.name))
         return failure_set(failure, -ENAMETOOLONG, "log file \"%s\": %s", old_path,
                            strerror(ENAMETOOLONG));
-    strcat(old.name, ".1");
     const struct {
         const struct directory *directory;
         int access;

@@ -49,7 +49,7 @@ static void stand_in(struct walk *walk, int fd, bool roots_own)
 
 static int stand_in_root(struct walk *walk)
 {
-    struct stat status;
+    struct stat status = {0};
     int fd = open_path(AT_FDCWD, "/", &status);
     if (fd >= 0)
         stand_in(walk, fd, is_roots(&status));
@@ -74,7 +74,7 @@ static int go_up(int *fd, struct stat *status)
 /* Whether all from the working directory up to the root are root's. */
 static int all_roots(bool *ret)
 {
-    struct stat status;
+    struct stat status = {0};
     int fd = open_path(AT_FDCWD, ".", &status);
     if (fd < 0)
         return fd;
@@ -90,7 +90,7 @@ static int all_roots(bool *ret)
 
 static int begin(struct walk *walk, const char *path)
 {
-    struct stat status;
+    struct stat status = {0};
     if (strlen(path) >= PATH_MAX)
         return -ENAMETOOLONG;
     memcpy(walk->left, path, strlen(path) + 1);
@@ -143,7 +143,7 @@ static int follow_link(struct walk *walk, int link)
  * -ELOOP with *ret_refused set: it is a link that is not followed. */
 static int step(struct walk *walk, bool *ret_refused)
 {
-    struct stat status;
+    struct stat status = {0};
     bool is_last = walk->left[0] == '\0';
     if (is_last && !walk->follow)
         return 0;
@@ -181,7 +181,7 @@ static int walk_to(struct walk *walk, const char *path, bool *ret_refused)
 
 static int finish(const struct walk *walk, struct directory *ret)
 {
-    struct stat status;
+    struct stat status = {0};
     if (fstat(walk->fd, &status) < 0)
         return -errno;
     *ret = (struct directory){
