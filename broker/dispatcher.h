@@ -6,7 +6,7 @@
  *   kernel, which a frontend's next access then crashes. So DM_GET_INFO is called once a device
  *   in the life of the device model, and the file stays open in the keeper.
  * - Two threads in ATTACH on one device corrupt the driver's list: one relay thread a device,
- *   and a new broker only when the threads of the old one have ended (device_restore).
+ *   and a new broker only after the old one was reaped.
  * - ATTACH is not pollable, and any signal ends it with EFAULT, the buffer unchanged.
  * - COMPLETE believes the structure's dm_id and op, not the file. So nothing that a worker or a
  *   guest supplied ever gets into them.

@@ -18,13 +18,12 @@
 #include "broker/words.h"
 
 #define MESSAGES_A_TURN 32
-#define LINGER_MS 1000      /* what a broker that is dying may take, before it is replaced */
 #define STOP_BROKER_MS 2000 /* what a broker may take to stop */
 #define STOP_KILLED_MS 2000 /* what the kernel may take to end what was killed */
 
 void keeper_init(struct keeper *keeper)
 {
-    keeper->broker = keeper->lingerer = NO_CHILD;
+    keeper->broker = NO_CHILD;
     keeper->socket = -1;
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
         keeper->workers[i] = keeper->openers[i] = NO_CHILD;
@@ -39,7 +38,7 @@ static void close_all(const int *fds, size_t count)
 
 static bool any_child(const struct keeper *keeper)
 {
-    bool any = keeper->broker.pidfd >= 0 || keeper->lingerer.pidfd >= 0;
+    bool any = keeper->broker.pidfd >= 0;
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
         any |= keeper->workers[i].pidfd >= 0 || keeper->openers[i].pidfd >= 0;
     return any;
@@ -47,18 +46,11 @@ static bool any_child(const struct keeper *keeper)
 
 /* --- To the broker ------------------------------------------------------------------------ */
 
-static void end_broker(struct keeper *keeper)
-{
-    child_kill(&keeper->broker);
-    if (keeper->replace_at == 0)
-        keeper->replace_at = clock_ms() + LINGER_MS;
-}
-
 /* A broker that does not take its messages, or sends what it must not, is replaced. */
 static void broker_failed(struct keeper *keeper, const char *what, int error)
 {
     log_line(NULL, "the broker is ended: %s: %s", what, strerror(-error));
-    end_broker(keeper);
+    child_kill(&keeper->broker);
 }
 
 static void send_to_broker(struct keeper *keeper, union message *message, const int *fds,
@@ -290,7 +282,7 @@ static bool receive_from_broker(struct keeper *keeper)
     if (result < 0)
         broker_failed(keeper, "a message that it must not send", result);
     else
-        end_broker(keeper); /* it closed its socket: no use alive */
+        child_kill(&keeper->broker); /* it closed its socket: no use alive */
     close(keeper->socket);
     keeper->socket = -1;
     return false;
@@ -351,7 +343,6 @@ static void broker_died(struct keeper *keeper, int code, int status)
     if (keeper->socket >= 0)
         close(keeper->socket);
     keeper->socket = -1;
-    keeper->replace_at = 0;
     kill_workers_and_openers(keeper);
     memset(keeper->of_broker, 0, sizeof(keeper->of_broker));
 
@@ -361,19 +352,6 @@ static void broker_died(struct keeper *keeper, int code, int status)
         first_start_failed(keeper, code, status);
     else
         schedule_broker(keeper, code, status);
-}
-
-/*
- * A process that dies closes its files, and a file system that hangs can have it wait there for as
- * long as it likes. Its threads have ended by then, and its memory is gone: that is what the next
- * broker needs, and sees for itself by the locks of the journals (device_restore).
- */
-static void replace_lingering_broker(struct keeper *keeper)
-{
-    log_line(NULL, "the broker was killed, and does not end: a file system may hang");
-    keeper->lingerer = keeper->broker;
-    keeper->broker = NO_CHILD;
-    broker_died(keeper, CLD_KILLED, SIGKILL);
 }
 
 /* --- Signals and the loop ------------------------------------------------------------------ */
@@ -418,8 +396,8 @@ static int watch_broker(struct keeper *keeper, int64_t now)
     case WATCH_STUCK:
         log_line(NULL, "the broker is ended: it has not %s",
                  keeper->running ? "answered for 5 s" : "come to the end of its start");
-        end_broker(keeper);
-        return LINGER_MS;
+        child_kill(&keeper->broker);
+        return -1;
     case WATCH_WAIT:
         break;
     }
@@ -434,11 +412,6 @@ static int handle_time(struct keeper *keeper)
         if (now >= keeper->stop_by)
             child_kill(&keeper->broker);
         return now < keeper->stop_by ? (int)(keeper->stop_by - now) : -1;
-    }
-    if (keeper->broker.pidfd >= 0 && keeper->replace_at != 0 && keeper->lingerer.pidfd < 0) {
-        if (now < keeper->replace_at)
-            return (int)(keeper->replace_at - now);
-        replace_lingering_broker(keeper);
     }
     if (keeper->broker.pidfd >= 0)
         return watch_broker(keeper, now);
@@ -461,7 +434,6 @@ enum {
     POLL_SIGNALS,
     POLL_SOCKET,
     POLL_BROKER,
-    POLL_LINGERER,
     POLL_MANAGER,
     POLL_WORKERS,
     POLL_OPENERS = POLL_WORKERS + (int)BAO_DEVICES_MAX,
@@ -474,7 +446,6 @@ static void wait_and_handle(struct keeper *keeper, int timeout)
     fds[POLL_SIGNALS] = (struct pollfd){.fd = keeper->signals, .events = POLLIN};
     fds[POLL_SOCKET] = (struct pollfd){.fd = keeper->socket, .events = POLLIN};
     fds[POLL_BROKER] = (struct pollfd){.fd = keeper->broker.pidfd, .events = POLLIN};
-    fds[POLL_LINGERER] = (struct pollfd){.fd = keeper->lingerer.pidfd, .events = POLLIN};
     bool waits = notify_waits(&keeper->notify) && keeper->notify.polls;
     fds[POLL_MANAGER] =
         (struct pollfd){.fd = waits ? keeper->notify.socket : -1, .events = POLLOUT};
@@ -501,8 +472,6 @@ static void wait_and_handle(struct keeper *keeper, int timeout)
         if (fds[POLL_OPENERS + i].revents)
             (void)child_reap(&keeper->openers[i], &code, &status);
     }
-    if (fds[POLL_LINGERER].revents)
-        (void)child_reap(&keeper->lingerer, &code, &status);
     if (fds[POLL_BROKER].revents && child_reap(&keeper->broker, &code, &status))
         broker_died(keeper, code, status);
 }

@@ -6,10 +6,9 @@
  * sees no byte of a guest.
  *
  * Two rules that the kernel driver depends on:
- * - a new broker starts when the old one was reaped, or was killed and does not end, as where a
- *   file system hangs that it has a file of. Two relay threads in ATTACH on one device are fatal,
- * so device_restore sees to it that the threads of the old one are gone, whoever's it was. It does
- *   not wait for the old one's workers, any of which may hang in a call to its
+ * - a new broker starts only after the old one was reaped: no two relay threads in ATTACH on one
+ *   device. (One of a keeper that died is not this one's to reap: device_restore sees to it that it
+ *   is gone.) It does not wait for the old one's workers, any of which may hang in a call to its
  *   disk: device_claim sees to it that no two workers are on one state page.
  * - a stored DM file is never closed.
  */
@@ -34,9 +33,7 @@ struct keeper {
     int signals;        /* signalfd: SIGTERM, SIGINT */
 
     struct child broker;
-    int socket;            /* to the broker; -1: none */
-    int64_t replace_at;    /* ms: it is dying, and replaced then, though it has not ended; 0: not */
-    struct child lingerer; /* one that was replaced so */
+    int socket; /* to the broker; -1: none */
     struct child workers[BAO_DEVICES_MAX];
     bool of_broker[BAO_DEVICES_MAX];       /* that worker is this broker's, not an earlier one's */
     struct child openers[BAO_DEVICES_MAX]; /* by the dispatcher's id */

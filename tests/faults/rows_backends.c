@@ -76,7 +76,7 @@ static void hang_read_only(struct cell *cell)
 
 static void disk_over_hang(struct cell *cell)
 {
-    char path[128], link[128];
+    char path[128], node[128];
     hang_with_image(cell);
     if (cell->result->skipped)
         return;
@@ -86,8 +86,11 @@ static void disk_over_hang(struct cell *cell)
     }
     path_in(cell, "hang/disk.img", path);
     CU_ASSERT_EQUAL_FATAL(hang_loop_attach(path, &cell->loop), 0);
-    path_in(cell, "disk", link);
-    CU_ASSERT_EQUAL_FATAL(symlink(cell->loop.path, link), 0);
+    /* A node of its own: a link would not be followed in this directory. */
+    path_in(cell, "disk", node);
+    struct stat disk;
+    CU_ASSERT_EQUAL_FATAL(stat(cell->loop.path, &disk), 0);
+    CU_ASSERT_EQUAL_FATAL(mknod(node, S_IFBLK | 0600, disk.st_rdev), 0);
 }
 
 /* ---- A full disk: DIR/small is 1 MiB ---- */
@@ -269,6 +272,12 @@ static void log_is_back(struct cell *cell)
     {                                                                                              \
         WAITS                                                                                      \
     }
+/* What hangs includes close(2). A process that has a file open there can't end, the broker neither;
+ * and no other broker begins before it has ended (docs/RESTART.md, what is not covered). */
+#define HANGS_BROKER                                                                               \
+    {                                                                                              \
+        .fate = WAITS, .everybody = true                                                           \
+    }
 #define HANGS_LONG                                                                                 \
     {                                                                                              \
         .fate = RESETS, .is_long = true                                                            \
@@ -358,7 +367,7 @@ static const struct row rows[] = {
         .inject = hang_all,
         .repair = hang_nothing,
         .clean = hang_end,
-        .at = {HANGS, HANGS, HANGS, HANGS, HANGS},
+        .at = {HANGS, HANGS, HANGS, HANGS_BROKER, HANGS},
     },
     {
         .resource = "image",
@@ -486,7 +495,7 @@ static const struct row rows[] = {
         .inject = hang_all,
         .repair = hang_nothing,
         .clean = hang_end,
-        .at = {HANGS, HANGS, HANGS, HANGS, HANGS},
+        .at = {HANGS, HANGS, HANGS, HANGS_BROKER, HANGS},
     },
 };
 
