@@ -406,16 +406,9 @@ void device_settle_given_up(struct device *device)
     atomic_fetch_or(&state->interrupt.pending, VIRTIO_MMIO_INT_CONFIG);
 }
 
-static void drain(int eventfd)
-{
-    uint64_t count;
-    ssize_t ignored = read(eventfd, &count, sizeof(count)); /* EAGAIN: it was 0 */
-    (void)ignored;
-}
-
 void device_refresh_eventfds(struct device *device, bool interrupt)
 {
-    drain(device->reply);
+    (void)eventfd_drain(device->reply);
     (void)eventfd_renew(device->request);
     for (uint32_t q = 0; q < device->queue_count; q++)
         (void)eventfd_renew(device->kicks[q]);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <linux/virtio_mmio.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "common/eventfd.h"
 
@@ -68,17 +67,10 @@ static void mute(struct gate_line *line)
         (void)control(line, EPOLL_CTL_MOD, EPOLLIN);
 }
 
-/* Returns whether there were any. */
-static bool drain(int eventfd)
-{
-    uint64_t count;
-    return read(eventfd, &count, sizeof(count)) == (ssize_t)sizeof(count);
-}
-
 /* Take what was called for while nobody listened. */
 static void take_unheard(struct gate_line *line)
 {
-    if (drain(line->call) && line->sets_no_bits)
+    if (eventfd_drain(line->call) && line->sets_no_bits)
         atomic_fetch_or(&line->state->interrupt.pending, VIRTIO_MMIO_INT_VRING);
 }
 
@@ -200,7 +192,7 @@ void gate_renew(struct gate_line *line, uint32_t bits)
     atomic_store(&interrupt->raised, 0);
     atomic_store(&line->unheard, 0);
     unmute(line);
-    (void)drain(line->call);
+    (void)eventfd_drain(line->call);
     /* What was drained may not have been heard yet. */
     if (bits != 0 || !line->sets_no_bits)
         (void)eventfd_signal(line->call);

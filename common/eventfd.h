@@ -16,6 +16,13 @@ static inline bool eventfd_signal(int fd)
     return write(fd, &one, sizeof(one)) == (ssize_t)sizeof(one);
 }
 
+/* Empty a non-blocking eventfd. Returns whether it had been signalled. */
+static inline bool eventfd_drain(int fd)
+{
+    uint64_t count;
+    return read(fd, &count, sizeof(count)) == (ssize_t)sizeof(count);
+}
+
 /*
  * Whatever the counter of a non-blocking eventfd was, it is 1 afterwards. For a holder who may not
  * be trusted can fill it (2^64-2), and then nobody is woken any more; and the kernel's own signal
@@ -24,9 +31,7 @@ static inline bool eventfd_signal(int fd)
  */
 static inline bool eventfd_renew(int fd)
 {
-    uint64_t count;
-    ssize_t ignored = read(fd, &count, sizeof(count)); /* EAGAIN: it was 0 */
-    (void)ignored;
+    (void)eventfd_drain(fd);
     return eventfd_signal(fd);
 }
 
