@@ -24,6 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const uint32_t ids[DEVICES] = {0, 7, 3};
 static struct device_config configs[DEVICES];
 static struct state_page pages[DEVICES];
+static struct journal journals[DEVICES];
 static struct device devices[DEVICES];
 static struct supervisor supervisor = {.devices = devices, .device_count = DEVICES};
 static struct device *restarted;
@@ -46,6 +47,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         devices[i].config = &configs[i];
         devices[i].info = &device_kinds[DEVICE_BLOCK_VIRTIO];
         devices[i].state = &pages[i];
+        devices[i].journal = &journals[i];
         devices[i].queue_count = STATE_QUEUES_MAX;
         devices[i].worker = WORKER_NONE;
         devices[i].worker.phase = (enum worker_phase)(i % (WORKER_ENDING + 1));
