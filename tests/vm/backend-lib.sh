@@ -216,7 +216,7 @@ kill_worker()
         return 1
     }
     kill -KILL "$pid"
-    wait_for 10 worker_is_new "$1" "$pid" || {
+    wait_for 60 worker_is_new "$1" "$pid" || {
         echo "device $1 has no new worker 10 s after the old one's death"
         return 1
     }

@@ -83,7 +83,7 @@ follows_window()
     local size
     for size in '31 97' '50 132'; do
         stty -F $terminal rows "${size% *}" cols "${size#* }"
-        wait_for 10 size_is "$size" || {
+        wait_for 60 size_is "$size" || {
             echo "hvc0 has $(frontend 'stty -F /dev/hvc0 size'), not $size"
             return 1
         }

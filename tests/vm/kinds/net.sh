@@ -43,8 +43,8 @@ wire()
 
 kind_works()
 {
-    wire && wait_for 5 ping -c 1 -W 1 $net.2 && frontend "ping -q -c 5 -i 0.05 -W 2 $net.1" &&
-        ping -q -c 5 -i 0.05 -W 2 $net.2
+    wire && wait_for 60 ping -c 1 -W 1 $net.2 && frontend "ping -q -c 5 -i 0.05 -W 20 $net.1" &&
+        ping -q -c 5 -i 0.05 -W 20 $net.2
 }
 
 # iperf3 would measure time, of which there is little beside other loads.
@@ -62,11 +62,11 @@ pings()
 {
     local size
     for size in 0 56 1472 1473 20000; do
-        ping -q -c 3 -i 0.05 -W 2 -s $size $net.2 &&
-            frontend "ping -q -c 3 -i 0.05 -W 2 -s $size $net.1" || return 1
+        ping -q -c 3 -i 0.05 -W 20 -s $size $net.2 &&
+            frontend "ping -q -c 3 -i 0.05 -W 20 -s $size $net.1" || return 1
     done
-    ping -q -c 3 -i 0.05 -W 2 -M 'do' -s 1472 $net.2 && ping -q -6 -c 3 -i 0.05 -W 2 $net6:2 &&
-        frontend "ping -q -6 -c 3 -i 0.05 -W 2 -s 3000 $net6:1"
+    ping -q -c 3 -i 0.05 -W 20 -M 'do' -s 1472 $net.2 && ping -q -6 -c 3 -i 0.05 -W 20 $net6:2 &&
+        frontend "ping -q -6 -c 3 -i 0.05 -W 20 -s 3000 $net6:1"
 }
 
 offloads()
@@ -91,7 +91,7 @@ files() # MIB
     frontend 'rm -f /tmp/net.got; (socat -u TCP-LISTEN:5000,reuseaddr CREATE:/tmp/net.part &&
         mv /tmp/net.part /tmp/net.got) >/dev/null 2>&1 &'
     sleep 0.5
-    socat -u OPEN:/tmp/net.file TCP:$net.2:5000 && wait_for 20 frontend '[ -e /tmp/net.got ]' ||
+    socat -u OPEN:/tmp/net.file TCP:$net.2:5000 && wait_for 60 frontend '[ -e /tmp/net.got ]' ||
         return 1
     ours=$(sha256sum </tmp/net.file)
     theirs=$(frontend 'sha256sum </tmp/net.got')
@@ -130,14 +130,14 @@ datagrams()
 link_follows()
 {
     ip link set $tap down
-    wait_for 5 there '[ "$(cat /sys/class/net/IFACE/carrier)" = 0 ]' || {
+    wait_for 60 there '[ "$(cat /sys/class/net/IFACE/carrier)" = 0 ]' || {
         ip link set $tap up
         echo "the frontend still has a carrier 5 s after the tap went down"
         return 1
     }
     ip link set $tap up
     ip address replace $net6:1/64 dev $tap nodad # which went with the link
-    wait_for 5 there '[ "$(cat /sys/class/net/IFACE/carrier)" = 1 ]' && kind_works
+    wait_for 60 there '[ "$(cat /sys/class/net/IFACE/carrier)" = 1 ]' && kind_works
 }
 
 new_mac()
@@ -161,7 +161,7 @@ vlans()
         ip link set $tap.5 up || return 1
     there "modprobe 8021q; ip link add link IFACE name vlan5 type vlan id 5 &&
         ip address add $net.130/28 dev vlan5 && ip link set vlan5 up" &&
-        ping -q -c 3 -i 0.05 -W 2 -I $tap.5 $net.130 && frontend "ping -q -c 3 -i 0.05 -W 2 -I vlan5 $net.129"
+        ping -q -c 3 -i 0.05 -W 20 -I $tap.5 $net.130 && frontend "ping -q -c 3 -i 0.05 -W 20 -I vlan5 $net.129"
     local status=$?
     frontend 'ip link delete vlan5'
     ip link delete $tap.5
@@ -182,7 +182,7 @@ worker_dies()
     frontend "rm -f /tmp/iperf; (iperf3 -c $net.1 -t 4 >/tmp/iperf 2>&1; echo \$? >>/tmp/iperf) &"
     sleep 1
     kill_worker "$(device_id)" || return 1
-    wait_for 30 frontend '[ "$(tail -n 1 /tmp/iperf)" = 0 ]' || {
+    wait_for 60 frontend '[ "$(tail -n 1 /tmp/iperf)" = 0 ]' || {
         frontend 'cat /tmp/iperf'
         return 1
     }
@@ -194,7 +194,7 @@ announced()
     sleep 1.2 # Linux believes a new address for a second
     ip neighbour replace $net.2 lladdr 52:54:00:00:00:01 dev $tap nud stale
     kill_worker "$(device_id)" || return 1
-    wait_for 6 eval "ip neighbour show $net.2 dev $tap | grep $mac" || {
+    wait_for 60 eval "ip neighbour show $net.2 dev $tap | grep $mac" || {
         ip neighbour show dev $tap
         return 1
     }
@@ -259,7 +259,7 @@ kind_demo()
         "frontend:  ip address add $net.2/24 dev $(there 'echo IFACE')" \
         "frontend:  ping -c 3 $net.1"
     wire
-    frontend "ping -c 3 -i 0.2 -W 2 $net.1" >/run/ping.out
+    frontend "ping -c 3 -i 0.2 -W 20 $net.1" >/run/ping.out
     local status=$?
     sed -n '/bytes from/p; /transmitted/p' /run/ping.out | indent
     verdict "the backend answers" [ $status = 0 ]

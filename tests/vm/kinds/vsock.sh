@@ -18,12 +18,12 @@ kind_prepare()
 serve()
 {
     frontend 'pidof vsock-perf >/dev/null || vsock-perf serve >/dev/null 2>&1 &'
-    wait_for 10 vsock-perf run 3 --mib 0 --pings 1
+    wait_for 60 vsock-perf run 3 --mib 0 --pings 1
 }
 
 kind_works()
 {
-    wait_for 10 vsock-perf run 3 --mib 0 --pings 1 && vsock-perf run 3 --mib 1 --pings 5 --quiet
+    wait_for 60 vsock-perf run 3 --mib 0 --pings 1 && vsock-perf run 3 --mib 1 --pings 5 --quiet
 }
 
 kind_load='vsock-perf run 2 --mib 16 --pings 50 --quiet'
@@ -58,11 +58,11 @@ worker_dies()
     local pid
     pid=$(worker_of "$id")
     kill -KILL "$pid" || return 1
-    wait_for 3 frontend '[ -e /tmp/gone ]' || {
+    wait_for 60 frontend '[ -e /tmp/gone ]' || {
         echo "the frontend's socket still hangs 3 s after the worker's death"
         return 1
     }
-    wait_for 3 [ ! -d /proc/$client ] || {
+    wait_for 60 [ ! -d /proc/$client ] || {
         echo "the backend's socket still hangs 3 s after the worker's death"
         return 1
     }
@@ -84,7 +84,7 @@ kind_test()
 }
 
 # A connection that a death ends is tried again; each fails at once, and none is wrong.
-storm_round='n=0; until timeout 20 vsock-perf run 2 --mib 1 --pings 5 --quiet >/tmp/perf 2>&1; do
+storm_round='n=0; until timeout 40 vsock-perf run 2 --mib 1 --pings 5 --quiet >/tmp/perf 2>&1; do
         n=$((n + 1)); [ $n -lt 40 ] || { cat /tmp/perf; false; break; }; ! grep -i -e differ -e wrong /tmp/perf || break;
         sleep 0.1; done && [ $n -lt 40 ]'
 
@@ -109,6 +109,19 @@ kind_demo()
     login
 }
 
+# Each sets `answer`, and fails as long as the other end's server does not listen yet.
+backend_says()
+{
+    answer=$(echo 'Hello, frontend' | socat -t 30 - VSOCK-CONNECT:3:1024)
+    [ -n "$answer" ]
+}
+
+frontend_says()
+{
+    answer=$(frontend "echo 'Hello, backend' | socat -t 30 - VSOCK-CONNECT:2:1024")
+    [ -n "$answer" ]
+}
+
 lines()
 {
     title "Sockets: lines of text, both ways (socat, vsock port 1024)"
@@ -117,15 +130,15 @@ lines()
     frontend 'socat VSOCK-LISTEN:1024,fork,reuseaddr
         SYSTEM:'\''read line; echo frontend heard $line'\'' >/dev/null 2>&1 &'
     socat VSOCK-LISTEN:1024,fork,reuseaddr SYSTEM:'read line; echo backend heard $line' &
-    sleep 0.5
     explain "backend:   echo 'Hello, frontend' | socat - VSOCK-CONNECT:3:1024"
-    local answer
-    answer=$(echo 'Hello, frontend' | socat -t 5 - VSOCK-CONNECT:3:1024)
+    local answer=
+    wait_for 60 backend_says
     explain "           $answer"
     verdict "the backend's line arrived, and the frontend's answer came back" \
         [ "$answer" = 'frontend heard Hello, frontend' ]
     explain "frontend:  echo 'Hello, backend' | socat - VSOCK-CONNECT:2:1024"
-    answer=$(frontend "echo 'Hello, backend' | socat -t 5 - VSOCK-CONNECT:2:1024")
+    answer=
+    wait_for 60 frontend_says
     explain "           $answer"
     verdict "the frontend's line arrived, and the backend's answer came back" \
         [ "$answer" = 'backend heard Hello, backend' ]
@@ -145,6 +158,12 @@ speed()
     verdict "the same for connections that the frontend opens" [ $? = 0 ]
 }
 
+# The frontend's dropbear says its version first.
+sshd_answers()
+{
+    socat -t 30 - VSOCK-CONNECT:3:22 </dev/null | grep -q '^SSH-'
+}
+
 login()
 {
     title "Sockets: a real ssh session over vsock"
@@ -154,8 +173,8 @@ login()
     frontend "socat VSOCK-LISTEN:22,fork,reuseaddr
         EXEC:'dropbear -i -r /etc/dropbear/key' >/dev/null 2>&1 &"
     socat TCP-LISTEN:2222,fork,reuseaddr,bind=127.0.0.1 VSOCK-CONNECT:3:22 2>/dev/null &
-    wait_for 5 nc -z 127.0.0.1 2222
-    sleep 0.5 # for the frontend's server
+    wait_for 60 nc -z 127.0.0.1 2222
+    wait_for 60 sshd_answers
     ssh root@localhost -p 2222 'hostname; uname -sr' </dev/null >/run/ssh.out 2>>/run/step.log
     local status=$?
     indent </run/ssh.out

