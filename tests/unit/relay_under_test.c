@@ -56,7 +56,9 @@ struct bao_io_request completed(int timeout_ms)
 {
     struct bao_io_request request = {.request_id = UINT64_MAX};
     struct pollfd pipe = {.fd = completions[0], .events = POLLIN};
-    if (poll(&pipe, 1, timeout_ms) == 1)
+    bool is_completed = poll(&pipe, 1, timeout_ms) == 1;
+    CU_ASSERT_TRUE(is_completed);
+    if (is_completed)
         CU_ASSERT_EQUAL(read(completions[0], &request, sizeof(request)), sizeof(request));
     return request;
 }
