@@ -48,6 +48,7 @@ int audit_export(const struct question *question);
 int audit_check(const struct question *question);
 int audit_lint(const struct question *question);
 int audit_diff(const struct question *question);
+int audit_explain(const struct question *question);
 int audit_trace(const struct question *question);
 int audit_verify(const struct question *question);
 

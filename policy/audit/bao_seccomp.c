@@ -27,6 +27,9 @@ static const char help[] =
     "  diff OLD NEW      what NEW allows more, and less. Each is \"this\" build, another\n"
     "                    bao-seccomp, a directory of policies or of exported programs, one\n"
     "                    exported program (.bpf), or the pid of a running process\n"
+    "  explain PID|FILE  what any seccomp program does with each call, and under which "
+    "conditions:\n"
+    "                    those of a running process (root), or a file of instructions\n"
     "  lint [DIRECTORY]  what is doubtful about this build's policies, or those of a directory\n"
     "  trace POLICY -- COMMAND...\n"
     "                    run COMMAND without this policy in force, and tell what it would have\n"
@@ -67,13 +70,14 @@ static const struct verb {
     {"export", audit_export, NO_POLICY, true, POLICY_ARCHES},
     {"check", audit_check, ONE_POLICY, true, POLICY_ARCH_NATIVE},
     {"diff", audit_diff, NO_POLICY, true, POLICY_ARCHES},
+    {"explain", audit_explain, NO_POLICY, true, POLICY_ARCHES},
     {"lint", audit_lint, NO_POLICY, true, POLICY_ARCHES},
     {"trace", audit_trace, ONE_POLICY, true, POLICY_ARCH_NATIVE},
     {"verify", audit_verify, NO_POLICY, true, POLICY_ARCH_NATIVE},
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
-#define VERB_NAMES "list, show, hash, export, check, diff, lint, trace or verify"
+#define VERB_NAMES "list, show, hash, export, check, diff, explain, lint, trace or verify"
 
 struct arguments {
     const struct verb *verb;

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What must hold of a call's arguments on one way through a program, in words. */
+#ifndef POLICY_AUDIT_CONDITIONS_WORDS_H
+#define POLICY_AUDIT_CONDITIONS_WORDS_H
+
+#include "policy/audit/ways.h"
+
+/*
+ * "fd == 0x3 and flags & 0x7 != 0", or "" if the way asks for nothing. What follows from other
+ * tests is left out, and the halves of an argument are put together. `call` names the arguments;
+ * NULL: they are numbered. Returns false if no call can meet all of them.
+ */
+bool conditions_in_words(const struct ways_leaf *leaf, const char *call, char *ret, size_t size);
+
+#endif

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Any seccomp program is explained rightly: each call takes the one way whose conditions it meets,
+ * and ends as an interpreter says. Programs at random, by libseccomp, and by hand.
+ */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "policy/audit/ways.h"
+#include "tool.h"
+
+#define PROGRAMS 4000
+#define CALLS 40
+#define LENGTH_MAX 40
+
+/* ---- An interpreter of its own, of all that seccomp takes ---- */
+
+struct machine {
+    uint32_t a, x, memory[BPF_MEMWORDS];
+};
+
+static uint32_t calculated(unsigned int operation, uint32_t a, uint32_t b)
+{
+    switch (operation) {
+    case BPF_ADD:
+        return a + b;
+    case BPF_SUB:
+        return a - b;
+    case BPF_MUL:
+        return a * b;
+    case BPF_DIV:
+        return a / b;
+    case BPF_AND:
+        return a & b;
+    case BPF_OR:
+        return a | b;
+    case BPF_XOR:
+        return a ^ b;
+    case BPF_LSH:
+        return a << (b % 32);
+    case BPF_RSH:
+        return a >> (b % 32);
+    default:
+        return -a;
+    }
+}
+
+static bool jumps(unsigned int operation, uint32_t a, uint32_t b)
+{
+    return operation == BPF_JEQ   ? a == b
+           : operation == BPF_JGT ? a > b
+           : operation == BPF_JGE ? a >= b
+                                  : (a & b) != 0;
+}
+
+static uint32_t interpreted(const struct sock_filter *at, const struct seccomp_data *call)
+{
+    struct machine m = {0};
+    for (;; at++) {
+        uint32_t other = BPF_SRC(at->code) == BPF_K ? at->k : m.x;
+        uint32_t loaded;
+        switch (BPF_CLASS(at->code)) {
+        case BPF_RET:
+            return BPF_RVAL(at->code) == BPF_A ? m.a : at->k;
+        case BPF_ALU:
+            if (BPF_OP(at->code) == BPF_DIV && other == 0)
+                return 0;
+            m.a = calculated(BPF_OP(at->code), m.a, other);
+            break;
+        case BPF_JMP:
+            if (BPF_OP(at->code) == BPF_JA)
+                at += at->k;
+            else
+                at += jumps(BPF_OP(at->code), m.a, other) ? at->jt : at->jf;
+            break;
+        case BPF_ST:
+            m.memory[at->k] = m.a;
+            break;
+        case BPF_STX:
+            m.memory[at->k] = m.x;
+            break;
+        case BPF_MISC:
+            *(BPF_MISCOP(at->code) == BPF_TAX ? &m.x : &m.a) =
+                BPF_MISCOP(at->code) == BPF_TAX ? m.a : m.x;
+            break;
+        default:
+            if (BPF_MODE(at->code) == BPF_ABS)
+                memcpy(&loaded, (const char *)call + at->k, sizeof(loaded));
+            else
+                loaded = BPF_MODE(at->code) == BPF_MEM   ? m.memory[at->k]
+                         : BPF_MODE(at->code) == BPF_LEN ? (uint32_t)sizeof(*call)
+                                                         : at->k;
+            *(BPF_CLASS(at->code) == BPF_LD ? &m.a : &m.x) = loaded;
+        }
+    }
+}
+
+/* ---- A call and the ways ---- */
+
+struct taken {
+    const struct seccomp_data *call;
+    unsigned int clear, unclear, agreeing;
+    uint32_t result;
+};
+
+static bool look_at_leaf(void *context, const struct ways_leaf *leaf)
+{
+    struct taken *taken = context;
+    for (size_t i = 0; i < leaf->count; i++) {
+        if (!ways_test_holds(&leaf->tests[i], taken->call))
+            return true;
+    }
+    if (leaf->unclear)
+        taken->unclear++;
+    else
+        taken->clear++;
+    taken->agreeing += leaf->is_computed || leaf->result == taken->result;
+    return true;
+}
+
+/* Returns 1 if what becomes of the call was told without "unclear". */
+static unsigned int check_call(const struct sock_filter *program, const struct seccomp_data *call)
+{
+    struct taken taken = {.call = call, .result = interpreted(program, call)};
+    int error = ways_of_call(program, call->arch, (uint32_t)call->nr, look_at_leaf, &taken);
+    CU_ASSERT_EQUAL(error, 0);
+    if (taken.unclear == 0)
+        CU_ASSERT_EQUAL(taken.clear, 1);
+    CU_ASSERT(taken.clear <= 1);
+    CU_ASSERT(taken.agreeing > 0);
+    return taken.unclear == 0;
+}
+
+/* ---- Programs at random ---- */
+
+static uint64_t next_random(void)
+{
+    static uint64_t state = 0x9e3779b97f4a7c15;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+static uint32_t pick(uint32_t count)
+{
+    return (uint32_t)(next_random() >> 20) % count;
+}
+
+/* Few different values, so that comparisons come out both ways. */
+static uint32_t some_number(void)
+{
+    static const uint32_t numbers[] = {0, 1, 2, 3, 7, 8, 0x80, 0x7fffffff, 0x80000000, UINT32_MAX};
+    return pick(4) ? numbers[pick(10)] : (uint32_t)next_random();
+}
+
+static struct sock_filter some_instruction(uint32_t left)
+{
+    static const uint16_t alu[] = {BPF_ADD, BPF_SUB, BPF_MUL, BPF_DIV, BPF_AND,
+                                   BPF_OR,  BPF_XOR, BPF_LSH, BPF_RSH, BPF_AND};
+    static const uint16_t jump[] = {BPF_JEQ, BPF_JGT, BPF_JGE, BPF_JSET};
+    static const uint16_t store[] = {BPF_ST, BPF_STX, BPF_LD | BPF_MEM, BPF_LDX | BPF_MEM};
+    static const uint16_t other[] = {
+        BPF_MISC | BPF_TAX, BPF_MISC | BPF_TXA,       BPF_ALU | BPF_NEG,        BPF_LD | BPF_IMM,
+        BPF_LDX | BPF_IMM,  BPF_LD | BPF_W | BPF_LEN, BPF_LDX | BPF_W | BPF_LEN};
+    struct sock_filter at = {.k = some_number()};
+    uint32_t kind = pick(20);
+    if (kind < 8) {
+        at.code = BPF_LD | BPF_W | BPF_ABS;
+        at.k = 4 * pick(sizeof(struct seccomp_data) / 4);
+    } else if (kind < 11) {
+        at.code = (uint16_t)(BPF_ALU | alu[pick(10)] | (pick(4) ? BPF_K : BPF_X));
+        if (BPF_SRC(at.code) == BPF_K)
+            at.k = BPF_OP(at.code) == BPF_LSH || BPF_OP(at.code) == BPF_RSH ? at.k % 32 : at.k | 1;
+    } else if (kind < 16) {
+        at.code = (uint16_t)(BPF_JMP | jump[pick(4)] | (pick(6) ? BPF_K : BPF_X));
+        at.jt = (uint8_t)pick(left);
+        at.jf = (uint8_t)pick(left);
+    } else if (kind < 17) {
+        at.code = BPF_JMP | BPF_JA;
+        at.k = pick(left);
+    } else if (kind < 18) {
+        at.code = store[pick(4)];
+        at.k %= BPF_MEMWORDS;
+    } else {
+        at.code = other[pick(7)];
+    }
+    return at;
+}
+
+static struct seccomp_data some_call(void)
+{
+    struct seccomp_data call = {.nr = (int)some_number(), .arch = some_number()};
+    call.instruction_pointer = (uint64_t)some_number() << 32 | some_number();
+    for (size_t i = 0; i < 6; i++)
+        call.args[i] = (uint64_t)(pick(2) ? 0 : some_number()) << 32 | some_number();
+    return call;
+}
+
+static void programs_at_random_are_explained_as_an_interpreter_runs_them(void)
+{
+    unsigned int clear = 0;
+    for (unsigned int p = 0; p < PROGRAMS; p++) {
+        struct sock_filter program[LENGTH_MAX];
+        uint32_t length = 4 + pick(LENGTH_MAX - 4);
+        size_t index;
+        for (uint32_t i = 0; i + 1 < length; i++)
+            program[i] = some_instruction(length - 1 - i);
+        program[length - 1] = (struct sock_filter){
+            .code = (uint16_t)(BPF_RET | (pick(3) ? BPF_K : BPF_A)), .k = some_number()};
+        CU_ASSERT_PTR_NULL_FATAL(ways_validate(program, length, &index));
+        for (unsigned int c = 0; c < CALLS; c++) {
+            struct seccomp_data call = some_call();
+            clear += check_call(program, &call);
+        }
+    }
+    CU_ASSERT(clear > PROGRAMS * CALLS / 4); /* it is not by being vague that it is right */
+}
+
+static void what_the_kernel_refuses_is_refused(void)
+{
+    static const struct sock_filter wrong[] = {
+        {BPF_LD | BPF_W | BPF_ABS, 0, 0, 2}, {BPF_LD | BPF_W | BPF_ABS, 0, 0, 64},
+        {BPF_LD | BPF_B | BPF_ABS, 0, 0, 0}, {BPF_LD | BPF_W | BPF_IND, 0, 0, 0},
+        {BPF_JMP | BPF_JEQ, 1, 0, 0},        {BPF_JMP | BPF_JEQ, 0, 1, 0},
+        {BPF_JMP | BPF_JA, 0, 0, 1},         {BPF_ALU | BPF_DIV, 0, 0, 0},
+        {BPF_ALU | BPF_LSH, 0, 0, 32},       {BPF_ALU | BPF_MOD, 0, 0, 3},
+        {BPF_ST, 0, 0, BPF_MEMWORDS},        {BPF_RET | BPF_X, 0, 0, 0},
+        {0x100 | BPF_RET, 0, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        const struct sock_filter program[] = {wrong[i], {BPF_RET, 0, 0, 0}};
+        size_t index = 9;
+        CU_ASSERT_PTR_NOT_NULL(ways_validate(program, 2, &index));
+        CU_ASSERT_EQUAL(index, 0);
+        /* The kernel says so as well. */
+        pid_t child = fork();
+        if (child == 0) {
+            const struct sock_fprog loaded = {2, (struct sock_filter *)program};
+            _exit(syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &loaded) < 0 ? errno : 0);
+        }
+        int status = 0;
+        CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+        CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == EINVAL);
+    }
+    const struct sock_filter load = {BPF_LD | BPF_W | BPF_ABS, 0, 0, 0};
+    size_t index;
+    CU_ASSERT_PTR_NOT_NULL(ways_validate(&load, 1, &index)); /* falls off the end */
+    CU_ASSERT_PTR_NOT_NULL(ways_validate(&load, 0, &index));
+}
+
+/* ---- Programs of libseccomp's, as container runtimes and daemons make them ---- */
+
+/* Calls that are forbidden, one of them by its flags, one by an order; the rest is allowed. */
+static scmp_filter_ctx list_of_forbidden(void)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ptrace), 0);
+    seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(bpf), 0);
+    seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+                     SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));
+    seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(socket), 1,
+                     SCMP_A0(SCMP_CMP_GT, AF_NETLINK));
+    return filter;
+}
+
+static char *written(scmp_filter_ctx filter)
+{
+    static char path[] = "/tmp/test_policy_explain.XXXXXX";
+    memcpy(path + sizeof(path) - 7, "XXXXXX", 6);
+    int file = mkstemp(path);
+    CU_ASSERT_FATAL(file >= 0);
+    CU_ASSERT_EQUAL(seccomp_export_bpf(filter, file), 0);
+    close(file);
+    return path;
+}
+
+static void explain(const char *subject, const char *options)
+{
+    char arguments[128];
+    snprintf(arguments, sizeof(arguments), "explain %s %s", subject, options);
+    CU_ASSERT_EQUAL(tool_run(arguments), 0);
+}
+
+static void a_list_of_what_is_forbidden_is_told(void)
+{
+    scmp_filter_ctx filter = list_of_forbidden();
+    const char *path = written(filter);
+    explain(path, "");
+    CU_ASSERT(tool_says("  ptrace, bpf:\n    error 1 (Operation not permitted)\n"));
+    CU_ASSERT(tool_says("  clone:\n    error 1 (Operation not permitted) if flags & 0x10000000 == "
+                        "0x10000000\n"));
+    CU_ASSERT(tool_says("  socket:\n    kill the process if "));
+    CU_ASSERT(tool_says("  otherwise: allow\n"));
+    CU_ASSERT(tool_says("by the entry of any other:\n  otherwise: kill the thread\n"));
+    explain(path, "--json");
+    CU_ASSERT(tool_says("\"call\": \"ptrace\", \"ways\": [\n"
+                        "              {\"action\": \"error 1 (Operation not permitted)\", "
+                        "\"if\": null}]"));
+    CU_ASSERT(tool_says("\"otherwise\": \"allow\""));
+    unlink(path);
+    seccomp_release(filter);
+}
+
+static void the_programs_of_a_process_are_told(void)
+{
+    int ready[2];
+    char pid[16], byte;
+    CU_ASSERT_EQUAL_FATAL(pipe2(ready, O_CLOEXEC), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+        seccomp_rule_add(filter, SCMP_ACT_TRAP, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, TIOCSTI));
+        if (seccomp_load(list_of_forbidden()) != 0 || seccomp_load(filter) != 0 ||
+            write(ready[1], "", 1) != 1)
+            _exit(1);
+        pause();
+    }
+    CU_ASSERT_EQUAL(read(ready[0], &byte, 1), 1);
+    snprintf(pid, sizeof(pid), "%d", (int)child);
+    explain(pid, "");
+    CU_ASSERT(tool_says(": 2 programs, of which the kernel takes the strictest answer\n"));
+    CU_ASSERT(tool_says("  ptrace, bpf:\n"));
+    CU_ASSERT(tool_says("  ioctl:\n    signal SIGSYS if request == 0x5412\n"));
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(ready[0]);
+    close(ready[1]);
+}
+
+static void what_is_no_program_is_named(void)
+{
+    CU_ASSERT_EQUAL(tool_run("explain"), 2);
+    CU_ASSERT(tool_says("expected the pid of one process, or one file of instructions"));
+    CU_ASSERT_EQUAL(tool_run("explain /no/such/file"), 2);
+    CU_ASSERT(tool_says("can't read the program of '/no/such/file': No such file"));
+    CU_ASSERT_EQUAL(tool_run("explain /etc/passwd"), 2);
+    CU_ASSERT_EQUAL(tool_run("explain /dev/null"), 2);
+    CU_ASSERT(tool_says("no program in '/dev/null': expected 1 to 4096 instructions"));
+}
+
+/* What a policy's text says is what its program is explained to do. */
+static void our_own_programs_are_told_as_their_policies_say(void)
+{
+    explain(PROGRAMS_DIR "/x86_64/block/virtio.bpf", "");
+    CU_ASSERT(tool_says("  preadv2:\n    allow if fd == 0x8 and flags == 0x8\n"));
+    CU_ASSERT(tool_says("  lseek:\n    allow if fd == 0x8 and offset == 0x0 and whence == 0x2\n"));
+    CU_ASSERT(tool_says("  otherwise: kill the process\n"));
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"programs at random are explained as an interpreter runs them",
+         programs_at_random_are_explained_as_an_interpreter_runs_them},
+        {"what the kernel refuses is refused", what_the_kernel_refuses_is_refused},
+        {"a list of what is forbidden is told", a_list_of_what_is_forbidden_is_told},
+        {"the programs of a process are told", the_programs_of_a_process_are_told},
+        {"what is no program is named", what_is_no_program_is_named},
+        {"our own programs are told as their policies say",
+         our_own_programs_are_told_as_their_policies_say},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{"explain", NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
