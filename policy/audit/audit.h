@@ -26,6 +26,7 @@ struct question {
     struct selection selection;
     enum format format;
     bool all;          /* --all */
+    bool effective;    /* --effective */
     const char *told;  /* --told FILE, or NULL */
     int argc;          /* what stands behind the verb, and is no option */
     char *const *argv; /* ends with NULL */

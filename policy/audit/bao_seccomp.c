@@ -88,12 +88,17 @@ struct arguments {
 /* Returns -1 to go on, or the exit status. */
 static int parse_options(int argc, char **argv, struct arguments *ret)
 {
-    enum { ALL = 256, TOLD };
+    enum { ALL = 256, TOLD, EFFECTIVE };
     static const struct option options[] = {
-        {"arch", required_argument, NULL, 'a'},  {"json", no_argument, NULL, 'j'},
-        {"markdown", no_argument, NULL, 'm'},    {"all", no_argument, NULL, ALL},
-        {"told", required_argument, NULL, TOLD}, {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},     {0},
+        {"arch", required_argument, NULL, 'a'},
+        {"json", no_argument, NULL, 'j'},
+        {"markdown", no_argument, NULL, 'm'},
+        {"all", no_argument, NULL, ALL},
+        {"told", required_argument, NULL, TOLD},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {"effective", no_argument, NULL, EFFECTIVE},
+        {0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "a:jmhV", options, NULL)) != -1) {
@@ -109,6 +114,9 @@ static int parse_options(int argc, char **argv, struct arguments *ret)
             break;
         case ALL:
             ret->question.all = true;
+            break;
+        case EFFECTIVE:
+            ret->question.effective = true;
             break;
         case TOLD:
             ret->question.told = optarg;
@@ -160,6 +168,8 @@ static int check_options(const struct arguments *arguments)
     bool verify = strcmp(arguments->verb->name, "verify") == 0;
     if (arguments->question.format == FORMAT_MARKDOWN && !verify)
         return audit_complain("--markdown with", arguments->verb->name, "verify");
+    if (arguments->question.effective && strcmp(arguments->verb->name, "explain") != 0)
+        return audit_complain("--effective with", arguments->verb->name, "explain");
     if ((arguments->question.all || arguments->question.told) && !verify)
         return audit_complain(arguments->question.all ? "--all with" : "--told with",
                               arguments->verb->name, "verify");

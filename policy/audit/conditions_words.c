@@ -19,7 +19,7 @@ struct condition {
 
 struct conditions {
     size_t count;
-    struct condition items[256];
+    struct condition items[CONDITIONS_MAX];
     bool more;
 };
 
@@ -43,8 +43,9 @@ static struct condition condition_of(const struct ways_test *test)
 static bool join(struct condition *into, const struct condition *with)
 {
     if (into->argument != with->argument || into->relation != WAYS_EQUAL ||
-        with->relation != WAYS_EQUAL)
-        return false;
+        with->relation != WAYS_EQUAL ||
+        ((into->value ^ with->value) & into->mask & with->mask) != 0)
+        return false; /* those that contradict each other stay apart, and are found so */
     into->mask |= with->mask;
     into->value |= with->value;
     return true;
@@ -98,6 +99,12 @@ static bool collect(const struct ways_leaf *leaf, struct conditions *ret)
     }
     ret->count = kept;
     return true;
+}
+
+bool conditions_can_hold(const struct ways_leaf *leaf)
+{
+    struct conditions conditions = {0};
+    return collect(leaf, &conditions);
 }
 
 static void write_condition(FILE *file, const struct condition *condition, const char *call)

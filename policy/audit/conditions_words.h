@@ -5,6 +5,11 @@
 
 #include "policy/audit/ways.h"
 
+#define CONDITIONS_MAX 256 /* of one way, beyond which "more than is told here" stands */
+
+/* False if the tests contradict each other: no call takes this way. */
+bool conditions_can_hold(const struct ways_leaf *leaf);
+
 /*
  * "fd == 0x3 and flags & 0x7 != 0", or "" if the way asks for nothing. What follows from other
  * tests is left out, and the halves of an argument are put together. `call` names the arguments;

@@ -335,6 +335,11 @@ static void the_programs_of_a_process_are_told(void)
     CU_ASSERT(tool_says(": 2 programs, of which the kernel takes the strictest answer\n"));
     CU_ASSERT(tool_says("  ptrace, bpf:\n"));
     CU_ASSERT(tool_says("  ioctl:\n    signal SIGSYS if request == 0x5412\n"));
+    CU_ASSERT(tool_says("\n1 program of "));
+    explain(pid, "--effective");
+    CU_ASSERT(tool_says("\n2 programs of "));
+    CU_ASSERT(tool_says("  ptrace, bpf:\n"));
+    CU_ASSERT(tool_says("  ioctl:\n    signal SIGSYS if request == 0x5412\n"));
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     close(ready[0]);
@@ -344,7 +349,7 @@ static void the_programs_of_a_process_are_told(void)
 static void what_is_no_program_is_named(void)
 {
     CU_ASSERT_EQUAL(tool_run("explain"), 2);
-    CU_ASSERT(tool_says("expected the pid of one process, or one file of instructions"));
+    CU_ASSERT(tool_says("expected one policy, the pid of a process, or a file of instructions"));
     CU_ASSERT_EQUAL(tool_run("explain /no/such/file"), 2);
     CU_ASSERT(tool_says("can't read the program of '/no/such/file': No such file"));
     CU_ASSERT_EQUAL(tool_run("explain /etc/passwd"), 2);
@@ -361,6 +366,52 @@ static void our_own_programs_are_told_as_their_policies_say(void)
     CU_ASSERT(tool_says("  otherwise: kill the process\n"));
 }
 
+/* The keeper's program is inherited, and takes nothing away that a policy says. */
+static void all_programs_together_allow_what_the_own_one_says(void)
+{
+    static const char *const policies[] = {"block/virtio", "vsock/vhost", "net/virtio", "broker"};
+    static char own[sizeof(tool_answer)];
+    for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+        explain(policies[i], "");
+        CU_ASSERT(tool_says("1 program of "));
+        snprintf(own, sizeof(own), "%s", strchr(tool_answer, '\n'));
+        explain(policies[i], "--effective");
+        CU_ASSERT(tool_says("2 programs of "));
+        CU_ASSERT_STRING_EQUAL(strchr(tool_answer, '\n'), own);
+    }
+}
+
+/* The stricter of two answers counts, also where both depend on the same argument. */
+static void the_strictest_answer_of_two_programs_is_told(void)
+{
+    int ready[2];
+    char pid[16], byte;
+    CU_ASSERT_EQUAL_FATAL(pipe2(ready, O_CLOEXEC), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        scmp_filter_ctx one = seccomp_init(SCMP_ACT_ALLOW), two = seccomp_init(SCMP_ACT_ALLOW);
+        seccomp_rule_add(one, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(kill), 1,
+                         SCMP_A1(SCMP_CMP_EQ, SIGSTOP));
+        seccomp_rule_add(one, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(kill), 1,
+                         SCMP_A1(SCMP_CMP_EQ, SIGCONT));
+        seccomp_rule_add(two, SCMP_ACT_TRAP, SCMP_SYS(kill), 1, SCMP_A1(SCMP_CMP_EQ, SIGSTOP));
+        if (seccomp_load(one) != 0 || seccomp_load(two) != 0 || write(ready[1], "", 1) != 1)
+            _exit(1);
+        pause();
+    }
+    CU_ASSERT_EQUAL(read(ready[0], &byte, 1), 1);
+    snprintf(pid, sizeof(pid), "%d", (int)child);
+    explain(pid, "--effective");
+    CU_ASSERT(tool_says("    signal SIGSYS if sig == 0x13\n"));
+    CU_ASSERT(tool_says("    error 13 (Permission denied) if sig == 0x12\n"));
+    CU_ASSERT_FALSE(tool_says("if sig == 0x13 and sig"));
+    CU_ASSERT_FALSE(tool_says("error 13 (Permission denied) if sig == 0x13"));
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(ready[0]);
+    close(ready[1]);
+}
+
 int main(void)
 {
     CU_TestInfo tests[] = {
@@ -372,6 +423,10 @@ int main(void)
         {"what is no program is named", what_is_no_program_is_named},
         {"our own programs are told as their policies say",
          our_own_programs_are_told_as_their_policies_say},
+        {"all programs together allow what the own one says",
+         all_programs_together_allow_what_the_own_one_says},
+        {"the strictest answer of two programs is told",
+         the_strictest_answer_of_two_programs_is_told},
         CU_TEST_INFO_NULL,
     };
     CU_SuiteInfo suites[] = {{"explain", NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
