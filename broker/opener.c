@@ -64,7 +64,9 @@ int opener_run(int socket, int text, const char *path, uint32_t dm_id)
 
     union message message = {0};
     size_t fd_count = 0;
-    int result = open_backend(&backend, device, &key, &failure);
+    int result = open_backend(opener, &backend, device, &key, &failure);
+    if (result == 0)
+        result = opened_box(&backend, &failure);
     fd_count = opened_pack(&backend, device, &message.opened, fds);
     if (result < 0) {
         message.opened.files = 0; /* what was opened before it failed */

@@ -131,6 +131,7 @@ struct message_start {
     uint32_t queue_size_max;
     uint32_t queue_count;      /* 1 to queues_max of the kind */
     uint32_t backend_fd_count; /* up to backend_fds_max of the kind */
+    uint32_t boxed;            /* bit f: file f of the backend comes in a box (common/box.h) */
     uint32_t config_changed;   /* 1: the configuration space differs from what was shown before */
     uint32_t sched_priority;   /* of SCHED_FIFO; 0: SCHED_OTHER */
     uint64_t processors;       /* bit n: may run on processor n; 0: on any */
@@ -237,17 +238,17 @@ struct message_died {
  * (MSG_KEPT). The files come in the order of this list, those whose bit in `files` is set.
  */
 enum opened_file {
-    OPENED_IMAGE,
+    OPENED_IMAGE,     /* in a box (common/box.h) */
     OPENED_TAP_FIRST, /* a queue each */
     OPENED_TAP_SOCKET = OPENED_TAP_FIRST + 7,
-    OPENED_PORT_FIRST, /* of a console: each terminal's master, or CONSOLE_LOG_FILES */
+    OPENED_PORT_FIRST, /* of a console: each terminal's master; or CONSOLE_LOG_FILES, in boxes */
     OPENED_LISTENER_FIRST = OPENED_PORT_FIRST + 7,
     OPENED_DIRECTORY = OPENED_LISTENER_FIRST + 2, /* of sockets; O_PATH */
     OPENED_FILES,
 };
 
 #define OPENED_MAGIC 0x656e65706f647662ull /* "bvdopene": for a copy that lies in a page */
-#define OPENED_VERSION 1u                  /* changes with every change of the structure */
+#define OPENED_VERSION 2u                  /* changes with every change of the structure */
 #define OPENED_TEXT 384
 
 struct message_opened {

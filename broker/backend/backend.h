@@ -93,6 +93,7 @@ struct backend_fds {
     uint32_t count;           /* up to backend_fds_max of the kind */
     bool owned;               /* made for this worker: to be closed once they are sent */
     uint32_t kept;            /* bit f: file f is not, nevertheless */
+    uint32_t boxed;           /* bit f: file f is a box, for the worker to open */
 };
 
 struct backend_ops {

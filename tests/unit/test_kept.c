@@ -15,6 +15,7 @@
 #include "broker/keeper/kept.h"
 #include "broker/keeper/watch.h"
 #include "broker/shared_page.h"
+#include "common/box.h"
 
 /* --- A backend ------------------------------------------------------------------------------ */
 
@@ -171,18 +172,24 @@ static void files_are_of_the_kind_of_their_number(void)
 {
     int node = any_file(), directory = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int regular = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int regular = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), box = box_make(regular);
     CU_ASSERT_FALSE(kept_is_file(node, OPENED_IMAGE));
-    CU_ASSERT_TRUE(kept_is_file(regular, OPENED_IMAGE));
+    CU_ASSERT_FALSE(kept_is_file(regular, OPENED_IMAGE)); /* as the version before stored it */
+    CU_ASSERT_TRUE(kept_is_file(box, OPENED_IMAGE));
     CU_ASSERT_TRUE(kept_is_file(node, OPENED_TAP_FIRST));
     CU_ASSERT_FALSE(kept_is_file(regular, OPENED_TAP_FIRST + 6));
     CU_ASSERT_TRUE(kept_is_file(sock, OPENED_TAP_SOCKET));
-    CU_ASSERT_FALSE(kept_is_file(sock, OPENED_PORT_FIRST));
-    CU_ASSERT_TRUE(kept_is_file(regular, OPENED_PORT_FIRST + 6));
+    CU_ASSERT_TRUE(kept_is_file(node, OPENED_PORT_FIRST));
+    CU_ASSERT_TRUE(kept_is_file(box, OPENED_PORT_FIRST + 6));
+    CU_ASSERT_FALSE(kept_is_file(regular, OPENED_PORT_FIRST + 6));
     CU_ASSERT_TRUE(kept_is_file(sock, OPENED_LISTENER_FIRST + 1));
     CU_ASSERT_FALSE(kept_is_file(directory, OPENED_LISTENER_FIRST));
     CU_ASSERT_TRUE(kept_is_file(directory, OPENED_DIRECTORY));
     CU_ASSERT_FALSE(kept_is_file(-1, OPENED_DIRECTORY));
+    int readable = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CU_ASSERT_FALSE(kept_is_file(readable, OPENED_DIRECTORY)); /* it leads to more than its name */
+    close(readable);
+    close(box);
     close(node);
     close(directory);
     close(sock);
