@@ -272,15 +272,14 @@ static void log_is_back(struct cell *cell)
     {                                                                                              \
         WAITS                                                                                      \
     }
-/* What hangs includes close(2). A process that has a file open there can't end, the broker neither;
- * and no other broker begins before it has ended (docs/RESTART.md, what is not covered). */
-#define HANGS_BROKER                                                                               \
-    {                                                                                              \
-        .fate = WAITS, .everybody = true                                                           \
-    }
 #define HANGS_LONG                                                                                 \
     {                                                                                              \
         .fate = RESETS, .is_long = true                                                            \
+    }
+/* A worker that waits for its disk has 15 s for a register access before another one is asked. */
+#define HANGS_IN_IO                                                                                \
+    {                                                                                              \
+        .fate = RESETS, .is_long = true, .hold_ms = 23000, .register_ms = 25000                    \
     }
 #define LINK_MADE NOT("a tap that is missing at the start is made")
 
@@ -388,7 +387,7 @@ static const struct row rows[] = {
         .inject = hang_all,
         .repair = hang_nothing,
         .clean = hang_end,
-        .at = {HANGS_LONG, HANGS_LONG, HANGS_LONG, HANGS_LONG, HANGS_LONG},
+        .at = {HANGS_LONG, HANGS_IN_IO, HANGS_IN_IO, HANGS_LONG, HANGS_LONG},
     },
     {
         .resource = "image",
