@@ -68,8 +68,10 @@ int supervisor_init(struct supervisor *supervisor)
  */
 
 /* Only now is it listened to: what it says may come before what the keeper says of it. */
-static void worker_spawned(struct supervisor *supervisor, struct device *device, int pid)
+static void worker_spawned(struct supervisor *supervisor, struct device *device,
+                           const struct message_spawned *spawned)
 {
+    const int pid = spawned->pid;
     struct epoll_event event = {
         .events = EPOLLIN,
         .data.u32 = EVENT_WORKER_FIRST + device->index,
@@ -77,6 +79,7 @@ static void worker_spawned(struct supervisor *supervisor, struct device *device,
     char what[WORDS_SIZE];
     if (pid > 0) {
         device->worker.pid = pid;
+        device->worker.cgroup = spawned->cgroup;
         log_debug(device->name, "worker %d started, number %u of this broker", pid,
                   device->worker.incarnation + 1);
         if (device->worker.socket >= 0 &&
@@ -163,7 +166,7 @@ static bool receive_from_keeper(struct supervisor *supervisor)
                                 ? &supervisor->devices[message.header.device]
                                 : NULL;
     if (message.header.type == MSG_SPAWNED && device)
-        worker_spawned(supervisor, device, message.spawned.pid);
+        worker_spawned(supervisor, device, &message.spawned);
     else if (message.header.type == MSG_DIED && device)
         worker_died(supervisor, device, &message.died);
     else if (message.header.type == MSG_PING)

@@ -220,10 +220,18 @@ struct message_store { /* also MSG_RESTORE */
     uint32_t condition; /* enum store_condition */
 };
 
+struct message_open {
+    struct message_header header; /* device: the dispatcher's id */
+    uint32_t again;               /* 1: the device has run before, by an earlier broker */
+    uint32_t tap_index;           /* net: the interface that it had then; 0: not known */
+    uint32_t tap_held;            /* 1: ... which was made to outlast its files, until now */
+    uint32_t reserved;
+};
+
 struct message_spawned {
     struct message_header header;
-    int32_t pid; /* or -errno, when the worker could not be made */
-    uint32_t reserved;
+    int32_t pid;     /* or -errno, when the worker could not be made */
+    uint32_t cgroup; /* what bounds it: common/cgroup_limit.h */
 };
 
 struct message_died {

@@ -169,6 +169,7 @@ static void start_worker(struct keeper *keeper, uint32_t device, int socket)
         keeper->of_broker[device] = true;
     close(socket);
     reply.spawned.pid = result < 0 ? result : worker->pid;
+    reply.spawned.cgroup = cgroups_of_worker(&keeper->cgroups, device);
     send_to_broker(keeper, &reply, NULL, 0);
 }
 
