@@ -12,6 +12,7 @@
 #include "broker/backend/opened.h"
 #include "broker/device.h"
 #include "broker/log.h"
+#include "broker/places.h"
 
 #define KEEP_AGAIN_MS 1000 /* the keeper takes no message just now */
 
@@ -145,6 +146,16 @@ static void keep_for_next(struct device *device, union message *message, const i
     close_all(fds, fd_count);
 }
 
+/* Is it another device's, too? At the first start that is the caller's to tell, of all at once. */
+static int of_another(const struct device *device, const struct opening_context *context,
+                      enum config_key *ret_key, struct failure *failure)
+{
+    if (context->quiet)
+        return 0;
+    return places_compare(context->config, context->devices, context->device_count, device, ret_key,
+                          failure);
+}
+
 static void take_opened(struct device *device, const struct opening_context *context,
                         union message *message, const int *fds, size_t fd_count, int64_t now)
 {
@@ -167,10 +178,17 @@ static void take_opened(struct device *device, const struct opening_context *con
             return;
         fd_count = 0;
     }
-    int result = adopt(device, &message->opened, fds, fd_count, context->locked_down);
-    if (result < 0) {
+    enum config_key key = CONFIG_KEY_ID;
+    opened_identify(&device->backend, &message->opened);
+    int result = of_another(device, context, &key, &failure);
+    if (result < 0)
+        close_all(fds, fd_count);
+    if (result == 0) {
+        result = adopt(device, &message->opened, fds, fd_count, context->locked_down);
         failure_set(&failure, result, "its backend can't be used: %s", strerror(-result));
-        failed(device, context, CONFIG_KEY_ID, &failure, now);
+    }
+    if (result < 0) {
+        failed(device, context, key, &failure, now);
         return;
     }
     close(opening->socket);

@@ -55,11 +55,13 @@ bool opening_take_kept(struct device *device, const struct message_opened *kept,
 int opening_forget(uint32_t dm_id, int keeper);
 
 struct opening_context {
-    const struct config *config; /* for the places of errors, which are logged */
-    int text;                    /* it, for openers */
-    int keeper;                  /* socket */
-    bool locked_down;            /* is this broker? */
-    bool quiet;                  /* errors are the caller's to tell: `said` */
+    const struct config *config;  /* for the places of errors, which are logged */
+    const struct device *devices; /* all: no two of them may have one file */
+    size_t device_count;
+    int text;         /* it, for openers */
+    int keeper;       /* socket */
+    bool locked_down; /* is this broker? */
+    bool quiet;       /* errors are the caller's to tell: `said` */
 };
 
 /*

@@ -193,13 +193,14 @@ static void take_daemon(struct backend *backend, const struct message_opened *me
     terms->config_needed = message->daemon.config_needed != 0;
     backend->config_size = message->daemon.space_size;
     memcpy(backend->config, message->daemon.space, sizeof(backend->config));
-    memcpy(backend->socket_path, message->daemon.socket_path, sizeof(message->daemon.socket_path));
 }
 
 void opened_identify(struct backend *backend, const struct message_opened *message)
 {
     backend->file_id = (struct file_id){message->file_id[0], message->file_id[1]};
     backend->directory_id = (struct file_id){message->directory_id[0], message->directory_id[1]};
+    snprintf(backend->socket_path, sizeof(backend->socket_path), "%.*s",
+             (int)sizeof(message->daemon.socket_path) - 1, message->daemon.socket_path);
 }
 
 int opened_unpack(struct backend *backend, const struct device_config *config,

@@ -37,6 +37,7 @@
 #define MMIO_0 "0xa003e00"
 #define MMIO_1 "0xa004000"
 #define MMIO_7 "0xa004c00"
+#define LINK "/mnt/bao-keeper-deaths.img" /* in a directory that is root's own */
 #define FIRST "devices:\n" DEVICE(0, "")
 #define SECOND "devices:\n" DEVICE(1, "")
 #define BOTH "devices:\n" DEVICE(0, "") DEVICE(1, "")
@@ -518,8 +519,23 @@ static void with_a_device_that_is_not_there(struct managed *managed)
     fixture_configure(&managed->fixture, "devices:\n" DEVICE(0, "") DEVICE(1, "") DEVICE(7, ""));
 }
 
+/* As the text of the paths does not show. */
+static void with_one_image_for_both(struct managed *managed)
+{
+    char image[128];
+    snprintf(image, sizeof(image), "%s/disk0.img", managed->fixture.dir);
+    (void)unlink(LINK);
+    CU_ASSERT_EQUAL(symlink(image, LINK), 0);
+    fixture_configure(&managed->fixture,
+                      "devices:\n" DEVICE(0, "") "  - id: 1\n    type: block\n"
+                                                 "    data_plane: virtio\n    mmio_addr: " MMIO_1
+                                                 "\n    file_path: " LINK "\n");
+}
+
 static void a_bad_configuration_keeps_what_runs(void)
 {
+    goes_on_as_it_was(with_one_image_for_both, "this image is also that of block 0");
+    CU_ASSERT_EQUAL(unlink(LINK), 0);
     goes_on_as_it_was(with_an_error, "nonsense");
     goes_on_as_it_was(with_another_kind, "was started with another type");
     goes_on_as_it_was(removed, "cannot be read");
