@@ -217,6 +217,20 @@ static bool is_configured(uint32_t id)
     return false;
 }
 
+/* What may have to be opened anew, though a frontend works with it: because the file says something
+ * else of it, or because what was kept is lost. */
+static void note_earlier(struct device *device, const struct handed_device *before)
+{
+    const struct message_opened *opened = &before->opened;
+    const char *tap = device->config->tap_name;
+    device->opening.again = device->restored;
+    if (!before->kept || !tap || strncmp(opened->tap_name, tap, sizeof(opened->tap_name)) != 0)
+        return;
+    device->opening.tap_index = opened->tap_index;
+    if (opened->digest != device->config->digest && before->opened_count > 0)
+        device->opening.tap_held = tap_hold(before->opened_fds[0]);
+}
+
 /* Whose files are of no use to us stay with the keeper. */
 static int restore_device(uint32_t id)
 {
@@ -237,6 +251,8 @@ static int restore_device(uint32_t id)
         print_failure(device, CONFIG_KEY_ID, &failure);
         return result;
     }
+    if (device)
+        note_earlier(device, before);
     if (before->kept && device && device->opening.phase != OPENING_DONE) {
         (void)opening_take_kept(device, &before->opened, before->opened_fds, before->opened_count,
                                 KEEPER_FD);
@@ -522,8 +538,22 @@ int main(int argc, char **argv)
 {
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "--check-config") == 0)
         return check_config(argv[2], argc == 4 ? argv[3] : "");
-    if (argc == 4 && strcmp(argv[1], "--open") == 0)
-        return opener_run(KEEPER_FD, TEXT_FD, argv[3], (uint32_t)strtoul(argv[2], NULL, 10));
+    bool again = argc == 6 && strcmp(argv[1], "--open-again") == 0;
+    if (again || (argc == 6 && strcmp(argv[1], "--open") == 0)) {
+        const struct opener opener = {
+            .socket = KEEPER_FD,
+            .text = TEXT_FD,
+            .path = argv[3],
+            .dm_id = (uint32_t)strtoul(argv[2], NULL, 10),
+            .tap =
+                {
+                    .ran = again,
+                    .index = (int)strtoul(argv[4], NULL, 10),
+                    .held = argv[5][0] != '\0',
+                },
+        };
+        return opener_run(&opener);
+    }
     bool by_name = argc == 5 && strcmp(argv[1], "--config") == 0;
     if (by_name || (argc == 5 && strcmp(argv[1], "--kept-config") == 0)) {
         struct text text = {

@@ -232,7 +232,15 @@ static void start(struct device *device, const struct opening_context *context, 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) < 0) {
         result = -errno;
     } else {
-        union message open = {.header = {.type = MSG_OPEN, .device = device->config->id}};
+        union message open = {
+            .open =
+                {
+                    .header = {.type = MSG_OPEN, .device = device->config->id},
+                    .again = opening->again,
+                    .tap_index = opening->tap_index,
+                    .tap_held = opening->tap_held,
+                },
+        };
         const int fds[] = {sockets[1], context->text};
         result = message_send(context->keeper, &open, fds, 2);
         close(sockets[1]);

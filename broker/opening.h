@@ -38,6 +38,9 @@ struct opening {
     uint32_t wait_ms;    /* before this attempt; 0: it is the first */
     bool told_slow;      /* that it takes long */
     bool unkept;         /* the keeper is yet to be given copies */
+    bool again;          /* an earlier broker has had it open, */
+    uint32_t tap_index;  /* and, if it is a tap, this interface by this name; 0: not known */
+    bool tap_held;       /* tap_hold */
     bool replace_broker; /* it needs a directory that only a new broker can take along */
     struct failure said; /* of the last attempt, "" at first */
     enum config_key said_key;

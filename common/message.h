@@ -42,8 +42,8 @@ enum message_type {
     MSG_STOP,        /* keeper to broker: the user wants an end */
     MSG_STORED,      /* keeper to broker: they are kept, by whoever keeps fds for the keeper, too */
     MSG_CONFIG,      /* broker to keeper: this text counts from now on; no fd: the one you keep */
-    MSG_OPEN,        /* broker to keeper: have the backend of the device of that id of the
-                        dispatcher's opened; the opener's socket, and the configuration */
+    MSG_OPEN,        /* broker to keeper: have a backend opened; the opener's socket, and the
+                        configuration */
     MSG_KEEP,        /* broker to keeper: what an opener has opened; or nothing, to be forgotten */
     MSG_KEPT,        /* keeper to broker, before RESTORE_END: what a predecessor had kept */
     MSG_PING,        /* keeper to broker: are you alive? */
@@ -291,8 +291,8 @@ struct message_opened {
     char text[OPENED_TEXT];
 };
 
-/* MSG_RESTORE_END, MSG_RUNNING, MSG_SPAWN, MSG_KILL, MSG_STOP, MSG_STORED, MSG_CONFIG, MSG_OPEN,
- * MSG_PING and MSG_PONG are a bare header. */
+/* MSG_RESTORE_END, MSG_RUNNING, MSG_SPAWN, MSG_KILL, MSG_STOP, MSG_STORED, MSG_CONFIG, MSG_PING
+ * and MSG_PONG are a bare header. */
 
 union message {
     struct message_header header;
@@ -303,6 +303,7 @@ union message {
     struct message_connect connect;
     struct message_connection connection;
     struct message_store store;
+    struct message_open open;
     struct message_spawned spawned;
     struct message_died died;
     struct message_opened opened;

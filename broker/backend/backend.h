@@ -26,10 +26,12 @@
 
 struct backend {
     const struct backend_ops *ops;
-    int image;                /* block: kept, and sent to each worker; -1: none */
-    struct start_block block; /* its geometry */
-    uint32_t guest_cid;       /* vsock */
-    struct tap tap;           /* net */
+    int image;                    /* block: kept, and sent to each worker; -1: none. In an opener
+                                     the file, from then on a box with it: opened_box */
+    struct start_block block;     /* its geometry */
+    uint32_t guest_cid;           /* vsock */
+    struct tap tap;               /* net */
+    struct tap_before tap_before; /* in an opener */
     struct start_net net;
     bool link_said; /* net: whether the link is up has been said */
     bool link_up;   /* and how it was */
@@ -37,7 +39,8 @@ struct backend {
     uint32_t rate_limit; /* rng: bytes per second; 0: none */
     struct {
         int readers;                    /* epoll: reports the ports that nobody has open */
-        int files[STATE_CONSOLE_PORTS]; /* terminals, or a log's three; kept, sent to each worker */
+        int files[STATE_CONSOLE_PORTS]; /* terminals, or a log's three (as `image`); kept, sent to
+                                           each worker */
         struct start_console start;
         bool size_said; /* whether a size has been said, and which */
         uint32_t size;  /* columns << 16 | rows */

@@ -179,14 +179,16 @@ static void start_worker(struct keeper *keeper, uint32_t device, int socket)
  * counts. If an opener can't be started, or an earlier one has not ended, its socket says so by its
  * end.
  */
-static void start_opener(struct keeper *keeper, uint32_t dm_id, int socket, int given_text)
+static void start_opener(struct keeper *keeper, const struct message_open *message, int socket,
+                         int given_text)
 {
+    uint32_t dm_id = message->header.device;
     struct child *opener = &keeper->openers[dm_id];
     int text = keeper->running ? keeper->store.config : given_text;
     int result = 0;
     if (opener->pidfd < 0)
-        result =
-            spawn_opener(&keeper->executables, socket, text, keeper->broker_argv[2], dm_id, opener);
+        result = spawn_opener(&keeper->executables, socket, text, keeper->broker_argv[2], message,
+                              opener);
     if (result < 0)
         log_line(NULL, "can't start a process that opens the backend of device %u: %s", dm_id,
                  strerror(-result));
@@ -237,7 +239,7 @@ static bool handle_message(struct keeper *keeper, const union message *message, 
     case MSG_OPEN:
         if (!names_device(message))
             return false;
-        start_opener(keeper, message->header.device, fds[0], fds[1]);
+        start_opener(keeper, &message->open, fds[0], fds[1]);
         return true;
     case MSG_KEEP:
         return kept_put(&keeper->store, &message->opened, fds, fd_count);

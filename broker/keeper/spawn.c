@@ -173,12 +173,15 @@ int spawn_broker(const struct executables *executables, int socket, int text, ch
 }
 
 int spawn_opener(const struct executables *executables, int socket, int text, char *path,
-                 uint32_t dm_id, struct child *ret)
+                 const struct message_open *message, struct child *ret)
 {
-    static char name[] = "bao-virtio-broker", open[] = "--open";
-    char id[16];
-    char *const argv[] = {name, open, id, path, NULL};
-    snprintf(id, sizeof(id), "%u", dm_id);
+    static char name[] = "bao-virtio-broker", first[] = "--open", later[] = "--open-again";
+    static char held[] = "held", own[] = "";
+    char id[16], tap[16];
+    char *const argv[] = {name, message->again ? later : first, id,  path,
+                          tap,  message->tap_held ? held : own, NULL};
+    snprintf(id, sizeof(id), "%u", message->header.device);
+    snprintf(tap, sizeof(tap), "%u", message->tap_index);
     const struct plan plan = {
         .executable = executables->broker,
         .null = executables->null,

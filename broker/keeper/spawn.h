@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/message.h"
+
 struct executables {
     int broker, worker; /* O_PATH */
     int null;           /* /dev/null */
@@ -37,10 +39,10 @@ int become_broker(const struct executables *executables, char *const argv[]);
 int spawn_broker(const struct executables *executables, int socket, int text, char *const argv[],
                  struct child *ret);
 
-/* Start an opener (broker/opener.h) for the device of that id, by the configuration `text` of the
+/* Start an opener (broker/opener.h) for what the message says, by the configuration `text` of the
  * name `path`. Likewise. */
 int spawn_opener(const struct executables *executables, int socket, int text, char *path,
-                 uint32_t dm_id, struct child *ret);
+                 const struct message_open *message, struct child *ret);
 
 /* Start a worker, in namespaces and a session of its own, and in the cgroup whose directory
  * `cgroup` is; -1: in the keeper's. Likewise. */

@@ -101,12 +101,14 @@ static enum process_role role_of(const char *program)
     return PROCESS_OTHER;
 }
 
-/* Its arguments, each with its 0. */
+/* Its arguments, each with its 0: --open, or --open-again. */
 static bool is_opener(pid_t pid)
 {
+    static const char open[] = "--open";
     char arguments[64] = "";
     return process_file(pid, "cmdline", arguments, sizeof(arguments)) &&
-           strcmp(arguments + strnlen(arguments, sizeof(arguments) - 2) + 1, "--open") == 0;
+           strncmp(arguments + strnlen(arguments, sizeof(arguments) - sizeof(open) - 1) + 1, open,
+                   sizeof(open) - 1) == 0;
 }
 
 int process_read(pid_t pid, struct process *ret)

@@ -57,7 +57,7 @@ static bool may_pass(enum message_role sender, const uint8_t *bytes, size_t leng
         [MSG_STOP] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
         [MSG_STORED] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
         [MSG_CONFIG] = {ROLE_BROKER, sizeof(struct message_header), 0, 1},
-        [MSG_OPEN] = {ROLE_BROKER, sizeof(struct message_header), 2, 2},
+        [MSG_OPEN] = {ROLE_BROKER, sizeof(struct message_open), 2, 2},
         [MSG_KEEP] = {ROLE_BROKER, sizeof(struct message_opened), 0, OPENED_FILES},
         [MSG_KEPT] = {ROLE_KEEPER, sizeof(struct message_opened), 0, OPENED_FILES},
         [MSG_PING] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},

@@ -39,7 +39,7 @@ static const struct row {
     {MSG_STOP, ROLE_KEEPER, sizeof(struct message_header), 0, 0},
     {MSG_STORED, ROLE_KEEPER, sizeof(struct message_header), 0, 0},
     {MSG_CONFIG, ROLE_BROKER, sizeof(struct message_header), 0, 1},
-    {MSG_OPEN, ROLE_BROKER, sizeof(struct message_header), 2, 2},
+    {MSG_OPEN, ROLE_BROKER, sizeof(struct message_open), 2, 2},
     {MSG_KEEP, ROLE_BROKER, sizeof(struct message_opened), 0, OPENED_FILES},
     {MSG_KEPT, ROLE_KEEPER, sizeof(struct message_opened), 0, OPENED_FILES},
     {MSG_PING, ROLE_KEEPER, sizeof(struct message_header), 0, 0},
