@@ -18,6 +18,7 @@
 
 #include "broker/clock.h"
 #include "broker/config/names.h"
+#include "broker/connector_process.h"
 #include "broker/control.h"
 #include "broker/dispatcher.h"
 #include "broker/handed.h"
@@ -32,13 +33,11 @@
 
 #define KEEPER_FD 3
 #define TEXT_FD 4
-#define FIRST_OPENING_MS                                                                           \
-    10000 /* what backends have before the first start goes on without them                        \
-           */
-#define FRESH_MS                                                                                   \
-    2000 /* ... at a later one by a new configuration, so that it can be judged: a                 \
-            little longer than openers wait for a file that is in use */
-#define DIRECTORY_MS 1000 /* ... and at any other, directories that lock-down takes along */
+#define FIRST_OPENING_MS 10000 /* what backends have before the first start goes on without them   \
+                                */
+/* ... and at a later one by a new configuration, so that it can be judged: a little longer than
+ * openers wait for a file that is in use. */
+#define FRESH_MS 2000
 
 static struct config config;
 static struct device devices[BAO_DEVICES_MAX];
@@ -287,14 +286,12 @@ static int open_dispatcher(void)
     return fd;
 }
 
-/* Whose openers are waited for, at the most until lock-down. */
-static size_t list_openers(bool all, struct pollfd ret[BAO_DEVICES_MAX])
+static size_t list_openers(struct pollfd ret[BAO_DEVICES_MAX])
 {
     size_t count = 0;
     for (size_t i = 0; i < device_count; i++) {
         const struct device *device = &devices[i];
-        if (device->opening.phase == OPENING_RUNS &&
-            (all || opening_needs_directory(device->config)))
+        if (device->opening.phase == OPENING_RUNS)
             ret[count++] = (struct pollfd){.fd = device->opening.socket, .events = POLLIN};
     }
     return count;
@@ -333,9 +330,8 @@ static int tell_failures(const char *control, bool first)
 static int open_backends(struct opening_context *context, const char *control, bool fresh)
 {
     bool first = !handed_any(&handed);
-    int64_t now = clock_ms(), end = now + DIRECTORY_MS;
-    if (first || fresh)
-        end = now + (first ? FIRST_OPENING_MS : FRESH_MS);
+    int64_t now = clock_ms();
+    const int64_t end = now + (first ? FIRST_OPENING_MS : fresh ? FRESH_MS : 0);
     struct pollfd openers[BAO_DEVICES_MAX];
     size_t count;
     context->quiet = first;
@@ -345,7 +341,7 @@ static int open_backends(struct opening_context *context, const char *control, b
             if (devices[i].opening.phase != OPENING_DUE || devices[i].opening.wait_ms == 0)
                 (void)opening_look(&devices[i], context, now);
         }
-        count = list_openers(first || fresh, openers);
+        count = list_openers(openers);
     } while (count > 0 && now < end && poll(openers, count, (int)(end - now)) >= 0);
     context->quiet = false;
     int result = first || fresh ? tell_failures(control, first) : 0;
@@ -538,6 +534,8 @@ int main(int argc, char **argv)
 {
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "--check-config") == 0)
         return check_config(argv[2], argc == 4 ? argv[3] : "");
+    if (argc == 2 && strcmp(argv[1], "--connect") == 0)
+        return connector_run(KEEPER_FD, TEXT_FD); /* where it has the directory */
     bool again = argc == 6 && strcmp(argv[1], "--open-again") == 0;
     if (again || (argc == 6 && strcmp(argv[1], "--open") == 0)) {
         const struct opener opener = {

@@ -41,7 +41,6 @@ struct opening {
     bool again;          /* an earlier broker has had it open, */
     uint32_t tap_index;  /* and, if it is a tap, this interface by this name; 0: not known */
     bool tap_held;       /* tap_hold */
-    bool replace_broker; /* it needs a directory that only a new broker can take along */
     struct failure said; /* of the last attempt, "" at first */
     enum config_key said_key;
 };
@@ -72,8 +71,5 @@ struct opening_context {
  * call again, in ms; INT64_MAX: when the opener's socket is readable.
  */
 int64_t opening_look(struct device *device, const struct opening_context *context, int64_t now);
-
-/* Does it need a directory, which has to be there at lock-down? */
-bool opening_needs_directory(const struct device_config *config);
 
 #endif

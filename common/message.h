@@ -20,7 +20,7 @@
 #define MESSAGE_FDS_MAX 40
 #define DEVICE_NAME_SIZE 24 /* "vsock 0", with the terminating 0 */
 
-enum message_role { ROLE_KEEPER, ROLE_BROKER, ROLE_WORKER, ROLE_OPENER };
+enum message_role { ROLE_KEEPER, ROLE_BROKER, ROLE_WORKER, ROLE_OPENER, ROLE_CONNECTOR };
 
 enum message_type {
     /* broker and worker */
@@ -50,6 +50,11 @@ enum message_type {
     MSG_PONG,        /* broker to keeper: yes */
     /* opener and broker */
     MSG_OPENED, /* opener to broker: the backend's files; or why there are none */
+    /* connectors */
+    MSG_CONNECTOR,  /* broker to keeper: have a connector for the device of that id of the
+                       dispatcher's, in the directory that you keep for it; its socket */
+    MSG_CONNECT_TO, /* broker to connector: to this address */
+    MSG_CONNECTED,  /* connector to broker: the socket, or why there is none; in order */
     MSG_TYPES,
 };
 
@@ -189,6 +194,18 @@ struct message_connection { /* with a non-blocking socket, or `error` */
     uint32_t reserved;
 };
 
+struct message_connect_to {
+    struct message_header header;
+    struct sockaddr_un address;
+    uint32_t type; /* SOCK_STREAM or SOCK_SEQPACKET */
+};
+
+struct message_connected { /* with a non-blocking socket, or `error` */
+    struct message_header header;
+    int32_t error; /* errno, positive, if no socket comes with it; else 0 */
+    uint32_t reserved;
+};
+
 /* What is stored for the successor of a broker: one set a device. */
 enum store_item {
     STORE_DM,          /* the DM file */
@@ -291,8 +308,8 @@ struct message_opened {
     char text[OPENED_TEXT];
 };
 
-/* MSG_RESTORE_END, MSG_RUNNING, MSG_SPAWN, MSG_KILL, MSG_STOP, MSG_STORED, MSG_CONFIG, MSG_PING
- * and MSG_PONG are a bare header. */
+/* MSG_RESTORE_END, MSG_RUNNING, MSG_SPAWN, MSG_KILL, MSG_STOP, MSG_STORED, MSG_CONFIG, MSG_PING,
+ * MSG_PONG and MSG_CONNECTOR are a bare header. */
 
 union message {
     struct message_header header;
@@ -302,6 +319,8 @@ union message {
     struct message_failed failed;
     struct message_connect connect;
     struct message_connection connection;
+    struct message_connect_to connect_to;
+    struct message_connected connected;
     struct message_store store;
     struct message_open open;
     struct message_spawned spawned;

@@ -46,13 +46,11 @@ struct backend {
         uint32_t size;  /* columns << 16 | rows */
     } console;
 
-    /* A directory of the host's that must stay within reach after lock-down, for the sockets in
-     * it (O_PATH; until then, or until the keeper has it), and its name in the root that lock-down
-     * leaves; "": none. And a mount of it in hand, until lock-down. */
+    /* A directory of the host's, for the sockets in it (O_PATH; until the keeper has it), and its
+     * name for the connector, who connects to what is there; "": none. */
     int directory;
     char directory_in_root[BACKEND_NAME_SIZE];
-    int directory_tree;
-    struct connector connector; /* runs if there is such a directory: connects to what is there */
+    struct connector connector;
 
     /* What the device's path led to, set by `open` before it can fail for its being in use: the
      * file (image, log; of a tap, {0, its number}), and the directory of its name; all 0: none. */
@@ -168,7 +166,7 @@ struct backend_ops {
                       .listeners = {-1, -1},                                                       \
                       .client = -1,                                                                \
                       .directory = -1,                                                             \
-                      .directory_tree = -1,                                                        \
+                      .connector.socket = -1,                                                      \
                       .console.readers = -1})
 
 /* One row a kind, indexed by enum device_kind. */

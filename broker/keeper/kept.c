@@ -95,6 +95,15 @@ bool kept_put(struct fd_store *store, const struct message_opened *message, cons
     return true;
 }
 
+int kept_file(const struct fd_store *store, uint32_t dm_id, enum opened_file file)
+{
+    const struct kept_set *kept = &store->kept[dm_id];
+    const uint32_t files = kept->message.files;
+    if (!kept->present || (files & 1u << file) == 0)
+        return -1;
+    return kept->fds[__builtin_popcount(files & ((1u << file) - 1))];
+}
+
 bool kept_put_config(struct fd_store *store, int fd)
 {
     const struct fd_name before = {FD_NAME_NO_DEVICE, FD_NAME_CONFIG, store->config_generation};

@@ -94,7 +94,7 @@ static int execute(int executable, char *const argv[])
 
 struct plan {
     int executable, null, socket;
-    int text; /* -1: none */
+    int text; /* or a directory; -1: none */
     char *const *argv;
     uint64_t namespaces; /* CLONE_NEW* */
     bool keeps_stderr;
@@ -187,6 +187,24 @@ int spawn_opener(const struct executables *executables, int socket, int text, ch
         .null = executables->null,
         .socket = socket,
         .text = text,
+        .argv = argv,
+#ifdef BVDM_SANITIZE
+        .keeps_stderr = true, /* for the sanitizers' reports */
+#endif
+    };
+    return spawn(&plan, ret);
+}
+
+int spawn_connector(const struct executables *executables, int socket, int directory,
+                    struct child *ret)
+{
+    static char name[] = "bao-virtio-broker", connect[] = "--connect";
+    static char *const argv[] = {name, connect, NULL};
+    const struct plan plan = {
+        .executable = executables->broker,
+        .null = executables->null,
+        .socket = socket,
+        .text = directory,
         .argv = argv,
 #ifdef BVDM_SANITIZE
         .keeps_stderr = true, /* for the sanitizers' reports */
