@@ -220,8 +220,25 @@ static void one_that_does_not_is_stuck(void)
     watch_begin(&watch, 0);
     watch_answered(&watch, 0);
     CU_ASSERT_EQUAL(watch_look(&watch, WATCH_ASK_MS), WATCH_ASK);
-    CU_ASSERT_EQUAL(watch_look(&watch, watch.when), WATCH_STUCK);
+    CU_ASSERT_EQUAL(watch_look(&watch, WATCH_ASK_MS + WATCH_ANSWER_MS), WATCH_ASK); /* once more */
+    const int64_t end = WATCH_ASK_MS + WATCH_ANSWER_MS + WATCH_LAST_MS;
+    CU_ASSERT_EQUAL(watch_look(&watch, end - 1), WATCH_WAIT);
+    CU_ASSERT_EQUAL(watch_look(&watch, end), WATCH_STUCK);
     CU_ASSERT_EQUAL(watch_look(&watch, INT64_MAX - 1), WATCH_WAIT); /* said once */
+}
+
+/* The machine stood still from the question on, and the keeper goes on first. */
+static void one_that_had_no_time_is_not(void)
+{
+    struct watch watch;
+    int64_t now = 0;
+    watch_begin(&watch, now);
+    watch_answered(&watch, now);
+    for (int i = 0; i < 5; i++) {
+        CU_ASSERT_EQUAL(watch_look(&watch, now += WATCH_ASK_MS), WATCH_ASK);
+        CU_ASSERT_EQUAL(watch_look(&watch, now += WATCH_ANSWER_MS + WATCH_LATE_MS / 2), WATCH_ASK);
+        watch_answered(&watch, ++now);
+    }
 }
 
 static void one_whose_keeper_is_late_is_asked_again_once(void)
@@ -253,6 +270,7 @@ int main(void)
         {"files are of the kind of their number", files_are_of_the_kind_of_their_number},
         {"one that answers lives on", one_that_answers_lives_on},
         {"one that does not is stuck", one_that_does_not_is_stuck},
+        {"one that had no time to answer is not", one_that_had_no_time_is_not},
         {"one whose keeper is late is asked again, once",
          one_whose_keeper_is_late_is_asked_again_once},
         {"a start has more time, and an end", a_start_has_more_time_and_an_end},
