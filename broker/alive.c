@@ -17,12 +17,12 @@ bool alive_look(struct alive *alive, struct state_watch *watch, int request, int
     bool answered = !alive->asked ||
                     atomic_load_explicit(&watch->answered, memory_order_relaxed) == asked ||
                     atomic_load_explicit(&watch->in_io, memory_order_relaxed) != 0;
-    if (!answered && (!late || alive->forgiven))
+    if (!answered && alive->forgiven)
         return false;
     alive->forgiven = !answered;
     atomic_store_explicit(&watch->asked, asked + 1, memory_order_relaxed);
     (void)eventfd_signal(request);
     alive->asked = true;
-    alive->when = now + ALIVE_MS;
+    alive->when = now + (answered || late ? ALIVE_MS : ALIVE_LAST_MS);
     return true;
 }

@@ -42,6 +42,7 @@ struct device {
 
     struct backend backend;
     struct opening opening; /* of the backend */
+    int64_t connector_at;   /* ms: when one may be started again */
     int backend_watched;    /* what the backend waits for before the next worker; -1: nothing */
     struct gate_line interrupt;
     struct relay relay;

@@ -86,12 +86,8 @@ static int start_threads(struct lockdown *lockdown)
     uint64_t started = 1, prepared = 0;
     int result = start_gate(supervisor);
     for (size_t i = 0; result == 0 && i < supervisor->device_count; i++) {
-        struct device *device = &supervisor->devices[i];
-        bool connects = device->backend.directory_in_root[0] != '\0';
-        result = relay_start(&device->relay);
-        if (result == 0 && connects)
-            result = connector_start(&device->backend.connector, supervisor->report);
-        started += connects ? 2 : 1;
+        result = relay_start(&supervisor->devices[i].relay);
+        started++;
     }
     while (result == 0 && prepared < started) {
         struct pollfd report = {.fd = supervisor->report, .events = POLLIN};
@@ -125,23 +121,37 @@ static int start_entropy(struct lockdown *lockdown)
     return 0;
 }
 
-static int load_filter(struct lockdown *lockdown)
+static int load_filter_of(const char *policy)
 {
-    (void)lockdown;
 #ifdef BVDM_SANITIZE
+    (void)policy;
     return 0; /* the sanitizers' run-time makes system calls of its own */
 #else
-    const struct policy_program *program = policy_find("broker");
+    const struct policy_program *program = policy_find(policy);
     return program ? policy_load(program, 1) : -ENOENT;
 #endif
 }
 
+static int load_filter(struct lockdown *lockdown)
+{
+    (void)lockdown;
+    return load_filter_of("broker");
+}
+
+static int load_connector_filter(struct lockdown *lockdown)
+{
+    (void)lockdown;
+    return load_filter_of("connector");
+}
+
 /* In this order, for the reasons given; each failure is fatal. */
-static const struct step {
+struct step {
     int (*enter)(struct lockdown *lockdown);
     const char *words;  /* "failed to ..." */
     const char *before; /* why not later */
-} steps[] = {
+};
+
+static const struct step steps[] = {
     {drop_bounding_set, "empty its capability bounding set",
      "libcap-ng reads /proc, which the new root lacks; needs CAP_SETPCAP"},
     {lock_securebits, "lock its securebits",
@@ -161,13 +171,38 @@ static const struct step {
     {load_filter, "load its seccomp filter", "last: it allows none of the steps above"},
 };
 
-int lockdown_enter(struct lockdown *lockdown, const char **ret_step)
+/* For the same reasons. */
+static const struct step connector_steps[] = {
+    {drop_bounding_set, "empty its capability bounding set", "as the broker"},
+    {lock_securebits, "lock its securebits", "as the broker"},
+    {lockdown_connector_root, "enter a root of its own", "as the broker"},
+    {set_limits, "lower its resource limits", "its filter has no setrlimit"},
+    {drop_capabilities, "give up all capabilities", "as the broker"},
+    {set_no_new_privs, "set no_new_privs", "as the broker"},
+    {become_undumpable, "become undumpable", "as the broker"},
+    {lockdown_landlock, "deny itself every file by Landlock", "its filter does not know it"},
+    {load_connector_filter, "load its seccomp filter", "last: it allows none of the steps above"},
+};
+
+static int enter_all(const struct step *all, size_t count, struct lockdown *lockdown,
+                     const char **ret_step)
 {
-    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        *ret_step = steps[i].words;
-        int result = steps[i].enter(lockdown);
+    for (size_t i = 0; i < count; i++) {
+        *ret_step = all[i].words;
+        int result = all[i].enter(lockdown);
         if (result < 0)
             return result;
     }
     return 0;
+}
+
+int lockdown_enter(struct lockdown *lockdown, const char **ret_step)
+{
+    return enter_all(steps, sizeof(steps) / sizeof(steps[0]), lockdown, ret_step);
+}
+
+int lockdown_enter_connector(struct lockdown *lockdown, const char **ret_step)
+{
+    return enter_all(connector_steps, sizeof(connector_steps) / sizeof(connector_steps[0]),
+                     lockdown, ret_step);
 }

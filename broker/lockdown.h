@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What confines the broker once everything is open: no capability, no file but the nodes that it
- * must open again, no system call but those of policy/broker.policy.
+ * must open again, no system call but those of policy/broker.policy. And a connector: no name but
+ * that of its directory of sockets, and policy/connector.policy.
  */
 #ifndef BROKER_LOCKDOWN_H
 #define BROKER_LOCKDOWN_H
@@ -11,7 +12,8 @@
 #include "broker/supervisor.h"
 
 struct lockdown {
-    struct supervisor *supervisor; /* its devices' relays are prepared */
+    struct supervisor *supervisor; /* the broker's, whose devices' relays are prepared */
+    int directory;                 /* a connector's: a mount of it in hand */
     bool landlock;                 /* set by it: the kernel has Landlock */
 };
 
@@ -22,8 +24,12 @@ struct lockdown {
  */
 int lockdown_enter(struct lockdown *lockdown, const char **ret_step);
 
+/* The same for a connector, which starts no thread. */
+int lockdown_enter_connector(struct lockdown *lockdown, const char **ret_step);
+
 /* The steps, for lockdown.c. */
 int lockdown_own_root(struct lockdown *lockdown);
+int lockdown_connector_root(struct lockdown *lockdown);
 int lockdown_landlock(struct lockdown *lockdown);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The files that the broker can still open: the backends' nodes, by a mount namespace whose root
- * holds nothing else but the directories of their sockets, and once more by Landlock.
+ * holds nothing else, and once more by Landlock. And what a connector can still reach: the sockets
+ * in one directory, by a root that holds nothing else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,14 +21,14 @@
 /* Where the new root is mounted before it is the root: /dev is there, since we opened a node. */
 #define NEW_ROOT "/dev"
 
-/* What the broker takes along into its own root. */
+/* What is taken along into the root. */
 struct node {
     const char *path; /* NULL: a directory of sockets, which are only connected to */
     const char *in_root;
     int tree; /* a mount of it alone, in hand before the new root hides it; -1: there is none */
 };
 
-#define NODES_MAX (DEVICE_KINDS + BAO_DEVICES_MAX)
+#define NODES_MAX DEVICE_KINDS
 
 /* Each once; returns how many. */
 static size_t list_nodes(const struct lockdown *lockdown, struct node nodes[NODES_MAX])
@@ -35,15 +36,12 @@ static size_t list_nodes(const struct lockdown *lockdown, struct node nodes[NODE
     bool seen[DEVICE_KINDS] = {false};
     size_t count = 0;
     const struct supervisor *supervisor = lockdown->supervisor;
-    for (size_t i = 0; i < supervisor->device_count; i++) {
+    for (size_t i = 0; supervisor && i < supervisor->device_count; i++) {
         const struct device *device = &supervisor->devices[i];
-        const struct backend *backend = &device->backend;
-        if (backend->ops->node && !seen[device->config->kind])
-            nodes[count++] = (struct node){backend->ops->node, backend->ops->node_in_root, -1};
+        const struct backend_ops *ops = device->backend.ops;
+        if (ops->node && !seen[device->config->kind])
+            nodes[count++] = (struct node){ops->node, ops->node_in_root, -1};
         seen[device->config->kind] = true;
-        if (backend->directory_tree >= 0)
-            nodes[count++] =
-                (struct node){NULL, backend->directory_in_root, backend->directory_tree};
     }
     return count;
 }
@@ -99,21 +97,16 @@ static void take_nodes(struct node *nodes, size_t count)
 }
 
 /* The root has them, and nobody is to find a way out by them. */
-static void close_trees(const struct lockdown *lockdown, const struct node *nodes, size_t count)
+static void close_trees(const struct node *nodes, size_t count)
 {
-    struct supervisor *supervisor = lockdown->supervisor;
     for (size_t i = 0; i < count; i++) {
         if (nodes[i].tree >= 0)
             close(nodes[i].tree);
     }
-    for (size_t i = 0; i < supervisor->device_count; i++)
-        supervisor->devices[i].backend.directory_tree = -1;
 }
 
-int lockdown_own_root(struct lockdown *lockdown)
+static int enter_root_with(struct node *nodes, size_t count)
 {
-    struct node nodes[NODES_MAX];
-    size_t count = list_nodes(lockdown, nodes);
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return -errno;
     take_nodes(nodes, count);
@@ -125,7 +118,7 @@ int lockdown_own_root(struct lockdown *lockdown)
         if (nodes[i].tree >= 0)
             result = place_node(&nodes[i]);
     }
-    close_trees(lockdown, nodes, count);
+    close_trees(nodes, count);
     if (result == 0)
         result = confine_change_root();
     if (result < 0)
@@ -136,14 +129,25 @@ int lockdown_own_root(struct lockdown *lockdown)
     return 0;
 }
 
+int lockdown_own_root(struct lockdown *lockdown)
+{
+    struct node nodes[NODES_MAX];
+    return enter_root_with(nodes, list_nodes(lockdown, nodes));
+}
+
+int lockdown_connector_root(struct lockdown *lockdown)
+{
+    struct node sockets = {NULL, CONNECTOR_DIRECTORY, lockdown->directory};
+    return enter_root_with(&sockets, 1);
+}
+
 /* --- Landlock ------------------------------------------------------------------------------- */
 
-/* Of a directory nothing is allowed: no version of Landlock that knows the right to connect to a
- * socket by its path is asked for it (common/confine.c), and that is all that is done there. */
+/* Of a connector's directory nothing is allowed: no version of Landlock that knows the right to
+ * connect to a socket by its path is asked for it (common/confine.c), and that is all that is done
+ * there. */
 static int allow_node(const struct node *node, int ruleset, uint64_t rights)
 {
-    if (!node->path)
-        return 0;
     struct landlock_path_beneath_attr rule = {
         .allowed_access = rights,
         .parent_fd = open(node->in_root, O_PATH | O_CLOEXEC),

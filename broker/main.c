@@ -18,6 +18,7 @@
 
 #include "broker/clock.h"
 #include "broker/config/names.h"
+#include "broker/connector_process.h"
 #include "broker/control.h"
 #include "broker/dispatcher.h"
 #include "broker/handed.h"
@@ -32,10 +33,11 @@
 
 #define KEEPER_FD 3
 #define TEXT_FD 4
-#define FIRST_OPENING_MS                                                                           \
-    10000                 /* what backends have before the first start goes on without them        \
-                           */
-#define DIRECTORY_MS 1000 /* ... and at any other, directories that lock-down takes along */
+#define FIRST_OPENING_MS 10000 /* what backends have before the first start goes on without them   \
+                                */
+/* ... and at a later one by a new configuration, so that it can be judged: a little longer than
+ * openers wait for a file that is in use. */
+#define FRESH_MS 2000
 
 static struct config config;
 static struct device devices[BAO_DEVICES_MAX];
@@ -214,6 +216,20 @@ static bool is_configured(uint32_t id)
     return false;
 }
 
+/* What may have to be opened anew, though a frontend works with it: because the file says something
+ * else of it, or because what was kept is lost. */
+static void note_earlier(struct device *device, const struct handed_device *before)
+{
+    const struct message_opened *opened = &before->opened;
+    const char *tap = device->config->tap_name;
+    device->opening.again = device->restored;
+    if (!before->kept || !tap || strncmp(opened->tap_name, tap, sizeof(opened->tap_name)) != 0)
+        return;
+    device->opening.tap_index = opened->tap_index;
+    if (opened->digest != device->config->digest && before->opened_count > 0)
+        device->opening.tap_held = tap_hold(before->opened_fds[0]);
+}
+
 /* Whose files are of no use to us stay with the keeper. */
 static int restore_device(uint32_t id)
 {
@@ -234,6 +250,8 @@ static int restore_device(uint32_t id)
         print_failure(device, CONFIG_KEY_ID, &failure);
         return result;
     }
+    if (device)
+        note_earlier(device, before);
     if (before->kept && device && device->opening.phase != OPENING_DONE) {
         (void)opening_take_kept(device, &before->opened, before->opened_fds, before->opened_count,
                                 KEEPER_FD);
@@ -268,21 +286,23 @@ static int open_dispatcher(void)
     return fd;
 }
 
-/* Whose openers are waited for, at the most until lock-down. */
-static size_t list_openers(bool first, struct pollfd ret[BAO_DEVICES_MAX])
+static size_t list_openers(struct pollfd ret[BAO_DEVICES_MAX])
 {
     size_t count = 0;
     for (size_t i = 0; i < device_count; i++) {
         const struct device *device = &devices[i];
-        if (device->opening.phase == OPENING_RUNS &&
-            (first || opening_needs_directory(device->config)))
+        if (device->opening.phase == OPENING_RUNS)
             ret[count++] = (struct pollfd){.fd = device->opening.socket, .events = POLLIN};
     }
     return count;
 }
 
-/* At the first start. That a file is another device's says more than that it is in use. */
-static int tell_failures(const char *control)
+/*
+ * That a file is another device's says more than that it is in use. Two devices that have one are
+ * an error of the configuration, whenever it is a new one; what can't be opened is an error at the
+ * first start only.
+ */
+static int tell_failures(const char *control, bool first)
 {
     int result = 0;
     for (size_t i = 0; i < device_count; i++) {
@@ -290,7 +310,7 @@ static int tell_failures(const char *control)
         struct failure failure;
         enum config_key key;
         int other = places_check(&config, devices, i, &devices[i], control, &key, &failure);
-        bool failed = opening->wait_ms > 0;
+        bool failed = first && opening->wait_ms > 0;
         if (other < 0)
             print_failure(&devices[i], key, &failure);
         else if (failed && places_check(&config, devices, device_count, &devices[i], control, &key,
@@ -307,10 +327,11 @@ static int tell_failures(const char *control)
  * closes DM files, and the driver survives no other start after that. When devices run already, one
  * that fails, or that hangs, waits alone.
  */
-static int open_backends(struct opening_context *context, const char *control)
+static int open_backends(struct opening_context *context, const char *control, bool fresh)
 {
     bool first = !handed_any(&handed);
-    int64_t end = clock_ms() + (first ? FIRST_OPENING_MS : DIRECTORY_MS), now;
+    int64_t now = clock_ms();
+    const int64_t end = now + (first ? FIRST_OPENING_MS : fresh ? FRESH_MS : 0);
     struct pollfd openers[BAO_DEVICES_MAX];
     size_t count;
     context->quiet = first;
@@ -320,10 +341,10 @@ static int open_backends(struct opening_context *context, const char *control)
             if (devices[i].opening.phase != OPENING_DUE || devices[i].opening.wait_ms == 0)
                 (void)opening_look(&devices[i], context, now);
         }
-        count = list_openers(first, openers);
+        count = list_openers(openers);
     } while (count > 0 && now < end && poll(openers, count, (int)(end - now)) >= 0);
     context->quiet = false;
-    int result = first ? tell_failures(control) : 0;
+    int result = first || fresh ? tell_failures(control, first) : 0;
     for (size_t i = 0; result == 0 && i < device_count; i++) {
         if (devices[i].opening.unkept && devices[i].backend.words[0])
             log_info(devices[i].name, "%s", devices[i].backend.words);
@@ -380,7 +401,7 @@ static int register_devices(void)
     return 0;
 }
 
-static int prepare_devices(struct opening_context *context, const char *control)
+static int prepare_devices(struct opening_context *context, const char *control, bool fresh)
 {
     int dispatcher = -1;
     if (any_new_device()) {
@@ -388,7 +409,7 @@ static int prepare_devices(struct opening_context *context, const char *control)
         if (dispatcher < 0)
             return dispatcher;
     }
-    int result = open_backends(context, control);
+    int result = open_backends(context, control, fresh);
     if (result == 0)
         result = create_devices(dispatcher);
     if (result == 0)
@@ -463,13 +484,13 @@ static int open_control(struct supervisor *supervisor, const char *path, const c
     return fatal ? result : 0;
 }
 
-static int start(struct supervisor *supervisor, const char *control, const char *control_mode,
+static int start(struct supervisor *supervisor, const struct text *text, const char *control_mode,
                  bool asked_for)
 {
     /* The dispatcher after what can fail: once a device was asked of it, an end is final. */
-    int result = open_control(supervisor, control, control_mode, asked_for);
+    int result = open_control(supervisor, text->control, control_mode, asked_for);
     if (result == 0)
-        result = prepare_devices(&supervisor->opening, control);
+        result = prepare_devices(&supervisor->opening, text->control, text->fresh);
     return result;
 }
 
@@ -489,9 +510,13 @@ static int run(struct text *text, bool by_name, bool control_asked, const char *
         .kernel_log = kernel_log_open(),
         .devices = devices,
         .device_count = device_count,
-        .opening = {.config = &config, .text = text->fd, .keeper = KEEPER_FD},
+        .opening = {.config = &config,
+                    .devices = devices,
+                    .device_count = device_count,
+                    .text = text->fd,
+                    .keeper = KEEPER_FD},
     };
-    if (start(&supervisor, text->control, control_mode, control_asked) < 0) {
+    if (start(&supervisor, text, control_mode, control_asked) < 0) {
         if (text->fresh && text->before >= 0)
             reject_text(text); /* and the next broker goes by what ran */
         return EXIT_FAILURE;
@@ -509,8 +534,24 @@ int main(int argc, char **argv)
 {
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "--check-config") == 0)
         return check_config(argv[2], argc == 4 ? argv[3] : "");
-    if (argc == 4 && strcmp(argv[1], "--open") == 0)
-        return opener_run(KEEPER_FD, TEXT_FD, argv[3], (uint32_t)strtoul(argv[2], NULL, 10));
+    if (argc == 2 && strcmp(argv[1], "--connect") == 0)
+        return connector_run(KEEPER_FD, TEXT_FD); /* where it has the directory */
+    bool again = argc == 6 && strcmp(argv[1], "--open-again") == 0;
+    if (again || (argc == 6 && strcmp(argv[1], "--open") == 0)) {
+        const struct opener opener = {
+            .socket = KEEPER_FD,
+            .text = TEXT_FD,
+            .path = argv[3],
+            .dm_id = (uint32_t)strtoul(argv[2], NULL, 10),
+            .tap =
+                {
+                    .ran = again,
+                    .index = (int)strtoul(argv[4], NULL, 10),
+                    .held = argv[5][0] != '\0',
+                },
+        };
+        return opener_run(&opener);
+    }
     bool by_name = argc == 5 && strcmp(argv[1], "--config") == 0;
     if (by_name || (argc == 5 && strcmp(argv[1], "--kept-config") == 0)) {
         struct text text = {

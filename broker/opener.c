@@ -19,14 +19,16 @@
 #define BUSY_MS 1000
 #define BUSY_LOOK_MS 50
 
-static int open_backend(struct backend *backend, const struct device_config *config,
-                        enum config_key *ret_key, struct failure *failure)
+static int open_backend(const struct opener *opener, struct backend *backend,
+                        const struct device_config *config, enum config_key *ret_key,
+                        struct failure *failure)
 {
     const int64_t end = clock_ms() + BUSY_MS;
     int result;
     do {
         *backend = BACKEND_NONE;
         backend->ops = backend_kinds[config->kind];
+        backend->tap_before = opener->tap;
         *ret_key = CONFIG_KEY_ID;
         result = backend->ops->open(backend, config, ret_key, failure);
     } while (result == -EBUSY && clock_ms() < end && poll(NULL, 0, BUSY_LOOK_MS) == 0);
@@ -42,7 +44,7 @@ static const struct device_config *find_device(const struct config *config, uint
     return NULL;
 }
 
-int opener_run(int socket, int text, const char *path, uint32_t dm_id)
+int opener_run(const struct opener *opener)
 {
     static struct config config;
     static struct config_diagnostics diagnostics;
@@ -56,24 +58,26 @@ int opener_run(int socket, int text, const char *path, uint32_t dm_id)
     (void)prctl(PR_SET_NAME, "bao-opener");
     (void)signal(SIGPIPE, SIG_IGN);
     /* The broker has read the same, and said what is wrong with it. */
-    if (config_load_text(text, path, &config, &diagnostics) < 0)
+    if (config_load_text(opener->text, opener->path, &config, &diagnostics) < 0)
         return EXIT_FAILURE;
-    const struct device_config *device = find_device(&config, dm_id);
+    const struct device_config *device = find_device(&config, opener->dm_id);
     if (!device)
         return EXIT_FAILURE;
 
     union message message = {0};
     size_t fd_count = 0;
-    int result = open_backend(&backend, device, &key, &failure);
+    int result = open_backend(opener, &backend, device, &key, &failure);
+    if (result == 0)
+        result = opened_box(&backend, &failure);
     fd_count = opened_pack(&backend, device, &message.opened, fds);
     if (result < 0) {
         message.opened.files = 0; /* what was opened before it failed */
         fd_count = 0;
     }
     message.header.type = MSG_OPENED;
-    message.header.device = dm_id;
+    message.header.device = opener->dm_id;
     message.opened.error = -result;
     message.opened.key = key;
     memcpy(message.opened.text, failure.text, sizeof(message.opened.text));
-    return message_send(socket, &message, fds, fd_count) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return message_send(opener->socket, &message, fds, fd_count) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -2,16 +2,15 @@
 #include "broker/opening.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "broker/backend/opened.h"
 #include "broker/device.h"
 #include "broker/log.h"
+#include "broker/places.h"
 
 #define KEEP_AGAIN_MS 1000 /* the keeper takes no message just now */
 
@@ -20,11 +19,6 @@ uint32_t opening_next_wait(uint32_t wait_ms)
     if (wait_ms == 0)
         return OPENING_WAIT_FIRST_MS;
     return wait_ms >= OPENING_WAIT_MAX_MS / 2 ? OPENING_WAIT_MAX_MS : wait_ms * 2;
-}
-
-bool opening_needs_directory(const struct device_config *config)
-{
-    return (opened_files(config) & 1u << OPENED_DIRECTORY) != 0;
 }
 
 static void close_all(const int *fds, size_t count)
@@ -45,7 +39,7 @@ int opening_forget(uint32_t dm_id, int keeper)
     return message_send(keeper, &message, NULL, 0);
 }
 
-/* A directory is no use any more once it lies in our root; nor is it to be held there. */
+/* It is the connector's, who gets it from the keeper. */
 static void close_directory(struct backend *backend)
 {
     if (backend->directory >= 0)
@@ -70,24 +64,12 @@ static void keep(struct device *device, int keeper, int64_t now)
 
 /* --- What comes ----------------------------------------------------------------------------- */
 
-/* A mount of it in hand: one that was opened in another mount namespace can't be had. */
-static int take_directory(struct backend *backend)
-{
-    if (backend->directory < 0)
-        return 0;
-    backend->directory_tree =
-        open_tree(backend->directory, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-    return backend->directory_tree < 0 ? -errno : 0;
-}
-
 static int adopt(struct device *device, const struct message_opened *message, const int *fds,
-                 size_t fd_count, bool locked_down)
+                 size_t fd_count)
 {
     struct backend *backend = &device->backend;
     int readers = backend->console.readers;
     int result = opened_unpack(backend, device->config, message, fds, fd_count);
-    if (result == 0 && !locked_down)
-        result = take_directory(backend);
     if (result == 0 && backend->ops->adopt)
         result = backend->ops->adopt(backend);
     if (result == 0) {
@@ -105,7 +87,7 @@ static int adopt(struct device *device, const struct message_opened *message, co
 bool opening_take_kept(struct device *device, const struct message_opened *kept, const int *fds,
                        size_t fd_count, int keeper)
 {
-    if (adopt(device, kept, fds, fd_count, false) < 0) {
+    if (adopt(device, kept, fds, fd_count) < 0) {
         (void)opening_forget(device->config->id, keeper);
         return false;
     }
@@ -134,15 +116,14 @@ static void failed(struct device *device, const struct opening_context *context,
     log_line(device->name, "%s %s", where, failure->text);
 }
 
-/* Of a vsock device or a daemon's: its directory can't be brought into this broker's root any
- * more. The next one finds it with the keeper. */
-static void keep_for_next(struct device *device, union message *message, const int *fds,
-                          size_t fd_count, int keeper)
+/* Is it another device's, too? At the first start that is the caller's to tell, of all at once. */
+static int of_another(const struct device *device, const struct opening_context *context,
+                      enum config_key *ret_key, struct failure *failure)
 {
-    message->header.type = MSG_KEEP;
-    message->header.device = device->index;
-    device->opening.replace_broker = message_send(keeper, message, fds, fd_count) == 0;
-    close_all(fds, fd_count);
+    if (context->quiet)
+        return 0;
+    return places_compare(context->config, context->devices, context->device_count, device, ret_key,
+                          failure);
 }
 
 static void take_opened(struct device *device, const struct opening_context *context,
@@ -161,16 +142,17 @@ static void take_opened(struct device *device, const struct opening_context *con
         failed(device, context, key, &failure, now);
         return;
     }
-    if (context->locked_down && (message->opened.files & 1u << OPENED_DIRECTORY) != 0) {
-        keep_for_next(device, message, fds, fd_count, context->keeper);
-        if (opening->replace_broker)
-            return;
-        fd_count = 0;
-    }
-    int result = adopt(device, &message->opened, fds, fd_count, context->locked_down);
-    if (result < 0) {
+    enum config_key key = CONFIG_KEY_ID;
+    opened_identify(&device->backend, &message->opened);
+    int result = of_another(device, context, &key, &failure);
+    if (result < 0)
+        close_all(fds, fd_count);
+    if (result == 0) {
+        result = adopt(device, &message->opened, fds, fd_count);
         failure_set(&failure, result, "its backend can't be used: %s", strerror(-result));
-        failed(device, context, CONFIG_KEY_ID, &failure, now);
+    }
+    if (result < 0) {
+        failed(device, context, key, &failure, now);
         return;
     }
     close(opening->socket);
@@ -214,7 +196,15 @@ static void start(struct device *device, const struct opening_context *context, 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) < 0) {
         result = -errno;
     } else {
-        union message open = {.header = {.type = MSG_OPEN, .device = device->config->id}};
+        union message open = {
+            .open =
+                {
+                    .header = {.type = MSG_OPEN, .device = device->config->id},
+                    .again = opening->again,
+                    .tap_index = opening->tap_index,
+                    .tap_held = opening->tap_held,
+                },
+        };
         const int fds[] = {sockets[1], context->text};
         result = message_send(context->keeper, &open, fds, 2);
         close(sockets[1]);

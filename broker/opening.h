@@ -38,7 +38,9 @@ struct opening {
     uint32_t wait_ms;    /* before this attempt; 0: it is the first */
     bool told_slow;      /* that it takes long */
     bool unkept;         /* the keeper is yet to be given copies */
-    bool replace_broker; /* it needs a directory that only a new broker can take along */
+    bool again;          /* an earlier broker has had it open, */
+    uint32_t tap_index;  /* and, if it is a tap, this interface by this name; 0: not known */
+    bool tap_held;       /* tap_hold */
     struct failure said; /* of the last attempt, "" at first */
     enum config_key said_key;
 };
@@ -55,11 +57,13 @@ bool opening_take_kept(struct device *device, const struct message_opened *kept,
 int opening_forget(uint32_t dm_id, int keeper);
 
 struct opening_context {
-    const struct config *config; /* for the places of errors, which are logged */
-    int text;                    /* it, for openers */
-    int keeper;                  /* socket */
-    bool locked_down;            /* is this broker? */
-    bool quiet;                  /* errors are the caller's to tell: `said` */
+    const struct config *config;  /* for the places of errors, which are logged */
+    const struct device *devices; /* all: no two of them may have one file */
+    size_t device_count;
+    int text;         /* it, for openers */
+    int keeper;       /* socket */
+    bool locked_down; /* is this broker? */
+    bool quiet;       /* errors are the caller's to tell: `said` */
 };
 
 /*
@@ -67,8 +71,5 @@ struct opening_context {
  * call again, in ms; INT64_MAX: when the opener's socket is readable.
  */
 int64_t opening_look(struct device *device, const struct opening_context *context, int64_t now);
-
-/* Does it need a directory, which has to be there at lock-down? */
-bool opening_needs_directory(const struct device_config *config);
 
 #endif

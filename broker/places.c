@@ -87,9 +87,8 @@ static int compare_control(const struct device *device, const char *control,
     return one_name(failure, name, "the control socket (--control):");
 }
 
-int places_check(const struct config *config, const struct device *devices, size_t count,
-                 const struct device *device, const char *control, enum config_key *ret_key,
-                 struct failure *failure)
+int places_compare(const struct config *config, const struct device *devices, size_t count,
+                   const struct device *device, enum config_key *ret_key, struct failure *failure)
 {
     for (size_t i = 0; i < count; i++) {
         int result =
@@ -97,5 +96,13 @@ int places_check(const struct config *config, const struct device *devices, size
         if (result < 0)
             return result;
     }
-    return compare_control(device, control, ret_key, failure);
+    return 0;
+}
+
+int places_check(const struct config *config, const struct device *devices, size_t count,
+                 const struct device *device, const char *control, enum config_key *ret_key,
+                 struct failure *failure)
+{
+    int result = places_compare(config, devices, count, device, ret_key, failure);
+    return result < 0 ? result : compare_control(device, control, ret_key, failure);
 }

@@ -22,6 +22,7 @@
 
 #define BACKEND_LOOK_MS 1000
 #define EVENTS_MAX 32
+#define CONNECTOR_AGAIN_MS 1000
 #define GONE_LOOK_MS 100 /* is an earlier broker's worker gone */
 #define STOP_MS 200      /* what the relays may take to complete what they have in hand */
 
@@ -68,8 +69,10 @@ int supervisor_init(struct supervisor *supervisor)
  */
 
 /* Only now is it listened to: what it says may come before what the keeper says of it. */
-static void worker_spawned(struct supervisor *supervisor, struct device *device, int pid)
+static void worker_spawned(struct supervisor *supervisor, struct device *device,
+                           const struct message_spawned *spawned)
 {
+    const int pid = spawned->pid;
     struct epoll_event event = {
         .events = EPOLLIN,
         .data.u32 = EVENT_WORKER_FIRST + device->index,
@@ -77,6 +80,7 @@ static void worker_spawned(struct supervisor *supervisor, struct device *device,
     char what[WORDS_SIZE];
     if (pid > 0) {
         device->worker.pid = pid;
+        device->worker.cgroup = spawned->cgroup;
         log_debug(device->name, "worker %d started, number %u of this broker", pid,
                   device->worker.incarnation + 1);
         if (device->worker.socket >= 0 &&
@@ -163,7 +167,7 @@ static bool receive_from_keeper(struct supervisor *supervisor)
                                 ? &supervisor->devices[message.header.device]
                                 : NULL;
     if (message.header.type == MSG_SPAWNED && device)
-        worker_spawned(supervisor, device, message.spawned.pid);
+        worker_spawned(supervisor, device, &message.spawned);
     else if (message.header.type == MSG_DIED && device)
         worker_died(supervisor, device, &message.died);
     else if (message.header.type == MSG_PING)
@@ -266,16 +270,57 @@ static int64_t look_at_opening(struct supervisor *supervisor, struct device *dev
     /* One that can't be watched is killed with this broker, at the latest. */
     if (before == OPENING_DUE && opening->socket >= 0)
         (void)watch_opener(supervisor, device);
-    if (opening->replace_broker) {
-        log_line(device->name, "its sockets' directory can be reached now: the broker is replaced, "
-                               "so as to take it along");
-        supervisor->abandoned = true;
-    }
     if (before != OPENING_DONE && opening->phase == OPENING_DONE) {
         (void)connections_watch(device, supervisor->epoll, EVENT_CLIENT_FIRST + device->index);
         device->worker.when = now;
     }
     return next;
+}
+
+static int start_connector(struct supervisor *supervisor, struct device *device)
+{
+    union message message = {.header = {.type = MSG_CONNECTOR, .device = device->config->id}};
+    struct epoll_event event = {.events = EPOLLIN,
+                                .data.u32 = EVENT_CONNECTOR_FIRST + device->index};
+    int sockets[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) < 0)
+        return -errno;
+    int result = message_send(supervisor->keeper, &message, &sockets[1], 1);
+    close(sockets[1]);
+    if (result == 0 && epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, sockets[0], &event) < 0)
+        result = -errno;
+    if (result < 0)
+        close(sockets[0]);
+    else
+        device->backend.connector.socket = sockets[0];
+    return result;
+}
+
+/* Once the keeper has the directory: there is one as long as the broker is there, or can be. */
+static void look_at_connector(struct supervisor *supervisor, struct device *device, int64_t now,
+                              int64_t *ret_next)
+{
+    if (device->backend.directory_in_root[0] == '\0' || device->backend.connector.socket >= 0 ||
+        device->opening.phase != OPENING_DONE || device->opening.unkept)
+        return;
+    if (now >= device->connector_at) {
+        device->connector_at = now + CONNECTOR_AGAIN_MS;
+        if (start_connector(supervisor, device) == 0)
+            return;
+    }
+    if (device->connector_at < *ret_next)
+        *ret_next = device->connector_at;
+}
+
+static void hear_connector(struct device *device)
+{
+    struct connector *connector = &device->backend.connector;
+    if (connector->socket >= 0 && !connector_receive(connector))
+        log_limited(device, LOG_LEVEL_WARNING,
+                    "the process that connects to its sockets has ended, or has to end first: "
+                    "another is started");
+    if (connector_answered(connector) && device->worker.phase == WORKER_DUE)
+        device->worker.when = 0; /* what its backend waited for */
 }
 
 /* May a worker be started now? If not, it is DUE again when that may be otherwise. */
@@ -308,6 +353,7 @@ static int handle_time(struct supervisor *supervisor)
         int64_t opening = look_at_opening(supervisor, device, now);
         if (opening < next)
             next = opening;
+        look_at_connector(supervisor, device, now, &next);
         if (worker->phase == WORKER_DUE && now >= worker->when &&
             can_start(supervisor, device, now))
             start_worker(supervisor, device);
@@ -361,13 +407,8 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
     if (source == EVENT_KEEPER)
         return receive_from_keeper(supervisor);
     if (source == EVENT_REPORT) {
-        for (size_t i = 0; i < supervisor->device_count; i++) {
-            struct device *device = &supervisor->devices[i];
-            look_at_relay(supervisor, device);
-            if (connector_answered(&device->backend.connector) &&
-                device->worker.phase == WORKER_DUE)
-                device->worker.when = 0; /* what its backend waited for */
-        }
+        for (size_t i = 0; i < supervisor->device_count; i++)
+            look_at_relay(supervisor, &supervisor->devices[i]);
         look_at_entropy(supervisor);
         return true;
     }
@@ -377,6 +418,8 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
         take_client(supervisor);
     else if (source < EVENT_WORKER_FIRST)
         (void)control_serve(&supervisor->control, source - EVENT_DMCTL_FIRST, supervisor);
+    else if (source >= EVENT_CONNECTOR_FIRST)
+        hear_connector(&supervisor->devices[source - EVENT_CONNECTOR_FIRST]);
     else if (source >= EVENT_OPENER_FIRST)
         ; /* handle_time looks at all openers */
     else if (source >= EVENT_BACKEND_FIRST)
@@ -398,7 +441,7 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
  * - write, read: eventfds that do not block; /dev/kmsg, opened so; stderr, as broker/log.h says.
  * - epoll_ctl: asks sockets, eventfds and listeners for their state, which is in memory.
  * - flock (device_claim): LOCK_NB, on a memfd.
- * - connect: is not here, but in a thread of the device's (backend/connector.h).
+ * - connect: is not here, but in a process of the device's (backend/connector.h).
  * - SIOCOUTQ, SO_PEERCRED: read a number.
  * - SIOCGIFNAME, SIOCGIFFLAGS, poll of a tap: are answered without the rtnl lock, which others hold
  *   for long; no module is loaded for a name, without capabilities.
@@ -407,6 +450,8 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
  *   by this: that takes as long as modprobe does.
  * - VHOST_VSOCK_SET_GUEST_CID: takes the lock of a table.
  * - close: of copies; of sockets, with what is unread in them; never the last of a backend's file.
+ *   Nothing that can be flushed is open here: images and logs are in boxes (common/box.h), so that
+ *   the end of this process does not wait either.
  * - memory: the pages are populated memfds; nothing of a guest is touched.
  *
  * What does block, the opening of backends by their names, is done by openers (opening.h); what

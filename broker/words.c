@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "common/cgroup_limit.h"
 #include "common/log_code.h"
 #include "common/sandbox_layer.h"
 
@@ -116,6 +117,18 @@ const char *words_layers(uint32_t layers, char buffer[WORDS_SIZE])
         if ((layers & (1u << i)) != 0)
             append(&text, "%s%s", text.length > 0 ? ", " : "", layers_known[i].name);
     }
+    return buffer;
+}
+
+const char *words_limits(uint32_t cgroup, char buffer[WORDS_SIZE])
+{
+    struct text text = {.buffer = buffer};
+    buffer[0] = '\0';
+#define X(constant, controller, file)                                                              \
+    if ((cgroup & 1u << CGROUP_##constant) != 0)                                                   \
+        append(&text, "%s" file, text.length > 0 ? ", " : "");
+    CGROUP_LIMITS(X)
+#undef X
     return buffer;
 }
 

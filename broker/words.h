@@ -31,6 +31,10 @@ const char *words_step(uint32_t step);
 /* The layers whose bit is set in `layers`: "uid, capabilities, seccomp"; "" if none is. */
 const char *words_layers(uint32_t layers, char buffer[WORDS_SIZE]);
 
+/* The limits of a worker's cgroup (common/cgroup_limit.h) whose bit is set: "memory.max, pids.max";
+ * "" if none is. */
+const char *words_limits(uint32_t cgroup, char buffer[WORDS_SIZE]);
+
 /* Every layer without which a worker must not run. */
 uint32_t words_core_layers(void);
 

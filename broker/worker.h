@@ -29,9 +29,10 @@ enum worker_phase { WORKER_DUE, WORKER_STARTING, WORKER_READY, WORKER_ENDING };
 
 struct worker {
     enum worker_phase phase;
-    int64_t when; /* ms. DUE: start then; STARTING: READY until then */
-    int socket;   /* -1: none */
-    pid_t pid;    /* 0: not known yet */
+    int64_t when;    /* ms. DUE: start then; STARTING: READY until then */
+    int socket;      /* -1: none */
+    pid_t pid;       /* 0: not known yet */
+    uint32_t cgroup; /* what bounds it: common/cgroup_limit.h */
     uint32_t incarnation;
     int64_t started_at; /* ms */
     uint32_t layers;    /* that confine it, as it said in READY */

@@ -139,6 +139,9 @@ static const char *take_message(struct device *device, const union message *mess
     case MSG_PING:
     case MSG_PONG:
     case MSG_OPENED:
+    case MSG_CONNECTOR:
+    case MSG_CONNECT_TO:
+    case MSG_CONNECTED:
     case MSG_TYPES:
         break; /* message_receive lets none of these through */
     }

@@ -96,6 +96,7 @@ static int send_start(struct device *device, int socket)
         return result;
     device->backend_fd_count = backend.count;
     message.start.backend_fd_count = backend.count;
+    message.start.boxed = backend.boxed;
 
     /* The order of common/worker_fds.h. */
     int fds[MESSAGE_FDS_MAX];

@@ -13,7 +13,7 @@
 #include "common/state.h"
 
 #define CONTROL_PATH "/run/bao-virtio-dm.socket"
-#define CONTROL_VERSION 3u /* changes with this file's structures and numbers */
+#define CONTROL_VERSION 4u /* changes with this file's structures and numbers */
 
 enum control_verb {
     CONTROL_STATUS = 1, /* of the device at `index` in the configuration */
@@ -48,6 +48,8 @@ struct control_device {
     int32_t pid;       /* 0: none */
     uint32_t layers;   /* 1 << enum sandbox_layer: in force */
     uint32_t queue_count;
+    uint32_t cgroup; /* common/cgroup_limit.h; 0 while it has no worker */
+    uint32_t reserved;
     uint64_t uptime_ms; /* of its worker */
     uint64_t mmio_addr, shmem_addr, shmem_size;
     char last_death[128]; /* in words; empty: none has died */

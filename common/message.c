@@ -30,12 +30,15 @@ static const struct message_rule {
     [MSG_STOP] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
     [MSG_STORED] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
     [MSG_CONFIG] = {ROLE_BROKER, sizeof(struct message_header), 0, 1},
-    [MSG_OPEN] = {ROLE_BROKER, sizeof(struct message_header), 2, 2},
+    [MSG_OPEN] = {ROLE_BROKER, sizeof(struct message_open), 2, 2},
     [MSG_KEEP] = {ROLE_BROKER, sizeof(struct message_opened), 0, OPENED_FILES},
     [MSG_KEPT] = {ROLE_KEEPER, sizeof(struct message_opened), 0, OPENED_FILES},
     [MSG_PING] = {ROLE_KEEPER, sizeof(struct message_header), 0, 0},
     [MSG_PONG] = {ROLE_BROKER, sizeof(struct message_header), 0, 0},
     [MSG_OPENED] = {ROLE_OPENER, sizeof(struct message_opened), 0, OPENED_FILES},
+    [MSG_CONNECTOR] = {ROLE_BROKER, sizeof(struct message_header), 1, 1},
+    [MSG_CONNECT_TO] = {ROLE_BROKER, sizeof(struct message_connect_to), 0, 0},
+    [MSG_CONNECTED] = {ROLE_CONNECTOR, sizeof(struct message_connected), 0, 1},
 };
 
 static const struct message_rule *rule_of(unsigned int type)

@@ -20,7 +20,7 @@
 #define MESSAGE_FDS_MAX 40
 #define DEVICE_NAME_SIZE 24 /* "vsock 0", with the terminating 0 */
 
-enum message_role { ROLE_KEEPER, ROLE_BROKER, ROLE_WORKER, ROLE_OPENER };
+enum message_role { ROLE_KEEPER, ROLE_BROKER, ROLE_WORKER, ROLE_OPENER, ROLE_CONNECTOR };
 
 enum message_type {
     /* broker and worker */
@@ -42,14 +42,19 @@ enum message_type {
     MSG_STOP,        /* keeper to broker: the user wants an end */
     MSG_STORED,      /* keeper to broker: they are kept, by whoever keeps fds for the keeper, too */
     MSG_CONFIG,      /* broker to keeper: this text counts from now on; no fd: the one you keep */
-    MSG_OPEN,        /* broker to keeper: have the backend of the device of that id of the
-                        dispatcher's opened; the opener's socket, and the configuration */
+    MSG_OPEN,        /* broker to keeper: have a backend opened; the opener's socket, and the
+                        configuration */
     MSG_KEEP,        /* broker to keeper: what an opener has opened; or nothing, to be forgotten */
     MSG_KEPT,        /* keeper to broker, before RESTORE_END: what a predecessor had kept */
     MSG_PING,        /* keeper to broker: are you alive? */
     MSG_PONG,        /* broker to keeper: yes */
     /* opener and broker */
     MSG_OPENED, /* opener to broker: the backend's files; or why there are none */
+    /* connectors */
+    MSG_CONNECTOR,  /* broker to keeper: have a connector for the device of that id of the
+                       dispatcher's, in the directory that you keep for it; its socket */
+    MSG_CONNECT_TO, /* broker to connector: to this address */
+    MSG_CONNECTED,  /* connector to broker: the socket, or why there is none; in order */
     MSG_TYPES,
 };
 
@@ -131,6 +136,7 @@ struct message_start {
     uint32_t queue_size_max;
     uint32_t queue_count;      /* 1 to queues_max of the kind */
     uint32_t backend_fd_count; /* up to backend_fds_max of the kind */
+    uint32_t boxed;            /* bit f: file f of the backend comes in a box (common/box.h) */
     uint32_t config_changed;   /* 1: the configuration space differs from what was shown before */
     uint32_t sched_priority;   /* of SCHED_FIFO; 0: SCHED_OTHER */
     uint64_t processors;       /* bit n: may run on processor n; 0: on any */
@@ -188,6 +194,18 @@ struct message_connection { /* with a non-blocking socket, or `error` */
     uint32_t reserved;
 };
 
+struct message_connect_to {
+    struct message_header header;
+    struct sockaddr_un address;
+    uint32_t type; /* SOCK_STREAM or SOCK_SEQPACKET */
+};
+
+struct message_connected { /* with a non-blocking socket, or `error` */
+    struct message_header header;
+    int32_t error; /* errno, positive, if no socket comes with it; else 0 */
+    uint32_t reserved;
+};
+
 /* What is stored for the successor of a broker: one set a device. */
 enum store_item {
     STORE_DM,          /* the DM file */
@@ -219,10 +237,18 @@ struct message_store { /* also MSG_RESTORE */
     uint32_t condition; /* enum store_condition */
 };
 
+struct message_open {
+    struct message_header header; /* device: the dispatcher's id */
+    uint32_t again;               /* 1: the device has run before, by an earlier broker */
+    uint32_t tap_index;           /* net: the interface that it had then; 0: not known */
+    uint32_t tap_held;            /* 1: ... which was made to outlast its files, until now */
+    uint32_t reserved;
+};
+
 struct message_spawned {
     struct message_header header;
-    int32_t pid; /* or -errno, when the worker could not be made */
-    uint32_t reserved;
+    int32_t pid;     /* or -errno, when the worker could not be made */
+    uint32_t cgroup; /* what bounds it: common/cgroup_limit.h */
 };
 
 struct message_died {
@@ -237,17 +263,17 @@ struct message_died {
  * (MSG_KEPT). The files come in the order of this list, those whose bit in `files` is set.
  */
 enum opened_file {
-    OPENED_IMAGE,
+    OPENED_IMAGE,     /* in a box (common/box.h) */
     OPENED_TAP_FIRST, /* a queue each */
     OPENED_TAP_SOCKET = OPENED_TAP_FIRST + 7,
-    OPENED_PORT_FIRST, /* of a console: each terminal's master, or CONSOLE_LOG_FILES */
+    OPENED_PORT_FIRST, /* of a console: each terminal's master; or CONSOLE_LOG_FILES, in boxes */
     OPENED_LISTENER_FIRST = OPENED_PORT_FIRST + 7,
     OPENED_DIRECTORY = OPENED_LISTENER_FIRST + 2, /* of sockets; O_PATH */
     OPENED_FILES,
 };
 
 #define OPENED_MAGIC 0x656e65706f647662ull /* "bvdopene": for a copy that lies in a page */
-#define OPENED_VERSION 1u                  /* changes with every change of the structure */
+#define OPENED_VERSION 2u                  /* changes with every change of the structure */
 #define OPENED_TEXT 384
 
 struct message_opened {
@@ -282,8 +308,8 @@ struct message_opened {
     char text[OPENED_TEXT];
 };
 
-/* MSG_RESTORE_END, MSG_RUNNING, MSG_SPAWN, MSG_KILL, MSG_STOP, MSG_STORED, MSG_CONFIG, MSG_OPEN,
- * MSG_PING and MSG_PONG are a bare header. */
+/* MSG_RESTORE_END, MSG_RUNNING, MSG_SPAWN, MSG_KILL, MSG_STOP, MSG_STORED, MSG_CONFIG, MSG_PING,
+ * MSG_PONG and MSG_CONNECTOR are a bare header. */
 
 union message {
     struct message_header header;
@@ -293,7 +319,10 @@ union message {
     struct message_failed failed;
     struct message_connect connect;
     struct message_connection connection;
+    struct message_connect_to connect_to;
+    struct message_connected connected;
     struct message_store store;
+    struct message_open open;
     struct message_spawned spawned;
     struct message_died died;
     struct message_opened opened;

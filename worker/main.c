@@ -80,6 +80,9 @@ int main(void)
         fail(STEP_START_MESSAGE, error);
     prctl(PR_SET_NAME, start.name); /* for ps and top; nothing depends on it */
 
+    error = start_open_boxes(&start);
+    if (error < 0)
+        fail(STEP_FDS, error);
     error = start_map_state(&start, &state);
     if (error < 0)
         fail(STEP_MAP_STATE, error);

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/box.h"
+
 #define QUEUE_SIZE_LIMIT 32768u /* VirtIO 1.2 §2.7: largest Queue Size */
 #define SCHED_PRIORITY_MAX 99u  /* sched(7) */
 #define SECTOR_SIZE 512u        /* VirtIO 1.2 §5.2.4 */
@@ -65,7 +67,8 @@ static int check_start(const struct message_start *start)
         return -EINVAL;
     const struct device_kind_info *info = &device_kinds[start->kind];
     if (start->queue_count == 0 || start->queue_count > info->queues_max ||
-        start->backend_fd_count > info->backend_fds_max)
+        start->backend_fd_count > info->backend_fds_max ||
+        start->boxed >> start->backend_fd_count != 0)
         return -EINVAL;
     if (start->kind == DEVICE_BLOCK_VIRTIO &&
         (start->block.capacity > INT64_MAX / SECTOR_SIZE || start->block.blk_size < SECTOR_SIZE))
@@ -102,6 +105,31 @@ int start_receive(struct message_start *ret_start)
     *ret_start = message.start;
     error = check_start(ret_start);
     return error < 0 ? error : check_fds(ret_start, fds, fd_count);
+}
+
+/* The box moves aside, so that its number is the lowest free one. */
+static int open_in_place(int number)
+{
+    int box = fcntl(number, F_DUPFD_CLOEXEC, number + 1);
+    if (box < 0)
+        return -errno;
+    close(number);
+    int file = box_open(box);
+    close(box);
+    if (file < 0)
+        return file;
+    return file == number ? 0 : -EPROTO;
+}
+
+int start_open_boxes(const struct message_start *start)
+{
+    for (uint32_t file = 0; file < start->backend_fd_count; file++) {
+        int error =
+            (start->boxed & 1u << file) != 0 ? open_in_place(WORKER_FD_BACKEND + (int)file) : 0;
+        if (error < 0)
+            return error;
+    }
+    return 0;
 }
 
 int start_map_state(const struct message_start *start, struct state_page **ret_state)

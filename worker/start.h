@@ -39,6 +39,13 @@ static inline unsigned int worker_fd_count(const struct message_start *start)
 int start_receive(struct message_start *ret_start);
 
 /*
+ * Open the boxes among the backend's files (common/box.h): each gives way to what is in it, under
+ * its number. The boxes, which the next worker is given as well, are then closed here. After
+ * start_receive. Returns 0; -EPROTO if it is no box; -errno.
+ */
+int start_open_boxes(const struct message_start *start);
+
+/*
  * Map the state page and close its file. It must be sealed against a change of its size:
  * otherwise whoever shares it could end this process by cutting it off.
  * Returns 0; -EPERM without the seals, -EINVAL with a wrong size, -errno.

@@ -26,10 +26,12 @@
 
 struct backend {
     const struct backend_ops *ops;
-    int image;                /* block: kept, and sent to each worker; -1: none */
-    struct start_block block; /* its geometry */
-    uint32_t guest_cid;       /* vsock */
-    struct tap tap;           /* net */
+    int image;                    /* block: kept, and sent to each worker; -1: none. In an opener
+                                     the file, from then on a box with it: opened_box */
+    struct start_block block;     /* its geometry */
+    uint32_t guest_cid;           /* vsock */
+    struct tap tap;               /* net */
+    struct tap_before tap_before; /* in an opener */
     struct start_net net;
     bool link_said; /* net: whether the link is up has been said */
     bool link_up;   /* and how it was */
@@ -37,19 +39,18 @@ struct backend {
     uint32_t rate_limit; /* rng: bytes per second; 0: none */
     struct {
         int readers;                    /* epoll: reports the ports that nobody has open */
-        int files[STATE_CONSOLE_PORTS]; /* terminals, or a log's three; kept, sent to each worker */
+        int files[STATE_CONSOLE_PORTS]; /* terminals, or a log's three (as `image`); kept, sent to
+                                           each worker */
         struct start_console start;
         bool size_said; /* whether a size has been said, and which */
         uint32_t size;  /* columns << 16 | rows */
     } console;
 
-    /* A directory of the host's that must stay within reach after lock-down, for the sockets in
-     * it (O_PATH; until then, or until the keeper has it), and its name in the root that lock-down
-     * leaves; "": none. And a mount of it in hand, until lock-down. */
+    /* A directory of the host's, for the sockets in it (O_PATH; until the keeper has it), and its
+     * name for the connector, who connects to what is there; "": none. */
     int directory;
     char directory_in_root[BACKEND_NAME_SIZE];
-    int directory_tree;
-    struct connector connector; /* runs if there is such a directory: connects to what is there */
+    struct connector connector;
 
     /* What the device's path led to, set by `open` before it can fail for its being in use: the
      * file (image, log; of a tap, {0, its number}), and the directory of its name; all 0: none. */
@@ -93,6 +94,7 @@ struct backend_fds {
     uint32_t count;           /* up to backend_fds_max of the kind */
     bool owned;               /* made for this worker: to be closed once they are sent */
     uint32_t kept;            /* bit f: file f is not, nevertheless */
+    uint32_t boxed;           /* bit f: file f is a box, for the worker to open */
 };
 
 struct backend_ops {
@@ -164,7 +166,7 @@ struct backend_ops {
                       .listeners = {-1, -1},                                                       \
                       .client = -1,                                                                \
                       .directory = -1,                                                             \
-                      .directory_tree = -1,                                                        \
+                      .connector.socket = -1,                                                      \
                       .console.readers = -1})
 
 /* One row a kind, indexed by enum device_kind. */

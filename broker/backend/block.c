@@ -271,7 +271,7 @@ static int block_open(struct backend *backend, const struct device_config *confi
 static int block_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
     start->block = backend->block;
-    *ret = (struct backend_fds){.fds = {backend->image}, .count = 1, .owned = false};
+    *ret = (struct backend_fds){.fds = {backend->image}, .count = 1, .boxed = 1u << 0};
     return 0;
 }
 

@@ -2,14 +2,10 @@
 #include "broker/backend/connector.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/eventfd.h"
-
-#define STACK_SIZE 65536
+#include "common/message.h"
 
 _Static_assert((CONNECTOR_REQUESTS & (CONNECTOR_REQUESTS - 1)) == 0, "counts wrap");
 
@@ -18,74 +14,63 @@ static struct connector_request *request_at(struct connector *connector, unsigne
     return &connector->ring[number % CONNECTOR_REQUESTS];
 }
 
-/* Never waits for the server: one whose backlog is full refuses (EAGAIN). */
-static int connect_to(const struct connector_request *request)
-{
-    int fd = socket(AF_UNIX, request->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *)&request->address, sizeof(request->address)) == 0)
-        return fd;
-    int error = errno;
-    close(fd);
-    return -error;
-}
-
-static void *connector_thread(void *argument)
-{
-    struct connector *connector = argument;
-    (void)eventfd_signal(connector->report); /* what the C library does for a new thread is done */
-    for (;;) {
-        unsigned int number = atomic_load_explicit(&connector->done, memory_order_relaxed);
-        /* Acquire: pairs with connector_ask's release, before which the request was written. */
-        if (number == atomic_load_explicit(&connector->asked, memory_order_acquire)) {
-            uint64_t count;
-            ssize_t ignored = read(connector->wake, &count, sizeof(count)); /* waits */
-            (void)ignored;
-            continue;
-        }
-        struct connector_request *request = request_at(connector, number);
-        request->result = connect_to(request);
-        /* Release: pairs with the acquire of connector_answered. */
-        atomic_store_explicit(&connector->done, number + 1, memory_order_release);
-        (void)eventfd_signal(connector->report);
-    }
-    return NULL;
-}
-
-int connector_start(struct connector *connector, int report)
-{
-    connector->report = report;
-    connector->wake = eventfd(0, EFD_CLOEXEC);
-    if (connector->wake < 0)
-        return -errno;
-    sigset_t all, before;
-    pthread_attr_t attributes;
-    sigfillset(&all);
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&connector->thread, &attributes, connector_thread, connector);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    connector->running = error == 0;
-    return -error;
-}
-
 int connector_ask(struct connector *connector, const struct connector_request *request)
 {
-    unsigned int number = atomic_load_explicit(&connector->asked, memory_order_relaxed);
-    if (!connector->running || number - connector->taken == CONNECTOR_REQUESTS)
+    union message message = {
+        .connect_to =
+            {
+                .header = {.type = MSG_CONNECT_TO, .device = MESSAGE_NO_DEVICE},
+                .address = request->address,
+                .type = (uint32_t)request->type,
+            },
+    };
+    if (connector->socket < 0 || connector->asked - connector->taken == CONNECTOR_REQUESTS ||
+        message_send(connector->socket, &message, NULL, 0) < 0)
         return -EBUSY;
-    *request_at(connector, number) = *request;
-    atomic_store_explicit(&connector->asked, number + 1, memory_order_release);
-    (void)eventfd_signal(connector->wake);
+    *request_at(connector, connector->asked++) = *request;
     return 0;
+}
+
+static void lose(struct connector *connector)
+{
+    close(connector->socket); /* takes it out of epoll as well */
+    connector->socket = -1;
+    while (connector->done != connector->asked)
+        request_at(connector, connector->done++)->result = -ECONNABORTED;
+}
+
+/* Returns false for what answers nothing. */
+static bool take_answer(struct connector *connector, const struct message_connected *message,
+                        int fd)
+{
+    if (connector->done == connector->asked || (fd >= 0) != (message->error == 0)) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    request_at(connector, connector->done++)->result = fd >= 0 ? fd : -message->error;
+    return true;
+}
+
+bool connector_receive(struct connector *connector)
+{
+    for (;;) {
+        union message message;
+        int fds[MESSAGE_FDS_MAX];
+        size_t fd_count = 0;
+        int result = message_receive(connector->socket, ROLE_CONNECTOR, &message, fds, &fd_count);
+        if (result == -EAGAIN)
+            return true;
+        if (result == 1 && take_answer(connector, &message.connected, fd_count > 0 ? fds[0] : -1))
+            continue;
+        lose(connector);
+        return false;
+    }
 }
 
 bool connector_answered(const struct connector *connector)
 {
-    return connector->taken != atomic_load_explicit(&connector->done, memory_order_acquire);
+    return connector->taken != connector->done;
 }
 
 bool connector_take(struct connector *connector, struct connector_request *ret)

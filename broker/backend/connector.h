@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * connect() by a path, for one device, in a thread of its own. The path may lie on a file system
- * that hangs (FUSE, NFS, a dying disk): whoever looks it up then waits, in a state in which nothing
- * but that file system can wake him. Here it is this device's thread, and not the broker's main
- * loop: its connections wait, and nobody else's.
+ * connect() by a path, for one device, in a process of its own (broker/connector_process.h). The
+ * path may lie on a file system that hangs (FUSE, NFS, a dying disk): whoever looks it up then
+ * waits, in a state in which nothing but that file system can wake him, and can't even die. Here it
+ * is this device's process, and not the broker: its connections wait, and nobody else's.
  *
- * One asks, and takes the answers, in order: the main thread. What waits is bounded by the ring.
- * The thread makes three system calls besides those on its eventfd: socket, connect, close.
+ * One asks, and takes the answers, in order. What waits is bounded by the ring. Nothing here waits.
  */
 #ifndef BROKER_BACKEND_CONNECTOR_H
 #define BROKER_BACKEND_CONNECTOR_H
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/un.h>
+
+/* Where the process has the one directory that it can reach. */
+#define CONNECTOR_DIRECTORY "/sockets"
 
 #define CONNECTOR_REQUESTS 16u /* a power of two */
 
@@ -29,21 +29,19 @@ struct connector_request {
 };
 
 struct connector {
-    bool running;
-    int wake;   /* eventfd: there is a request */
-    int report; /* eventfd: there is an answer; borrowed */
-    pthread_t thread;
-    atomic_uint asked, done; /* counts; main thread, thread */
-    unsigned int taken;      /* likewise; main thread */
+    int socket;                      /* to the process; -1: there is none */
+    unsigned int asked, done, taken; /* counts */
     struct connector_request ring[CONNECTOR_REQUESTS];
 };
 
-/* Before the filter that has no clone, nor what a thread calls at its start: it signals `report`
- * once when that is over. It takes no signal. Returns 0 or -errno. */
-int connector_start(struct connector *connector, int report);
+#define CONNECTOR_NONE ((struct connector){.socket = -1})
 
-/* Returns 0; -EBUSY if too many wait already. */
+/* Returns 0; -EBUSY if too many wait already, or while there is no process. */
 int connector_ask(struct connector *connector, const struct connector_request *request);
+
+/* Its socket may have something to read. Returns false if that was its end, or is no answer: then
+ * it is closed, and what was asked is answered by -ECONNABORTED. */
+bool connector_receive(struct connector *connector);
 
 /* The next answer, whose socket is then the caller's. Returns false if there is none yet. */
 bool connector_take(struct connector *connector, struct connector_request *ret);

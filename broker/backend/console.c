@@ -269,6 +269,8 @@ static int console_give(struct backend *backend, struct message_start *start,
     unsigned int files = start->console.files != 0 ? CONSOLE_LOG_FILES : start->console.ports;
     for (unsigned int i = 0; i < STATE_CONSOLE_PORTS; i++)
         ret->fds[1 + i] = i < files ? backend->console.files[i] : backend->console.readers;
+    if (start->console.files != 0)
+        ret->boxed = ((1u << files) - 1) << 1;
     return 0;
 }
 

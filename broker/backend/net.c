@@ -39,7 +39,8 @@ static int net_open(struct backend *backend, const struct device_config *config,
     else
         config_default_mac(config->id, net->mac);
     *ret_key = CONFIG_KEY_TAP_NAME;
-    int result = tap_open(&backend->tap, config->tap_name, pairs(config), failure);
+    int result =
+        tap_open(&backend->tap, config->tap_name, pairs(config), &backend->tap_before, failure);
     if (result < 0)
         return result;
     backend->file_id = (struct file_id){0, (uint64_t)backend->tap.index};

@@ -5,11 +5,35 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/box.h"
+
 _Static_assert(OPENED_TAP_FIRST + TAP_QUEUES_MAX == OPENED_TAP_SOCKET, "one a queue");
 _Static_assert(OPENED_PORT_FIRST + STATE_CONSOLE_PORTS == OPENED_LISTENER_FIRST, "one a port");
 _Static_assert(OPENED_LISTENER_FIRST + BACKEND_LISTENERS == OPENED_DIRECTORY, "all of them");
 _Static_assert(OPENED_FILES <= 32 && OPENED_FILES <= MESSAGE_FDS_MAX, "bits of `files`");
 _Static_assert(OPENED_TEXT == FAILURE_SIZE, "a failure fits");
+
+/* --- Into boxes ------------------------------------------------------------------------------ */
+
+static int box(int *file)
+{
+    int made = box_make(*file);
+    if (made < 0)
+        return made;
+    *file = made;
+    return 0;
+}
+
+int opened_box(struct backend *backend, struct failure *failure)
+{
+    int result = backend->image >= 0 ? box(&backend->image) : 0;
+    bool has_log = backend->console.start.files != 0;
+    for (size_t i = 0; result == 0 && has_log && i < CONSOLE_LOG_FILES; i++)
+        result = box(&backend->console.files[i]);
+    return result < 0
+               ? failure_set(failure, result, "can't keep its files open: %s", strerror(-result))
+               : 0;
+}
 
 /* --- Out ------------------------------------------------------------------------------------ */
 
@@ -169,13 +193,14 @@ static void take_daemon(struct backend *backend, const struct message_opened *me
     terms->config_needed = message->daemon.config_needed != 0;
     backend->config_size = message->daemon.space_size;
     memcpy(backend->config, message->daemon.space, sizeof(backend->config));
-    memcpy(backend->socket_path, message->daemon.socket_path, sizeof(message->daemon.socket_path));
 }
 
 void opened_identify(struct backend *backend, const struct message_opened *message)
 {
     backend->file_id = (struct file_id){message->file_id[0], message->file_id[1]};
     backend->directory_id = (struct file_id){message->directory_id[0], message->directory_id[1]};
+    snprintf(backend->socket_path, sizeof(backend->socket_path), "%.*s",
+             (int)sizeof(message->daemon.socket_path) - 1, message->daemon.socket_path);
 }
 
 int opened_unpack(struct backend *backend, const struct device_config *config,

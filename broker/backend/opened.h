@@ -24,6 +24,13 @@ uint32_t opened_files(const struct device_config *config);
 size_t opened_pack(const struct backend *backend, const struct device_config *config,
                    struct message_opened *ret, int *ret_fds);
 
+/*
+ * In an opener, after `open`: put what lies on a file system into boxes (common/box.h), since
+ * neither broker nor keeper is to have it open. The files themselves stay open in this process.
+ * Returns 0, or -errno with *failure filled in.
+ */
+int opened_box(struct backend *backend, struct failure *failure);
+
 /* Take only which files its paths led to: of one that could not be opened, too. */
 void opened_identify(struct backend *backend, const struct message_opened *message);
 

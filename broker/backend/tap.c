@@ -121,13 +121,45 @@ static void close_all(struct tap *tap)
         close(tap->socket);
 }
 
-int tap_open(struct tap *tap, const char *name, unsigned int queues, struct failure *failure)
+bool tap_hold(int file)
 {
+    struct ifreq request = {0};
+    return ioctl(file, TUNGETIFF, &request) == 0 && (request.ifr_flags & IFF_PERSIST) == 0 &&
+           ioctl(file, TUNSETPERSIST, 1ul) == 0;
+}
+
+/* What it is called by now. In any case there is one of that name, or it is an error. */
+static int find_again(struct tap *tap, const struct tap_before *before, int *ret_index,
+                      struct failure *failure)
+{
+    struct ifreq request = {.ifr_ifindex = before->index};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return failed(failure, tap->name, "socket", errno);
+    if (before->index > 0 && ioctl(fd, SIOCGIFNAME, &request) == 0)
+        snprintf(tap->name, sizeof(tap->name), "%.*s", IFNAMSIZ - 1, request.ifr_name);
+    request = (struct ifreq){0};
+    memcpy(request.ifr_name, tap->name, sizeof(request.ifr_name));
+    int error = ioctl(fd, SIOCGIFINDEX, &request) < 0 ? errno : 0;
+    close(fd);
+    *ret_index = request.ifr_ifindex;
+    if (error == ENODEV)
+        return failure_set(failure, -error,
+                           "tap \"%s\" is not there any more: none is made for a device that has "
+                           "run: \"ip tuntap add %s mode tap\", or name the one that it has now",
+                           tap->name, tap->name);
+    return error != 0 ? failed(failure, tap->name, "SIOCGIFINDEX", error) : 0;
+}
+
+int tap_open(struct tap *tap, const char *name, unsigned int queues,
+             const struct tap_before *before, struct failure *failure)
+{
+    int index = 0;
     *tap = (struct tap){.socket = -1};
     snprintf(tap->name, sizeof(tap->name), "%s", name);
-    int result = 0;
+    int result = before->ran ? find_again(tap, before, &index, failure) : 0;
     while (result == 0 && tap->queue_count < queues) {
-        int fd = open_queue(name, queues > 1, failure);
+        int fd = open_queue(tap->name, queues > 1, failure);
         if (fd < 0)
             result = fd;
         else
@@ -135,6 +167,10 @@ int tap_open(struct tap *tap, const char *name, unsigned int queues, struct fail
     }
     if (result == 0)
         result = learn(tap, failure);
+    if (result == 0 && before->ran && tap->index != index)
+        result = failure_set(failure, -EAGAIN, "tap \"%s\" was removed meanwhile", tap->name);
+    if (result == 0 && before->held && ioctl(tap->queues[0], TUNSETPERSIST, 0ul) < 0)
+        result = failed(failure, tap->name, "TUNSETPERSIST", errno);
     if (result < 0)
         close_all(tap);
     return result;

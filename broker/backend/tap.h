@@ -24,11 +24,28 @@ struct tap {
     uint32_t mtu;      /* the interface's own */
 };
 
+/* Of a device that an earlier broker has had at work. */
+struct tap_before {
+    bool ran;
+    int index; /* the interface that it had, which was called by the same name; 0: not known */
+    bool held; /* tap_hold has done something, which is to be undone */
+};
+
 /*
- * Open the interface, or make it if there is none by that name: it then lasts as long as its
- * files. Returns 0, or -errno with *failure filled in and nothing left open.
+ * `file` is one of an interface's: have the interface outlast its files, so that they can be closed
+ * before others are opened. Returns whether it would not have.
  */
-int tap_open(struct tap *tap, const char *name, unsigned int queues, struct failure *failure);
+bool tap_hold(int file);
+
+/*
+ * Open the interface, or make it if there is none by that name: it then lasts as long as its files.
+ * None is made for a device that has run before: its interface may have got another name meanwhile,
+ * and a new one of the old name would be connected to nothing. It is then the one of that number,
+ * if that is known and there is one, else there has to be one of that name. Returns 0, or -errno
+ * with *failure filled in and nothing left open.
+ */
+int tap_open(struct tap *tap, const char *name, unsigned int queues,
+             const struct tap_before *before, struct failure *failure);
 
 enum tap_place {
     TAP_HERE,

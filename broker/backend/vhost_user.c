@@ -57,11 +57,10 @@ static int find_socket(struct backend *backend, const struct device_config *conf
             (int)(slash - backend->socket_path), backend->socket_path, strerror(-result));
     if (result < 0)
         return result;
-    backend->directory = directory.fd; /* until lock-down */
+    backend->directory = directory.fd;
     backend->directory_id = directory.id;
 
-    snprintf(backend->directory_in_root, sizeof(backend->directory_in_root), "/daemon%u",
-             config->id);
+    snprintf(backend->directory_in_root, sizeof(backend->directory_in_root), CONNECTOR_DIRECTORY);
     address->sun_family = AF_UNIX;
     int length = snprintf(address->sun_path, sizeof(address->sun_path), "%s/%s",
                           backend->directory_in_root, directory.name);

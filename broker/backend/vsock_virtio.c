@@ -5,7 +5,7 @@
  * guest that connects to port N is connected to P_N. For seqpacket, clients connect to
  * P_seqpacket instead, and P_N is a seqpacket socket.
  *
- * After lock-down the directory of P is at hand, read-only: servers may come later. The guest
+ * The connector has the directory of P at hand, read-only: servers may come later. The guest
  * chooses nothing but digits of a name in it.
  */
 #include <errno.h>
@@ -20,11 +20,11 @@
 #include "broker/config/names.h"
 
 #define SUFFIX_MAX sizeof("_4294967295") /* with the 0 */
-#define DIRECTORY_MAX sizeof("/vsock15/")
+#define DIRECTORY_MAX sizeof(CONNECTOR_DIRECTORY "/")
 #define SEQPACKET_SUFFIX "_seqpacket"
 
 /* The configuration has seen to it that every socket has a name that fits into an address, here and
- * in the broker's root. */
+ * in the connector's root. */
 _Static_assert(CONFIG_VSOCK_PATH_MAX + SUFFIX_MAX + DIRECTORY_MAX <=
                    sizeof(((struct sockaddr_un *)0)->sun_path),
                "each of its sockets has a name");
@@ -63,10 +63,9 @@ static int vsock_open(struct backend *backend, const struct device_config *confi
     int result = directory_find(config->socket_path, false, "socket_path", &directory, failure);
     if (result < 0)
         return result;
-    backend->directory = directory.fd; /* until lock-down */
+    backend->directory = directory.fd;
     backend->directory_id = directory.id;
-    snprintf(backend->directory_in_root, sizeof(backend->directory_in_root), "/vsock%u",
-             config->id);
+    snprintf(backend->directory_in_root, sizeof(backend->directory_in_root), CONNECTOR_DIRECTORY);
     snprintf(backend->socket_name, sizeof(backend->socket_name), "%.*s", (int)CONFIG_VSOCK_PATH_MAX,
              directory.name);
     backend->guest_cid = config->guest_cid;

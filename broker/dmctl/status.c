@@ -6,6 +6,7 @@
 
 #include "broker/dmctl/dmctl.h"
 #include "broker/words.h"
+#include "common/cgroup_limit.h"
 #include "common/device_kind.h"
 #include "common/sandbox_layer.h"
 
@@ -58,6 +59,35 @@ static void print_duration(uint64_t ms)
         printf("%" PRIu64 ".%" PRIu64 " s", s, ms % 1000 / 100);
 }
 
+/* What is not in force either the kernel lacks or whoever delegates: the log of the start says. */
+static void print_limits(uint32_t cgroup)
+{
+    char in_force[WORDS_SIZE], missing[WORDS_SIZE];
+    const uint32_t all = (1u << CGROUP_CONTROLLERS) - 1;
+    if (cgroup == 0) {
+        puts("  limits      none: it has no cgroup of its own");
+        return;
+    }
+    (void)words_limits(cgroup, in_force);
+    (void)words_limits(~cgroup & all, missing);
+    printf("  limits      %s%s%s\n", in_force[0] ? in_force : "none",
+           missing[0] ? "; not available: " : "", missing);
+}
+
+static void print_limits_json(uint32_t cgroup)
+{
+    const char *separator = "";
+    printf("\"cgroup\": %s, \"limits\": [", cgroup != 0 ? "true" : "false");
+#define X(constant, controller, file)                                                              \
+    if ((cgroup & 1u << CGROUP_##constant) != 0) {                                                 \
+        printf("%s\"" file "\"", separator);                                                       \
+        separator = ", ";                                                                          \
+    }
+    CGROUP_LIMITS(X)
+#undef X
+    putchar(']');
+}
+
 static void print_text(const struct control_device *device)
 {
     char in_force[WORDS_SIZE], missing[WORDS_SIZE];
@@ -77,6 +107,8 @@ static void print_text(const struct control_device *device)
         if (words_layers(~device->layers & all, missing)[0])
             printf("  without     %s\n", missing);
     }
+    if (device->pid > 0)
+        print_limits(device->cgroup);
     printf("  driver      %s, status 0x%x, features 0x%" PRIx64 "\n", driver_words(device->status),
            device->status, device->features);
     for (uint32_t q = 0; q < device->queue_count && q < STATE_QUEUES_MAX; q++) {
@@ -116,7 +148,9 @@ static void print_json(const struct control_device *device, const char *end)
            phase_words(device->phase), device->pid, device->uptime_ms, device->restarts,
            device->last_death);
     print_layers_json(device->layers);
-    printf("]},\n   \"driver\": {\"state\": \"%s\", \"status\": %u, \"features\": %" PRIu64 "},\n",
+    printf("], ");
+    print_limits_json(device->cgroup);
+    printf("},\n   \"driver\": {\"state\": \"%s\", \"status\": %u, \"features\": %" PRIu64 "},\n",
            driver_words(device->status), device->status, device->features);
     printf("   \"queues\": [");
     for (uint32_t q = 0; q < device->queue_count && q < STATE_QUEUES_MAX; q++) {

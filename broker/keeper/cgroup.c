@@ -16,8 +16,12 @@
 #define ALL_WORKERS "workers"
 #define TEXT_SIZE 4096
 
-static const char *const controllers[CGROUP_CONTROLLERS] = {"memory", "pids", "cpu"};
-static const char *const limits[CGROUP_CONTROLLERS] = {"memory.max", "pids.max", "cpu.weight"};
+#define X(constant, controller, file) [CGROUP_##constant] = controller,
+static const char *const controllers[CGROUP_CONTROLLERS] = {CGROUP_LIMITS(X)};
+#undef X
+#define X(constant, controller, file) [CGROUP_##constant] = file,
+static const char *const limits[CGROUP_CONTROLLERS] = {CGROUP_LIMITS(X)};
+#undef X
 
 /* --- Files of a cgroup ------------------------------------------------------------------------ */
 
@@ -249,6 +253,16 @@ static int make_all(struct cgroups *cgroups, bool in_leaf, const char **ret_step
     for (unsigned int i = 0; result == 0 && i < BAO_DEVICES_MAX; i++)
         result = make_worker(cgroups, i);
     return result;
+}
+
+uint32_t cgroups_of_worker(const struct cgroups *cgroups, uint32_t device)
+{
+    if (cgroups->workers[device] < 0)
+        return 0;
+    uint32_t own = CGROUP_OWN;
+    for (size_t i = 0; i < CGROUP_CONTROLLERS; i++)
+        own |= cgroups->controls[i] ? 1u << i : 0;
+    return own;
 }
 
 static void remove_group(const struct cgroups *cgroups, const char *part)

@@ -18,14 +18,14 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/bao_abi.h"
+#include "common/cgroup_limit.h"
 
 #define CGROUP_WORDS_SIZE 192
 #define CGROUP_WORKER_PIDS                                                                         \
     8 /* it is one; a vhost thread of the kernel's counts, as may one that dies */
-
-enum cgroup_controller { CGROUP_MEMORY, CGROUP_PIDS, CGROUP_CPU, CGROUP_CONTROLLERS };
 
 struct cgroups {
     bool entered;                      /* the keeper is in BASE/keeper by its own doing */
@@ -38,6 +38,9 @@ struct cgroups {
 
 /* Before lock-down. Whatever comes of it is in `words`. */
 void cgroups_enter(struct cgroups *ret);
+
+/* What a worker of that device has if it is started in its cgroup (common/cgroup_limit.h). */
+uint32_t cgroups_of_worker(const struct cgroups *cgroups, uint32_t device);
 
 /* At the end, when all children are gone: leave BASE as it was, as far as that can be done. */
 void cgroups_leave(struct cgroups *cgroups);

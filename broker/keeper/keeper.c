@@ -26,7 +26,7 @@ void keeper_init(struct keeper *keeper)
     keeper->broker = NO_CHILD;
     keeper->socket = -1;
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
-        keeper->workers[i] = keeper->openers[i] = NO_CHILD;
+        keeper->workers[i] = keeper->openers[i] = keeper->connectors[i] = NO_CHILD;
     keeper->exit_status = -1;
 }
 
@@ -40,7 +40,8 @@ static bool any_child(const struct keeper *keeper)
 {
     bool any = keeper->broker.pidfd >= 0;
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
-        any |= keeper->workers[i].pidfd >= 0 || keeper->openers[i].pidfd >= 0;
+        any |= keeper->workers[i].pidfd >= 0 || keeper->openers[i].pidfd >= 0 ||
+               keeper->connectors[i].pidfd >= 0;
     return any;
 }
 
@@ -169,6 +170,7 @@ static void start_worker(struct keeper *keeper, uint32_t device, int socket)
         keeper->of_broker[device] = true;
     close(socket);
     reply.spawned.pid = result < 0 ? result : worker->pid;
+    reply.spawned.cgroup = cgroups_of_worker(&keeper->cgroups, device);
     send_to_broker(keeper, &reply, NULL, 0);
 }
 
@@ -178,19 +180,36 @@ static void start_worker(struct keeper *keeper, uint32_t device, int socket)
  * counts. If an opener can't be started, or an earlier one has not ended, its socket says so by its
  * end.
  */
-static void start_opener(struct keeper *keeper, uint32_t dm_id, int socket, int given_text)
+static void start_opener(struct keeper *keeper, const struct message_open *message, int socket,
+                         int given_text)
 {
+    uint32_t dm_id = message->header.device;
     struct child *opener = &keeper->openers[dm_id];
     int text = keeper->running ? keeper->store.config : given_text;
     int result = 0;
     if (opener->pidfd < 0)
-        result =
-            spawn_opener(&keeper->executables, socket, text, keeper->broker_argv[2], dm_id, opener);
+        result = spawn_opener(&keeper->executables, socket, text, keeper->broker_argv[2], message,
+                              opener);
     if (result < 0)
         log_line(NULL, "can't start a process that opens the backend of device %u: %s", dm_id,
                  strerror(-result));
     close(socket);
     close(given_text);
+}
+
+/* In the directory that is kept for the device: a broker can't name one. If it can't be started,
+ * or an earlier one has not ended, its socket says so by its end. */
+static void start_connector(struct keeper *keeper, uint32_t dm_id, int socket)
+{
+    struct child *connector = &keeper->connectors[dm_id];
+    int directory = kept_file(&keeper->store, dm_id, OPENED_DIRECTORY);
+    int result = 0;
+    if (connector->pidfd < 0 && directory >= 0)
+        result = spawn_connector(&keeper->executables, socket, directory, connector);
+    if (result < 0)
+        log_line(NULL, "can't start a process that connects for device %u: %s", dm_id,
+                 strerror(-result));
+    close(socket);
 }
 
 /* By which text its successors go: this one, or the one that there is. Not by the file, which may
@@ -236,7 +255,12 @@ static bool handle_message(struct keeper *keeper, const union message *message, 
     case MSG_OPEN:
         if (!names_device(message))
             return false;
-        start_opener(keeper, message->header.device, fds[0], fds[1]);
+        start_opener(keeper, &message->open, fds[0], fds[1]);
+        return true;
+    case MSG_CONNECTOR:
+        if (!names_device(message))
+            return false;
+        start_connector(keeper, message->header.device, fds[0]);
         return true;
     case MSG_KEEP:
         return kept_put(&keeper->store, &message->opened, fds, fd_count);
@@ -259,6 +283,8 @@ static bool handle_message(struct keeper *keeper, const union message *message, 
     case MSG_KEPT:
     case MSG_PING:
     case MSG_OPENED:
+    case MSG_CONNECT_TO:
+    case MSG_CONNECTED:
     case MSG_TYPES:
         return false;
     }
@@ -290,11 +316,13 @@ static bool receive_from_broker(struct keeper *keeper)
 
 /* --- Deaths ------------------------------------------------------------------------------- */
 
-static void kill_workers_and_openers(struct keeper *keeper)
+/* But the broker. */
+static void kill_children(struct keeper *keeper)
 {
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
         child_kill(&keeper->workers[i]);
         child_kill(&keeper->openers[i]);
+        child_kill(&keeper->connectors[i]);
     }
 }
 
@@ -343,7 +371,7 @@ static void broker_died(struct keeper *keeper, int code, int status)
     if (keeper->socket >= 0)
         close(keeper->socket);
     keeper->socket = -1;
-    kill_workers_and_openers(keeper);
+    kill_children(keeper);
     memset(keeper->of_broker, 0, sizeof(keeper->of_broker));
 
     if (keeper->stop_by != 0)
@@ -437,7 +465,8 @@ enum {
     POLL_MANAGER,
     POLL_WORKERS,
     POLL_OPENERS = POLL_WORKERS + (int)BAO_DEVICES_MAX,
-    POLL_COUNT = POLL_OPENERS + (int)BAO_DEVICES_MAX,
+    POLL_CONNECTORS = POLL_OPENERS + (int)BAO_DEVICES_MAX,
+    POLL_COUNT = POLL_CONNECTORS + (int)BAO_DEVICES_MAX,
 };
 
 static void wait_and_handle(struct keeper *keeper, int timeout)
@@ -452,6 +481,8 @@ static void wait_and_handle(struct keeper *keeper, int timeout)
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
         fds[POLL_WORKERS + i] = (struct pollfd){.fd = keeper->workers[i].pidfd, .events = POLLIN};
         fds[POLL_OPENERS + i] = (struct pollfd){.fd = keeper->openers[i].pidfd, .events = POLLIN};
+        fds[POLL_CONNECTORS + i] =
+            (struct pollfd){.fd = keeper->connectors[i].pidfd, .events = POLLIN};
     }
 
     int ready = poll(fds, POLL_COUNT, timeout);
@@ -471,6 +502,8 @@ static void wait_and_handle(struct keeper *keeper, int timeout)
             reap_worker(keeper, i);
         if (fds[POLL_OPENERS + i].revents)
             (void)child_reap(&keeper->openers[i], &code, &status);
+        if (fds[POLL_CONNECTORS + i].revents)
+            (void)child_reap(&keeper->connectors[i], &code, &status);
     }
     if (fds[POLL_BROKER].revents && child_reap(&keeper->broker, &code, &status))
         broker_died(keeper, code, status);
@@ -482,7 +515,7 @@ static void end_children(struct keeper *keeper)
 {
     int64_t by = clock_ms() + STOP_KILLED_MS;
     child_kill(&keeper->broker);
-    kill_workers_and_openers(keeper);
+    kill_children(keeper);
     while (any_child(keeper) || notify_waits(&keeper->notify)) {
         int64_t left = by - clock_ms();
         if (left <= 0)

@@ -37,7 +37,8 @@ struct keeper {
     struct child workers[BAO_DEVICES_MAX];
     bool of_broker[BAO_DEVICES_MAX];       /* that worker is this broker's, not an earlier one's */
     struct child openers[BAO_DEVICES_MAX]; /* by the dispatcher's id */
-    struct watch watch;                    /* over the broker */
+    struct child connectors[BAO_DEVICES_MAX]; /* likewise */
+    struct watch watch;                       /* over the broker */
     struct fd_store store;
     struct notify notify; /* the service manager */
     struct cgroups cgroups;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/keeper/kept.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -94,6 +95,15 @@ bool kept_put(struct fd_store *store, const struct message_opened *message, cons
     return true;
 }
 
+int kept_file(const struct fd_store *store, uint32_t dm_id, enum opened_file file)
+{
+    const struct kept_set *kept = &store->kept[dm_id];
+    const uint32_t files = kept->message.files;
+    if (!kept->present || (files & 1u << file) == 0)
+        return -1;
+    return kept->fds[__builtin_popcount(files & ((1u << file) - 1))];
+}
+
 bool kept_put_config(struct fd_store *store, int fd)
 {
     const struct fd_name before = {FD_NAME_NO_DEVICE, FD_NAME_CONFIG, store->config_generation};
@@ -120,20 +130,22 @@ bool kept_read(int fd, uint32_t dm_id, struct message_opened *ret)
            ret->files >> OPENED_FILES == 0;
 }
 
+/* Nothing is asked here of a file system that may not answer: an image and a log are in boxes,
+ * which are sockets; and of a directory's file it is enough that nothing can be read or written by
+ * it. */
 bool kept_is_file(int fd, uint32_t file)
 {
     struct stat status;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || ((flags & O_PATH) != 0) != (file == OPENED_DIRECTORY))
+        return false;
+    if (file == OPENED_DIRECTORY)
+        return true;
     if (fstat(fd, &status) < 0)
         return false;
-    if (file == OPENED_IMAGE)
-        return S_ISREG(status.st_mode) || S_ISBLK(status.st_mode);
-    if (file < OPENED_TAP_SOCKET)
+    if (file >= OPENED_TAP_FIRST && file < OPENED_TAP_SOCKET)
         return S_ISCHR(status.st_mode);
-    if (file == OPENED_TAP_SOCKET)
-        return S_ISSOCK(status.st_mode);
-    if (file < OPENED_LISTENER_FIRST)
-        return S_ISCHR(status.st_mode) || S_ISREG(status.st_mode);
-    if (file < OPENED_DIRECTORY)
-        return S_ISSOCK(status.st_mode);
-    return S_ISDIR(status.st_mode);
+    if (file >= OPENED_PORT_FIRST && file < OPENED_LISTENER_FIRST)
+        return S_ISCHR(status.st_mode) || S_ISSOCK(status.st_mode);
+    return S_ISSOCK(status.st_mode);
 }

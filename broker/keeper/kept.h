@@ -24,6 +24,9 @@
 bool kept_put(struct fd_store *store, const struct message_opened *message, const int *fds,
               size_t fd_count);
 
+/* That file of that device, borrowed; -1: it is not kept. */
+int kept_file(const struct fd_store *store, uint32_t dm_id, enum opened_file file);
+
 /* Keep this text, in the place of what there was. Likewise. */
 bool kept_put_config(struct fd_store *store, int fd);
 

@@ -94,7 +94,7 @@ static int execute(int executable, char *const argv[])
 
 struct plan {
     int executable, null, socket;
-    int text; /* -1: none */
+    int text; /* or a directory; -1: none */
     char *const *argv;
     uint64_t namespaces; /* CLONE_NEW* */
     bool keeps_stderr;
@@ -173,17 +173,38 @@ int spawn_broker(const struct executables *executables, int socket, int text, ch
 }
 
 int spawn_opener(const struct executables *executables, int socket, int text, char *path,
-                 uint32_t dm_id, struct child *ret)
+                 const struct message_open *message, struct child *ret)
 {
-    static char name[] = "bao-virtio-broker", open[] = "--open";
-    char id[16];
-    char *const argv[] = {name, open, id, path, NULL};
-    snprintf(id, sizeof(id), "%u", dm_id);
+    static char name[] = "bao-virtio-broker", first[] = "--open", later[] = "--open-again";
+    static char held[] = "held", own[] = "";
+    char id[16], tap[16];
+    char *const argv[] = {name, message->again ? later : first, id,  path,
+                          tap,  message->tap_held ? held : own, NULL};
+    snprintf(id, sizeof(id), "%u", message->header.device);
+    snprintf(tap, sizeof(tap), "%u", message->tap_index);
     const struct plan plan = {
         .executable = executables->broker,
         .null = executables->null,
         .socket = socket,
         .text = text,
+        .argv = argv,
+#ifdef BVDM_SANITIZE
+        .keeps_stderr = true, /* for the sanitizers' reports */
+#endif
+    };
+    return spawn(&plan, ret);
+}
+
+int spawn_connector(const struct executables *executables, int socket, int directory,
+                    struct child *ret)
+{
+    static char name[] = "bao-virtio-broker", connect[] = "--connect";
+    static char *const argv[] = {name, connect, NULL};
+    const struct plan plan = {
+        .executable = executables->broker,
+        .null = executables->null,
+        .socket = socket,
+        .text = directory,
         .argv = argv,
 #ifdef BVDM_SANITIZE
         .keeps_stderr = true, /* for the sanitizers' reports */

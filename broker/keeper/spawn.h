@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Processes made by the keeper. A child starts with /dev/null as 0, 1 and (but for the broker,
- * which logs) 2, one socket as 3, the configuration's text as 4 where it needs that, no other fd,
- * no environment, no blocked or handled signal, and dies with the keeper.
+ * which logs) 2, one socket as 3, the configuration's text or a directory as 4 where it needs one,
+ * no other fd, no environment, no blocked or handled signal, and dies with the keeper.
  */
 #ifndef BROKER_KEEPER_SPAWN_H
 #define BROKER_KEEPER_SPAWN_H
@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "common/message.h"
 
 struct executables {
     int broker, worker; /* O_PATH */
@@ -37,10 +39,14 @@ int become_broker(const struct executables *executables, char *const argv[]);
 int spawn_broker(const struct executables *executables, int socket, int text, char *const argv[],
                  struct child *ret);
 
-/* Start an opener (broker/opener.h) for the device of that id, by the configuration `text` of the
+/* Start an opener (broker/opener.h) for what the message says, by the configuration `text` of the
  * name `path`. Likewise. */
 int spawn_opener(const struct executables *executables, int socket, int text, char *path,
-                 uint32_t dm_id, struct child *ret);
+                 const struct message_open *message, struct child *ret);
+
+/* Start a connector (broker/connector_process.h), with `directory` as its fd 4. Likewise. */
+int spawn_connector(const struct executables *executables, int socket, int directory,
+                    struct child *ret);
 
 /* Start a worker, in namespaces and a session of its own, and in the cgroup whose directory
  * `cgroup` is; -1: in the keeper's. Likewise. */

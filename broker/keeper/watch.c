@@ -16,12 +16,12 @@ enum watch_verdict watch_look(struct watch *watch, int64_t now)
     if (now < watch->when)
         return WATCH_WAIT;
     bool late = now - watch->when > WATCH_LATE_MS;
-    if (watch->asked && (!late || watch->forgiven)) {
+    if (watch->asked && watch->forgiven) {
         watch->when = INT64_MAX;
         return WATCH_STUCK;
     }
     watch->forgiven = watch->asked;
+    watch->when = now + (watch->asked && !late ? WATCH_LAST_MS : WATCH_ANSWER_MS);
     watch->asked = true;
-    watch->when = now + WATCH_ANSWER_MS;
     return WATCH_ASK;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Is the broker alive? It is asked every second, and answers from its main loop; one that has not
- * answered for 5 s is stuck, stopped, or spins. One whose keeper comes late itself is given the
- * time again, once. Pure; times in milliseconds.
+ * answered for 5 s is asked once more, as a worker is (broker/alive.h): it has the time again where
+ * its keeper comes late itself, else a second. Then it is stuck: stopped, or it spins. Pure; times
+ * in milliseconds.
  */
 #ifndef BROKER_KEEPER_WATCH_H
 #define BROKER_KEEPER_WATCH_H
@@ -13,6 +14,7 @@
 #define WATCH_ASK_MS 1000
 #define WATCH_ANSWER_MS 5000
 #define WATCH_LATE_MS 1000 /* so late nobody is judged */
+#define WATCH_LAST_MS 1000 /* to answer the second question */
 #define WATCH_START_MS                                                                             \
     120000 /* for all of a start: see the bounds of its steps in broker/main.c                     \
             */

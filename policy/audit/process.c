@@ -22,6 +22,7 @@ static const struct {
     [PROCESS_BROKER] = {"bao-virtio-broker", "broker"},
     [PROCESS_WORKER] = {"bao-virtio-worker", "worker"},
     [PROCESS_OPENER] = {"", "opener"},
+    [PROCESS_CONNECTOR] = {"", "connector"},
 };
 
 const char *process_role_name(enum process_role role)
@@ -101,12 +102,17 @@ static enum process_role role_of(const char *program)
     return PROCESS_OTHER;
 }
 
-/* Its arguments, each with its 0. */
-static bool is_opener(pid_t pid)
+/* What the broker's program was started for; its arguments have a 0 each: --open and --open-again,
+ * --connect, or else to be the broker. */
+static enum process_role purpose_of(pid_t pid)
 {
     char arguments[64] = "";
-    return process_file(pid, "cmdline", arguments, sizeof(arguments)) &&
-           strcmp(arguments + strnlen(arguments, sizeof(arguments) - 2) + 1, "--open") == 0;
+    if (!process_file(pid, "cmdline", arguments, sizeof(arguments)))
+        return PROCESS_BROKER;
+    const char *first = arguments + strnlen(arguments, sizeof(arguments) - 2) + 1;
+    if (strncmp(first, "--open", strlen("--open")) == 0)
+        return PROCESS_OPENER;
+    return strcmp(first, "--connect") == 0 ? PROCESS_CONNECTOR : PROCESS_BROKER;
 }
 
 int process_read(pid_t pid, struct process *ret)
@@ -121,8 +127,8 @@ int process_read(pid_t pid, struct process *ret)
         process.role = role_of(process.program);
     else if (errno == ENOENT) /* it has given up its memory: it is ending, if not a zombie */
         return -ESRCH;
-    if (process.role == PROCESS_BROKER && is_opener(pid))
-        process.role = PROCESS_OPENER;
+    if (process.role == PROCESS_BROKER)
+        process.role = purpose_of(pid);
     *ret = process;
     return 0;
 }
@@ -273,7 +279,8 @@ const struct policy_listing *process_policy(const struct process *process,
                                             const struct filters *filters)
 {
     const struct selection all = {NULL, POLICY_ARCH_NATIVE};
-    if (process->role == PROCESS_KEEPER || process->role == PROCESS_BROKER)
+    if (process->role == PROCESS_KEEPER || process->role == PROCESS_BROKER ||
+        process->role == PROCESS_CONNECTOR)
         return policy_named(process_role_name(process->role));
     if (process->role != PROCESS_WORKER)
         return NULL;

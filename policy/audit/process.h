@@ -19,7 +19,8 @@ enum process_role {
     PROCESS_KEEPER,
     PROCESS_BROKER,
     PROCESS_WORKER,
-    PROCESS_OPENER, /* the broker's program, as which it opens a backend: broker/opener.h */
+    PROCESS_OPENER,    /* the broker's program, as which it opens a backend: broker/opener.h */
+    PROCESS_CONNECTOR, /* likewise, and connects to sockets: broker/connector_process.h */
 };
 
 struct process {

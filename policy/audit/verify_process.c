@@ -111,13 +111,18 @@ static void verify_namespace(struct report *report, const struct verified *verif
              "shared: used where the kernel lets root make one");
 }
 
-/* A broker's root holds the nodes that it opens again, and the directories of sockets that its
- * devices connect to; a worker's nothing. */
+/* A broker's root holds the nodes that it opens again, a connector's the directory of the sockets
+ * that its device connects to, a worker's nothing. */
 static void verify_root(struct report *report, const struct process *process)
 {
     char path[64];
+    static const char *const expected[] = {
+        [PROCESS_BROKER] = "nodes that devices need",
+        [PROCESS_CONNECTOR] = "the directory of sockets that its device needs",
+    };
     unsigned long nodes = 0, directories = 0, others = 0;
-    bool broker = process->role == PROCESS_BROKER;
+    const bool broker = process->role == PROCESS_BROKER;
+    const bool connector = process->role == PROCESS_CONNECTOR;
     snprintf(path, sizeof(path), "/proc/%d/root/", (int)process->pid);
     DIR *root = opendir(path);
     const struct dirent *entry;
@@ -127,7 +132,7 @@ static void verify_root(struct report *report, const struct process *process)
             continue;
         bool known = fstatat(dirfd(root), entry->d_name, &file, AT_SYMLINK_NOFOLLOW) == 0;
         bool node = broker && known && S_ISCHR(file.st_mode);
-        bool directory = broker && known && S_ISDIR(file.st_mode);
+        bool directory = connector && known && S_ISDIR(file.st_mode);
         nodes += node;
         directories += directory;
         others += !node && !directory;
@@ -138,7 +143,7 @@ static void verify_root(struct report *report, const struct process *process)
                                                             : AS_EXPECTED,
                                         "root directory");
     snprintf(row->expected, sizeof(row->expected), "%s",
-             broker ? "nodes and directories of sockets that devices need" : "empty");
+             broker || connector ? expected[process->role] : "empty");
     if (!root)
         snprintf(row->found, sizeof(row->found), "can't be read");
     else if (nodes + directories + others == 0)
@@ -151,24 +156,24 @@ static void verify_root(struct report *report, const struct process *process)
 }
 
 /* Every mount that it sees: the root, which can hold nothing that runs, and for a broker single
- * nodes and directories of sockets. */
+ * nodes, for a connector its directory. */
 static void verify_mounts(struct report *report, const struct process *process)
 {
     char text[8192] = "", *rest = NULL;
     unsigned long roots = 0, others = 0;
-    bool broker = process->role == PROCESS_BROKER;
+    const bool more = process->role == PROCESS_BROKER || process->role == PROCESS_CONNECTOR;
     process_file(process->pid, "mountinfo", text, sizeof(text));
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         bool is_root = strstr(line, " / / ro,nosuid,nodev,noexec") && strstr(line, " - tmpfs ");
         roots += is_root;
         others += !is_root;
     }
-    bool good = roots == 1 && (others == 0 || broker);
+    bool good = roots == 1 && (others == 0 || more);
     struct report_row *row =
         report_add(report, process, good ? AS_EXPECTED : NOT_AS_EXPECTED, "mounts");
     snprintf(row->expected, sizeof(row->expected),
              "a read-only tmpfs without nodes, programs and set-uid%s",
-             broker ? ", and what lies in it" : ", and no other");
+             more ? ", and what lies in it" : ", and no other");
     snprintf(row->found, sizeof(row->found), "%lu such root, %lu others", roots, others);
 }
 
@@ -178,7 +183,7 @@ void verify_namespaces(struct report *report, const struct verified *verified)
     const struct process *process = verified->process;
     if (process->role == PROCESS_KEEPER)
         return;
-    if (process->role == PROCESS_BROKER)
+    if (process->role == PROCESS_BROKER || process->role == PROCESS_CONNECTOR)
         verify_namespace(report, verified, "mnt");
     for (size_t i = 0;
          process->role == PROCESS_WORKER && i < sizeof(of_worker) / sizeof(of_worker[0]); i++)

@@ -214,7 +214,8 @@ void verify_threads(struct report *report, const struct verified *verified)
         states[threads.items[i].state]++;
     unsigned long good = states[THREAD_STOPPED] + states[THREAD_KERNELS];
     report_number(report, process, "threads so confined", good + states[THREAD_WRONG], good);
-    if (process->role == PROCESS_WORKER || process->role == PROCESS_KEEPER)
+    if (process->role == PROCESS_WORKER || process->role == PROCESS_KEEPER ||
+        process->role == PROCESS_CONNECTOR)
         report_number(report, process, "threads of its own", 1,
                       states[THREAD_STOPPED] + states[THREAD_WRONG]);
     if (states[THREAD_KERNELS] > 0)

@@ -163,10 +163,20 @@ static void verify_broker(struct report *report, const struct verified *verified
     report_unseen(report, verified->process, "securebits", "the broker ends if it can't lock them");
 }
 
+static void verify_connector(struct report *report, const struct verified *verified)
+{
+    report_unseen(report, verified->process, "landlock",
+                  "the connector enters it where the kernel has it, and ends if that fails");
+    report_unseen(report, verified->process, "securebits",
+                  "the connector ends if it can't lock them");
+}
+
 void verify_told(struct report *report, const struct verified *verified)
 {
     if (verified->process->role == PROCESS_WORKER)
         verify_worker(report, verified);
     if (verified->process->role == PROCESS_BROKER)
         verify_broker(report, verified);
+    if (verified->process->role == PROCESS_CONNECTOR)
+        verify_connector(report, verified);
 }

@@ -48,8 +48,9 @@ struct expected {
     /* The fault hits what all devices share, so the others wait as well (never beyond
      * REGISTER_MS), and processes may be replaced. */
     bool everybody;
-    bool is_long;         /* in the long form only */
-    unsigned int hold_ms; /* how long the fault lasts at least; 0: as the row says */
+    bool is_long;             /* in the long form only */
+    unsigned int hold_ms;     /* how long the fault lasts at least; 0: as the row says */
+    unsigned int register_ms; /* the longest that a register access may take; 0: REGISTER_MS */
 };
 
 /* A block device's subject reads the first so many sectors of its image, and writes behind them to

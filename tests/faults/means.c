@@ -94,6 +94,12 @@ void hang_all(struct cell *cell)
     hang_fs_hang(cell->hang, HANG_ALL);
 }
 
+/* Who has a file open can end, and whoever takes it over after him meets the rest. */
+void hang_all_but_close(struct cell *cell)
+{
+    hang_fs_hang(cell->hang, HANG_ALL & ~HANG_FLUSH);
+}
+
 void hang_nothing(struct cell *cell)
 {
     hang_fs_fail(cell->hang, HANG_ALL, 0);

@@ -23,6 +23,7 @@ void truncate_in(const struct cell *cell, const char *name, off_t size);
 void hang_with_image(struct cell *cell);
 void hang_with_log(struct cell *cell);
 void hang_all(struct cell *cell);
+void hang_all_but_close(struct cell *cell);
 void hang_nothing(struct cell *cell);
 void hang_end(struct cell *cell);
 

@@ -272,15 +272,14 @@ static void log_is_back(struct cell *cell)
     {                                                                                              \
         WAITS                                                                                      \
     }
-/* What hangs includes close(2). A process that has a file open there can't end, the broker neither;
- * and no other broker begins before it has ended (docs/RESTART.md, what is not covered). */
-#define HANGS_BROKER                                                                               \
-    {                                                                                              \
-        .fate = WAITS, .everybody = true                                                           \
-    }
 #define HANGS_LONG                                                                                 \
     {                                                                                              \
         .fate = RESETS, .is_long = true                                                            \
+    }
+/* A worker that waits for its disk has 15 s for a register access before another one is asked. */
+#define HANGS_IN_IO                                                                                \
+    {                                                                                              \
+        .fate = RESETS, .is_long = true, .hold_ms = 23000, .register_ms = 25000                    \
     }
 #define LINK_MADE NOT("a tap that is missing at the start is made")
 
@@ -367,18 +366,28 @@ static const struct row rows[] = {
         .inject = hang_all,
         .repair = hang_nothing,
         .clean = hang_end,
-        .at = {HANGS, HANGS, HANGS, HANGS_BROKER, HANGS},
+        .at = {HANGS, HANGS, HANGS, HANGS, HANGS},
     },
     {
         .resource = "image",
-        .fault = "file system hangs for 18 s",
+        .fault = "file system hangs, but for close(2)",
+        .image = "hang/disk.img",
+        .prepare = hang_with_image,
+        .inject = hang_all_but_close,
+        .repair = hang_nothing,
+        .clean = hang_end,
+        .at = {HANGS, HANGS, HANGS, HANGS, HANGS},
+    },
+    {
+        .resource = "image",
+        .fault = "file system hangs for long",
         .image = "hang/disk.img",
         .hold_ms = 18000,
         .prepare = hang_with_image,
         .inject = hang_all,
         .repair = hang_nothing,
         .clean = hang_end,
-        .at = {HANGS_LONG, HANGS_LONG, HANGS_LONG, HANGS_LONG, HANGS_LONG},
+        .at = {HANGS_LONG, HANGS_IN_IO, HANGS_IN_IO, HANGS_LONG, HANGS_LONG},
     },
     {
         .resource = "image",
@@ -495,7 +504,18 @@ static const struct row rows[] = {
         .inject = hang_all,
         .repair = hang_nothing,
         .clean = hang_end,
-        .at = {HANGS, HANGS, HANGS, HANGS_BROKER, HANGS},
+        .at = {HANGS, HANGS, HANGS, HANGS, HANGS},
+    },
+    {
+        .resource = "log",
+        .fault = "file system hangs, but for close(2)",
+        .subject = SUBJECT_LOG,
+        .log = "hang/console.log",
+        .prepare = hang_with_log,
+        .inject = hang_all_but_close,
+        .repair = hang_nothing,
+        .clean = hang_end,
+        .at = {HANGS, HANGS, HANGS, HANGS, HANGS},
     },
 };
 

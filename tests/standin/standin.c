@@ -376,6 +376,21 @@ static unsigned int list_processes(const struct standin *standin, pid_t *pids)
     return count;
 }
 
+/* The broker's program is also that of those who open and connect for it: they have another first
+ * argument. */
+static bool helps_broker(pid_t pid)
+{
+    char path[64], arguments[64] = "";
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, arguments, sizeof(arguments) - 2) < 0)
+        arguments[0] = '\0';
+    if (fd >= 0)
+        close(fd);
+    const char *first = arguments + strlen(arguments) + 1;
+    return strncmp(first, "--open", strlen("--open")) == 0 || strcmp(first, "--connect") == 0;
+}
+
 static bool runs_program(pid_t pid, const char *program)
 {
     char path[64], link[512];
@@ -385,7 +400,7 @@ static bool runs_program(pid_t pid, const char *program)
         return false; /* a zombie, too */
     link[length] = '\0';
     const char *name = strrchr(link, '/');
-    return strncmp(name ? name + 1 : link, program, strlen(program)) == 0;
+    return strncmp(name ? name + 1 : link, program, strlen(program)) == 0 && !helps_broker(pid);
 }
 
 pid_t standin_find_process(const struct standin *standin, const char *program, unsigned int index)

@@ -60,7 +60,8 @@ pid_t standin_pid(const struct standin *standin);
 
 /*
  * The index-th process below the keeper, in order of pid, whose program's file name starts with
- * `program` ("bao-virtio-worker"). Returns a pid, or -ESRCH.
+ * `program` ("bao-virtio-worker"). Not who opens or connects for the broker, though that runs its
+ * program, too. Returns a pid, or -ESRCH.
  */
 pid_t standin_find_process(const struct standin *standin, const char *program, unsigned int index);
 

@@ -15,6 +15,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "common/cgroup_limit.h"
+#include "tests/standin/control_client.h"
 #include "tests/standin/fixture.h"
 
 static char base[128]; /* a cgroup of this test's */
@@ -73,9 +75,21 @@ static void is_there(const char *name, bool expected)
     CU_ASSERT_EQUAL(stat(path, &file) == 0, expected);
 }
 
-/* Each limit either is in force, or was said to be missing. */
-static void limits_are_told(const struct fixture *fixture)
+/* ... and so says who asks the control socket, of this worker and of its successors. */
+static void status_tells(const struct fixture *fixture, bool has_one, uint32_t in_force)
 {
+    struct control_reply reply = {0};
+    char path[160];
+    snprintf(path, sizeof(path), "%s/control", fixture->dir);
+    CU_ASSERT_EQUAL(control_client_ask(path, CONTROL_STATUS, 0, &reply), 0);
+    CU_ASSERT(reply.device.pid > 0);
+    CU_ASSERT_EQUAL(reply.device.cgroup, has_one ? CGROUP_OWN | in_force : 0);
+}
+
+/* Each limit either is in force, or was said to be missing. Returns those in force. */
+static uint32_t limits_are_told(const struct fixture *fixture)
+{
+    uint32_t in_force = 0;
     static const char *const limits[] = {"memory.max", "pids.max", "cpu.weight"};
     char *log = fixture_log(fixture);
     const char *line = strstr(log, "each worker has a cgroup of its own, with: ");
@@ -92,8 +106,10 @@ static void limits_are_told(const struct fixture *fixture)
         const char *at = strstr(line, limits[i]);
         CU_ASSERT_FATAL(at && at < end);
         CU_ASSERT_EQUAL(limited, !(missing && missing < end && at > missing));
+        in_force |= limited ? 1u << i : 0;
     }
     free(log);
+    return in_force;
 }
 
 static void each_worker_has_one(void)
@@ -109,7 +125,8 @@ static void each_worker_has_one(void)
     fixture.starter_in = STDIN_FILENO;
     fixture.starter_out = STDOUT_FILENO;
     fixture_start(&fixture, 2, 2);
-    limits_are_told(&fixture);
+    const uint32_t in_force = limits_are_told(&fixture);
+    status_tells(&fixture, true, in_force);
     is_in(fixture.broker, "keeper");
     is_in(fixture.workers[0], "workers/0");
     is_in(fixture.workers[1], "workers/1");
@@ -119,6 +136,9 @@ static void each_worker_has_one(void)
     CU_ASSERT_EQUAL(kill(fixture.broker, SIGKILL), 0);
     is_in(fixture_wait_broker(&fixture, fixture.broker), "keeper");
     is_in(fixture_wait_worker(&fixture, 0, fixture.workers[0]), "workers/0");
+    uint64_t magic; /* a register access is answered when its worker has been taken up */
+    CU_ASSERT_EQUAL(standin_read(fixture.standin, 0, fixture_base(0), 4, &magic, 20000), 0);
+    status_tells(&fixture, true, in_force);
     fixture_stop(&fixture);
     is_there("keeper", false);
     is_there("workers", false);
@@ -143,6 +163,7 @@ static void a_shared_one_is_left_alone(void)
     fixture_wait_logged(&fixture, "no worker has a cgroup of its own: its own has other processes",
                         5000);
     is_there("keeper", false);
+    status_tells(&fixture, false, 0);
     char path[160], line[32];
     snprintf(path, sizeof(path), "%s/cgroup.procs", base);
     FILE *procs = fopen(path, "re");

@@ -83,6 +83,7 @@ static void status_names_devices_workers_layers_and_drivers(void)
     snprintf(words, sizeof(words), "running, pid %d, for ", fixture.workers[0]);
     CU_ASSERT(says(&said, words));
     CU_ASSERT(says(&said, "confined by fds, uid, capabilities, no_new_privs, empty root, seccomp"));
+    CU_ASSERT(says(&said, "limits      "));
     CU_ASSERT(says(&said, "driver      none, status 0x0"));
     CU_ASSERT(says(&said, "driver      running, status 0xf"));
     said = dmctl(&fixture, "status 1");
@@ -101,9 +102,11 @@ static void json_is_read_by_a_json_reader(void)
     struct fixture fixture;
     char command[512];
     static const char *const programs[][2] = {
-        {"status --json", "d=json.load(sys.stdin); assert d[1]['device']=='block 1'; assert "
-                          "d[0]['worker']['phase']=='running'; assert 'seccomp' in "
-                          "d[0]['worker']['layers']; assert len(d[0]['queues'])==1"},
+        {"status --json",
+         "d=json.load(sys.stdin); assert d[1]['device']=='block 1'; assert "
+         "d[0]['worker']['phase']=='running'; assert 'seccomp' in "
+         "d[0]['worker']['layers']; assert len(d[0]['queues'])==1; w=d[0]['worker']; "
+         "assert w['cgroup'] or w['limits']==[]"},
         {"stats --json", "d=json.load(sys.stdin); assert d['per_second'] is False; assert "
                          "d['devices'][0]['register_accesses']>=1"},
     };

@@ -42,7 +42,27 @@ static void one_that_does_not_is_stuck(void)
     begin();
     CU_ASSERT_TRUE(look(ALIVE_MS));
     CU_ASSERT_TRUE(look(2 * ALIVE_MS - 1)); /* it still has time */
-    CU_ASSERT_FALSE(look(2 * ALIVE_MS));
+    CU_ASSERT_TRUE(look(2 * ALIVE_MS));     /* asked once more */
+    CU_ASSERT_TRUE(look(2 * ALIVE_MS + ALIVE_LAST_MS - 1));
+    CU_ASSERT_FALSE(look(2 * ALIVE_MS + ALIVE_LAST_MS));
+}
+
+/* The machine stands still from the question on until the answer is due, and the broker goes on
+ * first, hardly late: it must not judge by a time that nobody had. */
+static void one_that_had_no_time_is_not(void)
+{
+    int64_t now = ALIVE_MS;
+    begin();
+    for (int i = 0; i < 5; i++) {
+        CU_ASSERT_TRUE(look(now)); /* asked, and the machine stands still */
+        now += ALIVE_MS + ALIVE_LATE_MS / 2;
+        CU_ASSERT_TRUE(look(now));
+        answer(); /* a moment later */
+        now += ALIVE_LAST_MS;
+    }
+    CU_ASSERT_TRUE(look(now));
+    CU_ASSERT_TRUE(look(now += ALIVE_MS));
+    CU_ASSERT_FALSE(look(now += ALIVE_LAST_MS));
 }
 
 static void one_that_waits_for_a_disk_is_not(void)
@@ -53,7 +73,8 @@ static void one_that_waits_for_a_disk_is_not(void)
     for (int64_t now = 2 * ALIVE_MS; now < 20 * ALIVE_MS; now += ALIVE_MS)
         CU_ASSERT_TRUE(look(now));
     atomic_store(&watch.in_io, 0);
-    CU_ASSERT_FALSE(look(20 * ALIVE_MS));
+    CU_ASSERT_TRUE(look(20 * ALIVE_MS));
+    CU_ASSERT_FALSE(look(20 * ALIVE_MS + ALIVE_LAST_MS));
 }
 
 /* The broker comes late: so may the worker have. But it is not forgiven twice in a row. */
@@ -74,6 +95,7 @@ int main(void)
     CU_TestInfo tests[] = {
         {"one that answers lives on", one_that_answers_lives_on},
         {"one that does not is stuck", one_that_does_not_is_stuck},
+        {"one that had no time to answer is not", one_that_had_no_time_is_not},
         {"one that waits for a disk is not", one_that_waits_for_a_disk_is_not},
         {"one whose machine stood still has more time",
          one_whose_machine_stood_still_has_more_time},

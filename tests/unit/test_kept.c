@@ -15,6 +15,7 @@
 #include "broker/keeper/kept.h"
 #include "broker/keeper/watch.h"
 #include "broker/shared_page.h"
+#include "common/box.h"
 
 /* --- A backend ------------------------------------------------------------------------------ */
 
@@ -171,18 +172,24 @@ static void files_are_of_the_kind_of_their_number(void)
 {
     int node = any_file(), directory = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int regular = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int regular = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), box = box_make(regular);
     CU_ASSERT_FALSE(kept_is_file(node, OPENED_IMAGE));
-    CU_ASSERT_TRUE(kept_is_file(regular, OPENED_IMAGE));
+    CU_ASSERT_FALSE(kept_is_file(regular, OPENED_IMAGE)); /* as the version before stored it */
+    CU_ASSERT_TRUE(kept_is_file(box, OPENED_IMAGE));
     CU_ASSERT_TRUE(kept_is_file(node, OPENED_TAP_FIRST));
     CU_ASSERT_FALSE(kept_is_file(regular, OPENED_TAP_FIRST + 6));
     CU_ASSERT_TRUE(kept_is_file(sock, OPENED_TAP_SOCKET));
-    CU_ASSERT_FALSE(kept_is_file(sock, OPENED_PORT_FIRST));
-    CU_ASSERT_TRUE(kept_is_file(regular, OPENED_PORT_FIRST + 6));
+    CU_ASSERT_TRUE(kept_is_file(node, OPENED_PORT_FIRST));
+    CU_ASSERT_TRUE(kept_is_file(box, OPENED_PORT_FIRST + 6));
+    CU_ASSERT_FALSE(kept_is_file(regular, OPENED_PORT_FIRST + 6));
     CU_ASSERT_TRUE(kept_is_file(sock, OPENED_LISTENER_FIRST + 1));
     CU_ASSERT_FALSE(kept_is_file(directory, OPENED_LISTENER_FIRST));
     CU_ASSERT_TRUE(kept_is_file(directory, OPENED_DIRECTORY));
     CU_ASSERT_FALSE(kept_is_file(-1, OPENED_DIRECTORY));
+    int readable = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CU_ASSERT_FALSE(kept_is_file(readable, OPENED_DIRECTORY)); /* it leads to more than its name */
+    close(readable);
+    close(box);
     close(node);
     close(directory);
     close(sock);
@@ -213,8 +220,25 @@ static void one_that_does_not_is_stuck(void)
     watch_begin(&watch, 0);
     watch_answered(&watch, 0);
     CU_ASSERT_EQUAL(watch_look(&watch, WATCH_ASK_MS), WATCH_ASK);
-    CU_ASSERT_EQUAL(watch_look(&watch, watch.when), WATCH_STUCK);
+    CU_ASSERT_EQUAL(watch_look(&watch, WATCH_ASK_MS + WATCH_ANSWER_MS), WATCH_ASK); /* once more */
+    const int64_t end = WATCH_ASK_MS + WATCH_ANSWER_MS + WATCH_LAST_MS;
+    CU_ASSERT_EQUAL(watch_look(&watch, end - 1), WATCH_WAIT);
+    CU_ASSERT_EQUAL(watch_look(&watch, end), WATCH_STUCK);
     CU_ASSERT_EQUAL(watch_look(&watch, INT64_MAX - 1), WATCH_WAIT); /* said once */
+}
+
+/* The machine stood still from the question on, and the keeper goes on first. */
+static void one_that_had_no_time_is_not(void)
+{
+    struct watch watch;
+    int64_t now = 0;
+    watch_begin(&watch, now);
+    watch_answered(&watch, now);
+    for (int i = 0; i < 5; i++) {
+        CU_ASSERT_EQUAL(watch_look(&watch, now += WATCH_ASK_MS), WATCH_ASK);
+        CU_ASSERT_EQUAL(watch_look(&watch, now += WATCH_ANSWER_MS + WATCH_LATE_MS / 2), WATCH_ASK);
+        watch_answered(&watch, ++now);
+    }
 }
 
 static void one_whose_keeper_is_late_is_asked_again_once(void)
@@ -246,6 +270,7 @@ int main(void)
         {"files are of the kind of their number", files_are_of_the_kind_of_their_number},
         {"one that answers lives on", one_that_answers_lives_on},
         {"one that does not is stuck", one_that_does_not_is_stuck},
+        {"one that had no time to answer is not", one_that_had_no_time_is_not},
         {"one whose keeper is late is asked again, once",
          one_whose_keeper_is_late_is_asked_again_once},
         {"a start has more time, and an end", a_start_has_more_time_and_an_end},

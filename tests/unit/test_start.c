@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/box.h"
 #include "common/device_kind.h"
 #include "common/message.h"
 #include "common/sandbox_layer.h"
@@ -210,6 +211,34 @@ static void test_ready(void)
     CU_ASSERT(exits_with(pid, 0)); /* the broker is gone */
 }
 
+/* The image comes in a box, and the worker has what is in it; nobody else can see that it is one.
+ */
+static void test_box(void)
+{
+    struct start start = good_start();
+    union message message = {0};
+    int broker, *image = &start.fds[WORKER_FD_BACKEND - WORKER_FD_REQUEST];
+    const int box = box_make(*image);
+    CU_ASSERT_FATAL(box >= 0);
+    replace_fd(&start, WORKER_FD_BACKEND - WORKER_FD_REQUEST, box);
+    start.message.start.boxed = 1;
+    for (int i = 0; i < 2; i++) { /* its successor gets the same box */
+        char path[64], target[64] = "";
+        pid_t pid = start_worker(&start, &broker);
+        send_start(&start, broker);
+        CU_ASSERT_EQUAL(answer(broker, &message), 1);
+        CU_ASSERT_EQUAL(message.header.type, MSG_READY);
+        CU_ASSERT_EQUAL(message.ready.fd_count, BLOCK_FDS);
+        snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, WORKER_FD_BACKEND);
+        CU_ASSERT(readlink(path, target, sizeof(target) - 1) > 0);
+        CU_ASSERT_PTR_NOT_NULL(strstr(target, "memfd:"));
+        close(broker);
+        CU_ASSERT(exits_with(pid, 0));
+    }
+    for (size_t i = 0; i < FD_COUNT; i++)
+        close(start.fds[i]);
+}
+
 static void test_no_start(void)
 {
     struct start start = good_start();
@@ -243,6 +272,7 @@ static void test_fields(void)
     FIELD(queue_count, device_kinds[DEVICE_BLOCK_VIRTIO].queues_max + 1);
     FIELD(sched_priority, 100);
     FIELD(backend_fd_count, device_kinds[DEVICE_BLOCK_VIRTIO].backend_fds_max + 1);
+    FIELD(boxed, 1u << 1); /* it has no such file */
     FIELD(shmem_size, 0);
     FIELD(shmem_size, WINDOW_SIZE - 1);
     FIELD(shmem_size, UINT64_MAX & ~0xfffull);
@@ -283,6 +313,7 @@ static void test_fds(void)
     WITH(replace_fd(&start, 1, memory(1)), "REPLY is a file", FDS, EBADFD);
     WITH(replace_fd(&start, 3, open("/", O_RDONLY | O_DIRECTORY)), "image is a directory", FDS,
          EBADFD);
+    WITH(start.message.start.boxed = 1, "image is no box", FDS, EPROTO);
 }
 
 static void test_surroundings(void)
@@ -321,6 +352,7 @@ int main(void)
         return (int)CU_get_error();
     CU_pSuite suite = CU_add_suite("start of a worker", NULL, NULL);
     CU_add_test(suite, "says READY, and ends with its broker", test_ready);
+    CU_add_test(suite, "an image in a box", test_box);
     CU_add_test(suite, "no START message", test_no_start);
     CU_add_test(suite, "fields out of range", test_fields);
     CU_add_test(suite, "another message, other fds", test_message);

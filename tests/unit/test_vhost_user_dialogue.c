@@ -8,17 +8,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "broker/backend/dialogue.h"
+#include "broker/connector_process.h"
 
 #define QUEUES 2
 #define CONFIG_SIZE 8
@@ -31,7 +33,7 @@
 #define ALL_FEATURES (1ull << VIRTIO_F_VERSION_1 | 1ull << VHOST_USER_F_PROTOCOL_FEATURES)
 
 static struct vhost_user vu;
-static struct connector connector; /* one for all tests: its thread does not end */
+static struct connector connector; /* one for all tests; in a thread, which does not end */
 static struct failure failure;
 static int daemon_end; /* of the connection */
 static int memory;
@@ -455,9 +457,10 @@ static void the_deadline_of_a_step(void)
 static int step_connecting(int64_t now)
 {
     int result;
-    do
+    do {
+        (void)connector_receive(&connector);
         result = vhost_user_step(&vu, now, &failure);
-    while (result == -EINPROGRESS && vu.connecting && usleep(100) == 0);
+    } while (result == -EINPROGRESS && vu.connecting && usleep(100) == 0);
     return result;
 }
 
@@ -525,9 +528,27 @@ static void the_inflight_buffer_is_kept(void)
     end();
 }
 
+static void *serve(void *argument)
+{
+    struct pollfd broker = {.fd = *(const int *)argument, .events = POLLIN};
+    while (connector_serve(broker.fd))
+        (void)poll(&broker, 1, -1);
+    return NULL;
+}
+
+static bool start_connector(void)
+{
+    static int sockets[2];
+    pthread_t thread;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) < 0)
+        return false;
+    connector = (struct connector){.socket = sockets[0]};
+    return pthread_create(&thread, NULL, serve, &sockets[1]) == 0;
+}
+
 int main(void)
 {
-    if (connector_start(&connector, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0)
+    if (!start_connector())
         return EXIT_FAILURE;
     CU_TestInfo tests[] = {
         {"the whole dialogue, in one piece and in many", the_whole_dialogue},

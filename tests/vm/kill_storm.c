@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -95,16 +97,19 @@ static void wait_for_progress(int place, const struct control_device *before)
     }
 }
 
-/* The broker is the process whose socket answers; its pid is in no answer. */
+/* The broker is the process that listens on the socket: other processes run its program, too. */
 static pid_t find_broker(void)
 {
-    pid_t pid = -1;
-    FILE *found = popen("pidof bao-virtio-broker", "re");
-    if (!found || fscanf(found, "%d", &pid) != 1)
-        pid = -1;
-    if (found)
-        pclose(found);
-    return pid;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred listener = {.pid = -1};
+    socklen_t length = sizeof(listener);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", options.control);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &length) < 0)
+        listener.pid = -1;
+    close(fd);
+    return listener.pid;
 }
 
 static bool all_at_work(void)

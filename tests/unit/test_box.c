@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A file in a box is open and locked as long as there is a box, comes out as often as it is wanted,
+ * and is in nobody's table of files. */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/box.h"
+
+static char path[] = "/tmp/bao-box-XXXXXX";
+
+static int a_file(void)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    CU_ASSERT_FATAL(fd >= 0);
+    return fd;
+}
+
+static bool lock(int fd)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, F_OFD_SETLK, &whole) == 0;
+}
+
+static bool can_be_locked(void)
+{
+    int fd = a_file();
+    bool locked = lock(fd);
+    close(fd);
+    return locked;
+}
+
+static void it_comes_out_as_often_as_wanted(void)
+{
+    int fd = a_file(), box = box_make(fd);
+    CU_ASSERT_FATAL(box >= 0);
+    CU_ASSERT_EQUAL(fcntl(box, F_GETFD), FD_CLOEXEC);
+    CU_ASSERT_EQUAL(lseek(fd, 5, SEEK_SET), 5);
+    close(fd);
+    for (int i = 0; i < 3; i++) {
+        int copy = box_open(box);
+        CU_ASSERT_FATAL(copy >= 0);
+        CU_ASSERT_EQUAL(fcntl(copy, F_GETFD), FD_CLOEXEC);
+        CU_ASSERT_EQUAL(lseek(copy, 0, SEEK_CUR), 5 + i); /* one open file for all */
+        CU_ASSERT_EQUAL(write(copy, "x", 1), 1);
+        close(copy);
+    }
+    close(box);
+}
+
+static void it_keeps_its_lock(void)
+{
+    int fd = a_file(), box = box_make(fd), copy = fcntl(box, F_DUPFD_CLOEXEC, 3);
+    CU_ASSERT_TRUE(lock(fd));
+    close(fd);
+    CU_ASSERT_FALSE(can_be_locked());
+    close(box);
+    CU_ASSERT_FALSE(can_be_locked());
+    close(copy); /* the last */
+    CU_ASSERT_TRUE(can_be_locked());
+}
+
+/* As files are handed over: one who dies with it in the queue of his socket takes nothing along. */
+static void it_is_passed_on(void)
+{
+    int fd = a_file(), box = box_make(fd), outer = box_make(box);
+    CU_ASSERT_TRUE(lock(fd));
+    close(fd);
+    close(box);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int inner = box_open(outer), found = box_open(inner);
+        _exit(found >= 0 && lock(found) ? 0 : 1);
+    }
+    int status;
+    CU_ASSERT(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CU_ASSERT_FALSE(can_be_locked());
+    close(outer);
+    CU_ASSERT_TRUE(can_be_locked());
+}
+
+static void anything_else_is_no_box(void)
+{
+    int fd = a_file(), event = eventfd(0, EFD_CLOEXEC), ends[2];
+    CU_ASSERT_EQUAL(box_make(-1), -EBADF);
+    CU_ASSERT_EQUAL(box_open(-1), -EBADF);
+    CU_ASSERT_EQUAL(box_open(fd), -EPROTO);
+    CU_ASSERT_EQUAL(box_open(event), -EPROTO);
+    CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    CU_ASSERT_EQUAL(box_open(ends[0]), -EPROTO); /* nothing in it, and it does not wait */
+    CU_ASSERT_EQUAL(write(ends[1], "B", 1), 1);
+    CU_ASSERT_EQUAL(box_open(ends[0]), -EPROTO); /* no file in it */
+    close(ends[0]);
+    close(ends[1]);
+    close(event);
+    close(fd);
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"it comes out as often as it is wanted", it_comes_out_as_often_as_wanted},
+        {"it keeps its lock as long as there is a box", it_keeps_its_lock},
+        {"it is passed on, in other processes' queues", it_is_passed_on},
+        {"anything else is no box", anything_else_is_no_box},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{.pName = "box", .pTests = tests}, CU_SUITE_INFO_NULL};
+    int fd = mkstemp(path);
+    if (fd < 0 || CU_initialize_registry() != CUE_SUCCESS ||
+        CU_register_suites(suites) != CUE_SUCCESS)
+        return 2;
+    close(fd);
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    unlink(path);
+    return CU_get_number_of_failures() > 0 ? 1 : 0;
+}

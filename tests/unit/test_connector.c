@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whoever asks a connector gets an answer to each question, in order, whatever becomes of the
+ * process; and never more than it asked for. */
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/backend/connector.h"
+#include "broker/connector_process.h"
+#include "common/message.h"
+
+static struct connector connector;
+static int process; /* its end */
+static int listener;
+static char dir[] = "/tmp/bao-connector-XXXXXX";
+
+static void begin(void)
+{
+    int sockets[2];
+    CU_ASSERT_EQUAL_FATAL(
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets), 0);
+    connector = (struct connector){.socket = sockets[0]};
+    process = sockets[1];
+}
+
+static void end(void)
+{
+    if (connector.socket >= 0)
+        close(connector.socket);
+    if (process >= 0)
+        close(process);
+}
+
+static int ask(const char *name, int type, uint32_t tag)
+{
+    struct connector_request request = {
+        .address = {.sun_family = AF_UNIX}, .type = type, .tag = tag, .incarnation = 3};
+    snprintf(request.address.sun_path, sizeof(request.address.sun_path), "%s/%s", dir, name);
+    return connector_ask(&connector, &request);
+}
+
+static int result_of(uint32_t tag)
+{
+    struct connector_request request = {0};
+    CU_ASSERT_TRUE_FATAL(connector_take(&connector, &request));
+    CU_ASSERT(request.tag == tag && request.incarnation == 3);
+    return request.result;
+}
+
+static void answers_come_in_order(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, 1), 0);
+    CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 2), 0);
+    CU_ASSERT_EQUAL(ask("stream", SOCK_SEQPACKET, 3), 0);
+    CU_ASSERT_FALSE(connector_answered(&connector));
+    CU_ASSERT_TRUE(connector_serve(process));
+    CU_ASSERT_FALSE(connector_answered(&connector)); /* it is to be heard first */
+    CU_ASSERT_TRUE(connector_receive(&connector));
+    CU_ASSERT_EQUAL(result_of(1), -ENOENT);
+    const int fd = result_of(2);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL(read(fd, &(char){0}, 1), -1); /* it does not block */
+    CU_ASSERT_EQUAL(errno, EAGAIN);
+    close(fd);
+    close(accept(listener, NULL, NULL));
+    CU_ASSERT_EQUAL(result_of(3), -EPROTOTYPE);
+    CU_ASSERT_FALSE(connector_answered(&connector));
+    end();
+}
+
+static void no_more_wait_than_there_is_room_for(void)
+{
+    begin();
+    for (uint32_t i = 0; i < CONNECTOR_REQUESTS; i++)
+        CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, i), 0);
+    CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, 99), -EBUSY);
+    CU_ASSERT_TRUE(connector_serve(process));
+    CU_ASSERT_TRUE(connector_receive(&connector));
+    CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, 99), -EBUSY); /* until one is taken */
+    CU_ASSERT_EQUAL(result_of(0), -ENOENT);
+    CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, CONNECTOR_REQUESTS), 0);
+    CU_ASSERT_TRUE(connector_serve(process));
+    CU_ASSERT_TRUE(connector_receive(&connector));
+    for (uint32_t i = 1; i <= CONNECTOR_REQUESTS; i++)
+        CU_ASSERT_EQUAL(result_of(i), -ENOENT);
+    end();
+}
+
+static void its_end_is_an_answer(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 1), 0);
+    CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 2), 0);
+    close(process);
+    process = -1;
+    CU_ASSERT_FALSE(connector_receive(&connector));
+    CU_ASSERT_EQUAL(connector.socket, -1);
+    CU_ASSERT_EQUAL(result_of(1), -ECONNABORTED);
+    CU_ASSERT_EQUAL(result_of(2), -ECONNABORTED);
+    CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 3), -EBUSY);
+    end();
+}
+
+static void expect_ended(struct message_connected sent, const int *fds, size_t count)
+{
+    union message message = {.connected = sent};
+    message.header.type = MSG_CONNECTED;
+    CU_ASSERT_EQUAL(message_send(process, &message, fds, count), 0);
+    CU_ASSERT_FALSE(connector_receive(&connector));
+    CU_ASSERT_EQUAL(connector.socket, -1);
+    end();
+}
+
+static void what_answers_nothing_ends_it(void)
+{
+    const int null = listener;
+    begin();
+    expect_ended((struct message_connected){.error = ENOENT}, NULL, 0);
+    begin();
+    CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 1), 0);
+    expect_ended((struct message_connected){.error = 0}, NULL, 0); /* without a socket */
+    begin();
+    CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 1), 0);
+    expect_ended((struct message_connected){.error = ENOENT}, &null, 1); /* with one */
+}
+
+/* By what only the broker could send it. */
+static void what_asks_for_nothing_ends_the_process(void)
+{
+    union message message = {
+        .connect_to = {.header = {.type = MSG_CONNECT_TO}, .type = SOCK_DGRAM}};
+    begin();
+    CU_ASSERT_EQUAL(message_send(connector.socket, &message, NULL, 0), 0);
+    CU_ASSERT_FALSE(connector_serve(process));
+    message = (union message){.header = {.type = MSG_RUNNING}};
+    CU_ASSERT_EQUAL(message_send(connector.socket, &message, NULL, 0), 0);
+    CU_ASSERT_FALSE(connector_serve(process));
+    close(connector.socket);
+    connector.socket = -1;
+    CU_ASSERT_FALSE(connector_serve(process));
+    end();
+}
+
+static bool listen_there(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (!mkdtemp(dir))
+        return false;
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/stream", dir);
+    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return bind(listener, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
+           listen(listener, 16) == 0;
+}
+
+int main(void)
+{
+    CU_TestInfo tests[] = {
+        {"answers come in order", answers_come_in_order},
+        {"no more wait than there is room for", no_more_wait_than_there_is_room_for},
+        {"its end is an answer", its_end_is_an_answer},
+        {"what answers nothing ends it", what_answers_nothing_ends_it},
+        {"what asks for nothing ends the process", what_asks_for_nothing_ends_the_process},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{.pName = "connector", .pTests = tests}, CU_SUITE_INFO_NULL};
+    char path[sizeof(dir) + 8];
+    if (!listen_there() || CU_initialize_registry() != CUE_SUCCESS ||
+        CU_register_suites(suites) != CUE_SUCCESS)
+        return 2;
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    snprintf(path, sizeof(path), "%s/stream", dir);
+    unlink(path);
+    rmdir(dir);
+    return CU_get_number_of_failures() > 0 ? 1 : 0;
+}
