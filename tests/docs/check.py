@@ -16,7 +16,7 @@ TIMEOUT = 300  # seconds, for a block; most take less than one
 
 # What a block has around it: nothing of the machine's in /run and /tmp, no network but its own.
 CELL = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
-        "bash", "-euc", 'for place in /run /tmp /var/tmp; do mount -t tmpfs none "$place"; done\n'
+        "bash", "-euc", 'for place in /tmp /var/tmp /run; do mount -t tmpfs none "$place"; done\n'
         'ip link set lo up\nexec "$@"', "cell"]
 # sudo is nothing to root, and may not be installed.
 SHELL = ["bash", "-euo", "pipefail", "-c"]
