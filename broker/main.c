@@ -33,8 +33,9 @@
 
 #define KEEPER_FD 3
 #define TEXT_FD 4
-#define FIRST_OPENING_MS 10000 /* what backends have before the first start goes on without them   \
-                                */
+#define FIRST_OPENING_MS                                                                           \
+    10000 /* what backends have before the first start goes on without them                        \
+           */
 /* ... and at a later one by a new configuration, so that it can be judged: a little longer than
  * openers wait for a file that is in use. */
 #define FRESH_MS 2000
