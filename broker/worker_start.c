@@ -67,6 +67,13 @@ int supervisor_restart(struct supervisor *supervisor, struct device *device)
 /* --- Starting a worker --------------------------------------------------------------------------
  */
 
+static uint32_t queue_size(const struct device *device)
+{
+    return device->config->queue_size > 0
+               ? device->config->queue_size
+               : device_kind_queue_size(device->info, device->queue_count, device->shmem_size);
+}
+
 static int send_start(struct device *device, int socket)
 {
     union message message = {
@@ -77,8 +84,7 @@ static int send_start(struct device *device, int socket)
                 .incarnation = device->worker.incarnation,
                 .uid = WORKER_UID_BASE + device->config->id,
                 .virtio_id = device->config->virtio_id,
-                .queue_size_max = device->config->queue_size > 0 ? device->config->queue_size
-                                                                 : WORKER_QUEUE_SIZE_MAX,
+                .queue_size_max = queue_size(device),
                 .queue_count = device->queue_count,
                 .sched_priority = device->config->sched_priority,
                 .processors = device->config->processors,

@@ -88,8 +88,8 @@ static int open_daemon(struct backend *backend, const struct device_config *conf
     vhost_user_init(&backend->daemon);
     struct vhost_user_terms *terms = &backend->daemon.terms;
     terms->queues = queues;
-    terms->queue_size =
-        (uint16_t)(config->queue_size > 0 ? config->queue_size : WORKER_QUEUE_SIZE_MAX);
+    terms->queue_size = (uint16_t)(config->queue_size > 0 ? config->queue_size
+                                                          : device_kinds[config->kind].queue_size);
     terms->config_size = config_size;
     terms->config_needed = config_size > 0 && backend->config_size == 0;
     return find_socket(backend, config, failure);
