@@ -24,7 +24,8 @@ void end_worker(struct supervisor *supervisor, struct device *device)
 
 void end_worker_because(struct supervisor *supervisor, struct device *device, const char *why)
 {
-    log_warning(device->name, "worker %d is ended: %s", (int)device->worker.pid, why);
+    const struct log_source source = worker_source(device);
+    log_from(LOG_LEVEL_WARNING, &source, "worker %d is ended: %s", (int)device->worker.pid, why);
     end_worker(supervisor, device);
 }
 
@@ -43,10 +44,11 @@ void schedule_next(struct device *device, const char *what_happened)
 
     close_socket(worker);
     relay_worker_gone(&device->relay);
+    const struct log_source source = worker_source(device);
     if (wait == 0)
-        log_warning(device->name, "%s: starting another", what_happened);
+        log_from(LOG_LEVEL_WARNING, &source, "%s: starting another", what_happened);
     else
-        log_warning(device->name, "%s: starting another in %u ms", what_happened, wait);
+        log_from(LOG_LEVEL_WARNING, &source, "%s: starting another in %u ms", what_happened, wait);
     worker->phase = WORKER_DUE;
     worker->when = now + wait;
     worker->pid = 0;
@@ -59,7 +61,9 @@ int supervisor_restart(struct supervisor *supervisor, struct device *device)
         return EAGAIN; /* it is being replaced */
     device->worker.backoff = (struct backoff){0};
     device->worker.excused = true;
-    log_info(device->name, "worker %d is ended: a restart was asked for", (int)device->worker.pid);
+    const struct log_source source = worker_source(device);
+    log_from(LOG_LEVEL_INFO, &source, "worker %d is ended: a restart was asked for",
+             (int)device->worker.pid);
     end_worker(supervisor, device);
     return 0;
 }

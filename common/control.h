@@ -13,7 +13,7 @@
 #include "common/state.h"
 
 #define CONTROL_PATH "/run/bao-virtio-dm.socket"
-#define CONTROL_VERSION 3u /* changes with this file's structures and numbers */
+#define CONTROL_VERSION 4u /* changes with this file's structures and numbers */
 
 enum control_verb {
     CONTROL_STATUS = 1, /* of the device at `index` in the configuration */
@@ -51,6 +51,7 @@ struct control_device {
     uint64_t uptime_ms; /* of its worker */
     uint64_t mmio_addr, shmem_addr, shmem_size;
     char last_death[128]; /* in words; empty: none has died */
+    char trouble[256];    /* what is there and can't work, with the cure; empty: nothing */
 
     uint64_t interrupts_raised; /* since the device was started; the gate's count */
 
