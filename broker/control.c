@@ -153,6 +153,13 @@ static void fill_from_page(const struct device *device, struct control_device *r
     memcpy(&ret->counters, &page->counters, sizeof(ret->counters));
 }
 
+/* A backend that can't be opened, one that can't work, or nothing. */
+static const char *trouble_of(const struct device *device)
+{
+    return device->opening.phase == OPENING_DONE ? device->backend.trouble.text
+                                                 : device->opening.said.text;
+}
+
 static void fill_device(const struct device *device, struct control_device *ret)
 {
     static const enum control_phase phases[] = {
@@ -180,6 +187,7 @@ static void fill_device(const struct device *device, struct control_device *ret)
     };
     memcpy(ret->name, device->name, sizeof(ret->name));
     snprintf(ret->last_death, sizeof(ret->last_death), "%.127s", worker->last_death);
+    snprintf(ret->trouble, sizeof(ret->trouble), "%.255s", trouble_of(device));
     fill_from_page(device, ret);
 }
 

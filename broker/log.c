@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 512
@@ -66,12 +67,65 @@ static int open_again(void)
     return fd < 0 ? -errno : fd;
 }
 
+static ssize_t send_now(int fd, const char *text, size_t length)
+{
+    struct iovec part = {(char *)text, length};
+    const struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    ssize_t sent;
+    do
+        sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent;
+}
+
+static ssize_t write_now(const char *text, size_t length)
+{
+    ssize_t written;
+    if (is_socket)
+        return send_now(STDERR_FILENO, text, length);
+    do
+        written = write(STDERR_FILENO, text, length);
+    while (written < 0 && errno == EINTR);
+    return written;
+}
+
+/* --- The journal -------------------------------------------------------------------------------
+ */
+
+static int journal = -1; /* since log_prepare; -1: stderr is something else */
+
+static bool stderr_is_journal(void)
+{
+    struct sockaddr_un peer = {0};
+    socklen_t length = sizeof(peer);
+    return getpeername(STDERR_FILENO, (struct sockaddr *)&peer, &length) == 0 &&
+           peer.sun_family == AF_UNIX && length < sizeof(peer) &&
+           strcmp(peer.sun_path, LOG_JOURNAL "/stdout") == 0;
+}
+
+/* Without it, lines go to stderr. */
+static void open_journal(void)
+{
+    const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = LOG_JOURNAL "/socket"};
+    if (journal >= 0)
+        close(journal);
+    journal = -1;
+    if (!is_socket || !stderr_is_journal())
+        return;
+    journal = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (journal >= 0 && connect(journal, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+        close(journal);
+        journal = -1;
+    }
+}
+
 int log_prepare(void)
 {
     struct stat file;
     if (fstat(STDERR_FILENO, &file) < 0)
         return -errno;
     is_socket = S_ISSOCK(file.st_mode);
+    open_journal();
     bool can_stop = S_ISFIFO(file.st_mode) || S_ISCHR(file.st_mode);
     if (!can_stop || (fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK) != 0)
         return 0;
@@ -83,16 +137,43 @@ int log_prepare(void)
     return result;
 }
 
-static ssize_t write_now(const char *text, size_t length)
+/* An entry, as systemd's documentation of its native protocol has it: a field a line. No value of
+ * ours holds a line's end. */
+static size_t compose_entry(char *entry, size_t size, enum log_level of,
+                            const struct log_source *source, const char *text, size_t length)
 {
-    struct iovec part = {(char *)text, length};
-    const struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    ssize_t written;
-    do
-        written = is_socket ? sendmsg(STDERR_FILENO, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
-                            : write(STDERR_FILENO, text, length);
-    while (written < 0 && errno == EINTR);
-    return written;
+    static const int priorities[LOG_LEVELS] = {[LOG_LEVEL_ERROR] = 3,
+                                               [LOG_LEVEL_WARNING] = 4,
+                                               [LOG_LEVEL_INFO] = 6,
+                                               [LOG_LEVEL_DEBUG] = 7};
+    size_t at = clamped(
+        snprintf(entry, size, "SYSLOG_IDENTIFIER=bao-virtio-dm\nPRIORITY=%d\n", priorities[of]),
+        size);
+    if (source->device)
+        at +=
+            clamped(snprintf(entry + at, size - at, "BAO_DEVICE=%s\n", source->device), size - at);
+    if (source->worker > 0)
+        at += clamped(snprintf(entry + at, size - at, "BAO_WORKER_PID=%d\n", (int)source->worker),
+                      size - at);
+    if (source->code)
+        at += clamped(snprintf(entry + at, size - at, "BAO_CODE=%s\n", source->code), size - at);
+    return at +
+           clamped(snprintf(entry + at, size - at, "MESSAGE=%.*s\n", (int)length, text), size - at);
+}
+
+enum put { PUT, NO_ROOM, NOT_TAKEN };
+
+/* `text`: without "bao-virtio-dm: ", which the identifier says, and without the line's end. */
+static enum put put_entry(enum log_level of, const struct log_source *source, const char *text,
+                          size_t length)
+{
+    char entry[LINE_MAX_BYTES + 256];
+    if (journal < 0)
+        return NOT_TAKEN;
+    size_t size = compose_entry(entry, sizeof(entry), of, source, text, length);
+    if (send_now(journal, entry, size) == (ssize_t)size)
+        return PUT;
+    return errno == EAGAIN || errno == ENOBUFS ? NO_ROOM : NOT_TAKEN;
 }
 
 /* One line. Returns false if there is no room for it at present. Where stderr is gone altogether
@@ -128,19 +209,30 @@ bool log_tell_lost(void)
     return false;
 }
 
-/* In its turn: what was lost before is told first. */
-static void say_line(const char *line, size_t length)
+/* As an entry of the journal without the first `skip` bytes, or as it is. In its turn: what was
+ * lost before is told first. */
+static void say_line(enum log_level of, const struct log_source *source, const char *line,
+                     size_t length, size_t skip)
 {
-    if (!log_tell_lost() || !put_line(line, length))
+    enum put put = NO_ROOM;
+    if (log_tell_lost()) {
+        size_t end = length > 0 && line[length - 1] == '\n' ? length - 1 : length;
+        put = put_entry(of, source, line + skip, end - skip);
+        if (put == NOT_TAKEN && put_line(line, length))
+            put = PUT;
+    }
+    if (put != PUT)
         atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
 }
+
+static const struct log_source no_source;
 
 void log_text(const char *text)
 {
     while (*text != '\0') {
         size_t length = strcspn(text, "\n");
         length += text[length] == '\n';
-        say_line(text, length);
+        say_line(LOG_LEVEL_ERROR, &no_source, text, length, 0);
         text += length;
     }
 }
@@ -148,12 +240,14 @@ void log_text(const char *text)
 /* --- Lines -------------------------------------------------------------------------------------
  */
 
-static void write_line(const char *device, const char *format, va_list args)
+static void write_line(enum log_level of, const struct log_source *source, const char *format,
+                       va_list args)
 {
+    static const char program[] = "bao-virtio-dm: ";
     char line[LINE_MAX_BYTES];
     size_t room = sizeof(line) - 1; /* for the line's end */
-    int prefix = device ? snprintf(line, room, "bao-virtio-dm: %s: ", device)
-                        : snprintf(line, room, "bao-virtio-dm: ");
+    int prefix = source->device ? snprintf(line, room, "%s%s: ", program, source->device)
+                                : snprintf(line, room, "%s", program);
     size_t length = clamped(prefix, room);
     length += clamped(vsnprintf(line + length, room - length, format, args), room - length);
 
@@ -162,14 +256,25 @@ static void write_line(const char *device, const char *format, va_list args)
             line[i] = '?';
     }
     line[length++] = '\n';
-    say_line(line, length);
+    say_line(of, source, line, length, sizeof(program) - 1);
 }
 
 void log_line(const char *device, const char *format, ...)
 {
+    const struct log_source source = {.device = device};
     va_list args;
     va_start(args, format);
-    write_line(device, format, args);
+    write_line(LOG_LEVEL_ERROR, &source, format, args);
+    va_end(args);
+}
+
+void log_from(enum log_level of, const struct log_source *source, const char *format, ...)
+{
+    if (!log_says(of))
+        return;
+    va_list args;
+    va_start(args, format);
+    write_line(of, source, format, args);
     va_end(args);
 }
 
@@ -177,8 +282,9 @@ void log_at(enum log_level of, const char *device, const char *format, ...)
 {
     if (!log_says(of))
         return;
+    const struct log_source source = {.device = device};
     va_list args;
     va_start(args, format);
-    write_line(device, format, args);
+    write_line(of, &source, format, args);
     va_end(args);
 }

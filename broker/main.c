@@ -21,6 +21,7 @@
 #include "broker/connector_process.h"
 #include "broker/control.h"
 #include "broker/dispatcher.h"
+#include "broker/driver_module.h"
 #include "broker/handed.h"
 #include "broker/kernel_log.h"
 #include "broker/lockdown.h"
@@ -279,10 +280,12 @@ static int restore_devices(void)
 static int open_dispatcher(void)
 {
     int fd = dispatcher_open();
-    if (fd == -ENOENT || fd == -ENXIO || fd == -ENODEV)
-        log_line(NULL, "%s: %s: load the module with \"modprobe bao-io-dispatcher\", on Bao",
-                 BAO_DISPATCHER_NODE, strerror(-fd));
-    else if (fd < 0)
+    if (fd == -ENOENT || fd == -ENXIO || fd == -ENODEV) {
+        char advice[256];
+        struct driver_module module = driver_module_find("");
+        log_line(NULL, "%s: %s: %s", BAO_DISPATCHER_NODE, strerror(-fd),
+                 driver_module_advice(&module, advice, sizeof(advice)));
+    } else if (fd < 0)
         log_line(NULL, "%s: %s", BAO_DISPATCHER_NODE, strerror(-fd));
     return fd;
 }

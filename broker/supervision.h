@@ -24,6 +24,9 @@ enum event_source {
     EVENT_CONNECTOR_FIRST = EVENT_OPENER_FIRST + BAO_DEVICES_MAX,
 };
 
+/* Of a line about the device's worker. */
+struct log_source worker_source(const struct device *device);
+
 /* For what a worker or a guest can cause. */
 void log_limited(struct device *device, enum log_level level, const char *text);
 

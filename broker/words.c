@@ -90,6 +90,16 @@ enum log_level words_log_level(uint32_t code)
     return code < LOG_CODE_COUNT ? levels[code] : LOG_LEVEL_ERROR;
 }
 
+const char *words_log_code(uint32_t code)
+{
+    static const char *const names[LOG_CODE_COUNT] = {
+#define X(name, level, format) [LOG_##name] = #name,
+        LOG_CODES(X)
+#undef X
+    };
+    return code < LOG_CODE_COUNT ? names[code] : NULL;
+}
+
 const char *words_step(uint32_t step)
 {
     static const char *const steps[STEP_COUNT] = {

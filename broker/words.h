@@ -22,6 +22,9 @@ const char *words_death(int code, int status, char buffer[WORDS_SIZE]);
 /* A worker's log message (common/log_code.h); NULL if there is no such code. */
 const char *words_log(uint32_t code, const uint64_t args[4], char buffer[WORDS_SIZE]);
 
+/* Its name, "DESC_INVALID"; NULL likewise. */
+const char *words_log_code(uint32_t code);
+
 /* Its level; LOG_LEVEL_ERROR if there is no such code. */
 enum log_level words_log_level(uint32_t code);
 

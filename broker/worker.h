@@ -22,7 +22,6 @@
 #include "broker/words.h"
 
 #define WORKER_UID_BASE 0x70000000u /* + dispatcher id: no user of any distribution */
-#define WORKER_QUEUE_SIZE_MAX 256u
 #define WORKER_START_MS 10000
 
 enum worker_phase { WORKER_DUE, WORKER_STARTING, WORKER_READY, WORKER_ENDING };

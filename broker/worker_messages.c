@@ -20,8 +20,17 @@
  */
 static const struct rate worker_rate = {.burst = 1024, .interval_ms = 1};
 
-void log_limited(struct device *device, enum log_level level, const char *text)
+struct log_source worker_source(const struct device *device)
 {
+    return (struct log_source){.device = device->name, .worker = device->worker.pid};
+}
+
+/* `code`: NULL if it is not one of the worker's messages. */
+static void log_limited_code(struct device *device, enum log_level level, const char *code,
+                             const char *text)
+{
+    struct log_source source = worker_source(device);
+    source.code = code;
     struct worker *worker = &device->worker;
     struct rate_limit *lines = level <= LOG_LEVEL_WARNING ? &worker->troubles : &worker->news;
     uint64_t suppressed;
@@ -29,25 +38,31 @@ void log_limited(struct device *device, enum log_level level, const char *text)
     if (!log_says(level) || !rate_limit_pass(lines, clock_ms(), &suppressed))
         return;
     if (suppressed > 0)
-        log_at(level, device->name, "%s (after %llu messages left out)", text,
-               (unsigned long long)suppressed);
+        log_from(level, &source, "%s (after %llu messages left out)", text,
+                 (unsigned long long)suppressed);
     else
-        log_at(level, device->name, "%s", text);
+        log_from(level, &source, "%s", text);
+}
+
+void log_limited(struct device *device, enum log_level level, const char *text)
+{
+    log_limited_code(device, level, NULL, text);
 }
 
 static void log_ready(struct device *device, uint32_t layers)
 {
     char in_force[WORDS_SIZE], missing[WORDS_SIZE];
+    const struct log_source source = worker_source(device);
     uint32_t all = (1u << LAYER_COUNT) - 1;
     if (layers == device->worker.layers_logged) {
-        log_info(device->name, "worker %d ready", (int)device->worker.pid);
+        log_from(LOG_LEVEL_INFO, &source, "worker %d ready", (int)device->worker.pid);
         return;
     }
     device->worker.layers_logged = layers;
     words_layers(layers & all, in_force);
     words_layers(~layers & all, missing);
-    log_info(device->name, "worker %d ready, confined by: %s%s%s", (int)device->worker.pid,
-             in_force, missing[0] ? "; not available: " : "", missing);
+    log_from(LOG_LEVEL_INFO, &source, "worker %d ready, confined by: %s%s%s",
+             (int)device->worker.pid, in_force, missing[0] ? "; not available: " : "", missing);
 }
 
 /* Returns NULL, or what is wrong with it. */
@@ -91,7 +106,7 @@ static const char *take_log(struct device *device, const struct message_log *mes
         snprintf(line, sizeof(line), "%s (and %u more like it)", text, message->suppressed);
     else
         snprintf(line, sizeof(line), "%s", text);
-    log_limited(device, words_log_level(message->code), line);
+    log_limited_code(device, words_log_level(message->code), words_log_code(message->code), line);
     return NULL;
 }
 

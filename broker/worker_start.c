@@ -24,7 +24,8 @@ void end_worker(struct supervisor *supervisor, struct device *device)
 
 void end_worker_because(struct supervisor *supervisor, struct device *device, const char *why)
 {
-    log_warning(device->name, "worker %d is ended: %s", (int)device->worker.pid, why);
+    const struct log_source source = worker_source(device);
+    log_from(LOG_LEVEL_WARNING, &source, "worker %d is ended: %s", (int)device->worker.pid, why);
     end_worker(supervisor, device);
 }
 
@@ -43,10 +44,11 @@ void schedule_next(struct device *device, const char *what_happened)
 
     close_socket(worker);
     relay_worker_gone(&device->relay);
+    const struct log_source source = worker_source(device);
     if (wait == 0)
-        log_warning(device->name, "%s: starting another", what_happened);
+        log_from(LOG_LEVEL_WARNING, &source, "%s: starting another", what_happened);
     else
-        log_warning(device->name, "%s: starting another in %u ms", what_happened, wait);
+        log_from(LOG_LEVEL_WARNING, &source, "%s: starting another in %u ms", what_happened, wait);
     worker->phase = WORKER_DUE;
     worker->when = now + wait;
     worker->pid = 0;
@@ -59,13 +61,22 @@ int supervisor_restart(struct supervisor *supervisor, struct device *device)
         return EAGAIN; /* it is being replaced */
     device->worker.backoff = (struct backoff){0};
     device->worker.excused = true;
-    log_info(device->name, "worker %d is ended: a restart was asked for", (int)device->worker.pid);
+    const struct log_source source = worker_source(device);
+    log_from(LOG_LEVEL_INFO, &source, "worker %d is ended: a restart was asked for",
+             (int)device->worker.pid);
     end_worker(supervisor, device);
     return 0;
 }
 
 /* --- Starting a worker --------------------------------------------------------------------------
  */
+
+static uint32_t queue_size(const struct device *device)
+{
+    return device->config->queue_size > 0
+               ? device->config->queue_size
+               : device_kind_queue_size(device->info, device->queue_count, device->shmem_size);
+}
 
 static int send_start(struct device *device, int socket)
 {
@@ -77,8 +88,7 @@ static int send_start(struct device *device, int socket)
                 .incarnation = device->worker.incarnation,
                 .uid = WORKER_UID_BASE + device->config->id,
                 .virtio_id = device->config->virtio_id,
-                .queue_size_max = device->config->queue_size > 0 ? device->config->queue_size
-                                                                 : WORKER_QUEUE_SIZE_MAX,
+                .queue_size_max = queue_size(device),
                 .queue_count = device->queue_count,
                 .sched_priority = device->config->sched_priority,
                 .processors = device->config->processors,

@@ -53,6 +53,7 @@ struct control_device {
     uint64_t uptime_ms; /* of its worker */
     uint64_t mmio_addr, shmem_addr, shmem_size;
     char last_death[128]; /* in words; empty: none has died */
+    char trouble[256];    /* what is there and can't work, with the cure; empty: nothing */
 
     uint64_t interrupts_raised; /* since the device was started; the gate's count */
 

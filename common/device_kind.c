@@ -13,6 +13,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .virtio_id = 2,
             .queue_count = 1,
             .queues_max = STATE_QUEUES_MAX,
+            .queue_size = QUEUE_SIZE_ALWAYS,
             /* the image */
             .backend_fd_count = 1,
             .backend_fds_max = 1,
@@ -26,6 +27,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .virtio_id = 19,
             .queue_count = 3,
             .queues_max = 3,
+            .queue_size = QUEUE_SIZE_MAX,
             /* vhost-vsock, and the eventfd on which it reports ring errors */
             .backend_fd_count = 2,
             .backend_fds_max = 2,
@@ -40,6 +42,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             /* pairs of rx and tx, and the control queue */
             .queue_count = 3,
             .queues_max = 15,
+            .queue_size = QUEUE_SIZE_MAX,
             /* a queue of the tap for each pair */
             .backend_fd_count = 1,
             .backend_fds_max = 7,
@@ -53,6 +56,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .virtio_id = 1,
             .queue_count = 2,
             .queues_max = 2,
+            .queue_size = QUEUE_SIZE_MAX,
             /* vhost-net, the tap, and the eventfd for ring errors */
             .backend_fd_count = 3,
             .backend_fds_max = 3,
@@ -66,6 +70,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .virtio_id = 3,
             .queue_count = 2,
             .queues_max = 16,
+            .queue_size = QUEUE_SIZE_MAX,
             /* an epoll instance that tells who has no reader, and the ports; where there are fewer
              * than seven, the first again, so that each number always means the same */
             .backend_fd_count = 8,
@@ -80,6 +85,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .virtio_id = 3,
             .queue_count = 2,
             .queues_max = 2,
+            .queue_size = QUEUE_SIZE_MAX,
             .connections = true,
         },
     [DEVICE_RNG_VIRTIO] =
@@ -91,6 +97,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .virtio_id = 4,
             .queue_count = 1,
             .queues_max = 1,
+            .queue_size = QUEUE_SIZE_ALWAYS,
         },
     [DEVICE_VSOCK_VIRTIO] =
         {
@@ -101,6 +108,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .virtio_id = 19,
             .queue_count = 3,
             .queues_max = 3,
+            .queue_size = QUEUE_SIZE_MAX,
             .connections = true,
         },
     [DEVICE_VSOCK_VHOST_USER] =
@@ -112,6 +120,8 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .virtio_id = 19,
             .queue_count = 3,
             .queues_max = 3,
+            /* Daemons differ in what they take; all known ones take this. */
+            .queue_size = QUEUE_SIZE_ALWAYS,
             /* the socket to the daemon, the eventfd for ring errors, the channel for the daemon's
              * requests, its buffer for requests in flight; an eventfd for each that it wants not */
             .backend_fd_count = 4,
@@ -126,6 +136,7 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .virtio_id = 26,
             .queue_count = 2,
             .queues_max = 16,
+            .queue_size = QUEUE_SIZE_ALWAYS,
             /* the socket to the daemon, the eventfd for ring errors, the channel for the daemon's
              * requests, its buffer for requests in flight; an eventfd for each that it wants not */
             .backend_fd_count = 4,
@@ -139,8 +150,19 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
             .built = true,
             .queue_count = 1,
             .queues_max = 16,
+            .queue_size = QUEUE_SIZE_ALWAYS,
             /* as of the two above */
             .backend_fd_count = 4,
             .backend_fds_max = 4,
         },
 };
+
+uint32_t device_kind_queue_size(const struct device_kind_info *info, uint32_t queues,
+                                uint64_t window)
+{
+    const uint64_t buffer = 4096, filled = (queues + 1) / 2;
+    uint32_t size = info->queue_size;
+    while (size > QUEUE_SIZE_ALWAYS && filled * size * buffer > window / 2)
+        size /= 2;
+    return size;
+}

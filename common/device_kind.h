@@ -12,6 +12,9 @@
 
 #include "common/worker_fds.h"
 
+#define QUEUE_SIZE_MAX 1024u /* VirtIO 1.2 §2.6: Queue Size, what a worker has room for */
+#define QUEUE_SIZE_ALWAYS 256u
+
 enum device_kind {
     DEVICE_BLOCK_VIRTIO,
     DEVICE_VSOCK_VHOST,
@@ -39,6 +42,10 @@ struct device_kind_info {
     uint32_t queue_count, queues_max;
     uint32_t backend_fd_count, backend_fds_max; /* WORKER_FD_BACKEND onwards */
 
+    /* QueueNumMax, and QueueNum after a reset, unless the configuration or a small window asks for
+     * less. Those of the Rust device model: there are drivers that never write QueueNum. */
+    uint32_t queue_size;
+
     bool connections; /* the broker hands it connections while it runs, MSG_CONNECTION */
 };
 
@@ -48,6 +55,15 @@ static inline uint32_t device_kind_fds(const struct device_kind_info *info, uint
 {
     return info->connections ? WORKER_FD_CONNECTION : WORKER_FD_BACKEND + backend_fds + queues;
 }
+
+/*
+ * The size that a device's queues are offered with if its configuration names none. A Linux driver
+ * fills every receive queue of a console, a network or a socket device with buffers of a page, out
+ * of the window; so where that would take more than half of a window of `window` bytes, the size
+ * is less, down to QUEUE_SIZE_ALWAYS.
+ */
+uint32_t device_kind_queue_size(const struct device_kind_info *info, uint32_t queues,
+                                uint64_t window);
 
 /* One row a kind, indexed by enum device_kind. */
 extern const struct device_kind_info device_kinds[DEVICE_KINDS];

@@ -92,7 +92,8 @@ struct state_used {
 
 /* One virtqueue, §2.6, §4.2.2; worker-written. */
 struct state_queue {
-    uint32_t size;  /* QueueNum: a power of two for the split ring */
+    uint32_t size;  /* QueueNum: a power of two for the split ring; 0: not written since the reset,
+                       and so QueueNumMax once the queue is ready */
     uint32_t ready; /* QueueReady: 0 or 1 */
     uint64_t desc;  /* guest-physical addresses */
     uint64_t driver;

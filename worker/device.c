@@ -232,6 +232,8 @@ void device_queue_ready(struct device *dev, unsigned int queue)
 {
     struct guest_fault fault;
     struct state_queue *state = &dev->state->queues[queue];
+    if (state->size == 0)
+        state->size = dev->queue_size_max;
     state->next_used = 0;
     state->batch_end = 0;
     state->next_avail = 0;

@@ -15,6 +15,7 @@
 
 #define MAGIC_VALUE 0x74726976u /* "virt" */
 #define VERSION 2u
+#define NO_QUEUE_SIZE UINT32_MAX /* written as 0, which means something else in the state page */
 #define NO_REGION UINT32_MAX /* §4.2.2: length and base of a shared-memory region that is not */
 
 /* ---- Configuration space, §2.5 ---- */
@@ -194,7 +195,7 @@ static void write_ring(struct device *dev, uint32_t offset, uint32_t value)
         return;
     switch (offset) {
     case VIRTIO_MMIO_QUEUE_NUM:
-        queue->size = value;
+        queue->size = value > 0 ? value : NO_QUEUE_SIZE;
         break;
     case VIRTIO_MMIO_QUEUE_DESC_LOW:
         set_low(&queue->desc, value);

@@ -66,6 +66,10 @@ struct backend {
     char words[512];     /* for the user, by `open`: what the backend is called; empty: nothing */
     struct failure news; /* for the log, by `look`; whoever logs it empties it; "": nothing */
 
+    /* For status, by `look` and `prepare`: what is there and can't work, with the cure; "": nothing
+     * is wrong. */
+    struct failure trouble;
+
     /* vhost_user: the dialogue with the daemon, and what is said about it. */
     struct vhost_user daemon;
     uint32_t config_size; /* of the configuration space as the file has it; 0: it has not */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tap of a network device: its files are opened once, and copied to each worker. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -45,6 +46,12 @@ static int net_open(struct backend *backend, const struct device_config *config,
         return result;
     backend->file_id = (struct file_id){0, (uint64_t)backend->tap.index};
     net->tun_offloads = backend->tap.offloads;
+    if (backend->tap.made)
+        snprintf(backend->words, sizeof(backend->words),
+                 "tap \"%s\" did not exist and was made: it has no address, and goes when "
+                 "bao-virtio-dm goes: \"ip address add ADDRESS/24 dev %s\", or \"ip link set %s "
+                 "master BRIDGE\"",
+                 backend->tap.name, backend->tap.name, backend->tap.name);
     return choose_mtu(config, &backend->tap, &net->mtu, failure);
 }
 
@@ -83,11 +90,32 @@ static void tell_place(struct backend *backend, enum tap_place place)
                     name);
 }
 
+/* What keeps the frontend's link down, as long as it does; the log is told once. A tap without a
+ * carrier is not said: whoever took that away knows. */
+static void tell_down(struct backend *backend, const struct tap_link *link)
+{
+    const char *name = backend->tap.name;
+    bool was_down = backend->trouble.text[0] != '\0';
+    backend->trouble.text[0] = '\0';
+    if (link->place == TAP_GONE)
+        failure_set(&backend->trouble, 0, "tap \"%s\" was removed: start bao-virtio-dm again",
+                    name);
+    else if (!link->up)
+        failure_set(&backend->trouble, 0,
+                    "tap \"%s\" is down, and the frontend's link with it: \"ip link set %s up\"; a "
+                    "new one also needs an address or a bridge",
+                    name, name);
+    if (!was_down && backend->news.text[0] == '\0' && link->place != TAP_GONE && !link->up)
+        backend->news = backend->trouble;
+}
+
 static bool net_look(struct backend *backend, struct state_backend *state)
 {
-    enum tap_place place;
-    bool up = tap_link_up(&backend->tap, &place);
-    tell_place(backend, place);
+    struct tap_link link;
+    tap_look(&backend->tap, &link);
+    bool up = link.up && link.carrier;
+    tell_place(backend, link.place);
+    tell_down(backend, &link);
     /* What was said last is remembered here: the page is the worker's to write, too. */
     bool new = !backend->link_said || backend->link_up != up;
     backend->link_said = true;

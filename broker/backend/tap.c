@@ -157,6 +157,7 @@ int tap_open(struct tap *tap, const char *name, unsigned int queues,
     int index = 0;
     *tap = (struct tap){.socket = -1};
     snprintf(tap->name, sizeof(tap->name), "%s", name);
+    tap->made = !before->ran && if_nametoindex(name) == 0;
     int result = before->ran ? find_again(tap, before, &index, failure) : 0;
     while (result == 0 && tap->queue_count < queues) {
         int fd = open_queue(tap->name, queues > 1, failure);
@@ -194,18 +195,17 @@ static bool ask_flags(const struct tap *tap, short *ret)
     return false;
 }
 
-bool tap_link_up(const struct tap *tap, enum tap_place *ret_place)
+void tap_look(const struct tap *tap, struct tap_link *ret)
 {
     /* The kernel says of a tap's file that it can be written only while the interface is up, and
      * reports an error once there is none. */
     struct pollfd file = {.fd = tap->queues[0], .events = POLLOUT};
     short flags;
-    if (poll(&file, 1, 0) < 0 || (file.revents & POLLERR) != 0) {
-        *ret_place = TAP_GONE;
-        return false;
-    }
-    bool up = (file.revents & POLLOUT) != 0;
+    *ret = (struct tap_link){.place = TAP_GONE};
+    if (poll(&file, 1, 0) < 0 || (file.revents & POLLERR) != 0)
+        return;
     bool here = ask_flags(tap, &flags);
-    *ret_place = here ? TAP_HERE : TAP_MOVED;
-    return up && (!here || (flags & IFF_RUNNING) != 0);
+    ret->place = here ? TAP_HERE : TAP_MOVED;
+    ret->up = (file.revents & POLLOUT) != 0;
+    ret->carrier = !here || (flags & IFF_RUNNING) != 0;
 }

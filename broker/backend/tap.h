@@ -22,6 +22,7 @@ struct tap {
     int index;         /* the interface's number in that namespace; a new name leaves it as it is */
     uint32_t offloads; /* TUN_F_*: what the kernel knows; none is on */
     uint32_t mtu;      /* the interface's own */
+    bool made;         /* there was none by that name */
 };
 
 /* Of a device that an earlier broker has had at work. */
@@ -53,12 +54,18 @@ enum tap_place {
     TAP_GONE,  /* removed; one that is made anew under its name is another */
 };
 
+struct tap_link {
+    enum tap_place place;
+    bool up;      /* "ip link set NAME up": not of one that is gone */
+    bool carrier; /* taken for there if the tap was moved */
+};
+
 /*
- * Is the interface up, with a carrier (or, if it was moved, up)? The open file is asked, and the
+ * How is the interface? The open file is asked, and the
  * interface by its number: names may change hands. Waits for nobody: poll looks at the file's own
  * interface, and SIOCGIFNAME and SIOCGIFFLAGS are answered without the lock of all network
  * configuration (rtnl), which TUNGETIFF and netlink take and somebody slow may hold.
  */
-bool tap_link_up(const struct tap *tap, enum tap_place *ret_place);
+void tap_look(const struct tap *tap, struct tap_link *ret);
 
 #endif

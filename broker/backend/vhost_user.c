@@ -20,7 +20,7 @@
 
 #include "broker/backend/backend.h"
 #include "broker/config/names.h"
-#include "broker/worker.h"
+#include "broker/initramfs.h"
 
 #define VSOCK_DAEMON_QUEUES 2u /* rx and tx: the event queue is served by the worker */
 
@@ -87,8 +87,8 @@ static int open_daemon(struct backend *backend, const struct device_config *conf
     vhost_user_init(&backend->daemon);
     struct vhost_user_terms *terms = &backend->daemon.terms;
     terms->queues = queues;
-    terms->queue_size =
-        (uint16_t)(config->queue_size > 0 ? config->queue_size : WORKER_QUEUE_SIZE_MAX);
+    terms->queue_size = (uint16_t)(config->queue_size > 0 ? config->queue_size
+                                                          : device_kinds[config->kind].queue_size);
     terms->config_size = config_size;
     terms->config_needed = config_size > 0 && backend->config_size == 0;
     return find_socket(backend, config, failure);
@@ -109,6 +109,17 @@ static uint32_t fs_queues(const struct device_config *config)
     return 1 + (config->queues > 0 ? config->queues : 1);
 }
 
+/* pivot_root(2) fails there, and with it what virtiofsd does unless it is told otherwise. */
+static void tell_of_sandbox(struct backend *backend)
+{
+    if (root_is_initramfs("") && !is_socket(backend->socket_path))
+        snprintf(
+            backend->words, sizeof(backend->words),
+            "there is no virtiofsd at %.150s yet: in a VM whose root is an initramfs it starts "
+            "with --sandbox=chroot only",
+            backend->socket_path);
+}
+
 static int fs_open(struct backend *backend, const struct device_config *config,
                    enum config_key *ret_key, struct failure *failure)
 {
@@ -117,7 +128,10 @@ static int fs_open(struct backend *backend, const struct device_config *config,
         memcpy(space.tag, config->tag, strlen(config->tag));
         use_config(backend, &space, sizeof(space));
     }
-    return open_daemon(backend, config, fs_queues(config), sizeof(space), ret_key, failure);
+    int result = open_daemon(backend, config, fs_queues(config), sizeof(space), ret_key, failure);
+    if (result == 0)
+        tell_of_sandbox(backend);
+    return result;
 }
 
 static uint32_t other_queues(const struct device_config *config)
@@ -147,6 +161,7 @@ static void tell(struct backend *backend, const struct failure *failed, struct b
     backend->said = *failed;
     failure_set(&ret->news, 0, "waits for the daemon at %.150s: %s", backend->socket_path,
                 failed->text);
+    backend->trouble = ret->news;
 }
 
 static int prepare(struct backend *backend, const struct backend_memory *memory, int64_t now,
@@ -163,6 +178,7 @@ static int prepare(struct backend *backend, const struct backend_memory *memory,
     int result = vhost_user_step(daemon, now, &failed);
     if (result == 0) {
         backend->said.text[0] = '\0';
+        backend->trouble.text[0] = '\0';
         return 0;
     }
     if (result == -ECONNREFUSED)

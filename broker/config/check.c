@@ -18,10 +18,7 @@ _Static_assert(CONFIG_KEYS <= 64, "a bit each");
 
 /* The keys of a kind besides those, and how many queues (or pairs of queues) `queues` can ask for,
  * where that is more than 1: one row a kind. */
-static const struct {
-    uint64_t required, optional;
-    uint32_t queues_max;
-} kind_keys[DEVICE_KINDS] = {
+static const struct kind_keys kind_keys[DEVICE_KINDS] = {
     [DEVICE_BLOCK_VIRTIO] = {.required = KEY(FILE_PATH),
                              .optional = KEY(READ_ONLY) | KEY(ROOT_DEVICE) | KEY(ADVERTISE_FLUSH) |
                                          KEY(DIRECT),
@@ -43,6 +40,15 @@ static const struct {
                                  .optional = KEY(CONFIG) | KEY(CONFIG_SIZE),
                                  .queues_max = STATE_QUEUES_MAX},
 };
+
+struct kind_keys config_kind_keys(enum device_kind kind)
+{
+    struct kind_keys keys = kind_keys[kind];
+    keys.required |= COMMON_REQUIRED;
+    keys.optional |= COMMON_OPTIONAL;
+    keys.queues_max = keys.queues_max > 0 ? keys.queues_max : 1;
+    return keys;
+}
 
 static void report_not_built(const struct raw_value *type, const struct raw_value *data_plane,
                              struct config_diagnostics *diags)

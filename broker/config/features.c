@@ -100,6 +100,14 @@ bool features_read(const char *text, uint64_t *rows)
     return true;
 }
 
+const char *features_name(size_t number, const char **ret_type)
+{
+    if (number >= FEATURES)
+        return NULL;
+    *ret_type = features[number].type;
+    return features[number].name;
+}
+
 const char *features_nearest(const char *text)
 {
     const char *names[FEATURES];

@@ -114,6 +114,10 @@ bool key_takes_list(enum config_key key);
 /* Add the feature of that name to a mask of rows, whose meaning is known there only. */
 bool features_read(const char *text, uint64_t *rows);
 
+/* The names, by a number from 0 on, and of which type of device each is (NULL: of every type).
+ * NULL: there are no more. */
+const char *features_name(size_t number, const char **ret_type);
+
 /* The name that was probably meant, or NULL. */
 const char *features_nearest(const char *text);
 
@@ -145,6 +149,15 @@ int parse_yaml(const char *data, size_t size, struct raw_config *ret,
 void raw_config_free(struct raw_config *raw);
 
 /* check.c */
+
+/* Bits by enum config_key, and how many queues `queues` can ask for. */
+struct kind_keys {
+    uint64_t required, optional;
+    uint32_t queues_max;
+};
+
+/* The keys of a kind, with those of every device. Of a console with a socket, see the other. */
+struct kind_keys config_kind_keys(enum device_kind kind);
 
 /* Find out the device's kind, and check that it has the right keys. DEVICE_KINDS: an error. */
 enum device_kind check_device(const struct raw_device *device, struct config_diagnostics *diags);

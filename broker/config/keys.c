@@ -13,8 +13,8 @@
 _Static_assert(BAO_DEVICES_MAX == 16, "the words for `id` say 0 to 15");
 _Static_assert(VMADDR_CID_HOST == 2 && VMADDR_CID_ANY == 0xffffffff, "the words for `guest_cid`");
 _Static_assert(IFNAMSIZ == 16, "the words for `tap_name`");
+_Static_assert(QUEUE_SIZE_MAX == 1024, "the words for `queue_size`");
 
-#define QUEUE_SIZE_MAX 256u    /* what a worker has room for */
 #define SCHED_PRIORITY_MAX 99u /* sched(7): of SCHED_FIFO */
 
 #define PATH_WORDS "a path, for example "
@@ -128,7 +128,7 @@ const struct key_info key_infos[CONFIG_KEYS] = {
                                .max = QUEUE_SIZE_MAX,
                                .power_of_two = true,
                                .expected = "the largest size of a queue, a power of two from 4 to "
-                                           "256"},
+                                           "1024"},
     [CONFIG_KEY_FEATURES_OFF] = {.name = "features_off",
                                  .type = VALUE_FEATURES,
                                  .length_max = 64,

@@ -21,6 +21,9 @@ struct snapshot {
 /* "bao-dmctl: ..." on stderr. */
 __attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
 
+/* A string of JSON. What is not ASCII is written as if each byte were a character. */
+void json_print_string(const char *text);
+
 /* What confines and what happened, a block of lines a device, or JSON. */
 void status_print(const struct snapshot *snapshot, bool json);
 
@@ -29,6 +32,9 @@ void status_print(const struct snapshot *snapshot, bool json);
  * second meanwhile: a line a device, or JSON.
  */
 void stats_print(const struct snapshot *snapshot, const struct snapshot *before, bool json);
+
+/* Counters and states, in the text format of OpenMetrics 1.0. */
+void stats_print_openmetrics(const struct snapshot *snapshot);
 
 /*
  * Becomes bao-seccomp, which verifies the processes of the broker behind the control socket, with

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/dmctl/board.h"
 #include "broker/dmctl/dmctl.h"
 #include "broker/log.h"
 
@@ -27,11 +28,18 @@ static const char help[] =
     "\n"
     "  status [DEVICE] [--json]   devices, workers, what confines them, what they died of\n"
     "  stats [DEVICE] [--json]    requests, bytes, kicks, interrupts since the device was started\n"
+    "  stats --openmetrics        the same for collectors, as OpenMetrics 1.0 has it\n"
     "  stats --watch [SECONDS]    the same a second, again and again (1)\n"
     "  audit [--json|--markdown]  is each process confined as it should be: bao-seccomp verify, "
     "with\n"
     "                             what the broker knows (root); exit status 1 if one is not\n"
     "  restart DEVICE             replace the device's worker; the guest sees a delay\n"
+    "  check-board [--config FILE] [--json]\n"
+    "                             can a bao-virtio-dm work on this machine, and what is lost on "
+    "it?\n"
+    "                             Kernel, modules, device tree, and what FILE needs\n"
+    "                             (/etc/bao-virtio-dm.yaml). Exit status 1 if something is "
+    "missing\n"
     "  log-level [LEVEL]          how much it says: error, warning, info (at first), debug\n"
     "\n"
     "  DEVICE is the id of the configuration, such as 0\n"
@@ -40,8 +48,8 @@ static const char help[] =
     "  -V, --version              show the version\n";
 
 struct options {
-    const char *control;
-    bool json, watch, markdown;
+    const char *control, *config;
+    bool json, watch, markdown, openmetrics;
     const char *words[3];
     int count;
 };
@@ -127,6 +135,7 @@ static int take_snapshot(int fd, const char *wanted, struct snapshot *ret)
         struct control_device *device = &reply.device;
         device->name[sizeof(device->name) - 1] = '\0';
         device->last_death[sizeof(device->last_death) - 1] = '\0';
+        device->trouble[sizeof(device->trouble) - 1] = '\0';
         if (!wanted || device->id == (uint32_t)strtoul(wanted, NULL, 10))
             ret->devices[ret->count++] = *device;
     }
@@ -180,6 +189,8 @@ static int do_stats(int fd, const struct options *options)
     static struct snapshot snapshot;
     if (options->count > 2 || (options->count == 2 && !is_id(options->words[1])))
         return usage("stats takes one number");
+    if (options->openmetrics && (options->json || options->watch))
+        return usage("--openmetrics stands alone");
     if (options->watch) {
         unsigned long seconds = options->count == 2 ? strtoul(options->words[1], NULL, 10) : 1;
         return seconds > 0 && seconds <= INTERVAL_MAX_S
@@ -188,7 +199,10 @@ static int do_stats(int fd, const struct options *options)
     }
     if (take_snapshot(fd, options->words[1], &snapshot) != 0)
         return EXIT_FAILURE;
-    stats_print(&snapshot, NULL, options->json);
+    if (options->openmetrics)
+        stats_print_openmetrics(&snapshot);
+    else
+        stats_print(&snapshot, NULL, options->json);
     return EXIT_SUCCESS;
 }
 
@@ -233,12 +247,14 @@ static int do_log_level(int fd, const struct options *options)
 /* Returns -1 to go on, or the exit status. */
 static int parse(int argc, char **argv, struct options *ret)
 {
-    enum { CONTROL = 256, JSON, WATCH, MARKDOWN };
+    enum { CONTROL = 256, JSON, WATCH, MARKDOWN, OPENMETRICS, CONFIG };
     static const struct option options[] = {
         {"control", required_argument, NULL, CONTROL},
+        {"config", required_argument, NULL, CONFIG},
         {"json", no_argument, NULL, JSON},
         {"watch", no_argument, NULL, WATCH},
         {"markdown", no_argument, NULL, MARKDOWN},
+        {"openmetrics", no_argument, NULL, OPENMETRICS},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {0},
@@ -249,6 +265,9 @@ static int parse(int argc, char **argv, struct options *ret)
         case CONTROL:
             ret->control = optarg;
             break;
+        case CONFIG:
+            ret->config = optarg;
+            break;
         case JSON:
             ret->json = true;
             break;
@@ -257,6 +276,9 @@ static int parse(int argc, char **argv, struct options *ret)
             break;
         case MARKDOWN:
             ret->markdown = true;
+            break;
+        case OPENMETRICS:
+            ret->openmetrics = true;
             break;
         case 'h':
             fputs(help, stdout);
@@ -273,6 +295,10 @@ static int parse(int argc, char **argv, struct options *ret)
         ret->words[ret->count++] = argv[optind];
     if (ret->markdown && ret->count > 0 && strcmp(ret->words[0], "audit") != 0)
         return usage("--markdown is for audit");
+    if (ret->openmetrics && ret->count > 0 && strcmp(ret->words[0], "stats") != 0)
+        return usage("--openmetrics is for stats");
+    if (ret->config && (ret->count != 1 || strcmp(ret->words[0], "check-board") != 0))
+        return usage("--config is for check-board");
     return ret->count > 0 ? -1 : usage("no command");
 }
 
@@ -291,6 +317,8 @@ int main(int argc, char **argv)
     int status = parse(argc, argv, &options);
     if (status >= 0)
         return status;
+    if (strcmp(options.words[0], "check-board") == 0 && options.count == 1)
+        return board_run(options.config, options.json); /* asks nobody */
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(options.words[0], commands[i].name) != 0)
             continue;

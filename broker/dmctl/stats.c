@@ -5,24 +5,26 @@
 #include "broker/dmctl/dmctl.h"
 
 static const struct column {
-    const char *name, *title;
+    const char *name, *title, *help;
     size_t offset;
 } columns[] = {
-#define COLUMN(field, title)                                                                       \
+#define COLUMN(field, title, help)                                                                 \
     {                                                                                              \
-#field, title, offsetof(struct control_device, counters.field)                             \
+#field, title, help, offsetof(struct control_device, counters.field)                       \
     }
-    COLUMN(requests, "requests"),
-    COLUMN(bytes_in, "bytes in"),
-    COLUMN(bytes_out, "bytes out"),
-    COLUMN(kicks, "kicks"),
-    COLUMN(interrupts_sent, "wanted"),
-    COLUMN(interrupts_suppressed, "suppressed"),
-    {"interrupts_raised", "interrupts", offsetof(struct control_device, interrupts_raised)},
-    COLUMN(register_accesses, "registers"),
-    COLUMN(guest_errors, "errors"),
-    COLUMN(dropped_in, "lost in"),
-    COLUMN(dropped_out, "lost out"),
+    COLUMN(requests, "requests", "Requests that the worker has completed."),
+    COLUMN(bytes_in, "bytes in", "Bytes that went to the driver."),
+    COLUMN(bytes_out, "bytes out", "Bytes that came from the driver."),
+    COLUMN(kicks, "kicks", "Notifications by the driver."),
+    COLUMN(interrupts_sent, "wanted", "Interrupts that the worker has asked for."),
+    COLUMN(interrupts_suppressed, "suppressed", "Interrupts that the driver did not want."),
+    {"interrupts_raised", "interrupts", "Interrupts that the driver got.",
+     offsetof(struct control_device, interrupts_raised)},
+    COLUMN(register_accesses, "registers", "Register accesses that the worker has answered."),
+    COLUMN(guest_errors, "errors",
+           "Times that the driver broke the rules, and had to reset the device."),
+    COLUMN(dropped_in, "lost in", "Frames that did not reach the driver."),
+    COLUMN(dropped_out, "lost out", "Frames that did not leave the driver's device."),
 #undef COLUMN
 };
 
@@ -84,6 +86,59 @@ static void print_json(const struct snapshot *snapshot, const struct snapshot *b
         putchar('}');
     }
     puts("\n]}");
+}
+
+/* ---- OpenMetrics 1.0 ---- */
+
+/* What stands in a label's value: a name of ours has nothing to escape. */
+static void print_labels(const struct control_device *device)
+{
+    printf("{device=\"%s\",id=\"%u\"}", device->name, device->id);
+}
+
+static void print_counter(const struct snapshot *snapshot, size_t column)
+{
+    printf("# TYPE bao_virtio_%s counter\n# HELP bao_virtio_%s %s\n", columns[column].name,
+           columns[column].name, columns[column].help);
+    for (size_t i = 0; i < snapshot->count; i++) {
+        printf("bao_virtio_%s_total", columns[column].name);
+        print_labels(&snapshot->devices[i]);
+        printf(" %" PRIu64 "\n", counter(&snapshot->devices[i], column));
+    }
+}
+
+static void begin_metric(const char *name, const char *type, const char *text)
+{
+    printf("# TYPE bao_virtio_%s %s\n# HELP bao_virtio_%s %s\n", name, type, name, text);
+}
+
+static void print_sample(const char *name, const struct control_device *device, uint64_t sample)
+{
+    printf("bao_virtio_%s", name);
+    print_labels(device);
+    printf(" %" PRIu64 "\n", sample);
+}
+
+void stats_print_openmetrics(const struct snapshot *snapshot)
+{
+    for (size_t column = 0; column < COLUMNS; column++)
+        print_counter(snapshot, column);
+    begin_metric("worker_restarts", "counter",
+                 "Workers that were replaced since the broker started.");
+    for (size_t i = 0; i < snapshot->count; i++)
+        print_sample("worker_restarts_total", &snapshot->devices[i], snapshot->devices[i].restarts);
+    begin_metric("worker_running", "gauge", "1 while the device has a worker at work.");
+    for (size_t i = 0; i < snapshot->count; i++)
+        print_sample("worker_running", &snapshot->devices[i],
+                     snapshot->devices[i].phase == CONTROL_RUNNING);
+    begin_metric("driver_status", "gauge", "The device's status register, VirtIO 1.2 section 2.1.");
+    for (size_t i = 0; i < snapshot->count; i++)
+        print_sample("driver_status", &snapshot->devices[i], snapshot->devices[i].status);
+    begin_metric("trouble", "gauge",
+                 "1 while something that the device needs can't work: see status.");
+    for (size_t i = 0; i < snapshot->count; i++)
+        print_sample("trouble", &snapshot->devices[i], snapshot->devices[i].trouble[0] != '\0');
+    puts("# EOF");
 }
 
 void stats_print(const struct snapshot *snapshot, const struct snapshot *before, bool json)

@@ -102,6 +102,8 @@ static void print_text(const struct control_device *device)
     }
     printf("; %u restart%s%s%s\n", device->restarts, device->restarts == 1 ? "" : "s",
            device->last_death[0] ? ", last death: " : "", device->last_death);
+    if (device->trouble[0] != '\0')
+        printf("  trouble     %s\n", device->trouble);
     if (device->layers != 0) {
         printf("  confined by %s\n", words_layers(device->layers & all, in_force));
         if (words_layers(~device->layers & all, missing)[0])
@@ -135,7 +137,20 @@ static void print_layers_json(uint32_t layers)
     }
 }
 
-/* No string of a device needs an escape: names, and words of the broker's own lists. */
+void json_print_string(const char *text)
+{
+    putchar('"');
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c < 0x20 || c > 0x7e)
+            printf("\\u%04x", c);
+        else
+            printf(c == '"' || c == '\\' ? "\\%c" : "%c", c);
+    }
+    putchar('"');
+}
+
+/* No other string of a device needs an escape: names, and words of the broker's own lists. */
 static void print_json(const struct control_device *device, const char *end)
 {
     printf("  {\"device\": \"%s\", \"id\": %u, \"data_plane\": \"%s\", \"virtio_id\": %u,\n",
@@ -150,7 +165,9 @@ static void print_json(const struct control_device *device, const char *end)
     print_layers_json(device->layers);
     printf("], ");
     print_limits_json(device->cgroup);
-    printf("},\n   \"driver\": {\"state\": \"%s\", \"status\": %u, \"features\": %" PRIu64 "},\n",
+    fputs("},\n   \"trouble\": ", stdout);
+    json_print_string(device->trouble);
+    printf(",\n   \"driver\": {\"state\": \"%s\", \"status\": %u, \"features\": %" PRIu64 "},\n",
            driver_words(device->status), device->status, device->features);
     printf("   \"queues\": [");
     for (uint32_t q = 0; q < device->queue_count && q < STATE_QUEUES_MAX; q++) {

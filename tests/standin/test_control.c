@@ -120,6 +120,55 @@ static void json_is_read_by_a_json_reader(void)
     stop(&fixture);
 }
 
+/* The grammar of OpenMetrics 1.0, as far as counters and gauges go: a family's lines stand
+ * together, a counter's sample ends in _total, and the text in # EOF. */
+static void openmetrics_is_read_by_a_collector(void)
+{
+    static const char reader[] =
+        "import re,sys\n"
+        "lines=sys.stdin.read().split('\\n')\n"
+        "assert lines[-2:]==['# EOF',''], lines[-2:]\n"
+        "families={}; current=None; values={}\n"
+        "for line in lines[:-2]:\n"
+        "    m=re.fullmatch(r'# (TYPE|HELP) ([a-z_]+) (.+)',line)\n"
+        "    if m:\n"
+        "        current=m[2]\n"
+        "        if m[1]=='TYPE': assert current not in families, current; families[current]=m[3]\n"
+        "        continue\n"
+        "    m=re.fullmatch(r'([a-z_]+)\\{device=\"([a-z]+ [0-9]+)\",id=\"([0-9]+)\"\\} "
+        "([0-9]+)',line)\n"
+        "    assert m, line\n"
+        "    assert m[1]==current+('_total' if families[current]=='counter' else ''), line\n"
+        "    values[m[1],m[3]]=int(m[4])\n"
+        "assert len(values)==2*len(families), values\n"
+        "assert values['bao_virtio_requests_total','0']==3\n"
+        "assert values['bao_virtio_bytes_in_total','0']==3*512\n"
+        "assert values['bao_virtio_requests_total','1']==0\n"
+        "assert values['bao_virtio_worker_running','1']==1\n"
+        "assert values['bao_virtio_driver_status','0']==15\n";
+    struct fixture fixture;
+    struct guest_block block;
+    uint8_t data[512];
+    char path[96], command[512];
+    start(&fixture, "0600");
+    fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES, 4, 512);
+    for (unsigned int i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_IN, i, data, 512), VIRTIO_BLK_S_OK);
+    snprintf(path, sizeof(path), "%s/reader.py", fixture.dir);
+    FILE *file = fopen(path, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    fputs(reader, file);
+    fclose(file);
+    snprintf(command, sizeof(command),
+             DMCTL " --control %s/control stats --openmetrics | python3 %s", fixture.dir, path);
+    CU_ASSERT_EQUAL(system(command), 0);
+    CU_ASSERT_EQUAL(dmctl(&fixture, "stats --openmetrics --json").status, 1);
+    CU_ASSERT_EQUAL(dmctl(&fixture, "status --openmetrics").status, 1);
+    unlink(path);
+    guest_block_free(&block);
+    stop(&fixture);
+}
+
 static void stats_count_what_the_guest_did(void)
 {
     struct fixture fixture;
@@ -311,6 +360,7 @@ int main(void)
     CU_TestInfo tests[] = {
         {"status names devices, workers, layers and drivers",
          status_names_devices_workers_layers_and_drivers},
+        {"OpenMetrics is read by a collector", openmetrics_is_read_by_a_collector},
         {"JSON is read by a JSON reader", json_is_read_by_a_json_reader},
         {"stats count what the guest did", stats_count_what_the_guest_did},
         {"a restart replaces the worker, and the guest goes on",

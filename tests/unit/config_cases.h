@@ -532,7 +532,7 @@ static const struct config_case many_errors = {
 
 #define FIFO_WORDS "expected other, or fifo:N with a priority N from 1 to 99\n"
 #define PROCESSOR_WORDS "expected numbers of processors from 0 to 63, for example [1] or [2, 3]\n"
-#define SIZE_WORDS "expected the largest size of a queue, a power of two from 4 to 256\n"
+#define SIZE_WORDS "expected the largest size of a queue, a power of two from 4 to 1024\n"
 
 static const struct config_case option_errors[] = {
     {"too many queues", VSOCK("3\n  queues: 2\n"),
@@ -541,7 +541,7 @@ static const struct config_case option_errors[] = {
      "f:7:11: queues is \"0\"; expected how many queues the device has, from 1 on\n"},
     {"size no power of two", BLOCK("  queue_size: 100\n"),
      "f:7:15: queue_size is \"100\"; " SIZE_WORDS},
-    {"size too large", BLOCK("  queue_size: 512\n"), "f:7:15: queue_size is \"512\"; " SIZE_WORDS},
+    {"size too large", BLOCK("  queue_size: 2048\n"), "f:7:15: queue_size is \"2048\"; " SIZE_WORDS},
     {"unknown feature", BLOCK("  features_off: [VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKT]\n"),
      "f:7:38: features_off has \"VIRTIO_F_RING_PACKT\"; did you mean \"VIRTIO_F_RING_PACKED\"?\n"},
     {"feature that must be offered", BLOCK("  features_off: [VERSION]\n"),

@@ -511,7 +511,7 @@ static void test_start_message(void)
     start = guest_start(DEVICE_BLOCK_VIRTIO);
     start.block.capacity = 1ull << 55;
     CU_ASSERT_EQUAL(device_init(&guest_device, &start, &guest_state, guest_memory), -EINVAL);
-    static const uint32_t sizes[] = {0, 1, 2, 3, 100, 512, UINT32_MAX};
+    static const uint32_t sizes[] = {0, 1, 2, 3, 100, 2048, UINT32_MAX};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         start = guest_start(DEVICE_BLOCK_VIRTIO);
         start.queue_size_max = sizes[i];

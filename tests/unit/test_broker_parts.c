@@ -18,6 +18,7 @@
 #include "broker/journal.h"
 #include "broker/rate_limit.h"
 #include "broker/words.h"
+#include "common/device_kind.h"
 #include "common/eventfd.h"
 #include "common/log_code.h"
 #include "common/sandbox_layer.h"
@@ -377,6 +378,34 @@ static void test_eventfd_renewed(void)
     close(fd);
 }
 
+/* --- sizes of queues ----------------------------------------------------------------------------
+ */
+
+static uint32_t size_of(enum device_kind kind, uint32_t queues, uint64_t mebibytes)
+{
+    return device_kind_queue_size(&device_kinds[kind], queues, mebibytes << 20);
+}
+
+/* The Rust device model's sizes, as long as the receive queues' pages take half of the window at
+ * most; and never less than 256. */
+static void test_queue_sizes(void)
+{
+    CU_ASSERT_EQUAL(size_of(DEVICE_CONSOLE_VIRTIO, 2, 16), 1024);
+    CU_ASSERT_EQUAL(size_of(DEVICE_CONSOLE_VIRTIO, 2, 8), 1024);
+    CU_ASSERT_EQUAL(size_of(DEVICE_CONSOLE_VIRTIO, 2, 4), 512);
+    CU_ASSERT_EQUAL(size_of(DEVICE_CONSOLE_VIRTIO, 2, 1), 256);
+    CU_ASSERT_EQUAL(size_of(DEVICE_CONSOLE_VIRTIO, 16, 16), 256);
+    CU_ASSERT_EQUAL(size_of(DEVICE_NET_VIRTIO, 3, 16), 1024);
+    CU_ASSERT_EQUAL(size_of(DEVICE_NET_VIRTIO, 5, 16), 512);
+    CU_ASSERT_EQUAL(size_of(DEVICE_NET_VHOST, 2, 16), 1024);
+    CU_ASSERT_EQUAL(size_of(DEVICE_VSOCK_VHOST, 3, 16), 1024);
+    CU_ASSERT_EQUAL(size_of(DEVICE_VSOCK_VIRTIO, 3, 16), 1024);
+    CU_ASSERT_EQUAL(size_of(DEVICE_BLOCK_VIRTIO, 1, 1024), 256);
+    CU_ASSERT_EQUAL(size_of(DEVICE_FS_VHOST_USER, 2, 1024), 256);
+    for (unsigned int kind = 0; kind < DEVICE_KINDS; kind++)
+        CU_ASSERT_EQUAL(size_of(kind, 16, 0), 256);
+}
+
 int main(void)
 {
     CU_TestInfo access_tests[] = {
@@ -408,11 +437,16 @@ int main(void)
         {"journals of another version", test_other_versions},
         CU_TEST_INFO_NULL,
     };
+    CU_TestInfo size_tests[] = {
+        {"queues leave half of a window", test_queue_sizes},
+        CU_TEST_INFO_NULL,
+    };
     CU_TestInfo eventfd_tests[] = {
         {"a full one, renewed", test_eventfd_renewed},
         CU_TEST_INFO_NULL,
     };
     CU_SuiteInfo suites[] = {
+        {"sizes", NULL, NULL, NULL, NULL, size_tests},
         {"eventfds", NULL, NULL, NULL, NULL, eventfd_tests},
         {"access", NULL, NULL, NULL, NULL, access_tests},
         {"time", NULL, NULL, NULL, NULL, time_tests},

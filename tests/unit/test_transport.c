@@ -284,6 +284,31 @@ static void test_queue_is_fixed_while_ready(void)
     CU_ASSERT_EQUAL(guest_state.queues[0].size, 4);
 }
 
+/* The drivers of some small systems never write QueueNum, and count on QueueNumMax. */
+static void test_size_after_a_reset(void)
+{
+    for (unsigned int round = 0; round < 2; round++) {
+        if (round == 0)
+            fresh();
+        guest_negotiate(VERSION_1 | RING_RESET);
+        guest_write(VIRTIO_MMIO_QUEUE_READY, 1);
+        CU_ASSERT_EQUAL(guest_state.queues[0].size, 256);
+        guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
+        guest_write(VIRTIO_MMIO_QUEUE_NUM, 8);
+        guest_write(VIRTIO_MMIO_QUEUE_READY, 1);
+        CU_ASSERT_EQUAL(guest_state.queues[0].size, 8);
+        guest_write(QUEUE_RESET, 1);
+        guest_write(VIRTIO_MMIO_QUEUE_READY, 1);
+        CU_ASSERT_EQUAL(guest_state.queues[0].size, 256);
+        guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
+        /* A size that was written is not forgotten, however bad it is. */
+        guest_write(VIRTIO_MMIO_QUEUE_NUM, 0);
+        guest_write(VIRTIO_MMIO_QUEUE_READY, 1);
+        CU_ASSERT_TRUE(guest_state.queues[0].size > 256);
+        guest_write(VIRTIO_MMIO_STATUS, 0);
+    }
+}
+
 static void expect_needs_reset(enum log_code code)
 {
     CU_ASSERT_TRUE(guest_read(VIRTIO_MMIO_STATUS) & NEEDS_RESET);
@@ -584,6 +609,7 @@ int main(void)
     CU_add_test(suite, "status only grows", test_status_only_grows);
     CU_add_test(suite, "no such queue", test_no_such_queue);
     CU_add_test(suite, "queue is fixed while ready", test_queue_is_fixed_while_ready);
+    CU_add_test(suite, "size after a reset", test_size_after_a_reset);
     CU_add_test(suite, "bad ring at DRIVER_OK", test_bad_ring_at_driver_ok);
     CU_add_test(suite, "queue after DRIVER_OK", test_queue_after_driver_ok);
     CU_add_test(suite, "queue reset", test_queue_reset);

@@ -65,12 +65,19 @@ static bool start_usable(const struct start_block *start)
            (!start->direct || (memory >= 1 && memory <= 4096 && (memory & (memory - 1)) == 0));
 }
 
+/* Header and status take a descriptor each. */
+static uint32_t segments_max(const struct device *dev)
+{
+    uint32_t size = dev->queue_size_max;
+    return (size < CHAIN_SEGMENTS_MAX ? size : CHAIN_SEGMENTS_MAX) - 2;
+}
+
 static void set_config(struct device *dev, const struct start_block *from)
 {
     const struct virtio_blk_config config = {
         .capacity = from->capacity,
         .size_max = SEGMENT_BYTES,
-        .seg_max = dev->queue_size_max - 2, /* header and status take a descriptor each */
+        .seg_max = segments_max(dev),
         .blk_size = from->blk_size,
         .physical_block_exp = (uint8_t)from->physical_blk_exp,
         .min_io_size = (uint16_t)from->min_io_size,

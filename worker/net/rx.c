@@ -18,6 +18,7 @@
 
 #define CHAINS_MAX 128u   /* taken in advance: 64 KiB in buffers for one frame of 1500 bytes each */
 #define SEGMENTS_MAX 512u /* of all these */
+_Static_assert(CHAINS_MAX <= VIRTQUEUE_BATCH_MAX, "a frame reaches the driver as a whole");
 #define PREFIX_SIZE (NET_HEADER_SIZE + NET_ADDRESS_PART)
 #define DRAIN_FRAMES 2048u /* of one queue of the tap; it has room for 1000 by default */
 

@@ -6,7 +6,6 @@
 
 #include "worker/virtqueue/format.h"
 
-_Static_assert(VIRTQUEUE_SIZE_MAX <= STATE_BATCH_MAX, "whatever is outstanding fits in a batch");
 _Static_assert(sizeof(struct vring_desc) == sizeof(struct vring_packed_desc), "indirect_table");
 
 static bool negotiated(uint64_t features, unsigned int bit)

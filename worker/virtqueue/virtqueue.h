@@ -21,11 +21,12 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "common/device_kind.h"
 #include "common/log_code.h"
 #include "common/state.h"
 #include "worker/virtqueue/window.h"
 
-#define VIRTQUEUE_SIZE_MAX 256u
+#define VIRTQUEUE_SIZE_MAX QUEUE_SIZE_MAX
 /* The driver sees so many chains at once, if they were completed before one virtqueue_publish. */
 #define VIRTQUEUE_BATCH_MAX STATE_BATCH_MAX
 /* Buffers of one chain, those of an indirect table included. */

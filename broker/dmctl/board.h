@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bao-dmctl check-board: is this backend VM one on which bao-virtio-dm can work, and what is lost
+ * on it? board_facts.c finds out, board_findings.c judges, and board.c has the command.
+ */
+#ifndef BROKER_DMCTL_BOARD_H
+#define BROKER_DMCTL_BOARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/config/config.h"
+#include "broker/driver_module.h"
+#include "common/bao_abi.h"
+
+struct board_window {
+    uint64_t addr, size;
+};
+
+struct board_facts {
+    unsigned int kernel_major, kernel_minor;
+    char release[65];
+    bool is_root;
+    /* What the kernel has. */
+    bool seccomp, landlock, deny_write_execute, kcmp, checkpoint_restore, cgroup2;
+    bool pid_namespaces, user_namespaces;
+    /* Nodes, and the module of the first. */
+    bool dispatcher, vhost_vsock, vhost_net, tun;
+    struct driver_module driver;
+    /* The node of the dispatcher in the device tree. */
+    bool device_tree; /* there is a device tree */
+    bool in_device_tree;
+    size_t window_count;
+    struct board_window windows[BAO_DEVICES_MAX];
+    /* The machine. */
+    bool random_ready, random_device;
+    uint64_t memory_available; /* KiB; 0: not known */
+    unsigned int processors;
+    bool root_is_initramfs;
+};
+
+/* `root`: what stands before /proc, /sys, /dev and /lib; "": this machine. */
+void board_facts(const char *root, struct board_facts *ret);
+
+enum board_level {
+    BOARD_OK,
+    BOARD_NOTE,    /* it works, and something is lost */
+    BOARD_MISSING, /* it can't work */
+};
+
+struct board_finding {
+    enum board_level level;
+    const char *check;
+    char found[160]; /* in words */
+    char cure[192];  /* "": nothing is to be done */
+};
+
+#define BOARD_FINDINGS_MAX 96
+
+struct board_report {
+    size_t count;
+    struct board_finding items[BOARD_FINDINGS_MAX];
+};
+
+/* `config`: what is to run here; NULL: not known, and then all that could be asked for is looked
+ * at. Pure, but for the files and interfaces that `config` names, which are looked at. */
+void board_judge(const struct board_facts *facts, const struct config *config,
+                 struct board_report *ret);
+
+#define BOARD_CONFIG "/etc/bao-virtio-dm.yaml"
+
+/* The command, on a file, or on BOARD_CONFIG if that is there (NULL): prints, and returns the exit
+ * status: 1 if anything is missing. */
+int board_run(const char *config_path, bool json);
+
+#endif

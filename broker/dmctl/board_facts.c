@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "broker/dmctl/board.h"
+#include "broker/initramfs.h"
+
+#ifndef PR_GET_MDWE
+#define PR_GET_MDWE 66 /* Linux 6.3 */
+#endif
+#define LANDLOCK_VERSION 1u /* LANDLOCK_CREATE_RULESET_VERSION */
+
+/* ---- Files ---- */
+
+static bool is_there(const char *root, const char *path)
+{
+    char name[PATH_MAX];
+    snprintf(name, sizeof(name), "%s%s", root, path);
+    return access(name, F_OK) == 0;
+}
+
+/* Up to `size` bytes. Returns how many; 0 if there is no such file. */
+static size_t read_file(const char *path, void *ret, size_t size)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    size_t length = fread(ret, 1, size, file);
+    fclose(file);
+    return length;
+}
+
+/* ---- The kernel ---- */
+
+static void ask_kernel(struct board_facts *ret)
+{
+    const uint32_t kill_process = SECCOMP_RET_KILL_PROCESS;
+    pid_t self = getpid();
+    ret->seccomp = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &kill_process) == 0;
+    ret->landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION) > 0;
+    ret->deny_write_execute = prctl(PR_GET_MDWE, 0, 0, 0, 0) >= 0;
+    ret->kcmp = syscall(SYS_kcmp, self, self, 0 /* KCMP_FILE */, 0, 0) >= 0 || errno != ENOSYS;
+    ret->is_root = geteuid() == 0;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    ret->processors = processors > 0 ? (unsigned int)processors : 1;
+    char byte;
+    ret->random_ready = getrandom(&byte, 1, GRND_NONBLOCK) == 1;
+}
+
+static void look_at_proc(const char *root, struct board_facts *ret)
+{
+    char path[PATH_MAX], text[64] = "";
+    snprintf(path, sizeof(path), "%s/proc/sys/user/max_user_namespaces", root);
+    read_file(path, text, sizeof(text) - 1);
+    ret->user_namespaces = is_there(root, "/proc/self/ns/user") && strtoul(text, NULL, 10) > 0;
+    ret->pid_namespaces = is_there(root, "/proc/self/ns/pid");
+    /* A file that only this option makes. */
+    ret->checkpoint_restore = is_there(root, "/proc/sys/kernel/ns_last_pid");
+    ret->cgroup2 = is_there(root, "/sys/fs/cgroup/cgroup.controllers");
+    ret->random_device = is_there(root, "/dev/hwrng");
+}
+
+static void look_at_memory(const char *root, struct board_facts *ret)
+{
+    char path[PATH_MAX], line[128];
+    unsigned long kib;
+    snprintf(path, sizeof(path), "%s/proc/meminfo", root);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof(line), file)) {
+        if (sscanf(line, "MemAvailable: %lu kB", &kib) == 1)
+            ret->memory_available = kib;
+    }
+    if (file)
+        fclose(file);
+}
+
+/* ---- The device tree ---- */
+
+static char dispatcher_node[PATH_MAX]; /* "": none found; nftw knows no context */
+
+static int visit(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+    char words[256] = "";
+    (void)status;
+    if (kind != FTW_F || strcmp(path + where->base, "compatible") != 0)
+        return 0;
+    size_t length = read_file(path, words, sizeof(words) - 1);
+    for (size_t at = 0; at < length; at += strlen(words + at) + 1) {
+        if (strcmp(words + at, "bao,io-dispatcher") == 0) {
+            snprintf(dispatcher_node, sizeof(dispatcher_node), "%.*s", where->base - 1, path);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static uint64_t cells_value(const uint8_t *at, size_t cells)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < 4 * cells; i++)
+        value = value << 8 | at[i];
+    return value;
+}
+
+/* How many cells an address or a size has: the parent of the node says so. */
+static size_t cell_count(const char *name, size_t otherwise)
+{
+    char path[PATH_MAX + 32];
+    uint8_t value[4];
+    snprintf(path, sizeof(path), "%s/../%s", dispatcher_node, name);
+    return read_file(path, value, sizeof(value)) == sizeof(value) ? (size_t)cells_value(value, 1)
+                                                                  : otherwise;
+}
+
+static void look_at_device_tree(const char *root, struct board_facts *ret)
+{
+    char path[PATH_MAX + 16];
+    uint8_t reg[BAO_DEVICES_MAX * 16];
+    snprintf(path, sizeof(path), "%s/proc/device-tree/", root); /* a link, so with the slash */
+    ret->device_tree = access(path, F_OK) == 0;
+    dispatcher_node[0] = '\0';
+    if (!ret->device_tree || nftw(path, visit, 8, FTW_PHYS) != 1)
+        return;
+    ret->in_device_tree = true;
+    size_t address = cell_count("#address-cells", 2), size = cell_count("#size-cells", 1);
+    if (address < 1 || address > 2 || size < 1 || size > 2)
+        return;
+    snprintf(path, sizeof(path), "%s/reg", dispatcher_node);
+    size_t length = read_file(path, reg, sizeof(reg)), row = 4 * (address + size);
+    for (size_t at = 0; at + row <= length && ret->window_count < BAO_DEVICES_MAX; at += row)
+        ret->windows[ret->window_count++] = (struct board_window){
+            cells_value(reg + at, address), cells_value(reg + at + 4 * address, size)};
+}
+
+/* ---- All ---- */
+
+void board_facts(const char *root, struct board_facts *ret)
+{
+    struct utsname kernel;
+    *ret = (struct board_facts){0};
+    if (uname(&kernel) == 0) {
+        snprintf(ret->release, sizeof(ret->release), "%.64s", kernel.release);
+        (void)sscanf(kernel.release, "%u.%u", &ret->kernel_major, &ret->kernel_minor);
+    }
+    ask_kernel(ret);
+    look_at_proc(root, ret);
+    look_at_memory(root, ret);
+    ret->root_is_initramfs = root_is_initramfs(root);
+    ret->dispatcher = is_there(root, BAO_DISPATCHER_NODE);
+    ret->vhost_vsock = is_there(root, "/dev/vhost-vsock");
+    ret->vhost_net = is_there(root, "/dev/vhost-net");
+    ret->tun = is_there(root, "/dev/net/tun");
+    ret->driver = driver_module_find(root);
+    look_at_device_tree(root, ret);
+}

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/config/names.h"
+#include "broker/dmctl/board.h"
+
+/* Private memory, measured by tests/bench: keeper and broker, and a worker; with room to spare. */
+#define MEMORY_BASE_KIB 8192u
+#define MEMORY_DEVICE_KIB 2048u
+
+static struct board_finding *add(struct board_report *report, enum board_level level,
+                                 const char *check, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static struct board_finding *add(struct board_report *report, enum board_level level,
+                                 const char *check, const char *format, ...)
+{
+    struct board_finding *item = &report->items[report->count];
+    va_list args;
+    if (report->count + 1 < BOARD_FINDINGS_MAX)
+        report->count++;
+    *item = (struct board_finding){.level = level, .check = check};
+    va_start(args, format);
+    vsnprintf(item->found, sizeof(item->found), format, args);
+    va_end(args);
+    return item;
+}
+
+static void cure(struct board_finding *item, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void cure(struct board_finding *item, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(item->cure, sizeof(item->cure), format, args);
+    va_end(args);
+}
+
+/* ---- The kernel ---- */
+
+struct option {
+    const char *check;
+    bool present;
+    enum board_level level; /* if it is not */
+    const char *lost, *cure;
+};
+
+static void judge_options(const struct board_facts *facts, struct board_report *report)
+{
+    const struct option options[] = {
+        {"seccomp filters", facts->seccomp, BOARD_MISSING, "no worker starts without",
+         "CONFIG_SECCOMP=y, CONFIG_SECCOMP_FILTER=y"},
+        {"pid namespaces", facts->pid_namespaces, BOARD_MISSING, "no worker starts without",
+         "CONFIG_NAMESPACES=y, CONFIG_PID_NS=y, CONFIG_NET_NS=y, CONFIG_IPC_NS=y, CONFIG_UTS_NS=y"},
+        {"user namespaces", facts->user_namespaces, BOARD_NOTE,
+         "workers go without this layer of confinement",
+         "CONFIG_USER_NS=y, and /proc/sys/user/max_user_namespaces above 0"},
+        {"Landlock", facts->landlock, BOARD_NOTE, "workers go without this layer of confinement",
+         "CONFIG_SECURITY_LANDLOCK=y, and landlock in CONFIG_LSM or lsm="},
+        {"memory-deny-write-execute", facts->deny_write_execute, BOARD_NOTE,
+         "workers go without this layer of confinement", "Linux 6.3 or newer"},
+        {"kcmp", facts->kcmp, BOARD_NOTE,
+         "audits can't compare files, and systemd keeps but one eventfd of each device",
+         "CONFIG_KCMP=y"},
+        {"checkpoint/restore", facts->checkpoint_restore, BOARD_NOTE,
+         "audits can't read the filters that are loaded, only whether there are any",
+         "CONFIG_CHECKPOINT_RESTORE=y"},
+        {"cgroup v2", facts->cgroup2, BOARD_NOTE,
+         "workers go without bounds of memory and processes",
+         "CONFIG_CGROUPS=y, CONFIG_MEMCG=y, CONFIG_CGROUP_PIDS=y, and cgroup2 mounted at "
+         "/sys/fs/cgroup"},
+    };
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        const struct option *option = &options[i];
+        if (option->present) {
+            add(report, BOARD_OK, option->check, "there");
+            continue;
+        }
+        cure(add(report, option->level, option->check, "not there: %s", option->lost), "%s",
+             option->cure);
+    }
+}
+
+static void judge_kernel(const struct board_facts *facts, struct board_report *report)
+{
+    bool enough = facts->kernel_major > 6 || (facts->kernel_major == 6 && facts->kernel_minor >= 1);
+    struct board_finding *item =
+        add(report, enough ? BOARD_OK : BOARD_MISSING, "kernel", "Linux %s", facts->release);
+    if (!enough)
+        cure(item, "Linux 6.1 or newer");
+    if (!facts->is_root)
+        cure(add(report, BOARD_NOTE, "user", "not root: what only root sees is taken for absent"),
+             "run this as root");
+    judge_options(facts, report);
+}
+
+/* ---- The dispatcher ---- */
+
+static void judge_dispatcher(const struct board_facts *facts, struct board_report *report)
+{
+    char advice[sizeof(((struct board_finding *)0)->cure)];
+    if (facts->dispatcher)
+        add(report, BOARD_OK, "dispatcher", "%s, of the module %s", BAO_DISPATCHER_NODE,
+            facts->driver.name ? facts->driver.name : "(built in)");
+    else
+        cure(add(report, BOARD_MISSING, "dispatcher", "no %s", BAO_DISPATCHER_NODE), "%s",
+             driver_module_advice(&facts->driver, advice, sizeof(advice)));
+    if (!facts->device_tree)
+        cure(add(report, BOARD_NOTE, "device tree", "there is no /proc/device-tree to look at"),
+             "CONFIG_OF=y, and /proc mounted");
+    else if (!facts->in_device_tree)
+        cure(add(report, BOARD_MISSING, "device tree",
+                 "it has no node that is compatible with \"bao,io-dispatcher\""),
+             "add the node: one pair of reg and one interrupt for each of the VM's remio_devs");
+    else
+        add(report, BOARD_OK, "device tree", "its dispatcher node has %zu device%s",
+            facts->window_count, facts->window_count == 1 ? "" : "s");
+}
+
+static void judge_window(const struct board_facts *facts, const struct config *config,
+                         const struct device_config *device, struct board_report *report)
+{
+    if (!facts->in_device_tree)
+        return;
+    if (device->id >= facts->window_count) {
+        cure(add(report, BOARD_MISSING, "device tree",
+                 "%s %u: the dispatcher node has ids 0 to %zu", device->type_name, device->id,
+                 facts->window_count - (facts->window_count > 0)),
+             "%s:%u: another id, or another pair of reg in the node", config->path,
+             device->marks[CONFIG_KEY_ID].line);
+        return;
+    }
+    const struct board_window *window = &facts->windows[device->id];
+    if ((config_has(device, CONFIG_KEY_SHMEM_ADDR) && device->shmem_addr != window->addr) ||
+        (config_has(device, CONFIG_KEY_SHMEM_SIZE) && device->shmem_size != window->size))
+        cure(add(report, BOARD_MISSING, "device tree",
+                 "%s %u: its window is 0x%" PRIx64 " bytes at 0x%" PRIx64, device->type_name,
+                 device->id, window->size, window->addr),
+             "%s:%u: shmem_addr and shmem_size as the device tree has them, or neither",
+             config->path, device->mark.line);
+}
+
+/* ---- What a device needs ---- */
+
+static void need_node(struct board_report *report, bool present, const char *node,
+                      const char *module, const char *options)
+{
+    for (size_t i = 0; i < report->count; i++) {
+        if (strcmp(report->items[i].check, node) == 0)
+            return; /* of another device */
+    }
+    if (present)
+        add(report, BOARD_OK, node, "there");
+    else
+        cure(add(report, BOARD_MISSING, node, "not there"), "\"modprobe %s\", of %s", module,
+             options);
+}
+
+static void need_file(struct board_report *report, const struct device_config *device,
+                      const char *key, const char *path, mode_t wanted)
+{
+    struct stat file;
+    if (stat(path, &file) < 0)
+        cure(add(report, BOARD_MISSING, "file", "%s %u: %.80s: %s", device->type_name, device->id,
+                 path, strerror(errno)),
+             "make it, or name another in %s", key);
+    else if (wanted == S_IFREG && !S_ISREG(file.st_mode) && !S_ISBLK(file.st_mode))
+        cure(add(report, BOARD_MISSING, "file", "%s %u: %.80s is neither a file nor a disk",
+                 device->type_name, device->id, path),
+             "name another in %s", key);
+    else
+        add(report, BOARD_OK, "file", "%s %u: %.80s", device->type_name, device->id, path);
+}
+
+static void need_folder_of(struct board_report *report, const struct device_config *device,
+                           const char *path)
+{
+    char folder[PATH_MAX];
+    struct stat status;
+    snprintf(folder, sizeof(folder), "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (!slash)
+        return;
+    *(slash == folder ? slash + 1 : slash) = '\0';
+    if (stat(folder, &status) < 0 || !S_ISDIR(status.st_mode))
+        cure(add(report, BOARD_MISSING, "folder", "%s %u: there is no folder %.80s",
+                 device->type_name, device->id, folder),
+             "\"mkdir -p %.80s\"", folder);
+}
+
+static bool interface_flags(const char *name, short *ret)
+{
+    struct ifreq request = {0};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+    bool there = fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &request) == 0;
+    if (fd >= 0)
+        close(fd);
+    *ret = request.ifr_flags;
+    return there;
+}
+
+static void need_tap(struct board_report *report, const struct device_config *device)
+{
+    short flags;
+    const char *tap = device->tap_name;
+    if (!interface_flags(tap, &flags))
+        cure(add(report, BOARD_NOTE, "tap",
+                 "net %u: there is no %s: it will be made, down and without an address", device->id,
+                 tap),
+             "\"ip tuntap add %s mode tap%s\", \"ip link set %s up\"", tap,
+             device->queues > 1 ? " multi_queue" : "", tap);
+    else if ((flags & IFF_UP) == 0)
+        cure(add(report, BOARD_NOTE, "tap", "net %u: %s is down", device->id, tap),
+             "\"ip link set %s up\"", tap);
+    else
+        add(report, BOARD_OK, "tap", "net %u: %s", device->id, tap);
+}
+
+static void need_daemon(const struct board_facts *facts, struct board_report *report,
+                        const struct device_config *device)
+{
+    char path[PATH_MAX];
+    struct stat status;
+    if (!config_daemon_named(device->socket_path) &&
+        config_daemon_socket(device->socket_path, device->type_name, device->id, path) < 0)
+        return;
+    if (config_daemon_named(device->socket_path))
+        snprintf(path, sizeof(path), "%s", device->socket_path);
+    need_folder_of(report, device, path);
+    if (stat(path, &status) == 0)
+        add(report, BOARD_OK, "daemon", "%s %u: %.80s", device->type_name, device->id, path);
+    else
+        cure(add(report, BOARD_NOTE, "daemon", "%s %u: nobody has made %.80s", device->type_name,
+                 device->id, path),
+             "start the daemon%s",
+             facts->root_is_initramfs && device->kind == DEVICE_FS_VHOST_USER
+                 ? ": virtiofsd with --sandbox=chroot, since / is an initramfs"
+                 : "");
+}
+
+static void judge_device(const struct board_facts *facts, const struct config *config,
+                         const struct device_config *device, struct board_report *report)
+{
+    judge_window(facts, config, device, report);
+    switch (device->kind) {
+    case DEVICE_BLOCK_VIRTIO:
+        need_file(report, device, "file_path", device->file_path, S_IFREG);
+        break;
+    case DEVICE_VSOCK_VHOST:
+        need_node(report, facts->vhost_vsock, "/dev/vhost-vsock", "vhost_vsock",
+                  "CONFIG_VHOST_VSOCK");
+        break;
+    case DEVICE_NET_VHOST:
+        need_node(report, facts->vhost_net, "/dev/vhost-net", "vhost_net", "CONFIG_VHOST_NET");
+        need_node(report, facts->tun, "/dev/net/tun", "tun", "CONFIG_TUN");
+        need_tap(report, device);
+        break;
+    case DEVICE_NET_VIRTIO:
+        need_node(report, facts->tun, "/dev/net/tun", "tun", "CONFIG_TUN");
+        need_tap(report, device);
+        break;
+    case DEVICE_CONSOLE_VIRTIO:
+        if (device->log_path)
+            need_folder_of(report, device, device->log_path);
+        if (device->pty_alias)
+            need_folder_of(report, device, device->pty_alias);
+        break;
+    case DEVICE_CONSOLE_SOCKET:
+    case DEVICE_VSOCK_VIRTIO:
+        need_folder_of(report, device, device->socket_path);
+        break;
+    case DEVICE_VSOCK_VHOST_USER:
+    case DEVICE_FS_VHOST_USER:
+    case DEVICE_OTHER_VHOST_USER:
+        need_daemon(facts, report, device);
+        break;
+    case DEVICE_RNG_VIRTIO:
+    case DEVICE_KINDS:
+        break;
+    }
+}
+
+/* What could be configured, if nothing is. */
+static void judge_possibilities(const struct board_facts *facts, struct board_report *report)
+{
+    static const char *const without[] = {"vsock with data_plane vhost can't be served",
+                                          "net with data_plane vhost can't be served",
+                                          "net can't be served"};
+    const struct {
+        const char *node, *module;
+        bool present;
+    } nodes[] = {{"/dev/vhost-vsock", "vhost_vsock", facts->vhost_vsock},
+                 {"/dev/vhost-net", "vhost_net", facts->vhost_net},
+                 {"/dev/net/tun", "tun", facts->tun}};
+    for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
+        if (nodes[i].present)
+            add(report, BOARD_OK, nodes[i].node, "there");
+        else
+            cure(add(report, BOARD_NOTE, nodes[i].node, "not there: %s", without[i]),
+                 "\"modprobe %s\", if you need it", nodes[i].module);
+    }
+}
+
+/* ---- The machine ---- */
+
+static void judge_machine(const struct board_facts *facts, size_t devices,
+                          struct board_report *report)
+{
+    uint64_t needed = MEMORY_BASE_KIB + devices * MEMORY_DEVICE_KIB;
+    if (facts->memory_available == 0)
+        add(report, BOARD_NOTE, "memory", "/proc/meminfo does not tell how much is free");
+    else if (facts->memory_available < needed)
+        cure(add(report, BOARD_MISSING, "memory",
+                 "%" PRIu64 " KiB are available; %zu devices take up to %" PRIu64 " KiB",
+                 facts->memory_available, devices, needed),
+             "give the backend VM more, or end other programs");
+    else
+        add(report, BOARD_OK, "memory",
+            "%" PRIu64 " KiB are available, of which up to %" PRIu64 " KiB are needed",
+            facts->memory_available, needed);
+    if (facts->processors == 1)
+        cure(add(report, BOARD_NOTE, "processors",
+                 "one: a device at full load takes it from all else here"),
+             "no \"sched: fifo\", and vhost for vsock and net");
+    else
+        add(report, BOARD_OK, "processors", "%u", facts->processors);
+    if (facts->random_ready)
+        add(report, BOARD_OK, "random numbers", "ready");
+    else
+        cure(add(report, BOARD_NOTE, "random numbers",
+                 "the kernel has no entropy yet: rng devices wait for it"),
+             "%s",
+             facts->random_device ? "a moment's patience: there is /dev/hwrng"
+                                  : "a driver for the board's generator, or rng-tools");
+}
+
+void board_judge(const struct board_facts *facts, const struct config *config,
+                 struct board_report *ret)
+{
+    ret->count = 0;
+    judge_kernel(facts, ret);
+    judge_dispatcher(facts, ret);
+    for (size_t i = 0; config && i < config->device_count; i++)
+        judge_device(facts, config, &config->devices[i], ret);
+    if (!config)
+        judge_possibilities(facts, ret);
+    judge_machine(facts, config ? config->device_count : 0, ret);
+    cure(add(ret, BOARD_NOTE, "frontend",
+             "can't be seen from here: a Linux frontend needs CONFIG_DMA_RESTRICTED_POOL=y"),
+         "in the frontend: \"zcat /proc/config.gz | grep DMA_RESTRICTED_POOL\"");
+}

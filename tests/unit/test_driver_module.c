@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A dispatcher that is not there: the user is told what is missing, with the module's own name. */
+#include <CUnit/Basic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "broker/driver_module.h"
+
+static char root[] = "/tmp/driver-module-XXXXXX";
+
+/* `path`, below the root, and the folders on the way. "": a folder. */
+static void put(const char *path, const char *text)
+{
+    char name[512];
+    snprintf(name, sizeof(name), "%s/%s", root, path);
+    for (char *slash = strchr(name + strlen(root) + 1, '/'); slash;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        (void)mkdir(name, 0700);
+        *slash = '/';
+    }
+    if (*text == '\0')
+        return;
+    FILE *file = fopen(name, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void put_dependencies(const char *text)
+{
+    struct utsname kernel;
+    char path[256];
+    CU_ASSERT_EQUAL_FATAL(uname(&kernel), 0);
+    snprintf(path, sizeof(path), "lib/modules/%s/modules.dep", kernel.release);
+    put(path, text);
+}
+
+static void expect(enum driver_module_state state, const char *name, const char *words)
+{
+    char advice[256];
+    struct driver_module module = driver_module_find(root);
+    CU_ASSERT_EQUAL(module.state, state);
+    CU_ASSERT_TRUE(name == module.name || strcmp(name, module.name) == 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(driver_module_advice(&module, advice, sizeof(advice)), words));
+}
+
+static void test_the_module_is_found_by_either_name(void)
+{
+    expect(DRIVER_ABSENT, NULL, "bao-iodispatcher.ko");
+    expect(DRIVER_ABSENT, NULL, "or iodispatcher.ko");
+    put_dependencies("kernel/drivers/vhost/vhost.ko: kernel/drivers/vhost/vhost_iotlb.ko\n");
+    expect(DRIVER_ABSENT, NULL, "no driver is installed");
+    put_dependencies("updates/iodispatcher.ko.xz:\n");
+    expect(DRIVER_INSTALLED, "iodispatcher", "\"modprobe iodispatcher\"");
+    /* Only a whole file name counts, and not what another module needs. */
+    put_dependencies("a/b.ko: updates/iodispatcher.ko\nc/other-iodispatcher.ko:\n");
+    expect(DRIVER_ABSENT, NULL, "no driver is installed");
+    put_dependencies("kernel/fs/fuse/fuse.ko:\nupdates/bao-iodispatcher.ko:\n");
+    expect(DRIVER_INSTALLED, "bao-iodispatcher", "\"modprobe bao-iodispatcher\"");
+    put("sys/module/iodispatcher/", "");
+    expect(DRIVER_LOADED, "iodispatcher", "\"bao,io-dispatcher\"");
+    put("sys/module/bao_iodispatcher/", "");
+    expect(DRIVER_LOADED, "bao-iodispatcher", "bao-iodispatcher is loaded");
+}
+
+int main(void)
+{
+    char command[64];
+    if (!mkdtemp(root))
+        return EXIT_FAILURE;
+    CU_initialize_registry();
+    CU_pSuite suite = CU_add_suite("driver module", NULL, NULL);
+    CU_add_test(suite, "the module is found by either name",
+                test_the_module_is_found_by_either_name);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    snprintf(command, sizeof(command), "rm -r %s", root);
+    return failures == 0 && system(command) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
