@@ -82,7 +82,7 @@ static void a_whole_device_model_is_as_expected(void)
         "  ok     core layers missing     none\n",
         "  ok     device                  block 0\n",
         "  ok     policy                  console/socket\n",
-        "\n8 processes, ",
+        "\n10 processes, ", /* the connectors of devices 2 and 5 among them */
         ", 0 not as expected\n",
     };
     start();
@@ -115,13 +115,14 @@ static void reports_are_for_tools_and_for_a_signature(void)
 {
     start();
     CU_ASSERT_EQUAL(audit("--json | python3 -c \"import json,sys; d=json.load(sys.stdin); "
-                          "assert sorted(p['role'] for p in d)==['broker','keeper']+['worker']*6; "
+                          "assert sorted(p['role'] for p in "
+                          "d)==['broker']+['connector']*2+['keeper']+['worker']*6; "
                           "v={c['verdict'] for p in d for c in p['checks']}; "
                           "assert v=={'as expected','to know','not readable from outside'}, v\""),
                     0);
     CU_ASSERT_EQUAL(audit("--markdown"), 0);
     CU_ASSERT(audit_says("# Audit of a running bao-virtio-dm\n"));
-    CU_ASSERT(audit_says("| processes | 8 |"));
+    CU_ASSERT(audit_says("| processes | 10 |"));
     CU_ASSERT(audit_says("| **not as expected** | **0** |"));
     CU_ASSERT(audit_says("| name | date | signature |"));
     stop();
