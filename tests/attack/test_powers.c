@@ -28,7 +28,7 @@ static const char *const attack_names[ATTACK_COUNT] = {[ATTACK_NONE] = NULL,
 static bool is_of_worker(const struct policy_listing *listing)
 {
     return listing->arch == POLICY_ARCH_NATIVE && strcmp(listing->program.name, "keeper") != 0 &&
-           strcmp(listing->program.name, "broker") != 0;
+           strncmp(listing->program.name, "broker", strlen("broker")) != 0;
 }
 
 /* "call(condition, condition)", as policies have it. */
