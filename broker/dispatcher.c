@@ -19,7 +19,7 @@
 static bool exists(const char *path)
 {
     struct stat file;
-    return stat(path, &file) == 0;
+    return stat(path, &file) == 0 && !S_ISDIR(file.st_mode);
 }
 
 static const char *dm_path(uint32_t id, char ret[PATH_SIZE])

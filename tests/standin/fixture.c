@@ -152,6 +152,19 @@ const char *fixture_line(const struct fixture *fixture, unsigned int line, unsig
     return text;
 }
 
+const char *fixture_lacks_device(unsigned int id)
+{
+    static const char *const words[] = {
+        [STANDIN_A] = "no dispatcher device with id ",
+        [STANDIN_B] = "no dispatcher device with id ",
+        [STANDIN_C] = "no device with \"bao,id\" ",
+        [STANDIN_D] = "CREATE_DM of id ",
+    };
+    static char text[64];
+    snprintf(text, sizeof(text), "%s%u", words[standin_default_abi()], id);
+    return text;
+}
+
 static void write_yaml(const struct fixture *fixture, const char *yaml, FILE *file)
 {
     struct told told = {.dash = SIZE_MAX};

@@ -78,6 +78,9 @@ char *fixture_log(const struct fixture *fixture);
 void fixture_assert_logged(const struct fixture *fixture, const char *words);
 void fixture_wait_logged(const struct fixture *fixture, const char *words, int timeout_ms);
 
+/* What is said of a device that the driver lacks, by its generation. Until the next call. */
+const char *fixture_lacks_device(unsigned int id);
+
 pid_t fixture_worker(const struct fixture *fixture, unsigned int id);
 /* Wait (up to 20 s) until a process other than `before` is the broker, or the device's worker. */
 pid_t fixture_wait_broker(const struct fixture *fixture, pid_t before);

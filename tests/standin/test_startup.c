@@ -64,10 +64,7 @@ static void an_id_that_the_device_tree_lacks(void)
     fixture_init(&fixture);
     fixture_make_image(&fixture, "disk.img", 64);
     fixture_configure(&fixture, "devices:\n" DEVICE("7", "disk.img"));
-    const char *what = standin_default_abi() == STANDIN_D   ? "CREATE_DM of id 7"
-                       : standin_default_abi() == STANDIN_C ? BAO_DM_NODE "7"
-                                                            : "device tree";
-    assert_fails(&fixture, 2, 0, (const char *[]){"block 7", what, NULL});
+    assert_fails(&fixture, 2, 0, (const char *[]){"block 7", fixture_lacks_device(7), NULL});
 }
 
 static void a_missing_image(void)
