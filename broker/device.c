@@ -96,25 +96,40 @@ static int make_pages(struct device *device)
     return result;
 }
 
-static int ask_dispatcher(struct device *device, int dispatcher, struct failure *failure)
+/* The interrupt has no meaning but where the driver is told of it: then it may be wrong, or counted
+ * otherwise. */
+static void note_irq(const struct device *device, const struct dispatcher_device *found)
 {
-    struct bao_dm_info info;
-    int result = dispatcher_get_info(dispatcher, device->config->id, &info);
-    if (result == -EINVAL)
-        return failure_set(failure, result,
-                           "the device tree has no dispatcher device with id %u: expected one of "
-                           "the entries of \"bao,io-dispatcher\", counted from 0",
-                           device->config->id);
+    const struct device_config *config = device->config;
+    if (config_has(config, CONFIG_KEY_IRQ) && config->irq != found->irq)
+        log_info(device->name,
+                 "irq is %u in the configuration, and %u by the driver, which needs no such key: "
+                 "it counts otherwise, or one of them is wrong",
+                 config->irq, found->irq);
+}
+
+static int ask_dispatcher(struct device *device, const struct dispatcher *dispatcher,
+                          struct failure *failure)
+{
+    struct dispatcher_device found = {
+        .id = device->config->id,
+        .shmem_addr = device->config->shmem_addr,
+        .shmem_size = device->config->shmem_size,
+        .irq = device->config->irq,
+    };
+    int result = dispatcher_get_device(dispatcher, &found, failure);
     if (result < 0)
-        return failure_set(failure, result, "%s: DM_GET_INFO of id %u: %s", BAO_DISPATCHER_NODE,
-                           device->config->id, strerror(-result));
-    device->dm = info.fd;
-    device->shmem_addr = info.shmem_addr;
-    device->shmem_size = info.shmem_size;
+        return result;
+    note_irq(device, &found);
+    device->dm = found.dm;
+    device->generation = found.generation;
+    device->shmem_addr = found.shmem_addr;
+    device->shmem_size = found.shmem_size;
     return 0;
 }
 
-int device_create(struct device *device, int dispatcher, struct failure *failure)
+int device_create(struct device *device, const struct dispatcher *dispatcher,
+                  struct failure *failure)
 {
     int result = device->dm >= 0 ? 0 : ask_dispatcher(device, dispatcher, failure);
     if (result < 0)
@@ -231,6 +246,10 @@ int device_refuses(const struct device *device, const struct message_store *stor
                            "the service manager has lost some of its files (is "
                            "FileDescriptorStoreMax at least 640?), so it can't work: end the "
                            "frontend, and restart this machine");
+    if (stored->generation >= BAO_GENERATIONS)
+        return failure_set(failure, -EINVAL,
+                           "a newer version of this program has made it, by a driver that this one "
+                           "does not know: use that version");
     /* Another version may number the kinds otherwise. */
     bool same_kind =
         stored->condition == STORE_OTHER_VERSION || stored->kind == (uint32_t)config->kind;
@@ -253,6 +272,7 @@ int device_restore(struct device *device, const struct message_store *stored, co
     if (result < 0)
         return result;
     device->dm = fds[STORE_DM];
+    device->generation = (enum bao_generation)stored->generation;
     device->shmem_addr = stored->shmem_addr;
     device->shmem_size = stored->shmem_size;
     if (stored->condition == STORE_DM_ONLY)
@@ -299,6 +319,7 @@ static int store(const struct device *device, int keeper)
                 .shmem_addr = device->shmem_addr,
                 .shmem_size = device->shmem_size,
                 .fd_count = STORE_QUEUE_FIRST + queues,
+                .generation = (uint32_t)device->generation,
             },
     };
     return message_send(keeper, &message, fds, STORE_QUEUE_FIRST + queues);
@@ -322,6 +343,35 @@ static int wait_stored(const struct device *device, int keeper)
                                                                                        : -EPROTO;
 }
 
+/* Of a device that was taken over: a predecessor may have died before it came to the end of this;
+ * and one whose driver has given it up meanwhile is its relay's to tell, not the others' to die
+ * of. */
+static int taken_over(const struct device *device, int result, int there_already)
+{
+    bool fine = result == -there_already || dispatcher_is_gone(result);
+    return device->restored && fine ? 0 : result;
+}
+
+static int add_to_dispatcher(const struct device *device, struct failure *failure)
+{
+    const char *node = generations[device->generation].node;
+    uint64_t registers = device->config->mmio_addr;
+    int result = 0;
+    for (uint32_t q = 0; result == 0 && q < device->queue_count; q++) {
+        result =
+            dispatcher_add_kick(device->generation, device->dm, device->kicks[q], registers, q);
+        result = taken_over(device, result, EEXIST);
+    }
+    if (result < 0)
+        return failure_set(failure, result, "%s: IOEVENTFD at 0x%llx: %s", node,
+                           (unsigned long long)registers, strerror(-result));
+    result = dispatcher_add_irq(device->generation, device->dm, device->irq);
+    result = taken_over(device, result, EBUSY);
+    if (result < 0)
+        return failure_set(failure, result, "%s: IRQFD: %s", node, strerror(-result));
+    return 0;
+}
+
 int device_register(struct device *device, int keeper, struct failure *failure)
 {
     int result = device->unsaved ? store(device, keeper) : 0;
@@ -333,22 +383,7 @@ int device_register(struct device *device, int keeper, struct failure *failure)
     if (device->unsaved)
         close_stored_pages(device);
     device->unsaved = false;
-    /* A predecessor may have died before it came to the end of this. */
-    for (uint32_t q = 0; result == 0 && q < device->queue_count; q++) {
-        result = dispatcher_add_kick(device->dm, device->kicks[q], device->config->mmio_addr, q);
-        if (result == -EEXIST && device->restored)
-            result = 0;
-    }
-    if (result < 0)
-        return failure_set(failure, result, "%s: IOEVENTFD at 0x%llx: %s", BAO_DISPATCHER_NODE,
-                           (unsigned long long)device->config->mmio_addr, strerror(-result));
-    result = dispatcher_add_irq(device->dm, device->irq);
-    if (result == -EBUSY && device->restored)
-        result = 0;
-    if (result < 0)
-        return failure_set(failure, result, "%s: IRQFD: %s", BAO_DISPATCHER_NODE,
-                           strerror(-result));
-    return 0;
+    return add_to_dispatcher(device, failure);
 }
 
 /* --- While it runs ---------------------------------------------------------------------------- */
@@ -366,6 +401,7 @@ void device_prepare_relay(struct device *device, int report)
         .dm_id = device->config->id,
         .mmio_addr = device->config->mmio_addr,
         .dm = device->dm,
+        .generation = device->generation,
         .request = device->request,
         .reply = device->reply,
         .report = report,

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "broker/backend/backend.h"
+#include "broker/dispatcher.h"
 #include "broker/failure.h"
 #include "broker/opening.h"
 #include "broker/relay.h"
@@ -25,15 +26,17 @@ struct device {
     uint64_t shmem_addr, shmem_size;
 
     int dm;
-    int state_fd;        /* this broker's own file on the state page: device_claim */
-    int claim_fd;        /* what device_claim has yet to lock; -1: nothing */
-    int state_stored_fd; /* what is stored of it */
+    enum bao_generation generation; /* of the driver behind it */
+    int state_fd;                   /* this broker's own file on the state page: device_claim */
+    int claim_fd;                   /* what device_claim has yet to lock; -1: nothing */
+    int state_stored_fd;            /* what is stored of it */
     int journal_fd;
     int request, reply; /* eventfds, of the mailbox */
     int call, irq;      /* eventfds, of the interrupt: before the gate, and behind it */
     int kicks[STATE_QUEUES_MAX];
     uint32_t queue_count;
     uint32_t backend_fd_count; /* of its present worker */
+    bool gone_said;            /* that its driver has given it up */
     bool claim_said;           /* that its first worker waits for device_claim */
     bool restored;             /* from a predecessor */
     bool unsaved;              /* what outlives a broker is yet to be handed to the keeper */
@@ -57,7 +60,8 @@ void device_init(struct device *device, const struct device_config *config);
  * broker; registers nothing yet, so that an error found afterwards leaves the dispatcher as it was.
  * Returns 0 or -errno, with *failure filled in.
  */
-int device_create(struct device *device, int dispatcher, struct failure *failure);
+int device_create(struct device *device, const struct dispatcher *dispatcher,
+                  struct failure *failure);
 
 /* 0 if device_restore can take this; -EINVAL, with *failure filled in, if it is not this device as
  * configured now. Of the device, only what device_init has set counts. */

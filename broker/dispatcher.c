@@ -3,28 +3,274 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/virtio_mmio.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-int dispatcher_open(void)
+#define PATH_SIZE 32
+#define NO_ID UINT32_MAX /* of no device */
+
+/* --- Which generation ----------------------------------------------------------------------- */
+
+static bool exists(const char *path)
 {
-    int fd = open(BAO_DISPATCHER_NODE, O_RDWR | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
+    struct stat file;
+    return stat(path, &file) == 0 && !S_ISDIR(file.st_mode);
 }
 
-int dispatcher_get_info(int node, uint32_t id, struct bao_dm_info *ret_info)
+static const char *dm_path(uint32_t id, char ret[PATH_SIZE])
 {
-    struct bao_dm_info info = {.id = id, .fd = -1};
-    /* Returns 1 on success, so only a negative result is a failure. */
-    if (ioctl(node, BAO_IOCTL_DM_GET_INFO, &info) < 0)
-        return -errno;
-    if (info.fd < 0)
-        return -EBADF;
-    *ret_info = info;
+    snprintf(ret, PATH_SIZE, BAO_DM_NODE "%u", id);
+    return ret;
+}
+
+static bool any_dm_node(char ret[PATH_SIZE])
+{
+    for (uint32_t id = 0; id < BAO_DEVICES_MAX; id++) {
+        if (exists(dm_path(id, ret)))
+            return true;
+    }
+    return false;
+}
+
+int dispatcher_find(struct dispatcher *ret, struct failure *failure)
+{
+    static const enum bao_generation by_node[] = {BAO_A, BAO_C, BAO_D};
+    char dm_node[PATH_SIZE];
+    const char *paths[BAO_GENERATIONS] = {
+        [BAO_A] = exists(BAO_DISPATCHER_NODE) ? BAO_DISPATCHER_NODE : NULL,
+        [BAO_C] = any_dm_node(dm_node) ? dm_node : NULL,
+        [BAO_D] = exists(BAO_NODE) ? BAO_NODE : NULL,
+    };
+    const char *found = NULL;
+    for (size_t i = 0; i < sizeof(by_node) / sizeof(by_node[0]); i++) {
+        const char *path = paths[by_node[i]];
+        if (path && found)
+            return failure_set(failure, -EEXIST,
+                               "%s and %s are both there: expected one driver of Bao's, since two "
+                               "know nothing of each other; unload one, or remove the node that no "
+                               "driver serves",
+                               found, path);
+        if (!path)
+            continue;
+        found = path;
+        *ret = (struct dispatcher){.generation = by_node[i], .node = -1};
+    }
+    if (found)
+        return 0;
+    char advice[256];
+    const struct driver_module module = driver_module_find("");
+    return failure_set(failure, -ENOENT,
+                       "no node of Bao's driver is there: expected " BAO_DISPATCHER_NODE
+                       ", " BAO_DM_NODE "0 or " BAO_NODE ", depending on the driver's version; %s",
+                       driver_module_advice(&module, advice, sizeof(advice)));
+}
+
+/* --- The node ------------------------------------------------------------------------------- */
+
+static int open_node(const char *path, struct failure *failure)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd >= 0)
+        return fd;
+    int error = errno;
+    if (error == ENXIO || error == ENODEV)
+        return failure_set(failure, -error,
+                           "%s: %s: no driver serves it; load Bao's, or remove the node", path,
+                           strerror(error));
+    return failure_set(failure, -error, "%s: %s", path, strerror(error));
+}
+
+/* A question that Bao's driver can only refuse, so that nothing comes of it; or -errno. */
+static int refuse(const struct dispatcher *dispatcher)
+{
+    struct bao_dm_info info = {.id = NO_ID, .fd = -1};
+    int result = dispatcher->generation == BAO_D
+                     ? ioctl(dispatcher->node, BAO_D_IOCTL_CREATE_DM, NULL)
+                     : ioctl(dispatcher->node, BAO_IOCTL_DM_GET_INFO, &info);
+    return result < 0 ? -errno : 0;
+}
+
+int dispatcher_open(struct dispatcher *dispatcher, struct failure *failure)
+{
+    const char *path = generations[dispatcher->generation].node;
+    if (dispatcher->generation == BAO_C)
+        return 0;
+    int fd = open_node(path, failure);
+    if (fd < 0)
+        return fd;
+    dispatcher->node = fd;
+    bool is_d = dispatcher->generation == BAO_D;
+    int result = refuse(dispatcher);
+    if (is_d ? result == -EFAULT : result == -EINVAL || result == -ENOENT)
+        return 0;
+    dispatcher_close(dispatcher);
+    return failure_set(failure, -ENOTTY,
+                       "%s: something else than Bao's driver: to %s it answered \"%s\", expected "
+                       "\"%s\"",
+                       path,
+                       is_d ? "CREATE_DM (0xA7, 0) without a device"
+                            : "DM_GET_INFO (0xA6, 1) of an id that can't be",
+                       strerror(-result), is_d ? "Bad address" : "Invalid argument");
+}
+
+void dispatcher_close(struct dispatcher *dispatcher)
+{
+    if (dispatcher->node >= 0)
+        close(dispatcher->node);
+    dispatcher->node = -1;
+}
+
+/* --- A device ------------------------------------------------------------------------------- */
+
+static int no_device(uint32_t id, int result, struct failure *failure)
+{
+    return failure_set(failure, result,
+                       "the device tree has no dispatcher device with id %u: expected one of "
+                       "the entries of \"bao,io-dispatcher\", counted from 0",
+                       id);
+}
+
+static int unexpected(const char *path, const char *call, uint32_t id, int error,
+                      struct failure *failure)
+{
+    return failure_set(failure, -error, "%s: %s of id %u: %s", path, call, id, strerror(error));
+}
+
+/* A and B are told apart by what success returns. */
+static int ask_node(const struct dispatcher *dispatcher, struct dispatcher_device *device,
+                    struct failure *failure)
+{
+    struct bao_dm_info info = {.id = device->id, .fd = -1};
+    int result = ioctl(dispatcher->node, BAO_IOCTL_DM_GET_INFO, &info);
+    if (result < 0 && (errno == EINVAL || errno == ENOENT))
+        return no_device(device->id, -errno, failure);
+    if (result < 0)
+        return unexpected(BAO_DISPATCHER_NODE, "DM_GET_INFO", device->id, errno, failure);
+    if (result > 1 || info.fd < 0)
+        return failure_set(failure, -EPROTO,
+                           BAO_DISPATCHER_NODE ": DM_GET_INFO of id %u returned %d and the file "
+                                               "%d: expected 0 or 1, and a file",
+                           device->id, result, info.fd);
+    device->generation = result == 1 ? BAO_A : BAO_B;
+    device->dm = info.fd;
+    device->shmem_addr = info.shmem_addr;
+    device->shmem_size = info.shmem_size;
+    device->irq = info.irq;
     return 0;
 }
 
-int dispatcher_add_kick(int dm, int eventfd, uint64_t mmio_addr, uint32_t queue)
+static int read_dm_node(const char *path, int dm, struct dispatcher_device *device,
+                        struct failure *failure)
+{
+    struct bao_dm_info info = {.id = device->id, .fd = -1};
+    if (ioctl(dm, BAO_IOCTL_DM_GET_INFO, &info) < 0)
+        return unexpected(path, "DM_GET_INFO", device->id, errno, failure);
+    if (info.id != device->id)
+        return failure_set(failure, -EPROTO,
+                           "%s: the driver says that this is device %u: expected %u", path, info.id,
+                           device->id);
+    device->generation = BAO_C;
+    device->dm = dm;
+    device->shmem_addr = info.shmem_addr;
+    device->shmem_size = info.shmem_size;
+    device->irq = info.irq;
+    return 0;
+}
+
+static int open_dm_node(struct dispatcher_device *device, struct failure *failure)
+{
+    char path[PATH_SIZE];
+    if (!exists(dm_path(device->id, path)))
+        return failure_set(failure, -ENOENT,
+                           "%s is not there: the device tree has no device with \"bao,id\" %u",
+                           path, device->id);
+    int dm = open_node(path, failure);
+    if (dm < 0)
+        return dm;
+    int result = read_dm_node(path, dm, device, failure);
+    if (result < 0)
+        close(dm);
+    return result;
+}
+
+/* What is created is asked for what it is: that is the window that a worker maps. */
+static int check_created(const struct dispatcher_device *device, int dm, struct failure *failure)
+{
+    struct bao_d_dm_info info = {.id = device->id};
+    if (ioctl(dm, BAO_D_IOCTL_GET_INFO, &info) < 0)
+        return unexpected(BAO_NODE, "GET_INFO", device->id, errno, failure);
+    if (info.id == device->id && info.shmem_addr == device->shmem_addr &&
+        info.shmem_size == device->shmem_size && info.irq == device->irq)
+        return 0;
+    return failure_set(failure, -EPROTO,
+                       BAO_NODE ": the device that was created has id %u, window 0x%" PRIx64
+                                " of 0x%" PRIx64 " bytes, interrupt %u: expected id %u, 0x%" PRIx64
+                                ", 0x%" PRIx64 ", %u",
+                       info.id, info.shmem_addr, info.shmem_size, info.irq, device->id,
+                       device->shmem_addr, device->shmem_size, device->irq);
+}
+
+static int create(const struct dispatcher *dispatcher, struct dispatcher_device *device,
+                  struct failure *failure)
+{
+    const struct bao_d_dm_info info = {
+        .shmem_addr = device->shmem_addr,
+        .shmem_size = device->shmem_size,
+        .id = device->id,
+        .irq = device->irq,
+    };
+    int dm = ioctl(dispatcher->node, BAO_D_IOCTL_CREATE_DM, &info);
+    int error = errno;
+    if (dm < 0)
+        return failure_set(failure, -error,
+                           BAO_NODE ": CREATE_DM of id %u with window 0x%" PRIx64 " of 0x%" PRIx64
+                                    " bytes and interrupt %u: %s%s",
+                           device->id, device->shmem_addr, device->shmem_size, device->irq,
+                           strerror(error),
+                           error == EEXIST || error == EBUSY
+                               ? ": another bao-virtio-dm has the device, or its interrupt"
+                               : ": compare them with remio_devs of the backend VM in Bao's "
+                                 "configuration");
+    int result = fcntl(dm, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
+    if (result == 0)
+        result = check_created(device, dm, failure);
+    else
+        (void)unexpected(BAO_NODE, "the file", device->id, -result, failure);
+    if (result < 0) {
+        close(dm);
+        return result;
+    }
+    device->generation = BAO_D;
+    device->dm = dm;
+    return 0;
+}
+
+int dispatcher_get_device(const struct dispatcher *dispatcher, struct dispatcher_device *device,
+                          struct failure *failure)
+{
+    switch (dispatcher->generation) {
+    case BAO_A:
+    case BAO_B:
+        return ask_node(dispatcher, device, failure);
+    case BAO_C:
+        return open_dm_node(device, failure);
+    case BAO_D:
+        return create(dispatcher, device, failure);
+    case BAO_GENERATIONS:
+        break;
+    }
+    return failure_set(failure, -EINVAL, "a generation of the driver that is not known");
+}
+
+/* --- The DM file ---------------------------------------------------------------------------- */
+
+int dispatcher_add_kick(enum bao_generation generation, int dm, int eventfd, uint64_t mmio_addr,
+                        uint32_t queue)
 {
     struct bao_ioeventfd request = {
         .fd = (uint32_t)eventfd,
@@ -33,32 +279,44 @@ int dispatcher_add_kick(int dm, int eventfd, uint64_t mmio_addr, uint32_t queue)
         .len = 4,
         .data = queue,
     };
-    return ioctl(dm, BAO_IOCTL_IOEVENTFD, &request) < 0 ? -errno : 0;
+    return ioctl(dm, generations[generation].ioeventfd, &request) < 0 ? -errno : 0;
 }
 
-int dispatcher_add_irq(int dm, int eventfd)
+int dispatcher_add_irq(enum bao_generation generation, int dm, int eventfd)
 {
     struct bao_irqfd request = {.fd = eventfd};
-    return ioctl(dm, BAO_IOCTL_IRQFD, &request) < 0 ? -errno : 0;
+    return ioctl(dm, generations[generation].irqfd, &request) < 0 ? -errno : 0;
 }
 
-int dispatcher_remove_irq(int dm, int eventfd)
+int dispatcher_remove_irq(enum bao_generation generation, int dm, int eventfd)
 {
     struct bao_irqfd request = {.fd = eventfd, .flags = BAO_IRQFD_DEASSIGN};
-    return ioctl(dm, BAO_IOCTL_IRQFD, &request) < 0 ? -errno : 0;
+    return ioctl(dm, generations[generation].irqfd, &request) < 0 ? -errno : 0;
 }
 
-int dispatcher_attach(int dm, struct bao_io_request *slot)
+bool dispatcher_is_gone(int result)
 {
-    return ioctl(dm, BAO_IOCTL_IO_CLIENT_ATTACH, slot) < 0 ? -errno : 0;
+    return result == -EPERM || result == -ENODEV || result == -ENXIO || result == -ESHUTDOWN;
+}
+
+int dispatcher_attach(enum bao_generation generation, int dm, struct bao_io_request *slot)
+{
+    const struct generation *info = &generations[generation];
+    if (ioctl(dm, info->attach, slot) >= 0)
+        return 0;
+    int result = -errno;
+    if (result == -info->attach_interrupted)
+        return -ETIME;
+    return dispatcher_is_gone(result) ? -ENODEV : result;
 }
 
 /* A signal's request would be a vCPU that waits for ever: it is completed again, or had been. */
-int dispatcher_complete(int dm, const struct bao_io_request *request)
+int dispatcher_complete(enum bao_generation generation, int dm,
+                        const struct bao_io_request *request)
 {
     int r;
     do
-        r = ioctl(dm, BAO_IOCTL_IO_REQUEST_COMPLETE, request) < 0 ? -errno : 0;
+        r = ioctl(dm, generations[generation].complete, request) < 0 ? -errno : 0;
     while (r == -EINTR);
     return r;
 }

@@ -6,7 +6,7 @@
 #ifndef BROKER_FAILURE_H
 #define BROKER_FAILURE_H
 
-#define FAILURE_SIZE 384
+#define FAILURE_SIZE 512
 
 struct failure {
     char text[FAILURE_SIZE];

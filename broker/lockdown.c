@@ -134,8 +134,8 @@ static int load_filter_of(const char *policy)
 
 static int load_filter(struct lockdown *lockdown)
 {
-    (void)lockdown;
-    return load_filter_of("broker");
+    /* All devices are of one (main.c). */
+    return load_filter_of(generations[lockdown->supervisor->devices[0].generation].policy);
 }
 
 static int load_connector_filter(struct lockdown *lockdown)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What confines the broker once everything is open: no capability, no file but the nodes that it
- * must open again, no system call but those of policy/broker.policy. And a connector: no name but
- * that of its directory of sockets, and policy/connector.policy.
+ * must open again, no system call but those of its policy, which depends on the generation of Bao's
+ * driver (generations.h). And a connector: no name but that of its directory of sockets, and
+ * policy/connector.policy.
  */
 #ifndef BROKER_LOCKDOWN_H
 #define BROKER_LOCKDOWN_H

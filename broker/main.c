@@ -8,6 +8,7 @@
  * (broker/lockdown.h) and supervises (broker/supervisor.h).
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,6 +35,7 @@
 
 #define KEEPER_FD 3
 #define TEXT_FD 4
+#define WINDOW_PAGE 4096u /* windows are whole pages, of the smallest size */
 #define FIRST_OPENING_MS                                                                           \
     10000 /* what backends have before the first start goes on without them                        \
            */
@@ -277,17 +279,55 @@ static int restore_devices(void)
 /* --- Everything that can be wrong with this machine
  * ------------------------------------------------- */
 
-static int open_dispatcher(void)
+static int tell(int result, const struct failure *failure)
 {
-    int fd = dispatcher_open();
-    if (fd == -ENOENT || fd == -ENXIO || fd == -ENODEV) {
-        char advice[256];
-        struct driver_module module = driver_module_find("");
-        log_line(NULL, "%s: %s: %s", BAO_DISPATCHER_NODE, strerror(-fd),
-                 driver_module_advice(&module, advice, sizeof(advice)));
-    } else if (fd < 0)
-        log_line(NULL, "%s: %s", BAO_DISPATCHER_NODE, strerror(-fd));
-    return fd;
+    if (result < 0)
+        log_line(NULL, "%s", failure->text);
+    return result;
+}
+
+/* What this generation of the driver does not know of a device, its configuration has to say. */
+static int check_told(const struct device *device)
+{
+    const struct device_config *device_config = device->config;
+    const bool has_addr = config_has(device_config, CONFIG_KEY_SHMEM_ADDR),
+               has_size = config_has(device_config, CONFIG_KEY_SHMEM_SIZE),
+               has_irq = config_has(device_config, CONFIG_KEY_IRQ);
+    struct failure failure;
+    int result = 0;
+    if (!has_addr || !has_size || !has_irq)
+        result = failure_set(&failure, -EINVAL,
+                             "no key%s%s%s: with " BAO_NODE " the driver has to be told window and "
+                             "interrupt; expected shmem_addr, shmem_size and irq as shmem.base, "
+                             "shmem.size and interrupt of the device in remio_devs of the backend "
+                             "VM, in Bao's configuration",
+                             has_addr ? "" : " shmem_addr", has_size ? "" : " shmem_size",
+                             has_irq ? "" : " irq");
+    else if (device_config->shmem_addr % WINDOW_PAGE != 0 ||
+             device_config->shmem_size % WINDOW_PAGE != 0 ||
+             device_config->shmem_size > UINT64_MAX - device_config->shmem_addr)
+        result = failure_set(&failure, -EINVAL,
+                             "shmem_addr 0x%" PRIx64 " and shmem_size 0x%" PRIx64
+                             ": expected multiples of 0x%x, below 2^64 together",
+                             device_config->shmem_addr, device_config->shmem_size, WINDOW_PAGE);
+    if (result < 0)
+        print_failure(device, CONFIG_KEY_ID, &failure);
+    return result;
+}
+
+/* Opens nothing but the node. */
+static int open_dispatcher(struct dispatcher *dispatcher)
+{
+    struct failure failure;
+    int result = tell(dispatcher_find(dispatcher, &failure), &failure);
+    if (result < 0)
+        return result;
+    for (size_t i = 0; i < device_count; i++) {
+        bool told = generations[dispatcher->generation].told && devices[i].dm < 0;
+        if (told && check_told(&devices[i]) < 0)
+            result = -EINVAL;
+    }
+    return result < 0 ? result : tell(dispatcher_open(dispatcher, &failure), &failure);
 }
 
 static size_t list_openers(struct pollfd ret[BAO_DEVICES_MAX])
@@ -366,7 +406,7 @@ static bool any_new_device(void)
     return false;
 }
 
-static int create_devices(int dispatcher)
+static int create_devices(const struct dispatcher *dispatcher)
 {
     struct failure failure;
     for (size_t i = 0; i < device_count; i++) {
@@ -377,6 +417,24 @@ static int create_devices(int dispatcher)
             print_failure(&devices[i], CONFIG_KEY_ID, &failure);
             return result;
         }
+    }
+    return 0;
+}
+
+/* The broker's filter has the numbers of one. Another driver may have been loaded since the first
+ * of the devices was asked for. */
+static int check_generations(void)
+{
+    const struct generation *first = &generations[devices[0].generation];
+    for (size_t i = 1; i < device_count; i++) {
+        const struct generation *other = &generations[devices[i].generation];
+        if (strcmp(first->policy, other->policy) == 0)
+            continue;
+        log_line(devices[i].name,
+                 "it is of the driver's generation %s, and %s is of %s: expected one driver for "
+                 "all; stop bao-virtio-dm and start it again",
+                 other->name, devices[0].name, first->name);
+        return -EEXIST;
     }
     return 0;
 }
@@ -407,21 +465,23 @@ static int register_devices(void)
 
 static int prepare_devices(struct opening_context *context, const char *control, bool fresh)
 {
-    int dispatcher = -1;
-    if (any_new_device()) {
-        dispatcher = open_dispatcher();
-        if (dispatcher < 0)
-            return dispatcher;
-    }
-    int result = open_backends(context, control, fresh);
+    struct dispatcher dispatcher = {.node = -1};
+    int result = any_new_device() ? open_dispatcher(&dispatcher) : 0;
     if (result == 0)
-        result = create_devices(dispatcher);
+        result = open_backends(context, control, fresh);
+    if (result == 0)
+        result = create_devices(&dispatcher);
+    /* By it any window can be had: before anything of a guest is read. */
+    dispatcher_close(&dispatcher);
+    if (result == 0)
+        result = check_generations();
     if (result == 0)
         result = check_windows(context->config->path);
     if (result == 0)
         result = register_devices();
-    if (dispatcher >= 0)
-        close(dispatcher);
+    if (result == 0 && device_count > 0)
+        log_info(NULL, "Bao's driver is of generation %s (%s)",
+                 generations[devices[0].generation].name, generations[devices[0].generation].node);
     return result;
 }
 

@@ -16,7 +16,8 @@
 
 #define STACK_SIZE ((size_t)256 * 1024) /* aarch64 takes no less than 128 KiB */
 #define ATTACH_RETRY_MS 100
-#define SLOW_LOOK_MS 500 /* at a worker that waits for a disk */
+#define NOT_ASKED_MS 1000 /* how long a look may be late that was kept from asking by signals */
+#define SLOW_LOOK_MS 500  /* at a worker that waits for a disk */
 
 /* glibc has the field, not always its name. */
 #ifndef sigev_notify_thread_id
@@ -208,13 +209,13 @@ static uint64_t ask_worker(struct relay *relay, const struct access *access)
 /* --- The driver, and what is in doubt (journal.h) ------------------------------------------- */
 
 /*
- * The next request, in a slot. Returns 0; -EFAULT if the driver was asked and had none until a
- * signal came; another -errno if it could not be asked, after a little wait unless by a signal.
+ * The next request, in a slot. Returns 0, or as dispatcher_attach; what nobody expects of a driver
+ * is reported, and comes after a little wait.
  */
 static int attach(struct relay *relay, struct journal_slot **ret_slot)
 {
     struct journal_slot *slot = journal_attach_slot(relay->journal);
-    int result = dispatcher_attach(relay->dm, &slot->request);
+    int result = dispatcher_attach(relay->generation, relay->dm, &slot->request);
     if (result == 0 && journal_slot_state(slot) != SLOT_TAKEN)
         result = -EPROTO;
     if (result == 0) {
@@ -222,11 +223,15 @@ static int attach(struct relay *relay, struct journal_slot **ret_slot)
         return 0;
     }
     journal_done(slot);
-    if (result != -EFAULT && result != -EINTR) {
+    if (result == -ETIME || result == -EINTR || result == -EAGAIN)
+        return result;
+    if (result == -ENODEV)
+        atomic_store(&relay->gone, true);
+    else
         atomic_store(&relay->attach_error, -result);
-        report(relay);
+    report(relay);
+    if (result != -ENODEV)
         wait_event(relay, ATTACH_RETRY_MS);
-    }
     return result;
 }
 
@@ -259,9 +264,22 @@ static void set_recovery_timer(const struct relay *relay, int interval_ms)
     timer_settime(relay->timer, 0, &setting, NULL);
 }
 
+/* Is there more to look for? `result`: of the last attempt. A request that came takes a slot, so
+ * there is an end to those. */
+static bool looks_on(int result, int64_t end)
+{
+    int64_t now = clock_ms();
+    if (result == 0)
+        return true;
+    if (result == -EINTR)
+        return now < end + NOT_ASKED_MS;
+    return result != -ENODEV && now < end;
+}
+
 /*
  * Look for requests that are newer than those whose completion is in doubt. However late this
- * thread gets to run, the driver is asked before the caller completes anything, which is next.
+ * thread gets to run, the driver is asked before the caller completes anything, which is next; but
+ * a driver that answers otherwise than it should does not keep the vCPU waiting.
  */
 static void look_for_newer(struct relay *relay)
 {
@@ -271,7 +289,7 @@ static void look_for_newer(struct relay *relay)
 
     set_recovery_timer(relay, relay->limits.recover_ms);
     while (journal_find(journal, SLOT_COMPLETING) && journal_find(journal, SLOT_EMPTY) &&
-           (result == 0 || result == -EINTR || clock_ms() < end)) {
+           looks_on(result, end)) {
         struct journal_slot *slot;
         result = attach(relay, &slot);
         if (result == 0)
@@ -291,7 +309,7 @@ static bool finish(struct relay *relay, struct journal_slot *slot)
     request.dm_id = relay->dm_id;
     if (request.op != BAO_IO_READ)
         request.op = BAO_IO_WRITE;
-    int result = dispatcher_complete(relay->dm, &request);
+    int result = dispatcher_complete(relay->generation, relay->dm, &request);
     journal_done(slot);
 
     if (result < 0 && result != -EPERM) {
@@ -400,8 +418,10 @@ static void *relay_thread(void *argument)
     gate_open(relay->interrupt);
     for (;;) {
         struct journal_slot *slot;
-        if (attach(relay, &slot) == 0)
+        if (!atomic_load(&relay->gone) && attach(relay, &slot) == 0)
             serve_taken(relay); /* another may come while one is in doubt */
+        else if (atomic_load(&relay->gone))
+            wait_event(relay, -1); /* its driver has completed what was waiting */
     }
     return NULL;
 }

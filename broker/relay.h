@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "broker/gate.h"
+#include "broker/generations.h"
 #include "broker/journal.h"
 #include "common/state.h"
 
@@ -43,9 +44,10 @@ struct relay {
     uint32_t dm_id;
     uint64_t mmio_addr;
     int dm;
-    int request; /* eventfd: an access is in the mailbox */
-    int reply;   /* eventfd: it is answered */
-    int report;  /* eventfd, of all relays: the supervisor has something to look at */
+    enum bao_generation generation; /* of the driver behind it */
+    int request;                    /* eventfd: an access is in the mailbox */
+    int reply;                      /* eventfd: it is answered */
+    int report; /* eventfd, of all relays: the supervisor has something to look at */
     struct state_page *state;
     struct journal *journal;
     struct gate_line *interrupt; /* the device's */
@@ -62,6 +64,7 @@ struct relay {
     _Atomic uint64_t malformed; /* requests that were not an access to this device */
     _Atomic uint64_t refused;   /* completions that the dispatcher refused (but for EPERM) */
     _Atomic int attach_error;   /* the last unexpected failure of ATTACH, positive errno */
+    _Atomic bool gone;          /* the driver has given the device up: nothing comes any more */
 
     /* The thread's own. */
     pthread_t thread;

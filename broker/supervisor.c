@@ -212,6 +212,12 @@ static void look_at_relay(struct supervisor *supervisor, struct device *device)
                  words_error(error));
         log_limited(device, LOG_LEVEL_ERROR, line);
     }
+    if (atomic_load(&relay->gone) && !device->gone_said) {
+        log_line(device->name,
+                 "Bao's driver has given the device up (was it unloaded?): its frontend gets no "
+                 "answer from here any more; load the driver, and stop and start bao-virtio-dm");
+        device->gone_said = true;
+    }
 }
 
 /* --- The loop -----------------------------------------------------------------------------------

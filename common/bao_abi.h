@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ABI of the kernel driver bao-io-dispatcher: ioctl numbers and structures, as the
- * driver lays them out on every LP64 architecture. Written from its numbers.
+ * The ABI of Bao's kernel driver, of which there are four generations (docs/DRIVER.md): ioctl
+ * numbers and structures, as the driver lays them out on every LP64 architecture. Written from its
+ * numbers.
+ *
+ *   A  out of tree               one node for all devices; each is asked of it by its id
+ *   B  a misc device             likewise
+ *   C  a node for each device    /dev/bao-dmN; the node's own file is the device
+ *   D  no device tree            /dev/bao; a device is created with what the user knows of it
+ *
+ * A to C have the ioctl type 0xA6, D has 0xA7. What ATTACH, COMPLETE, IOEVENTFD and IRQFD hand over
+ * is the same in all.
  *
  * What the driver's behaviour obliges us to is said where we oblige: broker/dispatcher.h.
  */
@@ -11,7 +20,11 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 
-#define BAO_DISPATCHER_NODE "/dev/bao-io-dispatcher"
+enum bao_generation { BAO_A, BAO_B, BAO_C, BAO_D, BAO_GENERATIONS };
+
+#define BAO_DISPATCHER_NODE "/dev/bao-io-dispatcher" /* of A and B */
+#define BAO_DM_NODE "/dev/bao-dm"                    /* of C, with the id behind it */
+#define BAO_NODE "/dev/bao"                          /* of D */
 #define BAO_DEVICES_MAX 16 /* ids 0..15, in the order of the device-tree node */
 
 struct bao_dm_info {
@@ -19,7 +32,15 @@ struct bao_dm_info {
     uint64_t shmem_addr; /* guest-physical base of the window, the same in both VMs */
     uint64_t shmem_size; /* bytes */
     uint32_t irq;        /* the backend's dispatcher interrupt: of no use to us */
-    int32_t fd;          /* out: a new DM file, O_CLOEXEC, at each call */
+    int32_t fd;          /* out: a new DM file, O_CLOEXEC, at each call; C has no such field */
+};
+
+/* D: all of it in for CREATE_DM, out for GET_INFO. */
+struct bao_d_dm_info {
+    uint64_t shmem_addr; /* guest-physical base of the window */
+    uint64_t shmem_size; /* bytes */
+    uint32_t id;
+    uint32_t irq; /* the backend's, a line of the root interrupt controller */
 };
 
 enum bao_io_op { BAO_IO_WRITE = 0, BAO_IO_READ = 1, BAO_IO_ASK = 2, BAO_IO_NOTIFY = 3 };
@@ -52,7 +73,8 @@ struct bao_irqfd {
     uint32_t flags;
 };
 
-/* On BAO_DISPATCHER_NODE; returns 1 on success. */
+/* Type 0xA6. On BAO_DISPATCHER_NODE; returns 1 on success (A), or 0 (B). On the DM file itself in
+ * C. */
 #define BAO_IOCTL_DM_GET_INFO _IOWR(0xA6, 1, struct bao_dm_info)
 /* On the DM file. */
 #define BAO_IOCTL_IO_CLIENT_ATTACH _IOWR(0xA6, 2, struct bao_io_request)
@@ -60,10 +82,25 @@ struct bao_irqfd {
 #define BAO_IOCTL_IOEVENTFD _IOW(0xA6, 4, struct bao_ioeventfd)
 #define BAO_IOCTL_IRQFD _IOW(0xA6, 5, struct bao_irqfd)
 
+/* Type 0xA7. On BAO_NODE; returns the DM file. */
+#define BAO_D_IOCTL_CREATE_DM _IOW(0xA7, 0, struct bao_d_dm_info)
+/* On the DM file. */
+#define BAO_D_IOCTL_GET_INFO _IOWR(0xA7, 1, struct bao_d_dm_info)
+#define BAO_D_IOCTL_IO_CLIENT_ATTACH _IOWR(0xA7, 2, struct bao_io_request)
+#define BAO_D_IOCTL_IO_REQUEST_COMPLETE _IOW(0xA7, 3, struct bao_io_request)
+#define BAO_D_IOCTL_IOEVENTFD _IOW(0xA7, 4, struct bao_ioeventfd)
+#define BAO_D_IOCTL_IRQFD _IOW(0xA7, 5, struct bao_irqfd)
+
 _Static_assert(BAO_IOCTL_DM_GET_INFO == 0xC020A601, "the driver's number");
 _Static_assert(BAO_IOCTL_IO_CLIENT_ATTACH == 0xC030A602, "the driver's number");
 _Static_assert(BAO_IOCTL_IO_REQUEST_COMPLETE == 0x4030A603, "the driver's number");
 _Static_assert(BAO_IOCTL_IOEVENTFD == 0x4020A604, "the driver's number");
 _Static_assert(BAO_IOCTL_IRQFD == 0x4008A605, "the driver's number");
+_Static_assert(BAO_D_IOCTL_CREATE_DM == 0x4018A700, "the driver's number");
+_Static_assert(BAO_D_IOCTL_GET_INFO == 0xC018A701, "the driver's number");
+_Static_assert(BAO_D_IOCTL_IO_CLIENT_ATTACH == 0xC030A702, "the driver's number");
+_Static_assert(BAO_D_IOCTL_IO_REQUEST_COMPLETE == 0x4030A703, "the driver's number");
+_Static_assert(BAO_D_IOCTL_IOEVENTFD == 0x4020A704, "the driver's number");
+_Static_assert(BAO_D_IOCTL_IRQFD == 0x4008A705, "the driver's number");
 
 #endif

@@ -13,7 +13,7 @@
 #include "common/state.h"
 
 #define CONTROL_PATH "/run/bao-virtio-dm.socket"
-#define CONTROL_VERSION 4u /* changes with this file's structures and numbers */
+#define CONTROL_VERSION 5u /* changes with this file's structures and numbers */
 
 enum control_verb {
     CONTROL_STATUS = 1, /* of the device at `index` in the configuration */
@@ -48,7 +48,9 @@ struct control_device {
     int32_t pid;       /* 0: none */
     uint32_t layers;   /* 1 << enum sandbox_layer: in force */
     uint32_t queue_count;
-    uint32_t cgroup; /* common/cgroup_limit.h; 0 while it has no worker */
+    uint32_t cgroup;     /* common/cgroup_limit.h; 0 while it has no worker */
+    uint32_t generation; /* enum bao_generation: of the driver behind it */
+    uint32_t gone;       /* 1: that has given the device up */
     uint32_t reserved;
     uint64_t uptime_ms; /* of its worker */
     uint64_t mmio_addr, shmem_addr, shmem_size;

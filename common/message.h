@@ -233,8 +233,10 @@ struct message_store { /* also MSG_RESTORE */
     uint64_t mmio_addr; /* registered with the dispatcher under these */
     uint64_t shmem_addr;
     uint64_t shmem_size;
-    uint32_t fd_count;  /* STORE_QUEUE_FIRST + queues */
-    uint32_t condition; /* enum store_condition */
+    uint32_t fd_count;   /* STORE_QUEUE_FIRST + queues */
+    uint32_t condition;  /* enum store_condition */
+    uint32_t generation; /* enum bao_generation: of the driver behind the DM file */
+    uint32_t reserved;
 };
 
 struct message_open {

@@ -177,14 +177,11 @@ static void check_numbers(const struct raw_device *device, enum device_kind kind
 
 static void note_outdated(const struct raw_device *device, struct config_diagnostics *diags)
 {
-    static const enum config_key outdated[] = {CONFIG_KEY_SHMEM_PATH, CONFIG_KEY_IRQ};
-    for (size_t i = 0; i < sizeof(outdated) / sizeof(outdated[0]); i++) {
-        const struct raw_value *value = &device->values[outdated[i]];
-        if (value->given)
-            config_note(diags, value->key_mark,
-                        "%s is no longer needed and has no effect; the line can go",
-                        key_infos[outdated[i]].name);
-    }
+    const struct raw_value *value = &device->values[CONFIG_KEY_SHMEM_PATH];
+    if (value->given)
+        config_note(diags, value->key_mark,
+                    "%s is no longer needed and has no effect; the line can go",
+                    key_infos[CONFIG_KEY_SHMEM_PATH].name);
 }
 
 /* A log file takes the place of a console's one terminal. */

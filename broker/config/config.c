@@ -120,6 +120,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .mmio_addr = values[CONFIG_KEY_MMIO_ADDR].number,
         .shmem_addr = values[CONFIG_KEY_SHMEM_ADDR].number,
         .shmem_size = values[CONFIG_KEY_SHMEM_SIZE].number,
+        .irq = (uint32_t)values[CONFIG_KEY_IRQ].number,
         .read_only = values[CONFIG_KEY_READ_ONLY].number != 0,
         .advertise_flush = !flush->given || flush->number != 0,
         .direct = values[CONFIG_KEY_DIRECT].number != 0,

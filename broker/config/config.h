@@ -55,7 +55,7 @@ enum config_key {
     CONFIG_KEY_FEATURES_OFF,
     CONFIG_KEY_CPU_AFFINITY,
     CONFIG_KEY_SCHED,
-    /* Of the older generation of files. */
+    /* Of the older generation of files; and of the driver's generation D, but for the path. */
     CONFIG_KEY_SHMEM_ADDR,
     CONFIG_KEY_SHMEM_SIZE,
     CONFIG_KEY_SHMEM_PATH,
@@ -79,6 +79,7 @@ struct device_config {
     uint64_t mmio_addr;    /* guest-physical; a multiple of 4 */
     uint64_t shmem_addr;   /* valid if config_has(CONFIG_KEY_SHMEM_ADDR) */
     uint64_t shmem_size;   /* valid if config_has(CONFIG_KEY_SHMEM_SIZE) */
+    uint32_t irq;          /* of the backend's dispatcher; valid if config_has(CONFIG_KEY_IRQ) */
     char *file_path;       /* block, else NULL */
     bool read_only;        /* block */
     bool advertise_flush;  /* block */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "broker/dmctl/dmctl.h"
+#include "broker/generations.h"
 #include "common/device_kind.h"
 
 #define AUDITOR "bao-seccomp"
@@ -19,7 +20,11 @@
 static int write_told(int fd, pid_t broker, const struct snapshot *snapshot)
 {
     char line[256];
-    int length = snprintf(line, sizeof(line), "broker %d\n", (int)broker);
+    /* One generation for all devices (broker/main.c). */
+    uint32_t generation = snapshot->count > 0 ? snapshot->devices[0].generation : BAO_A;
+    int length =
+        snprintf(line, sizeof(line), "broker %d %s\n", (int)broker,
+                 generation < BAO_GENERATIONS ? generations[generation].policy : "unknown");
     if (write(fd, line, (size_t)length) != length)
         return errno;
     for (size_t i = 0; i < snapshot->count; i++) {

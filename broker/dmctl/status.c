@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "broker/dmctl/dmctl.h"
+#include "broker/generations.h"
 #include "broker/words.h"
 #include "common/cgroup_limit.h"
 #include "common/device_kind.h"
@@ -37,6 +38,11 @@ static const char *driver_words(uint32_t status)
 static const char *data_plane(const struct control_device *device)
 {
     return device->kind < DEVICE_KINDS ? device_kinds[device->kind].data_plane : "unknown";
+}
+
+static const char *generation_name(const struct control_device *device)
+{
+    return device->generation < BAO_GENERATIONS ? generations[device->generation].name : "unknown";
 }
 
 /* Of a packed ring, the place in it: bit 15 of the state page's word is the wrap counter's. */
@@ -95,6 +101,8 @@ static void print_text(const struct control_device *device)
     printf("%s (%s), registers at 0x%" PRIx64 ", window of 0x%" PRIx64 " bytes at 0x%" PRIx64 "\n",
            device->name, data_plane(device), device->mmio_addr, device->shmem_size,
            device->shmem_addr);
+    printf("  dispatcher  generation %s of Bao's driver%s\n", generation_name(device),
+           device->gone ? ", which has given the device up" : "");
     printf("  worker      %s", phase_words(device->phase));
     if (device->pid > 0) {
         printf(", pid %d, for ", device->pid);
@@ -158,6 +166,8 @@ static void print_json(const struct control_device *device, const char *end)
     printf("   \"mmio_addr\": %" PRIu64 ", \"shmem_addr\": %" PRIu64 ", \"shmem_size\": %" PRIu64
            ",\n",
            device->mmio_addr, device->shmem_addr, device->shmem_size);
+    printf("   \"dispatcher\": {\"generation\": \"%s\", \"gone\": %s},\n", generation_name(device),
+           device->gone ? "true" : "false");
     printf("   \"worker\": {\"phase\": \"%s\", \"pid\": %d, \"uptime_ms\": %" PRIu64
            ", \"restarts\": %u, \"last_death\": \"%s\", \"layers\": [",
            phase_words(device->phase), device->pid, device->uptime_ms, device->restarts,

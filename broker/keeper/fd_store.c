@@ -75,6 +75,7 @@ static int make_record(const struct fd_store *store, struct stored_set *set)
         .shmem_addr = message->shmem_addr,
         .shmem_size = message->shmem_size,
         .queue_count = message->fd_count - STORE_QUEUE_FIRST,
+        .generation = message->generation,
     };
     set->record = record;
     hand_over(store, &(struct fd_name){message->dm_id, FD_NAME_RECORD, 0}, fd);
@@ -173,7 +174,7 @@ static bool storable(const struct stored_set *set, const struct message_store *m
 {
     return fd_count > STORE_QUEUE_FIRST && fd_count <= STORE_QUEUE_FIRST + STATE_QUEUES_MAX &&
            fd_count == message->fd_count && message->condition == STORE_WHOLE &&
-           set->message.condition != STORE_UNUSABLE &&
+           set->message.condition != STORE_UNUSABLE && message->generation < BAO_GENERATIONS &&
            (set->fd_count <= 1 || set->fd_count == fd_count);
 }
 

@@ -55,7 +55,8 @@ struct store_record { /* of this layout in every version */
     uint32_t kind; /* enum device_kind, if the version is ours */
     uint64_t mmio_addr, shmem_addr, shmem_size;
     uint32_t queue_count;
-    uint32_t reserved;
+    uint32_t
+        generation; /* enum bao_generation; earlier versions, which knew A alone, have 0 here */
     _Atomic uint64_t commit; /* version << 32 | generation of the pages; 0: the set is not whole */
 };
 

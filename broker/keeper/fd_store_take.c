@@ -158,6 +158,7 @@ static void read_record(struct stored_set *set)
         .shmem_addr = record->shmem_addr,
         .shmem_size = record->shmem_size,
         .fd_count = STORE_QUEUE_FIRST + record->queue_count,
+        .generation = record->generation,
     };
     if (commit == 0)
         set->message.condition = STORE_DM_ONLY;

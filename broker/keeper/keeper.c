@@ -532,7 +532,8 @@ static void take_back_irqs(const struct keeper *keeper)
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
         const struct stored_set *set = &keeper->store.sets[i];
         if (set->fd_count > STORE_IRQ)
-            (void)dispatcher_remove_irq(set->fds[STORE_DM], set->fds[STORE_IRQ]);
+            (void)dispatcher_remove_irq((enum bao_generation)set->message.generation,
+                                        set->fds[STORE_DM], set->fds[STORE_IRQ]);
     }
 }
 

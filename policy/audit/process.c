@@ -275,12 +275,22 @@ static const struct policy_listing *nearest(const struct process *process,
     return best;
 }
 
+/* The broker has one of two, by the generation of Bao's driver: whichever it is confined by. */
+static const struct policy_listing *policy_of_broker(const struct filters *filters)
+{
+    const struct policy_listing *of_d = policy_named("broker_d");
+    if (of_d && filters->count > 0 && process_has_program(filters, filters->count - 1, of_d))
+        return of_d;
+    return policy_named("broker");
+}
+
 const struct policy_listing *process_policy(const struct process *process,
                                             const struct filters *filters)
 {
     const struct selection all = {NULL, POLICY_ARCH_NATIVE};
-    if (process->role == PROCESS_KEEPER || process->role == PROCESS_BROKER ||
-        process->role == PROCESS_CONNECTOR)
+    if (process->role == PROCESS_BROKER)
+        return policy_of_broker(filters);
+    if (process->role == PROCESS_KEEPER || process->role == PROCESS_CONNECTOR)
         return policy_named(process_role_name(process->role));
     if (process->role != PROCESS_WORKER)
         return NULL;

@@ -12,7 +12,8 @@ _Static_assert(TOLD_TEXT == 64, "WORD is one shorter");
 static bool read_line(const char *line, struct told *told)
 {
     int broker = 0, pid = 0, end = 0;
-    if (sscanf(line, "broker %d %n", &broker, &end) == 1 && line[end] == '\0') {
+    if (sscanf(line, "broker %d " WORD " %n", &broker, told->policy, &end) == 2 &&
+        line[end] == '\0') {
         told->broker = broker;
         return broker > 0;
     }

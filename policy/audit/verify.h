@@ -19,6 +19,7 @@ struct told_device {
 /* What a broker says of all of them, which bao-dmctl asks it for. */
 struct told {
     pid_t broker;
+    char policy[TOLD_TEXT]; /* the broker's, by its driver's generation */
     size_t count;
     struct told_device devices[TOLD_DEVICES_MAX];
 };
@@ -55,7 +56,7 @@ void verify_told(struct report *report, const struct verified *verified);
 
 /*
  * Reads what bao-dmctl writes, a line each:
- *   broker PID
+ *   broker PID POLICY                     the policy for its generation of Bao's driver
  *   device ID PID LAYERS POLICY NAME      LAYERS in hexadecimal, NAME with its blanks
  * from the file of that name, or stdin if it is "-". Returns 0; -EINVAL; -errno.
  */

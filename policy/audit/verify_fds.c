@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/bao_abi.h"
 #include "common/worker_fds.h"
 #include "policy/audit/verify.h"
 
@@ -25,6 +26,8 @@ struct open_fd {
     unsigned int number;
     char target[PROCESS_TEXT];
     mode_t mode;
+    struct stat file;
+    bool is_node; /* of Bao's driver, for all devices */
 };
 
 struct open_fds {
@@ -56,6 +59,8 @@ static void read_fds(pid_t pid, struct open_fds *ret)
         if (!process_link(pid, name, fd->target, sizeof(fd->target)))
             continue;
         fd->mode = fstatat(dirfd(dir), entry->d_name, &file, 0) == 0 ? file.st_mode : 0;
+        fd->file = file;
+        fd->is_node = false;
         ret->count++;
     }
     if (dir)
@@ -304,8 +309,49 @@ static const struct place places[] = {
     {"/memfd:journal", "a device's journal", PROCESS_OTHER},
     {"/memfd:", "a page that processes share, or what stands for a window in tests", PROCESS_OTHER},
     {"anon_inode:bao-dm", "a device's DM file", PROCESS_OTHER},
-    {"/dev/bao-io-dispatcher", "the dispatcher", PROCESS_BROKER},
+    {"anon_inode:[bao-dm", "a device's DM file", PROCESS_OTHER},
+    {BAO_DM_NODE, "a device's DM file: its node", PROCESS_OTHER},
 };
+
+/*
+ * The driver's nodes for all devices. Who holds one can have any device, and of generation D any
+ * physical memory; so nobody does, once all devices are there. What they are is looked up in the
+ * keeper's root as well: it may have another /dev than who looks, and the broker has none.
+ */
+static void mark_nodes(const struct verified *verified, struct open_fds *fds)
+{
+    static const char *const nodes[] = {BAO_DISPATCHER_NODE, BAO_NODE};
+    const struct process *keeper = verified->keeper ? verified->keeper : verified->process;
+    for (size_t i = 0; i < 2 * sizeof(nodes) / sizeof(nodes[0]); i++) {
+        char path[96];
+        struct stat node;
+        if (i % 2 == 0)
+            snprintf(path, sizeof(path), "%s", nodes[i / 2]);
+        else
+            snprintf(path, sizeof(path), "/proc/%d/root%s", (int)keeper->pid, nodes[i / 2]);
+        bool there = stat(path, &node) == 0;
+        for (size_t f = 0; f < fds->count; f++) {
+            struct open_fd *fd = &fds->items[f];
+            bool same =
+                there &&
+                ((fd->file.st_dev == node.st_dev && fd->file.st_ino == node.st_ino) ||
+                 (S_ISCHR(fd->mode) && S_ISCHR(node.st_mode) && fd->file.st_rdev == node.st_rdev));
+            fd->is_node |= same || strcmp(fd->target, nodes[i / 2]) == 0;
+        }
+    }
+}
+
+static void verify_nodes(struct report *report, const struct process *process,
+                         const struct open_fds *fds)
+{
+    char found[REPORT_TEXT] = "none";
+    for (size_t i = 0; i < fds->count; i++) {
+        if (fds->items[i].is_node)
+            snprintf(found, sizeof(found), "fd %u: %.200s", fds->items[i].number,
+                     fds->items[i].target);
+    }
+    report_equal(report, process, "nodes of Bao's driver", "none", found);
+}
 
 static const char *place_of(const struct process *process, const struct open_fd *fd)
 {
@@ -340,7 +386,9 @@ static void verify_fd(struct report *report, const struct process *process,
 {
     const char *words = place_of(process, fd);
     bool standard = fd->number <= STDERR_FILENO;
-    if (words)
+    if (fd->is_node)
+        add_row(report, process, false, fd, "no node of Bao's driver");
+    else if (words)
         add_row(report, process, true, fd, words);
     else if (standard && leads_nowhere(process->pid, fd))
         add_row(report, process, true, fd, "what it was started with: terminal, pipe or log");
@@ -362,6 +410,8 @@ void verify_fds(struct report *report, const struct verified *verified)
     if (fds.count == FDS_MAX)
         snprintf(report_add(report, verified->process, NOT_AS_EXPECTED, "number of fds")->found,
                  REPORT_TEXT, "more than are looked at");
+    mark_nodes(verified, &fds);
+    verify_nodes(report, verified->process, &fds);
     if (verified->process->role == PROCESS_WORKER) {
         verify_worker_fds(report, verified, &fds);
         verify_shared_files(report, verified, &fds);

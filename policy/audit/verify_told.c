@@ -156,6 +156,9 @@ static void verify_device(struct report *report, const struct verified *verified
 static void verify_broker(struct report *report, const struct verified *verified)
 {
     const struct told *told = verified->told;
+    if (told)
+        report_equal(report, verified->process, "policy", told->policy,
+                     verified->policy ? verified->policy->program.name : "none");
     for (size_t i = 0; told && i < told->count; i++)
         verify_device(report, verified, &told->devices[i]);
     report_unseen(report, verified->process, "landlock",

@@ -25,10 +25,10 @@ static const char *const attack_names[ATTACK_COUNT] = {[ATTACK_NONE] = NULL,
 
 /* ---- Rules ---- */
 
+/* "TYPE/DATA_PLANE"; the others have one word. */
 static bool is_of_worker(const struct policy_listing *listing)
 {
-    return listing->arch == POLICY_ARCH_NATIVE && strcmp(listing->program.name, "keeper") != 0 &&
-           strcmp(listing->program.name, "broker") != 0;
+    return listing->arch == POLICY_ARCH_NATIVE && strchr(listing->program.name, '/') != NULL;
 }
 
 /* "call(condition, condition)", as policies have it. */

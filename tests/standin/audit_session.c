@@ -2,6 +2,7 @@
 #include "tests/standin/audit_session.h"
 
 #include <CUnit/CUnit.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -104,6 +105,26 @@ long audit_add_fd(pid_t pid)
     CU_ASSERT_EQUAL(inject_detach(pid), 0);
     CU_ASSERT_FATAL(fd > 2);
     return fd;
+}
+
+long audit_add_file(pid_t pid, const char *path)
+{
+    char name[64] = "";
+    snprintf(name, sizeof(name), "%s", path);
+    CU_ASSERT_EQUAL_FATAL(inject_attach(pid), 0);
+    long address = scratch_of(pid);
+    write_to(pid, address, name, sizeof(name));
+    long fd = call(pid, SYS_openat, (const long[6]){AT_FDCWD, address, O_RDWR | O_CLOEXEC});
+    CU_ASSERT_EQUAL(inject_detach(pid), 0);
+    CU_ASSERT_FATAL(fd > 2);
+    return fd;
+}
+
+void audit_remove_fd(pid_t pid, long fd)
+{
+    CU_ASSERT_EQUAL_FATAL(inject_attach(pid), 0);
+    CU_ASSERT_EQUAL(call(pid, SYS_close, (const long[6]){fd}), 0);
+    CU_ASSERT_EQUAL(inject_detach(pid), 0);
 }
 
 void audit_add_filter(pid_t pid)

@@ -20,6 +20,13 @@ bool audit_says(const char *text);
 /* One more file for a process. Returns its number. */
 long audit_add_fd(pid_t pid);
 
+/* A file by its name, as the process sees it, opened for reading and writing. Returns its number.
+ */
+long audit_add_file(pid_t pid, const char *path);
+
+/* Take away what one of these has added. */
+void audit_remove_fd(pid_t pid, long fd);
+
 /* One more filter, which denies nothing. */
 void audit_add_filter(pid_t pid);
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -125,12 +126,44 @@ static int carry_over(int from, const struct dirent *entry)
     return mount(source, target, NULL, MS_BIND | MS_REC, NULL) < 0 ? -errno : 0;
 }
 
-/* A /dev of our own: the host's is not to be changed, and may not be changeable. */
-static void make_node(int report)
+static void make_file(const char *path, int report)
 {
+    int node = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (node < 0)
+        fail(report, "create a node of the driver's");
+    close(node);
+}
+
+/* Of C: a node for each device, which is its memory. */
+static void make_dm_nodes(const struct standin *standin, int report)
+{
+    for (unsigned int i = 0; i < STANDIN_DEVICES_MAX; i++) {
+        const struct device *device = &standin->devices[i];
+        char path[32];
+        if (!device->options.present)
+            continue;
+        snprintf(path, sizeof(path), BAO_DM_NODE "%u", i);
+        make_file(path, report);
+        if (mount(device->path, path, NULL, MS_BIND, NULL) < 0)
+            fail(report, "make a device's node of its memory");
+    }
+}
+
+static const char *node_of(const struct standin *standin)
+{
+    if (standin->abi == STANDIN_C)
+        return NULL;
+    return standin->abi == STANDIN_D ? BAO_NODE : BAO_DISPATCHER_NODE;
+}
+
+/* A /dev of our own: the host's is not to be changed, and may not be changeable. */
+static void make_nodes(const struct standin *standin, const struct standin_options *options,
+                       int report)
+{
+    const char *node = node_of(standin);
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         fail(report, "enter a mount namespace of its own (root is needed)");
-    if (access(BAO_DISPATCHER_NODE, F_OK) == 0)
+    if (node && !options->other_node && access(node, F_OK) == 0)
         return;
     DIR *host = opendir("/dev");
     if (!host)
@@ -148,23 +181,33 @@ static void make_node(int report)
         }
     }
     closedir(host);
-    int node = open(BAO_DISPATCHER_NODE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (node < 0)
-        fail(report, "create " BAO_DISPATCHER_NODE);
-    close(node);
+    if (node)
+        make_file(node, report);
+    else
+        make_dm_nodes(standin, report);
+    if (options->other_node)
+        make_file(options->other_node, report);
 }
 
-/* Notify about ioctls of type 0xA6, allow everything else. */
-static int install_filter(void)
+/* Notify about ioctls of the driver's type, and, where it checks mmap, about shared mappings of
+ * files; allow everything else. */
+static int install_filter(enum standin_abi abi)
 {
+    const uint32_t type = abi == STANDIN_D ? 0xa700 : 0xa600;
+    const uint32_t mmap_number = abi == STANDIN_A ? UINT32_MAX : SYS_mmap;
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH_NATIVE, 0, 6),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH_NATIVE, 0, 11),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, mmap_number, 3, 8),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
         BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xff00),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0xa600, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, type, 4, 5),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MAP_SHARED, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[4])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, UINT32_MAX, 1, 0),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -190,17 +233,19 @@ static void take_stdio(const struct standin_options *options, int report)
 
 #define LEFT_OPEN_FD 190
 
-_Noreturn void standin_child_run(const struct standin_options *options, int report)
+_Noreturn void standin_child_run(const struct standin *standin,
+                                 const struct standin_options *options, int report)
 {
     take_stdio(options, report);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
-    make_node(report);
-    int node = open(BAO_DISPATCHER_NODE, O_RDWR | O_CLOEXEC);
+    make_nodes(standin, options, report);
+    const char *path = node_of(standin);
+    int node = open(path ? path : "/dev/null", O_RDWR | O_CLOEXEC);
     if (node < 0)
-        fail(report, "open " BAO_DISPATCHER_NODE);
+        fail(report, "open the driver's node");
     if (syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
         fail(report, "mark its files close-on-exec");
     /* A shell, too, may leave one open that the device model is not to keep. */
@@ -210,7 +255,7 @@ _Noreturn void standin_child_run(const struct standin_options *options, int repo
         fail(report, "be killed together with its parent");
     if (access(options->argv[0], X_OK) < 0)
         fail(report, "execute the device model");
-    int listener = install_filter();
+    int listener = install_filter(standin->abi);
     if (listener < 0)
         fail(report, "install a notifying seccomp filter (Linux 5.19 is needed)");
     struct report ready = {0};

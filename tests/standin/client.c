@@ -2,13 +2,14 @@
 /*
  * The least that can answer the dispatcher: `standin-client SCENARIO`. Scenario `serve` is the
  * floor that the benchmark measures relayed accesses against; the others try the stand-in's
- * imitation of the driver, and end with status 1 and a line on stderr where it is not as it
- * should be.
+ * imitation of the driver, in the generation whose node is there, and end with status 1 and a line
+ * on stderr where it is not as it should be.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,15 +37,62 @@
 #define BASE 0xa003e00u
 #define NOTIFY (BASE + 0x50)
 
+#define WINDOW(id) (0x50000000 + (id)*0x100000ul)
+#define WINDOW_SIZE 0x100000u
+#define IRQ(id) (52u + (id))
+
+static enum bao_generation
+    generation; /* A stands for B as well, until a device has been asked for */
+
+static bool is_d(void)
+{
+    return generation == BAO_D;
+}
+
+#define ATTACH (is_d() ? BAO_D_IOCTL_IO_CLIENT_ATTACH : BAO_IOCTL_IO_CLIENT_ATTACH)
+#define COMPLETE (is_d() ? BAO_D_IOCTL_IO_REQUEST_COMPLETE : BAO_IOCTL_IO_REQUEST_COMPLETE)
+#define IOEVENTFD (is_d() ? BAO_D_IOCTL_IOEVENTFD : BAO_IOCTL_IOEVENTFD)
+#define IRQFD (is_d() ? BAO_D_IOCTL_IRQFD : BAO_IOCTL_IRQFD)
+
+static int create(int node, uint32_t id)
+{
+    const struct bao_d_dm_info info = {WINDOW(id), WINDOW_SIZE, id, IRQ(id)};
+    return ioctl(node, BAO_D_IOCTL_CREATE_DM, &info);
+}
+
 static struct bao_dm_info get_info(uint32_t id)
 {
-    int node = open(BAO_DISPATCHER_NODE, O_RDWR | O_CLOEXEC);
+    struct bao_dm_info info = {
+        .id = id, .fd = -1, .shmem_addr = WINDOW(id), .shmem_size = WINDOW_SIZE};
+    char path[32] = BAO_DISPATCHER_NODE;
+    if (generation == BAO_C)
+        snprintf(path, sizeof(path), BAO_DM_NODE "%u", id);
+    int node = open(is_d() ? BAO_NODE : path, O_RDWR | O_CLOEXEC);
     CHECK(node >= 0);
-    struct bao_dm_info info = {.id = id, .fd = -1};
-    CHECK(ioctl(node, BAO_IOCTL_DM_GET_INFO, &info) == 1);
+    if (is_d()) {
+        info.fd = create(node, id);
+    } else {
+        int result = ioctl(node, BAO_IOCTL_DM_GET_INFO, &info);
+        CHECK(result == 0 || (result == 1 && generation == BAO_A));
+        if (result == 0 && generation == BAO_A)
+            generation = BAO_B;
+        if (generation == BAO_C)
+            info.fd = node;
+    }
     CHECK(info.fd >= 0);
-    close(node);
+    if (generation != BAO_C)
+        close(node);
     return info;
+}
+
+/* Of D somebody else may have taken what has come. */
+static int attach(int dm, struct bao_io_request *request)
+{
+    int result;
+    do
+        result = ioctl(dm, ATTACH, request);
+    while (result < 0 && errno == EAGAIN && is_d());
+    return result;
 }
 
 /* Registers that keep what is written to them. */
@@ -53,15 +101,15 @@ static void serve(int dm)
     static uint64_t registers[REGISTERS];
     for (;;) {
         struct bao_io_request request = {0};
-        if (ioctl(dm, BAO_IOCTL_IO_CLIENT_ATTACH, &request) < 0) {
-            CHECK(errno == EFAULT);
+        if (attach(dm, &request) < 0) {
+            CHECK(errno == (is_d() ? EINTR : EFAULT));
             continue;
         }
         uint64_t *value = &registers[request.addr / 8 % REGISTERS];
         if (request.op == BAO_IO_WRITE)
             *value = request.value;
         request.value = *value;
-        CHECK(ioctl(dm, BAO_IOCTL_IO_REQUEST_COMPLETE, &request) == 0);
+        CHECK(ioctl(dm, COMPLETE, &request) == 0);
     }
 }
 
@@ -69,12 +117,14 @@ static void scenario_info(void)
 {
     int node = open(BAO_DISPATCHER_NODE, O_RDWR | O_CLOEXEC);
     CHECK(node >= 0);
-    struct bao_dm_info info = {.id = 5};
-    CHECK_ERROR(ioctl(node, BAO_IOCTL_DM_GET_INFO, &info), EINVAL);
+    struct bao_dm_info info = get_info(0); /* which is how A and B are told apart */
+    const int unknown = generation == BAO_B ? ENOENT : EINVAL;
+    info.id = 5;
+    CHECK_ERROR(ioctl(node, BAO_IOCTL_DM_GET_INFO, &info), unknown);
     info.id = UINT32_MAX;
-    CHECK_ERROR(ioctl(node, BAO_IOCTL_DM_GET_INFO, &info), EINVAL);
+    CHECK_ERROR(ioctl(node, BAO_IOCTL_DM_GET_INFO, &info), unknown);
     CHECK_ERROR(ioctl(node, BAO_IOCTL_DM_GET_INFO, NULL), EFAULT);
-    CHECK_ERROR(ioctl(node, BAO_IOCTL_IRQFD, &info), ENOTTY);
+    CHECK_ERROR(ioctl(node, IRQFD, &info), ENOTTY);
     CHECK_ERROR(ioctl(node, _IO(0xA6, 77), 0), ENOTTY);
 
     info = get_info(0);
@@ -93,11 +143,56 @@ static void scenario_info(void)
     /* the dispatcher's type byte on a file that is not the dispatcher's */
     int other = eventfd(0, 0);
     struct bao_io_request request = {0};
-    CHECK_ERROR(ioctl(other, BAO_IOCTL_IO_CLIENT_ATTACH, &request), ENOTTY);
+    CHECK_ERROR(ioctl(other, ATTACH, &request), ENOTTY);
     close(other);
-    CHECK_ERROR(ioctl(other, BAO_IOCTL_IO_CLIENT_ATTACH, &request), EBADF);
+    CHECK_ERROR(ioctl(other, ATTACH, &request), EBADF);
     /* a copy of the DM file, as another process gets it */
     serve(dup(again.fd));
+}
+
+/* Of B and later: no more than the window can be mapped, and from its start. */
+static void scenario_mmap(void)
+{
+    int dm = get_info(0).fd;
+    CHECK(mmap(NULL, WINDOW_SIZE, PROT_READ, MAP_SHARED, dm, 0) != MAP_FAILED);
+    CHECK(mmap(NULL, WINDOW_SIZE + 4096, PROT_READ, MAP_SHARED, dm, 0) == MAP_FAILED);
+    CHECK(errno == EINVAL);
+    CHECK(mmap(NULL, 4096, PROT_READ, MAP_SHARED, dm, 4096) == MAP_FAILED && errno == EINVAL);
+    serve(dm);
+}
+
+/* Of C: a node for each device, which is the device. */
+static void scenario_own_node(void)
+{
+    struct bao_dm_info info = get_info(1);
+    CHECK(info.id == 1 && info.irq == IRQ(1) && info.fd >= 0);
+    CHECK(info.shmem_addr == WINDOW(1) && info.shmem_size == WINDOW_SIZE);
+    CHECK(open(BAO_DM_NODE "5", O_RDWR) == -1 && errno == ENOENT);
+    char *window = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, info.fd, 0);
+    CHECK(window != MAP_FAILED);
+    strcpy(window, "the device's memory");
+    serve(info.fd);
+}
+
+/* Of D: a device is created, once, until its last close; and can be again. */
+static void scenario_create(void)
+{
+    int node = open(BAO_NODE, O_RDWR | O_CLOEXEC);
+    CHECK(node >= 0);
+    CHECK_ERROR(ioctl(node, BAO_D_IOCTL_CREATE_DM, NULL), EFAULT);
+    CHECK_ERROR(create(node, 5), EINVAL);
+    CHECK_ERROR(ioctl(node, BAO_D_IOCTL_GET_INFO, NULL), ENOTTY);
+    struct bao_dm_info old = {.id = 0};
+    CHECK_ERROR(ioctl(node, BAO_IOCTL_DM_GET_INFO, &old), ENOTTY);
+    int dm = create(node, 0);
+    CHECK(dm >= 0);
+    CHECK_ERROR(create(node, 0), EEXIST);
+    close(node);
+    struct bao_d_dm_info info = {0};
+    CHECK(ioctl(dm, BAO_D_IOCTL_GET_INFO, &info) == 0);
+    CHECK(info.id == 0 && info.irq == IRQ(0));
+    CHECK(info.shmem_addr == WINDOW(0) && info.shmem_size == WINDOW_SIZE);
+    serve(dm);
 }
 
 static void scenario_complete(void)
@@ -105,22 +200,22 @@ static void scenario_complete(void)
     int dm = get_info(0).fd;
     get_info(1);
     struct bao_io_request request = {0};
-    CHECK_ERROR(ioctl(dm, BAO_IOCTL_IO_CLIENT_ATTACH, NULL), EFAULT);
-    CHECK(ioctl(dm, BAO_IOCTL_IO_CLIENT_ATTACH, &request) == 0);
+    CHECK_ERROR(ioctl(dm, ATTACH, NULL), EFAULT);
+    CHECK(attach(dm, &request) == 0);
     struct bao_io_request wrong = request;
     wrong.request_id++;
-    CHECK_ERROR(ioctl(dm, BAO_IOCTL_IO_REQUEST_COMPLETE, &wrong), EPERM);
+    CHECK_ERROR(ioctl(dm, COMPLETE, &wrong), EPERM);
     wrong.request_id = 1000;
-    CHECK_ERROR(ioctl(dm, BAO_IOCTL_IO_REQUEST_COMPLETE, &wrong), EPERM);
+    CHECK_ERROR(ioctl(dm, COMPLETE, &wrong), EPERM);
     wrong = request;
     wrong.dm_id = 99;
-    CHECK_ERROR(ioctl(dm, BAO_IOCTL_IO_REQUEST_COMPLETE, &wrong), ESRCH);
+    CHECK_ERROR(ioctl(dm, COMPLETE, &wrong), ESRCH);
     wrong = request;
     wrong.op = 4;
-    CHECK_ERROR(ioctl(dm, BAO_IOCTL_IO_REQUEST_COMPLETE, &wrong), ESRCH);
-    CHECK_ERROR(ioctl(dm, BAO_IOCTL_IO_REQUEST_COMPLETE, NULL), EFAULT);
-    CHECK(ioctl(dm, BAO_IOCTL_IO_REQUEST_COMPLETE, &request) == 0);
-    CHECK_ERROR(ioctl(dm, BAO_IOCTL_IO_REQUEST_COMPLETE, &request), EPERM);
+    CHECK_ERROR(ioctl(dm, COMPLETE, &wrong), ESRCH);
+    CHECK_ERROR(ioctl(dm, COMPLETE, NULL), EFAULT);
+    CHECK(ioctl(dm, COMPLETE, &request) == 0);
+    CHECK_ERROR(ioctl(dm, COMPLETE, &request), EPERM);
     serve(dm);
 }
 
@@ -130,9 +225,9 @@ static void scenario_foreign(void)
     int dm = get_info(0).fd;
     int other = get_info(1).fd;
     struct bao_io_request request = {0};
-    CHECK(ioctl(dm, BAO_IOCTL_IO_CLIENT_ATTACH, &request) == 0);
+    CHECK(ioctl(dm, ATTACH, &request) == 0);
     request.value = 77;
-    CHECK(ioctl(other, BAO_IOCTL_IO_REQUEST_COMPLETE, &request) == 0);
+    CHECK(ioctl(other, COMPLETE, &request) == 0);
     serve(dm);
 }
 
@@ -154,9 +249,25 @@ static void attach_until_signal(int dm, int flags)
     signals = 0;
     sigaction(SIGALRM, &action, NULL);
     setitimer(ITIMER_REAL, &timer, NULL);
-    CHECK_ERROR(ioctl(dm, BAO_IOCTL_IO_CLIENT_ATTACH, &request), EFAULT);
+    CHECK_ERROR(ioctl(dm, ATTACH, &request), is_d() ? EINTR : EFAULT);
     CHECK(signals == 1);
     CHECK(memcmp(&request, &before, sizeof(request)) == 0);
+}
+
+/* Of D, a signal whose handler wants it so does not end ATTACH at all; nor do SIGSTOP and SIGCONT.
+ */
+static void attach_restarted(int dm)
+{
+    struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
+    struct itimerval timer = {.it_value = {.tv_usec = 20000}};
+    struct bao_io_request request;
+    signals = 0;
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &timer, NULL);
+    CHECK(ioctl(dm, ATTACH, &request) == 0);
+    CHECK(signals == 1);
+    request.value = 55;
+    CHECK(ioctl(dm, COMPLETE, &request) == 0);
 }
 
 /* The test stops and continues this process once the third ATTACH waits. */
@@ -164,9 +275,13 @@ static void scenario_signal(void)
 {
     int dm = get_info(0).fd;
     attach_until_signal(dm, 0);
-    attach_until_signal(dm, SA_RESTART);
+    if (is_d())
+        attach_restarted(dm);
+    else
+        attach_until_signal(dm, SA_RESTART);
     struct bao_io_request request;
-    CHECK_ERROR(ioctl(dm, BAO_IOCTL_IO_CLIENT_ATTACH, &request), EFAULT);
+    if (!is_d())
+        CHECK_ERROR(ioctl(dm, ATTACH, &request), EFAULT);
     serve(dm);
 }
 
@@ -174,7 +289,7 @@ static void *attach_too(void *dm)
 {
     struct bao_io_request request;
     usleep(50000);
-    CHECK_ERROR(ioctl(*(int *)dm, BAO_IOCTL_IO_CLIENT_ATTACH, &request), EFAULT);
+    CHECK_ERROR(ioctl(*(int *)dm, ATTACH, &request), is_d() ? EAGAIN : EFAULT);
     return NULL;
 }
 
@@ -197,6 +312,9 @@ static void scenario_last_close(void)
     close(copy); /* a mapping holds the file */
     usleep(50000);
     munmap(mapping, 4096);
+    usleep(50000);
+    if (is_d())
+        get_info(0); /* it can be created anew */
     serve(get_info(1).fd);
 }
 
@@ -209,13 +327,13 @@ static int register_ioeventfd(int dm, int fd, uint32_t flags, uint64_t data, uin
         .len = len,
         .data = data,
     };
-    return ioctl(dm, BAO_IOCTL_IOEVENTFD, &config);
+    return ioctl(dm, IOEVENTFD, &config);
 }
 
 static int register_irqfd(int dm, int fd, uint32_t flags)
 {
     struct bao_irqfd config = {.fd = fd, .flags = flags};
-    return ioctl(dm, BAO_IOCTL_IRQFD, &config);
+    return ioctl(dm, IRQFD, &config);
 }
 
 /* What a signalled kick does: the counters of three eventfds, read through register 0, 8, 16. */
@@ -251,12 +369,12 @@ static void scenario_eventfd(void)
     CHECK(register_irqfd(dm, irq, 0) == 0);
     for (;;) {
         struct bao_io_request request = {0};
-        CHECK(ioctl(dm, BAO_IOCTL_IO_CLIENT_ATTACH, &request) == 0);
+        CHECK(attach(dm, &request) == 0);
         if (request.op == BAO_IO_WRITE)
             eventfd_write(irq, request.value);
         else if (eventfd_read(fd[(request.addr - BASE) / 8 % 3], &request.value) < 0)
             request.value = 0;
-        CHECK(ioctl(dm, BAO_IOCTL_IO_REQUEST_COMPLETE, &request) == 0);
+        CHECK(ioctl(dm, COMPLETE, &request) == 0);
     }
 }
 
@@ -267,6 +385,9 @@ int main(int argc, char **argv)
         void (*run)(void);
     } scenarios[] = {
         {"info", scenario_info},
+        {"own-node", scenario_own_node},
+        {"create", scenario_create},
+        {"mmap", scenario_mmap},
         {"complete", scenario_complete},
         {"foreign", scenario_foreign},
         {"signal", scenario_signal},
@@ -275,6 +396,10 @@ int main(int argc, char **argv)
         {"eventfd", scenario_eventfd},
     };
     const char *wanted = argc == 2 ? argv[1] : "";
+    if (access(BAO_NODE, F_OK) == 0)
+        generation = BAO_D;
+    else if (access(BAO_DISPATCHER_NODE, F_OK) < 0)
+        generation = BAO_C;
     if (strcmp(wanted, "serve") == 0)
         serve(get_info(0).fd);
     for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {

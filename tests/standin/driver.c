@@ -11,6 +11,12 @@
 
 #include "tests/standin/clock.h"
 
+#define TAKEN_BY_OTHERS 64 /* each so manyth ATTACH of D */
+
+/* The kernel's own: a system call that ends so is made again after the signal, or ends by EINTR, as
+ * the signal's handler wants it. */
+#define ERESTARTSYS 512
+
 unsigned int standin_device_id(const struct standin *standin, const struct device *device)
 {
     return (unsigned int)(device - standin->devices);
@@ -63,11 +69,20 @@ void standin_driver_attach(struct standin *standin, struct device *device, uint6
         return;
     }
     struct attacher *attacher = &device->attacher;
+    if (attacher->waiting && standin_notification_valid(standin, attacher->notification) &&
+        standin->abi != STANDIN_A) {
+        (void)standin_respond(standin, notification, standin->abi == STANDIN_D ? -EAGAIN : -EFAULT);
+        return;
+    }
     if (attacher->waiting && standin_notification_valid(standin, attacher->notification)) {
         standin_protocol_violated(standin,
                                   "device %u: thread %d attached while thread %d was in ATTACH",
                                   standin_device_id(standin, device), tid, attacher->tid);
         (void)standin_respond(standin, notification, -EFAULT);
+        return;
+    }
+    if (standin->abi == STANDIN_D && ++device->attaches % TAKEN_BY_OTHERS == 0) {
+        (void)standin_respond(standin, notification, -EAGAIN);
         return;
     }
     attacher->waiting = true;
@@ -81,7 +96,36 @@ void standin_driver_attach(struct standin *standin, struct device *device, uint6
 void standin_driver_interrupt(struct standin *standin, struct device *device)
 {
     device->attacher.waiting = false;
-    (void)standin_respond(standin, device->attacher.notification, -EFAULT);
+    (void)standin_respond(standin, device->attacher.notification,
+                          standin->abi == STANDIN_D ? -ERESTARTSYS : -EFAULT);
+}
+
+/* Whoever waits for an answer has one; requests that are still in the list are none any more. */
+void standin_driver_destroy(struct standin *standin, struct device *device)
+{
+    unsigned int id = standin_device_id(standin, device);
+    device->created = false;
+    device->queue_length = 0;
+    for (unsigned int i = 0; i < device->ioeventfd_count; i++)
+        close(device->ioeventfds[i].fd);
+    for (unsigned int i = 0; i < device->irqfd_count; i++)
+        close(device->irqfds[i].fd);
+    device->ioeventfd_count = device->irqfd_count = 0;
+    for (unsigned int i = 0; i < STANDIN_VCPUS_MAX; i++) {
+        struct slot *slot = &standin->slots[i];
+        if (slot->state != SLOT_PROCESSING || slot->device != id)
+            continue;
+        slot->value = 0;
+        slot->state = slot->abandoned ? SLOT_FREE : SLOT_COMPLETE;
+        if (slot->state == SLOT_COMPLETE)
+            standin->vcpus_waiting--;
+        if (slot->state == SLOT_COMPLETE)
+            sem_post(&slot->done);
+    }
+    if (device->attacher.waiting) {
+        device->attacher.waiting = false;
+        (void)standin_respond(standin, device->attacher.notification, -EPERM);
+    }
 }
 
 static void raise_irq(struct device *device)

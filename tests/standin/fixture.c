@@ -77,18 +77,120 @@ void fixture_make_image(const struct fixture *fixture, const char *name, unsigne
     free(data);
 }
 
+/* --- What the driver of generation D has to be told ---------------------------------------------
+ */
+
+/* The device whose lines are being written. */
+struct told {
+    bool wanted; /* its id is known, and nobody has written the keys */
+    unsigned int id;
+    size_t dash, indent; /* columns: of its "-", and of its keys */
+};
+
+static void write_told(struct told *told, FILE *file)
+{
+    if (told->wanted)
+        fprintf(file, "%*sshmem_addr: 0x%llx\n%*sshmem_size: 0x%llx\n%*sirq: %u\n",
+                (int)told->indent, "", (unsigned long long)fixture_shmem(told->id),
+                (int)told->indent, "", FIXTURE_SHMEM_SIZE, (int)told->indent, "",
+                STANDIN_IRQ + told->id);
+    told->wanted = false;
+}
+
+/* "id: 3" in a line's key, wherever it stands: a device in one line, in braces, included. */
+static bool find_id(const char *line, size_t length, size_t *ret_end, unsigned int *ret_id)
+{
+    for (size_t at = 0; at + 4 < length; at++) {
+        if (strncmp(line + at, "id: ", 4) != 0 || (at > 0 && !strchr(" {,-", line[at - 1])))
+            continue;
+        char *end;
+        *ret_id = (unsigned int)strtoul(line + at + 4, &end, 0);
+        *ret_end = (size_t)(end - line);
+        return *ret_end > at + 4 && *ret_id < STANDIN_DEVICES_MAX;
+    }
+    return false;
+}
+
+/* Returns how much of the line has been written: of one in braces, up to its id. */
+static size_t look_at_line(struct told *told, const char *line, size_t length, FILE *file)
+{
+    size_t blanks = strspn(line, " "), end = 0;
+    unsigned int id;
+    bool item = line[blanks] == '-' && line[blanks + 1] == ' ';
+    if (item && blanks <= told->dash)
+        write_told(told, file);
+    if (told->wanted && strncmp(line + blanks, "shmem_", 6) == 0)
+        told->wanted = false;
+    if (!find_id(line, length, &end, &id) || memmem(line, length, "shmem_addr", 10))
+        return 0;
+    if (memchr(line, '{', end)) {
+        fprintf(file, "%.*s, shmem_addr: 0x%llx, shmem_size: 0x%llx, irq: %u", (int)end, line,
+                (unsigned long long)fixture_shmem(id), FIXTURE_SHMEM_SIZE, STANDIN_IRQ + id);
+        return end;
+    }
+    *told = (struct told){true, id, item ? blanks : blanks - 2, item ? blanks + 2 : blanks};
+    return 0;
+}
+
+#define TOLD_LINES 3u /* of each device */
+
+static bool is_told(const struct fixture *fixture)
+{
+    enum standin_abi abi = fixture->abi != STANDIN_DEFAULT ? fixture->abi : standin_default_abi();
+    return abi == STANDIN_D && !fixture->as_written;
+}
+
+const char *fixture_line(const struct fixture *fixture, unsigned int line, unsigned int devices,
+                         const char *rest)
+{
+    static char texts[4][96];
+    static unsigned int next;
+    char *text = texts[next++ % 4];
+    if (is_told(fixture))
+        line += TOLD_LINES * devices;
+    snprintf(text, sizeof(texts[0]), "config.yaml:%u:%s", line, rest);
+    return text;
+}
+
+const char *fixture_lacks_device(unsigned int id)
+{
+    static const char *const words[] = {
+        [STANDIN_A] = "no dispatcher device with id ",
+        [STANDIN_B] = "no dispatcher device with id ",
+        [STANDIN_C] = "no device with \"bao,id\" ",
+        [STANDIN_D] = "CREATE_DM of id ",
+    };
+    static char text[64];
+    snprintf(text, sizeof(text), "%s%u", words[standin_default_abi()], id);
+    return text;
+}
+
+static void write_yaml(const struct fixture *fixture, const char *yaml, FILE *file)
+{
+    struct told told = {.dash = SIZE_MAX};
+    while (*yaml) {
+        size_t length = strcspn(yaml, "\n"), written = 0;
+        length += yaml[length] == '\n';
+        if (is_told(fixture))
+            written = look_at_line(&told, yaml, length, file);
+        for (size_t i = written; i < length; i++) {
+            if (yaml[i] == '@')
+                fputs(fixture->dir, file);
+            else
+                fputc(yaml[i], file);
+        }
+        yaml += length;
+    }
+    write_told(&told, file);
+}
+
 void fixture_configure(const struct fixture *fixture, const char *yaml)
 {
     char path[PATH_SIZE];
     path_of(fixture, "config.yaml", path);
     FILE *file = fopen(path, "we");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    for (; *yaml; yaml++) {
-        if (*yaml == '@')
-            fputs(fixture->dir, file);
-        else
-            fputc(*yaml, file);
-    }
+    write_yaml(fixture, yaml, file);
     CU_ASSERT_EQUAL_FATAL(fclose(file), 0);
 }
 
@@ -134,6 +236,9 @@ void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int w
     fixture->log_fd = open(log, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     fixture->device_count = devices;
     struct standin_options options = {
+        .abi = fixture->abi,
+        .other_node = fixture->other_node,
+        .no_driver = fixture->no_driver,
         .argv = argv,
         .stdin_fd = fixture->starter ? fixture->starter_in : -1,
         .stdout_fd = fixture->starter ? fixture->starter_out : fixture->log_fd,

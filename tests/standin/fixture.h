@@ -29,6 +29,9 @@ struct fixture {
     int starter_in, starter_out;
     int stderr_fd;               /* in the place of the log; 0: the log */
     unsigned int refused_irqfds; /* by the stand-in, of each device */
+    enum standin_abi abi;        /* of Bao's driver */
+    const char *other_node;      /* beside that generation's; NULL: none */
+    bool no_driver, as_written;  /* behind the node; fixture_configure adds nothing */
     /* The processes at start: whoever is still them has not been restarted. */
     pid_t broker, workers[FIXTURE_DEVICES_MAX];
 };
@@ -42,8 +45,13 @@ void fixture_init(struct fixture *fixture);
 void fixture_make_image(const struct fixture *fixture, const char *name, unsigned int sectors);
 int fixture_open(const struct fixture *fixture, const char *name);
 void fixture_sector(uint64_t sector, uint8_t ret[512]);
-/* Write config.yaml; "@" stands for the directory. */
+/* Write config.yaml; "@" stands for the directory. For generation D, each device with a number that
+ * lacks window and interrupt gets them, in lines behind its own. */
 void fixture_configure(const struct fixture *fixture, const char *yaml);
+/* "config.yaml:LINE:REST", where the line of the text that was written there has come to be: with
+ * `devices` before it. Four such strings can be in use at a time. */
+const char *fixture_line(const struct fixture *fixture, unsigned int line, unsigned int devices,
+                         const char *rest);
 /* `count` block devices on disk0.img, disk1.img, ..., which are made. */
 void fixture_configure_blocks(struct fixture *fixture, unsigned int count);
 
@@ -69,6 +77,9 @@ char *fixture_log(const struct fixture *fixture);
 /* Asserts that it has logged these words; or does so before the time is over. */
 void fixture_assert_logged(const struct fixture *fixture, const char *words);
 void fixture_wait_logged(const struct fixture *fixture, const char *words, int timeout_ms);
+
+/* What is said of a device that the driver lacks, by its generation. Until the next call. */
+const char *fixture_lacks_device(unsigned int id);
 
 pid_t fixture_worker(const struct fixture *fixture, unsigned int id);
 /* Wait (up to 20 s) until a process other than `before` is the broker, or the device's worker. */

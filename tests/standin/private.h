@@ -65,7 +65,11 @@ struct device {
     void *mapping;
     ino_t inode;
     dev_t dev;
-    int watch; /* inotify's name for it */
+    int watch;      /* inotify's name for it */
+    char path[32];  /* of C: the window, a file with a name */
+    bool created;   /* of D */
+    bool destroyed; /* for good */
+    unsigned int attaches;
 
     struct bao_io_request queue[QUEUE_MAX]; /* the driver's list */
     unsigned int queue_head, queue_length;
@@ -86,6 +90,8 @@ struct known_thread {
 };
 
 struct standin {
+    enum standin_abi abi;
+    bool no_driver;
     pthread_mutex_t lock; /* everything below that is not constant after start */
     struct device devices[STANDIN_DEVICES_MAX];
     struct slot slots[STANDIN_VCPUS_MAX];
@@ -120,7 +126,8 @@ struct standin {
 };
 
 /* child.c: never returns. `report` is a SOCK_SEQPACKET socket to standin_child_receive's end. */
-_Noreturn void standin_child_run(const struct standin_options *options, int report);
+_Noreturn void standin_child_run(const struct standin *standin,
+                                 const struct standin_options *options, int report);
 /* Receive the listener and the node, opened. Returns 0 or -errno, having said why. */
 int standin_child_receive(int report, int *ret_listener, int *ret_node);
 
@@ -151,6 +158,8 @@ int standin_driver_complete(struct standin *standin, const struct device *device
 /* `fd` is a copy of the eventfd for the stand-in to own, or -errno. */
 int standin_driver_ioeventfd(struct device *device, const struct bao_ioeventfd *config, int fd);
 int standin_driver_irqfd(struct device *device, const struct bao_irqfd *config, int fd);
+/* Of D, or for good: what waits for it is completed with 0. */
+void standin_driver_destroy(struct standin *standin, struct device *device);
 unsigned int standin_device_id(const struct standin *standin, const struct device *device);
 
 /* watch.c */

@@ -125,23 +125,16 @@ static int copy_fd(pid_t tid, int fd)
     return r;
 }
 
-/* DM_GET_INFO: a new open file on the device's memory, put into the caller. */
-static int64_t get_info(struct standin *standin, const struct seccomp_notif *notification)
+/* A new open file on the device's memory, put into the caller. Returns the fd there, or -errno. */
+static int add_file(struct standin *standin, const struct seccomp_notif *notification, uint32_t id)
 {
-    struct bao_dm_info info;
-    uint64_t address = notification->data.args[2];
-    pid_t tid = (pid_t)notification->pid;
-    if (standin_memory_read(tid, address, &info, sizeof(info)) < 0)
-        return -EFAULT;
-    if (info.id >= STANDIN_DEVICES_MAX || !standin->devices[info.id].options.present)
-        return -EINVAL;
-    const struct device *device = &standin->devices[info.id];
+    const struct device *device = &standin->devices[id];
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", device->options.window);
     int file = open(path, O_RDWR | O_CLOEXEC);
     if (file < 0)
         return -errno;
-    (void)lseek(file, info.id, SEEK_SET); /* see device_of */
+    (void)lseek(file, id, SEEK_SET); /* see device_of */
     struct seccomp_notif_addfd add = {
         .id = notification->id,
         .srcfd = (uint32_t)file,
@@ -152,12 +145,86 @@ static int64_t get_info(struct standin *standin, const struct seccomp_notif *not
     close(file);
     if (added < 0)
         return -error;
-    info.fd = added;
-    info.irq = 52 + info.id;
-    info.shmem_addr = device->options.shmem_addr;
-    info.shmem_size = device->options.shmem_size;
     standin->counts.dm_get_info++;
-    return standin_memory_write(tid, address, &info, sizeof(info)) < 0 ? -EFAULT : 1;
+    return added;
+}
+
+static bool is_present(const struct standin *standin, uint32_t id)
+{
+    return id < STANDIN_DEVICES_MAX && standin->devices[id].options.present;
+}
+
+static void describe(const struct device *device, uint32_t id, struct bao_dm_info *ret)
+{
+    ret->id = id;
+    ret->irq = STANDIN_IRQ + id;
+    ret->shmem_addr = device->options.shmem_addr;
+    ret->shmem_size = device->options.shmem_size;
+}
+
+/* DM_GET_INFO on the node of A and B. */
+static int64_t get_info(struct standin *standin, const struct seccomp_notif *notification)
+{
+    struct bao_dm_info info;
+    uint64_t address = notification->data.args[2];
+    pid_t tid = (pid_t)notification->pid;
+    if (standin_memory_read(tid, address, &info, sizeof(info)) < 0)
+        return -EFAULT;
+    if (!is_present(standin, info.id))
+        return standin->abi == STANDIN_A ? -EINVAL : -ENOENT;
+    int added = add_file(standin, notification, info.id);
+    if (added < 0)
+        return added;
+    describe(&standin->devices[info.id], info.id, &info);
+    info.fd = added;
+    if (standin_memory_write(tid, address, &info, sizeof(info)) < 0)
+        return -EFAULT;
+    return standin->abi == STANDIN_A ? 1 : 0;
+}
+
+/* On a device's own node, of C. What was in the place of A's fd stays as it is. */
+static int64_t get_own_info(struct standin *standin, const struct device *device, pid_t tid,
+                            uint64_t address)
+{
+    struct bao_dm_info info;
+    if (standin_memory_read(tid, address, &info, sizeof(info)) < 0)
+        return -EFAULT;
+    describe(device, standin_device_id(standin, device), &info);
+    standin->counts.dm_get_info++;
+    return standin_memory_write(tid, address, &info, sizeof(info)) < 0 ? -EFAULT : 0;
+}
+
+/* On the file of a device of D. */
+static int64_t get_created_info(struct standin *standin, const struct device *device, pid_t tid,
+                                uint64_t address)
+{
+    const struct bao_d_dm_info info = {
+        .shmem_addr = device->options.shmem_addr,
+        .shmem_size = device->options.shmem_size,
+        .id = standin_device_id(standin, device),
+        .irq = STANDIN_IRQ + standin_device_id(standin, device),
+    };
+    return standin_memory_write(tid, address, &info, sizeof(info)) < 0 ? -EFAULT : 0;
+}
+
+static int64_t create_dm(struct standin *standin, const struct seccomp_notif *notification)
+{
+    struct bao_d_dm_info info;
+    pid_t tid = (pid_t)notification->pid;
+    if (standin_memory_read(tid, notification->data.args[2], &info, sizeof(info)) < 0)
+        return -EFAULT;
+    if (!is_present(standin, info.id))
+        return -EINVAL;
+    struct device *device = &standin->devices[info.id];
+    if (device->created)
+        return -EEXIST;
+    if (info.shmem_addr != device->options.shmem_addr ||
+        info.shmem_size != device->options.shmem_size || info.irq != STANDIN_IRQ + info.id)
+        standin_protocol_violated(standin, "CREATE_DM of device %u with another's window or irq",
+                                  info.id);
+    int added = add_file(standin, notification, info.id);
+    device->created = added >= 0;
+    return added;
 }
 
 static int64_t complete(struct standin *standin, const struct device *device, pid_t tid,
@@ -182,6 +249,26 @@ void standin_kill_at_complete(struct standin *standin, enum standin_moment momen
     pthread_mutex_unlock(&standin->lock);
 }
 
+/* The number that A has for it; a number of another generation's is none. */
+static uint32_t command_of(const struct standin *standin, uint32_t command)
+{
+    static const struct {
+        uint32_t of_d, of_a;
+    } commands[] = {
+        {BAO_D_IOCTL_IO_CLIENT_ATTACH, BAO_IOCTL_IO_CLIENT_ATTACH},
+        {BAO_D_IOCTL_IO_REQUEST_COMPLETE, BAO_IOCTL_IO_REQUEST_COMPLETE},
+        {BAO_D_IOCTL_IOEVENTFD, BAO_IOCTL_IOEVENTFD},
+        {BAO_D_IOCTL_IRQFD, BAO_IOCTL_IRQFD},
+    };
+    if (standin->abi != STANDIN_D)
+        return command;
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (commands[i].of_d == command)
+            return commands[i].of_a;
+    }
+    return command;
+}
+
 /* The ioctls of a DM file that are answered at once. */
 static int64_t serve_device(struct standin *standin, struct device *device,
                             const struct seccomp_notif *notification, struct slot **ret_slot)
@@ -192,7 +279,7 @@ static int64_t serve_device(struct standin *standin, struct device *device,
         struct bao_irqfd irqfd;
     } arg;
     pid_t tid = (pid_t)notification->pid;
-    uint32_t command = (uint32_t)notification->data.args[1];
+    uint32_t command = command_of(standin, (uint32_t)notification->data.args[1]);
     if (standin_memory_read(tid, notification->data.args[2], &arg, _IOC_SIZE(command)) < 0)
         return -EFAULT;
     /* Whoever had this tid while we read is still in that call, so it was the caller. */
@@ -250,6 +337,36 @@ static bool is_device_command(uint32_t command)
            command == BAO_IOCTL_IRQFD;
 }
 
+/* What is asked of a device's file, but for ATTACH. */
+static int64_t ask_device(struct standin *standin, struct device *device,
+                          const struct seccomp_notif *notification, struct slot **ret_slot)
+{
+    uint32_t command = command_of(standin, (uint32_t)notification->data.args[1]);
+    pid_t tid = (pid_t)notification->pid;
+    if (device->destroyed)
+        return -EPERM;
+    if (is_device_command(command))
+        return serve_device(standin, device, notification, ret_slot);
+    if (standin->abi == STANDIN_C && command == BAO_IOCTL_DM_GET_INFO)
+        return get_own_info(standin, device, tid, notification->data.args[2]);
+    if (standin->abi == STANDIN_D && command == BAO_D_IOCTL_GET_INFO)
+        return get_created_info(standin, device, tid, notification->data.args[2]);
+    return -ENOTTY;
+}
+
+static int64_t ask_node(struct standin *standin, const struct seccomp_notif *notification)
+{
+    uint32_t command = (uint32_t)notification->data.args[1];
+    bool has_info = standin->abi == STANDIN_A || standin->abi == STANDIN_B;
+    if (standin->no_driver)
+        return -ENOTTY;
+    if (has_info && command == BAO_IOCTL_DM_GET_INFO)
+        return get_info(standin, notification);
+    if (standin->abi == STANDIN_D && command == BAO_D_IOCTL_CREATE_DM)
+        return create_dm(standin, notification);
+    return -ENOTTY;
+}
+
 /*
  * The device by whose file a thread attaches and completes, as it was seen a moment ago: looking
  * again at each call would cost as much as the rest of it.
@@ -284,11 +401,29 @@ static int find_device(struct standin *standin, struct known_thread *threads, pi
     return *ret || is_node ? 0 : -ENOTTY;
 }
 
+/* A shared mapping of a file: of B and later, no more than the window can be had. */
+static void check_mmap(struct standin *standin, struct known_thread *threads,
+                       const struct seccomp_notif *notification)
+{
+    struct device *device = NULL;
+    const uint64_t *args = (const uint64_t *)notification->data.args;
+    int r = find_device(standin, threads, (pid_t)notification->pid, (int)args[4], &device);
+    uint64_t window = device ? device->options.shmem_size : 0;
+    if (r == 0 && device && (args[5] != 0 || args[1] > window))
+        (void)standin_respond(standin, notification->id, -EINVAL);
+    else
+        let_it_continue(standin, notification->id);
+}
+
 static void serve_one(struct standin *standin, struct known_thread *threads,
                       const struct seccomp_notif *notification)
 {
+    if (notification->data.nr == SYS_mmap) {
+        check_mmap(standin, threads, notification);
+        return;
+    }
     pid_t tid = (pid_t)notification->pid;
-    uint32_t command = (uint32_t)notification->data.args[1];
+    uint32_t command = command_of(standin, (uint32_t)notification->data.args[1]);
     int fd = (int)notification->data.args[0];
     struct device *device = known_device(threads, tid, fd, command);
     int r = device ? 0 : find_device(standin, threads, tid, fd, &device);
@@ -298,14 +433,14 @@ static void serve_one(struct standin *standin, struct known_thread *threads,
     }
     struct slot *completed = NULL;
     pthread_mutex_lock(&standin->lock);
-    if (device && command == BAO_IOCTL_IO_CLIENT_ATTACH) {
+    if (device && command == BAO_IOCTL_IO_CLIENT_ATTACH && !device->destroyed) {
         standin_driver_attach(standin, device, notification->id, tid, notification->data.args[2]);
     } else {
-        int64_t result = r < 0 ? r : -ENOTTY;
-        if (device && is_device_command(command))
-            result = serve_device(standin, device, notification, &completed);
-        else if (r == 0 && !device && command == BAO_IOCTL_DM_GET_INFO)
-            result = get_info(standin, notification);
+        int64_t result = r;
+        if (device)
+            result = ask_device(standin, device, notification, &completed);
+        else if (r == 0)
+            result = ask_node(standin, notification);
         (void)standin_respond(standin, notification->id, result); /* or the caller is gone */
     }
     pthread_mutex_unlock(&standin->lock);

@@ -30,13 +30,35 @@
 #define STOP_MS 30000
 #define ORPHANS_MS 15000
 
-static int make_window(struct device *device)
+enum standin_abi standin_default_abi(void)
+{
+    const char *letter = getenv("BVDM_ABI");
+    if (!letter || letter[0] == '\0')
+        return STANDIN_A;
+    if (letter[0] < 'A' || letter[0] > 'D' || letter[1] != '\0') {
+        fprintf(stderr, "stand-in: BVDM_ABI is \"%s\": expected A, B, C or D\n", letter);
+        exit(EXIT_FAILURE);
+    }
+    return STANDIN_A + (enum standin_abi)(letter[0] - 'A');
+}
+
+/* A file of C's is the node, so the memory needs a name that a node can be made of. */
+static int make_named(struct device *device)
+{
+    strcpy(device->path, "/tmp/bao-window-XXXXXX");
+    return mkostemp(device->path, O_CLOEXEC);
+}
+
+static int make_window(const struct standin *standin, struct device *device)
 {
     struct standin_device *options = &device->options;
+    bool named = standin->abi == STANDIN_C;
+    if (named && options->window > 0)
+        return -EOPNOTSUPP;
     if (options->window > 0) {
         options->window = fcntl(options->window, F_DUPFD_CLOEXEC, 3);
     } else {
-        options->window = memfd_create("bao-window", MFD_CLOEXEC);
+        options->window = named ? make_named(device) : memfd_create("bao-window", MFD_CLOEXEC);
         if (options->window >= 0 && ftruncate(options->window, (off_t)options->shmem_size) < 0)
             return -errno;
     }
@@ -57,7 +79,7 @@ static int make_device(struct standin *standin, unsigned int id,
 {
     struct device *device = &standin->devices[id];
     device->options = *options;
-    int r = make_window(device);
+    int r = make_window(standin, device);
     if (r < 0)
         return r;
     char path[64];
@@ -79,7 +101,7 @@ static int spawn(struct standin *standin, const struct standin_options *options)
     fflush(NULL);
     standin->pid = fork();
     if (standin->pid == 0)
-        standin_child_run(options, sockets[1]);
+        standin_child_run(standin, options, sockets[1]);
     int error = errno;
     close(sockets[1]);
     int r = -error;
@@ -163,6 +185,8 @@ static void free_device(struct device *device)
         munmap(device->mapping, device->options.shmem_size);
     if (device->options.window >= 0)
         close(device->options.window);
+    if (device->path[0] != '\0')
+        unlink(device->path);
 }
 
 static void free_standin(struct standin *standin)
@@ -210,6 +234,8 @@ int standin_start(const struct standin_options *options, struct standin **ret)
     if (!standin)
         return -ENOMEM;
     int r = 0;
+    standin->abi = options->abi != STANDIN_DEFAULT ? options->abi : standin_default_abi();
+    standin->no_driver = options->no_driver;
     for (unsigned int i = 0; i < STANDIN_DEVICES_MAX && r == 0; i++) {
         if (options->devices[i].present)
             r = make_device(standin, i, &options->devices[i]);
@@ -277,6 +303,14 @@ int standin_wait_irq(struct standin *standin, unsigned int id, int timeout_ms)
     if (ready == 0 || eventfd_read(fd, &count) < 0)
         return -ETIMEDOUT;
     return (int)count;
+}
+
+void standin_destroy(struct standin *standin, unsigned int id)
+{
+    pthread_mutex_lock(&standin->lock);
+    standin->devices[id].destroyed = true;
+    standin_driver_destroy(standin, &standin->devices[id]);
+    pthread_mutex_unlock(&standin->lock);
 }
 
 void standin_counts(struct standin *standin, struct standin_counts *ret)

@@ -1,8 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The dispatcher stand-in: runs the unmodified bao-virtio-dm and serves its 0xA6 ioctls by
+ * The dispatcher stand-in: runs the unmodified bao-virtio-dm and serves its 0xA6 or 0xA7 ioctls by
  * seccomp user notification, as Bao's kernel driver would, quirks included. The calling
  * process then plays the frontend VMs.
+ *
+ * It imitates each generation of the driver (common/bao_abi.h):
+ *
+ *                          A                 B              C               D
+ *   a device comes by      DM_GET_INFO: 1    the same: 0    its own node    CREATE_DM
+ *   an unknown id          EINVAL            ENOENT         has no node     EINVAL (inferred)
+ *   a known one again      another file      another file   another file    EEXIST (inferred)
+ *   ATTACH and a signal    EFAULT            EFAULT         EFAULT          restarted, or EINTR
+ *   a second attacher      corrupts a list   EFAULT*        EFAULT*         EAGAIN*
+ *   the last close         frees it in use   nothing        nothing         destroys it
+ *   mmap                   unchecked         offset 0, at most the window (D: inferred)
+ *
+ *   * One waits for the other there; the stand-in has room for one.
+ *
+ * Of D's further: a device that is destroyed has its requests completed with 0; each 64th ATTACH
+ * ends by EAGAIN, as if somebody else had taken the request; de-assigning an ioeventfd is taken to
+ * assign it again, as in the others (not read). That no more than 1024 requests wait is out of its
+ * reach. CREATE_DM with another window or interrupt than the device has is a protocol error.
  *
  * Thread-safe from standin_start on: threads of the stand-in's own serve notifications, any
  * thread plays a vCPU. Needs root. Linux 5.19 or newer. Signal STANDIN_SIGNAL is its own.
@@ -13,7 +31,9 @@
  *    the stand-in has seen an ATTACH at all gives EINTR, or a silent restart, instead.
  *  - An ATTACH or COMPLETE less than 10 ms after its thread's last one on the same fd number is
  *    taken to be on the same file.
- *  - mmap beyond the window's end succeeds, but touching it is SIGBUS and not foreign memory.
+ *  - mmap beyond the window's end (of A) succeeds, but touching it is SIGBUS and not foreign
+ * memory.
+ *  - The window can be pinned, for O_DIRECT as well, which a real one can't.
  *  - What would crash or corrupt the kernel is counted and named instead: standin_protocol_error.
  *  - The eventfds are held as files, not as kernel objects, so an irqfd outlives its process.
  *  - COMPLETE with op ASK is refused (EPERM) and counted as a protocol error.
@@ -36,11 +56,21 @@ struct standin_device {
     uint64_t shmem_addr; /* guest-physical base of the window */
     uint64_t shmem_size; /* bytes */
     int window;          /* the memfd that plays the window, copied; 0 or -1: one is made. Several
-                            devices may have the same */
+                            devices may have the same, but not of C */
     unsigned int refused_irqfds; /* so many calls of IRQFD fail with ENOMEM, the first */
 };
 
+enum standin_abi { STANDIN_DEFAULT, STANDIN_A, STANDIN_B, STANDIN_C, STANDIN_D };
+
+/* What STANDIN_DEFAULT is: BVDM_ABI in the environment, a letter, or A. */
+enum standin_abi standin_default_abi(void);
+
+#define STANDIN_IRQ 52u /* the backend's interrupt of device 0, the next ones behind it */
+
 struct standin_options {
+    enum standin_abi abi;
+    const char *other_node; /* a node that is there as well; NULL: none */
+    bool no_driver;         /* behind the node: what it is asked ends by ENOTTY */
     struct standin_device devices[STANDIN_DEVICES_MAX]; /* index: dispatcher id */
     const char *const *argv;            /* the device model and its arguments, NULL-terminated */
     int stdin_fd, stdout_fd, stderr_fd; /* -1: inherited */
@@ -97,7 +127,8 @@ int standin_irq_fd(struct standin *standin, unsigned int id);
 int standin_wait_irq(struct standin *standin, unsigned int id, int timeout_ms);
 
 struct standin_counts {
-    uint64_t attach, complete, ioeventfd_signals, dm_get_info;
+    uint64_t attach, complete, ioeventfd_signals;
+    uint64_t dm_get_info; /* devices that were asked for, in whichever way */
     uint64_t dm_releases; /* last closes of a DM file seen; several at a time may count as one */
     uint64_t protocol_errors; /* what the real driver would have punished: a second attacher, a
                                  COMPLETE of another device, of a wrong op, last close ... */
@@ -110,6 +141,10 @@ void standin_counts(struct standin *standin, struct standin_counts *ret);
  */
 enum standin_moment { STANDIN_NO_MOMENT, STANDIN_BEFORE_COMPLETE, STANDIN_AFTER_COMPLETE };
 void standin_kill_at_complete(struct standin *standin, enum standin_moment moment);
+
+/* The device is gone though somebody holds its file, as when the driver is unloaded: ATTACH and all
+ * else ends by EPERM from then on (D: read of ATTACH), and what waits is completed with 0. */
+void standin_destroy(struct standin *standin, unsigned int id);
 
 /*
  * The first protocol error in words, or NULL. Each is printed on stderr, too. A last close

@@ -270,7 +270,7 @@ static int told(unsigned int count, const char *first)
         {"console/virtio", "console"}, {"other/vhost_user", "block"}};
     FILE *file = fopen(path, "we");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    fprintf(file, "broker %d\n", fixture.broker);
+    fprintf(file, "broker %d broker\n", fixture.broker);
     for (unsigned int i = 0; i < count; i++) {
         if (i == 0 && first)
             fprintf(file, first, fixture.workers[0]);
@@ -308,9 +308,12 @@ static void a_broker_that_says_otherwise_is_found(void)
 
 static void nonsense_is_refused(void)
 {
-    static const char *const lines[] = {
-        "",         "device 0\n",      "broker x\n",
-        "broker 1", "broker 1 more\n", "broker 1\ndevice 0 1 z a\n"};
+    static const char *const lines[] = {"",
+                                        "device 0\n",
+                                        "broker x\n",
+                                        "broker 1",
+                                        "broker 1 broker more\n",
+                                        "broker 1 broker\ndevice 0 1 z a\n"};
     fixture_init(&fixture);
     CU_ASSERT_EQUAL(audit(""), 2);
     CU_ASSERT(audit_says("no bao-virtio-dm is running there"));

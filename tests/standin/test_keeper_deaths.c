@@ -543,7 +543,7 @@ static void a_bad_configuration_keeps_what_runs(void)
     goes_on_as_it_was(with_an_error, "nonsense");
     goes_on_as_it_was(with_another_kind, "was started with another type");
     goes_on_as_it_was(removed, "cannot be read");
-    goes_on_as_it_was(with_a_device_that_is_not_there, "no dispatcher device with id 7");
+    goes_on_as_it_was(with_a_device_that_is_not_there, fixture_lacks_device(7));
 }
 
 /* ---- A tap ---- */

@@ -65,8 +65,9 @@ static void one_image_by_two_names(void)
                                     "block", "virtio") "    file_path: " OWN "/link.img\n");
     assert_refused(
         &fixture, 2,
-        (const char *[]){"block 1: ", "config.yaml:11:16: this image is also that of block 0, ",
-                         "config.yaml:6:16:", "choose another, or read_only: true for both", NULL});
+        (const char *[]){
+            "block 1: ", fixture_line(&fixture, 11, 1, "16: this image is also that of block 0, "),
+            "config.yaml:6:16:", "choose another, or read_only: true for both", NULL});
     /* Both may read it. */
     fixture_configure(
         &fixture,
@@ -92,7 +93,8 @@ static void a_port_is_another_devices_socket(void)
                                                                   "/sockets/guest_1\n");
     assert_refused(
         &fixture, 2,
-        (const char *[]){"console 1: ", "config.yaml:12:18: this stands for the name \"guest_1\"",
+        (const char *[]){"console 1: ",
+                         fixture_line(&fixture, 12, 1, "18: this stands for the name \"guest_1\""),
                          "vsock 0, ", "config.yaml:7:18:", NULL});
     fixture_configure(&fixture, FIRST("vsock", "virtio") "    guest_cid: 3\n    socket_path: " OWN
                                                          "/sockets/guest\n");

@@ -64,7 +64,7 @@ static void an_id_that_the_device_tree_lacks(void)
     fixture_init(&fixture);
     fixture_make_image(&fixture, "disk.img", 64);
     fixture_configure(&fixture, "devices:\n" DEVICE("7", "disk.img"));
-    assert_fails(&fixture, 2, 0, (const char *[]){"block 7", "device tree", NULL});
+    assert_fails(&fixture, 2, 0, (const char *[]){"block 7", fixture_lacks_device(7), NULL});
 }
 
 static void a_missing_image(void)
@@ -125,6 +125,8 @@ static void an_older_file_with_another_window(const char *keys, const char *key)
 {
     struct fixture fixture;
     char yaml[512];
+    if (standin_default_abi() == STANDIN_D)
+        return; /* nobody knows better than the file: tests/standin/test_generations.c */
     snprintf(yaml, sizeof(yaml), "devices:\n" DEVICE("0", "disk.img") "%s", keys);
     fixture_init(&fixture);
     fixture_make_image(&fixture, "disk.img", 64);
@@ -151,7 +153,7 @@ static void an_older_file_that_agrees_is_accepted(void)
     fixture_configure(&fixture,
                       "devices:\n" DEVICE(
                           "0", "disk.img") "    shmem_addr: 0x50000000\n    shmem_size: 0x1000000\n"
-                                           "    shmem_path: \"/dev/baoipc0\"\n    irq: 47\n");
+                                           "    shmem_path: \"/dev/baoipc0\"\n    irq: 52\n");
     fixture_start(&fixture, 1, 1);
     fixture_assert_logged(&fixture, "no longer needed");
     fixture_stop(&fixture);

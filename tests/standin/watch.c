@@ -124,7 +124,10 @@ static void read_releases(struct standin *standin)
             if (!standin->devices[i].options.present || standin->devices[i].watch != event->wd)
                 continue;
             standin->counts.dm_releases++;
-            if (!standin->end_expected)
+            if (standin->abi == STANDIN_D)
+                standin_driver_destroy(standin, &standin->devices[i]);
+            bool harmless = standin->abi == STANDIN_B || standin->abi == STANDIN_C;
+            if (!standin->end_expected && !harmless)
                 standin_protocol_violated(standin, "device %u: last close of a DM file", i);
         }
     }

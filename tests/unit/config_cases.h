@@ -71,9 +71,8 @@ struct config_case {
     "has no key \"mmio_addr\"; expected mmio_addr: the address of the device's 0x200 bytes of "    \
     "registers in the frontend, a multiple of 4, for example 0xa003e00\n"
 
-#define NOTES(path_line, irq_line)                                                                 \
-    "f:" path_line ":5: note: shmem_path is no longer needed and has no effect; the line can go\n" \
-    "f:" irq_line ":5: note: irq is no longer needed and has no effect; the line can go\n"
+#define NOTES(path_line)                                                                           \
+    "f:" path_line ":5: note: shmem_path is no longer needed and has no effect; the line can go\n"
 
 #define NET(number)                                                                                \
     "  - id: " number "\n"                                                                         \
@@ -354,7 +353,6 @@ static const struct config_case value_cases[] = {
      "f:7:15: shmem_addr is \"18446744073709551616\"; expected an address, for example "
      "0x80000000, or no such key\n"},
     {"irq a word", BLOCK("  irq: x\n"),
-     "f:7:3: note: irq is no longer needed and has no effect; the line can go\n"
      "f:7:8: irq is \"x\"; expected an interrupt number, or no such key\n"},
 };
 
@@ -511,7 +509,6 @@ static const struct config_case many_errors = {
     "f:3:9: id is the quoted string \"0\"; " ID_WORDS ", not quoted\n"
     "f:6:16: mmio_addr is \"0xa003e02\"; " MMIO_WORDS "\n"
     "f:7:16: guest_cid is \"2\"; " CID_WORDS "\n"
-    "f:8:5: note: irq is no longer needed and has no effect; the line can go\n"
     "f:10:11: unknown device type \"blok\"; did you mean \"block\"?\n"
     "f:13:5: unknown key \"guest_cdi\"; did you mean \"guest_cid\"?\n"
     "f:14:5: device 1 has no key \"file_path\"; expected file_path: a path, for "

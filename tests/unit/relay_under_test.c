@@ -20,24 +20,32 @@
 int requests[2];                 /* a pipe; `dm` is requests[0] */
 static int completions[2];       /* another */
 static int completions_of[1024]; /* by `dm`: relays of earlier tests are still there */
-_Atomic int complete_result, interrupted;
+_Atomic int complete_result, interrupted, attach_result, attaches;
 
-int dispatcher_attach(int dm, struct bao_io_request *slot)
+int dispatcher_attach(enum bao_generation generation, int dm, struct bao_io_request *slot)
 {
     struct bao_io_request request;
+    (void)generation;
     if (interrupted > 0 && atomic_fetch_sub(&interrupted, 1) > 0) {
         poll(NULL, 0, 1);
         return -EINTR;
     }
+    if (attach_result < 0) {
+        atomic_fetch_add(&attaches, 1);
+        poll(NULL, 0, 1); /* no driver is faster */
+        return attach_result;
+    }
     ssize_t length = read(dm, &request, sizeof(request));
     if (length != (ssize_t)sizeof(request))
-        return length < 0 && errno == EINTR ? -EFAULT : -EIO; /* EFAULT: as the driver says it */
+        return length < 0 && errno == EINTR ? -ETIME : -EIO;
     *slot = request;
     return 0;
 }
 
-int dispatcher_complete(int dm, const struct bao_io_request *request)
+int dispatcher_complete(enum bao_generation generation, int dm,
+                        const struct bao_io_request *request)
 {
+    (void)generation;
     int result = complete_result; /* before the test goes on */
     /* Not an assertion of CUnit's: relays of earlier tests come by here, at any time. */
     if (write(completions_of[dm], request, sizeof(*request)) != (ssize_t)sizeof(*request))
@@ -124,6 +132,7 @@ static void *forever(size_t size)
 void prepare(void)
 {
     complete_result = 0;
+    attach_result = 0;
     CU_ASSERT_EQUAL_FATAL(pipe2(requests, O_CLOEXEC), 0);
     CU_ASSERT_EQUAL_FATAL(pipe2(completions, O_CLOEXEC), 0);
     completions_of[requests[0]] = completions[1];

@@ -30,6 +30,8 @@ extern int told, answered, report; /* eventfds */
 extern int requests[2];             /* a pipe: what comes from the driver */
 extern _Atomic int complete_result; /* what it says */
 extern _Atomic int interrupted;     /* so many calls of ATTACH do not come to the driver */
+extern _Atomic int attach_result;   /* if not 0: what each ATTACH ends by, after 1 ms */
+extern _Atomic int attaches;        /* so many have */
 
 void ask(uint64_t op, uint64_t offset, uint64_t width, uint64_t value, uint64_t id);
 

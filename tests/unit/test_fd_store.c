@@ -73,6 +73,7 @@ static void the_layout_of_a_record_is_fixed(void)
     CU_ASSERT_EQUAL(offsetof(struct store_record, shmem_addr), 24);
     CU_ASSERT_EQUAL(offsetof(struct store_record, shmem_size), 32);
     CU_ASSERT_EQUAL(offsetof(struct store_record, queue_count), 40);
+    CU_ASSERT_EQUAL(offsetof(struct store_record, generation), 44);
     CU_ASSERT_EQUAL(offsetof(struct store_record, commit), 48);
     CU_ASSERT_EQUAL(STORE_RECORD_MAGIC, 0x64726f6365726221ull);
 }
@@ -271,7 +272,12 @@ static int sent[SET_FDS];
 static struct message_store message_of(uint32_t fd_count)
 {
     return (struct message_store){
-        .dm_id = DM_ID, .mmio_addr = 0xa003e00, .shmem_size = 0x1000, .fd_count = fd_count};
+        .dm_id = DM_ID,
+        .mmio_addr = 0xa003e00,
+        .shmem_size = 0x1000,
+        .fd_count = fd_count,
+        .generation = BAO_C,
+    };
 }
 
 static void make_set(void)
@@ -340,6 +346,7 @@ static void sets_are_stored_in_order(void)
     REMOVES("journal-1");
     CU_ASSERT_STRING_EQUAL(next_message(), "-");
     CU_ASSERT_EQUAL(store.sets[DM_ID].record->commit, (uint64_t)STORE_RECORD_VERSION << 32 | 2);
+    CU_ASSERT_EQUAL(store.sets[DM_ID].record->generation, BAO_C);
     /* The DM file and the eventfds stay the first ones; the copies are closed. */
     CU_ASSERT_EQUAL(store.sets[DM_ID].fds[STORE_DM], dm);
     CU_ASSERT_EQUAL(store.sets[DM_ID].fds[STORE_IRQ], irq);
@@ -388,6 +395,9 @@ static void what_no_broker_stores_is_refused(void)
     message.condition = STORE_DM_ONLY;
     CU_ASSERT_FALSE(fd_store_put(&store, &message, sent, SET_FDS));
     message.condition = STORE_WHOLE;
+    message.generation = BAO_GENERATIONS;
+    CU_ASSERT_FALSE(fd_store_put(&store, &message, sent, SET_FDS));
+    message.generation = BAO_D;
     CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
     int first[SET_FDS];
     memcpy(first, sent, sizeof(first));

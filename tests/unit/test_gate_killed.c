@@ -74,8 +74,9 @@ static void futex_wake(_Atomic uint32_t *word)
 /* --- The broker's process -------------------------------------------------------------------- */
 
 /* As the driver's: it waits, and any signal ends that. */
-int dispatcher_attach(int dm, struct bao_io_request *slot)
+int dispatcher_attach(enum bao_generation generation, int dm, struct bao_io_request *slot)
 {
+    (void)generation;
     (void)dm;
     uint32_t offset = (uint32_t)((char *)slot - (char *)shared);
     atomic_store(&shared->attacher, offset);
@@ -87,12 +88,14 @@ int dispatcher_attach(int dm, struct bao_io_request *slot)
         bool interrupted = !futex_wait(&shared->attacher, now, 50) && errno == EINTR;
         if (interrupted &&
             atomic_compare_exchange_strong(&shared->attacher, &offset, ATTACHER_NONE))
-            return -EFAULT;
+            return -ETIME;
     }
 }
 
-int dispatcher_complete(int dm, const struct bao_io_request *request)
+int dispatcher_complete(enum bao_generation generation, int dm,
+                        const struct bao_io_request *request)
 {
+    (void)generation;
     (void)dm;
     uint64_t waiting = request->request_id;
     atomic_store(&shared->answer, request->value);

@@ -165,6 +165,28 @@ static void test_late_look_is_a_look(void)
     CU_ASSERT_TRUE(nothing_completed(50));
 }
 
+/* A driver that has nothing but one answer, whichever, keeps no vCPU waiting: that of a request in
+ * doubt goes on, and none is told of a failure that is none. */
+static void test_look_ends(void)
+{
+    static const int results[] = {-EINTR, -ETIME, -EAGAIN, -EFAULT, -ENOTTY, -ENODEV};
+    for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
+        prepare();
+        journal_completing(left_behind(0, 31, 0x34), 1234);
+        attach_result = results[i];
+        begin();
+        CU_ASSERT_EQUAL(completed(SLACK_MS).value, 1234);
+        bool strange = results[i] == -EFAULT || results[i] == -ENOTTY;
+        CU_ASSERT_EQUAL(atomic_load(&relay->attach_error), strange ? -results[i] : 0);
+        CU_ASSERT_EQUAL(atomic_load(&relay->gone), results[i] == -ENODEV);
+        attach_result = -ENODEV; /* it would go on for as long as this program */
+        int64_t end = clock_ms() + SLACK_MS;
+        while (!atomic_load(&relay->gone) && clock_ms() < end)
+            poll(NULL, 0, 1);
+        CU_ASSERT_TRUE(atomic_load(&relay->gone));
+    }
+}
+
 static void test_all_slots_in_doubt(void)
 {
     prepare();
@@ -190,6 +212,7 @@ int main(void)
         {"a doubt that is inherited", test_doubt_is_inherited},
         {"in doubt, and refused", test_in_doubt_and_refused},
         {"a look that comes late", test_late_look_is_a_look},
+        {"a look that ends, whatever the driver says", test_look_ends},
         {"all slots in doubt", test_all_slots_in_doubt},
         CU_TEST_INFO_NULL,
     };
