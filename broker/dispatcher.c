@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker/driver_module.h"
+
 #define PATH_SIZE 32
 #define NO_ID UINT32_MAX /* of no device */
 
