@@ -179,6 +179,7 @@ static void fill_device(const struct device *device, struct control_device *ret)
         .layers = worker->phase == WORKER_READY ? worker->layers : 0,
         .cgroup = worker->pid > 0 ? worker->cgroup : 0,
         .queue_count = device->queue_count,
+        .connections = device->config->connections,
         .uptime_ms = worker->pid > 0 ? (uint64_t)(clock_ms() - worker->started_at) : 0,
         .mmio_addr = device->config->mmio_addr,
         .shmem_addr = device->shmem_addr,

@@ -49,7 +49,7 @@ struct control_device {
     uint32_t layers;   /* 1 << enum sandbox_layer: in force */
     uint32_t queue_count;
     uint32_t cgroup; /* common/cgroup_limit.h; 0 while it has no worker */
-    uint32_t reserved;
+    uint32_t connections; /* vsock/virtio: that it may have; else 0 */
     uint64_t uptime_ms; /* of its worker */
     uint64_t mmio_addr, shmem_addr, shmem_size;
     char last_death[128]; /* in words; empty: none has died */
