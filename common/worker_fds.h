@@ -57,7 +57,7 @@ static inline unsigned int connections_fd_limit(unsigned int connections)
 
 /* What each takes of a socket device's worker, bytes: mapped at its start, and so promised by the
  * kernel; a page of it counts once it was used. */
-#define CONNECTION_MEMORY 278592u
+#define CONNECTION_MEMORY 427008u
 
 /* The kick eventfd of queue q of a device with b backend fds is WORKER_FD_BACKEND + b + q. */
 

@@ -198,14 +198,51 @@ static int step_connect(struct guest_vsock *vsock, const struct load *load, stru
     return 0;
 }
 
+/* The worker's system calls while data flow, without those of the connections' beginnings and ends.
+ */
+struct counted {
+    pid_t worker;
+    uint64_t duration_ns;
+    enum syscall_method method;
+    struct syscall_counter counter;
+    pthread_t tracer;
+    int64_t syscalls; /* -1: not known */
+};
+
+static void *trace(void *argument)
+{
+    struct counted *counted = argument;
+    counted->syscalls = syscalls_by_ptrace(counted->worker, counted->duration_ns);
+    return NULL;
+}
+
+static void begin_counting(struct counted *counted)
+{
+    counted->method = syscall_counter_open(&counted->counter, counted->worker);
+    if (counted->method == SYSCALLS_PTRACE &&
+        pthread_create(&counted->tracer, NULL, trace, counted) != 0)
+        counted->method = SYSCALLS_NONE;
+}
+
+static void end_counting(struct counted *counted)
+{
+    if (counted->method == SYSCALLS_PTRACE)
+        pthread_join(counted->tracer, NULL);
+    else if (counted->method == SYSCALLS_TRACEPOINT)
+        counted->syscalls = (int64_t)syscall_counter_read(&counted->counter);
+    syscall_counter_close(&counted->counter);
+}
+
 static int run_turn(struct guest_vsock *vsock, const struct load *load, uint64_t duration_ns,
-                    struct turn *turn, struct samples *latency)
+                    struct turn *turn, struct samples *latency, struct counted *counted)
 {
     struct guest_socket *sockets[CONNECTIONS_MOST];
     int r = load->unit == VSOCK_CONNECT ? 0 : connect_all(vsock, load, sockets);
     uint64_t start = bench_now_ns();
     uint64_t kicks = vsock->guest.kicks, interrupts = vsock->guest.interrupts;
     *turn = (struct turn){0};
+    if (counted)
+        begin_counting(counted);
     while (r == 0 && turn->ns < duration_ns) {
         if (load->unit == VSOCK_BULK)
             r = step_bulk(vsock, load, sockets, turn);
@@ -215,6 +252,8 @@ static int run_turn(struct guest_vsock *vsock, const struct load *load, uint64_t
             r = step_connect(vsock, load, turn);
         turn->ns = bench_now_ns() - start;
     }
+    if (counted)
+        end_counting(counted);
     turn->kicks = (double)(vsock->guest.kicks - kicks);
     turn->interrupts = (double)(vsock->guest.interrupts - interrupts);
     if (r == 0 && load->unit != VSOCK_CONNECT)
@@ -222,58 +261,20 @@ static int run_turn(struct guest_vsock *vsock, const struct load *load, uint64_t
     return r;
 }
 
-/* ---- System calls, in a turn of their own ---- */
-
-struct traced {
-    pid_t pid;
-    uint64_t duration_ns;
-    int64_t syscalls;
-};
-
-static void *trace(void *argument)
-{
-    struct traced *traced = argument;
-    traced->syscalls = syscalls_by_ptrace(traced->pid, traced->duration_ns);
-    return NULL;
-}
-
-static double count_by_ptrace(struct guest_vsock *vsock, pid_t worker, const struct load *load,
-                              uint64_t duration_ns)
-{
-    struct turn turn;
-    struct traced traced = {.pid = worker, .duration_ns = duration_ns * 2};
-    pthread_t tracer;
-    if (pthread_create(&tracer, NULL, trace, &traced) != 0)
-        return -1;
-    int r = run_turn(vsock, load, duration_ns, &turn, NULL);
-    pthread_join(tracer, NULL);
-    return r < 0 || traced.syscalls < 0 ? -1 : (double)traced.syscalls / turn.amount;
-}
-
-static double count_syscalls(struct guest_vsock *vsock, pid_t worker, const struct load *load,
-                             uint64_t duration_ns)
-{
-    struct syscall_counter counter;
-    struct turn turn;
-    enum syscall_method method = syscall_counter_open(&counter, worker);
-    if (method == SYSCALLS_PTRACE)
-        return count_by_ptrace(vsock, worker, load, duration_ns);
-    int r = run_turn(vsock, load, duration_ns, &turn, NULL);
-    uint64_t syscalls = syscall_counter_read(&counter);
-    syscall_counter_close(&counter);
-    return r < 0 || method == SYSCALLS_NONE ? -1 : (double)syscalls / turn.amount;
-}
-
 /* ---- The whole ---- */
 
 static int measure(struct guest_vsock *vsock, pid_t worker, const struct bench *bench,
                    const struct load *load, struct vsock_result *result)
 {
-    result->syscalls = count_syscalls(vsock, worker, load, bench->slice_ns);
+    struct counted counted = {.worker = worker, .duration_ns = bench->slice_ns, .syscalls = -1};
+    struct turn traced;
+    int counts = run_turn(vsock, load, bench->slice_ns, &traced, NULL, &counted);
+    result->syscalls =
+        counts < 0 || counted.syscalls < 0 ? -1 : (double)counted.syscalls / traced.amount;
     for (unsigned int round = 0; round < bench->rounds; round++) {
         struct turn turn;
         uint64_t cpu = cpu_time_ns(worker);
-        int r = run_turn(vsock, load, bench->slice_ns, &turn, &result->latency);
+        int r = run_turn(vsock, load, bench->slice_ns, &turn, &result->latency, NULL);
         if (r == 0)
             r = bare_turn(load, bench->slice_ns, &result->bare_rate[round], &result->bare_latency);
         if (r < 0)

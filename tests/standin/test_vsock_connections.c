@@ -173,7 +173,6 @@ static void as_many_connections_as_configured(void)
     enum { MOST = 300 };
     static struct pair pairs[MOST];
     struct vsock_fixture test;
-    char *status;
     vsock_start_with(&test, "    connections: 300\n");
     for (unsigned int i = 0; i < MOST; i++)
         pairs[i] = i % 2 == 0 ? pair_by_guest(&test) : pair_by_host(&test, "v.sock", SOCK_STREAM);
@@ -181,7 +180,6 @@ static void as_many_connections_as_configured(void)
         assert_talks(&test, &pairs[i]);
     struct guest_socket *more = guest_vsock_connect(&test.vsock, STREAM, HOST_PORT);
     CU_ASSERT_EQUAL(guest_vsock_wait(&test.vsock, more, WAIT_MS), SOCKET_RESET);
-    (void)status;
     for (unsigned int i = 0; i < MOST; i++)
         close(pairs[i].host);
     vsock_stop(&test, false);

@@ -194,6 +194,32 @@ static void a_message_larger_than_the_guests_buffer_ends_its_connection(void)
     vsock_stop(&test, false);
 }
 
+/* What it may be is the same in both directions. */
+static void a_message_of_the_guests_has_a_limit(void)
+{
+    struct vsock_fixture test;
+    vsock_start(&test);
+    fill(8);
+    struct pair other = pair_of_messages(&test), pair = pair_of_messages(&test);
+    CU_ASSERT_EQUAL(to_host(&test, &pair, MESSAGE_MAX), MESSAGE_MAX);
+    for (uint32_t sent = 0; sent < MESSAGE_MAX;) {
+        int r = guest_vsock_send(&test.vsock, pair.guest, said, 32768, 0);
+        CU_ASSERT_FATAL(r >= 0);
+        sent += (uint32_t)r;
+        if (r == 0)
+            guest_run(&test, 5);
+    }
+    guest_run_until_taken(&test);
+    CU_ASSERT_EQUAL(pair.guest->state, SOCKET_CONNECTED);
+    CU_ASSERT_EQUAL(guest_vsock_send(&test.vsock, pair.guest, "x", 1, VIRTIO_VSOCK_SEQ_EOM), 1);
+    CU_ASSERT_TRUE(guest_is_reset(&test, pair.guest));
+    CU_ASSERT_TRUE(host_at_end(&test, pair.host)); /* without a part of it */
+    assert_talks(&test, &other);
+    close(pair.host);
+    close(other.host);
+    vsock_stop(&test, false);
+}
+
 static void expect_message(struct vsock_fixture *test, const struct pair *pair, const char *words)
 {
     char got[16] = "";
@@ -246,6 +272,7 @@ int main(void)
         {"many small packets are not too many", many_small_packets_are_not_too_many},
         {"a message larger than the guest's buffer ends its connection",
          a_message_larger_than_the_guests_buffer_ends_its_connection},
+        {"a message of the guest's has a limit", a_message_of_the_guests_has_a_limit},
         {"empty messages of the host are no end", empty_messages_of_the_host_are_no_end},
         CU_TEST_INFO_NULL,
     };

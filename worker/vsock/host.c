@@ -26,6 +26,7 @@ struct end {
     bool shut_sent; /* SHUT_WR is done */
     int fd;
     uint32_t greeting_length;
+    uint32_t unfinished;  /* bytes of the guest's message that has not ended yet */
     uint32_t empty_reads; /* one after the other, of a seqpacket */
     /* The message that the guest has not got whole: bytes, those it has got, and how many of the
      * first are not in its memory, since they went to the guest at once. */
@@ -251,6 +252,13 @@ int vsock_host_deliver(struct vsock_table *table, uint32_t slot, const struct io
         discard(table, slot);
         return 0;
     }
+    if (connection->type == VIRTIO_VSOCK_TYPE_SEQPACKET) {
+        ends[slot].unfinished += length;
+        if (ends[slot].unfinished > VSOCK_MESSAGE_MAX)
+            return -EMSGSIZE;
+        if (end)
+            ends[slot].unfinished = 0;
+    }
     uint32_t first = connection->received - length;
     bool whole = connection->type == VIRTIO_VSOCK_TYPE_STREAM || end;
     ssize_t moved = 0;
@@ -296,6 +304,7 @@ int vsock_host_flush(struct vsock_table *table, uint32_t slot)
     struct vsock_buffer *buffer = &memories[slot].buffer;
     struct iovec parts[2];
     uint32_t end;
+    bool waited = vsock_buffered(connection) > 0;
     while (ends[slot].writable && next_part(buffer, connection, &end)) {
         unsigned int count = vsock_buffer_get(buffer, connection->forwarded, end, parts);
         ssize_t moved = give(table, slot, parts, count);
@@ -304,6 +313,8 @@ int vsock_host_flush(struct vsock_table *table, uint32_t slot)
         if (connection->type == VIRTIO_VSOCK_TYPE_SEQPACKET)
             vsock_buffer_drop_end(buffer, end);
     }
+    if (waited && vsock_buffered(connection) == 0)
+        vsock_run_empty(table, slot);
     /* A message that the guest did not end is none. */
     if (is_last(connection) && !next_part(buffer, connection, &end))
         vsock_forwarded(table, slot, vsock_buffered(connection));

@@ -17,8 +17,11 @@
 
 #include "worker/vsock/table.h"
 
-/* A seqpacket message cannot be read in parts: what the guest has no room for is kept here. */
-#define VSOCK_MESSAGE_MAX VSOCK_BUFFER_SIZE
+/*
+ * The largest message of a seqpacket, either way: one that a Unix socket takes with its usual
+ * buffer. It cannot be read in parts: what the guest has no room for is kept here.
+ */
+#define VSOCK_MESSAGE_MAX 0x20000u
 
 /* "CONNECT 4294967295\n", with room for some more blanks. */
 #define VSOCK_GREETING_MAX 32u
@@ -61,8 +64,8 @@ bool vsock_host_takes(const struct vsock_table *table, uint32_t slot);
  * Payload of the guest's: the last `length` bytes counted as received have just come, in `count`
  * segments of guest memory (VSOCK_SEGMENTS_MAX at most): of one packet, or of several of a stream.
  * `end`: a seqpacket message ends here. Says vsock_forwarded for what the socket took and
- * vsock_host_shutdown if it takes no more. Returns 0, or -EMSGSIZE if a message is larger than the
- * socket could ever take.
+ * vsock_host_shutdown if it takes no more. Returns 0, or -EMSGSIZE if a message is larger than
+ * VSOCK_MESSAGE_MAX, or than the socket could ever take.
  */
 int vsock_host_deliver(struct vsock_table *table, uint32_t slot, const struct iovec *segments,
                        unsigned int count, uint32_t length, bool end);

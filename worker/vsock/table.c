@@ -391,6 +391,13 @@ void vsock_forwarded(struct vsock_table *table, uint32_t slot, uint32_t length)
     tell_credit(connection);
 }
 
+void vsock_run_empty(struct vsock_table *table, uint32_t slot)
+{
+    struct vsock_connection *connection = &table->connections[slot];
+    if (has_guest_end(connection) && connection->forwarded != connection->announced)
+        connection->due |= DUE(CREDIT_UPDATE);
+}
+
 /* ---- Packets to the guest ---- */
 
 /* §5.10.6.3. A guest that claims to have taken more than it was sent, or that takes space back

@@ -22,7 +22,7 @@
 #include "common/worker_fds.h"
 
 #define VSOCK_CONNECTIONS_MAX CONNECTIONS_MAX
-#define VSOCK_BUFFER_SIZE 0x20000u /* buf_alloc; a power of two */
+#define VSOCK_BUFFER_SIZE 0x40000u /* buf_alloc, as Linux has it; a power of two */
 #define VSOCK_REPLIES_MAX 64u
 
 /*
@@ -148,6 +148,9 @@ enum vsock_verdict vsock_receive(struct vsock_table *table, const struct virtio_
 
 /* Of what was received, `length` bytes more are no longer held here. */
 void vsock_forwarded(struct vsock_table *table, uint32_t slot, uint32_t length);
+
+/* All that had to wait is forwarded: the guest is told at once, whatever it needs. */
+void vsock_run_empty(struct vsock_table *table, uint32_t slot);
 
 static inline uint32_t vsock_buffered(const struct vsock_connection *connection)
 {

@@ -211,6 +211,17 @@ static uint32_t first_refused(uint32_t like)
     return best;
 }
 
+/* Is the same server being asked for another? Who came first shall be first. */
+static bool is_asked(uint32_t like)
+{
+    for (uint32_t slot = 0; slot < vsock.limit; slot++) {
+        if (vsock_connection(slot)->state == VSOCK_DIALLING && same_server(slot, like) &&
+            !slots_has(&vsock.refused, slot))
+            return true;
+    }
+    return false;
+}
+
 static void be_patient(struct device *dev, uint32_t ms)
 {
     if (dev->pause_ms == 0 || dev->pause_ms > ms)
@@ -278,7 +289,7 @@ static void ask_servers(struct device *dev)
     for (uint32_t i = 0; i < RETRIES && vsock.refused.count > 0; i++) {
         uint32_t like = slots_next(&vsock.refused, from), slot = first_refused(like);
         from = like + 1;
-        if (slot != VSOCK_NONE)
+        if (slot != VSOCK_NONE && !is_asked(slot))
             dial_again(dev, slot);
     }
 }
@@ -359,7 +370,7 @@ static void host_answers(struct device *dev, uint32_t request, int fd)
         vsock_accepted(&vsock.table, slot);
         vsock_stir(dev, slot);
     }
-    if (next != VSOCK_NONE)
+    if (next != VSOCK_NONE && !is_asked(next))
         dial_again(dev, next);
 }
 
