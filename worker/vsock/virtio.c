@@ -345,7 +345,7 @@ static uint32_t find_request(uint32_t request)
     return VSOCK_NONE;
 }
 
-/* `fd` is -EAGAIN if the server at that port has no room, another -errno if there is none. The
+/* `fd` is -EAGAIN if the server at that port has no room yet, another -errno if there is none. The
  * guest may have given up meanwhile. */
 static void host_answers(struct device *dev, uint32_t request, int fd)
 {
@@ -380,7 +380,10 @@ static bool vsock_message(struct device *dev, const union message *message, cons
     const struct message_connection *connection = &message->connection;
     if (message->header.type != MSG_CONNECTION)
         return false;
-    int fd = fd_count > 0 ? fds[0] : message->connection.error == EAGAIN ? -EAGAIN : -ECONNREFUSED;
+    int fd = fd_count > 0 ? fds[0] : -ECONNREFUSED;
+    /* The server's backlog is full; or who connects is being replaced. Either passes. */
+    if (fd < 0 && (connection->error == EAGAIN || connection->error == EBUSY))
+        fd = -EAGAIN;
     if (connection->request != CONNECTION_FROM_HOST)
         host_answers(dev, connection->request, fd);
     else if (fd >= 0)
