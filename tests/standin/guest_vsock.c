@@ -315,7 +315,7 @@ static void connected(struct guest_vsock *vsock, struct guest_socket *socket,
 {
     socket->peer_alloc = header->buf_alloc;
     socket->peer_forwarded = header->fwd_cnt;
-    if (header->op != VIRTIO_VSOCK_OP_RST && socket->sent - header->fwd_cnt > header->buf_alloc)
+    if (header->op != VIRTIO_VSOCK_OP_RST && (int32_t)(header->fwd_cnt - socket->sent) > 0)
         violated(vsock, "it has taken more than it was sent", header);
     switch (header->op) {
     case VIRTIO_VSOCK_OP_RESPONSE:
