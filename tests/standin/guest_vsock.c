@@ -303,6 +303,7 @@ static void take_data(struct guest_vsock *vsock, struct guest_socket *socket,
         memcpy(socket->data + at, data + done, part);
     }
     socket->received += header->len;
+    socket->came_at = vsock->packets_in;
     count_packet(vsock, socket, header);
     if (socket->type == VIRTIO_VSOCK_TYPE_SEQPACKET && (header->flags & VIRTIO_VSOCK_SEQ_EOM)) {
         unsigned int at = (socket->message_first + socket->message_count++) % GUEST_MESSAGES;

@@ -41,6 +41,7 @@ struct guest_socket {
     uint32_t sent, peer_alloc, peer_forwarded; /* towards the device */
     uint32_t received, forwarded, announced;   /* from it */
     uint32_t buf_alloc;
+    uint64_t came_at;       /* packets_in with its last data */
     uint32_t peer_shutdown; /* enum virtio_vsock_shutdown */
     uint8_t *data;          /* received and not yet taken: GUEST_SOCKET_BUFFER_MAX bytes, a ring */
     uint32_t *packet_ends;  /* of packets that are not read: counts of `received`, a ring */
