@@ -181,6 +181,7 @@ static void fill_device(const struct device *device, struct control_device *ret)
         .queue_count = device->queue_count,
         .generation = (uint32_t)device->generation,
         .gone = atomic_load(&device->relay.gone),
+        .connections = device->config->connections,
         .uptime_ms = worker->pid > 0 ? (uint64_t)(clock_ms() - worker->started_at) : 0,
         .mmio_addr = device->config->mmio_addr,
         .shmem_addr = device->shmem_addr,

@@ -48,11 +48,11 @@ struct control_device {
     int32_t pid;       /* 0: none */
     uint32_t layers;   /* 1 << enum sandbox_layer: in force */
     uint32_t queue_count;
-    uint32_t cgroup;     /* common/cgroup_limit.h; 0 while it has no worker */
-    uint32_t generation; /* enum bao_generation: of the driver behind it */
-    uint32_t gone;       /* 1: that has given the device up */
-    uint32_t reserved;
-    uint64_t uptime_ms; /* of its worker */
+    uint32_t cgroup;      /* common/cgroup_limit.h; 0 while it has no worker */
+    uint32_t generation;  /* enum bao_generation: of the driver behind it */
+    uint32_t gone;        /* 1: that has given the device up */
+    uint32_t connections; /* vsock/virtio: that it may have; else 0 */
+    uint64_t uptime_ms;   /* of its worker */
     uint64_t mmio_addr, shmem_addr, shmem_size;
     char last_death[128]; /* in words; empty: none has died */
     char trouble[256];    /* what is there and can't work, with the cure; empty: nothing */

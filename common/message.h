@@ -99,6 +99,8 @@ struct start_net {
 struct start_vsock {
     uint64_t guest_cid;
     uint64_t vhost_features; /* of VHOST_GET_FEATURES; vsock/vhost only */
+    uint32_t connections;    /* 1 to CONNECTIONS_MAX; vsock/virtio only */
+    uint32_t reserved;
 };
 
 /* What a console with a log has instead of terminals: the log, the file that takes what a full one
@@ -276,7 +278,7 @@ enum opened_file {
 
 #define OPENED_MAGIC 0x656e65706f647662ull /* "bvdopene": for a copy that lies in a page */
 #define OPENED_VERSION 2u                  /* changes with every change of the structure */
-#define OPENED_TEXT 384
+#define OPENED_TEXT 512
 
 struct message_opened {
     struct message_header header;

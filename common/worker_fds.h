@@ -38,11 +38,26 @@ enum worker_fd {
 
 /*
  * Connections that the broker hands over after lock-down have numbers of their own, so that a
- * policy can name them all by one comparison: `fd & ~63 == 64`. What is free below is taken by
- * /dev/null before lock-down, and RLIMIT_NOFILE ends behind the last.
+ * policy can name them by their highest bit: `fd & ~63 == 64`, and so on up to 2047. What is free
+ * below is taken by /dev/null before lock-down, and RLIMIT_NOFILE ends behind the last: a number
+ * more than the device has connections, since one too many still comes, and is closed.
  */
 #define WORKER_FD_CONNECTION 64
-#define CONNECTION_FDS_MAX 64u
+#define CONNECTIONS_MAX 1024u
+#define CONNECTIONS_DEFAULT 64u
+#define CONNECTION_FDS_MIN 64u
+#define CONNECTION_FDS_MAX (CONNECTIONS_MAX + 1)
+
+/* RLIMIT_NOFILE of a worker with so many connections; 0 for kinds that have no such number. */
+static inline unsigned int connections_fd_limit(unsigned int connections)
+{
+    return WORKER_FD_CONNECTION +
+           (connections < CONNECTION_FDS_MIN ? CONNECTION_FDS_MIN : connections + 1);
+}
+
+/* What each takes of a socket device's worker, bytes: mapped at its start, and so promised by the
+ * kernel; a page of it counts once it was used. */
+#define CONNECTION_MEMORY 427008u
 
 /* The kick eventfd of queue q of a device with b backend fds is WORKER_FD_BACKEND + b + q. */
 

@@ -53,6 +53,11 @@ static bool queue_size_usable(uint32_t size)
     return size > 0 && size <= QUEUE_SIZE_LIMIT && (size & (size - 1)) == 0;
 }
 
+static uint32_t vsock_connections(const struct message_start *start)
+{
+    return start->kind == DEVICE_VSOCK_VIRTIO ? start->vsock.connections : 0;
+}
+
 static int check_start(const struct message_start *start)
 {
     if (start->kind >= DEVICE_KINDS)
@@ -69,6 +74,8 @@ static int check_start(const struct message_start *start)
     if (start->queue_count == 0 || start->queue_count > info->queues_max ||
         start->backend_fd_count > info->backend_fds_max ||
         start->boxed >> start->backend_fd_count != 0)
+        return -EINVAL;
+    if (vsock_connections(start) > CONNECTIONS_MAX)
         return -EINVAL;
     if (start->kind == DEVICE_BLOCK_VIRTIO &&
         (start->block.capacity > INT64_MAX / SECTOR_SIZE || start->block.blk_size < SECTOR_SIZE))
@@ -199,7 +206,7 @@ int start_fill_fds(const struct message_start *start)
 unsigned int start_fd_limit(const struct message_start *start)
 {
     bool connections = device_kinds[start->kind].connections;
-    return connections ? WORKER_FD_CONNECTION + CONNECTION_FDS_MAX : 0;
+    return connections ? connections_fd_limit(vsock_connections(start)) : 0;
 }
 
 void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)

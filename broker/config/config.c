@@ -114,6 +114,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
     const struct raw_value *flush = &values[CONFIG_KEY_ADVERTISE_FLUSH];
     const struct raw_value *ports = &values[CONFIG_KEY_PORTS];
     const struct raw_value *log_size = &values[CONFIG_KEY_LOG_SIZE];
+    const struct raw_value *connections = &values[CONFIG_KEY_CONNECTIONS];
     struct device_config device = {
         .kind = kind,
         .id = (uint32_t)values[CONFIG_KEY_ID].number,
@@ -125,6 +126,9 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .advertise_flush = !flush->given || flush->number != 0,
         .direct = values[CONFIG_KEY_DIRECT].number != 0,
         .guest_cid = (uint32_t)values[CONFIG_KEY_GUEST_CID].number,
+        .connections = connections->given            ? (uint32_t)connections->number
+                       : kind == DEVICE_VSOCK_VIRTIO ? CONNECTIONS_DEFAULT
+                                                     : 0,
         .mtu = (uint32_t)values[CONFIG_KEY_MTU].number,
         .log_size = log_size->given ? log_size->number : CONFIG_LOG_SIZE,
         .ports = ports->given ? (uint32_t)ports->number : 1,

@@ -40,6 +40,7 @@ enum config_key {
     CONFIG_KEY_MAC_ADDR,
     CONFIG_KEY_GUEST_CID,
     CONFIG_KEY_SOCKET_PATH,
+    CONFIG_KEY_CONNECTIONS,
     CONFIG_KEY_PTY_ALIAS,
     CONFIG_KEY_LOG_PATH,
     CONFIG_KEY_LOG_SIZE,
@@ -85,6 +86,7 @@ struct device_config {
     bool advertise_flush;  /* block */
     bool direct;           /* block */
     uint32_t guest_cid;    /* vsock: 3 to 0xfffffffe; no two devices share one; vhost_user: or 0 */
+    uint32_t connections;  /* vsock/virtio: 1 to CONNECTIONS_MAX; else 0 */
     char *socket_path;     /* vsock/virtio, vhost_user; a console's, or NULL */
     char *tag;             /* fs, up to 36 bytes, else NULL */
     /* Of any type, by vhost_user: its configuration space, or how many bytes of it the daemon is

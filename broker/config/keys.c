@@ -12,6 +12,7 @@
 
 _Static_assert(BAO_DEVICES_MAX == 16, "the words for `id` say 0 to 15");
 _Static_assert(VMADDR_CID_HOST == 2 && VMADDR_CID_ANY == 0xffffffff, "the words for `guest_cid`");
+_Static_assert(CONNECTIONS_MAX == 1024, "the words for `connections`");
 _Static_assert(IFNAMSIZ == 16, "the words for `tap_name`");
 _Static_assert(QUEUE_SIZE_MAX == 1024, "the words for `queue_size`");
 
@@ -70,6 +71,12 @@ const struct key_info key_infos[CONFIG_KEYS] = {
                                 .type = VALUE_STRING,
                                 .length_max = PATH_MAX - 1,
                                 .expected = PATH_WORDS "/run/vhost/"},
+    [CONFIG_KEY_CONNECTIONS] = {.name = "connections",
+                                .type = VALUE_INTEGER,
+                                .min = 1,
+                                .max = CONNECTIONS_MAX,
+                                .expected = "how many connections the device has at most, from 1 "
+                                            "to 1024"},
     [CONFIG_KEY_PTY_ALIAS] = {.name = "pty_alias",
                               .type = VALUE_STRING,
                               .length_max = PATH_MAX - 1,

@@ -52,6 +52,12 @@ static uint32_t position(const struct control_device *device, uint32_t of_page)
     return is_packed ? of_page & 0x7fff : of_page;
 }
 
+/* Mapped at the start of its worker. */
+static uint64_t connections_kib(const struct control_device *device)
+{
+    return (uint64_t)device->connections * CONNECTION_MEMORY / 1024;
+}
+
 static void print_duration(uint64_t ms)
 {
     uint64_t s = ms / 1000;
@@ -121,6 +127,9 @@ static void print_text(const struct control_device *device)
         print_limits(device->cgroup);
     printf("  driver      %s, status 0x%x, features 0x%" PRIx64 "\n", driver_words(device->status),
            device->status, device->features);
+    if (device->connections > 0)
+        printf("  connections up to %u, memory for them %" PRIu64 " KiB\n", device->connections,
+               connections_kib(device));
     for (uint32_t q = 0; q < device->queue_count && q < STATE_QUEUES_MAX; q++) {
         const struct control_queue *queue = &device->queues[q];
         printf("  queue %-5u %s, size %u, taken %u, used %u\n", q,
@@ -179,6 +188,9 @@ static void print_json(const struct control_device *device, const char *end)
     json_print_string(device->trouble);
     printf(",\n   \"driver\": {\"state\": \"%s\", \"status\": %u, \"features\": %" PRIu64 "},\n",
            driver_words(device->status), device->status, device->features);
+    if (device->connections > 0)
+        printf("   \"connections\": {\"max\": %u, \"memory_kib\": %" PRIu64 "},\n",
+               device->connections, connections_kib(device));
     printf("   \"queues\": [");
     for (uint32_t q = 0; q < device->queue_count && q < STATE_QUEUES_MAX; q++) {
         const struct control_queue *queue = &device->queues[q];

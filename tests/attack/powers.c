@@ -48,6 +48,24 @@
 
 #define OWN_TIME "it is its own processor time, of which the scheduler gives it a fair share"
 
+/* Connections of a socket device, by the highest bit of their numbers. */
+#define CONNECTION_POWERS(numbers)                                                                 \
+    {"writev(fd & " numbers ")", "writes anything to its connections", "the sockets' buffers",     \
+     ATTACK_connection_flood, NULL},                                                               \
+        {"readv(fd & " numbers ")", "takes what is said on its connections", "they are its own",   \
+         ATTACK_connection_flood, NULL},                                                           \
+        {"epoll_ctl(epfd == @epoll, op in {EPOLL_CTL_ADD, EPOLL_CTL_DEL}, fd & " numbers ")",      \
+         "watches and forgets its connections without end",                                        \
+         "as many watches as it has connections, up to 1024: RLIMIT_NOFILE",                       \
+         ATTACK_connection_events, NULL},                                                          \
+        {"shutdown(sockfd & " numbers ", how in {SHUT_RD, SHUT_WR})",                              \
+         "shuts its connections down", "their programs see an end of file",                        \
+         ATTACK_connection_close, NULL},                                                           \
+    {                                                                                              \
+        "close(fd & " numbers ")", "closes its connections", "their programs see an end of file",  \
+            ATTACK_connection_close, NULL                                                          \
+    }
+
 const struct power powers[] = {
     /* ---- Every kind ---- */
     {SIGNAL, "interrupts its frontend at any time, without end",
@@ -171,17 +189,11 @@ const struct power powers[] = {
      ATTACK_client_close, NULL},
 
     /* ---- vsock/virtio ---- */
-    {"writev(fd & ~63 == 64)", "writes anything to its connections", "the sockets' buffers",
-     ATTACK_connection_flood, NULL},
-    {"readv(fd & ~63 == 64)", "takes what is said on its connections", "they are its own",
-     ATTACK_connection_flood, NULL},
-    {"epoll_ctl(epfd == @epoll, op in {EPOLL_CTL_ADD, EPOLL_CTL_DEL}, fd & ~63 == 64)",
-     "watches and forgets its connections without end", "64 watches: the numbers are 64 files'",
-     ATTACK_connection_events, NULL},
-    {"shutdown(sockfd & ~63 == 64, how in {SHUT_RD, SHUT_WR})", "shuts its connections down",
-     "their programs see an end of file", ATTACK_connection_close, NULL},
-    {"close(fd & ~63 == 64)", "closes its connections", "their programs see an end of file",
-     ATTACK_connection_close, NULL},
+    CONNECTION_POWERS("~63 == 64"),
+    CONNECTION_POWERS("~127 == 128"),
+    CONNECTION_POWERS("~255 == 256"),
+    CONNECTION_POWERS("~511 == 512"),
+    CONNECTION_POWERS("~1023 == 1024"),
 
     /* ---- vhost_user ---- */
     {DAEMON_SEND, "sends its daemon anything, without end",

@@ -154,6 +154,18 @@ static int add_policies(char *table, int used, const char *rule)
     return add(table, used, "%s", " |");
 }
 
+/* The same power by another rule for the same call, as for other numbers. */
+static bool is_said(const struct power *power)
+{
+    for (const struct power *other = powers; power->rule && other < power; other++) {
+        size_t call = strcspn(power->rule, "(");
+        if (other->rule && strncmp(other->rule, power->rule, call + 1) == 0 &&
+            strcmp(other->power, power->power) == 0 && strcmp(other->bound, power->bound) == 0)
+            return true;
+    }
+    return false;
+}
+
 static char *make_table(void)
 {
     char *table = calloc(1, TABLE_SIZE);
@@ -162,6 +174,8 @@ static char *make_table(void)
                    "| --- | --- | --- | --- | --- |\n");
     for (const struct power *power = powers; power->power; power++) {
         char call[RULE_SIZE] = "none";
+        if (is_said(power))
+            continue;
         if (power->rule)
             snprintf(call, sizeof(call), "`%.*s`", (int)strcspn(power->rule, "("), power->rule);
         used = add_policies(table, used, power->rule);

@@ -93,21 +93,21 @@ struct block_result {
 int block_run(struct bench *bench, const struct block_workload *workload,
               struct block_result *result);
 
-/* vsock.c: the socket device in user space, with a program of the host's at the other end. Bulk
- * from the guest (64 KiB a packet) and to it (4 KiB, as Linux's buffers), and pings. */
-#define VSOCK_WORKLOADS 3
-#define VSOCK_PINGS 2
-struct vsock_turn {
-    uint64_t bytes, packets, ns;
-    struct samples *latency; /* of pings; may be NULL */
-};
+/* vsock.c: the socket device in user space, with programs of the host's at the other ends; and a
+ * bare pair of Unix sockets that moves the same bytes, by turns. */
+#define VSOCK_WORKLOADS 8
+enum vsock_unit { VSOCK_BULK, VSOCK_PING, VSOCK_CONNECT };
 struct vsock_result {
-    double bytes_per_s[VSOCK_WORKLOADS][ROUNDS_MAX], packets_per_s[VSOCK_WORKLOADS][ROUNDS_MAX];
-    double syscalls[VSOCK_WORKLOADS], worker_cpu_ns[VSOCK_WORKLOADS]; /* a packet, either way */
-    struct samples latency;                                           /* of pings */
+    /* Of bulk, MiB; else pings or connections: a second; and of the bare pair. */
+    double rate[ROUNDS_MAX], bare_rate[ROUNDS_MAX];
+    double amount; /* of those, in all rounds: what follows is of each */
+    double syscalls, worker_cpu_ns, kicks, interrupts;
+    struct samples latency, bare_latency; /* of pings */
 };
-/* In a device model of its own; files are made in `dir`. */
-int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result *result);
+/* In a device model of its own; files are made in `dir`. `results` is of VSOCK_WORKLOADS. */
+int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result *results);
+void vsock_print(const struct bench *bench, struct vsock_result *results);
+void vsock_print_json(FILE *file, const struct bench *bench, struct vsock_result *results);
 
 /* restart.c: from a worker's death to the next completed request, and memory, for each kind that
  * the stand-in can run, in device models of their own. */

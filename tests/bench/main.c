@@ -187,41 +187,6 @@ static void print_table(const struct bench *bench, struct block_result *results,
            us(&registers->relayed, 99), us(&registers->relayed, 50) / floor50);
 }
 
-static const char *const vsock_names[VSOCK_WORKLOADS] = {
-    "guest to host, 64 KiB", "host to guest, 4 KiB", "ping of 64 bytes"};
-
-static void print_vsock(const struct bench *bench, struct vsock_result *result)
-{
-    printf("\n%-28s %10s %10s %9s %9s %8s %8s\n", "vsock/virtio", "MiB/s", "packets/s", "p50 us",
-           "p99 us", "calls", "cpu us");
-    for (unsigned int i = 0; i < VSOCK_WORKLOADS; i++) {
-        printf("%-28s %10.0f %10.0f", vsock_names[i],
-               median(result->bytes_per_s[i], bench->rounds) / 1048576,
-               median(result->packets_per_s[i], bench->rounds));
-        if (i == VSOCK_PINGS)
-            printf(" %9.1f %9.1f", us(&result->latency, 50), us(&result->latency, 99));
-        else
-            printf(" %9s %9s", "", "");
-        printf(" %8.3f %8.2f\n", result->syscalls[i], result->worker_cpu_ns[i] / 1e3);
-    }
-    printf("calls, cpu (the worker's): a packet of either direction, credit included. The program\n"
-           "at the other end shares its processors with the guest.\n");
-}
-
-static void print_vsock_json(FILE *file, const struct bench *bench, struct vsock_result *result)
-{
-    fprintf(file, "  \"vsock\": [\n");
-    for (unsigned int i = 0; i < VSOCK_WORKLOADS; i++)
-        fprintf(file,
-                "    {\"name\": \"%s\", \"bytes_per_s\": %.0f, \"packets_per_s\": %.0f, "
-                "\"syscalls\": %.4f, \"worker_cpu_us\": %.3f}%s\n",
-                vsock_names[i], median(result->bytes_per_s[i], bench->rounds),
-                median(result->packets_per_s[i], bench->rounds), result->syscalls[i],
-                result->worker_cpu_ns[i] / 1e3, i + 1 < VSOCK_WORKLOADS ? "," : "");
-    fprintf(file, "  ],\n  \"vsock_ping\": {\"p50_us\": %.2f, \"p99_us\": %.2f},\n",
-            us(&result->latency, 50), us(&result->latency, 99));
-}
-
 static void print_json(FILE *file, const struct bench *bench, struct block_result *results,
                        struct register_result *registers, struct vsock_result *vsock,
                        struct restart_result *restarts)
@@ -249,7 +214,7 @@ static void print_json(FILE *file, const struct bench *bench, struct block_resul
                 i + 1 < WORKLOADS ? "," : "");
     }
     fprintf(file, "  ],\n");
-    print_vsock_json(file, bench, vsock);
+    vsock_print_json(file, bench, vsock);
     restart_print_json(file, restarts);
     fprintf(file,
             "  \"register\": {\"floor_p50_us\": %.2f, \"floor_p99_us\": %.2f, "
@@ -325,23 +290,21 @@ static const char usage[] =
     "  --json FILE  write the results as JSON as well (- for standard output)\n"
     "  --rounds N   turns of each measurement (10)\n"
     "  --slice MS   how long each turn lasts (200)\n"
-    "  --dir DIR    where the image is made (/tmp)\n";
+    "  --dir DIR    where the image is made (/tmp)\n"
+    "  --vsock      measure nothing but vsock/virtio\n";
 
 struct options {
-    bool check;
+    bool check, vsock;
     const char *json, *dir;
 };
 
 static bool parse(int argc, char **argv, struct bench *bench, struct options *options)
 {
     static const struct option longs[] = {
-        {"check", no_argument, NULL, 'c'},
-        {"json", required_argument, NULL, 'j'},
-        {"rounds", required_argument, NULL, 'r'},
-        {"slice", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"check", no_argument, NULL, 'c'},        {"json", required_argument, NULL, 'j'},
+        {"rounds", required_argument, NULL, 'r'}, {"slice", required_argument, NULL, 's'},
+        {"dir", required_argument, NULL, 'd'},    {"vsock", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -361,6 +324,9 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
         case 'd':
             options->dir = optarg;
             break;
+        case 'v':
+            options->vsock = true;
+            break;
         case 'h':
             fputs(usage, stdout);
             exit(EXIT_SUCCESS);
@@ -372,12 +338,34 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
            bench->slice_ns > 0;
 }
 
+static void free_vsock(struct vsock_result *vsock)
+{
+    for (size_t i = 0; i < VSOCK_WORKLOADS; i++) {
+        samples_free(&vsock[i].latency);
+        samples_free(&vsock[i].bare_latency);
+    }
+}
+
+/* Without the rest. */
+static int measure_vsock(struct bench *bench, const char *dir, int log)
+{
+    static struct vsock_result vsock[VSOCK_WORKLOADS];
+    int r = vsock_run(bench, dir, log, vsock);
+    if (r < 0) {
+        fprintf(stderr, "bench: vsock: %s\n", strerror(-r));
+        return EXIT_FAILURE;
+    }
+    vsock_print(bench, vsock);
+    free_vsock(vsock);
+    return EXIT_SUCCESS;
+}
+
 static int measure(struct bench *bench, const struct options *options, const char *dir,
                    const char *config, int log)
 {
     static struct block_result results[WORKLOADS];
     static struct register_result registers;
-    static struct vsock_result vsock;
+    static struct vsock_result vsock[VSOCK_WORKLOADS];
     static struct restart_result restarts;
     int r = start_device_model(bench, config, log);
     if (r < 0) {
@@ -389,7 +377,7 @@ static int measure(struct bench *bench, const struct options *options, const cha
     if (r < 0 || status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return EXIT_FAILURE;
     place_nowhere();
-    r = vsock_run(bench, dir, log, &vsock);
+    r = vsock_run(bench, dir, log, vsock);
     if (r < 0) {
         fprintf(stderr, "bench: vsock: %s\n", strerror(-r));
         return EXIT_FAILURE;
@@ -398,7 +386,7 @@ static int measure(struct bench *bench, const struct options *options, const cha
     if (restart_run(bench, dir, log, &restarts) < 0)
         return EXIT_FAILURE;
     print_table(bench, results, &registers);
-    print_vsock(bench, &vsock);
+    vsock_print(bench, vsock);
     restart_print(&restarts);
     if (options->json) {
         FILE *file = strcmp(options->json, "-") == 0 ? stdout : fopen(options->json, "we");
@@ -406,7 +394,7 @@ static int measure(struct bench *bench, const struct options *options, const cha
             fprintf(stderr, "bench: %s: %s\n", options->json, strerror(errno));
             return EXIT_FAILURE;
         }
-        print_json(file, bench, results, &registers, &vsock, &restarts);
+        print_json(file, bench, results, &registers, vsock, &restarts);
         if (file != stdout)
             fclose(file);
     }
@@ -415,7 +403,7 @@ static int measure(struct bench *bench, const struct options *options, const cha
         samples_free(&results[i].latency);
         samples_free(&results[i].bare_latency);
     }
-    samples_free(&vsock.latency);
+    free_vsock(vsock);
     restart_free(&restarts);
     samples_free(&registers.relayed);
     samples_free(&registers.interrupt);
@@ -460,6 +448,8 @@ int main(int argc, char **argv)
         r = write_config(config, image);
     if (r < 0 || log < 0)
         fprintf(stderr, "bench: cannot make %s: %s\n", image, strerror(r < 0 ? -r : errno));
+    else if (options.vsock)
+        result = measure_vsock(&bench, dir, log);
     else
         result = measure(&bench, &options, dir, config, log);
     if (result != EXIT_SUCCESS)

@@ -405,6 +405,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     guest_fds(DEVICE_VSOCK_VIRTIO, -1);
     start = guest_start(DEVICE_VSOCK_VIRTIO);
     start.vsock.guest_cid = 3;
+    start.vsock.connections = 63;
     guest_worker(&start);
     return 0;
 }

@@ -150,7 +150,8 @@ struct message_start machine_start(enum device_kind kind)
         message.net = (struct start_net){
             .mac = {0x52, 0x54, 0, 0x12, 0x34, 0x56}, .mtu = 1500, .tun_offloads = 0x1f};
     else if (kind == DEVICE_VSOCK_VHOST)
-        message.vsock = (struct start_vsock){.guest_cid = 3, .vhost_features = ~0ull};
+        message.vsock =
+            (struct start_vsock){.guest_cid = 3, .vhost_features = ~0ull, .connections = 63};
     return message;
 }
 

@@ -12,6 +12,8 @@
 #define HOST_CID 2u
 #define HEADER sizeof(struct virtio_vsock_hdr)
 #define FIRST_PORT 50000u
+#define RINGS_SIZE                                                                                 \
+    ((GUEST_PACKETS + GUEST_MESSAGES) * sizeof(uint32_t)) /* behind a socket's data */
 
 static void violated(struct guest_vsock *vsock, const char *what,
                      const struct virtio_vsock_hdr *header)
@@ -184,10 +186,14 @@ static struct guest_socket *new_socket(struct guest_vsock *vsock, uint16_t type,
             .type = type,
             .port = port,
             .peer_port = peer_port,
-            .buf_alloc = GUEST_SOCKET_BUFFER,
-            .data = calloc(1, GUEST_SOCKET_BUFFER),
+            .buf_alloc = vsock->buf_alloc > 0 ? vsock->buf_alloc : GUEST_SOCKET_BUFFER,
+            .data = calloc(1, GUEST_SOCKET_BUFFER_MAX + RINGS_SIZE),
         };
-        return socket->data ? socket : NULL;
+        if (!socket->data)
+            return NULL;
+        socket->packet_ends = (uint32_t *)(void *)(socket->data + GUEST_SOCKET_BUFFER_MAX);
+        socket->message_ends = socket->packet_ends + GUEST_PACKETS;
+        return socket;
     }
     return NULL;
 }
@@ -205,7 +211,10 @@ struct guest_socket *guest_vsock_connect(struct guest_vsock *vsock, uint16_t typ
 int guest_vsock_send(struct guest_vsock *vsock, struct guest_socket *socket, const void *data,
                      uint32_t length, uint32_t flags)
 {
-    uint32_t room = socket->peer_alloc - (socket->sent - socket->peer_forwarded);
+    uint32_t window =
+        socket->peer_alloc < socket->buf_alloc ? socket->peer_alloc : socket->buf_alloc;
+    uint32_t unread = socket->sent - socket->peer_forwarded;
+    uint32_t room = unread < window ? window - unread : 0;
     uint32_t part = length < room ? length : room;
     if (part > GUEST_TX_SIZE)
         part = GUEST_TX_SIZE;
@@ -253,6 +262,33 @@ static void refuse(struct guest_vsock *vsock, const struct virtio_vsock_hdr *hea
     guest_vsock_packet(vsock, &reply, NULL, 0);
 }
 
+static void forget_packets(struct guest_socket *socket)
+{
+    while (socket->packet_count > 0 &&
+           socket->received - socket->packet_ends[socket->packet_first] >=
+               socket->received - socket->forwarded) {
+        socket->packet_first = (socket->packet_first + 1) % GUEST_PACKETS;
+        socket->packet_count--;
+    }
+}
+
+/* Linux keeps a structure for each packet until it is read, and some room for the last. */
+static void count_packet(struct guest_vsock *vsock, struct guest_socket *socket,
+                         const struct virtio_vsock_hdr *header)
+{
+    forget_packets(socket);
+    if (socket->packet_count == GUEST_PACKETS) {
+        violated(vsock, "more packets than can be counted", header);
+        return;
+    }
+    unsigned int at = (socket->packet_first + socket->packet_count++) % GUEST_PACKETS;
+    socket->packet_ends[at] = socket->received;
+    if (socket->packet_count > vsock->most_unread_packets)
+        vsock->most_unread_packets = socket->packet_count;
+    if (socket->packet_count > 2 && socket->packet_count * GUEST_PACKET_COST > socket->buf_alloc)
+        violated(vsock, "more packets than the kernel keeps", header);
+}
+
 static void take_data(struct guest_vsock *vsock, struct guest_socket *socket,
                       const struct virtio_vsock_hdr *header, const uint8_t *data)
 {
@@ -261,12 +297,14 @@ static void take_data(struct guest_vsock *vsock, struct guest_socket *socket,
         return;
     }
     for (uint32_t done = 0, part; done < header->len; done += part) {
-        uint32_t at = (socket->received + done) % GUEST_SOCKET_BUFFER;
+        uint32_t at = (socket->received + done) % GUEST_SOCKET_BUFFER_MAX;
         part = header->len - done;
-        part = part < GUEST_SOCKET_BUFFER - at ? part : GUEST_SOCKET_BUFFER - at;
+        part = part < GUEST_SOCKET_BUFFER_MAX - at ? part : GUEST_SOCKET_BUFFER_MAX - at;
         memcpy(socket->data + at, data + done, part);
     }
     socket->received += header->len;
+    socket->came_at = vsock->packets_in;
+    count_packet(vsock, socket, header);
     if (socket->type == VIRTIO_VSOCK_TYPE_SEQPACKET && (header->flags & VIRTIO_VSOCK_SEQ_EOM)) {
         unsigned int at = (socket->message_first + socket->message_count++) % GUEST_MESSAGES;
         socket->message_ends[at] = socket->received;
@@ -278,7 +316,7 @@ static void connected(struct guest_vsock *vsock, struct guest_socket *socket,
 {
     socket->peer_alloc = header->buf_alloc;
     socket->peer_forwarded = header->fwd_cnt;
-    if (header->op != VIRTIO_VSOCK_OP_RST && socket->sent - header->fwd_cnt > header->buf_alloc)
+    if (header->op != VIRTIO_VSOCK_OP_RST && (int32_t)(header->fwd_cnt - socket->sent) > 0)
         violated(vsock, "it has taken more than it was sent", header);
     switch (header->op) {
     case VIRTIO_VSOCK_OP_RESPONSE:
@@ -298,6 +336,7 @@ static void connected(struct guest_vsock *vsock, struct guest_socket *socket,
         take_data(vsock, socket, header, data);
         break;
     case VIRTIO_VSOCK_OP_CREDIT_REQUEST:
+        vsock->credit_requests++;
         guest_vsock_control(vsock, socket, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0);
         break;
     case VIRTIO_VSOCK_OP_CREDIT_UPDATE:
@@ -431,13 +470,15 @@ uint32_t guest_vsock_receive(struct guest_vsock *vsock, struct guest_socket *soc
     }
     uint32_t part = there < length ? there : length;
     for (uint32_t done = 0, piece; done < part; done += piece) {
-        uint32_t at = (socket->forwarded + done) % GUEST_SOCKET_BUFFER;
-        piece = part - done < GUEST_SOCKET_BUFFER - at ? part - done : GUEST_SOCKET_BUFFER - at;
+        uint32_t at = (socket->forwarded + done) % GUEST_SOCKET_BUFFER_MAX;
+        piece =
+            part - done < GUEST_SOCKET_BUFFER_MAX - at ? part - done : GUEST_SOCKET_BUFFER_MAX - at;
         memcpy((uint8_t *)data + done, socket->data + at, piece);
     }
     socket->forwarded += socket->type == VIRTIO_VSOCK_TYPE_SEQPACKET ? there : part;
-    if (socket->state == SOCKET_CONNECTED &&
-        socket->forwarded - socket->announced >= socket->buf_alloc / 4)
+    uint32_t untold = socket->forwarded - socket->announced;
+    if (socket->state == SOCKET_CONNECTED && untold > 0 &&
+        (socket->type == VIRTIO_VSOCK_TYPE_SEQPACKET || untold + 65536 > socket->buf_alloc))
         guest_vsock_control(vsock, socket, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0);
     return part;
 }

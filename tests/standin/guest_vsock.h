@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The socket driver, VirtIO 1.2 §5.10, on queues 0 to 2: connections, credit and raw packets for
- * tests that want to break the rules. Everything happens in guest_vsock_poll and the calls that
- * send. What the device must not do is counted in `violations`, with a line on stderr.
+ * tests that want to break the rules. Its credit is as Linux's: it sends no more than the smaller
+ * of both buffers is for, does not ask, and tells of what it has read at the latest when 64 KiB are
+ * free by what it told last; of a message, at once. Everything happens in guest_vsock_poll and the
+ * calls that send. What the device must not do is counted in `violations`, with a line on stderr.
  */
 #ifndef TESTS_STANDIN_GUEST_VSOCK_H
 #define TESTS_STANDIN_GUEST_VSOCK_H
@@ -18,14 +20,17 @@
      1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |                       \
      1ull << GUEST_VSOCK_F_STREAM | 1ull << VIRTIO_VSOCK_F_SEQPACKET)
 
-#define GUEST_SOCKETS 80
+#define GUEST_SOCKETS 1100
 #define GUEST_RX_BUFFERS 128
 #define GUEST_RX_SIZE 4096u /* as Linux's */
 #define GUEST_TX_BUFFERS 64
 #define GUEST_TX_SIZE 65536u
 #define GUEST_EVENT_BUFFERS 4
-#define GUEST_SOCKET_BUFFER 0x40000u /* buf_alloc */
+#define GUEST_SOCKET_BUFFER 0x40000u      /* buf_alloc, unless a test changes it */
+#define GUEST_SOCKET_BUFFER_MAX 0x100000u /* to at most this */
 #define GUEST_MESSAGES 4096
+#define GUEST_PACKETS 4096
+#define GUEST_PACKET_COST 576u /* of buf_alloc: what newer Linux counts for each unread packet */
 
 enum guest_socket_state { SOCKET_FREE, SOCKET_CONNECTING, SOCKET_CONNECTED, SOCKET_RESET };
 
@@ -36,9 +41,12 @@ struct guest_socket {
     uint32_t sent, peer_alloc, peer_forwarded; /* towards the device */
     uint32_t received, forwarded, announced;   /* from it */
     uint32_t buf_alloc;
+    uint64_t came_at;       /* packets_in with its last data */
     uint32_t peer_shutdown; /* enum virtio_vsock_shutdown */
-    uint8_t *data;          /* received and not yet taken: GUEST_SOCKET_BUFFER bytes, a ring */
-    uint32_t message_ends[GUEST_MESSAGES]; /* seqpacket: counts of `received`, a ring */
+    uint8_t *data;          /* received and not yet taken: GUEST_SOCKET_BUFFER_MAX bytes, a ring */
+    uint32_t *packet_ends;  /* of packets that are not read: counts of `received`, a ring */
+    unsigned int packet_first, packet_count;
+    uint32_t *message_ends; /* seqpacket: likewise */
     unsigned int message_first, message_count;
 };
 
@@ -56,6 +64,8 @@ struct guest_vsock {
     struct guest_socket sockets[GUEST_SOCKETS];
     uint32_t listening; /* port; 0: none */
     bool hold_rx;       /* give no rx buffer back */
+    uint32_t buf_alloc; /* of new sockets; 0: GUEST_SOCKET_BUFFER */
+    uint64_t credit_requests, most_unread_packets;
     uint32_t next_port;
     /* Counters. */
     uint64_t packets_in, packets_out, resets, transport_resets;

@@ -6,7 +6,7 @@
 
 #include "tests/standin/vsock_fixture.h"
 
-#define CONNECTIONS 63
+#define CONNECTIONS 64
 #define BEHIND_PORT 1001
 #define RESET_LOOKS 400 /* of 5 ms */
 

@@ -101,12 +101,19 @@ bool host_at_end(struct vsock_fixture *test, int fd)
 
 void vsock_start(struct vsock_fixture *test)
 {
+    vsock_start_with(test, "");
+}
+
+void vsock_start_with(struct vsock_fixture *test, const char *more)
+{
+    char config[512];
+    snprintf(config, sizeof(config),
+             "devices:\n  - id: 0\n    type: vsock\n    data_plane: virtio\n"
+             "    mmio_addr: 0xa003e00\n    guest_cid: 3\n    socket_path: \"@/v.sock\"\n%s",
+             more);
     *test = (struct vsock_fixture){.server = -1};
     fixture_init(&test->fixture);
-    fixture_configure(
-        &test->fixture,
-        "devices:\n  - id: 0\n    type: vsock\n    data_plane: virtio\n"
-        "    mmio_addr: 0xa003e00\n    guest_cid: 3\n    socket_path: \"@/v.sock\"\n");
+    fixture_configure(&test->fixture, config);
     fixture_start(&test->fixture, 1, 1);
     fixture_guest(&test->fixture, 0, &test->vsock.guest);
     test->server = host_listen(test, "v.sock_53", SOCK_STREAM);
@@ -147,6 +154,11 @@ struct pair pair_by_host(struct vsock_fixture *test, const char *name, int type)
     pair.guest = guest_vsock_accepted(&test->vsock, port);
     CU_ASSERT_PTR_NOT_NULL_FATAL(pair.guest);
     return pair;
+}
+
+struct pair pair_of_messages(struct vsock_fixture *test)
+{
+    return pair_by_host(test, "v.sock_seqpacket", SOCK_SEQPACKET);
 }
 
 struct pair pair_by_guest(struct vsock_fixture *test)

@@ -23,6 +23,8 @@ struct vsock_fixture {
 
 /* The device model and the driver; the guest listens on GUEST_PORT, the host on HOST_PORT. */
 void vsock_start(struct vsock_fixture *test);
+/* With more lines for the device. */
+void vsock_start_with(struct vsock_fixture *test, const char *more);
 /* Asserts that the device has kept the rules, and that nobody died unless `restarted`. */
 void vsock_stop(struct vsock_fixture *test, bool restarted);
 
@@ -56,6 +58,8 @@ struct pair {
 struct pair pair_by_guest(struct vsock_fixture *test);
 /* By a client of the host's AF_VSOCK, where the kernel's vhost serves the device. */
 struct pair pair_by_kernel(struct vsock_fixture *test);
+/* Seqpacket, by a client of the host. */
+struct pair pair_of_messages(struct vsock_fixture *test);
 struct pair pair_by_host(struct vsock_fixture *test, const char *name, int type);
 
 /* "CONNECT GUEST_PORT"; returns the port that OK names, or 0. */

@@ -48,8 +48,8 @@ struct config_case {
 /* What those files may have, in the order of enum config_key. */
 #define ALL_KEYS                                                                                   \
     "id, type, mmio_addr, data_plane, file_path, read_only, root_device, advertise_flush, "        \
-    "direct, tap_name, mac_addr, guest_cid, socket_path, pty_alias, log_path, log_size, ports, "   \
-    "tag, "                                                                                        \
+    "direct, tap_name, mac_addr, guest_cid, socket_path, connections, pty_alias, log_path, "       \
+    "log_size, ports, tag, "                                                                       \
     "config, config_size, rate_limit, mtu, queues, queue_size, features_off, cpu_affinity, "       \
     "sched, shmem_addr, shmem_size, shmem_path, irq"
 

@@ -80,7 +80,7 @@ static void describe(enum device_kind kind, struct sandbox *sandbox)
         .uid = CHILD_UID,
         .file_size_max = CHILD_FILE_SIZE_MAX,
         .fd_count = device_kind_fds(info, info->backend_fd_count, info->queue_count),
-        .fd_limit = info->connections ? WORKER_FD_CONNECTION + CONNECTION_FDS_MAX : 0,
+        .fd_limit = info->connections ? connections_fd_limit(0) : 0,
         .policy = policy_find(info->policy),
     };
     for (unsigned int fd = 0; fd < sandbox->fd_count; fd++)

@@ -226,6 +226,30 @@ static void test_rng(void)
 #undef RNG
 }
 
+static void test_connections(void)
+{
+#define SOCKETS                                                                                    \
+    "devices:\n  - {id: 1, type: vsock, data_plane: virtio, mmio_addr: 0xa003c00, guest_cid: 3, "  \
+    "socket_path: /v/g"
+    static const char *const wrong[] = {"0", "1025"};
+    char text[256], expected[256];
+    config_expect_good("as many as there are", SOCKETS "}\n", "");
+    CU_ASSERT_EQUAL(config.devices[0].connections, 64);
+    config_free(&config);
+    config_expect_good("most", SOCKETS ", connections: 1024}\n", "");
+    CU_ASSERT_EQUAL(config.devices[0].connections, 1024);
+    config_free(&config);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        snprintf(text, sizeof(text), SOCKETS ", connections: %s}\n", wrong[i]);
+        snprintf(expected, sizeof(expected),
+                 "f:2:%zu: connections is \"%s\"; expected how many connections the device has at "
+                 "most, from 1 to 1024\n",
+                 strlen(SOCKETS ", connections: ") - strlen("devices:\n") + 1, wrong[i]);
+        config_expect("connections", text, strlen(text), -EINVAL, expected);
+    }
+#undef SOCKETS
+}
+
 /* Values that YAML can write in several ways. */
 static void test_notations(void)
 {
@@ -508,6 +532,7 @@ int main(void)
         {"net", test_net},
         {"console", test_console},
         {"rng", test_rng},
+        {"connections of sockets", test_connections},
         {"notations of values", test_notations},
         {"options of all kinds", test_options},
         {"document markers, BOM, CRLF", test_dress},

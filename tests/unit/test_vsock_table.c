@@ -16,6 +16,7 @@
 #define STREAM VIRTIO_VSOCK_TYPE_STREAM
 #define SEQPACKET VIRTIO_VSOCK_TYPE_SEQPACKET
 #define BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
+#define LIMIT 63u /* connections */
 #define STEPS 2000000u
 
 static struct vsock_table table;
@@ -73,7 +74,7 @@ static uint32_t opened(uint32_t guest_port, uint32_t host_port)
 static void test_credit_of_the_guest(void)
 {
     struct virtio_vsock_hdr header;
-    vsock_init(&table, CID, true);
+    vsock_init(&table, CID, LIMIT, true);
     uint32_t slot = opened(10, 20), same;
     struct vsock_connection *connection = &table.connections[slot];
     CU_ASSERT_EQUAL(vsock_credit(connection), 1000);
@@ -119,15 +120,17 @@ static void test_credit_of_the_guest(void)
 static void test_credit_of_the_device(void)
 {
     struct virtio_vsock_hdr header;
-    vsock_init(&table, CID, true);
+    vsock_init(&table, CID, LIMIT, true);
     uint32_t slot = opened(10, 20), same;
     struct vsock_connection *connection = &table.connections[slot];
     header = from_guest(VIRTIO_VSOCK_OP_RW, 10, 20);
+    header.buf_alloc = 2 * VSOCK_BUFFER_SIZE;
     header.len = VSOCK_BUFFER_SIZE / 2;
     CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_PAYLOAD);
     vsock_forwarded(&table, slot, header.len);
     CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header)); /* half of it is enough */
     header = from_guest(VIRTIO_VSOCK_OP_RW, 10, 20);
+    header.buf_alloc = 2 * VSOCK_BUFFER_SIZE;
     header.len = 1;
     CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_PAYLOAD);
     vsock_forwarded(&table, slot, 1);
@@ -152,6 +155,135 @@ static void test_credit_of_the_device(void)
     CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
 }
 
+/* Linux sends no more at once than its own buffer is for, and waits without a word. */
+static void test_credit_of_the_device_in_small_steps(void)
+{
+    static const uint32_t rooms[] = {0, 1, 256, 4096, 65536, VSOCK_BUFFER_SIZE, 0xffffffff};
+    struct virtio_vsock_hdr header;
+    uint32_t same;
+    for (size_t i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
+        uint32_t room = rooms[i] < VSOCK_BUFFER_SIZE ? rooms[i] : VSOCK_BUFFER_SIZE;
+        vsock_init(&table, CID, LIMIT, true);
+        uint32_t slot = opened(10, 20);
+        const struct vsock_connection *connection = &table.connections[slot];
+        /* All of it is taken before the first byte goes on; then the guest is told of each. */
+        for (uint32_t left = room > 0 ? room : 1; left > 0; left -= header.len) {
+            header = from_guest(VIRTIO_VSOCK_OP_RW, 10, 20);
+            header.buf_alloc = rooms[i];
+            header.len = left < 65536 ? left : 65536;
+            uint32_t length = header.len;
+            CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_PAYLOAD);
+            CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header));
+            header.len = length;
+        }
+        vsock_forwarded(&table, slot, 1);
+        CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+        CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
+        CU_ASSERT_EQUAL(header.fwd_cnt, 1);
+        /* What goes on at once, until the guest must think that half is taken: then it is told, by
+         * whatever comes first. */
+        vsock_forwarded(&table, slot, vsock_buffered(connection));
+        while (vsock_next_packet(&table, slot, &header))
+            ;
+        uint32_t told = connection->announced, step = room / 8 > 0 ? room / 8 : 1;
+        for (uint32_t sent = 0; connection->announced == told; sent += step) {
+            CU_ASSERT_FATAL(sent <= room / 2 + step);
+            header = from_guest(VIRTIO_VSOCK_OP_RW, 10, 20);
+            header.buf_alloc = rooms[i];
+            header.len = step;
+            CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_PAYLOAD);
+            vsock_forwarded(&table, slot, step);
+            (void)vsock_next_packet(&table, slot, &header);
+        }
+    }
+}
+
+/* Small ones cost the guest's kernel more than their bytes. */
+static void test_packets_of_the_guest(void)
+{
+    static const uint32_t rooms[] = {0, 256, 1024, 65536, 262144, 0x40000000, 0xffffffff};
+    struct virtio_vsock_hdr header;
+    uint32_t same;
+    for (size_t i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
+        vsock_init(&table, CID, LIMIT, true);
+        uint32_t slot = opened(10, 20), most = rooms[i] / VSOCK_PACKET_COST;
+        const struct vsock_connection *connection = &table.connections[slot];
+        most = most > 4096 ? 4096 : most > 0 ? most : 1;
+        for (uint32_t lap = 0; lap < 3; lap++) {
+            header = from_guest(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 10, 20);
+            header.buf_alloc = rooms[i];
+            header.fwd_cnt = connection->sent;
+            CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+            uint32_t sent = 0;
+            while (vsock_packet_credit(connection) > 0 && sent <= most) {
+                vsock_data_packet(&table, slot, 1, 0, &header);
+                sent++;
+            }
+            CU_ASSERT_EQUAL(sent, most);
+            /* In good time it asks, but not for each. */
+            uint32_t asked = 0;
+            while (vsock_next_packet(&table, slot, &header))
+                asked += header.op == VIRTIO_VSOCK_OP_CREDIT_REQUEST;
+            CU_ASSERT_EQUAL(asked, most > 1 ? 1 : asked);
+            /* None is read, all but one are, and more than there are. */
+            header = from_guest(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 10, 20);
+            header.buf_alloc = rooms[i];
+            header.fwd_cnt = connection->sent - sent;
+            CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+            CU_ASSERT_EQUAL(vsock_packet_credit(connection), 0);
+            header.fwd_cnt = connection->sent + 1;
+            CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+            CU_ASSERT_EQUAL(vsock_packet_credit(connection), 0);
+            header.fwd_cnt = connection->sent - 1;
+            CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+            CU_ASSERT(most == 1 || vsock_packet_credit(connection) >= most - most / 16 - 1);
+        }
+    }
+}
+
+/* An answer that comes before the guest's program has read is not the last. */
+static void test_credit_is_asked_for_again(void)
+{
+    struct virtio_vsock_hdr header;
+    vsock_init(&table, CID, LIMIT, true);
+    uint32_t slot = opened(10, 20), same;
+    vsock_data_packet(&table, slot, 1000, 0, &header);
+    CU_ASSERT_FALSE(vsock_ask_again(&table, slot)); /* nobody has asked */
+    vsock_ask_credit(&table, slot);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+    header = from_guest(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 10, 20);
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+    CU_ASSERT_TRUE(vsock_ask_again(&table, slot));
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+    CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_CREDIT_REQUEST);
+    header = from_guest(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 10, 20);
+    header.fwd_cnt = 1000;
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+    CU_ASSERT_FALSE(vsock_ask_again(&table, slot));
+}
+
+/* A message is not stopped by its own packets, however many the guest's buffers make of it. */
+static void test_a_message_is_brought_to_its_end(void)
+{
+    struct virtio_vsock_hdr header;
+    vsock_init(&table, CID, LIMIT, true);
+    uint32_t slot = opened(10, 20), same; /* 1000 bytes: one packet */
+    struct vsock_connection *connection = &table.connections[slot];
+    connection->type = SEQPACKET;
+    vsock_data_packet(&table, slot, 300, VIRTIO_VSOCK_SEQ_EOM, &header);
+    CU_ASSERT_EQUAL(vsock_packet_credit(connection), 0);
+    header = from_guest(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 10, 20);
+    header.type = SEQPACKET;
+    header.fwd_cnt = 300;
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+    for (unsigned int i = 0; i < 9; i++) {
+        CU_ASSERT_EQUAL(vsock_packet_credit(connection), 1);
+        vsock_data_packet(&table, slot, 100, 0, &header);
+    }
+    vsock_data_packet(&table, slot, 100, VIRTIO_VSOCK_SEQ_EOM, &header);
+    CU_ASSERT_EQUAL(vsock_packet_credit(connection), 0);
+}
+
 /* ---- Beginnings and ends ---- */
 
 static void test_clients_of_the_host(void)
@@ -159,7 +291,7 @@ static void test_clients_of_the_host(void)
     struct virtio_vsock_hdr header;
     bool evicted;
     uint32_t same;
-    vsock_init(&table, CID, false);
+    vsock_init(&table, CID, LIMIT, false);
     uint32_t slot = vsock_take(&table, VSOCK_GREETING, STREAM, &evicted);
     CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header));
     vsock_request(&table, slot, 77);
@@ -189,7 +321,7 @@ static void test_clients_of_the_host(void)
     vsock_host_gone(&table, slot, true);
     CU_ASSERT_EQUAL(table.connections[slot].state, VSOCK_FREE);
     /* Ports wrap round, and none is used twice. */
-    vsock_init(&table, CID, false);
+    vsock_init(&table, CID, LIMIT, false);
     table.next_port = 0x7fffffff;
     for (uint32_t i = 0; i < 4; i++) {
         slot = vsock_take(&table, VSOCK_GREETING, STREAM, &evicted);
@@ -204,7 +336,7 @@ static void test_clean_ends(void)
 {
     struct virtio_vsock_hdr header;
     uint32_t same;
-    vsock_init(&table, CID, false);
+    vsock_init(&table, CID, LIMIT, false);
     /* The host is gone: SHUTDOWN, and the guest's RST ends it. */
     uint32_t slot = opened(1, 2);
     vsock_host_gone(&table, slot, false);
@@ -233,12 +365,71 @@ static void test_clean_ends(void)
     CU_ASSERT_EQUAL(table.connections[slot].state, VSOCK_FREE);
 }
 
+/* A REQUEST for ports that are in use. */
+static void test_ports_again(void)
+{
+    struct virtio_vsock_hdr header;
+    uint32_t same;
+    vsock_init(&table, CID, LIMIT, false);
+    /* The host's end is gone, whether the guest was told or is owed an RST. */
+    for (unsigned int reset = 0; reset < 2; reset++) {
+        uint32_t slot = opened(1, 2);
+        vsock_host_gone(&table, slot, reset == 1);
+        if (reset == 0)
+            CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+        slot = opened(1, 2);
+        CU_ASSERT_EQUAL(table.reply_count, 0);
+        header = from_guest(VIRTIO_VSOCK_OP_RST, 1, 2);
+        CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_GONE);
+        vsock_host_gone(&table, slot, false);
+    }
+    /* The host has not answered yet: one answer, and one connection. */
+    header = from_guest(VIRTIO_VSOCK_OP_REQUEST, 1, 2);
+    uint32_t slot;
+    CU_ASSERT_EQUAL(receive(&header, &slot), VSOCK_CONNECT);
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+    CU_ASSERT_EQUAL(same, slot);
+    vsock_accepted(&table, slot);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+    CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_RESPONSE);
+    CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header));
+    /* One that works is not given up for it. */
+    header = from_guest(VIRTIO_VSOCK_OP_REQUEST, 1, 2);
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_BROKEN);
+}
+
+/* Who waits for somebody that may never come, and for whom nobody waits. */
+static void test_idle_ones_give_way(void)
+{
+    struct virtio_vsock_hdr header;
+    bool evicted;
+    vsock_init(&table, CID, 2, false);
+    opened(1, 9);
+    uint32_t slot = vsock_take(&table, VSOCK_GREETING, STREAM, &evicted);
+    vsock_request(&table, slot, 77);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
+    CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), VSOCK_NONE);
+    vsock_set_idle(&table, slot);
+    CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), slot);
+    CU_ASSERT_TRUE(evicted);
+    CU_ASSERT_TRUE(vsock_next_reply(&table, &header)); /* the guest knew of it */
+    CU_ASSERT_EQUAL(header.dst_port, 77);
+    vsock_host_gone(&table, slot, false);
+    header = from_guest(VIRTIO_VSOCK_OP_REQUEST, 5, 6);
+    CU_ASSERT_EQUAL(receive(&header, &slot), VSOCK_CONNECT);
+    CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), VSOCK_NONE);
+    vsock_set_idle(&table, slot);
+    CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), slot);
+    CU_ASSERT_TRUE(vsock_next_reply(&table, &header));
+    CU_ASSERT_EQUAL(header.dst_port, 5);
+}
+
 static void test_who_gives_way(void)
 {
     struct virtio_vsock_hdr header;
     bool evicted;
-    vsock_init(&table, CID, false);
-    for (uint32_t i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
+    vsock_init(&table, CID, LIMIT, false);
+    for (uint32_t i = 0; i < LIMIT; i++)
         opened(i, 9);
     CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), VSOCK_NONE);
     /* One that is over but for the guest's RST; not before it was told. */
@@ -266,7 +457,7 @@ static struct model {
     uint64_t sent;
     uint32_t alloc, forwarded;
     uint32_t fwd_cnt; /* the device's, last seen */
-} models[VSOCK_CONNECTIONS_MAX];
+} models[LIMIT];
 
 static unsigned int wrong;
 
@@ -278,7 +469,7 @@ static void expect(bool holds, const char *what)
 
 static struct virtio_vsock_hdr any_packet(void)
 {
-    const struct vsock_connection *some = &table.connections[below(VSOCK_CONNECTIONS_MAX)];
+    const struct vsock_connection *some = &table.connections[below(LIMIT)];
     struct virtio_vsock_hdr header =
         from_guest((uint16_t)below(9), some->guest_port, some->host_port);
     header.type = some->type;
@@ -332,7 +523,7 @@ static void guest_acts(void)
 
 static void host_acts(void)
 {
-    uint32_t slot = below(VSOCK_CONNECTIONS_MAX);
+    uint32_t slot = below(LIMIT);
     struct vsock_connection *connection = &table.connections[slot];
     bool evicted;
     switch (below(6)) {
@@ -381,7 +572,7 @@ static void check_packet(uint32_t slot, const struct virtio_vsock_hdr *header)
 static void device_sends(void)
 {
     struct virtio_vsock_hdr header;
-    uint32_t slot = below(VSOCK_CONNECTIONS_MAX);
+    uint32_t slot = below(LIMIT);
     struct vsock_connection *connection = &table.connections[slot];
     struct model *model = &models[slot];
     if (vsock_next_reply(&table, &header))
@@ -409,7 +600,7 @@ static void device_sends(void)
 static void check_table(void)
 {
     expect(table.reply_count <= VSOCK_REPLIES_MAX, "replies");
-    for (uint32_t i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
+    for (uint32_t i = 0; i < LIMIT; i++) {
         const struct vsock_connection *a = &table.connections[i];
         expect(vsock_buffered(a) <= VSOCK_BUFFER_SIZE, "more buffered than announced");
         expect(a->received - a->announced <= VSOCK_BUFFER_SIZE, "more announced than there is");
@@ -430,7 +621,7 @@ static void drain_packets(void)
     struct virtio_vsock_hdr header;
     while (vsock_next_reply(&table, &header))
         ;
-    for (uint32_t slot = 0; slot < VSOCK_CONNECTIONS_MAX; slot++) {
+    for (uint32_t slot = 0; slot < LIMIT; slot++) {
         for (unsigned int i = 0; vsock_next_packet(&table, slot, &header); i++)
             CU_ASSERT_FATAL(i < 8); /* what is owed is bounded */
     }
@@ -440,13 +631,13 @@ static void drain_packets(void)
 static void check_end(void)
 {
     bool evicted;
-    for (uint32_t slot = 0; slot < VSOCK_CONNECTIONS_MAX; slot++) {
+    for (uint32_t slot = 0; slot < LIMIT; slot++) {
         enum vsock_state state = table.connections[slot].state;
         if (state != VSOCK_FREE && state != VSOCK_CLOSING)
             vsock_host_gone(&table, slot, false);
     }
     drain_packets();
-    for (uint32_t i = 0; i < VSOCK_CONNECTIONS_MAX; i++)
+    for (uint32_t i = 0; i < LIMIT; i++)
         expect(vsock_take(&table, VSOCK_DIALLING, STREAM, &evicted) != VSOCK_NONE,
                "a place that never comes free");
 }
@@ -458,7 +649,7 @@ static void test_anything_at_all(void)
         if (i % 100000 == 0) {
             if (i > 0)
                 check_end();
-            vsock_init(&table, CID, true);
+            vsock_init(&table, CID, LIMIT, true);
             memset(models, 0, sizeof(models));
         }
         switch (below(5)) {
@@ -540,6 +731,12 @@ int main(void)
     CU_TestInfo tests[] = {
         {"credit of the guest", test_credit_of_the_guest},
         {"credit of the device", test_credit_of_the_device},
+        {"credit of the device in small steps", test_credit_of_the_device_in_small_steps},
+        {"packets of the guest", test_packets_of_the_guest},
+        {"credit is asked for again", test_credit_is_asked_for_again},
+        {"a message is brought to its end", test_a_message_is_brought_to_its_end},
+        {"ports again", test_ports_again},
+        {"idle ones give way", test_idle_ones_give_way},
         {"clients of the host", test_clients_of_the_host},
         {"clean ends", test_clean_ends},
         {"who gives way", test_who_gives_way},

@@ -15,13 +15,22 @@
 #include "worker/virtqueue/virtqueue.h"
 #include "worker/vsock/buffer.h"
 
+/* Of a seqpacket socket: reads of nothing that are taken for empty messages. */
+#define EMPTY_READS_A_TURN 64u
+#define EMPTY_READS_MAX 1024u
+
 struct end {
     bool open;
     bool readable, writable, hung_up;
+    bool ended;     /* the other end writes no more: what is in the socket is all */
     bool shut_sent; /* SHUT_WR is done */
     int fd;
     uint32_t greeting_length;
-    uint32_t message_length, message_done; /* of what is in its memory */
+    uint32_t unfinished;  /* bytes of the guest's message that has not ended yet */
+    uint32_t empty_reads; /* one after the other, of a seqpacket */
+    /* The message that the guest has not got whole: bytes, those it has got, and how many of the
+     * first are not in its memory, since they went to the guest at once. */
+    uint32_t message_length, message_done, message_direct;
     char greeting[VSOCK_GREETING_MAX + 1];
 };
 
@@ -31,26 +40,30 @@ struct memory {
     unsigned char message[VSOCK_MESSAGE_MAX + 1]; /* one more, to see that one is too large */
 };
 
-static struct end ends[VSOCK_CONNECTIONS_MAX];
-static struct memory *memories; /* VSOCK_CONNECTIONS_MAX of them */
+_Static_assert(sizeof(struct memory) <= CONNECTION_MEMORY, "what bao-dmctl tells of");
 
-int vsock_host_init(void)
+static struct end ends[VSOCK_CONNECTIONS_MAX];
+static struct memory *memories; /* ends_used of them */
+static uint32_t ends_used;
+
+int vsock_host_init(uint32_t limit)
 {
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return -errno;
-    if (memories)
+    if (memories && limit <= ends_used)
         return 0;
-    void *all = mmap(NULL, sizeof(*memories) * VSOCK_CONNECTIONS_MAX, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *all = mmap(NULL, sizeof(*memories) * limit, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (all == MAP_FAILED)
         return -errno;
     memories = all;
+    ends_used = limit;
     return 0;
 }
 
 void vsock_host_reset(void)
 {
-    for (uint32_t slot = 0; slot < VSOCK_CONNECTIONS_MAX; slot++)
+    for (uint32_t slot = 0; slot < ends_used; slot++)
         vsock_host_close(slot);
 }
 
@@ -87,6 +100,8 @@ void vsock_host_event(uint32_t slot, uint32_t events)
         end->readable = true;
     if ((events & EPOLLOUT) != 0)
         end->writable = true;
+    if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0)
+        end->ended = true;
     if ((events & (EPOLLHUP | EPOLLERR)) != 0)
         end->hung_up = true;
 }
@@ -220,15 +235,29 @@ static bool takes_nothing(const struct vsock_table *table, uint32_t slot)
     return (connection->host_shutdown & VIRTIO_VSOCK_SHUTDOWN_RCV) != 0;
 }
 
+bool vsock_host_takes(const struct vsock_table *table, uint32_t slot)
+{
+    const struct vsock_connection *connection = &table->connections[slot];
+    return connection->type == VIRTIO_VSOCK_TYPE_STREAM && ends[slot].writable &&
+           !takes_nothing(table, slot);
+}
+
 int vsock_host_deliver(struct vsock_table *table, uint32_t slot, const struct iovec *segments,
                        unsigned int count, uint32_t length, bool end)
 {
-    static struct iovec rest[CHAIN_SEGMENTS_MAX];
+    static struct iovec rest[VSOCK_SEGMENTS_MAX];
     const struct vsock_connection *connection = &table->connections[slot];
     struct vsock_buffer *buffer = &memories[slot].buffer;
     if (takes_nothing(table, slot)) {
         discard(table, slot);
         return 0;
+    }
+    if (connection->type == VIRTIO_VSOCK_TYPE_SEQPACKET) {
+        ends[slot].unfinished += length;
+        if (ends[slot].unfinished > VSOCK_MESSAGE_MAX)
+            return -EMSGSIZE;
+        if (end)
+            ends[slot].unfinished = 0;
     }
     uint32_t first = connection->received - length;
     bool whole = connection->type == VIRTIO_VSOCK_TYPE_STREAM || end;
@@ -275,6 +304,7 @@ int vsock_host_flush(struct vsock_table *table, uint32_t slot)
     struct vsock_buffer *buffer = &memories[slot].buffer;
     struct iovec parts[2];
     uint32_t end;
+    bool waited = vsock_buffered(connection) > 0;
     while (ends[slot].writable && next_part(buffer, connection, &end)) {
         unsigned int count = vsock_buffer_get(buffer, connection->forwarded, end, parts);
         ssize_t moved = give(table, slot, parts, count);
@@ -283,6 +313,8 @@ int vsock_host_flush(struct vsock_table *table, uint32_t slot)
         if (connection->type == VIRTIO_VSOCK_TYPE_SEQPACKET)
             vsock_buffer_drop_end(buffer, end);
     }
+    if (waited && vsock_buffered(connection) == 0)
+        vsock_run_empty(table, slot);
     /* A message that the guest did not end is none. */
     if (is_last(connection) && !next_part(buffer, connection, &end))
         vsock_forwarded(table, slot, vsock_buffered(connection));
@@ -310,55 +342,79 @@ bool vsock_host_readable(uint32_t slot)
     return end->open && (end->readable || end->message_done < end->message_length);
 }
 
-/* A whole message at once, as the socket gives it. */
-static ssize_t read_message(uint32_t slot)
+uint32_t vsock_host_message(uint32_t slot)
 {
+    const struct end *end = &ends[slot];
+    return end->message_done < end->message_length ? end->message_length : 0;
+}
+
+/*
+ * A whole message at once, as the socket gives it: into the guest's segments, and what does not fit
+ * there into memory.
+ *
+ * readv says 0 for an empty message as for the end. It is no end as long as the other side has not
+ * said so, which comes by an event of its own. When it has, nothing more can come, and the end is
+ * where there are only zeros: more, one after the other, than empty messages find room in a
+ * socket's send buffer (2 * net.core.wmem_max, some 800 bytes each).
+ */
+static ssize_t read_message(uint32_t slot, const struct iovec *segments, unsigned int count,
+                            uint32_t room, uint32_t message_max)
+{
+    static struct iovec all[VSOCK_SEGMENTS_MAX];
     struct end *end = &ends[slot];
-    unsigned char *message = memories[slot].message;
-    const struct iovec all = {message, VSOCK_MESSAGE_MAX + 1};
-    ssize_t length = read_in(end, &all, 1);
-    if (length > (ssize_t)VSOCK_MESSAGE_MAX)
-        return -EMSGSIZE;
-    if (length > 0) {
-        end->message_length = (uint32_t)length;
-        end->message_done = 0;
+    memcpy(all, segments, count * sizeof(all[0]));
+    all[count] = (struct iovec){memories[slot].message, VSOCK_MESSAGE_MAX + 1};
+    ssize_t length = read_in(end, all, count + 1);
+    while (length == 0) {
+        end->empty_reads++;
+        if (end->ended && end->empty_reads >= EMPTY_READS_MAX)
+            return 0;
+        if (end->empty_reads % EMPTY_READS_A_TURN == 0)
+            return -EINTR;
+        length = read_in(end, all, count + 1);
     }
-    return length;
+    end->empty_reads = 0;
+    if (length < 0)
+        return length;
+    if (length > (ssize_t)message_max || length > (ssize_t)VSOCK_MESSAGE_MAX)
+        return -EMSGSIZE;
+    end->message_length = (uint32_t)length;
+    end->message_direct = (uint32_t)length < room ? (uint32_t)length : room;
+    end->message_done = end->message_direct;
+    return end->message_direct;
 }
 
 static ssize_t next_of_message(uint32_t slot, const struct iovec *segments, unsigned int count,
-                               uint32_t limit, bool *ret_end)
+                               uint32_t message_max, bool *ret_end)
 {
     struct end *end = &ends[slot];
-    if (end->message_done == end->message_length) {
-        ssize_t length = read_message(slot);
-        if (length <= 0)
-            return length;
-    }
     uint32_t room = 0;
-    for (unsigned int i = 0; i < count && room < limit; i++)
-        room += segments[i].iov_len < limit - room ? (uint32_t)segments[i].iov_len : limit - room;
-    uint32_t left = end->message_length - end->message_done;
-    uint32_t part = left < room ? left : room;
-    segments_write(segments, memories[slot].message + end->message_done, part);
-    end->message_done += part;
+    ssize_t part;
+    for (unsigned int i = 0; i < count; i++)
+        room += (uint32_t)segments[i].iov_len;
+    if (end->message_done == end->message_length) {
+        part = read_message(slot, segments, count, room, message_max);
+        if (part <= 0)
+            return part;
+    } else {
+        uint32_t left = end->message_length - end->message_done;
+        part = left < room ? left : room;
+        segments_write(segments, memories[slot].message + end->message_done - end->message_direct,
+                       (size_t)part);
+        end->message_done += (uint32_t)part;
+    }
     *ret_end = end->message_done == end->message_length;
-    return (ssize_t)part;
+    return part;
 }
 
 ssize_t vsock_host_read(uint32_t slot, uint16_t type, const struct iovec *segments,
-                        unsigned int count, uint32_t limit, bool *ret_end)
+                        unsigned int count, uint32_t message_max, bool *ret_end)
 {
-    static struct iovec part[CHAIN_SEGMENTS_MAX];
     struct end *end = &ends[slot];
-    ssize_t moved;
     *ret_end = false;
-    if (type == VIRTIO_VSOCK_TYPE_SEQPACKET) {
-        moved = next_of_message(slot, segments, count, limit, ret_end);
-    } else {
-        count = segments_cut(segments, count, 0, limit, part);
-        moved = read_in(end, part, count);
-    }
+    ssize_t moved = type == VIRTIO_VSOCK_TYPE_SEQPACKET
+                        ? next_of_message(slot, segments, count, message_max, ret_end)
+                        : read_in(end, segments, count);
     if (moved == 0)
         end->readable = false;
     return moved;

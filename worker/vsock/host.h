@@ -17,15 +17,21 @@
 
 #include "worker/vsock/table.h"
 
-/* A seqpacket message cannot be read in parts: it is kept here until the guest has all of it. */
-#define VSOCK_MESSAGE_MAX VSOCK_BUFFER_SIZE
+/*
+ * The largest message of a seqpacket, either way: one that a Unix socket takes with its usual
+ * buffer. It cannot be read in parts: what the guest has no room for is kept here.
+ */
+#define VSOCK_MESSAGE_MAX 0x20000u
 
 /* "CONNECT 4294967295\n", with room for some more blanks. */
 #define VSOCK_GREETING_MAX 32u
 
-/* Before lock-down: the memory for all connections; a write to a closed socket is no signal.
+/* Segments of one call, the worker's own memory included: what the kernel takes (UIO_MAXIOV). */
+#define VSOCK_SEGMENTS_MAX 1024u
+
+/* Before lock-down: the memory for `limit` connections; a write to a closed socket is no signal.
  * Returns 0 or -errno. */
-int vsock_host_init(void);
+int vsock_host_init(uint32_t limit);
 
 /* Forget every connection; their sockets are closed. */
 void vsock_host_reset(void);
@@ -47,14 +53,19 @@ bool vsock_host_hung_up(uint32_t slot);
  */
 int vsock_host_greeting(uint32_t slot, uint16_t type, uint32_t *ret_port);
 
-/* Tell that client "OK port\n". Returns 0, or -EPIPE if it is gone. */
+/* Tell that client "OK port\n". Returns 0, or -EPIPE if it is gone; what it has written before can
+ * still be read. */
 int vsock_host_welcome(uint32_t slot, uint32_t host_port);
 
+/* Can the guest's bytes go straight into the socket? Of a stream whose buffer is empty. */
+bool vsock_host_takes(const struct vsock_table *table, uint32_t slot);
+
 /*
- * Payload of the guest's: the last vsock_buffered bytes counted as received have just come, in
- * `count` segments of guest memory. `end`: a seqpacket message ends here. Says vsock_forwarded for
- * what the socket took and vsock_host_shutdown if it takes no more. Returns 0, or -EMSGSIZE if a
- * message is larger than the socket could ever take.
+ * Payload of the guest's: the last `length` bytes counted as received have just come, in `count`
+ * segments of guest memory (VSOCK_SEGMENTS_MAX at most): of one packet, or of several of a stream.
+ * `end`: a seqpacket message ends here. Says vsock_forwarded for what the socket took and
+ * vsock_host_shutdown if it takes no more. Returns 0, or -EMSGSIZE if a message is larger than
+ * VSOCK_MESSAGE_MAX, or than the socket could ever take.
  */
 int vsock_host_deliver(struct vsock_table *table, uint32_t slot, const struct iovec *segments,
                        unsigned int count, uint32_t length, bool end);
@@ -68,12 +79,19 @@ void vsock_host_shut(struct vsock_table *table, uint32_t slot);
 /* May there be something to read? */
 bool vsock_host_readable(uint32_t slot);
 
+/* Of the message that is being read, bytes in all; 0 if the next read begins another. */
+uint32_t vsock_host_message(uint32_t slot);
+
 /*
- * Data for the guest: up to `limit` bytes into the segments; *ret_end: with them a seqpacket
- * message ends. Returns how many; 0 at the end of the data, after which nothing is readable;
- * -EAGAIN if there is nothing now; -EMSGSIZE: a message that is too large; -errno.
+ * Data for the guest, into `count` segments (fewer than VSOCK_SEGMENTS_MAX), which are room for as
+ * many bytes as may be sent; not 0. *ret_end: with them a seqpacket message ends. Returns how many;
+ * 0 at the end of the data, after which nothing is readable; -EAGAIN if there is nothing now;
+ * -EINTR if there may be, but others have their turn first; -EMSGSIZE: a message of more than
+ * `message_max` bytes, which is lost; -errno.
+ *
+ * An empty message is passed over: the guest could not tell it from an end.
  */
 ssize_t vsock_host_read(uint32_t slot, uint16_t type, const struct iovec *segments,
-                        unsigned int count, uint32_t limit, bool *ret_end);
+                        unsigned int count, uint32_t message_max, bool *ret_end);
 
 #endif

@@ -10,14 +10,21 @@
 #define SHUTDOWN_BOTH ((uint8_t)(VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND))
 #define HOST_PORTS 0x40000000u /* where ports of the host's clients begin: not a server's */
 
+#define PACKETS_MAX 4096u /* however large the guest's buffer; they fit a uint16_t */
+
 #define DUE(op) ((uint16_t)(1u << VIRTIO_VSOCK_OP_##op))
 
-void vsock_init(struct vsock_table *table, uint64_t guest_cid, bool seqpacket)
+/* What is beyond the limit is never touched, and takes no memory. */
+void vsock_init(struct vsock_table *table, uint64_t guest_cid, uint32_t limit, bool seqpacket)
 {
-    memset(table, 0, sizeof(*table));
+    memset(table->connections, 0, limit * sizeof(table->connections[0]));
     table->guest_cid = guest_cid;
+    table->limit = limit;
     table->seqpacket = seqpacket;
     table->next_port = HOST_PORTS;
+    table->next_age = 0;
+    table->reply_first = 0;
+    table->reply_count = 0;
 }
 
 /* ---- Places ---- */
@@ -25,6 +32,11 @@ void vsock_init(struct vsock_table *table, uint64_t guest_cid, bool seqpacket)
 static void add_reply(struct vsock_table *table, const struct vsock_reply *reply)
 {
     table->replies[(table->reply_first + table->reply_count++) % VSOCK_REPLIES_MAX] = *reply;
+}
+
+static bool has_guest_end(const struct vsock_connection *connection)
+{
+    return connection->state >= VSOCK_REQUESTED && connection->state != VSOCK_DRAINING;
 }
 
 /* How readily a connection gives way to a new one; 0: not at all. */
@@ -37,9 +49,10 @@ static unsigned int dispensable(const struct vsock_connection *connection)
         return connection->due == 0 && connection->told_shutdown == SHUTDOWN_BOTH ? 2 : 0;
     case VSOCK_DRAINING: /* the host's reader takes its time */
         return 1;
+    case VSOCK_REQUESTED: /* the guest takes its time, and nobody waits for it */
+    case VSOCK_DIALLING:  /* the host's server takes its time */
+        return connection->idle ? 1 : 0;
     case VSOCK_FREE:
-    case VSOCK_REQUESTED:
-    case VSOCK_DIALLING:
     case VSOCK_OPEN:
         break;
     }
@@ -50,7 +63,7 @@ static uint32_t find_place(const struct vsock_table *table, bool *ret_evicted)
 {
     uint32_t best = VSOCK_NONE;
     *ret_evicted = false;
-    for (uint32_t i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
+    for (uint32_t i = 0; i < table->limit; i++) {
         const struct vsock_connection *connection = &table->connections[i];
         if (connection->state == VSOCK_FREE) {
             *ret_evicted = false;
@@ -69,10 +82,12 @@ static uint32_t find_place(const struct vsock_table *table, bool *ret_evicted)
     return best;
 }
 
-/* §5.10.6.5: a socket that does not answer to SHUTDOWN is disconnected forcibly. */
+/* §5.10.6.5: a socket that does not answer to SHUTDOWN is disconnected forcibly; so is whatever
+ * else gives way, if the guest knows of it. */
 static void disconnect(struct vsock_table *table, const struct vsock_connection *connection)
 {
-    if (connection->state == VSOCK_CLOSING && vsock_reply_room(table))
+    bool known = has_guest_end(connection) && (connection->due & DUE(REQUEST)) == 0;
+    if (known && vsock_reply_room(table))
         add_reply(table, &(struct vsock_reply){
                              .host_cid = VMADDR_CID_HOST,
                              .guest_port = connection->guest_port,
@@ -93,18 +108,25 @@ uint32_t vsock_take(struct vsock_table *table, enum vsock_state state, uint16_t 
     return slot;
 }
 
-static bool has_guest_end(const struct vsock_connection *connection)
+static bool is_between(const struct vsock_connection *connection, uint32_t guest_port,
+                       uint32_t host_port)
 {
-    return connection->state >= VSOCK_REQUESTED && connection->state != VSOCK_DRAINING;
+    return has_guest_end(connection) && connection->guest_port == guest_port &&
+           connection->host_port == host_port;
 }
 
-static uint32_t find(const struct vsock_table *table, uint32_t guest_port, uint32_t host_port)
+/* A hint is only where to look first; it may be of another connection, or of none any more. */
+static uint32_t find(struct vsock_table *table, uint32_t guest_port, uint32_t host_port)
 {
-    for (uint32_t i = 0; i < VSOCK_CONNECTIONS_MAX; i++) {
-        const struct vsock_connection *connection = &table->connections[i];
-        if (has_guest_end(connection) && connection->guest_port == guest_port &&
-            connection->host_port == host_port)
+    uint32_t hash = (guest_port * 0x9e3779b1u ^ host_port * 0x85ebca6bu) >> 16;
+    uint16_t *hint = &table->hints[hash % VSOCK_HINTS];
+    if (*hint < table->limit && is_between(&table->connections[*hint], guest_port, host_port))
+        return *hint;
+    for (uint32_t i = 0; i < table->limit; i++) {
+        if (is_between(&table->connections[i], guest_port, host_port)) {
+            *hint = (uint16_t)i;
             return i;
+        }
     }
     return VSOCK_NONE;
 }
@@ -130,6 +152,11 @@ void vsock_request(struct vsock_table *table, uint32_t slot, uint32_t guest_port
     connection->guest_port = guest_port;
     connection->state = VSOCK_REQUESTED;
     connection->due = DUE(REQUEST);
+}
+
+void vsock_set_idle(struct vsock_table *table, uint32_t slot)
+{
+    table->connections[slot].idle = true;
 }
 
 void vsock_accepted(struct vsock_table *table, uint32_t slot)
@@ -184,11 +211,26 @@ static enum vsock_verdict broken(struct vsock_table *table, uint32_t slot)
     return VSOCK_BROKEN;
 }
 
+/* Packets count until the guest says that it has read the last of their group. */
+static void forget_read_packets(struct vsock_connection *connection)
+{
+    while (connection->groups > 0) {
+        const struct vsock_packet_group *group = &connection->unread[connection->first_group];
+        uint32_t unread = connection->sent - connection->peer_forwarded;
+        if (unread > connection->sent - group->end)
+            return;
+        connection->unread_packets -= group->packets;
+        connection->first_group = (connection->first_group + 1) % VSOCK_PACKET_GROUPS;
+        connection->groups--;
+    }
+}
+
 static void note_credit(struct vsock_connection *connection, const struct virtio_vsock_hdr *header)
 {
     connection->peer_alloc = header->buf_alloc;
     connection->peer_forwarded = header->fwd_cnt;
-    if (vsock_credit(connection) > 0)
+    forget_read_packets(connection);
+    if (vsock_credit(connection) > 0 && vsock_packet_credit(connection) > 0)
         connection->credit_asked = false;
 }
 
@@ -211,6 +253,22 @@ static enum vsock_verdict guest_connects(struct vsock_table *table,
     return VSOCK_CONNECT;
 }
 
+/*
+ * The guest is told what is forwarded before it could wait for it. It sees what was received since
+ * it was told last as taking room, in the smaller of this buffer and its own (Linux); and it may
+ * wait for a packet's, or a message's, whole length. So it is told once it must think that half of
+ * that room is taken, as soon as that is not so; whichever came last, its bytes or the host's call
+ * for them.
+ */
+static void tell_credit(struct vsock_connection *connection)
+{
+    uint32_t room =
+        connection->peer_alloc < VSOCK_BUFFER_SIZE ? connection->peer_alloc : VSOCK_BUFFER_SIZE;
+    if (has_guest_end(connection) && connection->forwarded != connection->announced &&
+        connection->received - connection->announced > room / 2)
+        connection->due |= DUE(CREDIT_UPDATE);
+}
+
 static enum vsock_verdict guest_sends(struct vsock_table *table, uint32_t slot,
                                       const struct virtio_vsock_hdr *header, uint32_t payload)
 {
@@ -221,8 +279,10 @@ static enum vsock_verdict guest_sends(struct vsock_table *table, uint32_t slot,
         length > payload || length > VSOCK_BUFFER_SIZE - vsock_buffered(connection))
         return broken(table, slot);
     connection->received += length;
-    if (connection->state == VSOCK_OPEN)
+    if (connection->state == VSOCK_OPEN) {
+        tell_credit(connection);
         return VSOCK_PAYLOAD;
+    }
     /* It may not know yet that the host's end is gone. */
     vsock_forwarded(table, slot, length);
     return VSOCK_NOTHING;
@@ -269,13 +329,30 @@ static enum vsock_verdict receive_connected(struct vsock_table *table, uint32_t 
         return guest_sends(table, slot, header, payload);
     case VIRTIO_VSOCK_OP_CREDIT_UPDATE:
         return VSOCK_NOTHING;
+    case VIRTIO_VSOCK_OP_REQUEST: /* its driver has lost patience, and tries again */
+        return connection->state == VSOCK_DIALLING ? VSOCK_NOTHING : broken(table, slot);
     case VIRTIO_VSOCK_OP_CREDIT_REQUEST:
         if (connection->state == VSOCK_OPEN)
             connection->due |= DUE(CREDIT_UPDATE);
         return VSOCK_NOTHING;
-    default: /* REQUEST a second time; INVALID; numbers that are no operation */
+    default: /* INVALID; numbers that are no operation */
         return broken(table, slot);
     }
+}
+
+/*
+ * A REQUEST for ports that are in use. The guest has done with a connection whose RST is awaited,
+ * or owed to it: the new one takes its place (VSOCK_NONE). One that the host has not answered yet
+ * it has given up, and tries anew: the answer is for both.
+ */
+static uint32_t asked_again(struct vsock_table *table, uint32_t slot)
+{
+    struct vsock_connection *connection = &table->connections[slot];
+    if (connection->state != VSOCK_CLOSING)
+        return slot;
+    connection->state = VSOCK_FREE;
+    connection->due = 0;
+    return VSOCK_NONE;
 }
 
 static bool known_type(const struct vsock_table *table, uint16_t type)
@@ -294,6 +371,8 @@ enum vsock_verdict vsock_receive(struct vsock_table *table, const struct virtio_
     uint32_t slot = VSOCK_NONE;
     if (header->dst_cid == VMADDR_CID_HOST && known_type(table, header->type)) {
         slot = find(table, header->src_port, header->dst_port);
+        if (slot != VSOCK_NONE && header->op == VIRTIO_VSOCK_OP_REQUEST)
+            slot = asked_again(table, slot);
         if (slot == VSOCK_NONE && header->op == VIRTIO_VSOCK_OP_REQUEST)
             return guest_connects(table, header, ret_slot, ret_evicted);
     }
@@ -305,13 +384,17 @@ enum vsock_verdict vsock_receive(struct vsock_table *table, const struct virtio_
     return receive_connected(table, slot, header, payload);
 }
 
-/* The guest is told when it must think that half of the buffer is full though it is not. */
 void vsock_forwarded(struct vsock_table *table, uint32_t slot, uint32_t length)
 {
     struct vsock_connection *connection = &table->connections[slot];
     connection->forwarded += length;
-    if (has_guest_end(connection) && connection->forwarded != connection->announced &&
-        connection->received - connection->announced > VSOCK_BUFFER_SIZE / 2)
+    tell_credit(connection);
+}
+
+void vsock_run_empty(struct vsock_table *table, uint32_t slot)
+{
+    struct vsock_connection *connection = &table->connections[slot];
+    if (has_guest_end(connection) && connection->forwarded != connection->announced)
         connection->due |= DUE(CREDIT_UPDATE);
 }
 
@@ -325,6 +408,29 @@ uint32_t vsock_credit(const struct vsock_connection *connection)
     return unread < connection->peer_alloc ? connection->peer_alloc - unread : 0;
 }
 
+static uint32_t packets_max(const struct vsock_connection *connection)
+{
+    uint32_t packets = connection->peer_alloc / VSOCK_PACKET_COST;
+    return packets < PACKETS_MAX ? packets : PACKETS_MAX;
+}
+
+/* A message that is under way would otherwise wait for its own end. */
+static bool only_this_unread(const struct vsock_connection *connection)
+{
+    uint32_t unread = connection->sent - connection->peer_forwarded;
+    return connection->unread_packets == 0 ||
+           (connection->type == VIRTIO_VSOCK_TYPE_SEQPACKET &&
+            unread <= connection->sent - connection->message_start);
+}
+
+uint32_t vsock_packet_credit(const struct vsock_connection *connection)
+{
+    uint32_t most = packets_max(connection);
+    if (most > connection->unread_packets)
+        return most - connection->unread_packets;
+    return only_this_unread(connection) ? 1 : 0;
+}
+
 void vsock_ask_credit(struct vsock_table *table, uint32_t slot)
 {
     struct vsock_connection *connection = &table->connections[slot];
@@ -332,6 +438,33 @@ void vsock_ask_credit(struct vsock_table *table, uint32_t slot)
         return;
     connection->credit_asked = true;
     connection->due |= DUE(CREDIT_REQUEST);
+}
+
+bool vsock_ask_again(struct vsock_table *table, uint32_t slot)
+{
+    struct vsock_connection *connection = &table->connections[slot];
+    if (connection->state != VSOCK_OPEN || !connection->credit_asked)
+        return false;
+    connection->due |= DUE(CREDIT_REQUEST);
+    return true;
+}
+
+/* A group is full with its share of what may be unread: few groups, and each soon read. Returns
+ * true if a new one begins. */
+static bool count_packet(struct vsock_connection *connection)
+{
+    uint32_t share = packets_max(connection) / VSOCK_PACKET_GROUPS;
+    unsigned int last = (connection->first_group + connection->groups + VSOCK_PACKET_GROUPS - 1) %
+                        VSOCK_PACKET_GROUPS;
+    bool full = connection->groups == 0 || connection->unread[last].packets >= share;
+    if (full && connection->groups < VSOCK_PACKET_GROUPS) {
+        last = (connection->first_group + connection->groups++) % VSOCK_PACKET_GROUPS;
+        connection->unread[last].packets = 0;
+    }
+    connection->unread[last].packets++;
+    connection->unread[last].end = connection->sent;
+    connection->unread_packets++;
+    return connection->unread[last].packets == 1;
 }
 
 static struct virtio_vsock_hdr packet(struct vsock_table *table, uint32_t slot,
@@ -402,8 +535,17 @@ bool vsock_next_packet(struct vsock_table *table, uint32_t slot, struct virtio_v
 void vsock_data_packet(struct vsock_table *table, uint32_t slot, uint32_t length, uint32_t flags,
                        struct virtio_vsock_hdr *ret)
 {
+    struct vsock_connection *connection = &table->connections[slot];
     *ret = packet(table, slot, VIRTIO_VSOCK_OP_RW);
     ret->len = length;
     ret->flags = flags;
-    table->connections[slot].sent += length;
+    connection->sent += length;
+    if ((flags & VIRTIO_VSOCK_SEQ_EOM) != 0)
+        connection->message_start = connection->sent;
+    /* In time, so that the answer is there when the last of the room is used: a guest whose program
+     * reads many small packets may not tell by itself. With next to no room it is asked anyway. */
+    uint32_t most = packets_max(connection);
+    if (count_packet(connection) && most >= VSOCK_PACKET_GROUPS &&
+        connection->unread_packets > most / 2)
+        vsock_ask_credit(table, slot);
 }

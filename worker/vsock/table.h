@@ -7,7 +7,7 @@
  * The guest is hostile: it can send any packet at any moment, claim any credit and use any port.
  * What holds whatever it sends:
  *  - a connection never holds more of its bytes than VSOCK_BUFFER_SIZE, which is what it is told;
- *  - it is never sent more than the credit that it gave;
+ *  - it is never sent more than the credit that it gave, nor more packets than its kernel keeps;
  *  - whatever breaks the protocol costs the guest that connection (RST), and nothing else;
  *  - packets that are owed to it take no memory but a bit of their connection and a place of
  *    VSOCK_REPLIES_MAX; where those are taken, its packets have to wait (§5.10.6.1).
@@ -21,10 +21,21 @@
 
 #include "common/worker_fds.h"
 
-/* One less than there are numbers: a connection too many still comes, and is closed. */
-#define VSOCK_CONNECTIONS_MAX (CONNECTION_FDS_MAX - 1)
-#define VSOCK_BUFFER_SIZE 0x20000u /* buf_alloc; a power of two */
+#define VSOCK_CONNECTIONS_MAX CONNECTIONS_MAX
+#define VSOCK_BUFFER_SIZE 0x40000u /* buf_alloc, as Linux has it; a power of two */
 #define VSOCK_REPLIES_MAX 64u
+
+/*
+ * Linux keeps a structure of its own for each packet that is not read yet, and resets a connection
+ * whose structures alone would take more than buf_alloc (576 bytes each on x86_64, more in some
+ * builds; since 6.12.92 and its contemporaries). So a packet counts as so many bytes.
+ */
+#define VSOCK_PACKET_COST 1024u
+/* The packets that the guest has not read are counted in so many groups, each of which counts until
+ * all of it is read. */
+#define VSOCK_PACKET_GROUPS 16u
+
+#define VSOCK_HINTS 4096u /* a power of two */
 
 #define VSOCK_NONE UINT32_MAX /* no slot */
 
@@ -49,8 +60,16 @@ struct vsock_connection {
     uint32_t announced; /* fwd_cnt as the guest knows it */
     /* To the guest. */
     uint32_t sent;
+    uint32_t message_start;              /* seqpacket: `sent` when the last message had ended */
     uint32_t peer_alloc, peer_forwarded; /* buf_alloc and fwd_cnt, as it claims */
-    bool credit_asked;                   /* CREDIT_REQUEST sent since there was credit last */
+    bool credit_asked;                   /* CREDIT_REQUEST sent since there was room last */
+    uint16_t unread_packets;             /* at most so many; in all groups together */
+    uint8_t first_group, groups;         /* of the ring `unread` */
+    struct vsock_packet_group {
+        uint32_t end; /* of its last packet: a count like `sent` */
+        uint16_t packets;
+    } unread[VSOCK_PACKET_GROUPS];
+    bool idle; /* REQUESTED: the client has gone. DIALLING: the server has no room yet */
     /* enum virtio_vsock_shutdown: permanent once said. */
     uint8_t guest_shutdown; /* the guest has said */
     uint8_t host_shutdown;  /* the host has done */
@@ -67,16 +86,18 @@ struct vsock_reply {
 
 struct vsock_table {
     uint64_t guest_cid;
+    uint32_t limit; /* connections[0 .. limit) are used */
     bool seqpacket; /* VIRTIO_VSOCK_F_SEQPACKET negotiated */
     uint32_t next_port;
     uint64_t next_age;
     struct vsock_connection connections[VSOCK_CONNECTIONS_MAX];
+    uint16_t hints[VSOCK_HINTS]; /* by ports: where the connection was found last */
     struct vsock_reply replies[VSOCK_REPLIES_MAX]; /* a ring */
     uint32_t reply_first, reply_count;
 };
 
-/* No connection, nothing owed. Host ports begin anew. */
-void vsock_init(struct vsock_table *table, uint64_t guest_cid, bool seqpacket);
+/* No connection, nothing owed; `limit` connections from now on. Host ports begin anew. */
+void vsock_init(struct vsock_table *table, uint64_t guest_cid, uint32_t limit, bool seqpacket);
 
 /*
  * A slot for a new connection, in `state`. If all are taken, the oldest of those gives way that
@@ -88,6 +109,13 @@ uint32_t vsock_take(struct vsock_table *table, enum vsock_state state, uint16_t 
 
 /* The host's client has said which port it wants: GREETING becomes REQUESTED. */
 void vsock_request(struct vsock_table *table, uint32_t slot, uint32_t guest_port);
+
+/*
+ * REQUESTED: that client has closed its end before the guest has answered; the guest is asked
+ * nevertheless, and gets what the client has written. DIALLING: the server of the host has no room
+ * for it yet. Either may last, so it gives way to others if need be.
+ */
+void vsock_set_idle(struct vsock_table *table, uint32_t slot);
 
 /* The host has accepted: DIALLING becomes OPEN. */
 void vsock_accepted(struct vsock_table *table, uint32_t slot);
@@ -121,6 +149,9 @@ enum vsock_verdict vsock_receive(struct vsock_table *table, const struct virtio_
 /* Of what was received, `length` bytes more are no longer held here. */
 void vsock_forwarded(struct vsock_table *table, uint32_t slot, uint32_t length);
 
+/* All that had to wait is forwarded: the guest is told at once, whatever it needs. */
+void vsock_run_empty(struct vsock_table *table, uint32_t slot);
+
 static inline uint32_t vsock_buffered(const struct vsock_connection *connection)
 {
     return connection->received - connection->forwarded;
@@ -142,8 +173,17 @@ void vsock_host_gone(struct vsock_table *table, uint32_t slot, bool reset);
 /* Bytes of payload that the guest has room for. */
 uint32_t vsock_credit(const struct vsock_connection *connection);
 
-/* A connection's data cannot be sent for want of credit: ask for some, once. */
+/* How many packets with payload it has room for: one at least if it has read all that came before,
+ * or before the message that is under way. */
+uint32_t vsock_packet_credit(const struct vsock_connection *connection);
+
+/*
+ * A connection's data cannot be sent for want of room: ask for some, once. The guest's answer may
+ * come before its program reads, and some drivers say nothing when it does: so after a while
+ * vsock_ask_again is due. Returns false if nothing was asked since the last time.
+ */
 void vsock_ask_credit(struct vsock_table *table, uint32_t slot);
+bool vsock_ask_again(struct vsock_table *table, uint32_t slot);
 
 /* The next packet without payload that is owed to the guest: of no connection, or of a slot (which
  * may be free afterwards). Returns false if there is none. */

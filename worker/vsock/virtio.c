@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Socket device, VirtIO 1.2 §5.10, in user space: the guest's streams and seqpackets end in Unix
- * sockets of the host. Moves data between the rings and host.c, as table.c says.
+ * sockets of the host. What becomes of connections, as table.c says; the data are moved by
+ * from_guest.c and to_guest.c, the sockets are host.c's.
  *
  * The guest's packets are completed at once, whatever the host's reader does: what its socket does
  * not take lies in the connection's buffer, within the credit. The host's data stay in the
@@ -18,81 +19,68 @@
 
 #include "worker/device.h"
 #include "worker/log.h"
-#include "worker/virtqueue/segments.h"
+#include "worker/vsock/device.h"
 #include "worker/vsock/event.h"
 #include "worker/vsock/host.h"
-#include "worker/vsock/table.h"
 
 #define VSOCK_F_STREAM 0 /* §5.10.3; not in <linux/virtio_vsock.h> */
 
-/* A turn ends after so many packets or bytes, so that a register access never waits long. */
-#define TURN_PACKETS 128u
-#define TURN_BYTES 0x80000u /* 512 KiB */
-#define SIGNAL_PACKETS 8u   /* as in worker/block/block.c */
+/*
+ * What waits for something that may come without being told: a guest that has read, a server that
+ * has room again. It is looked for after a while without events, first soon and then less often; or
+ * after so many turns, where others are never still.
+ */
+#define PATIENCE_FIRST_MS 16u
+#define PATIENCE_LAST_MS 512u
+#define PATIENCE_SERVER_MS 64u
+#define PATIENCE_TURNS 2048u
+#define RETRIES 4u /* ports that are tried again at once: the broker makes so many a second */
 
-static struct {
-    uint32_t device; /* index, for messages to the broker */
-    uint64_t guest_cid;
-    bool reset_pending; /* VIRTIO_VSOCK_EVENT_TRANSPORT_RESET is to be sent */
-    bool tx_waits;      /* for room for replies */
-    bool rx_held;       /* rx is a buffer taken off the ring, and still to be filled */
-    uint32_t next_slot; /* whose turn it is to send to the guest */
-    uint64_t busy;      /* bit s: slot s may have something for the guest */
-    uint64_t undialled; /* bit s: for slot s the broker is still to be asked */
-    /* Of all connections ever asked for, since the answers to those of before a reset come after
-     * it: how many answers are awaited, the last number, and each slot's. */
-    uint32_t unanswered, last_request, requests[VSOCK_CONNECTIONS_MAX];
-    struct vsock_table table;
-    struct chain rx;
-} vsock;
-
-_Static_assert(VSOCK_CONNECTIONS_MAX <= 64, "one bit each");
+struct vsock_device vsock;
 
 static int vsock_init_device(struct device *dev, const struct message_start *start)
 {
     const struct virtio_vsock_config config = {.guest_cid = start->vsock.guest_cid};
-    memset(&vsock, 0, sizeof(vsock));
+    if (start->vsock.connections == 0 || start->vsock.connections > VSOCK_CONNECTIONS_MAX)
+        return -EINVAL;
+    memset(&vsock, 0, offsetof(struct vsock_device, table));
     vsock.device = start->header.device;
     vsock.guest_cid = start->vsock.guest_cid;
+    vsock.limit = start->vsock.connections;
     memcpy(dev->config, &config, sizeof(config));
     dev->config_size = sizeof(config);
     dev->features = 1ull << VSOCK_F_STREAM | 1ull << VIRTIO_VSOCK_F_SEQPACKET;
     dev->user_queues = 1u << QUEUE_RX | 1u << QUEUE_TX | 1u << QUEUE_EVENT;
-    return vsock_host_init();
+    vsock_init(&vsock.table, vsock.guest_cid, vsock.limit, false);
+    return vsock_host_init(vsock.limit);
 }
 
-static struct vsock_connection *connection_of(uint32_t slot)
+void vsock_stir(struct device *dev, uint32_t slot)
 {
-    return &vsock.table.connections[slot];
-}
-
-/* The slot may have a packet for the guest. */
-static void stir(struct device *dev, uint32_t slot)
-{
-    vsock.busy |= 1ull << slot;
+    slots_add(&vsock.busy, slot);
     dev->work |= 1u << QUEUE_RX;
 }
 
 /* ---- What becomes of a connection ---- */
 
-static void drop(struct device *dev, uint32_t slot, bool reset)
+void vsock_drop(struct device *dev, uint32_t slot, bool reset)
 {
     vsock_host_close(slot);
     vsock_host_gone(&vsock.table, slot, reset);
-    stir(dev, slot);
+    vsock_stir(dev, slot);
 }
 
-static void refuse_message(struct device *dev, uint32_t slot)
+void vsock_refuse_message(struct device *dev, uint32_t slot, uint32_t most)
 {
-    const struct vsock_connection *connection = connection_of(slot);
-    log_event(LOG_VSOCK_MESSAGE, connection->guest_port, connection->host_port, VSOCK_MESSAGE_MAX);
-    drop(dev, slot, true);
+    const struct vsock_connection *connection = vsock_connection(slot);
+    log_event(LOG_VSOCK_MESSAGE, connection->guest_port, connection->host_port, most);
+    device_count(&dev->state->counters.guest_errors, 1);
+    vsock_drop(dev, slot, true);
 }
 
-/* After data or an end of either side: is there anything left for this connection to do? */
-static void settle(struct device *dev, uint32_t slot)
+void vsock_settle(struct device *dev, uint32_t slot)
 {
-    const struct vsock_connection *connection = connection_of(slot);
+    const struct vsock_connection *connection = vsock_connection(slot);
     const uint8_t both = VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND;
     if (!vsock_host_is_open(slot))
         return;
@@ -101,33 +89,35 @@ static void settle(struct device *dev, uint32_t slot)
     bool guest_done = connection->state == VSOCK_DRAINING || connection->guest_shutdown == both;
     bool guest_deaf = (connection->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_RCV) != 0;
     if ((guest_done && flushed) || (guest_deaf && vsock_host_hung_up(slot)))
-        drop(dev, slot, false);
+        vsock_drop(dev, slot, false);
     else
-        stir(dev, slot);
+        vsock_stir(dev, slot);
 }
 
-static void flush(struct device *dev, uint32_t slot)
+void vsock_flush(struct device *dev, uint32_t slot)
 {
     if (vsock_host_flush(&vsock.table, slot) < 0)
-        refuse_message(dev, slot);
+        vsock_refuse_message(dev, slot, VSOCK_MESSAGE_MAX);
     else
-        settle(dev, slot);
+        vsock_settle(dev, slot);
 }
 
 static void greet(struct device *dev, uint32_t slot)
 {
     uint32_t port;
-    int r = vsock_host_greeting(slot, connection_of(slot)->type, &port);
+    int r = vsock_host_greeting(slot, vsock_connection(slot)->type, &port);
     if (r == 0)
         return;
     if (r == -EPROTO)
         log_event(LOG_VSOCK_GREETING, 0);
     if (r < 0) {
-        drop(dev, slot, false);
+        vsock_drop(dev, slot, false);
         return;
     }
     vsock_request(&vsock.table, slot, port);
-    stir(dev, slot);
+    if (vsock_host_hung_up(slot))
+        vsock_set_idle(&vsock.table, slot);
+    vsock_stir(dev, slot);
 }
 
 static void vsock_connection_event(struct device *dev, unsigned int slot, uint32_t events)
@@ -135,17 +125,17 @@ static void vsock_connection_event(struct device *dev, unsigned int slot, uint32
     if (!vsock_host_is_open(slot))
         return; /* closed since, in this very round */
     vsock_host_event(slot, events);
-    switch (connection_of(slot)->state) {
+    switch (vsock_connection(slot)->state) {
     case VSOCK_GREETING:
         greet(dev, slot);
         break;
     case VSOCK_REQUESTED:
         if (vsock_host_hung_up(slot))
-            drop(dev, slot, true);
+            vsock_set_idle(&vsock.table, slot);
         break;
     case VSOCK_OPEN:
     case VSOCK_DRAINING:
-        flush(dev, slot);
+        vsock_flush(dev, slot);
         break;
     case VSOCK_FREE:
     case VSOCK_DIALLING:
@@ -158,7 +148,7 @@ static void vsock_connection_event(struct device *dev, unsigned int slot, uint32
 
 static bool ask_broker(uint32_t slot)
 {
-    const struct vsock_connection *connection = connection_of(slot);
+    const struct vsock_connection *connection = vsock_connection(slot);
     vsock.last_request = (vsock.last_request + 1) & INT32_MAX;
     vsock.requests[slot] = vsock.last_request;
     const struct message_connect message = {
@@ -170,32 +160,162 @@ static bool ask_broker(uint32_t slot)
     return send(WORKER_FD_CONTROL, &message, sizeof(message), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
-static uint32_t oldest_undialled(void)
+static uint32_t oldest(const struct slots *slots)
 {
-    uint32_t oldest = VSOCK_NONE;
-    for (uint64_t left = vsock.undialled; left != 0; left &= left - 1) {
-        uint32_t slot = (uint32_t)__builtin_ctzll(left);
-        if (oldest == VSOCK_NONE || connection_of(slot)->age < connection_of(oldest)->age)
-            oldest = slot;
+    uint32_t best = VSOCK_NONE, from = 0;
+    for (uint32_t i = 0; i < slots->count; i++) {
+        uint32_t slot = slots_next(slots, from);
+        if (best == VSOCK_NONE || vsock_connection(slot)->age < vsock_connection(best)->age)
+            best = slot;
+        from = slot + 1;
     }
-    return oldest;
+    return best;
 }
 
 /* The broker ends a worker that asks for more at once than it may, so the guest's further wishes
  * wait here; it may have given up on some. */
 static void dial(struct device *dev)
 {
-    while (vsock.undialled != 0 && vsock.unanswered < CONNECTIONS_AT_ONCE) {
-        uint32_t slot = oldest_undialled();
-        vsock.undialled &= ~(1ull << slot);
-        if (connection_of(slot)->state != VSOCK_DIALLING)
+    while (vsock.undialled.count > 0 && vsock.unanswered < CONNECTIONS_AT_ONCE) {
+        uint32_t slot = oldest(&vsock.undialled);
+        slots_drop(&vsock.undialled, slot);
+        if (vsock_connection(slot)->state != VSOCK_DIALLING)
             continue;
         if (ask_broker(slot))
             vsock.unanswered++;
         else
-            drop(dev, slot, true); /* it has not taken what was said before */
+            vsock_drop(dev, slot, true); /* it has not taken what was said before */
     }
 }
+
+static bool same_server(uint32_t slot, uint32_t other)
+{
+    const struct vsock_connection *a = vsock_connection(slot), *b = vsock_connection(other);
+    return a->host_port == b->host_port && a->type == b->type;
+}
+
+/* Of those that wait for the same server as `like`, the oldest; VSOCK_NONE. Forgets those that have
+ * given up. */
+static uint32_t first_refused(uint32_t like)
+{
+    uint32_t best = VSOCK_NONE, from = 0;
+    for (uint32_t i = vsock.refused.count; i > 0; i--) {
+        uint32_t slot = slots_next(&vsock.refused, from);
+        from = slot + 1;
+        if (vsock_connection(slot)->state != VSOCK_DIALLING)
+            slots_drop(&vsock.refused, slot);
+        else if (same_server(slot, like) &&
+                 (best == VSOCK_NONE || vsock_connection(slot)->age < vsock_connection(best)->age))
+            best = slot;
+    }
+    return best;
+}
+
+/* Is the same server being asked for another? Who came first shall be first. */
+static bool is_asked(uint32_t like)
+{
+    for (uint32_t slot = 0; slot < vsock.limit; slot++) {
+        if (vsock_connection(slot)->state == VSOCK_DIALLING && same_server(slot, like) &&
+            !slots_has(&vsock.refused, slot))
+            return true;
+    }
+    return false;
+}
+
+static void be_patient(struct device *dev, uint32_t ms)
+{
+    if (dev->pause_ms == 0 || dev->pause_ms > ms)
+        dev->pause_ms = ms;
+}
+
+/* The server's backlog is full. Who asks later for the same one waits behind; no others do. */
+static void wait_for_server(struct device *dev, uint32_t slot)
+{
+    vsock_set_idle(&vsock.table, slot);
+    slots_add(&vsock.refused, slot);
+    if (vsock.refused.count == 1)
+        vsock.patience_ms = PATIENCE_FIRST_MS;
+    be_patient(dev,
+               vsock.patience_ms < PATIENCE_SERVER_MS ? vsock.patience_ms : PATIENCE_SERVER_MS);
+}
+
+void vsock_dial(struct device *dev, uint32_t slot)
+{
+    slots_drop(&vsock.refused, slot); /* this is another than who had the slot before */
+    if (first_refused(slot) != VSOCK_NONE) {
+        wait_for_server(dev, slot);
+        return;
+    }
+    slots_add(&vsock.undialled, slot);
+    dial(dev);
+}
+
+static void dial_again(struct device *dev, uint32_t slot)
+{
+    slots_drop(&vsock.refused, slot);
+    slots_add(&vsock.undialled, slot);
+    dial(dev);
+}
+
+/* ---- Patience ---- */
+
+void vsock_starve(struct device *dev, uint32_t slot)
+{
+    if (!slots_has(&vsock.starved, slot)) {
+        slots_add(&vsock.starved, slot);
+        vsock.patience_ms = PATIENCE_FIRST_MS;
+    }
+    vsock_ask_credit(&vsock.table, slot);
+    be_patient(dev, vsock.patience_ms);
+}
+
+static void ask_starved(struct device *dev)
+{
+    uint32_t from = 0;
+    for (uint32_t i = vsock.starved.count; i > 0; i--) {
+        uint32_t slot = slots_next(&vsock.starved, from);
+        from = slot + 1;
+        if (vsock_ask_again(&vsock.table, slot))
+            vsock_stir(dev, slot);
+        else
+            slots_drop(&vsock.starved, slot); /* its state has changed; or it finds out by itself */
+    }
+}
+
+/* The first of those that wait for each of some servers, in turn. */
+static void ask_servers(struct device *dev)
+{
+    static uint32_t from;
+    for (uint32_t i = 0; i < RETRIES && vsock.refused.count > 0; i++) {
+        uint32_t like = slots_next(&vsock.refused, from), slot = first_refused(like);
+        from = like + 1;
+        if (slot != VSOCK_NONE && !is_asked(slot))
+            dial_again(dev, slot);
+    }
+}
+
+static void vsock_patience_over(struct device *dev)
+{
+    vsock.turns = 0;
+    dev->pause_ms = 0;
+    vsock.patience_ms *= 2;
+    if (vsock.patience_ms > PATIENCE_LAST_MS)
+        vsock.patience_ms = PATIENCE_LAST_MS;
+    ask_starved(dev);
+    ask_servers(dev);
+    if (vsock.starved.count > 0)
+        be_patient(dev, vsock.patience_ms);
+    if (vsock.refused.count > 0)
+        be_patient(dev, PATIENCE_SERVER_MS);
+}
+
+void vsock_count_turn(struct device *dev)
+{
+    if (dev->pause_ms > 0 && ++vsock.turns >= PATIENCE_TURNS)
+        vsock_patience_over(dev);
+}
+
+/* ---- What the broker says ---- */
 
 static void host_connects(struct device *dev, uint16_t type, int fd)
 {
@@ -210,22 +330,23 @@ static void host_connects(struct device *dev, uint16_t type, int fd)
     else if (vsock_host_open(slot, type, fd))
         greet(dev, slot);
     else
-        drop(dev, slot, false);
+        vsock_drop(dev, slot, false);
     dev->work |= 1u << QUEUE_RX; /* the guest may be owed the end of the one that gave way */
 }
 
 static uint32_t find_request(uint32_t request)
 {
-    for (uint32_t slot = 0; slot < VSOCK_CONNECTIONS_MAX; slot++) {
-        const struct vsock_connection *connection = connection_of(slot);
-        bool asked = (vsock.undialled >> slot & 1) == 0;
+    for (uint32_t slot = 0; slot < vsock.limit; slot++) {
+        const struct vsock_connection *connection = vsock_connection(slot);
+        bool asked = !slots_has(&vsock.undialled, slot) && !slots_has(&vsock.refused, slot);
         if (connection->state == VSOCK_DIALLING && asked && vsock.requests[slot] == request)
             return slot;
     }
     return VSOCK_NONE;
 }
 
-/* `fd` is -1 if there is nobody at that port. The guest may have given up meanwhile. */
+/* `fd` is -EAGAIN if the server at that port has no room yet, another -errno if there is none. The
+ * guest may have given up meanwhile. */
 static void host_answers(struct device *dev, uint32_t request, int fd)
 {
     uint32_t slot = find_request(request);
@@ -237,12 +358,20 @@ static void host_answers(struct device *dev, uint32_t request, int fd)
             close(fd);
         return;
     }
-    if (fd < 0 || !vsock_host_open(slot, connection_of(slot)->type, fd)) {
-        drop(dev, slot, true);
+    if (fd == -EAGAIN) {
+        wait_for_server(dev, slot);
         return;
     }
-    vsock_accepted(&vsock.table, slot);
-    stir(dev, slot);
+    /* Where there is room for one there may be for the next. */
+    uint32_t next = first_refused(slot);
+    if (fd < 0 || !vsock_host_open(slot, vsock_connection(slot)->type, fd)) {
+        vsock_drop(dev, slot, true);
+    } else {
+        vsock_accepted(&vsock.table, slot);
+        vsock_stir(dev, slot);
+    }
+    if (next != VSOCK_NONE && !is_asked(next))
+        dial_again(dev, next);
 }
 
 static bool vsock_message(struct device *dev, const union message *message, const int *fds,
@@ -251,7 +380,10 @@ static bool vsock_message(struct device *dev, const union message *message, cons
     const struct message_connection *connection = &message->connection;
     if (message->header.type != MSG_CONNECTION)
         return false;
-    int fd = fd_count > 0 ? fds[0] : -1;
+    int fd = fd_count > 0 ? fds[0] : -ECONNREFUSED;
+    /* The server's backlog is full; or who connects is being replaced. Either passes. */
+    if (fd < 0 && (connection->error == EAGAIN || connection->error == EBUSY))
+        fd = -EAGAIN;
     if (connection->request != CONNECTION_FROM_HOST)
         host_answers(dev, connection->request, fd);
     else if (fd >= 0)
@@ -259,228 +391,15 @@ static bool vsock_message(struct device *dev, const union message *message, cons
     return true;
 }
 
-/* ---- From the guest ---- */
-
-static void take_payload(struct device *dev, uint32_t slot, const struct virtio_vsock_hdr *header,
-                         const struct chain *chain)
-{
-    static struct iovec payload[CHAIN_SEGMENTS_MAX];
-    unsigned int count =
-        segments_cut(chain->segments, chain->readable_count, sizeof(*header), header->len, payload);
-    bool end = (header->flags & VIRTIO_VSOCK_SEQ_EOM) != 0;
-    device_count(&dev->state->counters.bytes_out, header->len);
-    if (vsock_host_deliver(&vsock.table, slot, payload, count, header->len, end) < 0)
-        refuse_message(dev, slot);
-    else
-        settle(dev, slot);
-}
-
-static void act(struct device *dev, enum vsock_verdict verdict, uint32_t slot,
-                const struct virtio_vsock_hdr *header, const struct chain *chain)
-{
-    switch (verdict) {
-    case VSOCK_NOTHING:
-        break;
-    case VSOCK_CONNECT:
-        vsock.undialled |= 1ull << slot;
-        dial(dev);
-        break;
-    case VSOCK_ANSWERED:
-        if (vsock_host_welcome(slot, header->dst_port) < 0)
-            drop(dev, slot, true);
-        break;
-    case VSOCK_PAYLOAD:
-        take_payload(dev, slot, header, chain);
-        break;
-    case VSOCK_SHUTDOWN:
-    case VSOCK_GONE:
-        flush(dev, slot);
-        break;
-    case VSOCK_BROKEN:
-        log_event(LOG_VSOCK_BROKEN, header->src_port, header->dst_port, header->op);
-        device_count(&dev->state->counters.guest_errors, 1);
-        vsock_host_close(slot);
-        break;
-    }
-}
-
-static int take_packet(struct device *dev, const struct chain *chain, struct guest_fault *ret_fault)
-{
-    struct virtio_vsock_hdr header;
-    uint32_t slot = VSOCK_NONE;
-    bool evicted;
-    if (chain->readable_length < sizeof(header)) {
-        *ret_fault =
-            (struct guest_fault){LOG_CHAIN_INVALID, {QUEUE_TX, chain->ref.id, CHECK_NO_ROOM}};
-        return -EBADMSG;
-    }
-    segments_read(chain->segments, &header, sizeof(header));
-    uint32_t payload = chain->readable_length - (uint32_t)sizeof(header);
-    enum vsock_verdict verdict = vsock_receive(&vsock.table, &header, payload, &slot, &evicted);
-    if (evicted)
-        vsock_host_close(slot);
-    act(dev, verdict, slot, &header, chain);
-    if (slot != VSOCK_NONE)
-        stir(dev, slot);
-    dev->work |= 1u << QUEUE_RX; /* for a reply without a slot */
-    return 0;
-}
-
-static int tx_turn(struct device *dev, struct guest_fault *ret_fault)
-{
-    static struct chain chain;
-    struct virtqueue *vq = &dev->queues[QUEUE_TX];
-    uint32_t bytes = 0;
-    int r = 1;
-    virtqueue_disable_notify(vq);
-    for (unsigned int i = 0; i < TURN_PACKETS && bytes < TURN_BYTES; i++) {
-        vsock.tx_waits = !vsock_reply_room(&vsock.table);
-        if (vsock.tx_waits)
-            break;
-        r = virtqueue_pop(vq, &chain, ret_fault);
-        if (r <= 0)
-            break;
-        bytes += chain.readable_length;
-        r = take_packet(dev, &chain, ret_fault);
-        if (r < 0)
-            break;
-        r = 1;
-        virtqueue_push(vq, chain.ref, 0);
-        virtqueue_publish(vq);
-        device_count(&dev->state->counters.requests, 1);
-        if (virtqueue_since_interrupt(vq) >= SIGNAL_PACKETS)
-            device_signal(dev, vq);
-    }
-    device_signal(dev, vq);
-    if (r < 0)
-        return r;
-    if (vsock.tx_waits)
-        return 0; /* rx_turn will say when to go on */
-    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
-}
-
-/* ---- To the guest ---- */
-
-/* Data of an open connection, into the buffer behind the header. Returns true if there is a packet
- * now. */
-static bool next_data(struct device *dev, uint32_t slot, struct virtio_vsock_hdr *ret_header)
-{
-    static struct iovec room[CHAIN_SEGMENTS_MAX];
-    const struct vsock_connection *connection = connection_of(slot);
-    if (connection->state != VSOCK_OPEN || !vsock_host_readable(slot) ||
-        (connection->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_RCV) != 0)
-        return false;
-    uint32_t credit = vsock_credit(connection);
-    if (credit == 0) {
-        vsock_ask_credit(&vsock.table, slot);
-        return vsock_next_packet(&vsock.table, slot, ret_header);
-    }
-    const struct chain *chain = &vsock.rx;
-    unsigned int count = segments_cut(chain->segments + chain->readable_count,
-                                      chain->writable_count, sizeof(*ret_header), credit, room);
-    bool end;
-    ssize_t moved = vsock_host_read(slot, connection->type, room, count, credit, &end);
-    if (moved > 0) {
-        uint32_t flags = end ? VIRTIO_VSOCK_SEQ_EOM : 0;
-        vsock_data_packet(&vsock.table, slot, (uint32_t)moved, flags, ret_header);
-        device_count(&dev->state->counters.bytes_in, (uint64_t)moved);
-        return true;
-    }
-    if (moved == -EAGAIN)
-        return false;
-    if (moved == -EMSGSIZE)
-        refuse_message(dev, slot);
-    else if (moved < 0 || vsock_host_hung_up(slot))
-        drop(dev, slot, moved < 0);
-    else
-        vsock_host_shutdown(&vsock.table, slot, VIRTIO_VSOCK_SHUTDOWN_SEND);
-    return vsock_next_packet(&vsock.table, slot, ret_header);
-}
-
-/* The next packet for the guest, one of each connection in turn. Returns false if there is none. */
-static bool next_packet(struct device *dev, struct virtio_vsock_hdr *ret_header)
-{
-    if (vsock_next_reply(&vsock.table, ret_header))
-        return true;
-    while (vsock.busy != 0) {
-        uint64_t later = vsock.busy >> vsock.next_slot << vsock.next_slot;
-        uint32_t slot = (uint32_t)__builtin_ctzll(later != 0 ? later : vsock.busy);
-        vsock.next_slot = (slot + 1) % VSOCK_CONNECTIONS_MAX;
-        if (vsock_next_packet(&vsock.table, slot, ret_header) || next_data(dev, slot, ret_header))
-            return true;
-        vsock.busy &= ~(1ull << slot);
-    }
-    return false;
-}
-
-/* A buffer for the next packet. Returns 1, 0 if the guest has none there, -EBADMSG. */
-static int hold_rx(struct virtqueue *vq, struct guest_fault *ret_fault)
-{
-    if (vsock.rx_held)
-        return 1;
-    int r = virtqueue_pop(vq, &vsock.rx, ret_fault);
-    if (r <= 0)
-        return r;
-    /* §5.10.6.4: with no more room than for the header, it could never take data. */
-    if (vsock.rx.writable_length <= sizeof(struct virtio_vsock_hdr)) {
-        *ret_fault =
-            (struct guest_fault){LOG_CHAIN_INVALID, {QUEUE_RX, vsock.rx.ref.id, CHECK_NO_ROOM}};
-        return -EBADMSG;
-    }
-    vsock.rx_held = true;
-    return 1;
-}
-
-static uint32_t complete_rx(struct device *dev, const struct virtio_vsock_hdr *header)
-{
-    struct virtqueue *vq = &dev->queues[QUEUE_RX];
-    uint32_t length = (uint32_t)sizeof(*header) + header->len;
-    segments_write(vsock.rx.segments + vsock.rx.readable_count, header, sizeof(*header));
-    virtqueue_push(vq, vsock.rx.ref, length);
-    virtqueue_publish(vq);
-    vsock.rx_held = false;
-    device_count(&dev->state->counters.requests, 1);
-    if (virtqueue_since_interrupt(vq) >= SIGNAL_PACKETS)
-        device_signal(dev, vq);
-    return length;
-}
-
-static int rx_turn(struct device *dev, struct guest_fault *ret_fault)
-{
-    struct virtqueue *vq = &dev->queues[QUEUE_RX];
-    struct virtio_vsock_hdr header;
-    uint32_t bytes = 0;
-    bool more = true;
-    int r = 1;
-    virtqueue_disable_notify(vq);
-    for (unsigned int i = 0; i < TURN_PACKETS && bytes < TURN_BYTES; i++) {
-        more = vsock.busy != 0 || vsock.table.reply_count > 0;
-        if (more)
-            r = hold_rx(vq, ret_fault);
-        if (!more || r <= 0)
-            break;
-        more = next_packet(dev, &header);
-        if (!more)
-            break;
-        bytes += complete_rx(dev, &header);
-    }
-    device_signal(dev, vq);
-    if (r < 0)
-        return r;
-    if (vsock.tx_waits && vsock_reply_room(&vsock.table))
-        dev->work |= 1u << QUEUE_TX;
-    if (!more)
-        return 0; /* buffers that come now are of no interest */
-    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
-}
+/* ---- Rings ---- */
 
 static int vsock_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
     switch (queue) {
     case QUEUE_RX:
-        return rx_turn(dev, ret_fault);
+        return vsock_rx_turn(dev, ret_fault);
     case QUEUE_TX:
-        return tx_turn(dev, ret_fault);
+        return vsock_tx_turn(dev, ret_fault);
     default:
         return vsock_event_turn(dev, &vsock.reset_pending, ret_fault);
     }
@@ -491,7 +410,8 @@ static int vsock_turn(struct device *dev, unsigned int queue, struct guest_fault
 static int vsock_start(struct device *dev, bool resumed, struct guest_fault *ret_fault)
 {
     uint64_t features = dev->state->transport.driver_features;
-    vsock_init(&vsock.table, vsock.guest_cid, (features >> VIRTIO_VSOCK_F_SEQPACKET & 1) != 0);
+    vsock_init(&vsock.table, vsock.guest_cid, vsock.limit,
+               (features >> VIRTIO_VSOCK_F_SEQPACKET & 1) != 0);
     /* §5.10.6.7: the connections of a predecessor are gone, and the guest's sockets shall fail at
      * once. At once, too, so that it does not take the next ones for those. */
     vsock.reset_pending = resumed;
@@ -503,20 +423,22 @@ static int vsock_start(struct device *dev, bool resumed, struct guest_fault *ret
 
 static void vsock_stop(struct device *dev)
 {
-    (void)dev;
     vsock_host_reset();
+    vsock_rx_stop();
+    dev->pause_ms = 0;
     vsock.reset_pending = false;
     vsock.tx_waits = false;
-    vsock.rx_held = false;
-    vsock.busy = 0;
-    vsock.undialled = 0;
+    vsock.busy = (struct slots){0};
+    vsock.starved = (struct slots){0};
+    vsock.undialled = (struct slots){0};
+    vsock.refused = (struct slots){0};
 }
 
 static void vsock_queue_stop(struct device *dev, unsigned int queue)
 {
     (void)dev;
     if (queue == QUEUE_RX)
-        vsock.rx_held = false;
+        vsock_rx_stop();
 }
 
 const struct device_ops vsock_virtio_ops = {
@@ -527,4 +449,5 @@ const struct device_ops vsock_virtio_ops = {
     .turn = vsock_turn,
     .message = vsock_message,
     .connection_event = vsock_connection_event,
+    .pause_over = vsock_patience_over,
 };

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The host's ends of a socket device's connections: each file is closed once; each message arrives
+ * whole, alone and once, in whatever pieces either side takes it.
+ */
+#include "worker/vsock/host.h"
+
+#include <CUnit/Basic.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/worker_fds.h"
+#include "worker/vsock/buffer.h"
+
+#define LIMIT 4u
+#define SLOT 2u
+#define STREAM VIRTIO_VSOCK_TYPE_STREAM
+#define SEQPACKET VIRTIO_VSOCK_TYPE_SEQPACKET
+#define FDS 256
+
+static struct vsock_table table;
+static unsigned int closes[FDS];
+static uint8_t data[VSOCK_MESSAGE_MAX], got[VSOCK_MESSAGE_MAX + 1];
+
+/* The C library's place is taken, so as to count. */
+int close(int fd)
+{
+    if (fd >= 0 && fd < FDS)
+        closes[fd]++;
+    return (int)syscall(SYS_close, fd);
+}
+
+static uint32_t below(uint32_t limit)
+{
+    static uint64_t state = 0x9e3779b97f4a7c15ull;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)((state >> 20) % limit);
+}
+
+static int prepare(void)
+{
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    for (uint32_t i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)(i * 131 + (i >> 8) * 29);
+    if (epoll != WORKER_FD_EPOLL && dup2(epoll, WORKER_FD_EPOLL) != WORKER_FD_EPOLL)
+        return -1;
+    return vsock_host_init(LIMIT);
+}
+
+/* The other end of a new connection, which is open. */
+static int open_slot(uint16_t type)
+{
+    int pair[2], flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+    CU_ASSERT_EQUAL_FATAL(
+        socketpair(AF_UNIX, (type == STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | flags, 0, pair), 0);
+    vsock_init(&table, 3, LIMIT, true);
+    table.connections[SLOT] =
+        (struct vsock_connection){.state = VSOCK_OPEN, .type = type, .peer_alloc = 0x100000};
+    CU_ASSERT_TRUE_FATAL(vsock_host_open(SLOT, type, pair[0]));
+    return pair[1];
+}
+
+static void test_each_file_is_closed_once(void)
+{
+    int other = open_slot(STREAM);
+    memset(closes, 0, sizeof(closes));
+    vsock_host_close(SLOT);
+    vsock_host_close(SLOT); /* by the table's verdict and by the socket's end, say */
+    vsock_host_reset();
+    unsigned int count = 0;
+    for (unsigned int fd = 0; fd < FDS; fd++)
+        count += closes[fd];
+    CU_ASSERT_EQUAL(count, 1);
+    CU_ASSERT_FALSE(vsock_host_is_open(SLOT));
+    close(other);
+    /* Its number is another connection's now, which stays. */
+    other = open_slot(STREAM);
+    vsock_host_close(SLOT - 1);
+    CU_ASSERT_EQUAL(send(other, "x", 1, MSG_NOSIGNAL), 1);
+    vsock_host_reset();
+    CU_ASSERT_EQUAL(send(other, "x", 1, MSG_NOSIGNAL), -1);
+    close(other);
+    /* A file that can't be watched. */
+    int file = open("/dev/null", O_RDWR | O_CLOEXEC);
+    closes[file] = 0;
+    CU_ASSERT_FALSE(vsock_host_open(SLOT, STREAM, open("/proc/self/stat", O_RDONLY | O_CLOEXEC)));
+    CU_ASSERT_EQUAL(fcntl(file + 1, F_GETFD), -1);
+    CU_ASSERT_FALSE(vsock_host_is_open(SLOT));
+    close(file);
+}
+
+/* One message of the host's, of which the guest takes as much at a time as it has room for. */
+static void read_in_pieces(uint32_t length, uint32_t piece_max)
+{
+    uint32_t done = 0;
+    bool end = false;
+    while (!end) {
+        struct iovec room[3];
+        uint32_t total = 0;
+        for (unsigned int i = 0; i < 3; i++) {
+            uint32_t part = below(piece_max) + 1;
+            if (part > sizeof(got) - done - total - (2 - i))
+                part = (uint32_t)(sizeof(got) - done - total - (2 - i));
+            room[i] = (struct iovec){got + done + total, part};
+            total += part;
+        }
+        ssize_t moved = vsock_host_read(SLOT, SEQPACKET, room, 3, VSOCK_MESSAGE_MAX, &end);
+        CU_ASSERT_FATAL(moved > 0);
+        CU_ASSERT_FATAL((uint32_t)moved == total || end);
+        done += (uint32_t)moved;
+        CU_ASSERT_EQUAL(vsock_host_message(SLOT), end ? 0 : length);
+        CU_ASSERT_FATAL(done <= length);
+    }
+    CU_ASSERT_EQUAL_FATAL(done, length);
+    CU_ASSERT_EQUAL_FATAL(memcmp(got, data, length), 0);
+}
+
+static void test_messages_to_the_guest(void)
+{
+    int other = open_slot(SEQPACKET);
+    struct iovec room = {got, 100};
+    bool end;
+    for (unsigned int i = 0; i < 300; i++) {
+        uint32_t length = i == 0 ? VSOCK_MESSAGE_MAX : below(i % 10 == 0 ? 100000 : 3000) + 1;
+        CU_ASSERT_EQUAL(send(other, data, length, 0), (ssize_t)length);
+        CU_ASSERT_EQUAL(send(other, "", 0, 0), 0);
+        read_in_pieces(length, i % 3 == 0 ? 5000 : 700);
+    }
+    CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end), -EAGAIN);
+    /* What is too large for the guest, or for anybody, is lost as a whole, and nothing else is. */
+    vsock_host_event(SLOT, EPOLLIN);
+    CU_ASSERT_EQUAL(send(other, data, 1001, 0), 1001);
+    CU_ASSERT_EQUAL(send(other, data, VSOCK_MESSAGE_MAX + 1, 0), (ssize_t)VSOCK_MESSAGE_MAX + 1);
+    CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end), -EMSGSIZE);
+    CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, &room, 1, ~0u, &end), -EMSGSIZE);
+    CU_ASSERT_EQUAL(send(other, data, 50, 0), 50);
+    CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end), 50);
+    CU_ASSERT_TRUE(end);
+    vsock_host_reset();
+    close(other);
+}
+
+/* Is it the end, or nothing in particular? */
+static void test_empty_messages(void)
+{
+    int other = open_slot(SEQPACKET);
+    struct iovec room = {got, 100};
+    bool end;
+    ssize_t moved;
+    for (unsigned int i = 0; i < 150; i++)
+        CU_ASSERT_EQUAL(send(other, "", 0, 0), 0);
+    CU_ASSERT_EQUAL(send(other, "a", 1, 0), 1);
+    unsigned int turns = 0;
+    while ((moved = vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end)) == -EINTR)
+        turns++;
+    CU_ASSERT_EQUAL(moved, 1);
+    CU_ASSERT(turns > 0); /* others have theirs meanwhile */
+    for (unsigned int i = 0; i < 150; i++)
+        CU_ASSERT_EQUAL(send(other, "", 0, 0), 0);
+    CU_ASSERT_EQUAL(send(other, "b", 1, 0), 1);
+    close(other);
+    /* The end is there, and not told yet. */
+    for (turns = 0; turns < 50; turns++) {
+        moved = vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end);
+        CU_ASSERT(moved == -EINTR || moved == 1);
+    }
+    vsock_host_event(SLOT, EPOLLIN | EPOLLRDHUP | EPOLLHUP);
+    while ((moved = vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end)) == -EINTR)
+        ;
+    CU_ASSERT_EQUAL(moved, 0);
+    CU_ASSERT_FALSE(vsock_host_readable(SLOT));
+    vsock_host_reset();
+}
+
+/* The guest sends a message in packets; its bytes. */
+static void deliver(uint32_t length)
+{
+    struct vsock_connection *connection = &table.connections[SLOT];
+    for (uint32_t done = 0, part; done < length; done += part) {
+        part = below(5000) + 1;
+        part = part < length - done ? part : length - done;
+        const uint32_t first = below(part + 1);
+        const struct iovec segments[2] = {{data + done, first},
+                                          {data + done + first, part - first}};
+        connection->received += part;
+        CU_ASSERT_EQUAL_FATAL(
+            vsock_host_deliver(&table, SLOT, segments, 2, part, done + part == length), 0);
+    }
+}
+
+/* The host's program is slow: what its socket does not take waits, and comes whole. */
+static void test_messages_to_the_host(void)
+{
+    enum { COUNT = 400 };
+    static uint32_t lengths[COUNT];
+    int other = open_slot(SEQPACKET);
+    struct vsock_connection *connection = &table.connections[SLOT];
+    unsigned int sent = 0, received = 0;
+    while (received < COUNT) {
+        uint32_t length = below(sent % 7 == 0 ? 60000 : 2000) + 1;
+        if (sent < COUNT && length <= VSOCK_BUFFER_SIZE - vsock_buffered(connection)) {
+            lengths[sent++] = length;
+            deliver(length);
+            continue;
+        }
+        ssize_t moved = recv(other, got, sizeof(got), 0);
+        vsock_host_event(SLOT, EPOLLOUT);
+        CU_ASSERT_EQUAL_FATAL(vsock_host_flush(&table, SLOT), 0);
+        if (moved < 0)
+            continue;
+        CU_ASSERT_EQUAL_FATAL(moved, (ssize_t)lengths[received]);
+        CU_ASSERT_EQUAL_FATAL(memcmp(got, data, lengths[received]), 0);
+        received++;
+    }
+    CU_ASSERT_EQUAL(vsock_buffered(connection), 0);
+    CU_ASSERT_EQUAL(recv(other, got, sizeof(got), 0), -1);
+    vsock_host_reset();
+    close(other);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"each file is closed once", test_each_file_is_closed_once},
+        {"messages to the guest", test_messages_to_the_guest},
+        {"empty messages", test_empty_messages},
+        {"messages to the host", test_messages_to_the_host},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{"host's ends of a socket device", prepare, NULL, NULL, NULL, tests},
+                             CU_SUITE_INFO_NULL};
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

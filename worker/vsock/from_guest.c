@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The transmit queue, VirtIO 1.2 §5.10.6.4. Packets are completed whatever the host's reader does:
+ * what its socket does not take lies in the connection's buffer, within the credit.
+ *
+ * Data packets of one stream that stand together in the ring are gathered, and reach its socket by
+ * one writev. Whatever else comes is preceded by what was gathered, so that all happens in the
+ * order in which the guest sent it; and they are completed in that order, too.
+ */
+#include <errno.h>
+
+#include "worker/log.h"
+#include "worker/virtqueue/segments.h"
+#include "worker/vsock/device.h"
+#include "worker/vsock/host.h"
+
+#define GATHERED_MAX 64u
+
+static struct {
+    uint32_t slot, bytes; /* valid if packets > 0 */
+    unsigned int packets, segments;
+    struct chain_ref refs[GATHERED_MAX];
+    struct iovec payload[VSOCK_SEGMENTS_MAX];
+    struct chain chain; /* the one in hand */
+} tx;
+
+static void complete(struct device *dev, struct chain_ref ref)
+{
+    virtqueue_push(&dev->queues[QUEUE_TX], ref, 0);
+    device_count(&dev->state->counters.requests, 1);
+}
+
+static void publish(struct device *dev)
+{
+    struct virtqueue *vq = &dev->queues[QUEUE_TX];
+    virtqueue_publish(vq);
+    if (virtqueue_since_interrupt(vq) >= SIGNAL_PACKETS)
+        device_signal(dev, vq);
+}
+
+static void deliver(struct device *dev, uint32_t slot, const struct iovec *payload,
+                    unsigned int count, uint32_t length, bool message_ends)
+{
+    device_count(&dev->state->counters.bytes_out, length);
+    if (vsock_host_deliver(&vsock.table, slot, payload, count, length, message_ends) < 0)
+        vsock_refuse_message(dev, slot, VSOCK_MESSAGE_MAX);
+    else
+        vsock_settle(dev, slot);
+    vsock_stir(dev, slot);
+}
+
+static void flush_gathered(struct device *dev)
+{
+    const unsigned int packets = tx.packets;
+    if (packets == 0)
+        return;
+    tx.packets = 0;
+    deliver(dev, tx.slot, tx.payload, tx.segments, tx.bytes, false);
+    for (unsigned int i = 0; i < packets; i++)
+        complete(dev, tx.refs[i]);
+    publish(dev);
+}
+
+/* Would this packet's payload go on where the gathered ones end? One that breaks the rules, or ends
+ * anything, would not. */
+static bool follows_gathered(const struct virtio_vsock_hdr *header, uint32_t payload)
+{
+    const struct vsock_connection *connection = vsock_connection(tx.slot);
+    return header->op == VIRTIO_VSOCK_OP_RW && header->src_port == connection->guest_port &&
+           header->dst_port == connection->host_port && header->type == connection->type &&
+           header->len <= payload &&
+           header->len <= VSOCK_BUFFER_SIZE - vsock_buffered(connection) &&
+           tx.packets < GATHERED_MAX && tx.segments + tx.chain.readable_count <= VSOCK_SEGMENTS_MAX;
+}
+
+/* Returns false if the payload in hand can't wait with others: it goes its own way, alone. */
+static bool gather(uint32_t slot, uint32_t length)
+{
+    const struct vsock_connection *connection = vsock_connection(slot);
+    if (tx.packets == 0) {
+        if (!vsock_host_takes(&vsock.table, slot) || vsock_buffered(connection) != length)
+            return false;
+        tx.slot = slot;
+        tx.bytes = 0;
+        tx.segments = 0;
+    }
+    tx.segments += segments_cut(tx.chain.segments, tx.chain.readable_count,
+                                sizeof(struct virtio_vsock_hdr), length, tx.payload + tx.segments);
+    tx.bytes += length;
+    tx.refs[tx.packets++] = tx.chain.ref;
+    return true;
+}
+
+static void deliver_alone(struct device *dev, uint32_t slot, const struct virtio_vsock_hdr *header)
+{
+    unsigned int count = segments_cut(tx.chain.segments, tx.chain.readable_count, sizeof(*header),
+                                      header->len, tx.payload);
+    deliver(dev, slot, tx.payload, count, header->len, (header->flags & VIRTIO_VSOCK_SEQ_EOM) != 0);
+}
+
+/* Returns true if the packet is gathered, and so not to be completed yet. */
+static bool act(struct device *dev, enum vsock_verdict verdict, uint32_t slot,
+                const struct virtio_vsock_hdr *header)
+{
+    switch (verdict) {
+    case VSOCK_NOTHING:
+        break;
+    case VSOCK_CONNECT:
+        vsock_dial(dev, slot);
+        break;
+    case VSOCK_ANSWERED:
+        /* A client that has gone may have written something before. */
+        if (vsock_host_welcome(slot, header->dst_port) < 0)
+            vsock_host_shutdown(&vsock.table, slot, VIRTIO_VSOCK_SHUTDOWN_RCV);
+        break;
+    case VSOCK_PAYLOAD:
+        if (gather(slot, header->len))
+            return true;
+        deliver_alone(dev, slot, header);
+        break;
+    case VSOCK_SHUTDOWN:
+    case VSOCK_GONE:
+        vsock_flush(dev, slot);
+        break;
+    case VSOCK_BROKEN:
+        log_event(LOG_VSOCK_BROKEN, header->src_port, header->dst_port, header->op);
+        device_count(&dev->state->counters.guest_errors, 1);
+        vsock_host_close(slot);
+        break;
+    }
+    return false;
+}
+
+/* The packet in hand. Returns 0, -EBADMSG. */
+static int take_packet(struct device *dev, struct guest_fault *ret_fault)
+{
+    struct virtio_vsock_hdr header;
+    uint32_t slot = VSOCK_NONE;
+    bool evicted;
+    if (tx.chain.readable_length < sizeof(header)) {
+        flush_gathered(dev);
+        *ret_fault =
+            (struct guest_fault){LOG_CHAIN_INVALID, {QUEUE_TX, tx.chain.ref.id, CHECK_NO_ROOM}};
+        return -EBADMSG;
+    }
+    segments_read(tx.chain.segments, &header, sizeof(header));
+    uint32_t payload = tx.chain.readable_length - (uint32_t)sizeof(header);
+    if (tx.packets > 0 && !follows_gathered(&header, payload))
+        flush_gathered(dev);
+    enum vsock_verdict verdict = vsock_receive(&vsock.table, &header, payload, &slot, &evicted);
+    if (evicted)
+        vsock_host_close(slot);
+    bool gathered = act(dev, verdict, slot, &header);
+    if (slot != VSOCK_NONE)
+        vsock_stir(dev, slot);
+    dev->work |= 1u << QUEUE_RX; /* for a reply without a slot */
+    if (!gathered) {
+        flush_gathered(dev);
+        complete(dev, tx.chain.ref);
+        publish(dev);
+    }
+    return 0;
+}
+
+int vsock_tx_turn(struct device *dev, struct guest_fault *ret_fault)
+{
+    struct virtqueue *vq = &dev->queues[QUEUE_TX];
+    uint32_t bytes = 0;
+    int r = 1;
+    virtqueue_disable_notify(vq);
+    for (unsigned int i = 0; i < TURN_PACKETS && bytes < TURN_BYTES; i++) {
+        vsock.tx_waits = !vsock_reply_room(&vsock.table);
+        if (vsock.tx_waits)
+            break;
+        r = virtqueue_pop(vq, &tx.chain, ret_fault);
+        if (r <= 0)
+            break;
+        bytes += tx.chain.readable_length;
+        r = take_packet(dev, ret_fault);
+        if (r < 0)
+            break;
+        r = 1;
+    }
+    flush_gathered(dev);
+    device_signal(dev, vq);
+    if (r < 0)
+        return r;
+    vsock_count_turn(dev);
+    if (vsock.tx_waits)
+        return 0; /* the receive queue's turn will say when to go on */
+    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+}

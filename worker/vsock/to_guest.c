@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The receive queue, VirtIO 1.2 §5.10.6.4: collect, fill, flush. Buffers of the guest's are taken
+ * off the ring beforehand; one readv fills as many of them as its credit and the socket's bytes are
+ * for, with a header's room left free in each; then the headers are written, and all is published
+ * at once. Buffers that stay empty are kept for the next packet.
+ *
+ * Connections have their turns one after the other. A turn is one readv, so what one that floods
+ * can delay the others by is HELD_MAX buffers.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "worker/log.h"
+#include "worker/virtqueue/segments.h"
+#include "worker/vsock/device.h"
+#include "worker/vsock/host.h"
+
+#define HEADER ((uint32_t)sizeof(struct virtio_vsock_hdr))
+
+#define HELD_MAX 64u
+#define HELD_SEGMENTS 4u /* Linux has one or two */
+
+/* A buffer off the ring. */
+struct held {
+    struct chain_ref ref;
+    uint32_t room; /* bytes of payload */
+    unsigned int count;
+    const struct iovec *segments; /* its own, or those of `large` */
+    struct iovec own[HELD_SEGMENTS];
+};
+
+static struct {
+    struct held held[HELD_MAX]; /* a ring */
+    uint32_t first, count;
+    bool ends_large;    /* the last one has its segments in `large`: no other may be taken */
+    struct chain large; /* of the last pop */
+    uint32_t next_slot; /* whose turn it is */
+    uint8_t appetite[VSOCK_CONNECTIONS_MAX]; /* how many buffers the next read may fill */
+} rx;
+
+void vsock_rx_stop(void)
+{
+    rx.first = 0;
+    rx.count = 0;
+    rx.ends_large = false;
+}
+
+static struct held *held_at(uint32_t number)
+{
+    return &rx.held[(rx.first + number) % HELD_MAX];
+}
+
+static void hold(const struct chain *chain)
+{
+    struct held *held = held_at(rx.count++);
+    *held = (struct held){
+        .ref = chain->ref,
+        .room = chain->writable_length - HEADER,
+        .count = chain->writable_count,
+        .segments = held->own,
+    };
+    rx.ends_large = held->count > HELD_SEGMENTS;
+    if (rx.ends_large)
+        held->segments = chain->segments + chain->readable_count;
+    else
+        memcpy(held->own, chain->segments + chain->readable_count,
+               held->count * sizeof(held->own[0]));
+}
+
+/* Have `wanted` buffers, if the guest has made so many available. Returns 1 if there is one, 0 if
+ * there is none, -EBADMSG. */
+static int collect(struct virtqueue *vq, uint32_t wanted, struct guest_fault *ret_fault)
+{
+    while (rx.count < wanted && !rx.ends_large) {
+        int r = virtqueue_pop(vq, &rx.large, ret_fault);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            break;
+        /* §5.10.6.4: with no more room than for the header, it could never take data. */
+        if (rx.large.writable_length <= HEADER) {
+            *ret_fault =
+                (struct guest_fault){LOG_CHAIN_INVALID, {QUEUE_RX, rx.large.ref.id, CHECK_NO_ROOM}};
+            return -EBADMSG;
+        }
+        hold(&rx.large);
+    }
+    return rx.count > 0;
+}
+
+/* The first buffer held is a packet now. */
+static void complete(struct device *dev, const struct virtio_vsock_hdr *header)
+{
+    const struct held *held = held_at(0);
+    segments_write(held->segments, header, HEADER);
+    virtqueue_push(&dev->queues[QUEUE_RX], held->ref, HEADER + header->len);
+    rx.first = (rx.first + 1) % HELD_MAX;
+    rx.count--;
+    if (rx.count == 0)
+        rx.ends_large = false;
+    device_count(&dev->state->counters.requests, 1);
+}
+
+/* Where `limit` bytes for the guest would go: the payload's room of the first `buffers`. */
+static unsigned int room_for(uint32_t limit, uint32_t buffers, struct iovec *ret)
+{
+    unsigned int count = 0;
+    for (uint32_t i = 0; i < buffers && limit > 0; i++) {
+        const struct held *held = held_at(i);
+        uint32_t part = held->room < limit ? held->room : limit;
+        count += segments_cut(held->segments, held->count, HEADER, part, ret + count);
+        limit -= part;
+    }
+    return count;
+}
+
+_Static_assert(HELD_MAX *HELD_SEGMENTS + CHAIN_SEGMENTS_MAX < VSOCK_SEGMENTS_MAX, "room_for");
+
+/* `length` bytes lie in the first buffers: packets of the slot's. Returns how many. */
+static uint32_t flush(struct device *dev, uint32_t slot, uint32_t length, bool message_ends)
+{
+    uint32_t packets = 0, left = length;
+    for (; left > 0; packets++) {
+        struct virtio_vsock_hdr header;
+        uint32_t room = held_at(0)->room, part = room < left ? room : left;
+        left -= part;
+        vsock_data_packet(&vsock.table, slot, part,
+                          message_ends && left == 0 ? VIRTIO_VSOCK_SEQ_EOM : 0, &header);
+        complete(dev, &header);
+    }
+    device_count(&dev->state->counters.bytes_in, length);
+    return packets;
+}
+
+/* As many as the last read filled, if it filled all, some more: a read into many buffers that finds
+ * a few bytes costs more than one into a few. */
+static void learn(uint32_t slot, uint32_t offered, uint32_t filled)
+{
+    uint32_t appetite = filled >= offered ? 4 * filled : filled + 1;
+    rx.appetite[slot] = (uint8_t)(appetite < HELD_MAX ? appetite : HELD_MAX);
+}
+
+/* What the socket says instead of giving data. */
+static void read_failed(struct device *dev, uint32_t slot, ssize_t result, uint32_t message_max)
+{
+    if (result == -EMSGSIZE)
+        vsock_refuse_message(dev, slot, message_max);
+    else if (result == -ECONNRESET || (result == 0 && vsock_host_hung_up(slot)))
+        vsock_drop(dev, slot, false); /* ECONNRESET: it has not read all. What it wrote counts. */
+    else if (result < 0)
+        vsock_drop(dev, slot, true);
+    else
+        vsock_host_shutdown(&vsock.table, slot, VIRTIO_VSOCK_SHUTDOWN_SEND);
+}
+
+/* Data of an open connection. Returns how many packets, 0 if there are none now, -EINTR if others
+ * have their turn first, -EBADMSG. */
+static int send_data(struct device *dev, uint32_t slot, struct guest_fault *ret_fault)
+{
+    static struct iovec room[VSOCK_SEGMENTS_MAX];
+    const struct vsock_connection *connection = vsock_connection(slot);
+    if (connection->state != VSOCK_OPEN || !vsock_host_readable(slot) ||
+        (connection->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_RCV) != 0)
+        return 0;
+    uint32_t message_max =
+        connection->peer_alloc < VSOCK_MESSAGE_MAX ? connection->peer_alloc : VSOCK_MESSAGE_MAX;
+    if (vsock_host_message(slot) > message_max) { /* its buffer has become smaller meanwhile */
+        vsock_refuse_message(dev, slot, message_max);
+        return 0;
+    }
+    uint32_t credit = vsock_credit(connection), packets = vsock_packet_credit(connection);
+    if (credit == 0 || packets == 0) {
+        vsock_starve(dev, slot);
+        return 0;
+    }
+    slots_drop(&vsock.starved, slot);
+    uint32_t wanted = rx.appetite[slot] > 0 ? rx.appetite[slot] : 1;
+    wanted = wanted < packets ? wanted : packets;
+    int r = collect(&dev->queues[QUEUE_RX], wanted, ret_fault);
+    if (r <= 0)
+        return r;
+    wanted = wanted < rx.count ? wanted : rx.count;
+    bool message_ends;
+    ssize_t moved = vsock_host_read(slot, connection->type, room, room_for(credit, wanted, room),
+                                    message_max, &message_ends);
+    if (moved > 0) {
+        uint32_t filled = flush(dev, slot, (uint32_t)moved, message_ends);
+        learn(slot, wanted, filled);
+        return (int)filled;
+    }
+    if (moved == -EAGAIN || moved == -EINTR)
+        return moved == -EAGAIN ? 0 : -EINTR;
+    read_failed(dev, slot, moved, message_max);
+    return 0;
+}
+
+static bool send_control(struct device *dev, uint32_t slot)
+{
+    struct virtio_vsock_hdr header;
+    if (!vsock_next_packet(&vsock.table, slot, &header))
+        return false;
+    complete(dev, &header);
+    return true;
+}
+
+/* The next packets, of one connection. There is a buffer. Returns how many; 0 if nobody has any;
+ * -EBADMSG. */
+static int send_next(struct device *dev, struct guest_fault *ret_fault)
+{
+    struct virtio_vsock_hdr header;
+    if (vsock_next_reply(&vsock.table, &header)) {
+        complete(dev, &header);
+        return 1;
+    }
+    while (vsock.busy.count > 0) {
+        uint32_t slot = slots_next(&vsock.busy, rx.next_slot);
+        rx.next_slot = (slot + 1) % VSOCK_CONNECTIONS_MAX;
+        if (send_control(dev, slot))
+            return 1;
+        int r = send_data(dev, slot, ret_fault);
+        if (r == -EINTR)
+            return 1; /* counts as one, so that the turn ends */
+        if (r != 0)
+            return r;
+        if (send_control(dev, slot)) /* what came of trying to */
+            return 1;
+        slots_drop(&vsock.busy, slot);
+    }
+    return 0;
+}
+
+static bool has_any(void)
+{
+    return vsock.busy.count > 0 || vsock.table.reply_count > 0;
+}
+
+int vsock_rx_turn(struct device *dev, struct guest_fault *ret_fault)
+{
+    struct virtqueue *vq = &dev->queues[QUEUE_RX];
+    const uint64_t before = dev->state->counters.bytes_in;
+    int r = 1;
+    virtqueue_disable_notify(vq);
+    for (uint32_t packets = 0;
+         packets < TURN_PACKETS && dev->state->counters.bytes_in - before < TURN_BYTES && has_any();
+         packets += (uint32_t)r) {
+        r = collect(vq, 1, ret_fault);
+        if (r > 0)
+            r = send_next(dev, ret_fault);
+        virtqueue_publish(vq);
+        if (r <= 0)
+            break;
+        if (virtqueue_since_interrupt(vq) >= SIGNAL_PACKETS)
+            device_signal(dev, vq);
+    }
+    device_signal(dev, vq);
+    if (r < 0)
+        return r;
+    vsock_count_turn(dev);
+    if (vsock.tx_waits && vsock_reply_room(&vsock.table))
+        dev->work |= 1u << QUEUE_TX;
+    if (!has_any())
+        return 0; /* buffers that come now are of no interest */
+    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+}
