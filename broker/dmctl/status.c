@@ -111,6 +111,8 @@ static void print_text(const struct control_device *device)
     }
     if (device->pid > 0)
         print_limits(device->cgroup);
+    if (device->cache[0] != '\0')
+        printf("  cache       %s\n", device->cache);
     printf("  driver      %s, status 0x%x, features 0x%" PRIx64 "\n", driver_words(device->status),
            device->status, device->features);
     for (uint32_t q = 0; q < device->queue_count && q < STATE_QUEUES_MAX; q++) {
@@ -167,7 +169,10 @@ static void print_json(const struct control_device *device, const char *end)
     print_limits_json(device->cgroup);
     fputs("},\n   \"trouble\": ", stdout);
     json_print_string(device->trouble);
-    printf(",\n   \"driver\": {\"state\": \"%s\", \"status\": %u, \"features\": %" PRIu64 "},\n",
+    printf(",\n");
+    if (device->cache[0] != '\0')
+        printf("   \"cache\": \"%s\",\n", device->cache);
+    printf("   \"driver\": {\"state\": \"%s\", \"status\": %u, \"features\": %" PRIu64 "},\n",
            driver_words(device->status), device->status, device->features);
     printf("   \"queues\": [");
     for (uint32_t q = 0; q < device->queue_count && q < STATE_QUEUES_MAX; q++) {
