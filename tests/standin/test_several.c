@@ -68,10 +68,10 @@ static const struct {
 
 /* All three end when the shell is told to, and it ends after them. */
 static const char start_all[] =
+    "trap 'kill $(cat pid1 pid2 pid3) 2>/dev/null' TERM\n"
     "for vm in 1 2 3; do\n"
     "    " START " --config config-virtio-demo-vm$vm.yaml & echo $! >pid$vm\n"
     "done\n"
-    "trap 'kill $(cat pid1 pid2 pid3) 2>/dev/null' TERM\n"
     "for i in 1 2 3 4 5 6; do wait; done\n"
     "exit 0\n";
 
@@ -409,9 +409,10 @@ static void files_of_one_name_have_two_sockets(void)
     }
     static char script[512];
     snprintf(script, sizeof(script),
-             "cd %s; for i in 0 1; do " START " --config $i/vm.yaml & p=\"$p $!\"; until " DMCTL
+             "cd %s; trap 'kill $p' TERM; for i in 0 1; do " START
+             " --config $i/vm.yaml & p=\"$p $!\"; until " DMCTL
              " status --all 2>/dev/null | grep -q \"$i/vm.yaml\"; do sleep 0.05; done; done\n"
-             "trap 'kill $p' TERM; for i in 1 2 3 4; do wait; done; exit 0",
+             "for i in 1 2 3 4; do wait; done; exit 0",
              fixture.dir);
     static const char *argv[] = {"/bin/sh", "-c", script, NULL};
     struct standin_options options = {
