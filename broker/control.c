@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,6 +28,28 @@ static bool rate_allows(struct control *control)
 static int failed(struct failure *failure, int error, const char *path)
 {
     return failure_set(failure, -error, "control socket \"%s\": %s", path, strerror(error));
+}
+
+#define LOOK_MS 10
+#define NAME_BYTES 64u /* of the configuration's name: so that the socket's is not too long */
+
+void control_default_path(const char *config, unsigned int number, char ret[CONTROL_PATH_SIZE])
+{
+    static const char *const suffixes[] = {".yaml", ".yml"};
+    const char *slash = strrchr(config, '/'), *name = slash ? slash + 1 : config;
+    size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        size_t tail = strlen(suffixes[i]);
+        if (length > tail && strcmp(name + length - tail, suffixes[i]) == 0)
+            length -= tail;
+    }
+    char again[16] = "";
+    if (number > 1)
+        snprintf(again, sizeof(again), "-%u", number);
+    if (length > NAME_BYTES)
+        length = NAME_BYTES;
+    snprintf(ret, CONTROL_PATH_SIZE, CONTROL_DIRECTORY "/%.*s%s" CONTROL_SUFFIX, (int)length, name,
+             again);
 }
 
 /* Is there somebody behind the socket file? */
@@ -76,15 +99,21 @@ static int listen_on(const struct sockaddr_un *address, uint32_t mode)
     return fd;
 }
 
-int control_open(struct control *control, const char *path, uint32_t mode, struct failure *failure)
+int control_open(struct control *control, const char *path, uint32_t mode, bool again,
+                 struct failure *failure)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    *control = CONTROL_NONE;
+    control->listener = -1;
+    control->rate = (struct rate_limit){0};
     size_t length = strlen(path);
     if (length >= sizeof(address.sun_path))
         return failed(failure, ENAMETOOLONG, path);
     memcpy(address.sun_path, path, length + 1);
-    int result = make_room(&address, failure);
+    const int64_t end = clock_ms() + (again ? CONTROL_WAIT_MS : 0);
+    int result;
+    do
+        result = make_room(&address, failure);
+    while (result == -EADDRINUSE && clock_ms() < end && poll(NULL, 0, LOOK_MS) == 0);
     if (result < 0)
         return result;
     result = listen_on(&address, mode);
@@ -94,6 +123,17 @@ int control_open(struct control *control, const char *path, uint32_t mode, struc
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
         control->clients[i] = -1;
     return 0;
+}
+
+int control_open_default(struct control *control, const char *config, uint32_t mode, bool again,
+                         char ret_path[CONTROL_PATH_SIZE], struct failure *failure)
+{
+    int result = -EADDRINUSE;
+    for (unsigned int i = 1; result == -EADDRINUSE && i <= CONTROL_NUMBER_MAX; i++) {
+        control_default_path(config, i, ret_path);
+        result = control_open(control, ret_path, mode, again && i == 1, failure);
+    }
+    return result;
 }
 
 void control_drop(struct control *control, size_t client)
@@ -188,6 +228,8 @@ static void fill_device(const struct device *device, struct control_device *ret)
         .shmem_size = device->shmem_size,
         .broker_level = (uint32_t)log_level(),
     };
+    if (device->config->kind == DEVICE_BLOCK_VIRTIO)
+        snprintf(ret->cache, sizeof(ret->cache), "%s", config_cache_word(device->config->cache));
     memcpy(ret->name, device->name, sizeof(ret->name));
     snprintf(ret->last_death, sizeof(ret->last_death), "%.127s", worker->last_death);
     snprintf(ret->trouble, sizeof(ret->trouble), "%.255s", trouble_of(device));
@@ -228,6 +270,8 @@ void control_answer(const void *packet, size_t length, bool is_root, struct supe
     memset(ret_reply, 0, sizeof(*ret_reply)); /* padding included: it goes out */
     ret_reply->version = CONTROL_VERSION;
     ret_reply->device_count = (uint32_t)supervisor->device_count;
+    ret_reply->keeper = supervisor->control.keeper;
+    memcpy(ret_reply->config, supervisor->control.config, sizeof(ret_reply->config));
     if (length != sizeof(request)) {
         ret_reply->error = EPROTO;
         return;

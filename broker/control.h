@@ -23,18 +23,34 @@ struct control {
     int clients[CONTROL_CLIENTS_MAX];
     bool is_root[CONTROL_CLIENTS_MAX];
     struct rate_limit rate; /* of clients, and of what they ask, root's apart */
+    int32_t keeper;         /* what is said of whom it is */
+    char config[CONTROL_CONFIG_SIZE];
 };
 
 /* After refusing one for want of rate, nobody is accepted for so long. */
 #define CONTROL_PAUSE_MS 100
 
-#define CONTROL_NONE ((struct control){.listener = -1})
+/*
+ * Where the socket is if nobody says where: named after the configuration. `number` 1: its own
+ * name; from 2 on what to try when that is another's.
+ */
+#define CONTROL_NUMBER_MAX BAO_DEVICES_MAX
+void control_default_path(const char *config, unsigned int number, char ret[CONTROL_PATH_SIZE]);
 
 /*
  * Make the socket. A socket file that nobody listens on any more is replaced; anything else is
- * left alone. Before lock-down. Returns 0; -EADDRINUSE, -EEXIST or -errno with *failure filled in.
+ * left alone. `again`: not at the first start, and a predecessor that is just ending is waited for,
+ * for CONTROL_WAIT_MS. Before lock-down. Returns 0; -EADDRINUSE, -EEXIST or -errno with *failure
+ * filled in.
  */
-int control_open(struct control *control, const char *path, uint32_t mode, struct failure *failure);
+#define CONTROL_WAIT_MS 200
+int control_open(struct control *control, const char *path, uint32_t mode, bool again,
+                 struct failure *failure);
+
+/* The same by the configuration's name, or the first of its names that nobody else has: *ret_path.
+ */
+int control_open_default(struct control *control, const char *config, uint32_t mode, bool again,
+                         char ret_path[CONTROL_PATH_SIZE], struct failure *failure);
 
 /* Whom to watch for input; -1: none. */
 static inline int control_client(const struct control *control, size_t client)

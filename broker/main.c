@@ -8,6 +8,7 @@
  * (broker/lockdown.h) and supervises (broker/supervisor.h).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,8 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/claims.h"
 #include "broker/clock.h"
 #include "broker/config/names.h"
 #include "broker/connector_process.h"
@@ -35,6 +38,7 @@
 
 #define KEEPER_FD 3
 #define TEXT_FD 4
+#define CLAIMS_FD 5
 #define WINDOW_PAGE 4096u /* windows are whole pages, of the smallest size */
 #define FIRST_OPENING_MS                                                                           \
     10000 /* what backends have before the first start goes on without them                        \
@@ -47,6 +51,7 @@ static struct config config;
 static struct device devices[BAO_DEVICES_MAX];
 static size_t device_count; /* those of the configuration that can work */
 static struct handed handed;
+static bool has_claims; /* CLAIMS_FD: the keeper could open it */
 
 /* --- The configuration --------------------------------------------------------------------------
  */
@@ -67,10 +72,14 @@ static void print_diagnostics(const struct config_diagnostics *diagnostics, cons
 
 static struct config_diagnostics diagnostics;
 
-/* Where --control is not given. */
-static const char *control_path(const char *control)
+/* Where --control is not given: the name that is tried first. */
+static const char *control_path(const char *control, const char *config_path)
 {
-    return control[0] != '\0' ? control : CONTROL_PATH;
+    static char by_default[CONTROL_PATH_SIZE];
+    if (control[0] != '\0')
+        return control;
+    control_default_path(config_path, 1, by_default);
+    return by_default;
 }
 
 /* `result`: of what has filled in the diagnostics. */
@@ -87,7 +96,7 @@ static int report_config(int result, const char *path, const char *control)
 static int check_config(const char *path, const char *control)
 {
     int result = config_load(path, &config, &diagnostics);
-    if (report_config(result, path, control_path(control)) < 0)
+    if (report_config(result, path, control_path(control, path)) < 0)
         return EXIT_FAILURE;
     printf("%s: ok, %zu device%s\n", path, config.device_count,
            config.device_count == 1 ? "" : "s");
@@ -342,6 +351,40 @@ static size_t list_openers(struct pollfd ret[BAO_DEVICES_MAX])
 }
 
 /*
+ * Nobody of another bao-virtio-dm has what this one wants; looked at before anything is opened.
+ * What ran before goes on in any case.
+ */
+static int take_claims(int32_t keeper)
+{
+    static struct claim_refused refused;
+    uint32_t kept = 0;
+    if (!has_claims)
+        return 0;
+    for (uint32_t id = 0; id < BAO_DEVICES_MAX; id++)
+        kept |= handed.devices[id].stored ? 1u << id : 0;
+    int result = claims_take(CLAIMS_FD, &config, keeper, kept, &refused);
+    if (result == 0)
+        return 0;
+    const struct device *device = refused.device ? device_of_id(refused.device->id) : NULL;
+    if (device)
+        print_failure(device, refused.key, &refused.failure);
+    else
+        log_line(NULL, "%s", refused.failure.text);
+    bool runs = refused.device ? (kept & 1u << refused.device->id) != 0 : kept != 0;
+    return runs ? 0 : result;
+}
+
+/* The same of the files that the devices' names led to. */
+static int settle_claims(const struct device *device, enum config_key *ret_key,
+                         struct failure *failure)
+{
+    const struct backend *backend = &device->backend;
+    return has_claims ? claims_settle(CLAIMS_FD, device->config, &backend->file_id,
+                                      &backend->directory_id, ret_key, failure)
+                      : 0;
+}
+
+/*
  * That a file is another device's says more than that it is in use. Two devices that have one are
  * an error of the configuration, whenever it is a new one; what can't be opened is an error at the
  * first start only.
@@ -354,6 +397,8 @@ static int tell_failures(const char *control, bool first)
         struct failure failure;
         enum config_key key;
         int other = places_check(&config, devices, i, &devices[i], control, &key, &failure);
+        if (other == 0)
+            other = settle_claims(&devices[i], &key, &failure);
         bool failed = first && opening->wait_ms > 0;
         if (other < 0)
             print_failure(&devices[i], key, &failure);
@@ -531,30 +576,53 @@ static int start_supervising(struct supervisor *supervisor)
     return message_send(KEEPER_FD, &running, NULL, 0);
 }
 
-/*
- * Serving nobody is no reason not to serve the guests; unless, at the first start, somebody asked
- * for it, or another bao-virtio-dm answers there: the driver does not survive two of them at one
- * device.
- */
-static int open_control(struct supervisor *supervisor, const char *path, const char *mode,
+/* Who made the socket between us. */
+static int32_t keeper_pid(void)
+{
+    struct ucred keeper = {0};
+    socklen_t length = sizeof(keeper);
+    return getsockopt(KEEPER_FD, SOL_SOCKET, SO_PEERCRED, &keeper, &length) == 0 ? keeper.pid : 0;
+}
+
+/* Serving nobody is no reason not to serve the guests; unless, at the first start, somebody asked
+ * for it. */
+static int open_control(struct control *control, struct text *text, const char *mode,
                         bool asked_for)
 {
     struct failure failure;
+    static char chosen[CONTROL_PATH_SIZE];
+    char path[PATH_MAX];
     uint32_t bits = (uint32_t)strtoul(mode, NULL, 8);
-    int result = control_open(&supervisor->control, path, bits, &failure);
-    bool fatal = !handed_any(&handed) && (asked_for || result == -EADDRINUSE);
+    bool again = handed_any(&handed), fatal = !again && asked_for;
+    int result;
+    if (asked_for) {
+        result = control_open(control, text->control, bits, again, &failure);
+    } else {
+        result = control_open_default(control, text->path, bits, again, chosen, &failure);
+        text->control = chosen;
+    }
     if (result < 0)
         log_line(NULL, "%s%s", failure.text, fatal ? "" : ": bao-dmctl can't be used");
+    claims_absolute(text->path, path);
+    snprintf(control->config, sizeof(control->config), "%.*s", CONTROL_CONFIG_SIZE - 1, path);
     return fatal ? result : 0;
 }
 
-static int start(struct supervisor *supervisor, const struct text *text, const char *control_mode,
+static int start(struct supervisor *supervisor, struct text *text, const char *control_mode,
                  bool asked_for)
 {
     /* The dispatcher after what can fail: once a device was asked of it, an end is final. */
-    int result = open_control(supervisor, text->control, control_mode, asked_for);
+    int32_t keeper = keeper_pid();
+    int result = take_claims(keeper);
+    supervisor->control.keeper = keeper;
+    if (result == 0)
+        result = open_control(&supervisor->control, text, control_mode, asked_for);
     if (result == 0)
         result = prepare_devices(&supervisor->opening, text->control, text->fresh);
+    if (result == 0 && !asked_for && !handed_any(&handed))
+        log_info(NULL, "bao-dmctl finds it by %s", text->control);
+    if (has_claims)
+        close(CLAIMS_FD); /* the keeper has it, and with it what was taken */
     return result;
 }
 
@@ -619,7 +687,8 @@ int main(int argc, char **argv)
     bool by_name = argc == 5 && strcmp(argv[1], "--config") == 0;
     if (by_name || (argc == 5 && strcmp(argv[1], "--kept-config") == 0)) {
         struct text text = {
-            .path = argv[2], .control = control_path(argv[3]), .fd = -1, .before = -1};
+            .path = argv[2], .control = control_path(argv[3], argv[2]), .fd = -1, .before = -1};
+        has_claims = fcntl(CLAIMS_FD, F_GETFD) >= 0;
         _exit(run(&text, by_name, argv[3][0] != '\0',
                   argv[4])); /* nothing is to be tidied while relays run */
     }

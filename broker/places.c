@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "broker/config/names.h"
+#include "common/control.h"
 
 static bool same(const struct file_id *a, const struct file_id *b)
 {
@@ -70,20 +71,31 @@ static int compare(const struct config *config, const struct device *device,
     return one_name(failure, name, whose);
 }
 
+static bool is_directory(const struct device *device, const char *directory)
+{
+    struct stat status;
+    if (stat(directory, &status) < 0)
+        return false;
+    const struct file_id id = {status.st_dev, status.st_ino};
+    return same(&device->backend.directory_id, &id);
+}
+
 static int compare_control(const struct device *device, const char *control,
                            enum config_key *ret_key, struct failure *failure)
 {
     struct config_names mine, names;
     char name[CONFIG_NAME_SIZE];
-    struct stat status;
     enum config_key key;
-    if (!config_names_from(control, CONFIG_SCHEME_ONE, 0, &names) ||
-        stat(names.directory, &status) < 0 || !names_of(device, &key, &mine))
-        return 0;
-    const struct file_id id = {status.st_dev, status.st_ino};
-    if (!same(&device->backend.directory_id, &id) || !config_names_meet(&mine, &names, name))
+    if (!names_of(device, &key, &mine))
         return 0;
     *ret_key = key;
+    if (is_directory(device, CONTROL_DIRECTORY))
+        return failure_set(failure, -EEXIST,
+                           "this is in " CONTROL_DIRECTORY ", which is for control sockets: choose "
+                           "another directory");
+    if (!config_names_from(control, CONFIG_SCHEME_ONE, 0, &names) ||
+        !is_directory(device, names.directory) || !config_names_meet(&mine, &names, name))
+        return 0;
     return one_name(failure, name, "the control socket (--control):");
 }
 

@@ -12,8 +12,13 @@
 #include "common/message.h"
 #include "common/state.h"
 
-#define CONTROL_PATH "/run/bao-virtio-dm.socket"
-#define CONTROL_VERSION 5u /* changes with this file's structures and numbers */
+/* Where each has its own, named after its configuration: NAME.socket for NAME.yaml, NAME-2.socket
+ * if another one has that, and so on. */
+#define CONTROL_DIRECTORY "/run/bao-virtio-dm"
+#define CONTROL_SUFFIX ".socket"
+#define CONTROL_PATH_SIZE 108u   /* sun_path */
+#define CONTROL_CONFIG_SIZE 512u /* of a configuration's name, which may be cut */
+#define CONTROL_VERSION 6u       /* changes with this file's structures and numbers */
 
 enum control_verb {
     CONTROL_STATUS = 1, /* of the device at `index` in the configuration */
@@ -56,6 +61,7 @@ struct control_device {
     uint64_t mmio_addr, shmem_addr, shmem_size;
     char last_death[128]; /* in words; empty: none has died */
     char trouble[256];    /* what is there and can't work, with the cure; empty: nothing */
+    char cache[16];       /* block: the mode, as the configuration names it; else empty */
 
     uint64_t interrupts_raised; /* since the device was started; the gate's count */
 
@@ -68,10 +74,11 @@ struct control_device {
 
 struct control_reply {
     uint32_t version;
-    int32_t error;         /* 0, or a positive errno: nothing was done */
-    uint32_t device_count; /* of the configuration */
-    uint32_t reserved;
-    struct control_device device; /* CONTROL_STATUS */
+    int32_t error;                    /* 0, or a positive errno: nothing was done */
+    uint32_t device_count;            /* of the configuration */
+    int32_t keeper;                   /* the process of that name */
+    char config[CONTROL_CONFIG_SIZE]; /* the configuration's name, absolute */
+    struct control_device device;     /* CONTROL_STATUS */
 };
 
 #endif

@@ -77,7 +77,8 @@ struct start_block {
     uint8_t read_only;
     uint8_t advertise_flush;
     uint8_t direct; /* O_DIRECT: offsets and lengths must be multiples of blk_size */
-    uint8_t reserved[5];
+    uint8_t unsafe; /* flushes are acknowledged, and nothing waits for the disk */
+    uint8_t reserved[4];
     char serial[20]; /* VIRTIO_BLK_T_GET_ID; padded with 0 */
     uint8_t reserved2[4];
 };

@@ -249,6 +249,7 @@ static int block_open(struct backend *backend, const struct device_config *confi
         .read_only = config->read_only,
         .advertise_flush = config->advertise_flush,
         .direct = config->direct,
+        .unsafe = config->cache == CONFIG_CACHE_UNSAFE,
     };
     char serial[sizeof(block.serial) + 1];
     snprintf(serial, sizeof(serial), "bao-block-%u", config->id);

@@ -21,7 +21,7 @@ _Static_assert(CONFIG_KEYS <= 64, "a bit each");
 static const struct kind_keys kind_keys[DEVICE_KINDS] = {
     [DEVICE_BLOCK_VIRTIO] = {.required = KEY(FILE_PATH),
                              .optional = KEY(READ_ONLY) | KEY(ROOT_DEVICE) | KEY(ADVERTISE_FLUSH) |
-                                         KEY(DIRECT),
+                                         KEY(CACHE) | KEY(DIRECT),
                              .queues_max = STATE_QUEUES_MAX},
     [DEVICE_NET_VIRTIO] = {.required = KEY(TAP_NAME),
                            .optional = KEY(MAC_ADDR) | KEY(MTU),
@@ -185,6 +185,36 @@ static void note_outdated(const struct raw_device *device, struct config_diagnos
                     key_infos[CONFIG_KEY_SHMEM_PATH].name);
 }
 
+/* Whether flushes are offered is what sets the first two modes apart (VirtIO 1.2 §5.2.6.2). With
+ * "unsafe" they may be offered or not: nothing waits for the disk either way. */
+static void check_cache(const struct raw_device *device, struct config_diagnostics *diags)
+{
+    const struct raw_value *flush = &device->values[CONFIG_KEY_ADVERTISE_FLUSH];
+    const struct raw_value *cache = &device->values[CONFIG_KEY_CACHE];
+    if (!flush->valid)
+        return;
+    if (cache->valid && cache->number == CONFIG_CACHE_WRITEBACK && flush->number == 0)
+        config_error(diags, cache->mark,
+                     "cache is writeback beside advertise_flush: false in line %u; expected "
+                     "writethrough or unsafe, or advertise_flush: true: in this mode data are safe "
+                     "when the frontend has asked for a flush",
+                     flush->mark.line);
+    else if (cache->valid && cache->number == CONFIG_CACHE_WRITETHROUGH && flush->number != 0)
+        config_error(
+            diags, cache->mark,
+            "cache is writethrough beside advertise_flush: true in line %u; expected "
+            "writeback or unsafe, or advertise_flush: false: in this mode there is nothing "
+            "to flush",
+            flush->mark.line);
+    else if (!cache->given && flush->number == 0 &&
+             device->values[CONFIG_KEY_READ_ONLY].number == 0)
+        config_note(
+            diags, flush->key_mark,
+            "advertise_flush: false makes each write wait for the disk, since the frontend "
+            "can't ask for a flush: cache: unsafe does not wait, and loses what was written "
+            "last when the backend fails");
+}
+
 /* A log file takes the place of a console's one terminal. */
 static void check_console(const struct raw_device *device, struct config_diagnostics *diags)
 {
@@ -241,6 +271,8 @@ enum device_kind check_device(const struct raw_device *device, struct config_dia
     }
     if (kind < DEVICE_KINDS) {
         check_foreign(device, (enum device_kind)kind, diags);
+        if (kind == DEVICE_BLOCK_VIRTIO)
+            check_cache(device, diags);
         if (kind == DEVICE_CONSOLE_VIRTIO) {
             check_console(device, diags);
             check_console_socket(device, diags);

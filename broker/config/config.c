@@ -107,11 +107,22 @@ static uint64_t digest_of(const struct raw_value *values)
     return digest;
 }
 
+/* What `cache` and advertise_flush say together; check.c has seen to it that they agree. */
+static void add_cache(struct device_config *device, const struct raw_value *values)
+{
+    const struct raw_value *flush = &values[CONFIG_KEY_ADVERTISE_FLUSH];
+    const struct raw_value *cache = &values[CONFIG_KEY_CACHE];
+    device->advertise_flush =
+        flush->given ? flush->number != 0 : cache->number != CONFIG_CACHE_WRITETHROUGH;
+    device->cache = cache->given              ? (enum config_cache)cache->number
+                    : device->advertise_flush ? CONFIG_CACHE_WRITEBACK
+                                              : CONFIG_CACHE_WRITETHROUGH;
+}
+
 /* A valid device, without the strings, which the caller moves. */
 static struct device_config to_device(const struct raw_device *raw, enum device_kind kind)
 {
     const struct raw_value *values = raw->values;
-    const struct raw_value *flush = &values[CONFIG_KEY_ADVERTISE_FLUSH];
     const struct raw_value *ports = &values[CONFIG_KEY_PORTS];
     const struct raw_value *log_size = &values[CONFIG_KEY_LOG_SIZE];
     const struct raw_value *connections = &values[CONFIG_KEY_CONNECTIONS];
@@ -123,7 +134,6 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .shmem_size = values[CONFIG_KEY_SHMEM_SIZE].number,
         .irq = (uint32_t)values[CONFIG_KEY_IRQ].number,
         .read_only = values[CONFIG_KEY_READ_ONLY].number != 0,
-        .advertise_flush = !flush->given || flush->number != 0,
         .direct = values[CONFIG_KEY_DIRECT].number != 0,
         .guest_cid = (uint32_t)values[CONFIG_KEY_GUEST_CID].number,
         .connections = connections->given            ? (uint32_t)connections->number
@@ -143,6 +153,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
     };
     for (size_t key = 0; key < CONFIG_KEYS; key++)
         device.marks[key] = values[key].mark;
+    add_cache(&device, values);
     add_type(&device, values);
     return device;
 }

@@ -35,6 +35,7 @@ enum config_key {
     CONFIG_KEY_READ_ONLY,
     CONFIG_KEY_ROOT_DEVICE,
     CONFIG_KEY_ADVERTISE_FLUSH,
+    CONFIG_KEY_CACHE,
     CONFIG_KEY_DIRECT,
     CONFIG_KEY_TAP_NAME,
     CONFIG_KEY_MAC_ADDR,
@@ -72,23 +73,32 @@ struct config_mark {
 /* Of a log file, bytes, where log_size does not say. */
 #define CONFIG_LOG_SIZE 0x1000000u
 
+/* When a block device's data are safe: `cache`. 0: the file does not say, and advertise_flush
+ * decides between the first two. */
+enum config_cache {
+    CONFIG_CACHE_WRITEBACK = 1, /* when a flush has completed; the frontend may choose the next */
+    CONFIG_CACHE_WRITETHROUGH,  /* when the write has; there are no flushes */
+    CONFIG_CACHE_UNSAFE,        /* when the backend's kernel sees fit, whatever the frontend does */
+};
+
 struct device_config {
     enum device_kind kind;
-    const char *type_name; /* static */
-    uint32_t virtio_id;    /* DeviceID, VirtIO 1.2 §5 */
-    uint32_t id;           /* the dispatcher's, below BAO_DEVICES_MAX; no two devices share one */
-    uint64_t mmio_addr;    /* guest-physical; a multiple of 4 */
-    uint64_t shmem_addr;   /* valid if config_has(CONFIG_KEY_SHMEM_ADDR) */
-    uint64_t shmem_size;   /* valid if config_has(CONFIG_KEY_SHMEM_SIZE) */
-    uint32_t irq;          /* of the backend's dispatcher; valid if config_has(CONFIG_KEY_IRQ) */
-    char *file_path;       /* block, else NULL */
-    bool read_only;        /* block */
-    bool advertise_flush;  /* block */
-    bool direct;           /* block */
-    uint32_t guest_cid;    /* vsock: 3 to 0xfffffffe; no two devices share one; vhost_user: or 0 */
-    uint32_t connections;  /* vsock/virtio: 1 to CONNECTIONS_MAX; else 0 */
-    char *socket_path;     /* vsock/virtio, vhost_user; a console's, or NULL */
-    char *tag;             /* fs, up to 36 bytes, else NULL */
+    const char *type_name;   /* static */
+    uint32_t virtio_id;      /* DeviceID, VirtIO 1.2 §5 */
+    uint32_t id;             /* the dispatcher's, below BAO_DEVICES_MAX; no two devices share one */
+    uint64_t mmio_addr;      /* guest-physical; a multiple of 4 */
+    uint64_t shmem_addr;     /* valid if config_has(CONFIG_KEY_SHMEM_ADDR) */
+    uint64_t shmem_size;     /* valid if config_has(CONFIG_KEY_SHMEM_SIZE) */
+    uint32_t irq;            /* of the backend's dispatcher; valid if config_has(CONFIG_KEY_IRQ) */
+    char *file_path;         /* block, else NULL */
+    bool read_only;          /* block */
+    bool advertise_flush;    /* block: as the file says, or as `cache` asks for it */
+    enum config_cache cache; /* block: never 0 */
+    bool direct;             /* block */
+    uint32_t guest_cid;   /* vsock: 3 to 0xfffffffe; no two devices share one; vhost_user: or 0 */
+    uint32_t connections; /* vsock/virtio: 1 to CONNECTIONS_MAX; else 0 */
+    char *socket_path;    /* vsock/virtio, vhost_user; a console's, or NULL */
+    char *tag;            /* fs, up to 36 bytes, else NULL */
     /* Of any type, by vhost_user: its configuration space, or how many bytes of it the daemon is
      * asked for. */
     uint8_t config[CONFIG_SPACE_MAX];
@@ -171,6 +181,9 @@ void config_free(struct config *config);
 /* Write one line a diagnostic: "path:line:column: text", or "...: note: text". */
 void config_diagnostics_print(const struct config_diagnostics *diags, const char *path,
                               FILE *stream);
+
+/* The mode, as the file names it. */
+const char *config_cache_word(enum config_cache cache);
 
 /* Whether the file has this key for this device. */
 bool config_has(const struct device_config *device, enum config_key key);

@@ -71,6 +71,7 @@ struct key_info {
         VALUE_STRING,
         VALUE_MAC,
         VALUE_SCHED,      /* the priority, 0 for "other" */
+        VALUE_CACHE,      /* enum config_cache */
         VALUE_PROCESSORS, /* a list, or one of its items: bit n for number n */
         VALUE_FEATURES,   /* a list, or one of its items: features_read */
         VALUE_BYTES,      /* two hexadecimal digits each, kept as text */

@@ -52,6 +52,10 @@ const struct key_info key_infos[CONFIG_KEYS] = {
     [CONFIG_KEY_ADVERTISE_FLUSH] = {.name = "advertise_flush",
                                     .type = VALUE_BOOLEAN,
                                     .expected = "true or false"},
+    [CONFIG_KEY_CACHE] = {.name = "cache",
+                          .type = VALUE_CACHE,
+                          .length_max = 64,
+                          .expected = "writeback, writethrough or unsafe"},
     [CONFIG_KEY_DIRECT] = {.name = "direct", .type = VALUE_BOOLEAN, .expected = "true or false"},
     [CONFIG_KEY_TAP_NAME] = {.name = "tap_name",
                              .type = VALUE_STRING,
@@ -256,6 +260,30 @@ static bool read_sched(const char *text, uint64_t *ret)
     return true;
 }
 
+const char *config_cache_word(enum config_cache cache)
+{
+    switch (cache) {
+    case CONFIG_CACHE_WRITEBACK:
+        return "writeback";
+    case CONFIG_CACHE_WRITETHROUGH:
+        return "writethrough";
+    case CONFIG_CACHE_UNSAFE:
+        return "unsafe";
+    }
+    return "";
+}
+
+static bool read_cache(const char *text, uint64_t *ret)
+{
+    for (enum config_cache cache = CONFIG_CACHE_WRITEBACK; cache <= CONFIG_CACHE_UNSAFE; cache++) {
+        if (strcmp(text, config_cache_word(cache)) == 0) {
+            *ret = cache;
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool read_processor(const struct key_info *info, const char *text, uint64_t *mask)
 {
     uint64_t number;
@@ -312,6 +340,8 @@ static bool read_scalar(const struct key_info *info, const struct raw_scalar *sc
         return is_mac(scalar->text);
     case VALUE_SCHED:
         return read_sched(scalar->text, &value->number);
+    case VALUE_CACHE:
+        return read_cache(scalar->text, &value->number);
     case VALUE_PROCESSORS:
         return read_processor(info, scalar->text, &value->number);
     case VALUE_FEATURES:
@@ -335,7 +365,8 @@ static bool is_number(const struct key_info *info)
 
 static bool may_be_quoted(const struct key_info *info)
 {
-    return is_text(info) || info->type == VALUE_SCHED || info->type == VALUE_FEATURES;
+    return is_text(info) || info->type == VALUE_SCHED || info->type == VALUE_CACHE ||
+           info->type == VALUE_FEATURES;
 }
 
 bool key_takes_list(enum config_key key)

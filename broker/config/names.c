@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/config/internal.h"
+#include "common/control.h"
 
 #define DAEMON_SUFFIX ".sock"
 
@@ -216,19 +217,39 @@ bool config_names_meet(const struct config_names *a, const struct config_names *
 /* --- The control socket -------------------------------------------------------------------------
  */
 
-static bool control_is_device(const struct config_names *control,
-                              const struct device_config *device, enum config_key *ret_key,
-                              char ret_name[CONFIG_NAME_SIZE])
+bool config_names_given(const struct device_config *device, enum config_key *ret_key,
+                        struct config_names *ret)
 {
-    struct config_names names;
     char daemon[PATH_MAX];
     const char *path = NULL;
     if (config_is_daemon(device->kind) && !config_daemon_named(device->socket_path) &&
         config_daemon_socket(device->socket_path, device->type_name, device->id, daemon) == 0)
         path = daemon;
-    return config_names_of(device, path, ret_key, &names) &&
+    return config_names_of(device, path, ret_key, ret);
+}
+
+static bool control_is_device(const struct config_names *control,
+                              const struct device_config *device, enum config_key *ret_key,
+                              char ret_name[CONFIG_NAME_SIZE])
+{
+    struct config_names names;
+    return config_names_given(device, ret_key, &names) &&
            strcmp(names.directory, control->directory) == 0 &&
            config_names_meet(&names, control, ret_name);
+}
+
+/* Every bao-virtio-dm has its control socket there, and they look there who has what. */
+static void check_control_directory(const struct device_config *device,
+                                    struct config_diagnostics *diags)
+{
+    struct config_names names;
+    enum config_key key;
+    if (config_names_given(device, &key, &names) && strcmp(names.directory, CONTROL_DIRECTORY) == 0)
+        config_error(diags, device->marks[key],
+                     "%s \"%s\" is in " CONTROL_DIRECTORY
+                     ", which is for control sockets; expected "
+                     "another directory",
+                     key_infos[key].name, quote(config_path(device, key)).text);
 }
 
 int config_check_control(const struct config *config, const char *path,
@@ -256,6 +277,7 @@ int config_check_control(const struct config *config, const char *path,
     }
     for (size_t i = 0; i < config->device_count; i++) {
         const struct device_config *device = &config->devices[i];
+        check_control_directory(device, diags);
         if (control_is_device(&control, device, &key, name))
             config_error(diags, device->marks[key],
                          "%s \"%s\" and the control socket (--control) \"%s\" both stand for the "

@@ -43,6 +43,10 @@ bool config_names_from(const char *path, enum config_scheme scheme, uint32_t por
 bool config_names_of(const struct device_config *device, const char *path, enum config_key *ret_key,
                      struct config_names *ret);
 
+/* The same by what the file says alone; a daemon's path stands for its socket's name. */
+bool config_names_given(const struct device_config *device, enum config_key *ret_key,
+                        struct config_names *ret);
+
 /* Whether there is a name that both have, their directories being the same. */
 bool config_names_meet(const struct config_names *a, const struct config_names *b,
                        char ret_name[CONFIG_NAME_SIZE]);
@@ -67,8 +71,8 @@ bool config_mac(const char *text, uint8_t ret[6]);
 void config_default_mac(uint32_t id, uint8_t ret[6]);
 
 /*
- * The control socket, --control: is its name one that a socket can have, and no device's? *diags is
- * overwritten. Returns 0, or -EINVAL.
+ * The control socket, --control: is its name one that a socket can have, and no device's? Nor may a
+ * device have any name in CONTROL_DIRECTORY. *diags is overwritten. Returns 0, or -EINVAL.
  */
 int config_check_control(const struct config *config, const char *path,
                          struct config_diagnostics *diags);

@@ -23,10 +23,11 @@
 #define AUDIT_TROUBLE 2 /* as bao-seccomp has it: 1 is for what is not as expected */
 
 static const char help[] =
-    "Usage: bao-dmctl [--control PATH] COMMAND\n"
+    "Usage: bao-dmctl [--control NAME] COMMAND\n"
     "How a running bao-virtio-dm is.\n"
     "\n"
     "  status [DEVICE] [--json]   devices, workers, what confines them, what they died of\n"
+    "  status --all [--json]      the same of every bao-virtio-dm that runs\n"
     "  stats [DEVICE] [--json]    requests, bytes, kicks, interrupts since the device was started\n"
     "  stats --openmetrics        the same for collectors, as OpenMetrics 1.0 has it\n"
     "  stats --watch [SECONDS]    the same a second, again and again (1)\n"
@@ -43,13 +44,16 @@ static const char help[] =
     "  log-level [LEVEL]          how much it says: error, warning, info (at first), debug\n"
     "\n"
     "  DEVICE is the id of the configuration, such as 0\n"
-    "      --control PATH         the socket (/run/bao-virtio-dm.socket)\n"
+    "      --control NAME         which bao-virtio-dm, if several run: NAME stands for\n"
+    "                             /run/bao-virtio-dm/NAME.socket, of the one that was started "
+    "with\n"
+    "                             NAME.yaml; or the PATH of a socket, with a \"/\" in it\n"
     "  -h, --help                 show this help\n"
     "  -V, --version              show the version\n";
 
 struct options {
     const char *control, *config;
-    bool json, watch, markdown, openmetrics;
+    bool json, watch, markdown, openmetrics, all;
     const char *words[3];
     int count;
 };
@@ -66,28 +70,52 @@ void complain(const char *format, ...)
 
 /* ---- The socket ---- */
 
-static int connect_to(const char *path)
+int control_connect(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t length = strlen(path);
-    if (length >= sizeof(address.sun_path)) {
-        complain("%s: longer than the name of a socket can be", path);
-        return -1;
-    }
+    if (length >= sizeof(address.sun_path))
+        return -ENAMETOOLONG;
     memcpy(address.sun_path, path, length + 1);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
         return fd;
-    if (errno == ENOENT || errno == ECONNREFUSED)
-        complain("%s: no bao-virtio-dm is running there", path);
-    else if (errno == EACCES)
-        complain("%s: the socket's mode does not let you in: see --control-mode of bao-virtio-dm",
-                 path);
-    else
-        complain("%s: %s", path, strerror(errno));
+    int error = errno;
     if (fd >= 0)
         close(fd);
-    return -1;
+    return -error;
+}
+
+void complain_of_connect(const char *path, int error)
+{
+    if (error == ENOENT || error == ECONNREFUSED)
+        complain("%s: no bao-virtio-dm is running there", path);
+    else if (error == EACCES)
+        complain("%s: the socket's mode does not let you in: see --control-mode of bao-virtio-dm",
+                 path);
+    else if (error == ENAMETOOLONG)
+        complain("%s: longer than the name of a socket can be", path);
+    else
+        complain("%s: %s", path, strerror(error));
+}
+
+/* `control`: a path; a name of its own, which stands for the place by default; NULL: the only one.
+ */
+static int connect_to(const char *control)
+{
+    char path[4096];
+    if (!control)
+        return instances_only();
+    bool is_path = strchr(control, '/') != NULL;
+    if (snprintf(path, sizeof(path), is_path ? "%s" : CONTROL_DIRECTORY "/%s" CONTROL_SUFFIX,
+                 control) >= (int)sizeof(path)) {
+        complain_of_connect(control, ENAMETOOLONG);
+        return -ENAMETOOLONG;
+    }
+    int fd = control_connect(path);
+    if (fd < 0)
+        complain_of_connect(path, -fd);
+    return fd;
 }
 
 /* Returns 0, or a positive errno that has been said. */
@@ -118,8 +146,7 @@ static int ask(int fd, enum control_verb verb, uint32_t index, struct control_re
     return ret->error;
 }
 
-/* Every device, or the one with that id. Returns 0 or a positive errno that has been said. */
-static int take_snapshot(int fd, const char *wanted, struct snapshot *ret)
+int take_snapshot(int fd, const char *wanted, struct snapshot *ret)
 {
     static struct control_reply reply;
     struct timespec now;
@@ -128,6 +155,11 @@ static int take_snapshot(int fd, const char *wanted, struct snapshot *ret)
     ret->count = 0;
     for (uint32_t i = 0; i < BAO_DEVICES_MAX; i++) {
         int error = ask(fd, CONTROL_STATUS, i, &reply);
+        if (error == 0 || error == ENODEV) {
+            reply.config[sizeof(reply.config) - 1] = '\0';
+            memcpy(ret->config, reply.config, sizeof(ret->config));
+            ret->keeper = reply.keeper;
+        }
         if (error == ENODEV)
             break;
         if (error != 0)
@@ -136,6 +168,7 @@ static int take_snapshot(int fd, const char *wanted, struct snapshot *ret)
         device->name[sizeof(device->name) - 1] = '\0';
         device->last_death[sizeof(device->last_death) - 1] = '\0';
         device->trouble[sizeof(device->trouble) - 1] = '\0';
+        device->cache[sizeof(device->cache) - 1] = '\0';
         if (!wanted || device->id == (uint32_t)strtoul(wanted, NULL, 10))
             ret->devices[ret->count++] = *device;
     }
@@ -247,7 +280,7 @@ static int do_log_level(int fd, const struct options *options)
 /* Returns -1 to go on, or the exit status. */
 static int parse(int argc, char **argv, struct options *ret)
 {
-    enum { CONTROL = 256, JSON, WATCH, MARKDOWN, OPENMETRICS, CONFIG };
+    enum { CONTROL = 256, JSON, WATCH, MARKDOWN, OPENMETRICS, CONFIG, ALL };
     static const struct option options[] = {
         {"control", required_argument, NULL, CONTROL},
         {"config", required_argument, NULL, CONFIG},
@@ -255,6 +288,7 @@ static int parse(int argc, char **argv, struct options *ret)
         {"watch", no_argument, NULL, WATCH},
         {"markdown", no_argument, NULL, MARKDOWN},
         {"openmetrics", no_argument, NULL, OPENMETRICS},
+        {"all", no_argument, NULL, ALL},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {0},
@@ -280,6 +314,9 @@ static int parse(int argc, char **argv, struct options *ret)
         case OPENMETRICS:
             ret->openmetrics = true;
             break;
+        case ALL:
+            ret->all = true;
+            break;
         case 'h':
             fputs(help, stdout);
             return EXIT_SUCCESS;
@@ -299,6 +336,8 @@ static int parse(int argc, char **argv, struct options *ret)
         return usage("--openmetrics is for stats");
     if (ret->config && (ret->count != 1 || strcmp(ret->words[0], "check-board") != 0))
         return usage("--config is for check-board");
+    if (ret->all && (ret->count != 1 || strcmp(ret->words[0], "status") != 0 || ret->control))
+        return usage("--all is for status, of all devices of all");
     return ret->count > 0 ? -1 : usage("no command");
 }
 
@@ -313,12 +352,14 @@ int main(int argc, char **argv)
         {"audit", do_audit, AUDIT_TROUBLE},        {"restart", do_restart, EXIT_FAILURE},
         {"log-level", do_log_level, EXIT_FAILURE},
     };
-    struct options options = {.control = CONTROL_PATH};
+    struct options options = {0};
     int status = parse(argc, argv, &options);
     if (status >= 0)
         return status;
     if (strcmp(options.words[0], "check-board") == 0 && options.count == 1)
         return board_run(options.config, options.json); /* asks nobody */
+    if (options.all)
+        return instances_status(options.json);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(options.words[0], commands[i].name) != 0)
             continue;

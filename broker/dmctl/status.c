@@ -125,6 +125,8 @@ static void print_text(const struct control_device *device)
     }
     if (device->pid > 0)
         print_limits(device->cgroup);
+    if (device->cache[0] != '\0')
+        printf("  cache       %s\n", device->cache);
     printf("  driver      %s, status 0x%x, features 0x%" PRIx64 "\n", driver_words(device->status),
            device->status, device->features);
     if (device->connections > 0)
@@ -186,7 +188,10 @@ static void print_json(const struct control_device *device, const char *end)
     print_limits_json(device->cgroup);
     fputs("},\n   \"trouble\": ", stdout);
     json_print_string(device->trouble);
-    printf(",\n   \"driver\": {\"state\": \"%s\", \"status\": %u, \"features\": %" PRIu64 "},\n",
+    printf(",\n");
+    if (device->cache[0] != '\0')
+        printf("   \"cache\": \"%s\",\n", device->cache);
+    printf("   \"driver\": {\"state\": \"%s\", \"status\": %u, \"features\": %" PRIu64 "},\n",
            driver_words(device->status), device->status, device->features);
     if (device->connections > 0)
         printf("   \"connections\": {\"max\": %u, \"memory_kib\": %" PRIu64 "},\n",

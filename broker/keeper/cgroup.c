@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -126,6 +128,28 @@ static bool is_alone(const struct cgroups *cgroups, bool in_leaf)
     return strcmp(text, in_leaf ? "" : own) == 0;
 }
 
+/* A keeper that has just died may have left a child that has not come to its exec yet. */
+#define LOCK_LOOKS 20
+#define LOCK_LOOK_MS 10
+
+static bool lock_base(struct cgroups *cgroups)
+{
+    cgroups->base_lock = open_file(cgroups, NULL, NULL, O_RDONLY | O_DIRECTORY);
+    for (int i = 0; cgroups->base_lock >= 0 && i < LOCK_LOOKS; i++) {
+        if (flock(cgroups->base_lock, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        (void)poll(NULL, 0, LOCK_LOOK_MS);
+    }
+    return false;
+}
+
+static void unlock_base(struct cgroups *cgroups)
+{
+    if (cgroups->base_lock >= 0)
+        close(cgroups->base_lock);
+    cgroups->base_lock = -1;
+}
+
 /* Returns NULL, or why there can be none. */
 static const char *find_base(struct cgroups *cgroups, bool *ret_in_leaf)
 {
@@ -145,6 +169,8 @@ static const char *find_base(struct cgroups *cgroups, bool *ret_in_leaf)
         return "its own is the root, or is threaded";
     if (!is_alone(cgroups, *ret_in_leaf))
         return "its own has other processes in it (Delegate= of the service manager)";
+    if (!lock_base(cgroups))
+        return "another bao-virtio-dm has made those of its own for its workers";
     return NULL;
 }
 
@@ -293,6 +319,7 @@ void cgroups_leave(struct cgroups *cgroups)
     }
     if (cgroups->entered && write_text(cgroups->base_procs, "0") == 0)
         remove_group(cgroups, LEAF);
+    unlock_base(cgroups);
     cgroups->base[0] = '\0';
 }
 
@@ -313,11 +340,12 @@ void cgroups_enter(struct cgroups *ret)
 {
     bool in_leaf;
     const char *step;
-    *ret = (struct cgroups){.base_procs = -1, .base_subtree = -1};
+    *ret = (struct cgroups){.base_procs = -1, .base_subtree = -1, .base_lock = -1};
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
         ret->workers[i] = -1;
     const char *why = find_base(ret, &in_leaf);
     if (why) {
+        unlock_base(ret);
         ret->base[0] = '\0';
         snprintf(ret->words, sizeof(ret->words), "no worker has a cgroup of its own: %s", why);
         return;

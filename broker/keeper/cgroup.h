@@ -9,6 +9,9 @@
  *     BASE/workers/N      the worker of device N (index in the configuration): memory.max, a half;
  *                         pids.max; cpu.weight, the same for all
  *
+ * BASE is one keeper's at a time: its directory is locked (flock) as long as that one lives, and
+ * another one that was started in it does without.
+ *
  * If BASE is itself called "keeper" (DelegateSubgroup=keeper), its parent is BASE. What the kernel
  * or whoever delegates lacks is left out, and said. These are bounds behind others, so it is never
  * an error that there are none.
@@ -32,6 +35,7 @@ struct cgroups {
     bool controls[CGROUP_CONTROLLERS]; /* of the workers' cgroups */
     char base[PATH_MAX];               /* "": there are none */
     int base_procs, base_subtree;      /* files of BASE, for the end; -1 */
+    int base_lock;                     /* its directory, locked; -1 */
     int workers[BAO_DEVICES_MAX];      /* directories, for clone3; -1 */
     char words[CGROUP_WORDS_SIZE];     /* for the start message */
 };

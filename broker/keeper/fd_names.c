@@ -29,6 +29,8 @@ void fd_name_format(const struct fd_name *name, char ret[FD_NAME_SIZE])
         snprintf(ret, FD_NAME_SIZE, "device-%u-opened", name->dm_id);
     else if (name->item == FD_NAME_CONFIG)
         snprintf(ret, FD_NAME_SIZE, "config-%u", name->generation);
+    else if (name->item == FD_NAME_CLAIMS)
+        snprintf(ret, FD_NAME_SIZE, "claims");
     else if (fd_name_is_file(name->item))
         snprintf(ret, FD_NAME_SIZE, "device-%u-file-%u", name->dm_id,
                  name->item - FD_NAME_FILE_FIRST);
@@ -104,6 +106,16 @@ static bool take_config(const char **at, struct fd_name *name)
     return name->generation > 0;
 }
 
+static bool take_any(const char **at, struct fd_name *name)
+{
+    if (take_word(at, "config-"))
+        return take_config(at, name);
+    if (!take_word(at, "claims"))
+        return take_device(at, name);
+    *name = (struct fd_name){FD_NAME_NO_DEVICE, FD_NAME_CLAIMS, 0};
+    return true;
+}
+
 bool fd_name_parse(const char *text, size_t length, struct fd_name *ret)
 {
     char copy[FD_NAME_SIZE], made[FD_NAME_SIZE];
@@ -114,7 +126,7 @@ bool fd_name_parse(const char *text, size_t length, struct fd_name *ret)
     copy[length] = '\0';
 
     const char *at = copy;
-    if (!take_word(&at, "config-") ? !take_device(&at, &name) : !take_config(&at, &name))
+    if (!take_any(&at, &name))
         return false;
     /* What strtoul took besides (blanks, signs, leading zeros), and what follows. */
     fd_name_format(&name, made);

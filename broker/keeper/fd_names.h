@@ -29,8 +29,9 @@
 #define FD_NAME_RECORD UINT32_MAX
 #define FD_NAME_OPENED (UINT32_MAX - 1)
 #define FD_NAME_CONFIG (UINT32_MAX - 2)
+#define FD_NAME_CLAIMS (UINT32_MAX - 3)
 #define FD_NAME_FILE_FIRST 0x100u         /* + enum opened_file */
-#define FD_NAME_NO_DEVICE BAO_DEVICES_MAX /* dm_id of FD_NAME_CONFIG */
+#define FD_NAME_NO_DEVICE BAO_DEVICES_MAX /* dm_id of FD_NAME_CONFIG and _CLAIMS */
 #define LISTEN_FDS_FIRST 3                /* where passed fds begin: SD_LISTEN_FDS_START */
 #define LISTEN_FDS_MAX 1000u /* more than any keeper stores, and below its limit of open files */
 

@@ -24,7 +24,9 @@ static void hand_over(const struct fd_store *store, const struct fd_name *name, 
     char text[FD_NAME_SIZE];
     fd_name_format(name, text);
     int result = notify_store(store->notify, text, fd);
-    if (result < 0)
+    if (result < 0 && name->dm_id == FD_NAME_NO_DEVICE)
+        log_line(NULL, "can't hand %s to the service manager: %s", text, strerror(-result));
+    else if (result < 0)
         log_line(NULL,
                  "can't hand %s to the service manager: %s: device %u does not outlive this "
                  "process",
@@ -202,6 +204,14 @@ bool fd_store_put(struct fd_store *store, const struct message_store *message, c
     hand_over_set(store, set);
     look_at_set(store, set, 0);
     return true;
+}
+
+void fd_store_keep_claims(struct fd_store *store)
+{
+    if (store->claims < 0 || store->claims_kept || !notify_present(store->notify))
+        return;
+    hand_over(store, &(struct fd_name){FD_NAME_NO_DEVICE, FD_NAME_CLAIMS, 0}, store->claims);
+    store->claims_kept = true;
 }
 
 bool fd_store_outlives(const struct fd_store *store)

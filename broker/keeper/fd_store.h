@@ -88,6 +88,8 @@ struct fd_store {
     struct kept_set kept[BAO_DEVICES_MAX];   /* likewise */
     int config;                              /* the configuration's text; -1: none */
     uint32_t config_generation;
+    int claims;       /* who has what, broker/claims.h; -1: not known */
+    bool claims_kept; /* the manager has it, too */
 };
 
 /*
@@ -115,6 +117,9 @@ bool fd_store_next_stored(struct fd_store *store, int64_t now, uint32_t *ret_dev
 /* The next broker is given the sets, and registers them with the dispatcher: they count as whole,
  * though the manager may lack something yet, and nobody waits for STORED. */
 void fd_store_broker_gone(struct fd_store *store);
+
+/* Devices are served now: what is claimed for them is to outlive this process as they do. */
+void fd_store_keep_claims(struct fd_store *store);
 
 /* Is any device's set with a service manager? */
 bool fd_store_outlives(const struct fd_store *store);

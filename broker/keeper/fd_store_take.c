@@ -47,6 +47,13 @@ static bool is_page(int fd)
     return seals >= 0 && (seals & wanted) == wanted;
 }
 
+/* The file of claims, unless somebody has removed it: then others have another. */
+static bool is_in_use(int fd)
+{
+    struct stat file;
+    return fstat(fd, &file) == 0 && S_ISREG(file.st_mode) && file.st_nlink > 0;
+}
+
 static bool is_of_its_kind(uint32_t item, int fd)
 {
     if (fd_name_is_file(item))
@@ -54,6 +61,8 @@ static bool is_of_its_kind(uint32_t item, int fd)
     switch (item) {
     case STORE_DM: /* nothing can be asked of the driver's files without doing something to them */
         return !is_eventfd(fd) && !is_page(fd);
+    case FD_NAME_CLAIMS:
+        return is_in_use(fd);
     case FD_NAME_RECORD:
     case STORE_STATE:
     case STORE_JOURNAL:
@@ -284,6 +293,17 @@ static void take_config(struct fd_store *store)
     }
 }
 
+static void take_claims(struct fd_store *store)
+{
+    int fd = find(FD_NAME_NO_DEVICE, FD_NAME_CLAIMS, 0);
+    store->claims = fd < 0 ? -1 : fd;
+    store->claims_kept = fd >= 0;
+    for (size_t i = passed_count; fd < 0 && i-- > 0;) {
+        if (passed[i].name.item == FD_NAME_CLAIMS)
+            forget(store, i);
+    }
+}
+
 /* --- The environment ------------------------------------------------------------------------ */
 
 /* Returns how many fds were passed, or -errno. */
@@ -325,6 +345,7 @@ int fd_store_take(struct fd_store *store)
         taken += store->sets[dm_id].fd_count > 0;
     }
     take_config(store);
+    take_claims(store);
     if (taken > 0)
         log_info(NULL, "taken over from the service manager: the files of %d device%s", taken,
                  taken == 1 ? "" : "s");

@@ -91,7 +91,7 @@ static int start_broker(struct keeper *keeper)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) < 0)
         return -errno;
     int result = spawn_broker(&keeper->executables, sockets[1], keeper->store.config,
-                              keeper->broker_argv, &keeper->broker);
+                              keeper->store.claims, keeper->broker_argv, &keeper->broker);
     close(sockets[1]);
     if (result < 0) {
         close(sockets[0]);
@@ -134,6 +134,7 @@ static void broker_runs(struct keeper *keeper)
     if (!keeper->ready)
         log_info(NULL, "%s", keeper->cgroups.words);
     keeper->has_run = keeper->running = true;
+    fd_store_keep_claims(&keeper->store);
     watch_answered(&keeper->watch, clock_ms());
     if (notify_say(&keeper->notify, "%sSTATUS=The devices are served.",
                    keeper->ready ? "" : "READY=1\n") == 0)

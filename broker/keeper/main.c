@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "broker/claims.h"
 #include "broker/keeper/fd_names.h"
 #include "broker/keeper/keeper.h"
 #include "broker/keeper/privileges.h"
@@ -26,7 +27,8 @@ static const char help[] =
     "\n"
     "  -c, --config FILE   the devices, in YAML\n"
     "      --check-config  only check FILE: needs no root, opens no device\n"
-    "      --control PATH  the socket for bao-dmctl (/run/bao-virtio-dm.socket)\n"
+    "      --control PATH  the socket for bao-dmctl; for NAME.yaml else\n"
+    "                      /run/bao-virtio-dm/NAME.socket, or the first free NAME-2.socket, ...\n"
     "      --control-mode MODE\n"
     "                      who may connect to it, octal (0600); only root can change anything\n"
     "  -h, --help          show this help\n"
@@ -161,6 +163,19 @@ static int meet_service_manager(struct keeper *keeper)
     return taken;
 }
 
+/* Before lock-down. Without it everything works as long as nobody else has the same device. */
+static void open_claims(struct fd_store *store)
+{
+    if (store->claims >= 0)
+        return;
+    store->claims = claims_open();
+    if (store->claims < 0)
+        log_warning(NULL,
+                    CLAIMS_PATH ": %s: a second bao-virtio-dm that wants the same devices is not "
+                                "found out",
+                    strerror(-store->claims));
+}
+
 /* What is with the service manager stays there: configs/bao-virtio-dm.service starts the keeper
  * again after any status but 1. */
 #define EXIT_FILES_KEPT 3
@@ -179,6 +194,7 @@ static int run_keeper(struct keeper *keeper)
     int taken = meet_service_manager(keeper);
     if (taken < 0)
         return EXIT_FILES_KEPT;
+    open_claims(&keeper->store);
     cgroups_enter(&keeper->cgroups);
     const char *step = "raise its limit of open files to 1024";
     result = privileges_raise_fd_limit();

@@ -18,6 +18,7 @@
 
 #define SOCKET_FD 3
 #define TEXT_FD 4
+#define CLAIMS_FD 5
 #define ASIDE_FD 16 /* from here on nothing is in the way of a child's numbers */
 #define EXIT_NOT_STARTED 127
 
@@ -44,7 +45,7 @@ int executables_open(struct executables *ret, const char **ret_missing)
 {
     struct executables found = {.null = -1};
     *ret_missing = "/dev/null";
-    while (found.null < TEXT_FD) {
+    while (found.null < CLAIMS_FD) {
         found.null = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (found.null < 0)
             return -errno;
@@ -94,7 +95,8 @@ static int execute(int executable, char *const argv[])
 
 struct plan {
     int executable, null, socket;
-    int text; /* or a directory; -1: none */
+    int text;   /* or a directory; -1: none */
+    int claims; /* -1: none */
     char *const *argv;
     uint64_t namespaces; /* CLONE_NEW* */
     bool keeps_stderr;
@@ -103,24 +105,29 @@ struct plan {
     int cgroup;
 };
 
+/* A file that the child is to have as `number`, out of the way until then. */
+static int put_aside(int fd)
+{
+    return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, ASIDE_FD);
+}
+
 /* Between clone3 and execveat. Never returns: the keeper's memory is not its own to go on with. */
 static _Noreturn void run_child(const struct plan *plan)
 {
     sigset_t none;
     sigemptyset(&none);
     /* One of them may have the other's number, or its own already. */
-    int executable = fcntl(plan->executable, F_DUPFD_CLOEXEC, ASIDE_FD);
-    int socket = fcntl(plan->socket, F_DUPFD_CLOEXEC, ASIDE_FD);
-    int text = plan->text < 0 ? -1 : fcntl(plan->text, F_DUPFD_CLOEXEC, ASIDE_FD);
+    int executable = put_aside(plan->executable), socket = put_aside(plan->socket);
+    int text = put_aside(plan->text), claims = put_aside(plan->claims);
     if ((plan->own_session && setsid() < 0) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         _exit(EXIT_NOT_STARTED);
     if (dup2(plan->null, STDIN_FILENO) < 0 || dup2(plan->null, STDOUT_FILENO) < 0 ||
-        (!plan->keeps_stderr && dup2(plan->null, STDERR_FILENO) < 0) ||
-        dup2(socket, SOCKET_FD) < 0 || (plan->text >= 0 && dup2(text, TEXT_FD) < 0))
+        (!plan->keeps_stderr && dup2(plan->null, STDERR_FILENO) < 0) || dup2(socket, SOCKET_FD) < 0)
         _exit(EXIT_NOT_STARTED);
     /* On exec, not now: the executable is one of them. */
-    int last = plan->text >= 0 ? TEXT_FD : SOCKET_FD;
-    if (close_range((unsigned int)last + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0)
+    if (close_range(SOCKET_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0 ||
+        (plan->text >= 0 && dup2(text, TEXT_FD) < 0) ||
+        (plan->claims >= 0 && dup2(claims, CLAIMS_FD) < 0))
         _exit(EXIT_NOT_STARTED);
     if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
         _exit(EXIT_NOT_STARTED);
@@ -158,14 +165,15 @@ int become_broker(const struct executables *executables, char *const argv[])
     return execute(executables->broker, argv);
 }
 
-int spawn_broker(const struct executables *executables, int socket, int text, char *const argv[],
-                 struct child *ret)
+int spawn_broker(const struct executables *executables, int socket, int text, int claims,
+                 char *const argv[], struct child *ret)
 {
     const struct plan plan = {
         .executable = executables->broker,
         .null = executables->null,
         .socket = socket,
         .text = text,
+        .claims = claims,
         .argv = argv,
         .keeps_stderr = true,
     };
@@ -187,6 +195,7 @@ int spawn_opener(const struct executables *executables, int socket, int text, ch
         .null = executables->null,
         .socket = socket,
         .text = text,
+        .claims = -1,
         .argv = argv,
 #ifdef BVDM_SANITIZE
         .keeps_stderr = true, /* for the sanitizers' reports */
@@ -205,6 +214,7 @@ int spawn_connector(const struct executables *executables, int socket, int direc
         .null = executables->null,
         .socket = socket,
         .text = directory,
+        .claims = -1,
         .argv = argv,
 #ifdef BVDM_SANITIZE
         .keeps_stderr = true, /* for the sanitizers' reports */
@@ -222,6 +232,7 @@ int spawn_worker(const struct executables *executables, int socket, int cgroup, 
         .null = executables->null,
         .socket = socket,
         .text = -1,
+        .claims = -1,
         .argv = argv,
         .namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
                       CLONE_NEWCGROUP,

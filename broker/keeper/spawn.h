@@ -2,7 +2,8 @@
 /*
  * Processes made by the keeper. A child starts with /dev/null as 0, 1 and (but for the broker,
  * which logs) 2, one socket as 3, the configuration's text or a directory as 4 where it needs one,
- * no other fd, no environment, no blocked or handled signal, and dies with the keeper.
+ * for the broker who has what (broker/claims.h) as 5, no other fd, no environment, no blocked or
+ * handled signal, and dies with the keeper.
  */
 #ifndef BROKER_KEEPER_SPAWN_H
 #define BROKER_KEEPER_SPAWN_H
@@ -34,10 +35,10 @@ int executables_open(struct executables *ret, const char **ret_missing);
 /* Become the broker, in this process: for --check-config. Returns -errno on failure only. */
 int become_broker(const struct executables *executables, char *const argv[]);
 
-/* Start the broker with `socket` as its fd 3, and `text` (-1: none) as 4; borrowed. Returns 0 or
- * -errno. */
-int spawn_broker(const struct executables *executables, int socket, int text, char *const argv[],
-                 struct child *ret);
+/* Start the broker with `socket` as its fd 3, `text` (-1: none) as 4, `claims` (-1: none) as 5;
+ * borrowed. Returns 0 or -errno. */
+int spawn_broker(const struct executables *executables, int socket, int text, int claims,
+                 char *const argv[], struct child *ret);
 
 /* Start an opener (broker/opener.h) for what the message says, by the configuration `text` of the
  * name `path`. Likewise. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/bao_abi.h"
+#include "common/control.h"
 #include "common/worker_fds.h"
 #include "policy/audit/verify.h"
 
@@ -305,6 +306,7 @@ static const struct place places[] = {
     {"anon_inode:[eventpoll]", "an event loop", PROCESS_BROKER},
     {"anon_inode:[timerfd]", "a timer", PROCESS_BROKER},
     {"/sys/fs/cgroup/", "a cgroup: a worker's, or its own", PROCESS_KEEPER},
+    {CONTROL_DIRECTORY "/claims", "who has what, among several keepers", PROCESS_KEEPER},
     {"/memfd:state", "a device's state page", PROCESS_OTHER},
     {"/memfd:journal", "a device's journal", PROCESS_OTHER},
     {"/memfd:", "a page that processes share, or what stands for a window in tests", PROCESS_OTHER},

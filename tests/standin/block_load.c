@@ -33,6 +33,7 @@ struct block_load {
     struct slot slots[QUEUES_MAX][DEPTH];
     int image;
     uint64_t sectors;
+    uint32_t block; /* sectors that are discarded together, or not at all */
     uint8_t *expected;
     uint64_t random;
     uint64_t completed;
@@ -78,6 +79,9 @@ static int bring_up(struct block_load *load, uint64_t format)
         guest_config(guest, offsetof(struct virtio_blk_config, num_queues), &queues, 2, 2);
     if (r == 0 && queues != load->queue_count)
         return -EPROTO;
+    if (r == 0)
+        guest_config(guest, offsetof(struct virtio_blk_config, blk_size), &load->block, 4, 4);
+    load->block /= SECTOR;
     for (unsigned int q = 0; r == 0 && q < load->queue_count; q++) {
         r = guest_queue_start(guest, &load->queues[q], q, 64);
         for (unsigned int i = 0; r == 0 && i < DEPTH; i++)
@@ -180,6 +184,15 @@ static void submit(struct block_load *load, struct slot *slot)
     load->wrong += !slot->busy;
 }
 
+/* A file's holes read as zeros, after a discard, too. */
+static void discarded(struct block_load *load, const struct slot *slot)
+{
+    uint64_t first = (slot->sector + load->block - 1) / load->block * load->block;
+    uint64_t end = (slot->sector + slot->count) / load->block * load->block;
+    if (first < end)
+        memset(expected_at(load, first), 0, (end - first) * SECTOR);
+}
+
 /* What the request has made of the image, or should have found there. */
 static void complete(struct block_load *load, struct slot *slot)
 {
@@ -192,8 +205,10 @@ static void complete(struct block_load *load, struct slot *slot)
         memcpy(expected, slot->data, length);
     else if (slot->type == VIRTIO_BLK_T_IN)
         load->wrong += memcmp(expected, slot->data, length) != 0;
-    else if (slot->type != VIRTIO_BLK_T_FLUSH)
-        memset(expected, 0, length); /* a file's holes read as zeros, after a discard, too */
+    else if (slot->type == VIRTIO_BLK_T_DISCARD)
+        discarded(load, slot);
+    else if (slot->type == VIRTIO_BLK_T_WRITE_ZEROES)
+        memset(expected, 0, length);
 }
 
 static void take(struct block_load *load, struct guest_queue *queue)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/standin/control_client.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -18,6 +20,24 @@ static int exchange(int fd, const struct control_request *request, struct contro
     if (length == 0)
         return -ECONNRESET; /* its broker has died */
     return length == (ssize_t)sizeof(*ret_reply) ? -ret_reply->error : -EPROTO;
+}
+
+int control_client_find(char ret_path[CONTROL_PATH_SIZE])
+{
+    static struct control_reply reply;
+    DIR *directory = opendir(CONTROL_DIRECTORY);
+    const struct dirent *entry;
+    int result = -ENOENT;
+    while (directory && result < 0 && (entry = readdir(directory))) {
+        if (!strstr(entry->d_name, CONTROL_SUFFIX))
+            continue;
+        snprintf(ret_path, CONTROL_PATH_SIZE, CONTROL_DIRECTORY "/%.80s", entry->d_name);
+        if (control_client_ask(ret_path, CONTROL_STATUS, 0, &reply) == 0)
+            result = 0;
+    }
+    if (directory)
+        closedir(directory);
+    return result;
 }
 
 int control_client_ask(const char *path, enum control_verb verb, uint32_t index,

@@ -5,6 +5,9 @@
 
 #include "common/control.h"
 
+/* The first socket in CONTROL_DIRECTORY that somebody answers. 0 or -ENOENT. */
+int control_client_find(char ret_path[CONTROL_PATH_SIZE]);
+
 /* Ask, and wait up to 2 s for the reply. `index`: as in struct control_request. Returns 0; what the
  * reply refuses with, or what the socket does (there is no broker just now), as -errno. */
 int control_client_ask(const char *path, enum control_verb verb, uint32_t index,

@@ -223,7 +223,7 @@ void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int w
     snprintf(program, sizeof(program), "%s/" DEVICE_MODEL,
              fixture->programs ? fixture->programs : PROGRAM_DIR);
     path_of(fixture, fixture->control_name ? fixture->control_name : "control", control);
-    path_of(fixture, "config.yaml", config);
+    path_of(fixture, fixture->config_name ? fixture->config_name : "config.yaml", config);
     path_of(fixture, "log", log);
     const char *mode = fixture->control_mode ? fixture->control_mode : "0600";
     const char *const own[] = {program, "--config",       config, "--control",

@@ -21,6 +21,7 @@ struct fixture {
     struct standin *standin;
     unsigned int device_count; /* of the device tree */
     const char *programs;      /* folder of the device model's; NULL: those of the build */
+    const char *config_name;   /* of the configuration in DIR; NULL: config.yaml */
     const char *control_name;  /* of the control socket in DIR; NULL: control */
     const char *control_mode;  /* NULL: 0600 */
     /* What starts bao-virtio-dm, with its arguments, NULL-terminated; NULL: nothing. Then also its

@@ -30,9 +30,12 @@
     "devices:\n  - id: 0\n    type: block\n    data_plane: virtio\n    mmio_addr: 0xa003e00\n"
 #define FILE_DEVICE DEVICE "    file_path: \"@/disk.img\"\n"
 
+static const char *programs; /* of the next device model; NULL: the build's */
+
 static void start(struct fixture *fixture, struct guest_block *block, const char *yaml)
 {
     fixture_init(fixture);
+    fixture->programs = programs;
     fixture_make_image(fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
     fixture_configure(fixture, yaml);
     fixture_start(fixture, 1, 1);
@@ -367,6 +370,7 @@ static void load(const char *yaml, unsigned int queues, unsigned int requests, u
     struct fixture fixture;
     struct guest guest;
     fixture_init(&fixture);
+    fixture.programs = programs;
     fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
     fixture_configure(&fixture, yaml);
     fixture_start(&fixture, 1, 1);
@@ -412,6 +416,23 @@ static void a_killed_worker_loses_nothing_directly(void)
     load(FILE_DEVICE "    direct: true\n", 1, 1000, 5);
 }
 
+#ifdef UNPINNED_PROGRAMS
+/* As on a real Bao: O_DIRECT can't reach the window (unpinned.c). */
+static void a_window_that_is_not_pinned_takes_any_request(void)
+{
+    programs = UNPINNED_PROGRAMS;
+    a_direct_image_takes_any_request();
+    programs = NULL;
+}
+
+static void a_window_that_is_not_pinned_loses_nothing(void)
+{
+    programs = UNPINNED_PROGRAMS;
+    load(FILE_DEVICE "    direct: true\n    queues: 4\n", 4, 1000, 2);
+    programs = NULL;
+}
+#endif
+
 int main(void)
 {
     static CU_TestInfo tests[] = {
@@ -428,6 +449,11 @@ int main(void)
         {"sixteen queues keep their data", sixteen_queues_keep_their_data},
         {"a killed worker loses nothing", a_killed_worker_loses_nothing},
         {"a killed worker loses nothing, directly", a_killed_worker_loses_nothing_directly},
+#ifdef UNPINNED_PROGRAMS
+        {"a window that is not pinned takes any request",
+         a_window_that_is_not_pinned_takes_any_request},
+        {"a window that is not pinned loses nothing", a_window_that_is_not_pinned_loses_nothing},
+#endif
         CU_TEST_INFO_NULL,
     };
     return fixture_main("block features", tests);

@@ -29,8 +29,8 @@
 #define NEEDS_RESET VIRTIO_CONFIG_S_NEEDS_RESET
 /* Messages that one set of one queue takes: record, DM file, 4 eventfds, queue, 2 pages. */
 #define SET_MESSAGES 9
-/* ... and with it the configuration, the image, and a page about that. */
-#define FIRST_MESSAGES (SET_MESSAGES + 3)
+/* ... and with it the configuration, who has what, the image, and a page about that. */
+#define FIRST_MESSAGES (SET_MESSAGES + 4)
 /* ... and another set of pages: 2 pages, and the old ones removed. */
 #define PAGES_MESSAGES 4
 
@@ -455,7 +455,7 @@ static void the_service_manager_is_told(void)
     CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0);
     CU_ASSERT_EQUAL(managed_events(&managed, "stopping"), 1);
     /* Two sets of 9, two images with a page each, and the configuration. */
-    CU_ASSERT_EQUAL(managed_events(&managed, "kept 23"), 1);
+    CU_ASSERT_EQUAL(managed_events(&managed, "kept 24"), 1);
     CU_ASSERT_EQUAL(standin_stop(managed.fixture.standin), status);
     CU_ASSERT_EQUAL(managed_events(&managed, "wrong"), 0);
     managed_free(&managed);

@@ -19,6 +19,7 @@ unsigned int call_count;
 int errors[16];
 unsigned int error_count;
 size_t bytes_max = SIZE_MAX;
+bool unpinned;
 int image = -1;
 struct message_start block_start;
 
@@ -40,6 +41,30 @@ static bool recorded(struct call_record record)
     return errno == 0;
 }
 
+static bool in_window(const void *address)
+{
+    const unsigned char *at = address;
+    return at >= guest_memory && at < guest_memory + GUEST_SIZE;
+}
+
+int madvise(void *address, size_t length, int advice)
+{
+    if (unpinned && advice == MADV_POPULATE_READ && in_window(address)) {
+        errno = EINVAL;
+        return -1;
+    }
+    return (int)syscall(SYS_madvise, address, length, advice);
+}
+
+static bool refused(const struct iovec *iov, int count)
+{
+    for (int i = 0; unpinned && block_start.block.direct && i < count; i++) {
+        if (in_window(iov[i].iov_base))
+            return true;
+    }
+    return false;
+}
+
 static ssize_t move(enum call call, long number, const struct iovec *iov, int count, off_t offset,
                     int flags)
 {
@@ -49,6 +74,10 @@ static ssize_t move(enum call call, long number, const struct iovec *iov, int co
         record.length += iov[i].iov_len;
     if (!recorded(record))
         return -1;
+    if (refused(iov, count)) {
+        errno = EFAULT;
+        return -1;
+    }
     /* So many whole segments, and a part of the next. */
     struct iovec part[64];
     size_t left = bytes_max;

@@ -9,8 +9,13 @@
 #include <CUnit/Basic.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
+#include <sys/mman.h>
 
 #include "tests/unit/guest.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14 */
+#endif
 
 #define FEATURE(bit) (1ull << (bit))
 #define SECTOR 512u
@@ -35,6 +40,10 @@ extern unsigned int call_count;
 extern int errors[16];
 extern unsigned int error_count;
 extern size_t bytes_max;
+
+/* From the next device on: the kernel does not pin the window, as on a real Bao. O_DIRECT on it
+ * fails with EFAULT then. */
+extern bool unpinned;
 
 /* A memfd of SECTORS, whose sector s is filled with s % 251 + 1. */
 extern int image;

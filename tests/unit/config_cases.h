@@ -43,12 +43,18 @@ struct config_case {
     "    root_device: true\n"                                                                      \
     "    advertise_flush: false\n"
 
+#define WAITS                                                                                      \
+    "advertise_flush: false makes each write wait for the disk, since the frontend can't ask for " \
+    "a flush: cache: unsafe does not wait, and loses what was written last when the backend "      \
+    "fails\n"
+
 #define WITH_MMIO(yaml) yaml "    mmio_addr: 0xa003e00\n"
 
 /* What those files may have, in the order of enum config_key. */
 #define ALL_KEYS                                                                                   \
     "id, type, mmio_addr, data_plane, file_path, read_only, root_device, advertise_flush, "        \
-    "direct, tap_name, mac_addr, guest_cid, socket_path, connections, pty_alias, log_path, "       \
+    "cache, direct, tap_name, mac_addr, guest_cid, socket_path, connections, pty_alias, "          \
+    "log_path, "                                                                                   \
     "log_size, ports, tag, "                                                                       \
     "config, config_size, rate_limit, mtu, queues, queue_size, features_off, cpu_affinity, "       \
     "sched, shmem_addr, shmem_size, shmem_path, irq"
@@ -111,7 +117,7 @@ struct config_case {
     "  socket_path: /run/vhost/\n" rest
 
 static const struct config_case published_cases[] = {
-    {"newer block", PUBLISHED_BLOCK, "f:2:5: device 0 " NO_MMIO},
+    {"newer block", PUBLISHED_BLOCK, "f:2:5: device 0 " NO_MMIO "f:8:5: note: " WAITS},
 };
 
 /* Right devices, to be made wrong. */
@@ -210,7 +216,7 @@ static const struct config_case key_cases[] = {
      "f:7:3: id a second time in this device; expected once (first in line 2)\n"},
     {"vsock's key in block", BLOCK("  guest_cid: 3\n"),
      "f:7:3: guest_cid does not apply to block/virtio; expected only file_path, read_only, "
-     "root_device, advertise_flush, direct besides the keys of all devices\n"},
+     "root_device, advertise_flush, cache, direct besides the keys of all devices\n"},
     {"block's key in vsock", VSOCK("3\n  read_only: true\n"),
      "f:7:3: read_only does not apply to vsock/vhost; expected only guest_cid besides the keys of "
      "all devices\n"},
@@ -322,6 +328,19 @@ static const struct config_case value_cases[] = {
      "f:7:16: root_device is \"1\"; expected true or false\n"},
     {"boolean quoted", BLOCK("  advertise_flush: 'true'\n"),
      "f:7:20: advertise_flush is the quoted string \"true\"; expected true or false, not quoted\n"},
+    {"cache of no known mode", BLOCK("  cache: none\n"),
+     "f:7:10: cache is \"none\"; expected writeback, writethrough or unsafe\n"},
+    {"cache of strange case", BLOCK("  cache: Unsafe\n"),
+     "f:7:10: cache is \"Unsafe\"; expected writeback, writethrough or unsafe\n"},
+    {"cache as a list", BLOCK("  cache: [unsafe]\n"),
+     "f:7:10: cache is a list; expected writeback, writethrough or unsafe\n"},
+    {"writeback without flushes", BLOCK("  advertise_flush: false\n  cache: writeback\n"),
+     "f:8:10: cache is writeback beside advertise_flush: false in line 7; expected writethrough or "
+     "unsafe, or advertise_flush: true: in this mode data are safe when the frontend has asked for "
+     "a flush\n"},
+    {"writethrough with flushes", BLOCK("  cache: writethrough\n  advertise_flush: true\n"),
+     "f:7:10: cache is writethrough beside advertise_flush: true in line 8; expected writeback or "
+     "unsafe, or advertise_flush: false: in this mode there is nothing to flush\n"},
     {"boolean of strange case", BLOCK("  read_only: tRUE\n"),
      "f:7:14: read_only is \"tRUE\"; expected true or false\n"},
     {"path empty", BLOCK_WITH_PATH("''"), "f:6:14: file_path is \"\"; " PATH_WORDS},
@@ -524,7 +543,7 @@ static const struct config_case many_errors = {
     "f:19:5: id a second time in this device; expected once (first in line 14)\n"
     "f:20:5: guest_cid does not apply to block/virtio; expected only file_path, "
     "read_only, "
-    "root_device, advertise_flush, direct besides the keys of all devices\n",
+    "root_device, advertise_flush, cache, direct besides the keys of all devices\n",
 };
 
 #define FIFO_WORDS "expected other, or fifo:N with a priority N from 1 to 99\n"
@@ -538,7 +557,8 @@ static const struct config_case option_errors[] = {
      "f:7:11: queues is \"0\"; expected how many queues the device has, from 1 on\n"},
     {"size no power of two", BLOCK("  queue_size: 100\n"),
      "f:7:15: queue_size is \"100\"; " SIZE_WORDS},
-    {"size too large", BLOCK("  queue_size: 2048\n"), "f:7:15: queue_size is \"2048\"; " SIZE_WORDS},
+    {"size too large", BLOCK("  queue_size: 2048\n"),
+     "f:7:15: queue_size is \"2048\"; " SIZE_WORDS},
     {"unknown feature", BLOCK("  features_off: [VIRTIO_F_EVENT_IDX, VIRTIO_F_RING_PACKT]\n"),
      "f:7:38: features_off has \"VIRTIO_F_RING_PACKT\"; did you mean \"VIRTIO_F_RING_PACKED\"?\n"},
     {"feature that must be offered", BLOCK("  features_off: [VERSION]\n"),

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The block device: neighbours in one call, several queues, and the detour of O_DIRECT. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "tests/unit/block_calls.h"
 
@@ -315,6 +321,113 @@ static void test_direct_errors(void)
     CU_ASSERT_TRUE(data_is(0, 0, 15, 12 * SECTOR));
 }
 
+/* A window that the kernel does not pin: all data go through memory of the worker's own, in calls
+ * as large as elsewhere. */
+static void test_unpinned(void)
+{
+    unpinned = true;
+    running_direct(4096, 512);
+    for (unsigned int i = 0; i < 4; i++) {
+        memset(request_data(0, i), (int)(0xe0 + i), 4096);
+        offer(0, i, i < 2 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT, 8ULL * i, 4096);
+    }
+    guest_kick(0);
+    CU_ASSERT_EQUAL(call_count, 2); /* neighbours still are one call each */
+    for (unsigned int i = 0; i < 4; i++) {
+        CU_ASSERT_EQUAL(request_status(0, i), VIRTIO_BLK_S_OK);
+        if (i < 2)
+            CU_ASSERT_TRUE(data_is(0, i, 8ULL * i, 4096));
+        if (i >= 2)
+            CU_ASSERT_TRUE(image_holds(8ULL * i, 8, (unsigned char)(0xe0 + i)));
+        CU_ASSERT_EQUAL(calls[i / 2].segments, 1);
+        CU_ASSERT_EQUAL(calls[i / 2].length, 2 * 4096);
+    }
+    running_direct(4096, 512);
+    memset(request_data(0, 0), 0xdc, 0x80000);
+    offer(0, 0, VIRTIO_BLK_T_OUT, 8, 0x80000);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_OK);
+    CU_ASSERT_TRUE(image_holds(8, 1024, 0xdc));
+    CU_ASSERT_EQUAL(call_count, 1);
+    CU_ASSERT_EQUAL(calls[0].length, 0x80000);
+    test_direct_unaligned();
+    test_direct_errors();
+    unpinned = false;
+}
+
+/* Zeros that are written are the worker's own: no detour, whatever the window is. */
+static void test_unpinned_zeros(void)
+{
+    const struct virtio_blk_discard_write_zeroes range = {.sector = 8, .num_sectors = 512};
+    unpinned = true;
+    running_direct(4096, 512);
+    block_running(1, USUAL | FEATURE(VIRTIO_BLK_F_WRITE_ZEROES));
+    memcpy(request_data(0, 0), &range, sizeof(range));
+    offer(0, 0, VIRTIO_BLK_T_WRITE_ZEROES, 0, sizeof(range));
+    guest_kick(0);
+    CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_OK);
+    CU_ASSERT_TRUE(image_holds(8, 512, 0));
+    CU_ASSERT_EQUAL(call_count, 1);
+    CU_ASSERT_EQUAL(calls[0].segments, 4);
+    unpinned = false;
+}
+
+/* A file that is to be read and written by O_DIRECT; -1: no file system here can. */
+static int direct_file(void)
+{
+    static const char *const places[] = {".", "/var/tmp", "/tmp", "/dev/shm"};
+    int fd = -1;
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) && fd < 0; i++) {
+        fd = open(places[i], O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC, 0600);
+        if (fd >= 0 && ftruncate(fd, 0x10000) < 0) {
+            close(fd);
+            fd = -1;
+        }
+    }
+    return fd;
+}
+
+/* Written from there by O_DIRECT: 0, or an errno. */
+static int written_from(int file, void *memory)
+{
+    const struct iovec iov = {memory, 4096};
+    return syscall(SYS_pwritev2, file, &iov, 1, 0, 0, 0) == 4096 ? 0 : errno;
+}
+
+/* A mapping of bare pages (VM_PFNMAP) that each process has, as the window of a real Bao is one. */
+static void *bare_mapping(void)
+{
+    unsigned long start = 0;
+    char line[512];
+    FILE *maps = fopen("/proc/self/maps", "re");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(maps);
+    while (start == 0 && fgets(line, sizeof(line), maps)) {
+        if (strstr(line, "[vvar]"))
+            start = strtoul(line, NULL, 16);
+    }
+    fclose(maps);
+    return (void *)start;
+}
+
+/* What is asked once at the start is what the kernel does afterwards. */
+static void test_kernel_agrees(void)
+{
+    void *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, image, 0);
+    void *bare = bare_mapping();
+    int file = direct_file();
+    CU_ASSERT_FATAL(shared != MAP_FAILED);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(bare);
+    CU_ASSERT_EQUAL(syscall(SYS_madvise, shared, 1, MADV_POPULATE_READ), 0);
+    CU_ASSERT_EQUAL(syscall(SYS_madvise, bare, 1, MADV_POPULATE_READ), -1);
+    CU_ASSERT_EQUAL(errno, EINVAL);
+    if (file >= 0) {
+        CU_ASSERT_EQUAL(written_from(file, shared), 0);
+        CU_ASSERT_EQUAL(written_from(file, bare), EFAULT);
+        close(file);
+    }
+    munmap(shared, 4096);
+}
+
 int main(void)
 {
     CU_TestInfo tests[] = {
@@ -331,6 +444,9 @@ int main(void)
         {"direct, aligned", test_direct_aligned},
         {"direct, not aligned", test_direct_unaligned},
         {"direct, errors", test_direct_errors},
+        {"direct, a window that is not pinned", test_unpinned},
+        {"direct, zeros", test_unpinned_zeros},
+        {"direct, what the kernel pins", test_kernel_agrees},
         CU_TEST_INFO_NULL,
     };
     return block_calls_main("block: merging, queues, O_DIRECT", tests);

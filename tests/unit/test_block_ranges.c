@@ -24,9 +24,12 @@
 #define RANGES_MAX 32u
 #define WRITEBACK offsetof(struct virtio_blk_config, wce)
 
+static bool unsafe; /* the user's `cache` */
+
 static void running(uint64_t features)
 {
     block_start = guest_start(DEVICE_BLOCK_VIRTIO);
+    block_start.block.unsafe = unsafe;
     block_start.block.discard_sectors = 8;
     make_image();
     block_running(1, features);
@@ -354,6 +357,34 @@ static void test_cache_mode_other_writes(void)
     CU_ASSERT_EQUAL(write_flags(), 0);
 }
 
+/* cache: unsafe. Nothing waits for the disk, whatever the driver asks for or has; what it sees is
+ * a device like any other. */
+static void test_unsafe(void)
+{
+    static const uint64_t features[] = {ALL | WCE, ALL, FEATURE(VIRTIO_F_VERSION_1)};
+    unsafe = true;
+    for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
+        running(features[i]);
+        CU_ASSERT_EQUAL(guest_device.features & (ALL | WCE), ALL | WCE);
+        CU_ASSERT_EQUAL(writeback(), (features[i] & FEATURE(VIRTIO_BLK_F_FLUSH)) != 0);
+        write_config(WRITEBACK, 1, 0);
+        CU_ASSERT_EQUAL(writeback(), features[i] == ALL);
+        CU_ASSERT_EQUAL(write_flags(), 0);
+        call_count = 0;
+        offer(0, 0, VIRTIO_BLK_T_FLUSH, 0, 0);
+        guest_kick(0);
+        CU_ASSERT_EQUAL(completions(0), 1);
+        CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_OK);
+        CU_ASSERT_EQUAL(call_count, 0);
+    }
+    running(ALL | WCE);
+    write_config(WRITEBACK, 1, 0);
+    call_count = 0;
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 8, 8, UNMAP), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(call_count, 1); /* a hole, and no more */
+    unsafe = false;
+}
+
 /* ---- The state page ---- */
 
 static void test_hostile_page(void)
@@ -457,6 +488,7 @@ int main(void)
         {"cache mode", test_cache_mode},
         {"cache mode after a reset", test_cache_mode_after_reset},
         {"other writes to the configuration", test_cache_mode_other_writes},
+        {"nothing waits for the disk", test_unsafe},
         {"a hostile state page", test_hostile_page},
         {"a resized image", test_resized},
         {"looks at its image", test_looks_at_its_image},

@@ -51,7 +51,7 @@ static void test_older_vsock(void)
 
 static void test_block(void)
 {
-    config_expect_good("block", WITH_MMIO(PUBLISHED_BLOCK), "");
+    config_expect_good("block", WITH_MMIO(PUBLISHED_BLOCK), "f:8:5: note: " WAITS);
     const struct device_config *device = &config.devices[0];
     CU_ASSERT_EQUAL(device->kind, DEVICE_BLOCK_VIRTIO);
     CU_ASSERT_STRING_EQUAL(device->file_path, "/etc/mnt/vm.img");
@@ -68,6 +68,36 @@ static void test_block(void)
     CU_ASSERT_FALSE(config.devices[0].read_only);
     CU_ASSERT_TRUE(config.devices[0].advertise_flush);
     config_free(&config);
+}
+
+/* Each mode by itself, and what advertise_flush says where the file does not name one. */
+static void test_cache(void)
+{
+    static const struct {
+        const char *keys, *notes;
+        bool flush;
+        enum config_cache cache;
+    } cases[] = {
+        {"", "", true, CONFIG_CACHE_WRITEBACK},
+        {"  advertise_flush: true\n", "", true, CONFIG_CACHE_WRITEBACK},
+        {"  advertise_flush: false\n", "f:7:3: note: " WAITS, false, CONFIG_CACHE_WRITETHROUGH},
+        {"  read_only: true\n  advertise_flush: false\n", "", false, CONFIG_CACHE_WRITETHROUGH},
+        {"  cache: writeback\n", "", true, CONFIG_CACHE_WRITEBACK},
+        {"  cache: writethrough\n", "", false, CONFIG_CACHE_WRITETHROUGH},
+        {"  cache: \"unsafe\"\n", "", true, CONFIG_CACHE_UNSAFE},
+        {"  advertise_flush: true\n  cache: writeback\n", "", true, CONFIG_CACHE_WRITEBACK},
+        {"  advertise_flush: false\n  cache: writethrough\n", "", false, CONFIG_CACHE_WRITETHROUGH},
+        {"  advertise_flush: true\n  cache: unsafe\n", "", true, CONFIG_CACHE_UNSAFE},
+        {"  advertise_flush: false\n  cache: unsafe\n", "", false, CONFIG_CACHE_UNSAFE},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char yaml[512];
+        snprintf(yaml, sizeof(yaml), BLOCK("%s"), cases[i].keys);
+        config_expect_good(cases[i].keys, yaml, cases[i].notes);
+        CU_ASSERT_EQUAL(config.devices[0].advertise_flush, cases[i].flush);
+        CU_ASSERT_EQUAL(config.devices[0].cache, cases[i].cache);
+        config_free(&config);
+    }
 }
 
 static void test_net(void)
@@ -529,6 +559,7 @@ int main(void)
         {"fs and vsock by a daemon", test_daemons},
         {"other types by a daemon", test_other_types},
         {"block", test_block},
+        {"cache of a block device", test_cache},
         {"net", test_net},
         {"console", test_console},
         {"rng", test_rng},

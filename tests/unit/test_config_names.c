@@ -242,6 +242,7 @@ static void test_control_socket(void)
     expect_control("/v/Fs1.sock",
                    "f:3:77: socket_path \"/v/\" and the control socket (--control) \"/v/Fs1.sock\" "
                    "both stand for the name \"Fs1.sock\"; expected another path for one of them\n");
+    expect_control("/run/bao-virtio-dm/other.socket", "");
     expect_control("/v/",
                    "f: the control socket \"/v/\" (--control) is the name of a directory; expected "
                    "that of a socket\n");
@@ -250,6 +251,14 @@ static void test_control_socket(void)
                    "f: the control socket \"/" FIFTY
                    "012345678...\" (--control) is 108 bytes long; "
                    "expected at most 107: the kernel takes no longer names of sockets\n");
+    config_free(&config);
+
+    /* The directory of all control sockets is nobody else's, whichever of them this one has. */
+    config_expect_good("", BESIDE("fs", "vhost_user", "socket_path: /run/./bao-virtio-dm/x.sock"),
+                       "");
+    expect_control("/w/control",
+                   "f:3:77: socket_path \"/run/./bao-virtio-dm/x.sock\" is in /run/bao-virtio-dm, "
+                   "which is for control sockets; expected another directory\n");
     config_free(&config);
 }
 

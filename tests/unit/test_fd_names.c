@@ -49,6 +49,7 @@ static void names_of_what_can_be_had_again(void)
                        "device-0-file-18");
     is_read_as_written(&(struct fd_name){FD_NAME_NO_DEVICE, FD_NAME_CONFIG, 4294967295u},
                        "config-4294967295");
+    is_read_as_written(&(struct fd_name){FD_NAME_NO_DEVICE, FD_NAME_CLAIMS, 0}, "claims");
 }
 
 static void other_names_are_refused(void)
@@ -56,6 +57,9 @@ static void other_names_are_refused(void)
     static const char *const others[] = {
         "",
         "stored",
+        "claim",
+        "claims-1",
+        "claimsx",
         "device-",
         "device-3",
         "device-3-",

@@ -32,7 +32,7 @@ static struct {
     unsigned int deaths, moment_ms, idle_ms, stops;
     bool broker;
     int device; /* id */
-} options = {.control = CONTROL_PATH, .deaths = 30, .moment_ms = 50, .idle_ms = 1000, .device = -1};
+} options = {.deaths = 30, .moment_ms = 50, .idle_ms = 1000, .device = -1};
 
 static uint64_t now_us(void)
 {
@@ -260,8 +260,11 @@ int main(int argc, char **argv)
         else
             return usage();
     }
-    if (optind < argc || options.broker == (options.device >= 0) || options.deaths == 0 ||
-        options.stops > options.deaths)
+    static char only[CONTROL_PATH_SIZE];
+    if (!options.control && control_client_find(only) == 0)
+        options.control = only;
+    if (!options.control || optind < argc || options.broker == (options.device >= 0) ||
+        options.deaths == 0 || options.stops > options.deaths)
         return usage();
     if (options.broker)
         return kill_brokers();

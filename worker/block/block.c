@@ -105,11 +105,12 @@ static int block_init(struct device *dev, const struct message_start *start)
     block.blk_size = from->blk_size;
     block.read_only = from->read_only != 0;
     block.direct = from->direct != 0;
+    block.unsafe = from->unsafe != 0;
     for (unsigned int queue = 0; queue < dev->queue_count; queue++)
         block.queues[queue].request.active = false;
     memcpy(block.serial, from->serial, sizeof(block.serial));
     _Static_assert(sizeof(block.serial) == sizeof(from->serial), "§5.2.6: 20 bytes");
-    block_io_init(start);
+    block_io_init(dev, start);
     dev->features = features_of(start);
     set_config(dev, from);
     dev->user_queues = (1u << dev->queue_count) - 1;
@@ -123,7 +124,8 @@ static bool accepted(const struct device *dev, unsigned int feature)
     return (dev->state->transport.driver_features & FEATURE(feature)) != 0;
 }
 
-bool block_write_through(const struct device *dev)
+/* The mode that the driver sees. */
+static bool write_through(const struct device *dev)
 {
     uint32_t mode = dev->state->of_kind.block.writeback;
     if (!accepted(dev, VIRTIO_BLK_F_CONFIG_WCE) || mode == STATE_WRITEBACK_INITIAL)
@@ -131,9 +133,14 @@ bool block_write_through(const struct device *dev)
     return mode == STATE_WRITEBACK_OFF;
 }
 
+bool block_durable(const struct device *dev)
+{
+    return !block.unsafe && write_through(dev);
+}
+
 static void show_writeback(struct device *dev)
 {
-    dev->config[offsetof(struct virtio_blk_config, wce)] = !block_write_through(dev);
+    dev->config[offsetof(struct virtio_blk_config, wce)] = !write_through(dev);
 }
 
 static int block_adopt(struct device *dev)

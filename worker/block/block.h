@@ -5,7 +5,7 @@
  *   block.c   the device: configuration space, framing, one turn of a queue
  *   merge.c   neighbours in the ring that are neighbours in the image: one call
  *   ranges.c  VIRTIO_BLK_T_DISCARD and VIRTIO_BLK_T_WRITE_ZEROES
- *   io.c      the calls on the image, and a way round O_DIRECT's alignment
+ *   io.c      the calls on the image, and what O_DIRECT asks of memory
  *
  * Requests of a queue are served and completed in the order of the ring, so that a successor
  * does exactly those again that the driver has not seen completed. Doing one twice does no harm:
@@ -61,6 +61,7 @@ struct block {
     uint32_t blk_size; /* bytes: a power of two, from 512 to 65536 */
     bool read_only;
     bool direct;
+    bool unsafe; /* the user wants nothing to wait for the disk */
     char serial[VIRTIO_BLK_ID_BYTES];
     struct block_queue queues[STATE_QUEUES_MAX];
 };
@@ -102,7 +103,7 @@ void block_finish_moved(struct block_turn *turn, struct block_request *request);
 void block_fail(struct block_turn *turn, struct block_request *request, int error);
 
 /* Must a write be stable when it completes, §5.2.6.2? */
-bool block_write_through(const struct device *dev);
+bool block_durable(const struct device *dev);
 
 /* ---- merge.c ---- */
 
@@ -123,12 +124,13 @@ void block_ranges(struct block_turn *turn);
 
 /* ---- io.c ---- */
 
-void block_io_init(const struct message_start *start);
+/* After block.direct is set. Asks once whether O_DIRECT reaches the window; does not read it. */
+void block_io_init(const struct device *dev, const struct message_start *start);
 
 /*
  * Move up to BLOCK_CALL_BYTES between the image and `data`, which holds at least a byte: one call,
- * or two where O_DIRECT takes a detour. Returns the bytes moved, more than 0; -errno: -EIO also
- * where the image has been cut short.
+ * or two where O_DIRECT writes a part of a block. Returns the bytes moved, more than 0; -errno:
+ * -EIO also where the image has been cut short.
  */
 ssize_t block_read(struct block_turn *turn, const struct iovec *data, unsigned int count,
                    uint64_t offset);
@@ -138,13 +140,14 @@ ssize_t block_write(struct block_turn *turn, const struct iovec *data, unsigned 
 ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t length);
 /* A hole. -EOPNOTSUPP: the image can't. */
 ssize_t block_punch(struct block_turn *turn, uint64_t offset, uint64_t length);
-/* VIRTIO_BLK_T_FLUSH. 0 or -errno. */
+/* VIRTIO_BLK_T_FLUSH, unless the user does not want it to be done. 0 or -errno. */
 int block_flush(struct block_turn *turn);
 
 /* How long the image is now, or -errno. */
 int64_t block_bytes(struct device *dev);
 
-/* Does O_DIRECT take it as it is? Always true without. */
+/* Whole blocks that one call can move, from where they are or by memory of our own? Always true
+ * without O_DIRECT. */
 bool block_aligned(const struct iovec *data, unsigned int count, uint64_t offset);
 
 #endif

@@ -12,12 +12,17 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "worker/block/block.h"
 
-#define BOUNCE_BYTES 0x20000u
-#define BOUNCE_ALIGNMENT 65536u /* the largest block size */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14; no C library need know it */
+#endif
+
+#define BOUNCE_BYTES BLOCK_CALL_BYTES /* what a call moves at most: the disk sees it as one */
+#define BOUNCE_ALIGNMENT 65536u       /* the largest block size */
 
 /* One fallocate covers at most so much, so that no call takes too long. */
 #define PUNCH_BYTES 0x8000000u
@@ -29,15 +34,28 @@
 
 static struct {
     bool nowait; /* the file system can say that data is not in the page cache */
+    bool detour; /* O_DIRECT does not reach the window */
     uint32_t mem_alignment;
 } io;
 
 static _Alignas(BOUNCE_ALIGNMENT) unsigned char bounce[BOUNCE_BYTES];
 static _Alignas(BOUNCE_ALIGNMENT) unsigned char zeros[ZEROS_BYTES]; /* never written to */
 
-void block_io_init(const struct message_start *start)
+/*
+ * O_DIRECT pins the memory that it moves data from and to. Bao's driver maps the window as bare
+ * physical memory (remap_pfn_range), which the kernel does not pin: each call would fail with
+ * EFAULT. MADV_POPULATE_READ goes the same way and fails likewise, without touching what is there.
+ * If it fails for another reason, the detour is right all the same.
+ */
+static bool can_be_pinned(const struct window *window)
+{
+    return madvise(window->base, 1, MADV_POPULATE_READ) == 0;
+}
+
+void block_io_init(const struct device *dev, const struct message_start *start)
 {
     io.nowait = !block.direct; /* it always waits for the disk */
+    io.detour = block.direct && !can_be_pinned(&dev->window);
     io.mem_alignment = block.direct ? start->block.mem_alignment : 1;
 }
 
@@ -87,7 +105,7 @@ static ssize_t read_image(struct block_turn *turn, const struct iovec *data, uns
 static ssize_t write_image(struct block_turn *turn, const struct iovec *data, unsigned int count,
                            uint64_t offset)
 {
-    bool through = block_write_through(turn->dev);
+    bool through = block_durable(turn->dev);
     if (through || block.direct)
         device_signal(turn->dev, turn->vq); /* this waits for the disk */
     device_io_begins(turn->dev);
@@ -99,20 +117,9 @@ static ssize_t write_image(struct block_turn *turn, const struct iovec *data, un
 
 /* ---- O_DIRECT ----
  *
- * The kernel wants offset, length and memory aligned. A driver that heeds blk_size mostly has them
- * so; for one that has not, the data take a detour through memory of our own. */
-
-bool block_aligned(const struct iovec *data, unsigned int count, uint64_t offset)
-{
-    if (!block.direct)
-        return true;
-    uint64_t blocks = offset, memory = 0;
-    for (unsigned int i = 0; i < count; i++) {
-        blocks |= data[i].iov_len;
-        memory |= (uintptr_t)data[i].iov_base;
-    }
-    return blocks % block.blk_size == 0 && memory % io.mem_alignment == 0;
-}
+ * The data take a detour through memory of our own where the kernel does not pin the window. Where
+ * it does, those do that are not aligned: it wants offset, length and memory so. A driver that
+ * heeds blk_size mostly has them so. */
 
 static uint64_t bytes_of(const struct iovec *data, unsigned int count)
 {
@@ -120,6 +127,28 @@ static uint64_t bytes_of(const struct iovec *data, unsigned int count)
     for (unsigned int i = 0; i < count; i++)
         bytes += data[i].iov_len;
     return bytes;
+}
+
+static bool whole_blocks(uint64_t offset, uint64_t length)
+{
+    return (offset | length) % block.blk_size == 0;
+}
+
+/* Can the call be made on the data where they are? */
+static bool reachable(const struct iovec *data, unsigned int count, uint64_t offset)
+{
+    if (!block.direct)
+        return true;
+    bool fits = !io.detour;
+    for (unsigned int i = 0; i < count && fits; i++)
+        fits = whole_blocks(offset, data[i].iov_len) &&
+               (uintptr_t)data[i].iov_base % io.mem_alignment == 0;
+    return fits;
+}
+
+bool block_aligned(const struct iovec *data, unsigned int count, uint64_t offset)
+{
+    return io.detour ? whole_blocks(offset, bytes_of(data, count)) : reachable(data, count, offset);
 }
 
 enum direction { TO_GUEST, FROM_GUEST };
@@ -204,8 +233,7 @@ ssize_t block_read(struct block_turn *turn, const struct iovec *data, unsigned i
     unsigned int whole = call_segments(data, count, &piece);
     data = whole > 0 ? data : &piece;
     count = whole > 0 ? whole : 1;
-    return (block_aligned(data, count, offset) ? read_image : read_detour)(turn, data, count,
-                                                                           offset);
+    return (reachable(data, count, offset) ? read_image : read_detour)(turn, data, count, offset);
 }
 
 ssize_t block_write(struct block_turn *turn, const struct iovec *data, unsigned int count,
@@ -215,8 +243,7 @@ ssize_t block_write(struct block_turn *turn, const struct iovec *data, unsigned 
     unsigned int whole = call_segments(data, count, &piece);
     data = whole > 0 ? data : &piece;
     count = whole > 0 ? whole : 1;
-    return (block_aligned(data, count, offset) ? write_image : write_detour)(turn, data, count,
-                                                                             offset);
+    return (reachable(data, count, offset) ? write_image : write_detour)(turn, data, count, offset);
 }
 
 ssize_t block_punch(struct block_turn *turn, uint64_t offset, uint64_t length)
@@ -244,7 +271,9 @@ ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t len
         length -= data[count].iov_len;
         count++;
     } while (length > 0 && count < sizeof(data) / sizeof(data[0]));
-    ssize_t moved = block_write(turn, data, count, offset);
+    /* These are our own, and aligned. */
+    bool whole = !block.direct || whole_blocks(offset, bytes_of(data, count));
+    ssize_t moved = (whole ? write_image : write_detour)(turn, data, count, offset);
     if (moved > 0)
         turn->bytes += (uint32_t)moved;
     return moved;
@@ -252,6 +281,8 @@ ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t len
 
 int block_flush(struct block_turn *turn)
 {
+    if (block.unsafe)
+        return 0;
     device_signal(turn->dev, turn->vq); /* this can take long */
     device_io_begins(turn->dev);
     int r = fdatasync(WORKER_FD_BACKEND) < 0 ? -errno : 0;

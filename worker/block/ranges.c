@@ -83,7 +83,7 @@ static void all_done(struct block_turn *turn)
     struct block_request *request = &turn->queue->request;
     int r = 0;
     /* fallocate has no flag for it. */
-    if (request->type == VIRTIO_BLK_T_WRITE_ZEROES && block_write_through(turn->dev))
+    if (request->type == VIRTIO_BLK_T_WRITE_ZEROES && block_durable(turn->dev))
         r = block_flush(turn);
     if (r < 0)
         block_fail(turn, request, -r);

@@ -30,9 +30,9 @@ kind_load='vsock-perf run 2 --mib 16 --pings 50 --quiet'
 
 cid_in_use()
 {
-    printf 'devices:\n  - {id: 0, type: vsock, data_plane: vhost, mmio_addr: 0xa003e00, guest_cid: 3}\n' \
+    printf 'devices:\n  - {id: 15, type: vsock, data_plane: vhost, mmio_addr: 0xa003e00, guest_cid: 3}\n' \
         >/run/vsock.yaml
-    refused /run/vsock.yaml 'cid.*3' 0,0xa003e00,5 && kind_works
+    refused /run/vsock.yaml 'cid.*3' 15,0xa003e00,5 && kind_works
 }
 
 worker_dies()

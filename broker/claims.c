@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/claims.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/clock.h"
+
+#define LOOK_MS 50
+#define COMPARING ((off_t)CLAIMS_SIZE) /* who compares and takes has this byte: one at a time */
+
+/* ---- The file ---- */
+
+static struct claim *map(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0 || status.st_size < (off_t)CLAIMS_SIZE)
+        return NULL;
+    void *claims = mmap(NULL, CLAIMS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return claims == MAP_FAILED ? NULL : claims;
+}
+
+static int lock(int fd, short type, off_t start, off_t length)
+{
+    struct flock range = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+    return fcntl(fd, F_OFD_SETLK, &range) < 0 ? -errno : 0;
+}
+
+static int lock_place(int fd, short type, uint32_t id)
+{
+    return lock(fd, type, (off_t)(id * sizeof(struct claim)), sizeof(struct claim));
+}
+
+static bool is_others(int fd, uint32_t id)
+{
+    struct flock range = {.l_type = F_WRLCK,
+                          .l_whence = SEEK_SET,
+                          .l_start = (off_t)(id * sizeof(struct claim)),
+                          .l_len = sizeof(struct claim)};
+    return fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
+}
+
+/* A copy whose texts end. */
+static void read_place(const struct claim *claims, uint32_t id, struct claim *ret)
+{
+    memcpy(ret, &claims[id], sizeof(*ret));
+    if (ret->version != CLAIMS_VERSION)
+        *ret = (struct claim){.kind = DEVICE_KINDS};
+    ret->names.directory[sizeof(ret->names.directory) - 1] = '\0';
+    ret->names.name[sizeof(ret->names.name) - 1] = '\0';
+    ret->tap_name[sizeof(ret->tap_name) - 1] = '\0';
+    ret->config[sizeof(ret->config) - 1] = '\0';
+    if (ret->names.scheme > CONFIG_SCHEME_LOG || ret->names.ports > STATE_CONSOLE_PORTS)
+        ret->has_names = false;
+}
+
+/* ---- What a device takes ---- */
+
+/* As text: looking at the file could wait for a disk, or for a server. */
+void claims_absolute(const char *path, char ret[PATH_MAX])
+{
+    char here[PATH_MAX] = "";
+    if (path[0] != '/' && readlink("/proc/self/cwd", here, sizeof(here) - 1) < 0)
+        here[0] = '\0';
+    const char *slash = here[0] != '\0' && strcmp(here, "/") != 0 ? "/" : "";
+    if (snprintf(ret, PATH_MAX, "%s%s%s", here, slash, path) >= PATH_MAX)
+        ret[PATH_MAX - 1] = '\0';
+}
+
+static void name_files(const struct device_config *device, struct claim *ret)
+{
+    struct config_names names;
+    char path[2 * PATH_MAX], absolute[PATH_MAX];
+    enum config_key key;
+    if (!config_names_given(device, &key, &names))
+        return;
+    snprintf(path, sizeof(path), "%s/%s", names.directory, names.name);
+    claims_absolute(path, absolute);
+    ret->has_names = config_names_from(absolute, names.scheme, names.ports, &ret->names);
+}
+
+static bool is_net(uint32_t kind)
+{
+    return kind == DEVICE_NET_VIRTIO || kind == DEVICE_NET_VHOST;
+}
+
+static void describe(const struct config *config, const struct device_config *device,
+                     int32_t keeper, struct claim *ret)
+{
+    struct stat network;
+    *ret = (struct claim){
+        .version = CLAIMS_VERSION,
+        .keeper = keeper,
+        .kind = (uint32_t)device->kind,
+        .read_only = device->read_only,
+        .guest_cid = device->guest_cid,
+    };
+    name_files(device, ret);
+    if (is_net(ret->kind) && stat("/proc/self/ns/net", &network) == 0) {
+        ret->network = network.st_ino;
+        snprintf(ret->tap_name, sizeof(ret->tap_name), "%s", device->tap_name);
+    }
+    claims_absolute(config->path, ret->config);
+}
+
+/* ---- Whose it is ---- */
+
+struct whose {
+    char text[PATH_MAX + 64];
+};
+
+/* "another bao-virtio-dm's: process 812, with /etc/vm2.yaml" */
+static struct whose whose(const struct claim *other)
+{
+    struct whose words = {"another bao-virtio-dm's"};
+    if (other->version == CLAIMS_VERSION)
+        snprintf(words.text, sizeof(words.text), "another bao-virtio-dm's: process %d, with %.160s",
+                 other->keeper, other->config);
+    return words;
+}
+
+static int id_taken(const struct claim *other, uint32_t id, enum config_key *ret_key,
+                    struct failure *failure)
+{
+    *ret_key = CONFIG_KEY_ID;
+    return failure_set(failure, -EBUSY, "id %u is %s: end that one, or leave the device out", id,
+                       whose(other).text);
+}
+
+static bool same_file(const struct file_id *a, const struct file_id *b)
+{
+    return a->device != 0 && a->device == b->device && a->inode == b->inode;
+}
+
+static bool both_read(const struct claim *a, const struct claim *b)
+{
+    return a->kind == DEVICE_BLOCK_VIRTIO && b->kind == DEVICE_BLOCK_VIRTIO && a->read_only &&
+           b->read_only;
+}
+
+static int names_taken(const struct claim *mine, const struct claim *other, struct failure *failure)
+{
+    char name[CONFIG_NAME_SIZE];
+    bool same_directory = strcmp(mine->names.directory, other->names.directory) == 0 ||
+                          same_file(&mine->directory, &other->directory);
+    if (!mine->has_names || !other->has_names || !same_directory ||
+        !config_names_meet(&mine->names, &other->names, name))
+        return 0;
+    if (mine->kind == DEVICE_BLOCK_VIRTIO && other->kind == DEVICE_BLOCK_VIRTIO)
+        return failure_set(failure, -EEXIST,
+                           "this image is %s: choose another, or read_only: true for both",
+                           whose(other).text);
+    return failure_set(failure, -EEXIST,
+                       "the name \"%.60s\" in this directory is %s: choose another", name,
+                       whose(other).text);
+}
+
+/* What `mine` takes, and the other one has. Returns 0; -EEXIST. */
+static int compare(const struct device_config *device, const struct claim *mine,
+                   const struct claim *other, enum config_key *ret_key, struct failure *failure)
+{
+    struct config_names names;
+    if (mine->tap_name[0] != '\0' && mine->network == other->network &&
+        strcmp(mine->tap_name, other->tap_name) == 0) {
+        *ret_key = CONFIG_KEY_TAP_NAME;
+        return failure_set(failure, -EEXIST, "tap \"%s\" is %s: choose another", mine->tap_name,
+                           whose(other).text);
+    }
+    if (mine->guest_cid != 0 && mine->guest_cid == other->guest_cid) {
+        *ret_key = CONFIG_KEY_GUEST_CID;
+        return failure_set(failure, -EEXIST, "guest_cid %u is %s: choose another", mine->guest_cid,
+                           whose(other).text);
+    }
+    if (!config_names_given(device, ret_key, &names) || both_read(mine, other))
+        return 0;
+    if (same_file(&mine->file, &other->file))
+        return failure_set(
+            failure, -EEXIST, "this is, by another name, %s: choose another%s", whose(other).text,
+            mine->kind == DEVICE_BLOCK_VIRTIO ? ", or read_only: true for both" : "");
+    return names_taken(mine, other, failure);
+}
+
+static int compare_all(int fd, const struct claim *claims, const struct device_config *device,
+                       const struct claim *mine, enum config_key *ret_key, struct failure *failure)
+{
+    static struct claim other;
+    for (uint32_t id = 0; id < BAO_DEVICES_MAX; id++) {
+        if (!is_others(fd, id))
+            continue;
+        read_place(claims, id, &other);
+        if (id == device->id)
+            return id_taken(&other, id, ret_key, failure);
+        int result = compare(device, mine, &other, ret_key, failure);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+/* ---- Taking ---- */
+
+/* What was found out about a device that runs stays true as long as its names do. */
+static void keep_files(const struct claim *claims, uint32_t id, struct claim *mine)
+{
+    static struct claim before;
+    read_place(claims, id, &before);
+    if (memcmp(&before.names, &mine->names, sizeof(before.names)) != 0)
+        return;
+    mine->file = before.file;
+    mine->directory = before.directory;
+}
+
+static int take(int fd, struct claim *claims, const struct config *config,
+                const struct device_config *device, int32_t keeper, bool runs,
+                struct claim_refused *ret_refused)
+{
+    static struct claim mine;
+    struct claim_refused refused = {.device = device, .key = CONFIG_KEY_ID};
+    describe(config, device, keeper, &mine);
+    if (runs)
+        keep_files(claims, device->id, &mine);
+    int result = compare_all(fd, claims, device, &mine, &refused.key, &refused.failure);
+    if (result == 0)
+        result = lock_place(fd, F_WRLCK, device->id);
+    if (result == 0) {
+        memcpy(&claims[device->id], &mine, sizeof(mine));
+        return 0;
+    }
+    if (refused.failure.text[0] == '\0')
+        failure_set(&refused.failure, result, CLAIMS_PATH ": %s", strerror(-result));
+    *ret_refused = refused;
+    return -EBUSY;
+}
+
+static int take_all(int fd, struct claim *claims, const struct config *config, int32_t keeper,
+                    uint32_t kept, struct claim_refused *ret_refused)
+{
+    uint32_t wanted = kept;
+    int result = 0;
+    for (size_t i = 0; i < config->device_count; i++)
+        wanted |= 1u << config->devices[i].id;
+    for (uint32_t id = 0; id < BAO_DEVICES_MAX; id++) {
+        if ((wanted & 1u << id) == 0)
+            (void)lock_place(fd, F_UNLCK, id);
+        else if ((kept & 1u << id) != 0)
+            (void)lock_place(fd, F_WRLCK, id);
+    }
+    for (size_t i = config->device_count; i-- > 0;) { /* so that the first one is told */
+        const struct device_config *device = &config->devices[i];
+        bool runs = (kept & 1u << device->id) != 0;
+        int r = take(fd, claims, config, device, keeper, runs, ret_refused);
+        result = r < 0 ? r : result;
+    }
+    return result;
+}
+
+static int unusable(int error, struct claim_refused *ret_refused)
+{
+    *ret_refused = (struct claim_refused){.key = CONFIG_KEY_ID};
+    return failure_set(
+        &ret_refused->failure, error, CLAIMS_PATH ": %s: who has which device can't be found out",
+        error == -EAGAIN ? "another bao-virtio-dm does not let go of it" : strerror(-error));
+}
+
+/* Once. -EAGAIN: another one is at it. */
+static int attempt(int fd, struct claim *claims, const struct config *config, int32_t keeper,
+                   uint32_t kept, struct claim_refused *ret_refused)
+{
+    int result = lock(fd, F_WRLCK, COMPARING, 1);
+    if (result == -EACCES || result == -EAGAIN)
+        return unusable(-EAGAIN, ret_refused);
+    if (result < 0)
+        return unusable(result, ret_refused);
+    result = take_all(fd, claims, config, keeper, kept, ret_refused);
+    (void)lock(fd, F_UNLCK, COMPARING, 1);
+    return result;
+}
+
+int claims_take(int fd, const struct config *config, int32_t keeper, uint32_t kept,
+                struct claim_refused *ret_refused)
+{
+    const int64_t begin = clock_ms();
+    const int64_t patience = kept == 0 ? CLAIMS_PATIENCE_MS : CLAIMS_WAIT_MS;
+    struct claim *claims = map(fd);
+    int64_t wait;
+    int result;
+    if (!claims)
+        return unusable(-EINVAL, ret_refused);
+    do {
+        result = attempt(fd, claims, config, keeper, kept, ret_refused);
+        wait = result == -EBUSY ? CLAIMS_WAIT_MS : result == -EAGAIN ? patience : 0;
+    } while (clock_ms() < begin + wait && poll(NULL, 0, LOOK_MS) == 0);
+    munmap(claims, CLAIMS_SIZE);
+    return result;
+}
+
+int claims_settle(int fd, const struct device_config *device, const struct file_id *file,
+                  const struct file_id *directory, enum config_key *ret_key,
+                  struct failure *failure)
+{
+    static struct claim mine;
+    struct claim *claims = map(fd);
+    if (!claims)
+        return 0; /* claims_take has said so */
+    int result = 0;
+    if (!is_others(fd, device->id)) {
+        /* Written first and compared then, so that of two that do so at once one sees the other. */
+        claims[device->id].file = *file;
+        claims[device->id].directory = *directory;
+        read_place(claims, device->id, &mine);
+        *ret_key = CONFIG_KEY_ID;
+        result = compare_all(fd, claims, device, &mine, ret_key, failure);
+    }
+    munmap(claims, CLAIMS_SIZE);
+    return result;
+}

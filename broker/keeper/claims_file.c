@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keeper's part of broker/claims.h: the file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/claims.h"
+
+/* Root's own, or somebody else could lock us out, or put a file of his there. */
+static bool roots_alone(const struct stat *status)
+{
+    return status->st_uid == 0 && (status->st_mode & 022) == 0;
+}
+
+int claims_open(void)
+{
+    struct stat status;
+    /* Whatever the umask: the mode of each socket says who may connect to it. */
+    if (mkdir(CONTROL_DIRECTORY, 0755) == 0)
+        (void)chmod(CONTROL_DIRECTORY, 0755);
+    else if (errno != EEXIST)
+        return -errno;
+    int directory = open(CONTROL_DIRECTORY, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (directory < 0)
+        return -errno;
+    bool good = fstat(directory, &status) == 0 && roots_alone(&status);
+    close(directory);
+    if (!good)
+        return -EPERM;
+    int fd = open(CLAIMS_PATH, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    int error = 0;
+    if (fstat(fd, &status) < 0)
+        error = -errno;
+    else if (!S_ISREG(status.st_mode) || !roots_alone(&status))
+        error = -EPERM;
+    else if (status.st_size < (off_t)CLAIMS_SIZE && ftruncate(fd, (off_t)CLAIMS_SIZE) < 0)
+        error = -errno;
+    if (error == 0)
+        return fd;
+    close(fd);
+    return error;
+}
