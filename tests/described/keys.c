@@ -13,7 +13,7 @@
 static const char *const types[] = {
     [VALUE_INTEGER] = "integer",   [VALUE_BOOLEAN] = "boolean", [VALUE_STRING] = "string",
     [VALUE_MAC] = "mac",           [VALUE_SCHED] = "sched",     [VALUE_PROCESSORS] = "processors",
-    [VALUE_FEATURES] = "features", [VALUE_BYTES] = "bytes",
+    [VALUE_FEATURES] = "features", [VALUE_BYTES] = "bytes",     [VALUE_CACHE] = "cache",
 };
 
 static void print_string(const char *text)
