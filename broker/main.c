@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,13 +18,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/bao_devices.h"
 #include "broker/claims.h"
 #include "broker/clock.h"
 #include "broker/config/names.h"
 #include "broker/connector_process.h"
 #include "broker/control.h"
-#include "broker/dispatcher.h"
-#include "broker/driver_module.h"
 #include "broker/handed.h"
 #include "broker/kernel_log.h"
 #include "broker/lockdown.h"
@@ -39,7 +37,6 @@
 #define KEEPER_FD 3
 #define TEXT_FD 4
 #define CLAIMS_FD 5
-#define WINDOW_PAGE 4096u /* windows are whole pages, of the smallest size */
 #define FIRST_OPENING_MS                                                                           \
     10000 /* what backends have before the first start goes on without them                        \
            */
@@ -49,7 +46,7 @@
 
 static struct config config;
 static struct device devices[BAO_DEVICES_MAX];
-static size_t device_count; /* those of the configuration that can work */
+static struct bao_devices all = {&config, devices, 0}; /* those that can work */
 static struct handed handed;
 static bool has_claims; /* CLAIMS_FD: the keeper could open it */
 
@@ -103,15 +100,6 @@ static int check_config(const char *path, const char *control)
     return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* "bao-virtio-dm: block 0: demo.yaml:7:16: image ..." */
-static void print_failure(const struct device *device, enum config_key key,
-                          const struct failure *failure)
-{
-    static char where[CONFIG_WHERE_SIZE];
-    config_where(&config, device->config, key, where);
-    log_line(device->name, "%s %s", where, failure->text);
-}
-
 /* Which text counts: the file as it is now, or what the keeper has of the last start. */
 struct text {
     const char *path;
@@ -142,12 +130,12 @@ static bool fits_what_runs(const char *path)
         device_init(&device, &config.devices[i]);
         if (device_refuses(&device, &before->message, before->fd_count, &failure) == 0)
             continue;
-        print_failure(&device, CONFIG_KEY_ID, &failure);
+        bao_devices_complain(&all, &device, CONFIG_KEY_ID, &failure);
         fits = false;
     }
     if (config_check_windows(&config, windows, &diagnostics) < 0)
         fits = false;
-    config_diagnostics_print(&diagnostics, path, stderr);
+    print_diagnostics(&diagnostics, path);
     return fits;
 }
 
@@ -191,17 +179,17 @@ static int choose_text(struct text *text, bool by_name)
 static int add_device(const struct device_config *device_config)
 {
     const struct handed_device *before = &handed.devices[device_config->id];
-    struct device *device = &devices[device_count];
+    struct device *device = &devices[all.count];
     enum config_key key = CONFIG_KEY_ID;
     struct failure failure;
-    device->index = (uint32_t)device_count;
+    device->index = (uint32_t)all.count;
     device_init(device, device_config);
     if (before->stored && before->message.condition == STORE_UNUSABLE) {
         (void)device_refuses(device, &before->message, before->fd_count, &failure);
-        print_failure(device, CONFIG_KEY_ID, &failure);
+        bao_devices_complain(&all, device, CONFIG_KEY_ID, &failure);
         return 0;
     }
-    device_count++;
+    all.count++;
     const struct backend_ops *ops = device->backend.ops;
     int result = ops->begin ? ops->begin(&device->backend) : 0;
     if (result == 0 && ops->opens_nothing) {
@@ -213,7 +201,7 @@ static int add_device(const struct device_config *device_config)
 
 static struct device *device_of_id(uint32_t id)
 {
-    for (size_t i = 0; i < device_count; i++) {
+    for (size_t i = 0; i < all.count; i++) {
         if (devices[i].config->id == id)
             return &devices[i];
     }
@@ -260,7 +248,7 @@ static int restore_device(uint32_t id)
     else if (before->stored)
         handed_close_stored(before);
     if (result < 0) {
-        print_failure(device, CONFIG_KEY_ID, &failure);
+        bao_devices_complain(&all, device, CONFIG_KEY_ID, &failure);
         return result;
     }
     if (device)
@@ -288,61 +276,10 @@ static int restore_devices(void)
 /* --- Everything that can be wrong with this machine
  * ------------------------------------------------- */
 
-static int tell(int result, const struct failure *failure)
-{
-    if (result < 0)
-        log_line(NULL, "%s", failure->text);
-    return result;
-}
-
-/* What this generation of the driver does not know of a device, its configuration has to say. */
-static int check_told(const struct device *device)
-{
-    const struct device_config *device_config = device->config;
-    const bool has_addr = config_has(device_config, CONFIG_KEY_SHMEM_ADDR),
-               has_size = config_has(device_config, CONFIG_KEY_SHMEM_SIZE),
-               has_irq = config_has(device_config, CONFIG_KEY_IRQ);
-    struct failure failure;
-    int result = 0;
-    if (!has_addr || !has_size || !has_irq)
-        result = failure_set(&failure, -EINVAL,
-                             "no key%s%s%s: with " BAO_NODE " the driver has to be told window and "
-                             "interrupt; expected shmem_addr, shmem_size and irq as shmem.base, "
-                             "shmem.size and interrupt of the device in remio_devs of the backend "
-                             "VM, in Bao's configuration",
-                             has_addr ? "" : " shmem_addr", has_size ? "" : " shmem_size",
-                             has_irq ? "" : " irq");
-    else if (device_config->shmem_addr % WINDOW_PAGE != 0 ||
-             device_config->shmem_size % WINDOW_PAGE != 0 ||
-             device_config->shmem_size > UINT64_MAX - device_config->shmem_addr)
-        result = failure_set(&failure, -EINVAL,
-                             "shmem_addr 0x%" PRIx64 " and shmem_size 0x%" PRIx64
-                             ": expected multiples of 0x%x, below 2^64 together",
-                             device_config->shmem_addr, device_config->shmem_size, WINDOW_PAGE);
-    if (result < 0)
-        print_failure(device, CONFIG_KEY_ID, &failure);
-    return result;
-}
-
-/* Opens nothing but the node. */
-static int open_dispatcher(struct dispatcher *dispatcher)
-{
-    struct failure failure;
-    int result = tell(dispatcher_find(dispatcher, &failure), &failure);
-    if (result < 0)
-        return result;
-    for (size_t i = 0; i < device_count; i++) {
-        bool told = generations[dispatcher->generation].told && devices[i].dm < 0;
-        if (told && check_told(&devices[i]) < 0)
-            result = -EINVAL;
-    }
-    return result < 0 ? result : tell(dispatcher_open(dispatcher, &failure), &failure);
-}
-
 static size_t list_openers(struct pollfd ret[BAO_DEVICES_MAX])
 {
     size_t count = 0;
-    for (size_t i = 0; i < device_count; i++) {
+    for (size_t i = 0; i < all.count; i++) {
         const struct device *device = &devices[i];
         if (device->opening.phase == OPENING_RUNS)
             ret[count++] = (struct pollfd){.fd = device->opening.socket, .events = POLLIN};
@@ -367,7 +304,7 @@ static int take_claims(int32_t keeper)
         return 0;
     const struct device *device = refused.device ? device_of_id(refused.device->id) : NULL;
     if (device)
-        print_failure(device, refused.key, &refused.failure);
+        bao_devices_complain(&all, device, refused.key, &refused.failure);
     else
         log_line(NULL, "%s", refused.failure.text);
     bool runs = refused.device ? (kept & 1u << refused.device->id) != 0 : kept != 0;
@@ -392,7 +329,7 @@ static int settle_claims(const struct device *device, enum config_key *ret_key,
 static int tell_failures(const char *control, bool first)
 {
     int result = 0;
-    for (size_t i = 0; i < device_count; i++) {
+    for (size_t i = 0; i < all.count; i++) {
         struct opening *opening = &devices[i].opening;
         struct failure failure;
         enum config_key key;
@@ -401,10 +338,10 @@ static int tell_failures(const char *control, bool first)
             other = settle_claims(&devices[i], &key, &failure);
         bool failed = first && opening->wait_ms > 0;
         if (other < 0)
-            print_failure(&devices[i], key, &failure);
-        else if (failed && places_check(&config, devices, device_count, &devices[i], control, &key,
+            bao_devices_complain(&all, &devices[i], key, &failure);
+        else if (failed && places_check(&config, devices, all.count, &devices[i], control, &key,
                                         &failure) == 0)
-            print_failure(&devices[i], opening->said_key, &opening->said);
+            bao_devices_complain(&all, &devices[i], opening->said_key, &opening->said);
         if (other < 0 || failed) /* or the other one tells */
             result = -ENOENT;
     }
@@ -426,7 +363,7 @@ static int open_backends(struct opening_context *context, const char *control, b
     context->quiet = first;
     do {
         now = clock_ms();
-        for (size_t i = 0; i < device_count; i++) {
+        for (size_t i = 0; i < all.count; i++) {
             if (devices[i].opening.phase != OPENING_DUE || devices[i].opening.wait_ms == 0)
                 (void)opening_look(&devices[i], context, now);
         }
@@ -434,60 +371,17 @@ static int open_backends(struct opening_context *context, const char *control, b
     } while (count > 0 && now < end && poll(openers, count, (int)(end - now)) >= 0);
     context->quiet = false;
     int result = first || fresh ? tell_failures(control, first) : 0;
-    for (size_t i = 0; result == 0 && i < device_count; i++) {
+    for (size_t i = 0; result == 0 && i < all.count; i++) {
         if (devices[i].opening.unkept && devices[i].backend.words[0])
             log_info(devices[i].name, "%s", devices[i].backend.words);
     }
     return result;
 }
 
-/* Of the others nobody asks the dispatcher's node anything, and it may be gone by now. */
-static bool any_new_device(void)
-{
-    for (size_t i = 0; i < device_count; i++) {
-        if (!devices[i].restored)
-            return true;
-    }
-    return false;
-}
-
-static int create_devices(const struct dispatcher *dispatcher)
-{
-    struct failure failure;
-    for (size_t i = 0; i < device_count; i++) {
-        if (devices[i].restored)
-            continue;
-        int result = device_create(&devices[i], dispatcher, &failure);
-        if (result < 0) {
-            print_failure(&devices[i], CONFIG_KEY_ID, &failure);
-            return result;
-        }
-    }
-    return 0;
-}
-
-/* The broker's filter has the numbers of one. Another driver may have been loaded since the first
- * of the devices was asked for. */
-static int check_generations(void)
-{
-    const struct generation *first = &generations[devices[0].generation];
-    for (size_t i = 1; i < device_count; i++) {
-        const struct generation *other = &generations[devices[i].generation];
-        if (strcmp(first->policy, other->policy) == 0)
-            continue;
-        log_line(devices[i].name,
-                 "it is of the driver's generation %s, and %s is of %s: expected one driver for "
-                 "all; stop bao-virtio-dm and start it again",
-                 other->name, devices[0].name, first->name);
-        return -EEXIST;
-    }
-    return 0;
-}
-
 static int check_windows(const char *path)
 {
     struct config_window windows[BAO_DEVICES_MAX] = {0};
-    for (size_t i = 0; i < device_count; i++)
+    for (size_t i = 0; i < all.count; i++)
         windows[devices[i].config - config.devices] =
             (struct config_window){devices[i].shmem_addr, devices[i].shmem_size};
     int result = config_check_windows(&config, windows, &diagnostics);
@@ -495,36 +389,23 @@ static int check_windows(const char *path)
     return result;
 }
 
-static int register_devices(void)
-{
-    struct failure failure;
-    for (size_t i = 0; i < device_count; i++) {
-        int result = device_register(&devices[i], KEEPER_FD, &failure);
-        if (result < 0) {
-            print_failure(&devices[i], CONFIG_KEY_ID, &failure);
-            return result;
-        }
-    }
-    return 0;
-}
-
 static int prepare_devices(struct opening_context *context, const char *control, bool fresh)
 {
     struct dispatcher dispatcher = {.node = -1};
-    int result = any_new_device() ? open_dispatcher(&dispatcher) : 0;
+    int result = bao_devices_any_new(&all) ? bao_devices_open(&all, &dispatcher) : 0;
     if (result == 0)
         result = open_backends(context, control, fresh);
     if (result == 0)
-        result = create_devices(&dispatcher);
+        result = bao_devices_create(&all, &dispatcher);
     /* By it any window can be had: before anything of a guest is read. */
     dispatcher_close(&dispatcher);
     if (result == 0)
-        result = check_generations();
+        result = bao_devices_check_generations(&all);
     if (result == 0)
         result = check_windows(context->config->path);
     if (result == 0)
-        result = register_devices();
-    if (result == 0 && device_count > 0)
+        result = bao_devices_register(&all, KEEPER_FD);
+    if (result == 0 && all.count > 0)
         log_info(NULL, "Bao's driver is of generation %s (%s)",
                  generations[devices[0].generation].name, generations[devices[0].generation].node);
     return result;
@@ -557,7 +438,7 @@ static int start_supervising(struct supervisor *supervisor)
         log_line(NULL, "the broker can't prepare its events: %s", strerror(-result));
         return result;
     }
-    for (size_t i = 0; i < device_count; i++)
+    for (size_t i = 0; i < all.count; i++)
         device_prepare_relay(&devices[i], supervisor->report);
 
     struct lockdown lockdown = {.supervisor = supervisor};
@@ -641,10 +522,10 @@ static int run(struct text *text, bool by_name, bool control_asked, const char *
         .report = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
         .kernel_log = kernel_log_open(),
         .devices = devices,
-        .device_count = device_count,
+        .device_count = all.count,
         .opening = {.config = &config,
                     .devices = devices,
-                    .device_count = device_count,
+                    .device_count = all.count,
                     .text = text->fd,
                     .keeper = KEEPER_FD},
     };
@@ -657,7 +538,7 @@ static int run(struct text *text, bool by_name, bool control_asked, const char *
         return EXIT_FAILURE;
     if (start_supervising(&supervisor) < 0)
         return EXIT_FAILURE;
-    for (size_t i = 0; i < device_count; i++)
+    for (size_t i = 0; i < all.count; i++)
         relay_go(&devices[i].relay);
     return supervisor_run(&supervisor);
 }

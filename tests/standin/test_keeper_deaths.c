@@ -5,21 +5,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/standin/block_load.h"
 #include "tests/standin/managed.h"
-#include "tests/standin/net_fixture.h"
 #include "tests/standin/register_load.h"
 #include "tests/standin/storm.h"
 
@@ -546,82 +542,6 @@ static void a_bad_configuration_keeps_what_runs(void)
     goes_on_as_it_was(with_a_device_that_is_not_there, fixture_lacks_device(7));
 }
 
-/* ---- A tap ---- */
-
-#define NET(mac)                                                                                   \
-    "devices:\n" DEVICE(0, "") "  - id: 1\n    type: net\n    data_plane: virtio\n"                \
-                               "    mmio_addr: " MMIO_1 "\n    tap_name: tap0\n"                   \
-                               "    mac_addr: \"52:54:00:12:34:" mac "\"\n"
-
-/* A tap takes one file, so it is the device's if it takes none of ours. */
-static bool is_in_use(const char *tap)
-{
-    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
-    if (if_nametoindex(tap) == 0)
-        return false;
-    int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", tap);
-    bool busy = fd >= 0 && ioctl(fd, TUNSETIFF, &request) < 0 && errno == EBUSY;
-    if (fd >= 0)
-        close(fd);
-    return busy;
-}
-
-static void wait_in_use(const char *tap)
-{
-    for (unsigned int i = 0; i < DEADLINE_MS / 10 && !is_in_use(tap); i++)
-        usleep(10000);
-    CU_ASSERT_TRUE(is_in_use(tap));
-}
-
-/* What the file says of the device has changed, so that its tap is opened anew. */
-static void restart_with(struct managed *managed, const char *yaml, const char *tap)
-{
-    fixture_configure(&managed->fixture, yaml);
-    managed_restart(managed, "");
-    wait_in_use(tap);
-}
-
-static void a_tap_of_another_name_is_not_made_anew(void)
-{
-    struct managed managed;
-    if (!net_fixture_namespace())
-        CU_FAIL_FATAL("no namespace for a tap");
-    net_fixture_interface("mode tap");
-    start(&managed, NET("01"), 2);
-    net_fixture_ip("link set tap0 down");
-    net_fixture_ip("link set tap0 name tap7");
-    restart_with(&managed, NET("02"), "tap7");
-    CU_ASSERT_EQUAL(if_nametoindex("tap0"), 0);
-    net_fixture_ip("link del tap7");
-    fixture_configure(&managed.fixture, NET("03"));
-    managed_restart(&managed, "");
-    fixture_wait_logged(&managed.fixture, "tap \"tap0\" is not there any more: none is made",
-                        DEADLINE_MS);
-    CU_ASSERT_EQUAL(if_nametoindex("tap0"), 0);
-    net_fixture_interface("mode tap");
-    wait_in_use("tap0");
-    managed_stop(&managed, 2);
-    net_fixture_ip("link del tap0");
-}
-
-/* It was made by the device model, and lasts as long as it runs, though its files are replaced. */
-static void a_tap_of_its_own_is_the_same_after_a_restart(void)
-{
-    struct managed managed;
-    if (!net_fixture_namespace())
-        CU_FAIL_FATAL("no namespace for a tap");
-    start(&managed, NET("01"), 2);
-    const unsigned int index = if_nametoindex("tap0");
-    CU_ASSERT_NOT_EQUAL(index, 0);
-    restart_with(&managed, NET("02"), "tap0");
-    CU_ASSERT_EQUAL(if_nametoindex("tap0"), index);
-    restart_with(&managed, NET("03"), "tap0");
-    CU_ASSERT_EQUAL(if_nametoindex("tap0"), index);
-    managed_stop(&managed, 2);
-    CU_ASSERT_EQUAL(if_nametoindex("tap0"), 0);
-}
-
 int main(void)
 {
     static CU_TestInfo tests[] = {
@@ -655,9 +575,6 @@ int main(void)
         {"a wrong configuration ends it with status 1",
          a_wrong_configuration_ends_it_with_status_1},
         {"a bad configuration keeps what runs", a_bad_configuration_keeps_what_runs},
-        {"a tap of another name is not made anew", a_tap_of_another_name_is_not_made_anew},
-        {"a tap of its own is the same after a restart",
-         a_tap_of_its_own_is_the_same_after_a_restart},
         CU_TEST_INFO_NULL,
     };
     static CU_TestInfo packed_tests[] = {
