@@ -15,11 +15,12 @@
 #define SOCKET "    socket_path: \"@/console\"\n"
 
 /* Send the pattern until the device takes no more, for a while. Returns how much it took. */
-static uint64_t send_until_full(struct console_session *test, uint64_t most)
+/* Send `most` bytes, or until nothing has been taken for so long. Returns how many were. */
+static uint64_t send_for(struct console_session *test, uint64_t most, uint64_t patience_ms)
 {
     static uint8_t data[CHUNK];
     uint64_t sent = 0;
-    for (uint64_t last = now_ms(); now_ms() - last < 300 && sent < most; usleep(200)) {
+    for (uint64_t last = now_ms(); now_ms() - last < patience_ms && sent < most; usleep(200)) {
         guest_console_poll(&test->console);
         console_fill(data, sent, CHUNK);
         uint32_t taken = guest_console_send(&test->console, 0, data, CHUNK);
@@ -28,6 +29,17 @@ static uint64_t send_until_full(struct console_session *test, uint64_t most)
             last = now_ms();
     }
     return sent;
+}
+
+static uint64_t send_until_full(struct console_session *test, uint64_t most)
+{
+    return send_for(test, most, 300);
+}
+
+/* They are all taken, if not at once. */
+static void send_all(struct console_session *test, uint64_t bytes)
+{
+    CU_ASSERT_EQUAL(send_for(test, bytes, 20000), bytes);
 }
 
 /* ---- Clients ---- */
@@ -191,15 +203,15 @@ static void a_client_who_never_reads_is_given_up(void)
     uint64_t from = now_ms();
     CU_ASSERT(console_drained(&test, 0, 13000));
     CU_ASSERT(now_ms() - from > 7000); /* ten seconds, less what it took to see that all is full */
-    CU_ASSERT_EQUAL(send_until_full(&test, 1 << 20), 1 << 20);
-    CU_ASSERT(console_drained(&test, 0, 2000));
+    send_all(&test, 1 << 20);
+    CU_ASSERT(console_drained(&test, 0, 20000));
     /* The next one is waited for again. */
     leave(&test);
     join(&test);
     CU_ASSERT(send_until_full(&test, 4 << 20) < 4 << 20);
     CU_ASSERT(guest_console_busy(&test.console, 0) > 0);
     leave(&test);
-    CU_ASSERT(console_drained(&test, 0, 2000));
+    CU_ASSERT(console_drained(&test, 0, 20000));
     stop_unhurt(&test);
 }
 
@@ -225,17 +237,17 @@ static void without_a_client_nothing_waits(void)
 {
     struct console_session test;
     console_start(&test, GUEST_CONSOLE_FEATURES, SOCKET);
-    CU_ASSERT_EQUAL(send_until_full(&test, 1 << 20), 1 << 20);
-    CU_ASSERT(console_drained(&test, 0, 2000));
+    send_all(&test, 1 << 20);
+    CU_ASSERT(console_drained(&test, 0, 20000));
     join(&test);
     console_say(&test, 0, "for the first client\n");
     CU_ASSERT(reads(&test, "for the first client\n"));
     /* He leaves while output waits for him: it is discarded, and none of it is the next one's. */
     CU_ASSERT(send_until_full(&test, 4 << 20) < 4 << 20);
     leave(&test);
-    CU_ASSERT(console_drained(&test, 0, 2000));
-    CU_ASSERT_EQUAL(send_until_full(&test, 2 << 20), 2 << 20);
-    CU_ASSERT(console_drained(&test, 0, 2000));
+    CU_ASSERT(console_drained(&test, 0, 20000));
+    send_all(&test, 2 << 20);
+    CU_ASSERT(console_drained(&test, 0, 20000));
     join(&test);
     console_say(&test, 0, "for the second client\n");
     CU_ASSERT(reads(&test, "for the second client\n"));
@@ -250,7 +262,7 @@ static void clients_come_and_go(void)
     for (unsigned int i = 0; i < 100; i++) {
         if (i % 3 == 0)
             console_say(&test, 0, "nobody reads this\n");
-        CU_ASSERT(console_drained(&test, 0, 2000));
+        CU_ASSERT(console_drained(&test, 0, 20000));
         join(&test);
         snprintf(text, sizeof(text), "client %u, hello\n", i);
         console_say(&test, 0, text);
@@ -278,7 +290,7 @@ static void clients_die_in_the_middle(void)
         }
         leave(&test);
     }
-    CU_ASSERT(console_drained(&test, 0, 2000));
+    CU_ASSERT(console_drained(&test, 0, 20000));
     join(&test);
     console_say(&test, 0, "all well\n");
     CU_ASSERT(reads(&test, "all well\n"));
