@@ -469,7 +469,7 @@ static void traffic_goes_on_after_the_workers_death(void)
         uint64_t end = now_us() + 30000;
         bool killed = false;
         net_fixture_frame(sent, net.host_mac, net_fixture_mac, 900, round);
-        while (now_us() < end) {
+        while (now_us() < end || !killed) {
             (void)guest_net_put(&net.net, 0, &no_offload, sent, 900);
             guest_net_kick(&net.net, 0);
             (void)guest_net_receive(&net.net, 0, &header, found, false, 0);
