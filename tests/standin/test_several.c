@@ -278,7 +278,7 @@ static const char first[] =
 /* What a second one may not have, the place in its file, and the first words about it. */
 static const struct second {
     const char *yaml, *words;
-    bool may; /* and gets as far as the dispatcher, which answers nobody but the first */
+    bool may; /* and gets as far as the dispatcher, which has no such device for it */
 } seconds[] = {
     {NEXT("0", "rng"), "2:9: id 0 is another bao-virtio-dm's", false},
     {NEXT("5", "block") "    file_path: \"@/disk.img\"\n",
@@ -295,10 +295,25 @@ static const struct second {
      "7:18: the name \"v.sock_52\" in this directory is another bao-virtio-dm's", false},
     {NEXT("12", "console") "    pty_alias: \"@/console\"\n",
      "6:16: the name \"console\" in this directory is another bao-virtio-dm's", false},
-    {NEXT("13", "block") "    file_path: \"@/both.img\"\n    read_only: true\n", "of id 13", true},
+    {NEXT("13", "block") "    file_path: \"@/both.img\"\n    read_only: true\n", "with id 13",
+     true},
 };
 
 #define SECONDS (sizeof(seconds) / sizeof(seconds[0]))
+
+/* With a dispatcher of its own, without any device. Returns its exit status. */
+static int run_second(const char *const argv[], int log)
+{
+    const struct standin_options options = {
+        .argv = argv, .stdin_fd = -1, .stdout_fd = log, .stderr_fd = log};
+    struct standin *standin;
+    if (standin_start(&options, &standin) < 0)
+        return 126;
+    standin_expect_end(standin);
+    int status = standin_wait(standin, WAIT_MS);
+    standin_stop(standin);
+    return status >= 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 127;
+}
 
 static pid_t start_second(struct fixture *fixture, size_t i)
 {
@@ -320,10 +335,9 @@ static pid_t start_second(struct fixture *fixture, size_t i)
         if (setns(mounts, CLONE_NEWNS) < 0 || unshare(CLONE_NEWNS) < 0 ||
             mount(fixture->dir, path_again, NULL, MS_BIND, NULL) < 0)
             _exit(126);
-        dup2(log, STDERR_FILENO);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execl(DEVICE_MODEL, "bao-virtio-dm", "--config", path, "--control", control, NULL);
-        _exit(127);
+        const char *const argv[] = {DEVICE_MODEL, "--config", path, "--control", control, NULL};
+        _exit(run_second(argv, log));
     }
     close(mounts);
     close(log);
@@ -409,8 +423,8 @@ static void files_of_one_name_have_two_sockets(void)
     }
     static char script[512];
     snprintf(script, sizeof(script),
-             "cd %s; trap 'kill $p' TERM; for i in 0 1; do " START
-             " --config $i/vm.yaml & p=\"$p $!\"; until " DMCTL
+             "cd %s; end=; trap 'end=1; kill $p' TERM; for i in 0 1; do " START
+             " --config $i/vm.yaml & p=\"$p $!\"; until [ $end ] || " DMCTL
              " status --all 2>/dev/null | grep -q \"$i/vm.yaml\"; do sleep 0.05; done; done\n"
              "for i in 1 2 3 4; do wait; done; exit 0",
              fixture.dir);
