@@ -52,9 +52,10 @@ static const char *find_listed(const char *root, const char *list)
     snprintf(path, sizeof(path), "%s/lib/modules/%s/%s", root, kernel.release, list);
     FILE *file = fopen(path, "re");
     const char *found = NULL;
-    while (file && !found && fgets(line, sizeof(line), file)) {
+    while (file && fgets(line, sizeof(line), file)) {
         line[strcspn(line, ":")] = '\0';
-        found = first(is_file_of, line);
+        if (!found)
+            found = first(is_file_of, line);
     }
     if (file)
         fclose(file);
