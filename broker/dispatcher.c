@@ -30,40 +30,20 @@ static const char *dm_path(uint32_t id, char ret[PATH_SIZE])
     return ret;
 }
 
-static bool any_dm_node(char ret[PATH_SIZE])
-{
-    for (uint32_t id = 0; id < BAO_DEVICES_MAX; id++) {
-        if (exists(dm_path(id, ret)))
-            return true;
-    }
-    return false;
-}
-
 int dispatcher_find(struct dispatcher *ret, struct failure *failure)
 {
-    static const enum bao_generation by_node[] = {BAO_A, BAO_C, BAO_D};
-    char dm_node[PATH_SIZE];
-    const char *paths[BAO_GENERATIONS] = {
-        [BAO_A] = exists(BAO_DISPATCHER_NODE) ? BAO_DISPATCHER_NODE : NULL,
-        [BAO_C] = any_dm_node(dm_node) ? dm_node : NULL,
-        [BAO_D] = exists(BAO_NODE) ? BAO_NODE : NULL,
-    };
-    const char *found = NULL;
-    for (size_t i = 0; i < sizeof(by_node) / sizeof(by_node[0]); i++) {
-        const char *path = paths[by_node[i]];
-        if (path && found)
-            return failure_set(failure, -EEXIST,
-                               "%s and %s are both there: expected one driver of Bao's, since two "
-                               "know nothing of each other; unload one, or remove the node that no "
-                               "driver serves",
-                               found, path);
-        if (!path)
-            continue;
-        found = path;
-        *ret = (struct dispatcher){.generation = by_node[i], .node = -1};
-    }
-    if (found)
+    struct generation_node nodes[BAO_GENERATIONS];
+    size_t count = generations_find("", nodes);
+    if (count > 1)
+        return failure_set(failure, -EEXIST,
+                           "%s and %s are both there: expected one driver of Bao's, since two know "
+                           "nothing of each other; unload one, or remove the node that no driver "
+                           "serves",
+                           nodes[0].path, nodes[1].path);
+    if (count == 1) {
+        *ret = (struct dispatcher){.generation = nodes[0].generation, .node = -1};
         return 0;
+    }
     char advice[256];
     const struct driver_module module = driver_module_find("");
     return failure_set(failure, -ENOENT,

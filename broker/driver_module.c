@@ -8,61 +8,69 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-/* As built by the branches main and linux-v6.15, and by linux-v6.1 and linux-v6.11. */
-static const struct {
-    const char *name, *in_sys, *file;
-} modules[] = {
-    {"bao-iodispatcher", "bao_iodispatcher", "/bao-iodispatcher.ko"},
-    {"iodispatcher", "iodispatcher", "/iodispatcher.ko"},
-};
+#include "broker/generations.h"
 
-#define MODULES (sizeof(modules) / sizeof(modules[0]))
+typedef bool fits(const char *module, const void *context);
 
-static bool is_loaded(const char *root, size_t number)
+/* The first module of the table that fits; NULL if none does. */
+static const char *first(fits *it, const void *context)
+{
+    for (enum bao_generation i = BAO_A; i < BAO_GENERATIONS; i++) {
+        for (size_t m = 0; m < sizeof(generations[i].modules) / sizeof(const char *); m++) {
+            const char *module = generations[i].modules[m];
+            if (module && it(module, context))
+                return module;
+        }
+    }
+    return NULL;
+}
+
+static bool is_loaded(const char *module, const void *root)
 {
     char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s/sys/module/%s", root, modules[number].in_sys);
+    int at = snprintf(path, sizeof(path), "%s/sys/module/", (const char *)root);
+    snprintf(path + at, sizeof(path) - (size_t)at, "%s", module);
+    for (char *dash = path + at; (dash = strchr(dash, '-'));)
+        *dash = '_';
     return access(path, F_OK) == 0;
 }
 
-/* Each line of modules.dep begins with a module's file. Returns MODULES if it is neither. */
-static size_t find_installed(FILE *dependencies)
+static bool is_file_of(const char *module, const void *line)
 {
-    char line[4096];
-    while (fgets(line, sizeof(line), dependencies)) {
-        line[strcspn(line, ":")] = '\0';
-        for (size_t i = 0; i < MODULES; i++) {
-            if (strstr(line, modules[i].file))
-                return i;
-        }
-    }
-    return MODULES;
+    char file[64];
+    snprintf(file, sizeof(file), "/%s.ko", module);
+    return strstr(line, file);
 }
 
-static size_t installed(const char *root)
+/* Each line of modules.dep and of modules.builtin begins with a module's file. */
+static const char *find_listed(const char *root, const char *list)
 {
     struct utsname kernel;
-    char path[PATH_MAX];
+    char path[PATH_MAX], line[4096];
     if (uname(&kernel) < 0)
-        return MODULES;
-    snprintf(path, sizeof(path), "%s/lib/modules/%s/modules.dep", root, kernel.release);
-    FILE *dependencies = fopen(path, "re");
-    if (!dependencies)
-        return MODULES;
-    size_t found = find_installed(dependencies);
-    fclose(dependencies);
+        return NULL;
+    snprintf(path, sizeof(path), "%s/lib/modules/%s/%s", root, kernel.release, list);
+    FILE *file = fopen(path, "re");
+    const char *found = NULL;
+    while (file && fgets(line, sizeof(line), file)) {
+        line[strcspn(line, ":")] = '\0';
+        if (!found)
+            found = first(is_file_of, line);
+    }
+    if (file)
+        fclose(file);
     return found;
 }
 
 struct driver_module driver_module_find(const char *root)
 {
-    for (size_t i = 0; i < MODULES; i++) {
-        if (is_loaded(root, i))
-            return (struct driver_module){DRIVER_LOADED, modules[i].name};
-    }
-    size_t found = installed(root);
-    return found < MODULES ? (struct driver_module){DRIVER_INSTALLED, modules[found].name}
-                           : (struct driver_module){DRIVER_ABSENT, NULL};
+    const char *module = first(is_loaded, root);
+    if (!module)
+        module = find_listed(root, "modules.builtin");
+    if (module)
+        return (struct driver_module){DRIVER_LOADED, module};
+    module = find_listed(root, "modules.dep");
+    return (struct driver_module){module ? DRIVER_INSTALLED : DRIVER_ABSENT, module};
 }
 
 const char *driver_module_advice(const struct driver_module *module, char *buffer, size_t size)
@@ -81,8 +89,8 @@ const char *driver_module_advice(const struct driver_module *module, char *buffe
         snprintf(
             buffer, size,
             "no driver is installed for this kernel: load bao-iodispatcher.ko (of the branches "
-            "main and linux-v6.15 of bao-linux-drivers), or iodispatcher.ko (of linux-v6.1 and "
-            "linux-v6.11), on Bao");
+            "main and linux-v6.15 of bao-linux-drivers), iodispatcher.ko (of linux-v6.1 and "
+            "linux-v6.11), or bao.ko (of a kernel with the published series), on Bao");
         break;
     }
     return buffer;

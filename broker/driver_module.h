@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The module of Bao's dispatcher driver, whose name differs between the driver's branches: is it
- * loaded, is it installed, and what is to be done if its node is not there.
+ * The module of Bao's driver, whose name differs between its branches and generations
+ * (generations.h): is it loaded, is it installed, and what is to be done if its node is not there.
  */
 #ifndef BROKER_DRIVER_MODULE_H
 #define BROKER_DRIVER_MODULE_H
@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 enum driver_module_state {
-    DRIVER_LOADED,
+    DRIVER_LOADED,    /* or built into the kernel */
     DRIVER_INSTALLED, /* for the kernel that runs, and not loaded */
     DRIVER_ABSENT,
 };

@@ -12,9 +12,10 @@
 
 #include "broker/config/config.h"
 #include "broker/driver_module.h"
-#include "common/bao_abi.h"
+#include "broker/generations.h"
 
 struct board_window {
+    uint32_t id;
     uint64_t addr, size;
 };
 
@@ -25,10 +26,12 @@ struct board_facts {
     /* What the kernel has. */
     bool seccomp, landlock, deny_write_execute, kcmp, checkpoint_restore, cgroup2;
     bool pid_namespaces, user_namespaces;
-    /* Nodes, and the module of the first. */
-    bool dispatcher, vhost_vsock, vhost_net, tun;
+    bool vhost_vsock, vhost_net, tun; /* nodes */
+    /* Bao's driver: one node, if all is well. */
+    size_t node_count;
+    struct generation_node nodes[BAO_GENERATIONS];
     struct driver_module driver;
-    /* The node of the dispatcher in the device tree. */
+    /* The driver's devices in the device tree: one node for all, or one each with its "bao,id". */
     bool device_tree; /* there is a device tree */
     bool in_device_tree;
     size_t window_count;
@@ -53,7 +56,7 @@ struct board_finding {
     enum board_level level;
     const char *check;
     char found[160]; /* in words */
-    char cure[192];  /* "": nothing is to be done */
+    char cure[272];  /* "": nothing is to be done */
 };
 
 #define BOARD_FINDINGS_MAX 96

@@ -88,23 +88,7 @@ static void look_at_memory(const char *root, struct board_facts *ret)
 
 /* ---- The device tree ---- */
 
-static char dispatcher_node[PATH_MAX]; /* "": none found; nftw knows no context */
-
-static int visit(const char *path, const struct stat *status, int kind, struct FTW *where)
-{
-    char words[256] = "";
-    (void)status;
-    if (kind != FTW_F || strcmp(path + where->base, "compatible") != 0)
-        return 0;
-    size_t length = read_file(path, words, sizeof(words) - 1);
-    for (size_t at = 0; at < length; at += strlen(words + at) + 1) {
-        if (strcmp(words + at, "bao,io-dispatcher") == 0) {
-            snprintf(dispatcher_node, sizeof(dispatcher_node), "%.*s", where->base - 1, path);
-            return 1;
-        }
-    }
-    return 0;
-}
+static struct board_facts *visited; /* whose windows are looked for; nftw knows no context */
 
 static uint64_t cells_value(const uint8_t *at, size_t cells)
 {
@@ -114,34 +98,60 @@ static uint64_t cells_value(const uint8_t *at, size_t cells)
     return value;
 }
 
-/* How many cells an address or a size has: the parent of the node says so. */
-static size_t cell_count(const char *name, size_t otherwise)
+/* A property of one cell. */
+static size_t cell(const char *node, const char *name, size_t otherwise)
 {
     char path[PATH_MAX + 32];
     uint8_t value[4];
-    snprintf(path, sizeof(path), "%s/../%s", dispatcher_node, name);
+    snprintf(path, sizeof(path), "%s/%s", node, name);
     return read_file(path, value, sizeof(value)) == sizeof(value) ? (size_t)cells_value(value, 1)
                                                                   : otherwise;
 }
 
-static void look_at_device_tree(const char *root, struct board_facts *ret)
+/* Each pair of reg is a device: of the ids from 0 on, or of the id that the node says. */
+static void add_windows(const char *node, struct board_facts *ret)
 {
     char path[PATH_MAX + 16];
     uint8_t reg[BAO_DEVICES_MAX * 16];
-    snprintf(path, sizeof(path), "%s/proc/device-tree/", root); /* a link, so with the slash */
-    ret->device_tree = access(path, F_OK) == 0;
-    dispatcher_node[0] = '\0';
-    if (!ret->device_tree || nftw(path, visit, 8, FTW_PHYS) != 1)
-        return;
-    ret->in_device_tree = true;
-    size_t address = cell_count("#address-cells", 2), size = cell_count("#size-cells", 1);
+    /* How many cells an address or a size has: the parent of the node says so. */
+    size_t address = cell(node, "../#address-cells", 2), size = cell(node, "../#size-cells", 1);
     if (address < 1 || address > 2 || size < 1 || size > 2)
         return;
-    snprintf(path, sizeof(path), "%s/reg", dispatcher_node);
+    snprintf(path, sizeof(path), "%s/reg", node);
     size_t length = read_file(path, reg, sizeof(reg)), row = 4 * (address + size);
+    size_t id = cell(node, "bao,id", 0);
     for (size_t at = 0; at + row <= length && ret->window_count < BAO_DEVICES_MAX; at += row)
-        ret->windows[ret->window_count++] = (struct board_window){
-            cells_value(reg + at, address), cells_value(reg + at + 4 * address, size)};
+        ret->windows[ret->window_count++] =
+            (struct board_window){(uint32_t)id++, cells_value(reg + at, address),
+                                  cells_value(reg + at + 4 * address, size)};
+}
+
+static int visit(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+    char words[256] = "", node[PATH_MAX];
+    (void)status;
+    if (kind != FTW_F || strcmp(path + where->base, "compatible") != 0)
+        return 0;
+    size_t length = read_file(path, words, sizeof(words) - 1);
+    for (size_t at = 0; at < length; at += strlen(words + at) + 1) {
+        if (strcmp(words + at, "bao,io-dispatcher") != 0)
+            continue;
+        visited->in_device_tree = true;
+        snprintf(node, sizeof(node), "%.*s", where->base - 1, path);
+        add_windows(node, visited);
+        break;
+    }
+    return 0;
+}
+
+static void look_at_device_tree(const char *root, struct board_facts *ret)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/proc/device-tree/", root); /* a link, so with the slash */
+    ret->device_tree = access(path, F_OK) == 0;
+    visited = ret;
+    if (ret->device_tree)
+        (void)nftw(path, visit, 8, FTW_PHYS);
 }
 
 /* ---- All ---- */
@@ -158,7 +168,7 @@ void board_facts(const char *root, struct board_facts *ret)
     look_at_proc(root, ret);
     look_at_memory(root, ret);
     ret->root_is_initramfs = root_is_initramfs(root);
-    ret->dispatcher = is_there(root, BAO_DISPATCHER_NODE);
+    ret->node_count = generations_find(root, ret->nodes);
     ret->vhost_vsock = is_there(root, "/dev/vhost-vsock");
     ret->vhost_net = is_there(root, "/dev/vhost-net");
     ret->tun = is_there(root, "/dev/net/tun");

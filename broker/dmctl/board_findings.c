@@ -105,43 +105,121 @@ static void judge_kernel(const struct board_facts *facts, struct board_report *r
     judge_options(facts, report);
 }
 
-/* ---- The dispatcher ---- */
+/* ---- Bao's driver ---- */
 
-static void judge_dispatcher(const struct board_facts *facts, struct board_report *report)
+/* The generation in use; NULL: none, or two. */
+static const struct generation *in_use(const struct board_facts *facts)
+{
+    return facts->node_count == 1 ? &generations[facts->nodes[0].generation] : NULL;
+}
+
+static void judge_nodes(const struct board_facts *facts, struct board_report *report)
 {
     char advice[sizeof(((struct board_finding *)0)->cure)];
-    if (facts->dispatcher)
-        add(report, BOARD_OK, "dispatcher", "%s, of the module %s", BAO_DISPATCHER_NODE,
-            facts->driver.name ? facts->driver.name : "(built in)");
+    const struct generation_node *nodes = facts->nodes;
+    if (facts->node_count == 0)
+        cure(add(report, BOARD_MISSING, "dispatcher",
+                 "no " BAO_DISPATCHER_NODE ", " BAO_DM_NODE "0 or " BAO_NODE),
+             "%s", driver_module_advice(&facts->driver, advice, sizeof(advice)));
+    else if (facts->node_count > 1)
+        cure(add(report, BOARD_MISSING, "dispatcher", "%s and %s, of two drivers", nodes[0].path,
+                 nodes[1].path),
+             "unload one, or remove the node that no driver serves");
     else
-        cure(add(report, BOARD_MISSING, "dispatcher", "no %s", BAO_DISPATCHER_NODE), "%s",
-             driver_module_advice(&facts->driver, advice, sizeof(advice)));
-    if (!facts->device_tree)
+        add(report, BOARD_OK, "dispatcher", "%s, generation %s%s, of the module %s", nodes[0].path,
+            in_use(facts)->name, nodes[0].generation == BAO_A ? " or B" : "",
+            facts->driver.name ? facts->driver.name : "(built in)");
+}
+
+static void judge_device_tree(const struct board_facts *facts, struct board_report *report)
+{
+    const struct generation *generation = in_use(facts);
+    if (generation && generation->told)
+        add(report, BOARD_OK, "device tree", "not needed: with %s the configuration says it",
+            generation->node);
+    else if (!facts->device_tree)
         cure(add(report, BOARD_NOTE, "device tree", "there is no /proc/device-tree to look at"),
              "CONFIG_OF=y, and /proc mounted");
     else if (!facts->in_device_tree)
         cure(add(report, BOARD_MISSING, "device tree",
                  "it has no node that is compatible with \"bao,io-dispatcher\""),
-             "add the node: one pair of reg and one interrupt for each of the VM's remio_devs");
+             generation && generation->a_node_each
+                 ? "add a node for each of the VM's remio_devs, with its \"bao,id\""
+                 : "add the node: one pair of reg and one interrupt for each of the VM's "
+                   "remio_devs; only a driver with " BAO_NODE " does without");
     else
-        add(report, BOARD_OK, "device tree", "its dispatcher node has %zu device%s",
+        add(report, BOARD_OK, "device tree", "it has %zu device%s of the driver's",
             facts->window_count, facts->window_count == 1 ? "" : "s");
+}
+
+/* As the driver takes it: where there is one a device. */
+static void judge_device_node(const struct board_facts *facts, const struct config *config,
+                              const struct device_config *device, struct board_report *report)
+{
+    const struct generation *generation = in_use(facts);
+    if (!generation || !generation->a_node_each || facts->nodes[0].ids & 1u << device->id)
+        return;
+    cure(add(report, BOARD_MISSING, "dispatcher", "%s %u: no %s%u", device->type_name, device->id,
+             generation->node, device->id),
+         "%s:%u: another id, or a node with that \"bao,id\" in the device tree", config->path,
+         device->marks[CONFIG_KEY_ID].line);
+}
+
+static void judge_told(const struct config *config, const struct device_config *device,
+                       struct board_report *report)
+{
+    static const enum config_key needed[] = {CONFIG_KEY_SHMEM_ADDR, CONFIG_KEY_SHMEM_SIZE,
+                                             CONFIG_KEY_IRQ};
+    bool all = true;
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+        all = all && config_has(device, needed[i]);
+    if (!all)
+        cure(add(report, BOARD_MISSING, "window", "%s %u: " BAO_NODE " has to be told its window",
+                 device->type_name, device->id),
+             "%s:%u: shmem_addr, shmem_size and irq, as shmem.base, shmem.size and interrupt of "
+             "the device in remio_devs of the backend VM, in Bao's configuration",
+             config->path, device->mark.line);
+}
+
+static const struct board_window *window_of(const struct board_facts *facts, uint32_t id)
+{
+    for (size_t i = 0; i < facts->window_count; i++) {
+        if (facts->windows[i].id == id)
+            return &facts->windows[i];
+    }
+    return NULL;
+}
+
+/* "0, 1, 5" */
+static const char *window_ids(const struct board_facts *facts, char *ret, size_t size)
+{
+    int at = 0;
+    ret[0] = '\0';
+    for (size_t i = 0; i < facts->window_count && (size_t)at < size; i++)
+        at +=
+            snprintf(ret + at, size - (size_t)at, "%s%u", i == 0 ? "" : ", ", facts->windows[i].id);
+    return ret[0] ? ret : "none";
 }
 
 static void judge_window(const struct board_facts *facts, const struct config *config,
                          const struct device_config *device, struct board_report *report)
 {
+    char ids[80];
+    const struct generation *generation = in_use(facts);
+    if (generation && generation->told) {
+        judge_told(config, device, report);
+        return;
+    }
     if (!facts->in_device_tree)
         return;
-    if (device->id >= facts->window_count) {
-        cure(add(report, BOARD_MISSING, "device tree",
-                 "%s %u: the dispatcher node has ids 0 to %zu", device->type_name, device->id,
-                 facts->window_count - (facts->window_count > 0)),
-             "%s:%u: another id, or another pair of reg in the node", config->path,
+    const struct board_window *window = window_of(facts, device->id);
+    if (!window) {
+        cure(add(report, BOARD_MISSING, "device tree", "%s %u: the ids of the device tree: %s",
+                 device->type_name, device->id, window_ids(facts, ids, sizeof(ids))),
+             "%s:%u: another id, or one more device in the device tree", config->path,
              device->marks[CONFIG_KEY_ID].line);
         return;
     }
-    const struct board_window *window = &facts->windows[device->id];
     if ((config_has(device, CONFIG_KEY_SHMEM_ADDR) && device->shmem_addr != window->addr) ||
         (config_has(device, CONFIG_KEY_SHMEM_SIZE) && device->shmem_size != window->size))
         cure(add(report, BOARD_MISSING, "device tree",
@@ -253,6 +331,7 @@ static void need_daemon(const struct board_facts *facts, struct board_report *re
 static void judge_device(const struct board_facts *facts, const struct config *config,
                          const struct device_config *device, struct board_report *report)
 {
+    judge_device_node(facts, config, device, report);
     judge_window(facts, config, device, report);
     switch (device->kind) {
     case DEVICE_BLOCK_VIRTIO:
@@ -351,7 +430,8 @@ void board_judge(const struct board_facts *facts, const struct config *config,
 {
     ret->count = 0;
     judge_kernel(facts, ret);
-    judge_dispatcher(facts, ret);
+    judge_nodes(facts, ret);
+    judge_device_tree(facts, ret);
     for (size_t i = 0; config && i < config->device_count; i++)
         judge_device(facts, config, &config->devices[i], ret);
     if (!config)

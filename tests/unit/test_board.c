@@ -48,7 +48,8 @@ static struct board_facts good(void)
         .cgroup2 = true,
         .pid_namespaces = true,
         .user_namespaces = true,
-        .dispatcher = true,
+        .node_count = 1,
+        .nodes = {{BAO_A, BAO_DISPATCHER_NODE, 0}},
         .vhost_vsock = true,
         .vhost_net = true,
         .tun = true,
@@ -56,7 +57,7 @@ static struct board_facts good(void)
         .device_tree = true,
         .in_device_tree = true,
         .window_count = 2,
-        .windows = {{0xd0000000, 0x1000000}, {0xd1000000, 0x1000000}},
+        .windows = {{0, 0xd0000000, 0x1000000}, {1, 0xd1000000, 0x1000000}},
         .random_ready = true,
         .memory_available = 500000,
         .processors = 2,
@@ -132,7 +133,6 @@ static void test_each_lack_is_one_line_with_its_cure(void)
         LACK(checkpoint_restore, BOARD_NOTE, "checkpoint/restore", "CONFIG_CHECKPOINT_RESTORE"),
         LACK(cgroup2, BOARD_NOTE, "cgroup v2", "CONFIG_CGROUPS"),
         LACK(is_root, BOARD_NOTE, "user", "root"),
-        LACK(dispatcher, BOARD_MISSING, "dispatcher", "bao,io-dispatcher"),
         LACK(device_tree, BOARD_NOTE, "device tree", "CONFIG_OF"),
         LACK(in_device_tree, BOARD_MISSING, "device tree", "remio_devs"),
         LACK(vhost_vsock, BOARD_MISSING, "/dev/vhost-vsock", "modprobe vhost_vsock"),
@@ -165,17 +165,80 @@ static void test_numbers(void)
     judge(&facts, VSOCK("0"));
     CU_ASSERT_TRUE(only(BOARD_NOTE, "processors", "one"));
     facts = good();
-    facts.dispatcher = false;
+}
+
+static bool says(const char *check, const char *words)
+{
+    for (size_t i = 0; i < report.count; i++) {
+        if (strcmp(report.items[i].check, check) == 0 && strstr(report.items[i].found, words))
+            return true;
+    }
+    return false;
+}
+
+static void test_a_driver_that_is_not_there(void)
+{
+    struct board_facts facts = good();
+    facts.node_count = 0;
+    judge(&facts, VSOCK("0"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "dispatcher", "bao,io-dispatcher"));
+    CU_ASSERT_TRUE(says("dispatcher", "no /dev/bao-io-dispatcher, /dev/bao-dm0 or /dev/bao"));
     facts.driver = (struct driver_module){DRIVER_INSTALLED, "iodispatcher"};
     judge(&facts, VSOCK("0"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "dispatcher", "modprobe iodispatcher"));
+    facts.driver = (struct driver_module){DRIVER_ABSENT, NULL};
+    judge(&facts, VSOCK("0"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "dispatcher", "published series), on Bao")); /* to its end */
+    facts = good();
+    facts.node_count = 2;
+    facts.nodes[1] = (struct generation_node){BAO_C, "/dev/bao-dm3", 1u << 3};
+    judge(&facts, VSOCK("0"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "dispatcher", "/dev/bao-io-dispatcher and /dev/bao-dm3"));
+}
+
+#define TOLD "    guest_cid: 3\n    shmem_addr: 0xd0000000\n    shmem_size: 0x1000000\n"
+
+/* Which generation of the driver is there decides what is asked of device tree and configuration.
+ */
+static void test_each_generation_of_the_driver(void)
+{
+    struct board_facts facts = good();
+    judge(&facts, VSOCK("0"));
+    CU_ASSERT_TRUE(says("dispatcher", "generation A or B"));
+    facts.driver = (struct driver_module){DRIVER_LOADED, "bao"};
+    facts.nodes[0] = (struct generation_node){BAO_C, "/dev/bao-dm0", 1u << 0 | 1u << 2};
+    facts.windows[1].id = 2;
+    judge(&facts, VSOCK("2"));
+    CU_ASSERT_EQUAL(count(BOARD_MISSING), 0);
+    CU_ASSERT_TRUE(says("dispatcher", "/dev/bao-dm0, generation C, of the module bao"));
+    facts.nodes[0].ids = 1u << 0;
+    judge(&facts, VSOCK("2"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "dispatcher", "no /dev/bao-dm2"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "dispatcher", "f:2:"));
+    facts = good();
+    facts.nodes[0] = (struct generation_node){BAO_C, "/dev/bao-dm0", 1};
+    facts.in_device_tree = false;
+    judge(&facts, VSOCK("0"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "device tree", "with its \"bao,id\""));
+
+    facts = good();
+    facts.nodes[0] = (struct generation_node){BAO_D, "/dev/bao", 0};
+    facts.device_tree = facts.in_device_tree = false;
+    facts.window_count = 0;
+    judge(&facts, DEVICE("7", "vsock", "vhost", TOLD "    irq: 40\n"));
+    CU_ASSERT_EQUAL(count(BOARD_MISSING), 0);
+    CU_ASSERT_EQUAL(count(BOARD_NOTE), 1); /* the frontend */
+    CU_ASSERT_TRUE(says("dispatcher", "/dev/bao, generation D"));
+    judge(&facts, DEVICE("7", "vsock", "vhost", TOLD));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "shmem_addr, shmem_size and irq"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "in Bao's configuration")); /* to its end */
 }
 
 static void test_the_device_tree_beside_the_file(void)
 {
     struct board_facts facts = good();
     judge(&facts, VSOCK("2"));
-    CU_ASSERT_TRUE(only(BOARD_MISSING, "device tree", "ids 0 to 1"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "device tree", "ids of the device tree: 0, 1"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "device tree", "f:2:"));
     judge(&facts, DEVICE("1", "vsock", "vhost",
                          "    guest_cid: 3\n    shmem_addr: 0xd1000000\n"
@@ -213,7 +276,7 @@ static void test_facts_are_read(void)
     static const unsigned char two[] = {0, 0, 0, 2};
     struct board_facts facts;
     board_facts(root, &facts);
-    CU_ASSERT_FALSE(facts.device_tree || facts.dispatcher || facts.tun || facts.cgroup2 ||
+    CU_ASSERT_FALSE(facts.device_tree || facts.node_count || facts.tun || facts.cgroup2 ||
                     facts.user_namespaces || facts.checkpoint_restore || facts.root_is_initramfs);
     CU_ASSERT_EQUAL(facts.memory_available, 0);
     CU_ASSERT_EQUAL(facts.driver.state, DRIVER_ABSENT);
@@ -234,11 +297,12 @@ static void test_facts_are_read(void)
     put_text("dev/bao-io-dispatcher", "");
     put_text("dev/net/tun", "");
     board_facts(root, &facts);
-    CU_ASSERT_TRUE(facts.device_tree && facts.in_device_tree && facts.dispatcher && facts.tun &&
-                   facts.cgroup2 && facts.user_namespaces && facts.pid_namespaces &&
+    CU_ASSERT_TRUE(facts.device_tree && facts.in_device_tree && facts.node_count == 1 &&
+                   facts.tun && facts.cgroup2 && facts.user_namespaces && facts.pid_namespaces &&
                    facts.checkpoint_restore && facts.root_is_initramfs);
     CU_ASSERT_FALSE(facts.vhost_vsock || facts.vhost_net);
     CU_ASSERT_EQUAL(facts.window_count, 2);
+    CU_ASSERT_EQUAL(facts.nodes[0].generation, BAO_A);
     CU_ASSERT_EQUAL(facts.windows[0].addr, 0xd0000000);
     CU_ASSERT_EQUAL(facts.windows[0].size, 0x1000000);
     CU_ASSERT_EQUAL(facts.windows[1].addr, 0x8d1000000);
@@ -252,6 +316,62 @@ static void test_facts_are_read(void)
     CU_ASSERT_FALSE(facts.user_namespaces || facts.root_is_initramfs);
 }
 
+static const struct board_window *window(const struct board_facts *facts, uint32_t id)
+{
+    for (size_t i = 0; i < facts->window_count; i++) {
+        if (facts->windows[i].id == id)
+            return &facts->windows[i];
+    }
+    return NULL;
+}
+
+/* After the facts above, on the same files. */
+static void test_facts_of_each_generation(void)
+{
+    static const unsigned char reg[] = {0, 0, 0, 0, 0xd5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0};
+    static const unsigned char five[] = {0, 0, 0, 5};
+    struct board_facts facts;
+    put("proc/device-tree/bao@d5000000/compatible", "bao,io-dispatcher", 18);
+    put("proc/device-tree/bao@d5000000/reg", reg, sizeof(reg));
+    put("proc/device-tree/bao@d5000000/bao,id", five, sizeof(five));
+    put_text("dev/bao-dm5", "");
+    put_text("dev/bao-dm12", "");
+    put_text("dev/bao-dm16", ""); /* of no id that there can be */
+    board_facts(root, &facts);
+    CU_ASSERT_EQUAL(facts.window_count, 3);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(window(&facts, 5));
+    CU_ASSERT_EQUAL(window(&facts, 5)->addr, 0xd5000000);
+    CU_ASSERT_EQUAL_FATAL(facts.node_count, 2);
+    CU_ASSERT_EQUAL(facts.nodes[0].generation, BAO_A);
+    CU_ASSERT_EQUAL(facts.nodes[1].generation, BAO_C);
+    CU_ASSERT_STRING_EQUAL(facts.nodes[1].path, "/dev/bao-dm5");
+    CU_ASSERT_EQUAL(facts.nodes[1].ids, 1u << 5 | 1u << 12);
+    put_text("dev/bao/folder", ""); /* a folder is nobody's node */
+    board_facts(root, &facts);
+    CU_ASSERT_EQUAL(facts.node_count, 2);
+}
+
+/* A driver whose only node is /dev/bao. */
+static void test_facts_of_the_newest_generation(void)
+{
+    char newest[] = "/tmp/board-XXXXXX", path[64];
+    struct board_facts facts;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(newest));
+    snprintf(path, sizeof(path), "%s/dev", newest);
+    CU_ASSERT_EQUAL(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/dev/bao", newest);
+    FILE *file = fopen(path, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    fclose(file);
+    board_facts(newest, &facts);
+    CU_ASSERT_EQUAL(facts.node_count, 1);
+    CU_ASSERT_EQUAL(facts.nodes[0].generation, BAO_D);
+    unlink(path);
+    snprintf(path, sizeof(path), "%s/dev", newest);
+    rmdir(path);
+    rmdir(newest);
+}
+
 int main(void)
 {
     char command[64];
@@ -263,9 +383,13 @@ int main(void)
     CU_add_test(suite, "each lack is one line with its cure",
                 test_each_lack_is_one_line_with_its_cure);
     CU_add_test(suite, "numbers", test_numbers);
+    CU_add_test(suite, "a driver that is not there", test_a_driver_that_is_not_there);
+    CU_add_test(suite, "each generation of the driver", test_each_generation_of_the_driver);
     CU_add_test(suite, "the device tree beside the file", test_the_device_tree_beside_the_file);
     CU_add_test(suite, "what devices need", test_what_devices_need);
     CU_add_test(suite, "facts are read", test_facts_are_read);
+    CU_add_test(suite, "facts of each generation", test_facts_of_each_generation);
+    CU_add_test(suite, "facts of the newest generation", test_facts_of_the_newest_generation);
     CU_basic_run_tests();
     unsigned int failures = CU_get_number_of_failures();
     CU_cleanup_registry();

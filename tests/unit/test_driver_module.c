@@ -31,15 +31,6 @@ static void put(const char *path, const char *text)
     fclose(file);
 }
 
-static void put_dependencies(const char *text)
-{
-    struct utsname kernel;
-    char path[256];
-    CU_ASSERT_EQUAL_FATAL(uname(&kernel), 0);
-    snprintf(path, sizeof(path), "lib/modules/%s/modules.dep", kernel.release);
-    put(path, text);
-}
-
 static void expect(enum driver_module_state state, const char *name, const char *words)
 {
     char advice[256];
@@ -49,10 +40,25 @@ static void expect(enum driver_module_state state, const char *name, const char 
     CU_ASSERT_PTR_NOT_NULL(strstr(driver_module_advice(&module, advice, sizeof(advice)), words));
 }
 
-static void test_the_module_is_found_by_either_name(void)
+static void put_list(const char *name, const char *text)
+{
+    struct utsname kernel;
+    char path[256];
+    CU_ASSERT_EQUAL_FATAL(uname(&kernel), 0);
+    snprintf(path, sizeof(path), "lib/modules/%s/%s", kernel.release, name);
+    put(path, text);
+}
+
+static void put_dependencies(const char *text)
+{
+    put_list("modules.dep", text);
+}
+
+static void test_the_module_is_found_by_each_name(void)
 {
     expect(DRIVER_ABSENT, NULL, "bao-iodispatcher.ko");
-    expect(DRIVER_ABSENT, NULL, "or iodispatcher.ko");
+    expect(DRIVER_ABSENT, NULL, ", iodispatcher.ko");
+    expect(DRIVER_ABSENT, NULL, "or bao.ko");
     put_dependencies("kernel/drivers/vhost/vhost.ko: kernel/drivers/vhost/vhost_iotlb.ko\n");
     expect(DRIVER_ABSENT, NULL, "no driver is installed");
     put_dependencies("updates/iodispatcher.ko.xz:\n");
@@ -62,6 +68,10 @@ static void test_the_module_is_found_by_either_name(void)
     expect(DRIVER_ABSENT, NULL, "no driver is installed");
     put_dependencies("kernel/fs/fuse/fuse.ko:\nupdates/bao-iodispatcher.ko:\n");
     expect(DRIVER_INSTALLED, "bao-iodispatcher", "\"modprobe bao-iodispatcher\"");
+    put_dependencies("kernel/drivers/virt/bao/io-dispatcher/bao.ko:\n");
+    expect(DRIVER_INSTALLED, "bao", "\"modprobe bao\"");
+    put_list("modules.builtin", "kernel/drivers/virt/bao/io-dispatcher/bao.ko\n");
+    expect(DRIVER_LOADED, "bao", "bao is loaded");
     put("sys/module/iodispatcher/", "");
     expect(DRIVER_LOADED, "iodispatcher", "\"bao,io-dispatcher\"");
     put("sys/module/bao_iodispatcher/", "");
@@ -75,8 +85,7 @@ int main(void)
         return EXIT_FAILURE;
     CU_initialize_registry();
     CU_pSuite suite = CU_add_suite("driver module", NULL, NULL);
-    CU_add_test(suite, "the module is found by either name",
-                test_the_module_is_found_by_either_name);
+    CU_add_test(suite, "the module is found by each name", test_the_module_is_found_by_each_name);
     CU_basic_run_tests();
     unsigned int failures = CU_get_number_of_failures();
     CU_cleanup_registry();
