@@ -61,7 +61,7 @@ static int control(const struct gate_line *line, int operation, uint32_t events)
  * finds what the other has done, and the call is watched in the end. */
 static void mute(struct gate_line *line)
 {
-    atomic_store(&line->muted, true);
+    atomic_store(&line->muted, 1);
     (void)control(line, EPOLL_CTL_MOD, 0);
     if (!atomic_load(&line->muted))
         (void)control(line, EPOLL_CTL_MOD, EPOLLIN);
@@ -76,7 +76,7 @@ static void take_unheard(struct gate_line *line)
 
 static void unmute(struct gate_line *line)
 {
-    if (!atomic_exchange(&line->muted, false))
+    if (!atomic_exchange(&line->muted, 0))
         return;
     take_unheard(line);
     /* Tells at once of a signal that came after that. */

@@ -54,7 +54,7 @@ struct gate_line {
     int epoll;
     uint32_t number;          /* data of the epoll entry */
     _Atomic bool open;        /* by gate_open */
-    _Atomic bool muted;       /* the call is not watched */
+    _Atomic uint32_t muted;   /* the call is not watched; a word: riscv64 exchanges no bytes */
     _Atomic uint32_t unheard; /* calls that raised nothing since the last acknowledgement */
 };
 
