@@ -465,7 +465,7 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
  * reads and writes images, by workers.
  *
  * What one device, or one client, can have done in a turn is bounded: 32 messages; in a
- * millisecond: 4 connections, 4 clients; and in a second: worker_rate (worker_messages.c), rate
+ * millisecond: 8 connections, 4 clients; and in a second: worker_rate (worker_messages.c), rate
  * (control.c).
  * epoll gives those that are ready their turns one after the other.
  */

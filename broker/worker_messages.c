@@ -20,8 +20,8 @@
  * this thread's time.
  *
  * Connections are another matter: a guest may want any number of them. A worker asks for a few at a
- * time and waits for the answers (CONNECTIONS_AT_ONCE), and so does what it asks for wait in its
- * socket, unread, when this millisecond has had its share.
+ * time and waits for the answers (CONNECTIONS_AT_ONCE). When this millisecond has had its share,
+ * what it asks for stays in its socket, unread.
  */
 static const struct rate worker_rate = {.burst = 1024, .interval_ms = 1};
 #define CONNECTIONS_A_MS 8 /* of one worker */
