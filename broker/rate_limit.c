@@ -27,3 +27,15 @@ bool rate_limit_pass(struct rate_limit *limit, int64_t now_ms, uint64_t *ret_sup
     static const struct rate lines = {RATE_LIMIT_BURST, RATE_LIMIT_INTERVAL_MS};
     return rate_limit_take(limit, &lines, now_ms, ret_suppressed);
 }
+
+bool pace_has(const struct pace *pace, unsigned int most, int64_t now_ms)
+{
+    return pace->at != now_ms || pace->done < most;
+}
+
+void pace_count(struct pace *pace, int64_t now_ms)
+{
+    if (pace->at != now_ms)
+        *pace = (struct pace){.at = now_ms};
+    pace->done++;
+}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A bucket of tokens, one a log line: a guest or a worker that was taken over cannot fill the
- * user's disk; or one a connection, so that it cannot keep the broker busy. Pure; times in
+ * user's disk; or one a message, so that it cannot keep the broker busy. Pure; times in
  * milliseconds.
  */
 #ifndef BROKER_RATE_LIMIT_H
@@ -32,5 +32,19 @@ bool rate_limit_take(struct rate_limit *limit, const struct rate *rate, int64_t 
 
 /* May a line be printed now? If so, *ret_suppressed says how many were left out before it. */
 bool rate_limit_pass(struct rate_limit *limit, int64_t now_ms, uint64_t *ret_suppressed);
+
+/*
+ * So many a millisecond, and no more saved up for later: for what is left to wait where it is, and
+ * costs nothing there. {0} to begin.
+ */
+struct pace {
+    int64_t at;        /* ms: when the last was done, */
+    unsigned int done; /* as one of so many in that millisecond */
+};
+
+/* May one more be done in this millisecond? */
+bool pace_has(const struct pace *pace, unsigned int most, int64_t now_ms);
+/* It is done. */
+void pace_count(struct pace *pace, int64_t now_ms);
 
 #endif

@@ -55,4 +55,8 @@ void schedule_next(struct device *device, const char *what_happened);
 /* What a worker has sent; what it must not send is the end of it. */
 void receive_from_worker(struct supervisor *supervisor, struct device *device);
 
+/* Read on where it was left off, since a millisecond had its share; else *ret_next is when. */
+void listen_to_worker(const struct supervisor *supervisor, struct device *device, int64_t now,
+                      int64_t *ret_next);
+
 #endif

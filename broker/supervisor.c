@@ -371,6 +371,7 @@ static int handle_time(struct supervisor *supervisor)
         if (worker->phase == WORKER_READY && worker->alive.when < next)
             next = worker->alive.when;
         serve_connections(supervisor, device, now, &next);
+        listen_to_worker(supervisor, device, now, &next);
         if ((worker->phase == WORKER_DUE || worker->phase == WORKER_STARTING) &&
             worker->when < next)
             next = worker->when;
@@ -463,8 +464,9 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
  * What does block, the opening of backends by their names, is done by openers (opening.h); what
  * reads and writes images, by workers.
  *
- * What one device, or one client, can have done in a turn is bounded: 32 messages, 32 clients; and
- * in a second: worker_rate (worker_messages.c), rate (backend/connections.c), rate (control.c).
+ * What one device, or one client, can have done in a turn is bounded: 32 messages; in a
+ * millisecond: 8 connections, 4 clients; and in a second: worker_rate (worker_messages.c), rate
+ * (control.c).
  * epoll gives those that are ready their turns one after the other.
  */
 int supervisor_run(struct supervisor *supervisor)

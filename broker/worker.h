@@ -40,16 +40,17 @@ struct worker {
     pid_t last_pid;              /* who died so */
     struct backoff backoff;
     struct alive alive;
-    struct rate_limit troubles;    /* lines of the log, for the device: errors and warnings, */
-    struct rate_limit news;        /* and the others, which can't take their place */
-    struct rate_limit connections; /* that it asks for, */
-    struct rate_limit clients;     /* and that come from this machine */
-    struct rate_limit messages;    /* of any type */
-    unsigned int connects;         /* that it has asked for, and that are not answered yet */
-    int64_t no_room_since;         /* ms: it has left too much unread since then; 0: it has not */
-    bool excused;                  /* its end is asked for, and no fault of what it serves */
-    bool clients_wait;             /* perhaps, on a listener of the backend */
-    bool outage_logged;            /* accesses are answered without a worker, and the user knows */
+    struct rate_limit troubles; /* lines of the log, for the device: errors and warnings, */
+    struct rate_limit news;     /* and the others, which can't take their place */
+    struct rate_limit messages; /* of any type but MSG_CONNECT */
+    struct pace connections;    /* that it asks for, */
+    struct pace clients;        /* and that come from this machine */
+    unsigned int connects;      /* that it has asked for, and that are not answered yet */
+    int64_t no_room_since;      /* ms: it has left too much unread since then; 0: it has not */
+    bool excused;               /* its end is asked for, and no fault of what it serves */
+    bool clients_wait;          /* perhaps, on a listener of the backend */
+    bool left_unread;           /* what it sends, until the next millisecond */
+    bool outage_logged;         /* accesses are answered without a worker, and the user knows */
 };
 
 #define WORKER_NONE ((struct worker){.phase = WORKER_DUE, .socket = -1})

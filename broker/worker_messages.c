@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 
 #include "broker/backend/connections.h"
 #include "broker/clock.h"
@@ -15,10 +16,15 @@
 
 /*
  * More than any worker of ours sends, whatever its guest does: it limits its log by itself
- * (worker/log.h), and asks for connections as fast as they are answered. Who sends more was taken
- * over, and is ended, since what it costs is everybody's: this thread's time.
+ * (worker/log.h). Who sends more was taken over, and is ended, since what it costs is everybody's:
+ * this thread's time.
+ *
+ * Connections are another matter: a guest may want any number of them. A worker asks for a few at a
+ * time and waits for the answers (CONNECTIONS_AT_ONCE). When this millisecond has had its share,
+ * what it asks for stays in its socket, unread.
  */
 static const struct rate worker_rate = {.burst = 1024, .interval_ms = 1};
+#define CONNECTIONS_A_MS 8 /* of one worker */
 
 struct log_source worker_source(const struct device *device)
 {
@@ -124,6 +130,10 @@ static const char *take_failed(struct device *device, const struct message_faile
 static const char *take_message(struct device *device, const union message *message)
 {
     uint64_t refused;
+    if (message->header.type == MSG_CONNECT) {
+        pace_count(&device->worker.connections, clock_ms());
+        return connections_make(device, &message->connect);
+    }
     if (!rate_limit_take(&device->worker.messages, &worker_rate, clock_ms(), &refused))
         return "it sends more messages than any worker has to";
     switch ((enum message_type)message->header.type) {
@@ -134,7 +144,6 @@ static const char *take_message(struct device *device, const union message *mess
     case MSG_FAILED:
         return take_failed(device, &message->failed);
     case MSG_CONNECT:
-        return connections_make(device, &message->connect);
     case MSG_START:
     case MSG_CONNECTION:
     case MSG_STORE:
@@ -158,9 +167,31 @@ static const char *take_message(struct device *device, const union message *mess
     case MSG_CONNECT_TO:
     case MSG_CONNECTED:
     case MSG_TYPES:
-        break; /* message_receive lets none of these through */
+        break; /* is done above; message_receive lets none of the others through */
     }
     return "it sends what only others may send";
+}
+
+static void watch_worker(const struct supervisor *supervisor, struct device *device, bool wanted)
+{
+    struct epoll_event event = {
+        .events = wanted ? EPOLLIN : 0,
+        .data.u32 = EVENT_WORKER_FIRST + device->index,
+    };
+    if (epoll_ctl(supervisor->epoll, EPOLL_CTL_MOD, device->worker.socket, &event) == 0)
+        device->worker.left_unread = !wanted;
+}
+
+void listen_to_worker(const struct supervisor *supervisor, struct device *device, int64_t now,
+                      int64_t *ret_next)
+{
+    struct worker *worker = &device->worker;
+    if (!worker->left_unread || worker->socket < 0)
+        return;
+    if (pace_has(&worker->connections, CONNECTIONS_A_MS, now))
+        watch_worker(supervisor, device, true);
+    else if (now + 1 < *ret_next)
+        *ret_next = now + 1;
 }
 
 void receive_from_worker(struct supervisor *supervisor, struct device *device)
@@ -184,6 +215,9 @@ void receive_from_worker(struct supervisor *supervisor, struct device *device)
             close_socket(&device->worker);
             if (device->worker.phase != WORKER_ENDING)
                 end_worker(supervisor, device);
+        } else if (!pace_has(&device->worker.connections, CONNECTIONS_A_MS, clock_ms())) {
+            watch_worker(supervisor, device, false);
+            return;
         }
     }
 }

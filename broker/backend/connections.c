@@ -14,11 +14,8 @@
 #include "broker/supervision.h"
 #include "broker/words.h"
 
-#define ACCEPTS_A_TURN 32
-
-/* What a guest can have made, and clients of this machine can: more than well-behaved ones need,
- * and little to do. Who wants more waits. */
-static const struct rate rate = {.burst = 256, .interval_ms = 2};
+/* Clients of this machine, of one device: more wait in the listener's backlog. */
+#define CLIENTS_A_MS 4
 
 /*
  * What a worker may leave unread of what it is handed. The kernel counts files in flight for all of
@@ -87,19 +84,12 @@ static int has_room(struct device *device, int64_t now)
 }
 
 /* May one more be handed over now? Returns 1; 0 with *ret_again; -1 as above. */
-static int may_hand_over(struct device *device, struct rate_limit *limit, int64_t now,
-                         int64_t *ret_again)
+static int may_hand_over(struct device *device, int64_t now, int64_t *ret_again)
 {
-    uint64_t refused;
     int room = has_room(device, now);
     if (room == 0)
         look_again(now + ROOM_LOOK_MS, ret_again);
-    if (room <= 0)
-        return room;
-    if (rate_limit_take(limit, &rate, now, &refused))
-        return 1;
-    look_again(now + rate.interval_ms, ret_again);
-    return 0;
+    return room;
 }
 
 /* Returns 1 if there is more, 0 if there is not, -1 as may_hand_over. */
@@ -107,14 +97,16 @@ static int accept_clients(struct device *device, unsigned int number, int64_t no
                           int64_t *ret_again)
 {
     struct backend *backend = &device->backend;
-    for (unsigned int i = 0; i < ACCEPTS_A_TURN; i++) {
+    struct pace *pace = &device->worker.clients;
+    while (pace_has(pace, CLIENTS_A_MS, now)) {
         uint32_t type;
-        int may = may_hand_over(device, &device->worker.clients, now, ret_again);
+        int may = may_hand_over(device, now, ret_again);
         if (may <= 0)
             return may < 0 ? -1 : 1;
         int fd = backend->ops->accept(backend, number, &type);
         if (fd < 0 && fd != -ECONNREFUSED)
             return 0;
+        pace_count(pace, now);
         if (fd < 0) {
             log_debug(device->name, "a client was turned away");
         } else {
@@ -122,7 +114,7 @@ static int accept_clients(struct device *device, unsigned int number, int64_t no
             hand_over_client(device, type, fd);
         }
     }
-    look_again(now, ret_again);
+    look_again(now + 1, ret_again);
     return 1;
 }
 
@@ -159,7 +151,7 @@ static int answer_all(struct device *device, int64_t now, int64_t *ret_again)
     struct connector *connector = &device->backend.connector;
     struct connector_request request;
     while (connector_answered(connector)) {
-        int may = may_hand_over(device, &device->worker.connections, now, ret_again);
+        int may = may_hand_over(device, now, ret_again);
         if (may <= 0)
             return may;
         (void)connector_take(connector, &request);

@@ -31,12 +31,10 @@ int claims_open(void)
     int fd = open(CLAIMS_PATH, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
-    int error = 0;
-    if (fstat(fd, &status) < 0)
-        error = -errno;
-    else if (!S_ISREG(status.st_mode) || !roots_alone(&status))
+    int error = fstat(fd, &status) < 0 ? -errno : 0;
+    if (error == 0 && (!S_ISREG(status.st_mode) || !roots_alone(&status)))
         error = -EPERM;
-    else if (status.st_size < (off_t)CLAIMS_SIZE && ftruncate(fd, (off_t)CLAIMS_SIZE) < 0)
+    if (error == 0 && status.st_size < (off_t)CLAIMS_SIZE && ftruncate(fd, (off_t)CLAIMS_SIZE) < 0)
         error = -errno;
     if (error == 0)
         return fd;

@@ -14,6 +14,7 @@
 #include "policy/catalog.h"
 
 #define X32_BIT 0x40000000u
+#define CALLS_END ((size_t)POLICY_CALLS_END)
 #define UNNAMED_CALL 0x3fffffffu /* there will never be one of this number */
 #define WAYS_TEXT_MAX 65536u
 
@@ -148,11 +149,11 @@ static int fate_of(const struct stack *stack, const struct fate_entry *entry, ui
 static bool next_number(const struct stack *stack, size_t *at, uint32_t *ret)
 {
     size_t index = (*at)++;
-    if (index < 2 * POLICY_CALLS_END) {
-        *ret = (uint32_t)(index % POLICY_CALLS_END) | (index < POLICY_CALLS_END ? 0 : X32_BIT);
+    if (index < 2 * CALLS_END) {
+        *ret = (uint32_t)(index % CALLS_END) | (index < CALLS_END ? 0 : X32_BIT);
         return true;
     }
-    index -= 2 * POLICY_CALLS_END;
+    index -= 2 * CALLS_END;
     for (size_t i = 0; i < stack->count; index -= stack->lengths[i++]) {
         if (index < stack->lengths[i]) {
             *ret = stack->programs[i][index].k;
@@ -164,7 +165,7 @@ static bool next_number(const struct stack *stack, size_t *at, uint32_t *ret)
 
 static bool is_asked_before(uint32_t number)
 {
-    return (number & ~X32_BIT) < POLICY_CALLS_END;
+    return (number & ~X32_BIT) < CALLS_END;
 }
 
 static int add_fate(struct fates *fates, uint32_t number, char *text)
@@ -208,7 +209,7 @@ int fates_find(const struct stack *stack, const struct fate_entry *entry, struct
     int error = find_otherwise(stack, ret);
     uint32_t number;
     for (size_t at = 0; error == 0 && next_number(stack, &at, &number);) {
-        bool again = at > 2 * POLICY_CALLS_END && is_asked_before(number);
+        bool again = at > 2 * CALLS_END && is_asked_before(number);
         char *text;
         if (again || (error = fate_of(stack, entry, number, ret->otherwise, &text)) < 0)
             continue;
@@ -230,6 +231,6 @@ const char *fate_call_words(const struct fate_entry *entry, uint32_t number, cha
     if (name)
         snprintf(ret, size, "%s%s", name, x32 ? " (x32)" : "");
     else
-        snprintf(ret, size, number < POLICY_CALLS_END ? "%" PRIu32 : "0x%" PRIx32, number);
+        snprintf(ret, size, number < CALLS_END ? "%" PRIu32 : "0x%" PRIx32, number);
     return ret;
 }

@@ -126,6 +126,29 @@ static struct guest_vsock_buffer *free_buffer(struct guest_vsock *vsock)
     return NULL;
 }
 
+static struct guest_socket *find(struct guest_vsock *vsock, uint32_t port, uint32_t peer_port)
+{
+    for (unsigned int i = 0; i < GUEST_SOCKETS; i++) {
+        struct guest_socket *socket = &vsock->sockets[i];
+        bool live = socket->state == SOCKET_CONNECTING || socket->state == SOCKET_CONNECTED;
+        if (live && socket->port == port && socket->peer_port == peer_port)
+            return socket;
+    }
+    return NULL;
+}
+
+/* §5.10.6.3: what is on its way or unread shall not be more than the other side's buffer. */
+static void count_sent(struct guest_vsock *vsock, const struct virtio_vsock_hdr *header,
+                       uint32_t length)
+{
+    struct guest_socket *socket = find(vsock, header->src_port, header->dst_port);
+    if (!socket || header->op != VIRTIO_VSOCK_OP_RW)
+        return;
+    socket->sent += length;
+    if (socket->sent - socket->peer_forwarded > socket->peer_alloc)
+        socket->overdrawn = true;
+}
+
 int guest_vsock_packet(struct guest_vsock *vsock, const struct virtio_vsock_hdr *header,
                        const void *data, uint32_t length)
 {
@@ -146,6 +169,7 @@ int guest_vsock_packet(struct guest_vsock *vsock, const struct virtio_vsock_hdr 
         return r;
     }
     vsock->packets_out++;
+    count_sent(vsock, header, length);
     guest_queue_kick(&vsock->tx);
     return 0;
 }
@@ -187,7 +211,8 @@ static struct guest_socket *new_socket(struct guest_vsock *vsock, uint16_t type,
             .port = port,
             .peer_port = peer_port,
             .buf_alloc = vsock->buf_alloc > 0 ? vsock->buf_alloc : GUEST_SOCKET_BUFFER,
-            .data = calloc(1, GUEST_SOCKET_BUFFER_MAX + RINGS_SIZE),
+            /* Not zeroed, which takes longer than the device does for a connection. */
+            .data = malloc(GUEST_SOCKET_BUFFER_MAX + RINGS_SIZE),
         };
         if (!socket->data)
             return NULL;
@@ -224,10 +249,7 @@ int guest_vsock_send(struct guest_vsock *vsock, struct guest_socket *socket, con
     header.len = part;
     header.flags = part == length ? flags : 0;
     int r = guest_vsock_packet(vsock, &header, data, part);
-    if (r < 0)
-        return r;
-    socket->sent += part;
-    return (int)part;
+    return r < 0 ? r : (int)part;
 }
 
 void guest_vsock_close(struct guest_vsock *vsock, struct guest_socket *socket)
@@ -237,17 +259,6 @@ void guest_vsock_close(struct guest_vsock *vsock, struct guest_socket *socket)
 }
 
 /* ---- From the device ---- */
-
-static struct guest_socket *find(struct guest_vsock *vsock, const struct virtio_vsock_hdr *header)
-{
-    for (unsigned int i = 0; i < GUEST_SOCKETS; i++) {
-        struct guest_socket *socket = &vsock->sockets[i];
-        bool live = socket->state == SOCKET_CONNECTING || socket->state == SOCKET_CONNECTED;
-        if (live && socket->port == header->dst_port && socket->peer_port == header->src_port)
-            return socket;
-    }
-    return NULL;
-}
 
 static void refuse(struct guest_vsock *vsock, const struct virtio_vsock_hdr *header)
 {
@@ -318,6 +329,9 @@ static void connected(struct guest_vsock *vsock, struct guest_socket *socket,
     socket->peer_forwarded = header->fwd_cnt;
     if (header->op != VIRTIO_VSOCK_OP_RST && (int32_t)(header->fwd_cnt - socket->sent) > 0)
         violated(vsock, "it has taken more than it was sent", header);
+    if (header->op != VIRTIO_VSOCK_OP_RST && !socket->overdrawn &&
+        (int32_t)(socket->sent - header->fwd_cnt) > (int32_t)header->buf_alloc)
+        violated(vsock, "it takes back room that it had told of", header);
     switch (header->op) {
     case VIRTIO_VSOCK_OP_RESPONSE:
         if (socket->state != SOCKET_CONNECTING)
@@ -359,7 +373,7 @@ static void take_packet(struct guest_vsock *vsock, const uint8_t *packet, uint32
         vsock->resets++;
         vsock->last_reset = header;
     }
-    struct guest_socket *socket = find(vsock, &header);
+    struct guest_socket *socket = find(vsock, header.dst_port, header.src_port);
     if (!socket && header.op == VIRTIO_VSOCK_OP_REQUEST && header.dst_port == vsock->listening) {
         socket = new_socket(vsock, header.type, header.dst_port, header.src_port);
         if (socket) {

@@ -39,7 +39,8 @@ struct guest_socket {
     uint16_t type;
     uint32_t port, peer_port;
     uint32_t sent, peer_alloc, peer_forwarded; /* towards the device */
-    uint32_t received, forwarded, announced;   /* from it */
+    bool overdrawn;                          /* it was sent more than it had said it has room for */
+    uint32_t received, forwarded, announced; /* from it */
     uint32_t buf_alloc;
     uint64_t came_at;       /* packets_in with its last data */
     uint32_t peer_shutdown; /* enum virtio_vsock_shutdown */

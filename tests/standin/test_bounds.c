@@ -90,6 +90,45 @@ static void a_flood_of_requests_for_connections(void)
     vsock_stop(&test, true);
 }
 
+/* A guest that makes connections and ends them, as fast as it goes: any number is served, and the
+ * broker has time for others. */
+static void a_flood_of_connections(void)
+{
+    struct vsock_fixture test;
+    unsigned int made = 0;
+    int fd;
+    vsock_start(&test);
+    unsigned long long before = broker_time(test.fixture.broker);
+    uint64_t begin = now_ms(), end = begin + 1500;
+    struct guest_socket *sockets[CONNECTIONS_AT_ONCE * 2] = {0};
+    while (now_ms() < end) {
+        for (unsigned int i = 0; i < CONNECTIONS_AT_ONCE * 2; i++) {
+            struct guest_socket *socket = sockets[i];
+            if (socket && socket->state == SOCKET_CONNECTED) {
+                guest_vsock_control(&test.vsock, socket, VIRTIO_VSOCK_OP_RST, 0);
+                guest_vsock_forget(socket);
+                sockets[i] = socket = NULL;
+                made++;
+            }
+            if (!socket)
+                sockets[i] = guest_vsock_connect(&test.vsock, STREAM, HOST_PORT);
+        }
+        while ((fd = accept4(test.server, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+            close(fd);
+        CU_ASSERT_FATAL(guest_vsock_poll(&test.vsock, 1) >= 0);
+    }
+    unsigned long long spent = broker_time(test.fixture.broker) - before;
+    uint64_t took = now_ms() - begin;
+    printf(" (%u connections in %llu ms, %.1f ms of the broker's time) ", made,
+           (unsigned long long)took, (double)spent / 1e6);
+    CU_ASSERT_EQUAL(test.vsock.resets, 0);
+    CU_ASSERT(made > 0);
+    CU_ASSERT(spent < took * 300000); /* ns: 0.3 of a processor */
+    CU_ASSERT_EQUAL(standin_find_process(test.fixture.standin, "bao-virtio-broker", 0),
+                    test.fixture.broker);
+    vsock_stop(&test, false);
+}
+
 /* ---- Files that are never taken ---- */
 
 #define ASKS 120u
@@ -222,6 +261,7 @@ int main(void)
     static CU_TestInfo tests[] = {
         {"a flood of log messages", a_flood_of_log_messages},
         {"a flood of requests for connections", a_flood_of_requests_for_connections},
+        {"a flood of connections", a_flood_of_connections},
         {"connections that are never taken", connections_that_are_never_taken},
         {"a socket on a file system that hangs", a_socket_on_a_file_system_that_hangs},
         CU_TEST_INFO_NULL,

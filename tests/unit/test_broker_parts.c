@@ -190,6 +190,20 @@ static void test_other_rates(void)
     CU_ASSERT_EQUAL(taken, 3);
 }
 
+/* So many a millisecond, and nothing of a quiet time is saved up. */
+static void test_pace(void)
+{
+    struct pace pace = {0};
+    for (int64_t now = 1000; now < 9000; now += 2000) {
+        for (unsigned int i = 0; i < 3; i++) {
+            CU_ASSERT_TRUE(pace_has(&pace, 3, now));
+            pace_count(&pace, now);
+        }
+        CU_ASSERT_FALSE(pace_has(&pace, 3, now));
+        CU_ASSERT_TRUE(pace_has(&pace, 3, now + 1));
+    }
+}
+
 /* --- words -------------------------------------------------------------------------------------
  */
 
@@ -420,6 +434,7 @@ int main(void)
     CU_TestInfo time_tests[] = {
         {"back-off doubles to its cap", test_backoff_doubles_to_its_cap},
         {"rate limit", test_rate_limit},
+        {"pace", test_pace},
         {"other rates", test_other_rates},
         CU_TEST_INFO_NULL,
     };

@@ -34,7 +34,7 @@
 #define PATIENCE_LAST_MS 512u
 #define PATIENCE_SERVER_MS 64u
 #define PATIENCE_TURNS 2048u
-#define RETRIES 4u /* ports that are tried again at once: the broker makes so many a second */
+#define RETRIES 4u /* ports that are tried again at once */
 
 struct vsock_device vsock;
 
