@@ -22,7 +22,9 @@
 #include "broker/words.h"
 
 #define WORKER_UID_BASE 0x70000000u /* + dispatcher id: no user of any distribution */
-#define WORKER_START_MS 10000
+/* A start takes some milliseconds. On a slow machine, where many start at once, it takes seconds;
+ * who is ended then only makes the others wait for its successor. */
+#define WORKER_START_MS 60000
 
 enum worker_phase { WORKER_DUE, WORKER_STARTING, WORKER_READY, WORKER_ENDING };
 

@@ -137,7 +137,7 @@ static bool one_packet(struct control *control, int client, const uint8_t *packe
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct control control = CONTROL_NONE;
+    struct control control = {.listener = -1};
     int pair[2] = {-1, -1};
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
         control.clients[i] = -1;

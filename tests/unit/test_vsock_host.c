@@ -26,7 +26,7 @@
 
 static struct vsock_table table;
 static unsigned int closes[FDS];
-static uint8_t data[VSOCK_MESSAGE_MAX], got[VSOCK_MESSAGE_MAX + 1];
+static uint8_t data[VSOCK_MESSAGE_MAX + 1], got[VSOCK_MESSAGE_MAX + 1];
 
 /* The C library's place is taken, so as to count. */
 int close(int fd)
