@@ -156,6 +156,8 @@ static const char *node_of(const struct standin *standin)
     return standin->abi == STANDIN_D ? BAO_NODE : BAO_DISPATCHER_NODE;
 }
 
+#define RUN_DIRECTORY "/run/bao-virtio-dm"
+
 /* A /dev of our own: the host's is not to be changed, and may not be changeable. */
 static void make_nodes(const struct standin *standin, const struct standin_options *options,
                        int report)
@@ -163,6 +165,12 @@ static void make_nodes(const struct standin *standin, const struct standin_optio
     const char *node = node_of(standin);
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         fail(report, "enter a mount namespace of its own (root is needed)");
+    /* What one device model has, no other gets: but tests run side by side. */
+    if (!getenv(STANDIN_SEVERAL) && mkdir(RUN_DIRECTORY, 0755) < 0 && errno != EEXIST)
+        fail(report, "make " RUN_DIRECTORY);
+    if (!getenv(STANDIN_SEVERAL) &&
+        mount("tmpfs", RUN_DIRECTORY, "tmpfs", MS_NOSUID, "mode=0755") < 0)
+        fail(report, "mount a tmpfs on " RUN_DIRECTORY);
     if (node && !options->other_node && access(node, F_OK) == 0)
         return;
     DIR *host = opendir("/dev");

@@ -76,6 +76,9 @@ struct standin_options {
     int stdin_fd, stdout_fd, stderr_fd; /* -1: inherited */
 };
 
+/* In the environment: the device model shares /run/bao-virtio-dm with others of this machine. */
+#define STANDIN_SEVERAL "BVDM_SEVERAL"
+
 struct standin;
 
 /*

@@ -456,6 +456,7 @@ static void files_of_one_name_have_two_sockets(void)
 
 int main(void)
 {
+    setenv(STANDIN_SEVERAL, "1", 1);
     CU_TestInfo tests[] = {
         {"the demonstration runs, and one that dies harms nobody",
          the_demonstration_runs_and_one_that_dies_harms_nobody},
