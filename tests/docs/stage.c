@@ -40,6 +40,7 @@ static int start(unsigned int devices, struct standin **ret)
             (struct standin_device){.present = true,
                                     .shmem_addr = STAGE_WINDOWS + i * STAGE_WINDOW_SIZE,
                                     .shmem_size = STAGE_WINDOW_SIZE};
+    setenv(STANDIN_SEVERAL, "1", 1); /* bao-dmctl, beside it, finds its socket by itself */
     int result = standin_start(&options, ret);
     /* A register access is answered only when the worker is there. */
     for (unsigned int i = 0; result == 0 && i < devices; i++) {
