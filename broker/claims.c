@@ -133,6 +133,7 @@ static int id_taken(const struct claim *other, uint32_t id, enum config_key *ret
                        whose(other).text);
 }
 
+/* A tap's id has no device, since it counts in one network only: taps are compared by name. */
 static bool same_file(const struct file_id *a, const struct file_id *b)
 {
     return a->device != 0 && a->device == b->device && a->inode == b->inode;

@@ -20,7 +20,7 @@ struct walk {
     char part[NAME_MAX + 1];
 };
 
-static bool is_roots(const struct stat *status)
+bool directory_is_roots(const struct stat *status)
 {
     return status->st_uid == 0 && (status->st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
@@ -52,7 +52,7 @@ static int stand_in_root(struct walk *walk)
     struct stat status = {0};
     int fd = open_path(AT_FDCWD, "/", &status);
     if (fd >= 0)
-        stand_in(walk, fd, is_roots(&status));
+        stand_in(walk, fd, directory_is_roots(&status));
     return fd < 0 ? fd : 0;
 }
 
@@ -79,10 +79,10 @@ static int all_roots(bool *ret)
     if (fd < 0)
         return fd;
     int result = 0;
-    *ret = is_roots(&status);
+    *ret = directory_is_roots(&status);
     for (unsigned int i = 0; result == 0 && i < WAY_UP_MAX; i++) {
         result = go_up(&fd, &status);
-        *ret = *ret && is_roots(&status);
+        *ret = *ret && directory_is_roots(&status);
     }
     close(fd);
     return result < 0 ? result : 0;
@@ -160,7 +160,7 @@ static int step(struct walk *walk, bool *ret_refused)
         close(fd);
         return is_last ? 0 : -ENOTDIR;
     }
-    stand_in(walk, fd, walk->roots_own && is_roots(&status));
+    stand_in(walk, fd, walk->roots_own && directory_is_roots(&status));
     return 1;
 }
 

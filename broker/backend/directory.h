@@ -25,6 +25,9 @@ struct file_id {
     uint64_t device, inode;
 };
 
+/* Nobody but root can change what it is about. */
+bool directory_is_roots(const struct stat *status);
+
 struct directory {
     int fd; /* O_PATH */
     bool roots_own;

@@ -5,14 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker/backend/directory.h"
 #include "broker/claims.h"
 
-/* Root's own, or somebody else could lock us out, or put a file of his there. */
-static bool roots_alone(const struct stat *status)
-{
-    return status->st_uid == 0 && (status->st_mode & 022) == 0;
-}
-
+/* Both are root's own, or somebody else could lock us out, or put a file of his there. */
 int claims_open(void)
 {
     struct stat status;
@@ -24,7 +20,7 @@ int claims_open(void)
     int directory = open(CONTROL_DIRECTORY, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (directory < 0)
         return -errno;
-    bool good = fstat(directory, &status) == 0 && roots_alone(&status);
+    bool good = fstat(directory, &status) == 0 && directory_is_roots(&status);
     close(directory);
     if (!good)
         return -EPERM;
@@ -32,7 +28,7 @@ int claims_open(void)
     if (fd < 0)
         return -errno;
     int error = fstat(fd, &status) < 0 ? -errno : 0;
-    if (error == 0 && (!S_ISREG(status.st_mode) || !roots_alone(&status)))
+    if (error == 0 && (!S_ISREG(status.st_mode) || !directory_is_roots(&status)))
         error = -EPERM;
     if (error == 0 && status.st_size < (off_t)CLAIMS_SIZE && ftruncate(fd, (off_t)CLAIMS_SIZE) < 0)
         error = -errno;

@@ -165,18 +165,29 @@ int become_broker(const struct executables *executables, char *const argv[])
     return execute(executables->broker, argv);
 }
 
-int spawn_broker(const struct executables *executables, int socket, int text, int claims,
-                 char *const argv[], struct child *ret)
+/* Of a child with no more than these; -1: none. */
+static struct plan plan_of(const struct executables *executables, int executable, int socket,
+                           int text, char *const argv[])
 {
-    const struct plan plan = {
-        .executable = executables->broker,
+    return (struct plan){
+        .executable = executable,
         .null = executables->null,
         .socket = socket,
         .text = text,
-        .claims = claims,
+        .claims = -1,
         .argv = argv,
-        .keeps_stderr = true,
+#ifdef BVDM_SANITIZE
+        .keeps_stderr = true, /* for the sanitizers' reports */
+#endif
     };
+}
+
+int spawn_broker(const struct executables *executables, int socket, int text, int claims,
+                 char *const argv[], struct child *ret)
+{
+    struct plan plan = plan_of(executables, executables->broker, socket, text, argv);
+    plan.claims = claims;
+    plan.keeps_stderr = true;
     return spawn(&plan, ret);
 }
 
@@ -190,17 +201,7 @@ int spawn_opener(const struct executables *executables, int socket, int text, ch
                           tap,  message->tap_held ? held : own, NULL};
     snprintf(id, sizeof(id), "%u", message->header.device);
     snprintf(tap, sizeof(tap), "%u", message->tap_index);
-    const struct plan plan = {
-        .executable = executables->broker,
-        .null = executables->null,
-        .socket = socket,
-        .text = text,
-        .claims = -1,
-        .argv = argv,
-#ifdef BVDM_SANITIZE
-        .keeps_stderr = true, /* for the sanitizers' reports */
-#endif
-    };
+    const struct plan plan = plan_of(executables, executables->broker, socket, text, argv);
     return spawn(&plan, ret);
 }
 
@@ -209,17 +210,7 @@ int spawn_connector(const struct executables *executables, int socket, int direc
 {
     static char name[] = "bao-virtio-broker", connect[] = "--connect";
     static char *const argv[] = {name, connect, NULL};
-    const struct plan plan = {
-        .executable = executables->broker,
-        .null = executables->null,
-        .socket = socket,
-        .text = directory,
-        .claims = -1,
-        .argv = argv,
-#ifdef BVDM_SANITIZE
-        .keeps_stderr = true, /* for the sanitizers' reports */
-#endif
-    };
+    const struct plan plan = plan_of(executables, executables->broker, socket, directory, argv);
     return spawn(&plan, ret);
 }
 
@@ -227,22 +218,12 @@ int spawn_worker(const struct executables *executables, int socket, int cgroup, 
 {
     static char name[] = "bao-virtio-worker";
     static char *const argv[] = {name, NULL};
-    const struct plan plan = {
-        .executable = executables->worker,
-        .null = executables->null,
-        .socket = socket,
-        .text = -1,
-        .claims = -1,
-        .argv = argv,
-        .namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
-                      CLONE_NEWCGROUP,
-#ifdef BVDM_SANITIZE
-        .keeps_stderr = true, /* for the sanitizers' reports */
-#endif
-        .own_session = true,
-        .in_cgroup = cgroup >= 0,
-        .cgroup = cgroup,
-    };
+    struct plan plan = plan_of(executables, executables->worker, socket, -1, argv);
+    plan.namespaces =
+        CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+    plan.own_session = true;
+    plan.in_cgroup = cgroup >= 0;
+    plan.cgroup = cgroup;
     return spawn(&plan, ret);
 }
 

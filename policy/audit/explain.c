@@ -173,7 +173,7 @@ static int explain_stack(const struct stack *stack, const struct question *quest
     int answer = AUDIT_GOOD;
     if (json)
         json_open('[');
-    if (question->effective)
+    if (question->effective && stack->count > 0)
         answer = explain(stack, json);
     for (size_t i = 0; i < stack->count && answer == AUDIT_GOOD && !question->effective; i++) {
         const struct stack one = {1, {stack->programs[i]}, {stack->lengths[i]}};
@@ -211,7 +211,7 @@ static int explain_process(pid_t pid, const struct question *question)
     struct filters filters;
     struct stack stack = {0};
     int error = filters_read(pid, &filters);
-    if (error < 0)
+    if (error < 0 && error != -EINVAL) /* that is one that has none */
         return error;
     for (size_t i = 0; i < filters.count; i++) {
         stack.programs[stack.count] = filters.items[i].filter;
@@ -220,7 +220,7 @@ static int explain_process(pid_t pid, const struct question *question)
     if (question->format != FORMAT_JSON)
         printf("process %d: %zu program%s, of which the kernel takes the strictest answer\n",
                (int)pid, filters.count, audit_plural(filters.count));
-    int answer = stack.count > 0 ? explain_stack(&stack, question) : AUDIT_GOOD;
+    int answer = explain_stack(&stack, question);
     filters_free(&filters);
     return answer;
 }

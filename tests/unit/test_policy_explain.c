@@ -346,6 +346,23 @@ static void the_programs_of_a_process_are_told(void)
     close(ready[1]);
 }
 
+static void a_process_without_programs_is_told(void)
+{
+    char pid[16];
+    pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    snprintf(pid, sizeof(pid), "%d", (int)child);
+    explain(pid, "");
+    CU_ASSERT(tool_says(": 0 programs, of which the kernel takes the strictest answer\n"));
+    explain(pid, "--effective --json");
+    CU_ASSERT_STRING_EQUAL(tool_answer, "[]\n");
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
 static void what_is_no_program_is_named(void)
 {
     CU_ASSERT_EQUAL(tool_run("explain"), 2);
@@ -420,6 +437,7 @@ int main(void)
         {"what the kernel refuses is refused", what_the_kernel_refuses_is_refused},
         {"a list of what is forbidden is told", a_list_of_what_is_forbidden_is_told},
         {"the programs of a process are told", the_programs_of_a_process_are_told},
+        {"a process without programs is told", a_process_without_programs_is_told},
         {"what is no program is named", what_is_no_program_is_named},
         {"our own programs are told as their policies say",
          our_own_programs_are_told_as_their_policies_say},
