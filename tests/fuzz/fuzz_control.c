@@ -119,7 +119,7 @@ static bool one_packet(struct control *control, int client, const uint8_t *packe
     int restart, error = expected(packet, length, is_root, &restart);
     restarted = NULL;
     control->rate = (struct rate_limit){0}; /* as if it had asked for the first time */
-    require(send(client, packet, length, 0) == (ssize_t)length, "send");
+    require(send(client, packet, length, MSG_NOSIGNAL) == (ssize_t)length, "send");
     if (!control_serve(control, CLIENT, &supervisor)) {
         require(length == 0 && control_client(control, CLIENT) == -1, "a sender is dropped");
         return false;

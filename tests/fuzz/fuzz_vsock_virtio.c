@@ -387,7 +387,7 @@ static void recover(void)
     broker_answers(3);
     broker_says(CONNECTION_FROM_HOST, VIRTIO_VSOCK_TYPE_STREAM, false);
     const int *host = &hosts[(next_host + HOSTS - 1) % HOSTS];
-    (void)!send(*host, "CONNECT 7\n", 10, 0);
+    (void)!send(*host, "CONNECT 7\n", 10, MSG_NOSIGNAL);
     offer_rx(100);
     settle();
     struct virtio_vsock_hdr header;

@@ -156,7 +156,7 @@ bool net_fixture_is_frame(const uint8_t *frame, uint32_t length, uint32_t seed)
 
 void net_fixture_host_send(struct net_fixture *net, const uint8_t *frame, uint32_t length)
 {
-    CU_ASSERT_EQUAL(send(net->packets, frame, length, 0), (ssize_t)length);
+    CU_ASSERT_EQUAL(send(net->packets, frame, length, MSG_NOSIGNAL), (ssize_t)length);
 }
 
 int net_fixture_host_receive(struct net_fixture *net, uint8_t *frame, int timeout_ms)

@@ -299,7 +299,7 @@ static void *flood_guest(void *argument)
     uint8_t frame[1000];
     net_fixture_frame(frame, net_fixture_mac, flood->net->host_mac, sizeof(frame), 1);
     while (!atomic_load(&flood->end)) {
-        if (send(flood->net->packets, frame, sizeof(frame), 0) > 0)
+        if (send(flood->net->packets, frame, sizeof(frame), MSG_NOSIGNAL) > 0)
             flood->frames++;
     }
     return NULL;

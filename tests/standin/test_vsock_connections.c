@@ -184,7 +184,7 @@ static void a_client_that_closes_at_once_is_heard(void)
     vsock_start(&test);
     for (unsigned int i = 0; i < 20; i++) {
         int client = host_connect(&test, "v.sock", SOCK_STREAM);
-        CU_ASSERT_EQUAL(send(client, words, strlen(words), 0), (ssize_t)strlen(words));
+        CU_ASSERT_EQUAL(send(client, words, strlen(words), MSG_NOSIGNAL), (ssize_t)strlen(words));
         if (i % 2 == 1)
             guest_run(&test, 5);
         close(client);
@@ -267,7 +267,7 @@ static void a_flood_delays_others_by_a_turn(void)
                 ;
         }
         uint64_t before = test.vsock.packets_in;
-        CU_ASSERT_EQUAL(send(calm.host, "?", 1, 0), 1);
+        CU_ASSERT_EQUAL(send(calm.host, "?", 1, MSG_NOSIGNAL), 1);
         uint64_t end = now_ms() + WAIT_MS;
         while (guest_vsock_receive(&test.vsock, calm.guest, got, 1) == 0 && now_ms() < end) {
             CU_ASSERT_FATAL(guest_vsock_poll(&test.vsock, 1) >= 0);

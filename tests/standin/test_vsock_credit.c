@@ -175,14 +175,14 @@ static void a_message_larger_than_the_guests_buffer_ends_its_connection(void)
         CU_ASSERT_EQUAL(to_guest(&test, &pair, 4096), 4096); /* as large as its buffer is good */
         if (shrinks == 1) {
             /* A part of it has room; then the guest makes its buffer smaller. */
-            CU_ASSERT_EQUAL(send(pair.host, said, 10000, 0), 10000);
+            CU_ASSERT_EQUAL(send(pair.host, said, 10000, MSG_NOSIGNAL), 10000);
             guest_run(&test, 20);
-            CU_ASSERT_EQUAL(send(pair.host, said, 10000, 0), 10000);
+            CU_ASSERT_EQUAL(send(pair.host, said, 10000, MSG_NOSIGNAL), 10000);
             guest_run(&test, 20);
             pair.guest->buf_alloc = 9000;
             guest_vsock_control(&test.vsock, pair.guest, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0);
         } else {
-            CU_ASSERT_EQUAL(send(pair.host, said, 4097, 0), 4097);
+            CU_ASSERT_EQUAL(send(pair.host, said, 4097, MSG_NOSIGNAL), 4097);
         }
         CU_ASSERT_TRUE(guest_is_reset(&test, pair.guest));
         CU_ASSERT_TRUE(host_wait(&test, pair.host));
@@ -234,27 +234,27 @@ static void empty_messages_of_the_host_are_no_end(void)
     vsock_start(&test);
     struct pair pair = pair_of_messages(&test);
     for (unsigned int i = 0; i < 200; i++) {
-        CU_ASSERT_EQUAL(send(pair.host, "", 0, 0), 0);
+        CU_ASSERT_EQUAL(send(pair.host, "", 0, MSG_NOSIGNAL), 0);
         if (i % 50 == 0)
             guest_run(&test, 5);
     }
-    CU_ASSERT_EQUAL(send(pair.host, "one", 3, 0), 3);
+    CU_ASSERT_EQUAL(send(pair.host, "one", 3, MSG_NOSIGNAL), 3);
     expect_message(&test, &pair, "one");
     guest_run(&test, 20);
     CU_ASSERT_EQUAL(pair.guest->peer_shutdown, 0);
     assert_talks(&test, &pair);
     /* Before the end, too. */
-    CU_ASSERT_EQUAL(send(pair.host, "two", 3, 0), 3);
+    CU_ASSERT_EQUAL(send(pair.host, "two", 3, MSG_NOSIGNAL), 3);
     for (unsigned int i = 0; i < 100; i++)
-        CU_ASSERT_EQUAL(send(pair.host, "", 0, 0), 0);
-    CU_ASSERT_EQUAL(send(pair.host, "three", 5, 0), 5);
+        CU_ASSERT_EQUAL(send(pair.host, "", 0, MSG_NOSIGNAL), 0);
+    CU_ASSERT_EQUAL(send(pair.host, "three", 5, MSG_NOSIGNAL), 5);
     close(pair.host);
     expect_message(&test, &pair, "two");
     expect_message(&test, &pair, "three");
     CU_ASSERT_TRUE(guest_is_told(&test, pair.guest, 3));
     /* And with nothing behind them but the end of one direction. */
     pair = pair_of_messages(&test);
-    CU_ASSERT_EQUAL(send(pair.host, "", 0, 0), 0);
+    CU_ASSERT_EQUAL(send(pair.host, "", 0, MSG_NOSIGNAL), 0);
     CU_ASSERT_EQUAL(shutdown(pair.host, SHUT_WR), 0);
     CU_ASSERT_TRUE(guest_is_told(&test, pair.guest, VIRTIO_VSOCK_SHUTDOWN_SEND));
     CU_ASSERT_EQUAL(guest_vsock_send(&test.vsock, pair.guest, "still", 5, VIRTIO_VSOCK_SEQ_EOM), 5);

@@ -202,7 +202,7 @@ static void a_guest_that_lies_about_its_room_hurts_itself_only(void)
         pair.guest->buf_alloc = lies[i][0] < GUEST_SOCKET_BUFFER ? lies[i][0] : GUEST_SOCKET_BUFFER;
         CU_ASSERT_EQUAL(guest_vsock_packet(&test.vsock, &header, NULL, 0), 0);
         guest_run_until_taken(&test);
-        CU_ASSERT_EQUAL(send(pair.host, data, sizeof(data), 0), (ssize_t)sizeof(data));
+        CU_ASSERT_EQUAL(send(pair.host, data, sizeof(data), MSG_NOSIGNAL), (ssize_t)sizeof(data));
         /* CREDIT_REQUEST would be answered by the truth. */
         test.vsock.hold_rx = true;
         guest_run(&test, 50);

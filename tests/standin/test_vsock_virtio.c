@@ -239,7 +239,7 @@ static void one_direction_can_be_closed_alone(void)
                         VIRTIO_VSOCK_SHUTDOWN_SEND);
     CU_ASSERT_EQUAL(host_receive(&test, pair.host, heard, sizeof(heard)), 8);
     CU_ASSERT_TRUE(host_at_end(&test, pair.host));
-    CU_ASSERT_EQUAL(send(pair.host, "answer", 6, 0), 6);
+    CU_ASSERT_EQUAL(send(pair.host, "answer", 6, MSG_NOSIGNAL), 6);
     CU_ASSERT_EQUAL(guest_receive(&test, pair.guest, heard, sizeof(heard)), 6);
     CU_ASSERT_EQUAL(pair.guest->peer_shutdown, 0);
     close(pair.host);
@@ -247,7 +247,7 @@ static void one_direction_can_be_closed_alone(void)
 
     /* The other way round. */
     struct pair second = pair_by_host(&test, "v.sock", SOCK_STREAM);
-    CU_ASSERT_EQUAL(send(second.host, "question", 8, 0), 8);
+    CU_ASSERT_EQUAL(send(second.host, "question", 8, MSG_NOSIGNAL), 8);
     CU_ASSERT_EQUAL(shutdown(second.host, SHUT_WR), 0);
     CU_ASSERT_EQUAL(guest_receive(&test, second.guest, heard, sizeof(heard)), 8);
     CU_ASSERT_TRUE(guest_is_told(&test, second.guest, VIRTIO_VSOCK_SHUTDOWN_SEND));
@@ -311,7 +311,7 @@ static void ports_without_a_listener_are_refused(void)
     /* The other way: nobody listens in the guest. */
     test.vsock.listening = 0;
     int client = host_connect(&test, "v.sock", SOCK_STREAM);
-    CU_ASSERT_EQUAL(send(client, "CONNECT 52\n", 11, 0), 11);
+    CU_ASSERT_EQUAL(send(client, "CONNECT 52\n", 11, MSG_NOSIGNAL), 11);
     CU_ASSERT_TRUE(host_at_end(&test, client));
     close(client);
     vsock_stop(&test, false);
@@ -351,10 +351,10 @@ static void clients_that_talk_nonsense_are_closed(void)
     for (size_t i = 0; i < sizeof(sense) / sizeof(sense[0]); i++) {
         int client = host_connect(&test, "v.sock", SOCK_STREAM);
         for (size_t at = 0; at < strlen(sense[i]); at++) {
-            CU_ASSERT_EQUAL(send(client, sense[i] + at, 1, 0), 1);
+            CU_ASSERT_EQUAL(send(client, sense[i] + at, 1, MSG_NOSIGNAL), 1);
             guest_run(&test, 5);
         }
-        CU_ASSERT_EQUAL(send(client, "data", 4, 0), 4);
+        CU_ASSERT_EQUAL(send(client, "data", 4, MSG_NOSIGNAL), 4);
         CU_ASSERT_TRUE(host_wait(&test, client));
         struct guest_socket *socket = guest_vsock_accepted(&test.vsock, 0);
         char heard[8];
@@ -413,7 +413,8 @@ static void seqpacket_to_guest(struct vsock_fixture *test, const struct pair *pa
     static uint8_t data[131072], heard[131072 + 1];
     fill(data, 9, sizeof(data));
     for (size_t i = 0; i < MESSAGE_SIZES; i++) {
-        CU_ASSERT_EQUAL(send(pair->host, data, message_sizes[i], 0), (ssize_t)message_sizes[i]);
+        CU_ASSERT_EQUAL(send(pair->host, data, message_sizes[i], MSG_NOSIGNAL),
+                        (ssize_t)message_sizes[i]);
         uint32_t length = 0;
         for (int n = 0; n < WAIT_MS && length == 0; n += 5) {
             guest_run(test, 5);
@@ -446,7 +447,7 @@ static void seqpacket_keeps_its_boundaries(void)
     CU_ASSERT_TRUE(guest_is_reset(&test, by_guest.guest));
     /* One that is too large ends the connection. */
     static uint8_t large[131073];
-    CU_ASSERT_EQUAL(send(by_host.host, large, sizeof(large), 0), (ssize_t)sizeof(large));
+    CU_ASSERT_EQUAL(send(by_host.host, large, sizeof(large), MSG_NOSIGNAL), (ssize_t)sizeof(large));
     CU_ASSERT_TRUE(host_wait(&test, by_host.host));
     CU_ASSERT_TRUE(guest_is_reset(&test, by_host.guest));
     close(by_host.host);

@@ -139,7 +139,7 @@ uint32_t host_greet(struct vsock_fixture *test, int fd)
     static const char hello[] = "CONNECT 52\n";
     char line[64] = {0};
     unsigned int port = 0;
-    CU_ASSERT_EQUAL(send(fd, hello, strlen(hello), 0), (ssize_t)strlen(hello));
+    CU_ASSERT_EQUAL(send(fd, hello, strlen(hello), MSG_NOSIGNAL), (ssize_t)strlen(hello));
     ssize_t length = host_receive(test, fd, line, sizeof(line) - 1);
     if (length <= 0 || line[length - 1] != '\n' || sscanf(line, "OK %u\n", &port) != 1)
         return 0;
@@ -205,7 +205,7 @@ void assert_talks(struct vsock_fixture *test, const struct pair *pair)
     CU_ASSERT_EQUAL(sent, length);
     CU_ASSERT_EQUAL(host_receive(test, pair->host, heard, sizeof(heard)), length);
     CU_ASSERT_EQUAL(memcmp(said, heard, (size_t)length), 0);
-    CU_ASSERT_EQUAL(send(pair->host, said, (size_t)length, 0), length);
+    CU_ASSERT_EQUAL(send(pair->host, said, (size_t)length, MSG_NOSIGNAL), length);
     CU_ASSERT_EQUAL(guest_receive(test, pair->guest, heard, sizeof(heard)), (uint32_t)length);
     CU_ASSERT_EQUAL(memcmp(said, heard, (size_t)length), 0);
 }

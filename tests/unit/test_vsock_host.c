@@ -130,18 +130,19 @@ static void test_messages_to_the_guest(void)
     bool end;
     for (unsigned int i = 0; i < 300; i++) {
         uint32_t length = i == 0 ? VSOCK_MESSAGE_MAX : below(i % 10 == 0 ? 100000 : 3000) + 1;
-        CU_ASSERT_EQUAL(send(other, data, length, 0), (ssize_t)length);
-        CU_ASSERT_EQUAL(send(other, "", 0, 0), 0);
+        CU_ASSERT_EQUAL(send(other, data, length, MSG_NOSIGNAL), (ssize_t)length);
+        CU_ASSERT_EQUAL(send(other, "", 0, MSG_NOSIGNAL), 0);
         read_in_pieces(length, i % 3 == 0 ? 5000 : 700);
     }
     CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end), -EAGAIN);
     /* What is too large for the guest, or for anybody, is lost as a whole, and nothing else is. */
     vsock_host_event(SLOT, EPOLLIN);
-    CU_ASSERT_EQUAL(send(other, data, 1001, 0), 1001);
-    CU_ASSERT_EQUAL(send(other, data, VSOCK_MESSAGE_MAX + 1, 0), (ssize_t)VSOCK_MESSAGE_MAX + 1);
+    CU_ASSERT_EQUAL(send(other, data, 1001, MSG_NOSIGNAL), 1001);
+    CU_ASSERT_EQUAL(send(other, data, VSOCK_MESSAGE_MAX + 1, MSG_NOSIGNAL),
+                    (ssize_t)VSOCK_MESSAGE_MAX + 1);
     CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end), -EMSGSIZE);
     CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, &room, 1, ~0u, &end), -EMSGSIZE);
-    CU_ASSERT_EQUAL(send(other, data, 50, 0), 50);
+    CU_ASSERT_EQUAL(send(other, data, 50, MSG_NOSIGNAL), 50);
     CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end), 50);
     CU_ASSERT_TRUE(end);
     vsock_host_reset();
@@ -156,16 +157,16 @@ static void test_empty_messages(void)
     bool end;
     ssize_t moved;
     for (unsigned int i = 0; i < 150; i++)
-        CU_ASSERT_EQUAL(send(other, "", 0, 0), 0);
-    CU_ASSERT_EQUAL(send(other, "a", 1, 0), 1);
+        CU_ASSERT_EQUAL(send(other, "", 0, MSG_NOSIGNAL), 0);
+    CU_ASSERT_EQUAL(send(other, "a", 1, MSG_NOSIGNAL), 1);
     unsigned int turns = 0;
     while ((moved = vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end)) == -EINTR)
         turns++;
     CU_ASSERT_EQUAL(moved, 1);
     CU_ASSERT(turns > 0); /* others have theirs meanwhile */
     for (unsigned int i = 0; i < 150; i++)
-        CU_ASSERT_EQUAL(send(other, "", 0, 0), 0);
-    CU_ASSERT_EQUAL(send(other, "b", 1, 0), 1);
+        CU_ASSERT_EQUAL(send(other, "", 0, MSG_NOSIGNAL), 0);
+    CU_ASSERT_EQUAL(send(other, "b", 1, MSG_NOSIGNAL), 1);
     close(other);
     /* The end is there, and not told yet. */
     for (turns = 0; turns < 50; turns++) {
