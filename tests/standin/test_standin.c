@@ -97,8 +97,10 @@ static void an_access_ends_when_the_device_model_is_gone(void)
     standin_expect_end(standin);
     CU_ASSERT_EQUAL(read_register(standin, 0, BASE), 0);
     kill(standin_pid(standin), SIGKILL);
-    uint64_t value;
-    CU_ASSERT_EQUAL(standin_read(standin, 0, BASE, 4, &value, TIMEOUT_MS), -ESHUTDOWN);
+    uint64_t value = 1;
+    int result = standin_read(standin, 0, BASE, 4, &value, TIMEOUT_MS);
+    /* Where the last close destroys the device, the driver itself may have answered, by 0. */
+    CU_ASSERT(result == -ESHUTDOWN || (is_abi(STANDIN_D) && result == 0 && value == 0));
     int status = standin_stop(standin);
     CU_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }

@@ -216,7 +216,7 @@ kill_worker()
         return 1
     }
     kill -KILL "$pid"
-    wait_for 60 worker_is_new "$1" "$pid" || {
+    wait_for worker_is_new "$1" "$pid" || {
         echo "device $1 has no new worker 10 s after the old one's death"
         return 1
     }
@@ -244,11 +244,10 @@ seconds()
     cut -d. -f1 /proc/uptime
 }
 
-# wait_for SECONDS COMMAND...: until it succeeds.
+# wait_for COMMAND...: until it succeeds. The limit is for what never comes, however slow a machine is.
 wait_for()
 {
-    local end=$(($(seconds) + $1))
-    shift
+    local end=$(($(seconds) + 300))
     until "$@" >/dev/null 2>&1; do
         [ "$(seconds)" -lt "$end" ] || return 1
         sleep 0.1

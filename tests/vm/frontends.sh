@@ -69,7 +69,7 @@ sockets_of_both()
     local number
     for number in 1 2; do
         on $number 'vsock-perf serve >/dev/null 2>&1 &'
-        wait_for 60 vsock-perf run $((number + 2)) --mib 0 --pings 1 || return 1
+        wait_for vsock-perf run $((number + 2)) --mib 0 --pings 1 || return 1
     done
     vsock-perf run 3 --mib 4 --pings 20 --quiet && vsock-perf run 4 --mib 4 --pings 20 --quiet
 }
@@ -106,7 +106,7 @@ others_never_notice()
         return 1
     }
     for number in 1 2; do
-        wait_for 60 on $number 'tail -n 1 /tmp/all | grep -qx done' &&
+        wait_for on $number 'tail -n 1 /tmp/all | grep -qx done' &&
             [ "$(on $number 'cat /tmp/all')" = done ] || {
             echo "frontend $number:"
             on $number 'cat /tmp/all'
@@ -125,7 +125,7 @@ other_frontend_stays()
     local before
     before=$(pidof bao-virtio-worker)
     printf 'poweroff -f\n' >&8
-    wait_for 60 sh -c '! read -r -t 2 line <&9' # it says nothing any more
+    wait_for sh -c '! read -r -t 2 line <&9' # it says nothing any more
     on 1 'dd if=/dev/zero of=/dev/vdg bs=64k count=8 oflag=direct' &&
         vsock-perf run 3 --mib 1 --pings 5 --quiet &&
         [ "$before" = "$(pidof bao-virtio-worker)" ] && [ -d "/proc/$frontend_pid" ]

@@ -86,7 +86,7 @@ refused()
         arguments="$arguments --device $device"
     done
     # shellcheck disable=SC2086  # the arguments are words
-    timeout 30 bao-monitor --kernel frontend-kernel $arguments \
+    timeout 120 bao-monitor --kernel frontend-kernel $arguments \
         -- /usr/bin/bao-virtio-dm --config "$config" --control /run/refused.socket \
         >/run/refused.out 2>&1
     status=$?

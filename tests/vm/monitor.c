@@ -518,6 +518,7 @@ int main(int argc, char **argv)
     sigprocmask(SIG_BLOCK, &ending, NULL);
     monitor.signal_fd = signalfd(-1, &ending, SFD_CLOEXEC);
 
+    setenv(STANDIN_SEVERAL, "1", 1); /* bao-dmctl, beside it, finds its socket by itself */
     int status = create_frontends(&monitor);
     if (!status && monitor.dm_argv)
         status = start_device_model(&monitor);

@@ -99,5 +99,5 @@ rebind_storm()
     shift
     name=$(virtio_of "$id")
     storm "cd /sys/bus/virtio/devices/$name/driver/ && echo $name >unbind && echo $name >bind &&
-        [ -e /sys/bus/virtio/devices/$name/driver ]" --device "$id" "$@" && wait_for 60 kind_works
+        [ -e /sys/bus/virtio/devices/$name/driver ]" --device "$id" "$@" && wait_for kind_works
 }

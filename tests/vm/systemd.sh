@@ -32,7 +32,7 @@ service_starts()
 
 service_stays()
 {
-    wait_for 60 service_active || {
+    wait_for service_active || {
         inside systemctl status --no-pager -l $service
         return 1
     }
@@ -78,7 +78,7 @@ rounds_beyond()
 # Two rounds more, of which one has begun since; nothing was wrong.
 load_goes_on()
 {
-    wait_for 60 rounds_beyond $(($(rounds) + 1)) && frontend '[ ! -e /tmp/wrong ]' || {
+    wait_for rounds_beyond $(($(rounds) + 1)) && frontend '[ ! -e /tmp/wrong ]' || {
         echo "the frontend's load stands still, or is wrong:"
         frontend 'cat /tmp/wrong /tmp/rounds; dmesg | tail -n 5'
         return 1
@@ -87,7 +87,7 @@ load_goes_on()
 
 sockets_work()
 {
-    wait_for 60 vsock-perf run 3 --mib 1 --pings 5 --quiet
+    wait_for vsock-perf run 3 --mib 1 --pings 5 --quiet
 }
 
 is_another() # PID
@@ -109,7 +109,7 @@ kills_of_keeper()
         before=$(property MainPID)
         old_workers=$(pidof bao-virtio-worker bao-virtio-broker)
         inside kill -KILL "$before"
-        wait_for 60 is_another "$before" && load_goes_on || {
+        wait_for is_another "$before" && load_goes_on || {
             echo "round $round"
             inside systemctl status --no-pager -l $service
             return 1
@@ -134,7 +134,7 @@ restarts()
 
 load_ends()
 {
-    frontend 'echo >/tmp/stop' && wait_for 60 frontend '[ -e /tmp/stopped ]' &&
+    frontend 'echo >/tmp/stop' && wait_for frontend '[ -e /tmp/stopped ]' &&
         frontend '[ ! -e /tmp/wrong ] && ! dmesg | grep -E "I/O error|blocked for more|stall"'
 }
 

@@ -132,7 +132,7 @@ resized()
     local mib
     for mib in 96 48 64; do
         truncate -s ${mib}M $image
-        wait_for 60 frontend "[ \"\$(blockdev --getsz /dev/vda)\" = $((mib * 2048)) ]" || {
+        wait_for frontend "[ \"\$(blockdev --getsz /dev/vda)\" = $((mib * 2048)) ]" || {
             echo "not $mib MiB: $(frontend 'blockdev --getsz /dev/vda') sectors"
             return 1
         }
@@ -186,7 +186,7 @@ worker_dies()
         && echo done >/tmp/dd) &'
     sleep 0.5
     kill_worker "$(device_id)" || return 1
-    wait_for 60 frontend '[ "$(cat /tmp/dd)" = done ]' || {
+    wait_for frontend '[ "$(cat /tmp/dd)" = done ]' || {
         echo "the writes did not all succeed"
         return 1
     }
@@ -265,6 +265,6 @@ kind_demo()
     kill_worker "$(device_id)" >>/run/step.log
     explain "           worker $killed killed; its successor is $(worker_of "$(device_id)")"
     verdict "the frontend saw no error, and read the same data" \
-        wait_for 60 frontend "[ \"\$(cut -c1-64 /tmp/sum)\" = $sum ]"
+        wait_for frontend "[ \"\$(cut -c1-64 /tmp/sum)\" = $sum ]"
     frontend 'umount /mnt'
 }

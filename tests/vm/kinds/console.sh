@@ -83,7 +83,7 @@ follows_window()
     local size
     for size in '31 97' '50 132'; do
         stty -F $terminal rows "${size% *}" cols "${size#* }"
-        wait_for 60 size_is "$size" || {
+        wait_for size_is "$size" || {
             echo "hvc0 has $(frontend 'stty -F /dev/hvc0 size'), not $size"
             return 1
         }
@@ -109,7 +109,7 @@ second_port()
     frontend 'rm -f /tmp/both; (exec 3<>/tmp/port && (head -c 1048576 <&3 >/tmp/to &
         cat /tmp/from >&3; wait) && echo done >/tmp/both) >/dev/null 2>&1 &'
     cat /run/to >$terminal.1
-    wait $reader && wait_for 60 frontend 'grep -q done /tmp/both' || return 1
+    wait $reader && wait_for frontend 'grep -q done /tmp/both' || return 1
     theirs=$(frontend 'cat /tmp/to /tmp/from | sha256sum')
     echo "theirs $theirs, ours $(cat /run/to /run/from | sha256sum)"
     [ "$theirs" = "$(cat /run/to /run/from | sha256sum)" ]

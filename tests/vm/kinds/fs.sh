@@ -31,7 +31,7 @@ kind_works()
     local text
     text="written at $(seconds)"
     echo "$text" >$shared/from-backend
-    wait_for 60 frontend "$mount_it" &&
+    wait_for frontend "$mount_it" &&
         [ "$(frontend 'cat /tmp/shared/from-backend')" = "$text" ] &&
         frontend "echo '$text, too' >/tmp/shared/from-frontend && sync && $unmount_it" &&
         [ "$(cat $shared/from-frontend)" = "$text, too" ]
@@ -62,7 +62,7 @@ daemon_dies()
     local round
     for round in 1 2 3; do
         kill -KILL "$(pidof virtiofsd | tr ' ' '\n' | head -n 1)" || return 1
-        wait_for 60 kind_works || {
+        wait_for kind_works || {
             echo "round $round: does not work after it"
             tail -n 5 /run/virtiofsd.log
             return 1
@@ -72,7 +72,7 @@ daemon_dies()
 
 worker_dies()
 {
-    kill_worker "$(device_id)" && wait_for 60 kind_works
+    kill_worker "$(device_id)" && wait_for kind_works
 }
 
 kind_test()

@@ -43,7 +43,7 @@ wire()
 
 kind_works()
 {
-    wire && wait_for 60 ping -c 1 -W 1 $net.2 && frontend "ping -q -c 5 -i 0.05 -W 20 $net.1" &&
+    wire && wait_for ping -c 1 -W 1 $net.2 && frontend "ping -q -c 5 -i 0.05 -W 20 $net.1" &&
         ping -q -c 5 -i 0.05 -W 20 $net.2
 }
 
@@ -91,7 +91,7 @@ files() # MIB
     frontend 'rm -f /tmp/net.got; (socat -u TCP-LISTEN:5000,reuseaddr CREATE:/tmp/net.part &&
         mv /tmp/net.part /tmp/net.got) >/dev/null 2>&1 &'
     sleep 0.5
-    socat -u OPEN:/tmp/net.file TCP:$net.2:5000 && wait_for 60 frontend '[ -e /tmp/net.got ]' ||
+    socat -u OPEN:/tmp/net.file TCP:$net.2:5000 && wait_for frontend '[ -e /tmp/net.got ]' ||
         return 1
     ours=$(sha256sum </tmp/net.file)
     theirs=$(frontend 'sha256sum </tmp/net.got')
@@ -130,14 +130,14 @@ datagrams()
 link_follows()
 {
     ip link set $tap down
-    wait_for 60 there '[ "$(cat /sys/class/net/IFACE/carrier)" = 0 ]' || {
+    wait_for there '[ "$(cat /sys/class/net/IFACE/carrier)" = 0 ]' || {
         ip link set $tap up
         echo "the frontend still has a carrier 5 s after the tap went down"
         return 1
     }
     ip link set $tap up
     ip address replace $net6:1/64 dev $tap nodad # which went with the link
-    wait_for 60 there '[ "$(cat /sys/class/net/IFACE/carrier)" = 1 ]' && kind_works
+    wait_for there '[ "$(cat /sys/class/net/IFACE/carrier)" = 1 ]' && kind_works
 }
 
 new_mac()
@@ -182,7 +182,7 @@ worker_dies()
     frontend "rm -f /tmp/iperf; (iperf3 -c $net.1 -t 4 >/tmp/iperf 2>&1; echo \$? >>/tmp/iperf) &"
     sleep 1
     kill_worker "$(device_id)" || return 1
-    wait_for 60 frontend '[ "$(tail -n 1 /tmp/iperf)" = 0 ]' || {
+    wait_for frontend '[ "$(tail -n 1 /tmp/iperf)" = 0 ]' || {
         frontend 'cat /tmp/iperf'
         return 1
     }
@@ -194,7 +194,7 @@ announced()
     sleep 1.2 # Linux believes a new address for a second
     ip neighbour replace $net.2 lladdr 52:54:00:00:00:01 dev $tap nud stale
     kill_worker "$(device_id)" || return 1
-    wait_for 60 eval "ip neighbour show $net.2 dev $tap | grep $mac" || {
+    wait_for eval "ip neighbour show $net.2 dev $tap | grep $mac" || {
         ip neighbour show dev $tap
         return 1
     }

@@ -53,7 +53,7 @@ daemon_dies()
     local round
     for round in 1 2 3; do
         kill -KILL "$(pidof qemu-storage-daemon | tr ' ' '\n' | head -n 1)" || return 1
-        wait_for 60 kind_works || {
+        wait_for kind_works || {
             echo "round $round: does not work after it"
             tail -n 5 $served/log
             return 1
@@ -63,7 +63,7 @@ daemon_dies()
 
 worker_dies()
 {
-    kill_worker "$(device_id)" && wait_for 60 kind_works
+    kill_worker "$(device_id)" && wait_for kind_works
 }
 
 kind_test()

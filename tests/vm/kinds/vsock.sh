@@ -18,12 +18,12 @@ kind_prepare()
 serve()
 {
     frontend 'pidof vsock-perf >/dev/null || vsock-perf serve >/dev/null 2>&1 &'
-    wait_for 60 vsock-perf run 3 --mib 0 --pings 1
+    wait_for vsock-perf run 3 --mib 0 --pings 1
 }
 
 kind_works()
 {
-    wait_for 60 vsock-perf run 3 --mib 0 --pings 1 && vsock-perf run 3 --mib 1 --pings 5 --quiet
+    wait_for vsock-perf run 3 --mib 0 --pings 1 && vsock-perf run 3 --mib 1 --pings 5 --quiet
 }
 
 kind_load='vsock-perf run 2 --mib 16 --pings 50 --quiet'
@@ -50,7 +50,7 @@ worker_dies()
         socat -u VSOCK-CONNECT:3:1030 CREATE:/run/vsock.up 2>/dev/null || sleep 0.1
     done &
     client=$!
-    wait_for 60 frontend '[ -s /tmp/up ]' && wait_for 60 [ -s /run/vsock.up ] &&
+    wait_for frontend '[ -s /tmp/up ]' && wait_for 60 [ -s /run/vsock.up ] &&
         frontend '! [ -e /tmp/gone ]' && [ -d /proc/$client ] || {
         echo "the connections did not come about"
         return 1
@@ -58,11 +58,11 @@ worker_dies()
     local pid
     pid=$(worker_of "$id")
     kill -KILL "$pid" || return 1
-    wait_for 60 frontend '[ -e /tmp/gone ]' || {
+    wait_for frontend '[ -e /tmp/gone ]' || {
         echo "the frontend's socket still hangs 3 s after the worker's death"
         return 1
     }
-    wait_for 60 [ ! -d /proc/$client ] || {
+    wait_for [ ! -d /proc/$client ] || {
         echo "the backend's socket still hangs 3 s after the worker's death"
         return 1
     }
@@ -132,13 +132,13 @@ lines()
     socat VSOCK-LISTEN:1024,fork,reuseaddr SYSTEM:'read line; echo backend heard $line' &
     explain "backend:   echo 'Hello, frontend' | socat - VSOCK-CONNECT:3:1024"
     local answer=
-    wait_for 60 backend_says
+    wait_for backend_says
     explain "           $answer"
     verdict "the backend's line arrived, and the frontend's answer came back" \
         [ "$answer" = 'frontend heard Hello, frontend' ]
     explain "frontend:  echo 'Hello, backend' | socat - VSOCK-CONNECT:2:1024"
     answer=
-    wait_for 60 frontend_says
+    wait_for frontend_says
     explain "           $answer"
     verdict "the frontend's line arrived, and the backend's answer came back" \
         [ "$answer" = 'backend heard Hello, backend' ]
@@ -173,8 +173,8 @@ login()
     frontend "socat VSOCK-LISTEN:22,fork,reuseaddr
         EXEC:'dropbear -i -r /etc/dropbear/key' >/dev/null 2>&1 &"
     socat TCP-LISTEN:2222,fork,reuseaddr,bind=127.0.0.1 VSOCK-CONNECT:3:22 2>/dev/null &
-    wait_for 60 nc -z 127.0.0.1 2222
-    wait_for 60 sshd_answers
+    wait_for nc -z 127.0.0.1 2222
+    wait_for sshd_answers
     ssh root@localhost -p 2222 'hostname; uname -sr' </dev/null >/run/ssh.out 2>>/run/step.log
     local status=$?
     indent </run/ssh.out

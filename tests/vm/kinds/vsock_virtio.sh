@@ -38,7 +38,7 @@ serve()
 kind_works()
 {
     [ "$(frontend 'echo hello | socat -t 30 - VSOCK-CONNECT:2:60')" = 'backend heard hello' ] &&
-        wait_for 60 asked hello
+        wait_for asked hello
 }
 
 asked() # WORD
@@ -55,7 +55,7 @@ files() # MIB
     local sum server
     socat -u UNIX-LISTEN:${socket}_62 CREATE:/run/vsock.got &
     server=$!
-    wait_for 60 [ -S ${socket}_62 ]
+    wait_for [ -S ${socket}_62 ]
     sum=$(frontend "dd if=/dev/urandom of=/tmp/r bs=1M count=$1 2>/dev/null &&
         socat -u OPEN:/tmp/r VSOCK-CONNECT:2:62 && sha256sum </tmp/r; rm -f /tmp/r")
     wait $server
@@ -63,7 +63,7 @@ files() # MIB
     [ "$sum" = "$(sha256sum </run/vsock.got)" ] || return 1
     frontend 'rm -f /tmp/got; socat -u VSOCK-LISTEN:63 CREATE:/tmp/got >/dev/null 2>&1 &'
     # Until it listens; it takes one connection.
-    wait_for 60 eval 'connect 63 "cat /run/vsock.got"; [ "$(frontend "sha256sum </tmp/got")" = "$sum" ]' || {
+    wait_for eval 'connect 63 "cat /run/vsock.got"; [ "$(frontend "sha256sum </tmp/got")" = "$sum" ]' || {
         echo "sent back, $(frontend 'sha256sum </tmp/got') came"
         return 1
     }
@@ -119,18 +119,18 @@ worker_dies()
         connect 64 /run/vsock-up >/dev/null 2>&1 || sleep 0.1
     done &
     local client=$!
-    wait_for 60 frontend '[ -s /tmp/up ]' && wait_for 60 [ -s /run/vsock.up ] &&
+    wait_for frontend '[ -s /tmp/up ]' && wait_for 60 [ -s /run/vsock.up ] &&
         frontend '! [ -e /tmp/gone ]' && [ -d /proc/$client ] || {
         echo "the connections did not come about"
         return 1
     }
     pid=$(worker_of "$id")
     kill -KILL "$pid"
-    wait_for 60 frontend '[ -e /tmp/gone ]' || {
+    wait_for frontend '[ -e /tmp/gone ]' || {
         echo "the frontend's socket still hangs 5 s after the worker's death"
         return 1
     }
-    wait_for 60 [ ! -d /proc/$client ] || {
+    wait_for [ ! -d /proc/$client ] || {
         echo "the backend's socket still hangs 5 s after the worker's death"
         return 1
     }
