@@ -23,7 +23,9 @@
 #include "broker/failure.h"
 #include "common/vhost_user.h"
 
-#define VHOST_USER_STEP_MS 1000 /* what a daemon may take for one answer */
+/* What a daemon may take for one answer. Nobody else waits for it, and some end for good when they
+ * are left alone in the middle of their start, which a slow machine makes long. */
+#define VHOST_USER_STEP_MS 5000
 
 /* What is asked of the daemon. Constant once the first dialogue has begun. */
 struct vhost_user_terms {

@@ -4,7 +4,8 @@
 # installed, while a Linux frontend works (systemd-container, systemd-init).
 # shellcheck disable=SC2015,SC2016,SC2034,SC2154  # if one of several fails; expanded by the frontend; of backend-lib.sh
 service=bao-virtio-dm
-keeper_kills=10
+keeper_kills=4
+[ "$BVDM_LONG" != 1 ] || keeper_kills=10
 
 # A command among systemd's processes.
 inside()
