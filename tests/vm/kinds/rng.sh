@@ -30,7 +30,8 @@ random()
             [ $(od -An -v -tx8 -w8 /tmp/random | sort -u | wc -l) = 4096 ]'
 }
 
-# Three seconds' worth takes two at least: a tenth may come in advance, and Linux has a little left.
+# Three seconds' worth takes two at least: a tenth may come in advance, and Linux has a little left. At most is for
+# what has stopped: how fast it is to be, tests on a quiet machine say.
 limited()
 {
     local began took
@@ -39,7 +40,7 @@ limited()
     frontend "dd if=/dev/hwrng of=/dev/null bs=$rate_limit count=3 iflag=fullblock" || return 1
     took=$(($(seconds) - began))
     echo "$took s"
-    frontend "$choose" && [ $took -ge 2 ] && [ $took -le 15 ]
+    frontend "$choose" && [ $took -ge 2 ] && [ $took -le 120 ]
 }
 
 worker_dies()
