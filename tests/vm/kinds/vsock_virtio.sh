@@ -69,12 +69,14 @@ files() # MIB
     }
 }
 
-# Eight connections from each side at once, each with words of its own.
+# Eight connections from each side at once, each with words of its own. Linux gives up a connection
+# that has not come about in two seconds, which a busy machine may take: it is asked for again.
 many()
 {
     local n programs='' failed=0
     frontend 'rm -f /tmp/many.*; for n in 1 2 3 4 5 6 7 8; do
-        (echo word$n | socat -t 20 - VSOCK-CONNECT:2:60 >/tmp/many.$n) & done; wait' &
+        (t=0; until echo word$n | socat -t 20 - VSOCK-CONNECT:2:60 >/tmp/many.$n || [ $t -ge 20 ]; do t=$((t + 1)); done) &
+        done; wait' &
     local others=$!
     for n in 1 2 3 4 5 6 7 8; do
         asked "many$n" &
@@ -101,7 +103,7 @@ refused_at_once()
     rm -f /run/answer.99
     connect 99 '/run/vsock-line hello /run/answer.99'
     [ ! -e /run/answer.99 ] || return 1
-    [ $(($(seconds) - began)) -le 5 ]
+    [ $(($(seconds) - began)) -le 15 ] # less than the 20 of who is not told
 }
 
 worker_dies()
