@@ -4,7 +4,6 @@
 # driver for a frontend, here, since the build machine's kernel may lack vhost; the others, one
 # function kind_storm a kind (kinds.sh), have Linux for a frontend. BVDM_LONG=1: many more deaths.
 # shellcheck disable=SC2016,SC2034,SC2154  # expanded by the frontend; read, and set, by others
-round_limit=300 # s; a quiet machine needs a tenth of it
 storm_report=/run/storm.report # how long it took, for people
 
 # deaths NORMAL LONG
@@ -57,7 +56,7 @@ storm()
     status=$?
     cat /run/kills
     frontend 'touch /tmp/stop'
-    wait_for "$round_limit" frontend '[ -s /tmp/storm ]'
+    wait_for frontend '[ -s /tmp/storm ]'
     if ! frontend '[ -s /tmp/storm ]'; then
         echo "the last round does not end"
         frontend 'cat /sys/block/vd?/inflight; dmesg | tail -n 5; ps | tail -n 5'

@@ -36,10 +36,10 @@ stand_up()
     kill "$(cat /run/console.user)"
 }
 
-shows() # PATTERN [SECONDS]
+shows() # PATTERN
 {
-    wait_for "${2:-10}" grep -qE "$1" $seen || {
-        echo "no '$1' within ${2:-10} s; the last lines:"
+    wait_for grep -qE "$1" $seen || {
+        echo "no '$1'; the last lines:"
         tail -n 5 $seen
         return 1
     }
@@ -123,7 +123,7 @@ prints_while() # LINES COMMAND...
     sit_down
     frontend "rm -f /tmp/printed; $raw && (seq 1000000 $last | cat >&3; echo done >/tmp/printed) &"
     "$@" || return 1
-    wait_for "$round_limit" frontend 'grep -q done /tmp/printed' && shows "^$last" 20
+    wait_for frontend 'grep -q done /tmp/printed' && shows "^$last"
     status=$?
     stand_up
     [ $status = 0 ] || return 1

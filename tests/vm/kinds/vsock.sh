@@ -50,7 +50,7 @@ worker_dies()
         socat -u VSOCK-CONNECT:3:1030 CREATE:/run/vsock.up 2>/dev/null || sleep 0.1
     done &
     client=$!
-    wait_for frontend '[ -s /tmp/up ]' && wait_for 60 [ -s /run/vsock.up ] &&
+    wait_for frontend '[ -s /tmp/up ]' && wait_for [ -s /run/vsock.up ] &&
         frontend '! [ -e /tmp/gone ]' && [ -d /proc/$client ] || {
         echo "the connections did not come about"
         return 1
