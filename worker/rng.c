@@ -83,11 +83,11 @@ static ssize_t kernel_random(void *to, size_t length)
 /* §5.4.6.1: less than the driver asks for is in order, so one call does. Returns bytes given. */
 static uint32_t serve(struct device *dev, struct virtqueue *vq)
 {
-    const struct iovec *buffer = &rng.chain.segments[rng.chain.readable_count];
-    size_t length = buffer->iov_len < REQUEST_BYTES ? buffer->iov_len : REQUEST_BYTES;
-    if (rng.slot_bytes > 0 && length > rng.left)
-        length = (size_t)rng.left;
-    ssize_t given = kernel_random(buffer->iov_base, length);
+    struct cursor buffer = chain_writable(&rng.chain);
+    if (rng.slot_bytes > 0)
+        cursor_cut(&buffer, (size_t)rng.left);
+    const struct iovec piece = cursor_next(&buffer, REQUEST_BYTES);
+    ssize_t given = kernel_random(piece.iov_base, piece.iov_len);
     if (given <= 0) {
         if (given == 0 || errno != EINTR)
             dev->pause_ms = rng.slot_ms; /* early in its life a machine may have none */

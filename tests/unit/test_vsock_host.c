@@ -112,7 +112,8 @@ static void read_in_pieces(uint32_t length, uint32_t piece_max)
             room[i] = (struct iovec){got + done + total, part};
             total += part;
         }
-        ssize_t moved = vsock_host_read(SLOT, SEQPACKET, room, 3, VSOCK_MESSAGE_MAX, &end);
+        ssize_t moved =
+            vsock_host_read(SLOT, SEQPACKET, cursor_of(room, 3), VSOCK_MESSAGE_MAX, &end);
         CU_ASSERT_FATAL(moved > 0);
         CU_ASSERT_FATAL((uint32_t)moved == total || end);
         done += (uint32_t)moved;
@@ -134,16 +135,16 @@ static void test_messages_to_the_guest(void)
         CU_ASSERT_EQUAL(send(other, "", 0, MSG_NOSIGNAL), 0);
         read_in_pieces(length, i % 3 == 0 ? 5000 : 700);
     }
-    CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end), -EAGAIN);
+    CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, cursor_of(&room, 1), 1000, &end), -EAGAIN);
     /* What is too large for the guest, or for anybody, is lost as a whole, and nothing else is. */
     vsock_host_event(SLOT, EPOLLIN);
     CU_ASSERT_EQUAL(send(other, data, 1001, MSG_NOSIGNAL), 1001);
     CU_ASSERT_EQUAL(send(other, data, VSOCK_MESSAGE_MAX + 1, MSG_NOSIGNAL),
                     (ssize_t)VSOCK_MESSAGE_MAX + 1);
-    CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end), -EMSGSIZE);
-    CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, &room, 1, ~0u, &end), -EMSGSIZE);
+    CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, cursor_of(&room, 1), 1000, &end), -EMSGSIZE);
+    CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, cursor_of(&room, 1), ~0u, &end), -EMSGSIZE);
     CU_ASSERT_EQUAL(send(other, data, 50, MSG_NOSIGNAL), 50);
-    CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end), 50);
+    CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, cursor_of(&room, 1), 1000, &end), 50);
     CU_ASSERT_TRUE(end);
     vsock_host_reset();
     close(other);
@@ -160,7 +161,7 @@ static void test_empty_messages(void)
         CU_ASSERT_EQUAL(send(other, "", 0, MSG_NOSIGNAL), 0);
     CU_ASSERT_EQUAL(send(other, "a", 1, MSG_NOSIGNAL), 1);
     unsigned int turns = 0;
-    while ((moved = vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end)) == -EINTR)
+    while ((moved = vsock_host_read(SLOT, SEQPACKET, cursor_of(&room, 1), 1000, &end)) == -EINTR)
         turns++;
     CU_ASSERT_EQUAL(moved, 1);
     CU_ASSERT(turns > 0); /* others have theirs meanwhile */
@@ -170,11 +171,11 @@ static void test_empty_messages(void)
     close(other);
     /* The end is there, and not told yet. */
     for (turns = 0; turns < 50; turns++) {
-        moved = vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end);
+        moved = vsock_host_read(SLOT, SEQPACKET, cursor_of(&room, 1), 1000, &end);
         CU_ASSERT(moved == -EINTR || moved == 1);
     }
     vsock_host_event(SLOT, EPOLLIN | EPOLLRDHUP | EPOLLHUP);
-    while ((moved = vsock_host_read(SLOT, SEQPACKET, &room, 1, 1000, &end)) == -EINTR)
+    while ((moved = vsock_host_read(SLOT, SEQPACKET, cursor_of(&room, 1), 1000, &end)) == -EINTR)
         ;
     CU_ASSERT_EQUAL(moved, 0);
     CU_ASSERT_FALSE(vsock_host_readable(SLOT));
@@ -193,7 +194,7 @@ static void deliver(uint32_t length)
                                           {data + done + first, part - first}};
         connection->received += part;
         CU_ASSERT_EQUAL_FATAL(
-            vsock_host_deliver(&table, SLOT, segments, 2, part, done + part == length), 0);
+            vsock_host_deliver(&table, SLOT, cursor_of(segments, 2), done + part == length), 0);
     }
 }
 

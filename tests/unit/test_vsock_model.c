@@ -281,7 +281,7 @@ static void test_buffer_against_a_model(void)
         uint32_t length = below(2 * room + 1) % ((room < left ? room : left) + 1);
         const struct iovec parts[] = {{plain + in, length / 3},
                                       {plain + in + length / 3, length - length / 3}};
-        vsock_buffer_put(&buffer, first + in, parts, 2);
+        vsock_buffer_put(&buffer, first + in, cursor_of(parts, 2));
         in += length;
         uint32_t take = below(in - out + 1);
         if (take == 0)

@@ -183,70 +183,13 @@ static int block_write_config(struct device *dev, uint32_t offset, unsigned int 
     return 0;
 }
 
-/* ---- Framing: §2.7.4 leaves it to the driver where one buffer ends and the next begins ---- */
-
-/* Copy `length` bytes from the front of the readable segments, and cut them off. */
-static void take_header(struct chain *chain, void *to, uint32_t length)
-{
-    unsigned char *at = to;
-    for (unsigned int i = 0; length > 0; i++) {
-        struct iovec *segment = &chain->segments[i];
-        uint32_t part = segment->iov_len < length ? (uint32_t)segment->iov_len : length;
-        guest_copy(at, segment->iov_base, part);
-        segment->iov_base = (unsigned char *)segment->iov_base + part;
-        segment->iov_len -= part;
-        at += part;
-        length -= part;
-    }
-}
-
-/* Cut the last writable byte off: §5.2.6, the status. */
-static unsigned char *take_status(struct chain *chain)
-{
-    struct iovec *last = &chain->segments[chain->readable_count + chain->writable_count - 1];
-    if (--last->iov_len == 0)
-        chain->writable_count--;
-    return (unsigned char *)last->iov_base + last->iov_len;
-}
-
-/* Copy to the front of the data; returns how much fitted. */
-static uint32_t fill_data(struct block_request *request, const void *from, uint32_t length)
-{
-    const unsigned char *at = from;
-    uint32_t left = length < request->data_length ? length : request->data_length;
-    uint32_t filled = left;
-    for (unsigned int i = 0; left > 0; i++) {
-        const struct iovec *segment = &request->data[i];
-        uint32_t part = segment->iov_len < left ? (uint32_t)segment->iov_len : left;
-        memcpy(segment->iov_base, at, part);
-        at += part;
-        left -= part;
-    }
-    return filled;
-}
-
-/* Leaves no empty segment in front: one is as good as none, but a call with nothing else would
- * look like the end of the image. */
-static void trim(struct block_request *request, uint32_t moved)
-{
-    while (request->data_count > 0 && moved >= request->data->iov_len) {
-        moved -= (uint32_t)request->data->iov_len;
-        request->data++;
-        request->data_count--;
-    }
-    if (moved > 0) {
-        request->data->iov_base = (unsigned char *)request->data->iov_base + moved;
-        request->data->iov_len -= moved;
-    }
-}
-
 void block_advance(struct block_turn *turn, struct block_request *request, uint32_t moved)
 {
     struct state_counters *counters = &turn->dev->state->counters;
     bool in = request->type == VIRTIO_BLK_T_IN;
     request->done += moved;
     turn->bytes += moved;
-    trim(request, moved);
+    cursor_skip(&request->data, moved);
     device_count(in ? &counters->bytes_in : &counters->bytes_out, moved);
 }
 
@@ -301,6 +244,13 @@ static bool readable_data(uint32_t type)
            type == VIRTIO_BLK_T_WRITE_ZEROES;
 }
 
+/* §5.2.6: the status. It is a byte of the driver's memory. */
+static unsigned char *last_byte(struct cursor writable)
+{
+    cursor_skip(&writable, writable.left - 1);
+    return cursor_next(&writable, 1).iov_base;
+}
+
 int block_next(struct block_turn *turn, struct guest_fault *ret_fault)
 {
     struct block_request *request = &turn->queue->request;
@@ -314,25 +264,19 @@ int block_next(struct block_turn *turn, struct guest_fault *ret_fault)
                                           {turn->vq->index, chain->ref.id, CHECK_NO_ROOM}};
         return -EBADMSG;
     }
-    take_header(chain, &header, sizeof(header));
+    struct cursor readable = chain_readable(chain), writable = chain_writable(chain);
+    cursor_read(&readable, &header, sizeof(header));
     *request = (struct block_request){
         .active = true,
         .type = header.type,
         .sector = header.sector,
         .ref = chain->ref,
-        .status = take_status(chain),
+        .status = last_byte(writable),
         .writable_data = chain->writable_length - 1,
     };
-    if (readable_data(request->type)) {
-        request->data = chain->segments;
-        request->data_count = chain->readable_count;
-        request->data_length = chain->readable_length - (uint32_t)sizeof(header);
-    } else {
-        request->data = chain->segments + chain->readable_count;
-        request->data_count = chain->writable_count;
-        request->data_length = request->writable_data;
-    }
-    trim(request, 0);
+    cursor_cut(&writable, request->writable_data);
+    request->data = readable_data(request->type) ? readable : writable;
+    request->data_length = (uint32_t)request->data.left;
     turn->queue->range_count = 0;
     turn->requests++;
     return 1;
@@ -348,8 +292,7 @@ static void move_data(struct block_turn *turn)
         block_finish_moved(turn, request);
         return;
     }
-    ssize_t moved =
-        (in ? block_read : block_write)(turn, request->data, request->data_count, offset);
+    ssize_t moved = (in ? block_read : block_write)(turn, request->data, offset);
     if (moved == -EINTR)
         return;
     if (moved < 0) {
@@ -384,6 +327,14 @@ static void flush(struct block_turn *turn)
         block_finish(turn, request, 0, VIRTIO_BLK_S_OK);
 }
 
+/* §5.2.6: as much of the serial number as the driver has room for. */
+static void get_id(struct block_turn *turn)
+{
+    struct block_request *request = &turn->queue->request;
+    size_t filled = cursor_write(&request->data, block.serial, sizeof(block.serial));
+    block_finish(turn, request, (uint32_t)filled, VIRTIO_BLK_S_OK);
+}
+
 /* What a driver must not send to this device: its status; else VIRTIO_BLK_S_OK. */
 static uint8_t refusal(const struct device *dev, uint32_t type)
 {
@@ -414,8 +365,7 @@ static int serve(struct block_turn *turn, struct guest_fault *ret_fault)
         flush(turn);
         return 0;
     case VIRTIO_BLK_T_GET_ID:
-        block_finish(turn, request, fill_data(request, block.serial, sizeof(block.serial)),
-                     VIRTIO_BLK_S_OK);
+        get_id(turn);
         return 0;
     case VIRTIO_BLK_T_DISCARD:
     case VIRTIO_BLK_T_WRITE_ZEROES:

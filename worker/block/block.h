@@ -29,6 +29,9 @@
  */
 #define BLOCK_CALL_BYTES 0x80000u
 
+/* Segments of one call: what the kernel takes (UIO_MAXIOV). */
+#define BLOCK_SEGMENTS_MAX 1024u
+
 /* Of one VIRTIO_BLK_T_DISCARD or _WRITE_ZEROES: max_discard_seg and max_write_zeroes_seg. */
 #define BLOCK_RANGES_MAX 32u
 #define BLOCK_RANGE_SECTORS 0x200000u /* 1 GiB */
@@ -38,10 +41,9 @@ struct block_request {
     uint32_t type;
     uint64_t sector;
     struct chain_ref ref;
-    struct iovec *data; /* trimmed to what is left of it */
-    unsigned int data_count;
-    uint32_t data_length;
-    uint32_t done;          /* bytes of the data */
+    struct cursor data;     /* what is left of it */
+    uint32_t data_length;   /* bytes of all of it */
+    uint32_t done;          /* bytes of it */
     uint32_t writable_data; /* bytes of the device-writable part before the status byte */
     unsigned char *status;  /* guest memory */
 };
@@ -132,10 +134,8 @@ void block_io_init(const struct device *dev, const struct message_start *start);
  * or two where O_DIRECT writes a part of a block. Returns the bytes moved, more than 0; -errno:
  * -EIO also where the image has been cut short.
  */
-ssize_t block_read(struct block_turn *turn, const struct iovec *data, unsigned int count,
-                   uint64_t offset);
-ssize_t block_write(struct block_turn *turn, const struct iovec *data, unsigned int count,
-                    uint64_t offset);
+ssize_t block_read(struct block_turn *turn, struct cursor data, uint64_t offset);
+ssize_t block_write(struct block_turn *turn, struct cursor data, uint64_t offset);
 /* Zeros over up to `length` bytes, as block_write. */
 ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t length);
 /* A hole. -EOPNOTSUPP: the image can't. */
@@ -148,6 +148,6 @@ int64_t block_bytes(struct device *dev);
 
 /* Whole blocks that one call can move, from where they are or by memory of our own? Always true
  * without O_DIRECT. */
-bool block_aligned(const struct iovec *data, unsigned int count, uint64_t offset);
+bool block_aligned(struct cursor data, uint64_t offset);
 
 #endif

@@ -62,15 +62,24 @@ void block_io_init(const struct device *dev, const struct message_start *start)
 /* ---- Whole calls ---- */
 
 /* The part of the data that one call shall move: whole segments, or a piece of one. */
-static unsigned int call_segments(const struct iovec *data, unsigned int count, struct iovec *piece)
+static struct cursor part_of_call(struct cursor data)
 {
-    size_t bytes = 0;
-    unsigned int whole = 0;
-    while (whole < count && bytes + data[whole].iov_len <= BLOCK_CALL_BYTES)
-        bytes += data[whole++].iov_len;
-    if (whole == 0)
-        *piece = (struct iovec){data[0].iov_base, BLOCK_CALL_BYTES};
-    return whole;
+    struct cursor ahead = data;
+    size_t whole = 0, next = cursor_next(&ahead, SIZE_MAX).iov_len;
+    while (next > 0 && whole + next <= BLOCK_CALL_BYTES) {
+        whole += next;
+        next = cursor_next(&ahead, SIZE_MAX).iov_len;
+    }
+    cursor_cut(&data, whole > 0 ? whole : BLOCK_CALL_BYTES);
+    return data;
+}
+
+/* The same as an array; the next call makes another of it. */
+static const struct iovec *array_of(struct cursor data, int *ret_count)
+{
+    static struct iovec array[BLOCK_SEGMENTS_MAX];
+    *ret_count = (int)cursor_segments(data, array, BLOCK_SEGMENTS_MAX);
+    return array;
 }
 
 static ssize_t result(ssize_t moved)
@@ -84,12 +93,12 @@ static ssize_t result(ssize_t moved)
  * Read, without waiting for the disk as long as an interrupt may be due for what is completed:
  * it is sent before this request blocks.
  */
-static ssize_t read_image(struct block_turn *turn, const struct iovec *data, unsigned int count,
-                          uint64_t offset)
+static ssize_t read_image(struct block_turn *turn, struct cursor data, uint64_t offset)
 {
-    int segments = (int)count;
+    int count;
+    const struct iovec *to = array_of(data, &count);
     if (io.nowait && virtqueue_undecided(turn->vq)) {
-        ssize_t moved = preadv2(WORKER_FD_BACKEND, data, segments, (off_t)offset, RWF_NOWAIT);
+        ssize_t moved = preadv2(WORKER_FD_BACKEND, to, count, (off_t)offset, RWF_NOWAIT);
         if (moved >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP))
             return result(moved);
         io.nowait = errno == EAGAIN;
@@ -97,20 +106,21 @@ static ssize_t read_image(struct block_turn *turn, const struct iovec *data, uns
     if (io.nowait || block.direct)
         device_signal(turn->dev, turn->vq);
     device_io_begins(turn->dev);
-    ssize_t moved = result(preadv2(WORKER_FD_BACKEND, data, segments, (off_t)offset, 0));
+    ssize_t moved = result(preadv2(WORKER_FD_BACKEND, to, count, (off_t)offset, 0));
     device_io_ends(turn->dev);
     return moved;
 }
 
-static ssize_t write_image(struct block_turn *turn, const struct iovec *data, unsigned int count,
-                           uint64_t offset)
+static ssize_t write_image(struct block_turn *turn, struct cursor data, uint64_t offset)
 {
+    int count;
+    const struct iovec *from = array_of(data, &count);
     bool through = block_durable(turn->dev);
     if (through || block.direct)
         device_signal(turn->dev, turn->vq); /* this waits for the disk */
     device_io_begins(turn->dev);
-    ssize_t moved = result(
-        pwritev2(WORKER_FD_BACKEND, data, (int)count, (off_t)offset, through ? RWF_DSYNC : 0));
+    ssize_t moved =
+        result(pwritev2(WORKER_FD_BACKEND, from, count, (off_t)offset, through ? RWF_DSYNC : 0));
     device_io_ends(turn->dev);
     return moved;
 }
@@ -121,67 +131,54 @@ static ssize_t write_image(struct block_turn *turn, const struct iovec *data, un
  * it does, those do that are not aligned: it wants offset, length and memory so. A driver that
  * heeds blk_size mostly has them so. */
 
-static uint64_t bytes_of(const struct iovec *data, unsigned int count)
-{
-    uint64_t bytes = 0;
-    for (unsigned int i = 0; i < count; i++)
-        bytes += data[i].iov_len;
-    return bytes;
-}
-
 static bool whole_blocks(uint64_t offset, uint64_t length)
 {
     return (offset | length) % block.blk_size == 0;
 }
 
 /* Can the call be made on the data where they are? */
-static bool reachable(const struct iovec *data, unsigned int count, uint64_t offset)
+static bool reachable(struct cursor data, uint64_t offset)
 {
     if (!block.direct)
         return true;
     bool fits = !io.detour;
-    for (unsigned int i = 0; i < count && fits; i++)
-        fits = whole_blocks(offset, data[i].iov_len) &&
-               (uintptr_t)data[i].iov_base % io.mem_alignment == 0;
+    while (fits && data.left > 0) {
+        struct iovec piece = cursor_next(&data, SIZE_MAX);
+        fits = whole_blocks(offset, piece.iov_len) &&
+               (uintptr_t)piece.iov_base % io.mem_alignment == 0;
+    }
     return fits;
 }
 
-bool block_aligned(const struct iovec *data, unsigned int count, uint64_t offset)
+bool block_aligned(struct cursor data, uint64_t offset)
 {
-    return io.detour ? whole_blocks(offset, bytes_of(data, count)) : reachable(data, count, offset);
-}
-
-enum direction { TO_GUEST, FROM_GUEST };
-
-static void copy(const struct iovec *data, unsigned int count, unsigned char *at, size_t length,
-                 enum direction direction)
-{
-    for (unsigned int i = 0; i < count && length > 0; i++) {
-        size_t part = data[i].iov_len < length ? data[i].iov_len : length;
-        if (direction == TO_GUEST)
-            memcpy(data[i].iov_base, at, part);
-        else
-            guest_copy(at, data[i].iov_base, part);
-        at += part;
-        length -= part;
-    }
+    return io.detour ? whole_blocks(offset, data.left) : reachable(data, offset);
 }
 
 /* The blocks around a piece of the data that fits into `bounce`. */
 struct detour {
-    uint64_t start;   /* in the image, of the first block */
-    struct iovec iov; /* all the blocks */
-    size_t skip;      /* bytes of the first block before the data */
-    size_t data;      /* bytes of the data */
+    uint64_t start; /* in the image, of the first block */
+    size_t blocks;  /* bytes of all the blocks */
+    size_t skip;    /* bytes of the first block before the data */
+    size_t data;    /* bytes of the data */
 };
 
-static struct detour plan(const struct iovec *data, unsigned int count, uint64_t offset)
+static struct detour plan(struct cursor data, uint64_t offset)
 {
-    uint64_t mask = block.blk_size - 1, bytes = bytes_of(data, count);
+    uint64_t mask = block.blk_size - 1;
     struct detour detour = {.start = offset & ~mask, .skip = offset & mask};
-    detour.data = BOUNCE_BYTES - detour.skip < bytes ? BOUNCE_BYTES - detour.skip : bytes;
-    detour.iov = (struct iovec){bounce, (detour.skip + detour.data + mask) & ~mask};
+    cursor_cut(&data, BOUNCE_BYTES - detour.skip);
+    detour.data = data.left;
+    detour.blocks = (detour.skip + detour.data + mask) & ~mask;
     return detour;
+}
+
+/* The blocks, in memory of our own, as what a call moves. */
+static ssize_t move_blocks(struct block_turn *turn, const struct detour *detour,
+                           ssize_t (*image)(struct block_turn *, struct cursor, uint64_t))
+{
+    const struct iovec all = {bounce, detour->blocks};
+    return image(turn, cursor_of(&all, 1), detour->start);
 }
 
 /* Of `moved` bytes of the blocks, those that are data. */
@@ -195,13 +192,12 @@ static ssize_t data_moved(const struct detour *detour, ssize_t moved)
     return (ssize_t)(data < detour->data ? data : detour->data);
 }
 
-static ssize_t read_detour(struct block_turn *turn, const struct iovec *data, unsigned int count,
-                           uint64_t offset)
+static ssize_t read_detour(struct block_turn *turn, struct cursor data, uint64_t offset)
 {
-    struct detour detour = plan(data, count, offset);
-    ssize_t moved = data_moved(&detour, read_image(turn, &detour.iov, 1, detour.start));
+    struct detour detour = plan(data, offset);
+    ssize_t moved = data_moved(&detour, move_blocks(turn, &detour, read_image));
     if (moved > 0)
-        copy(data, count, bounce + detour.skip, (size_t)moved, TO_GUEST);
+        cursor_write(&data, bounce + detour.skip, (size_t)moved);
     return moved;
 }
 
@@ -209,41 +205,32 @@ static ssize_t read_detour(struct block_turn *turn, const struct iovec *data, un
  * Blocks that are written in part keep the rest: nobody else writes to the image between the two
  * calls, since it is locked, and this process does one thing at a time.
  */
-static ssize_t write_detour(struct block_turn *turn, const struct iovec *data, unsigned int count,
-                            uint64_t offset)
+static ssize_t write_detour(struct block_turn *turn, struct cursor data, uint64_t offset)
 {
-    struct detour detour = plan(data, count, offset);
-    if (detour.skip + detour.data < detour.iov.iov_len || detour.skip > 0) {
-        ssize_t kept = read_image(turn, &detour.iov, 1, detour.start);
+    struct detour detour = plan(data, offset);
+    if (detour.skip + detour.data < detour.blocks || detour.skip > 0) {
+        ssize_t kept = move_blocks(turn, &detour, read_image);
         if (kept < 0)
             return kept;
-        if ((size_t)kept < detour.iov.iov_len)
+        if ((size_t)kept < detour.blocks)
             return -EIO;
     }
-    copy(data, count, bounce + detour.skip, detour.data, FROM_GUEST);
-    return data_moved(&detour, write_image(turn, &detour.iov, 1, detour.start));
+    cursor_read(&data, bounce + detour.skip, detour.data);
+    return data_moved(&detour, move_blocks(turn, &detour, write_image));
 }
 
 /* ---- What requests are made of ---- */
 
-ssize_t block_read(struct block_turn *turn, const struct iovec *data, unsigned int count,
-                   uint64_t offset)
+ssize_t block_read(struct block_turn *turn, struct cursor data, uint64_t offset)
 {
-    struct iovec piece;
-    unsigned int whole = call_segments(data, count, &piece);
-    data = whole > 0 ? data : &piece;
-    count = whole > 0 ? whole : 1;
-    return (reachable(data, count, offset) ? read_image : read_detour)(turn, data, count, offset);
+    data = part_of_call(data);
+    return (reachable(data, offset) ? read_image : read_detour)(turn, data, offset);
 }
 
-ssize_t block_write(struct block_turn *turn, const struct iovec *data, unsigned int count,
-                    uint64_t offset)
+ssize_t block_write(struct block_turn *turn, struct cursor data, uint64_t offset)
 {
-    struct iovec piece;
-    unsigned int whole = call_segments(data, count, &piece);
-    data = whole > 0 ? data : &piece;
-    count = whole > 0 ? whole : 1;
-    return (reachable(data, count, offset) ? write_image : write_detour)(turn, data, count, offset);
+    data = part_of_call(data);
+    return (reachable(data, offset) ? write_image : write_detour)(turn, data, offset);
 }
 
 ssize_t block_punch(struct block_turn *turn, uint64_t offset, uint64_t length)
@@ -263,17 +250,14 @@ ssize_t block_punch(struct block_turn *turn, uint64_t offset, uint64_t length)
 
 ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t length)
 {
-    struct iovec data[BLOCK_CALL_BYTES / ZEROS_BYTES];
-    unsigned int count = 0;
-    do {
-        data[count].iov_base = zeros;
-        data[count].iov_len = length < ZEROS_BYTES ? length : ZEROS_BYTES;
-        length -= data[count].iov_len;
-        count++;
-    } while (length > 0 && count < sizeof(data) / sizeof(data[0]));
+    struct iovec pieces[BLOCK_CALL_BYTES / ZEROS_BYTES];
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
+        pieces[i] = (struct iovec){zeros, ZEROS_BYTES};
+    struct cursor data = cursor_of(pieces, sizeof(pieces) / sizeof(pieces[0]));
+    cursor_cut(&data, length);
     /* These are our own, and aligned. */
-    bool whole = !block.direct || whole_blocks(offset, bytes_of(data, count));
-    ssize_t moved = (whole ? write_image : write_detour)(turn, data, count, offset);
+    bool whole = !block.direct || whole_blocks(offset, data.left);
+    ssize_t moved = (whole ? write_image : write_detour)(turn, data, offset);
     if (moved > 0)
         turn->bytes += (uint32_t)moved;
     return moved;

@@ -8,7 +8,6 @@
 #include "worker/block/block.h"
 
 #include <errno.h>
-#include <string.h>
 
 /* No more than after which the driver is interrupted anyway, so that it works on those while this
  * side works on the next. */
@@ -18,14 +17,13 @@
  * meanwhile, and is the faster the more it gets at once. */
 #define MERGE_DIRECT_REQUESTS 64u
 #define MERGE_DIRECT_BYTES 0x40000u
-#define MERGE_SEGMENTS 1024u /* IOV_MAX */
 
 /* Holds requests within a turn only. */
 static struct {
     struct block_request requests[MERGE_DIRECT_REQUESTS];
     unsigned int count;
     unsigned int next; /* the first that is not finished */
-    struct iovec segments[MERGE_SEGMENTS];
+    struct iovec segments[BLOCK_SEGMENTS_MAX];
     unsigned int segment_count;
     uint32_t bytes;
     uint64_t next_sector; /* where the last one ends */
@@ -45,9 +43,11 @@ static void add(struct block_request *request)
 {
     struct block_request *added = &batch.requests[batch.count++];
     *added = *request;
-    added->data = &batch.segments[batch.segment_count];
-    memcpy(added->data, request->data, request->data_count * sizeof(*request->data));
-    batch.segment_count += request->data_count;
+    struct iovec *segments = &batch.segments[batch.segment_count];
+    unsigned int count =
+        cursor_segments(request->data, segments, BLOCK_SEGMENTS_MAX - batch.segment_count);
+    added->data = cursor_over(segments, count, request->data_length);
+    batch.segment_count += count;
     batch.bytes += request->data_length;
     batch.next_sector = request->sector + request->data_length / BLOCK_SECTOR;
     request->active = false;
@@ -57,8 +57,8 @@ static void add(struct block_request *request)
 static bool fits(const struct block_request *request, uint32_t bytes, unsigned int segments)
 {
     return request->data_length > 0 && request->data_length <= bytes_max() - bytes &&
-           request->data_count <= MERGE_SEGMENTS - segments &&
-           block_aligned(request->data, request->data_count, request->sector * BLOCK_SECTOR);
+           request->data.count <= BLOCK_SEGMENTS_MAX - segments &&
+           block_aligned(request->data, request->sector * BLOCK_SECTOR);
 }
 
 static bool goes_on(const struct block_request *request)
@@ -111,15 +111,19 @@ static void account(struct block_turn *turn, uint32_t moved)
     }
 }
 
-/* Move what is left of `count` requests from the first that is not finished on. */
+/* Move what is left of `count` requests from the first that is not finished on: their data lie in
+ * a row in batch.segments. */
 static ssize_t move_data(struct block_turn *turn, unsigned int count)
 {
     const struct block_request *first = &batch.requests[batch.next];
     const struct block_request *last = first + count - 1;
-    unsigned int segments = (unsigned int)(last->data + last->data_count - first->data);
+    const struct iovec *end = last->data.segments + last->data.count;
+    struct cursor all = first->data;
+    all.count = (unsigned int)(end - first->data.segments);
+    for (const struct block_request *request = first + 1; request <= last; request++)
+        all.left += request->data.left;
     uint64_t offset = first->sector * BLOCK_SECTOR + first->done;
-    return (first->type == VIRTIO_BLK_T_IN ? block_read : block_write)(turn, first->data, segments,
-                                                                       offset);
+    return (first->type == VIRTIO_BLK_T_IN ? block_read : block_write)(turn, all, offset);
 }
 
 static void serve(struct block_turn *turn)

@@ -8,13 +8,7 @@
 /* Copy the ranges from the data, once. */
 static void copy_ranges(struct block_queue *queue)
 {
-    const struct iovec *segment = queue->request.data;
-    unsigned char *at = (unsigned char *)queue->ranges;
-    for (uint32_t left = queue->request.data_length; left > 0; segment++) {
-        guest_copy(at, segment->iov_base, segment->iov_len);
-        at += segment->iov_len;
-        left -= (uint32_t)segment->iov_len;
-    }
+    cursor_read(&queue->request.data, queue->ranges, queue->request.data_length);
     queue->range_count = queue->request.data_length / (uint32_t)RANGE_SIZE;
     queue->range = 0;
     queue->range_done = 0;

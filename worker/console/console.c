@@ -48,9 +48,8 @@
 #define PATIENCE_MS 10000u
 
 struct stream {
-    bool active;       /* `chain` is taken, and not completed */
-    unsigned int next; /* tx: its segments from here on are left, the first of them trimmed */
-    uint32_t done;     /* tx: bytes of it that are written */
+    bool active;        /* `chain` is taken, and not completed */
+    struct cursor left; /* tx: what is not written yet */
     struct chain chain;
 };
 
@@ -169,21 +168,6 @@ static void complete(struct device *dev, struct virtqueue *vq, struct stream *st
 
 /* ---- Output ---- */
 
-/* `bytes` of what is left are done. */
-static void advance(struct stream *tx, uint32_t bytes)
-{
-    tx->done += bytes;
-    while (bytes > 0) {
-        struct iovec *segment = &tx->chain.segments[tx->next];
-        uint32_t part = segment->iov_len < bytes ? (uint32_t)segment->iov_len : bytes;
-        segment->iov_base = (unsigned char *)segment->iov_base + part;
-        segment->iov_len -= part;
-        bytes -= part;
-        if (segment->iov_len == 0)
-            tx->next++;
-    }
-}
-
 /* Returns 1; 0 if there is none; -EBADMSG. */
 static int next_output(struct device *dev, struct virtqueue *vq, unsigned int port,
                        struct guest_fault *ret_fault)
@@ -193,9 +177,9 @@ static int next_output(struct device *dev, struct virtqueue *vq, unsigned int po
     if (r <= 0)
         return r;
     tx->active = true;
-    tx->next = 0;
-    tx->done = 0;
-    advance(tx, take_up(vq, &dev->state->of_kind.console.written[port], tx->chain.readable_length));
+    tx->left = chain_readable(&tx->chain);
+    cursor_skip(&tx->left,
+                take_up(vq, &dev->state->of_kind.console.written[port], tx->chain.readable_length));
     return 1;
 }
 
@@ -219,24 +203,24 @@ static enum progress write_failed(unsigned int port, int error)
     } else {
         log_event(LOG_OUTPUT_LOST, port, (uint64_t)error);
     }
-    tx->done = tx->chain.readable_length;
+    cursor_cut(&tx->left, 0);
     return PROGRESS;
 }
 
 static enum progress write_some(struct device *dev, struct virtqueue *vq, unsigned int port)
 {
     struct stream *tx = &console.tx[port];
-    const struct iovec *segment = &tx->chain.segments[tx->next];
-    uint32_t length = segment->iov_len < CALL_BYTES ? (uint32_t)segment->iov_len : CALL_BYTES;
+    struct cursor ahead = tx->left;
+    const struct iovec piece = cursor_next(&ahead, CALL_BYTES);
     int fd = port_fd(port);
-    length = log_file_room(length);
+    uint32_t length = log_file_room((uint32_t)piece.iov_len);
     if (length == 0) {
         log_file_step(dev);
         return PROGRESS;
     }
     if (fd < 0)
         return write_failed(port, EAGAIN);
-    ssize_t written = write(fd, segment->iov_base, length);
+    ssize_t written = write(fd, piece.iov_base, length);
     if (written <= 0)
         return write_failed(port, written < 0 ? errno : EAGAIN);
     if (port == 0) {
@@ -244,8 +228,9 @@ static enum progress write_some(struct device *dev, struct virtqueue *vq, unsign
         dev->pause_ms = 0;
     }
     log_file_wrote((uint32_t)written);
-    advance(tx, (uint32_t)written);
-    note(vq, &dev->state->of_kind.console.written[port], tx->done);
+    cursor_skip(&tx->left, (size_t)written);
+    note(vq, &dev->state->of_kind.console.written[port],
+         tx->chain.readable_length - (uint32_t)tx->left.left);
     device_count(&dev->state->counters.bytes_out, (uint64_t)written);
     return PROGRESS;
 }
@@ -256,10 +241,10 @@ static enum progress serve_output(struct device *dev, struct virtqueue *vq, unsi
     struct stream *tx = &console.tx[port];
     enum progress progress = PROGRESS;
     if (!has_reader(port))
-        tx->done = tx->chain.readable_length; /* discarded */
-    else if (tx->done < tx->chain.readable_length)
+        cursor_cut(&tx->left, 0); /* discarded */
+    else if (tx->left.left > 0)
         progress = write_some(dev, vq, port);
-    if (tx->done == tx->chain.readable_length)
+    if (tx->left.left == 0)
         complete(dev, vq, tx, 0);
     return progress;
 }
@@ -319,12 +304,12 @@ static enum progress serve_input(struct device *dev, struct virtqueue *vq, unsig
 {
     struct stream *rx = &console.rx[port];
     uint64_t *record = &dev->state->of_kind.console.read[port];
-    const struct iovec *segment = &rx->chain.segments[rx->chain.readable_count];
-    uint32_t length = segment->iov_len < CALL_BYTES ? (uint32_t)segment->iov_len : CALL_BYTES;
-    uint32_t filled = take_up(vq, record, length);
+    struct cursor room = chain_writable(&rx->chain);
+    const struct iovec piece = cursor_next(&room, CALL_BYTES);
+    uint32_t filled = take_up(vq, record, (uint32_t)piece.iov_len);
     if (filled == 0) {
         int fd = port_fd(port);
-        ssize_t got = fd >= 0 ? read(fd, segment->iov_base, length) : 0;
+        ssize_t got = fd >= 0 ? read(fd, piece.iov_base, piece.iov_len) : 0;
         if (got < 0 && errno == EINTR)
             return PROGRESS;
         if (got <= 0)

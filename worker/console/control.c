@@ -105,20 +105,11 @@ static void heard(struct device *dev, const struct virtio_console_control *messa
 static int copy_message(const struct chain *chain, unsigned int queue,
                         struct virtio_console_control *ret, struct guest_fault *ret_fault)
 {
-    size_t left = sizeof(*ret);
-    unsigned char *to = (unsigned char *)ret;
-    if (chain->readable_length < left) {
-        *ret_fault = (struct guest_fault){LOG_CHAIN_INVALID, {queue, chain->ref.id, CHECK_NO_ROOM}};
-        return -EBADMSG;
-    }
-    for (unsigned int i = 0; left > 0; i++) {
-        const struct iovec *segment = &chain->segments[i];
-        size_t part = segment->iov_len < left ? segment->iov_len : left;
-        guest_copy(to, segment->iov_base, part);
-        to += part;
-        left -= part;
-    }
-    return 1;
+    struct cursor message = chain_readable(chain);
+    if (cursor_read(&message, ret, sizeof(*ret)) == sizeof(*ret))
+        return 1;
+    *ret_fault = (struct guest_fault){LOG_CHAIN_INVALID, {queue, chain->ref.id, CHECK_NO_ROOM}};
+    return -EBADMSG;
 }
 
 static int hear(struct device *dev, struct virtqueue *vq, struct guest_fault *ret_fault)
@@ -180,18 +171,6 @@ static uint32_t compose(const struct device *dev, unsigned int port, unsigned in
     }
 }
 
-static void put(const struct chain *chain, const struct message_to_driver *message, uint32_t length)
-{
-    const unsigned char *from = (const unsigned char *)message;
-    for (unsigned int i = chain->readable_count; length > 0; i++) {
-        const struct iovec *segment = &chain->segments[i];
-        uint32_t part = segment->iov_len < length ? (uint32_t)segment->iov_len : length;
-        memcpy(segment->iov_base, from, part);
-        from += part;
-        length -= part;
-    }
-}
-
 /* Returns 1; 0 if nothing is due, or there is no buffer for it; -EBADMSG. */
 static int tell(struct device *dev, struct virtqueue *vq, struct guest_fault *ret_fault)
 {
@@ -210,7 +189,8 @@ static int tell(struct device *dev, struct virtqueue *vq, struct guest_fault *re
                                           {vq->index, control.chain.ref.id, CHECK_NO_ROOM}};
         return -EBADMSG;
     }
-    put(&control.chain, &message, length);
+    struct cursor room = chain_writable(&control.chain);
+    cursor_write(&room, &message, length);
     virtqueue_push(vq, control.chain.ref, length);
     virtqueue_publish(vq);
     atomic_signal_fence(memory_order_seq_cst);

@@ -13,59 +13,21 @@
 
 #define TURN_COMMANDS 16u /* some take a lock of the kernel's network configuration */
 
-/* What is left of the device-readable part of a command. */
-struct reader {
-    const struct iovec *segments;
-    unsigned int count;
-    size_t offset; /* in the first of them */
-};
-
-/* Copy the next `length` bytes. False, with nothing to rely on, if there are not so many. */
-static bool take(struct reader *reader, void *to, size_t length)
+/* Copy the next `length` bytes of a command. False if there are not so many. */
+static bool take(struct cursor *command, void *to, size_t length)
 {
-    uint8_t *at = to;
-    while (length > 0 && reader->count > 0) {
-        size_t room = reader->segments->iov_len - reader->offset;
-        size_t part = room < length ? room : length;
-        guest_copy(at, (const uint8_t *)reader->segments->iov_base + reader->offset, part);
-        at += part;
-        length -= part;
-        reader->offset += part;
-        if (reader->offset == reader->segments->iov_len) {
-            reader->segments++;
-            reader->count--;
-            reader->offset = 0;
-        }
-    }
-    return length == 0;
-}
-
-/* Pass over as many bytes. */
-static bool skip(struct reader *reader, uint64_t length)
-{
-    while (length > 0 && reader->count > 0) {
-        size_t room = reader->segments->iov_len - reader->offset;
-        if (room > length) {
-            reader->offset += (size_t)length;
-            return true;
-        }
-        length -= room;
-        reader->segments++;
-        reader->count--;
-        reader->offset = 0;
-    }
-    return length == 0;
+    return cursor_read(command, to, length) == length;
 }
 
 /* ---- Commands: true if carried out ---- */
 
 /* §5.1.6.5.1 */
-static bool set_rx_mode(struct state_net *state, uint8_t command, struct reader *reader)
+static bool set_rx_mode(struct state_net *state, uint8_t command, struct cursor *rest)
 {
     uint8_t on;
     bool extra = command >= VIRTIO_NET_CTRL_RX_ALLUNI;
     if (command > VIRTIO_NET_CTRL_RX_NOBCAST || !net_has(VIRTIO_NET_F_CTRL_RX) ||
-        (extra && !net_has(VIRTIO_NET_F_CTRL_RX_EXTRA)) || !take(reader, &on, sizeof(on)))
+        (extra && !net_has(VIRTIO_NET_F_CTRL_RX_EXTRA)) || !take(rest, &on, sizeof(on)))
         return false;
     uint16_t bit = (uint16_t)(1u << command);
     state->rx_mode = (uint16_t)(on != 0 ? state->rx_mode | bit : state->rx_mode & ~bit);
@@ -78,29 +40,28 @@ struct table {
 };
 
 /* Append one of the two lists of §5.1.6.5.2. More than fit make it as good as "all". */
-static bool take_macs(struct reader *reader, struct table *table, uint16_t *ret_count,
-                      bool *ret_full)
+static bool take_macs(struct cursor *rest, struct table *table, uint16_t *ret_count, bool *ret_full)
 {
     uint32_t entries;
-    if (!take(reader, &entries, sizeof(entries)))
+    if (!take(rest, &entries, sizeof(entries)))
         return false;
     *ret_full = entries > STATE_NET_MACS - table->count;
     *ret_count = *ret_full ? 0 : (uint16_t)entries;
     if (*ret_full)
-        return skip(reader, (uint64_t)entries * ETH_ALEN);
-    if (!take(reader, table->macs[table->count], (size_t)entries * ETH_ALEN))
+        return cursor_skip(rest, (size_t)entries * ETH_ALEN) == (size_t)entries * ETH_ALEN;
+    if (!take(rest, table->macs[table->count], (size_t)entries * ETH_ALEN))
         return false;
     table->count += entries;
     return true;
 }
 
-static bool set_mac_table(struct state_net *state, struct reader *reader)
+static bool set_mac_table(struct state_net *state, struct cursor *rest)
 {
     struct table table = {.count = 0};
     uint16_t unicast, multicast;
     bool unicast_full, multicast_full;
-    if (!net_has(VIRTIO_NET_F_CTRL_RX) || !take_macs(reader, &table, &unicast, &unicast_full) ||
-        !take_macs(reader, &table, &multicast, &multicast_full))
+    if (!net_has(VIRTIO_NET_F_CTRL_RX) || !take_macs(rest, &table, &unicast, &unicast_full) ||
+        !take_macs(rest, &table, &multicast, &multicast_full))
         return false;
     memcpy(state->macs, table.macs, sizeof(state->macs));
     state->unicast = unicast;
@@ -112,34 +73,34 @@ static bool set_mac_table(struct state_net *state, struct reader *reader)
     return true;
 }
 
-static bool set_mac_address(struct device *dev, struct reader *reader)
+static bool set_mac_address(struct device *dev, struct cursor *rest)
 {
     uint8_t mac[ETH_ALEN];
-    if (!net_has(VIRTIO_NET_F_CTRL_MAC_ADDR) || !take(reader, mac, sizeof(mac)))
+    if (!net_has(VIRTIO_NET_F_CTRL_MAC_ADDR) || !take(rest, mac, sizeof(mac)))
         return false;
     memcpy(dev->state->of_kind.net.mac, mac, sizeof(mac));
     net_set_mac(dev, mac);
     return true;
 }
 
-static bool set_mac(struct device *dev, uint8_t command, struct reader *reader)
+static bool set_mac(struct device *dev, uint8_t command, struct cursor *rest)
 {
     switch (command) {
     case VIRTIO_NET_CTRL_MAC_TABLE_SET:
-        return set_mac_table(&dev->state->of_kind.net, reader);
+        return set_mac_table(&dev->state->of_kind.net, rest);
     case VIRTIO_NET_CTRL_MAC_ADDR_SET:
-        return set_mac_address(dev, reader);
+        return set_mac_address(dev, rest);
     default:
         return false;
     }
 }
 
 /* §5.1.6.5.3 */
-static bool set_vlan(struct state_net *state, uint8_t command, struct reader *reader)
+static bool set_vlan(struct state_net *state, uint8_t command, struct cursor *rest)
 {
     uint16_t id;
     if (command > VIRTIO_NET_CTRL_VLAN_DEL || !net_has(VIRTIO_NET_F_CTRL_VLAN) ||
-        !take(reader, &id, sizeof(id)) || id >= 8 * sizeof(state->vlans))
+        !take(rest, &id, sizeof(id)) || id >= 8 * sizeof(state->vlans))
         return false;
     uint8_t bit = (uint8_t)(1u << id % 8);
     if (command == VIRTIO_NET_CTRL_VLAN_ADD)
@@ -159,11 +120,11 @@ static bool acknowledge_announce(struct device *dev, uint8_t command)
 }
 
 /* §5.1.6.5.5 */
-static bool set_pairs(struct device *dev, uint8_t command, struct reader *reader)
+static bool set_pairs(struct device *dev, uint8_t command, struct cursor *rest)
 {
     uint16_t pairs;
     if (command != VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET || !net_has(VIRTIO_NET_F_MQ) ||
-        !take(reader, &pairs, sizeof(pairs)) || pairs < 1 || pairs > net.taps)
+        !take(rest, &pairs, sizeof(pairs)) || pairs < 1 || pairs > net.taps)
         return false;
     dev->state->of_kind.net.pairs = pairs;
     /* Queues of the tap have come to other pairs, and pairs into use. */
@@ -173,11 +134,11 @@ static bool set_pairs(struct device *dev, uint8_t command, struct reader *reader
 }
 
 /* §5.1.6.5.8 */
-static bool set_offloads(struct device *dev, uint8_t command, struct reader *reader)
+static bool set_offloads(struct device *dev, uint8_t command, struct cursor *rest)
 {
     uint64_t offloads;
     if (command != VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET ||
-        !net_has(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) || !take(reader, &offloads, sizeof(offloads)) ||
+        !net_has(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) || !take(rest, &offloads, sizeof(offloads)) ||
         (offloads & ~(net.features & NET_GUEST_OFFLOADS)) != 0)
         return false;
     if (dev->state->of_kind.net.offloads != offloads)
@@ -186,24 +147,24 @@ static bool set_offloads(struct device *dev, uint8_t command, struct reader *rea
     return true;
 }
 
-static bool carry_out(struct device *dev, struct reader *reader)
+static bool carry_out(struct device *dev, struct cursor *rest)
 {
     struct virtio_net_ctrl_hdr header;
-    if (!take(reader, &header, sizeof(header)))
+    if (!take(rest, &header, sizeof(header)))
         return false;
     switch (header.class) {
     case VIRTIO_NET_CTRL_RX:
-        return set_rx_mode(&dev->state->of_kind.net, header.cmd, reader);
+        return set_rx_mode(&dev->state->of_kind.net, header.cmd, rest);
     case VIRTIO_NET_CTRL_MAC:
-        return set_mac(dev, header.cmd, reader);
+        return set_mac(dev, header.cmd, rest);
     case VIRTIO_NET_CTRL_VLAN:
-        return set_vlan(&dev->state->of_kind.net, header.cmd, reader);
+        return set_vlan(&dev->state->of_kind.net, header.cmd, rest);
     case VIRTIO_NET_CTRL_ANNOUNCE:
         return acknowledge_announce(dev, header.cmd);
     case VIRTIO_NET_CTRL_MQ:
-        return set_pairs(dev, header.cmd, reader);
+        return set_pairs(dev, header.cmd, rest);
     case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
-        return set_offloads(dev, header.cmd, reader);
+        return set_offloads(dev, header.cmd, rest);
     default:
         return false;
     }
@@ -225,10 +186,10 @@ int net_ctrl_turn(struct device *dev, unsigned int queue, struct guest_fault *re
             r = -EBADMSG;
             break;
         }
-        struct reader reader = {.segments = chain.segments, .count = chain.readable_count};
-        virtio_net_ctrl_ack *ack = chain.segments[chain.readable_count].iov_base;
-        *ack = carry_out(dev, &reader) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
-        virtqueue_push(vq, chain.ref, sizeof(*ack));
+        struct cursor command = chain_readable(&chain), answer = chain_writable(&chain);
+        const virtio_net_ctrl_ack ack = carry_out(dev, &command) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+        cursor_write(&answer, &ack, sizeof(ack));
+        virtqueue_push(vq, chain.ref, sizeof(ack));
         virtqueue_publish(vq);
     }
     device_signal(dev, vq);

@@ -75,11 +75,12 @@ static int take_chain(struct net_rx *queue, struct virtqueue *vq, struct guest_f
             (struct guest_fault){LOG_CHAIN_INVALID, {vq->index, chain.ref.id, CHECK_NO_ROOM}};
         return -EBADMSG;
     }
-    memcpy(&queue->segments[queue->segment_count], &chain.segments[chain.readable_count],
-           chain.writable_count * sizeof(chain.segments[0]));
-    queue->segment_count += chain.writable_count;
+    unsigned int segments =
+        cursor_segments(chain_writable(&chain), queue->segments + queue->segment_count,
+                        SEGMENTS_MAX - queue->segment_count);
+    queue->segment_count += segments;
     queue->chains[queue->chain_count++] =
-        (struct rx_chain){chain.ref, chain.writable_length, chain.writable_count};
+        (struct rx_chain){chain.ref, chain.writable_length, segments};
     queue->room += chain.writable_length;
     return 1;
 }
@@ -96,39 +97,19 @@ static int make_room(struct net_rx *queue, struct virtqueue *vq, uint32_t length
     return 1;
 }
 
-/* The buffers of all chains in a row, without the first `skip` bytes. Returns how many parts. */
-static unsigned int after(const struct net_rx *queue, uint32_t skip, struct iovec *ret)
+/* The buffers of all chains in a row, without the first `skip` bytes. */
+static struct cursor after(const struct net_rx *queue, uint32_t skip)
 {
-    unsigned int count = 0;
-    for (unsigned int i = 0; i < queue->segment_count; i++) {
-        const struct iovec *segment = &queue->segments[i];
-        if (segment->iov_len <= skip) {
-            skip -= (uint32_t)segment->iov_len;
-            continue;
-        }
-        ret[count].iov_base = (uint8_t *)segment->iov_base + skip;
-        ret[count++].iov_len = segment->iov_len - skip;
-        skip = 0;
-    }
-    return count;
+    struct cursor room = cursor_over(queue->segments, queue->segment_count, queue->room);
+    cursor_skip(&room, skip);
+    return room;
 }
 
 /* Copy to the chains from byte `offset` on; they have room for it. */
 static void put(const struct net_rx *queue, uint32_t offset, const uint8_t *from, uint32_t length)
 {
-    for (unsigned int i = 0; length > 0; i++) {
-        const struct iovec *segment = &queue->segments[i];
-        if (segment->iov_len <= offset) {
-            offset -= (uint32_t)segment->iov_len;
-            continue;
-        }
-        size_t room = segment->iov_len - offset;
-        uint32_t part = room < length ? (uint32_t)room : length;
-        memcpy((uint8_t *)segment->iov_base + offset, from, part);
-        from += part;
-        length -= part;
-        offset = 0;
-    }
+    struct cursor room = after(queue, offset);
+    cursor_write(&room, from, length);
 }
 
 /* ---- Frames ---- */
@@ -204,7 +185,7 @@ static ssize_t read_frame(struct net_rx *queue, unsigned int tap)
 {
     static struct iovec parts[SEGMENTS_MAX + 2];
     parts[0] = (struct iovec){queue->prefix, PREFIX_SIZE};
-    unsigned int count = 1 + after(queue, PREFIX_SIZE, parts + 1);
+    unsigned int count = 1 + cursor_segments(after(queue, PREFIX_SIZE), parts + 1, SEGMENTS_MAX);
     parts[count++] = (struct iovec){queue->overflow, sizeof(queue->overflow)};
     ssize_t length = readv(net_tap(tap), parts, (int)count);
     return length < 0 ? -errno : length;

@@ -22,24 +22,13 @@ static struct net_tx {
     struct chain_ref ref;
 } tx[NET_PAIRS_MAX];
 
-/* Copy the header from the chain's front; the parts are what lies behind it. */
+/* Copy the header from the chain's front; the parts are that copy, and what lies behind it. */
 static void split(struct net_tx *queue, const struct chain *chain)
 {
-    uint8_t *to = (uint8_t *)&queue->header;
-    uint32_t left = NET_HEADER_SIZE;
+    struct cursor frame = chain_readable(chain);
+    cursor_read(&frame, &queue->header, NET_HEADER_SIZE);
     queue->parts[0] = (struct iovec){&queue->header, NET_HEADER_SIZE};
-    queue->count = 1;
-    for (unsigned int i = 0; i < chain->readable_count; i++) {
-        struct iovec part = chain->segments[i];
-        uint32_t taken = part.iov_len < left ? (uint32_t)part.iov_len : left;
-        guest_copy(to, part.iov_base, taken);
-        to += taken;
-        left -= taken;
-        part.iov_base = (uint8_t *)part.iov_base + taken;
-        part.iov_len -= taken;
-        if (part.iov_len > 0)
-            queue->parts[queue->count++] = part;
-    }
+    queue->count = 1 + cursor_segments(frame, queue->parts + 1, CHAIN_SEGMENTS_MAX);
 }
 
 static void complete(struct device *dev, struct virtqueue *vq, struct chain_ref ref)

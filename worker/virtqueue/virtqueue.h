@@ -24,6 +24,7 @@
 #include "common/device_kind.h"
 #include "common/log_code.h"
 #include "common/state.h"
+#include "worker/virtqueue/cursor.h"
 #include "worker/virtqueue/window.h"
 
 #define VIRTQUEUE_SIZE_MAX QUEUE_SIZE_MAX
@@ -72,6 +73,18 @@ struct chain {
     uint32_t writable_length;
     struct iovec segments[CHAIN_SEGMENTS_MAX]; /* none of length 0 */
 };
+
+/* What the device may read of a chain, and what it may write to. */
+static inline struct cursor chain_readable(const struct chain *chain)
+{
+    return cursor_over(chain->segments, chain->readable_count, chain->readable_length);
+}
+
+static inline struct cursor chain_writable(const struct chain *chain)
+{
+    return cursor_over(chain->segments + chain->readable_count, chain->writable_count,
+                       chain->writable_length);
+}
 
 /* §2.7 */
 struct split_ring {

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "worker/virtqueue/window.h"
-
 _Static_assert((VSOCK_BUFFER_SIZE & (VSOCK_BUFFER_SIZE - 1)) == 0, "counts wrap at its end");
 
 static uint32_t place(uint32_t number)
@@ -17,22 +15,11 @@ void vsock_buffer_clear(struct vsock_buffer *buffer)
     memset(buffer->ends, 0, sizeof(buffer->ends));
 }
 
-void vsock_buffer_put(struct vsock_buffer *buffer, uint32_t at, const struct iovec *segments,
-                      unsigned int count)
+void vsock_buffer_put(struct vsock_buffer *buffer, uint32_t at, struct cursor payload)
 {
-    for (unsigned int i = 0; i < count; i++) {
-        const unsigned char *from = segments[i].iov_base;
-        size_t left = segments[i].iov_len;
-        while (left > 0) {
-            size_t part = VSOCK_BUFFER_SIZE - place(at);
-            if (part > left)
-                part = left;
-            guest_copy(buffer->bytes + place(at), from, part);
-            from += part;
-            at += (uint32_t)part;
-            left -= part;
-        }
-    }
+    while (payload.left > 0)
+        at += (uint32_t)cursor_read(&payload, buffer->bytes + place(at),
+                                    VSOCK_BUFFER_SIZE - place(at));
 }
 
 void vsock_buffer_end_message(struct vsock_buffer *buffer, uint32_t at)

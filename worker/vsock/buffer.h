@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "worker/virtqueue/cursor.h"
 #include "worker/vsock/table.h"
 
 struct vsock_buffer {
@@ -25,11 +26,10 @@ struct vsock_buffer {
 void vsock_buffer_clear(struct vsock_buffer *buffer);
 
 /*
- * Copy all of `count` segments of guest memory to where byte number `at` belongs. The caller knows
- * that there is room.
+ * Copy all of `payload`, guest memory, to where byte number `at` belongs. The caller knows that
+ * there is room.
  */
-void vsock_buffer_put(struct vsock_buffer *buffer, uint32_t at, const struct iovec *segments,
-                      unsigned int count);
+void vsock_buffer_put(struct vsock_buffer *buffer, uint32_t at, struct cursor payload);
 
 /* A message ends with the byte before number `at`. */
 void vsock_buffer_end_message(struct vsock_buffer *buffer, uint32_t at);

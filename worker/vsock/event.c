@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <linux/virtio_vsock.h>
 
-#include "worker/virtqueue/segments.h"
-
 int vsock_event_turn(struct device *dev, bool *reset_pending, struct guest_fault *ret_fault)
 {
     static struct chain chain;
@@ -24,7 +22,8 @@ int vsock_event_turn(struct device *dev, bool *reset_pending, struct guest_fault
             (struct guest_fault){LOG_CHAIN_INVALID, {QUEUE_EVENT, chain.ref.id, CHECK_NO_ROOM}};
         return -EBADMSG;
     }
-    segments_write(chain.segments + chain.readable_count, &event, sizeof(event));
+    struct cursor room = chain_writable(&chain);
+    cursor_write(&room, &event, sizeof(event));
     virtqueue_push(vq, chain.ref, sizeof(event));
     *reset_pending = false;
     virtqueue_publish(vq);

@@ -10,7 +10,6 @@
 #include <errno.h>
 
 #include "worker/log.h"
-#include "worker/virtqueue/segments.h"
 #include "worker/vsock/device.h"
 #include "worker/vsock/host.h"
 
@@ -38,11 +37,10 @@ static void publish(struct device *dev)
         device_signal(dev, vq);
 }
 
-static void deliver(struct device *dev, uint32_t slot, const struct iovec *payload,
-                    unsigned int count, uint32_t length, bool message_ends)
+static void deliver(struct device *dev, uint32_t slot, struct cursor payload, bool message_ends)
 {
-    device_count(&dev->state->counters.bytes_out, length);
-    if (vsock_host_deliver(&vsock.table, slot, payload, count, length, message_ends) < 0)
+    device_count(&dev->state->counters.bytes_out, payload.left);
+    if (vsock_host_deliver(&vsock.table, slot, payload, message_ends) < 0)
         vsock_refuse_message(dev, slot, VSOCK_MESSAGE_MAX);
     else
         vsock_settle(dev, slot);
@@ -55,7 +53,7 @@ static void flush_gathered(struct device *dev)
     if (packets == 0)
         return;
     tx.packets = 0;
-    deliver(dev, tx.slot, tx.payload, tx.segments, tx.bytes, false);
+    deliver(dev, tx.slot, cursor_over(tx.payload, tx.segments, tx.bytes), false);
     for (unsigned int i = 0; i < packets; i++)
         complete(dev, tx.refs[i]);
     publish(dev);
@@ -73,6 +71,15 @@ static bool follows_gathered(const struct virtio_vsock_hdr *header, uint32_t pay
            tx.packets < GATHERED_MAX && tx.segments + tx.chain.readable_count <= VSOCK_SEGMENTS_MAX;
 }
 
+/* The payload in hand: the first `length` bytes behind the header. */
+static struct cursor payload_in_hand(uint32_t length)
+{
+    struct cursor payload = chain_readable(&tx.chain);
+    cursor_skip(&payload, sizeof(struct virtio_vsock_hdr));
+    cursor_cut(&payload, length);
+    return payload;
+}
+
 /* Returns false if the payload in hand can't wait with others: it goes its own way, alone. */
 static bool gather(uint32_t slot, uint32_t length)
 {
@@ -84,18 +91,11 @@ static bool gather(uint32_t slot, uint32_t length)
         tx.bytes = 0;
         tx.segments = 0;
     }
-    tx.segments += segments_cut(tx.chain.segments, tx.chain.readable_count,
-                                sizeof(struct virtio_vsock_hdr), length, tx.payload + tx.segments);
+    tx.segments += cursor_segments(payload_in_hand(length), tx.payload + tx.segments,
+                                   VSOCK_SEGMENTS_MAX - tx.segments);
     tx.bytes += length;
     tx.refs[tx.packets++] = tx.chain.ref;
     return true;
-}
-
-static void deliver_alone(struct device *dev, uint32_t slot, const struct virtio_vsock_hdr *header)
-{
-    unsigned int count = segments_cut(tx.chain.segments, tx.chain.readable_count, sizeof(*header),
-                                      header->len, tx.payload);
-    deliver(dev, slot, tx.payload, count, header->len, (header->flags & VIRTIO_VSOCK_SEQ_EOM) != 0);
 }
 
 /* Returns true if the packet is gathered, and so not to be completed yet. */
@@ -116,7 +116,8 @@ static bool act(struct device *dev, enum vsock_verdict verdict, uint32_t slot,
     case VSOCK_PAYLOAD:
         if (gather(slot, header->len))
             return true;
-        deliver_alone(dev, slot, header);
+        deliver(dev, slot, payload_in_hand(header->len),
+                (header->flags & VIRTIO_VSOCK_SEQ_EOM) != 0);
         break;
     case VSOCK_SHUTDOWN:
     case VSOCK_GONE:
@@ -143,8 +144,9 @@ static int take_packet(struct device *dev, struct guest_fault *ret_fault)
             (struct guest_fault){LOG_CHAIN_INVALID, {QUEUE_TX, tx.chain.ref.id, CHECK_NO_ROOM}};
         return -EBADMSG;
     }
-    segments_read(tx.chain.segments, &header, sizeof(header));
-    uint32_t payload = tx.chain.readable_length - (uint32_t)sizeof(header);
+    struct cursor packet = chain_readable(&tx.chain);
+    cursor_read(&packet, &header, sizeof(header));
+    uint32_t payload = (uint32_t)packet.left;
     if (tx.packets > 0 && !follows_gathered(&header, payload))
         flush_gathered(dev);
     enum vsock_verdict verdict = vsock_receive(&vsock.table, &header, payload, &slot, &evicted);

@@ -11,8 +11,6 @@
 #include <unistd.h>
 
 #include "worker/loop.h"
-#include "worker/virtqueue/segments.h"
-#include "worker/virtqueue/virtqueue.h"
 #include "worker/vsock/buffer.h"
 
 /* Of a seqpacket socket: reads of nothing that are taken for empty messages. */
@@ -211,11 +209,12 @@ static void discard(struct vsock_table *table, uint32_t slot)
  * Write, and count what the socket took. Returns bytes, 0 if it takes none now; -EPIPE if it never
  * will again, with all discarded; -EMSGSIZE.
  */
-static ssize_t give(struct vsock_table *table, uint32_t slot, const struct iovec *segments,
-                    unsigned int count)
+static ssize_t give(struct vsock_table *table, uint32_t slot, struct cursor data)
 {
+    static struct iovec segments[VSOCK_SEGMENTS_MAX];
     if (!ends[slot].writable)
         return 0;
+    unsigned int count = cursor_segments(data, segments, VSOCK_SEGMENTS_MAX);
     ssize_t moved = write_out(&ends[slot], segments, count);
     if (moved == -EAGAIN)
         return 0;
@@ -242,10 +241,9 @@ bool vsock_host_takes(const struct vsock_table *table, uint32_t slot)
            !takes_nothing(table, slot);
 }
 
-int vsock_host_deliver(struct vsock_table *table, uint32_t slot, const struct iovec *segments,
-                       unsigned int count, uint32_t length, bool end)
+int vsock_host_deliver(struct vsock_table *table, uint32_t slot, struct cursor payload, bool end)
 {
-    static struct iovec rest[VSOCK_SEGMENTS_MAX];
+    const uint32_t length = (uint32_t)payload.left;
     const struct vsock_connection *connection = &table->connections[slot];
     struct vsock_buffer *buffer = &memories[slot].buffer;
     if (takes_nothing(table, slot)) {
@@ -263,13 +261,11 @@ int vsock_host_deliver(struct vsock_table *table, uint32_t slot, const struct io
     bool whole = connection->type == VIRTIO_VSOCK_TYPE_STREAM || end;
     ssize_t moved = 0;
     if (length > 0 && whole && connection->forwarded == first)
-        moved = give(table, slot, segments, count);
+        moved = give(table, slot, payload);
     if (moved < 0)
         return moved == -EPIPE ? 0 : (int)moved;
-    if ((uint32_t)moved < length) {
-        count = segments_cut(segments, count, (size_t)moved, length, rest);
-        vsock_buffer_put(buffer, first + (uint32_t)moved, rest, count);
-    }
+    cursor_skip(&payload, (size_t)moved);
+    vsock_buffer_put(buffer, first + (uint32_t)moved, payload);
     bool message = connection->type == VIRTIO_VSOCK_TYPE_SEQPACKET && end;
     if (message && connection->forwarded != connection->received) {
         vsock_buffer_end_message(buffer, connection->received);
@@ -307,7 +303,7 @@ int vsock_host_flush(struct vsock_table *table, uint32_t slot)
     bool waited = vsock_buffered(connection) > 0;
     while (ends[slot].writable && next_part(buffer, connection, &end)) {
         unsigned int count = vsock_buffer_get(buffer, connection->forwarded, end, parts);
-        ssize_t moved = give(table, slot, parts, count);
+        ssize_t moved = give(table, slot, cursor_of(parts, count));
         if (moved <= 0)
             return moved == -EMSGSIZE ? (int)moved : 0;
         if (connection->type == VIRTIO_VSOCK_TYPE_SEQPACKET)
@@ -357,21 +353,20 @@ uint32_t vsock_host_message(uint32_t slot)
  * where there are only zeros: more, one after the other, than empty messages find room in a
  * socket's send buffer (2 * net.core.wmem_max, some 800 bytes each).
  */
-static ssize_t read_message(uint32_t slot, const struct iovec *segments, unsigned int count,
-                            uint32_t room, uint32_t message_max)
+static ssize_t read_message(uint32_t slot, struct cursor room, uint32_t message_max)
 {
     static struct iovec all[VSOCK_SEGMENTS_MAX];
     struct end *end = &ends[slot];
-    memcpy(all, segments, count * sizeof(all[0]));
-    all[count] = (struct iovec){memories[slot].message, VSOCK_MESSAGE_MAX + 1};
-    ssize_t length = read_in(end, all, count + 1);
+    unsigned int count = cursor_segments(room, all, VSOCK_SEGMENTS_MAX - 1);
+    all[count++] = (struct iovec){memories[slot].message, VSOCK_MESSAGE_MAX + 1};
+    ssize_t length = read_in(end, all, count);
     while (length == 0) {
         end->empty_reads++;
         if (end->ended && end->empty_reads >= EMPTY_READS_MAX)
             return 0;
         if (end->empty_reads % EMPTY_READS_A_TURN == 0)
             return -EINTR;
-        length = read_in(end, all, count + 1);
+        length = read_in(end, all, count);
     }
     end->empty_reads = 0;
     if (length < 0)
@@ -379,42 +374,43 @@ static ssize_t read_message(uint32_t slot, const struct iovec *segments, unsigne
     if (length > (ssize_t)message_max || length > (ssize_t)VSOCK_MESSAGE_MAX)
         return -EMSGSIZE;
     end->message_length = (uint32_t)length;
-    end->message_direct = (uint32_t)length < room ? (uint32_t)length : room;
+    cursor_cut(&room, (size_t)length);
+    end->message_direct = (uint32_t)room.left;
     end->message_done = end->message_direct;
     return end->message_direct;
 }
 
-static ssize_t next_of_message(uint32_t slot, const struct iovec *segments, unsigned int count,
-                               uint32_t message_max, bool *ret_end)
+static ssize_t next_of_message(uint32_t slot, struct cursor room, uint32_t message_max,
+                               bool *ret_end)
 {
     struct end *end = &ends[slot];
-    uint32_t room = 0;
     ssize_t part;
-    for (unsigned int i = 0; i < count; i++)
-        room += (uint32_t)segments[i].iov_len;
     if (end->message_done == end->message_length) {
-        part = read_message(slot, segments, count, room, message_max);
+        part = read_message(slot, room, message_max);
         if (part <= 0)
             return part;
     } else {
-        uint32_t left = end->message_length - end->message_done;
-        part = left < room ? left : room;
-        segments_write(segments, memories[slot].message + end->message_done - end->message_direct,
-                       (size_t)part);
+        const unsigned char *rest =
+            memories[slot].message + end->message_done - end->message_direct;
+        part = (ssize_t)cursor_write(&room, rest, end->message_length - end->message_done);
         end->message_done += (uint32_t)part;
     }
     *ret_end = end->message_done == end->message_length;
     return part;
 }
 
-ssize_t vsock_host_read(uint32_t slot, uint16_t type, const struct iovec *segments,
-                        unsigned int count, uint32_t message_max, bool *ret_end)
+ssize_t vsock_host_read(uint32_t slot, uint16_t type, struct cursor room, uint32_t message_max,
+                        bool *ret_end)
 {
     struct end *end = &ends[slot];
+    ssize_t moved;
     *ret_end = false;
-    ssize_t moved = type == VIRTIO_VSOCK_TYPE_SEQPACKET
-                        ? next_of_message(slot, segments, count, message_max, ret_end)
-                        : read_in(end, segments, count);
+    if (type == VIRTIO_VSOCK_TYPE_SEQPACKET) {
+        moved = next_of_message(slot, room, message_max, ret_end);
+    } else {
+        static struct iovec segments[VSOCK_SEGMENTS_MAX];
+        moved = read_in(end, segments, cursor_segments(room, segments, VSOCK_SEGMENTS_MAX));
+    }
     if (moved == 0)
         end->readable = false;
     return moved;

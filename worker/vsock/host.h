@@ -13,8 +13,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
+#include "worker/virtqueue/cursor.h"
 #include "worker/vsock/table.h"
 
 /*
@@ -61,14 +61,13 @@ int vsock_host_welcome(uint32_t slot, uint32_t host_port);
 bool vsock_host_takes(const struct vsock_table *table, uint32_t slot);
 
 /*
- * Payload of the guest's: the last `length` bytes counted as received have just come, in `count`
- * segments of guest memory (VSOCK_SEGMENTS_MAX at most): of one packet, or of several of a stream.
- * `end`: a seqpacket message ends here. Says vsock_forwarded for what the socket took and
+ * Payload of the guest's: the last bytes counted as received have just come, in guest memory
+ * (VSOCK_SEGMENTS_MAX segments at most): of one packet, or of several of a stream. `end`: a
+ * seqpacket message ends here. Says vsock_forwarded for what the socket took and
  * vsock_host_shutdown if it takes no more. Returns 0, or -EMSGSIZE if a message is larger than
  * VSOCK_MESSAGE_MAX, or than the socket could ever take.
  */
-int vsock_host_deliver(struct vsock_table *table, uint32_t slot, const struct iovec *segments,
-                       unsigned int count, uint32_t length, bool end);
+int vsock_host_deliver(struct vsock_table *table, uint32_t slot, struct cursor payload, bool end);
 
 /* The same with what is buffered. */
 int vsock_host_flush(struct vsock_table *table, uint32_t slot);
@@ -83,15 +82,15 @@ bool vsock_host_readable(uint32_t slot);
 uint32_t vsock_host_message(uint32_t slot);
 
 /*
- * Data for the guest, into `count` segments (fewer than VSOCK_SEGMENTS_MAX), which are room for as
- * many bytes as may be sent; not 0. *ret_end: with them a seqpacket message ends. Returns how many;
+ * Data for the guest, into `room` (fewer segments than VSOCK_SEGMENTS_MAX), which has as many bytes
+ * as may be sent; not 0. *ret_end: with them a seqpacket message ends. Returns how many;
  * 0 at the end of the data, after which nothing is readable; -EAGAIN if there is nothing now;
  * -EINTR if there may be, but others have their turn first; -EMSGSIZE: a message of more than
  * `message_max` bytes, which is lost; -errno.
  *
  * An empty message is passed over: the guest could not tell it from an end.
  */
-ssize_t vsock_host_read(uint32_t slot, uint16_t type, const struct iovec *segments,
-                        unsigned int count, uint32_t message_max, bool *ret_end);
+ssize_t vsock_host_read(uint32_t slot, uint16_t type, struct cursor room, uint32_t message_max,
+                        bool *ret_end);
 
 #endif

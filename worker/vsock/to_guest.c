@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "worker/log.h"
-#include "worker/virtqueue/segments.h"
 #include "worker/vsock/device.h"
 #include "worker/vsock/host.h"
 
@@ -24,9 +23,7 @@
 /* A buffer off the ring. */
 struct held {
     struct chain_ref ref;
-    uint32_t room; /* bytes of payload */
-    unsigned int count;
-    const struct iovec *segments; /* its own, or those of `large` */
+    struct cursor buffer; /* header and payload: of its own segments, or those of `large` */
     struct iovec own[HELD_SEGMENTS];
 };
 
@@ -51,21 +48,22 @@ static struct held *held_at(uint32_t number)
     return &rx.held[(rx.first + number) % HELD_MAX];
 }
 
+/* Bytes of payload that it has room for. */
+static uint32_t payload_room(const struct held *held)
+{
+    return (uint32_t)held->buffer.left - HEADER;
+}
+
 static void hold(const struct chain *chain)
 {
     struct held *held = held_at(rx.count++);
-    *held = (struct held){
-        .ref = chain->ref,
-        .room = chain->writable_length - HEADER,
-        .count = chain->writable_count,
-        .segments = held->own,
-    };
-    rx.ends_large = held->count > HELD_SEGMENTS;
+    held->ref = chain->ref;
+    held->buffer = chain_writable(chain);
+    rx.ends_large = chain->writable_count > HELD_SEGMENTS;
     if (rx.ends_large)
-        held->segments = chain->segments + chain->readable_count;
-    else
-        memcpy(held->own, chain->segments + chain->readable_count,
-               held->count * sizeof(held->own[0]));
+        return;
+    unsigned int count = cursor_segments(held->buffer, held->own, HELD_SEGMENTS);
+    held->buffer = cursor_over(held->own, count, chain->writable_length);
 }
 
 /* Have `wanted` buffers, if the guest has made so many available. Returns 1 if there is one, 0 if
@@ -92,8 +90,8 @@ static int collect(struct virtqueue *vq, uint32_t wanted, struct guest_fault *re
 /* The first buffer held is a packet now. */
 static void complete(struct device *dev, const struct virtio_vsock_hdr *header)
 {
-    const struct held *held = held_at(0);
-    segments_write(held->segments, header, HEADER);
+    struct held *held = held_at(0);
+    cursor_write(&held->buffer, header, HEADER);
     virtqueue_push(&dev->queues[QUEUE_RX], held->ref, HEADER + header->len);
     rx.first = (rx.first + 1) % HELD_MAX;
     rx.count--;
@@ -103,16 +101,19 @@ static void complete(struct device *dev, const struct virtio_vsock_hdr *header)
 }
 
 /* Where `limit` bytes for the guest would go: the payload's room of the first `buffers`. */
-static unsigned int room_for(uint32_t limit, uint32_t buffers, struct iovec *ret)
+static struct cursor room_for(uint32_t limit, uint32_t buffers)
 {
+    static struct iovec segments[VSOCK_SEGMENTS_MAX];
     unsigned int count = 0;
-    for (uint32_t i = 0; i < buffers && limit > 0; i++) {
-        const struct held *held = held_at(i);
-        uint32_t part = held->room < limit ? held->room : limit;
-        count += segments_cut(held->segments, held->count, HEADER, part, ret + count);
-        limit -= part;
+    size_t length = 0;
+    for (uint32_t i = 0; i < buffers && length < limit; i++) {
+        struct cursor room = held_at(i)->buffer;
+        cursor_skip(&room, HEADER);
+        cursor_cut(&room, limit - length);
+        length += room.left;
+        count += cursor_segments(room, segments + count, VSOCK_SEGMENTS_MAX - count);
     }
-    return count;
+    return cursor_over(segments, count, length);
 }
 
 _Static_assert(HELD_MAX *HELD_SEGMENTS + CHAIN_SEGMENTS_MAX < VSOCK_SEGMENTS_MAX, "room_for");
@@ -123,7 +124,7 @@ static uint32_t flush(struct device *dev, uint32_t slot, uint32_t length, bool m
     uint32_t packets = 0, left = length;
     for (; left > 0; packets++) {
         struct virtio_vsock_hdr header;
-        uint32_t room = held_at(0)->room, part = room < left ? room : left;
+        uint32_t room = payload_room(held_at(0)), part = room < left ? room : left;
         left -= part;
         vsock_data_packet(&vsock.table, slot, part,
                           message_ends && left == 0 ? VIRTIO_VSOCK_SEQ_EOM : 0, &header);
@@ -158,7 +159,6 @@ static void read_failed(struct device *dev, uint32_t slot, ssize_t result, uint3
  * have their turn first, -EBADMSG. */
 static int send_data(struct device *dev, uint32_t slot, struct guest_fault *ret_fault)
 {
-    static struct iovec room[VSOCK_SEGMENTS_MAX];
     const struct vsock_connection *connection = vsock_connection(slot);
     if (connection->state != VSOCK_OPEN || !vsock_host_readable(slot) ||
         (connection->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_RCV) != 0)
@@ -182,8 +182,8 @@ static int send_data(struct device *dev, uint32_t slot, struct guest_fault *ret_
         return r;
     wanted = wanted < rx.count ? wanted : rx.count;
     bool message_ends;
-    ssize_t moved = vsock_host_read(slot, connection->type, room, room_for(credit, wanted, room),
-                                    message_max, &message_ends);
+    ssize_t moved = vsock_host_read(slot, connection->type, room_for(credit, wanted), message_max,
+                                    &message_ends);
     if (moved > 0) {
         uint32_t filled = flush(dev, slot, (uint32_t)moved, message_ends);
         learn(slot, wanted, filled);
