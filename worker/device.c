@@ -350,11 +350,11 @@ void device_turns(struct device *dev)
             continue;
         }
         poison_turn_begins(dev->state, q);
-        int r = dev->ops->turn(dev, q, &fault);
+        enum serve r = dev->ops->turn(dev, q, &fault);
         poison_turn_ends(dev->state);
-        if (r < 0)
+        if (r == SERVE_FAULT)
             device_needs_reset(dev, &fault);
-        else if (r == 0)
+        else if (r == SERVE_WAIT_ROOM || r == SERVE_WAIT_BACKEND)
             dev->work &= ~(1u << q);
     }
 }

@@ -22,6 +22,15 @@
 
 struct device;
 
+/* What a step of a queue's turn came to (worker/turn.h), and what the turn did. */
+enum serve {
+    SERVE_DONE,         /* a step is done: go on with the next */
+    SERVE_WAIT_ROOM,    /* there is no chain: the driver's kick will say when to go on */
+    SERVE_WAIT_BACKEND, /* something else will: a file, a pause, another queue; no kick is needed */
+    SERVE_FAULT,        /* the guest's fault, in *ret_fault: the device needs a reset */
+    SERVE_END,          /* others first: the queue is to have another turn */
+};
+
 /* Which reason a kind has to call for device_needs_reset is in what it returns. */
 struct device_ops {
     /*
@@ -45,10 +54,10 @@ struct device_ops {
     int (*queue_start)(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
     void (*queue_stop)(struct device *dev, unsigned int queue);
     /*
-     * Serve one of dev->user_queues for a bounded time. Returns 0, or 1 if work remains; -EBADMSG
-     * with *ret_fault: needs reset.
+     * Serve one of dev->user_queues for a bounded time: turn_run (worker/turn.h), mostly. Returns
+     * anything but SERVE_DONE.
      */
-    int (*turn)(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
+    enum serve (*turn)(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
     /*
      * Backend file number `file` of those in dev->backend_events has something to say. Returns 0;
      * -EBADMSG with *ret_fault: needs reset. Optional.

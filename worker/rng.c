@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "worker/device.h"
+#include "worker/turn.h"
 
 /* A turn ends after so many requests or bytes, so that a register access never waits for long; a
  * single request gets at most REQUEST_BYTES, since it may be 4 GiB long. §5.4.6.1 asks for one. */
@@ -58,31 +58,16 @@ static bool may_give(struct device *dev)
     return dev->pause_ms == 0;
 }
 
-/* Returns 1; 0 if there is none; -EBADMSG. */
-static int next_request(struct virtqueue *vq, struct guest_fault *ret_fault)
-{
-    int r = virtqueue_pop(vq, &rng.chain, ret_fault);
-    if (r <= 0)
-        return r;
-    if (rng.chain.writable_count == 0) {
-        /* §5.4.6.1: at least one byte is to be given. */
-        *ret_fault =
-            (struct guest_fault){LOG_CHAIN_INVALID, {vq->index, rng.chain.ref.id, CHECK_NO_ROOM}};
-        return -EBADMSG;
-    }
-    rng.active = true;
-    return 1;
-}
-
 /* Not the C library's getrandom: newer ones map memory of their own for it. */
 static ssize_t kernel_random(void *to, size_t length)
 {
     return syscall(SYS_getrandom, to, length, GRND_NONBLOCK);
 }
 
-/* §5.4.6.1: less than the driver asks for is in order, so one call does. Returns bytes given. */
-static uint32_t serve(struct device *dev, struct virtqueue *vq)
+/* §5.4.6.1: less than the driver asks for is in order, so one call does. */
+static void give(struct turn *turn)
 {
+    struct device *dev = turn->dev;
     struct cursor buffer = chain_writable(&rng.chain);
     if (rng.slot_bytes > 0)
         cursor_cut(&buffer, (size_t)rng.left);
@@ -91,40 +76,36 @@ static uint32_t serve(struct device *dev, struct virtqueue *vq)
     if (given <= 0) {
         if (given == 0 || errno != EINTR)
             dev->pause_ms = rng.slot_ms; /* early in its life a machine may have none */
-        return 0;
+        return;
     }
     if (rng.slot_bytes > 0)
         rng.left -= (uint64_t)given;
-    virtqueue_push(vq, rng.chain.ref, (uint32_t)given);
-    virtqueue_publish(vq);
+    virtqueue_push(turn->vq, rng.chain.ref, (uint32_t)given);
     rng.active = false;
+    turn->bytes += (uint32_t)given;
     device_count(&dev->state->counters.requests, 1);
     device_count(&dev->state->counters.bytes_in, (uint64_t)given);
-    return (uint32_t)given;
 }
 
-static int rng_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+static enum serve serve(struct turn *turn)
 {
-    struct virtqueue *vq = &dev->queues[queue];
-    uint32_t bytes = 0;
-    int r = 1;
-    virtqueue_disable_notify(vq);
-    for (unsigned int steps = 0; steps < TURN_REQUESTS && bytes < TURN_BYTES; steps++) {
-        if (!may_give(dev))
-            break;
-        if (!rng.active) {
-            r = next_request(vq, ret_fault);
-            if (r <= 0)
-                break;
-        }
-        bytes += serve(dev, vq);
+    if (!may_give(turn->dev))
+        return SERVE_WAIT_BACKEND; /* the end of the pause looks at the ring */
+    if (!rng.active) {
+        /* §5.4.6.1: at least one byte is to be given. */
+        enum serve r = turn_take(turn, &rng.chain, 0, 1);
+        if (r != SERVE_DONE)
+            return r;
+        rng.active = true;
     }
-    device_signal(dev, vq);
-    if (r < 0)
-        return r;
-    if (dev->pause_ms > 0)
-        return 0; /* without asking for a kick: the end of the pause looks at the ring */
-    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+    give(turn);
+    return SERVE_DONE;
+}
+
+static enum serve rng_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    static const struct turn_rules rules = {.steps = TURN_REQUESTS, .bytes = TURN_BYTES};
+    return turn_run(dev, queue, &rules, serve, ret_fault);
 }
 
 static void rng_pause_over(struct device *dev)

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "worker/linger.h"
 #include "worker/log.h"
 
 #define SEGMENT_BYTES 0x20000u /* size_max: what a driver may put in one segment, 128 KiB */
@@ -183,7 +182,7 @@ static int block_write_config(struct device *dev, uint32_t offset, unsigned int 
     return 0;
 }
 
-void block_advance(struct block_turn *turn, struct block_request *request, uint32_t moved)
+void block_advance(struct turn *turn, struct block_request *request, uint32_t moved)
 {
     struct state_counters *counters = &turn->dev->state->counters;
     bool in = request->type == VIRTIO_BLK_T_IN;
@@ -195,7 +194,7 @@ void block_advance(struct block_turn *turn, struct block_request *request, uint3
 
 /* ---- Requests ---- */
 
-void block_finish(struct block_turn *turn, struct block_request *request, uint32_t written,
+void block_finish(struct turn *turn, struct block_request *request, uint32_t written,
                   uint8_t status)
 {
     __atomic_store_n(request->status, status, __ATOMIC_RELAXED);
@@ -205,30 +204,21 @@ void block_finish(struct block_turn *turn, struct block_request *request, uint32
         written++;
     virtqueue_push(turn->vq, request->ref, written);
     request->active = false;
-    turn->finished_bytes += request->done;
+    turn->completed_bytes += request->done;
     device_count(&turn->dev->state->counters.requests, 1);
 }
 
-void block_finish_moved(struct block_turn *turn, struct block_request *request)
+void block_finish_moved(struct turn *turn, struct block_request *request)
 {
     bool in = request->type == VIRTIO_BLK_T_IN;
     block_finish(turn, request, in ? request->done : 0, VIRTIO_BLK_S_OK);
 }
 
-void block_fail(struct block_turn *turn, struct block_request *request, int error)
+void block_fail(struct turn *turn, struct block_request *request, int error)
 {
     bool in = request->type == VIRTIO_BLK_T_IN;
     log_event(LOG_IO_ERROR, request->type, request->sector, (uint64_t)error);
     block_finish(turn, request, in ? request->done : 0, VIRTIO_BLK_S_IOERR);
-}
-
-static void publish(struct block_turn *turn)
-{
-    virtqueue_publish(turn->vq);
-    if (virtqueue_since_interrupt(turn->vq) >= SIGNAL_REQUESTS ||
-        turn->finished_bytes >= SIGNAL_BYTES)
-        device_signal(turn->dev, turn->vq);
-    turn->finished_bytes = 0;
 }
 
 bool block_range_valid(uint64_t sector, uint64_t bytes)
@@ -251,19 +241,14 @@ static unsigned char *last_byte(struct cursor writable)
     return cursor_next(&writable, 1).iov_base;
 }
 
-int block_next(struct block_turn *turn, struct guest_fault *ret_fault)
+enum serve block_next(struct turn *turn)
 {
-    struct block_request *request = &turn->queue->request;
-    struct chain *chain = &turn->queue->chain;
+    struct block_request *request = &block_queue(turn)->request;
+    struct chain *chain = &block_queue(turn)->chain;
     struct virtio_blk_outhdr header;
-    int r = virtqueue_pop(turn->vq, chain, ret_fault);
-    if (r <= 0)
+    enum serve r = turn_take(turn, chain, sizeof(header), 1);
+    if (r != SERVE_DONE)
         return r;
-    if (chain->writable_length == 0 || chain->readable_length < sizeof(header)) {
-        *ret_fault = (struct guest_fault){LOG_CHAIN_INVALID,
-                                          {turn->vq->index, chain->ref.id, CHECK_NO_ROOM}};
-        return -EBADMSG;
-    }
     struct cursor readable = chain_readable(chain), writable = chain_writable(chain);
     cursor_read(&readable, &header, sizeof(header));
     *request = (struct block_request){
@@ -277,15 +262,14 @@ int block_next(struct block_turn *turn, struct guest_fault *ret_fault)
     cursor_cut(&writable, request->writable_data);
     request->data = readable_data(request->type) ? readable : writable;
     request->data_length = (uint32_t)request->data.left;
-    turn->queue->range_count = 0;
-    turn->requests++;
-    return 1;
+    block_queue(turn)->range_count = 0;
+    return SERVE_DONE;
 }
 
 /* One call's worth of a read or write. */
-static void move_data(struct block_turn *turn)
+static void move_data(struct turn *turn)
 {
-    struct block_request *request = &turn->queue->request;
+    struct block_request *request = &block_queue(turn)->request;
     uint64_t offset = request->sector * BLOCK_SECTOR + request->done;
     bool in = request->type == VIRTIO_BLK_T_IN;
     if (request->data_length == 0) {
@@ -304,22 +288,22 @@ static void move_data(struct block_turn *turn)
         block_finish_moved(turn, request);
 }
 
-static int read_or_write(struct block_turn *turn, struct guest_fault *ret_fault)
+static enum serve read_or_write(struct turn *turn)
 {
-    struct block_request *request = &turn->queue->request;
+    struct block_request *request = &block_queue(turn)->request;
     if (!block_range_valid(request->sector, request->data_length)) {
         block_finish(turn, request, 0, VIRTIO_BLK_S_IOERR);
-        return 0;
+        return SERVE_DONE;
     }
     if (block_mergeable(turn))
-        return block_merged(turn, ret_fault);
+        return block_merged(turn);
     move_data(turn);
-    return 0;
+    return SERVE_DONE;
 }
 
-static void flush(struct block_turn *turn)
+static void flush(struct turn *turn)
 {
-    struct block_request *request = &turn->queue->request;
+    struct block_request *request = &block_queue(turn)->request;
     int r = block_flush(turn);
     if (r < 0)
         block_fail(turn, request, -r);
@@ -328,9 +312,9 @@ static void flush(struct block_turn *turn)
 }
 
 /* §5.2.6: as much of the serial number as the driver has room for. */
-static void get_id(struct block_turn *turn)
+static void get_id(struct turn *turn)
 {
-    struct block_request *request = &turn->queue->request;
+    struct block_request *request = &block_queue(turn)->request;
     size_t filled = cursor_write(&request->data, block.serial, sizeof(block.serial));
     block_finish(turn, request, (uint32_t)filled, VIRTIO_BLK_S_OK);
 }
@@ -348,84 +332,64 @@ static uint8_t refusal(const struct device *dev, uint32_t type)
     return VIRTIO_BLK_S_OK;
 }
 
-/* Take the current request a step further. Returns 0; -EBADMSG of the ring behind it. */
-static int serve(struct block_turn *turn, struct guest_fault *ret_fault)
+/* Take the current request a step further. */
+static enum serve serve_request(struct turn *turn)
 {
-    struct block_request *request = &turn->queue->request;
+    struct block_request *request = &block_queue(turn)->request;
     uint8_t refused = refusal(turn->dev, request->type);
     if (refused != VIRTIO_BLK_S_OK) {
         block_finish(turn, request, 0, refused);
-        return 0;
+        return SERVE_DONE;
     }
     switch (request->type) {
     case VIRTIO_BLK_T_IN:
     case VIRTIO_BLK_T_OUT:
-        return read_or_write(turn, ret_fault);
+        return read_or_write(turn);
     case VIRTIO_BLK_T_FLUSH:
         flush(turn);
-        return 0;
+        break;
     case VIRTIO_BLK_T_GET_ID:
         get_id(turn);
-        return 0;
+        break;
     case VIRTIO_BLK_T_DISCARD:
     case VIRTIO_BLK_T_WRITE_ZEROES:
         block_ranges(turn);
-        return 0;
+        break;
     default:
         block_finish(turn, request, 0, VIRTIO_BLK_S_UNSUPP);
-        return 0;
+        break;
     }
+    return SERVE_DONE;
 }
 
 /* ---- A turn ---- */
+
+static enum serve serve(struct turn *turn)
+{
+    if (!block_queue(turn)->request.active) {
+        enum serve r = block_next(turn);
+        if (r != SERVE_DONE)
+            return r;
+    }
+    return serve_request(turn);
+}
 
 static uint32_t share(const struct device *dev, uint32_t all, uint32_t least)
 {
     return all / dev->queue_count > least ? all / dev->queue_count : least;
 }
 
-/* Returns 1 if it ended at its limit, 0 if the ring is empty, -EBADMSG. */
-static int serve_queue(struct block_turn *turn, struct guest_fault *ret_fault)
+static enum serve block_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
-    while (turn->requests < turn->requests_max && turn->bytes < turn->bytes_max) {
-        int r = 1;
-        if (turn->queue->request.active)
-            turn->requests++;
-        else
-            r = block_next(turn, ret_fault);
-        if (r <= 0)
-            return r;
-        r = serve(turn, ret_fault);
-        publish(turn);
-        if (r < 0)
-            return r;
-    }
-    return 1;
-}
-
-static int block_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
-{
-    struct virtqueue *vq = &dev->queues[queue];
-    struct block_turn turn = {
-        .dev = dev,
-        .vq = vq,
-        .queue = &block.queues[queue],
-        .requests_max = share(dev, TURN_REQUESTS, TURN_REQUESTS_MIN),
-        .bytes_max = share(dev, TURN_BYTES, TURN_BYTES_MIN),
+    const struct turn_rules rules = {
+        .steps = share(dev, TURN_REQUESTS, TURN_REQUESTS_MIN),
+        .bytes = share(dev, TURN_BYTES, TURN_BYTES_MIN),
+        .signal_chains = SIGNAL_REQUESTS,
+        .signal_bytes = SIGNAL_BYTES,
+        .linger_chains = LINGER_REQUESTS,
+        .linger_alone = true,
     };
-    uint16_t first = vq->next_used;
-    virtqueue_disable_notify(vq);
-    int r = serve_queue(&turn, ret_fault);
-    device_signal(dev, vq);
-    if (r < 0)
-        return r;
-    /* Not while another queue is waiting. */
-    if (r == 0 && dev->work == 1u << queue &&
-        (uint16_t)(vq->next_used - first) >= LINGER_REQUESTS &&
-        linger(dev->linger_looks, vq, &dev->state->mailbox))
-        return 1;
-    /* Drained: the driver is to kick from now on, and is looked at once more after it knows. */
-    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+    return turn_run(dev, queue, &rules, serve, ret_fault);
 }
 
 static void block_queue_stop(struct device *dev, unsigned int queue)

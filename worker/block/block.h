@@ -19,7 +19,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "worker/device.h"
+#include "worker/turn.h"
 
 #define BLOCK_SECTOR 512u
 
@@ -71,24 +71,19 @@ struct block {
 /* A process is one device. */
 extern struct block block;
 
-/* One turn of a queue: it ends at `requests_max` or `bytes_max`. */
-struct block_turn {
-    struct device *dev;
-    struct virtqueue *vq;
-    struct block_queue *queue;
-    uint32_t requests, requests_max; /* taken off the ring, and steps of long ones */
-    uint32_t bytes, bytes_max;       /* moved */
-    uint32_t finished_bytes;         /* of requests that the driver cannot see yet */
-};
+/* The queue that a turn serves. */
+static inline struct block_queue *block_queue(const struct turn *turn)
+{
+    return &block.queues[turn->vq->index];
+}
 
 /* ---- block.c ---- */
 
-/* Take the next request off the ring into queue->request. Returns 1; 0 if there is none; -EBADMSG.
- */
-int block_next(struct block_turn *turn, struct guest_fault *ret_fault);
+/* Take the next request off the ring into queue->request. Returns as turn_take. */
+enum serve block_next(struct turn *turn);
 
 /* `moved` bytes of the data are done, and moved in this turn. */
-void block_advance(struct block_turn *turn, struct block_request *request, uint32_t moved);
+void block_advance(struct turn *turn, struct block_request *request, uint32_t moved);
 
 /* §5.2.6: whole sectors, inside the device. */
 bool block_range_valid(uint64_t sector, uint64_t bytes);
@@ -97,12 +92,12 @@ bool block_range_valid(uint64_t sector, uint64_t bytes);
  * §5.2.6.2: write the status and give the request back. The driver sees it at the end of the step.
  * `written` bytes of the data were written, without a gap from their start.
  */
-void block_finish(struct block_turn *turn, struct block_request *request, uint32_t written,
+void block_finish(struct turn *turn, struct block_request *request, uint32_t written,
                   uint8_t status);
 /* A read or write that is done. */
-void block_finish_moved(struct block_turn *turn, struct block_request *request);
+void block_finish_moved(struct turn *turn, struct block_request *request);
 /* Any, by the error that a call gave. */
-void block_fail(struct block_turn *turn, struct block_request *request, int error);
+void block_fail(struct turn *turn, struct block_request *request, int error);
 
 /* Must a write be stable when it completes, §5.2.6.2? */
 bool block_durable(const struct device *dev);
@@ -111,18 +106,18 @@ bool block_durable(const struct device *dev);
 
 /*
  * Serve the current read or write, which is valid and not begun, together with those behind it that
- * go on where it ends. The one that does not is the queue's current request then. Returns 0;
- * -EBADMSG with *ret_fault if the ring has something behind them that is no request.
+ * go on where it ends. The one that does not is the queue's current request then. Returns
+ * SERVE_DONE; SERVE_FAULT if the ring has something behind them that is no request.
  */
-int block_merged(struct block_turn *turn, struct guest_fault *ret_fault);
+enum serve block_merged(struct turn *turn);
 
 /* Is there any sense in trying? */
-bool block_mergeable(const struct block_turn *turn);
+bool block_mergeable(const struct turn *turn);
 
 /* ---- ranges.c ---- */
 
 /* Take the current discard or write zeroes a step further. */
-void block_ranges(struct block_turn *turn);
+void block_ranges(struct turn *turn);
 
 /* ---- io.c ---- */
 
@@ -134,14 +129,14 @@ void block_io_init(const struct device *dev, const struct message_start *start);
  * or two where O_DIRECT writes a part of a block. Returns the bytes moved, more than 0; -errno:
  * -EIO also where the image has been cut short.
  */
-ssize_t block_read(struct block_turn *turn, struct cursor data, uint64_t offset);
-ssize_t block_write(struct block_turn *turn, struct cursor data, uint64_t offset);
+ssize_t block_read(struct turn *turn, struct cursor data, uint64_t offset);
+ssize_t block_write(struct turn *turn, struct cursor data, uint64_t offset);
 /* Zeros over up to `length` bytes, as block_write. */
-ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t length);
+ssize_t block_write_zeros(struct turn *turn, uint64_t offset, uint64_t length);
 /* A hole. -EOPNOTSUPP: the image can't. */
-ssize_t block_punch(struct block_turn *turn, uint64_t offset, uint64_t length);
+ssize_t block_punch(struct turn *turn, uint64_t offset, uint64_t length);
 /* VIRTIO_BLK_T_FLUSH, unless the user does not want it to be done. 0 or -errno. */
-int block_flush(struct block_turn *turn);
+int block_flush(struct turn *turn);
 
 /* How long the image is now, or -errno. */
 int64_t block_bytes(struct device *dev);

@@ -93,7 +93,7 @@ static ssize_t result(ssize_t moved)
  * Read, without waiting for the disk as long as an interrupt may be due for what is completed:
  * it is sent before this request blocks.
  */
-static ssize_t read_image(struct block_turn *turn, struct cursor data, uint64_t offset)
+static ssize_t read_image(struct turn *turn, struct cursor data, uint64_t offset)
 {
     int count;
     const struct iovec *to = array_of(data, &count);
@@ -111,7 +111,7 @@ static ssize_t read_image(struct block_turn *turn, struct cursor data, uint64_t 
     return moved;
 }
 
-static ssize_t write_image(struct block_turn *turn, struct cursor data, uint64_t offset)
+static ssize_t write_image(struct turn *turn, struct cursor data, uint64_t offset)
 {
     int count;
     const struct iovec *from = array_of(data, &count);
@@ -174,8 +174,8 @@ static struct detour plan(struct cursor data, uint64_t offset)
 }
 
 /* The blocks, in memory of our own, as what a call moves. */
-static ssize_t move_blocks(struct block_turn *turn, const struct detour *detour,
-                           ssize_t (*image)(struct block_turn *, struct cursor, uint64_t))
+static ssize_t move_blocks(struct turn *turn, const struct detour *detour,
+                           ssize_t (*image)(struct turn *, struct cursor, uint64_t))
 {
     const struct iovec all = {bounce, detour->blocks};
     return image(turn, cursor_of(&all, 1), detour->start);
@@ -192,7 +192,7 @@ static ssize_t data_moved(const struct detour *detour, ssize_t moved)
     return (ssize_t)(data < detour->data ? data : detour->data);
 }
 
-static ssize_t read_detour(struct block_turn *turn, struct cursor data, uint64_t offset)
+static ssize_t read_detour(struct turn *turn, struct cursor data, uint64_t offset)
 {
     struct detour detour = plan(data, offset);
     ssize_t moved = data_moved(&detour, move_blocks(turn, &detour, read_image));
@@ -205,7 +205,7 @@ static ssize_t read_detour(struct block_turn *turn, struct cursor data, uint64_t
  * Blocks that are written in part keep the rest: nobody else writes to the image between the two
  * calls, since it is locked, and this process does one thing at a time.
  */
-static ssize_t write_detour(struct block_turn *turn, struct cursor data, uint64_t offset)
+static ssize_t write_detour(struct turn *turn, struct cursor data, uint64_t offset)
 {
     struct detour detour = plan(data, offset);
     if (detour.skip + detour.data < detour.blocks || detour.skip > 0) {
@@ -221,19 +221,19 @@ static ssize_t write_detour(struct block_turn *turn, struct cursor data, uint64_
 
 /* ---- What requests are made of ---- */
 
-ssize_t block_read(struct block_turn *turn, struct cursor data, uint64_t offset)
+ssize_t block_read(struct turn *turn, struct cursor data, uint64_t offset)
 {
     data = part_of_call(data);
     return (reachable(data, offset) ? read_image : read_detour)(turn, data, offset);
 }
 
-ssize_t block_write(struct block_turn *turn, struct cursor data, uint64_t offset)
+ssize_t block_write(struct turn *turn, struct cursor data, uint64_t offset)
 {
     data = part_of_call(data);
     return (reachable(data, offset) ? write_image : write_detour)(turn, data, offset);
 }
 
-ssize_t block_punch(struct block_turn *turn, uint64_t offset, uint64_t length)
+ssize_t block_punch(struct turn *turn, uint64_t offset, uint64_t length)
 {
     const int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     if (length > PUNCH_BYTES)
@@ -248,7 +248,7 @@ ssize_t block_punch(struct block_turn *turn, uint64_t offset, uint64_t length)
     return (ssize_t)length;
 }
 
-ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t length)
+ssize_t block_write_zeros(struct turn *turn, uint64_t offset, uint64_t length)
 {
     struct iovec pieces[BLOCK_CALL_BYTES / ZEROS_BYTES];
     for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
@@ -263,7 +263,7 @@ ssize_t block_write_zeros(struct block_turn *turn, uint64_t offset, uint64_t len
     return moved;
 }
 
-int block_flush(struct block_turn *turn)
+int block_flush(struct turn *turn)
 {
     if (block.unsafe)
         return 0;

@@ -68,35 +68,38 @@ static bool goes_on(const struct block_request *request)
            fits(request, batch.bytes, batch.segment_count);
 }
 
-bool block_mergeable(const struct block_turn *turn)
+bool block_mergeable(const struct turn *turn)
 {
-    const struct block_request *request = &turn->queue->request;
+    const struct block_request *request = &block_queue(turn)->request;
     return request->done == 0 && request->data_length <= bytes_max() / 2 &&
            virtqueue_available(turn->vq) && fits(request, 0, 0);
 }
 
-/* Returns 0, or -EBADMSG of the ring behind those that are gathered. */
-static int gather(struct block_turn *turn, struct guest_fault *ret_fault)
+/* Returns SERVE_DONE, or SERVE_FAULT of the ring behind those that are gathered. */
+static enum serve gather(struct turn *turn)
 {
-    struct block_request *request = &turn->queue->request;
+    struct block_request *request = &block_queue(turn)->request;
     batch.count = 0;
     batch.next = 0;
     batch.segment_count = 0;
     batch.bytes = 0;
     add(request);
     while (batch.count < requests_max() && virtqueue_available(turn->vq)) {
-        int r = block_next(turn, ret_fault);
-        if (r < 0)
+        enum serve r = block_next(turn);
+        if (r == SERVE_FAULT)
             return r;
-        if (r == 0 || !goes_on(request))
-            return 0;
+        if (r != SERVE_DONE)
+            break;
+        turn->steps++;
+        if (!goes_on(request))
+            break;
         add(request);
     }
-    return 0;
+    return SERVE_DONE;
 }
 
 /* `moved` bytes are done, from the first request that is not finished on. */
-static void account(struct block_turn *turn, uint32_t moved)
+static void account(struct turn *turn, uint32_t moved)
 {
     while (moved > 0) {
         struct block_request *request = &batch.requests[batch.next];
@@ -113,7 +116,7 @@ static void account(struct block_turn *turn, uint32_t moved)
 
 /* Move what is left of `count` requests from the first that is not finished on: their data lie in
  * a row in batch.segments. */
-static ssize_t move_data(struct block_turn *turn, unsigned int count)
+static ssize_t move_data(struct turn *turn, unsigned int count)
 {
     const struct block_request *first = &batch.requests[batch.next];
     const struct block_request *last = first + count - 1;
@@ -126,7 +129,7 @@ static ssize_t move_data(struct block_turn *turn, unsigned int count)
     return (first->type == VIRTIO_BLK_T_IN ? block_read : block_write)(turn, all, offset);
 }
 
-static void serve(struct block_turn *turn)
+static void serve_batch(struct turn *turn)
 {
     bool singly = false;
     while (batch.next < batch.count) {
@@ -143,9 +146,9 @@ static void serve(struct block_turn *turn)
     }
 }
 
-int block_merged(struct block_turn *turn, struct guest_fault *ret_fault)
+enum serve block_merged(struct turn *turn)
 {
-    int r = gather(turn, ret_fault);
-    serve(turn);
+    enum serve r = gather(turn);
+    serve_batch(turn);
     return r;
 }

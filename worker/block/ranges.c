@@ -36,7 +36,7 @@ static uint8_t check_ranges(const struct block_queue *queue)
 }
 
 /* Of a block that is discarded in part all of it stays. */
-static ssize_t discard(struct block_turn *turn, uint64_t offset, uint64_t length)
+static ssize_t discard(struct turn *turn, uint64_t offset, uint64_t length)
 {
     uint64_t mask = block.blk_size - 1;
     uint64_t first = (offset + mask) & ~mask, end = (offset + length) & ~mask;
@@ -49,7 +49,7 @@ static ssize_t discard(struct block_turn *turn, uint64_t offset, uint64_t length
     return (ssize_t)(reached == end ? length : reached - offset);
 }
 
-static ssize_t write_zeroes(struct block_turn *turn, uint64_t offset, uint64_t length, bool unmap)
+static ssize_t write_zeroes(struct turn *turn, uint64_t offset, uint64_t length, bool unmap)
 {
     if (unmap) {
         /* What is deallocated reads as zeros, of a file as of a block device. */
@@ -61,9 +61,9 @@ static ssize_t write_zeroes(struct block_turn *turn, uint64_t offset, uint64_t l
 }
 
 /* The next piece of the current range, of which `length` bytes are left. Bytes done or -errno. */
-static ssize_t next_piece(struct block_turn *turn, uint64_t length)
+static ssize_t next_piece(struct turn *turn, uint64_t length)
 {
-    const struct block_queue *queue = turn->queue;
+    const struct block_queue *queue = block_queue(turn);
     const struct virtio_blk_discard_write_zeroes *range = &queue->ranges[queue->range];
     uint64_t offset = range->sector * BLOCK_SECTOR + queue->range_done;
     if (queue->request.type == VIRTIO_BLK_T_DISCARD)
@@ -72,9 +72,9 @@ static ssize_t next_piece(struct block_turn *turn, uint64_t length)
                         (range->flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP) != 0);
 }
 
-static void all_done(struct block_turn *turn)
+static void all_done(struct turn *turn)
 {
-    struct block_request *request = &turn->queue->request;
+    struct block_request *request = &block_queue(turn)->request;
     int r = 0;
     /* fallocate has no flag for it. */
     if (request->type == VIRTIO_BLK_T_WRITE_ZEROES && block_durable(turn->dev))
@@ -85,9 +85,9 @@ static void all_done(struct block_turn *turn)
         block_finish(turn, request, 0, VIRTIO_BLK_S_OK);
 }
 
-static void failed(struct block_turn *turn, int error)
+static void failed(struct turn *turn, int error)
 {
-    struct block_request *request = &turn->queue->request;
+    struct block_request *request = &block_queue(turn)->request;
     if (error == EINTR)
         return;
     if (error == EOPNOTSUPP)
@@ -97,9 +97,9 @@ static void failed(struct block_turn *turn, int error)
 }
 
 /* Returns false if the request is finished: it has no ranges to work on. */
-static bool begin(struct block_turn *turn)
+static bool begin(struct turn *turn)
 {
-    struct block_queue *queue = turn->queue;
+    struct block_queue *queue = block_queue(turn);
     struct block_request *request = &queue->request;
     uint8_t status = VIRTIO_BLK_S_IOERR;
     if (request->data_length != 0 && request->data_length % RANGE_SIZE == 0 &&
@@ -113,9 +113,9 @@ static bool begin(struct block_turn *turn)
     return false;
 }
 
-void block_ranges(struct block_turn *turn)
+void block_ranges(struct turn *turn)
 {
-    struct block_queue *queue = turn->queue;
+    struct block_queue *queue = block_queue(turn);
     if (queue->range_count == 0 && !begin(turn))
         return;
     if (queue->range == queue->range_count) {

@@ -32,8 +32,8 @@
 
 #include "worker/console/client.h"
 #include "worker/console/log_file.h"
-#include "worker/linger.h"
 #include "worker/log.h"
+#include "worker/turn.h"
 
 #define READERS_FD WORKER_FD_BACKEND /* the ports that nobody has open */
 #define PORT_FD(p) (WORKER_FD_BACKEND2 + (int)(p))
@@ -157,58 +157,54 @@ static uint32_t take_up(const struct virtqueue *vq, uint64_t *record, uint32_t l
     return 0;
 }
 
-static void complete(struct device *dev, struct virtqueue *vq, struct stream *stream,
-                     uint32_t written)
+static void complete(struct turn *turn, struct stream *stream, uint32_t written)
 {
-    virtqueue_push(vq, stream->chain.ref, written);
-    virtqueue_publish(vq);
+    virtqueue_push(turn->vq, stream->chain.ref, written);
     stream->active = false;
-    device_count(&dev->state->counters.requests, 1);
+    device_count(&turn->dev->state->counters.requests, 1);
 }
 
 /* ---- Output ---- */
 
-/* Returns 1; 0 if there is none; -EBADMSG. */
-static int next_output(struct device *dev, struct virtqueue *vq, unsigned int port,
-                       struct guest_fault *ret_fault)
+/* Returns as turn_take. */
+static enum serve next_output(struct turn *turn, unsigned int port)
 {
     struct stream *tx = &console.tx[port];
-    int r = virtqueue_pop(vq, &tx->chain, ret_fault);
-    if (r <= 0)
+    uint64_t *record = &turn->dev->state->of_kind.console.written[port];
+    enum serve r = turn_take(turn, &tx->chain, 0, 0);
+    if (r != SERVE_DONE)
         return r;
     tx->active = true;
     tx->left = chain_readable(&tx->chain);
-    cursor_skip(&tx->left,
-                take_up(vq, &dev->state->of_kind.console.written[port], tx->chain.readable_length));
-    return 1;
+    cursor_skip(&tx->left, take_up(turn->vq, record, tx->chain.readable_length));
+    return SERVE_DONE;
 }
 
-enum progress { PROGRESS, WAIT };
-
 /* A failed call: is there anybody to wait for? If not, nothing of the chain is left to do. */
-static enum progress write_failed(unsigned int port, int error)
+static enum serve write_failed(unsigned int port, int error)
 {
     struct stream *tx = &console.tx[port];
     if (error == EINTR)
-        return PROGRESS;
+        return SERVE_DONE;
     if (error == EAGAIN) {
         ask_for_readers();
         if (has_reader(port) && (port > 0 || !console.out_of_patience))
-            return WAIT;
+            return SERVE_WAIT_BACKEND;
     } else if (console.socket) {
         console_client_left();
         ask_for_readers();
     } else if (log_file_is_full(error)) {
-        return PROGRESS;
+        return SERVE_DONE;
     } else {
         log_event(LOG_OUTPUT_LOST, port, (uint64_t)error);
     }
     cursor_cut(&tx->left, 0);
-    return PROGRESS;
+    return SERVE_DONE;
 }
 
-static enum progress write_some(struct device *dev, struct virtqueue *vq, unsigned int port)
+static enum serve write_some(struct turn *turn, unsigned int port)
 {
+    struct device *dev = turn->dev;
     struct stream *tx = &console.tx[port];
     struct cursor ahead = tx->left;
     const struct iovec piece = cursor_next(&ahead, CALL_BYTES);
@@ -216,7 +212,7 @@ static enum progress write_some(struct device *dev, struct virtqueue *vq, unsign
     uint32_t length = log_file_room((uint32_t)piece.iov_len);
     if (length == 0) {
         log_file_step(dev);
-        return PROGRESS;
+        return SERVE_DONE;
     }
     if (fd < 0)
         return write_failed(port, EAGAIN);
@@ -229,136 +225,92 @@ static enum progress write_some(struct device *dev, struct virtqueue *vq, unsign
     }
     log_file_wrote((uint32_t)written);
     cursor_skip(&tx->left, (size_t)written);
-    note(vq, &dev->state->of_kind.console.written[port],
+    note(turn->vq, &dev->state->of_kind.console.written[port],
          tx->chain.readable_length - (uint32_t)tx->left.left);
     device_count(&dev->state->counters.bytes_out, (uint64_t)written);
-    return PROGRESS;
+    return SERVE_DONE;
 }
 
-/* Take the chain a step further. */
-static enum progress serve_output(struct device *dev, struct virtqueue *vq, unsigned int port)
+/* Take the chain in hand a step further, or the next. */
+static enum serve serve_output(struct turn *turn)
 {
+    unsigned int port = console_port(turn->vq->index);
     struct stream *tx = &console.tx[port];
-    enum progress progress = PROGRESS;
+    enum serve r = SERVE_DONE;
+    if (!tx->active)
+        r = next_output(turn, port);
+    if (r != SERVE_DONE)
+        return r;
+    if (!has_reader(port))
+        ask_for_readers();
     if (!has_reader(port))
         cursor_cut(&tx->left, 0); /* discarded */
     else if (tx->left.left > 0)
-        progress = write_some(dev, vq, port);
+        r = write_some(turn, port);
     if (tx->left.left == 0)
-        complete(dev, vq, tx, 0);
-    return progress;
-}
-
-static int output_turn(struct device *dev, struct virtqueue *vq, unsigned int port,
-                       struct guest_fault *ret_fault)
-{
-    enum progress progress = PROGRESS;
-    unsigned int i;
-    int r = 1;
-    virtqueue_disable_notify(vq);
-    for (i = 0; progress == PROGRESS && i < TURN_STEPS; i++) {
-        if (!console.tx[port].active) {
-            r = next_output(dev, vq, port, ret_fault);
-            if (r <= 0)
-                break;
-        }
-        if (!has_reader(port))
-            ask_for_readers();
-        progress = serve_output(dev, vq, port);
-    }
-    device_signal(dev, vq);
-    if (r < 0)
-        return r;
-    if (progress == WAIT) {
-        /* Until the reader reads, or leaves: an event of the terminal's. */
-        if (port == 0 && dev->pause_ms == 0)
-            dev->pause_ms = PATIENCE_MS;
-        return 0;
-    }
-    /* Linux's console driver waits until a few bytes are completed, and then sends the next. */
-    if (r == 0 && i > 0 && linger(dev->linger_looks, vq, &dev->state->mailbox))
-        return 1;
-    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+        complete(turn, tx, 0);
+    /* Until the reader reads, or leaves: an event of the terminal's. */
+    if (r == SERVE_WAIT_BACKEND && port == 0 && turn->dev->pause_ms == 0)
+        turn->dev->pause_ms = PATIENCE_MS;
+    return r;
 }
 
 /* ---- Input ---- */
 
-/* Returns 1; 0 if there is none; -EBADMSG. */
-static int next_buffer(struct virtqueue *vq, struct stream *rx, struct guest_fault *ret_fault)
-{
-    int r = virtqueue_pop(vq, &rx->chain, ret_fault);
-    if (r <= 0)
-        return r;
-    if (rx->chain.writable_count == 0) {
-        *ret_fault =
-            (struct guest_fault){LOG_CHAIN_INVALID, {vq->index, rx->chain.ref.id, CHECK_NO_ROOM}};
-        return -EBADMSG;
-    }
-    rx->active = true;
-    return 1;
-}
-
 /* What there is goes into the buffer's first segment. There is nothing: EAGAIN; EIO: nobody has the
  * terminal open; EBADF: a log file; 0: the client has ended his output, or there is none. */
-static enum progress serve_input(struct device *dev, struct virtqueue *vq, unsigned int port)
+static enum serve fill_buffer(struct turn *turn, unsigned int port)
 {
     struct stream *rx = &console.rx[port];
+    struct device *dev = turn->dev;
     uint64_t *record = &dev->state->of_kind.console.read[port];
     struct cursor room = chain_writable(&rx->chain);
     const struct iovec piece = cursor_next(&room, CALL_BYTES);
-    uint32_t filled = take_up(vq, record, (uint32_t)piece.iov_len);
+    uint32_t filled = take_up(turn->vq, record, (uint32_t)piece.iov_len);
     if (filled == 0) {
         int fd = port_fd(port);
         ssize_t got = fd >= 0 ? read(fd, piece.iov_base, piece.iov_len) : 0;
         if (got < 0 && errno == EINTR)
-            return PROGRESS;
+            return SERVE_DONE;
         if (got <= 0)
-            return WAIT;
+            return SERVE_WAIT_BACKEND;
         filled = (uint32_t)got;
-        note(vq, record, filled);
+        note(turn->vq, record, filled);
     }
-    complete(dev, vq, rx, filled);
+    complete(turn, rx, filled);
     device_count(&dev->state->counters.bytes_in, filled);
-    return PROGRESS;
+    return SERVE_DONE;
 }
 
-static int input_turn(struct device *dev, struct virtqueue *vq, unsigned int port,
-                      struct guest_fault *ret_fault)
+static enum serve serve_input(struct turn *turn)
 {
+    unsigned int port = console_port(turn->vq->index);
     struct stream *rx = &console.rx[port];
-    enum progress progress = PROGRESS;
-    int r = 1;
-    virtqueue_disable_notify(vq);
-    if (!console_open(dev, port))
-        return 0; /* until the driver says that it is, by a message */
-    for (unsigned int i = 0; progress == PROGRESS && i < TURN_STEPS; i++) {
-        if (!rx->active) {
-            r = next_buffer(vq, rx, ret_fault);
-            if (r <= 0)
-                break;
-        }
-        progress = serve_input(dev, vq, port);
+    if (!console_open(turn->dev, port))
+        return SERVE_WAIT_BACKEND; /* until the driver says that it is, by a message */
+    if (!rx->active) {
+        enum serve r = turn_take(turn, &rx->chain, 0, 1);
+        if (r != SERVE_DONE)
+            return r;
+        rx->active = true;
     }
-    device_signal(dev, vq);
-    if (r < 0)
-        return r;
-    if (progress == WAIT)
-        return 0;
-    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+    return fill_buffer(turn, port);
 }
 
 /* ---- The device ---- */
 
-static int console_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+static enum serve console_turn(struct device *dev, unsigned int queue,
+                               struct guest_fault *ret_fault)
 {
-    struct virtqueue *vq = &dev->queues[queue];
+    static const struct turn_rules input = {.steps = TURN_STEPS};
+    /* Linux's console driver waits until a few bytes are completed, and then sends the next. */
+    static const struct turn_rules output = {.steps = TURN_STEPS, .linger_chains = 1};
     if (queue > CONSOLE_TX && !console_multiport(dev))
-        return 0; /* §5.3.2: these do not exist */
+        return SERVE_WAIT_BACKEND; /* §5.3.2: these do not exist */
     if (queue == CONSOLE_CONTROL_RX || queue == CONSOLE_CONTROL_TX)
         return console_control_turn(dev, queue, ret_fault);
-    unsigned int port = queue < CONSOLE_RX1 ? 0 : (queue - 2) / 2;
-    return queue % 2 == 0 ? input_turn(dev, vq, port, ret_fault)
-                          : output_turn(dev, vq, port, ret_fault);
+    return queue % 2 == 0 ? turn_run(dev, queue, &input, serve_input, ret_fault)
+                          : turn_run(dev, queue, &output, serve_output, ret_fault);
 }
 
 /* Input, room for output, or a reader who left: each turn finds out by itself. */
@@ -471,7 +423,7 @@ static void console_stop(struct device *dev)
 static void console_queue_stop(struct device *dev, unsigned int queue)
 {
     struct state_console *state = &dev->state->of_kind.console;
-    unsigned int port = queue < CONSOLE_RX1 ? 0 : (queue - 2) / 2;
+    unsigned int port = console_port(queue);
     if (queue == CONSOLE_CONTROL_RX || queue == CONSOLE_CONTROL_TX)
         return;
     if (queue % 2 == 0) {

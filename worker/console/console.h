@@ -23,6 +23,12 @@ static inline unsigned int console_rx_queue(unsigned int port)
     return port == 0 ? CONSOLE_RX : CONSOLE_RX1 + 2 * (port - 1);
 }
 
+/* Of a queue that is not for control. */
+static inline unsigned int console_port(unsigned int queue)
+{
+    return queue < CONSOLE_RX1 ? 0 : (queue - 2) / 2;
+}
+
 /* Did the driver accept VIRTIO_CONSOLE_F_MULTIPORT? Else there is port 0 and nothing else. */
 bool console_multiport(const struct device *dev);
 
@@ -39,6 +45,7 @@ bool console_control_valid(const struct state_console *state);
 void console_control_resized(struct device *dev);
 
 /* A turn of one of the control queues, as of device_ops. */
-int console_control_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
+enum serve console_control_turn(struct device *dev, unsigned int queue,
+                                struct guest_fault *ret_fault);
 
 #endif

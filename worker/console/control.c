@@ -6,12 +6,12 @@
  * a driver that keeps asking makes nothing grow, and a successor goes on. A bit is cleared when the
  * driver can see its message: one that a worker died over may come twice, which changes nothing.
  */
-#include <errno.h>
 #include <linux/virtio_console.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "worker/console/console.h"
+#include "worker/turn.h"
 
 #define TURN_MESSAGES 64u
 #define NAME_MAX_BYTES 40u
@@ -101,29 +101,17 @@ static void heard(struct device *dev, const struct virtio_console_control *messa
     }
 }
 
-/* Returns 1; -EBADMSG if the chain is too short for a message. */
-static int copy_message(const struct chain *chain, unsigned int queue,
-                        struct virtio_console_control *ret, struct guest_fault *ret_fault)
-{
-    struct cursor message = chain_readable(chain);
-    if (cursor_read(&message, ret, sizeof(*ret)) == sizeof(*ret))
-        return 1;
-    *ret_fault = (struct guest_fault){LOG_CHAIN_INVALID, {queue, chain->ref.id, CHECK_NO_ROOM}};
-    return -EBADMSG;
-}
-
-static int hear(struct device *dev, struct virtqueue *vq, struct guest_fault *ret_fault)
+static enum serve hear(struct turn *turn)
 {
     struct virtio_console_control message;
-    int r = virtqueue_pop(vq, &control.chain, ret_fault);
-    if (r > 0)
-        r = copy_message(&control.chain, vq->index, &message, ret_fault);
-    if (r <= 0)
+    enum serve r = turn_take(turn, &control.chain, sizeof(message), 0);
+    if (r != SERVE_DONE)
         return r;
-    heard(dev, &message);
-    virtqueue_push(vq, control.chain.ref, 0);
-    virtqueue_publish(vq);
-    return 1;
+    struct cursor from = chain_readable(&control.chain);
+    cursor_read(&from, &message, sizeof(message));
+    heard(turn->dev, &message);
+    virtqueue_push(turn->vq, control.chain.ref, 0);
+    return SERVE_DONE;
 }
 
 /* ---- To the driver ---- */
@@ -171,46 +159,31 @@ static uint32_t compose(const struct device *dev, unsigned int port, unsigned in
     }
 }
 
-/* Returns 1; 0 if nothing is due, or there is no buffer for it; -EBADMSG. */
-static int tell(struct device *dev, struct virtqueue *vq, struct guest_fault *ret_fault)
+static enum serve tell(struct turn *turn)
 {
-    struct state_console *state = &dev->state->of_kind.console;
+    struct state_console *state = &turn->dev->state->of_kind.console;
     struct message_to_driver message;
     unsigned int port;
     unsigned int what = next_due(state, &port);
     if (what == 0)
-        return 0;
-    int r = virtqueue_pop(vq, &control.chain, ret_fault);
-    if (r <= 0)
+        return SERVE_WAIT_BACKEND; /* buffers for what is not said yet need no looking after */
+    uint32_t length = compose(turn->dev, port, what, &message);
+    enum serve r = turn_take(turn, &control.chain, 0, length);
+    if (r != SERVE_DONE)
         return r;
-    uint32_t length = compose(dev, port, what, &message);
-    if (control.chain.writable_length < length) {
-        *ret_fault = (struct guest_fault){LOG_CHAIN_INVALID,
-                                          {vq->index, control.chain.ref.id, CHECK_NO_ROOM}};
-        return -EBADMSG;
-    }
     struct cursor room = chain_writable(&control.chain);
     cursor_write(&room, &message, length);
-    virtqueue_push(vq, control.chain.ref, length);
-    virtqueue_publish(vq);
+    virtqueue_push(turn->vq, control.chain.ref, length);
+    virtqueue_publish(turn->vq);
     atomic_signal_fence(memory_order_seq_cst);
     state->pending[port] &= (uint8_t)~what;
-    return 1;
+    return SERVE_DONE;
 }
 
-int console_control_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+enum serve console_control_turn(struct device *dev, unsigned int queue,
+                                struct guest_fault *ret_fault)
 {
-    struct virtqueue *vq = &dev->queues[queue];
-    int r = 1;
-    virtqueue_disable_notify(vq);
-    for (unsigned int i = 0; r > 0 && i < TURN_MESSAGES; i++)
-        r = queue == CONSOLE_CONTROL_TX ? hear(dev, vq, ret_fault) : tell(dev, vq, ret_fault);
-    device_signal(dev, vq);
-    if (r < 0)
-        return r;
-    /* Buffers that wait for something to say need no looking after. */
-    unsigned int port;
-    if (queue == CONSOLE_CONTROL_RX && next_due(&dev->state->of_kind.console, &port) == 0)
-        return 0;
-    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+    static const struct turn_rules rules = {.steps = TURN_MESSAGES};
+    return queue == CONSOLE_CONTROL_TX ? turn_run(dev, queue, &rules, hear, ret_fault)
+                                       : turn_run(dev, queue, &rules, tell, ret_fault);
 }

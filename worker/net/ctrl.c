@@ -4,7 +4,6 @@
  * successor finds it; a command that a worker died in is carried out again by the successor, so
  * each sets and none adds to what was.
  */
-#include <errno.h>
 #include <linux/if_ether.h>
 #include <string.h>
 
@@ -170,30 +169,21 @@ static bool carry_out(struct device *dev, struct cursor *rest)
     }
 }
 
-int net_ctrl_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+static enum serve serve(struct turn *turn)
 {
     static struct chain chain;
-    struct virtqueue *vq = &dev->queues[queue];
-    int r = 1;
-    virtqueue_disable_notify(vq);
-    for (unsigned int n = 0; n < TURN_COMMANDS; n++) {
-        r = virtqueue_pop(vq, &chain, ret_fault);
-        if (r <= 0)
-            break;
-        if (chain.writable_length == 0) {
-            *ret_fault =
-                (struct guest_fault){LOG_CHAIN_INVALID, {queue, chain.ref.id, CHECK_NO_ROOM}};
-            r = -EBADMSG;
-            break;
-        }
-        struct cursor command = chain_readable(&chain), answer = chain_writable(&chain);
-        const virtio_net_ctrl_ack ack = carry_out(dev, &command) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
-        cursor_write(&answer, &ack, sizeof(ack));
-        virtqueue_push(vq, chain.ref, sizeof(ack));
-        virtqueue_publish(vq);
-    }
-    device_signal(dev, vq);
-    if (r < 0)
+    enum serve r = turn_take(turn, &chain, 0, sizeof(virtio_net_ctrl_ack));
+    if (r != SERVE_DONE)
         return r;
-    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+    struct cursor command = chain_readable(&chain), answer = chain_writable(&chain);
+    const virtio_net_ctrl_ack ack = carry_out(turn->dev, &command) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+    cursor_write(&answer, &ack, sizeof(ack));
+    virtqueue_push(turn->vq, chain.ref, sizeof(ack));
+    return SERVE_DONE;
+}
+
+enum serve net_ctrl_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    static const struct turn_rules rules = {.steps = TURN_COMMANDS};
+    return turn_run(dev, queue, &rules, serve, ret_fault);
 }

@@ -137,13 +137,13 @@ static void net_queue_stop(struct device *dev, unsigned int queue)
 
 /* ---- Work ---- */
 
-static int net_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+static enum serve net_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
     if (net_has(VIRTIO_NET_F_CTRL_VQ) && queue == net_control_queue())
         return net_ctrl_turn(dev, queue, ret_fault);
     unsigned int pair = queue / 2;
     if (!net.running || pair >= dev->state->of_kind.net.pairs)
-        return 0; /* §5.1.6.5.5: pairs that are not in use are not served */
+        return SERVE_WAIT_BACKEND; /* §5.1.6.5.5: pairs that are not in use are not served */
     return queue % 2 == 0 ? net_rx_turn(dev, pair, ret_fault) : net_tx_turn(dev, pair, ret_fault);
 }
 

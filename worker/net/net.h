@@ -12,9 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "worker/device.h"
 #include "worker/net/config.h"
 #include "worker/net/header.h"
+#include "worker/turn.h"
 
 #define NET_PAIRS_MAX 7u
 
@@ -60,9 +60,9 @@ static inline uint32_t net_driver_mtu(void)
 void net_dropped(struct device *dev, unsigned int queue, uint32_t length, enum net_check check);
 
 /* Serve a queue of pair `pair`, or the control queue: see device_ops.turn. */
-int net_rx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault);
-int net_tx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault);
-int net_ctrl_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
+enum serve net_rx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault);
+enum serve net_tx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault);
+enum serve net_ctrl_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
 
 /* Forget the chains and the frame in hand. */
 void net_rx_stop(unsigned int pair);

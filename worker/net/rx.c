@@ -61,20 +61,15 @@ static bool full(const struct net_rx *queue)
            queue->segment_count > SEGMENTS_MAX - CHAIN_SEGMENTS_MAX;
 }
 
-/* Take one more chain. Returns 1, 0 if there is none or no place for it, -EBADMSG. */
-static int take_chain(struct net_rx *queue, struct virtqueue *vq, struct guest_fault *ret_fault)
+/* Take one more chain. Returns as turn_take; SERVE_WAIT_ROOM also if there is no place for it. */
+static enum serve take_chain(struct turn *turn, struct net_rx *queue)
 {
     static struct chain chain;
     if (full(queue))
-        return 0;
-    int r = virtqueue_pop(vq, &chain, ret_fault);
-    if (r <= 0)
+        return SERVE_WAIT_ROOM;
+    enum serve r = turn_take(turn, &chain, 0, NET_HEADER_SIZE);
+    if (r != SERVE_DONE)
         return r;
-    if (chain.writable_length < NET_HEADER_SIZE) {
-        *ret_fault =
-            (struct guest_fault){LOG_CHAIN_INVALID, {vq->index, chain.ref.id, CHECK_NO_ROOM}};
-        return -EBADMSG;
-    }
     unsigned int segments =
         cursor_segments(chain_writable(&chain), queue->segments + queue->segment_count,
                         SEGMENTS_MAX - queue->segment_count);
@@ -82,19 +77,16 @@ static int take_chain(struct net_rx *queue, struct virtqueue *vq, struct guest_f
     queue->chains[queue->chain_count++] =
         (struct rx_chain){chain.ref, chain.writable_length, segments};
     queue->room += chain.writable_length;
-    return 1;
+    return SERVE_DONE;
 }
 
-/* Take chains until there is room for `length` bytes. Returns 1, 0 if there are not enough. */
-static int make_room(struct net_rx *queue, struct virtqueue *vq, uint32_t length,
-                     struct guest_fault *ret_fault)
+/* Take chains until there is room for `length` bytes. Returns as take_chain. */
+static enum serve make_room(struct turn *turn, struct net_rx *queue, uint32_t length)
 {
-    while (queue->room < length) {
-        int r = take_chain(queue, vq, ret_fault);
-        if (r <= 0)
-            return r;
-    }
-    return 1;
+    enum serve r = SERVE_DONE;
+    while (r == SERVE_DONE && queue->room < length)
+        r = take_chain(turn, queue);
+    return r;
 }
 
 /* The buffers of all chains in a row, without the first `skip` bytes. */
@@ -115,21 +107,20 @@ static void put(const struct net_rx *queue, uint32_t offset, const uint8_t *from
 /* ---- Frames ---- */
 
 /* Give the chains that the frame in hand fills to the driver, all at once. */
-static void complete(struct device *dev, struct net_rx *queue, struct virtqueue *vq)
+static void complete(struct turn *turn, struct net_rx *queue)
 {
     uint32_t length = queue->held, left = length;
     unsigned int chains = 0, segments = 0;
     while (left > 0) {
         const struct rx_chain *chain = &queue->chains[chains++];
         uint32_t part = chain->length < left ? chain->length : left;
-        virtqueue_push(vq, chain->ref, part);
+        virtqueue_push(turn->vq, chain->ref, part);
         queue->room -= chain->length;
         segments += chain->segments;
         left -= part;
     }
     queue->header.num_buffers = (uint16_t)chains;
     put(queue, 0, queue->prefix, length < PREFIX_SIZE ? length : PREFIX_SIZE);
-    virtqueue_publish(vq);
 
     queue->chain_count -= chains;
     queue->segment_count -= segments;
@@ -137,28 +128,27 @@ static void complete(struct device *dev, struct net_rx *queue, struct virtqueue 
     memmove(queue->segments, queue->segments + segments,
             queue->segment_count * sizeof(queue->segments[0]));
     queue->held = 0;
-    device_count(&dev->state->counters.requests, 1);
-    device_count(&dev->state->counters.bytes_in, length);
+    device_count(&turn->dev->state->counters.requests, 1);
+    device_count(&turn->dev->state->counters.bytes_in, length);
 }
 
-/* Returns 1 if the frame in hand is done with, 0 if it waits for the driver, -EBADMSG. */
-static int deliver(struct device *dev, struct net_rx *queue, struct virtqueue *vq,
-                   struct guest_fault *ret_fault)
+/* The frame in hand goes to the driver, or waits for it to make more room. */
+static enum serve deliver(struct turn *turn, struct net_rx *queue)
 {
-    int r = make_room(queue, vq, queue->held, ret_fault);
-    if (r < 0)
+    enum serve r = make_room(turn, queue, queue->held);
+    if (r == SERVE_FAULT)
         return r;
-    if (r == 0 && !full(queue) && queue->chain_count < vq->size)
-        return 0;
-    if (r == 0) {
+    if (r == SERVE_WAIT_ROOM && !full(queue) && queue->chain_count < turn->vq->size)
+        return r;
+    if (r == SERVE_WAIT_ROOM) {
         /* All that this driver can ever offer at a time has been taken. */
-        net_dropped(dev, vq->index, queue->held - NET_HEADER_SIZE, NET_NO_ROOM);
+        net_dropped(turn->dev, turn->vq->index, queue->held - NET_HEADER_SIZE, NET_NO_ROOM);
         queue->held = 0;
-        return 1;
+        return SERVE_DONE;
     }
     put(queue, queue->in_place, queue->overflow, queue->held - queue->in_place);
-    complete(dev, queue, vq);
-    return 1;
+    complete(turn, queue);
+    return SERVE_DONE;
 }
 
 /* Is the frame that was read, `length` bytes with its header, one for the driver? */
@@ -213,60 +203,53 @@ static uint32_t wanted_room(const struct device *dev)
     return NET_HEADER_SIZE + ETH_HLEN + NET_TAGS + net.mtu;
 }
 
-/*
- * Read and deliver one frame. Returns 1 if one was read, 0 if the tap has none, -EAGAIN if the
- * driver has no room, -EBADMSG.
- */
-static int serve(struct device *dev, unsigned int pair, uint32_t *bytes,
-                 struct guest_fault *ret_fault)
+/* Of the frame in hand, `length` bytes: where they are. */
+static void hold(struct net_rx *queue, uint32_t length)
 {
-    struct net_rx *queue = &rx[pair];
-    struct virtqueue *vq = &dev->queues[2 * (size_t)pair];
-    int r;
-    if (queue->held == 0) {
-        int tap = next_tap(queue, pair, dev->state->of_kind.net.pairs);
-        if (tap < 0)
-            return 0;
-        r = make_room(queue, vq, wanted_room(dev), ret_fault);
-        if (r < 0)
-            return r;
-        if (queue->chain_count == 0)
-            return -EAGAIN;
-        ssize_t length = read_frame(queue, (unsigned int)tap);
-        if (length < 0) {
-            /* EAGAIN, or the tap is gone: its next event says when to look again. */
-            if (length != -EINTR)
-                net.readable &= ~(1u << tap);
-            return 1;
-        }
-        queue->last = (unsigned int)tap;
-        *bytes += (uint32_t)length;
-        if (!wanted(dev, queue, vq->index, (uint32_t)length))
-            return 1;
-        queue->held = (uint32_t)length;
-        queue->in_place = queue->room < queue->held ? (uint32_t)queue->room : queue->held;
-        if (queue->in_place < PREFIX_SIZE)
-            queue->in_place = queue->held < PREFIX_SIZE ? queue->held : PREFIX_SIZE;
-    }
-    r = deliver(dev, queue, vq, ret_fault);
-    return r == 0 ? -EAGAIN : r;
+    queue->held = length;
+    queue->in_place = queue->room < length ? (uint32_t)queue->room : length;
+    if (queue->in_place < PREFIX_SIZE)
+        queue->in_place = length < PREFIX_SIZE ? length : PREFIX_SIZE;
 }
 
-int net_rx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault)
+/* Read one frame and deliver it, or the one in hand. */
+static enum serve serve(struct turn *turn)
 {
-    struct virtqueue *vq = &dev->queues[2 * (size_t)pair];
-    uint32_t bytes = 0;
-    int r = 1;
-    virtqueue_disable_notify(vq);
-    for (unsigned int n = 0; r == 1 && n < NET_TURN_FRAMES && bytes < NET_TURN_BYTES; n++) {
-        r = serve(dev, pair, &bytes, ret_fault);
-        if (virtqueue_since_interrupt(vq) >= SIGNAL_FRAMES)
-            device_signal(dev, vq);
+    unsigned int pair = turn->vq->index / 2;
+    struct net_rx *queue = &rx[pair];
+    if (queue->held > 0)
+        return deliver(turn, queue);
+    int tap = next_tap(queue, pair, turn->dev->state->of_kind.net.pairs);
+    if (tap < 0)
+        return SERVE_WAIT_BACKEND; /* and the driver need not kick for more room */
+    enum serve r = make_room(turn, queue, wanted_room(turn->dev));
+    if (r == SERVE_FAULT)
+        return r;
+    if (queue->chain_count == 0)
+        return SERVE_WAIT_ROOM;
+    ssize_t length = read_frame(queue, (unsigned int)tap);
+    if (length < 0) {
+        /* EAGAIN, or the tap is gone: its next event says when to look again. */
+        if (length != -EINTR)
+            net.readable &= ~(1u << tap);
+        return SERVE_DONE;
     }
-    device_signal(dev, vq);
-    if (r == -EAGAIN)
-        return virtqueue_enable_notify(vq) ? 0 : 1;
-    return r; /* 0: the tap is empty, and the driver need not kick for more room */
+    queue->last = (unsigned int)tap;
+    turn->bytes += (uint32_t)length;
+    if (!wanted(turn->dev, queue, turn->vq->index, (uint32_t)length))
+        return SERVE_DONE;
+    hold(queue, (uint32_t)length);
+    return deliver(turn, queue);
+}
+
+enum serve net_rx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault)
+{
+    static const struct turn_rules rules = {
+        .steps = NET_TURN_FRAMES,
+        .bytes = NET_TURN_BYTES,
+        .signal_chains = SIGNAL_FRAMES,
+    };
+    return turn_run(dev, 2 * pair, &rules, serve, ret_fault);
 }
 
 void net_rx_stop(unsigned int pair)

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#include "worker/linger.h"
 #include "worker/net/net.h"
 
 /* After a turn of so many frames the driver is expected back at once. */
@@ -31,82 +30,68 @@ static void split(struct net_tx *queue, const struct chain *chain)
     queue->count = 1 + cursor_segments(frame, queue->parts + 1, CHAIN_SEGMENTS_MAX);
 }
 
-static void complete(struct device *dev, struct virtqueue *vq, struct chain_ref ref)
+static void complete(struct turn *turn, const struct net_tx *queue)
 {
-    virtqueue_push(vq, ref, 0);
-    virtqueue_publish(vq);
-    device_count(&dev->state->counters.requests, 1);
+    virtqueue_push(turn->vq, queue->ref, 0);
+    device_count(&turn->dev->state->counters.requests, 1);
+    turn->bytes += queue->length;
 }
 
-/* Take the next frame from the ring. Returns 1 with one to be sent; 2 if it was dropped; 0 if
- * there is none; -EBADMSG. */
-static int next_frame(struct device *dev, struct net_tx *queue, struct virtqueue *vq,
-                      struct guest_fault *ret_fault)
+/* The chain that has been taken becomes the frame in hand. Returns what there is against it. */
+static enum net_check take_frame(struct net_tx *queue, const struct chain *chain)
 {
-    static struct chain chain;
-    int r = virtqueue_pop(vq, &chain, ret_fault);
-    if (r <= 0)
-        return r;
-    enum net_check check = NET_SHORT;
-    queue->ref = chain.ref;
+    queue->ref = chain->ref;
     queue->length = 0;
-    if (chain.readable_length >= NET_HEADER_SIZE) {
-        queue->length = chain.readable_length - NET_HEADER_SIZE;
-        split(queue, &chain);
-        check =
-            net_header_from_driver(&queue->header, net.features, net_driver_mtu(), queue->length);
-    }
-    if (check == NET_OK)
-        return 1;
-    net_dropped(dev, vq->index, queue->length, check);
-    complete(dev, vq, queue->ref);
-    return 2;
+    if (chain->readable_length < NET_HEADER_SIZE)
+        return NET_SHORT;
+    queue->length = chain->readable_length - NET_HEADER_SIZE;
+    split(queue, chain);
+    return net_header_from_driver(&queue->header, net.features, net_driver_mtu(), queue->length);
 }
 
-/* Returns false if the tap has no room: its event says when to try again. */
-static bool send_frame(struct device *dev, struct net_tx *queue, struct virtqueue *vq,
-                       unsigned int pair)
+/* If the tap has no room, its event says when to try again. */
+static enum serve send_frame(struct turn *turn, struct net_tx *queue, unsigned int pair)
 {
+    struct state_counters *counters = &turn->dev->state->counters;
     ssize_t sent = writev(net_tap(pair), queue->parts, (int)queue->count);
-    if (sent < 0 && errno == EAGAIN) {
-        queue->waiting = true;
-        return false;
-    }
-    queue->waiting = false;
+    queue->waiting = sent < 0 && errno == EAGAIN;
+    if (queue->waiting)
+        return SERVE_WAIT_BACKEND;
     if (sent >= 0)
-        device_count(&dev->state->counters.bytes_out, queue->length);
+        device_count(&counters->bytes_out, queue->length);
     else
         /* The link is down, or the kernel found more to say against its headers than we did. */
-        device_count(&dev->state->counters.dropped_out, 1);
-    complete(dev, vq, queue->ref);
-    return true;
+        device_count(&counters->dropped_out, 1);
+    complete(turn, queue);
+    return SERVE_DONE;
 }
 
-int net_tx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault)
+static enum serve serve(struct turn *turn)
 {
+    static struct chain chain;
+    unsigned int pair = turn->vq->index / 2;
     struct net_tx *queue = &tx[pair];
-    struct virtqueue *vq = &dev->queues[2 * pair + 1];
-    uint16_t first = vq->next_used;
-    uint32_t bytes = 0;
-    int r = 1;
-    virtqueue_disable_notify(vq);
-    for (unsigned int n = 0; n < NET_TURN_FRAMES && bytes < NET_TURN_BYTES; n++) {
-        r = queue->waiting ? 1 : next_frame(dev, queue, vq, ret_fault);
-        if (r <= 0)
-            break;
-        if (r == 1 && !send_frame(dev, queue, vq, pair))
-            break;
-        bytes += queue->length;
-    }
-    device_signal(dev, vq);
-    if (r < 0)
-        return r;
     if (queue->waiting)
-        return 0;
-    if (r == 0 && (uint16_t)(vq->next_used - first) >= LINGER_FRAMES &&
-        linger(dev->linger_looks, vq, &dev->state->mailbox))
-        return 1;
-    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+        return send_frame(turn, queue, pair);
+    enum serve r = turn_take(turn, &chain, 0, 0);
+    if (r != SERVE_DONE)
+        return r;
+    enum net_check check = take_frame(queue, &chain);
+    if (check == NET_OK)
+        return send_frame(turn, queue, pair);
+    net_dropped(turn->dev, turn->vq->index, queue->length, check);
+    complete(turn, queue);
+    return SERVE_DONE;
+}
+
+enum serve net_tx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault)
+{
+    static const struct turn_rules rules = {
+        .steps = NET_TURN_FRAMES,
+        .bytes = NET_TURN_BYTES,
+        .linger_chains = LINGER_FRAMES,
+    };
+    return turn_run(dev, 2 * pair + 1, &rules, serve, ret_fault);
 }
 
 bool net_tx_waits(unsigned int pair)

@@ -389,7 +389,7 @@ static int vsock_init(struct device *dev, const struct message_start *start)
     return init(dev, start);
 }
 
-static int vsock_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+static enum serve vsock_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
     (void)queue; /* the daemon serves the others */
     return vsock_event_turn(dev, &dialogue.reset_pending, ret_fault);

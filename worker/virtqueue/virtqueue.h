@@ -48,7 +48,7 @@ enum ring_check {
     CHECK_INDIRECT_WITH_NEXT, /* §2.7.5.3.1: both flags in one descriptor */
     CHECK_INDIRECT_LENGTH,    /* §2.7.5.3: the table's length is 0 or no multiple of 16 */
     CHECK_INDIRECT_ADDRESS,   /* §2.7.5.3: the table is not entirely in the window */
-    CHECK_NO_ROOM,            /* §5.2.6, §5.10.6.7: too short for the device's answer */
+    CHECK_NO_ROOM,            /* §5.2.6, §5.10.6.7: too short for a request, or for its answer */
     CHECK_AVAILABLE,          /* §2.8.6: a descriptor of a packed chain is not marked available */
 };
 

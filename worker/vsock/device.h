@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "worker/device.h"
+#include "worker/turn.h"
 #include "worker/vsock/event.h"
 #include "worker/vsock/slots.h"
 #include "worker/vsock/table.h"
@@ -19,6 +19,12 @@
 #define TURN_PACKETS 128u
 #define TURN_BYTES 0x80000u /* 512 KiB */
 #define SIGNAL_PACKETS 8u   /* as in worker/block/block.c */
+
+static const struct turn_rules vsock_turn_rules = {
+    .steps = TURN_PACKETS,
+    .bytes = TURN_BYTES,
+    .signal_chains = SIGNAL_PACKETS,
+};
 
 struct vsock_device {
     uint32_t device; /* index, for messages to the broker */
@@ -72,8 +78,8 @@ void vsock_dial(struct device *dev, uint32_t slot);
 
 /* ---- from_guest.c, to_guest.c ---- */
 
-int vsock_tx_turn(struct device *dev, struct guest_fault *ret_fault);
-int vsock_rx_turn(struct device *dev, struct guest_fault *ret_fault);
+enum serve vsock_tx_turn(struct device *dev, struct guest_fault *ret_fault);
+enum serve vsock_rx_turn(struct device *dev, struct guest_fault *ret_fault);
 /* The receive queue has stopped: its buffers are the guest's again. */
 void vsock_rx_stop(void);
 

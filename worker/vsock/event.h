@@ -13,10 +13,10 @@
 enum vsock_queue { QUEUE_RX, QUEUE_TX, QUEUE_EVENT };
 
 /*
- * A turn of the event queue: if *reset_pending, put VIRTIO_VSOCK_EVENT_TRANSPORT_RESET into a
- * buffer and clear it. Buffers stay where they are until there is an event. Returns 0; 1 if
- * a buffer has just come; -EBADMSG with *ret_fault: needs reset.
+ * A turn of the event queue, as of device_ops.turn: if *reset_pending, put
+ * VIRTIO_VSOCK_EVENT_TRANSPORT_RESET into a buffer and clear it. Buffers stay where they are until
+ * there is an event.
  */
-int vsock_event_turn(struct device *dev, bool *reset_pending, struct guest_fault *ret_fault);
+enum serve vsock_event_turn(struct device *dev, bool *reset_pending, struct guest_fault *ret_fault);
 
 #endif

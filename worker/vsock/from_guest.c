@@ -7,8 +7,6 @@
  * one writev. Whatever else comes is preceded by what was gathered, so that all happens in the
  * order in which the guest sent it; and they are completed in that order, too.
  */
-#include <errno.h>
-
 #include "worker/log.h"
 #include "worker/vsock/device.h"
 #include "worker/vsock/host.h"
@@ -27,14 +25,6 @@ static void complete(struct device *dev, struct chain_ref ref)
 {
     virtqueue_push(&dev->queues[QUEUE_TX], ref, 0);
     device_count(&dev->state->counters.requests, 1);
-}
-
-static void publish(struct device *dev)
-{
-    struct virtqueue *vq = &dev->queues[QUEUE_TX];
-    virtqueue_publish(vq);
-    if (virtqueue_since_interrupt(vq) >= SIGNAL_PACKETS)
-        device_signal(dev, vq);
 }
 
 static void deliver(struct device *dev, uint32_t slot, struct cursor payload, bool message_ends)
@@ -56,7 +46,7 @@ static void flush_gathered(struct device *dev)
     deliver(dev, tx.slot, cursor_over(tx.payload, tx.segments, tx.bytes), false);
     for (unsigned int i = 0; i < packets; i++)
         complete(dev, tx.refs[i]);
-    publish(dev);
+    virtqueue_publish(&dev->queues[QUEUE_TX]);
 }
 
 /* Would this packet's payload go on where the gathered ones end? One that breaks the rules, or ends
@@ -132,18 +122,12 @@ static bool act(struct device *dev, enum vsock_verdict verdict, uint32_t slot,
     return false;
 }
 
-/* The packet in hand. Returns 0, -EBADMSG. */
-static int take_packet(struct device *dev, struct guest_fault *ret_fault)
+/* The packet in hand, which has a header at least. */
+static void take_packet(struct device *dev)
 {
     struct virtio_vsock_hdr header;
     uint32_t slot = VSOCK_NONE;
     bool evicted;
-    if (tx.chain.readable_length < sizeof(header)) {
-        flush_gathered(dev);
-        *ret_fault =
-            (struct guest_fault){LOG_CHAIN_INVALID, {QUEUE_TX, tx.chain.ref.id, CHECK_NO_ROOM}};
-        return -EBADMSG;
-    }
     struct cursor packet = chain_readable(&tx.chain);
     cursor_read(&packet, &header, sizeof(header));
     uint32_t payload = (uint32_t)packet.left;
@@ -159,36 +143,28 @@ static int take_packet(struct device *dev, struct guest_fault *ret_fault)
     if (!gathered) {
         flush_gathered(dev);
         complete(dev, tx.chain.ref);
-        publish(dev);
     }
-    return 0;
 }
 
-int vsock_tx_turn(struct device *dev, struct guest_fault *ret_fault)
+static enum serve serve(struct turn *turn)
 {
-    struct virtqueue *vq = &dev->queues[QUEUE_TX];
-    uint32_t bytes = 0;
-    int r = 1;
-    virtqueue_disable_notify(vq);
-    for (unsigned int i = 0; i < TURN_PACKETS && bytes < TURN_BYTES; i++) {
-        vsock.tx_waits = !vsock_reply_room(&vsock.table);
-        if (vsock.tx_waits)
-            break;
-        r = virtqueue_pop(vq, &tx.chain, ret_fault);
-        if (r <= 0)
-            break;
-        bytes += tx.chain.readable_length;
-        r = take_packet(dev, ret_fault);
-        if (r < 0)
-            break;
-        r = 1;
-    }
-    flush_gathered(dev);
-    device_signal(dev, vq);
-    if (r < 0)
-        return r;
-    vsock_count_turn(dev);
+    vsock.tx_waits = !vsock_reply_room(&vsock.table);
     if (vsock.tx_waits)
-        return 0; /* the receive queue's turn will say when to go on */
-    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+        return SERVE_WAIT_BACKEND; /* the receive queue's turn will say when to go on */
+    enum serve r = turn_take(turn, &tx.chain, sizeof(struct virtio_vsock_hdr), 0);
+    if (r != SERVE_DONE)
+        return r;
+    turn->bytes += tx.chain.readable_length;
+    take_packet(turn->dev);
+    return SERVE_DONE;
+}
+
+enum serve vsock_tx_turn(struct device *dev, struct guest_fault *ret_fault)
+{
+    struct turn turn = turn_begin(dev, QUEUE_TX, ret_fault);
+    enum serve r = turn_serve(&turn, &vsock_turn_rules, serve);
+    flush_gathered(dev);
+    if (r != SERVE_FAULT)
+        vsock_count_turn(dev);
+    return turn_end(&turn, &vsock_turn_rules, r);
 }

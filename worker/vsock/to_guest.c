@@ -66,25 +66,20 @@ static void hold(const struct chain *chain)
     held->buffer = cursor_over(held->own, count, chain->writable_length);
 }
 
-/* Have `wanted` buffers, if the guest has made so many available. Returns 1 if there is one, 0 if
- * there is none, -EBADMSG. */
-static int collect(struct virtqueue *vq, uint32_t wanted, struct guest_fault *ret_fault)
+/* Have `wanted` buffers, if the guest has made so many available. Returns SERVE_DONE if there is
+ * one, SERVE_WAIT_ROOM if there is none, SERVE_FAULT. */
+static enum serve collect(struct turn *turn, uint32_t wanted)
 {
     while (rx.count < wanted && !rx.ends_large) {
-        int r = virtqueue_pop(vq, &rx.large, ret_fault);
-        if (r < 0)
-            return r;
-        if (r == 0)
-            break;
         /* §5.10.6.4: with no more room than for the header, it could never take data. */
-        if (rx.large.writable_length <= HEADER) {
-            *ret_fault =
-                (struct guest_fault){LOG_CHAIN_INVALID, {QUEUE_RX, rx.large.ref.id, CHECK_NO_ROOM}};
-            return -EBADMSG;
-        }
+        enum serve r = turn_take(turn, &rx.large, 0, HEADER + 1);
+        if (r == SERVE_FAULT)
+            return r;
+        if (r != SERVE_DONE)
+            break;
         hold(&rx.large);
     }
-    return rx.count > 0;
+    return rx.count > 0 ? SERVE_DONE : SERVE_WAIT_ROOM;
 }
 
 /* The first buffer held is a packet now. */
@@ -155,30 +150,31 @@ static void read_failed(struct device *dev, uint32_t slot, ssize_t result, uint3
         vsock_host_shutdown(&vsock.table, slot, VIRTIO_VSOCK_SHUTDOWN_SEND);
 }
 
-/* Data of an open connection. Returns how many packets, 0 if there are none now, -EINTR if others
- * have their turn first, -EBADMSG. */
-static int send_data(struct device *dev, uint32_t slot, struct guest_fault *ret_fault)
+/* Data of an open connection. Returns SERVE_DONE if there were some, or if others have their turn
+ * first; SERVE_WAIT_BACKEND if there are none now; SERVE_FAULT. */
+static enum serve send_data(struct turn *turn, uint32_t slot)
 {
+    struct device *dev = turn->dev;
     const struct vsock_connection *connection = vsock_connection(slot);
     if (connection->state != VSOCK_OPEN || !vsock_host_readable(slot) ||
         (connection->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_RCV) != 0)
-        return 0;
+        return SERVE_WAIT_BACKEND;
     uint32_t message_max =
         connection->peer_alloc < VSOCK_MESSAGE_MAX ? connection->peer_alloc : VSOCK_MESSAGE_MAX;
     if (vsock_host_message(slot) > message_max) { /* its buffer has become smaller meanwhile */
         vsock_refuse_message(dev, slot, message_max);
-        return 0;
+        return SERVE_WAIT_BACKEND;
     }
     uint32_t credit = vsock_credit(connection), packets = vsock_packet_credit(connection);
     if (credit == 0 || packets == 0) {
         vsock_starve(dev, slot);
-        return 0;
+        return SERVE_WAIT_BACKEND;
     }
     slots_drop(&vsock.starved, slot);
     uint32_t wanted = rx.appetite[slot] > 0 ? rx.appetite[slot] : 1;
     wanted = wanted < packets ? wanted : packets;
-    int r = collect(&dev->queues[QUEUE_RX], wanted, ret_fault);
-    if (r <= 0)
+    enum serve r = collect(turn, wanted);
+    if (r != SERVE_DONE)
         return r;
     wanted = wanted < rx.count ? wanted : rx.count;
     bool message_ends;
@@ -187,12 +183,15 @@ static int send_data(struct device *dev, uint32_t slot, struct guest_fault *ret_
     if (moved > 0) {
         uint32_t filled = flush(dev, slot, (uint32_t)moved, message_ends);
         learn(slot, wanted, filled);
-        return (int)filled;
+        turn->steps += filled - 1;
+        turn->bytes += (uint32_t)moved;
+        return SERVE_DONE;
     }
-    if (moved == -EAGAIN || moved == -EINTR)
-        return moved == -EAGAIN ? 0 : -EINTR;
-    read_failed(dev, slot, moved, message_max);
-    return 0;
+    if (moved == -EINTR)
+        return SERVE_DONE;
+    if (moved != -EAGAIN)
+        read_failed(dev, slot, moved, message_max);
+    return SERVE_WAIT_BACKEND;
 }
 
 static bool send_control(struct device *dev, uint32_t slot)
@@ -204,62 +203,50 @@ static bool send_control(struct device *dev, uint32_t slot)
     return true;
 }
 
-/* The next packets, of one connection. There is a buffer. Returns how many; 0 if nobody has any;
- * -EBADMSG. */
-static int send_next(struct device *dev, struct guest_fault *ret_fault)
-{
-    struct virtio_vsock_hdr header;
-    if (vsock_next_reply(&vsock.table, &header)) {
-        complete(dev, &header);
-        return 1;
-    }
-    while (vsock.busy.count > 0) {
-        uint32_t slot = slots_next(&vsock.busy, rx.next_slot);
-        rx.next_slot = (slot + 1) % VSOCK_CONNECTIONS_MAX;
-        if (send_control(dev, slot))
-            return 1;
-        int r = send_data(dev, slot, ret_fault);
-        if (r == -EINTR)
-            return 1; /* counts as one, so that the turn ends */
-        if (r != 0)
-            return r;
-        if (send_control(dev, slot)) /* what came of trying to */
-            return 1;
-        slots_drop(&vsock.busy, slot);
-    }
-    return 0;
-}
-
 static bool has_any(void)
 {
     return vsock.busy.count > 0 || vsock.table.reply_count > 0;
 }
 
-int vsock_rx_turn(struct device *dev, struct guest_fault *ret_fault)
+/* The next packets, of one connection. There is a buffer. */
+static enum serve send_next(struct turn *turn)
 {
-    struct virtqueue *vq = &dev->queues[QUEUE_RX];
-    const uint64_t before = dev->state->counters.bytes_in;
-    int r = 1;
-    virtqueue_disable_notify(vq);
-    for (uint32_t packets = 0;
-         packets < TURN_PACKETS && dev->state->counters.bytes_in - before < TURN_BYTES && has_any();
-         packets += (uint32_t)r) {
-        r = collect(vq, 1, ret_fault);
-        if (r > 0)
-            r = send_next(dev, ret_fault);
-        virtqueue_publish(vq);
-        if (r <= 0)
-            break;
-        if (virtqueue_since_interrupt(vq) >= SIGNAL_PACKETS)
-            device_signal(dev, vq);
+    struct device *dev = turn->dev;
+    struct virtio_vsock_hdr header;
+    if (vsock_next_reply(&vsock.table, &header)) {
+        complete(dev, &header);
+        return SERVE_DONE;
     }
-    device_signal(dev, vq);
-    if (r < 0)
-        return r;
-    vsock_count_turn(dev);
+    while (vsock.busy.count > 0) {
+        uint32_t slot = slots_next(&vsock.busy, rx.next_slot);
+        rx.next_slot = (slot + 1) % VSOCK_CONNECTIONS_MAX;
+        if (send_control(dev, slot))
+            return SERVE_DONE;
+        enum serve r = send_data(turn, slot);
+        if (r != SERVE_WAIT_BACKEND)
+            return r;
+        if (send_control(dev, slot)) /* what came of trying to */
+            return SERVE_DONE;
+        slots_drop(&vsock.busy, slot);
+    }
+    return SERVE_DONE; /* nobody has any */
+}
+
+static enum serve serve(struct turn *turn)
+{
+    if (!has_any())
+        return SERVE_WAIT_BACKEND; /* buffers that come now are of no interest */
+    enum serve r = collect(turn, 1);
+    return r == SERVE_DONE ? send_next(turn) : r;
+}
+
+enum serve vsock_rx_turn(struct device *dev, struct guest_fault *ret_fault)
+{
+    struct turn turn = turn_begin(dev, QUEUE_RX, ret_fault);
+    enum serve r = turn_serve(&turn, &vsock_turn_rules, serve);
+    if (r != SERVE_FAULT)
+        vsock_count_turn(dev);
     if (vsock.tx_waits && vsock_reply_room(&vsock.table))
         dev->work |= 1u << QUEUE_TX;
-    if (!has_any())
-        return 0; /* buffers that come now are of no interest */
-    return r == 0 && virtqueue_enable_notify(vq) ? 0 : 1;
+    return turn_end(&turn, &vsock_turn_rules, r);
 }

@@ -120,7 +120,7 @@ static void vsock_queue_stop(struct device *dev, unsigned int queue)
 
 /* ---- Events ---- */
 
-static int vsock_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+static enum serve vsock_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
     (void)queue; /* the kernel serves the others */
     return vsock_event_turn(dev, &vsock.reset_pending, ret_fault);

@@ -393,7 +393,7 @@ static bool vsock_message(struct device *dev, const union message *message, cons
 
 /* ---- Rings ---- */
 
-static int vsock_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+static enum serve vsock_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
     switch (queue) {
     case QUEUE_RX:
@@ -417,8 +417,8 @@ static int vsock_start(struct device *dev, bool resumed, struct guest_fault *ret
     vsock.reset_pending = resumed;
     if (!resumed || !dev->queues[QUEUE_EVENT].running)
         return 0;
-    int r = vsock_event_turn(dev, &vsock.reset_pending, ret_fault);
-    return r < 0 ? r : 0;
+    enum serve r = vsock_event_turn(dev, &vsock.reset_pending, ret_fault);
+    return r == SERVE_FAULT ? -EBADMSG : 0;
 }
 
 static void vsock_stop(struct device *dev)
