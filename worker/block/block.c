@@ -266,17 +266,45 @@ enum serve block_next(struct turn *turn)
     return SERVE_DONE;
 }
 
+void block_before_write(struct turn *turn)
+{
+    if (block.direct || block_durable(turn->dev))
+        device_signal(turn->dev, turn->vq);
+}
+
+ssize_t block_move(struct turn *turn, uint32_t type, struct cursor data, uint64_t offset)
+{
+    if (type == VIRTIO_BLK_T_OUT) {
+        block_before_write(turn);
+        return block_write(turn->dev, data, offset);
+    }
+    if (virtqueue_undecided(turn->vq)) {
+        ssize_t moved = block_read(turn->dev, data, offset, false);
+        if (moved != -EAGAIN)
+            return moved;
+        device_signal(turn->dev, turn->vq);
+    }
+    return block_read(turn->dev, data, offset, true);
+}
+
+int block_flush(struct turn *turn)
+{
+    if (block.unsafe)
+        return 0;
+    device_signal(turn->dev, turn->vq); /* this can take long */
+    return block_sync(turn->dev);
+}
+
 /* One call's worth of a read or write. */
 static void move_data(struct turn *turn)
 {
     struct block_request *request = &block_queue(turn)->request;
     uint64_t offset = request->sector * BLOCK_SECTOR + request->done;
-    bool in = request->type == VIRTIO_BLK_T_IN;
     if (request->data_length == 0) {
         block_finish_moved(turn, request);
         return;
     }
-    ssize_t moved = (in ? block_read : block_write)(turn, request->data, offset);
+    ssize_t moved = block_move(turn, request->type, request->data, offset);
     if (moved == -EINTR)
         return;
     if (moved < 0) {

@@ -102,6 +102,16 @@ void block_fail(struct turn *turn, struct block_request *request, int error);
 /* Must a write be stable when it completes, §5.2.6.2? */
 bool block_durable(const struct device *dev);
 
+/*
+ * Where a request waits for the disk, the interrupt that may be due for those before it is decided
+ * on first. block_move is one call for a read or write, of block_read or block_write; block_flush
+ * is VIRTIO_BLK_T_FLUSH, unless the user does not want it to be done, and returns 0 or -errno.
+ */
+ssize_t block_move(struct turn *turn, uint32_t type, struct cursor data, uint64_t offset);
+int block_flush(struct turn *turn);
+/* For other calls that write. */
+void block_before_write(struct turn *turn);
+
 /* ---- merge.c ---- */
 
 /*
@@ -127,16 +137,17 @@ void block_io_init(const struct device *dev, const struct message_start *start);
 /*
  * Move up to BLOCK_CALL_BYTES between the image and `data`, which holds at least a byte: one call,
  * or two where O_DIRECT writes a part of a block. Returns the bytes moved, more than 0; -errno:
- * -EIO also where the image has been cut short.
+ * -EIO also where the image has been cut short. A read that may not wait for the disk, and would
+ * have to, returns -EAGAIN.
  */
-ssize_t block_read(struct turn *turn, struct cursor data, uint64_t offset);
-ssize_t block_write(struct turn *turn, struct cursor data, uint64_t offset);
+ssize_t block_read(struct device *dev, struct cursor data, uint64_t offset, bool may_wait);
+ssize_t block_write(struct device *dev, struct cursor data, uint64_t offset);
 /* Zeros over up to `length` bytes, as block_write. */
-ssize_t block_write_zeros(struct turn *turn, uint64_t offset, uint64_t length);
+ssize_t block_write_zeros(struct device *dev, uint64_t offset, uint64_t length);
 /* A hole. -EOPNOTSUPP: the image can't. */
-ssize_t block_punch(struct turn *turn, uint64_t offset, uint64_t length);
-/* VIRTIO_BLK_T_FLUSH, unless the user does not want it to be done. 0 or -errno. */
-int block_flush(struct turn *turn);
+ssize_t block_punch(struct device *dev, uint64_t offset, uint64_t length);
+/* Make all that has been written stable. 0 or -errno. */
+int block_sync(struct device *dev);
 
 /* How long the image is now, or -errno. */
 int64_t block_bytes(struct device *dev);

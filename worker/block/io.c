@@ -27,9 +27,6 @@
 /* One fallocate covers at most so much, so that no call takes too long. */
 #define PUNCH_BYTES 0x8000000u
 
-/* It costs far less than writing: so many bytes count as one that is moved. */
-#define PUNCHED_AS_ONE 64u
-
 #define ZEROS_BYTES 0x10000u
 
 static struct {
@@ -89,39 +86,41 @@ static ssize_t result(ssize_t moved)
     return moved > 0 ? moved : -EIO; /* nothing moved: the image has been cut short */
 }
 
-/*
- * Read, without waiting for the disk as long as an interrupt may be due for what is completed:
- * it is sent before this request blocks.
- */
-static ssize_t read_image(struct turn *turn, struct cursor data, uint64_t offset)
+/* Returns -EAGAIN if it would wait for the disk; -EOPNOTSUPP if the file system can't tell. */
+static ssize_t read_at_once(const struct iovec *to, int count, uint64_t offset)
+{
+    ssize_t moved = preadv2(WORKER_FD_BACKEND, to, count, (off_t)offset, RWF_NOWAIT);
+    if (moved < 0 && errno == EOPNOTSUPP)
+        io.nowait = false;
+    return result(moved);
+}
+
+/* A file system that can't tell whether a read will wait mostly has its data in memory. */
+static ssize_t read_image(struct device *dev, struct cursor data, uint64_t offset, bool may_wait)
 {
     int count;
     const struct iovec *to = array_of(data, &count);
-    if (io.nowait && virtqueue_undecided(turn->vq)) {
-        ssize_t moved = preadv2(WORKER_FD_BACKEND, to, count, (off_t)offset, RWF_NOWAIT);
-        if (moved >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP))
-            return result(moved);
-        io.nowait = errno == EAGAIN;
+    if (!may_wait && block.direct)
+        return -EAGAIN; /* it always waits */
+    if (!may_wait && io.nowait) {
+        ssize_t moved = read_at_once(to, count, offset);
+        if (moved != -EOPNOTSUPP)
+            return moved;
     }
-    if (io.nowait || block.direct)
-        device_signal(turn->dev, turn->vq);
-    device_io_begins(turn->dev);
+    device_io_begins(dev);
     ssize_t moved = result(preadv2(WORKER_FD_BACKEND, to, count, (off_t)offset, 0));
-    device_io_ends(turn->dev);
+    device_io_ends(dev);
     return moved;
 }
 
-static ssize_t write_image(struct turn *turn, struct cursor data, uint64_t offset)
+static ssize_t write_image(struct device *dev, struct cursor data, uint64_t offset)
 {
     int count;
     const struct iovec *from = array_of(data, &count);
-    bool through = block_durable(turn->dev);
-    if (through || block.direct)
-        device_signal(turn->dev, turn->vq); /* this waits for the disk */
-    device_io_begins(turn->dev);
-    ssize_t moved =
-        result(pwritev2(WORKER_FD_BACKEND, from, count, (off_t)offset, through ? RWF_DSYNC : 0));
-    device_io_ends(turn->dev);
+    int flags = block_durable(dev) ? RWF_DSYNC : 0;
+    device_io_begins(dev);
+    ssize_t moved = result(pwritev2(WORKER_FD_BACKEND, from, count, (off_t)offset, flags));
+    device_io_ends(dev);
     return moved;
 }
 
@@ -157,10 +156,10 @@ bool block_aligned(struct cursor data, uint64_t offset)
 
 /* The blocks around a piece of the data that fits into `bounce`. */
 struct detour {
-    uint64_t start; /* in the image, of the first block */
-    size_t blocks;  /* bytes of all the blocks */
-    size_t skip;    /* bytes of the first block before the data */
-    size_t data;    /* bytes of the data */
+    uint64_t start;   /* in the image, of the first block */
+    struct iovec iov; /* all the blocks */
+    size_t skip;      /* bytes of the first block before the data */
+    size_t data;      /* bytes of the data */
 };
 
 static struct detour plan(struct cursor data, uint64_t offset)
@@ -169,16 +168,8 @@ static struct detour plan(struct cursor data, uint64_t offset)
     struct detour detour = {.start = offset & ~mask, .skip = offset & mask};
     cursor_cut(&data, BOUNCE_BYTES - detour.skip);
     detour.data = data.left;
-    detour.blocks = (detour.skip + detour.data + mask) & ~mask;
+    detour.iov = (struct iovec){bounce, (detour.skip + detour.data + mask) & ~mask};
     return detour;
-}
-
-/* The blocks, in memory of our own, as what a call moves. */
-static ssize_t move_blocks(struct turn *turn, const struct detour *detour,
-                           ssize_t (*image)(struct turn *, struct cursor, uint64_t))
-{
-    const struct iovec all = {bounce, detour->blocks};
-    return image(turn, cursor_of(&all, 1), detour->start);
 }
 
 /* Of `moved` bytes of the blocks, those that are data. */
@@ -192,10 +183,11 @@ static ssize_t data_moved(const struct detour *detour, ssize_t moved)
     return (ssize_t)(data < detour->data ? data : detour->data);
 }
 
-static ssize_t read_detour(struct turn *turn, struct cursor data, uint64_t offset)
+static ssize_t read_detour(struct device *dev, struct cursor data, uint64_t offset, bool may_wait)
 {
     struct detour detour = plan(data, offset);
-    ssize_t moved = data_moved(&detour, move_blocks(turn, &detour, read_image));
+    ssize_t moved = read_image(dev, cursor_of(&detour.iov, 1), detour.start, may_wait);
+    moved = data_moved(&detour, moved);
     if (moved > 0)
         cursor_write(&data, bounce + detour.skip, (size_t)moved);
     return moved;
@@ -205,50 +197,47 @@ static ssize_t read_detour(struct turn *turn, struct cursor data, uint64_t offse
  * Blocks that are written in part keep the rest: nobody else writes to the image between the two
  * calls, since it is locked, and this process does one thing at a time.
  */
-static ssize_t write_detour(struct turn *turn, struct cursor data, uint64_t offset)
+static ssize_t write_detour(struct device *dev, struct cursor data, uint64_t offset)
 {
     struct detour detour = plan(data, offset);
-    if (detour.skip + detour.data < detour.blocks || detour.skip > 0) {
-        ssize_t kept = move_blocks(turn, &detour, read_image);
+    const struct cursor blocks = cursor_of(&detour.iov, 1);
+    if (detour.skip + detour.data < blocks.left || detour.skip > 0) {
+        ssize_t kept = read_image(dev, blocks, detour.start, true);
         if (kept < 0)
             return kept;
-        if ((size_t)kept < detour.blocks)
+        if ((size_t)kept < blocks.left)
             return -EIO;
     }
     cursor_read(&data, bounce + detour.skip, detour.data);
-    return data_moved(&detour, move_blocks(turn, &detour, write_image));
+    return data_moved(&detour, write_image(dev, blocks, detour.start));
 }
 
 /* ---- What requests are made of ---- */
 
-ssize_t block_read(struct turn *turn, struct cursor data, uint64_t offset)
+ssize_t block_read(struct device *dev, struct cursor data, uint64_t offset, bool may_wait)
 {
     data = part_of_call(data);
-    return (reachable(data, offset) ? read_image : read_detour)(turn, data, offset);
+    return (reachable(data, offset) ? read_image : read_detour)(dev, data, offset, may_wait);
 }
 
-ssize_t block_write(struct turn *turn, struct cursor data, uint64_t offset)
+ssize_t block_write(struct device *dev, struct cursor data, uint64_t offset)
 {
     data = part_of_call(data);
-    return (reachable(data, offset) ? write_image : write_detour)(turn, data, offset);
+    return (reachable(data, offset) ? write_image : write_detour)(dev, data, offset);
 }
 
-ssize_t block_punch(struct turn *turn, uint64_t offset, uint64_t length)
+ssize_t block_punch(struct device *dev, uint64_t offset, uint64_t length)
 {
     const int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     if (length > PUNCH_BYTES)
         length = PUNCH_BYTES;
-    device_signal(turn->dev, turn->vq); /* this can take long */
-    device_io_begins(turn->dev);
+    device_io_begins(dev);
     int r = fallocate(WORKER_FD_BACKEND, hole, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
-    device_io_ends(turn->dev);
-    if (r < 0)
-        return r;
-    turn->bytes += (uint32_t)(length / PUNCHED_AS_ONE);
-    return (ssize_t)length;
+    device_io_ends(dev);
+    return r < 0 ? r : (ssize_t)length;
 }
 
-ssize_t block_write_zeros(struct turn *turn, uint64_t offset, uint64_t length)
+ssize_t block_write_zeros(struct device *dev, uint64_t offset, uint64_t length)
 {
     struct iovec pieces[BLOCK_CALL_BYTES / ZEROS_BYTES];
     for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
@@ -257,20 +246,14 @@ ssize_t block_write_zeros(struct turn *turn, uint64_t offset, uint64_t length)
     cursor_cut(&data, length);
     /* These are our own, and aligned. */
     bool whole = !block.direct || whole_blocks(offset, data.left);
-    ssize_t moved = (whole ? write_image : write_detour)(turn, data, offset);
-    if (moved > 0)
-        turn->bytes += (uint32_t)moved;
-    return moved;
+    return (whole ? write_image : write_detour)(dev, data, offset);
 }
 
-int block_flush(struct turn *turn)
+int block_sync(struct device *dev)
 {
-    if (block.unsafe)
-        return 0;
-    device_signal(turn->dev, turn->vq); /* this can take long */
-    device_io_begins(turn->dev);
+    device_io_begins(dev);
     int r = fdatasync(WORKER_FD_BACKEND) < 0 ? -errno : 0;
-    device_io_ends(turn->dev);
+    device_io_ends(dev);
     return r;
 }
 

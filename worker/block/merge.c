@@ -126,7 +126,7 @@ static ssize_t move_data(struct turn *turn, unsigned int count)
     for (const struct block_request *request = first + 1; request <= last; request++)
         all.left += request->data.left;
     uint64_t offset = first->sector * BLOCK_SECTOR + first->done;
-    return (first->type == VIRTIO_BLK_T_IN ? block_read : block_write)(turn, all, offset);
+    return block_move(turn, first->type, all, offset);
 }
 
 static void serve_batch(struct turn *turn)

@@ -3,6 +3,10 @@
 
 #include "worker/block/block.h"
 
+/* A hole costs far less than writing does: a turn counts so many bytes of it as one that is moved.
+ */
+#define PUNCHED_AS_ONE 64u
+
 #define RANGE_SIZE sizeof(struct virtio_blk_discard_write_zeroes)
 
 /* Copy the ranges from the data, once. */
@@ -35,6 +39,24 @@ static uint8_t check_ranges(const struct block_queue *queue)
     return VIRTIO_BLK_S_OK;
 }
 
+static ssize_t punch(struct turn *turn, uint64_t offset, uint64_t length)
+{
+    device_signal(turn->dev, turn->vq); /* this can take long */
+    ssize_t done = block_punch(turn->dev, offset, length);
+    if (done > 0)
+        turn->bytes += (uint32_t)((size_t)done / PUNCHED_AS_ONE);
+    return done;
+}
+
+static ssize_t write_zeros(struct turn *turn, uint64_t offset, uint64_t length)
+{
+    block_before_write(turn);
+    ssize_t done = block_write_zeros(turn->dev, offset, length);
+    if (done > 0)
+        turn->bytes += (uint32_t)done;
+    return done;
+}
+
 /* Of a block that is discarded in part all of it stays. */
 static ssize_t discard(struct turn *turn, uint64_t offset, uint64_t length)
 {
@@ -42,7 +64,7 @@ static ssize_t discard(struct turn *turn, uint64_t offset, uint64_t length)
     uint64_t first = (offset + mask) & ~mask, end = (offset + length) & ~mask;
     if (first >= end)
         return (ssize_t)length;
-    ssize_t done = block_punch(turn, first, end - first);
+    ssize_t done = punch(turn, first, end - first);
     if (done < 0)
         return done;
     uint64_t reached = first + (uint64_t)done;
@@ -53,11 +75,11 @@ static ssize_t write_zeroes(struct turn *turn, uint64_t offset, uint64_t length,
 {
     if (unmap) {
         /* What is deallocated reads as zeros, of a file as of a block device. */
-        ssize_t done = block_punch(turn, offset, length);
+        ssize_t done = punch(turn, offset, length);
         if (done != -EOPNOTSUPP && done != -EINVAL)
             return done;
     }
-    return block_write_zeros(turn, offset, length);
+    return write_zeros(turn, offset, length);
 }
 
 /* The next piece of the current range, of which `length` bytes are left. Bytes done or -errno. */
