@@ -30,6 +30,7 @@ static struct guest_ring rings[QUEUES];
 static bool recorded(struct call_record record)
 {
     record.used_idx = rings[0].used->idx;
+    record.interrupts = guest_state.counters.interrupts_sent;
     if (call_count < CALLS_MAX)
         calls[call_count] = record;
     call_count++;

@@ -30,7 +30,8 @@ struct call_record {
     enum call call;
     int segments, flags; /* of an allocation: the mode */
     uint64_t offset, length;
-    uint16_t used_idx; /* of queue 0: what the driver could see at that moment */
+    uint16_t used_idx;   /* of queue 0: what the driver could see at that moment */
+    uint64_t interrupts; /* that had been sent by then */
 };
 
 extern struct call_record calls[CALLS_MAX];

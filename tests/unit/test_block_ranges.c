@@ -293,6 +293,34 @@ static int write_flags(void)
     return calls[0].flags;
 }
 
+/* A request that can take long, behind one that is done: the driver is told of that first. */
+static uint64_t interrupts_before_call(uint32_t type, uint32_t flags, enum call call)
+{
+    const struct virtio_blk_discard_write_zeroes one = {
+        .sector = 8, .num_sectors = 8, .flags = flags};
+    call_count = 0;
+    uint64_t before = guest_state.counters.interrupts_sent;
+    memcpy(request_data(0, 1), &one, sizeof(one));
+    offer(0, 0, VIRTIO_BLK_T_GET_ID, 0, VIRTIO_BLK_ID_BYTES);
+    offer(0, 1, type, 0, sizeof(one));
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 2);
+    CU_ASSERT_FATAL(call_count > 0);
+    CU_ASSERT_EQUAL(calls[0].call, call);
+    CU_ASSERT_EQUAL(request_status(0, 1), VIRTIO_BLK_S_OK);
+    return calls[0].interrupts - before;
+}
+
+static void test_interrupt_before_it_waits(void)
+{
+    running(ALL);
+    CU_ASSERT_EQUAL(interrupts_before_call(VIRTIO_BLK_T_DISCARD, 0, CALL_ALLOCATE), 1);
+    CU_ASSERT_EQUAL(interrupts_before_call(VIRTIO_BLK_T_WRITE_ZEROES, UNMAP, CALL_ALLOCATE), 1);
+    CU_ASSERT_EQUAL(interrupts_before_call(VIRTIO_BLK_T_WRITE_ZEROES, 0, CALL_WRITE), 0);
+    running(ALL & ~FEATURE(VIRTIO_BLK_F_FLUSH)); /* each write is durable */
+    CU_ASSERT_EQUAL(interrupts_before_call(VIRTIO_BLK_T_WRITE_ZEROES, 0, CALL_WRITE), 1);
+}
+
 static void test_cache_mode(void)
 {
     running(ALL | WCE);
@@ -485,6 +513,7 @@ int main(void)
         {"fall-backs", test_fall_backs},
         {"refused ranges", test_refused},
         {"a turn is bounded", test_bounded},
+        {"the driver is interrupted before it waits", test_interrupt_before_it_waits},
         {"cache mode", test_cache_mode},
         {"cache mode after a reset", test_cache_mode_after_reset},
         {"other writes to the configuration", test_cache_mode_other_writes},

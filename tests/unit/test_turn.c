@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The turn of a queue, served by a device of this test's own: what it may take, what the driver
+ * sees and when it is interrupted, and who has to say when it goes on.
+ */
+#include <CUnit/Basic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "tests/unit/guest.h"
+#include "worker/turn.h"
+
+#define RING 16u
+#define BUFFER (GUEST_BASE + GUEST_BUFFERS)
+#define NO_KICKS VRING_USED_F_NO_NOTIFY
+
+static struct device dev;
+static struct state_page page;
+static struct guest_ring ring;
+static struct guest_fault fault;
+
+/* What the device does, and what it found. */
+static struct {
+    enum serve after;         /* step number `steps_done` and those behind it return this */
+    unsigned int done_steps;  /* so many complete a chain each */
+    uint32_t bytes[RING];     /* that they move, */
+    uint32_t completed[RING]; /* and complete */
+    uint32_t more_steps;      /* that each counts besides */
+    bool late_chain;          /* a chain comes just when the last step says that there is none */
+    unsigned int count;       /* steps so far */
+    uint16_t used_idx[RING];  /* at the start of each step: what the driver could see */
+    uint64_t interrupts[RING];
+    bool kicks_off[RING];
+} script;
+
+static bool kicks_off(void)
+{
+    return (ring.used->flags & NO_KICKS) != 0;
+}
+
+static void offer_chains(unsigned int count)
+{
+    for (unsigned int i = 0; i < count; i++) {
+        guest_desc(&ring, i, BUFFER, 64, VRING_DESC_F_WRITE, 0);
+        guest_offer(&ring, (uint16_t)i);
+    }
+}
+
+/* A queue with `chains` chains of 64 bytes for the device to write to. */
+static void start(unsigned int chains)
+{
+    memset(&page, 0, sizeof(page));
+    memset(&script, 0, sizeof(script));
+    page.queue_count = 1;
+    guest_ring_init(&ring, 0, RING);
+    page.queues[0] = guest_ring_state(&ring);
+    dev = (struct device){.state = &page, .queue_count = 1, .work = 1};
+    CU_ASSERT_EQUAL_FATAL(
+        virtqueue_start(&dev.queues[0], 0, &guest_window, &page.queues[0], RING, 0, &fault), 0);
+    script.after = SERVE_WAIT_ROOM;
+    script.done_steps = RING;
+    offer_chains(chains);
+}
+
+static enum serve step(struct turn *turn)
+{
+    static struct chain chain;
+    unsigned int number = script.count++;
+    script.used_idx[number] = ring.used->idx;
+    script.interrupts[number] = page.counters.interrupts_sent;
+    script.kicks_off[number] = kicks_off();
+    if (number >= script.done_steps)
+        return script.after;
+    enum serve r = turn_take(turn, &chain, 0, 64);
+    if (r == SERVE_WAIT_ROOM && script.late_chain)
+        offer_chains(1);
+    if (r != SERVE_DONE)
+        return r;
+    virtqueue_push(turn->vq, chain.ref, 0);
+    turn->steps += script.more_steps;
+    turn->bytes += script.bytes[number];
+    turn->completed_bytes += script.completed[number];
+    return SERVE_DONE;
+}
+
+static enum serve run(const struct turn_rules *rules)
+{
+    script.count = 0;
+    return turn_run(&dev, 0, rules, step, &fault);
+}
+
+static void test_bounds(void)
+{
+    const struct turn_rules steps = {.steps = 4}, bytes = {.steps = 10, .bytes = 100};
+    start(10);
+    CU_ASSERT_EQUAL(run(&steps), SERVE_END);
+    CU_ASSERT_EQUAL(script.count, 4);
+    CU_ASSERT_EQUAL(ring.used->idx, 4);
+    CU_ASSERT_TRUE(kicks_off());
+    script.more_steps = 1;
+    CU_ASSERT_EQUAL(run(&steps), SERVE_END);
+    CU_ASSERT_EQUAL(script.count, 2);
+    start(10);
+    for (unsigned int i = 0; i < RING; i++)
+        script.bytes[i] = 40;
+    CU_ASSERT_EQUAL(run(&bytes), SERVE_END);
+    CU_ASSERT_EQUAL(script.count, 3);
+    CU_ASSERT_EQUAL(run(&steps), SERVE_END); /* which has no bound of bytes */
+    CU_ASSERT_EQUAL(script.count, 4);
+}
+
+static void test_each_step_is_seen(void)
+{
+    const struct turn_rules rules = {.steps = 10};
+    start(5);
+    CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
+    CU_ASSERT_EQUAL_FATAL(script.count, 6);
+    for (unsigned int i = 0; i < 6; i++) {
+        CU_ASSERT_EQUAL(script.used_idx[i], i);
+        CU_ASSERT_EQUAL(script.interrupts[i], 0);
+        CU_ASSERT_TRUE(script.kicks_off[i]);
+    }
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+    CU_ASSERT_FALSE(kicks_off());
+}
+
+static void test_interrupts(void)
+{
+    const struct turn_rules chains = {.steps = 10, .signal_chains = 3};
+    const struct turn_rules bytes = {.steps = 10, .signal_bytes = 50};
+    static const unsigned int after_chains[] = {0, 0, 0, 1, 1, 1, 2, 2};
+    static const unsigned int after_bytes[] = {0, 0, 0, 1, 1};
+    start(7);
+    CU_ASSERT_EQUAL(run(&chains), SERVE_WAIT_ROOM);
+    CU_ASSERT_EQUAL_FATAL(script.count, 8);
+    for (unsigned int i = 0; i < 8; i++)
+        CU_ASSERT_EQUAL(script.interrupts[i], after_chains[i]);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 3);
+    /* 30 in each of two steps are not 60 in one. */
+    start(4);
+    script.completed[0] = script.completed[1] = 30;
+    script.completed[2] = 50;
+    CU_ASSERT_EQUAL(run(&bytes), SERVE_WAIT_ROOM);
+    CU_ASSERT_EQUAL_FATAL(script.count, 5);
+    for (unsigned int i = 0; i < 5; i++)
+        CU_ASSERT_EQUAL(script.interrupts[i], after_bytes[i]);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 2);
+}
+
+/* A driver that makes a chain available before it knows that it is to kick. */
+static void test_late_chain(void)
+{
+    const struct turn_rules rules = {.steps = 10};
+    start(2);
+    script.late_chain = true;
+    CU_ASSERT_EQUAL(run(&rules), SERVE_END);
+    CU_ASSERT_EQUAL(script.count, 3);
+    script.late_chain = false;
+    CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
+    CU_ASSERT_EQUAL(ring.used->idx, 3);
+    CU_ASSERT_FALSE(kicks_off());
+}
+
+/* Something else than a kick will say when to go on: the driver is not asked to kick. */
+static void test_other_ends(void)
+{
+    static const enum serve ends[] = {SERVE_WAIT_BACKEND, SERVE_FAULT, SERVE_END};
+    const struct turn_rules rules = {.steps = 10, .linger_chains = 1};
+    for (unsigned int i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        start(2);
+        page.mailbox.request_seq = 1; /* what ends lingering */
+        dev.linger_looks = 1;
+        script.done_steps = 2;
+        script.after = ends[i];
+        CU_ASSERT_EQUAL(run(&rules), ends[i]);
+        CU_ASSERT_TRUE(kicks_off());
+        CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+    }
+}
+
+/* What a turn comes to in which `chains` chains were served, and a register access waits. */
+static enum serve lingered(unsigned int chains, uint32_t work, unsigned int looks, bool alone)
+{
+    const struct turn_rules rules = {.steps = 10, .linger_chains = 2, .linger_alone = alone};
+    start(chains);
+    page.mailbox.request_seq = 1;
+    dev.work = work;
+    dev.linger_looks = looks;
+    enum serve r = run(&rules);
+    CU_ASSERT_EQUAL(kicks_off(), r == SERVE_END);
+    return r;
+}
+
+static void test_lingering(void)
+{
+    CU_ASSERT_EQUAL(lingered(2, 1, 1, false), SERVE_END);
+    CU_ASSERT_EQUAL(lingered(1, 1, 1, false), SERVE_WAIT_ROOM);
+    CU_ASSERT_EQUAL(lingered(2, 1, 0, false), SERVE_WAIT_ROOM);
+    CU_ASSERT_EQUAL(lingered(2, 3, 1, false), SERVE_END);
+    CU_ASSERT_EQUAL(lingered(2, 1, 1, true), SERVE_END);
+    CU_ASSERT_EQUAL(lingered(2, 3, 1, true), SERVE_WAIT_ROOM); /* another queue waits */
+    const struct turn_rules never = {.steps = 10};
+    start(2);
+    page.mailbox.request_seq = 1;
+    dev.linger_looks = 1;
+    CU_ASSERT_EQUAL(run(&never), SERVE_WAIT_ROOM);
+}
+
+static enum serve take(size_t readable, size_t writable)
+{
+    static struct chain chain;
+    struct turn turn = turn_begin(&dev, 0, &fault);
+    memset(&fault, 0, sizeof(fault));
+    return turn_take(&turn, &chain, readable, writable);
+}
+
+static void test_chains_that_are_too_short(void)
+{
+    start(0);
+    CU_ASSERT_EQUAL(take(0, 0), SERVE_WAIT_ROOM);
+    /* 16 bytes to be read, 8 to be written to. */
+    for (uint16_t i = 0; i < 5; i++) {
+        guest_desc(&ring, 2u * i, BUFFER, 16, VRING_DESC_F_NEXT, (uint16_t)(2 * i + 1));
+        guest_desc(&ring, 2u * i + 1, BUFFER, 8, VRING_DESC_F_WRITE, 0);
+        guest_offer(&ring, (uint16_t)(2 * i));
+    }
+    CU_ASSERT_EQUAL(take(16, 8), SERVE_DONE);
+    CU_ASSERT_EQUAL(take(0, 0), SERVE_DONE);
+    CU_ASSERT_EQUAL(take(17, 0), SERVE_FAULT);
+    CU_ASSERT_EQUAL(fault.code, LOG_CHAIN_INVALID);
+    CU_ASSERT_EQUAL(fault.args[0], 0);
+    CU_ASSERT_EQUAL(fault.args[1], 4);
+    CU_ASSERT_EQUAL(fault.args[2], CHECK_NO_ROOM);
+    CU_ASSERT_EQUAL(take(0, 9), SERVE_FAULT);
+    CU_ASSERT_EQUAL(fault.args[1], 6);
+    guest_offer(&ring, RING); /* no such descriptor */
+    CU_ASSERT_EQUAL(take(16, 8), SERVE_DONE);
+    CU_ASSERT_EQUAL(take(0, 0), SERVE_FAULT);
+    CU_ASSERT_EQUAL(fault.code, LOG_DESC_INVALID);
+}
+
+int main(void)
+{
+    int call = eventfd(0, EFD_NONBLOCK);
+    if (call < 0 || dup2(call, WORKER_FD_CALL) < 0)
+        return EXIT_FAILURE;
+    guest_window_init();
+    if (CU_initialize_registry() != CUE_SUCCESS)
+        return EXIT_FAILURE;
+    CU_pSuite suite = CU_add_suite("the turn of a queue", NULL, NULL);
+    CU_add_test(suite, "it takes no more than it may", test_bounds);
+    CU_add_test(suite, "the driver sees each step at once", test_each_step_is_seen);
+    CU_add_test(suite, "it is interrupted as the rules say", test_interrupts);
+    CU_add_test(suite, "a chain that comes late is not lost", test_late_chain);
+    CU_add_test(suite, "who waits for something else asks for no kick", test_other_ends);
+    CU_add_test(suite, "lingering", test_lingering);
+    CU_add_test(suite, "a chain that is too short is the guest's fault",
+                test_chains_that_are_too_short);
+    CU_basic_set_mode(CU_BRM_VERBOSE);
+    CU_basic_run_tests();
+    unsigned int failures = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
