@@ -44,7 +44,7 @@ static bool start_usable(const struct message_start *start)
     uint32_t size = start->queue_size_max;
     return start->kind < DEVICE_KINDS && ops_of_kind[start->kind] &&
            start->queue_count <= STATE_QUEUES_MAX && size >= QUEUE_SIZE_MIN &&
-           size <= VIRTQUEUE_SIZE_MAX && (size & (size - 1)) == 0 && start->shmem_size != 0 &&
+           size <= QUEUE_SIZE_MAX && (size & (size - 1)) == 0 && start->shmem_size != 0 &&
            start->shmem_addr % WINDOW_ALIGNMENT == 0 &&
            start->shmem_size - 1 <= UINT64_MAX - start->shmem_addr;
 }

@@ -134,7 +134,7 @@ struct message_start machine_start(enum device_kind kind)
         .virtio_id = device_kinds[kind].virtio_id,
         .queue_count = device_kinds[kind].queue_count,
         .backend_fd_count = device_kinds[kind].backend_fd_count,
-        .queue_size_max = VIRTQUEUE_SIZE_MAX,
+        .queue_size_max = QUEUE_SIZE_MAX,
         .shmem_addr = WINDOW_BASE,
         .shmem_size = WINDOW_SIZE,
     };

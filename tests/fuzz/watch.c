@@ -72,7 +72,7 @@ static void see_avail(uint32_t offset)
     for (unsigned int q = 0; q < machine_device.queue_count; q++) {
         const struct state_queue *state = &machine_state->queues[q];
         struct watched_queue *seen = &watch.queues[q];
-        if (state->ready != 1 || state->size == 0 || state->size > VIRTQUEUE_SIZE_MAX)
+        if (state->ready != 1 || state->size == 0 || state->size > QUEUE_SIZE_MAX)
             continue;
         uint64_t at = WINDOW_BASE + offset - state->driver;
         uint16_t value;
@@ -108,7 +108,7 @@ HOT unsigned char watch_marks(uint32_t offset)
     for (unsigned int q = 0; q < machine_device.queue_count; q++) {
         const struct state_queue *state = &machine_state->queues[q];
         if (!watch.queues[q].accessible || (machine_device.user_queues & 1u << q) == 0 ||
-            state->size > VIRTQUEUE_SIZE_MAX)
+            state->size > QUEUE_SIZE_MAX)
             continue;
         if (WINDOW_BASE + offset - state->desc < 16ull * state->size)
             marks |= MARK_TABLE;
@@ -215,7 +215,7 @@ static void see_descriptor(uint32_t offset, const void *copy)
     for (unsigned int q = 0; q < machine_device.queue_count; q++) {
         const struct state_queue *state = &machine_state->queues[q];
         uint64_t at = WINDOW_BASE + offset - state->desc;
-        if (!watch.queues[q].accessible || state->size > VIRTQUEUE_SIZE_MAX ||
+        if (!watch.queues[q].accessible || state->size > QUEUE_SIZE_MAX ||
             at >= 16ull * state->size || at % 16 != 0)
             continue;
         see_packed(&watch.queues[q], state, (uint32_t)at / 16, desc);
@@ -473,8 +473,7 @@ static void vhost_check(unsigned long request, const void *argument)
             violated("the kernel is given features that were not offered");
     } else if (request == VHOST_SET_VRING_NUM) {
         const struct vhost_vring_state *state = argument;
-        if (state->num == 0 || state->num > VIRTQUEUE_SIZE_MAX ||
-            (state->num & (state->num - 1)) != 0)
+        if (state->num == 0 || state->num > QUEUE_SIZE_MAX || (state->num & (state->num - 1)) != 0)
             violated("the kernel is given a ring of size %u", state->num);
         vhost.num[vhost_queue(state->index)] = state->num;
     } else if (request == VHOST_SET_VRING_BASE) {

@@ -28,12 +28,12 @@ struct watched_queue {
     uint64_t used;      /* chains (packed: descriptors) completed since it became ready */
     uint64_t available; /* likewise made available, as far as the worker has looked */
     uint16_t next_used; /* of the state page, when last looked at */
-    bool head_known[VIRTQUEUE_SIZE_MAX];
-    uint16_t heads[VIRTQUEUE_SIZE_MAX]; /* read from this slot of avail->ring; packed: the Buffer
+    bool head_known[QUEUE_SIZE_MAX];
+    uint16_t heads[QUEUE_SIZE_MAX]; /* read from this slot of avail->ring; packed: the Buffer
                                            ID of the chain that starts here */
     /* Packed: descriptors of that chain; and of the chain that is being read, where it started
      * and where it goes on. */
-    uint16_t lengths[VIRTQUEUE_SIZE_MAX];
+    uint16_t lengths[QUEUE_SIZE_MAX];
     bool in_chain;
     uint32_t chain_start, chain_next;
 };

@@ -9,7 +9,7 @@ static struct guest_ring ring;
 
 static int start(uint64_t features)
 {
-    return virtqueue_start(&vq, 0, &guest_window, &state, VIRTQUEUE_SIZE_MAX, features, &fault);
+    return virtqueue_start(&vq, 0, &guest_window, &state, QUEUE_SIZE_MAX, features, &fault);
 }
 
 static void fresh(uint16_t size, uint64_t features)

@@ -42,7 +42,7 @@ static void test_translate(void)
 
 static bool valid(void)
 {
-    return virtqueue_usable(&state, &guest_window, VIRTQUEUE_SIZE_MAX, 0);
+    return virtqueue_usable(&state, &guest_window, QUEUE_SIZE_MAX, 0);
 }
 
 static void test_ring_valid(void)

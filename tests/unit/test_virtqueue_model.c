@@ -16,7 +16,7 @@
 #define RINGS_END 0x8000u
 #define BUFFERS 0x40000u
 #define TABLE_ENTRIES 8u
-#define RING_MAX 256u
+#define RING_MAX QUEUE_SIZE_MAX
 #define EVENT_IDX (1ull << VIRTIO_RING_F_EVENT_IDX)
 #define INDIRECT (1ull << VIRTIO_RING_F_INDIRECT_DESC)
 #define PACKED (1ull << VIRTIO_F_RING_PACKED)
@@ -426,9 +426,8 @@ static void op_restart(void)
 
 /* ---- Rounds ---- */
 
-static void start_round(uint64_t features)
+static void start_round(uint64_t features, uint32_t packed_size)
 {
-    uint32_t packed_size = 1 + random_below(random_below(2) == 0 ? 10 : RING_MAX);
     uint32_t split_size = 1;
     while (split_size < packed_size)
         split_size *= 2;
@@ -465,7 +464,7 @@ static void run(uint64_t features)
     };
     uint32_t chains = 0;
     for (unsigned int round = 0; round < ROUNDS; round++) {
-        start_round(features);
+        start_round(features, 1 + random_below(random_below(2) == 0 ? 10 : RING_MAX));
         for (unsigned int i = 0; i < OPERATIONS; i++) {
             if (random_below(200) == 0)
                 op_restart();
@@ -496,6 +495,29 @@ static void test_all(void)
     run(EVENT_IDX | INDIRECT | 1ull << VIRTIO_F_IN_ORDER);
 }
 
+/* The largest rings, filled and emptied as a whole, until the counts have wrapped round. */
+static void test_full(void)
+{
+    uint32_t most = 0;
+    start_round(INDIRECT, QUEUE_SIZE_MAX);
+    while (model.offered < 2 * (UINT16_MAX + 1u)) {
+        while (model.free > 0)
+            op_offer();
+        uint32_t chains = model.offered - model.taken;
+        most = chains > most ? chains : most;
+        while (model.taken < model.offered)
+            op_pop();
+        op_pop();
+        while (model.completed < model.taken)
+            op_push();
+        op_publish();
+        op_interrupt();
+        op_get();
+        CU_ASSERT_EQUAL_FATAL(model.seen, model.offered);
+    }
+    CU_ASSERT(most > VIRTQUEUE_BATCH_MAX);
+}
+
 int main(void)
 {
     CU_initialize_registry();
@@ -504,6 +526,7 @@ int main(void)
     CU_add_test(suite, "event index", test_event_idx);
     CU_add_test(suite, "indirect", test_indirect);
     CU_add_test(suite, "all features", test_all);
+    CU_add_test(suite, "the largest rings, full and empty", test_full);
     CU_basic_run_tests();
     unsigned int failures = CU_get_number_of_failures();
     CU_cleanup_registry();

@@ -252,7 +252,7 @@ static void race(uint64_t features)
     kicks = interrupts = 0;
     finished = lost = false;
     CU_ASSERT_EQUAL_FATAL(
-        virtqueue_start(&vq, 0, &guest_window, &state, VIRTQUEUE_SIZE_MAX, features, &fault), 0);
+        virtqueue_start(&vq, 0, &guest_window, &state, QUEUE_SIZE_MAX, features, &fault), 0);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, device, NULL), 0);
     drive();
     atomic_store(&finished, true);
@@ -312,7 +312,7 @@ static void test_changing_descriptor(void)
     for (unsigned int i = 0; i < 100000000 && (taken < 100000 || refused < 100000); i++) {
         state.next_used = state.batch_end = 0;
         ring.avail->idx = 1;
-        virtqueue_start(&vq, 0, &guest_window, &state, VIRTQUEUE_SIZE_MAX, 0, &fault);
+        virtqueue_start(&vq, 0, &guest_window, &state, QUEUE_SIZE_MAX, 0, &fault);
         if (virtqueue_pop(&vq, &chain, &fault) != 1) {
             refused++;
             continue;
@@ -348,7 +348,7 @@ static void test_changing_packed_descriptor(void)
     finished = false;
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, flip_packed, NULL), 0);
     for (unsigned int i = 0; i < 100000000 && (taken < 100000 || refused < 100000); i++) {
-        virtqueue_start(&vq, 0, &guest_window, &state, VIRTQUEUE_SIZE_MAX, PACKED, &fault);
+        virtqueue_start(&vq, 0, &guest_window, &state, QUEUE_SIZE_MAX, PACKED, &fault);
         int r = virtqueue_pop(&vq, &chain, &fault);
         refused += r < 0;
         if (r != 1)

@@ -8,6 +8,10 @@
 
 _Static_assert(sizeof(struct vring_desc) == sizeof(struct vring_packed_desc), "indirect_table");
 
+/* What a size that fits into QUEUE_SIZE_MAX (common/device_kind.h) relies on here. */
+_Static_assert((QUEUE_SIZE_MAX & (QUEUE_SIZE_MAX - 1)) == 0, "counts of 16 bits index `taken`");
+_Static_assert(QUEUE_SIZE_MAX <= STATE_POSITION_LAP, "a position has 15 bits for the offset");
+
 static bool negotiated(uint64_t features, unsigned int bit)
 {
     return (features & 1ull << bit) != 0;
@@ -75,7 +79,7 @@ void virtqueue_stop(struct virtqueue *vq)
 
 int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault *ret_fault)
 {
-    uint16_t place = vq->next_avail % VIRTQUEUE_SIZE_MAX;
+    uint16_t place = vq->next_avail % QUEUE_SIZE_MAX;
     int r =
         vq->is_packed ? packed_pop(vq, ret_chain, ret_fault) : split_pop(vq, ret_chain, ret_fault);
     if (r > 0)
@@ -91,7 +95,7 @@ int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fa
 static void check_order(const struct virtqueue *vq, uint16_t id)
 {
     uint16_t place = (uint16_t)(vq->next_used + vq->filled);
-    if (place == vq->next_avail || vq->taken[place % VIRTQUEUE_SIZE_MAX] != id)
+    if (place == vq->next_avail || vq->taken[place % QUEUE_SIZE_MAX] != id)
         __builtin_trap();
 }
 

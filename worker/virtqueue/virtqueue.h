@@ -27,7 +27,6 @@
 #include "worker/virtqueue/cursor.h"
 #include "worker/virtqueue/window.h"
 
-#define VIRTQUEUE_SIZE_MAX QUEUE_SIZE_MAX
 /* The driver sees so many chains at once, if they were completed before one virtqueue_publish. */
 #define VIRTQUEUE_BATCH_MAX STATE_BATCH_MAX
 /* Buffers of one chain, those of an indirect table included. */
@@ -120,7 +119,7 @@ struct virtqueue {
     uint16_t decided;    /* next_used when it was last asked whether an interrupt is due */
     uint16_t signalled;  /* next_used when one was */
     uint16_t filled;     /* elements in state->batch, not yet published */
-    uint16_t taken[VIRTQUEUE_SIZE_MAX]; /* ids of the chains that are outstanding, by next_avail */
+    uint16_t taken[QUEUE_SIZE_MAX]; /* ids of the chains that are outstanding, by next_avail */
     union {
         struct split_ring split;
         struct packed_ring packed;
