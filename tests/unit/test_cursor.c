@@ -112,7 +112,7 @@ static void list(const struct cursor *cursor, unsigned int room)
 {
     struct iovec got[SEGMENTS + 2];
     memset(got, GUARD, sizeof(got));
-    unsigned int listed = cursor_segments(*cursor, got, room);
+    unsigned int listed = cursor_segments(cursor, got, room);
     size_t at = model.at;
     CU_ASSERT_FATAL(listed <= room);
     for (unsigned int i = 0; i < listed; i++) {
@@ -186,7 +186,7 @@ static void test_length_that_is_wrong(void)
         CU_ASSERT_EQUAL(cursor_next(&copy, 1).iov_len, 0);
         CU_ASSERT_TRUE(memory_agrees());
         struct iovec got[SEGMENTS + 2];
-        CU_ASSERT(cursor_segments(cursor, got, SEGMENTS + 2) <= count);
+        CU_ASSERT(cursor_segments(&cursor, got, SEGMENTS + 2) <= count);
     }
 }
 

@@ -188,7 +188,8 @@ void block_advance(struct turn *turn, struct block_request *request, uint32_t mo
     bool in = request->type == VIRTIO_BLK_T_IN;
     request->done += moved;
     turn->bytes += moved;
-    cursor_skip(&request->data, moved);
+    if (request->done < request->data_length)
+        cursor_skip(&request->data, moved);
     device_count(in ? &counters->bytes_in : &counters->bytes_out, moved);
 }
 
@@ -234,35 +235,30 @@ static bool readable_data(uint32_t type)
            type == VIRTIO_BLK_T_WRITE_ZEROES;
 }
 
-/* §5.2.6: the status. It is a byte of the driver's memory. */
-static unsigned char *last_byte(struct cursor writable)
-{
-    cursor_skip(&writable, writable.left - 1);
-    return cursor_next(&writable, 1).iov_base;
-}
-
 enum serve block_next(struct turn *turn)
 {
-    struct block_request *request = &block_queue(turn)->request;
-    struct chain *chain = &block_queue(turn)->chain;
+    struct block_queue *queue = block_queue(turn);
+    struct block_request *request = &queue->request;
+    struct chain *chain = &queue->chain;
     struct virtio_blk_outhdr header;
     enum serve r = turn_take(turn, chain, sizeof(header), 1);
     if (r != SERVE_DONE)
         return r;
-    struct cursor readable = chain_readable(chain), writable = chain_writable(chain);
-    cursor_read(&readable, &header, sizeof(header));
-    *request = (struct block_request){
-        .active = true,
-        .type = header.type,
-        .sector = header.sector,
-        .ref = chain->ref,
-        .status = last_byte(writable),
-        .writable_data = chain->writable_length - 1,
-    };
-    cursor_cut(&writable, request->writable_data);
-    request->data = readable_data(request->type) ? readable : writable;
+    request->data = chain_readable(chain);
+    cursor_read(&request->data, &header, sizeof(header));
+    request->active = true;
+    request->type = header.type;
+    request->sector = header.sector;
+    request->ref = chain->ref;
+    request->done = 0;
+    request->status = chain_last_byte(chain); /* §5.2.6 */
+    request->writable_data = chain->writable_length - 1;
+    if (!readable_data(request->type)) {
+        request->data = chain_writable(chain);
+        cursor_cut(&request->data, request->writable_data);
+    }
     request->data_length = (uint32_t)request->data.left;
-    block_queue(turn)->range_count = 0;
+    queue->range_count = 0;
     return SERVE_DONE;
 }
 
@@ -272,7 +268,7 @@ void block_before_write(struct turn *turn)
         device_signal(turn->dev, turn->vq);
 }
 
-ssize_t block_move(struct turn *turn, uint32_t type, struct cursor data, uint64_t offset)
+ssize_t block_move(struct turn *turn, uint32_t type, const struct cursor *data, uint64_t offset)
 {
     if (type == VIRTIO_BLK_T_OUT) {
         block_before_write(turn);
@@ -304,7 +300,7 @@ static void move_data(struct turn *turn)
         block_finish_moved(turn, request);
         return;
     }
-    ssize_t moved = block_move(turn, request->type, request->data, offset);
+    ssize_t moved = block_move(turn, request->type, &request->data, offset);
     if (moved == -EINTR)
         return;
     if (moved < 0) {

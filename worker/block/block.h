@@ -107,7 +107,7 @@ bool block_durable(const struct device *dev);
  * on first. block_move is one call for a read or write, of block_read or block_write; block_flush
  * is VIRTIO_BLK_T_FLUSH, unless the user does not want it to be done, and returns 0 or -errno.
  */
-ssize_t block_move(struct turn *turn, uint32_t type, struct cursor data, uint64_t offset);
+ssize_t block_move(struct turn *turn, uint32_t type, const struct cursor *data, uint64_t offset);
 int block_flush(struct turn *turn);
 /* For other calls that write. */
 void block_before_write(struct turn *turn);
@@ -140,8 +140,8 @@ void block_io_init(const struct device *dev, const struct message_start *start);
  * -EIO also where the image has been cut short. A read that may not wait for the disk, and would
  * have to, returns -EAGAIN.
  */
-ssize_t block_read(struct device *dev, struct cursor data, uint64_t offset, bool may_wait);
-ssize_t block_write(struct device *dev, struct cursor data, uint64_t offset);
+ssize_t block_read(struct device *dev, const struct cursor *data, uint64_t offset, bool may_wait);
+ssize_t block_write(struct device *dev, const struct cursor *data, uint64_t offset);
 /* Zeros over up to `length` bytes, as block_write. */
 ssize_t block_write_zeros(struct device *dev, uint64_t offset, uint64_t length);
 /* A hole. -EOPNOTSUPP: the image can't. */
@@ -154,6 +154,6 @@ int64_t block_bytes(struct device *dev);
 
 /* Whole blocks that one call can move, from where they are or by memory of our own? Always true
  * without O_DIRECT. */
-bool block_aligned(struct cursor data, uint64_t offset);
+bool block_aligned(const struct cursor *data, uint64_t offset);
 
 #endif

@@ -58,21 +58,20 @@ void block_io_init(const struct device *dev, const struct message_start *start)
 
 /* ---- Whole calls ---- */
 
-/* The part of the data that one call shall move: whole segments, or a piece of one. */
-static struct cursor part_of_call(struct cursor data)
+/* Of data that are too much for one call, how many bytes it shall move: whole segments, or a piece
+ * of one. */
+static size_t bytes_of_call(struct cursor data)
 {
-    struct cursor ahead = data;
-    size_t whole = 0, next = cursor_next(&ahead, SIZE_MAX).iov_len;
+    size_t whole = 0, next = cursor_next(&data, SIZE_MAX).iov_len;
     while (next > 0 && whole + next <= BLOCK_CALL_BYTES) {
         whole += next;
-        next = cursor_next(&ahead, SIZE_MAX).iov_len;
+        next = cursor_next(&data, SIZE_MAX).iov_len;
     }
-    cursor_cut(&data, whole > 0 ? whole : BLOCK_CALL_BYTES);
-    return data;
+    return whole > 0 ? whole : BLOCK_CALL_BYTES;
 }
 
-/* The same as an array; the next call makes another of it. */
-static const struct iovec *array_of(struct cursor data, int *ret_count)
+/* The data as an array; the next call makes another of it. */
+static const struct iovec *array_of(const struct cursor *data, int *ret_count)
 {
     static struct iovec array[BLOCK_SEGMENTS_MAX];
     *ret_count = (int)cursor_segments(data, array, BLOCK_SEGMENTS_MAX);
@@ -96,7 +95,8 @@ static ssize_t read_at_once(const struct iovec *to, int count, uint64_t offset)
 }
 
 /* A file system that can't tell whether a read will wait mostly has its data in memory. */
-static ssize_t read_image(struct device *dev, struct cursor data, uint64_t offset, bool may_wait)
+static ssize_t read_image(struct device *dev, const struct cursor *data, uint64_t offset,
+                          bool may_wait)
 {
     int count;
     const struct iovec *to = array_of(data, &count);
@@ -113,7 +113,7 @@ static ssize_t read_image(struct device *dev, struct cursor data, uint64_t offse
     return moved;
 }
 
-static ssize_t write_image(struct device *dev, struct cursor data, uint64_t offset)
+static ssize_t write_image(struct device *dev, const struct cursor *data, uint64_t offset)
 {
     int count;
     const struct iovec *from = array_of(data, &count);
@@ -136,22 +136,23 @@ static bool whole_blocks(uint64_t offset, uint64_t length)
 }
 
 /* Can the call be made on the data where they are? */
-static bool reachable(struct cursor data, uint64_t offset)
+static bool reachable(const struct cursor *data, uint64_t offset)
 {
     if (!block.direct)
         return true;
+    struct cursor rest = *data;
     bool fits = !io.detour;
-    while (fits && data.left > 0) {
-        struct iovec piece = cursor_next(&data, SIZE_MAX);
+    while (fits && rest.left > 0) {
+        struct iovec piece = cursor_next(&rest, SIZE_MAX);
         fits = whole_blocks(offset, piece.iov_len) &&
                (uintptr_t)piece.iov_base % io.mem_alignment == 0;
     }
     return fits;
 }
 
-bool block_aligned(struct cursor data, uint64_t offset)
+bool block_aligned(const struct cursor *data, uint64_t offset)
 {
-    return io.detour ? whole_blocks(offset, data.left) : reachable(data, offset);
+    return io.detour ? whole_blocks(offset, data->left) : reachable(data, offset);
 }
 
 /* The blocks around a piece of the data that fits into `bounce`. */
@@ -162,12 +163,11 @@ struct detour {
     size_t data;      /* bytes of the data */
 };
 
-static struct detour plan(struct cursor data, uint64_t offset)
+static struct detour plan(const struct cursor *data, uint64_t offset)
 {
     uint64_t mask = block.blk_size - 1;
     struct detour detour = {.start = offset & ~mask, .skip = offset & mask};
-    cursor_cut(&data, BOUNCE_BYTES - detour.skip);
-    detour.data = data.left;
+    detour.data = BOUNCE_BYTES - detour.skip < data->left ? BOUNCE_BYTES - detour.skip : data->left;
     detour.iov = (struct iovec){bounce, (detour.skip + detour.data + mask) & ~mask};
     return detour;
 }
@@ -183,13 +183,15 @@ static ssize_t data_moved(const struct detour *detour, ssize_t moved)
     return (ssize_t)(data < detour->data ? data : detour->data);
 }
 
-static ssize_t read_detour(struct device *dev, struct cursor data, uint64_t offset, bool may_wait)
+static ssize_t read_detour(struct device *dev, const struct cursor *data, uint64_t offset,
+                           bool may_wait)
 {
     struct detour detour = plan(data, offset);
-    ssize_t moved = read_image(dev, cursor_of(&detour.iov, 1), detour.start, may_wait);
-    moved = data_moved(&detour, moved);
+    const struct cursor blocks = cursor_of(&detour.iov, 1);
+    ssize_t moved = data_moved(&detour, read_image(dev, &blocks, detour.start, may_wait));
+    struct cursor to = *data;
     if (moved > 0)
-        cursor_write(&data, bounce + detour.skip, (size_t)moved);
+        cursor_write(&to, bounce + detour.skip, (size_t)moved);
     return moved;
 }
 
@@ -197,32 +199,43 @@ static ssize_t read_detour(struct device *dev, struct cursor data, uint64_t offs
  * Blocks that are written in part keep the rest: nobody else writes to the image between the two
  * calls, since it is locked, and this process does one thing at a time.
  */
-static ssize_t write_detour(struct device *dev, struct cursor data, uint64_t offset)
+static ssize_t write_detour(struct device *dev, const struct cursor *data, uint64_t offset)
 {
     struct detour detour = plan(data, offset);
     const struct cursor blocks = cursor_of(&detour.iov, 1);
     if (detour.skip + detour.data < blocks.left || detour.skip > 0) {
-        ssize_t kept = read_image(dev, blocks, detour.start, true);
+        ssize_t kept = read_image(dev, &blocks, detour.start, true);
         if (kept < 0)
             return kept;
         if ((size_t)kept < blocks.left)
             return -EIO;
     }
-    cursor_read(&data, bounce + detour.skip, detour.data);
-    return data_moved(&detour, write_image(dev, blocks, detour.start));
+    struct cursor from = *data;
+    cursor_read(&from, bounce + detour.skip, detour.data);
+    return data_moved(&detour, write_image(dev, &blocks, detour.start));
 }
 
 /* ---- What requests are made of ---- */
 
-ssize_t block_read(struct device *dev, struct cursor data, uint64_t offset, bool may_wait)
+ssize_t block_read(struct device *dev, const struct cursor *data, uint64_t offset, bool may_wait)
 {
-    data = part_of_call(data);
+    struct cursor part;
+    if (data->left > BLOCK_CALL_BYTES) {
+        part = *data;
+        cursor_cut(&part, bytes_of_call(part));
+        data = &part;
+    }
     return (reachable(data, offset) ? read_image : read_detour)(dev, data, offset, may_wait);
 }
 
-ssize_t block_write(struct device *dev, struct cursor data, uint64_t offset)
+ssize_t block_write(struct device *dev, const struct cursor *data, uint64_t offset)
 {
-    data = part_of_call(data);
+    struct cursor part;
+    if (data->left > BLOCK_CALL_BYTES) {
+        part = *data;
+        cursor_cut(&part, bytes_of_call(part));
+        data = &part;
+    }
     return (reachable(data, offset) ? write_image : write_detour)(dev, data, offset);
 }
 
@@ -246,7 +259,7 @@ ssize_t block_write_zeros(struct device *dev, uint64_t offset, uint64_t length)
     cursor_cut(&data, length);
     /* These are our own, and aligned. */
     bool whole = !block.direct || whole_blocks(offset, data.left);
-    return (whole ? write_image : write_detour)(dev, data, offset);
+    return (whole ? write_image : write_detour)(dev, &data, offset);
 }
 
 int block_sync(struct device *dev)

@@ -41,12 +41,18 @@ static uint32_t bytes_max(void)
 
 static void add(struct block_request *request)
 {
-    struct block_request *added = &batch.requests[batch.count++];
-    *added = *request;
     struct iovec *segments = &batch.segments[batch.segment_count];
     unsigned int count =
-        cursor_segments(request->data, segments, BLOCK_SEGMENTS_MAX - batch.segment_count);
-    added->data = cursor_over(segments, count, request->data_length);
+        cursor_segments(&request->data, segments, BLOCK_SEGMENTS_MAX - batch.segment_count);
+    batch.requests[batch.count++] = (struct block_request){
+        .type = request->type,
+        .sector = request->sector,
+        .ref = request->ref,
+        .data = cursor_over(segments, count, request->data_length),
+        .data_length = request->data_length,
+        .writable_data = request->writable_data,
+        .status = request->status,
+    };
     batch.segment_count += count;
     batch.bytes += request->data_length;
     batch.next_sector = request->sector + request->data_length / BLOCK_SECTOR;
@@ -58,7 +64,7 @@ static bool fits(const struct block_request *request, uint32_t bytes, unsigned i
 {
     return request->data_length > 0 && request->data_length <= bytes_max() - bytes &&
            request->data.count <= BLOCK_SEGMENTS_MAX - segments &&
-           block_aligned(request->data, request->sector * BLOCK_SECTOR);
+           block_aligned(&request->data, request->sector * BLOCK_SECTOR);
 }
 
 static bool goes_on(const struct block_request *request)
@@ -120,13 +126,15 @@ static ssize_t move_data(struct turn *turn, unsigned int count)
 {
     const struct block_request *first = &batch.requests[batch.next];
     const struct block_request *last = first + count - 1;
-    const struct iovec *end = last->data.segments + last->data.count;
-    struct cursor all = first->data;
-    all.count = (unsigned int)(end - first->data.segments);
+    uint64_t offset = first->sector * BLOCK_SECTOR + first->done;
+    struct cursor all;
+    if (count == 1)
+        return block_move(turn, first->type, &first->data, offset);
+    all = first->data;
+    all.count = (unsigned int)(last->data.segments + last->data.count - all.segments);
     for (const struct block_request *request = first + 1; request <= last; request++)
         all.left += request->data.left;
-    uint64_t offset = first->sector * BLOCK_SECTOR + first->done;
-    return block_move(turn, first->type, all, offset);
+    return block_move(turn, first->type, &all, offset);
 }
 
 static void serve_batch(struct turn *turn)

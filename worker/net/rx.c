@@ -70,9 +70,9 @@ static enum serve take_chain(struct turn *turn, struct net_rx *queue)
     enum serve r = turn_take(turn, &chain, 0, NET_HEADER_SIZE);
     if (r != SERVE_DONE)
         return r;
-    unsigned int segments =
-        cursor_segments(chain_writable(&chain), queue->segments + queue->segment_count,
-                        SEGMENTS_MAX - queue->segment_count);
+    const struct cursor buffers = chain_writable(&chain);
+    unsigned int segments = cursor_segments(&buffers, queue->segments + queue->segment_count,
+                                            SEGMENTS_MAX - queue->segment_count);
     queue->segment_count += segments;
     queue->chains[queue->chain_count++] =
         (struct rx_chain){chain.ref, chain.writable_length, segments};
@@ -111,17 +111,19 @@ static void complete(struct turn *turn, struct net_rx *queue)
 {
     uint32_t length = queue->held, left = length;
     unsigned int chains = 0, segments = 0;
+    uint64_t room = 0;
     while (left > 0) {
         const struct rx_chain *chain = &queue->chains[chains++];
         uint32_t part = chain->length < left ? chain->length : left;
         virtqueue_push(turn->vq, chain->ref, part);
-        queue->room -= chain->length;
+        room += chain->length;
         segments += chain->segments;
         left -= part;
     }
     queue->header.num_buffers = (uint16_t)chains;
     put(queue, 0, queue->prefix, length < PREFIX_SIZE ? length : PREFIX_SIZE);
 
+    queue->room -= room;
     queue->chain_count -= chains;
     queue->segment_count -= segments;
     memmove(queue->chains, queue->chains + chains, queue->chain_count * sizeof(queue->chains[0]));
@@ -175,7 +177,8 @@ static ssize_t read_frame(struct net_rx *queue, unsigned int tap)
 {
     static struct iovec parts[SEGMENTS_MAX + 2];
     parts[0] = (struct iovec){queue->prefix, PREFIX_SIZE};
-    unsigned int count = 1 + cursor_segments(after(queue, PREFIX_SIZE), parts + 1, SEGMENTS_MAX);
+    const struct cursor rest = after(queue, PREFIX_SIZE);
+    unsigned int count = 1 + cursor_segments(&rest, parts + 1, SEGMENTS_MAX);
     parts[count++] = (struct iovec){queue->overflow, sizeof(queue->overflow)};
     ssize_t length = readv(net_tap(tap), parts, (int)count);
     return length < 0 ? -errno : length;

@@ -27,7 +27,7 @@ static void split(struct net_tx *queue, const struct chain *chain)
     struct cursor frame = chain_readable(chain);
     cursor_read(&frame, &queue->header, NET_HEADER_SIZE);
     queue->parts[0] = (struct iovec){&queue->header, NET_HEADER_SIZE};
-    queue->count = 1 + cursor_segments(frame, queue->parts + 1, CHAIN_SEGMENTS_MAX);
+    queue->count = 1 + cursor_segments(&frame, queue->parts + 1, CHAIN_SEGMENTS_MAX);
 }
 
 static void complete(struct turn *turn, const struct net_tx *queue)

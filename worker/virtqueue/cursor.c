@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/virtqueue/cursor.h"
 
-#include <string.h>
-
-#include "worker/virtqueue/window.h"
-
 struct cursor cursor_of(const struct iovec *segments, unsigned int count)
 {
     size_t length = 0;
@@ -13,52 +9,19 @@ struct cursor cursor_of(const struct iovec *segments, unsigned int count)
     return cursor_over(segments, count, length);
 }
 
-size_t cursor_read(struct cursor *cursor, void *to, size_t length)
+unsigned int cursor_segments(const struct cursor *cursor, struct iovec *ret, unsigned int room)
 {
-    size_t done = 0;
-    while (done < length) {
-        struct iovec piece = cursor_next(cursor, length - done);
-        if (piece.iov_len == 0)
-            break;
-        guest_copy((unsigned char *)to + done, piece.iov_base, piece.iov_len);
-        done += piece.iov_len;
-    }
-    return done;
-}
-
-size_t cursor_write(struct cursor *cursor, const void *from, size_t length)
-{
-    size_t done = 0;
-    while (done < length) {
-        struct iovec piece = cursor_next(cursor, length - done);
-        if (piece.iov_len == 0)
-            break;
-        memcpy(piece.iov_base, (const unsigned char *)from + done, piece.iov_len);
-        done += piece.iov_len;
-    }
-    return done;
-}
-
-size_t cursor_skip(struct cursor *cursor, size_t length)
-{
-    size_t done = 0;
-    while (done < length) {
-        struct iovec piece = cursor_next(cursor, length - done);
-        if (piece.iov_len == 0)
-            break;
-        done += piece.iov_len;
-    }
-    return done;
-}
-
-unsigned int cursor_segments(struct cursor cursor, struct iovec *ret, unsigned int room)
-{
+    const struct iovec *segment = cursor->segments, *end = segment + cursor->count;
+    size_t offset = cursor->offset, left = cursor->left;
     unsigned int count = 0;
-    while (count < room) {
-        ret[count] = cursor_next(&cursor, SIZE_MAX);
-        if (ret[count].iov_len == 0)
-            break;
-        count++;
+    for (; segment < end && left > 0 && count < room; segment++, offset = 0) {
+        size_t part = segment->iov_len - offset;
+        if (part > left)
+            part = left;
+        if (part == 0)
+            continue;
+        ret[count++] = (struct iovec){(unsigned char *)segment->iov_base + offset, part};
+        left -= part;
     }
     return count;
 }

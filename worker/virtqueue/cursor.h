@@ -19,7 +19,10 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
+
+#include "worker/virtqueue/window.h"
 
 /* Callers read `left`, and leave the rest to the functions below. */
 struct cursor {
@@ -65,12 +68,48 @@ static inline struct iovec cursor_next(struct cursor *cursor, size_t most)
     return piece;
 }
 
-/* Copy the next `length` bytes to `to`, or from `from`, and use them up. Return how many. */
-size_t cursor_read(struct cursor *cursor, void *to, size_t length);
-size_t cursor_write(struct cursor *cursor, const void *from, size_t length);
+/*
+ * Copy the next `length` bytes to `to`, or from `from`, and use them up. Return how many. These and
+ * cursor_skip are here to be inlined: most of what devices ask for lies in one segment.
+ */
+static inline size_t cursor_read(struct cursor *cursor, void *to, size_t length)
+{
+    size_t done = 0;
+    while (done < length) {
+        struct iovec piece = cursor_next(cursor, length - done);
+        if (piece.iov_len == 0)
+            break;
+        guest_copy((unsigned char *)to + done, piece.iov_base, piece.iov_len);
+        done += piece.iov_len;
+    }
+    return done;
+}
+
+static inline size_t cursor_write(struct cursor *cursor, const void *from, size_t length)
+{
+    size_t done = 0;
+    while (done < length) {
+        struct iovec piece = cursor_next(cursor, length - done);
+        if (piece.iov_len == 0)
+            break;
+        memcpy(piece.iov_base, (const unsigned char *)from + done, piece.iov_len);
+        done += piece.iov_len;
+    }
+    return done;
+}
 
 /* Use up the next `length` bytes. Returns how many. */
-size_t cursor_skip(struct cursor *cursor, size_t length);
+static inline size_t cursor_skip(struct cursor *cursor, size_t length)
+{
+    size_t done = 0;
+    while (done < length) {
+        struct iovec piece = cursor_next(cursor, length - done);
+        if (piece.iov_len == 0)
+            break;
+        done += piece.iov_len;
+    }
+    return done;
+}
 
 /* Keep the first `length` bytes of what is left, and forget those behind them. */
 static inline void cursor_cut(struct cursor *cursor, size_t length)
@@ -83,6 +122,6 @@ static inline void cursor_cut(struct cursor *cursor, size_t length)
  * What is left as an array for readv and its like: at most `room` elements, none of them empty.
  * Returns how many. What finds no room is not in it.
  */
-unsigned int cursor_segments(struct cursor cursor, struct iovec *ret, unsigned int room);
+unsigned int cursor_segments(const struct cursor *cursor, struct iovec *ret, unsigned int room);
 
 #endif

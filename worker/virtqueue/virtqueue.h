@@ -85,6 +85,13 @@ static inline struct cursor chain_writable(const struct chain *chain)
                        chain->writable_length);
 }
 
+/* The last byte that the device may write to; there is one: writable_length is not 0. */
+static inline unsigned char *chain_last_byte(const struct chain *chain)
+{
+    const struct iovec *last = &chain->segments[chain->readable_count + chain->writable_count - 1];
+    return (unsigned char *)last->iov_base + last->iov_len - 1;
+}
+
 /* §2.7 */
 struct split_ring {
     const struct vring_desc *desc;

@@ -81,8 +81,9 @@ static bool gather(uint32_t slot, uint32_t length)
         tx.bytes = 0;
         tx.segments = 0;
     }
-    tx.segments += cursor_segments(payload_in_hand(length), tx.payload + tx.segments,
-                                   VSOCK_SEGMENTS_MAX - tx.segments);
+    const struct cursor payload = payload_in_hand(length);
+    tx.segments +=
+        cursor_segments(&payload, tx.payload + tx.segments, VSOCK_SEGMENTS_MAX - tx.segments);
     tx.bytes += length;
     tx.refs[tx.packets++] = tx.chain.ref;
     return true;

@@ -214,7 +214,7 @@ static ssize_t give(struct vsock_table *table, uint32_t slot, struct cursor data
     static struct iovec segments[VSOCK_SEGMENTS_MAX];
     if (!ends[slot].writable)
         return 0;
-    unsigned int count = cursor_segments(data, segments, VSOCK_SEGMENTS_MAX);
+    unsigned int count = cursor_segments(&data, segments, VSOCK_SEGMENTS_MAX);
     ssize_t moved = write_out(&ends[slot], segments, count);
     if (moved == -EAGAIN)
         return 0;
@@ -357,7 +357,7 @@ static ssize_t read_message(uint32_t slot, struct cursor room, uint32_t message_
 {
     static struct iovec all[VSOCK_SEGMENTS_MAX];
     struct end *end = &ends[slot];
-    unsigned int count = cursor_segments(room, all, VSOCK_SEGMENTS_MAX - 1);
+    unsigned int count = cursor_segments(&room, all, VSOCK_SEGMENTS_MAX - 1);
     all[count++] = (struct iovec){memories[slot].message, VSOCK_MESSAGE_MAX + 1};
     ssize_t length = read_in(end, all, count);
     while (length == 0) {
@@ -409,7 +409,7 @@ ssize_t vsock_host_read(uint32_t slot, uint16_t type, struct cursor room, uint32
         moved = next_of_message(slot, room, message_max, ret_end);
     } else {
         static struct iovec segments[VSOCK_SEGMENTS_MAX];
-        moved = read_in(end, segments, cursor_segments(room, segments, VSOCK_SEGMENTS_MAX));
+        moved = read_in(end, segments, cursor_segments(&room, segments, VSOCK_SEGMENTS_MAX));
     }
     if (moved == 0)
         end->readable = false;

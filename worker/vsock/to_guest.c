@@ -62,7 +62,7 @@ static void hold(const struct chain *chain)
     rx.ends_large = chain->writable_count > HELD_SEGMENTS;
     if (rx.ends_large)
         return;
-    unsigned int count = cursor_segments(held->buffer, held->own, HELD_SEGMENTS);
+    unsigned int count = cursor_segments(&held->buffer, held->own, HELD_SEGMENTS);
     held->buffer = cursor_over(held->own, count, chain->writable_length);
 }
 
@@ -106,7 +106,7 @@ static struct cursor room_for(uint32_t limit, uint32_t buffers)
         cursor_skip(&room, HEADER);
         cursor_cut(&room, limit - length);
         length += room.left;
-        count += cursor_segments(room, segments + count, VSOCK_SEGMENTS_MAX - count);
+        count += cursor_segments(&room, segments + count, VSOCK_SEGMENTS_MAX - count);
     }
     return cursor_over(segments, count, length);
 }
