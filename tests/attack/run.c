@@ -42,20 +42,21 @@ static void everything_ends_in_order(void)
 int attack_main(const CU_TestInfo *const *lists, int argc, char **argv)
 {
     static CU_TestInfo tests[TESTS_MAX + 2];
-    const char *wanted = argc > 1 ? argv[1] : getenv("BVDM_ONLY");
-    size_t count = 0;
+    static char last[] = "and everything ends in order";
+    char *wanted = argc > 1 ? argv[1] : getenv("BVDM_CASE");
+    char *words[] = {argv[0], wanted, last};
+    bool is_list = wanted && strcmp(wanted, "--list") == 0;
+    size_t count = 0, chosen = 0;
     for (; *lists; lists++) {
         for (const CU_TestInfo *test = *lists; test->pName && count < TESTS_MAX; test++) {
-            if (!wanted || strstr(test->pName, wanted))
-                tests[count++] = *test;
+            chosen += !wanted || is_list || strstr(test->pName, wanted);
+            tests[count++] = *test;
         }
     }
-    if (count == 0) {
+    if (chosen == 0) {
         fprintf(stderr, "%s: no test has \"%s\" in its name\n", argv[0], wanted ? wanted : "");
         return EXIT_FAILURE;
     }
-    unsetenv("BVDM_ONLY"); /* not the last one's */
-    tests[count] = (CU_TestInfo){"and everything ends in order", everything_ends_in_order};
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    return fixture_main("attacks", tests);
+    tests[count] = (CU_TestInfo){last, everything_ends_in_order};
+    return fixture_main(!wanted ? 1 : is_list ? 2 : 3, words, "attacks", tests);
 }

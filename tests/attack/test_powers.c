@@ -3,7 +3,6 @@
  * A power without a bound is a bug: every rule of every worker's policy has its powers listed, each
  * power has an attack, each attack a test, and docs/SECURITY.md says the same.
  */
-#include <CUnit/Basic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "policy/catalog.h"
 #include "tests/attack/powers.h"
 #include "tests/attack/test_attack.h"
+#include "tests/cunit_main.h"
 
 #define RULE_SIZE 1024u
 #define TABLE_SIZE (1u << 17)
@@ -223,14 +223,12 @@ int main(int argc, char **argv)
         free(table);
         return EXIT_SUCCESS;
     }
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("residual powers", NULL, NULL);
-    CU_ADD_TEST(suite, every_rule_has_its_powers_listed);
-    CU_ADD_TEST(suite, every_power_is_of_a_rule);
-    CU_ADD_TEST(suite, every_attack_has_a_power_and_a_test);
-    CU_ADD_TEST(suite, the_document_has_the_table);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"every_rule_has_its_powers_listed", every_rule_has_its_powers_listed},
+        {"every_power_is_of_a_rule", every_power_is_of_a_rule},
+        {"every_attack_has_a_power_and_a_test", every_attack_has_a_power_and_a_test},
+        {"the_document_has_the_table", the_document_has_the_table},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "residual powers", tests);
 }

@@ -341,7 +341,7 @@ static void end(struct cell *cell, bool is_refused)
     if (is_refused) {
         if (cell->row->repair)
             cell->row->repair(cell);
-        standin_stop(cell->fixture->standin);
+        fixture_stop_failed(cell->fixture);
     } else {
         stop_others(cell);
         fixture_stop(cell->fixture);

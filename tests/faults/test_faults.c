@@ -75,7 +75,8 @@ static _Noreturn void run_in_child(const struct matrix_cell *which, int log)
     cell = (struct cell){.row = which->row, .moment = which->moment, .result = which->result};
     snprintf(name, sizeof(name), "%s, %s", which->row->resource, which->row->fault);
     CU_TestInfo tests[] = {{moment_words[which->moment], test_of_cell}, CU_TEST_INFO_NULL};
-    int status = fixture_main(name, tests);
+    char *argv[] = {name};
+    int status = fixture_main(1, argv, name, tests);
     if (status != EXIT_SUCCESS)
         cell_show_log(&cell);
     which->result->over = true;

@@ -3,8 +3,6 @@
  * The hanging file system itself: what it promises to the tests that use it, and how this kernel's
  * processes wait in it.
  */
-#include <CUnit/Basic.h>
-
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -18,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/faults/hang_fs.h"
 #include "tests/standin/clock.h"
 
@@ -262,7 +261,7 @@ static void a_block_device_over_it_is_in_d_at_once(void)
     stop();
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     if (geteuid() != 0) {
         fprintf(stderr, "test_hang_fs: root is needed: it mounts a file system\n");
@@ -278,12 +277,5 @@ int main(void)
         {"a block device over it is in D at once", a_block_device_over_it_is_in_d_at_once},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{.pName = "hanging file system", .pTests = tests}, CU_SUITE_INFO_NULL};
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "hanging file system", tests);
 }

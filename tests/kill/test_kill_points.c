@@ -5,7 +5,6 @@
  * successor takes over. Whatever the point, every request is completed exactly once with the
  * right data, and every register access is answered with the right value.
  */
-#include <CUnit/Basic.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/kill/driver.h"
 #include "worker/virtqueue/poison.h"
 
@@ -390,7 +390,7 @@ static void a_register_access(void)
     report_points();
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"in a batch on a split ring", a_split_ring},
@@ -401,19 +401,9 @@ int main(void)
         {"in a register access", a_register_access},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {.pName = "a worker killed at any instruction", .pTests = tests},
-        CU_SUITE_INFO_NULL,
-    };
     if (geteuid() != 0) {
         fprintf(stderr, "root is needed: namespaces, and ptrace of a confined worker\n");
         return EXIT_FAILURE;
     }
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "a worker killed at any instruction", tests);
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/standin/fixture.h"
 
-#include <CUnit/TestDB.h>
-
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "tests/cunit_main.h"
 
 #define DEVICE_MODEL "bao-virtio-dm"
 #define BROKER "bao-virtio-broker"
@@ -429,6 +429,13 @@ void fixture_assert_start_fails(struct fixture *fixture, int timeout_ms)
     CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 1);
 }
 
+void fixture_stop_failed(struct fixture *fixture)
+{
+    int status = standin_stop(fixture->standin);
+    fixture->standin = NULL;
+    CU_ASSERT(status >= 0);
+}
+
 void fixture_stop(struct fixture *fixture)
 {
     CU_ASSERT_PTR_NULL(standin_protocol_error(fixture->standin));
@@ -464,44 +471,16 @@ void fixture_free(struct fixture *fixture)
     rmdir(fixture->dir);
 }
 
-/* BVDM_ONLY in the environment: only tests that have it in "SUITE: TEST". */
-static void choose_tests(void)
+static bool is_root(const char *program)
 {
-    const char *only = getenv("BVDM_ONLY");
-    for (CU_pSuite suite = CU_get_registry()->pSuite; only && suite; suite = suite->pNext) {
-        for (CU_pTest test = suite->pTest; test; test = test->pNext) {
-            char name[256];
-            snprintf(name, sizeof(name), "%s: %s", suite->pName, test->pName);
-            if (!strstr(name, only))
-                CU_set_test_active(test, CU_FALSE);
-        }
-    }
-    CU_set_fail_on_inactive(CU_FALSE);
+    if (geteuid() != 0)
+        fprintf(stderr, "%s: root is needed: namespaces and a device model to confine\n", program);
+    return geteuid() == 0;
 }
 
-static int run_suites(const char *name, CU_SuiteInfo *suites)
+int fixture_main(int argc, char **argv, const char *suite, CU_TestInfo *tests)
 {
-    if (geteuid() != 0) {
-        fprintf(stderr, "%s: root is needed: namespaces and a device model to confine\n", name);
-        return EXIT_FAILURE;
-    }
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    choose_tests();
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
-int fixture_main(const char *suite, CU_TestInfo *tests)
-{
-    CU_SuiteInfo suites[] = {
-        {.pName = suite, .pTests = tests},
-        CU_SUITE_INFO_NULL,
-    };
-    return run_suites(suite, suites);
+    return is_root(argv[0]) ? run_tests(argc, argv, suite, tests) : EXIT_FAILURE;
 }
 
 static int use_packed(void)
@@ -510,7 +489,8 @@ static int use_packed(void)
     return 0;
 }
 
-int fixture_main_formats(const char *suite, CU_TestInfo *split, CU_TestInfo *packed)
+int fixture_main_formats(int argc, char **argv, const char *suite, CU_TestInfo *split,
+                         CU_TestInfo *packed)
 {
     char packed_name[128];
     snprintf(packed_name, sizeof(packed_name), "%s, packed ring", suite);
@@ -519,5 +499,5 @@ int fixture_main_formats(const char *suite, CU_TestInfo *split, CU_TestInfo *pac
         {.pName = packed_name, .pInitFunc = use_packed, .pTests = packed},
         CU_SUITE_INFO_NULL,
     };
-    return run_suites(suite, suites);
+    return is_root(argv[0]) ? run_suites(argc, argv, suites) : EXIT_FAILURE;
 }

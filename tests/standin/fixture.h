@@ -6,7 +6,7 @@
 #ifndef TESTS_STANDIN_FIXTURE_H
 #define TESTS_STANDIN_FIXTURE_H
 
-#include <CUnit/Basic.h>
+#include <CUnit/CUnit.h>
 
 #include "tests/standin/guest.h"
 
@@ -97,18 +97,21 @@ void fixture_assert_never_restarted(const struct fixture *fixture);
 
 /* Asserts that the device model, just started, ends by itself, with exit status 1. */
 void fixture_assert_start_fails(struct fixture *fixture, int timeout_ms);
+/* After that: asserts that it has left no process behind. */
+void fixture_stop_failed(struct fixture *fixture);
 /* SIGTERM; asserts exit status 0, no process left, no protocol error. */
 void fixture_stop(struct fixture *fixture);
 void fixture_assert_irqs_taken_back(const struct fixture *fixture);
 /* Remove the directory. */
 void fixture_free(struct fixture *fixture);
 
-/* main of a test program: run the suite, return the exit status. */
-int fixture_main(const char *suite, CU_TestInfo *tests);
+/* main of a test program: run_tests() (tests/cunit_main.h), as root. */
+int fixture_main(int argc, char **argv, const char *suite, CU_TestInfo *tests);
 
 /* The format of the suite that runs, 0 or GUEST_PACKED: fixture_block's drivers want it. */
 extern uint64_t fixture_format;
 /* Likewise, with one suite for each format of the ring; they may be the same tests. */
-int fixture_main_formats(const char *suite, CU_TestInfo *split, CU_TestInfo *packed);
+int fixture_main_formats(int argc, char **argv, const char *suite, CU_TestInfo *split,
+                         CU_TestInfo *packed);
 
 #endif

@@ -102,7 +102,7 @@ static void frames_survive_brokers(void)
     rage_on_frames(storm_brokers, "net by vhost, brokers");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"vsock: reset at once, and made anew", sockets_are_reset_at_once_and_made_anew},
@@ -111,5 +111,6 @@ int main(void)
         {"net brokers: a broker dies", frames_survive_brokers},
         CU_TEST_INFO_NULL,
     };
-    return net_fixture_namespace() ? fixture_main("storm over vhost", tests) : EXIT_FAILURE;
+    return net_fixture_namespace() ? fixture_main(argc, argv, "storm over vhost", tests)
+                                   : EXIT_FAILURE;
 }

@@ -308,7 +308,7 @@ static void a_broker_that_is_stopped(void)
     stop(&pair);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"an image that was renamed", an_image_that_was_renamed},
@@ -323,5 +323,5 @@ int main(void)
         {"a broker that is stopped", a_broker_that_is_stopped},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("devices stand alone", tests);
+    return fixture_main(argc, argv, "devices stand alone", tests);
 }

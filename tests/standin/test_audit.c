@@ -291,5 +291,5 @@ int main(int argc, char **argv)
         {"traces nothing else", traces_nothing_else},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("bao-seccomp on a running device model", tests);
+    return fixture_main(argc, argv, "bao-seccomp on a running device model", tests);
 }

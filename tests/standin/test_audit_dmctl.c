@@ -338,7 +338,7 @@ static void nonsense_is_refused(void)
     stop();
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"a whole device model is as expected", a_whole_device_model_is_as_expected},
@@ -356,5 +356,5 @@ int main(void)
         {"nonsense is refused", nonsense_is_refused},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("bao-dmctl audit", tests);
+    return fixture_main(argc, argv, "bao-dmctl audit", tests);
 }

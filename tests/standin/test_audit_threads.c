@@ -205,7 +205,7 @@ int main(int argc, char **argv)
         {"threads that come and go are not wrong", threads_that_come_and_go_are_not_wrong},
         CU_TEST_INFO_NULL,
     };
-    int status = fixture_main("bao-seccomp on threads", tests);
+    int status = fixture_main(argc, argv, "bao-seccomp on threads", tests);
     char path[128];
     snprintf(path, sizeof(path), "%s/bao-virtio-broker", folder);
     unlink(path);

@@ -322,7 +322,7 @@ static void queue_works_with_version_1_alone(void)
     deep(BIT(VIRTIO_F_VERSION_1), 5000);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"offers what it should and tells its configuration",
@@ -345,5 +345,5 @@ int main(void)
         {"queue works with VERSION_1 alone", queue_works_with_version_1_alone},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main_formats("block device", tests, tests);
+    return fixture_main_formats(argc, argv, "block device", tests, tests);
 }

@@ -433,7 +433,7 @@ static void a_window_that_is_not_pinned_loses_nothing(void)
 }
 #endif
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"discarded blocks are freed", discarded_blocks_are_freed},
@@ -456,5 +456,5 @@ int main(void)
 #endif
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("block features", tests);
+    return fixture_main(argc, argv, "block features", tests);
 }

@@ -256,7 +256,7 @@ static void a_socket_on_a_file_system_that_hangs(void)
     fixture_free(&fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a flood of log messages", a_flood_of_log_messages},
@@ -266,5 +266,5 @@ int main(void)
         {"a socket on a file system that hangs", a_socket_on_a_file_system_that_hangs},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("what is shared is bounded", tests);
+    return fixture_main(argc, argv, "what is shared is bounded", tests);
 }

@@ -187,12 +187,12 @@ static void a_shared_one_is_left_alone(void)
     fixture_free(&fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"each worker has one", each_worker_has_one},
         {"a shared one is left alone", a_shared_one_is_left_alone},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("cgroups", tests);
+    return fixture_main(argc, argv, "cgroups", tests);
 }

@@ -524,7 +524,7 @@ static void forbidden_calls_kill_it_alone(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"is nobody, and may nothing", is_nobody_and_may_nothing},
@@ -541,5 +541,5 @@ int main(void)
         {"forbidden calls kill it, and it alone", forbidden_calls_kill_it_alone},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("confinement of a live worker", tests);
+    return fixture_main(argc, argv, "confinement of a live worker", tests);
 }

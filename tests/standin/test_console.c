@@ -406,7 +406,7 @@ static void leaves_alone_what_is_not_its_own(void)
         fixture_assert_logged(&test.fixture,
                               "/console\" is there already, and is no link to a terminal");
         CU_ASSERT(lstat(test.alias, &after) == 0 && before.st_ino == after.st_ino);
-        standin_stop(test.fixture.standin);
+        fixture_stop_failed(&test.fixture);
         if (i == 1)
             rmdir(test.alias);
         fixture_free(&test.fixture);
@@ -441,7 +441,7 @@ static void logs_to_a_file(void)
     console_stop(&test);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"is a raw terminal of root's", is_a_raw_terminal_of_roots},
@@ -461,5 +461,5 @@ int main(void)
         {"logs to a file", logs_to_a_file},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("console device", tests);
+    return fixture_main(argc, argv, "console device", tests);
 }

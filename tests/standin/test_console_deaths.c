@@ -112,7 +112,7 @@ static void its_log_keeps_to_its_size(void)
     console_stop(&test);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"goes on after its worker was killed", goes_on_after_its_worker_was_killed},
@@ -120,5 +120,5 @@ int main(void)
         {"its log keeps to its size", its_log_keeps_to_its_size},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("console device, deaths", tests);
+    return fixture_main(argc, argv, "console device, deaths", tests);
 }

@@ -376,7 +376,7 @@ static void leaves_alone_what_is_not_its_own(void)
                                                       "choose another path, or end that one");
         CU_ASSERT(lstat(test.alias, &after) == 0 && before.st_ino == after.st_ino);
         close(other);
-        standin_stop(test.fixture.standin);
+        fixture_stop_failed(&test.fixture);
         fixture_free(&test.fixture);
     }
 }
@@ -419,7 +419,7 @@ static void goes_on_after_its_broker_was_killed(void)
     console_stop(&test);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"talks both ways", talks_both_ways},
@@ -438,5 +438,5 @@ int main(void)
         {"goes on after its broker was killed", goes_on_after_its_broker_was_killed},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("console with a socket", tests);
+    return fixture_main(argc, argv, "console with a socket", tests);
 }

@@ -355,7 +355,7 @@ static void a_successor_of_the_broker_serves_the_same_socket(void)
     stop(&fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"status names devices, workers, layers and drivers",
@@ -377,5 +377,5 @@ int main(void)
          a_successor_of_the_broker_serves_the_same_socket},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("control", tests);
+    return fixture_main(argc, argv, "control", tests);
 }

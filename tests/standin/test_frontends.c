@@ -268,7 +268,7 @@ static void one_that_writes_bytes_does_what_bytes_can(void)
     stop_block(&fixture, &block);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a FreeRTOS console talks, over more messages than a ring has entries", freertos_talks},
@@ -281,5 +281,5 @@ int main(void)
          one_that_writes_bytes_does_what_bytes_can},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("frontends", tests);
+    return fixture_main(argc, argv, "frontends", tests);
 }

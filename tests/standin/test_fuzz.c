@@ -283,11 +283,11 @@ static void a_guest_that_does_anything_at_all(void)
     fixture_free(&fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a guest that does anything at all", a_guest_that_does_anything_at_all},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("hostile guest", tests);
+    return fixture_main(argc, argv, "hostile guest", tests);
 }

@@ -115,7 +115,7 @@ static void assert_refused(const char *const *words)
     free(log);
     standin_counts(fixture.standin, &counts);
     CU_ASSERT_EQUAL(counts.dm_get_info, 0);
-    standin_stop(fixture.standin);
+    fixture_stop_failed(&fixture);
     fixture_free(&fixture);
 }
 
@@ -301,7 +301,7 @@ static void a_device_that_is_destroyed(void)
     the_others_go_on(STANDIN_D);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"each is served and named", each_is_served_and_named},
@@ -316,5 +316,5 @@ int main(void)
         {"a device that is destroyed", a_device_that_is_destroyed},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("generations", tests);
+    return fixture_main(argc, argv, "generations", tests);
 }

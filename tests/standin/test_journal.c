@@ -117,7 +117,7 @@ static void lines_are_entries_with_fields(void)
     fixture_free(&fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"lines are entries of the journal, with fields", lines_are_entries_with_fields},
@@ -128,5 +128,5 @@ int main(void)
         perror("a /run of its own");
         return EXIT_FAILURE;
     }
-    return fixture_main("journal", tests);
+    return fixture_main(argc, argv, "journal", tests);
 }

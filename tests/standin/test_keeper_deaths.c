@@ -542,7 +542,7 @@ static void a_bad_configuration_keeps_what_runs(void)
     goes_on_as_it_was(with_a_device_that_is_not_there, fixture_lacks_device(7));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a keeper's death loses and corrupts nothing", a_keepers_death_loses_and_corrupts_nothing},
@@ -582,5 +582,5 @@ int main(void)
         {"a restart loses and corrupts nothing", a_restart_loses_and_corrupts_nothing},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main_formats("the keeper's death", tests, packed_tests);
+    return fixture_main_formats(argc, argv, "the keeper's death", tests, packed_tests);
 }

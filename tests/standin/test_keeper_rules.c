@@ -127,7 +127,7 @@ static void afterwards_no_text_is_settled(void)
     stop(&run);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"before it is confined it names a text", before_it_is_confined_it_names_a_text},
@@ -135,5 +135,5 @@ int main(void)
         {"afterwards no text is settled", afterwards_no_text_is_settled},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("what the keeper does for a broker", tests);
+    return fixture_main(argc, argv, "what the keeper does for a broker", tests);
 }

@@ -97,7 +97,7 @@ static void a_tap_of_its_own_is_the_same_after_a_restart(void)
     CU_ASSERT_EQUAL(if_nametoindex("tap0"), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a tap of another name is not made anew", a_tap_of_another_name_is_not_made_anew},
@@ -105,5 +105,5 @@ int main(void)
          a_tap_of_its_own_is_the_same_after_a_restart},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("the taps of a restart", tests);
+    return fixture_main(argc, argv, "the taps of a restart", tests);
 }

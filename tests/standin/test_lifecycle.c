@@ -163,7 +163,7 @@ static void a_driver_that_is_not_ready_is_not_interrupted(void)
     for (unsigned int i = 0; i < 3; i++) {
         pid_t worker = fixture_worker(&fixture, 0);
         CU_ASSERT_EQUAL_FATAL(kill(worker, SIGKILL), 0);
-        fixture_wait_worker(&fixture, 0, worker);
+        CU_ASSERT_FATAL(fixture_wait_worker(&fixture, 0, worker) > 0);
         /* Answered, so the new one is at work. */
         fixture_guest(&fixture, 0, &guest);
         CU_ASSERT_EQUAL(guest_read(&guest, VIRTIO_MMIO_MAGIC_VALUE, 4), 0x74726976);
@@ -182,7 +182,8 @@ static void requests_under_way_are_resumed(void)
     pid_t worker = fixture.workers[0];
     for (unsigned int round = 0; round < ROUNDS; round++) {
         for (unsigned int i = 0; i < block.depth; i++)
-            guest_block_submit(&block, &block.requests[i], VIRTIO_BLK_T_IN, 8ull * i, 4096);
+            CU_ASSERT_EQUAL(
+                guest_block_submit(&block, &block.requests[i], VIRTIO_BLK_T_IN, 8ull * i, 4096), 0);
         guest_queue_kick(&block.queue);
         if (round > 0)
             usleep(round * 30);
@@ -264,7 +265,7 @@ static void nobody_outlives_a_killed_keeper(void)
     fixture_free(&fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a killed worker is replaced under load", a_killed_worker_is_replaced_under_load},
@@ -291,5 +292,5 @@ int main(void)
         {"requests under way are resumed", requests_under_way_are_resumed},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main_formats("life and death", tests, packed_tests);
+    return fixture_main_formats(argc, argv, "life and death", tests, packed_tests);
 }

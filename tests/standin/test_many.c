@@ -197,7 +197,7 @@ static void the_death_of_the_broker_is_survived_by_all(void)
     fixture_free(&fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"each has a worker and a user of its own", each_has_a_worker_and_a_user_of_its_own},
@@ -206,5 +206,5 @@ int main(void)
         {"the death of the broker is survived by all", the_death_of_the_broker_is_survived_by_all},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("many devices", tests);
+    return fixture_main(argc, argv, "many devices", tests);
 }

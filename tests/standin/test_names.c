@@ -48,7 +48,7 @@ static void assert_refused(struct fixture *fixture, unsigned int devices, const 
     fixture_assert_start_fails(fixture, EXIT_MS);
     for (; *words; words++)
         fixture_assert_logged(fixture, *words);
-    standin_stop(fixture->standin);
+    fixture_stop_failed(fixture);
 }
 
 /* ---- What two devices have in common ---- */
@@ -237,7 +237,7 @@ static void a_daemon_that_leads_elsewhere(void)
     fixture_free(&test.fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"one image by two names", one_image_by_two_names},
@@ -255,5 +255,5 @@ int main(void)
         fprintf(stderr, "cannot make a directory that is root's own: %s\n", strerror(errno));
         return EXIT_FAILURE;
     }
-    return fixture_main("names and links", tests);
+    return fixture_main(argc, argv, "names and links", tests);
 }

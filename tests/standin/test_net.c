@@ -574,7 +574,7 @@ static void a_driver_without_any_feature_is_served(void)
     stop(&net);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"offers what it should and tells its configuration",
@@ -597,6 +597,6 @@ int main(void)
         {"a driver without any feature is served", a_driver_without_any_feature_is_served},
         CU_TEST_INFO_NULL,
     };
-    return net_fixture_namespace() ? fixture_main_formats("net device", tests, tests)
+    return net_fixture_namespace() ? fixture_main_formats(argc, argv, "net device", tests, tests)
                                    : EXIT_FAILURE;
 }

@@ -514,7 +514,7 @@ static void traffic_goes_on_after_the_brokers_death(void)
     net_fixture_stop(&net);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"segments are made by whoever comes last", segments_are_made_by_whoever_comes_last},
@@ -526,5 +526,6 @@ int main(void)
         {"traffic goes on after the broker's death", traffic_goes_on_after_the_brokers_death},
         CU_TEST_INFO_NULL,
     };
-    return net_fixture_namespace() ? fixture_main("net device at work", tests) : EXIT_FAILURE;
+    return net_fixture_namespace() ? fixture_main(argc, argv, "net device at work", tests)
+                                   : EXIT_FAILURE;
 }

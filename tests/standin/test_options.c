@@ -103,7 +103,7 @@ static void features_that_are_off_are_not_offered(void)
     stop(&fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"processors and scheduling are the worker's alone",
@@ -114,5 +114,5 @@ int main(void)
         {"features that are off are not offered", features_that_are_off_are_not_offered},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("options", tests);
+    return fixture_main(argc, argv, "options", tests);
 }

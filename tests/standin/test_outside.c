@@ -215,7 +215,7 @@ static void a_service_manager_that_is_stopped_at_the_start(void)
     managed_stop(&managed, 2);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a pipe that nobody reads", a_pipe_that_nobody_reads},
@@ -225,5 +225,5 @@ int main(void)
         {"... at the start", a_service_manager_that_is_stopped_at_the_start},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("who does not listen", tests);
+    return fixture_main(argc, argv, "who does not listen", tests);
 }

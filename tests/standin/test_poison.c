@@ -260,7 +260,7 @@ static void full_counters_do_not_outlive_a_worker(void)
     stop();
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a request that kills leads to a reset", a_request_that_kills_leads_to_a_reset},
@@ -269,5 +269,5 @@ int main(void)
         {"full counters do not outlive a worker", full_counters_do_not_outlive_a_worker},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main_formats("poison", tests, tests);
+    return fixture_main_formats(argc, argv, "poison", tests, tests);
 }

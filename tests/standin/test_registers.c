@@ -250,7 +250,8 @@ static void is_reset_with_requests_under_way(void)
     for (unsigned int round = 0; round < 200; round++) {
         CU_ASSERT_EQUAL_FATAL(guest_block_start(&block, GUEST_BLOCK_FEATURES, 16, 65536), 0);
         for (unsigned int i = 0; i < 16; i++)
-            guest_block_submit(&block, &block.requests[i], VIRTIO_BLK_T_IN, 128 * i, 65536);
+            CU_ASSERT_EQUAL(
+                guest_block_submit(&block, &block.requests[i], VIRTIO_BLK_T_IN, 128 * i, 65536), 0);
         guest_queue_kick(&block.queue);
         CU_ASSERT_EQUAL_FATAL(guest_reset(&block.guest), 0);
         /* §2.1.2: after a reset the device touches neither rings nor buffers */
@@ -345,7 +346,7 @@ static void a_queue_of_a_bad_size_is_not_used(void)
     stop(&fixture, &guest);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"every read is answered and fits its width", every_read_is_answered_and_fits_its_width},
@@ -367,5 +368,5 @@ int main(void)
         {"a queue of a bad size is not used", a_queue_of_a_bad_size_is_not_used},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("registers", tests);
+    return fixture_main(argc, argv, "registers", tests);
 }

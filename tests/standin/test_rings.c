@@ -435,7 +435,7 @@ static void two_devices_come_up(void)
     fixture_block(&fixture, 1, &neighbour, GUEST_BLOCK_FEATURES, 4, 4096);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"two devices come up", two_devices_come_up},
@@ -447,5 +447,5 @@ int main(void)
         {"everybody is still the same", everybody_is_still_the_same},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main_formats("hostile rings", tests, tests);
+    return fixture_main_formats(argc, argv, "hostile rings", tests, tests);
 }

@@ -212,7 +212,7 @@ static void a_buffer_that_cannot_be_written_needs_a_reset(void)
     stop(&rng);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"gives random bytes", gives_random_bytes},
@@ -223,5 +223,5 @@ int main(void)
          a_buffer_that_cannot_be_written_needs_a_reset},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("entropy device", tests);
+    return fixture_main(argc, argv, "entropy device", tests);
 }

@@ -306,7 +306,7 @@ static void a_program_that_cannot_be_started_is_reported(void)
     CU_ASSERT_EQUAL(standin_start(&options, &standin), -ENOENT);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"serve relays reads and writes", serve_relays_reads_and_writes},
@@ -328,5 +328,5 @@ int main(void)
          a_program_that_cannot_be_started_is_reported},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("stand-in", tests);
+    return fixture_main(argc, argv, "stand-in", tests);
 }

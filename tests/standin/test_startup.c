@@ -54,7 +54,7 @@ static void assert_fails(struct fixture *fixture, unsigned int devices, uint64_t
     standin_counts(fixture->standin, &counts);
     CU_ASSERT_EQUAL(counts.dm_get_info, dm_files);
     fixture_assert_irqs_taken_back(fixture);
-    standin_stop(fixture->standin);
+    fixture_stop_failed(fixture);
     fixture_free(fixture);
 }
 
@@ -109,7 +109,7 @@ static void a_bad_configuration(void)
     fixture_assert_start_fails(&fixture, EXIT_MS);
     fixture_assert_logged(&fixture, "config.yaml:3:11");
     fixture_assert_logged(&fixture, "block"); /* the nearest valid one */
-    standin_stop(fixture.standin);
+    fixture_stop_failed(&fixture);
     fixture_free(&fixture);
 }
 
@@ -236,7 +236,7 @@ static void a_missing_node(void)
     fixture_free(&fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a missing node", a_missing_node},
@@ -254,5 +254,5 @@ int main(void)
         {"a control socket in a directory that is not there", a_control_socket_nowhere},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("start-up", tests);
+    return fixture_main(argc, argv, "start-up", tests);
 }

@@ -356,7 +356,7 @@ static void the_worker_is_killed_under_load(void)
     stop(&fixture, daemon);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"it is used, with several queues", it_is_used},
@@ -364,5 +364,5 @@ int main(void)
         {"the worker is killed under load", the_worker_is_killed_under_load},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("qemu-storage-daemon", tests);
+    return fixture_main(argc, argv, "qemu-storage-daemon", tests);
 }

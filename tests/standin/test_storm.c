@@ -208,7 +208,7 @@ static void sockets_are_reset_at_once_and_made_anew(void)
     vsock_stop(&test, true);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"block loses and corrupts nothing", block_loses_and_corrupts_nothing},
@@ -226,6 +226,6 @@ int main(void)
         {"a broker's death loses and corrupts nothing", brokers_death_loses_and_corrupts_nothing},
         CU_TEST_INFO_NULL,
     };
-    return net_fixture_namespace() ? fixture_main_formats("storm", tests, packed_tests)
+    return net_fixture_namespace() ? fixture_main_formats(argc, argv, "storm", tests, packed_tests)
                                    : EXIT_FAILURE;
 }

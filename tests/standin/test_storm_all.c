@@ -351,12 +351,13 @@ static void nobody_outlives_a_killed_keeper(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"every kind survives its broker", every_kind_survives_its_broker},
         {"nobody outlives a killed keeper", nobody_outlives_a_killed_keeper},
         CU_TEST_INFO_NULL,
     };
-    return net_fixture_namespace() ? fixture_main("storm over all kinds", tests) : EXIT_FAILURE;
+    return net_fixture_namespace() ? fixture_main(argc, argv, "storm over all kinds", tests)
+                                   : EXIT_FAILURE;
 }

@@ -167,7 +167,7 @@ static void not_one_that_waits_for_a_slow_disk(void)
     fixture_free(&fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"one that is stopped is replaced", one_that_is_stopped},
@@ -175,5 +175,5 @@ int main(void)
         {"not one that waits for a slow disk", not_one_that_waits_for_a_slow_disk},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("stuck workers", tests);
+    return fixture_main(argc, argv, "stuck workers", tests);
 }

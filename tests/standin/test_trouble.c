@@ -107,7 +107,7 @@ static void a_daemon_that_is_not_there_is_told(void)
     fixture_free(&fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a tap that was made is down, and this is told", a_tap_that_was_made_is_down},
@@ -115,5 +115,5 @@ int main(void)
         {"a daemon that is not there is told", a_daemon_that_is_not_there_is_told},
         CU_TEST_INFO_NULL,
     };
-    return net_fixture_namespace() ? fixture_main("trouble", tests) : EXIT_FAILURE;
+    return net_fixture_namespace() ? fixture_main(argc, argv, "trouble", tests) : EXIT_FAILURE;
 }

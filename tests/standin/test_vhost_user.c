@@ -164,7 +164,7 @@ static void the_directory_is_missing(void)
     fixture_wait_logged(&fixture, "config.yaml:7:18:", DEADLINE_MS);
     fixture_wait_logged(&fixture, "/missing\": No such file or directory: make the directory",
                         DEADLINE_MS);
-    standin_stop(fixture.standin);
+    fixture_stop_failed(&fixture);
     fixture_free(&fixture);
 }
 
@@ -401,7 +401,7 @@ static void a_vsock_device_announces_its_reset(void)
     stop(&fixture, daemon);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"it is used", it_is_used},
@@ -421,5 +421,5 @@ int main(void)
         {"a vsock device announces its reset", a_vsock_device_announces_its_reset},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("vhost-user", tests);
+    return fixture_main(argc, argv, "vhost-user", tests);
 }

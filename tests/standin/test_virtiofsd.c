@@ -177,11 +177,11 @@ static void a_file_is_read(void)
     fixture_free(&fixture);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a file is read", a_file_is_read},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("virtiofsd", tests);
+    return fixture_main(argc, argv, "virtiofsd", tests);
 }

@@ -167,7 +167,7 @@ static void who_waits_for_a_server_gives_way(void)
     assert_talks(&test, &other);
     close(busy);
     for (unsigned int i = 0; i < 100; i++) {
-        guest_vsock_wait(&test.vsock, sockets[i], WAIT_MS);
+        CU_ASSERT(guest_vsock_wait(&test.vsock, sockets[i], WAIT_MS) >= 0);
         CU_ASSERT(sockets[i]->state == SOCKET_RESET || i == 0);
     }
     close(by_host.host);
@@ -287,7 +287,7 @@ static void a_flood_delays_others_by_a_turn(void)
     vsock_stop(&test, false);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a burst of connections is served", a_burst_of_connections_is_served},
@@ -301,5 +301,5 @@ int main(void)
         {"a flood delays others by a turn", a_flood_delays_others_by_a_turn},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("socket device in user space: connections", tests);
+    return fixture_main(argc, argv, "socket device in user space: connections", tests);
 }

@@ -263,7 +263,7 @@ static void empty_messages_of_the_host_are_no_end(void)
     vsock_stop(&test, false);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"every size of buffer and message passes", every_size_of_buffer_and_message_passes},
@@ -276,5 +276,5 @@ int main(void)
         {"empty messages of the host are no end", empty_messages_of_the_host_are_no_end},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("socket device in user space: credit", tests);
+    return fixture_main(argc, argv, "socket device in user space: credit", tests);
 }

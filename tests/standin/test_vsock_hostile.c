@@ -311,7 +311,7 @@ static void a_storm_of_requests_is_survived(void)
     vsock_stop(&test, false);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"strays are reset", strays_are_reset},
@@ -327,5 +327,5 @@ int main(void)
         {"a storm of requests is survived", a_storm_of_requests_is_survived},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("hostile socket driver", tests);
+    return fixture_main(argc, argv, "hostile socket driver", tests);
 }

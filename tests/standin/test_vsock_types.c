@@ -340,7 +340,7 @@ static void a_server_that_goes_takes_its_backlog_with_it(void)
     types_stop(&types);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"every case, for both types and both who connect",
@@ -352,5 +352,5 @@ int main(void)
          a_server_that_goes_takes_its_backlog_with_it},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("socket device in user space: both types", tests);
+    return fixture_main(argc, argv, "socket device in user space: both types", tests);
 }

@@ -565,13 +565,13 @@ static void refuses_a_path_that_is_taken(void)
         fixture_assert_logged(&test.fixture, live == 1 ? "in use by another" : "is no socket");
         snprintf(path, sizeof(path), "%s/v.sock", test.fixture.dir);
         CU_ASSERT(lstat(path, &file) == 0 && S_ISSOCK(file.st_mode) == (live == 1));
-        standin_stop(test.fixture.standin);
+        fixture_stop_failed(&test.fixture);
         close(test.server);
         fixture_free(&test.fixture);
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"offers what it should", offers_what_it_should},
@@ -595,5 +595,5 @@ int main(void)
         {"refuses a path that is taken", refuses_a_path_that_is_taken},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main("socket device in user space", tests);
+    return fixture_main(argc, argv, "socket device in user space", tests);
 }

@@ -10,6 +10,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
+
 #define QUEUES 4u
 #define REQUESTS (GUEST_BASE + GUEST_BUFFERS) /* headers and status bytes */
 #define DATA (REQUESTS + 0x10000)
@@ -227,19 +229,13 @@ unsigned int completions(unsigned int queue)
     return count;
 }
 
-int block_calls_main(const char *suite, CU_TestInfo *tests)
+int block_calls_main(int argc, char **argv, const char *suite, CU_TestInfo *tests)
 {
-    CU_SuiteInfo suites[] = {{.pName = suite, .pTests = tests}, CU_SUITE_INFO_NULL};
     image = memfd_create("image", MFD_CLOEXEC);
     image = fcntl(image, F_DUPFD_CLOEXEC, 100);
     if (image < 0)
         return EXIT_FAILURE;
     make_image();
     guest_window_init();
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, suite, tests);
 }

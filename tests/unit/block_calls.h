@@ -6,7 +6,7 @@
 #ifndef TESTS_UNIT_BLOCK_CALLS_H
 #define TESTS_UNIT_BLOCK_CALLS_H
 
-#include <CUnit/Basic.h>
+#include <CUnit/CUnit.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <sys/mman.h>
@@ -66,6 +66,6 @@ uint8_t request_status(unsigned int queue, unsigned int number);
 /* How many completions the driver can see since the last call. */
 unsigned int completions(unsigned int queue);
 
-int block_calls_main(const char *suite, CU_TestInfo *tests);
+int block_calls_main(int argc, char **argv, const char *suite, CU_TestInfo *tests);
 
 #endif

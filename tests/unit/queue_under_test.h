@@ -3,7 +3,7 @@
 #ifndef TESTS_UNIT_QUEUE_UNDER_TEST_H
 #define TESTS_UNIT_QUEUE_UNDER_TEST_H
 
-#include <CUnit/Basic.h>
+#include <CUnit/CUnit.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <string.h>

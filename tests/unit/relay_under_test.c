@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/relay_under_test.h"
 
-#include <CUnit/Basic.h>
+#include <CUnit/CUnit.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,6 +13,7 @@
 
 #include "broker/clock.h"
 #include "broker/dispatcher.h"
+#include "tests/cunit_main.h"
 
 /* --- The dispatcher ----------------------------------------------------------------------------
  */
@@ -181,17 +182,12 @@ void start(void)
     begin();
 }
 
-int relay_tests_run(CU_SuiteInfo *suites)
+int relay_tests_run(int argc, char **argv, const CU_SuiteInfo *suites)
 {
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
     /* As in the broker; the threads inherit it. */
     sigset_t alarm;
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);
     sigprocmask(SIG_BLOCK, &alarm, NULL);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suites(argc, argv, suites);
 }

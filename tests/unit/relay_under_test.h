@@ -54,6 +54,6 @@ void begin(void);
 void start(void); /* both */
 
 /* For main: as in the broker, SIGALRM is blocked. Returns the exit status. */
-int relay_tests_run(CU_SuiteInfo *suites);
+int relay_tests_run(int argc, char **argv, const CU_SuiteInfo *suites);
 
 #endif

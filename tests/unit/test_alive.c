@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which worker is taken for stuck, and when. */
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "broker/alive.h"
+#include "tests/cunit_main.h"
 
 static struct alive alive;
 static struct state_watch watch;
@@ -90,7 +90,7 @@ static void one_whose_machine_stood_still_has_more_time(void)
     CU_ASSERT_FALSE(look(now += ALIVE_MS + 2 * ALIVE_LATE_MS));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"one that answers lives on", one_that_answers_lives_on},
@@ -101,15 +101,10 @@ int main(void)
          one_whose_machine_stood_still_has_more_time},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{.pName = "alive", .pTests = tests}, CU_SUITE_INFO_NULL};
     request = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (request < 0 || CU_initialize_registry() != CUE_SUCCESS ||
-        CU_register_suites(suites) != CUE_SUCCESS)
+    if (request < 0)
         return EXIT_FAILURE;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failed = CU_get_number_of_failures();
-    CU_cleanup_registry();
+    int status = run_tests(argc, argv, "alive", tests);
     close(request);
-    return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening an image: what is accepted, with which geometry, and what is refused in which words. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
+#include "tests/cunit_main.h"
 
 static char folder[] = "/tmp/test_backend_block.XXXXXX";
 static char path[64];
@@ -223,7 +223,7 @@ static void test_locks(void)
     close(first.image);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"a regular file", test_regular_file},
@@ -241,10 +241,5 @@ int main(void)
         {"image", make_folder, remove_folder, NULL, remove_image, tests},
         CU_SUITE_INFO_NULL,
     };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suites(argc, argv, suites);
 }

@@ -3,7 +3,6 @@
  * The block device's system calls: their flags and number, and what it makes of short, broken
  * and interrupted ones. The calls are this program's own, in front of the C library's.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
@@ -15,6 +14,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/guest.h"
 
 #define VERSION_1 (1ull << VIRTIO_F_VERSION_1)
@@ -256,24 +256,22 @@ static void test_errors(void)
     CU_ASSERT_EQUAL(guest_state.counters.guest_errors, 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     image = memfd_create("image", MFD_CLOEXEC);
     if (image < 0 || ftruncate(image, SECTORS * SECTOR) < 0)
         return EXIT_FAILURE;
     image = fcntl(image, F_DUPFD_CLOEXEC, 100);
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("block I/O", NULL, NULL);
-    CU_add_test(suite, "one call each", test_one_call_each);
-    CU_add_test(suite, "large requests", test_large_requests);
-    CU_add_test(suite, "slow disk", test_slow_disk);
-    CU_add_test(suite, "no RWF_NOWAIT", test_no_nowait);
-    CU_add_test(suite, "write back and through", test_write_back_and_through);
-    CU_add_test(suite, "short and interrupted", test_short_and_interrupted);
-    CU_add_test(suite, "errors", test_errors);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"one call each", test_one_call_each},
+        {"large requests", test_large_requests},
+        {"slow disk", test_slow_disk},
+        {"no RWF_NOWAIT", test_no_nowait},
+        {"write back and through", test_write_back_and_through},
+        {"short and interrupted", test_short_and_interrupted},
+        {"errors", test_errors},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "block I/O", tests);
 }

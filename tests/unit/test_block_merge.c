@@ -428,7 +428,7 @@ static void test_kernel_agrees(void)
     munmap(shared, 4096);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"neighbours are read by one call", test_neighbours},
@@ -449,5 +449,5 @@ int main(void)
         {"direct, what the kernel pins", test_kernel_agrees},
         CU_TEST_INFO_NULL,
     };
-    return block_calls_main("block: merging, queues, O_DIRECT", tests);
+    return block_calls_main(argc, argv, "block: merging, queues, O_DIRECT", tests);
 }

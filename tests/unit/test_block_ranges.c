@@ -502,7 +502,7 @@ static void test_looks_at_its_image(void)
     CU_ASSERT_EQUAL(guest_state.watch.in_io, 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"configuration", test_configuration},
@@ -523,5 +523,5 @@ int main(void)
         {"looks at its image", test_looks_at_its_image},
         CU_TEST_INFO_NULL,
     };
-    return block_calls_main("block: ranges, cache mode", tests);
+    return block_calls_main(argc, argv, "block: ranges, cache mode", tests);
 }

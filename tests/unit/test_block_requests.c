@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The block device: requests in every framing, the ends of the disk, and a successor's view. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
@@ -11,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/guest.h"
 
 #define FEATURE(bit) (1ull << (bit))
@@ -528,31 +528,29 @@ static void test_start_message(void)
     CU_ASSERT_EQUAL(device_init(&guest_device, &start, &guest_state, guest_memory), -EINVAL);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     image = memfd_create("image", MFD_CLOEXEC);
     if (image < 0)
         return EXIT_FAILURE;
     image = fcntl(image, F_DUPFD_CLOEXEC, 100);
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("block", NULL, NULL);
-    CU_add_test(suite, "read and write", test_read_and_write);
-    CU_add_test(suite, "other types", test_other_types);
-    CU_add_test(suite, "ranges", test_ranges);
-    CU_add_test(suite, "read only", test_read_only);
-    CU_add_test(suite, "write through", test_write_through);
-    CU_add_test(suite, "short image", test_short_image);
-    CU_add_test(suite, "I/O error", test_io_error);
-    CU_add_test(suite, "framing", test_framing);
-    CU_add_test(suite, "malformed requests", test_malformed_requests);
-    CU_add_test(suite, "batch", test_batch);
-    CU_add_test(suite, "turn is bounded", test_turn_is_bounded);
-    CU_add_test(suite, "successor", test_successor);
-    CU_add_test(suite, "successor of a failed device", test_successor_of_a_failed_device);
-    CU_add_test(suite, "start message", test_start_message);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"read and write", test_read_and_write},
+        {"other types", test_other_types},
+        {"ranges", test_ranges},
+        {"read only", test_read_only},
+        {"write through", test_write_through},
+        {"short image", test_short_image},
+        {"I/O error", test_io_error},
+        {"framing", test_framing},
+        {"malformed requests", test_malformed_requests},
+        {"batch", test_batch},
+        {"turn is bounded", test_turn_is_bounded},
+        {"successor", test_successor},
+        {"successor of a failed device", test_successor_of_a_failed_device},
+        {"start message", test_start_message},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "block", tests);
 }

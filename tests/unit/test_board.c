@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bao-dmctl check-board: what a backend VM lacks is found, and what it has is not objected to. */
-#include <CUnit/Basic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "broker/dmctl/board.h"
+#include "tests/cunit_main.h"
 
 static char root[] = "/tmp/board-XXXXXX";
 
@@ -372,27 +372,25 @@ static void test_facts_of_the_newest_generation(void)
     rmdir(newest);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     char command[64];
     if (!mkdtemp(root))
         return EXIT_FAILURE;
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("board", NULL, NULL);
-    CU_add_test(suite, "a good machine", test_a_good_machine);
-    CU_add_test(suite, "each lack is one line with its cure",
-                test_each_lack_is_one_line_with_its_cure);
-    CU_add_test(suite, "numbers", test_numbers);
-    CU_add_test(suite, "a driver that is not there", test_a_driver_that_is_not_there);
-    CU_add_test(suite, "each generation of the driver", test_each_generation_of_the_driver);
-    CU_add_test(suite, "the device tree beside the file", test_the_device_tree_beside_the_file);
-    CU_add_test(suite, "what devices need", test_what_devices_need);
-    CU_add_test(suite, "facts are read", test_facts_are_read);
-    CU_add_test(suite, "facts of each generation", test_facts_of_each_generation);
-    CU_add_test(suite, "facts of the newest generation", test_facts_of_the_newest_generation);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
+    CU_TestInfo tests[] = {
+        {"a good machine", test_a_good_machine},
+        {"each lack is one line with its cure", test_each_lack_is_one_line_with_its_cure},
+        {"numbers", test_numbers},
+        {"a driver that is not there", test_a_driver_that_is_not_there},
+        {"each generation of the driver", test_each_generation_of_the_driver},
+        {"the device tree beside the file", test_the_device_tree_beside_the_file},
+        {"what devices need", test_what_devices_need},
+        {"facts are read", test_facts_are_read},
+        {"facts of each generation", test_facts_of_each_generation},
+        {"facts of the newest generation", test_facts_of_the_newest_generation},
+        CU_TEST_INFO_NULL,
+    };
+    int status = run_tests(argc, argv, "board", tests);
     snprintf(command, sizeof(command), "rm -r %s", root);
-    return failures == 0 && system(command) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return system(command) == 0 ? status : EXIT_FAILURE;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A file in a box is open and locked as long as there is a box, comes out as often as it is wanted,
  * and is in nobody's table of files. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/box.h"
+#include "tests/cunit_main.h"
 
 static char path[] = "/tmp/bao-box-XXXXXX";
 
@@ -102,7 +102,7 @@ static void anything_else_is_no_box(void)
     close(fd);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"it comes out as often as it is wanted", it_comes_out_as_often_as_wanted},
@@ -111,14 +111,11 @@ int main(void)
         {"anything else is no box", anything_else_is_no_box},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{.pName = "box", .pTests = tests}, CU_SUITE_INFO_NULL};
     int fd = mkstemp(path);
-    if (fd < 0 || CU_initialize_registry() != CUE_SUCCESS ||
-        CU_register_suites(suites) != CUE_SUCCESS)
-        return 2;
+    if (fd < 0)
+        return EXIT_FAILURE;
     close(fd);
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
+    int status = run_tests(argc, argv, "box", tests);
     unlink(path);
-    return CU_get_number_of_failures() > 0 ? 1 : 0;
+    return status;
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The broker's pure parts: decoding of accesses, back-off, rate limit, words, the journal. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
@@ -22,6 +21,7 @@
 #include "common/eventfd.h"
 #include "common/log_code.h"
 #include "common/sandbox_layer.h"
+#include "tests/cunit_main.h"
 
 #define BASE 0xa003e00u
 #define DM_ID 3u
@@ -420,7 +420,7 @@ static void test_queue_sizes(void)
         CU_ASSERT_EQUAL(size_of(kind, 16, 0), 256);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo access_tests[] = {
         {"every width at every offset", test_every_width_at_every_offset},
@@ -469,10 +469,5 @@ int main(void)
         {"journal", NULL, NULL, NULL, NULL, journal_tests},
         CU_SUITE_INFO_NULL,
     };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suites(argc, argv, suites);
 }

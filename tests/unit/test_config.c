@@ -3,11 +3,11 @@
  * by word and with the position. */
 #include "broker/config/config.h"
 
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/config_cases.h"
 #include "tests/unit/config_expect.h"
 
@@ -551,7 +551,7 @@ static void test_windows(void)
     config_free(&config);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo good[] = {
         {"vsock as published", test_vsock},
@@ -590,10 +590,5 @@ int main(void)
         {"wrong files", NULL, NULL, NULL, NULL, bad},
         CU_SUITE_INFO_NULL,
     };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suites(argc, argv, suites);
 }

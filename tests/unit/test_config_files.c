@@ -2,7 +2,6 @@
 /* The configuration reader on files: those that can't be read, and the examples. */
 #include "broker/config/config.h"
 
-#include <CUnit/Basic.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/config_expect.h"
 
 static void expect_load(const char *path, int result, const char *expected)
@@ -136,7 +136,7 @@ static void test_examples(void)
     config_free(&config);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"files", test_files},
@@ -145,14 +145,5 @@ int main(void)
         {"what examples say", test_examples},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {.pName = "configuration files", .pTests = tests},
-        CU_SUITE_INFO_NULL,
-    };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "configuration files", tests);
 }

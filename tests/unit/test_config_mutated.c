@@ -5,11 +5,11 @@
  */
 #include "broker/config/config.h"
 
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/config_cases.h"
 
 #define ITERATIONS 20000
@@ -286,7 +286,7 @@ static void test_noise(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"changed at random", test_mutated},
@@ -294,14 +294,5 @@ int main(void)
         {"YAML's punctuation at random", test_noise},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {"mutated configuration", NULL, NULL, NULL, NULL, tests},
-        CU_SUITE_INFO_NULL,
-    };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "mutated configuration", tests);
 }

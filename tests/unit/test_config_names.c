@@ -3,12 +3,12 @@
  * What can be known to go wrong without root or a board: addresses and names that no kernel takes,
  * and names of files that two devices have, or that one device's frontend could make of another's.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "broker/config/names.h"
+#include "tests/cunit_main.h"
 #include "tests/unit/config_expect.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -295,7 +295,7 @@ static void test_daemon_sockets(void)
     CU_ASSERT_STRING_EQUAL(path, "/run/x-9p15.sock");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"addresses and names of interfaces", test_interfaces},
@@ -307,14 +307,5 @@ int main(void)
         {"daemons' sockets", test_daemon_sockets},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {.pName = "names in the configuration", .pTests = tests},
-        CU_SUITE_INFO_NULL,
-    };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "names in the configuration", tests);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whoever asks a connector gets an answer to each question, in order, whatever becomes of the
  * process; and never more than it asked for. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "broker/backend/connector.h"
 #include "broker/connector_process.h"
 #include "common/message.h"
+#include "tests/cunit_main.h"
 
 static struct connector connector;
 static int process; /* its end */
@@ -157,7 +157,7 @@ static bool listen_there(void)
            listen(listener, 16) == 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"answers come in order", answers_come_in_order},
@@ -167,15 +167,12 @@ int main(void)
         {"what asks for nothing ends the process", what_asks_for_nothing_ends_the_process},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{.pName = "connector", .pTests = tests}, CU_SUITE_INFO_NULL};
     char path[sizeof(dir) + 8];
-    if (!listen_there() || CU_initialize_registry() != CUE_SUCCESS ||
-        CU_register_suites(suites) != CUE_SUCCESS)
-        return 2;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
+    if (!listen_there())
+        return EXIT_FAILURE;
+    int status = run_tests(argc, argv, "connector", tests);
     snprintf(path, sizeof(path), "%s/stream", dir);
     unlink(path);
     rmdir(dir);
-    return CU_get_number_of_failures() > 0 ? 1 : 0;
+    return status;
 }

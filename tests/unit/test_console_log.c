@@ -3,7 +3,6 @@
  * A console's log file: it never takes more than its bound, nor does what it held before, and the
  * newest bytes are always there, whenever a worker dies.
  */
-#include <CUnit/Basic.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_console.h>
@@ -17,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/guest.h"
 #include "worker/console/console.h"
 #include "worker/console/log_file.h"
@@ -296,7 +296,7 @@ static void test_emergency_output(void)
     CU_ASSERT_EQUAL(file.st_size, SIZE);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN); /* for the tests' own writes */
     if (!mkdtemp(folder))
@@ -304,22 +304,21 @@ int main(void)
     snprintf(path, sizeof(path), "%s/log", folder);
     snprintf(old_path, sizeof(old_path), "%s/log.1", folder);
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("a console's log file", NULL, NULL);
-    CU_add_test(suite, "bound", test_bound);
-    CU_add_test(suite, "exactly full", test_exactly_full);
-    CU_add_test(suite, "deaths", test_deaths);
-    CU_add_test(suite, "turns are bounded", test_turns_are_bounded);
-    CU_add_test(suite, "too long before", test_too_long_before);
-    CU_add_test(suite, "others write", test_others_write);
-    CU_add_test(suite, "no room for the old", test_no_room_for_the_old);
-    CU_add_test(suite, "no room at all", test_no_room_at_all);
-    CU_add_test(suite, "emergency output", test_emergency_output);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
+    CU_TestInfo tests[] = {
+        {"bound", test_bound},
+        {"exactly full", test_exactly_full},
+        {"deaths", test_deaths},
+        {"turns are bounded", test_turns_are_bounded},
+        {"too long before", test_too_long_before},
+        {"others write", test_others_write},
+        {"no room for the old", test_no_room_for_the_old},
+        {"no room at all", test_no_room_at_all},
+        {"emergency output", test_emergency_output},
+        CU_TEST_INFO_NULL,
+    };
+    int status = run_tests(argc, argv, "a console's log file", tests);
     unlink(path);
     unlink(old_path);
     rmdir(folder);
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return status;
 }

@@ -4,7 +4,6 @@
  * readers, of a predecessor's page and of messages. read, write and epoll_pwait on the ports are
  * this program's own, in front of the C library's.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_console.h>
@@ -15,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/guest.h"
 #include "worker/console/console.h"
 #include "worker/transport.h"
@@ -607,32 +607,30 @@ static void test_start_checked(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("console", NULL, NULL);
-    CU_add_test(suite, "output in pieces", test_output_in_pieces);
-    CU_add_test(suite, "a call is bounded", test_call_is_bounded);
-    CU_add_test(suite, "a turn is bounded", test_turn_is_bounded);
-    CU_add_test(suite, "slow reader", test_slow_reader);
-    CU_add_test(suite, "patience", test_patience);
-    CU_add_test(suite, "no reader", test_no_reader);
-    CU_add_test(suite, "failing output", test_failing_output);
-    CU_add_test(suite, "input", test_input);
-    CU_add_test(suite, "a buffer to read", test_buffer_to_read);
-    CU_add_test(suite, "emergency output", test_emergency);
-    CU_add_test(suite, "a successor goes on in the midst", test_successor_goes_on_in_the_midst);
-    CU_add_test(suite, "a successor keeps input", test_successor_keeps_input);
-    CU_add_test(suite, "hostile records", test_hostile_records);
-    CU_add_test(suite, "hostile page", test_hostile_page);
-    CU_add_test(suite, "messages", test_messages);
-    CU_add_test(suite, "short messages", test_short_messages);
-    CU_add_test(suite, "one port of many", test_one_port_of_many);
-    CU_add_test(suite, "size", test_size);
-    CU_add_test(suite, "START is checked", test_start_checked);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"output in pieces", test_output_in_pieces},
+        {"a call is bounded", test_call_is_bounded},
+        {"a turn is bounded", test_turn_is_bounded},
+        {"slow reader", test_slow_reader},
+        {"patience", test_patience},
+        {"no reader", test_no_reader},
+        {"failing output", test_failing_output},
+        {"input", test_input},
+        {"a buffer to read", test_buffer_to_read},
+        {"emergency output", test_emergency},
+        {"a successor goes on in the midst", test_successor_goes_on_in_the_midst},
+        {"a successor keeps input", test_successor_keeps_input},
+        {"hostile records", test_hostile_records},
+        {"hostile page", test_hostile_page},
+        {"messages", test_messages},
+        {"short messages", test_short_messages},
+        {"one port of many", test_one_port_of_many},
+        {"size", test_size},
+        {"START is checked", test_start_checked},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "console", tests);
 }

@@ -3,7 +3,6 @@
  * Where a path leads is root's to decide: links are followed in directories that are root's own,
  * and nowhere else. Needs root, for a mount namespace with a directory that is root's own.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "broker/backend/directory.h"
+#include "tests/cunit_main.h"
 
 #define OWN "/mnt/own"     /* root's own */
 #define SHARED "/mnt/open" /* everybody may write to it */
@@ -171,7 +171,7 @@ static void test_files(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(judged(false, 0, 2, true), "hard links"));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"paths without links", test_without_links},
@@ -186,10 +186,5 @@ int main(void)
         {"directories", make_world, leave_world, NULL, NULL, tests},
         CU_SUITE_INFO_NULL,
     };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suites(argc, argv, suites);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A dispatcher that is not there: the user is told what is missing, with the module's own name. */
-#include <CUnit/Basic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "broker/driver_module.h"
+#include "tests/cunit_main.h"
 
 static char root[] = "/tmp/driver-module-XXXXXX";
 
@@ -78,17 +78,16 @@ static void test_the_module_is_found_by_each_name(void)
     expect(DRIVER_LOADED, "bao-iodispatcher", "bao-iodispatcher is loaded");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     char command[64];
     if (!mkdtemp(root))
         return EXIT_FAILURE;
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("driver module", NULL, NULL);
-    CU_add_test(suite, "the module is found by each name", test_the_module_is_found_by_each_name);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
+    CU_TestInfo tests[] = {
+        {"the module is found by each name", test_the_module_is_found_by_each_name},
+        CU_TEST_INFO_NULL,
+    };
+    int status = run_tests(argc, argv, "driver module", tests);
     snprintf(command, sizeof(command), "rm -r %s", root);
-    return failures == 0 && system(command) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return system(command) == 0 ? status : EXIT_FAILURE;
 }

@@ -3,7 +3,6 @@
  * A kernel whose random generator is not ready: it is waited for where nobody else waits, under the
  * broker's filter, and the main loop hears of it once.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -18,6 +17,7 @@
 
 #include "broker/entropy.h"
 #include "common/policy.h"
+#include "tests/cunit_main.h"
 
 #define GENEROUS_MS 20000
 
@@ -130,15 +130,13 @@ static void test_under_the_filter(void)
     CU_ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("the kernel's random generator", NULL, NULL);
-    CU_add_test(suite, "ready", test_ready);
-    CU_add_test(suite, "waits elsewhere", test_waits_elsewhere);
-    CU_add_test(suite, "under the filter", test_under_the_filter);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"ready", test_ready},
+        {"waits elsewhere", test_waits_elsewhere},
+        {"under the filter", test_under_the_filter},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "the kernel's random generator", tests);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The names under which a service manager keeps files, and what its environment says. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "common/bao_abi.h"
 #include "common/message.h"
 #include "common/state.h"
+#include "tests/cunit_main.h"
 
 static void names_are_read_as_they_are_written(void)
 {
@@ -135,7 +135,7 @@ static void names_are_told_apart(void)
     CU_ASSERT(listen_next_name(&rest, &name) == 0); /* and so on */
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"names are read as they are written", names_are_read_as_they_are_written},
@@ -145,14 +145,5 @@ int main(void)
         {"names are told apart", names_are_told_apart},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {"names", NULL, NULL, NULL, NULL, tests},
-        CU_SUITE_INFO_NULL,
-    };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "names", tests);
 }

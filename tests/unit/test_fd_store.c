@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the keeper hands to a service manager, and what it takes back from one: names, the
  * environment, records; and sets of files that are not as they should be. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,6 +18,7 @@
 #include "broker/keeper/fd_store.h"
 #include "broker/shared_page.h"
 #include "common/state.h"
+#include "tests/cunit_main.h"
 
 #define QUEUES 2u
 #define SET_FDS (STORE_QUEUE_FIRST + QUEUES)
@@ -572,7 +572,7 @@ static void a_mapping_keeps_a_page_claimed(void)
     close(page);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo take_tests[] = {
         {"records are checked", records_are_checked},
@@ -601,10 +601,5 @@ int main(void)
         {"storing", NULL, NULL, NULL, NULL, store_tests},
         CU_SUITE_INFO_NULL,
     };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suites(argc, argv, suites);
 }

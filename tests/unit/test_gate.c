@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The interrupt gate, in each of its states, against whoever calls and whoever acknowledges. */
-#include <CUnit/Basic.h>
 #include <linux/virtio_mmio.h>
 #include <poll.h>
 #include <signal.h>
@@ -13,6 +12,7 @@
 
 #include "broker/gate.h"
 #include "common/eventfd.h"
+#include "tests/cunit_main.h"
 
 #define SLACK_MS 10000
 #define FLOOD 300000
@@ -350,7 +350,7 @@ static void a_call_of_vhost_outlives_the_gate(void)
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"one interrupt is outstanding until it is acknowledged",
@@ -369,14 +369,5 @@ int main(void)
         {"a call of vhost outlives the gate", a_call_of_vhost_outlives_the_gate},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {.pName = "gate", .pTests = tests},
-        CU_SUITE_INFO_NULL,
-    };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "gate", tests);
 }

@@ -8,7 +8,6 @@
  * 10 million interrupts with BVDM_LONG=1, a quarter of them for each of the four runs with deaths,
  * and some thousands without.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -29,6 +28,7 @@
 #include "broker/dispatcher.h"
 #include "broker/relay.h"
 #include "common/eventfd.h"
+#include "tests/cunit_main.h"
 
 #define BASE 0x10000000u
 #define LOST_MS 20000
@@ -410,15 +410,7 @@ int main(int argc, char **argv)
         {"nor does either if vhost or a daemon calls", nothing_of_vhost_is_lost},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {.pName = "gate, killed", .pTests = tests},
-        CU_SUITE_INFO_NULL,
-    };
-    if (!shared || CU_initialize_registry() != CUE_SUCCESS ||
-        CU_register_suites(suites) != CUE_SUCCESS)
+    if (!shared)
         return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "gate, killed", tests);
 }

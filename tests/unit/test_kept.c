@@ -2,7 +2,6 @@
 /* What the keeper keeps for the next broker besides the devices' sets: an open backend arrives as
  * it was, and nothing else is taken for one; the configuration's text; and which broker is stuck.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include "broker/keeper/watch.h"
 #include "broker/shared_page.h"
 #include "common/box.h"
+#include "tests/cunit_main.h"
 
 /* --- A backend ------------------------------------------------------------------------------ */
 
@@ -259,7 +259,7 @@ static void a_start_has_more_time_and_an_end(void)
     CU_ASSERT_EQUAL(watch_look(&watch, WATCH_START_MS), WATCH_STUCK);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"a backend arrives as it was", a_backend_arrives_as_it_was},
@@ -276,10 +276,5 @@ int main(void)
         {"a start has more time, and an end", a_start_has_more_time_and_an_end},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{.pName = "kept", .pTests = tests}, CU_SUITE_INFO_NULL};
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return 2;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    return CU_get_number_of_failures() > 0 ? 1 : 0;
+    return run_tests(argc, argv, "kept", tests);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lingering: bounded, and over as soon as there is something to do. */
-#include <CUnit/Basic.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "tests/cunit_main.h"
 #include "worker/linger.h"
 
 #define LOOKS 1000u
@@ -87,19 +87,15 @@ static void test_single_processor(void)
     CU_ASSERT_EQUAL(sched_setaffinity(0, sizeof(all), &all), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    if (CU_initialize_registry() != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_pSuite suite = CU_add_suite("lingering", NULL, NULL);
-    CU_add_test(suite, "it ends", test_ends);
-    CU_add_test(suite, "a chain ends it", test_chain);
-    CU_add_test(suite, "a register access ends it", test_register_access);
-    CU_add_test(suite, "it is short", test_time);
-    CU_add_test(suite, "not with a single processor", test_single_processor);
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"it ends", test_ends},
+        {"a chain ends it", test_chain},
+        {"a register access ends it", test_register_access},
+        {"it is short", test_time},
+        {"not with a single processor", test_single_processor},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "lingering", tests);
 }

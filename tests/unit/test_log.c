@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The worker's messages: their form, and how many of them a noisy guest can cause. */
-#include <CUnit/Basic.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/message.h"
+#include "tests/cunit_main.h"
 #include "worker/log.h"
 
 static int broker = -1;
@@ -110,15 +110,13 @@ static void test_broker_is_slow_or_gone(void)
     broker = -1;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("log", NULL, NULL);
-    CU_add_test(suite, "form", test_form);
-    CU_add_test(suite, "limit", test_limit);
-    CU_add_test(suite, "broker is slow or gone", test_broker_is_slow_or_gone);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"form", test_form},
+        {"limit", test_limit},
+        {"broker is slow or gone", test_broker_is_slow_or_gone},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "log", tests);
 }

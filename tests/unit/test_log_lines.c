@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lines of keeper and broker: nobody waits for whoever does not read them, what is lost is counted,
  * and other users of the same stderr notice nothing. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "broker/log.h"
+#include "tests/cunit_main.h"
 
 #define LINES 4000u    /* more than any of them holds */
 #define TOO_LONG_S 20u /* for a test that waits after all */
@@ -199,7 +199,7 @@ static void a_disk_that_is_full(void)
     close(null);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"a pipe that nobody reads", a_pipe_that_nobody_reads},
@@ -210,13 +210,5 @@ int main(void)
         {"a disk that is full", a_disk_that_is_full},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{"logging never waits", NULL, NULL, NULL, NULL, tests},
-                             CU_SUITE_INFO_NULL};
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(argc, argv, "logging never waits", tests);
 }

@@ -2,8 +2,8 @@
 /* Messages between keeper, broker and worker: what passes, what is refused, and that no refused
  * message leaves a file descriptor behind. */
 #include "common/message.h"
+#include "tests/cunit_main.h"
 
-#include <CUnit/Basic.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -361,7 +361,7 @@ static void set_up(void)
     CU_ASSERT_EQUAL_FATAL(open_pair(), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"every type comes through with its fds", test_round_trip},
@@ -383,10 +383,5 @@ int main(void)
         {"message", open_files, close_files, set_up, close_pair, tests},
         CU_SUITE_INFO_NULL,
     };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suites(argc, argv, suites);
 }

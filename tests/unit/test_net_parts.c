@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The network device's judgements: headers of the driver's and of the kernel's, and which frames a
  * driver wants. */
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/cunit_main.h"
 #include "worker/net/filter.h"
 #include "worker/net/header.h"
 
@@ -224,7 +224,7 @@ static void test_foreign_state(void)
     CU_ASSERT_FALSE(net_filter_valid(&state));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo header_tests[] = {
         {"lengths", test_lengths},
@@ -245,11 +245,5 @@ int main(void)
         {.pName = "filters", .pTests = filter_tests},
         CU_SUITE_INFO_NULL,
     };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suites(argc, argv, suites);
 }

@@ -3,7 +3,6 @@
  * The network device by vhost, against a vhost-net and a tap of this program's own: ioctl() here
  * takes the place of the C library's.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <linux/if_tun.h>
 #include <linux/vhost.h>
@@ -17,6 +16,7 @@
 #include <sys/ioctl.h>
 
 #include "common/eventfd.h"
+#include "tests/cunit_main.h"
 #include "tests/unit/guest.h"
 
 #define BIT(n) (1ull << (n))
@@ -212,23 +212,13 @@ static void test_link(void)
     CU_ASSERT_EQUAL(guest_interrupts(), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"features", test_features},        {"a successor goes on", test_successor},
         {"calls that fail", test_failures}, {"a malformed ring", test_ring_error},
         {"the link changes", test_link},    CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {.pName = "network device by vhost", .pTests = tests},
-        CU_SUITE_INFO_NULL,
-    };
     guest_window_init();
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "network device by vhost", tests);
 }

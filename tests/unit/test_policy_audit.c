@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The verbs that judge: check, lint, diff, export. The cases come from the policies themselves,
  * or from texts written here, of which is known what is wrong. */
-#include <CUnit/Basic.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 
 #include "policy/catalog.h"
 #include "policy_folder.h"
+#include "tests/cunit_main.h"
 #include "tool.h"
 
 #define SAMPLE 12 /* rules of each policy and architecture that are asked about */
@@ -311,22 +311,25 @@ static void test_json_is_as_documented(void)
     CU_ASSERT_EQUAL(system(command), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("bao-seccomp judges", policy_folder_make, policy_folder_remove);
-    CU_ADD_TEST(suite, test_check_names_the_rule);
-    CU_ADD_TEST(suite, test_check_takes_names);
-    CU_ADD_TEST(suite, test_check_refuses_nonsense);
-    CU_ADD_TEST(suite, test_lint_finds);
-    CU_ADD_TEST(suite, test_lint_finds_what_the_keeper_lacks);
-    CU_ADD_TEST(suite, test_diff_of_texts);
-    CU_ADD_TEST(suite, test_diff_of_the_same);
-    CU_ADD_TEST(suite, test_diff_of_single_programs);
-    CU_ADD_TEST(suite, test_diff_refuses_nonsense);
-    CU_ADD_TEST(suite, test_json_is_as_documented);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"test_check_names_the_rule", test_check_names_the_rule},
+        {"test_check_takes_names", test_check_takes_names},
+        {"test_check_refuses_nonsense", test_check_refuses_nonsense},
+        {"test_lint_finds", test_lint_finds},
+        {"test_lint_finds_what_the_keeper_lacks", test_lint_finds_what_the_keeper_lacks},
+        {"test_diff_of_texts", test_diff_of_texts},
+        {"test_diff_of_the_same", test_diff_of_the_same},
+        {"test_diff_of_single_programs", test_diff_of_single_programs},
+        {"test_diff_refuses_nonsense", test_diff_refuses_nonsense},
+        {"test_json_is_as_documented", test_json_is_as_documented},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{.pName = "bao-seccomp judges",
+                              .pInitFunc = policy_folder_make,
+                              .pCleanupFunc = policy_folder_remove,
+                              .pTests = tests},
+                             CU_SUITE_INFO_NULL};
+    return run_suites(argc, argv, suites);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From rules to programs: that each does what its text says on every architecture, that the
  * build's check notices one that does not, and that the same text gives the same bytes. */
-#include <CUnit/Basic.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include "policy/compiler/prove.h"
 #include "policy/compiler/verify.h"
 #include "policy_folder.h"
+#include "tests/cunit_main.h"
 
 #define GENERIC_NUMBERS "/usr/include/asm-generic/unistd.h"
 #define EVALUATIONS 1000000u
@@ -464,23 +464,26 @@ static void test_numbers_of_generic_table(void)
     CU_ASSERT(compared > 300);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("policy programs", policy_folder_make, policy_folder_remove);
-    CU_ADD_TEST(suite, test_validator_refuses);
-    CU_ADD_TEST(suite, test_interpreter);
-    CU_ADD_TEST(suite, test_programs_do_what_their_texts_say);
-    CU_ADD_TEST(suite, test_entangled_rules);
-    CU_ADD_TEST(suite, test_proof_notices_changed_programs);
-    CU_ADD_TEST(suite, test_check_notices_exchanged_programs);
-    CU_ADD_TEST(suite, test_check_notices_changed_rules);
-    CU_ADD_TEST(suite, test_same_text_same_bytes);
-    CU_ADD_TEST(suite, test_table_is_as_in_catalog);
-    CU_ADD_TEST(suite, test_hash);
-    CU_ADD_TEST(suite, test_numbers_of_generic_table);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"test_validator_refuses", test_validator_refuses},
+        {"test_interpreter", test_interpreter},
+        {"test_programs_do_what_their_texts_say", test_programs_do_what_their_texts_say},
+        {"test_entangled_rules", test_entangled_rules},
+        {"test_proof_notices_changed_programs", test_proof_notices_changed_programs},
+        {"test_check_notices_exchanged_programs", test_check_notices_exchanged_programs},
+        {"test_check_notices_changed_rules", test_check_notices_changed_rules},
+        {"test_same_text_same_bytes", test_same_text_same_bytes},
+        {"test_table_is_as_in_catalog", test_table_is_as_in_catalog},
+        {"test_hash", test_hash},
+        {"test_numbers_of_generic_table", test_numbers_of_generic_table},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{.pName = "policy programs",
+                              .pInitFunc = policy_folder_make,
+                              .pCleanupFunc = policy_folder_remove,
+                              .pTests = tests},
+                             CU_SUITE_INFO_NULL};
+    return run_suites(argc, argv, suites);
 }

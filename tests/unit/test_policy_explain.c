@@ -3,7 +3,6 @@
  * Any seccomp program is explained rightly: each call takes the one way whose conditions it meets,
  * and ends as an interpreter says. Programs at random, by libseccomp, and by hand.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -20,6 +19,7 @@
 #include <unistd.h>
 
 #include "policy/audit/ways.h"
+#include "tests/cunit_main.h"
 #include "tool.h"
 
 #define PROGRAMS 4000
@@ -429,7 +429,7 @@ static void the_strictest_answer_of_two_programs_is_told(void)
     close(ready[1]);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"programs at random are explained as an interpreter runs them",
@@ -447,12 +447,5 @@ int main(void)
          the_strictest_answer_of_two_programs_is_told},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{"explain", NULL, NULL, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "explain", tests);
 }

@@ -8,7 +8,6 @@
  * out; the kernel takes the sterner answer of the two, which is that errno where the policy
  * allows, and death where it does not.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +22,7 @@
 
 #include "policy/bpf.h"
 #include "policy/catalog.h"
+#include "tests/cunit_main.h"
 
 #define NOT_CARRIED_OUT ENOANO /* what the test's own filter answers */
 #define MAGIC 0x5eccu          /* in a free argument of seccomp(): the one call that passes it */
@@ -427,22 +427,20 @@ static void test_kernel_and_interpreter_agree(void)
     CU_ASSERT(denied >= 50 * policies);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("policies in the kernel", NULL, NULL);
-    CU_ADD_TEST(suite, test_allowed_arguments_pass);
-    CU_ADD_TEST(suite, test_changed_arguments_die);
-    CU_ADD_TEST(suite, test_every_number);
-    CU_ADD_TEST(suite, test_numbers_out_of_range);
-    CU_ADD_TEST(suite, test_x32_numbers_die);
+    CU_TestInfo tests[] = {
+        {"test_allowed_arguments_pass", test_allowed_arguments_pass},
+        {"test_changed_arguments_die", test_changed_arguments_die},
+        {"test_every_number", test_every_number},
+        {"test_numbers_out_of_range", test_numbers_out_of_range},
+        {"test_x32_numbers_die", test_x32_numbers_die},
 #ifdef __x86_64__
-    CU_ADD_TEST(suite, test_32_bit_entry_dies);
+        {"test_32_bit_entry_dies", test_32_bit_entry_dies},
 #endif
-    CU_ADD_TEST(suite, test_programs_of_others_allow_nothing);
-    CU_ADD_TEST(suite, test_kernel_and_interpreter_agree);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        {"test_programs_of_others_allow_nothing", test_programs_of_others_allow_nothing},
+        {"test_kernel_and_interpreter_agree", test_kernel_and_interpreter_agree},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "policies in the kernel", tests);
 }

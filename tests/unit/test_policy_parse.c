@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The grammar of policies: what the rules come out as, and for each mistake where it is and what
  * was expected. */
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "policy/compiler/number.h"
 #include "policy/compiler/vocabulary.h"
 #include "policy_folder.h"
+#include "tests/cunit_main.h"
 
 #define CONFINES "confines \"a test\"\n"
 #define ALL_KICKS                                                                                  \
@@ -373,19 +373,22 @@ static void test_vocabulary(void)
         CU_ASSERT_PTR_EQUAL(constant_find(row->name), row);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("policy texts", policy_folder_make, policy_folder_remove);
-    CU_ADD_TEST(suite, test_mistakes);
-    CU_ADD_TEST(suite, test_no_fds_outside_of_workers);
-    CU_ADD_TEST(suite, test_mutated_texts);
-    CU_ADD_TEST(suite, test_conditions);
-    CU_ADD_TEST(suite, test_includes_and_architectures);
-    CU_ADD_TEST(suite, test_rules_side_by_side);
-    CU_ADD_TEST(suite, test_vocabulary);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"test_mistakes", test_mistakes},
+        {"test_no_fds_outside_of_workers", test_no_fds_outside_of_workers},
+        {"test_mutated_texts", test_mutated_texts},
+        {"test_conditions", test_conditions},
+        {"test_includes_and_architectures", test_includes_and_architectures},
+        {"test_rules_side_by_side", test_rules_side_by_side},
+        {"test_vocabulary", test_vocabulary},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{.pName = "policy texts",
+                              .pInitFunc = policy_folder_make,
+                              .pCleanupFunc = policy_folder_remove,
+                              .pTests = tests},
+                             CU_SUITE_INFO_NULL};
+    return run_suites(argc, argv, suites);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bao-seccomp as its user meets it: answers, exit statuses, and JSON that a parser takes. */
-#include <CUnit/Basic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
 #include "policy/catalog.h"
+#include "tests/cunit_main.h"
 #include "tool.h"
 
 /* ---- For people ---- */
@@ -195,18 +195,16 @@ static void test_json(void)
     yaml_document_delete(&document);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("bao-seccomp", NULL, NULL);
-    CU_ADD_TEST(suite, test_wrong_questions);
-    CU_ADD_TEST(suite, test_help_and_version);
-    CU_ADD_TEST(suite, test_list);
-    CU_ADD_TEST(suite, test_show);
-    CU_ADD_TEST(suite, test_hash);
-    CU_ADD_TEST(suite, test_json);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"test_wrong_questions", test_wrong_questions},
+        {"test_help_and_version", test_help_and_version},
+        {"test_list", test_list},
+        {"test_show", test_show},
+        {"test_hash", test_hash},
+        {"test_json", test_json},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "bao-seccomp", tests);
 }

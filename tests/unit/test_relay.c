@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The register path, and every way in which a worker can fail it. */
-#include <CUnit/Basic.h>
+#include <CUnit/CUnit.h>
 #include <errno.h>
 #include <poll.h>
 #include <unistd.h>
@@ -275,7 +275,7 @@ static void test_full_request_counter(void)
     CU_ASSERT_EQUAL(completed(SLACK_MS).value, 3);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo path_tests[] = {
         {"reads and writes", test_read_and_write},
@@ -303,5 +303,5 @@ int main(void)
         {"workers that fail", NULL, NULL, NULL, NULL, worker_tests},
         CU_SUITE_INFO_NULL,
     };
-    return relay_tests_run(suites);
+    return relay_tests_run(argc, argv, suites);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Taking over from a relay that was killed (broker/journal.h). */
-#include <CUnit/Basic.h>
+#include <CUnit/CUnit.h>
 #include <errno.h>
 #include <poll.h>
 
@@ -199,7 +199,7 @@ static void test_all_slots_in_doubt(void)
     CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 99);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo recovery_tests[] = {
         {"nothing before lock-down is over", test_nothing_before_go},
@@ -220,5 +220,5 @@ int main(void)
         {"taking over", NULL, NULL, NULL, NULL, recovery_tests},
         CU_SUITE_INFO_NULL,
     };
-    return relay_tests_run(suites);
+    return relay_tests_run(argc, argv, suites);
 }

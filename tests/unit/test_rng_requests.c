@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The entropy device: what it writes where, its bounds, its rate limit, a kernel without entropy.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <stdarg.h>
@@ -11,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/guest.h"
 #include "worker/loop.h"
 
@@ -293,23 +293,21 @@ static void test_successor(void)
     CU_ASSERT_EQUAL(used(2), -1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("rng", NULL, NULL);
-    CU_add_test(suite, "fills the buffers", test_fills_the_buffers);
-    CU_add_test(suite, "one request is bounded", test_one_request_is_bounded);
-    CU_add_test(suite, "a turn is bounded", test_a_turn_is_bounded);
-    CU_add_test(suite, "any framing", test_any_framing);
-    CU_add_test(suite, "nowhere to write", test_nowhere_to_write);
-    CU_add_test(suite, "rate", test_rate);
-    CU_add_test(suite, "slots", test_slots);
-    CU_add_test(suite, "a reset gives nothing in advance", test_reset_gives_nothing_in_advance);
-    CU_add_test(suite, "kernel without entropy", test_kernel_without_entropy);
-    CU_add_test(suite, "successor", test_successor);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"fills the buffers", test_fills_the_buffers},
+        {"one request is bounded", test_one_request_is_bounded},
+        {"a turn is bounded", test_a_turn_is_bounded},
+        {"any framing", test_any_framing},
+        {"nowhere to write", test_nowhere_to_write},
+        {"rate", test_rate},
+        {"slots", test_slots},
+        {"a reset gives nothing in advance", test_reset_gives_nothing_in_advance},
+        {"kernel without entropy", test_kernel_without_entropy},
+        {"successor", test_successor},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "rng", tests);
 }

@@ -2,8 +2,8 @@
 /* The sandbox as a whole: what is in force, what a confined process dies of and what it may do,
  * and that a step which fails, or only seems to succeed, is fatal. */
 #include "sandbox_child.h"
+#include "tests/cunit_main.h"
 
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -519,27 +519,23 @@ static void test_initramfs(void)
     CU_ASSERT_EQUAL(report->layers, core_layers() | optional);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    if (CU_initialize_registry() != CUE_SUCCESS)
-        return (int)CU_get_error();
     optional = kernel_layers();
-    CU_pSuite suite = CU_add_suite("the sandbox as a whole", NULL, NULL);
-    CU_add_test(suite, "every core layer, and those that the kernel has", test_layers);
-    CU_add_test(suite, "what the policy allows works", test_allowed);
-    CU_add_test(suite, "what a device does is done confined", test_device);
-    CU_add_test(suite, "everything else is SIGSYS", test_forbidden);
+    CU_TestInfo tests[] = {
+        {"every core layer, and those that the kernel has", test_layers},
+        {"what the policy allows works", test_allowed},
+        {"what a device does is done confined", test_device},
+        {"everything else is SIGSYS", test_forbidden},
 #ifdef __x86_64__
-    CU_add_test(suite, "so are x32 and 32-bit calls", test_other_entries);
+        {"so are x32 and 32-bit calls", test_other_entries},
 #endif
-    CU_add_test(suite, "abort, trap and SIGSEGV end it", test_ends);
-    CU_add_test(suite, "a step that fails is fatal, and named", test_errors);
-    CU_add_test(suite, "so is one that only seems to succeed", test_lies);
-    CU_add_test(suite, "layers that a kernel lacks", test_older_kernels);
-    CU_add_test(suite, "root of an initramfs", test_initramfs);
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? 0 : 1;
+        {"abort, trap and SIGSEGV end it", test_ends},
+        {"a step that fails is fatal, and named", test_errors},
+        {"so is one that only seems to succeed", test_lies},
+        {"layers that a kernel lacks", test_older_kernels},
+        {"root of an initramfs", test_initramfs},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "the sandbox as a whole", tests);
 }

@@ -2,8 +2,8 @@
 /* Each layer of the sandbox alone: a child enters it, tries what it forbids, and ends in exactly
  * the expected way. */
 #include "sandbox_child.h"
+#include "tests/cunit_main.h"
 
-#include <CUnit/Basic.h>
 #include <arpa/inet.h>
 #include <cap-ng.h>
 #include <errno.h>
@@ -507,29 +507,25 @@ static void test_seccomp(void)
     CU_ASSERT(killed(child(unprivileged_filter, NULL), SIGSYS));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    if (CU_initialize_registry() != CUE_SUCCESS)
-        return (int)CU_get_error();
-    CU_pSuite suite = CU_add_suite("each layer alone", NULL, NULL);
-    CU_add_test(suite, "fds: exactly the expected ones, each of its kind", test_fds);
-    CU_add_test(suite, "namespaces: new ones, or none at all", test_namespaces);
-    CU_add_test(suite, "empty root", test_empty_root);
-    CU_add_test(suite, "uid: no way back", test_uid);
-    CU_add_test(suite, "keyring of its own", test_keyring);
-    CU_add_test(suite, "user namespace: all capabilities, in nothing", test_user_namespace);
-    CU_add_test(suite, "session of its own", test_session);
-    CU_add_test(suite, "dies with its parent", test_death_with_parent);
-    CU_add_test(suite, "capabilities: none, for good", test_capabilities);
-    CU_add_test(suite, "not dumpable", test_not_dumpable);
-    CU_add_test(suite, "no_new_privs", test_no_new_privs);
-    CU_add_test(suite, "MDWE: no new executable memory", test_mdwe);
-    CU_add_test(suite, "Landlock: no file", test_landlock);
-    CU_add_test(suite, "resource limits at the floor", test_rlimits);
-    CU_add_test(suite, "seccomp needs a policy and no_new_privs", test_seccomp);
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? 0 : 1;
+    CU_TestInfo tests[] = {
+        {"fds: exactly the expected ones, each of its kind", test_fds},
+        {"namespaces: new ones, or none at all", test_namespaces},
+        {"empty root", test_empty_root},
+        {"uid: no way back", test_uid},
+        {"keyring of its own", test_keyring},
+        {"user namespace: all capabilities, in nothing", test_user_namespace},
+        {"session of its own", test_session},
+        {"dies with its parent", test_death_with_parent},
+        {"capabilities: none, for good", test_capabilities},
+        {"not dumpable", test_not_dumpable},
+        {"no_new_privs", test_no_new_privs},
+        {"MDWE: no new executable memory", test_mdwe},
+        {"Landlock: no file", test_landlock},
+        {"resource limits at the floor", test_rlimits},
+        {"seccomp needs a policy and no_new_privs", test_seccomp},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "each layer alone", tests);
 }

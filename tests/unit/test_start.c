@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The real worker, started as the keeper starts it, with a broker that makes mistakes: each ends
  * in the message that names the step, and in exit status 1. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -27,6 +26,7 @@
 #include "common/message.h"
 #include "common/sandbox_layer.h"
 #include "common/state.h"
+#include "tests/cunit_main.h"
 
 #define WINDOW_SIZE 0x100000u
 #define IMAGE_SIZE 65536u
@@ -346,23 +346,19 @@ static void test_by_hand(void)
     close(pipes[0]);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    if (CU_initialize_registry() != CUE_SUCCESS)
-        return (int)CU_get_error();
-    CU_pSuite suite = CU_add_suite("start of a worker", NULL, NULL);
-    CU_add_test(suite, "says READY, and ends with its broker", test_ready);
-    CU_add_test(suite, "an image in a box", test_box);
-    CU_add_test(suite, "no START message", test_no_start);
-    CU_add_test(suite, "fields out of range", test_fields);
-    CU_add_test(suite, "another message, other fds", test_message);
-    CU_add_test(suite, "state page and window that cannot be used", test_mappings);
-    CU_add_test(suite, "fds that should not be there", test_fds);
-    CU_add_test(suite, "namespaces forgotten, a kernel that refuses or lies", test_surroundings);
-    CU_add_test(suite, "started by hand", test_by_hand);
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? 0 : 1;
+    CU_TestInfo tests[] = {
+        {"says READY, and ends with its broker", test_ready},
+        {"an image in a box", test_box},
+        {"no START message", test_no_start},
+        {"fields out of range", test_fields},
+        {"another message, other fds", test_message},
+        {"state page and window that cannot be used", test_mappings},
+        {"fds that should not be there", test_fds},
+        {"namespaces forgotten, a kernel that refuses or lies", test_surroundings},
+        {"started by hand", test_by_hand},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "start of a worker", tests);
 }

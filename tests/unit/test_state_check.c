@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* State pages that no honest worker wrote. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
@@ -10,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/guest.h"
 #include "worker/state_check.h"
 #include "worker/transport.h"
@@ -402,28 +402,26 @@ static void test_random_pages(void)
     CU_ASSERT_TRUE(invalid > 1000);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     image = memfd_create("image", MFD_CLOEXEC);
     if (image < 0 || ftruncate(image, 1 << 20) < 0)
         return EXIT_FAILURE;
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("state check", NULL, NULL);
-    CU_add_test(suite, "good page", test_good_page);
-    CU_add_test(suite, "half way", test_half_way);
-    CU_add_test(suite, "fresh page", test_fresh_page);
-    CU_add_test(suite, "each field", test_each_field);
-    CU_add_test(suite, "packed page", test_packed_page);
-    CU_add_test(suite, "positions whatever the status", test_positions_whatever_the_status);
-    CU_add_test(suite, "positions, needs reset", test_positions_of_a_device_that_needs_reset);
-    CU_add_test(suite, "bad ring before DRIVER_OK", test_bad_ring_before_driver_ok);
-    CU_add_test(suite, "start refuses positions", test_start_refuses_positions);
-    CU_add_test(suite, "positions, half a reset", test_positions_of_half_a_reset);
-    CU_add_test(suite, "invalid before DRIVER_OK", test_invalid_before_driver_ok);
-    CU_add_test(suite, "random pages", test_random_pages);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"good page", test_good_page},
+        {"half way", test_half_way},
+        {"fresh page", test_fresh_page},
+        {"each field", test_each_field},
+        {"packed page", test_packed_page},
+        {"positions whatever the status", test_positions_whatever_the_status},
+        {"positions, needs reset", test_positions_of_a_device_that_needs_reset},
+        {"bad ring before DRIVER_OK", test_bad_ring_before_driver_ok},
+        {"start refuses positions", test_start_refuses_positions},
+        {"positions, half a reset", test_positions_of_half_a_reset},
+        {"invalid before DRIVER_OK", test_invalid_before_driver_ok},
+        {"random pages", test_random_pages},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "state check", tests);
 }

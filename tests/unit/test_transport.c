@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every register of virtio-mmio, as a driver, a careless one and a hostile one use them. */
-#include <CUnit/Basic.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
@@ -10,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/guest.h"
 #include "worker/log.h"
 #include "worker/loop.h"
@@ -590,37 +590,35 @@ static void test_random_accesses(void)
     CU_ASSERT_TRUE(get_id_works());
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     image = memfd_create("image", MFD_CLOEXEC);
     if (image < 0 || ftruncate(image, 1 << 20) < 0)
         return EXIT_FAILURE;
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("transport", NULL, NULL);
-    CU_add_test(suite, "identity", test_identity);
-    CU_add_test(suite, "widths and offsets", test_widths_and_offsets);
-    CU_add_test(suite, "value is cut", test_value_is_cut);
-    CU_add_test(suite, "config space", test_config_space);
-    CU_add_test(suite, "shared memory", test_shared_memory);
-    CU_add_test(suite, "features", test_features);
-    CU_add_test(suite, "features refused", test_features_refused);
-    CU_add_test(suite, "features are final", test_features_are_final);
-    CU_add_test(suite, "status only grows", test_status_only_grows);
-    CU_add_test(suite, "no such queue", test_no_such_queue);
-    CU_add_test(suite, "queue is fixed while ready", test_queue_is_fixed_while_ready);
-    CU_add_test(suite, "size after a reset", test_size_after_a_reset);
-    CU_add_test(suite, "bad ring at DRIVER_OK", test_bad_ring_at_driver_ok);
-    CU_add_test(suite, "queue after DRIVER_OK", test_queue_after_driver_ok);
-    CU_add_test(suite, "queue reset", test_queue_reset);
-    CU_add_test(suite, "notify by register", test_notify_by_register);
-    CU_add_test(suite, "interrupt ack", test_interrupt_ack);
-    CU_add_test(suite, "reset", test_reset);
-    CU_add_test(suite, "mailbox", test_mailbox);
-    CU_add_test(suite, "repeated requests", test_repeated_requests);
-    CU_add_test(suite, "random accesses", test_random_accesses);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"identity", test_identity},
+        {"widths and offsets", test_widths_and_offsets},
+        {"value is cut", test_value_is_cut},
+        {"config space", test_config_space},
+        {"shared memory", test_shared_memory},
+        {"features", test_features},
+        {"features refused", test_features_refused},
+        {"features are final", test_features_are_final},
+        {"status only grows", test_status_only_grows},
+        {"no such queue", test_no_such_queue},
+        {"queue is fixed while ready", test_queue_is_fixed_while_ready},
+        {"size after a reset", test_size_after_a_reset},
+        {"bad ring at DRIVER_OK", test_bad_ring_at_driver_ok},
+        {"queue after DRIVER_OK", test_queue_after_driver_ok},
+        {"queue reset", test_queue_reset},
+        {"notify by register", test_notify_by_register},
+        {"interrupt ack", test_interrupt_ack},
+        {"reset", test_reset},
+        {"mailbox", test_mailbox},
+        {"repeated requests", test_repeated_requests},
+        {"random accesses", test_random_accesses},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "transport", tests);
 }

@@ -3,7 +3,6 @@
  * The broker's part of the dialogue with a vhost-user daemon, against daemons of this program's own
  * that answer right, wrong, in pieces or not at all. It never waits, so one thread plays both.
  */
-#include <CUnit/Basic.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +20,7 @@
 
 #include "broker/backend/dialogue.h"
 #include "broker/connector_process.h"
+#include "tests/cunit_main.h"
 
 #define QUEUES 2
 #define CONFIG_SIZE 8
@@ -546,7 +546,7 @@ static bool start_connector(void)
     return pthread_create(&thread, NULL, serve, &sockets[1]) == 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     if (!start_connector())
         return EXIT_FAILURE;
@@ -563,17 +563,8 @@ int main(void)
         {"the in-flight buffer is kept", the_inflight_buffer_is_kept},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {.pName = "the broker's dialogue with a vhost-user daemon", .pTests = tests},
-        CU_SUITE_INFO_NULL,
-    };
     memory = memfd_create("memory", MFD_CLOEXEC);
-    if (memory < 0 || CU_initialize_registry() != CUE_SUCCESS ||
-        CU_register_suites(suites) != CUE_SUCCESS)
+    if (memory < 0)
         return EXIT_FAILURE;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "the broker's dialogue with a vhost-user daemon", tests);
 }

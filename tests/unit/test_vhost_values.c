@@ -3,7 +3,6 @@
  * What a worker of a vhost device can tell the kernel by pointer, under the real filters: the
  * values of one page, which holds nothing but what such a device needs, and nobody changes.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <signal.h>
@@ -18,6 +17,7 @@
 
 #include "common/policy.h"
 #include "common/worker_fds.h"
+#include "tests/cunit_main.h"
 #include "worker/vhost/values.h"
 
 #define BIT(n) (1ull << (n))
@@ -195,17 +195,15 @@ static void test_page_stays_as_it_is(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("values for vhost", NULL, NULL);
-    CU_add_test(suite, "features", test_features);
-    CU_add_test(suite, "the others", test_others);
-    CU_add_test(suite, "address taken", test_address_taken);
-    CU_add_test(suite, "pointers are pinned", test_pointers_are_pinned);
-    CU_add_test(suite, "the page stays as it is", test_page_stays_as_it_is);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"features", test_features},
+        {"the others", test_others},
+        {"address taken", test_address_taken},
+        {"pointers are pinned", test_pointers_are_pinned},
+        {"the page stays as it is", test_page_stays_as_it_is},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "values for vhost", tests);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The split virtqueue with a driver that behaves, and after a predecessor that died. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/split_under_test.h"
 
 enum result { NOTHING, SUPPRESSED, INTERRUPT };
@@ -420,26 +420,24 @@ static void test_restart(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("virtqueue", NULL, NULL);
-    CU_add_test(suite, "translate", test_translate);
-    CU_add_test(suite, "ring valid", test_ring_valid);
-    CU_add_test(suite, "pop and push", test_pop_push);
-    CU_add_test(suite, "completing out of order is the end", test_out_of_order_ends_the_worker);
-    CU_add_test(suite, "wrap around", test_wrap_around);
-    CU_add_test(suite, "interrupt by flag", test_interrupt_flag);
-    CU_add_test(suite, "interrupt by event index", test_interrupt_event_idx);
-    CU_add_test(suite, "interrupt decided late", test_interrupt_decided_late);
-    CU_add_test(suite, "notify", test_notify);
-    CU_add_test(suite, "indirect", test_indirect);
-    CU_add_test(suite, "longest chains", test_longest_chains);
-    CU_add_test(suite, "zero length", test_zero_length);
-    CU_add_test(suite, "restart", test_restart);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"translate", test_translate},
+        {"ring valid", test_ring_valid},
+        {"pop and push", test_pop_push},
+        {"completing out of order is the end", test_out_of_order_ends_the_worker},
+        {"wrap around", test_wrap_around},
+        {"interrupt by flag", test_interrupt_flag},
+        {"interrupt by event index", test_interrupt_event_idx},
+        {"interrupt decided late", test_interrupt_decided_late},
+        {"notify", test_notify},
+        {"indirect", test_indirect},
+        {"longest chains", test_longest_chains},
+        {"zero length", test_zero_length},
+        {"restart", test_restart},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "virtqueue", tests);
 }

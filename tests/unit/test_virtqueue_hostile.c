@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The split virtqueue against a driver that writes whatever it likes, whenever it likes. */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/split_under_test.h"
 
 static void put_table(uint64_t addr, unsigned int index, struct vring_desc desc)
@@ -226,20 +226,18 @@ static void test_random_rings(void)
     CU_ASSERT_TRUE(refused > 10000);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("hostile virtqueue", NULL, NULL);
-    CU_add_test(suite, "bad heads and nexts", test_bad_heads_and_nexts);
-    CU_add_test(suite, "loops", test_loops);
-    CU_add_test(suite, "bad buffers", test_bad_buffers);
-    CU_add_test(suite, "bad order and length", test_bad_order_and_length);
-    CU_add_test(suite, "bad indirect", test_bad_indirect);
-    CU_add_test(suite, "avail jumps", test_avail_jumps);
-    CU_add_test(suite, "random rings", test_random_rings);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"bad heads and nexts", test_bad_heads_and_nexts},
+        {"loops", test_loops},
+        {"bad buffers", test_bad_buffers},
+        {"bad order and length", test_bad_order_and_length},
+        {"bad indirect", test_bad_indirect},
+        {"avail jumps", test_avail_jumps},
+        {"random rings", test_random_rings},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "hostile virtqueue", tests);
 }

@@ -4,7 +4,6 @@
  * the take-over: whatever is completed is completed exactly once, a batch as a whole. The worker
  * is a process that is stepped through; between two steps this one goes on as if it were dead.
  */
-#include <CUnit/Basic.h>
 #include <linux/virtio_config.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "worker/virtqueue/virtqueue.h"
 
 #define PACKED (1ull << VIRTIO_F_RING_PACKED)
@@ -276,25 +276,22 @@ static int use_packed(void)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
         return EXIT_FAILURE;
     window =
         (struct window){.base = shared->window, .guest_base = BASE, .size = sizeof(shared->window)};
-    CU_initialize_registry();
-    const struct {
-        const char *name;
-        int (*use)(void);
-    } formats[] = {{"killed, split ring", use_split}, {"killed, packed ring", use_packed}};
-    for (size_t i = 0; i < 2; i++) {
-        CU_pSuite suite = CU_add_suite(formats[i].name, formats[i].use, NULL);
-        CU_add_test(suite, "while publishing", test_killed_while_publishing);
-        CU_add_test(suite, "while taking over", test_killed_while_taking_over);
-    }
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"while publishing", test_killed_while_publishing},
+        {"while taking over", test_killed_while_taking_over},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {
+        {.pName = "killed, split ring", .pInitFunc = use_split, .pTests = tests},
+        {.pName = "killed, packed ring", .pInitFunc = use_packed, .pTests = tests},
+        CU_SUITE_INFO_NULL,
+    };
+    return run_suites(argc, argv, suites);
 }

@@ -4,11 +4,11 @@
  * list of chains and four counters. After each operation all three must agree. The two drivers
  * below are written from the standard and share nothing with the worker or the other tests.
  */
-#include <CUnit/Basic.h>
 #include <linux/virtio_config.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/cunit_main.h"
 #include "worker/virtqueue/virtqueue.h"
 
 #define BASE 0x10000000ull
@@ -518,17 +518,15 @@ static void test_full(void)
     CU_ASSERT(most > VIRTQUEUE_BATCH_MAX);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("split and packed ring beside a model", NULL, NULL);
-    CU_add_test(suite, "no features", test_plain);
-    CU_add_test(suite, "event index", test_event_idx);
-    CU_add_test(suite, "indirect", test_indirect);
-    CU_add_test(suite, "all features", test_all);
-    CU_add_test(suite, "the largest rings, full and empty", test_full);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"no features", test_plain},
+        {"event index", test_event_idx},
+        {"indirect", test_indirect},
+        {"all features", test_all},
+        {"the largest rings, full and empty", test_full},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "split and packed ring beside a model", tests);
 }

@@ -2,6 +2,7 @@
 /* The packed virtqueue with a driver that behaves, and after a predecessor that died. */
 #include <stdlib.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/packed_under_test.h"
 
 enum result { NOTHING, SUPPRESSED, INTERRUPT };
@@ -413,26 +414,24 @@ static void test_indices(void)
     CU_ASSERT_FALSE(virtqueue_indices_valid(&state, PACKED));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("packed virtqueue", NULL, NULL);
-    CU_add_test(suite, "ring valid", test_ring_valid);
-    CU_add_test(suite, "pop and push", test_pop_push);
-    CU_add_test(suite, "batch at once", test_batch_at_once);
-    CU_add_test(suite, "wrap around", test_wrap_around);
-    CU_add_test(suite, "interrupt by flags", test_interrupt_flags);
-    CU_add_test(suite, "interrupt by event", test_interrupt_event);
-    CU_add_test(suite, "interrupt decided late", test_interrupt_decided_late);
-    CU_add_test(suite, "notify", test_notify);
-    CU_add_test(suite, "indirect", test_indirect);
-    CU_add_test(suite, "longest chains", test_longest_chains);
-    CU_add_test(suite, "zero length", test_zero_length);
-    CU_add_test(suite, "restart", test_restart);
-    CU_add_test(suite, "indices", test_indices);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"ring valid", test_ring_valid},
+        {"pop and push", test_pop_push},
+        {"batch at once", test_batch_at_once},
+        {"wrap around", test_wrap_around},
+        {"interrupt by flags", test_interrupt_flags},
+        {"interrupt by event", test_interrupt_event},
+        {"interrupt decided late", test_interrupt_decided_late},
+        {"notify", test_notify},
+        {"indirect", test_indirect},
+        {"longest chains", test_longest_chains},
+        {"zero length", test_zero_length},
+        {"restart", test_restart},
+        {"indices", test_indices},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "packed virtqueue", tests);
 }

@@ -2,6 +2,7 @@
 /* The packed virtqueue against a driver that writes whatever it likes, whenever it likes. */
 #include <stdlib.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/packed_under_test.h"
 
 static const struct vring_packed_desc byte = {BUFFER(0), 1, 0, 0};
@@ -261,21 +262,19 @@ static void test_random_restarts(void)
     CU_ASSERT_TRUE(started > 5000);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("hostile packed virtqueue", NULL, NULL);
-    CU_add_test(suite, "flags nonsense", test_flags_nonsense);
-    CU_add_test(suite, "chain too long", test_chain_too_long);
-    CU_add_test(suite, "bad buffers", test_bad_buffers);
-    CU_add_test(suite, "bad order and length", test_bad_order_and_length);
-    CU_add_test(suite, "bad indirect", test_bad_indirect);
-    CU_add_test(suite, "overlaps", test_overlaps);
-    CU_add_test(suite, "random rings", test_random_rings);
-    CU_add_test(suite, "random restarts", test_random_restarts);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"flags nonsense", test_flags_nonsense},
+        {"chain too long", test_chain_too_long},
+        {"bad buffers", test_bad_buffers},
+        {"bad order and length", test_bad_order_and_length},
+        {"bad indirect", test_bad_indirect},
+        {"overlaps", test_overlaps},
+        {"random rings", test_random_rings},
+        {"random restarts", test_random_restarts},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "hostile packed virtqueue", tests);
 }

@@ -4,7 +4,6 @@
  * seen before it is complete. Sleeping is played by waiting for a counter to move, so that each
  * side is awake again at once, and the other runs into the moment in which it falls asleep.
  */
-#include <CUnit/Basic.h>
 #include <linux/virtio_config.h>
 #include <pthread.h>
 #include <sched.h>
@@ -13,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/guest_packed.h"
 #include "worker/virtqueue/virtqueue.h"
 
@@ -363,19 +363,17 @@ static void test_changing_packed_descriptor(void)
     CU_ASSERT_TRUE(taken >= 100000 && refused >= 100000);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("virtqueue race", NULL, NULL);
-    CU_add_test(suite, "suppression by flags", test_flags);
-    CU_add_test(suite, "suppression by event index", test_event_idx);
-    CU_add_test(suite, "packed, suppression by flags", test_packed_flags);
-    CU_add_test(suite, "packed, suppression by event", test_packed_event_idx);
-    CU_add_test(suite, "changing packed descriptor", test_changing_packed_descriptor);
-    CU_add_test(suite, "changing descriptor", test_changing_descriptor);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"suppression by flags", test_flags},
+        {"suppression by event index", test_event_idx},
+        {"packed, suppression by flags", test_packed_flags},
+        {"packed, suppression by event", test_packed_event_idx},
+        {"changing packed descriptor", test_changing_packed_descriptor},
+        {"changing descriptor", test_changing_descriptor},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "virtqueue race", tests);
 }

@@ -3,7 +3,6 @@
  * The socket device against a vhost of this program's own: ioctl() here takes the place of the C
  * library's and checks what the kernel would check.
  */
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/vhost_values.h"
+#include "tests/cunit_main.h"
 #include "tests/unit/guest.h"
 #include "worker/transport.h"
 
@@ -437,25 +437,23 @@ static void test_successor_of_bad_indices(void)
     expect_needs_reset(LOG_AVAIL_INVALID);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     guest_window_init();
-    CU_initialize_registry();
-    CU_pSuite suite = CU_add_suite("vsock", NULL, NULL);
-    CU_add_test(suite, "before lock-down", test_before_lock_down);
-    CU_add_test(suite, "start and reset", test_start_and_reset);
-    CU_add_test(suite, "subset of features", test_subset_of_features);
-    CU_add_test(suite, "notify by register", test_notify_by_register);
-    CU_add_test(suite, "one queue", test_one_queue);
-    CU_add_test(suite, "vhost refuses", test_vhost_refuses);
-    CU_add_test(suite, "ring error", test_ring_error);
-    CU_add_test(suite, "bad rings", test_bad_rings);
-    CU_add_test(suite, "successor", test_successor);
-    CU_add_test(suite, "event waits", test_event_waits);
-    CU_add_test(suite, "bad event queue", test_bad_event_queue);
-    CU_add_test(suite, "successor of bad indices", test_successor_of_bad_indices);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"before lock-down", test_before_lock_down},
+        {"start and reset", test_start_and_reset},
+        {"subset of features", test_subset_of_features},
+        {"notify by register", test_notify_by_register},
+        {"one queue", test_one_queue},
+        {"vhost refuses", test_vhost_refuses},
+        {"ring error", test_ring_error},
+        {"bad rings", test_bad_rings},
+        {"successor", test_successor},
+        {"event waits", test_event_waits},
+        {"bad event queue", test_bad_event_queue},
+        {"successor of bad indices", test_successor_of_bad_indices},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "vsock", tests);
 }

@@ -3,9 +3,9 @@
  * The host's ends of a socket device's connections: each file is closed once; each message arrives
  * whole, alone and once, in whatever pieces either side takes it.
  */
+#include "tests/cunit_main.h"
 #include "worker/vsock/host.h"
 
-#include <CUnit/Basic.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -228,7 +228,7 @@ static void test_messages_to_the_host(void)
     close(other);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"each file is closed once", test_each_file_is_closed_once},
@@ -239,11 +239,5 @@ int main(void)
     };
     CU_SuiteInfo suites[] = {{"host's ends of a socket device", prepare, NULL, NULL, NULL, tests},
                              CU_SUITE_INFO_NULL};
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suites(argc, argv, suites);
 }

@@ -3,10 +3,10 @@
  * The connections of a socket device under a guest that sends anything at all, against what the
  * headers promise; and what is kept for a slow reader, against a model.
  */
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/cunit_main.h"
 #include "worker/vsock/buffer.h"
 #include "worker/vsock/table.h"
 
@@ -323,7 +323,7 @@ static void test_buffer_keeps_messages_apart(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"anything at all", test_anything_at_all},
@@ -331,15 +331,5 @@ int main(void)
         {"buffer keeps messages apart", test_buffer_keeps_messages_apart},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {.pName = "connections under any guest", .pTests = tests},
-        CU_SUITE_INFO_NULL,
-    };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "connections under any guest", tests);
 }

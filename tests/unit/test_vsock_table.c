@@ -2,9 +2,9 @@
 /*
  * The connections of a socket device: packets, credit, beginnings and ends.
  */
+#include "tests/cunit_main.h"
 #include "worker/vsock/table.h"
 
-#include <CUnit/Basic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -431,7 +431,7 @@ static void test_who_gives_way(void)
     CU_ASSERT_EQUAL(table.reply_count, 0); /* the guest never knew */
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"credit of the guest", test_credit_of_the_guest},
@@ -447,15 +447,5 @@ int main(void)
         {"who gives way", test_who_gives_way},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {
-        {.pName = "connections of a socket device", .pTests = tests},
-        CU_SUITE_INFO_NULL,
-    };
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(argc, argv, "connections of a socket device", tests);
 }

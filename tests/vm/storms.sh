@@ -17,7 +17,7 @@ deaths()
 # standin_storm TEST: of storm-vhost's, by a word of its name.
 standin_storm()
 {
-    BVDM_ONLY=$1 timeout "$(deaths 300 3000)" storm-vhost >/run/storm.out 2>&1
+    timeout "$(deaths 300 3000)" storm-vhost "$1" >/run/storm.out 2>&1
     local status=$?
     sed -n 's/^@storm /-- /p' /run/storm.out >>$storm_report
     cat /run/storm.out
