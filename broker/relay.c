@@ -12,12 +12,12 @@
 #include "broker/access.h"
 #include "broker/clock.h"
 #include "broker/dispatcher.h"
+#include "common/ensure.h"
 #include "common/eventfd.h"
 
 #define STACK_SIZE ((size_t)256 * 1024) /* aarch64 takes no less than 128 KiB */
 #define ATTACH_RETRY_MS 100
 #define NOT_ASKED_MS 1000 /* how long a look may be late that was kept from asking by signals */
-#define SLOW_LOOK_MS 500  /* at a worker that waits for a disk */
 
 /* glibc has the field, not always its name. */
 #ifndef sigev_notify_thread_id
@@ -67,23 +67,7 @@ static bool take_answer(struct relay *relay, const struct access *access, uint64
     return true;
 }
 
-/* --- Who answers, and until when ---------------------------------------------------------- */
-
-struct attempt {
-    const struct access *access;
-    uint32_t told;    /* the worker that has been told of the access */
-    uint32_t missed;  /* the worker that missed its deadline with it */
-    int64_t deadline; /* ms; 0: the clock has not been read since `told` was told */
-    int64_t excused;  /* ms: until then a worker that waits for a disk has not missed it; 0: no
-                         deadline has passed yet */
-    bool asked;       /* a worker has been told, whether it is still there or not */
-    int64_t patient;  /* ms: how long a worker that is being started is waited for; 0: not yet */
-};
-
-static bool is_worker(uint32_t worker)
-{
-    return worker != RELAY_NO_WORKER && worker != RELAY_WORKER_STARTING;
-}
+/* --- Who answers, and until when (attempt.h) ----------------------------------------------- */
 
 static void report_unusable(struct relay *relay, uint32_t worker)
 {
@@ -91,12 +75,12 @@ static void report_unusable(struct relay *relay, uint32_t worker)
     report(relay);
 }
 
-static uint32_t usable_worker(struct relay *relay, const struct attempt *attempt)
+static uint32_t usable_worker(struct relay *relay)
 {
     uint32_t worker = atomic_load(&relay->ready);
-    if (!is_worker(worker))
+    if (!attempt_is_worker(worker))
         return worker;
-    if (worker == attempt->missed)
+    if (worker == relay->attempt.missed)
         return RELAY_NO_WORKER;
     if (atomic_load(&relay->journal->given_up)) {
         /* It started before its driver was told fixed values, and knows nothing of them. */
@@ -106,67 +90,18 @@ static uint32_t usable_worker(struct relay *relay, const struct attempt *attempt
     return worker;
 }
 
-/* How long an access can wait for a worker to come; not positive: no longer. */
-static int64_t patience_left(struct relay *relay, struct attempt *attempt, uint32_t worker)
+static struct attempt_next look(struct relay *relay, bool is_timed_out)
 {
-    if (atomic_load(&relay->stopping))
-        return 0;
-    int64_t now = clock_ms();
-    if (relay->silent_since == 0)
-        relay->silent_since = now;
-    int64_t left = relay->silent_since + relay->limits.give_up_ms - now;
-    if (worker != RELAY_WORKER_STARTING)
-        return left;
-    if (attempt->patient == 0)
-        attempt->patient = now + relay->limits.answer_ms;
-    int64_t for_this_one = attempt->patient - now;
-    return left > for_this_one ? left : for_this_one;
-}
-
-/*
- * How long a worker can still take. The clock is not read unless things go wrong: the first wait
- * is as long as a worker may take, so that its end without an event is the deadline itself.
- */
-static int64_t worker_time_left(struct relay *relay, struct attempt *attempt, uint32_t worker)
-{
-    if (worker != attempt->told) {
-        /* Its predecessor can have spoilt what lies in the mailbox. */
-        if (attempt->asked)
-            put_in_mailbox(relay, attempt->access);
-        attempt->asked = true;
-        attempt->told = worker;
-        attempt->deadline = 0;
-        (void)eventfd_signal(relay->request);
-        return relay->limits.answer_ms;
-    }
-    int64_t now = clock_ms();
-    if (attempt->deadline == 0)
-        attempt->deadline = now + relay->limits.answer_ms;
-    return attempt->deadline - now;
-}
-
-/* It waits for a disk, and has not done so for too long: it has another deadline. */
-static bool worker_excused(struct relay *relay, struct attempt *attempt)
-{
-    const struct relay_limits *limits = &relay->limits;
-    int64_t now = clock_ms();
-    if (attempt->excused == 0)
-        attempt->excused = now + limits->slow_ms - limits->answer_ms;
-    if (atomic_load_explicit(&relay->state->watch.in_io, memory_order_relaxed) == 0 ||
-        now >= attempt->excused)
-        return false;
-    int64_t left = attempt->excused - now;
-    attempt->deadline = now + (left < SLOW_LOOK_MS ? left : SLOW_LOOK_MS);
-    return true;
-}
-
-static void worker_missed_deadline(struct relay *relay, struct attempt *attempt)
-{
-    attempt->missed = attempt->told;
-    attempt->told = RELAY_NO_WORKER;
-    if (relay->silent_since == 0)
-        relay->silent_since = clock_ms() - relay->limits.answer_ms;
-    report_unusable(relay, attempt->missed);
+    const struct state_watch *watch = &relay->state->watch;
+    uint32_t worker = usable_worker(relay);
+    const struct attempt_seen seen = {
+        .worker = worker,
+        .is_timed_out = is_timed_out,
+        .is_in_io = atomic_load_explicit(&watch->in_io, memory_order_relaxed) != 0,
+        .is_stopping = atomic_load(&relay->stopping),
+        .now = attempt_needs_clock(&relay->attempt, worker) ? clock_ms() : 0,
+    };
+    return attempt_next(&relay->attempt, &relay->limits, &seen);
 }
 
 static uint64_t give_up(struct relay *relay, const struct access *access)
@@ -181,28 +116,34 @@ static uint64_t give_up(struct relay *relay, const struct access *access)
 /* Have an access answered by whichever worker is there, or comes in time. */
 static uint64_t ask_worker(struct relay *relay, const struct access *access)
 {
-    struct attempt attempt = {
-        .access = access,
-        .told = RELAY_NO_WORKER,
-        .missed = RELAY_NO_WORKER,
-    };
+    bool is_timed_out = false;
     uint64_t answer;
 
+    attempt_begin(&relay->attempt);
     put_in_mailbox(relay, access);
     for (;;) {
-        uint32_t worker = usable_worker(relay, &attempt);
-        int64_t left = is_worker(worker) ? worker_time_left(relay, &attempt, worker)
-                                         : patience_left(relay, &attempt, worker);
-        if (!is_worker(worker) && left <= 0)
+        const struct attempt_next next = look(relay, is_timed_out);
+        is_timed_out = false;
+        switch (next.step) {
+        case ATTEMPT_GIVE_UP:
             return give_up(relay, access);
-
-        bool event = left > 0 && wait_event(relay, left);
+        case ATTEMPT_REPLACE:
+            report_unusable(relay, relay->attempt.missed);
+            continue;
+        case ATTEMPT_TELL:
+            /* Its predecessor can have spoilt what lies in the mailbox. */
+            if (next.is_again)
+                put_in_mailbox(relay, access);
+            (void)eventfd_signal(relay->request);
+            break;
+        case ATTEMPT_WAIT:
+            break;
+        }
+        is_timed_out = !wait_event(relay, next.wait_ms);
         if (take_answer(relay, access, &answer)) {
-            relay->silent_since = 0;
+            attempt_answered(&relay->attempt);
             return answer;
         }
-        if (is_worker(worker) && !event && !worker_excused(relay, &attempt))
-            worker_missed_deadline(relay, &attempt);
     }
 }
 
@@ -215,6 +156,7 @@ static uint64_t ask_worker(struct relay *relay, const struct access *access)
 static int attach(struct relay *relay, struct journal_slot **ret_slot)
 {
     struct journal_slot *slot = journal_attach_slot(relay->journal);
+    ENSURE(slot != NULL); /* serve_taken and look_for_newer leave one empty */
     int result = dispatcher_attach(relay->generation, relay->dm, &slot->request);
     if (result == 0 && journal_slot_state(slot) != SLOT_TAKEN)
         result = -EPROTO;

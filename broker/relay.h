@@ -21,23 +21,13 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "broker/attempt.h"
 #include "broker/gate.h"
 #include "broker/generations.h"
 #include "broker/journal.h"
 #include "common/state.h"
 
-struct relay_limits {
-    int answer_ms;  /* how long a READY worker has for an access */
-    int slow_ms;    /* how long one has that waits for a disk, as it says */
-    int give_up_ms; /* how long an access, or a device without a worker that answers, is kept */
-    int recover_ms; /* how long a successor looks for newer requests (journal.h) */
-};
-
 extern const struct relay_limits relay_limits_default;
-
-/* What `ready` and `unusable` are when they are not an incarnation + 1. */
-#define RELAY_NO_WORKER 0u
-#define RELAY_WORKER_STARTING UINT32_MAX /* worth waiting for */
 
 struct relay {
     /* Set before relay_start and constant from then on. The fds are borrowed. */
@@ -54,7 +44,7 @@ struct relay {
     struct relay_limits limits;
 
     /* Written by the supervisor. */
-    _Atomic uint32_t ready; /* the worker that serves the mailbox, or one of the two above */
+    _Atomic uint32_t ready; /* the worker that serves the mailbox, or none: attempt.h */
     _Atomic bool started;   /* lock-down is over */
     _Atomic bool stopping;  /* answer at once, the device model ends */
 
@@ -72,7 +62,7 @@ struct relay {
     int wake;
     timer_t timer; /* of recovery, if there is anything in doubt */
     uint32_t sequence;
-    int64_t silent_since; /* ms; 0: the last access was answered by a worker */
+    struct attempt attempt; /* the access in hand, and since when the device is silent */
 };
 
 /*

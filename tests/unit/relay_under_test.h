@@ -13,8 +13,8 @@
 
 #define BASE 0x10000000u
 #define DM_ID 7u
-#define ANSWER_MS 300
-#define GIVE_UP_MS 700
+#define ANSWER_MS 5000
+#define GIVE_UP_MS 10000
 #define RECOVER_MS 40
 #define SLACK_MS 5000 /* a busy machine */
 

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * No vCPU waits for ever, and no worker is replaced that has time left: how long a register access
+ * waits, for whom, and what comes then. Time is a number here.
+ */
+#include "broker/attempt.h"
+#include "tests/cunit_main.h"
+
+#define ANSWER 5000
+#define SLOW 15000
+#define GIVE_UP 10000
+#define START 1000000
+
+static const struct relay_limits limits = {
+    .answer_ms = ANSWER, .slow_ms = SLOW, .give_up_ms = GIVE_UP};
+
+static struct attempt attempt;
+static int64_t now;
+
+static void begin(void)
+{
+    attempt = (struct attempt){0};
+    attempt_begin(&attempt);
+    now = START;
+}
+
+static struct attempt_seen sight(uint32_t worker)
+{
+    return (struct attempt_seen){.worker = worker, .now = now};
+}
+
+static struct attempt_next next(struct attempt_seen seen)
+{
+    return attempt_next(&attempt, &limits, &seen);
+}
+
+static void expect(struct attempt_seen seen, enum attempt_step step, int64_t wait_ms)
+{
+    struct attempt_next found = next(seen);
+    CU_ASSERT_EQUAL(found.step, step);
+    CU_ASSERT_EQUAL(found.wait_ms, wait_ms);
+}
+
+/* As after a wait that nothing ended. */
+static struct attempt_seen late(uint32_t worker)
+{
+    struct attempt_seen seen = sight(worker);
+    seen.is_timed_out = true;
+    return seen;
+}
+
+static void the_first_worker_is_told_without_a_clock(void)
+{
+    begin();
+    CU_ASSERT_FALSE(attempt_needs_clock(&attempt, 1));
+    now = 0;
+    struct attempt_next found = next(sight(1));
+    CU_ASSERT_EQUAL(found.step, ATTEMPT_TELL);
+    CU_ASSERT_FALSE(found.is_again);
+    CU_ASSERT_EQUAL(found.wait_ms, ANSWER);
+    CU_ASSERT_TRUE(attempt_needs_clock(&attempt, 1));
+    CU_ASSERT_TRUE(attempt_needs_clock(&attempt, RELAY_NO_WORKER));
+    CU_ASSERT_TRUE(attempt_needs_clock(&attempt, RELAY_WORKER_STARTING));
+}
+
+static void the_end_of_the_first_wait_is_the_deadline(void)
+{
+    begin();
+    expect(sight(1), ATTEMPT_TELL, ANSWER);
+    now += ANSWER;
+    expect(late(1), ATTEMPT_REPLACE, 0);
+    CU_ASSERT_EQUAL(attempt.missed, 1);
+    CU_ASSERT_EQUAL(attempt.silent_since, START); /* it has been silent since it was asked */
+}
+
+/* It rings without answering: the deadline is not put off for ever. */
+static void noise_puts_nothing_off(void)
+{
+    begin();
+    expect(sight(1), ATTEMPT_TELL, ANSWER);
+    int64_t first = now;
+    for (unsigned int i = 0; i < 50; i++) {
+        expect(sight(1), ATTEMPT_WAIT, ANSWER - (now - first));
+        now += 100;
+    }
+    expect(sight(1), ATTEMPT_REPLACE, 0);
+}
+
+static void a_successor_has_its_own_time(void)
+{
+    begin();
+    expect(sight(1), ATTEMPT_TELL, ANSWER);
+    now += ANSWER;
+    expect(late(1), ATTEMPT_REPLACE, 0);
+    expect(sight(RELAY_NO_WORKER), ATTEMPT_WAIT, GIVE_UP - ANSWER);
+    now += 100;
+    struct attempt_next found = next(sight(2));
+    CU_ASSERT_EQUAL(found.step, ATTEMPT_TELL);
+    CU_ASSERT_TRUE(found.is_again); /* what lies in the mailbox may be spoilt */
+    CU_ASSERT_EQUAL(found.wait_ms, ANSWER);
+}
+
+static void a_disk_excuses_and_not_for_ever(void)
+{
+    begin();
+    expect(sight(1), ATTEMPT_TELL, ANSWER);
+    now += ANSWER;
+    int64_t end = START + SLOW;
+    while (now < end) {
+        struct attempt_seen seen = late(1);
+        seen.is_in_io = true;
+        int64_t left = end - now < 500 ? end - now : 500;
+        expect(seen, ATTEMPT_WAIT, left);
+        expect(sight(1), ATTEMPT_WAIT, left); /* noise gives it no more */
+        now += left;
+    }
+    struct attempt_seen seen = late(1);
+    seen.is_in_io = true;
+    expect(seen, ATTEMPT_REPLACE, 0);
+}
+
+static void what_was_excused_and_is_over_is_judged(void)
+{
+    begin();
+    expect(sight(1), ATTEMPT_TELL, ANSWER);
+    now += ANSWER;
+    struct attempt_seen seen = late(1);
+    seen.is_in_io = true;
+    expect(seen, ATTEMPT_WAIT, 500);
+    now += 500;
+    expect(late(1), ATTEMPT_REPLACE, 0);
+}
+
+static void without_a_worker_it_is_given_up_in_time(void)
+{
+    begin();
+    expect(sight(RELAY_NO_WORKER), ATTEMPT_WAIT, GIVE_UP);
+    now += GIVE_UP - 1;
+    expect(sight(RELAY_NO_WORKER), ATTEMPT_WAIT, 1);
+    now += 1;
+    expect(sight(RELAY_NO_WORKER), ATTEMPT_GIVE_UP, 0);
+
+    /* The next access of the same device does not wait again, */
+    attempt_begin(&attempt);
+    expect(sight(RELAY_NO_WORKER), ATTEMPT_GIVE_UP, 0);
+    /* unless one was answered between. */
+    attempt_answered(&attempt);
+    attempt_begin(&attempt);
+    expect(sight(RELAY_NO_WORKER), ATTEMPT_WAIT, GIVE_UP);
+}
+
+/* Else a driver that polls a device which was given up would keep it so for ever. */
+static void one_that_is_being_started_has_time(void)
+{
+    begin();
+    expect(sight(RELAY_NO_WORKER), ATTEMPT_WAIT, GIVE_UP);
+    now += GIVE_UP;
+    expect(sight(RELAY_WORKER_STARTING), ATTEMPT_WAIT, ANSWER);
+    now += ANSWER - 1;
+    expect(sight(RELAY_WORKER_STARTING), ATTEMPT_WAIT, 1);
+    now += 1;
+    expect(sight(RELAY_WORKER_STARTING), ATTEMPT_GIVE_UP, 0);
+
+    /* Of a device that is not silent for long, it has all the patience that is left. */
+    begin();
+    expect(sight(RELAY_WORKER_STARTING), ATTEMPT_WAIT, GIVE_UP);
+}
+
+/* Each worker misses its deadline with the same access: its vCPU goes on all the same. */
+static void every_worker_wedges(void)
+{
+    begin();
+    uint32_t worker = 1;
+    struct attempt_next found = {0};
+    while (now < START + 10 * GIVE_UP) {
+        found = next(sight(worker));
+        if (found.step == ATTEMPT_TELL) {
+            now += found.wait_ms;
+            found = next(late(worker));
+        }
+        if (found.step == ATTEMPT_REPLACE) {
+            found = next(sight(RELAY_NO_WORKER));
+            worker++;
+        }
+        if (found.step == ATTEMPT_GIVE_UP)
+            break;
+    }
+    CU_ASSERT_EQUAL(found.step, ATTEMPT_GIVE_UP);
+    CU_ASSERT_EQUAL(now, START + GIVE_UP);
+}
+
+static void at_the_end_nothing_waits(void)
+{
+    begin();
+    struct attempt_seen seen = sight(RELAY_NO_WORKER);
+    seen.is_stopping = true;
+    expect(seen, ATTEMPT_GIVE_UP, 0);
+    seen.worker = RELAY_WORKER_STARTING;
+    expect(seen, ATTEMPT_GIVE_UP, 0);
+}
+
+int main(int argc, char **argv)
+{
+    CU_TestInfo tests[] = {
+        {"the first worker is told without a clock", the_first_worker_is_told_without_a_clock},
+        {"the end of the first wait is the deadline", the_end_of_the_first_wait_is_the_deadline},
+        {"noise puts nothing off", noise_puts_nothing_off},
+        {"a successor has its own time", a_successor_has_its_own_time},
+        {"a disk excuses, and not for ever", a_disk_excuses_and_not_for_ever},
+        {"what was excused and is over is judged", what_was_excused_and_is_over_is_judged},
+        {"without a worker it is given up in time", without_a_worker_it_is_given_up_in_time},
+        {"one that is being started has time", one_that_is_being_started_has_time},
+        {"every worker wedges", every_worker_wedges},
+        {"at the end nothing waits", at_the_end_nothing_waits},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "how long an access waits", tests);
+}
