@@ -18,7 +18,7 @@ _bao_complete()
     local program=$1 word=$2 before=$3
     case $before in
         -c | --config) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
-        --control | --told | export | lint) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+        --control | --told | export) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
         -a | --arch) mapfile -t COMPREPLY < <(compgen -W 'x86_64 aarch64 riscv64 all' -- "$word") ;;
         log-level) mapfile -t COMPREPLY < <(compgen -W 'error warning info debug' -- "$word") ;;
         list | show | hash | check | trace)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The verbs of bao-seccomp. Each answers on stdout, for people or for tools, about the policies
- * that the build compiled in (policy/catalog.h). Complaints about the question go to stderr.
+ * The verbs of bao-seccomp and bao-policy. Each answers on stdout, for people or for tools, about
+ * the policies that the build compiled in (policy/catalog.h). Complaints about the question go to
+ * stderr.
  */
 #ifndef POLICY_AUDIT_AUDIT_H
 #define POLICY_AUDIT_AUDIT_H
@@ -53,7 +54,10 @@ int audit_explain(const struct question *question);
 int audit_trace(const struct question *question);
 int audit_verify(const struct question *question);
 
-/* "bao-seccomp: WHAT 'FOUND': EXPECTED" on stderr; returns AUDIT_TROUBLE. */
+/* Which program asks: bao-seccomp or bao-policy. */
+extern const char *audit_tool;
+
+/* "TOOL: WHAT 'FOUND': EXPECTED" on stderr; returns AUDIT_TROUBLE. */
 int audit_complain(const char *what, const char *found, const char *expected);
 
 /* The policies of this build, one a line, on stderr or stdout. */
@@ -62,8 +66,9 @@ void audit_print_policies(bool to_stderr);
 /* "" or "s". */
 const char *audit_plural(size_t count);
 
-/* The name of a call on an architecture, or NULL. */
+/* The name of a call on an architecture, or NULL; and the other way round, false if it has none. */
 const char *audit_call_name(uint32_t number, enum policy_arch arch);
+bool audit_call_number(const char *name, enum policy_arch arch, uint32_t *ret_number);
 
 /*
  * A value of an argument in words: the name of the fd, the constant that a rule of this call

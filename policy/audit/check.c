@@ -10,7 +10,6 @@
 #include "policy/audit/audit.h"
 #include "policy/audit/json.h"
 #include "policy/bpf.h"
-#include "policy/compiler/number.h"
 #include "policy/compiler/scope.h"
 
 #define WORDS_SIZE 160
@@ -122,7 +121,7 @@ static void json_answer(const struct policy_listing *listing, const struct secco
 static bool find_call(const char *name, enum policy_arch arch, uint32_t *ret_number)
 {
     int end = 0;
-    if (number_of_call(name, arch, ret_number))
+    if (audit_call_number(name, arch, ret_number))
         return true;
     return sscanf(name, "%" SCNu32 "%n", ret_number, &end) == 1 && name[end] == '\0';
 }

@@ -326,8 +326,7 @@ int audit_lint(const struct question *question)
     if (result == 0)
         result = report(findings, question->format);
     else if (question->argc == 1) {
-        fprintf(stderr, "bao-seccomp: %s can't be read: %s\n", question->argv[0],
-                strerror(-result));
+        fprintf(stderr, "bao-policy: %s can't be read: %s\n", question->argv[0], strerror(-result));
         result = AUDIT_TROUBLE;
     }
     free(findings);

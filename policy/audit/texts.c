@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "policy/audit/audit.h"
 #include "policy/audit/names.h"
 
 bool texts_are_in(const char *directory)
@@ -26,7 +27,7 @@ int texts_read(const char *directory, void (*mistake)(void *context, const char 
         for (enum policy_arch arch = 0; arch < POLICY_ARCHES; arch++) {
             struct policy_error wrong;
             struct parsed_policy *policy = &texts->policies[texts->count];
-            if (policy_parse(directory, names.names[i], arch, policy, &wrong))
+            if (policy_parse(directory, names.names[i], arch, audit_call_number, policy, &wrong))
                 texts->count++;
             else
                 mistake(context, wrong.text);

@@ -298,13 +298,13 @@ static _Noreturn void run_command(const struct question *question, int gate)
         _exit(127);
     close(gate);
     if (!stop_at_filters()) {
-        fputs("bao-seccomp: trace needs root\n", stderr);
+        fputs("bao-policy: trace needs root\n", stderr);
         _exit(127);
     }
     if (question->format == FORMAT_JSON)
         dup2(STDERR_FILENO, STDOUT_FILENO); /* stdout is the answer's */
     execvp(question->argv[0], question->argv);
-    fprintf(stderr, "bao-seccomp: %s can't be run: %s\n", question->argv[0], strerror(errno));
+    fprintf(stderr, "bao-policy: %s can't be run: %s\n", question->argv[0], strerror(errno));
     _exit(127);
 }
 
@@ -353,10 +353,10 @@ static int report(const struct trace *trace)
     if (json)
         json_close();
     if (!loaded)
-        fprintf(stderr, "bao-seccomp: nothing that %s started loaded %s of this build\n",
+        fprintf(stderr, "bao-policy: nothing that %s started loaded %s of this build\n",
                 trace->question->argv[0], policy ? policy : "a policy");
     if (trace->command_status != 0)
-        fprintf(stderr, "bao-seccomp: %s failed\n", trace->question->argv[0]);
+        fprintf(stderr, "bao-policy: %s failed\n", trace->question->argv[0]);
     if (!loaded || trace->command_status != 0)
         return AUDIT_TROUBLE;
     return denied ? AUDIT_OBJECTS : AUDIT_GOOD;
@@ -395,7 +395,7 @@ int audit_trace(const struct question *question)
     if (answer == 0)
         answer = report(trace);
     else
-        fprintf(stderr, "bao-seccomp: %s can't be traced: %s\n", question->argv[0],
+        fprintf(stderr, "bao-policy: %s can't be traced: %s\n", question->argv[0],
                 strerror(-answer));
     for (size_t i = 0; i < trace->policy_count; i++)
         usage_free(&trace->usages[i]);

@@ -8,9 +8,11 @@
 #include "policy/catalog.h"
 #include "policy/compiler/vocabulary.h"
 
+const char *audit_tool = "bao-seccomp";
+
 int audit_complain(const char *what, const char *found, const char *expected)
 {
-    fprintf(stderr, "bao-seccomp: %s '%s': expected %s\n", what, found, expected);
+    fprintf(stderr, "%s: %s '%s': expected %s\n", audit_tool, what, found, expected);
     return AUDIT_TROUBLE;
 }
 
@@ -34,6 +36,17 @@ const char *audit_call_name(uint32_t number, enum policy_arch arch)
             return call->name;
     }
     return NULL;
+}
+
+bool audit_call_number(const char *name, enum policy_arch arch, uint32_t *ret_number)
+{
+    const struct policy_call *call = policy_calls;
+    while (call->name && strcmp(call->name, name) != 0)
+        call++;
+    if (!call->name || call->number[arch] == POLICY_NO_CALL)
+        return false;
+    *ret_number = call->number[arch];
+    return true;
 }
 
 const char *audit_argument_name(const char *call, unsigned int index)

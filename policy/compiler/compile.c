@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "policy/compiler/number.h"
-#include "policy/compiler/verify.h"
+#include "policy/compiler/prove.h"
 
 /* A context for this one architecture, whatever the host's is. */
 static int make_context(enum policy_arch arch, scmp_filter_ctx *ret_context)
@@ -164,5 +164,5 @@ bool policy_compile(struct parsed_policy *policy, struct policy_error *ret_error
         return false;
     }
     listing->program.hash = hash(&policy->arena, &listing->program);
-    return policy_verify(listing, ret_error);
+    return policy_prove(listing, ret_error);
 }

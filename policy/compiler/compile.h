@@ -8,7 +8,7 @@
 #include "policy/compiler/parse.h"
 
 /*
- * Compiles the policy's rules for its architecture, checks the result (verify.h), and completes
+ * Compiles the policy's rules for its architecture, proves the result (prove.h), and completes
  * policy->listing.program. On false the error is set.
  */
 bool policy_compile(struct parsed_policy *policy, struct policy_error *ret_error);

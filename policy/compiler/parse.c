@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "policy/compiler/conditions.h"
-#include "policy/compiler/number.h"
 #include "policy/compiler/scope.h"
 
 #define INCLUDE_DEPTH_MAX 4
@@ -16,6 +15,7 @@
 
 struct parser {
     const char *directory;
+    call_number_of *number_of;
     struct scope scope;
     struct parsed_policy *policy;
     struct policy_rule rules[POLICY_RULES_MAX];
@@ -150,15 +150,16 @@ static bool arch_list(struct lexer *lexer, unsigned int *ret_arches)
 }
 
 /* The number of the call at the token, on each architecture that the rule is for. */
-static bool call_number(struct lexer *lexer, enum policy_arch this_arch, unsigned int arches,
+static bool call_number(const struct parser *parser, struct lexer *lexer, unsigned int arches,
                         uint32_t *ret_number)
 {
     const char *name = lexer->token.text;
     const char *missing = "", *present = "";
+    const enum policy_arch this_arch = parser->policy->listing.arch;
     bool asked_missing = false;
     for (enum policy_arch arch = 0; arch < POLICY_ARCHES; arch++) {
         uint32_t number;
-        bool known = number_of_call(name, arch, &number);
+        bool known = parser->number_of(name, arch, &number);
         const char **list = known ? &present : &missing;
         *list = arena_printf(lexer->arena, "%s%s%s", *list, **list == '\0' ? "" : ", ",
                              policy_arch_name(arch));
@@ -248,7 +249,7 @@ static bool rule_statement(struct source *source)
         .source = arena_printf(lexer->arena, "%s:%d", lexer->path, start.line),
         .included = source->included,
     };
-    if (!call_number(lexer, arch, arches, &rule.number) || !lex_next(lexer) ||
+    if (!call_number(source->parser, lexer, arches, &rule.number) || !lex_next(lexer) ||
         !conditions_parse(&source->parser->scope, lexer, signature, &rule) || !reason(lexer, &rule))
         return false;
     return (arches & 1u << arch) == 0 || add_rule(source, &start, &rule);
@@ -311,7 +312,8 @@ static bool parse_source(struct parser *parser, const char *path, const struct s
 }
 
 bool policy_parse(const char *directory, const char *name, enum policy_arch arch,
-                  struct parsed_policy *ret, struct policy_error *ret_error)
+                  call_number_of *number_of, struct parsed_policy *ret,
+                  struct policy_error *ret_error)
 {
     struct parsed_policy policy = {.listing = {.arch = arch}};
     struct parser *parser = calloc(1, sizeof(*parser));
@@ -320,6 +322,7 @@ bool policy_parse(const char *directory, const char *name, enum policy_arch arch
         return false;
     }
     parser->directory = directory;
+    parser->number_of = number_of;
     parser->policy = &policy;
     parser->error = ret_error;
     policy.listing.program.name = arena_copy(&policy.arena, name, strlen(name));

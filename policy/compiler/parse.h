@@ -23,13 +23,18 @@ struct parsed_policy {
     const struct constant *constants[POLICY_CONSTANTS_MAX];
 };
 
+/* The number of a system call by its name; false if the architecture has no such call. The compiler
+ * asks libseccomp, the tools the table that it has made of that. */
+typedef bool call_number_of(const char *name, enum policy_arch arch, uint32_t *ret_number);
+
 /*
  * Reads DIRECTORY/NAME.policy with its includes. On success *ret is to be freed by policy_free()
  * and its listing has everything but the program. On false *ret_error says why, and nothing is
  * left to be freed.
  */
 bool policy_parse(const char *directory, const char *name, enum policy_arch arch,
-                  struct parsed_policy *ret, struct policy_error *ret_error);
+                  call_number_of *number_of, struct parsed_policy *ret,
+                  struct policy_error *ret_error);
 
 void policy_free(struct parsed_policy *policy);
 

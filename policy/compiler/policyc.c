@@ -10,6 +10,7 @@
 
 #include "policy/compiler/compile.h"
 #include "policy/compiler/emit.h"
+#include "policy/compiler/number.h"
 
 static const char usage[] =
     "Usage: policyc DIRECTORY table ARCH FILE NAME...\n"
@@ -25,7 +26,7 @@ static bool compile(const char *directory, const char *name, enum policy_arch ar
                     struct parsed_policy *ret)
 {
     struct policy_error error;
-    if (!policy_parse(directory, name, arch, ret, &error)) {
+    if (!policy_parse(directory, name, arch, number_of_call, ret, &error)) {
         fprintf(stderr, "%s\n", error.text);
         return false;
     }

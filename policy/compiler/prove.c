@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/bpf.h"
 #include "policy/walk.h"
 
 struct prover {
@@ -116,6 +117,14 @@ static bool prove_rule(struct prover *prover, const struct policy_rule *rule)
 bool policy_prove(const struct policy_listing *listing, struct policy_error *ret_error)
 {
     struct prover prover = {.listing = listing, .error = ret_error};
+    size_t index;
+    const char *wrong = bpf_validate(listing->program.filter, listing->program.length, &index);
+    if (wrong) {
+        snprintf(ret_error->text, sizeof(ret_error->text),
+                 "policy/%s.policy: instruction %zu of the program compiled for %s %s",
+                 listing->program.name, index, policy_arch_name(listing->arch), wrong);
+        return false;
+    }
     if (!walk(&prover, &(struct walk_state){0}))
         return false;
     for (unsigned int i = 0; i < listing->rule_count; i++) {

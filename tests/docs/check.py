@@ -31,7 +31,7 @@ devices:
 """
 STAGE_PROLOGUE = "truncate -s 1M /tmp/disk.img; cat >/tmp/stage.yaml <<'STAGE'\n" + STAGE_DEVICES + "STAGE\n"
 
-OURS = ("bao-virtio-dm", "bao-dmctl", "bao-seccomp")
+OURS = ("bao-virtio-dm", "bao-dmctl", "bao-seccomp", "bao-policy")
 # A path of the project's, as a word of a command. $demo is configs/ on the pages of the demonstrations.
 PATH = re.compile(r"^(?:\./|\$demo/)?((?:\.ci|broker|common|configs|docs|policy|tests|worker)/[\w./*-]+)$")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

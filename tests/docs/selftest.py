@@ -32,7 +32,7 @@ CASES = [
      "<!-- not run: bao -->\n\n    bao-dmctl --control /run/x.socket stop 0\n", "has no command stop"),
     ("... with those that there are", "<!-- not run: bao -->\n\n    true && bao-dmctl stats --watch 2 | cat\n", None),
     ("a command's own options are not ours",
-     "<!-- not run: bao -->\n\n    bao-seccomp trace block/virtio -- ls --all\n", None),
+     "<!-- not run: bao -->\n\n    bao-policy trace block/virtio -- ls --all\n", None),
     ("a file of the project that there is not",
      "<!-- not run: board -->\n\n    cp configs/examples/no-such.yaml /etc\n", "the project has no"),
     ("... below $demo", "<!-- not run: bao -->\n\n    make X=\"$demo/no-such-demo\"; true\n", None),

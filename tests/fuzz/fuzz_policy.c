@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "policy/compiler/compile.h"
+#include "policy/compiler/number.h"
 #include "tests/fuzz/violated.h"
 
 #define DIRECTORY "/fuzzed"
@@ -84,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (enum policy_arch arch = 0; arch < POLICY_ARCHES; arch++) {
         struct parsed_policy policy;
         struct policy_error error = {""};
-        if (!policy_parse(DIRECTORY, POLICY, arch, &policy, &error)) {
+        if (!policy_parse(DIRECTORY, POLICY, arch, number_of_call, &policy, &error)) {
             check_error(&error);
             continue;
         }

@@ -40,16 +40,31 @@ int audit_ask(const char *format, ...)
     return ask(command);
 }
 
-int audit_run(const char *format, ...)
+static int run_tool(const char *tool, const char *format, va_list arguments)
 {
     char command[1024];
-    int used = snprintf(command, sizeof(command), "timeout 60 '" PROGRAM_DIR "/bao-seccomp' ");
-    va_list arguments;
-    va_start(arguments, format);
+    int used = snprintf(command, sizeof(command), "timeout 60 '%s' ", tool);
     used += vsnprintf(command + used, sizeof(command) - (size_t)used, format, arguments);
-    va_end(arguments);
     snprintf(command + used, sizeof(command) - (size_t)used, " 2>&1");
     return ask(command);
+}
+
+int audit_run(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int status = run_tool(PROGRAM_DIR "/bao-seccomp", format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+int audit_run_policy(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int status = run_tool(PROGRAM_DIR "/bao-policy", format, arguments);
+    va_end(arguments);
+    return status;
 }
 
 bool audit_says(const char *text)

@@ -11,8 +11,9 @@ extern char audit_answer[1 << 18]; /* of the last question, stderr included */
 /* Runs a shell command; returns its exit status, or -1. */
 int audit_ask(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* bao-seccomp with these arguments. */
+/* bao-seccomp, or bao-policy, with these arguments. */
 int audit_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int audit_run_policy(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Whether the answer has the text; says what was expected if it does not. */
 bool audit_says(const char *text);

@@ -239,7 +239,7 @@ static void traces_what_is_used(void)
     char arguments[512];
     snprintf(arguments, sizeof(arguments), "trace block/virtio -- %s " CONFINED,
              program_invocation_name);
-    CU_ASSERT_EQUAL(audit_run("%s", arguments), 1);
+    CU_ASSERT_EQUAL(audit_run_policy("%s", arguments), 1);
     CU_ASSERT(audit_says("block/virtio: "));
     CU_ASSERT(audit_says(" calls of 1 process\n"));
     CU_ASSERT(audit_says("         3  fdatasync "));
@@ -253,26 +253,26 @@ static void traces_what_is_used(void)
     CU_ASSERT(audit_says("         0  preadv2 "));
     snprintf(arguments, sizeof(arguments), "trace block/virtio --json -- %s " CONFINED,
              program_invocation_name);
-    CU_ASSERT_EQUAL(audit_run("%s", arguments), 1);
+    CU_ASSERT_EQUAL(audit_run_policy("%s", arguments), 1);
     CU_ASSERT(audit_says("\"proposal\": \"allow "));
     snprintf(arguments, sizeof(arguments),
              "trace block/virtio --json -- %s " CONFINED " 2>/dev/null | '" SHAPE "' '" DOCUMENT
              "' trace",
              program_invocation_name);
-    CU_ASSERT_EQUAL(audit_run("%s", arguments), 0);
+    CU_ASSERT_EQUAL(audit_run_policy("%s", arguments), 0);
     CU_ASSERT_STRING_EQUAL(audit_answer, "");
 }
 
 static void traces_nothing_else(void)
 {
     char arguments[256];
-    CU_ASSERT_EQUAL(audit_run("trace block/virtio -- true"), 2);
+    CU_ASSERT_EQUAL(audit_run_policy("trace block/virtio -- true"), 2);
     CU_ASSERT(audit_says("nothing that true started loaded block/virtio of this build"));
     snprintf(arguments, sizeof(arguments), "trace broker -- %s " CONFINED, program_invocation_name);
-    CU_ASSERT_EQUAL(audit_run("%s", arguments), 2);
-    CU_ASSERT_EQUAL(audit_run("trace block/virtio -- /no/such/program"), 2);
+    CU_ASSERT_EQUAL(audit_run_policy("%s", arguments), 2);
+    CU_ASSERT_EQUAL(audit_run_policy("trace block/virtio -- /no/such/program"), 2);
     CU_ASSERT(audit_says("/no/such/program can't be run: No such file or directory"));
-    CU_ASSERT_EQUAL(audit_run("trace block/virtio"), 2);
+    CU_ASSERT_EQUAL(audit_run_policy("trace block/virtio"), 2);
 }
 
 int main(int argc, char **argv)

@@ -44,11 +44,3 @@ void policy_folder_write(const char *name, const char *text)
     CU_ASSERT_FATAL(fputs(text, file) >= 0);
     CU_ASSERT_FATAL(fclose(file) == 0);
 }
-
-bool policy_folder_parse(const char *policy, const char *shared, enum policy_arch arch,
-                         struct parsed_policy *ret, struct policy_error *ret_error)
-{
-    policy_folder_write("block/virtio.policy", policy);
-    policy_folder_write("shared.inc", shared);
-    return policy_parse(folder, "block/virtio", arch, ret, ret_error);
-}

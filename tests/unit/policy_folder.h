@@ -6,6 +6,7 @@
 #ifndef TESTS_POLICY_FOLDER_H
 #define TESTS_POLICY_FOLDER_H
 
+#include "policy/compiler/number.h"
 #include "policy/compiler/parse.h"
 
 /* For CU_add_suite. */
@@ -17,8 +18,14 @@ const char *policy_folder_path(void);
 /* Writes a text to a file of the folder; NULL removes it. */
 void policy_folder_write(const char *name, const char *text);
 
-/* Writes block/virtio.policy and shared.inc, and parses the policy. */
-bool policy_folder_parse(const char *policy, const char *shared, enum policy_arch arch,
-                         struct parsed_policy *ret, struct policy_error *ret_error);
+/* Writes block/virtio.policy and shared.inc, and parses the policy with the compiler's numbers. */
+static inline bool policy_folder_parse(const char *policy, const char *shared,
+                                       enum policy_arch arch, struct parsed_policy *ret,
+                                       struct policy_error *ret_error)
+{
+    policy_folder_write("block/virtio.policy", policy);
+    policy_folder_write("shared.inc", shared);
+    return policy_parse(policy_folder_path(), "block/virtio", arch, number_of_call, ret, ret_error);
+}
 
 #endif

@@ -220,13 +220,13 @@ static void test_no_fds_outside_of_workers(void)
     struct parsed_policy policy;
     struct policy_error error;
     policy_folder_write("keeper.policy", CONFINES "allow read(fd == @call) \"x\"");
-    CU_ASSERT_FALSE(
-        policy_parse(policy_folder_path(), "keeper", POLICY_ARCH_X86_64, &policy, &error));
+    CU_ASSERT_FALSE(policy_parse(policy_folder_path(), "keeper", POLICY_ARCH_X86_64, number_of_call,
+                                 &policy, &error));
     CU_ASSERT_STRING_EQUAL(error.text, "policy/keeper.policy:2:18: '@call': keeper has no fixed "
                                        "fds, since it is no worker's policy");
     policy_folder_write("keeper.policy", NULL);
-    CU_ASSERT_FALSE(
-        policy_parse(policy_folder_path(), "keeper", POLICY_ARCH_X86_64, &policy, &error));
+    CU_ASSERT_FALSE(policy_parse(policy_folder_path(), "keeper", POLICY_ARCH_X86_64, number_of_call,
+                                 &policy, &error));
     CU_ASSERT_STRING_EQUAL(error.text, "policy/keeper.policy:1:1: policy/keeper.policy can't be "
                                        "read: No such file or directory");
 }

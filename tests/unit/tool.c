@@ -8,10 +8,10 @@
 
 char tool_answer[1 << 22];
 
-int tool_run(const char *arguments)
+static int run(const char *tool, const char *arguments)
 {
     char command[1024];
-    int length = snprintf(command, sizeof(command), "{ '%s' %s; } 2>&1", TOOL, arguments);
+    int length = snprintf(command, sizeof(command), "{ '%s' %s; } 2>&1", tool, arguments);
     CU_ASSERT_FATAL(length < (int)sizeof(command));
     FILE *pipe = popen(command, "re");
     CU_ASSERT_PTR_NOT_NULL_FATAL(pipe);
@@ -20,6 +20,16 @@ int tool_run(const char *arguments)
     tool_answer[used] = '\0';
     int status = pclose(pipe);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+int tool_run(const char *arguments)
+{
+    return run(TOOL, arguments);
+}
+
+int tool_run_policy(const char *arguments)
+{
+    return run(POLICY_TOOL, arguments);
 }
 
 bool tool_says(const char *text)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bao-seccomp, run as its user runs it. */
+/* bao-seccomp and bao-policy, run as their user runs them. */
 #ifndef TESTS_UNIT_TOOL_H
 #define TESTS_UNIT_TOOL_H
 
@@ -9,6 +9,7 @@ extern char tool_answer[1 << 22]; /* what it wrote, errors included */
 
 /* Runs it with arguments for the shell; returns its exit status, -1 if it died. */
 int tool_run(const char *arguments);
+int tool_run_policy(const char *arguments);
 
 bool tool_says(const char *text);
 

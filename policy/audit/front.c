@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/audit/front.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/audit/json.h"
+
+struct arguments {
+    const struct tool *tool;
+    const struct verb *verb;
+    const char *arch; /* as asked; NULL: the verb's default */
+    struct question question;
+};
+
+/* Returns -1 to go on, or the exit status. */
+static int parse_options(int argc, char **argv, struct arguments *ret)
+{
+    enum { ALL = 256, TOLD, EFFECTIVE };
+    static const struct option options[] = {
+        {"arch", required_argument, NULL, 'a'},
+        {"json", no_argument, NULL, 'j'},
+        {"markdown", no_argument, NULL, 'm'},
+        {"all", no_argument, NULL, ALL},
+        {"told", required_argument, NULL, TOLD},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {"effective", no_argument, NULL, EFFECTIVE},
+        {0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "a:jmhV", options, NULL)) != -1) {
+        switch (option) {
+        case 'a':
+            ret->arch = optarg;
+            break;
+        case 'j':
+            ret->question.format = FORMAT_JSON;
+            break;
+        case 'm':
+            ret->question.format = FORMAT_MARKDOWN;
+            break;
+        case ALL:
+            ret->question.all = true;
+            break;
+        case EFFECTIVE:
+            ret->question.effective = true;
+            break;
+        case TOLD:
+            ret->question.told = optarg;
+            break;
+        case 'h':
+            fputs(ret->tool->help, stdout);
+            audit_print_policies(false);
+            return AUDIT_GOOD;
+        case 'V':
+            printf("%s " BVDM_VERSION "\n", ret->tool->name);
+            return AUDIT_GOOD;
+        default:
+            fprintf(stderr, "Try '%s --help'.\n", ret->tool->name);
+            return AUDIT_TROUBLE;
+        }
+    }
+    return -1;
+}
+
+static int find_verb(const char *name, struct arguments *ret)
+{
+    for (const struct verb *verb = ret->tool->verbs; verb->name; verb++) {
+        if (strcmp(verb->name, name) == 0) {
+            ret->verb = verb;
+            return -1;
+        }
+    }
+    return audit_complain("no verb", name, ret->tool->verb_names);
+}
+
+static int find_selection(struct arguments *ret)
+{
+    struct selection *selection = &ret->question.selection;
+    selection->arch = ret->verb->arch;
+    if (ret->arch) {
+        selection->arch = policy_arch_find(ret->arch);
+        if (selection->arch == POLICY_ARCHES && strcmp(ret->arch, "all") != 0)
+            return audit_complain("no architecture", ret->arch, "x86_64, aarch64, riscv64 or all");
+    }
+    if (selection_next(selection, NULL))
+        return -1;
+    audit_complain("no policy", selection->policy, "one of");
+    audit_print_policies(true);
+    return AUDIT_TROUBLE;
+}
+
+static int check_options(const struct arguments *arguments)
+{
+    bool verify = strcmp(arguments->verb->name, "verify") == 0;
+    if (arguments->question.format == FORMAT_MARKDOWN && !verify)
+        return audit_complain("--markdown with", arguments->verb->name, "verify");
+    if (arguments->question.effective && strcmp(arguments->verb->name, "explain") != 0)
+        return audit_complain("--effective with", arguments->verb->name, "explain");
+    if ((arguments->question.all || arguments->question.told) && !verify)
+        return audit_complain(arguments->question.all ? "--all with" : "--told with",
+                              arguments->verb->name, "verify");
+    return -1;
+}
+
+static int parse_arguments(int argc, char **argv, struct arguments *ret)
+{
+    int status = parse_options(argc, argv, ret);
+    if (status >= 0)
+        return status;
+    if (optind == argc) {
+        fputs(ret->tool->help, stderr);
+        audit_print_policies(true);
+        return AUDIT_TROUBLE;
+    }
+    status = find_verb(argv[optind++], ret);
+    if (status < 0)
+        status = check_options(ret);
+    if (status >= 0)
+        return status;
+    if (ret->verb->takes == ONE_POLICY && optind == argc)
+        return audit_complain("no policy after", ret->verb->name, "one");
+    if (ret->verb->takes != NO_POLICY && optind < argc)
+        ret->question.selection.policy = argv[optind++];
+    if (ret->question.selection.policy && strcmp(ret->question.selection.policy, "all") == 0)
+        ret->question.selection.policy = NULL;
+    if (optind < argc && !ret->verb->more)
+        return audit_complain("unexpected argument", argv[optind], "one policy at most");
+    ret->question.argc = argc - optind;
+    ret->question.argv = argv + optind;
+    return find_selection(ret);
+}
+
+int audit_main(const struct tool *tool, int argc, char **argv)
+{
+    struct arguments arguments = {.tool = tool};
+    audit_tool = tool->name;
+    int status = parse_arguments(argc, argv, &arguments);
+    if (status >= 0)
+        return status;
+    status = arguments.verb->run(&arguments.question);
+    json_close_all();
+    if (fflush(stdout) != 0 || ferror(stdout))
+        status = -errno;
+    if (status >= 0)
+        return status;
+    fprintf(stderr, "%s: the answer could not be written: %s\n", tool->name, strerror(-status));
+    return AUDIT_TROUBLE;
+}
