@@ -48,8 +48,7 @@ const char *log_level_name(unsigned int of)
     return of < LOG_LEVELS ? names[of] : NULL;
 }
 
-/* --- stderr ------------------------------------------------------------------------------------
- */
+/* --- stderr ---------------------------------------------------------------------------------- */
 
 static bool is_socket;         /* since log_prepare */
 static atomic_uint lost;       /* lines that nobody was told of */
@@ -89,8 +88,7 @@ static ssize_t write_now(const char *text, size_t length)
     return written;
 }
 
-/* --- The journal -------------------------------------------------------------------------------
- */
+/* --- The journal ----------------------------------------------------------------------------- */
 
 static int journal = -1; /* since log_prepare; -1: stderr is something else */
 
@@ -237,8 +235,7 @@ void log_text(const char *text)
     }
 }
 
-/* --- Lines -------------------------------------------------------------------------------------
- */
+/* --- Lines ----------------------------------------------------------------------------------- */
 
 static void write_line(enum log_level of, const struct log_source *source, const char *format,
                        va_list args)

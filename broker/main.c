@@ -50,8 +50,7 @@ static struct bao_devices all = {&config, devices, 0}; /* those that can work */
 static struct handed handed;
 static bool has_claims; /* CLAIMS_FD: the keeper could open it */
 
-/* --- The configuration --------------------------------------------------------------------------
- */
+/* --- The configuration ----------------------------------------------------------------------- */
 
 /* As log lines, since those do not wait: a broker may be one that guests wait for. */
 static void print_diagnostics(const struct config_diagnostics *diagnostics, const char *path)
@@ -173,8 +172,7 @@ static int choose_text(struct text *text, bool by_name)
     return text->fd < 0 ? -EINVAL : load_text(text);
 }
 
-/* --- What a predecessor left
- * --------------------------------------------------------------------- */
+/* --- What a predecessor left ----------------------------------------------------------------- */
 
 static int add_device(const struct device_config *device_config)
 {
@@ -273,8 +271,7 @@ static int restore_devices(void)
     return result;
 }
 
-/* --- Everything that can be wrong with this machine
- * ------------------------------------------------- */
+/* --- Everything that can be wrong with this machine ------------------------------------------ */
 
 static size_t list_openers(struct pollfd ret[BAO_DEVICES_MAX])
 {
@@ -411,8 +408,7 @@ static int prepare_devices(struct opening_context *context, const char *control,
     return result;
 }
 
-/* --- Start
- * --------------------------------------------------------------------------------------------- */
+/* --- Start ----------------------------------------------------------------------------------- */
 
 /* The keeper decides on the end; signals to the whole terminal are not for us. The relays need
  * SIGALRM, and unblock it themselves. */

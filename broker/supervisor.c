@@ -65,8 +65,7 @@ int supervisor_init(struct supervisor *supervisor)
     return result == 0 ? watch_control(supervisor) : result;
 }
 
-/* --- What the keeper says -----------------------------------------------------------------------
- */
+/* --- What the keeper says -------------------------------------------------------------------- */
 
 /* Only now is it listened to: what it says may come before what the keeper says of it. */
 static void worker_spawned(struct supervisor *supervisor, struct device *device,
@@ -177,8 +176,7 @@ static bool receive_from_keeper(struct supervisor *supervisor)
     return true;
 }
 
-/* --- What the relays say ------------------------------------------------------------------------
- */
+/* --- What the relays say --------------------------------------------------------------------- */
 
 static void look_at_relay(struct supervisor *supervisor, struct device *device)
 {
@@ -220,8 +218,7 @@ static void look_at_relay(struct supervisor *supervisor, struct device *device)
     }
 }
 
-/* --- The loop -----------------------------------------------------------------------------------
- */
+/* --- The loop -------------------------------------------------------------------------------- */
 
 /* Backends that have changed under their workers, which are told. What could wait for a disk, a
  * worker does for itself: it is told that it is time to. */

@@ -11,8 +11,7 @@
 #include "broker/words.h"
 #include "common/worker_fds.h"
 
-/* --- Ending a worker ---------------------------------------------------------------------------
- */
+/* --- Ending a worker ------------------------------------------------------------------------- */
 
 void end_worker(struct supervisor *supervisor, struct device *device)
 {
@@ -68,8 +67,7 @@ int supervisor_restart(struct supervisor *supervisor, struct device *device)
     return 0;
 }
 
-/* --- Starting a worker --------------------------------------------------------------------------
- */
+/* --- Starting a worker ----------------------------------------------------------------------- */
 
 static uint32_t queue_size(const struct device *device)
 {

@@ -77,8 +77,7 @@ void fixture_make_image(const struct fixture *fixture, const char *name, unsigne
     free(data);
 }
 
-/* --- What the driver of generation D has to be told ---------------------------------------------
- */
+/* --- What the driver of generation D has to be told ------------------------------------------ */
 
 /* The device whose lines are being written. */
 struct told {

@@ -14,8 +14,7 @@
 #include "broker/dispatcher.h"
 #include "tests/cunit_main.h"
 
-/* --- The dispatcher ----------------------------------------------------------------------------
- */
+/* --- The dispatcher -------------------------------------------------------------------------- */
 
 int requests[2];                 /* a pipe; `dm` is requests[0] */
 static int completions[2];       /* another */
@@ -77,8 +76,7 @@ bool nothing_completed(int for_ms)
     return poll(&pipe, 1, for_ms) == 0;
 }
 
-/* --- The worker --------------------------------------------------------------------------------
- */
+/* --- The worker ------------------------------------------------------------------------------ */
 
 struct state_page *state;
 struct journal *journal;
@@ -113,8 +111,7 @@ uint32_t wait_unusable(int timeout_ms)
     }
 }
 
-/* --- A relay for each test ---------------------------------------------------------------------
- */
+/* --- A relay for each test ------------------------------------------------------------------- */
 
 void *relay_tests_memory[1024]; /* where leak detection finds it */
 

@@ -26,8 +26,7 @@
 #define BASE 0xa003e00u
 #define DM_ID 3u
 
-/* --- access ------------------------------------------------------------------------------------
- */
+/* --- access ---------------------------------------------------------------------------------- */
 
 static struct bao_io_request request(uint64_t op, uint64_t offset, uint64_t width, uint64_t value)
 {
@@ -135,8 +134,7 @@ static void test_given_up_answers(void)
     CU_ASSERT_EQUAL(access_given_up_answer(&write), 0);
 }
 
-/* --- back-off and rate limit -------------------------------------------------------------------
- */
+/* --- back-off and rate limit ----------------------------------------------------------------- */
 
 static void test_backoff_doubles_to_its_cap(void)
 {
@@ -204,8 +202,7 @@ static void test_pace(void)
     }
 }
 
-/* --- words -------------------------------------------------------------------------------------
- */
+/* --- words ----------------------------------------------------------------------------------- */
 
 static void test_deaths(void)
 {
@@ -251,8 +248,7 @@ static void test_layers_and_steps(void)
     CU_ASSERT_PTR_NULL(words_step(STEP_COUNT));
 }
 
-/* --- journal -----------------------------------------------------------------------------------
- */
+/* --- journal --------------------------------------------------------------------------------- */
 
 static struct journal journal;
 
@@ -336,8 +332,7 @@ static void test_other_versions(void)
     CU_ASSERT_FALSE(journal_usable(&journal));
 }
 
-/* --- eventfds ----------------------------------------------------------------------------------
- */
+/* --- eventfds -------------------------------------------------------------------------------- */
 
 /* By the kernel itself, as the driver's kicks come: the one way to 2^64-1. Asynchronous reading of
  * /dev/zero is just somebody in the kernel who signals. */
@@ -392,8 +387,7 @@ static void test_eventfd_renewed(void)
     close(fd);
 }
 
-/* --- sizes of queues ----------------------------------------------------------------------------
- */
+/* --- sizes of queues ------------------------------------------------------------------------- */
 
 static uint32_t size_of(enum device_kind kind, uint32_t queues, uint64_t mebibytes)
 {

@@ -78,8 +78,7 @@ static void the_layout_of_a_record_is_fixed(void)
     CU_ASSERT_EQUAL(STORE_RECORD_MAGIC, 0x64726f6365726221ull);
 }
 
-/* --- What is given back ------------------------------------------------------------------------
- */
+/* --- What is given back ---------------------------------------------------------------------- */
 
 /* A file that is passed: its name, and a letter for what it is. */
 struct given {
@@ -261,8 +260,7 @@ static void another_version_is_told(void)
     CU_ASSERT_EQUAL(take(given, count), RESULT(STORE_OTHER_VERSION, SET_FDS));
 }
 
-/* --- What is stored ------------------------------------------------------------------------------
- */
+/* --- What is stored -------------------------------------------------------------------------- */
 
 static int pair[2];
 static struct notify manager;
@@ -423,8 +421,7 @@ static void without_a_service_manager_nothing_is_said(void)
     CU_ASSERT_PTR_NULL(store.sets[DM_ID].record);
 }
 
-/* --- A manager that is stuck --------------------------------------------------------------------
- */
+/* --- A manager that is stuck ----------------------------------------------------------------- */
 
 /* Its socket takes no more. Returns how many messages are before ours. */
 static unsigned int fill(void)
@@ -550,8 +547,7 @@ static void the_queue_is_bounded(void)
     CU_ASSERT_FALSE(notify_waits(&manager));
 }
 
-/* --- The lock of a state page
- * --------------------------------------------------------------------- */
+/* --- The lock of a state page ---------------------------------------------------------------- */
 
 static void a_mapping_keeps_a_page_claimed(void)
 {

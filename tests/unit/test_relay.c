@@ -144,8 +144,7 @@ static void test_refused_completion(void)
     CU_ASSERT_EQUAL(atomic_load(&relay->refused), 1);
 }
 
-/* --- Workers that fail -------------------------------------------------------------------------
- */
+/* --- Workers that fail ----------------------------------------------------------------------- */
 
 static void test_waits_for_the_first_worker(void)
 {
