@@ -427,16 +427,9 @@ void device_settle_given_up(struct device *device)
     struct state_page *state = device->state;
     if (!atomic_load(&device->journal->given_up))
         return;
-    memset(state->queues, 0, sizeof(state->queues));
-    memset(&state->of_kind, 0, sizeof(state->of_kind));
-    uint32_t generation = state->transport.config_generation;
-    memset(&state->transport, 0, sizeof(state->transport));
-    state->transport.config_generation = generation + 1;
-    state->transport.status = VIRTIO_CONFIG_S_NEEDS_RESET;
-    state->version = STATE_VERSION;
-    state->kind = (uint32_t)device->config->kind;
-    state->queue_count = device->queue_count;
-    state->magic = STATE_MAGIC;
+    state_reset(state, VIRTIO_CONFIG_S_NEEDS_RESET);
+    state->transport.config_generation++;
+    state_finish(state, (uint32_t)device->config->kind, device->queue_count);
     atomic_store(&device->journal->given_up, 0);
 
     atomic_fetch_or(&state->interrupt.pending, VIRTIO_MMIO_INT_CONFIG);

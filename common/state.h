@@ -223,6 +223,18 @@ struct state_page {
     union state_kind of_kind;
 };
 
+/*
+ * What a driver's reset undoes, §2.4: queues, the registers, what the kind keeps, interrupts that
+ * are pending. Status becomes `status`, and ConfigGeneration stays. Whoever dies in it leaves a
+ * page that a successor can use: queues stop first, since positions are checked against status and
+ * features only where a queue is ready; then the status changes, and only then the rest.
+ */
+void state_reset(struct state_page *state, uint32_t status);
+
+/* After state_reset of a page that was fresh or not to be believed: it is one of this version now.
+ */
+void state_finish(struct state_page *state, uint32_t kind, uint32_t queue_count);
+
 _Static_assert(sizeof(struct state_mailbox) == 128, "two cache lines, one a writer");
 _Static_assert(sizeof(struct state_interrupt) == 64, "one cache line");
 _Static_assert(sizeof(struct state_transport) == 64, "one cache line");

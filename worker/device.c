@@ -260,26 +260,11 @@ void device_queue_unready(struct device *dev, unsigned int queue)
 
 void device_reset(struct device *dev)
 {
-    struct state_transport *transport = &dev->state->transport;
-    if (transport->status != 0)
+    if (dev->state->transport.status != 0)
         log_event(LOG_RESET, 0);
     stop(dev);
-    /* First: if this worker dies here, its successor finds no queue to be at, and positions only in
-     * queues that are not ready: those of others are checked against status and features. */
-    for (unsigned int q = 0; q < dev->queue_count; q++)
-        dev->state->queues[q].ready = 0;
-    atomic_signal_fence(memory_order_seq_cst);
-    transport->status = 0;
-    atomic_signal_fence(memory_order_seq_cst);
+    state_reset(dev->state, 0);
     atomic_store(&dev->state->interrupt.pending, 0);
-    transport->driver_features = 0;
-    transport->driver_features_beyond = 0;
-    transport->device_features_sel = 0;
-    transport->driver_features_sel = 0;
-    transport->queue_sel = 0;
-    transport->shm_sel = 0;
-    memset(dev->state->queues, 0, sizeof(dev->state->queues));
-    memset(&dev->state->of_kind, 0, sizeof(dev->state->of_kind));
     poison_forget(dev->state);
     (void)adopt(dev);
 }

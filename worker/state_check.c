@@ -3,7 +3,6 @@
 
 #include <linux/virtio_config.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "worker/device.h"
 #include "worker/transport.h"
@@ -79,12 +78,7 @@ enum state_check state_check(const struct device *dev)
 
 void state_init(const struct device *dev, struct state_page *state)
 {
-    memset(&state->transport, 0, sizeof(state->transport));
-    memset(state->queues, 0, sizeof(state->queues));
-    memset(&state->of_kind, 0, sizeof(state->of_kind));
-    state->version = STATE_VERSION;
-    state->kind = dev->kind;
-    state->queue_count = dev->queue_count;
-    /* Last: a page without it counts as fresh, or as invalid. */
-    __atomic_store_n(&state->magic, STATE_MAGIC, __ATOMIC_RELEASE);
+    state_reset(state, 0);
+    state->transport.config_generation = 0;
+    state_finish(state, dev->kind, dev->queue_count);
 }

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "common/state.h"
+
+#include <string.h>
+
+void state_reset(struct state_page *state, uint32_t status)
+{
+    struct state_transport fresh = {
+        .status = status,
+        .config_generation = state->transport.config_generation,
+    };
+    for (unsigned int q = 0; q < STATE_QUEUES_MAX; q++)
+        state->queues[q].ready = 0;
+    atomic_signal_fence(memory_order_seq_cst);
+    state->transport.status = status;
+    atomic_signal_fence(memory_order_seq_cst);
+    /* The whole of it, so that no field is forgotten; and copied from here, so that the two values
+     * which stay never read as something else. */
+    __asm__ volatile("" : "+m"(fresh));
+    memcpy(&state->transport, &fresh, sizeof(fresh));
+    memset(state->queues, 0, sizeof(state->queues));
+    memset(&state->of_kind, 0, sizeof(state->of_kind));
+}
+
+void state_finish(struct state_page *state, uint32_t kind, uint32_t queue_count)
+{
+    state->version = STATE_VERSION;
+    state->kind = kind;
+    state->queue_count = queue_count;
+    /* Last: a page without it counts as fresh, or as invalid. */
+    __atomic_store_n(&state->magic, STATE_MAGIC, __ATOMIC_RELEASE);
+}
