@@ -3,30 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "policy/calls.h"
+
 #define RECORD_SIZE 8192     /* the kernel's own limit for a record of /dev/kmsg */
 #define RECORDS_AT_ONCE 1000 /* a log that grows faster than it is read is given up */
-
-#define CALLS_MAX 512u
-#define NAME_SIZE 32u
-
-static char call_names[CALLS_MAX][NAME_SIZE];
-
-/* Now: later there is no memory to be had for them. */
-static void learn_names(void)
-{
-    for (int call = 0; call < (int)CALLS_MAX; call++) {
-        char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, call);
-        if (name)
-            snprintf(call_names[call], NAME_SIZE, "%s", name);
-        free(name);
-    }
-}
 
 int kernel_log_open(void)
 {
@@ -34,7 +19,6 @@ int kernel_log_open(void)
     if (fd < 0)
         return -1;
     (void)lseek(fd, 0, SEEK_END);
-    learn_names();
     return fd;
 }
 
@@ -58,11 +42,13 @@ static bool is_kill(const char *record, long *ret_pid, long *ret_call)
            field(record, " sig=", &signal) && signal != 0 && field(record, " syscall=", ret_call);
 }
 
-static void name_call(long call, char ret_call[KERNEL_LOG_CALL_SIZE])
+static void name_call(long number, char ret_call[KERNEL_LOG_CALL_SIZE])
 {
-    bool known = call >= 0 && call < (long)CALLS_MAX && call_names[call][0] != '\0';
-    snprintf(ret_call, KERNEL_LOG_CALL_SIZE, "%s (%ld)", known ? call_names[call] : "unknown",
-             call);
+    const struct policy_call *call = policy_calls;
+    while (call->name && call->number[POLICY_ARCH_NATIVE] != number)
+        call++;
+    snprintf(ret_call, KERNEL_LOG_CALL_SIZE, "%s (%ld)", call->name ? call->name : "unknown",
+             number);
 }
 
 bool kernel_log_next(int kernel_log, pid_t *ret_pid, char ret_call[KERNEL_LOG_CALL_SIZE])

@@ -77,5 +77,4 @@ function(needed_library target package header library)
 endfunction()
 
 needed_library(libcapng libcap-ng-dev cap-ng.h cap-ng)
-needed_library(libseccomp libseccomp-dev seccomp.h seccomp)
 needed_library(libyaml libyaml-dev yaml.h yaml)

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "policy/catalog.h"
+#include "policy/calls.h"
 #include "policy/compiler/compile.h"
 #include "policy/compiler/number.h"
 
@@ -151,9 +151,12 @@ static void emit_call(FILE *file, uint32_t number, enum policy_arch arch)
     fputs("}},\n", file);
 }
 
-static void emit_calls(FILE *file)
+void emit_calls(FILE *file)
 {
-    fputs("\nconst struct policy_call policy_calls[] = {\n", file);
+    fputs("/* Made by policyc. */\n"
+          "#include \"policy/calls.h\"\n"
+          "\nconst struct policy_call policy_calls[] = {\n",
+          file);
     for (uint32_t number = 0; number < POLICY_CALLS_END; number++) {
         for (enum policy_arch arch = 0; arch < POLICY_ARCHES; arch++)
             emit_call(file, number, arch);
@@ -171,7 +174,6 @@ void emit_catalog(FILE *file, const struct parsed_policy *policies, size_t count
         emit_rules(file, i, &policies[i].listing);
         emit_fds(file, i, &policies[i].listing);
     }
-    emit_calls(file);
     fputs("\nconst struct policy_listing policy_catalog[] = {\n", file);
     for (size_t i = 0; i < count; i++) {
         const struct policy_listing *listing = &policies[i].listing;

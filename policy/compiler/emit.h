@@ -22,4 +22,7 @@ void emit_catalog(FILE *file, const struct parsed_policy *policies, size_t count
 /* The instructions as the kernel takes them. */
 void emit_program(FILE *file, const struct policy_program *program);
 
+/* The table of policy/calls.h. */
+void emit_calls(FILE *file);
+
 #endif

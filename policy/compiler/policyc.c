@@ -16,11 +16,13 @@ static const char usage[] =
     "Usage: policyc DIRECTORY table ARCH FILE NAME...\n"
     "       policyc DIRECTORY catalog FILE NAME...\n"
     "       policyc DIRECTORY programs DIRECTORY NAME...\n"
+    "       policyc DIRECTORY calls FILE\n"
     "\n"
     "Compiles DIRECTORY/NAME.policy, checks the programs, and writes\n"
     "  table     C source with the programs for ARCH (x86_64, aarch64 or riscv64)\n"
     "  catalog   C source with rules and programs of all architectures\n"
-    "  programs  one file of instructions each: DIRECTORY/ARCH/NAME.bpf\n";
+    "  programs  one file of instructions each: DIRECTORY/ARCH/NAME.bpf\n"
+    "  calls     C source with the names of all system calls\n";
 
 static bool compile(const char *directory, const char *name, enum policy_arch arch,
                     struct parsed_policy *ret)
@@ -107,6 +109,15 @@ static bool write_source(const char *path, const struct parsed_policy *policies,
     return close_output(file, path);
 }
 
+static bool write_calls(const char *path)
+{
+    FILE *file = open_output(path);
+    if (!file)
+        return false;
+    emit_calls(file);
+    return close_output(file, path);
+}
+
 static bool write_programs(const char *directory, const struct parsed_policy *policies,
                            size_t count)
 {
@@ -135,6 +146,8 @@ int main(int argc, char **argv)
     const char *verb = argc > 2 ? argv[2] : "";
     bool table = strcmp(verb, "table") == 0, catalog = strcmp(verb, "catalog") == 0;
     int first = table ? 5 : 4;
+    if (strcmp(verb, "calls") == 0 && argc == first)
+        return write_calls(argv[3]) ? 0 : 1;
     enum policy_arch arch = table && argc > 3 ? policy_arch_find(argv[3]) : POLICY_ARCHES;
     bool known = table ? arch != POLICY_ARCHES : catalog || strcmp(verb, "programs") == 0;
     if (!known || argc <= first) {
