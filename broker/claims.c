@@ -85,11 +85,6 @@ static void name_files(const struct device_config *device, struct claim *ret)
     ret->has_names = config_names_from(absolute, names.scheme, names.ports, &ret->names);
 }
 
-static bool is_net(uint32_t kind)
-{
-    return kind == DEVICE_NET_VIRTIO || kind == DEVICE_NET_VHOST;
-}
-
 static void describe(const struct config *config, const struct device_config *device,
                      int32_t keeper, struct claim *ret)
 {
@@ -102,7 +97,7 @@ static void describe(const struct config *config, const struct device_config *de
         .guest_cid = device->guest_cid,
     };
     name_files(device, ret);
-    if (is_net(ret->kind) && stat("/proc/self/ns/net", &network) == 0) {
+    if (device->tap_name && stat("/proc/self/ns/net", &network) == 0) {
         ret->network = network.st_ino;
         snprintf(ret->tap_name, sizeof(ret->tap_name), "%s", device->tap_name);
     }
@@ -139,10 +134,15 @@ static bool same_file(const struct file_id *a, const struct file_id *b)
     return a->device != 0 && a->device == b->device && a->inode == b->inode;
 }
 
+/* Of a kind that several devices may share, if all of them only read. */
+static bool can_share(const struct claim *a, const struct claim *b)
+{
+    return a->kind == b->kind && config_kind_has((enum device_kind)a->kind, CONFIG_KEY_READ_ONLY);
+}
+
 static bool both_read(const struct claim *a, const struct claim *b)
 {
-    return a->kind == DEVICE_BLOCK_VIRTIO && b->kind == DEVICE_BLOCK_VIRTIO && a->read_only &&
-           b->read_only;
+    return can_share(a, b) && a->read_only && b->read_only;
 }
 
 static int names_taken(const struct claim *mine, const struct claim *other, struct failure *failure)
@@ -153,7 +153,7 @@ static int names_taken(const struct claim *mine, const struct claim *other, stru
     if (!mine->has_names || !other->has_names || !same_directory ||
         !config_names_meet(&mine->names, &other->names, name))
         return 0;
-    if (mine->kind == DEVICE_BLOCK_VIRTIO && other->kind == DEVICE_BLOCK_VIRTIO)
+    if (can_share(mine, other))
         return failure_set(failure, -EEXIST,
                            "this image is %s: choose another, or read_only: true for both",
                            whose(other).text);
@@ -181,9 +181,9 @@ static int compare(const struct device_config *device, const struct claim *mine,
     if (!config_names_given(device, ret_key, &names) || both_read(mine, other))
         return 0;
     if (same_file(&mine->file, &other->file))
-        return failure_set(
-            failure, -EEXIST, "this is, by another name, %s: choose another%s", whose(other).text,
-            mine->kind == DEVICE_BLOCK_VIRTIO ? ", or read_only: true for both" : "");
+        return failure_set(failure, -EEXIST, "this is, by another name, %s: choose another%s",
+                           whose(other).text,
+                           can_share(mine, other) ? ", or read_only: true for both" : "");
     return names_taken(mine, other, failure);
 }
 

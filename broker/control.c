@@ -228,7 +228,7 @@ static void fill_device(const struct device *device, struct control_device *ret)
         .shmem_size = device->shmem_size,
         .broker_level = (uint32_t)log_level(),
     };
-    if (device->config->kind == DEVICE_BLOCK_VIRTIO)
+    if (config_kind_has(device->config->kind, CONFIG_KEY_CACHE))
         snprintf(ret->cache, sizeof(ret->cache), "%s", config_cache_word(device->config->cache));
     memcpy(ret->name, device->name, sizeof(ret->name));
     snprintf(ret->last_death, sizeof(ret->last_death), "%.127s", worker->last_death);

@@ -108,7 +108,7 @@ static int start_entropy(struct lockdown *lockdown)
     int waits = 0;
     for (size_t i = 0; i < supervisor->device_count; i++) {
         const struct device *device = &supervisor->devices[i];
-        if (device->config->kind != DEVICE_RNG_VIRTIO)
+        if (!device->backend.ops->wants_entropy)
             continue;
         if (waits == 0)
             waits = entropy_begin(&supervisor->entropy, supervisor->report, entropy_of_kernel);

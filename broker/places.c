@@ -16,7 +16,7 @@ static bool same(const struct file_id *a, const struct file_id *b)
 static bool names_of(const struct device *device, enum config_key *ret_key,
                      struct config_names *ret)
 {
-    const char *found = config_is_daemon(device->config->kind) ? device->backend.socket_path : NULL;
+    const char *found = device->info->daemon ? device->backend.socket_path : NULL;
     return config_names_of(device->config, found, ret_key, ret);
 }
 
@@ -36,10 +36,8 @@ static int one_file(const struct config *config, const struct device *device,
     config_where(config, other->config, file_key(other->config), where);
     bool is_image = *ret_key == CONFIG_KEY_FILE_PATH;
     return failure_set(failure, -EEXIST, "this %s is also that of %s, %.200s choose another%s",
-                       is_image                          ? "image"
-                       : *ret_key == CONFIG_KEY_LOG_PATH ? "log file"
-                                                         : "tap",
-                       other->name, where, is_image ? ", or read_only: true for both" : "");
+                       config_file_word(*ret_key), other->name, where,
+                       is_image ? ", or read_only: true for both" : "");
 }
 
 /* `other`: who has the name as well, with a colon behind. */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kinds of device: what the two sides must agree on, one row a kind. The broker's half of
- * a kind (opening its backend) is a row of broker/backend/backend.c; the worker's half (its
- * behaviour) a row of worker/device.c.
+ * The kinds of device. What is known of each is in one row of common/kinds.def, from which the
+ * tables here, in the broker and in the worker are made.
  */
 #ifndef COMMON_DEVICE_KIND_H
 #define COMMON_DEVICE_KIND_H
@@ -16,26 +15,24 @@
 #define QUEUE_SIZE_ALWAYS 256u
 
 enum device_kind {
-    DEVICE_BLOCK_VIRTIO,
-    DEVICE_VSOCK_VHOST,
-    DEVICE_NET_VIRTIO,
-    DEVICE_NET_VHOST,
-    DEVICE_CONSOLE_VIRTIO,
-    DEVICE_CONSOLE_SOCKET, /* the same to the user: a console with a socket_path */
-    DEVICE_RNG_VIRTIO,
-    DEVICE_VSOCK_VIRTIO,
-    DEVICE_VSOCK_VHOST_USER,
-    DEVICE_FS_VHOST_USER,
-    DEVICE_OTHER_VHOST_USER, /* of any type: the configuration says which */
+#define DEVICE_KIND(name, ...) DEVICE_##name,
+#include "common/kinds.def"
+#undef DEVICE_KIND
     DEVICE_KINDS,
 };
+
+/* Device nodes of the kernel that a kind needs, bits. */
+enum kind_node { NODE_VHOST_VSOCK = 1, NODE_VHOST_NET = 2, NODE_TUN = 4 };
 
 struct device_kind_info {
     const char *type;       /* YAML `type` */
     const char *data_plane; /* YAML `data_plane` */
     const char *policy;     /* policy/NAME.policy, and the embedded program's name */
-    bool built;             /* false: known by name only */
+    bool by_socket_path;    /* of the kinds with that type and data plane it is this one if the key
+                               socket_path is there */
+    bool daemon;            /* a vhost-user daemon at socket_path serves the device */
     uint32_t virtio_id;     /* VirtIO 1.2 §5: DeviceID; 0: the configuration says */
+    uint32_t nodes;         /* enum kind_node */
 
     /* What a device has that is configured with no more than it must be, and what it may have at
      * most, up to STATE_QUEUES_MAX and BACKEND_FDS_MAX. START says what it has. */
@@ -46,7 +43,8 @@ struct device_kind_info {
      * less. Those of the Rust device model: there are drivers that never write QueueNum. */
     uint32_t queue_size;
 
-    bool connections; /* the broker hands it connections while it runs, MSG_CONNECTION */
+    bool connections;         /* the broker hands it connections while it runs, MSG_CONNECTION */
+    uint32_t connections_max; /* that a START message can ask for; 0: it has no such number */
 };
 
 /* How many fds a worker holds after lock-down, from 0 on, with so many backend files and queues. */

@@ -14,19 +14,10 @@
 #include "worker/transport.h"
 #include "worker/virtqueue/poison.h"
 
-/* One row a kind. */
 static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
-    [DEVICE_BLOCK_VIRTIO] = &block_ops,
-    [DEVICE_CONSOLE_VIRTIO] = &console_ops,
-    [DEVICE_CONSOLE_SOCKET] = &console_socket_ops,
-    [DEVICE_NET_VIRTIO] = &net_ops,
-    [DEVICE_NET_VHOST] = &net_vhost_ops,
-    [DEVICE_RNG_VIRTIO] = &rng_ops,
-    [DEVICE_VSOCK_VHOST] = &vsock_vhost_ops,
-    [DEVICE_VSOCK_VHOST_USER] = &vsock_vhost_user_ops,
-    [DEVICE_FS_VHOST_USER] = &vhost_user_ops,
-    [DEVICE_OTHER_VHOST_USER] = &vhost_user_ops,
-    [DEVICE_VSOCK_VIRTIO] = &vsock_virtio_ops,
+#define DEVICE_KIND(name, backend, ops, ...) [DEVICE_##name] = &(ops),
+#include "common/kinds.def"
+#undef DEVICE_KIND
 };
 
 #define WINDOW_ALIGNMENT 4096u /* the smallest page; makes guest alignment and ours the same */
@@ -39,20 +30,40 @@ static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
 
 #define QUEUE_SIZE_MIN 4u /* a block request takes three descriptors */
 
-static bool start_usable(const struct message_start *start)
+const struct device_ops *device_ops_of(uint32_t kind)
+{
+    return ops_of_kind[kind];
+}
+
+static bool queues_usable(const struct message_start *start)
 {
     uint32_t size = start->queue_size_max;
-    return start->kind < DEVICE_KINDS && ops_of_kind[start->kind] &&
-           start->queue_count <= STATE_QUEUES_MAX && size >= QUEUE_SIZE_MIN &&
-           size <= QUEUE_SIZE_MAX && (size & (size - 1)) == 0 && start->shmem_size != 0 &&
-           start->shmem_addr % WINDOW_ALIGNMENT == 0 &&
+    return start->queue_count > 0 && start->queue_count <= device_kinds[start->kind].queues_max &&
+           size >= QUEUE_SIZE_MIN && size <= QUEUE_SIZE_MAX && (size & (size - 1)) == 0;
+}
+
+static bool window_usable(const struct message_start *start)
+{
+    return start->shmem_size != 0 && start->shmem_addr % WINDOW_ALIGNMENT == 0 &&
            start->shmem_size - 1 <= UINT64_MAX - start->shmem_addr;
+}
+
+bool device_start_usable(const struct message_start *start)
+{
+    if (start->kind >= DEVICE_KINDS || !queues_usable(start) || !window_usable(start))
+        return false;
+    const struct device_kind_info *info = &device_kinds[start->kind];
+    const struct device_ops *ops = ops_of_kind[start->kind];
+    return start->backend_fd_count <= info->backend_fds_max &&
+           start->boxed >> start->backend_fd_count == 0 &&
+           (info->connections_max == 0 || start->vsock.connections <= info->connections_max) &&
+           (!ops->start_usable || ops->start_usable(start));
 }
 
 int device_init(struct device *dev, const struct message_start *start, struct state_page *state,
                 void *window)
 {
-    if (!start_usable(start))
+    if (!device_start_usable(start))
         return -EINVAL;
     *dev = (struct device){
         .ops = ops_of_kind[start->kind],

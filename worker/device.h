@@ -34,6 +34,19 @@ enum serve {
 /* Which reason a kind has to call for device_needs_reset is in what it returns. */
 struct device_ops {
     /*
+     * Is the kind's part of START usable? The broker is trusted, yet a mistake there should end in
+     * a message. Optional: whatever is in it can be used.
+     */
+    bool (*start_usable)(const struct message_start *start);
+    /*
+     * Before all else that is done with the backend: put into START what only a worker may ask for,
+     * since the answer can take any time. Optional.
+     */
+    void (*measure)(struct message_start *start);
+    /* How far the worker may write into a file, bytes: its RLIMIT_FSIZE. Optional: it writes none.
+     */
+    uint64_t (*file_size_max)(const struct message_start *start);
+    /*
      * Before lock-down: set dev->features, the configuration space, user_queues and
      * backend_events, and do with the backend all that needs no guest. Returns 0 or -errno.
      */
@@ -123,6 +136,12 @@ struct device {
     unsigned int pause_ms;     /* what is left until pause_over is called, at least; 0: it is not */
     struct virtqueue queues[STATE_QUEUES_MAX];
 };
+
+/* The worker's half of a kind, below DEVICE_KINDS. */
+const struct device_ops *device_ops_of(uint32_t kind);
+
+/* Can a device be made of it? Looks at nothing but the message. */
+bool device_start_usable(const struct message_start *start);
 
 /*
  * Make a device of what the broker says. `state` and `window` (shmem_size bytes) are mapped
@@ -225,13 +244,8 @@ static inline void device_count(uint64_t *counter, uint64_t add)
     __atomic_store_n(counter, *counter + add, __ATOMIC_RELAXED);
 }
 
-extern const struct device_ops block_ops;
-extern const struct device_ops console_ops, console_socket_ops;
-extern const struct device_ops rng_ops;
-extern const struct device_ops net_ops;
-extern const struct device_ops net_vhost_ops;
-extern const struct device_ops vsock_vhost_ops;
-extern const struct device_ops vsock_virtio_ops;
-extern const struct device_ops vsock_vhost_user_ops, vhost_user_ops;
+#define DEVICE_KIND(name, backend, ops, ...) extern const struct device_ops ops;
+#include "common/kinds.def"
+#undef DEVICE_KIND
 
 #endif

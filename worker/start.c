@@ -12,10 +12,9 @@
 #include <unistd.h>
 
 #include "common/box.h"
+#include "worker/device.h"
 
-#define QUEUE_SIZE_LIMIT 32768u /* VirtIO 1.2 §2.7: largest Queue Size */
-#define SCHED_PRIORITY_MAX 99u  /* sched(7) */
-#define SECTOR_SIZE 512u        /* VirtIO 1.2 §5.2.4 */
+#define SCHED_PRIORITY_MAX 99u /* sched(7) */
 
 static int state_fd(const struct message_start *start)
 {
@@ -40,47 +39,24 @@ static int wait_for_message(void)
     return (control.revents & POLLNVAL) != 0 ? -EBADF : 0;
 }
 
+/* It is mapped whole, and at once. */
 static bool window_usable(const struct message_start *start)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    return start->shmem_size > 0 && start->shmem_size % page == 0 &&
-           start->shmem_size <= PTRDIFF_MAX && start->shmem_addr % page == 0 &&
-           start->shmem_addr <= UINT64_MAX - start->shmem_size;
+    return start->shmem_size % page == 0 && start->shmem_size <= PTRDIFF_MAX &&
+           start->shmem_addr % page == 0;
 }
 
-static bool queue_size_usable(uint32_t size)
-{
-    return size > 0 && size <= QUEUE_SIZE_LIMIT && (size & (size - 1)) == 0;
-}
-
-static uint32_t vsock_connections(const struct message_start *start)
-{
-    return start->kind == DEVICE_VSOCK_VIRTIO ? start->vsock.connections : 0;
-}
-
+/* What the process is to be; of the device itself, device_start_usable knows more. */
 static int check_start(const struct message_start *start)
 {
-    if (start->kind >= DEVICE_KINDS)
+    if (!device_start_usable(start) || !window_usable(start))
         return -EINVAL;
     if (!memchr(start->name, 0, sizeof(start->name)) || start->name[0] == 0)
         return -EINVAL;
     if (start->uid < WORKER_UID_MIN || start->uid == (uid_t)-1)
         return -EINVAL;
-    if (start->sched_priority > SCHED_PRIORITY_MAX)
-        return -EINVAL;
-    if (!queue_size_usable(start->queue_size_max) || !window_usable(start))
-        return -EINVAL;
-    const struct device_kind_info *info = &device_kinds[start->kind];
-    if (start->queue_count == 0 || start->queue_count > info->queues_max ||
-        start->backend_fd_count > info->backend_fds_max ||
-        start->boxed >> start->backend_fd_count != 0)
-        return -EINVAL;
-    if (vsock_connections(start) > CONNECTIONS_MAX)
-        return -EINVAL;
-    if (start->kind == DEVICE_BLOCK_VIRTIO &&
-        (start->block.capacity > INT64_MAX / SECTOR_SIZE || start->block.blk_size < SECTOR_SIZE))
-        return -EINVAL;
-    return 0;
+    return start->sched_priority > SCHED_PRIORITY_MAX ? -EINVAL : 0;
 }
 
 /* The kernel gives out the lowest free numbers, so with 0 to 4 taken these are 5, 6, 7... */
@@ -205,8 +181,10 @@ int start_fill_fds(const struct message_start *start)
 
 unsigned int start_fd_limit(const struct message_start *start)
 {
-    bool connections = device_kinds[start->kind].connections;
-    return connections ? connections_fd_limit(vsock_connections(start)) : 0;
+    const struct device_kind_info *info = &device_kinds[start->kind];
+    if (!info->connections)
+        return 0;
+    return connections_fd_limit(info->connections_max > 0 ? start->vsock.connections : 0);
 }
 
 void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)
@@ -231,18 +209,13 @@ void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)
 /* Not by the broker, since a disk or a server can let it wait. */
 void start_measure(struct message_start *start)
 {
-    if (start->kind != DEVICE_BLOCK_VIRTIO)
-        return;
-    off_t size = lseek(WORKER_FD_BACKEND, 0, SEEK_END);
-    if (size >= 0)
-        start->block.capacity = block_sectors((uint64_t)size, start->block.blk_size);
+    const struct device_ops *ops = device_ops_of(start->kind);
+    if (ops->measure)
+        ops->measure(start);
 }
 
 uint64_t start_file_size_max(const struct message_start *start)
 {
-    if (start->kind == DEVICE_CONSOLE_VIRTIO && start->console.files != 0)
-        return start->console.log_size;
-    if (start->kind != DEVICE_BLOCK_VIRTIO || start->block.read_only)
-        return 0;
-    return start->block.capacity * SECTOR_SIZE;
+    const struct device_ops *ops = device_ops_of(start->kind);
+    return ops->file_size_max ? ops->file_size_max(start) : 0;
 }

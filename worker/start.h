@@ -60,8 +60,8 @@ int start_map_state(const struct message_start *start, struct state_page **ret_s
 int start_map_window(const struct message_start *start, void **ret_window);
 
 /*
- * How large the image of a block device is by now; where that can't be found out, as the broker
- * said. Can block, on whoever serves the file.
+ * Have the device's kind look at its backend, whatever that takes: how large an image is by now.
+ * Can block, on whoever serves the file.
  */
 void start_measure(struct message_start *start);
 
@@ -81,8 +81,7 @@ unsigned int start_fd_limit(const struct message_start *start);
 /* What each fd has to be, for the sandbox to check; `ret_kinds` has worker_fd_count() entries. */
 void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds);
 
-/* How far the worker may write into a file, in bytes: only block images and logs are written at
- * all. */
+/* How far the worker may write into a file, in bytes. 0: it writes no file. */
 uint64_t start_file_size_max(const struct message_start *start);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The broker's half of a device kind: what the device is made of on this machine. A kind is
- * one file, ending in one const table, and one row of backend.c.
+ * one file that ends in one const table, which the kind's row names (common/kinds.def).
  *
  * Errors that a user can put right are found in `open`, before any worker of the device starts.
  */
@@ -109,6 +109,9 @@ struct backend_ops {
     /* A kernel or daemon signals used buffers by itself, without saying so in the state page. */
     bool calls_without_worker;
 
+    /* Its worker has nothing to give before the kernel's random generator is ready. */
+    bool wants_entropy;
+
     /* The last client is kept as backend->client, a copy of what its worker has, and each worker
      * gets it anew. */
     bool keeps_client;
@@ -176,9 +179,8 @@ struct backend_ops {
 /* One row a kind, indexed by enum device_kind. */
 extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];
 
-extern const struct backend_ops backend_block, backend_console, backend_console_socket, backend_net,
-    backend_net_vhost, backend_rng, backend_vsock_vhost, backend_vsock_virtio;
-extern const struct backend_ops backend_vsock_vhost_user, backend_fs_vhost_user,
-    backend_other_vhost_user;
+#define DEVICE_KIND(name, backend, ...) extern const struct backend_ops backend;
+#include "common/kinds.def"
+#undef DEVICE_KIND
 
 #endif

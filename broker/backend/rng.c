@@ -20,6 +20,7 @@ static int rng_give(struct backend *backend, struct message_start *start, struct
 
 const struct backend_ops backend_rng = {
     .opens_nothing = true,
+    .wants_entropy = true,
     .open = rng_open,
     .give = rng_give,
 };

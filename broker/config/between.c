@@ -86,7 +86,7 @@ static bool raw_names(const struct raw_device *device, enum device_kind kind,
     if (*ret_key == CONFIG_KEYS || !values[*ret_key].valid)
         return false;
     const char *path = values[*ret_key].text;
-    if (config_is_daemon(kind) && !config_daemon_named(path)) {
+    if (device_kinds[kind].daemon && !config_daemon_named(path)) {
         if (!values[CONFIG_KEY_ID].valid ||
             config_daemon_socket(path, type_find(type->text, &virtio_id)->name,
                                  (uint32_t)values[CONFIG_KEY_ID].number, daemon) < 0)
@@ -144,11 +144,6 @@ static void check_tap(const struct raw_device *first, const struct raw_device *s
                      quote(b->text).text, first->mark.line);
 }
 
-static bool is_net(enum device_kind kind)
-{
-    return kind == DEVICE_NET_VIRTIO || kind == DEVICE_NET_VHOST;
-}
-
 static bool raw_mac(const struct raw_device *device, uint8_t ret[6])
 {
     const struct raw_value *mac = &device->values[CONFIG_KEY_MAC_ADDR];
@@ -188,7 +183,8 @@ void check_between_devices(const struct raw_config *raw, const enum device_kind 
             check_registers(first, second, diags);
             check_names(raw, kinds, i, j, diags);
             check_tap(first, second, diags);
-            if (is_net(kinds[i]) && is_net(kinds[j]))
+            if (config_kind_has(kinds[i], CONFIG_KEY_MAC_ADDR) &&
+                config_kind_has(kinds[j], CONFIG_KEY_MAC_ADDR))
                 note_mac(first, second, diags);
         }
     }

@@ -16,53 +16,30 @@ _Static_assert(CONFIG_KEYS <= 64, "a bit each");
     (KEY(QUEUES) | KEY(QUEUE_SIZE) | KEY(FEATURES_OFF) | KEY(CPU_AFFINITY) | KEY(SCHED) |          \
      KEY(SHMEM_ADDR) | KEY(SHMEM_SIZE) | KEY(SHMEM_PATH) | KEY(IRQ))
 
-/* The keys of a kind besides those, and how many queues (or pairs of queues) `queues` can ask for,
- * where that is more than 1: one row a kind. */
+/* Of each kind besides those. */
 static const struct kind_keys kind_keys[DEVICE_KINDS] = {
-    [DEVICE_BLOCK_VIRTIO] = {.required = KEY(FILE_PATH),
-                             .optional = KEY(READ_ONLY) | KEY(ROOT_DEVICE) | KEY(ADVERTISE_FLUSH) |
-                                         KEY(CACHE) | KEY(DIRECT),
-                             .queues_max = STATE_QUEUES_MAX},
-    [DEVICE_NET_VIRTIO] = {.required = KEY(TAP_NAME),
-                           .optional = KEY(MAC_ADDR) | KEY(MTU),
-                           .queues_max = 7},
-    [DEVICE_CONSOLE_VIRTIO] = {.optional = KEY(SOCKET_PATH) | KEY(PTY_ALIAS) | KEY(LOG_PATH) |
-                                           KEY(LOG_SIZE) | KEY(PORTS)},
-    [DEVICE_NET_VHOST] = {.required = KEY(TAP_NAME), .optional = KEY(MAC_ADDR) | KEY(MTU)},
-    [DEVICE_RNG_VIRTIO] = {.optional = KEY(RATE_LIMIT)},
-    [DEVICE_VSOCK_VHOST] = {.required = KEY(GUEST_CID)},
-    [DEVICE_VSOCK_VIRTIO] = {.required = KEY(GUEST_CID) | KEY(SOCKET_PATH),
-                             .optional = KEY(CONNECTIONS)},
-    [DEVICE_VSOCK_VHOST_USER] = {.required = KEY(SOCKET_PATH), .optional = KEY(GUEST_CID)},
-    [DEVICE_FS_VHOST_USER] = {.required = KEY(SOCKET_PATH),
-                              .optional = KEY(TAG),
-                              .queues_max = STATE_QUEUES_MAX - 1},
-    [DEVICE_OTHER_VHOST_USER] = {.required = KEY(SOCKET_PATH),
-                                 .optional = KEY(CONFIG) | KEY(CONFIG_SIZE),
-                                 .queues_max = STATE_QUEUES_MAX},
+#define KEYS(required_keys, optional_keys, most)                                                   \
+    {                                                                                              \
+        .required = (required_keys), .optional = (optional_keys), .queues_max = (most)             \
+    }
+#define DEVICE_KIND(name, backend, ops, keys, ...) [DEVICE_##name] = keys,
+#include "common/kinds.def"
+#undef DEVICE_KIND
+#undef KEYS
 };
+
+bool config_kind_has(enum device_kind kind, enum config_key key)
+{
+    return kind < DEVICE_KINDS &&
+           ((kind_keys[kind].required | kind_keys[kind].optional) & 1ull << key) != 0;
+}
 
 struct kind_keys config_kind_keys(enum device_kind kind)
 {
     struct kind_keys keys = kind_keys[kind];
     keys.required |= COMMON_REQUIRED;
     keys.optional |= COMMON_OPTIONAL;
-    keys.queues_max = keys.queues_max > 0 ? keys.queues_max : 1;
     return keys;
-}
-
-static void report_not_built(const struct raw_value *type, const struct raw_value *data_plane,
-                             struct config_diagnostics *diags)
-{
-    struct word_list built = {0};
-    for (size_t i = 0; i < DEVICE_KINDS; i++) {
-        if (device_kinds[i].built)
-            word_list_add(&built, device_kinds[i].policy);
-    }
-    config_error(diags, type->mark,
-                 "device type \"%s\" with data_plane \"%s\" is not built into this version (built: "
-                 "%s)",
-                 type->text, data_plane->text, built.text);
 }
 
 static void report_unknown_type(const struct raw_value *type, struct config_diagnostics *diags)
@@ -81,8 +58,8 @@ static void report_unknown_type(const struct raw_value *type, struct config_diag
 }
 
 /*
- * DEVICE_KINDS and a message if there is none. The last kind is any type that a daemon serves, but
- * for those whose daemons have a kind of their own.
+ * DEVICE_KINDS and a message if there is none. The kind without a number is any type that a daemon
+ * serves, but for those whose daemons have a kind of their own.
  */
 static size_t find_kind(const struct raw_value *type, const struct raw_value *data_plane,
                         struct config_diagnostics *diags)
@@ -95,9 +72,9 @@ static size_t find_kind(const struct raw_value *type, const struct raw_value *da
         return DEVICE_KINDS;
     }
     for (size_t i = 0; i < DEVICE_KINDS; i++) {
-        bool is_any = i == DEVICE_OTHER_VHOST_USER;
-        if (i == DEVICE_CONSOLE_SOCKET || (!is_any && device_kinds[i].virtio_id != id))
-            continue; /* the former is chosen by its key */
+        bool is_any = device_kinds[i].virtio_id == 0;
+        if (device_kinds[i].by_socket_path || (!is_any && device_kinds[i].virtio_id != id))
+            continue;
         if (data_plane->valid && strcmp(device_kinds[i].data_plane, data_plane->text) == 0)
             return i;
         word_list_add(&data_planes, device_kinds[i].data_plane);
@@ -107,6 +84,18 @@ static size_t find_kind(const struct raw_value *type, const struct raw_value *da
                      "unknown data_plane \"%s\" of device type \"%s\"; expected one of %s",
                      quote(data_plane->text).text, type->text, data_planes.text);
     return DEVICE_KINDS;
+}
+
+/* The kind that takes the place of this one if there is a socket_path. */
+static enum device_kind with_socket(enum device_kind kind)
+{
+    for (enum device_kind i = 0; i < DEVICE_KINDS; i++) {
+        if (device_kinds[i].by_socket_path &&
+            device_kinds[i].virtio_id == device_kinds[kind].virtio_id &&
+            strcmp(device_kinds[i].data_plane, device_kinds[kind].data_plane) == 0)
+            return i;
+    }
+    return kind;
 }
 
 /* "device 3", or "device" where the id is not known. */
@@ -156,7 +145,7 @@ static void check_numbers(const struct raw_device *device, enum device_kind kind
                           struct config_diagnostics *diags)
 {
     const struct raw_value *queues = &device->values[CONFIG_KEY_QUEUES];
-    uint32_t queues_max = kind_keys[kind].queues_max > 0 ? kind_keys[kind].queues_max : 1;
+    uint32_t queues_max = kind_keys[kind].queues_max;
     if (queues->valid && queues->number > queues_max)
         config_error(diags, queues->mark, "queues is %" PRIu64 "; expected at most %u for %s",
                      queues->number, queues_max, device_kinds[kind].policy);
@@ -167,7 +156,7 @@ static void check_numbers(const struct raw_device *device, enum device_kind kind
     if (off->valid && foreign)
         config_error(diags, off->mark, "features_off has %s, which is no feature of %s devices",
                      foreign, type->name);
-    if (kind == DEVICE_OTHER_VHOST_USER && type->queues == 0 && device->complete)
+    if (device_kinds[kind].virtio_id == 0 && type->queues == 0 && device->complete)
         check_missing(device, KEY(QUEUES), diags);
     const struct raw_value *config_size = &device->values[CONFIG_KEY_CONFIG_SIZE];
     if (device->values[CONFIG_KEY_CONFIG].given && config_size->given)
@@ -258,6 +247,26 @@ static void check_console_socket(const struct raw_device *device, struct config_
                      ports->number);
 }
 
+/* Everything about a device whose kind is known. Returns it, or the one that takes its place. */
+static enum device_kind check_kind(const struct raw_device *device, enum device_kind kind,
+                                   struct config_diagnostics *diags)
+{
+    check_foreign(device, kind, diags);
+    if (config_kind_has(kind, CONFIG_KEY_CACHE))
+        check_cache(device, diags);
+    if (config_kind_has(kind, CONFIG_KEY_LOG_PATH)) {
+        check_console(device, diags);
+        check_console_socket(device, diags);
+    }
+    check_numbers(device, kind, diags);
+    if (device->complete)
+        check_missing(device, COMMON_REQUIRED | kind_keys[kind].required, diags);
+    if (device->values[CONFIG_KEY_SOCKET_PATH].given)
+        kind = with_socket(kind);
+    check_values(device, kind, diags);
+    return kind;
+}
+
 enum device_kind check_device(const struct raw_device *device, struct config_diagnostics *diags)
 {
     const struct raw_value *type = &device->values[CONFIG_KEY_TYPE];
@@ -265,26 +274,9 @@ enum device_kind check_device(const struct raw_device *device, struct config_dia
 
     note_outdated(device, diags);
     size_t kind = type->valid ? find_kind(type, data_plane, diags) : DEVICE_KINDS;
-    if (kind < DEVICE_KINDS && !device_kinds[kind].built) {
-        report_not_built(type, data_plane, diags);
-        kind = DEVICE_KINDS;
-    }
-    if (kind < DEVICE_KINDS) {
-        check_foreign(device, (enum device_kind)kind, diags);
-        if (kind == DEVICE_BLOCK_VIRTIO)
-            check_cache(device, diags);
-        if (kind == DEVICE_CONSOLE_VIRTIO) {
-            check_console(device, diags);
-            check_console_socket(device, diags);
-        }
-        check_numbers(device, (enum device_kind)kind, diags);
-    }
-    if (device->complete)
-        check_missing(
-            device, COMMON_REQUIRED | (kind < DEVICE_KINDS ? kind_keys[kind].required : 0), diags);
-    if (kind == DEVICE_CONSOLE_VIRTIO && device->values[CONFIG_KEY_SOCKET_PATH].given)
-        kind = DEVICE_CONSOLE_SOCKET;
     if (kind < DEVICE_KINDS)
-        check_values(device, (enum device_kind)kind, diags);
-    return (enum device_kind)kind;
+        return check_kind(device, (enum device_kind)kind, diags);
+    if (device->complete)
+        check_missing(device, COMMON_REQUIRED, diags);
+    return DEVICE_KINDS;
 }

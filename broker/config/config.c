@@ -74,7 +74,7 @@ static void add_type(struct device_config *device, const struct raw_value *value
     const char *bytes = values[CONFIG_KEY_CONFIG].text;
     const struct raw_value *config_size = &values[CONFIG_KEY_CONFIG_SIZE];
     device->type_name = type->name;
-    if (device->kind != DEVICE_OTHER_VHOST_USER)
+    if (device_kinds[device->kind].virtio_id != 0)
         return;
     if (device->queues == 0)
         device->queues = type->queues;
@@ -136,9 +136,9 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .read_only = values[CONFIG_KEY_READ_ONLY].number != 0,
         .direct = values[CONFIG_KEY_DIRECT].number != 0,
         .guest_cid = (uint32_t)values[CONFIG_KEY_GUEST_CID].number,
-        .connections = connections->given            ? (uint32_t)connections->number
-                       : kind == DEVICE_VSOCK_VIRTIO ? CONNECTIONS_DEFAULT
-                                                     : 0,
+        .connections = connections->given                       ? (uint32_t)connections->number
+                       : device_kinds[kind].connections_max > 0 ? CONNECTIONS_DEFAULT
+                                                                : 0,
         .mtu = (uint32_t)values[CONFIG_KEY_MTU].number,
         .log_size = log_size->given ? log_size->number : CONFIG_LOG_SIZE,
         .ports = ports->given ? (uint32_t)ports->number : 1,
@@ -158,22 +158,24 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
     return device;
 }
 
-static char *take_string(struct raw_value *value)
+static void take_texts(struct raw_value *values, struct device_config *device)
 {
-    char *text = value->text;
-    value->text = NULL;
-    return text;
+    for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
+        char **text = key_text(device, key);
+        if (!text)
+            continue;
+        *text = values[key].text;
+        values[key].text = NULL;
+    }
 }
 
-static void take_strings(struct raw_value *values, struct device_config *device)
+static void free_texts(struct device_config *device)
 {
-    device->file_path = take_string(&values[CONFIG_KEY_FILE_PATH]);
-    device->socket_path = take_string(&values[CONFIG_KEY_SOCKET_PATH]);
-    device->tap_name = take_string(&values[CONFIG_KEY_TAP_NAME]);
-    device->mac_addr = take_string(&values[CONFIG_KEY_MAC_ADDR]);
-    device->pty_alias = take_string(&values[CONFIG_KEY_PTY_ALIAS]);
-    device->tag = take_string(&values[CONFIG_KEY_TAG]);
-    device->log_path = take_string(&values[CONFIG_KEY_LOG_PATH]);
+    for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
+        char **text = key_text(device, key);
+        if (text)
+            free(*text);
+    }
 }
 
 /* Check, and if all is well turn raw devices into a configuration, which takes their strings. */
@@ -193,7 +195,7 @@ static int convert(const char *path, struct raw_config *raw, struct config *ret,
     for (size_t i = 0; i < raw->device_count; i++) {
         struct raw_value *values = raw->devices[i].values;
         config.devices[i] = to_device(&raw->devices[i], kinds[i]);
-        take_strings(values, &config.devices[i]);
+        take_texts(values, &config.devices[i]);
     }
     *ret = config;
     return 0;
@@ -269,15 +271,8 @@ int config_load(const char *path, struct config *ret, struct config_diagnostics 
 
 void config_free(struct config *config)
 {
-    for (size_t i = 0; i < config->device_count; i++) {
-        free(config->devices[i].file_path);
-        free(config->devices[i].tap_name);
-        free(config->devices[i].mac_addr);
-        free(config->devices[i].pty_alias);
-        free(config->devices[i].log_path);
-        free(config->devices[i].socket_path);
-        free(config->devices[i].tag);
-    }
+    for (size_t i = 0; i < config->device_count; i++)
+        free_texts(&config->devices[i]);
     free(config->path);
     *config = (struct config){0};
 }

@@ -185,6 +185,9 @@ void config_diagnostics_print(const struct config_diagnostics *diags, const char
 /* The mode, as the file names it. */
 const char *config_cache_word(enum config_cache cache);
 
+/* Is it a key of that kind, and not of every device? Of DEVICE_KINDS: no. */
+bool config_kind_has(enum device_kind kind, enum config_key key);
+
 /* Whether the file has this key for this device. */
 bool config_has(const struct device_config *device, enum config_key key);
 

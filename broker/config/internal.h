@@ -60,15 +60,20 @@ void type_names(struct word_list *list);
 
 struct key_info {
     const char *name;
-    const char *expected; /* for "expected ..." */
-    uint64_t min, max;    /* integers */
-    size_t length_max;    /* strings: bytes, without the terminating 0 */
-    uint32_t multiple_of; /* integers; 0: of anything */
-    bool power_of_two;    /* integers */
+    const char *expected;      /* for "expected ..." */
+    uint64_t min, max;         /* integers */
+    size_t length_max;         /* strings: bytes, without the terminating 0 */
+    uint32_t multiple_of;      /* integers; 0: of anything */
+    bool power_of_two;         /* integers */
+    size_t field;              /* texts: where the device's `char *` is in struct device_config */
+    const char *file;          /* paths: what the file is to a user, for "this image is also ..." */
+    enum config_scheme scheme; /* paths: which names it stands for */
     enum {
         VALUE_INTEGER,
         VALUE_BOOLEAN,
         VALUE_STRING,
+        VALUE_PATH, /* a string: of a file that has to be there, */
+        VALUE_NAME, /* or of one that is made, in a directory that has to be there */
         VALUE_MAC,
         VALUE_SCHED,      /* the priority, 0 for "other" */
         VALUE_CACHE,      /* enum config_cache */
@@ -79,6 +84,11 @@ struct key_info {
 };
 
 extern const struct key_info key_infos[CONFIG_KEYS];
+
+bool key_is_path(enum config_key key);
+
+/* Where the device has the value of a key that is kept as it is written; NULL: of another. */
+char **key_text(struct device_config *device, enum config_key key);
 
 /* The key of that name; CONFIG_KEYS if there is none. */
 enum config_key key_find(const char *name);
@@ -157,7 +167,7 @@ struct kind_keys {
     uint32_t queues_max;
 };
 
-/* The keys of a kind, with those of every device. Of a console with a socket, see the other. */
+/* The keys of a kind, with those of every device. */
 struct kind_keys config_kind_keys(enum device_kind kind);
 
 /* Find out the device's kind, and check that it has the right keys. DEVICE_KINDS: an error. */

@@ -40,9 +40,11 @@ const struct key_info key_infos[CONFIG_KEYS] = {
                                .length_max = PATH_MAX - 1,
                                .expected = "virtio, vhost or vhost_user"},
     [CONFIG_KEY_FILE_PATH] = {.name = "file_path",
-                              .type = VALUE_STRING,
+                              .type = VALUE_PATH,
                               .length_max = PATH_MAX - 1,
-                              .expected = PATH_WORDS "/var/lib/images/disk.img"},
+                              .expected = PATH_WORDS "/var/lib/images/disk.img",
+                              .field = offsetof(struct device_config, file_path),
+                              .file = "image"},
     [CONFIG_KEY_READ_ONLY] = {.name = "read_only",
                               .type = VALUE_BOOLEAN,
                               .expected = "true or false"},
@@ -60,11 +62,14 @@ const struct key_info key_infos[CONFIG_KEYS] = {
     [CONFIG_KEY_TAP_NAME] = {.name = "tap_name",
                              .type = VALUE_STRING,
                              .length_max = IFNAMSIZ - 1,
-                             .expected = "the name of a tap interface, for example tap0"},
+                             .expected = "the name of a tap interface, for example tap0",
+                             .field = offsetof(struct device_config, tap_name),
+                             .file = "tap"},
     [CONFIG_KEY_MAC_ADDR] = {.name = "mac_addr",
                              .type = VALUE_MAC,
                              .length_max = PATH_MAX - 1,
-                             .expected = "six bytes in hexadecimal, for example 52:54:00:12:34:56"},
+                             .expected = "six bytes in hexadecimal, for example 52:54:00:12:34:56",
+                             .field = offsetof(struct device_config, mac_addr)},
     [CONFIG_KEY_GUEST_CID] = {.name = "guest_cid",
                               .type = VALUE_INTEGER,
                               .min = VMADDR_CID_HOST + 1,
@@ -72,9 +77,11 @@ const struct key_info key_infos[CONFIG_KEYS] = {
                               .expected = "an integer from 3 to 0xfffffffe (0, 1, 2 and 0xffffffff "
                                           "are reserved)"},
     [CONFIG_KEY_SOCKET_PATH] = {.name = "socket_path",
-                                .type = VALUE_STRING,
+                                .type = VALUE_NAME,
                                 .length_max = PATH_MAX - 1,
-                                .expected = PATH_WORDS "/run/vhost/"},
+                                .expected = PATH_WORDS "/run/vhost/",
+                                .field = offsetof(struct device_config, socket_path),
+                                .file = "socket"},
     [CONFIG_KEY_CONNECTIONS] = {.name = "connections",
                                 .type = VALUE_INTEGER,
                                 .min = 1,
@@ -82,13 +89,19 @@ const struct key_info key_infos[CONFIG_KEYS] = {
                                 .expected = "how many connections the device has at most, from 1 "
                                             "to 1024"},
     [CONFIG_KEY_PTY_ALIAS] = {.name = "pty_alias",
-                              .type = VALUE_STRING,
+                              .type = VALUE_NAME,
                               .length_max = PATH_MAX - 1,
-                              .expected = PATH_WORDS "/run/frontend-console"},
+                              .expected = PATH_WORDS "/run/frontend-console",
+                              .field = offsetof(struct device_config, pty_alias),
+                              .file = "terminal",
+                              .scheme = CONFIG_SCHEME_ALIAS},
     [CONFIG_KEY_LOG_PATH] = {.name = "log_path",
-                             .type = VALUE_STRING,
+                             .type = VALUE_NAME,
                              .length_max = PATH_MAX - 1,
-                             .expected = PATH_WORDS "/var/log/frontend-console.log"},
+                             .expected = PATH_WORDS "/var/log/frontend-console.log",
+                             .field = offsetof(struct device_config, log_path),
+                             .file = "log file",
+                             .scheme = CONFIG_SCHEME_LOG},
     [CONFIG_KEY_LOG_SIZE] = {.name = "log_size",
                              .type = VALUE_INTEGER,
                              .min = 0x10000,
@@ -116,7 +129,8 @@ const struct key_info key_infos[CONFIG_KEYS] = {
                         .type = VALUE_STRING,
                         .length_max = 36,
                         .expected = "the name by which the frontend mounts the file system, at "
-                                    "most 36 bytes, for example shared"},
+                                    "most 36 bytes, for example shared",
+                        .field = offsetof(struct device_config, tag)},
     [CONFIG_KEY_CONFIG] = {.name = "config",
                            .type = VALUE_BYTES,
                            .length_max = CONFIG_SPACE_MAX * 2ul,
@@ -173,6 +187,17 @@ const struct key_info key_infos[CONFIG_KEYS] = {
                         .max = UINT32_MAX,
                         .expected = "an interrupt number, or no such key"},
 };
+
+bool key_is_path(enum config_key key)
+{
+    return key_infos[key].type == VALUE_PATH || key_infos[key].type == VALUE_NAME;
+}
+
+char **key_text(struct device_config *device, enum config_key key)
+{
+    size_t field = key_infos[key].field;
+    return field > 0 ? (char **)(void *)((char *)device + field) : NULL;
+}
 
 enum config_key key_find(const char *name)
 {
@@ -335,6 +360,8 @@ static bool read_scalar(const struct key_info *info, const struct raw_scalar *sc
     case VALUE_BOOLEAN:
         return read_boolean(scalar->text, &value->number);
     case VALUE_STRING:
+    case VALUE_PATH:
+    case VALUE_NAME:
         return scalar->length > 0;
     case VALUE_MAC:
         return is_mac(scalar->text);
@@ -355,7 +382,8 @@ static bool read_scalar(const struct key_info *info, const struct raw_scalar *sc
 /* Kept as it is written. */
 static bool is_text(const struct key_info *info)
 {
-    return info->type == VALUE_STRING || info->type == VALUE_MAC || info->type == VALUE_BYTES;
+    return info->type == VALUE_STRING || info->type == VALUE_PATH || info->type == VALUE_NAME ||
+           info->type == VALUE_MAC || info->type == VALUE_BYTES;
 }
 
 static bool is_number(const struct key_info *info)

@@ -9,12 +9,6 @@
 
 #define DAEMON_SUFFIX ".sock"
 
-bool config_is_daemon(enum device_kind kind)
-{
-    return kind == DEVICE_VSOCK_VHOST_USER || kind == DEVICE_FS_VHOST_USER ||
-           kind == DEVICE_OTHER_VHOST_USER;
-}
-
 bool config_daemon_named(const char *given)
 {
     size_t length = strlen(given), tail = strlen(DAEMON_SUFFIX);
@@ -87,38 +81,20 @@ bool config_names_from(const char *path, enum config_scheme scheme, uint32_t por
 /* --- What a device makes of it ------------------------------------------------------------------
  */
 
+/* Of a console's paths the last key counts: it has one of them, or the file is wrong. */
 enum config_key config_path_key(enum device_kind kind, uint64_t given)
 {
-    switch (kind) {
-    case DEVICE_BLOCK_VIRTIO:
-        return CONFIG_KEY_FILE_PATH;
-    case DEVICE_CONSOLE_VIRTIO:
-        if ((given & 1ull << CONFIG_KEY_LOG_PATH) != 0)
-            return CONFIG_KEY_LOG_PATH;
-        return (given & 1ull << CONFIG_KEY_PTY_ALIAS) != 0 ? CONFIG_KEY_PTY_ALIAS : CONFIG_KEYS;
-    case DEVICE_CONSOLE_SOCKET:
-    case DEVICE_VSOCK_VIRTIO:
-    case DEVICE_VSOCK_VHOST_USER:
-    case DEVICE_FS_VHOST_USER:
-    case DEVICE_OTHER_VHOST_USER:
-        return CONFIG_KEY_SOCKET_PATH;
-    case DEVICE_VSOCK_VHOST:
-    case DEVICE_NET_VIRTIO:
-    case DEVICE_NET_VHOST:
-    case DEVICE_RNG_VIRTIO:
-    case DEVICE_KINDS:
-        break;
+    for (enum config_key key = CONFIG_KEYS; key-- > 0;) {
+        if ((given & 1ull << key) != 0 && key_is_path(key) && config_kind_has(kind, key))
+            return key;
     }
     return CONFIG_KEYS;
 }
 
+/* A frontend that connects to ports has a socket of its own for each, in user space. */
 enum config_scheme config_scheme_of(enum device_kind kind, enum config_key key)
 {
-    if (kind == DEVICE_VSOCK_VIRTIO)
-        return CONFIG_SCHEME_VSOCK;
-    if (key == CONFIG_KEY_PTY_ALIAS)
-        return CONFIG_SCHEME_ALIAS;
-    return key == CONFIG_KEY_LOG_PATH ? CONFIG_SCHEME_LOG : CONFIG_SCHEME_ONE;
+    return device_kinds[kind].connections_max > 0 ? CONFIG_SCHEME_VSOCK : key_infos[key].scheme;
 }
 
 bool config_names_of(const struct device_config *device, const char *path, enum config_key *ret_key,
@@ -136,19 +112,27 @@ bool config_names_of(const struct device_config *device, const char *path, enum 
 
 const char *config_path(const struct device_config *device, enum config_key key)
 {
-    const char *paths[CONFIG_KEYS] = {
-        [CONFIG_KEY_FILE_PATH] = device->file_path,
-        [CONFIG_KEY_SOCKET_PATH] = device->socket_path,
-        [CONFIG_KEY_PTY_ALIAS] = device->pty_alias,
-        [CONFIG_KEY_LOG_PATH] = device->log_path,
-    };
-    return paths[key];
+    return key_is_path(key) ? *key_text((struct device_config *)device, key) : NULL;
+}
+
+bool config_path_is_made(enum config_key key)
+{
+    return key_infos[key].type == VALUE_NAME;
+}
+
+const char *config_key_name(enum config_key key)
+{
+    return key_infos[key].name;
+}
+
+const char *config_file_word(enum config_key key)
+{
+    return key_infos[key].file;
 }
 
 bool config_may_share(const struct device_config *a, const struct device_config *b)
 {
-    return a->kind == DEVICE_BLOCK_VIRTIO && b->kind == DEVICE_BLOCK_VIRTIO && a->read_only &&
-           b->read_only;
+    return a->kind == b->kind && a->read_only && b->read_only;
 }
 
 /* Each name but those of ports. False: there is no such number. */
@@ -222,7 +206,7 @@ bool config_names_given(const struct device_config *device, enum config_key *ret
 {
     char daemon[PATH_MAX];
     const char *path = NULL;
-    if (config_is_daemon(device->kind) && !config_daemon_named(device->socket_path) &&
+    if (device_kinds[device->kind].daemon && !config_daemon_named(device->socket_path) &&
         config_daemon_socket(device->socket_path, device->type_name, device->id, daemon) == 0)
         path = daemon;
     return config_names_of(device, path, ret_key, ret);

@@ -57,13 +57,21 @@ bool config_may_share(const struct device_config *a, const struct device_config 
 /* The value of a key that is a path; NULL: not given. */
 const char *config_path(const struct device_config *device, enum config_key key);
 
+/* Whether such a key names what is made, in a directory that has to be there. */
+bool config_path_is_made(enum config_key key);
+
+/* What the file of such a key is called, for "this image is also ...". */
+const char *config_file_word(enum config_key key);
+
 /*
  * A daemon's socket: by its own name, if that ends in ".sock" (config_daemon_named), or if it is a
  * socket; else `given` is what stands before "Vsock0.sock", "Fs1.sock". -ENAMETOOLONG.
  */
-bool config_is_daemon(enum device_kind kind);
 bool config_daemon_named(const char *given);
 int config_daemon_socket(const char *given, const char *type_name, uint32_t id, char ret[PATH_MAX]);
+
+/* As the file has it. */
+const char *config_key_name(enum config_key key);
 
 /* The address of one network card: not a group's, and not only zeros. */
 bool config_mac(const char *text, uint8_t ret[6]);

@@ -137,22 +137,27 @@ static void check_daemon(const struct raw_device *device, struct config_diagnost
                      longest_part(value->text), NAME_MAX);
 }
 
+static size_t path_length_max(enum device_kind kind, enum config_key key)
+{
+    if (key != CONFIG_KEY_SOCKET_PATH)
+        return PATH_MAX - 1;
+    return config_scheme_of(kind, key) == CONFIG_SCHEME_VSOCK ? CONFIG_VSOCK_PATH_MAX
+                                                              : CONFIG_SOCKET_PATH_MAX;
+}
+
 void check_values(const struct raw_device *device, enum device_kind kind,
                   struct config_diagnostics *diags)
 {
-    if (kind == DEVICE_NET_VIRTIO || kind == DEVICE_NET_VHOST) {
+    if (config_kind_has(kind, CONFIG_KEY_TAP_NAME)) {
         check_mac(&device->values[CONFIG_KEY_MAC_ADDR], diags);
         check_tap(&device->values[CONFIG_KEY_TAP_NAME], diags);
-    } else if (kind == DEVICE_BLOCK_VIRTIO) {
-        check_path(device, CONFIG_KEY_FILE_PATH, PATH_MAX - 1, diags);
-    } else if (kind == DEVICE_CONSOLE_VIRTIO) {
-        check_path(device, CONFIG_KEY_PTY_ALIAS, PATH_MAX - 1, diags);
-        check_path(device, CONFIG_KEY_LOG_PATH, PATH_MAX - 1, diags);
-    } else if (kind == DEVICE_CONSOLE_SOCKET) {
-        check_path(device, CONFIG_KEY_SOCKET_PATH, CONFIG_SOCKET_PATH_MAX, diags);
-    } else if (kind == DEVICE_VSOCK_VIRTIO) {
-        check_path(device, CONFIG_KEY_SOCKET_PATH, CONFIG_VSOCK_PATH_MAX, diags);
-    } else if (config_is_daemon(kind)) {
+    }
+    if (device_kinds[kind].daemon) {
         check_daemon(device, diags);
+        return;
+    }
+    for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
+        if (key_is_path(key) && config_kind_has(kind, key))
+            check_path(device, key, path_length_max(kind, key), diags);
     }
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/virtio_ids.h>
 #include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -231,32 +232,59 @@ static void judge_window(const struct board_facts *facts, const struct config *c
 
 /* ---- What a device needs ---- */
 
-static void need_node(struct board_report *report, bool present, const char *node,
-                      const char *module, const char *options)
+static const struct node {
+    enum kind_node bit;
+    const char *path, *module, *option;
+    const char *without;
+} nodes[] = {
+    {NODE_VHOST_VSOCK, "/dev/vhost-vsock", "vhost_vsock", "CONFIG_VHOST_VSOCK",
+     "vsock with data_plane vhost can't be served"},
+    {NODE_VHOST_NET, "/dev/vhost-net", "vhost_net", "CONFIG_VHOST_NET",
+     "net with data_plane vhost can't be served"},
+    {NODE_TUN, "/dev/net/tun", "tun", "CONFIG_TUN", "net can't be served"},
+};
+
+#define NODES (sizeof(nodes) / sizeof(nodes[0]))
+
+static bool has_node(const struct board_facts *facts, const struct node *node)
+{
+    switch (node->bit) {
+    case NODE_VHOST_VSOCK:
+        return facts->vhost_vsock;
+    case NODE_VHOST_NET:
+        return facts->vhost_net;
+    case NODE_TUN:
+        return facts->tun;
+    }
+    return false;
+}
+
+static void need_node(struct board_report *report, const struct board_facts *facts,
+                      const struct node *node)
 {
     for (size_t i = 0; i < report->count; i++) {
-        if (strcmp(report->items[i].check, node) == 0)
+        if (strcmp(report->items[i].check, node->path) == 0)
             return; /* of another device */
     }
-    if (present)
-        add(report, BOARD_OK, node, "there");
+    if (has_node(facts, node))
+        add(report, BOARD_OK, node->path, "there");
     else
-        cure(add(report, BOARD_MISSING, node, "not there"), "\"modprobe %s\", of %s", module,
-             options);
+        cure(add(report, BOARD_MISSING, node->path, "not there"), "\"modprobe %s\", of %s",
+             node->module, node->option);
 }
 
 static void need_file(struct board_report *report, const struct device_config *device,
-                      const char *key, const char *path, mode_t wanted)
+                      enum config_key key, const char *path)
 {
     struct stat file;
     if (stat(path, &file) < 0)
         cure(add(report, BOARD_MISSING, "file", "%s %u: %.80s: %s", device->type_name, device->id,
                  path, strerror(errno)),
-             "make it, or name another in %s", key);
-    else if (wanted == S_IFREG && !S_ISREG(file.st_mode) && !S_ISBLK(file.st_mode))
+             "make it, or name another in %s", config_key_name(key));
+    else if (key == CONFIG_KEY_FILE_PATH && !S_ISREG(file.st_mode) && !S_ISBLK(file.st_mode))
         cure(add(report, BOARD_MISSING, "file", "%s %u: %.80s is neither a file nor a disk",
                  device->type_name, device->id, path),
-             "name another in %s", key);
+             "name another in %s", config_key_name(key));
     else
         add(report, BOARD_OK, "file", "%s %u: %.80s", device->type_name, device->id, path);
 }
@@ -323,7 +351,7 @@ static void need_daemon(const struct board_facts *facts, struct board_report *re
         cure(add(report, BOARD_NOTE, "daemon", "%s %u: nobody has made %.80s", device->type_name,
                  device->id, path),
              "start the daemon%s",
-             facts->root_is_initramfs && device->kind == DEVICE_FS_VHOST_USER
+             facts->root_is_initramfs && device->virtio_id == VIRTIO_ID_FS
                  ? ": virtiofsd with --sandbox=chroot, since / is an initramfs"
                  : "");
 }
@@ -333,61 +361,33 @@ static void judge_device(const struct board_facts *facts, const struct config *c
 {
     judge_device_node(facts, config, device, report);
     judge_window(facts, config, device, report);
-    switch (device->kind) {
-    case DEVICE_BLOCK_VIRTIO:
-        need_file(report, device, "file_path", device->file_path, S_IFREG);
-        break;
-    case DEVICE_VSOCK_VHOST:
-        need_node(report, facts->vhost_vsock, "/dev/vhost-vsock", "vhost_vsock",
-                  "CONFIG_VHOST_VSOCK");
-        break;
-    case DEVICE_NET_VHOST:
-        need_node(report, facts->vhost_net, "/dev/vhost-net", "vhost_net", "CONFIG_VHOST_NET");
-        need_node(report, facts->tun, "/dev/net/tun", "tun", "CONFIG_TUN");
+    for (size_t i = 0; i < NODES; i++) {
+        if ((device_kinds[device->kind].nodes & nodes[i].bit) != 0)
+            need_node(report, facts, &nodes[i]);
+    }
+    if (device->tap_name)
         need_tap(report, device);
-        break;
-    case DEVICE_NET_VIRTIO:
-        need_node(report, facts->tun, "/dev/net/tun", "tun", "CONFIG_TUN");
-        need_tap(report, device);
-        break;
-    case DEVICE_CONSOLE_VIRTIO:
-        if (device->log_path)
-            need_folder_of(report, device, device->log_path);
-        if (device->pty_alias)
-            need_folder_of(report, device, device->pty_alias);
-        break;
-    case DEVICE_CONSOLE_SOCKET:
-    case DEVICE_VSOCK_VIRTIO:
-        need_folder_of(report, device, device->socket_path);
-        break;
-    case DEVICE_VSOCK_VHOST_USER:
-    case DEVICE_FS_VHOST_USER:
-    case DEVICE_OTHER_VHOST_USER:
+    if (device_kinds[device->kind].daemon) {
         need_daemon(facts, report, device);
-        break;
-    case DEVICE_RNG_VIRTIO:
-    case DEVICE_KINDS:
-        break;
+        return;
+    }
+    for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
+        const char *path = config_path(device, key);
+        if (path && config_path_is_made(key))
+            need_folder_of(report, device, path);
+        else if (path)
+            need_file(report, device, key, path);
     }
 }
 
 /* What could be configured, if nothing is. */
 static void judge_possibilities(const struct board_facts *facts, struct board_report *report)
 {
-    static const char *const without[] = {"vsock with data_plane vhost can't be served",
-                                          "net with data_plane vhost can't be served",
-                                          "net can't be served"};
-    const struct {
-        const char *node, *module;
-        bool present;
-    } nodes[] = {{"/dev/vhost-vsock", "vhost_vsock", facts->vhost_vsock},
-                 {"/dev/vhost-net", "vhost_net", facts->vhost_net},
-                 {"/dev/net/tun", "tun", facts->tun}};
-    for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++) {
-        if (nodes[i].present)
-            add(report, BOARD_OK, nodes[i].node, "there");
+    for (size_t i = 0; i < NODES; i++) {
+        if (has_node(facts, &nodes[i]))
+            add(report, BOARD_OK, nodes[i].path, "there");
         else
-            cure(add(report, BOARD_NOTE, nodes[i].node, "not there: %s", without[i]),
+            cure(add(report, BOARD_NOTE, nodes[i].path, "not there: %s", nodes[i].without),
                  "\"modprobe %s\", if you need it", nodes[i].module);
     }
 }

@@ -231,7 +231,7 @@ static void verify_limits(struct report *report, const struct verified *verified
     /* As many as its configuration says, which is not known here. */
     unsigned long files = kind && kind->connections ? connections_fd_limit(0) : 0;
     unsigned long files_max =
-        kind == &device_kinds[DEVICE_VSOCK_VIRTIO] ? connections_fd_limit(CONNECTIONS_MAX) : files;
+        kind && kind->connections ? connections_fd_limit(kind->connections_max) : files;
     char text[4096] = "", found[REPORT_TEXT] = "";
     unsigned long good = 0;
     process_file(verified->process->pid, "limits", text, sizeof(text));

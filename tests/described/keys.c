@@ -14,6 +14,7 @@ static const char *const types[] = {
     [VALUE_INTEGER] = "integer",   [VALUE_BOOLEAN] = "boolean", [VALUE_STRING] = "string",
     [VALUE_MAC] = "mac",           [VALUE_SCHED] = "sched",     [VALUE_PROCESSORS] = "processors",
     [VALUE_FEATURES] = "features", [VALUE_BYTES] = "bytes",     [VALUE_CACHE] = "cache",
+    [VALUE_PATH] = "string",       [VALUE_NAME] = "string",
 };
 
 static void print_string(const char *text)
@@ -81,7 +82,7 @@ int main(int argc, char **argv)
         print_key(&key_infos[key], key + 1 < CONFIG_KEYS ? "," : "");
     puts("], \"kinds\": [");
     for (unsigned int kind = 0; kind < DEVICE_KINDS; kind++) {
-        if (kind == DEVICE_CONSOLE_SOCKET)
+        if (device_kinds[kind].by_socket_path)
             continue; /* the same to the user as the other */
         struct kind_keys keys = config_kind_keys((enum device_kind)kind);
         printf("  {\"type\": \"%s\", \"virtio_id\": %u, \"data_plane\": \"%s\", \"queues_max\": %u",

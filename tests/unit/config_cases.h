@@ -59,15 +59,6 @@ struct config_case {
     "config, config_size, rate_limit, mtu, queues, queue_size, features_off, cpu_affinity, "       \
     "sched, shmem_addr, shmem_size, shmem_path, irq"
 
-#define BUILT_KINDS                                                                                \
-    "block/virtio, vsock/vhost, net/virtio, net/vhost, console/virtio, console/socket, "           \
-    "rng/virtio, "                                                                                 \
-    "vsock/virtio, vsock/vhost_user, fs/vhost_user, other/vhost_user"
-
-#define NOT_BUILT(type, plane)                                                                     \
-    "device type \"" type "\" with data_plane \"" plane "\" is not built into this version "       \
-    "(built: " BUILT_KINDS ")\n"
-
 #define TYPE_WORDS                                                                                 \
     "net, block, console, rng, balloon, rpmsg, scsi, 9p, gpu, input, vsock, crypto, sound, fs, "   \
     "rpmb, video_encoder, video_decoder, scmi, i2c, watchdog, can, bt, gpio, or a number of the "  \

@@ -60,8 +60,6 @@ static void enter(const struct sandbox *sandbox, const void *argument)
 static void test_layers(void)
 {
     for (int kind = 0; kind < DEVICE_KINDS; kind++) {
-        if (!device_kinds[kind].built)
-            continue;
         const struct child_plan plan = {.act = enter, .kind = (enum device_kind)kind};
         CU_ASSERT(exited(run_child(&plan), 0));
         CU_ASSERT_EQUAL(report->error, 0);
@@ -250,8 +248,6 @@ static void make_call(const struct sandbox *sandbox, const void *argument)
 static void test_forbidden(void)
 {
     for (int kind = 0; kind < DEVICE_KINDS; kind++) {
-        if (!device_kinds[kind].built)
-            continue;
         for (size_t i = 0; i < FORBIDDEN; i++) {
             const struct child_plan plan = {make_call, &forbidden[i], (enum device_kind)kind, 0};
             int status = run_child(&plan);

@@ -429,6 +429,9 @@ static void block_stop(struct device *dev)
 }
 
 const struct device_ops block_ops = {
+    .start_usable = block_start_usable,
+    .measure = block_measure,
+    .file_size_max = block_file_size_max,
     .init = block_init,
     .stop = block_stop,
     .queue_stop = block_queue_stop,

@@ -129,6 +129,12 @@ bool block_mergeable(const struct turn *turn);
 /* Take the current discard or write zeroes a step further. */
 void block_ranges(struct turn *turn);
 
+/* ---- start.c: of struct device_ops ---- */
+
+bool block_start_usable(const struct message_start *start);
+void block_measure(struct message_start *start);
+uint64_t block_file_size_max(const struct message_start *start);
+
 /* ---- io.c ---- */
 
 /* After block.direct is set. Asks once whether O_DIRECT reaches the window; does not read it. */

@@ -435,7 +435,14 @@ static void console_queue_stop(struct device *dev, unsigned int queue)
     }
 }
 
+/* Of a log; a terminal is no file that ends. */
+static uint64_t console_file_size_max(const struct message_start *start)
+{
+    return start->console.files != 0 ? start->console.log_size : 0;
+}
+
 const struct device_ops console_ops = {
+    .file_size_max = console_file_size_max,
     .init = console_init,
     .start = console_start,
     .stop = console_stop,

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a block device makes of its START message before there is a device. */
+#include <unistd.h>
+
+#include "worker/block/block.h"
+
+#define SECTOR_SIZE 512u /* VirtIO 1.2 §5.2.4 */
+
+bool block_start_usable(const struct message_start *start)
+{
+    return start->block.capacity <= INT64_MAX / SECTOR_SIZE && start->block.blk_size >= SECTOR_SIZE;
+}
+
+/* How large the image is by now; where that can't be found out, as the broker said. */
+void block_measure(struct message_start *start)
+{
+    off_t size = lseek(WORKER_FD_BACKEND, 0, SEEK_END);
+    if (size >= 0)
+        start->block.capacity = block_sectors((uint64_t)size, start->block.blk_size);
+}
+
+uint64_t block_file_size_max(const struct message_start *start)
+{
+    return start->block.read_only ? 0 : start->block.capacity * SECTOR_SIZE;
+}
