@@ -28,8 +28,7 @@ void device_init(struct device *device, const struct device_config *config)
     snprintf(device->name, sizeof(device->name), "%s %u", config->type_name, config->id);
     device->dm = device->state_fd = device->state_stored_fd = device->journal_fd = -1;
     device->claim_fd = -1;
-    device->backend = BACKEND_NONE;
-    device->backend.ops = backend_kinds[config->kind];
+    backend_init(&device->backend, config);
     device->opening = (struct opening){.socket = -1};
     device->queue_count = device->backend.ops->queues ? device->backend.ops->queues(config)
                                                       : device->info->queue_count;

@@ -191,7 +191,7 @@ static int add_device(const struct device_config *device_config)
     const struct backend_ops *ops = device->backend.ops;
     int result = ops->begin ? ops->begin(&device->backend) : 0;
     if (result == 0 && ops->opens_nothing) {
-        result = ops->open(&device->backend, device_config, &key, &failure);
+        result = ops->open(&device->backend, &key, &failure);
         device->opening.phase = OPENING_DONE;
     }
     return result;
@@ -222,9 +222,12 @@ static void note_earlier(struct device *device, const struct handed_device *befo
     const struct message_opened *opened = &before->opened;
     const char *tap = device->config->tap_name;
     device->opening.again = device->restored;
-    if (!before->kept || !tap || strncmp(opened->tap_name, tap, sizeof(opened->tap_name)) != 0)
+    const struct opened_net *net = &opened->learned.net;
+    if (!before->kept || !tap ||
+        !config_kind_has((enum device_kind)opened->kind, CONFIG_KEY_TAP_NAME) ||
+        strncmp(net->name, tap, sizeof(net->name)) != 0)
         return;
-    device->opening.tap_index = opened->tap_index;
+    device->opening.tap_index = net->index;
     if (opened->digest != device->config->digest && before->opened_count > 0)
         device->opening.tap_held = tap_hold(before->opened_fds[0]);
 }

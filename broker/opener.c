@@ -26,11 +26,10 @@ static int open_backend(const struct opener *opener, struct backend *backend,
     const int64_t end = clock_ms() + BUSY_MS;
     int result;
     do {
-        *backend = BACKEND_NONE;
-        backend->ops = backend_kinds[config->kind];
+        backend_init(backend, config);
         backend->tap_before = opener->tap;
         *ret_key = CONFIG_KEY_ID;
-        result = backend->ops->open(backend, config, ret_key, failure);
+        result = backend->ops->open(backend, ret_key, failure);
     } while (result == -EBUSY && clock_ms() < end && poll(NULL, 0, BUSY_LOOK_MS) == 0);
     return result;
 }
@@ -69,7 +68,7 @@ int opener_run(const struct opener *opener)
     int result = open_backend(opener, &backend, device, &key, &failure);
     if (result == 0)
         result = opened_box(&backend, &failure);
-    fd_count = opened_pack(&backend, device, &message.opened, fds);
+    fd_count = opened_pack(&backend, &message.opened, fds);
     if (result < 0) {
         message.opened.files = 0; /* what was opened before it failed */
         fd_count = 0;

@@ -42,9 +42,10 @@ int opening_forget(uint32_t dm_id, int keeper)
 /* It is the connector's, who gets it from the keeper. */
 static void close_directory(struct backend *backend)
 {
-    if (backend->directory >= 0)
-        close(backend->directory);
-    backend->directory = -1;
+    int *directory = &backend->files[OPENED_DIRECTORY];
+    if (*directory >= 0)
+        close(*directory);
+    *directory = -1;
 }
 
 static void keep(struct device *device, int keeper, int64_t now)
@@ -53,7 +54,7 @@ static void keep(struct device *device, int keeper, int64_t now)
     int fds[OPENED_FILES];
     message.header.type = MSG_KEEP;
     message.header.device = device->index;
-    size_t count = opened_pack(&device->backend, device->config, &message.opened, fds);
+    size_t count = opened_pack(&device->backend, &message.opened, fds);
     if (message_send(keeper, &message, fds, count) < 0) {
         device->opening.when = now + KEEP_AGAIN_MS;
         return;
@@ -68,18 +69,15 @@ static int adopt(struct device *device, const struct message_opened *message, co
                  size_t fd_count)
 {
     struct backend *backend = &device->backend;
-    int readers = backend->console.readers;
-    int result = opened_unpack(backend, device->config, message, fds, fd_count);
+    const struct backend before = *backend;
+    int result = opened_unpack(backend, message, fds, fd_count);
     if (result == 0 && backend->ops->adopt)
         result = backend->ops->adopt(backend);
     if (result == 0) {
         device->opening.phase = OPENING_DONE;
         return 0;
     }
-    const struct backend_ops *ops = backend->ops;
-    *backend = BACKEND_NONE;
-    backend->ops = ops;
-    backend->console.readers = readers;
+    *backend = before;
     close_all(fds, fd_count);
     return result;
 }

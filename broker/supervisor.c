@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "broker/backend/connections.h"
 #include "broker/clock.h"
+#include "broker/connections.h"
 #include "broker/kernel_log.h"
 #include "broker/log.h"
 #include "broker/words.h"
@@ -303,7 +303,7 @@ static int start_connector(struct supervisor *supervisor, struct device *device)
 static void look_at_connector(struct supervisor *supervisor, struct device *device, int64_t now,
                               int64_t *ret_next)
 {
-    if (device->backend.directory_in_root[0] == '\0' || device->backend.connector.socket >= 0 ||
+    if (!backend_connects(&device->backend) || device->backend.connector.socket >= 0 ||
         device->opening.phase != OPENING_DONE || device->opening.unkept)
         return;
     if (now >= device->connector_at) {

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 
-#include "broker/backend/connections.h"
 #include "broker/clock.h"
+#include "broker/connections.h"
 #include "broker/log.h"
 #include "broker/supervision.h"
 #include "broker/words.h"

@@ -102,8 +102,6 @@ static int send_start(struct device *device, int socket)
     int result = device->backend.ops->give(&device->backend, &message.start, &backend);
     if (result < 0)
         return result;
-    if (device->config->kind == DEVICE_VSOCK_VIRTIO)
-        message.start.vsock.connections = device->config->connections;
     device->backend_fd_count = backend.count;
     message.start.backend_fd_count = backend.count;
     message.start.boxed = backend.boxed;

@@ -278,37 +278,46 @@ enum opened_file {
 };
 
 #define OPENED_MAGIC 0x656e65706f647662ull /* "bvdopene": for a copy that lies in a page */
-#define OPENED_VERSION 2u                  /* changes with every change of the structure */
+#define OPENED_VERSION 3u                  /* changes with every change of the structure */
 #define OPENED_TEXT 512
+
+struct opened_net {
+    char name[16];  /* of the interface */
+    uint32_t index; /* its number */
+    uint32_t reserved;
+    struct start_net start;
+};
+
+struct opened_vsock {
+    char name[96]; /* what the names of all its sockets in the directory begin with */
+};
+
+struct opened_daemon {
+    struct sockaddr_un address; /* as the connector knows it */
+};
+
+/* What was learned of a backend when it was opened: what can't be told from the configuration, and
+ * is the same for every worker. */
+union opened_part {
+    struct start_block block;
+    struct opened_net net;
+    struct opened_vsock vsock;
+    struct opened_daemon daemon;
+};
 
 struct message_opened {
     struct message_header header;
     uint64_t magic;
     uint32_t version;
-    uint32_t dm_id;        /* below BAO_DEVICES_MAX */
-    uint64_t digest;       /* of the device in the configuration by which it was opened */
-    uint32_t files;        /* bit f: enum opened_file; these come with it */
-    int32_t error;         /* errno, positive: it could not be opened, and `text` says why */
-    uint32_t key;          /* enum config_key, that the error is about */
-    uint32_t guest_cid;    /* vsock */
-    uint32_t rate_limit;   /* rng */
-    uint32_t tap_offloads; /* TUN_F_* */
-    uint32_t tap_mtu;
-    uint32_t tap_index;
+    uint32_t dm_id;  /* below BAO_DEVICES_MAX */
+    uint64_t digest; /* of the device in the configuration by which it was opened */
+    uint32_t kind;   /* enum device_kind */
+    uint32_t files;  /* bit f: enum opened_file; these come with it */
+    int32_t error;   /* errno, positive: it could not be opened, and `text` says why */
+    uint32_t key;    /* enum config_key, that the error is about */
     uint64_t file_id[2], directory_id[2]; /* device and inode that its paths led to */
-    char tap_name[16];
-    struct start_block block;
-    struct start_net net;
-    struct start_console console;
-    char directory_in_root[16];
-    char socket_name[96];
-    struct { /* vhost_user */
-        struct sockaddr_un address;
-        uint32_t queues, queue_size, config_size, config_needed;
-        uint32_t space_size; /* of the configuration space that the file gives */
-        uint8_t space[VHOST_USER_CONFIG_MAX];
-        char socket_path[160]; /* as the user knows it, perhaps cut */
-    } daemon;
+    char socket_path[160];                /* of a daemon, as the user knows it, perhaps cut */
+    union opened_part learned;
     char words[512]; /* for the user: what the backend is called */
     char text[OPENED_TEXT];
 };

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "broker/backend/connector.h"
 #include "broker/backend/dialogue.h"
@@ -20,63 +21,64 @@
 #include "common/message.h"
 #include "common/state.h"
 
-#define BACKEND_NAME_SIZE 16
 #define BACKEND_LISTENERS 2
-#define BACKEND_SOCKET_NAME_SIZE 96
+
+/* What a kind keeps while it runs, besides what its configuration says and `open` has learned. */
+
+struct backend_net {
+    bool link_said; /* whether the link is up has been said, */
+    bool link_up;   /* and how it was */
+    enum tap_place place;
+};
+
+struct backend_console {
+    int readers;    /* epoll: reports the ports that nobody has open */
+    bool size_said; /* whether a size has been said, */
+    uint32_t size;  /* and which: columns << 16 | rows */
+};
+
+struct backend_daemon {
+    struct vhost_user dialogue;
+    uint32_t config_size; /* of the configuration space as the file has it; 0: it has not */
+    uint8_t config[VHOST_USER_CONFIG_MAX];
+    struct start_vhost_user given; /* to the last worker */
+    struct failure said;           /* the last failure that the user was told of */
+};
 
 struct backend {
     const struct backend_ops *ops;
-    int image;                    /* block: kept, and sent to each worker; -1: none. In an opener
-                                     the file, from then on a box with it: opened_box */
-    struct start_block block;     /* its geometry */
-    uint32_t guest_cid;           /* vsock */
-    struct tap tap;               /* net */
-    struct tap_before tap_before; /* in an opener */
-    struct start_net net;
-    bool link_said; /* net: whether the link is up has been said */
-    bool link_up;   /* and how it was */
-    enum tap_place tap_place;
-    uint32_t rate_limit; /* rng: bytes per second; 0: none */
-    struct {
-        int readers;                    /* epoll: reports the ports that nobody has open */
-        int files[STATE_CONSOLE_PORTS]; /* terminals, or a log's three (as `image`); kept, sent to
-                                           each worker */
-        struct start_console start;
-        bool size_said; /* whether a size has been said, and which */
-        uint32_t size;  /* columns << 16 | rows */
-    } console;
+    const struct device_config *config; /* borrowed */
 
-    /* A directory of the host's, for the sockets in it (O_PATH; until the keeper has it), and its
-     * name for the connector, who connects to what is there; "": none. */
-    int directory;
-    char directory_in_root[BACKEND_NAME_SIZE];
-    struct connector connector;
+    /*
+     * What `open` has opened and learned. It goes from the opener to the broker, and from broker to
+     * broker (broker/backend/opened.h). Files by enum opened_file, -1: none. In an opener an image
+     * and a log are the files themselves, from then on boxes with them: opened_box. The directory
+     * is the broker's until the keeper has it.
+     */
+    int files[OPENED_FILES];
+    union opened_part learned;
+    char words[512];            /* for the user: what the backend is called; empty: nothing */
+    char socket_path[PATH_MAX]; /* of a daemon, as the user knows it */
 
     /* What the device's path led to, set by `open` before it can fail for its being in use: the
      * file (image, log; of a tap, {0, its number}), and the directory of its name; all 0: none. */
     struct file_id file_id, directory_id;
 
-    /* Where clients of the host connect, -1: nowhere; keeps_client: who has, -1: nobody yet. */
-    int listeners[BACKEND_LISTENERS];
-    int client;
+    struct tap_before tap_before; /* in an opener */
 
-    /* vsock/virtio: what the names of all its sockets in the directory begin with. */
-    char socket_name[BACKEND_SOCKET_NAME_SIZE];
-
-    char words[512];     /* for the user, by `open`: what the backend is called; empty: nothing */
+    struct connector connector; /* connects to the sockets in its directory */
+    int client;                 /* keeps_client: who has connected; -1: nobody yet */
     struct failure news; /* for the log, by `look`; whoever logs it empties it; "": nothing */
 
     /* For status, by `look` and `prepare`: what is there and can't work, with the cure; "": nothing
      * is wrong. */
     struct failure trouble;
 
-    /* vhost_user: the dialogue with the daemon, and what is said about it. */
-    struct vhost_user daemon;
-    uint32_t config_size; /* of the configuration space as the file has it; 0: it has not */
-    uint8_t config[VHOST_USER_CONFIG_MAX];
-    struct start_vhost_user given; /* to the last worker */
-    char socket_path[PATH_MAX];    /* as the user knows it */
-    struct failure said;           /* the last failure that the user was told of */
+    union {
+        struct backend_net net;
+        struct backend_console console;
+        struct backend_daemon daemon;
+    };
 };
 
 /* The frontend's memory. */
@@ -125,11 +127,20 @@ struct backend_ops {
     int (*adopt)(struct backend *backend);
 
     /* In an opener (broker/opener.c), a process that does nothing else, and so may block for any
-     * time. Returns 0, or -errno with *failure filled in: the text follows
-     * the position of `*ret_key` in the configuration. What can be told from the configuration
-     * alone is told there (broker/config/values.c), and not looked at again. */
-    int (*open)(struct backend *backend, const struct device_config *config,
-                enum config_key *ret_key, struct failure *failure);
+     * time: fill in `files`, `learned` and the two ids. Returns 0, or -errno with *failure filled
+     * in: the text follows the position of `*ret_key` in the configuration. What can be told from
+     * the configuration alone is told there (broker/config/values.c), and not looked at again. */
+    int (*open)(struct backend *backend, enum config_key *ret_key, struct failure *failure);
+
+    /* Which files a device of this configuration has after `open`, all of them; and which of these
+     * lie on a file system, so that neither broker nor keeper may have them open: bit f, enum
+     * opened_file. NULL: none. */
+    uint32_t (*files)(const struct device_config *config);
+    uint32_t (*boxed)(const struct device_config *config);
+
+    /* Is that what `open` can have learned? Asked of what another process sent. NULL: anything is.
+     */
+    bool (*learned_usable)(const union opened_part *learned);
 
     /* How many queues a device of this configuration has. NULL: queue_count of its kind. Asked
      * before `open`, and the answer must not change while the device runs. */
@@ -147,9 +158,9 @@ struct backend_ops {
     int (*give)(struct backend *backend, struct message_start *start, struct backend_fds *ret);
 
     /*
-     * While a worker runs: a client waits on listeners[number]. Never waits. Returns a non-blocking
-     * socket, to be closed once it is sent (but see keeps_client); -EAGAIN: no client waits,
-     * -ECONNREFUSED: one did, and was turned away; -errno. Optional.
+     * While a worker runs: a client waits on backend_listener(number). Never waits. Returns a
+     * non-blocking socket, to be closed once it is sent (but see keeps_client); -EAGAIN: no client
+     * waits, -ECONNREFUSED: one did, and was turned away; -errno. Optional.
      */
     int (*accept)(struct backend *backend, unsigned int number, uint32_t *ret_type);
 
@@ -168,13 +179,33 @@ struct backend_ops {
     bool (*look)(struct backend *backend, struct state_backend *state);
 };
 
-#define BACKEND_NONE                                                                               \
-    ((struct backend){.image = -1,                                                                 \
-                      .listeners = {-1, -1},                                                       \
-                      .client = -1,                                                                \
-                      .directory = -1,                                                             \
-                      .connector.socket = -1,                                                      \
-                      .console.readers = -1})
+/* A backend that has nothing yet. */
+void backend_init(struct backend *backend, const struct device_config *config);
+
+/* Where clients of the host connect; -1: nowhere. */
+static inline int backend_listener(const struct backend *backend, unsigned int number)
+{
+    return backend->files[OPENED_LISTENER_FIRST + number];
+}
+
+/* Does it connect to sockets in a directory of the host's? */
+static inline bool backend_connects(const struct backend *backend)
+{
+    return backend->ops->files &&
+           (backend->ops->files(backend->config) & 1u << OPENED_DIRECTORY) != 0;
+}
+
+/* Is it a string, within its array? */
+static inline bool backend_text_ends(const char *text, size_t size)
+{
+    return memchr(text, '\0', size) != NULL;
+}
+
+/* The first `count` files from `first` on, as bits. */
+static inline uint32_t backend_files_from(enum opened_file first, uint32_t count)
+{
+    return ((1u << count) - 1) << first;
+}
 
 /* One row a kind, indexed by enum device_kind. */
 extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];

@@ -80,7 +80,8 @@ static uint32_t disk_discard_sectors(dev_t device, uint32_t blk_size)
     return (uint32_t)(granularity > blk_size ? granularity : blk_size) / SECTOR;
 }
 
-static int measure_disk(int fd, dev_t device, struct start_block *ret, uint64_t *ret_size)
+static int measure_disk(int fd, dev_t device, bool read_only, struct start_block *ret,
+                        uint64_t *ret_size)
 {
     int logical = 0;
     unsigned int physical = 0, min_io = 0, opt_io = 0;
@@ -96,7 +97,7 @@ static int measure_disk(int fd, dev_t device, struct start_block *ret, uint64_t 
     ret->physical_blk_exp = exponent(physical, ret->blk_size);
     ret->min_io_size = min_io / ret->blk_size;
     ret->opt_io_size = opt_io / ret->blk_size;
-    if (!ret->read_only)
+    if (!read_only)
         ret->discard_sectors = disk_discard_sectors(device, ret->blk_size);
     return 0;
 }
@@ -109,12 +110,13 @@ static uint32_t file_discard_sectors(int fd, uint64_t size)
     return fallocate(fd, hole, beyond, PAGE) == 0 ? PAGE / SECTOR : 0;
 }
 
-static void measure_file(int fd, uint64_t size, uint32_t blk_size, struct start_block *ret)
+static void measure_file(int fd, uint64_t size, uint32_t blk_size, bool read_only,
+                         struct start_block *ret)
 {
     ret->blk_size = blk_size;
     ret->physical_blk_exp = exponent(PAGE, blk_size);
     ret->min_io_size = PAGE > blk_size ? PAGE / blk_size : 1;
-    if (!ret->read_only)
+    if (!read_only)
         ret->discard_sectors = file_discard_sectors(fd, size);
 }
 
@@ -142,8 +144,10 @@ static int direct_alignment(int fd, const char *path, struct alignment *ret,
     return 0;
 }
 
-static int measure(int fd, const char *path, struct start_block *ret, struct failure *failure)
+static int measure(int fd, const struct device_config *config, struct start_block *ret,
+                   struct failure *failure)
 {
+    const char *path = config->file_path;
     struct stat status;
     struct alignment alignment = {SECTOR, 1};
     uint64_t size = 0;
@@ -152,15 +156,15 @@ static int measure(int fd, const char *path, struct start_block *ret, struct fai
     if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
         return failure_set(failure, -EINVAL,
                            "image \"%s\" is neither a regular file nor a block device", path);
-    int result = ret->direct ? direct_alignment(fd, path, &alignment, failure) : 0;
+    int result = config->direct ? direct_alignment(fd, path, &alignment, failure) : 0;
     if (result < 0)
         return result;
     ret->mem_alignment = alignment.memory;
     if (S_ISREG(status.st_mode)) {
         size = (uint64_t)status.st_size;
-        measure_file(fd, size, alignment.blocks, ret);
+        measure_file(fd, size, alignment.blocks, config->read_only, ret);
     } else {
-        result = measure_disk(fd, status.st_rdev, ret, &size);
+        result = measure_disk(fd, status.st_rdev, config->read_only, ret, &size);
         if (result < 0)
             return failed(failure, path, -result);
     }
@@ -220,9 +224,9 @@ static int identify(int fd, const struct device_config *config, const struct dir
     return 0;
 }
 
-static int open_image(struct backend *backend, const struct device_config *config,
-                      struct failure *failure)
+static int open_image(struct backend *backend, struct failure *failure)
 {
+    const struct device_config *config = backend->config;
     struct directory directory;
     int result = directory_find(config->file_path, true, "image", &directory, failure);
     if (result < 0)
@@ -236,43 +240,48 @@ static int open_image(struct backend *backend, const struct device_config *confi
     return result < 0 ? result : fd;
 }
 
-static int block_open(struct backend *backend, const struct device_config *config,
-                      enum config_key *ret_key, struct failure *failure)
+static int block_open(struct backend *backend, enum config_key *ret_key, struct failure *failure)
 {
+    const struct device_config *config = backend->config;
+    struct start_block block = {.blk_size = SECTOR};
     *ret_key = CONFIG_KEY_FILE_PATH;
-    int fd = open_image(backend, config, failure);
+    int fd = open_image(backend, failure);
     if (fd < 0)
         return fd;
-
-    struct start_block block = {
-        .blk_size = SECTOR,
-        .read_only = config->read_only,
-        .advertise_flush = config->advertise_flush,
-        .direct = config->direct,
-        .unsafe = config->cache == CONFIG_CACHE_UNSAFE,
-    };
-    char serial[sizeof(block.serial) + 1];
-    snprintf(serial, sizeof(serial), "bao-block-%u", config->id);
-    memcpy(block.serial, serial, sizeof(block.serial));
-
     int result = lock_image(fd, config, failure);
     if (result == 0)
-        result = measure(fd, config->file_path, &block, failure);
+        result = measure(fd, config, &block, failure);
     if (result == 0 && fcntl(fd, F_SETFL, config->direct ? O_DIRECT : 0) < 0)
         result = failed(failure, config->file_path, errno);
     if (result < 0) {
         close(fd);
         return result;
     }
-    backend->image = fd;
-    backend->block = block;
+    backend->files[OPENED_IMAGE] = fd;
+    backend->learned.block = block;
     return 0;
+}
+
+static uint32_t block_files(const struct device_config *config)
+{
+    (void)config;
+    return 1u << OPENED_IMAGE;
 }
 
 static int block_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
-    start->block = backend->block;
-    *ret = (struct backend_fds){.fds = {backend->image}, .count = 1, .boxed = 1u << 0};
+    const struct device_config *config = backend->config;
+    struct start_block *block = &start->block;
+    char serial[sizeof(block->serial) + 1];
+    *block = backend->learned.block;
+    block->read_only = config->read_only;
+    block->advertise_flush = config->advertise_flush;
+    block->direct = config->direct;
+    block->unsafe = config->cache == CONFIG_CACHE_UNSAFE;
+    snprintf(serial, sizeof(serial), "bao-block-%u", config->id);
+    memcpy(block->serial, serial, sizeof(block->serial));
+    *ret =
+        (struct backend_fds){.fds = {backend->files[OPENED_IMAGE]}, .count = 1, .boxed = 1u << 0};
     return 0;
 }
 
@@ -283,6 +292,8 @@ static uint32_t block_queues(const struct device_config *config)
 
 const struct backend_ops backend_block = {
     .open = block_open,
+    .files = block_files,
+    .boxed = block_files,
     .queues = block_queues,
     .give = block_give,
     .worker_looks = true, /* has the image been resized? */

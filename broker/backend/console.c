@@ -118,21 +118,20 @@ static int name_terminal(struct backend *backend, const char *alias, unsigned in
 static int watch_terminal(const struct backend *backend, unsigned int port)
 {
     struct epoll_event hangup = {.events = 0, .data.u32 = port};
-    return epoll_ctl(backend->console.readers, EPOLL_CTL_ADD, backend->console.files[port],
-                     &hangup);
+    return epoll_ctl(backend->console.readers, EPOLL_CTL_ADD,
+                     backend->files[OPENED_PORT_FIRST + port], &hangup);
 }
 
-static int add_terminal(struct backend *backend, const struct device_config *config,
-                        unsigned int port, struct failure *failure)
+static int add_terminal(struct backend *backend, unsigned int port, struct failure *failure)
 {
     char name[TERMINAL_NAME_SIZE];
     int master = open_terminal(name, failure);
     if (master < 0)
         return master;
-    backend->console.files[port] = master;
+    backend->files[OPENED_PORT_FIRST + port] = master;
     if (watch_terminal(backend, port) < 0)
         return failure_set(failure, -errno, "can't watch a terminal: %s", strerror(errno));
-    return name_terminal(backend, config->pty_alias, port, name, failure);
+    return name_terminal(backend, backend->config->pty_alias, port, name, failure);
 }
 
 /* ---- Log file ---- */
@@ -188,17 +187,16 @@ static int open_logs_in(struct backend *backend, const struct directory *directo
             open_log_in(files[i].directory, files[i].access, files[i].path, files[i].id, failure);
         if (fd < 0)
             return fd;
-        backend->console.files[i] = fd;
+        backend->files[OPENED_PORT_FIRST + i] = fd;
     }
     if (memcmp(&again, &backend->file_id, sizeof(again)) != 0)
         return failure_set(failure, -EAGAIN, "log file \"%s\" was replaced meanwhile", log_path);
     return 0;
 }
 
-static int open_log(struct backend *backend, const struct device_config *config,
-                    struct failure *failure)
+static int open_log(struct backend *backend, struct failure *failure)
 {
-    const char *path = config->log_path;
+    const char *path = backend->config->log_path;
     struct directory directory;
     int result = directory_find(path, true, "log file", &directory, failure);
     if (result < 0)
@@ -209,11 +207,7 @@ static int open_log(struct backend *backend, const struct device_config *config,
         backend->directory_id = directory.id;
     result = open_logs_in(backend, &directory, path, failure);
     directory_close(&directory);
-    if (result < 0)
-        return result;
-    backend->console.start.files = 1u << 0;
-    backend->console.start.log_size = config->log_size;
-    return 0;
+    return result;
 }
 
 /* ---- The backend ---- */
@@ -223,24 +217,38 @@ static uint32_t console_queues(const struct device_config *config)
     return config->ports == 1 ? 2 : 2 * config->ports + 2;
 }
 
-static int console_open(struct backend *backend, const struct device_config *config,
-                        enum config_key *ret_key, struct failure *failure)
+static int console_open(struct backend *backend, enum config_key *ret_key, struct failure *failure)
 {
+    const struct device_config *config = backend->config;
     *ret_key = CONFIG_KEY_PTY_ALIAS;
-    backend->console.start.ports = config->ports;
     backend->console.readers = epoll_create1(EPOLL_CLOEXEC);
     if (backend->console.readers < 0)
         return failure_set(failure, -errno, "can't watch terminals: %s", strerror(errno));
     if (config->log_path) {
         *ret_key = CONFIG_KEY_LOG_PATH;
-        return open_log(backend, config, failure);
+        return open_log(backend, failure);
     }
     for (unsigned int port = 0; port < config->ports; port++) {
-        int result = add_terminal(backend, config, port, failure);
+        int result = add_terminal(backend, port, failure);
         if (result < 0)
             return result;
     }
     return 0;
+}
+
+static unsigned int file_count(const struct device_config *config)
+{
+    return config->log_path ? CONSOLE_LOG_FILES : config->ports;
+}
+
+static uint32_t console_files(const struct device_config *config)
+{
+    return backend_files_from(OPENED_PORT_FIRST, file_count(config));
+}
+
+static uint32_t console_boxed(const struct device_config *config)
+{
+    return config->log_path ? console_files(config) : 0;
 }
 
 /* What tells who has a terminal open lasts as long as a broker: its files may have come from
@@ -253,8 +261,9 @@ static int console_begin(struct backend *backend)
 
 static int console_adopt(struct backend *backend)
 {
-    for (unsigned int port = 0; port < backend->console.start.ports; port++) {
-        if ((backend->console.start.files & 1u << port) == 0 && watch_terminal(backend, port) < 0)
+    unsigned int terminals = backend->config->log_path ? 0 : backend->config->ports;
+    for (unsigned int port = 0; port < terminals; port++) {
+        if (watch_terminal(backend, port) < 0)
             return -errno;
     }
     return 0;
@@ -263,14 +272,19 @@ static int console_adopt(struct backend *backend)
 static int console_give(struct backend *backend, struct message_start *start,
                         struct backend_fds *ret)
 {
-    start->console = backend->console.start;
+    const struct device_config *config = backend->config;
+    unsigned int files = file_count(config);
+    start->console = (struct start_console){.ports = config->ports};
     *ret =
         (struct backend_fds){.fds = {backend->console.readers}, .count = 1 + STATE_CONSOLE_PORTS};
-    unsigned int files = start->console.files != 0 ? CONSOLE_LOG_FILES : start->console.ports;
     for (unsigned int i = 0; i < STATE_CONSOLE_PORTS; i++)
-        ret->fds[1 + i] = i < files ? backend->console.files[i] : backend->console.readers;
-    if (start->console.files != 0)
+        ret->fds[1 + i] =
+            i < files ? backend->files[OPENED_PORT_FIRST + i] : backend->console.readers;
+    if (config->log_path) {
+        start->console.files = 1u << 0;
+        start->console.log_size = config->log_size;
         ret->boxed = ((1u << files) - 1) << 1;
+    }
     return 0;
 }
 
@@ -278,8 +292,8 @@ static int console_give(struct backend *backend, struct message_start *start,
 static bool console_look(struct backend *backend, struct state_backend *state)
 {
     struct winsize size;
-    if (backend->console.start.files != 0 ||
-        ioctl(backend->console.files[0], TIOCGWINSZ, &size) < 0)
+    if (backend->config->log_path ||
+        ioctl(backend->files[OPENED_PORT_FIRST], TIOCGWINSZ, &size) < 0)
         return false;
     uint32_t value = (uint32_t)size.ws_col << 16 | size.ws_row;
     bool new = !backend->console.size_said || backend->console.size != value;
@@ -293,6 +307,8 @@ const struct backend_ops backend_console = {
     .begin = console_begin,
     .adopt = console_adopt,
     .open = console_open,
+    .files = console_files,
+    .boxed = console_boxed,
     .queues = console_queues,
     .give = console_give,
     .look = console_look,

@@ -16,10 +16,9 @@
 
 #define SOCKET_MODE 0600 /* as of a terminal: who gets at a console may get a login */
 
-static int socket_open(struct backend *backend, const struct device_config *config,
-                       enum config_key *ret_key, struct failure *failure)
+static int socket_open(struct backend *backend, enum config_key *ret_key, struct failure *failure)
 {
-    const char *path = config->socket_path;
+    const char *path = backend->config->socket_path;
     *ret_key = CONFIG_KEY_SOCKET_PATH;
     struct directory directory;
     int result = directory_find(path, false, "socket_path", &directory, failure);
@@ -30,9 +29,15 @@ static int socket_open(struct backend *backend, const struct device_config *conf
     directory_close(&directory);
     if (fd < 0)
         return fd;
-    backend->listeners[0] = fd;
+    backend->files[OPENED_LISTENER_FIRST] = fd;
     snprintf(backend->words, sizeof(backend->words), "%s", path);
     return 0;
+}
+
+static uint32_t socket_files(const struct device_config *config)
+{
+    (void)config;
+    return 1u << OPENED_LISTENER_FIRST;
 }
 
 static int socket_give(struct backend *backend, struct message_start *start,
@@ -52,7 +57,7 @@ static bool has_gone(int client)
 
 static int socket_accept(struct backend *backend, unsigned int number, uint32_t *ret_type)
 {
-    int fd = unix_accept(backend->listeners[number]);
+    int fd = unix_accept(backend_listener(backend, number));
     if (fd < 0)
         return fd;
     if (backend->client >= 0 && !has_gone(backend->client)) {
@@ -69,6 +74,7 @@ static int socket_accept(struct backend *backend, unsigned int number, uint32_t 
 const struct backend_ops backend_console_socket = {
     .keeps_client = true,
     .open = socket_open,
+    .files = socket_files,
     .give = socket_give,
     .accept = socket_accept,
 };

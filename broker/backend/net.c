@@ -31,28 +31,50 @@ static int choose_mtu(const struct device_config *config, const struct tap *tap,
     return 0;
 }
 
-static int net_open(struct backend *backend, const struct device_config *config,
-                    enum config_key *ret_key, struct failure *failure)
+static void take_tap(struct backend *backend, const struct tap *tap)
 {
-    struct start_net *net = &backend->net;
+    struct opened_net *learned = &backend->learned.net;
+    _Static_assert(sizeof(learned->name) == sizeof(tap->name), "the same names");
+    memcpy(learned->name, tap->name, sizeof(learned->name));
+    learned->index = (uint32_t)tap->index;
+    learned->start.tun_offloads = tap->offloads;
+    backend->file_id = (struct file_id){0, learned->index};
+    for (unsigned int q = 0; q < tap->queue_count; q++)
+        backend->files[OPENED_TAP_FIRST + q] = tap->queues[q];
+    backend->files[OPENED_TAP_SOCKET] = tap->socket;
+}
+
+static int net_open(struct backend *backend, enum config_key *ret_key, struct failure *failure)
+{
+    const struct device_config *config = backend->config;
+    struct start_net *net = &backend->learned.net.start;
+    struct tap tap;
     if (config->mac_addr)
         (void)config_mac(config->mac_addr, net->mac); /* the configuration has checked it */
     else
         config_default_mac(config->id, net->mac);
     *ret_key = CONFIG_KEY_TAP_NAME;
-    int result =
-        tap_open(&backend->tap, config->tap_name, pairs(config), &backend->tap_before, failure);
+    int result = tap_open(&tap, config->tap_name, pairs(config), &backend->tap_before, failure);
     if (result < 0)
         return result;
-    backend->file_id = (struct file_id){0, (uint64_t)backend->tap.index};
-    net->tun_offloads = backend->tap.offloads;
-    if (backend->tap.made)
+    take_tap(backend, &tap);
+    if (tap.made)
         snprintf(backend->words, sizeof(backend->words),
                  "tap \"%s\" did not exist and was made: it has no address, and goes when "
                  "bao-virtio-dm goes: \"ip address add ADDRESS/24 dev %s\", or \"ip link set %s "
                  "master BRIDGE\"",
-                 backend->tap.name, backend->tap.name, backend->tap.name);
-    return choose_mtu(config, &backend->tap, &net->mtu, failure);
+                 tap.name, tap.name, tap.name);
+    return choose_mtu(config, &tap, &net->mtu, failure);
+}
+
+static uint32_t net_files(const struct device_config *config)
+{
+    return backend_files_from(OPENED_TAP_FIRST, pairs(config)) | 1u << OPENED_TAP_SOCKET;
+}
+
+static bool net_learned_usable(const union opened_part *learned)
+{
+    return backend_text_ends(learned->net.name, sizeof(learned->net.name));
 }
 
 /* VirtIO 1.2 §5.1.2: the pairs, and the control queue. */
@@ -63,19 +85,19 @@ static uint32_t net_queues(const struct device_config *config)
 
 static int net_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
-    start->net = backend->net;
-    *ret = (struct backend_fds){.count = backend->tap.queue_count, .owned = false};
-    memcpy(ret->fds, backend->tap.queues, ret->count * sizeof(ret->fds[0]));
+    start->net = backend->learned.net.start;
+    *ret = (struct backend_fds){.count = pairs(backend->config), .owned = false};
+    memcpy(ret->fds, &backend->files[OPENED_TAP_FIRST], ret->count * sizeof(ret->fds[0]));
     return 0;
 }
 
 /* Once for each change. */
 static void tell_place(struct backend *backend, enum tap_place place)
 {
-    const char *name = backend->tap.name;
-    if (place == backend->tap_place)
+    const char *name = backend->learned.net.name;
+    if (place == backend->net.place)
         return;
-    backend->tap_place = place;
+    backend->net.place = place;
     if (place == TAP_HERE)
         failure_set(&backend->news, 0, "tap \"%s\" is back in its network namespace", name);
     else if (place == TAP_MOVED)
@@ -94,7 +116,7 @@ static void tell_place(struct backend *backend, enum tap_place place)
  * carrier is not said: whoever took that away knows. */
 static void tell_down(struct backend *backend, const struct tap_link *link)
 {
-    const char *name = backend->tap.name;
+    const char *name = backend->learned.net.name;
     bool was_down = backend->trouble.text[0] != '\0';
     backend->trouble.text[0] = '\0';
     if (link->place == TAP_GONE)
@@ -112,14 +134,15 @@ static void tell_down(struct backend *backend, const struct tap_link *link)
 static bool net_look(struct backend *backend, struct state_backend *state)
 {
     struct tap_link link;
-    tap_look(&backend->tap, &link);
+    tap_look(backend->files[OPENED_TAP_FIRST], backend->files[OPENED_TAP_SOCKET],
+             (int)backend->learned.net.index, &link);
     bool up = link.up && link.carrier;
     tell_place(backend, link.place);
     tell_down(backend, &link);
     /* What was said last is remembered here: the page is the worker's to write, too. */
-    bool new = !backend->link_said || backend->link_up != up;
-    backend->link_said = true;
-    backend->link_up = up;
+    bool new = !backend->net.link_said || backend->net.link_up != up;
+    backend->net.link_said = true;
+    backend->net.link_up = up;
     atomic_store_explicit(&state->link_up, up, memory_order_relaxed);
     return new;
 }
@@ -129,8 +152,7 @@ static bool net_look(struct backend *backend, struct state_backend *state)
 #define NODE "/dev/vhost-net"
 #define NODE_IN_ROOT "/vhost-net"
 
-static int vhost_open(struct backend *backend, const struct device_config *config,
-                      enum config_key *ret_key, struct failure *failure)
+static int vhost_open(struct backend *backend, enum config_key *ret_key, struct failure *failure)
 {
     uint64_t features;
     int fd = vhost_node_open(NODE, &features);
@@ -141,12 +163,12 @@ static int vhost_open(struct backend *backend, const struct device_config *confi
     if (fd < 0)
         return failure_set(failure, fd, "%s: %s", NODE, strerror(-fd));
     close(fd);
-    return net_open(backend, config, ret_key, failure);
+    return net_open(backend, ret_key, failure);
 }
 
 static int vhost_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
-    start->net = backend->net;
+    start->net = backend->learned.net.start;
     int vhost = vhost_node_open(NODE_IN_ROOT, &start->net.vhost_features);
     if (vhost < 0)
         return vhost;
@@ -157,7 +179,7 @@ static int vhost_give(struct backend *backend, struct message_start *start, stru
         return -error;
     }
     *ret = (struct backend_fds){
-        .fds = {vhost, backend->tap.queues[0], ring_error},
+        .fds = {vhost, backend->files[OPENED_TAP_FIRST], ring_error},
         .count = 3,
         .owned = true,
         .kept = 1u << 1,
@@ -170,12 +192,16 @@ const struct backend_ops backend_net_vhost = {
     .node_in_root = NODE_IN_ROOT,
     .calls_without_worker = true,
     .open = vhost_open,
+    .files = net_files,
+    .learned_usable = net_learned_usable,
     .give = vhost_give,
     .look = net_look,
 };
 
 const struct backend_ops backend_net = {
     .open = net_open,
+    .files = net_files,
+    .learned_usable = net_learned_usable,
     .queues = net_queues,
     .give = net_give,
     .look = net_look,

@@ -14,15 +14,11 @@
 #include "broker/backend/backend.h"
 #include "common/message.h"
 
-/* Which files a device of this configuration has, all of them: bit f, enum opened_file. */
-uint32_t opened_files(const struct device_config *config);
-
 /*
  * Write to *ret what `backend` is after `open`, and to `ret_fds` (OPENED_FILES entries) its files,
  * borrowed, in the order of enum opened_file. Returns how many. The header is left alone.
  */
-size_t opened_pack(const struct backend *backend, const struct device_config *config,
-                   struct message_opened *ret, int *ret_fds);
+size_t opened_pack(const struct backend *backend, struct message_opened *ret, int *ret_fds);
 
 /*
  * In an opener, after `open`: put what lies on a file system into boxes (common/box.h), since
@@ -39,7 +35,7 @@ void opened_identify(struct backend *backend, const struct message_opened *messa
  * one that opened_pack makes for this device: another version or another configuration, files that
  * are not those of its kind. Then nothing is taken, and the files stay the caller's.
  */
-int opened_unpack(struct backend *backend, const struct device_config *config,
-                  const struct message_opened *message, const int *fds, size_t fd_count);
+int opened_unpack(struct backend *backend, const struct message_opened *message, const int *fds,
+                  size_t fd_count);
 
 #endif

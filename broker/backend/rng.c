@@ -2,18 +2,17 @@
 /* An entropy device has no files: its worker asks the kernel. */
 #include "broker/backend/backend.h"
 
-static int rng_open(struct backend *backend, const struct device_config *config,
-                    enum config_key *ret_key, struct failure *failure)
+static int rng_open(struct backend *backend, enum config_key *ret_key, struct failure *failure)
 {
+    (void)backend;
     (void)ret_key;
     (void)failure;
-    backend->rate_limit = config->rate_limit;
     return 0;
 }
 
 static int rng_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
-    start->rng = (struct start_rng){.rate_limit = backend->rate_limit};
+    start->rng = (struct start_rng){.rate_limit = backend->config->rate_limit};
     *ret = (struct backend_fds){.count = 0};
     return 0;
 }

@@ -179,33 +179,33 @@ int tap_open(struct tap *tap, const char *name, unsigned int queues,
 
 /* The interface's flags, whatever its name is by now. False: it is not in this namespace any more.
  */
-static bool ask_flags(const struct tap *tap, short *ret)
+static bool ask_flags(int socket, int index, short *ret)
 {
-    struct ifreq request = {.ifr_ifindex = tap->index};
+    struct ifreq request = {.ifr_ifindex = index};
     /* Again if it got another name in between. */
     for (int i = 0; i < 2; i++) {
-        if (ioctl(tap->socket, SIOCGIFNAME, &request) < 0)
+        if (ioctl(socket, SIOCGIFNAME, &request) < 0)
             return false;
-        if (ioctl(tap->socket, SIOCGIFFLAGS, &request) == 0) {
+        if (ioctl(socket, SIOCGIFFLAGS, &request) == 0) {
             *ret = request.ifr_flags;
             return true;
         }
-        request.ifr_ifindex = tap->index;
+        request.ifr_ifindex = index;
     }
     return false;
 }
 
-void tap_look(const struct tap *tap, struct tap_link *ret)
+void tap_look(int file, int socket, int index, struct tap_link *ret)
 {
     /* The kernel says of a tap's file that it can be written only while the interface is up, and
      * reports an error once there is none. */
-    struct pollfd file = {.fd = tap->queues[0], .events = POLLOUT};
+    struct pollfd state = {.fd = file, .events = POLLOUT};
     short flags;
     *ret = (struct tap_link){.place = TAP_GONE};
-    if (poll(&file, 1, 0) < 0 || (file.revents & POLLERR) != 0)
+    if (poll(&state, 1, 0) < 0 || (state.revents & POLLERR) != 0)
         return;
-    bool here = ask_flags(tap, &flags);
+    bool here = ask_flags(socket, index, &flags);
     ret->place = here ? TAP_HERE : TAP_MOVED;
-    ret->up = (file.revents & POLLOUT) != 0;
+    ret->up = (state.revents & POLLOUT) != 0;
     ret->carrier = !here || (flags & IFF_RUNNING) != 0;
 }

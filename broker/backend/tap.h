@@ -61,11 +61,11 @@ struct tap_link {
 };
 
 /*
- * How is the interface? The open file is asked, and the
- * interface by its number: names may change hands. Waits for nobody: poll looks at the file's own
+ * How is the interface? `file` is one of its files, `socket` one of the network namespace in which
+ * it had the number `index`: names may change hands. Waits for nobody: poll looks at the file's own
  * interface, and SIOCGIFNAME and SIOCGIFFLAGS are answered without the lock of all network
  * configuration (rtnl), which TUNGETIFF and netlink take and somebody slow may hold.
  */
-void tap_look(const struct tap *tap, struct tap_link *ret);
+void tap_look(int file, int socket, int index, struct tap_link *ret);
 
 #endif

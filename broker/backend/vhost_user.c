@@ -42,12 +42,12 @@ static int socket_path(const struct device_config *config, char ret[PATH_MAX])
     return 0;
 }
 
-static int find_socket(struct backend *backend, const struct device_config *config,
-                       struct failure *failure)
+static int daemon_open(struct backend *backend, enum config_key *ret_key, struct failure *failure)
 {
-    struct sockaddr_un *address = &backend->daemon.terms.address;
+    struct sockaddr_un *address = &backend->learned.daemon.address;
     struct directory directory;
-    if (socket_path(config, backend->socket_path) < 0)
+    *ret_key = CONFIG_KEY_SOCKET_PATH;
+    if (socket_path(backend->config, backend->socket_path) < 0)
         return failure_set(failure, -ENAMETOOLONG, "socket_path is too long");
     int result = directory_find(backend->socket_path, false, "socket_path", &directory, failure);
     const char *slash = strrchr(backend->socket_path, '/');
@@ -57,50 +57,49 @@ static int find_socket(struct backend *backend, const struct device_config *conf
             (int)(slash - backend->socket_path), backend->socket_path, strerror(-result));
     if (result < 0)
         return result;
-    backend->directory = directory.fd;
+    backend->files[OPENED_DIRECTORY] = directory.fd;
     backend->directory_id = directory.id;
 
-    snprintf(backend->directory_in_root, sizeof(backend->directory_in_root), CONNECTOR_DIRECTORY);
     address->sun_family = AF_UNIX;
     int length = snprintf(address->sun_path, sizeof(address->sun_path), "%s/%s",
-                          backend->directory_in_root, directory.name);
+                          CONNECTOR_DIRECTORY, directory.name);
     if (length >= (int)sizeof(address->sun_path))
         return failure_set(
             failure, -ENAMETOOLONG, "the socket's name \"%s\" is too long: at most %zu bytes",
-            directory.name, sizeof(address->sun_path) - strlen(backend->directory_in_root) - 2);
+            directory.name, sizeof(address->sun_path) - strlen(CONNECTOR_DIRECTORY) - 2);
     return 0;
 }
 
 /* --- What the daemon is asked for, and what the file says ---------------------------------------
  */
 
-static void use_config(struct backend *backend, const void *config, uint32_t size)
+static void use_config(struct backend_daemon *daemon, const void *config, uint32_t size)
 {
-    memcpy(backend->config, config, size);
-    backend->config_size = size;
+    memcpy(daemon->config, config, size);
+    daemon->config_size = size;
 }
 
-static int open_daemon(struct backend *backend, const struct device_config *config, uint32_t queues,
-                       uint32_t config_size, enum config_key *ret_key, struct failure *failure)
+/* In the broker: what the dialogue will be about. `config_size`: of the configuration space. */
+static int begin_dialogue(struct backend *backend, uint32_t queues, uint32_t config_size)
 {
-    *ret_key = CONFIG_KEY_SOCKET_PATH;
-    vhost_user_init(&backend->daemon);
-    struct vhost_user_terms *terms = &backend->daemon.terms;
+    const struct device_config *config = backend->config;
+    vhost_user_init(&backend->daemon.dialogue);
+    struct vhost_user_terms *terms = &backend->daemon.dialogue.terms;
+    terms->address = backend->learned.daemon.address;
     terms->queues = queues;
     terms->queue_size = (uint16_t)(config->queue_size > 0 ? config->queue_size
                                                           : device_kinds[config->kind].queue_size);
     terms->config_size = config_size;
-    terms->config_needed = config_size > 0 && backend->config_size == 0;
-    return find_socket(backend, config, failure);
+    terms->config_needed = config_size > 0 && backend->daemon.config_size == 0;
+    return 0;
 }
 
-static int vsock_open(struct backend *backend, const struct device_config *config,
-                      enum config_key *ret_key, struct failure *failure)
+static int vsock_adopt(struct backend *backend)
 {
-    const struct virtio_vsock_config space = {.guest_cid = config->guest_cid};
-    if (config->guest_cid > 0)
-        use_config(backend, &space, sizeof(space));
-    return open_daemon(backend, config, VSOCK_DAEMON_QUEUES, sizeof(space), ret_key, failure);
+    const struct virtio_vsock_config space = {.guest_cid = backend->config->guest_cid};
+    if (backend->config->guest_cid > 0)
+        use_config(&backend->daemon, &space, sizeof(space));
+    return begin_dialogue(backend, VSOCK_DAEMON_QUEUES, sizeof(space));
 }
 
 /* §5.11.2: a high-priority queue, then the request queues. */
@@ -120,18 +119,23 @@ static void tell_of_sandbox(struct backend *backend)
             backend->socket_path);
 }
 
-static int fs_open(struct backend *backend, const struct device_config *config,
-                   enum config_key *ret_key, struct failure *failure)
+static int fs_open(struct backend *backend, enum config_key *ret_key, struct failure *failure)
 {
-    struct virtio_fs_config space = {.num_request_queues = fs_queues(config) - 1};
-    if (config->tag) {
-        memcpy(space.tag, config->tag, strlen(config->tag));
-        use_config(backend, &space, sizeof(space));
-    }
-    int result = open_daemon(backend, config, fs_queues(config), sizeof(space), ret_key, failure);
+    int result = daemon_open(backend, ret_key, failure);
     if (result == 0)
         tell_of_sandbox(backend);
     return result;
+}
+
+static int fs_adopt(struct backend *backend)
+{
+    const char *tag = backend->config->tag;
+    struct virtio_fs_config space = {.num_request_queues = fs_queues(backend->config) - 1};
+    if (tag) {
+        memcpy(space.tag, tag, strlen(tag));
+        use_config(&backend->daemon, &space, sizeof(space));
+    }
+    return begin_dialogue(backend, fs_queues(backend->config), sizeof(space));
 }
 
 static uint32_t other_queues(const struct device_config *config)
@@ -140,15 +144,25 @@ static uint32_t other_queues(const struct device_config *config)
 }
 
 /* What the file says of the configuration space counts; else the daemon is asked. */
-static int other_open(struct backend *backend, const struct device_config *config,
-                      enum config_key *ret_key, struct failure *failure)
+static int other_adopt(struct backend *backend)
 {
-    uint32_t asked = config->config_size;
-    if (config->config_bytes > 0) {
-        use_config(backend, config->config, config->config_bytes);
-        asked = 0;
-    }
-    return open_daemon(backend, config, config->queues, asked, ret_key, failure);
+    const struct device_config *config = backend->config;
+    if (config->config_bytes > 0)
+        use_config(&backend->daemon, config->config, config->config_bytes);
+    return begin_dialogue(backend, config->queues,
+                          config->config_bytes > 0 ? 0 : config->config_size);
+}
+
+static uint32_t daemon_files(const struct device_config *config)
+{
+    (void)config;
+    return 1u << OPENED_DIRECTORY;
+}
+
+static bool daemon_learned_usable(const union opened_part *learned)
+{
+    const struct sockaddr_un *address = &learned->daemon.address;
+    return backend_text_ends(address->sun_path, sizeof(address->sun_path));
 }
 
 /* --- Each worker ------------------------------------------------------------------------------ */
@@ -156,9 +170,9 @@ static int other_open(struct backend *backend, const struct device_config *confi
 /* One line for each way in which it fails, not one for each attempt. */
 static void tell(struct backend *backend, const struct failure *failed, struct backend_wait *ret)
 {
-    if (strcmp(failed->text, backend->said.text) == 0)
+    if (strcmp(failed->text, backend->daemon.said.text) == 0)
         return;
-    backend->said = *failed;
+    backend->daemon.said = *failed;
     failure_set(&ret->news, 0, "waits for the daemon at %.150s: %s", backend->socket_path,
                 failed->text);
     backend->trouble = ret->news;
@@ -167,7 +181,7 @@ static void tell(struct backend *backend, const struct failure *failed, struct b
 static int prepare(struct backend *backend, const struct backend_memory *memory, int64_t now,
                    struct backend_wait *ret)
 {
-    struct vhost_user *daemon = &backend->daemon;
+    struct vhost_user *daemon = &backend->daemon.dialogue;
     struct failure failed;
     daemon->connector = &backend->connector;
     daemon->terms.memory = memory->dm;
@@ -177,7 +191,7 @@ static int prepare(struct backend *backend, const struct backend_memory *memory,
     *ret = (struct backend_wait){.fd = -1};
     int result = vhost_user_step(daemon, now, &failed);
     if (result == 0) {
-        backend->said.text[0] = '\0';
+        backend->daemon.said.text[0] = '\0';
         backend->trouble.text[0] = '\0';
         return 0;
     }
@@ -196,22 +210,22 @@ static int placeholder(void)
 
 static int give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
-    struct vhost_user *daemon = &backend->daemon;
+    struct vhost_user *daemon = &backend->daemon.dialogue;
     struct start_vhost_user given = {
         .features = daemon->features,
         .protocol_features = daemon->protocol_features,
         .inflight = daemon->inflight,
-        .config_size = backend->config_size,
+        .config_size = backend->daemon.config_size,
     };
-    memcpy(given.config, backend->config, sizeof(given.config));
+    memcpy(given.config, backend->daemon.config, sizeof(given.config));
     if (vhost_user_has(given.protocol_features, VHOST_USER_PROTOCOL_F_CONFIG)) {
         given.config_size = daemon->terms.config_size;
         memcpy(given.config, daemon->config, sizeof(given.config));
     }
     if (start->incarnation > 0 &&
-        memcmp(given.config, backend->given.config, sizeof(given.config)) != 0)
+        memcmp(given.config, backend->daemon.given.config, sizeof(given.config)) != 0)
         start->config_changed = 1;
-    backend->given = given;
+    backend->daemon.given = given;
     start->vhost_user = given;
 
     bool has_inflight =
@@ -228,14 +242,20 @@ static int give(struct backend *backend, struct message_start *start, struct bac
 
 const struct backend_ops backend_vsock_vhost_user = {
     .calls_without_worker = true,
-    .open = vsock_open,
+    .adopt = vsock_adopt,
+    .open = daemon_open,
+    .files = daemon_files,
+    .learned_usable = daemon_learned_usable,
     .prepare = prepare,
     .give = give,
 };
 
 const struct backend_ops backend_fs_vhost_user = {
     .calls_without_worker = true,
+    .adopt = fs_adopt,
     .open = fs_open,
+    .files = daemon_files,
+    .learned_usable = daemon_learned_usable,
     .queues = fs_queues,
     .prepare = prepare,
     .give = give,
@@ -243,7 +263,10 @@ const struct backend_ops backend_fs_vhost_user = {
 
 const struct backend_ops backend_other_vhost_user = {
     .calls_without_worker = true,
-    .open = other_open,
+    .adopt = other_adopt,
+    .open = daemon_open,
+    .files = daemon_files,
+    .learned_usable = daemon_learned_usable,
     .queues = other_queues,
     .prepare = prepare,
     .give = give,

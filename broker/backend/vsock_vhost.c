@@ -36,9 +36,9 @@ static int open_with_cid(const char *node, uint32_t guest_cid, uint64_t *ret_fea
     return fd;
 }
 
-static int vsock_open(struct backend *backend, const struct device_config *config,
-                      enum config_key *ret_key, struct failure *failure)
+static int vsock_open(struct backend *backend, enum config_key *ret_key, struct failure *failure)
 {
+    const struct device_config *config = backend->config;
     const struct timespec pause = {.tv_nsec = CID_RETRY_MS * 1000000L};
     uint64_t features;
     int fd = -EADDRINUSE;
@@ -65,14 +65,13 @@ static int vsock_open(struct backend *backend, const struct device_config *confi
     if (fd < 0)
         return failure_set(failure, fd, "%s: %s", NODE, strerror(-fd));
     close(fd);
-    backend->guest_cid = config->guest_cid;
     return 0;
 }
 
 static int vsock_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
     uint64_t features;
-    int vhost = open_with_cid(NODE_IN_ROOT, backend->guest_cid, &features);
+    int vhost = open_with_cid(NODE_IN_ROOT, backend->config->guest_cid, &features);
     if (vhost < 0)
         return vhost;
     int ring_error = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -82,7 +81,7 @@ static int vsock_give(struct backend *backend, struct message_start *start, stru
         return -error;
     }
     start->vsock = (struct start_vsock){
-        .guest_cid = backend->guest_cid,
+        .guest_cid = backend->config->guest_cid,
         .vhost_features = features,
     };
     *ret = (struct backend_fds){.fds = {vhost, ring_error}, .count = 2, .owned = true};

@@ -28,48 +28,59 @@
 _Static_assert(CONFIG_VSOCK_PATH_MAX + SUFFIX_MAX + DIRECTORY_MAX <=
                    sizeof(((struct sockaddr_un *)0)->sun_path),
                "each of its sockets has a name");
-_Static_assert(CONFIG_VSOCK_PATH_MAX < BACKEND_SOCKET_NAME_SIZE,
+_Static_assert(CONFIG_VSOCK_PATH_MAX < sizeof(((struct opened_vsock *)0)->name),
                "the last part of a path is shorter");
 
 /* --- Before lock-down --------------------------------------------------------------------------
  */
 
-static int listen_all(struct backend *backend, const struct directory *directory, const char *path,
+static int listen_all(struct backend *backend, const struct directory *directory,
                       struct failure *failure)
 {
-    char seqpacket[BACKEND_SOCKET_NAME_SIZE + sizeof(SEQPACKET_SUFFIX)];
-    snprintf(seqpacket, sizeof(seqpacket), "%s" SEQPACKET_SUFFIX, backend->socket_name);
+    const char *name = backend->learned.vsock.name, *path = backend->config->socket_path;
+    char seqpacket[sizeof(backend->learned.vsock.name) + sizeof(SEQPACKET_SUFFIX)];
+    snprintf(seqpacket, sizeof(seqpacket), "%s" SEQPACKET_SUFFIX, name);
     const struct {
         const char *name;
         int type;
     } sockets[BACKEND_LISTENERS] = {
-        {backend->socket_name, SOCK_STREAM},
+        {name, SOCK_STREAM},
         {seqpacket, SOCK_SEQPACKET},
     };
     for (unsigned int i = 0; i < BACKEND_LISTENERS; i++) {
         int fd = unix_listen(directory, sockets[i].name, path, sockets[i].type, 0, failure);
         if (fd < 0)
             return fd;
-        backend->listeners[i] = fd;
+        backend->files[OPENED_LISTENER_FIRST + i] = fd;
     }
     return 0;
 }
 
-static int vsock_open(struct backend *backend, const struct device_config *config,
-                      enum config_key *ret_key, struct failure *failure)
+static int vsock_open(struct backend *backend, enum config_key *ret_key, struct failure *failure)
 {
+    const char *path = backend->config->socket_path;
+    struct opened_vsock *learned = &backend->learned.vsock;
     struct directory directory;
     *ret_key = CONFIG_KEY_SOCKET_PATH;
-    int result = directory_find(config->socket_path, false, "socket_path", &directory, failure);
+    int result = directory_find(path, false, "socket_path", &directory, failure);
     if (result < 0)
         return result;
-    backend->directory = directory.fd;
+    backend->files[OPENED_DIRECTORY] = directory.fd;
     backend->directory_id = directory.id;
-    snprintf(backend->directory_in_root, sizeof(backend->directory_in_root), CONNECTOR_DIRECTORY);
-    snprintf(backend->socket_name, sizeof(backend->socket_name), "%.*s", (int)CONFIG_VSOCK_PATH_MAX,
+    snprintf(learned->name, sizeof(learned->name), "%.*s", (int)CONFIG_VSOCK_PATH_MAX,
              directory.name);
-    backend->guest_cid = config->guest_cid;
-    return listen_all(backend, &directory, config->socket_path, failure);
+    return listen_all(backend, &directory, failure);
+}
+
+static uint32_t vsock_files(const struct device_config *config)
+{
+    (void)config;
+    return backend_files_from(OPENED_LISTENER_FIRST, BACKEND_LISTENERS) | 1u << OPENED_DIRECTORY;
+}
+
+static bool vsock_learned_usable(const union opened_part *learned)
+{
+    return backend_text_ends(learned->vsock.name, sizeof(learned->vsock.name));
 }
 
 /* --- While it runs ------------------------------------------------------------------------------
@@ -77,7 +88,10 @@ static int vsock_open(struct backend *backend, const struct device_config *confi
 
 static int vsock_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
-    start->vsock = (struct start_vsock){.guest_cid = backend->guest_cid};
+    start->vsock = (struct start_vsock){
+        .guest_cid = backend->config->guest_cid,
+        .connections = backend->config->connections,
+    };
     *ret = (struct backend_fds){.count = 0};
     return 0;
 }
@@ -87,7 +101,7 @@ static int vsock_accept(struct backend *backend, unsigned int number, uint32_t *
     static const uint32_t types[BACKEND_LISTENERS] = {VIRTIO_VSOCK_TYPE_STREAM,
                                                       VIRTIO_VSOCK_TYPE_SEQPACKET};
     *ret_type = types[number];
-    return unix_accept(backend->listeners[number]);
+    return unix_accept(backend_listener(backend, number));
 }
 
 static int vsock_address(const struct backend *backend, uint32_t port, uint32_t type,
@@ -96,8 +110,8 @@ static int vsock_address(const struct backend *backend, uint32_t port, uint32_t 
     if (type != VIRTIO_VSOCK_TYPE_STREAM && type != VIRTIO_VSOCK_TYPE_SEQPACKET)
         return -EPROTOTYPE;
     *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-    int length = snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%s_%u",
-                          backend->directory_in_root, backend->socket_name, port);
+    int length = snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%s_%u", CONNECTOR_DIRECTORY,
+                          backend->learned.vsock.name, port);
     if (length >= (int)sizeof(ret->sun_path))
         return -ENAMETOOLONG; /* vsock_open lets none be so long */
     return type == VIRTIO_VSOCK_TYPE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
@@ -105,6 +119,8 @@ static int vsock_address(const struct backend *backend, uint32_t port, uint32_t 
 
 const struct backend_ops backend_vsock_virtio = {
     .open = vsock_open,
+    .files = vsock_files,
+    .learned_usable = vsock_learned_usable,
     .give = vsock_give,
     .accept = vsock_accept,
     .address = vsock_address,

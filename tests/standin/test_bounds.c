@@ -132,7 +132,7 @@ static void a_flood_of_connections(void)
 /* ---- Files that are never taken ---- */
 
 #define ASKS 120u
-#define FILES_MAX (33u + CONNECTIONS_AT_ONCE) /* UNREAD_MAX of broker/backend/connections.c */
+#define FILES_MAX (33u + CONNECTIONS_AT_ONCE) /* UNREAD_MAX of broker/connections.c */
 
 /* It asks for connections, a few at a time, and reads none of what it is handed. */
 static void ask_and_never_read(pid_t worker)

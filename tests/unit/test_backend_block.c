@@ -44,7 +44,8 @@ static bool direct;
 
 static int open_image(struct backend *backend, bool read_only, struct failure *failure)
 {
-    const struct device_config config = {
+    static struct device_config config;
+    config = (struct device_config){
         .kind = DEVICE_BLOCK_VIRTIO,
         .id = 4,
         .file_path = path,
@@ -53,13 +54,13 @@ static int open_image(struct backend *backend, bool read_only, struct failure *f
         .direct = direct,
     };
     enum config_key key = CONFIG_KEY_ID;
-    *backend = (struct backend){.ops = &backend_block, .image = -1};
+    backend_init(backend, &config);
     failure->text[0] = '\0';
-    int result = backend_block.open(backend, &config, &key, failure);
+    int result = backend_block.open(backend, &key, failure);
     CU_ASSERT_EQUAL(key, CONFIG_KEY_FILE_PATH);
     /* A line for the user if and only if it failed, and the image's name in it. */
     CU_ASSERT_EQUAL(result < 0, strstr(failure->text, path) != NULL);
-    CU_ASSERT_EQUAL(result < 0, backend->image < 0);
+    CU_ASSERT_EQUAL(result < 0, backend->files[OPENED_IMAGE] < 0);
     return result;
 }
 
@@ -79,8 +80,8 @@ static void test_regular_file(void)
     struct message_start start = {0};
     make_image(1536);
     CU_ASSERT_EQUAL_FATAL(open_image(&backend, false, &failure), 0);
-    CU_ASSERT_EQUAL(fcntl(backend.image, F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDWR);
-    CU_ASSERT_EQUAL(fcntl(backend.image, F_GETFD), FD_CLOEXEC);
+    CU_ASSERT_EQUAL(fcntl(backend.files[OPENED_IMAGE], F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDWR);
+    CU_ASSERT_EQUAL(fcntl(backend.files[OPENED_IMAGE], F_GETFD), FD_CLOEXEC);
 
     CU_ASSERT_EQUAL(backend_block.give(&backend, &start, &given), 0);
     CU_ASSERT_EQUAL(start.block.capacity, 3);
@@ -89,9 +90,18 @@ static void test_regular_file(void)
     CU_ASSERT_EQUAL(start.block.read_only, 0);
     CU_ASSERT_EQUAL(start.block.advertise_flush, 1);
     CU_ASSERT_NSTRING_EQUAL(start.block.serial, "bao-block-4", sizeof(start.block.serial));
-    CU_ASSERT_EQUAL(given.fds[0], backend.image);
+    CU_ASSERT_EQUAL(given.fds[0], backend.files[OPENED_IMAGE]);
     CU_ASSERT_FALSE(given.owned); /* the next worker gets it, too */
-    close(backend.image);
+    close(backend.files[OPENED_IMAGE]);
+}
+
+/* What a worker is told. */
+static struct start_block given_block(struct backend *backend)
+{
+    struct message_start start = {0};
+    struct backend_fds given;
+    CU_ASSERT_EQUAL(backend_block.give(backend, &start, &given), 0);
+    return start.block;
 }
 
 static void test_read_only(void)
@@ -100,9 +110,9 @@ static void test_read_only(void)
     struct failure failure;
     make_image(512);
     CU_ASSERT_EQUAL_FATAL(open_image(&backend, true, &failure), 0);
-    CU_ASSERT_EQUAL(fcntl(backend.image, F_GETFL) & O_ACCMODE, O_RDONLY);
-    CU_ASSERT_EQUAL(backend.block.read_only, 1);
-    close(backend.image);
+    CU_ASSERT_EQUAL(fcntl(backend.files[OPENED_IMAGE], F_GETFL) & O_ACCMODE, O_RDONLY);
+    CU_ASSERT_EQUAL(given_block(&backend).read_only, 1);
+    close(backend.files[OPENED_IMAGE]);
 }
 
 static void test_sizes(void)
@@ -143,10 +153,10 @@ static void test_hard_link(void)
     CU_ASSERT_EQUAL(link(path, other), 0);
     assert_refused(EPERM, "has other names as well");
     CU_ASSERT_EQUAL_FATAL(open_image(&backend, true, &failure), 0); /* nothing is written */
-    close(backend.image);
+    close(backend.files[OPENED_IMAGE]);
     unlink(other);
     CU_ASSERT_EQUAL_FATAL(open_image(&backend, false, &failure), 0);
-    close(backend.image);
+    close(backend.files[OPENED_IMAGE]);
 }
 
 /* The folder's file system makes holes; to look whether it does changes no file. */
@@ -162,14 +172,14 @@ static void test_holes(void)
     CU_ASSERT_EQUAL(fstat(fd, &before), 0);
     close(fd);
     CU_ASSERT_EQUAL_FATAL(open_image(&backend, false, &failure), 0);
-    CU_ASSERT_EQUAL(backend.block.discard_sectors, 8);
-    CU_ASSERT_EQUAL(fstat(backend.image, &after), 0);
+    CU_ASSERT_EQUAL(backend.learned.block.discard_sectors, 8);
+    CU_ASSERT_EQUAL(fstat(backend.files[OPENED_IMAGE], &after), 0);
     CU_ASSERT_EQUAL(after.st_size, before.st_size);
     CU_ASSERT_EQUAL(after.st_blocks, before.st_blocks);
-    close(backend.image);
+    close(backend.files[OPENED_IMAGE]);
     CU_ASSERT_EQUAL_FATAL(open_image(&backend, true, &failure), 0);
-    CU_ASSERT_EQUAL(backend.block.discard_sectors, 0);
-    close(backend.image);
+    CU_ASSERT_EQUAL(backend.learned.block.discard_sectors, 0);
+    close(backend.files[OPENED_IMAGE]);
 }
 
 static void test_direct(void)
@@ -179,17 +189,18 @@ static void test_direct(void)
     direct = true;
     make_image(65536);
     CU_ASSERT_EQUAL_FATAL(open_image(&backend, false, &failure), 0);
-    CU_ASSERT_TRUE((fcntl(backend.image, F_GETFL) & O_DIRECT) != 0);
-    CU_ASSERT_TRUE((fcntl(backend.image, F_GETFL) & O_NONBLOCK) == 0);
-    CU_ASSERT_EQUAL(backend.block.direct, 1);
-    uint32_t size = backend.block.blk_size, memory = backend.block.mem_alignment;
+    CU_ASSERT_TRUE((fcntl(backend.files[OPENED_IMAGE], F_GETFL) & O_DIRECT) != 0);
+    CU_ASSERT_TRUE((fcntl(backend.files[OPENED_IMAGE], F_GETFL) & O_NONBLOCK) == 0);
+    CU_ASSERT_EQUAL(given_block(&backend).direct, 1);
+    uint32_t size = backend.learned.block.blk_size, memory = backend.learned.block.mem_alignment;
     CU_ASSERT_TRUE(size >= 512 && size <= 65536 && memory >= 1 && memory <= 4096);
-    CU_ASSERT_EQUAL(size << backend.block.physical_blk_exp, size > 4096 ? size : 4096);
+    CU_ASSERT_EQUAL(size << backend.learned.block.physical_blk_exp, size > 4096 ? size : 4096);
     /* What is said to be enough is enough. */
     void *buffer = aligned_alloc(8192, 65536 + 8192);
-    CU_ASSERT_EQUAL(pread(backend.image, (char *)buffer + memory, size, size), (ssize_t)size);
+    CU_ASSERT_EQUAL(pread(backend.files[OPENED_IMAGE], (char *)buffer + memory, size, size),
+                    (ssize_t)size);
     free(buffer);
-    close(backend.image);
+    close(backend.files[OPENED_IMAGE]);
     direct = false;
 }
 
@@ -209,18 +220,18 @@ static void test_locks(void)
     CU_ASSERT_EQUAL_FATAL(open_image(&first, false, &failure), 0);
     assert_refused(EBUSY, "in use");
     CU_ASSERT_EQUAL(open_image(&second, true, &failure), -EBUSY);
-    int copy = dup(first.image); /* a worker's */
-    close(first.image);
+    int copy = dup(first.files[OPENED_IMAGE]); /* a worker's */
+    close(first.files[OPENED_IMAGE]);
     assert_refused(EBUSY, "in use");
     close(copy);
 
     CU_ASSERT_EQUAL_FATAL(open_image(&first, true, &failure), 0);
     CU_ASSERT_EQUAL(open_image(&second, true, &failure), 0); /* readers share */
     assert_refused(EBUSY, "in use");
-    close(first.image);
-    close(second.image);
+    close(first.files[OPENED_IMAGE]);
+    close(second.files[OPENED_IMAGE]);
     CU_ASSERT_EQUAL(open_image(&first, false, &failure), 0);
-    close(first.image);
+    close(first.files[OPENED_IMAGE]);
 }
 
 int main(int argc, char **argv)

@@ -26,70 +26,100 @@ static int any_file(void)
     return fd;
 }
 
-static struct device_config net_config(void)
+static const struct device_config *net_config(void)
 {
-    return (struct device_config){
+    static const struct device_config config = {
         .kind = DEVICE_NET_VIRTIO, .id = 3, .queues = 2, .digest = 0x1234567890ull};
+    return &config;
 }
 
 static struct backend net_backend(void)
 {
-    struct backend backend = BACKEND_NONE;
-    strcpy(backend.tap.name, "tap0");
-    backend.tap.queue_count = 2;
-    backend.tap.queues[0] = 100;
-    backend.tap.queues[1] = 101;
-    backend.tap.socket = 102;
-    backend.tap.offloads = 7;
-    backend.net.mtu = 1500;
+    struct backend backend;
+    backend_init(&backend, net_config());
+    strcpy(backend.learned.net.name, "tap0");
+    backend.files[OPENED_TAP_FIRST] = 100;
+    backend.files[OPENED_TAP_FIRST + 1] = 101;
+    backend.files[OPENED_TAP_SOCKET] = 102;
+    backend.learned.net.start.tun_offloads = 7;
+    backend.learned.net.start.mtu = 1500;
     return backend;
 }
 
 static void a_backend_arrives_as_it_was(void)
 {
-    const struct device_config config = net_config();
     const struct backend sent = net_backend();
-    struct backend backend = BACKEND_NONE;
+    struct backend backend;
     struct message_opened message = {0};
     int fds[OPENED_FILES];
-    size_t count = opened_pack(&sent, &config, &message, fds);
+    backend_init(&backend, net_config());
+    size_t count = opened_pack(&sent, &message, fds);
     CU_ASSERT_EQUAL(count, 3);
-    CU_ASSERT_EQUAL(message.files, opened_files(&config));
-    CU_ASSERT_EQUAL(opened_unpack(&backend, &config, &message, fds, count), 0);
-    CU_ASSERT_STRING_EQUAL(backend.tap.name, "tap0");
-    CU_ASSERT(backend.tap.queue_count == 2 && backend.tap.queues[0] == 100 &&
-              backend.tap.queues[1] == 101 && backend.tap.socket == 102);
-    CU_ASSERT(backend.tap.offloads == 7 && backend.net.mtu == 1500);
-    CU_ASSERT(backend.image == -1 && backend.listeners[0] == -1 && backend.directory == -1);
+    CU_ASSERT_EQUAL(message.files, backend_net.files(net_config()));
+    CU_ASSERT_EQUAL(opened_unpack(&backend, &message, fds, count), 0);
+    CU_ASSERT_STRING_EQUAL(backend.learned.net.name, "tap0");
+    CU_ASSERT_EQUAL(memcmp(backend.files, sent.files, sizeof(sent.files)), 0);
+    CU_ASSERT(backend.learned.net.start.tun_offloads == 7 && backend.learned.net.start.mtu == 1500);
+    CU_ASSERT(backend.files[OPENED_IMAGE] == -1 && backend_listener(&backend, 0) == -1 &&
+              backend.files[OPENED_DIRECTORY] == -1);
+}
+
+/* Every kind has the files of its own and no others, and knows which texts must end. */
+static void a_text_without_an_end_is_refused(enum device_kind kind, size_t offset, size_t size)
+{
+    const struct device_config config = {.kind = kind, .id = 3};
+    struct message_opened message = {0};
+    struct backend backend;
+    int fds[OPENED_FILES] = {0};
+    backend_init(&backend, &config);
+    (void)opened_pack(&backend, &message, fds);
+    message.files = backend.ops->files(&config);
+    size_t count = (size_t)__builtin_popcount(message.files);
+    memset((char *)&message.learned + offset, 'x', size);
+    CU_ASSERT_EQUAL(opened_unpack(&backend, &message, fds, count), -EPROTO);
+    *((char *)&message.learned + offset + size - 1) = '\0';
+    CU_ASSERT_EQUAL(opened_unpack(&backend, &message, fds, count), 0);
 }
 
 static void anything_else_is_refused(void)
 {
-    const struct device_config config = net_config();
     const struct backend sent = net_backend();
     struct message_opened good = {0}, bad;
-    struct backend backend = BACKEND_NONE;
+    struct backend backend;
     int fds[OPENED_FILES];
-    size_t count = opened_pack(&sent, &config, &good, fds);
+    backend_init(&backend, net_config());
+    size_t count = opened_pack(&sent, &good, fds);
 #define REFUSED(field, value)                                                                      \
     bad = good;                                                                                    \
     bad.field = (value);                                                                           \
-    CU_ASSERT_EQUAL(opened_unpack(&backend, &config, &bad, fds, count), -EPROTO)
+    CU_ASSERT_EQUAL(opened_unpack(&backend, &bad, fds, count), -EPROTO)
     REFUSED(magic, 0);
     REFUSED(version, OPENED_VERSION + 1);
     REFUSED(dm_id, 4);
     REFUSED(digest, 5); /* it was opened by another configuration */
+    REFUSED(kind, DEVICE_NET_VHOST);
     REFUSED(error, ENOENT);
     REFUSED(files, good.files | 1u << OPENED_IMAGE);
     REFUSED(files, 0);
-    REFUSED(console.ports, STATE_CONSOLE_PORTS + 1);
-    REFUSED(daemon.space_size, VHOST_USER_CONFIG_MAX + 1);
 #undef REFUSED
     bad = good;
-    memset(bad.socket_name, 'x', sizeof(bad.socket_name)); /* without an end */
-    CU_ASSERT_EQUAL(opened_unpack(&backend, &config, &bad, fds, count), -EPROTO);
-    CU_ASSERT_EQUAL(opened_unpack(&backend, &config, &good, fds, count - 1), -EPROTO);
-    CU_ASSERT_EQUAL(backend.tap.queue_count, 0); /* nothing was taken */
+    memset(bad.socket_path, 'x', sizeof(bad.socket_path)); /* without an end */
+    CU_ASSERT_EQUAL(opened_unpack(&backend, &bad, fds, count), -EPROTO);
+    bad = good;
+    memset(bad.words, 'x', sizeof(bad.words));
+    CU_ASSERT_EQUAL(opened_unpack(&backend, &bad, fds, count), -EPROTO);
+    CU_ASSERT_EQUAL(opened_unpack(&backend, &good, fds, count - 1), -EPROTO);
+    CU_ASSERT_EQUAL(backend.files[OPENED_TAP_FIRST], -1); /* nothing was taken */
+    const struct opened_net *net = NULL;
+    const struct opened_vsock *vsock = NULL;
+    const struct opened_daemon *daemon = NULL;
+    a_text_without_an_end_is_refused(DEVICE_NET_VIRTIO, offsetof(union opened_part, net.name),
+                                     sizeof(net->name));
+    a_text_without_an_end_is_refused(DEVICE_VSOCK_VIRTIO, offsetof(union opened_part, vsock.name),
+                                     sizeof(vsock->name));
+    a_text_without_an_end_is_refused(DEVICE_FS_VHOST_USER,
+                                     offsetof(union opened_part, daemon.address.sun_path),
+                                     sizeof(daemon->address.sun_path));
 }
 
 /* --- In the keeper -------------------------------------------------------------------------- */
@@ -152,11 +182,11 @@ static void the_text_is_one_that_nobody_can_change(void)
 static void a_page_is_read_if_this_version_made_it(void)
 {
     struct message_opened message = {
-        .magic = OPENED_MAGIC, .version = OPENED_VERSION, .dm_id = 3, .guest_cid = 77};
+        .magic = OPENED_MAGIC, .version = OPENED_VERSION, .dm_id = 3, .kind = 7};
     struct message_opened found;
     int good = shared_page_of_text("opened", &message, sizeof(message));
     CU_ASSERT_TRUE(kept_read(good, 3, &found));
-    CU_ASSERT_EQUAL(found.guest_cid, 77);
+    CU_ASSERT_EQUAL(found.kind, 7);
     CU_ASSERT_FALSE(kept_read(good, 4, &found));
     message.version++;
     int other = shared_page_of_text("opened", &message, sizeof(message));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/backend/connections.h"
+#include "broker/connections.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -31,7 +31,7 @@ int connections_watch(const struct device *device, int epoll, uint32_t source)
 {
     for (unsigned int i = 0; i < BACKEND_LISTENERS; i++) {
         struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u32 = source};
-        int listener = device->backend.listeners[i];
+        int listener = backend_listener(&device->backend, i);
         if (listener >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event) < 0)
             return -errno;
     }
@@ -170,7 +170,7 @@ const char *connections_serve(struct device *device, int64_t now_ms, int64_t *re
     bool waits = device->worker.clients_wait;
     device->worker.clients_wait = false;
     for (unsigned int i = 0; waits && result >= 0 && i < BACKEND_LISTENERS; i++) {
-        if (backend->listeners[i] < 0)
+        if (backend_listener(backend, i) < 0)
             continue;
         result = accept_clients(device, i, now_ms, ret_again);
         device->worker.clients_wait |= result == 1;

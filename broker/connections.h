@@ -3,8 +3,8 @@
  * Connections for a worker that can make none itself: accepted from clients on this machine, or
  * made because its guest asks for one. The broker only hands them over; it never reads or writes.
  */
-#ifndef BROKER_BACKEND_CONNECTIONS_H
-#define BROKER_BACKEND_CONNECTIONS_H
+#ifndef BROKER_CONNECTIONS_H
+#define BROKER_CONNECTIONS_H
 
 #include <stdbool.h>
 #include <stdint.h>
