@@ -25,43 +25,11 @@
 #define CONFIG_SPACE_MAX 256u         /* bytes of a device's configuration space */
 #define CONFIG_REGISTERS_SIZE 0x200u  /* bytes of a device from its mmio_addr */
 
-/* The keys of a device. The names and values that YAML knows are in keys.c. */
+/* The keys of a device; what is known of each is in keys.def. */
 enum config_key {
-    CONFIG_KEY_ID,
-    CONFIG_KEY_TYPE,
-    CONFIG_KEY_MMIO_ADDR,
-    CONFIG_KEY_DATA_PLANE,
-    CONFIG_KEY_FILE_PATH,
-    CONFIG_KEY_READ_ONLY,
-    CONFIG_KEY_ROOT_DEVICE,
-    CONFIG_KEY_ADVERTISE_FLUSH,
-    CONFIG_KEY_CACHE,
-    CONFIG_KEY_DIRECT,
-    CONFIG_KEY_TAP_NAME,
-    CONFIG_KEY_MAC_ADDR,
-    CONFIG_KEY_GUEST_CID,
-    CONFIG_KEY_SOCKET_PATH,
-    CONFIG_KEY_CONNECTIONS,
-    CONFIG_KEY_PTY_ALIAS,
-    CONFIG_KEY_LOG_PATH,
-    CONFIG_KEY_LOG_SIZE,
-    CONFIG_KEY_PORTS,
-    CONFIG_KEY_TAG,
-    CONFIG_KEY_CONFIG,
-    CONFIG_KEY_CONFIG_SIZE,
-    CONFIG_KEY_RATE_LIMIT,
-    CONFIG_KEY_MTU,
-    /* Optional, for all devices. */
-    CONFIG_KEY_QUEUES,
-    CONFIG_KEY_QUEUE_SIZE,
-    CONFIG_KEY_FEATURES_OFF,
-    CONFIG_KEY_CPU_AFFINITY,
-    CONFIG_KEY_SCHED,
-    /* Of the older generation of files; and of the driver's generation D, but for the path. */
-    CONFIG_KEY_SHMEM_ADDR,
-    CONFIG_KEY_SHMEM_SIZE,
-    CONFIG_KEY_SHMEM_PATH,
-    CONFIG_KEY_IRQ,
+#define CONFIG_KEY(name, ...) CONFIG_KEY_##name,
+#include "broker/config/keys.def"
+#undef CONFIG_KEY
     CONFIG_KEYS,
 };
 
@@ -90,24 +58,17 @@ struct device_config {
     uint64_t shmem_addr;     /* valid if config_has(CONFIG_KEY_SHMEM_ADDR) */
     uint64_t shmem_size;     /* valid if config_has(CONFIG_KEY_SHMEM_SIZE) */
     uint32_t irq;            /* of the backend's dispatcher; valid if config_has(CONFIG_KEY_IRQ) */
-    char *file_path;         /* block, else NULL */
     bool read_only;          /* block */
     bool advertise_flush;    /* block: as the file says, or as `cache` asks for it */
     enum config_cache cache; /* block: never 0 */
     bool direct;             /* block */
     uint32_t guest_cid;   /* vsock: 3 to 0xfffffffe; no two devices share one; vhost_user: or 0 */
     uint32_t connections; /* vsock/virtio: 1 to CONNECTIONS_MAX; else 0 */
-    char *socket_path;    /* vsock/virtio, vhost_user; a console's, or NULL */
-    char *tag;            /* fs, up to 36 bytes, else NULL */
     /* Of any type, by vhost_user: its configuration space, or how many bytes of it the daemon is
      * asked for. */
     uint8_t config[CONFIG_SPACE_MAX];
     uint32_t config_bytes, config_size;
-    char *tap_name;      /* net, else NULL */
-    char *mac_addr;      /* net: six bytes in hexadecimal, with colons; NULL: not given */
     uint32_t mtu;        /* net; 0: not given */
-    char *pty_alias;     /* console, or NULL; no two devices share one */
-    char *log_path;      /* console, or NULL; then pty_alias is NULL */
     uint64_t log_size;   /* console: bytes, of the log file at most */
     uint32_t ports;      /* console: 1 to 7 */
     uint32_t rate_limit; /* rng: bytes per second; 0: none */
@@ -117,6 +78,15 @@ struct device_config {
     uint64_t features_off;   /* bits that are not to be offered */
     uint64_t processors;     /* bit n: processor n may be used; 0: any */
     uint32_t sched_priority; /* of SCHED_FIFO; 0: SCHED_OTHER */
+
+    /* The texts. */
+#define TEXT(name) char *name;
+#define NO_TEXT
+#define CONFIG_KEY(name, text, ...) text
+#include "broker/config/keys.def"
+#undef CONFIG_KEY
+#undef NO_TEXT
+#undef TEXT
 
     /* Of all that the file says of this device, wherever it stands: another number, another device;
      * or another version of this program. */
