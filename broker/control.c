@@ -165,15 +165,6 @@ int control_accept(struct control *control)
 
 /* ---- Requests ---- */
 
-static struct device *device_of_id(const struct supervisor *supervisor, uint32_t id)
-{
-    for (size_t i = 0; i < supervisor->device_count; i++) {
-        if (supervisor->devices[i].config->id == id)
-            return &supervisor->devices[i];
-    }
-    return NULL;
-}
-
 /* Each value is read once, and shown as the number that it is. */
 static void fill_from_page(const struct device *device, struct control_device *ret)
 {
@@ -239,7 +230,8 @@ static void fill_device(const struct device *device, struct control_device *ret)
 static int carry_out(const struct control_request *request, bool is_root,
                      struct supervisor *supervisor, struct control_device *ret_device)
 {
-    struct device *device = device_of_id(supervisor, request->index);
+    struct device *device =
+        device_of_id(supervisor->devices, supervisor->device_count, request->index);
     switch (request->verb) {
     case CONTROL_STATUS:
         if (request->index >= supervisor->device_count)

@@ -55,6 +55,16 @@ struct device {
 /* Of a device whose index is set: name, kind, and no fds. */
 void device_init(struct device *device, const struct device_config *config);
 
+/* The one with that id of the dispatcher's; NULL: there is none. */
+static inline struct device *device_of_id(struct device *devices, size_t count, uint32_t id)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (devices[i].config->id == id)
+            return &devices[i];
+    }
+    return NULL;
+}
+
 /*
  * Ask the dispatcher for the device, if its DM file is not there yet, and make all that outlives a
  * broker; registers nothing yet, so that an error found afterwards leaves the dispatcher as it was.

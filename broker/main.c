@@ -197,24 +197,6 @@ static int add_device(const struct device_config *device_config)
     return result;
 }
 
-static struct device *device_of_id(uint32_t id)
-{
-    for (size_t i = 0; i < all.count; i++) {
-        if (devices[i].config->id == id)
-            return &devices[i];
-    }
-    return NULL;
-}
-
-static bool is_configured(uint32_t id)
-{
-    for (size_t i = 0; i < config.device_count; i++) {
-        if (config.devices[i].id == id)
-            return true;
-    }
-    return false;
-}
-
 /* What may have to be opened anew, though a frontend works with it: because the file says something
  * else of it, or because what was kept is lost. */
 static void note_earlier(struct device *device, const struct handed_device *before)
@@ -236,10 +218,10 @@ static void note_earlier(struct device *device, const struct handed_device *befo
 static int restore_device(uint32_t id)
 {
     struct handed_device *before = &handed.devices[id];
-    struct device *device = device_of_id(id);
+    struct device *device = device_of_id(devices, all.count, id);
     struct failure failure;
     int result = 0;
-    if (before->stored && !is_configured(id))
+    if (before->stored && !config_device(&config, id))
         log_line(NULL,
                  "device %u is not in the configuration any more: its files are kept, since "
                  "closing them would be fatal for its frontend",
@@ -302,7 +284,8 @@ static int take_claims(int32_t keeper)
     int result = claims_take(CLAIMS_FD, &config, keeper, kept, &refused);
     if (result == 0)
         return 0;
-    const struct device *device = refused.device ? device_of_id(refused.device->id) : NULL;
+    const struct device *device =
+        refused.device ? device_of_id(devices, all.count, refused.device->id) : NULL;
     if (device)
         bao_devices_complain(&all, device, refused.key, &refused.failure);
     else

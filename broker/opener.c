@@ -34,15 +34,6 @@ static int open_backend(const struct opener *opener, struct backend *backend,
     return result;
 }
 
-static const struct device_config *find_device(const struct config *config, uint32_t dm_id)
-{
-    for (size_t i = 0; i < config->device_count; i++) {
-        if (config->devices[i].id == dm_id)
-            return &config->devices[i];
-    }
-    return NULL;
-}
-
 int opener_run(const struct opener *opener)
 {
     static struct config config;
@@ -59,7 +50,7 @@ int opener_run(const struct opener *opener)
     /* The broker has read the same, and said what is wrong with it. */
     if (config_load_text(opener->text, opener->path, &config, &diagnostics) < 0)
         return EXIT_FAILURE;
-    const struct device_config *device = find_device(&config, opener->dm_id);
+    const struct device_config *device = config_device(&config, opener->dm_id);
     if (!device)
         return EXIT_FAILURE;
 

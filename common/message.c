@@ -77,8 +77,7 @@ int message_send(int socket, union message *message, const int *fds, size_t fd_c
     return sent < 0 ? -errno : 0;
 }
 
-/* Moves the fds of every SCM_RIGHTS message into `fds`; what does not fit is closed. */
-static size_t take_fds(struct msghdr *header, int *fds)
+size_t message_take_fds(struct msghdr *header, int *fds, size_t room)
 {
     size_t count = 0;
     for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(header); cmsg; cmsg = CMSG_NXTHDR(header, cmsg)) {
@@ -88,10 +87,11 @@ static size_t take_fds(struct msghdr *header, int *fds)
         for (size_t i = 0; i < present; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
-            if (count < MESSAGE_FDS_MAX)
-                fds[count++] = fd;
+            if (count < room)
+                fds[count] = fd;
             else
                 close(fd);
+            count++;
         }
     }
     return count;
@@ -126,11 +126,11 @@ int message_receive(int socket, enum message_role sender, union message *ret_mes
     if (length < 0)
         return errno == ECONNRESET ? 0 : -errno;
 
-    size_t fd_count = take_fds(&header, fds);
+    size_t fd_count = message_take_fds(&header, fds, MESSAGE_FDS_MAX);
     if (length == 0 && fd_count == 0)
         return 0;
     if (!well_formed(&message, (size_t)length, sender, fd_count, header.msg_flags)) {
-        for (size_t i = 0; i < fd_count; i++)
+        for (size_t i = 0; i < fd_count && i < MESSAGE_FDS_MAX; i++)
             close(fds[i]);
         return -EPROTO;
     }

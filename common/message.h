@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/socket.h>
 #include <sys/un.h>
 
 #include "common/vhost_user.h"
@@ -347,6 +348,12 @@ union message {
  * is filled in. Returns 0, or -errno: -EAGAIN if the socket is full, -EPIPE if the peer is gone.
  */
 int message_send(int socket, union message *message, const int *fds, size_t fd_count);
+
+/*
+ * Take the files that came with a received message: up to `room` of them into `fds`, the caller's
+ * from now on. All others are closed. Returns how many there were.
+ */
+size_t message_take_fds(struct msghdr *header, int *fds, size_t room);
 
 /*
  * Receive one message from a peer that acts as `sender`, without waiting for it. On success `fds`

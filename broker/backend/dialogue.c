@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "broker/words.h"
+#include "common/message.h"
 #include "common/one_fd.h"
 
 #define FDS_MAX 8 /* a message may carry so many; we never take more than one */
@@ -237,23 +238,9 @@ static const char *send_request(struct vhost_user *vu, const struct step *step)
 /* Keeps one file for a step that takes one; closes all others. True if there was one too many. */
 static bool take_fds(struct vhost_user *vu, struct msghdr *message, bool takes_fd)
 {
-    bool too_many = (message->msg_flags & MSG_CTRUNC) != 0;
-    for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(message); cmsg; cmsg = CMSG_NXTHDR(message, cmsg)) {
-        if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t count = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < count; i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(fd));
-            if (takes_fd && vu->answer_fd < 0) {
-                vu->answer_fd = fd;
-            } else {
-                close(fd);
-                too_many = true;
-            }
-        }
-    }
-    return too_many;
+    size_t room = takes_fd && vu->answer_fd < 0 ? 1 : 0;
+    return message_take_fds(message, &vu->answer_fd, room) > room ||
+           (message->msg_flags & MSG_CTRUNC) != 0;
 }
 
 /* What of the answer is still to come: of the header first, then of the payload that it announces.

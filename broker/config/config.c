@@ -277,6 +277,15 @@ void config_free(struct config *config)
     *config = (struct config){0};
 }
 
+const struct device_config *config_device(const struct config *config, uint32_t id)
+{
+    for (size_t i = 0; i < config->device_count; i++) {
+        if (config->devices[i].id == id)
+            return &config->devices[i];
+    }
+    return NULL;
+}
+
 bool config_has(const struct device_config *device, enum config_key key)
 {
     return device->marks[key].line > 0;

@@ -155,6 +155,9 @@ void config_diagnostics_print(const struct config_diagnostics *diags, const char
 /* The mode, as the file names it. */
 const char *config_cache_word(enum config_cache cache);
 
+/* The device with that id of the dispatcher's; NULL: there is none. */
+const struct device_config *config_device(const struct config *config, uint32_t id);
+
 /* Is it a key of that kind, and not of every device? Of DEVICE_KINDS: no. */
 bool config_kind_has(enum device_kind kind, enum config_key key);
 
