@@ -4,11 +4,12 @@
  * numbers, where the cursor is and where it ends. Segments lie apart from each other, with guard
  * bytes between them, so that a step off a segment shows.
  */
-#include <CUnit/Basic.h>
+#include <CUnit/CUnit.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/cunit_main.h"
 #include "worker/virtqueue/cursor.h"
 
 #define SEGMENTS 12u
@@ -204,17 +205,13 @@ static void test_copies(void)
     CU_ASSERT_EQUAL(memcmp(first, again, sizeof(first)), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    if (CU_initialize_registry() != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_pSuite suite = CU_add_suite("cursor", NULL, NULL);
-    CU_add_test(suite, "the same as one array of bytes", test_model);
-    CU_add_test(suite, "a length that is wrong leads nowhere", test_length_that_is_wrong);
-    CU_add_test(suite, "a copy goes its own way", test_copies);
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"the same as one array of bytes", test_model},
+        {"a length that is wrong leads nowhere", test_length_that_is_wrong},
+        {"a copy goes its own way", test_copies},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "cursor", tests);
 }

@@ -3,12 +3,13 @@
  * The turn of a queue, served by a device of this test's own: what it may take, what the driver
  * sees and when it is interrupted, and who has to say when it goes on.
  */
-#include <CUnit/Basic.h>
+#include <CUnit/CUnit.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/unit/guest.h"
 #include "worker/turn.h"
 
@@ -241,26 +242,21 @@ static void test_chains_that_are_too_short(void)
     CU_ASSERT_EQUAL(fault.code, LOG_DESC_INVALID);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     int call = eventfd(0, EFD_NONBLOCK);
     if (call < 0 || dup2(call, WORKER_FD_CALL) < 0)
         return EXIT_FAILURE;
     guest_window_init();
-    if (CU_initialize_registry() != CUE_SUCCESS)
-        return EXIT_FAILURE;
-    CU_pSuite suite = CU_add_suite("the turn of a queue", NULL, NULL);
-    CU_add_test(suite, "it takes no more than it may", test_bounds);
-    CU_add_test(suite, "the driver sees each step at once", test_each_step_is_seen);
-    CU_add_test(suite, "it is interrupted as the rules say", test_interrupts);
-    CU_add_test(suite, "a chain that comes late is not lost", test_late_chain);
-    CU_add_test(suite, "who waits for something else asks for no kick", test_other_ends);
-    CU_add_test(suite, "lingering", test_lingering);
-    CU_add_test(suite, "a chain that is too short is the guest's fault",
-                test_chains_that_are_too_short);
-    CU_basic_set_mode(CU_BRM_VERBOSE);
-    CU_basic_run_tests();
-    unsigned int failures = CU_get_number_of_failures();
-    CU_cleanup_registry();
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    CU_TestInfo tests[] = {
+        {"it takes no more than it may", test_bounds},
+        {"the driver sees each step at once", test_each_step_is_seen},
+        {"it is interrupted as the rules say", test_interrupts},
+        {"a chain that comes late is not lost", test_late_chain},
+        {"who waits for something else asks for no kick", test_other_ends},
+        {"lingering", test_lingering},
+        {"a chain that is too short is the guest's fault", test_chains_that_are_too_short},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "the turn of a queue", tests);
 }
