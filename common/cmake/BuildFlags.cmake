@@ -2,6 +2,12 @@
 # Warnings and hardening, the same for every target; what the compiler lacks is left out.
 include(CheckCCompilerFlag)
 
+if(CMAKE_SIZEOF_VOID_P EQUAL 4)
+    message(FATAL_ERROR "${CMAKE_SYSTEM_PROCESSOR} has 32 bits: there are no policies for a kernel interface of 32 bits, and no"
+                        " worker runs without one. Build for x86_64, aarch64 or riscv64; docs/DEPLOY.md, Architectures, has"
+                        " what 32 bits would take")
+endif()
+
 add_library(build_flags INTERFACE)
 target_include_directories(build_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(build_flags INTERFACE _GNU_SOURCE BVDM_VERSION="${PROJECT_VERSION}")

@@ -166,7 +166,7 @@ static void see_filter(struct trace *trace, const struct task *task, const uint6
     struct sock_fprog fprog;
     struct sock_filter filter[BPF_MAXINSNS];
     uintptr_t address = (uintptr_t)arguments[2];
-    size_t index;
+    size_t index = 0; /* GCC 14 does not see that find_policy() has set it */
     if (arguments[0] != SECCOMP_SET_MODE_FILTER ||
         !read_memory(task->id, address, &fprog, sizeof(fprog)) || fprog.len > BPF_MAXINSNS ||
         !read_memory(task->id, (uintptr_t)fprog.filter, filter, fprog.len * sizeof(filter[0])) ||
