@@ -4,11 +4,12 @@
  * in the backend VM (tests/vm/storms.sh), with the programs in /usr/bin and the modules loaded.
  * How long the guest waited for word of a death is printed at the end of each.
  */
+#include <sys/socket.h> /* before linux/vm_sockets.h, which in Linux 6.1 does not include it */
+
 #include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "tests/standin/storm_loads.h"

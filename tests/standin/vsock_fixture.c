@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/standin/vsock_fixture.h"
 
+#include <sys/socket.h> /* before linux/vm_sockets.h, which in Linux 6.1 does not include it */
+
 #include <errno.h>
 #include <linux/vm_sockets.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
