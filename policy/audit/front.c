@@ -117,8 +117,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
         return AUDIT_TROUBLE;
     }
     status = find_verb(argv[optind++], ret);
-    if (status < 0)
-        status = check_options(ret);
+    if (status >= 0 || !ret->verb)
+        return status;
+    status = check_options(ret);
     if (status >= 0)
         return status;
     if (ret->verb->takes == ONE_POLICY && optind == argc)

@@ -103,7 +103,7 @@ static void heard(struct device *dev, const struct virtio_console_control *messa
 
 static enum serve hear(struct turn *turn)
 {
-    struct virtio_console_control message;
+    struct virtio_console_control message = {0};
     enum serve r = turn_take(turn, &control.chain, sizeof(message), 0);
     if (r != SERVE_DONE)
         return r;

@@ -126,7 +126,7 @@ static bool act(struct device *dev, enum vsock_verdict verdict, uint32_t slot,
 /* The packet in hand, which has a header at least. */
 static void take_packet(struct device *dev)
 {
-    struct virtio_vsock_hdr header;
+    struct virtio_vsock_hdr header = {0};
     uint32_t slot = VSOCK_NONE;
     bool evicted;
     struct cursor packet = chain_readable(&tx.chain);
