@@ -321,8 +321,11 @@ static void spare(pid_t frontend, uint32_t answered)
 
 static void run(bool sets_no_bits, bool acknowledges_last, enum deaths deaths)
 {
-    const char *is_long = getenv("BVDM_LONG");
-    uint64_t interrupts = is_long && strcmp(is_long, "1") == 0 && deaths == DEATHS ? 2500000 : 2000;
+    const char *variable = getenv("BVDM_LONG");
+    bool is_long = variable && strcmp(variable, "1") == 0 && deaths == DEATHS;
+    uint64_t interrupts = is_long ? 2500000 : 2000;
+    /* A life lasts long enough for some thousand interrupts; some end in their first moments. */
+    unsigned int life_us = is_long ? 300000 : 30000;
     char text[32];
     snprintf(text, sizeof(text), "%llu", (unsigned long long)interrupts);
     memset(shared, 0, sizeof(*shared));
@@ -340,7 +343,7 @@ static void run(bool sets_no_bits, bool acknowledges_last, enum deaths deaths)
     unsigned int random = 1;
     while (waitpid(frontend, &status, WNOHANG) == 0) {
         uint32_t answered = atomic_load(&shared->answered);
-        usleep(500 + (unsigned int)rand_r(&random) % 30000);
+        usleep(500 + (unsigned int)rand_r(&random) % life_us);
         if (deaths == NO_DEATHS)
             continue;
         if (rand_r(&random) % 2 == 0)
