@@ -158,10 +158,10 @@ speed()
     verdict "the same for connections that the frontend opens" [ $? = 0 ]
 }
 
-# The frontend's dropbear says its version first.
+# The frontend's dropbear, behind both forwarders, says its version first.
 sshd_answers()
 {
-    socat -t 30 - VSOCK-CONNECT:3:22 </dev/null | grep -q '^SSH-'
+    socat -t 30 - TCP:127.0.0.1:2222 </dev/null | grep -q '^SSH-'
 }
 
 login()
@@ -173,7 +173,6 @@ login()
     frontend "socat VSOCK-LISTEN:22,fork,reuseaddr
         EXEC:'dropbear -i -r /etc/dropbear/key' >/dev/null 2>&1 &"
     socat TCP-LISTEN:2222,fork,reuseaddr,bind=127.0.0.1 VSOCK-CONNECT:3:22 2>/dev/null &
-    wait_for nc -z 127.0.0.1 2222
     wait_for sshd_answers
     ssh root@localhost -p 2222 'hostname; uname -sr' </dev/null >/run/ssh.out 2>>/run/step.log
     local status=$?
