@@ -104,7 +104,7 @@ frontends_start()
 # Until a frontend says that it is ready; a dot every two seconds if `dots` is set.
 frontend_wait() # NUMBER
 {
-    local left=${frontend_boot_limit:-240} line
+    local left=${frontend_boot_limit:-900} line
     while [ "$left" -gt 0 ]; do
         if read -r -t 2 line <&$((2 * $1 + 5)); then
             [ "$line" = @ready ] && return 0
@@ -118,7 +118,7 @@ frontend_wait() # NUMBER
 }
 
 # frontend COMMAND: run it in frontend $frontend_number, over a serial line; shows what it prints
-# and returns its exit status, or 124 if nothing was heard for four minutes (fio says nothing, and a
+# and returns its exit status, or 124 if nothing was heard for ten minutes (fio says nothing, and a
 # busy machine is ten times as slow as a quiet one). A newline in it counts as
 # a space. A frontend that has not answered once is asked no more: questions and answers would no
 # longer belong together, and each would take as long again.
@@ -130,7 +130,7 @@ frontend()
         return 124
     }
     printf '%s\n' "$(printf '%s' "$1" | tr '\n' ' ')" >&$((2 * frontend_number + 4))
-    local part='' limit=${frontend_limit:-240} silent=0
+    local part='' limit=${frontend_limit:-600} silent=0
     while [ $silent -lt "$limit" ] && [ -d "/proc/$frontend_pid" ]; do
         if ! IFS= read -r -t 2 line <&$((2 * frontend_number + 5)); then
             part=$part$line

@@ -27,7 +27,7 @@ service_starts()
     device vsock vhost 'guest_cid: 3'
     cp "$configuration" /etc/bao-virtio-dm.yaml
     device_model=/root/systemd-container
-    frontend_boot_limit=180 # systemd comes up before it
+    frontend_boot_limit=900 # systemd comes up before it
     comes_up
 }
 
