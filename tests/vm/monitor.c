@@ -29,7 +29,7 @@
 #define FRONTENDS_MAX 4
 #define FIRST_DEVICE_GSI 5u
 #define LAST_GSI 23u
-#define START_TIMEOUT_MS 20000  /* for the device model to register its interrupts */
+#define START_TIMEOUT_MS 600000 /* for the device model to register its interrupts */
 #define ACCESS_TIMEOUT_MS 60000 /* for a register access: longer is a hung vCPU */
 
 enum status {
