@@ -66,15 +66,13 @@ static int parse_options(int argc, char **argv, struct arguments *ret)
     return -1;
 }
 
-static int find_verb(const char *name, struct arguments *ret)
+static const struct verb *find_verb(const struct tool *tool, const char *name)
 {
-    for (const struct verb *verb = ret->tool->verbs; verb->name; verb++) {
-        if (strcmp(verb->name, name) == 0) {
-            ret->verb = verb;
-            return -1;
-        }
+    for (const struct verb *verb = tool->verbs; verb->name; verb++) {
+        if (strcmp(verb->name, name) == 0)
+            return verb;
     }
-    return audit_complain("no verb", name, ret->tool->verb_names);
+    return NULL;
 }
 
 static int find_selection(struct arguments *ret)
@@ -116,9 +114,10 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
         audit_print_policies(true);
         return AUDIT_TROUBLE;
     }
-    status = find_verb(argv[optind++], ret);
-    if (status >= 0 || !ret->verb)
-        return status;
+    ret->verb = find_verb(ret->tool, argv[optind]);
+    if (!ret->verb)
+        return audit_complain("no verb", argv[optind], ret->tool->verb_names);
+    optind++;
     status = check_options(ret);
     if (status >= 0)
         return status;
