@@ -395,6 +395,10 @@ void session_flood(const struct victim *victim, enum attack attack, uint64_t arg
     session_attack(of, 0, attack, argument);
     session_watch(of, &watch);
     usleep(session_flood_ms() * 1000);
+    /* On a busy machine it may not have come to its first call. */
+    uint64_t end = now_ms() + PATIENCE_MS;
+    while (atomic_load(&session_report(of, 0)->calls) == watch.calls && now_ms() < end)
+        usleep(LOOK_MS * 1000);
     CU_ASSERT(session_judge(of, &watch, attack) > 0);
     session_replace(of);
 }
