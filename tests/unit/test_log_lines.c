@@ -49,6 +49,7 @@ static bool readable(int fd)
  * what is said to be lost. */
 struct seen {
     unsigned int said, lost, others;
+    unsigned int notices; /* of lost lines */
 };
 
 static void take_line(const char *line, struct seen *seen)
@@ -57,9 +58,10 @@ static void take_line(const char *line, struct seen *seen)
     char rest[32] = "";
     if (sscanf(line, "bao-virtio-dm: line %u %31s", &number, rest) == 2 && strcmp(rest, "end") == 0)
         seen->said++;
-    else if (strstr(line, "lost here") && sscanf(line, "bao-virtio-dm: %u ", &number) == 1)
+    else if (strstr(line, "lost here") && sscanf(line, "bao-virtio-dm: %u ", &number) == 1) {
         seen->lost += number;
-    else if (line[0] != '\0')
+        seen->notices++;
+    } else if (line[0] != '\0')
         seen->others++;
 }
 
@@ -84,7 +86,7 @@ static void say_lines(unsigned int count)
         log_line(NULL, "line %u end", i);
 }
 
-/* Fill, empty, say one more. `cut`: lines that may be there in part. */
+/* Fill, empty, say one more. `cut`: lines that may be there in part, each time that it is full. */
 static void check(int reader, unsigned int cut)
 {
     struct seen seen = {0};
@@ -92,13 +94,14 @@ static void check(int reader, unsigned int cut)
     CU_ASSERT_FALSE(log_tell_lost());
     read_lines(reader, &seen);
     CU_ASSERT(seen.said > 0 && seen.said < LINES);
-    CU_ASSERT_EQUAL(seen.lost, 0);
+    /* The kernel moves a terminal's bytes on by itself: there may be room again in between. */
+    CU_ASSERT(seen.lost == 0 || cut > 0);
     CU_ASSERT_TRUE(log_tell_lost());
     CU_ASSERT_TRUE(log_tell_lost()); /* once */
     say_lines(1);
     read_lines(reader, &seen);
     CU_ASSERT_EQUAL(seen.said + seen.lost, LINES + 1);
-    CU_ASSERT(seen.others <= cut);
+    CU_ASSERT(seen.others <= cut * seen.notices);
 }
 
 static void a_pipe_that_nobody_reads(void)
