@@ -104,7 +104,7 @@ frontends_start()
 # Until a frontend says that it is ready; a dot every two seconds if `dots` is set.
 frontend_wait() # NUMBER
 {
-    local left=${frontend_boot_limit:-900} line
+    local left=900 line
     while [ "$left" -gt 0 ]; do
         if read -r -t 2 line <&$((2 * $1 + 5)); then
             [ "$line" = @ready ] && return 0
@@ -217,7 +217,7 @@ kill_worker()
     }
     kill -KILL "$pid"
     wait_for worker_is_new "$1" "$pid" || {
-        echo "device $1 has no new worker 10 s after the old one's death"
+        echo "device $1 has no new worker after the old one's death"
         return 1
     }
 }

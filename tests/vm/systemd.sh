@@ -27,7 +27,6 @@ service_starts()
     device vsock vhost 'guest_cid: 3'
     cp "$configuration" /etc/bao-virtio-dm.yaml
     device_model=/root/systemd-container
-    frontend_boot_limit=900 # systemd comes up before it
     comes_up
 }
 
@@ -165,5 +164,5 @@ systemd_service()
         check "nothing was wrong for the frontend" load_ends
     fi
     check "after systemctl stop no process is left" service_stops
-    device_model='' frontend_boot_limit=''
+    device_model=''
 }
