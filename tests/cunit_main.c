@@ -20,6 +20,12 @@ static struct {
 } skipped[SKIPPED_MAX];
 static size_t skipped_count;
 
+bool long_form(void)
+{
+    const char *wanted = getenv("BVDM_LONG");
+    return wanted && strcmp(wanted, "1") == 0;
+}
+
 void case_skipped(const char *what_is_missing)
 {
     is_skipped = true;

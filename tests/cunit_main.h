@@ -16,6 +16,7 @@
 #define TESTS_CUNIT_MAIN_H
 
 #include <CUnit/CUnit.h>
+#include <stdbool.h>
 
 /* Runs the cases chosen by the arguments. `suites` ends with CU_SUITE_INFO_NULL. Returns the exit
  * status: 0 if all is well, 1 if something failed, 2 if nothing was run. */
@@ -23,6 +24,9 @@ int run_suites(int argc, char **argv, const CU_SuiteInfo *suites);
 
 /* The same for one suite without anything to prepare. `tests` ends with CU_TEST_INFO_NULL. */
 int run_tests(int argc, char **argv, const char *suite, CU_TestInfo *tests);
+
+/* Was the long form asked for: BVDM_LONG=1? */
+bool long_form(void);
 
 /* The case that runs, or the rest of it, needs something that is not here: in words. */
 void case_skipped(const char *what_is_missing);

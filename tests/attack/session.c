@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/cunit_main.h"
 #include "tests/standin/clock.h"
 #include "tests/standin/control_client.h"
 
@@ -26,12 +27,6 @@
 
 static struct session session;
 
-bool session_is_long(void)
-{
-    const char *wanted = getenv("BVDM_LONG");
-    return wanted && strcmp(wanted, "1") == 0;
-}
-
 const char *session_programs(void)
 {
     const char *elsewhere = getenv("BVDM_ATTACKERS");
@@ -40,7 +35,7 @@ const char *session_programs(void)
 
 unsigned int session_flood_ms(void)
 {
-    return session_is_long() ? 3000 : 300;
+    return long_form() ? 3000 : 300;
 }
 
 /* ---- Bystanders ---- */
@@ -84,7 +79,7 @@ static void *use_device(void *argument)
             atomic_fetch_add(&bystander->wrong, 1);
         note_pause(bystander, &last);
         atomic_fetch_add(&bystander->requests, 1);
-        if (!session_is_long())
+        if (!long_form())
             usleep(1000);
     }
     return NULL;
@@ -185,7 +180,7 @@ static void begin(const struct victim *victim)
     session = (struct session){
         .victim = victim,
         .failures = CU_get_number_of_failures(),
-        .bystander_count = session_is_long() ? BYSTANDERS_MAX : 1,
+        .bystander_count = long_form() ? BYSTANDERS_MAX : 1,
     };
     fixture_init(&session.fixture);
     session.fixture.programs = session_programs();
@@ -198,7 +193,7 @@ static void begin(const struct victim *victim)
     victim->serves(&session);
     for (unsigned int i = 0; i < session.bystander_count; i++)
         start_bystander(i);
-    if (session_is_long())
+    if (long_form())
         measure_rates();
 }
 
@@ -317,11 +312,11 @@ uint64_t session_judge(struct session *of, const struct watch *watch, enum attac
            "second, longest pause %llu ms ... ",
            of->victim->name, names[attack], (unsigned long long)(calls * 1000000000 / ns),
            (unsigned long long)broker, (unsigned long long)rate, (unsigned long long)pause);
-    CU_ASSERT(pause <= (session_is_long() ? PAUSE_LONG_MS : PAUSE_MS));
+    CU_ASSERT(pause <= (long_form() ? PAUSE_LONG_MS : PAUSE_MS));
     /* In the long form it serves the bystanders' load, and that is measured in their rate. */
-    if (session_is_long())
+    if (long_form())
         CU_ASSERT(rate * 100 >= of->spin_rate * SHARE_PERCENT);
-    if (!session_is_long())
+    if (!long_form())
         CU_ASSERT(broker <= BROKER_PERCENT);
     return calls;
 }

@@ -72,7 +72,6 @@ struct session *session_of(const struct victim *victim);
 /* End the last one, and assert that it ends in order. */
 void session_end(void);
 
-bool session_is_long(void);
 unsigned int session_flood_ms(void);
 /* The folder of the attacker and of the device model that starts it. */
 const char *session_programs(void);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "tests/attack/test_attack.h"
+#include "tests/cunit_main.h"
 #include "tests/standin/clock.h"
 #include "tests/standin/control_client.h"
 
@@ -28,7 +29,7 @@ static const struct victim *const everyone[] = {
 
 static void of_each_kind(void (*test)(const struct victim *victim))
 {
-    for (size_t i = 0; everyone[i] && (i == 0 || session_is_long()); i++)
+    for (size_t i = 0; everyone[i] && (i == 0 || long_form()); i++)
         test(everyone[i]);
 }
 
@@ -194,8 +195,8 @@ static void lie_in_io(void)
 {
     struct session *session = session_of(&victim_rng);
     uint64_t value, since = now_ms();
-    if (!session_is_long()) {
-        CU_PASS("15 s: tests/standin/test_stuck.c has how long an honest worker may take");
+    if (!long_form()) {
+        case_skipped("the long form: it takes 15 s, and test_stuck has the honest worker");
         return;
     }
     session_attack(session, 0, ATTACK_lie_in_io, 0);

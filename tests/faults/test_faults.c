@@ -10,6 +10,7 @@
  * the long cells as well. --markdown prints what is expected, for docs/FAULTS.md; --documented
  * fails if that is not what the file says.
  */
+#include "tests/cunit_main.h"
 #include "tests/faults/means.h"
 #include "tests/faults/report.h"
 
@@ -219,13 +220,12 @@ static void run_all(struct matrix *matrix)
 
 static bool is_chosen(const struct row *row, enum moment moment, const char *only)
 {
-    const char *is_long = getenv("BVDM_LONG");
     const struct expected *expected = &row->at[moment];
     char name[192];
     snprintf(name, sizeof(name), "%s, %s, %s", row->resource, row->fault, moment_words[moment]);
     if (expected->fate == NOT_APPLICABLE || (only && !strstr(name, only)))
         return false;
-    return !expected->is_long || only || (is_long && strcmp(is_long, "1") == 0);
+    return !expected->is_long || only || long_form();
 }
 
 static void add_rows(struct matrix *matrix, const struct row *rows, unsigned int count,

@@ -139,8 +139,7 @@ static unsigned int place_count, points, missed;
 /* Every place in a long run; else so many that there are 10,000 over both formats. */
 static unsigned int stride(void)
 {
-    const char *is_long = getenv("BVDM_LONG");
-    return is_long && strcmp(is_long, "1") == 0 ? 1 : 3;
+    return long_form() ? 1 : 3;
 }
 
 /* The next place to be killed at. An instruction that repeats itself (rep stos) comes once for

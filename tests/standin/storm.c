@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/standin/storm.h"
+#include "tests/cunit_main.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -17,12 +18,6 @@
 #define WITHOUT_PROGRESS 4
 #define KEEPER_STARTS_US 40000 /* until a keeper, broker and worker are there, about */
 #define BROKERS_A_ROUND 5u     /* pauses of 0.1 to 0.8 s */
-
-static bool is_long(void)
-{
-    const char *text = getenv("BVDM_LONG");
-    return text && strcmp(text, "1") == 0;
-}
 
 static unsigned int below(struct storm *storm, unsigned int limit)
 {
@@ -186,12 +181,12 @@ static void begin(struct storm *storm, const struct fixture *fixture, unsigned i
 
 void storm_workers(struct storm *storm, const struct fixture *fixture)
 {
-    begin(storm, fixture, is_long() ? 240 : 20, is_long() ? 960 : 100, rage_at_workers);
+    begin(storm, fixture, long_form() ? 240 : 20, long_form() ? 960 : 100, rage_at_workers);
 }
 
 void storm_fewer_workers(struct storm *storm, const struct fixture *fixture)
 {
-    begin(storm, fixture, is_long() ? 240 : 16, is_long() ? 960 : 80, rage_at_workers);
+    begin(storm, fixture, long_form() ? 240 : 16, long_form() ? 960 : 80, rage_at_workers);
 }
 
 void storm_brokers(struct storm *storm, const struct fixture *fixture)
@@ -201,12 +196,12 @@ void storm_brokers(struct storm *storm, const struct fixture *fixture)
 
 void storm_keepers(struct storm *storm, const struct fixture *fixture)
 {
-    begin(storm, fixture, is_long() ? 300 : 40, 0, rage_at_keepers);
+    begin(storm, fixture, long_form() ? 300 : 40, 0, rage_at_keepers);
 }
 
 unsigned int storm_broker_rounds(unsigned int rounds, unsigned int long_deaths)
 {
-    return is_long() ? long_deaths / BROKERS_A_ROUND : rounds;
+    return long_form() ? long_deaths / BROKERS_A_ROUND : rounds;
 }
 
 void storm_end(struct storm *storm)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/bao_abi.h"
+#include "tests/cunit_main.h"
 #include "tests/standin/fixture.h"
 
 #define BASE 0xa003e00u
@@ -141,7 +142,7 @@ static void a_device_is_created(void)
 static void no_more_than_the_window_is_mapped(void)
 {
     if (is_abi(STANDIN_A)) {
-        CU_PASS("it maps whatever is asked for");
+        case_skipped("another generation than A, which maps whatever is asked for");
         return;
     }
     struct standin *standin = start("mmap");

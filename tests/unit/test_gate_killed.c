@@ -321,8 +321,7 @@ static void spare(pid_t frontend, uint32_t answered)
 
 static void run(bool sets_no_bits, bool acknowledges_last, enum deaths deaths)
 {
-    const char *variable = getenv("BVDM_LONG");
-    bool is_long = variable && strcmp(variable, "1") == 0 && deaths == DEATHS;
+    bool is_long = long_form() && deaths == DEATHS;
     uint64_t interrupts = is_long ? 2500000 : 2000;
     /* A life lasts long enough for some thousand interrupts; some end in their first moments. */
     unsigned int life_us = is_long ? 300000 : 30000;
