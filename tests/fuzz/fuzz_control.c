@@ -59,7 +59,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-static int device_of_id(uint32_t id)
+static int index_of_id(uint32_t id)
 {
     for (int i = 0; i < (int)DEVICES; i++) {
         if (ids[i] == id)
@@ -85,7 +85,7 @@ static int expected(const uint8_t *packet, size_t length, bool is_root, int *ret
     case CONTROL_RESTART:
         if (!is_root)
             return EPERM;
-        *ret_device = device_of_id(request.index);
+        *ret_device = index_of_id(request.index);
         return *ret_device < 0 ? ENODEV : *ret_device == 1 ? EAGAIN : 0;
     case CONTROL_LOG_LEVEL:
         if (!is_root)
