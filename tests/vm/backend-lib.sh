@@ -96,9 +96,15 @@ frontends_start()
         $arguments -- ${device_model:-/usr/bin/bao-virtio-dm --config ${1:-$configuration}} \
         6<&- 7<&- 8<&- 9<&- 2>/run/dm.log >/run/dm.out &
     frontend_pid=$!
-    for number in $(cut -d' ' -f2 $device_list | sort -u); do
-        frontend_wait "$number" || return 1
+    for frontend_number in $(cut -d' ' -f2 $device_list | sort -u); do
+        frontend_wait "$frontend_number" || {
+            echo "frontend $frontend_number did not boot"
+            show_stuck >/dev/ttyS0 2>&1
+            show_stuck_shortly
+            return 1
+        }
     done
+    frontend_number=1
 }
 
 # Until a frontend says that it is ready; a dot every two seconds if `dots` is set.
@@ -130,6 +136,8 @@ frontend()
         return 124
     }
     printf '%s\n' "$(printf '%s' "$1" | tr '\n' ' ')" >&$((2 * frontend_number + 4))
+    # A reader like grep -q may leave early: the answer is taken to its end all the same.
+    trap '' PIPE
     local part='' limit=${frontend_limit:-600} silent=0
     while [ $silent -lt "$limit" ] && [ -d "/proc/$frontend_pid" ]; do
         if ! IFS= read -r -t 2 line <&$((2 * frontend_number + 5)); then
@@ -140,18 +148,40 @@ frontend()
         line=$part$line part='' silent=0
         case $line in
         *"@done "*)
-            printf '%s' "${line%@done *}"
+            printf '%s' "${line%@done *}" 2>/dev/null
+            trap - PIPE
             return "${line##*@done }"
             ;;
         *)
-            printf '%s\n' "$line"
+            printf '%s\n' "$line" 2>/dev/null
             ;;
         esac
     done
+    trap - PIPE
     echo "frontend $frontend_number does not answer$([ -d "/proc/$frontend_pid" ] || echo ', since bao-monitor has ended')"
     : >/run/lost.$frontend_number
     show_stuck >/dev/ttyS0 2>&1
+    show_stuck_shortly
     return 124
+}
+
+# The same in few words, for whoever sees the end of a log alone: what each of our threads waits in,
+# and what the frontends said last.
+show_stuck_shortly()
+{
+    local task log
+    for task in /proc/[0-9]*/task/*; do
+        case $(cat "$task/comm" 2>/dev/null) in
+        bao-* | block* | console* | fs* | net* | rng* | vsock* | input* | broker* | vhost* | virtiofsd | kvm*)
+            printf '%s:%s:%s ' "$(cat "$task/comm")" "$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "$task/status")" \
+                "$(cat "$task/wchan")"
+            ;;
+        esac
+    done 2>/dev/null
+    echo
+    for log in /run/frontend[12].log; do
+        [ ! -s "$log" ] || tail -n 3 "$log"
+    done
 }
 
 # Where everything that serves a frontend stands, while it is silent.

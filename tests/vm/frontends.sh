@@ -135,7 +135,6 @@ two_frontends()
 {
     local before
     before=$(wc -l </run/failures 2>/dev/null)
-    phase "Two frontends, with 8 and 3 devices, in one configuration"
     check "all devices of two frontends come up" many_devices
     [ "$before" = "$(wc -l </run/failures 2>/dev/null)" ] || return
     check "each device of both frontends has a confined worker of its own" workers_confined

@@ -153,7 +153,6 @@ systemd_service()
 {
     local before
     before=$(wc -l /run/failures 2>/dev/null)
-    phase "The device model as a service of systemd $(systemctl --version | sed -n 's/^systemd //p')"
     check "systemd starts the service, and the frontend's devices come up" service_starts
     if [ "$before" = "$(wc -l /run/failures 2>/dev/null)" ]; then
         check "systemd says that it is active and running, and keeps its files" service_says
