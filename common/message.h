@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <linux/input-event-codes.h>
+#include <linux/virtio_input.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -121,6 +123,30 @@ struct start_rng {
     uint64_t rate_limit; /* bytes per second, below 2^32; 0: none */
 };
 
+/* X(EV_ type, its bits in struct start_input, how many codes there are): what of a device's events
+ * VirtIO 1.2 §5.8 carries. */
+#define INPUT_EVENTS(X)                                                                            \
+    X(EV_KEY, keys, KEY_CNT)                                                                       \
+    X(EV_REL, relative, REL_CNT)                                                                   \
+    X(EV_ABS, absolute, ABS_CNT)                                                                   \
+    X(EV_MSC, other, MSC_CNT)                                                                      \
+    X(EV_SW, switches, SW_CNT)                                                                     \
+    X(EV_LED, lights, LED_CNT)                                                                     \
+    X(EV_SND, sounds, SND_CNT)
+
+/* What the kernel says of an input device: all that its configuration space can show. */
+struct start_input {
+    char name[128]; /* perhaps without an end: 128 bytes are what can be shown */
+    char serial[128];
+    struct virtio_input_devids ids;
+    uint8_t properties[(INPUT_PROP_CNT + 7) / 8]; /* bit per INPUT_PROP_ number */
+#define X(type, bits, count) uint8_t bits[((count) + 7) / 8];
+    INPUT_EVENTS(X)
+#undef X
+    uint8_t reserved[3];
+    struct virtio_input_absinfo axes[ABS_CNT]; /* valid for those in `absolute` */
+};
+
 struct start_vhost_user {
     uint64_t features;          /* of GET_FEATURES */
     uint64_t protocol_features; /* agreed */
@@ -154,6 +180,7 @@ struct message_start {
         struct start_vsock vsock;
         struct start_net net;
         struct start_vhost_user vhost_user;
+        struct start_input input;
     };
 };
 
@@ -272,14 +299,15 @@ enum opened_file {
     OPENED_IMAGE,     /* in a box (common/box.h) */
     OPENED_TAP_FIRST, /* a queue each */
     OPENED_TAP_SOCKET = OPENED_TAP_FIRST + 7,
-    OPENED_PORT_FIRST, /* of a console: each terminal's master; or CONSOLE_LOG_FILES, in boxes */
+    OPENED_PORT_FIRST, /* of a console: each terminal's master; or CONSOLE_LOG_FILES, in boxes. Of
+                          an input device the first: its event device */
     OPENED_LISTENER_FIRST = OPENED_PORT_FIRST + 7,
     OPENED_DIRECTORY = OPENED_LISTENER_FIRST + 2, /* of sockets; O_PATH */
     OPENED_FILES,
 };
 
 #define OPENED_MAGIC 0x656e65706f647662ull /* "bvdopene": for a copy that lies in a page */
-#define OPENED_VERSION 3u                  /* changes with every change of the structure */
+#define OPENED_VERSION 4u                  /* changes with every change of the structure */
 #define OPENED_TEXT 512
 
 struct opened_net {
@@ -304,6 +332,7 @@ union opened_part {
     struct opened_net net;
     struct opened_vsock vsock;
     struct opened_daemon daemon;
+    struct start_input input;
 };
 
 struct message_opened {

@@ -180,11 +180,23 @@ struct state_console {
     uint32_t size; /* as the driver knows it, columns << 16 | rows */
 };
 
+#define STATE_INPUT_KEYS 768u /* KEY_CNT */
+
+/* Input, VirtIO 1.2 §5.8; worker-written. */
+struct state_input {
+    uint8_t select, subsel; /* as the driver wrote them, §5.8.5.2 */
+    uint8_t reserved[6];
+    uint64_t slots;                     /* bit s: the driver knows of a contact in slot s */
+    uint8_t keys[STATE_INPUT_KEYS / 8]; /* bit k: it may know key k as pressed: set before it is
+                                           told, cleared after it was told otherwise */
+};
+
 /* What one kind needs to go on, besides; all zero after a reset. */
 union state_kind {
     struct state_block block;
     struct state_net net;
     struct state_console console;
+    struct state_input input;
 };
 
 /*

@@ -202,12 +202,15 @@ const struct constant constants[] = {
     SAME(GRND_INSECURE),
     SAME(GRND_NONBLOCK),
     SAME(GRND_RANDOM),
-    /* ioctl: terminals, block devices, taps */
+    /* ioctl: terminals, block devices, event devices, taps */
     SAME(BLKGETSIZE64),
     SAME(BLKIOMIN),
     SAME(BLKIOOPT),
     SAME(BLKPBSZGET),
     SAME(BLKSSZGET),
+    SAME(EVIOCGRAB),
+    SAME(EVIOCG),
+    SAME(EVIOCG_BITS),
     SAME(FIONREAD),
     SAME(TCGETS),
     SAME(TCSETS),

@@ -12,6 +12,7 @@
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/if_tun.h>
+#include <linux/input.h>
 #include <linux/prctl.h>
 #include <linux/random.h>
 #include <linux/seccomp.h>
@@ -34,5 +35,10 @@
 #include "common/bao_abi.h"
 #include "common/vhost_values.h"
 #include "common/worker_fds.h"
+
+/* What the kernel tells of an event device (linux/input.h): each request has a number and the size
+ * of the answer in these bits. */
+#define EVIOCG _IOC(_IOC_READ, 'E', 0, 0)
+#define EVIOCG_BITS (_IOC(0, 0, _IOC_NRMASK, _IOC_SIZEMASK))
 
 #endif

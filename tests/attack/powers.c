@@ -134,6 +134,16 @@ const struct power powers[] = {
     {"getrandom(flags == GRND_NONBLOCK)", "asks for random bytes without end",
      OWN_TIME "; the kernel's generator does not run dry", ATTACK_getrandom_flood, NULL},
 
+    /* ---- input ---- */
+    {"read(fd == @events)", "takes what is typed, and hands it to nobody",
+     "at the device that its frontend has alone", ATTACK_NONE, "test_input"},
+    {"write(fd == @events)", "lights lights and makes sounds without end",
+     "its own device's; the kernel drops what a bus does not take in time", ATTACK_NONE,
+     "test_input"},
+    {"write(fd == @events)", "writes keys and movements in the user's place",
+     "the device is grabbed: the kernel hands them to its own reader and to nobody else",
+     ATTACK_NONE, "tests/vm/kinds/input.sh"},
+
     /* ---- block ---- */
     {IMAGE_READ, "reads all of its image, again and again", OWN_TIME ", and the disk's",
      ATTACK_image_read, NULL},

@@ -52,7 +52,8 @@ struct config_case {
 
 /* What those files may have, in the order of enum config_key. */
 #define ALL_KEYS                                                                                   \
-    "id, type, mmio_addr, data_plane, file_path, read_only, root_device, advertise_flush, "        \
+    "id, type, mmio_addr, data_plane, file_path, device_path, read_only, root_device, "            \
+    "advertise_flush, "                                                                            \
     "cache, direct, tap_name, mac_addr, guest_cid, socket_path, connections, pty_alias, "          \
     "log_path, "                                                                                   \
     "log_size, ports, tag, "                                                                       \

@@ -245,10 +245,19 @@ static void make_call(const struct sandbox *sandbox, const void *argument)
     syscall(call->number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
+/* An input device's lights are set by write on its one file; of other kinds none is written so. */
+static bool is_of_kind(const struct call *call, int kind)
+{
+    return call->number == SYS_write && call->arguments[0] == WORKER_FD_BACKEND &&
+           kind == DEVICE_INPUT_VIRTIO;
+}
+
 static void test_forbidden(void)
 {
     for (int kind = 0; kind < DEVICE_KINDS; kind++) {
         for (size_t i = 0; i < FORBIDDEN; i++) {
+            if (is_of_kind(&forbidden[i], kind))
+                continue;
             const struct child_plan plan = {make_call, &forbidden[i], (enum device_kind)kind, 0};
             int status = run_child(&plan);
             if (!killed(status, SIGSYS))

@@ -93,10 +93,11 @@ NO_PROMPT = ("VIRTIO", "VIRTIO_ANCHOR", "VHOST", "VHOST_IOTLB", "VHOST_TASK", "B
 _BACKEND_ALWAYS = ("SECCOMP", "SECCOMP_FILTER", "NAMESPACES", "USER_NS", "EVENTFD", "SIGNALFD", "TIMERFD", "MEMFD_CREATE",
                    "MODULES", "UNIX")
 _BACKEND_NEEDS = {("vsock", "vhost"): ("VSOCKETS", "VHOST_MENU", "VHOST_VSOCK"), ("net", "virtio"): ("TUN",),
-                  ("net", "vhost"): ("TUN", "VHOST_MENU", "VHOST_NET")}
+                  ("net", "vhost"): ("TUN", "VHOST_MENU", "VHOST_NET"), ("input", "virtio"): ("INPUT_EVDEV",)}
 _FRONTEND_ALWAYS = ("VIRTIO_MENU", "VIRTIO_MMIO", "DMA_RESTRICTED_POOL")
 _FRONTEND_NEEDS = {"vsock": ("VSOCKETS", "VIRTIO_VSOCKETS"), "block": ("VIRTIO_BLK",), "net": ("VIRTIO_NET",),
-                   "console": ("VIRTIO_CONSOLE",), "rng": ("HW_RANDOM", "HW_RANDOM_VIRTIO"), "fs": ("FUSE_FS", "VIRTIO_FS")}
+                   "console": ("VIRTIO_CONSOLE",), "rng": ("HW_RANDOM", "HW_RANDOM_VIRTIO"), "fs": ("FUSE_FS", "VIRTIO_FS"),
+                   "input": ("VIRTIO_INPUT",)}
 _OPTION = re.compile(r"^(?:CONFIG_(\w+)=(.*)|# CONFIG_(\w+) is not set)$")
 
 

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening an input device: what is refused in which words, that it is grabbed, and what is learned
+ * of it. The event device is /dev/null with ioctl in front of it (--wrap), which answers as the
+ * kernel would: few machines that run tests have one of their own.
+ */
+#include <CUnit/CUnit.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/input.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/backend/backend.h"
+#include "tests/cunit_main.h"
+
+static char folder[] = "/tmp/test_backend_input.XXXXXX";
+static char path[64];
+
+static bool is_event_device, grabbed_by_another;
+static unsigned int grabs;
+
+int __wrap_ioctl(int fd, unsigned long request, ...);
+
+static int fill(void *to, size_t room, const void *from, size_t size)
+{
+    memcpy(to, from, size < room ? size : room);
+    return (int)size;
+}
+
+static int answer(unsigned long request, void *to)
+{
+    static const struct input_id ids = {BUS_USB, 0x1234, 0x5678, 0x0111};
+    static const struct input_absinfo axis = {
+        .value = 7, .minimum = -5, .maximum = 1919, .fuzz = 1, .flat = 2, .resolution = 12};
+    const size_t room = _IOC_SIZE(request);
+    if (request == EVIOCGID)
+        return fill(to, room, &ids, sizeof(ids)), 0;
+    if (request == EVIOCGNAME(room))
+        return fill(to, room, "a keyboard", sizeof("a keyboard"));
+    if (request == EVIOCGPROP(room))
+        return fill(to, room, &(uint8_t){1 << INPUT_PROP_DIRECT}, 1);
+    if (request == EVIOCGBIT(EV_KEY, room))
+        return fill(to, room, &(uint32_t){1u << KEY_A}, 4);
+    if (request == EVIOCGBIT(EV_ABS, room))
+        return fill(to, room, &(uint8_t){1 << ABS_Y}, 1);
+    if (request == EVIOCGBIT(EV_LED, room))
+        return fill(to, room, &(uint8_t){1 << LED_CAPSL}, 1);
+    if (request == EVIOCGABS(ABS_Y))
+        return fill(to, room, &axis, sizeof(axis)), 0;
+    errno = ENOENT; /* as the kernel says of a serial number that there is not */
+    return -1;
+}
+
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+    va_list arguments;
+    va_start(arguments, request);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    (void)fd;
+    if (!is_event_device) {
+        errno = ENOTTY;
+        return -1;
+    }
+    if (request == EVIOCGVERSION)
+        return 0;
+    if (request == EVIOCGRAB && grabbed_by_another) {
+        errno = EBUSY;
+        return -1;
+    }
+    if (request == EVIOCGRAB) {
+        grabs += argument != NULL;
+        return 0;
+    }
+    return answer(request, argument);
+}
+
+static int open_device(struct backend *backend, const char *device, struct failure *failure)
+{
+    static struct device_config config;
+    static char name[64];
+    enum config_key key = CONFIG_KEY_ID;
+    snprintf(name, sizeof(name), "%s", device);
+    config = (struct device_config){.kind = DEVICE_INPUT_VIRTIO, .id = 4, .device_path = name};
+    grabs = 0;
+    failure->text[0] = '\0';
+    backend_init(backend, &config);
+    int result = backend_input.open(backend, &key, failure);
+    CU_ASSERT_EQUAL(key, CONFIG_KEY_DEVICE_PATH);
+    /* A line for the user if and only if it failed, and the device's name in it. */
+    CU_ASSERT_EQUAL(result < 0, strstr(failure->text, device) != NULL);
+    CU_ASSERT_EQUAL(result < 0, backend->files[OPENED_PORT_FIRST] < 0);
+    return result;
+}
+
+static void refused(const char *device, int error, const char *words)
+{
+    struct backend backend;
+    struct failure failure;
+    CU_ASSERT_EQUAL(open_device(&backend, device, &failure), error);
+    CU_ASSERT_PTR_NOT_NULL(strstr(failure.text, words));
+    CU_ASSERT_EQUAL(grabs, 0);
+}
+
+static void what_is_no_event_device_is_refused(void)
+{
+    is_event_device = false;
+    refused("/dev/input/there-is-none", -ENOENT, "No such file");
+    refused("/dev/null", -EINVAL, "is no event device");
+    is_event_device = true; /* whatever ioctl says of these */
+    CU_ASSERT_EQUAL(mkfifo(path, 0600), 0);
+    refused(path, -EINVAL, "is no event device"); /* and does not hang */
+    unlink(path);
+    close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+    refused(path, -EINVAL, "is no event device");
+    unlink(path);
+}
+
+static void one_that_somebody_has_is_busy(void)
+{
+    is_event_device = true;
+    grabbed_by_another = true;
+    refused("/dev/null", -EBUSY, "is grabbed by another process");
+    grabbed_by_another = false;
+}
+
+static void what_there_is_is_grabbed_and_learned(void)
+{
+    struct backend backend;
+    struct failure failure;
+    struct message_start start = {0};
+    struct backend_fds given;
+    struct stat node;
+    is_event_device = true;
+    CU_ASSERT_EQUAL_FATAL(open_device(&backend, "/dev/null", &failure), 0);
+    CU_ASSERT_EQUAL(grabs, 1);
+    int fd = backend.files[OPENED_PORT_FIRST];
+    CU_ASSERT_EQUAL(fcntl(fd, F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDWR | O_NONBLOCK);
+    CU_ASSERT_EQUAL(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    /* The same device under another name is the same: two devices can't have it. */
+    CU_ASSERT_EQUAL(stat("/dev/null", &node), 0);
+    CU_ASSERT(backend.file_id.device == node.st_rdev && backend.file_id.inode == 0);
+
+    CU_ASSERT_EQUAL(backend_input.give(&backend, &start, &given), 0);
+    CU_ASSERT(given.count == 1 && given.fds[0] == fd && given.boxed == 0);
+    CU_ASSERT_FALSE(given.owned); /* the next worker gets it, too */
+    const struct start_input *input = &start.input;
+    CU_ASSERT_STRING_EQUAL(input->name, "a keyboard");
+    CU_ASSERT_STRING_EQUAL(input->serial, "");
+    CU_ASSERT(input->ids.bustype == BUS_USB && input->ids.version == 0x0111);
+    CU_ASSERT_EQUAL(input->properties[0], 1 << INPUT_PROP_DIRECT);
+    CU_ASSERT_EQUAL(input->keys[KEY_A / 8], 1 << KEY_A % 8);
+    CU_ASSERT_EQUAL(input->lights[0], 1 << LED_CAPSL);
+    CU_ASSERT_EQUAL(input->relative[0], 0);
+    CU_ASSERT((int32_t)input->axes[ABS_Y].min == -5 && input->axes[ABS_Y].max == 1919 &&
+              input->axes[ABS_Y].res == 12);
+    CU_ASSERT_EQUAL(input->axes[ABS_X].max, 0); /* it has none */
+    close(fd);
+}
+
+static int make_folder(void)
+{
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof(path), "%s/device", folder);
+    return 0;
+}
+
+static int remove_folder(void)
+{
+    return rmdir(folder);
+}
+
+int main(int argc, char **argv)
+{
+    static CU_TestInfo tests[] = {
+        {"what is no event device is refused", what_is_no_event_device_is_refused},
+        {"one that somebody has is busy", one_that_somebody_has_is_busy},
+        {"what there is is grabbed, and learned", what_there_is_is_grabbed_and_learned},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{.pName = "input device",
+                              .pInitFunc = make_folder,
+                              .pCleanupFunc = remove_folder,
+                              .pTests = tests},
+                             CU_SUITE_INFO_NULL};
+    return run_suites(argc, argv, suites);
+}

@@ -1,0 +1,619 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The input device, VirtIO 1.2 §5.8: what its configuration space shows, what of a device's events
+ * reaches the driver and when, that no key stays pressed for ever, and what a driver can make the
+ * device do. The event device is one end of a socket pair, which carries what Linux's would; it
+ * answers no ioctl, as one that was unplugged.
+ */
+#include <CUnit/CUnit.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/input.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/cunit_main.h"
+#include "tests/unit/guest.h"
+#include "worker/loop.h"
+#include "worker/transport.h"
+
+#define VERSION_1 (1ull << VIRTIO_F_VERSION_1)
+#define BUFFERS (GUEST_BASE + GUEST_BUFFERS)
+#define EVENT(n) (BUFFERS + (n)*16ull)
+#define STATUS(n) (BUFFERS + 0x10000 + (n)*16ull)
+#define RING_SIZE 256
+
+static struct guest_ring events, status;
+static struct message_start start;
+static int device = -1; /* our end */
+static uint16_t offered;
+
+static void set(uint8_t *bits, unsigned int number)
+{
+    bits[number / 8] |= (uint8_t)(1u << number % 8);
+}
+
+/* A keyboard with two lights and a bell, a wheel, and a touch screen. */
+static void describe(void)
+{
+    struct start_input *input = &start.input;
+    start = guest_start(DEVICE_INPUT_VIRTIO);
+    strcpy(input->name, "unit test's keyboard");
+    strcpy(input->serial, "4711");
+    input->ids = (struct virtio_input_devids){3, 0x1234, 0x5678, 0x0111};
+    set(input->properties, INPUT_PROP_DIRECT);
+    set(input->keys, KEY_A);
+    set(input->keys, KEY_B);
+    set(input->keys, BTN_TOUCH);
+    set(input->relative, REL_WHEEL);
+    set(input->absolute, ABS_MT_SLOT);
+    set(input->absolute, ABS_MT_TRACKING_ID);
+    set(input->absolute, ABS_MT_POSITION_X);
+    set(input->lights, LED_NUML);
+    set(input->lights, LED_CAPSL);
+    set(input->sounds, SND_BELL);
+    set(input->sounds, SND_TONE);
+    input->axes[ABS_MT_POSITION_X] = (struct virtio_input_absinfo){
+        .min = (uint32_t)-5, .max = 1919, .fuzz = 1, .flat = 2, .res = 12};
+}
+
+/* Out of the way of the numbers that a worker's files have. */
+static int high(int fd)
+{
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, 64);
+    CU_ASSERT_FATAL(moved >= 0);
+    close(fd);
+    return moved;
+}
+
+static void worker(void)
+{
+    int pair[2];
+    CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+    if (device >= 0)
+        close(device);
+    device = high(pair[0]);
+    int worker_end = high(pair[1]);
+    guest_fds(DEVICE_INPUT_VIRTIO, worker_end);
+    close(worker_end);
+    guest_worker(&start);
+}
+
+static void offer(unsigned int count)
+{
+    for (unsigned int i = 0; i < count; i++, offered = (uint16_t)((offered + 1) % RING_SIZE)) {
+        guest_desc(&events, offered, EVENT(offered), 8, VRING_DESC_F_WRITE, 0);
+        guest_offer(&events, offered);
+    }
+}
+
+static void driver(unsigned int buffers)
+{
+    offered = 0;
+    guest_ring_init(&events, 0, RING_SIZE);
+    guest_ring_init(&status, 1, RING_SIZE);
+    guest_negotiate(VERSION_1);
+    guest_queue_setup(0, &events);
+    guest_queue_setup(1, &status);
+    offer(buffers);
+    guest_driver_ok();
+    guest_run();
+}
+
+static void running(unsigned int buffers)
+{
+    memset(&guest_state, 0, sizeof(guest_state));
+    memset(guest_at(BUFFERS), 0, 0x20000);
+    describe();
+    worker();
+    driver(buffers);
+}
+
+/* The device says so, as one read of it. */
+static void say(const struct input_event *said, size_t count)
+{
+    CU_ASSERT_EQUAL_FATAL(send(device, said, count * sizeof(said[0]), 0),
+                          (ssize_t)(count * sizeof(said[0])));
+    guest_run();
+}
+
+#define SAY(...)                                                                                   \
+    say((const struct input_event[]){__VA_ARGS__},                                                 \
+        sizeof((const struct input_event[]){__VA_ARGS__}) / sizeof(struct input_event))
+#define IS(event_type, event_code, event_value)                                                    \
+    {                                                                                              \
+        .type = (event_type), .code = (event_code), .value = (event_value)                         \
+    }
+#define END IS(EV_SYN, SYN_REPORT, 0)
+
+/* The driver's next event is this one. */
+static void hears(uint16_t type, uint16_t code, int32_t value)
+{
+    struct vring_used_elem element = {0};
+    struct virtio_input_event event;
+    bool any = guest_used(&events, &element);
+    CU_ASSERT_TRUE(any);
+    if (!any)
+        return;
+    memcpy(&event, guest_at(EVENT(element.id)), sizeof(event));
+    CU_ASSERT_EQUAL(element.len, sizeof(event));
+    CU_ASSERT(event.type == type && event.code == code && (int32_t)event.value == value);
+}
+
+static void hears_no_more(void)
+{
+    struct vring_used_elem element;
+    CU_ASSERT_FALSE(guest_used(&events, &element));
+}
+
+/* Of a fresh driver, or after a loss: the touch screen's slot. */
+static void hears_slot(int32_t slot)
+{
+    hears(EV_ABS, ABS_MT_SLOT, slot);
+    hears(EV_SYN, SYN_REPORT, 0);
+}
+
+/* ---- Configuration space, §5.8.4 ---- */
+
+static unsigned int selected(uint8_t select, uint8_t subsel, void *ret, size_t length)
+{
+    uint8_t *bytes = ret;
+    transport_write(&guest_device, VIRTIO_MMIO_CONFIG, 1, select);
+    transport_write(&guest_device, VIRTIO_MMIO_CONFIG + 1, 1, subsel);
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = (uint8_t)transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 8 + (uint32_t)i, 1);
+    return (unsigned int)transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 2, 1);
+}
+
+static void the_driver_sees_the_device(void)
+{
+    uint8_t bits[128];
+    char text[128];
+    struct virtio_input_devids ids;
+    struct virtio_input_absinfo axis;
+    running(0);
+    CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_DEVICE_ID), 18);
+    CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_ID_NAME, 0, text, sizeof(text)), 20);
+    CU_ASSERT_STRING_EQUAL(text, "unit test's keyboard");
+    CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_ID_SERIAL, 0, text, sizeof(text)), 4);
+    CU_ASSERT_STRING_EQUAL(text, "4711"); /* and nothing of the longer name */
+    CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_ID_DEVIDS, 0, &ids, sizeof(ids)), 8);
+    CU_ASSERT(ids.vendor == 0x1234 && ids.product == 0x5678 && ids.version == 0x0111);
+    CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_PROP_BITS, 0, bits, 1), 1);
+    CU_ASSERT_EQUAL(bits[0], 1 << INPUT_PROP_DIRECT);
+    CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_EV_BITS, EV_KEY, bits, sizeof(bits)),
+                    BTN_TOUCH / 8 + 1);
+    CU_ASSERT_EQUAL(bits[BTN_TOUCH / 8], 1 << BTN_TOUCH % 8);
+    CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_EV_BITS, EV_LED, bits, 1), 1);
+    CU_ASSERT_EQUAL(bits[0], 1 << LED_NUML | 1 << LED_CAPSL);
+    CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_ABS_INFO, ABS_MT_POSITION_X, &axis, sizeof(axis)),
+                    20);
+    CU_ASSERT((int32_t)axis.min == -5 && axis.max == 1919 && axis.fuzz == 1 && axis.flat == 2 &&
+              axis.res == 12);
+}
+
+/* §5.8.4: size 0 for what there is not; no byte of anything else shows. */
+static void what_there_is_not_has_no_size(void)
+{
+    static const uint8_t none[][2] = {
+        {VIRTIO_INPUT_CFG_UNSET, 0},          {VIRTIO_INPUT_CFG_ID_NAME, 1},
+        {VIRTIO_INPUT_CFG_EV_BITS, EV_SYN},   {VIRTIO_INPUT_CFG_EV_BITS, EV_REP},
+        {VIRTIO_INPUT_CFG_EV_BITS, EV_FF},    {VIRTIO_INPUT_CFG_EV_BITS, 255},
+        {VIRTIO_INPUT_CFG_EV_BITS, EV_SW},    {VIRTIO_INPUT_CFG_ABS_INFO, ABS_X},
+        {VIRTIO_INPUT_CFG_ABS_INFO, ABS_CNT}, {VIRTIO_INPUT_CFG_ABS_INFO, 255},
+        {VIRTIO_INPUT_CFG_ABS_INFO + 1, 0},   {255, 255},
+    };
+    uint8_t bytes[128], zeros[128] = {0};
+    running(0);
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        CU_ASSERT_EQUAL(selected(none[i][0], none[i][1], bytes, sizeof(bytes)), 0);
+        CU_ASSERT_EQUAL(memcmp(bytes, zeros, sizeof(zeros)), 0);
+    }
+    /* Both bytes in one access, and nothing beside them can be written. */
+    transport_write(&guest_device, VIRTIO_MMIO_CONFIG, 2,
+                    VIRTIO_INPUT_CFG_ABS_INFO | ABS_MT_POSITION_X << 8);
+    transport_write(&guest_device, VIRTIO_MMIO_CONFIG + 2, 1, 200);
+    transport_write(&guest_device, VIRTIO_MMIO_CONFIG + 8, 4, 1);
+    CU_ASSERT_EQUAL(transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 2, 1), 20);
+    CU_ASSERT_EQUAL((int32_t)transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 8, 4), -5);
+    /* A name of 128 bytes has no end. */
+    memset(start.input.name, 'n', sizeof(start.input.name));
+    memset(&guest_state, 0, sizeof(guest_state));
+    worker();
+    CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_ID_NAME, 0, bytes, sizeof(bytes)), 128);
+    CU_ASSERT_EQUAL(bytes[127], 'n');
+}
+
+static void what_was_selected_outlives_a_worker(void)
+{
+    running(4);
+    char text[8];
+    CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_ID_SERIAL, 0, text, 1), 4);
+    worker();
+    CU_ASSERT_EQUAL(transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 2, 1), 4);
+    CU_ASSERT_EQUAL(transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 8, 1), '4');
+    guest_negotiate(VERSION_1); /* a reset */
+    CU_ASSERT_EQUAL(transport_read(&guest_device, VIRTIO_MMIO_CONFIG, 1), 0);
+    CU_ASSERT_EQUAL(transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 2, 1), 0);
+}
+
+/* ---- Events ---- */
+
+static void events_come_in_order_with_one_interrupt(void)
+{
+    running(64);
+    hears_slot(0);
+    (void)guest_interrupts();
+    SAY(IS(EV_KEY, KEY_A, 1), END, IS(EV_REL, REL_WHEEL, -1), IS(EV_KEY, KEY_A, 0), END);
+    hears(EV_KEY, KEY_A, 1);
+    hears(EV_SYN, SYN_REPORT, 0);
+    hears(EV_REL, REL_WHEEL, -1);
+    hears(EV_KEY, KEY_A, 0);
+    hears(EV_SYN, SYN_REPORT, 0);
+    hears_no_more();
+    CU_ASSERT_EQUAL(guest_interrupts(), 1);
+}
+
+static void a_packet_waits_for_its_end(void)
+{
+    running(64);
+    hears_slot(0);
+    SAY(IS(EV_REL, REL_WHEEL, 1), IS(EV_KEY, KEY_B, 1));
+    hears_no_more();
+    SAY(END);
+    hears(EV_REL, REL_WHEEL, 1);
+    hears(EV_KEY, KEY_B, 1);
+    hears(EV_SYN, SYN_REPORT, 0);
+    hears_no_more();
+}
+
+/* Lights would go round for ever between the kernel, which reports them, and the driver. */
+static void what_the_device_has_not_does_not_come(void)
+{
+    running(64);
+    hears_slot(0);
+    SAY(IS(EV_KEY, KEY_C, 1), IS(EV_KEY, KEY_CNT, 1), IS(EV_KEY, 0xffff, 1), IS(EV_ABS, ABS_X, 5),
+        IS(EV_LED, LED_NUML, 1), IS(EV_SND, SND_BELL, 1), IS(EV_REP, REP_DELAY, 250),
+        IS(EV_FF, 1, 1), IS(0x1f, 0, 1), IS(EV_SYN, SYN_CONFIG, 0), IS(EV_REL, REL_WHEEL, 2), END);
+    hears(EV_REL, REL_WHEEL, 2);
+    hears(EV_SYN, SYN_REPORT, 0);
+    hears_no_more();
+}
+
+static void events_wait_for_buffers(void)
+{
+    running(2);
+    hears_slot(0);
+    SAY(IS(EV_KEY, KEY_A, 1), END, IS(EV_KEY, KEY_A, 0), END);
+    hears_no_more();
+    CU_ASSERT_EQUAL(events.used->flags, 0); /* the driver is to kick */
+    offer(1);
+    guest_kick(0);
+    hears(EV_KEY, KEY_A, 1);
+    hears_no_more();
+    offer(3);
+    guest_kick(0);
+    hears(EV_SYN, SYN_REPORT, 0);
+    hears(EV_KEY, KEY_A, 0);
+    hears(EV_SYN, SYN_REPORT, 0);
+    hears_no_more();
+}
+
+/* Thousands while nobody takes them: what is kept is whole, in order, and the rest stays where it
+ * was. Then all of it comes. */
+static void a_full_event_queue_loses_nothing(void)
+{
+    const unsigned int packets = 3000;
+    struct input_event packet[] = {IS(EV_REL, REL_WHEEL, 0), END};
+    unsigned int said = 0, heard = 0;
+    running(2);
+    hears_slot(0);
+    for (unsigned int round = 0; heard < packets && round < packets * 2; round++) {
+        for (; said < packets; said++) {
+            packet[0].value = (int)said + 1;
+            if (send(device, packet, sizeof(packet), 0) < 0)
+                break; /* its own buffer is full, as the kernel's would be */
+        }
+        guest_run();
+        offer(16);
+        guest_kick(0);
+        struct vring_used_elem element;
+        while (guest_used(&events, &element)) {
+            struct virtio_input_event event;
+            memcpy(&event, guest_at(EVENT(element.id)), sizeof(event));
+            if (event.type == EV_REL)
+                CU_ASSERT_EQUAL(event.value, ++heard);
+        }
+    }
+    CU_ASSERT_EQUAL(heard, packets);
+}
+
+/* In pieces of any size, and too short is the guest's fault. */
+static void a_buffer_can_be_in_pieces(void)
+{
+    struct virtio_input_event event;
+    running(2);
+    hears_slot(0);
+    for (uint16_t i = 0; i < 8; i++)
+        guest_desc(&events, 100 + i, EVENT(100) + i, 1,
+                   VRING_DESC_F_WRITE | (i < 7 ? VRING_DESC_F_NEXT : 0), 101 + i);
+    guest_offer(&events, 100);
+    guest_desc(&events, 120, EVENT(120), 7, VRING_DESC_F_WRITE, 0);
+    guest_offer(&events, 120);
+    SAY(IS(EV_REL, REL_WHEEL, 0x12345678), END);
+    memcpy(&event, guest_at(EVENT(100)), sizeof(event));
+    CU_ASSERT(event.type == EV_REL && event.code == REL_WHEEL && event.value == 0x12345678);
+    CU_ASSERT((guest_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET) != 0);
+    CU_ASSERT_EQUAL(guest_logged(LOG_CHAIN_INVALID), 1);
+}
+
+/* ---- No key stays pressed ---- */
+
+static void a_new_driver_hears_what_is_pressed(void)
+{
+    running(64);
+    SAY(IS(EV_KEY, KEY_A, 1), END);
+    driver(64);
+    hears(EV_KEY, KEY_A, 1);
+    hears_slot(0);
+    hears_no_more();
+    guest_write(VIRTIO_MMIO_STATUS, 0);
+    SAY(IS(EV_KEY, KEY_A, 0), IS(EV_KEY, KEY_B, 1), END); /* while there is none */
+    driver(64);
+    hears(EV_KEY, KEY_B, 1);
+    hears_slot(0);
+    hears_no_more();
+}
+
+static void a_successor_releases_what_is_not_pressed_now(void)
+{
+    running(64);
+    SAY(IS(EV_KEY, KEY_A, 1), IS(EV_ABS, ABS_MT_TRACKING_ID, 7), END);
+    hears_slot(0);
+    hears(EV_KEY, KEY_A, 1);
+    hears(EV_ABS, ABS_MT_TRACKING_ID, 7);
+    hears(EV_SYN, SYN_REPORT, 0);
+    worker(); /* its device presses nothing */
+    guest_run();
+    hears(EV_KEY, KEY_A, 0);
+    hears(EV_ABS, ABS_MT_SLOT, 0);
+    hears(EV_ABS, ABS_MT_TRACKING_ID, -1);
+    hears_slot(0);
+    hears_no_more();
+    worker(); /* and there is nothing left to say */
+    guest_run();
+    hears_slot(0);
+    hears_no_more();
+}
+
+/* A hostile page: every key and contact there is, and others. */
+static void a_page_can_claim_any_key(void)
+{
+    running(64);
+    hears_slot(0);
+    memset(&guest_state.of_kind.input, 0xff, sizeof(guest_state.of_kind.input));
+    offer(150);
+    worker();
+    guest_run();
+    CU_ASSERT((guest_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET) == 0);
+    hears(EV_KEY, KEY_A, 0);
+    hears(EV_KEY, KEY_B, 0);
+    hears(EV_KEY, BTN_TOUCH, 0);
+    for (int32_t slot = 0; slot < 64; slot++) {
+        hears(EV_ABS, ABS_MT_SLOT, slot);
+        hears(EV_ABS, ABS_MT_TRACKING_ID, -1);
+    }
+    hears_slot(0);
+    hears_no_more();
+    CU_ASSERT_EQUAL(guest_state.of_kind.input.slots, 0);
+}
+
+/* The kernel's buffer has run over: what follows up to the next report is of a packet without its
+ * beginning. */
+static void dropped_events_release_all_keys(void)
+{
+    running(64);
+    hears_slot(0);
+    SAY(IS(EV_KEY, KEY_A, 1), END);
+    hears(EV_KEY, KEY_A, 1);
+    hears(EV_SYN, SYN_REPORT, 0);
+    SAY(IS(EV_REL, REL_WHEEL, 1), IS(EV_SYN, SYN_DROPPED, 0), IS(EV_REL, REL_WHEEL, 5));
+    SAY(IS(EV_REL, REL_WHEEL, 6), END, IS(EV_REL, REL_WHEEL, 7), END);
+    hears(EV_KEY, KEY_A, 0);
+    hears_slot(0);
+    hears(EV_REL, REL_WHEEL, 7);
+    hears(EV_SYN, SYN_REPORT, 0);
+    hears_no_more();
+    SAY(IS(EV_KEY, KEY_A, 2), END); /* it was held, and the kernel repeats it */
+    hears(EV_KEY, KEY_A, 1);
+    hears(EV_SYN, SYN_REPORT, 0);
+    SAY(IS(EV_KEY, KEY_A, 2), END);
+    hears(EV_KEY, KEY_A, 2);
+    hears(EV_SYN, SYN_REPORT, 0);
+}
+
+/* More events than any packet has: bounded, and no worse than events that were dropped. */
+static void a_packet_without_end_is_dropped(void)
+{
+    struct input_event many[64];
+    running(200);
+    hears_slot(0);
+    SAY(IS(EV_KEY, KEY_A, 1), END);
+    hears(EV_KEY, KEY_A, 1);
+    hears(EV_SYN, SYN_REPORT, 0);
+    for (size_t i = 0; i < 64; i++)
+        many[i] = (struct input_event)IS(EV_REL, REL_WHEEL, 1);
+    for (unsigned int i = 0; i < 40; i++)
+        say(many, 64);
+    SAY(END, IS(EV_REL, REL_WHEEL, 3), END);
+    hears(EV_KEY, KEY_A, 0);
+    hears_slot(0);
+    hears(EV_REL, REL_WHEEL, 3);
+    hears(EV_SYN, SYN_REPORT, 0);
+    hears_no_more();
+}
+
+/* ---- Status, §5.8.6.2 ---- */
+
+static uint16_t statuses;
+
+static void ask(uint16_t type, uint16_t code, uint32_t value)
+{
+    const struct virtio_input_event event = {type, code, value};
+    uint16_t slot = statuses++ % RING_SIZE;
+    memcpy(guest_at(STATUS(slot)), &event, sizeof(event));
+    guest_desc(&status, slot, STATUS(slot), sizeof(event), 0, 0);
+    guest_offer(&status, slot);
+}
+
+/* What the device was asked for next; type 0xffff: nothing. */
+static struct input_event asked(void)
+{
+    struct input_event event;
+    if (recv(device, &event, sizeof(event), MSG_DONTWAIT) != sizeof(event))
+        return (struct input_event)IS(0xffff, 0, 0);
+    return event;
+}
+
+static unsigned int answered(void)
+{
+    struct vring_used_elem element;
+    unsigned int count = 0;
+    while (guest_used(&status, &element))
+        count++;
+    return count;
+}
+
+static void the_driver_sets_lights_and_sounds(void)
+{
+    running(2);
+    ask(EV_LED, LED_CAPSL, 1);
+    ask(EV_SND, SND_TONE, 440);
+    guest_kick(1);
+    struct input_event event = asked();
+    CU_ASSERT(event.type == EV_LED && event.code == LED_CAPSL && event.value == 1);
+    event = asked();
+    CU_ASSERT(event.type == EV_SND && event.code == SND_TONE && event.value == 440);
+    CU_ASSERT_EQUAL(asked().type, 0xffff);
+    CU_ASSERT_EQUAL(answered(), 2);
+    /* It goes, and its sound with it. */
+    guest_write(VIRTIO_MMIO_STATUS, 0);
+    event = asked();
+    CU_ASSERT(event.type == EV_SND && event.code == SND_TONE && event.value == 0);
+    CU_ASSERT_EQUAL(asked().type, 0xffff);
+}
+
+/* Written to an event device, these would be the user's keys and movements, or its settings. */
+static void a_driver_can_ask_for_nothing_else(void)
+{
+    running(2);
+    for (uint32_t type = 0; type <= 0x20; type++) {
+        for (uint32_t code = 0; code < 8; code++) {
+            bool is_own = (type == EV_LED && (code == LED_NUML || code == LED_CAPSL)) ||
+                          (type == EV_SND && (code == SND_BELL || code == SND_TONE));
+            if (!is_own)
+                ask((uint16_t)type, (uint16_t)code, 1);
+        }
+        guest_kick(1);
+        (void)answered();
+    }
+    ask(EV_KEY, KEY_A, 1);
+    ask(EV_LED, LED_CAPSL, 2);
+    ask(EV_LED, LED_CAPSL, UINT32_MAX);
+    ask(EV_LED, LED_CAPSL + 256, 1);
+    ask(EV_LED, 0xffff, 1);
+    ask(EV_SND, SND_BELL, 2);
+    ask(EV_SND, SND_TONE, 0x80000000);
+    ask(0xffff, 0xffff, UINT32_MAX);
+    guest_kick(1);
+    CU_ASSERT_EQUAL(answered(), 8);        /* each is answered, */
+    CU_ASSERT_EQUAL(asked().type, 0xffff); /* and none carried out */
+    CU_ASSERT((guest_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET) == 0);
+}
+
+static unsigned int asked_count(void)
+{
+    unsigned int count = 0;
+    while (asked().type != 0xffff)
+        count++;
+    return count;
+}
+
+/* Sixteen at once, and in each tenth of a second, reset or not. */
+static void a_driver_cannot_flood_the_device(void)
+{
+    running(2);
+    for (unsigned int i = 0; i < 100; i++)
+        ask(EV_LED, LED_CAPSL, i & 1);
+    guest_kick(1);
+    CU_ASSERT_EQUAL(asked_count(), 16);
+    CU_ASSERT_EQUAL(guest_device.pause_ms, 100);
+    guest_kick(1);
+    CU_ASSERT_EQUAL(asked_count(), 0);
+    guest_device.pause_ms = 0;
+    device_pause_over(&guest_device);
+    guest_run();
+    CU_ASSERT_EQUAL(asked_count(), 16);
+    CU_ASSERT_EQUAL(answered(), 32);
+    driver(2);
+    for (unsigned int i = 0; i < 100; i++)
+        ask(EV_LED, LED_CAPSL, i & 1);
+    guest_kick(1);
+    CU_ASSERT_EQUAL(asked_count(), 0);
+}
+
+static void a_short_status_is_the_guests_fault(void)
+{
+    running(2);
+    guest_desc(&status, 0, STATUS(0), 7, 0, 0);
+    guest_offer(&status, 0);
+    guest_kick(1);
+    CU_ASSERT((guest_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET) != 0);
+    CU_ASSERT_EQUAL(guest_logged(LOG_CHAIN_INVALID), 1);
+    CU_ASSERT_EQUAL(asked_count(), 0);
+}
+
+int main(int argc, char **argv)
+{
+    static CU_TestInfo space[] = {
+        {"the driver sees the device", the_driver_sees_the_device},
+        {"what there is not has no size", what_there_is_not_has_no_size},
+        {"what was selected outlives a worker", what_was_selected_outlives_a_worker},
+        CU_TEST_INFO_NULL,
+    };
+    static CU_TestInfo from_device[] = {
+        {"events come in order, with one interrupt", events_come_in_order_with_one_interrupt},
+        {"a packet waits for its end", a_packet_waits_for_its_end},
+        {"what the device has not does not come", what_the_device_has_not_does_not_come},
+        {"events wait for buffers", events_wait_for_buffers},
+        {"a full event queue loses nothing", a_full_event_queue_loses_nothing},
+        {"a buffer can be in pieces, and not too short", a_buffer_can_be_in_pieces},
+        CU_TEST_INFO_NULL,
+    };
+    static CU_TestInfo keys[] = {
+        {"a new driver hears what is pressed", a_new_driver_hears_what_is_pressed},
+        {"a successor releases what is not pressed now",
+         a_successor_releases_what_is_not_pressed_now},
+        {"a page can claim any key", a_page_can_claim_any_key},
+        {"dropped events release all keys", dropped_events_release_all_keys},
+        {"a packet without end is dropped", a_packet_without_end_is_dropped},
+        CU_TEST_INFO_NULL,
+    };
+    static CU_TestInfo asks[] = {
+        {"the driver sets lights and sounds", the_driver_sets_lights_and_sounds},
+        {"a driver can ask for nothing else", a_driver_can_ask_for_nothing_else},
+        {"a driver can't flood the device", a_driver_cannot_flood_the_device},
+        {"a short status is the guest's fault", a_short_status_is_the_guests_fault},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{.pName = "configuration space", .pTests = space},
+                             {.pName = "events", .pTests = from_device},
+                             {.pName = "keys", .pTests = keys},
+                             {.pName = "status", .pTests = asks},
+                             CU_SUITE_INFO_NULL};
+    guest_window_init();
+    return run_suites(argc, argv, suites);
+}
