@@ -398,7 +398,7 @@ static enum serve serve_status(struct turn *turn)
 {
     static struct chain chain;
     struct device *dev = turn->dev;
-    struct virtio_input_event event;
+    struct virtio_input_event event = {0};
     if (input.status_left == 0 && dev->pause_ms == 0)
         dev->pause_ms = STATUS_SLOT_MS;
     if (dev->pause_ms > 0)
