@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/alive.h"
 #include "broker/bao_devices.h"
 #include "broker/claims.h"
 #include "broker/clock.h"
@@ -492,6 +493,10 @@ static int start(struct supervisor *supervisor, struct text *text, const char *c
 static int run(struct text *text, bool by_name, bool control_asked, const char *control_mode)
 {
     (void)log_prepare(); /* the keeper has opened it, and has said what is wrong with it */
+#ifdef BVDM_PATIENT
+    log_warning(NULL, "built for debugging: a stuck worker keeps its guest waiting for %d minutes",
+                WORKER_ANSWER_MS / 60000);
+#endif
     int result = handed_receive(KEEPER_FD, &handed);
     if (result < 0) {
         log_line(NULL, "can't take over from the keeper: %s", strerror(-result));

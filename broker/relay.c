@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "broker/access.h"
+#include "broker/alive.h"
 #include "broker/clock.h"
 #include "broker/dispatcher.h"
 #include "common/ensure.h"
@@ -25,9 +26,9 @@
 #endif
 
 const struct relay_limits relay_limits_default = {
-    .answer_ms = 5000,
-    .slow_ms = 15000, /* Linux complains about a vCPU that stands still for 21 s */
-    .give_up_ms = 10000,
+    .answer_ms = WORKER_ANSWER_MS,
+    .slow_ms = 3 * WORKER_ANSWER_MS, /* 15 s: Linux complains about a vCPU that stands for 21 s */
+    .give_up_ms = 2 * WORKER_ANSWER_MS,
     .recover_ms = 100, /* a busy machine's vCPU that has gone on makes its next access by then */
 };
 

@@ -43,6 +43,12 @@ elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
     target_compile_options(build_flags INTERFACE
         -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$<IF:$<BOOL:${HAVE_FORTIFY_3}>,3,2>)
 endif()
+if(BVDM_PATIENT)
+    if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+        message(FATAL_ERROR "BVDM_PATIENT keeps a vCPU waiting for a stuck worker: it is for Debug builds only")
+    endif()
+    target_compile_definitions(build_flags INTERFACE BVDM_PATIENT=1)
+endif()
 target_link_options(build_flags INTERFACE -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed)
 
 # hardened_executable(NAME [STATIC] sources...): a PIE with full RELRO; STATIC, or BVDM_STATIC,

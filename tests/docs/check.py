@@ -35,6 +35,10 @@ OURS = ("bao-virtio-dm", "bao-dmctl", "bao-seccomp", "bao-policy")
 # A path of the project's, as a word of a command. $demo is configs/ on the pages of the demonstrations.
 PATH = re.compile(r"^(?:\./|\$demo/)?((?:\.ci|broker|common|configs|docs|policy|tests|worker)/[\w./*-]+)$")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+# In the text: a file or folder of the project's, and a function. Capitals stand for what is to be filled in.
+NAMED_PATH = re.compile(r"`((?:\.ci|broker|common|configs|docs|policy|tests|worker)/[a-z0-9_./*-]*)`")
+NAMED_FUNCTION = re.compile(r"`([a-z_0-9]+)\(\)`")
+SOURCES = [folder + "/**/*." + ending for folder in ("broker", "common", "policy", "worker") for ending in "ch"]
 
 
 class Result:
@@ -91,6 +95,7 @@ class Checker:
         self.root = root
         self.build = build
         self.helps = {}
+        self.functions = None
 
     def program(self, name):
         return os.path.join(self.build, "bin", name)
@@ -108,6 +113,7 @@ class Checker:
             for block in blocks.read(page, text):
                 yield self.block(block)
             yield from self.links(page, text)
+            yield from self.names(page, text)
 
     def block(self, block):
         if block.problem:
@@ -213,6 +219,33 @@ class Checker:
                     yield Result("%s:%d" % (page, number), "", "%s: %s" % (target, problem), line)
         if not wrong:
             yield Result(page, "links")
+
+    def names(self, page, text):
+        """A result for each file and each function that a page's text names and that there is not."""
+        wrong = 0
+        for number, line in enumerate(text.split("\n"), 1):
+            missing = [path for path in NAMED_PATH.findall(line) if not self.is_there(path)]
+            missing += [name + "()" for name in NAMED_FUNCTION.findall(line) if name not in self.all_functions()]
+            for name in missing:
+                wrong += 1
+                yield Result("%s:%d" % (page, number), "", "the project has no %s" % name, line)
+        if not wrong:
+            yield Result(page, "names of files and functions")
+
+    def is_there(self, path):
+        """A file, a folder, or a program that is named by its source without .c."""
+        path = os.path.join(self.root, path)
+        return glob.glob(path) or os.path.exists(path + ".c")
+
+    def all_functions(self):
+        """What the sources define or call."""
+        if self.functions is None:
+            self.functions = set()
+            for pattern in SOURCES:
+                for path in glob.glob(os.path.join(self.root, pattern), recursive=True):
+                    with open(path, encoding="utf-8") as file:
+                        self.functions.update(re.findall(r"\b([a-z_0-9]+)\(", file.read()))
+        return self.functions
 
     def link(self, page, text, path, heading):
         if path:

@@ -51,6 +51,9 @@ CASES = [
     ("a link to a file that there is not", "[x](no/such.md)\n", "no such file"),
     ("a link to a heading that there is not", "# A\n[x](#b)\n", "no such heading"),
     ("... of another page", "[x](README.md#no-such-heading-of-it)\n", "no such heading"),
+    ("a file that the text names", "See `broker/relay.c`, `policy/KIND.policy` and `attempt_next()`.\n", None),
+    ("... and that there is not", "See `broker/replay.c`.\n", "the project has no broker/replay.c"),
+    ("a function that there is not", "See `attempt_text()`.\n", "the project has no attempt_text()"),
     ("an item of a list is no command", "- item:\n\n    more of it\n", None),
 ]
 
@@ -58,7 +61,7 @@ CASES = [
 def cases(checker):
     for words, page, expected in CASES:
         results = [checker.block(block) for block in blocks.read("PAGE.md", page)]
-        results += list(checker.links("PAGE.md", page))
+        results += list(checker.links("PAGE.md", page)) + list(checker.names("PAGE.md", page))
         problems = [result for result in results if result.problem]
         found = problems[0].problem if problems else None
         if (expected is None) == (found is None) and (expected or "") in (found or ""):
