@@ -36,11 +36,13 @@ struct worker {
     uint32_t cgroup; /* what bounds it: common/cgroup_limit.h */
     uint32_t incarnation;
     int64_t started_at; /* ms */
+    uint32_t start_ms;  /* what its start took, begun ms included; 0: it was never ready */
+    uint64_t requests;  /* that the device's counter had at its start */
     uint32_t layers;    /* that confine it, as it said in READY */
     uint32_t layers_logged;
     char last_death[WORDS_SIZE]; /* in words, "" at first */
     pid_t last_pid;              /* who died so */
-    struct backoff backoff;
+    struct worker_backoff backoff;
     struct alive alive;
     struct rate_limit troubles; /* lines of the log, for the device: errors and warnings, */
     struct rate_limit news;     /* and the others, which can't take their place */

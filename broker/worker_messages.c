@@ -86,6 +86,7 @@ static const char *take_ready(struct device *device, const struct message_ready 
     if (ready->fd_count != fds)
         return "it has not the files that it must have";
     device->worker.phase = WORKER_READY;
+    device->worker.start_ms = (uint32_t)(clock_ms() - device->worker.started_at) + 1;
     alive_begin(&device->worker.alive, clock_ms());
     device->worker.layers = ready->layers;
     log_ready(device, ready->layers);

@@ -39,7 +39,14 @@ void schedule_next(struct device *device, const char *what_happened)
 {
     struct worker *worker = &device->worker;
     int64_t now = clock_ms();
-    uint32_t wait = backoff_after_death(&worker->backoff, now - worker->started_at);
+    /* The counter is the workers' to write: whoever lies is held by what starts may cost. */
+    const struct worker_life life = {
+        .now = now,
+        .lived_ms = now - worker->started_at,
+        .start_ms = worker->start_ms > 0 ? worker->start_ms : (uint32_t)(now - worker->started_at),
+        .did_something = device->state->counters.requests != worker->requests,
+    };
+    uint32_t wait = backoff_after_worker(&worker->backoff, &life);
 
     close_socket(worker);
     relay_worker_gone(&device->relay);
@@ -58,7 +65,7 @@ int supervisor_restart(struct supervisor *supervisor, struct device *device)
 {
     if (device->worker.phase != WORKER_READY && device->worker.phase != WORKER_STARTING)
         return EAGAIN; /* it is being replaced */
-    device->worker.backoff = (struct backoff){0};
+    device->worker.backoff = (struct worker_backoff){0};
     device->worker.excused = true;
     const struct log_source source = worker_source(device);
     log_from(LOG_LEVEL_INFO, &source, "worker %d is ended: a restart was asked for",
@@ -201,6 +208,8 @@ void start_worker(struct supervisor *supervisor, struct device *device)
     struct worker *worker = &device->worker;
     char what[WORDS_SIZE];
     worker->started_at = clock_ms();
+    worker->start_ms = 0;
+    worker->requests = device->state->counters.requests;
     /* Before the page is settled: no access is given up now. */
     relay_worker_starting(&device->relay);
     (void)look_at_backend(device);

@@ -147,6 +147,52 @@ static void test_backoff_doubles_to_its_cap(void)
     CU_ASSERT_EQUAL(backoff_after_death(&backoff, 10), 100);
 }
 
+static uint32_t worker_death(struct worker_backoff *backoff, int64_t now, uint32_t start_ms,
+                             bool did_something)
+{
+    const struct worker_life life = {
+        .now = now, .lived_ms = 10, .start_ms = start_ms, .did_something = did_something};
+    return backoff_after_worker(backoff, &life);
+}
+
+/* Twenty deaths in ten seconds, with progress between them: none costs a pause. */
+static void test_worker_that_gets_on_has_no_pause(void)
+{
+    struct worker_backoff backoff = {0};
+    for (int64_t death = 0; death < 20; death++)
+        CU_ASSERT_EQUAL(worker_death(&backoff, 1000000 + 500 * death, 4, true), 0);
+    CU_ASSERT_EQUAL(worker_death(&backoff, 1010000, 4, false), BACKOFF_IDLE_MS);
+}
+
+static void test_worker_that_does_nothing_waits_longer_each_time(void)
+{
+    static const uint32_t expected[] = {0, 30, 60, 120, 240, 480, 960, 1920, 3840, 5000, 5000};
+    struct worker_backoff backoff = {0};
+    int64_t now = 1;
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+        CU_ASSERT_EQUAL(worker_death(&backoff, now, 3, false), expected[i]);
+        now += expected[i] + 10;
+    }
+    CU_ASSERT_EQUAL(worker_death(&backoff, now, 3, true), 0); /* it got on */
+    CU_ASSERT_EQUAL(worker_death(&backoff, now + 10, 3, false), BACKOFF_IDLE_MS);
+}
+
+/* Whatever the workers say that they have done. */
+static void test_starts_take_a_tenth_of_a_processor(void)
+{
+    for (uint32_t cost = 1; cost <= 2 * BACKOFF_COST_MAX_MS; cost++) {
+        struct worker_backoff backoff = {0};
+        int64_t now = 5, spent = 0;
+        CU_ASSERT_EQUAL(worker_death(&backoff, now, cost, true), 0);
+        while (now < 100000) {
+            now += cost + worker_death(&backoff, now, cost, true);
+            spent += cost < BACKOFF_COST_MAX_MS ? cost : BACKOFF_COST_MAX_MS;
+        }
+        CU_ASSERT_TRUE(spent * BACKOFF_SHARE <= now + BACKOFF_AHEAD_MS);
+        CU_ASSERT_TRUE(spent * BACKOFF_SHARE >= now / 2 || cost < 10);
+    }
+}
+
 static void test_rate_limit(void)
 {
     struct rate_limit limit = {0};
@@ -427,6 +473,10 @@ int main(int argc, char **argv)
     };
     CU_TestInfo time_tests[] = {
         {"back-off doubles to its cap", test_backoff_doubles_to_its_cap},
+        {"a worker whose device gets on has no pause", test_worker_that_gets_on_has_no_pause},
+        {"one that does nothing waits longer each time",
+         test_worker_that_does_nothing_waits_longer_each_time},
+        {"starts take a tenth of a processor", test_starts_take_a_tenth_of_a_processor},
         {"rate limit", test_rate_limit},
         {"pace", test_pace},
         {"other rates", test_other_rates},
