@@ -144,44 +144,48 @@ static int load_connector_filter(struct lockdown *lockdown)
     return load_filter_of("connector");
 }
 
-/* In this order, for the reasons given; each failure is fatal. */
+/* Each failure is fatal. The order has reasons, which stand before the steps. */
 struct step {
     int (*enter)(struct lockdown *lockdown);
-    const char *words;  /* "failed to ..." */
-    const char *before; /* why not later */
+    const char *words; /* "failed to ..." */
 };
 
 static const struct step steps[] = {
-    {drop_bounding_set, "empty its capability bounding set",
-     "libcap-ng reads /proc, which the new root lacks; needs CAP_SETPCAP"},
-    {lock_securebits, "lock its securebits",
-     "needs CAP_SETPCAP; from here on no exec or change of user gives a capability"},
-    {lockdown_own_root, "enter a root of its own",
-     "needs CAP_SYS_ADMIN; after Landlock nothing can be mounted"},
-    {set_limits, "lower its resource limits", "the threads share them"},
-    {drop_capabilities, "give up all capabilities",
-     "a thread's own: before there are threads; may reset what the following steps set"},
-    {set_no_new_privs, "set no_new_privs", "Landlock and seccomp ask for it without capabilities"},
-    {become_undumpable, "become undumpable", "a change of capabilities could undo it"},
-    {lockdown_landlock, "deny itself every other file by Landlock",
-     "a thread's own: before there are threads"},
-    {start_threads, "start its threads", "the filter has no clone"},
-    {start_entropy, "wait for the kernel's random generator",
-     "the filter has no clone; the other threads' signals are counted before"},
-    {load_filter, "load its seccomp filter", "last: it allows none of the steps above"},
+    /* Needs CAP_SETPCAP, and /proc, which libcap-ng reads and which the new root lacks. */
+    {drop_bounding_set, "empty its capability bounding set"},
+    /* Needs CAP_SETPCAP. From here on no exec and no change of user gives a capability. */
+    {lock_securebits, "lock its securebits"},
+    /* Needs CAP_SYS_ADMIN; and after Landlock nothing can be mounted. */
+    {lockdown_own_root, "enter a root of its own"},
+    /* Before there are threads, which share them. */
+    {set_limits, "lower its resource limits"},
+    /* Before there are threads: capabilities are a thread's own. It may reset what follows. */
+    {drop_capabilities, "give up all capabilities"},
+    /* Without capabilities, Landlock and seccomp ask for it. */
+    {set_no_new_privs, "set no_new_privs"},
+    /* After the capabilities: their change could undo it. */
+    {become_undumpable, "become undumpable"},
+    /* Before there are threads: it is a thread's own. */
+    {lockdown_landlock, "deny itself every other file by Landlock"},
+    /* Before the filter, which has no clone. */
+    {start_threads, "start its threads"},
+    /* The same; and after the other threads, whose signals are counted. */
+    {start_entropy, "wait for the kernel's random generator"},
+    /* Last: it allows none of the steps above. */
+    {load_filter, "load its seccomp filter"},
 };
 
-/* For the same reasons. */
+/* In the same order, for the same reasons. */
 static const struct step connector_steps[] = {
-    {drop_bounding_set, "empty its capability bounding set", "as the broker"},
-    {lock_securebits, "lock its securebits", "as the broker"},
-    {lockdown_connector_root, "enter a root of its own", "as the broker"},
-    {set_limits, "lower its resource limits", "its filter has no setrlimit"},
-    {drop_capabilities, "give up all capabilities", "as the broker"},
-    {set_no_new_privs, "set no_new_privs", "as the broker"},
-    {become_undumpable, "become undumpable", "as the broker"},
-    {lockdown_landlock, "deny itself every file by Landlock", "its filter does not know it"},
-    {load_connector_filter, "load its seccomp filter", "last: it allows none of the steps above"},
+    {drop_bounding_set, "empty its capability bounding set"},
+    {lock_securebits, "lock its securebits"},
+    {lockdown_connector_root, "enter a root of its own"},
+    {set_limits, "lower its resource limits"},
+    {drop_capabilities, "give up all capabilities"},
+    {set_no_new_privs, "set no_new_privs"},
+    {become_undumpable, "become undumpable"},
+    {lockdown_landlock, "deny itself every file by Landlock"},
+    {load_connector_filter, "load its seccomp filter"},
 };
 
 static int enter_all(const struct step *all, size_t count, struct lockdown *lockdown,
