@@ -124,7 +124,7 @@ static void log_connection(struct device *device, uint32_t port, int fd)
     char line[WORDS_SIZE];
     snprintf(line, sizeof(line), "connection to port %u: %s", port,
              fd < 0 ? words_error(-fd) : "made");
-    log_limited(device, LOG_LEVEL_DEBUG, line);
+    supervision_log(device, LOG_LEVEL_DEBUG, line);
 }
 
 /* Returns false if the worker does not take it. */

@@ -25,38 +25,38 @@ enum event_source {
 };
 
 /* Of a line about the device's worker. */
-struct log_source worker_source(const struct device *device);
+struct log_source supervision_source(const struct device *device);
 
 /* For what a worker or a guest can cause. */
-void log_limited(struct device *device, enum log_level level, const char *text);
+void supervision_log(struct device *device, enum log_level level, const char *text);
 
 /* worker_start.c */
 
 /* Due, and nothing in its way: a process, or the next time when it is due. */
-void start_worker(struct supervisor *supervisor, struct device *device);
+void supervision_start_worker(struct supervisor *supervisor, struct device *device);
 
 /* Returns false if the device has to wait: it is DUE again as the backend says. */
-bool prepare_backend(struct supervisor *supervisor, struct device *device);
+bool supervision_prepare_backend(struct supervisor *supervisor, struct device *device);
 
 /* Let the backend write what its worker is to know. Returns true if that is new. */
-bool look_at_backend(struct device *device);
+bool supervision_look_at_backend(struct device *device);
 
 /* The keeper answers with DIED once it is reaped; harmless if it is dead already. */
-void end_worker(struct supervisor *supervisor, struct device *device);
-void end_worker_because(struct supervisor *supervisor, struct device *device, const char *why);
+void supervision_end_worker(struct supervisor *supervisor, struct device *device);
+void supervision_end_because(struct supervisor *supervisor, struct device *device, const char *why);
 
-void close_socket(struct worker *worker);
+void supervision_close_socket(struct worker *worker);
 
 /* It is reaped, or there never was one: make the next one DUE. */
-void schedule_next(struct device *device, const char *what_happened);
+void supervision_schedule(struct device *device, const char *what_happened);
 
 /* worker_messages.c */
 
 /* What a worker has sent; what it must not send is the end of it. */
-void receive_from_worker(struct supervisor *supervisor, struct device *device);
+void supervision_receive(struct supervisor *supervisor, struct device *device);
 
 /* Read on where it was left off, since a millisecond had its share; else *ret_next is when. */
-void listen_to_worker(const struct supervisor *supervisor, struct device *device, int64_t now,
-                      int64_t *ret_next);
+void supervision_listen(const struct supervisor *supervisor, struct device *device, int64_t now,
+                        int64_t *ret_next);
 
 #endif

@@ -84,30 +84,30 @@ static void worker_spawned(struct supervisor *supervisor, struct device *device,
                   device->worker.incarnation + 1);
         if (device->worker.socket >= 0 &&
             epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, device->worker.socket, &event) < 0)
-            end_worker_because(supervisor, device, "its socket can't be watched");
+            supervision_end_because(supervisor, device, "its socket can't be watched");
         return;
     }
     if (pid == -EBUSY) { /* its predecessor, of an earlier broker, is not quite gone */
-        close_socket(&device->worker);
+        supervision_close_socket(&device->worker);
         relay_worker_gone(&device->relay);
         device->worker.phase = WORKER_DUE;
         device->worker.when = clock_ms() + GONE_LOOK_MS;
         return;
     }
     snprintf(what, sizeof(what), "can't start a worker: %s", words_error(-pid));
-    schedule_next(device, what);
+    supervision_schedule(device, what);
 }
 
 static void worker_died(struct supervisor *supervisor, struct device *device,
                         const struct message_died *died)
 {
     char how[WORDS_SIZE], what[WORDS_SIZE + 32];
-    receive_from_worker(supervisor, device); /* its last words come before its death */
+    supervision_receive(supervisor, device); /* its last words come before its death */
     words_death(died->code, died->status, how);
     snprintf(what, sizeof(what), "worker %d died: %s", (int)device->worker.pid, how);
     snprintf(device->worker.last_death, sizeof(device->worker.last_death), "%s", how);
     device->worker.last_pid = device->worker.pid;
-    schedule_next(device, what);
+    supervision_schedule(device, what);
 }
 
 /* What a filter killed a worker for comes after its death, from another place. */
@@ -185,10 +185,10 @@ static void look_at_relay(struct supervisor *supervisor, struct device *device)
 
     uint32_t unusable = relay_take_unusable(relay);
     if (unusable == device->worker.incarnation + 1 && device->worker.phase == WORKER_READY)
-        end_worker_because(supervisor, device,
-                           atomic_load(&relay->journal->given_up)
-                               ? "the device was given up before it was ready"
-                               : "it did not answer a register access in time");
+        supervision_end_because(supervisor, device,
+                                atomic_load(&relay->journal->given_up)
+                                    ? "the device was given up before it was ready"
+                                    : "it did not answer a register access in time");
 
     if (atomic_load(&relay->given_up) > 0 && !device->worker.outage_logged) {
         log_line(device->name, "no worker answers: register accesses get fixed values, and the "
@@ -199,16 +199,16 @@ static void look_at_relay(struct supervisor *supervisor, struct device *device)
     if (malformed > 0) {
         snprintf(line, sizeof(line), "requests that are no access to its registers: %llu",
                  (unsigned long long)malformed);
-        log_limited(device, LOG_LEVEL_WARNING, line);
+        supervision_log(device, LOG_LEVEL_WARNING, line);
     }
     uint64_t refused = atomic_exchange(&relay->refused, 0);
     if (refused > 0)
-        log_limited(device, LOG_LEVEL_WARNING, "the dispatcher refused to complete a request");
+        supervision_log(device, LOG_LEVEL_WARNING, "the dispatcher refused to complete a request");
     int error = atomic_exchange(&relay->attach_error, 0);
     if (error > 0) {
         snprintf(line, sizeof(line), "can't take requests from the dispatcher: %s",
                  words_error(error));
-        log_limited(device, LOG_LEVEL_ERROR, line);
+        supervision_log(device, LOG_LEVEL_ERROR, line);
     }
     if (atomic_load(&relay->gone) && !device->gone_said) {
         log_line(device->name,
@@ -235,7 +235,7 @@ static void look_at_backends(struct supervisor *supervisor, int64_t now)
         supervisor->look_at = now + BACKEND_LOOK_MS;
         if (device->worker.phase != WORKER_READY)
             continue;
-        if (!look_at_backend(device))
+        if (!supervision_look_at_backend(device))
             continue;
         if (!ops->worker_looks)
             log_debug(device->name, "its backend has changed: worker %d is told",
@@ -251,7 +251,7 @@ static void serve_connections(struct supervisor *supervisor, struct device *devi
         return;
     const char *wrong = connections_serve(device, now, ret_next);
     if (wrong)
-        end_worker_because(supervisor, device, wrong);
+        supervision_end_because(supervisor, device, wrong);
 }
 
 static void accept_control_again(struct supervisor *supervisor, int64_t *ret_next)
@@ -319,9 +319,9 @@ static void hear_connector(struct device *device)
 {
     struct connector *connector = &device->backend.connector;
     if (connector->socket >= 0 && !connector_receive(connector))
-        log_limited(device, LOG_LEVEL_WARNING,
-                    "the process that connects to its sockets has ended, or has to end first: "
-                    "another is started");
+        supervision_log(device, LOG_LEVEL_WARNING,
+                        "the process that connects to its sockets has ended, or has to end first: "
+                        "another is started");
     if (connector_answered(connector) && device->worker.phase == WORKER_DUE)
         device->worker.when = 0; /* what its backend waited for */
 }
@@ -341,7 +341,7 @@ static bool can_start(struct supervisor *supervisor, struct device *device, int6
         device->worker.when = now + GONE_LOOK_MS;
         return false;
     }
-    return prepare_backend(supervisor, device);
+    return supervision_prepare_backend(supervisor, device);
 }
 
 /* What is due by time alone. Returns how long to sleep, -1: until something happens. */
@@ -359,16 +359,16 @@ static int handle_time(struct supervisor *supervisor)
         look_at_connector(supervisor, device, now, &next);
         if (worker->phase == WORKER_DUE && now >= worker->when &&
             can_start(supervisor, device, now))
-            start_worker(supervisor, device);
+            supervision_start_worker(supervisor, device);
         else if (worker->phase == WORKER_STARTING && now >= worker->when)
-            end_worker_because(supervisor, device, "it did not become ready in time");
+            supervision_end_because(supervisor, device, "it did not become ready in time");
         if (worker->phase == WORKER_READY &&
             !alive_look(&worker->alive, &device->state->watch, device->request, now))
-            end_worker_because(supervisor, device, "it has not looked at its events for 5 s");
+            supervision_end_because(supervisor, device, "it has not looked at its events for 5 s");
         if (worker->phase == WORKER_READY && worker->alive.when < next)
             next = worker->alive.when;
         serve_connections(supervisor, device, now, &next);
-        listen_to_worker(supervisor, device, now, &next);
+        supervision_listen(supervisor, device, now, &next);
         if ((worker->phase == WORKER_DUE || worker->phase == WORKER_STARTING) &&
             worker->when < next)
             next = worker->when;
@@ -431,7 +431,7 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
     else if (source >= EVENT_CLIENT_FIRST)
         supervisor->devices[source - EVENT_CLIENT_FIRST].worker.clients_wait = true;
     else
-        receive_from_worker(supervisor, &supervisor->devices[source - EVENT_WORKER_FIRST]);
+        supervision_receive(supervisor, &supervisor->devices[source - EVENT_WORKER_FIRST]);
     return true;
 }
 

@@ -26,7 +26,7 @@
 static const struct rate worker_rate = {.burst = 1024, .interval_ms = 1};
 #define CONNECTIONS_A_MS 8 /* of one worker */
 
-struct log_source worker_source(const struct device *device)
+struct log_source supervision_source(const struct device *device)
 {
     return (struct log_source){.device = device->name, .worker = device->worker.pid};
 }
@@ -35,7 +35,7 @@ struct log_source worker_source(const struct device *device)
 static void log_limited_code(struct device *device, enum log_level level, const char *code,
                              const char *text)
 {
-    struct log_source source = worker_source(device);
+    struct log_source source = supervision_source(device);
     source.code = code;
     struct worker *worker = &device->worker;
     struct rate_limit *lines = level <= LOG_LEVEL_WARNING ? &worker->troubles : &worker->news;
@@ -50,7 +50,7 @@ static void log_limited_code(struct device *device, enum log_level level, const 
         log_from(level, &source, "%s", text);
 }
 
-void log_limited(struct device *device, enum log_level level, const char *text)
+void supervision_log(struct device *device, enum log_level level, const char *text)
 {
     log_limited_code(device, level, NULL, text);
 }
@@ -58,7 +58,7 @@ void log_limited(struct device *device, enum log_level level, const char *text)
 static void log_ready(struct device *device, uint32_t layers)
 {
     char in_force[WORDS_SIZE], missing[WORDS_SIZE];
-    const struct log_source source = worker_source(device);
+    const struct log_source source = supervision_source(device);
     uint32_t all = (1u << LAYER_COUNT) - 1;
     if (layers == device->worker.layers_logged) {
         log_from(LOG_LEVEL_INFO, &source, "worker %d ready", (int)device->worker.pid);
@@ -124,7 +124,7 @@ static const char *take_failed(struct device *device, const struct message_faile
     if (!step || device->worker.phase != WORKER_STARTING)
         return "it reports a failure that it can't have";
     snprintf(line, sizeof(line), "worker failed to %s: %s", step, words_error(failed->error));
-    log_limited(device, LOG_LEVEL_ERROR, line);
+    supervision_log(device, LOG_LEVEL_ERROR, line);
     return NULL;
 }
 
@@ -183,8 +183,8 @@ static void watch_worker(const struct supervisor *supervisor, struct device *dev
         device->worker.left_unread = !wanted;
 }
 
-void listen_to_worker(const struct supervisor *supervisor, struct device *device, int64_t now,
-                      int64_t *ret_next)
+void supervision_listen(const struct supervisor *supervisor, struct device *device, int64_t now,
+                        int64_t *ret_next)
 {
     struct worker *worker = &device->worker;
     if (!worker->left_unread || worker->socket < 0)
@@ -195,7 +195,7 @@ void listen_to_worker(const struct supervisor *supervisor, struct device *device
         *ret_next = now + 1;
 }
 
-void receive_from_worker(struct supervisor *supervisor, struct device *device)
+void supervision_receive(struct supervisor *supervisor, struct device *device)
 {
     for (int i = 0; i < MESSAGES_A_TURN && device->worker.socket >= 0; i++) {
         union message message;
@@ -210,12 +210,12 @@ void receive_from_worker(struct supervisor *supervisor, struct device *device)
         else if (result < 0)
             wrong = "it sends what is not a message";
         if (wrong && device->worker.phase != WORKER_ENDING)
-            end_worker_because(supervisor, device, wrong);
+            supervision_end_because(supervisor, device, wrong);
         if (result <= 0) {
             /* Its end, mostly: how it died comes from the keeper. */
-            close_socket(&device->worker);
+            supervision_close_socket(&device->worker);
             if (device->worker.phase != WORKER_ENDING)
-                end_worker(supervisor, device);
+                supervision_end_worker(supervisor, device);
         } else if (!pace_has(&device->worker.connections, CONNECTIONS_A_MS, clock_ms())) {
             watch_worker(supervisor, device, false);
             return;

@@ -13,7 +13,7 @@
 
 /* --- Ending a worker ------------------------------------------------------------------------- */
 
-void end_worker(struct supervisor *supervisor, struct device *device)
+void supervision_end_worker(struct supervisor *supervisor, struct device *device)
 {
     union message kill = {.header = {.type = MSG_KILL, .device = device->index}};
     device->worker.phase = WORKER_ENDING;
@@ -21,21 +21,21 @@ void end_worker(struct supervisor *supervisor, struct device *device)
     message_send(supervisor->keeper, &kill, NULL, 0); /* if it fails, the keeper is gone: STOP */
 }
 
-void end_worker_because(struct supervisor *supervisor, struct device *device, const char *why)
+void supervision_end_because(struct supervisor *supervisor, struct device *device, const char *why)
 {
-    const struct log_source source = worker_source(device);
+    const struct log_source source = supervision_source(device);
     log_from(LOG_LEVEL_WARNING, &source, "worker %d is ended: %s", (int)device->worker.pid, why);
-    end_worker(supervisor, device);
+    supervision_end_worker(supervisor, device);
 }
 
-void close_socket(struct worker *worker)
+void supervision_close_socket(struct worker *worker)
 {
     if (worker->socket >= 0)
         close(worker->socket); /* takes it out of epoll as well: there is no copy */
     worker->socket = -1;
 }
 
-void schedule_next(struct device *device, const char *what_happened)
+void supervision_schedule(struct device *device, const char *what_happened)
 {
     struct worker *worker = &device->worker;
     int64_t now = clock_ms();
@@ -48,9 +48,9 @@ void schedule_next(struct device *device, const char *what_happened)
     };
     uint32_t wait = backoff_after_worker(&worker->backoff, &life);
 
-    close_socket(worker);
+    supervision_close_socket(worker);
     relay_worker_gone(&device->relay);
-    const struct log_source source = worker_source(device);
+    const struct log_source source = supervision_source(device);
     if (wait == 0)
         log_from(LOG_LEVEL_WARNING, &source, "%s: starting another", what_happened);
     else
@@ -67,10 +67,10 @@ int supervisor_restart(struct supervisor *supervisor, struct device *device)
         return EAGAIN; /* it is being replaced */
     device->worker.backoff = (struct worker_backoff){0};
     device->worker.excused = true;
-    const struct log_source source = worker_source(device);
+    const struct log_source source = supervision_source(device);
     log_from(LOG_LEVEL_INFO, &source, "worker %d is ended: a restart was asked for",
              (int)device->worker.pid);
-    end_worker(supervisor, device);
+    supervision_end_worker(supervisor, device);
     return 0;
 }
 
@@ -152,7 +152,7 @@ static int spawn_worker(struct supervisor *supervisor, struct device *device)
     return result;
 }
 
-bool look_at_backend(struct device *device)
+bool supervision_look_at_backend(struct device *device)
 {
     struct state_backend *state = &device->state->backend;
     const struct backend_ops *ops = device->backend.ops;
@@ -182,7 +182,7 @@ static void watch_backend(struct supervisor *supervisor, struct device *device, 
     device->backend_watched = watched ? fd : -1;
 }
 
-bool prepare_backend(struct supervisor *supervisor, struct device *device)
+bool supervision_prepare_backend(struct supervisor *supervisor, struct device *device)
 {
     const struct backend_memory memory = {
         .dm = device->dm,
@@ -203,7 +203,7 @@ bool prepare_backend(struct supervisor *supervisor, struct device *device)
     return false;
 }
 
-void start_worker(struct supervisor *supervisor, struct device *device)
+void supervision_start_worker(struct supervisor *supervisor, struct device *device)
 {
     struct worker *worker = &device->worker;
     char what[WORDS_SIZE];
@@ -212,7 +212,7 @@ void start_worker(struct supervisor *supervisor, struct device *device)
     worker->requests = device->state->counters.requests;
     /* Before the page is settled: no access is given up now. */
     relay_worker_starting(&device->relay);
-    (void)look_at_backend(device);
+    (void)supervision_look_at_backend(device);
     bool interrupt = device_driver_ok(device);
     if (worker->excused || (device->restored && worker->incarnation == 0))
         device_excuse_death(device);
@@ -224,7 +224,7 @@ void start_worker(struct supervisor *supervisor, struct device *device)
     int result = spawn_worker(supervisor, device);
     if (result < 0) {
         snprintf(what, sizeof(what), "can't prepare a worker: %s", words_error(-result));
-        schedule_next(device, what);
+        supervision_schedule(device, what);
         return;
     }
     worker->phase = WORKER_STARTING;

@@ -120,14 +120,15 @@ static void check_names(const struct raw_config *raw, const enum device_kind *ki
         config_error(diags, value->mark,
                      "%s \"%s\" a second time; expected another than that of the device in line "
                      "%u%s",
-                     key_infos[b_key].name, quote(value->text).text, first->mark.line,
+                     key_infos[b_key].name, config_quote(value->text).text, first->mark.line,
                      b_key == CONFIG_KEY_FILE_PATH ? ", or read_only: true for both" : "");
     else
         config_error(diags, value->mark,
                      "%s \"%s\" and %s \"%s\" of the device in line %u both stand for the name "
                      "\"%s\"; expected another path for one of them",
-                     key_infos[b_key].name, quote(value->text).text, key_infos[a_key].name,
-                     quote(first->values[a_key].text).text, first->mark.line, quote(name).text);
+                     key_infos[b_key].name, config_quote(value->text).text, key_infos[a_key].name,
+                     config_quote(first->values[a_key].text).text, first->mark.line,
+                     config_quote(name).text);
 }
 
 /* --- Network interfaces --- */
@@ -141,7 +142,7 @@ static void check_tap(const struct raw_device *first, const struct raw_device *s
         config_error(diags, b->mark,
                      "tap_name \"%s\" a second time; expected another than that of the device in "
                      "line %u",
-                     quote(b->text).text, first->mark.line);
+                     config_quote(b->text).text, first->mark.line);
 }
 
 static bool raw_mac(const struct raw_device *device, uint8_t ret[6])
@@ -169,8 +170,8 @@ static void note_mac(const struct raw_device *first, const struct raw_device *se
                     b->given ? b->text : a->text, other->mark.line);
 }
 
-void check_between_devices(const struct raw_config *raw, const enum device_kind *kinds,
-                           struct config_diagnostics *diags)
+void config_check_between(const struct raw_config *raw, const enum device_kind *kinds,
+                          struct config_diagnostics *diags)
 {
     static const enum config_key unique[] = {CONFIG_KEY_ID, CONFIG_KEY_GUEST_CID};
     for (size_t j = 0; j < raw->device_count; j++) {

@@ -49,12 +49,12 @@ static void report_unknown_type(const struct raw_value *type, struct config_diag
     const char *nearest = type_nearest(type->text);
     if (nearest)
         config_error(diags, type->mark, "unknown device type \"%s\"; did you mean \"%s\"?",
-                     quote(type->text).text, nearest);
+                     config_quote(type->text).text, nearest);
     else
         config_error(diags, type->mark,
                      "unknown device type \"%s\"; expected one of %s, or a number of the VirtIO "
                      "standard's",
-                     quote(type->text).text, names.text);
+                     config_quote(type->text).text, names.text);
 }
 
 /*
@@ -77,12 +77,12 @@ static size_t find_kind(const struct raw_value *type, const struct raw_value *da
             continue;
         if (data_plane->valid && strcmp(device_kinds[i].data_plane, data_plane->text) == 0)
             return i;
-        word_list_add(&data_planes, device_kinds[i].data_plane);
+        config_list_add(&data_planes, device_kinds[i].data_plane);
     }
     if (data_plane->valid)
         config_error(diags, data_plane->mark,
                      "unknown data_plane \"%s\" of device type \"%s\"; expected one of %s",
-                     quote(data_plane->text).text, type->text, data_planes.text);
+                     config_quote(data_plane->text).text, type->text, data_planes.text);
     return DEVICE_KINDS;
 }
 
@@ -128,7 +128,7 @@ static void check_foreign(const struct raw_device *device, enum device_kind kind
     struct word_list names = {0};
     for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
         if ((own & 1ull << key) != 0)
-            word_list_add(&names, key_infos[key].name);
+            config_list_add(&names, key_infos[key].name);
     }
     for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
         bool is_foreign = ((own | COMMON_REQUIRED | COMMON_OPTIONAL) & 1ull << key) == 0;
@@ -263,11 +263,12 @@ static enum device_kind check_kind(const struct raw_device *device, enum device_
         check_missing(device, COMMON_REQUIRED | kind_keys[kind].required, diags);
     if (device->values[CONFIG_KEY_SOCKET_PATH].given)
         kind = with_socket(kind);
-    check_values(device, kind, diags);
+    config_check_values(device, kind, diags);
     return kind;
 }
 
-enum device_kind check_device(const struct raw_device *device, struct config_diagnostics *diags)
+enum device_kind config_check_device(const struct raw_device *device,
+                                     struct config_diagnostics *diags)
 {
     const struct raw_value *type = &device->values[CONFIG_KEY_TYPE];
     const struct raw_value *data_plane = &device->values[CONFIG_KEY_DATA_PLANE];

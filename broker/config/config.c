@@ -184,8 +184,8 @@ static int convert(const char *path, struct raw_config *raw, struct config *ret,
 {
     enum device_kind kinds[BAO_DEVICES_MAX] = {0};
     for (size_t i = 0; i < raw->device_count; i++)
-        kinds[i] = check_device(&raw->devices[i], diags);
-    check_between_devices(raw, kinds, diags);
+        kinds[i] = config_check_device(&raw->devices[i], diags);
+    config_check_between(raw, kinds, diags);
     if (diags->errors > 0)
         return -EINVAL;
 
@@ -206,12 +206,12 @@ int config_parse(const char *path, const char *data, size_t size, struct config 
 {
     *diags = (struct config_diagnostics){0};
     struct raw_config raw = {0};
-    int result = parse_yaml(data, size, &raw, diags);
+    int result = config_parse_yaml(data, size, &raw, diags);
     if (result < 0)
         cannot_read(diags, result);
     else
         result = convert(path, &raw, ret, diags);
-    raw_config_free(&raw);
+    config_raw_free(&raw);
     return result;
 }
 

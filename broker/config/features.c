@@ -113,7 +113,7 @@ const char *features_nearest(const char *text)
     const char *names[FEATURES];
     for (size_t row = 0; row < FEATURES; row++)
         names[row] = features[row].name;
-    size_t row = nearest_word(text, names, FEATURES);
+    size_t row = config_nearest_word(text, names, FEATURES);
     return row < FEATURES ? names[row] : NULL;
 }
 

@@ -25,7 +25,7 @@ struct quoted {
 };
 
 /* A piece of the file, made fit for a one-line message: shortened, without control characters. */
-struct quoted quote(const char *text);
+struct quoted config_quote(const char *text);
 
 struct word_list {
     size_t length;
@@ -33,10 +33,10 @@ struct word_list {
 };
 
 /* Append ", word"; a word that does not fit, or that is there already, is left out. */
-void word_list_add(struct word_list *list, const char *word);
+void config_list_add(struct word_list *list, const char *word);
 
 /* The index of the candidate that `word` was probably meant to be; `count` if there is none. */
-size_t nearest_word(const char *word, const char *const *candidates, size_t count);
+size_t config_nearest_word(const char *word, const char *const *candidates, size_t count);
 
 /* types.c */
 
@@ -153,11 +153,11 @@ struct raw_config {
 };
 
 /* Read YAML. Returns 0, also after errors that were reported; or -ENOMEM. *ret must be clear, and
- * needs raw_config_free in any case. */
-int parse_yaml(const char *data, size_t size, struct raw_config *ret,
-               struct config_diagnostics *diags);
+ * needs config_raw_free in any case. */
+int config_parse_yaml(const char *data, size_t size, struct raw_config *ret,
+                      struct config_diagnostics *diags);
 
-void raw_config_free(struct raw_config *raw);
+void config_raw_free(struct raw_config *raw);
 
 /* check.c */
 
@@ -171,13 +171,14 @@ struct kind_keys {
 struct kind_keys config_kind_keys(enum device_kind kind);
 
 /* Find out the device's kind, and check that it has the right keys. DEVICE_KINDS: an error. */
-enum device_kind check_device(const struct raw_device *device, struct config_diagnostics *diags);
+enum device_kind config_check_device(const struct raw_device *device,
+                                     struct config_diagnostics *diags);
 
 /* values.c */
 
 /* Check values that say more than their keys ask for: addresses, names of interfaces, paths. */
-void check_values(const struct raw_device *device, enum device_kind kind,
-                  struct config_diagnostics *diags);
+void config_check_values(const struct raw_device *device, enum device_kind kind,
+                         struct config_diagnostics *diags);
 
 /* names.c */
 
@@ -188,7 +189,7 @@ enum config_scheme config_scheme_of(enum device_kind kind, enum config_key key);
 /* between.c */
 
 /* Check the devices against each other; kinds[i] is that of raw->devices[i]. */
-void check_between_devices(const struct raw_config *raw, const enum device_kind *kinds,
-                           struct config_diagnostics *diags);
+void config_check_between(const struct raw_config *raw, const enum device_kind *kinds,
+                          struct config_diagnostics *diags);
 
 #endif

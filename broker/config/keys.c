@@ -54,7 +54,7 @@ enum config_key key_nearest(const char *name)
     const char *names[CONFIG_KEYS];
     for (size_t key = 0; key < CONFIG_KEYS; key++)
         names[key] = key_infos[key].name;
-    return (enum config_key)nearest_word(name, names, CONFIG_KEYS);
+    return (enum config_key)config_nearest_word(name, names, CONFIG_KEYS);
 }
 
 static bool is_one_of(const char *text, const char *const *words)
@@ -250,9 +250,9 @@ static void report_wrong(const struct key_info *info, const char *text, struct c
     const char *nearest = info->type == VALUE_FEATURES ? features_nearest(text) : NULL;
     if (nearest)
         config_error(diags, mark, "%s has \"%s\"; did you mean \"%s\"?", info->name,
-                     quote(text).text, nearest);
+                     config_quote(text).text, nearest);
     else
-        config_error(diags, mark, "%s is \"%s\"; expected %s", info->name, quote(text).text,
+        config_error(diags, mark, "%s is \"%s\"; expected %s", info->name, config_quote(text).text,
                      info->expected);
 }
 
@@ -260,7 +260,7 @@ static void report_wrong(const struct key_info *info, const char *text, struct c
 static bool check_scalar(const struct key_info *info, const struct raw_scalar *scalar,
                          struct raw_value *value, struct config_diagnostics *diags)
 {
-    struct quoted found = quote(scalar->text);
+    struct quoted found = config_quote(scalar->text);
     if (scalar->plain && is_one_of(scalar->text, nulls))
         config_error(diags, value->mark, "%s has no value; expected %s", info->name,
                      info->expected);

@@ -233,7 +233,7 @@ static void check_control_directory(const struct device_config *device,
                      "%s \"%s\" is in " CONTROL_DIRECTORY
                      ", which is for control sockets; expected "
                      "another directory",
-                     key_infos[key].name, quote(config_path(device, key)).text);
+                     key_infos[key].name, config_quote(config_path(device, key)).text);
 }
 
 int config_check_control(const struct config *config, const char *path,
@@ -249,14 +249,14 @@ int config_check_control(const struct config *config, const char *path,
             diags, whole_file,
             "the control socket \"%s\" (--control) is %zu bytes long; expected at most %u: "
             "the kernel takes no longer names of sockets",
-            quote(path).text, strlen(path), CONFIG_SOCKET_PATH_MAX);
+            config_quote(path).text, strlen(path), CONFIG_SOCKET_PATH_MAX);
         return -EINVAL;
     }
     if (!config_names_from(path, CONFIG_SCHEME_ONE, 0, &control)) {
         config_error(diags, whole_file,
                      "the control socket \"%s\" (--control) is the name of a directory; expected "
                      "that of a socket",
-                     quote(path).text);
+                     config_quote(path).text);
         return -EINVAL;
     }
     for (size_t i = 0; i < config->device_count; i++) {
@@ -266,8 +266,8 @@ int config_check_control(const struct config *config, const char *path,
             config_error(diags, device->marks[key],
                          "%s \"%s\" and the control socket (--control) \"%s\" both stand for the "
                          "name \"%s\"; expected another path for one of them",
-                         key_infos[key].name, quote(config_path(device, key)).text,
-                         quote(path).text, quote(name).text);
+                         key_infos[key].name, config_quote(config_path(device, key)).text,
+                         config_quote(path).text, config_quote(name).text);
     }
     return diags->errors > 0 ? -EINVAL : 0;
 }

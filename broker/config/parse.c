@@ -77,14 +77,14 @@ static void report_anchor_and_tag(struct reader *reader, const yaml_char_t *anch
     if (anchor)
         config_error(reader->diags, here(reader),
                      "anchor \"&%s\"; expected none: aliases are not used in this file",
-                     quote((const char *)anchor).text);
+                     config_quote((const char *)anchor).text);
     static const char standard[] = "tag:yaml.org,2002:"; /* what "!!" stands for */
     bool is_standard = tag && strncmp((const char *)tag, standard, strlen(standard)) == 0;
     if (tag)
         config_error(reader->diags, here(reader),
                      "tag \"%s%s\"; expected none: the keys have fixed types",
                      is_standard ? "!!" : "",
-                     quote((const char *)tag + (is_standard ? strlen(standard) : 0)).text);
+                     config_quote((const char *)tag + (is_standard ? strlen(standard) : 0)).text);
 }
 
 /* Each event passes here once. */
@@ -94,7 +94,7 @@ static void report_unwanted(struct reader *reader)
     if (event->type == YAML_ALIAS_EVENT)
         config_error(reader->diags, here(reader),
                      "alias \"*%s\"; expected the value itself: aliases are not used in this file",
-                     quote((const char *)event->data.alias.anchor).text);
+                     config_quote((const char *)event->data.alias.anchor).text);
     else if (event->type == YAML_SCALAR_EVENT)
         report_anchor_and_tag(reader, event->data.scalar.anchor, event->data.scalar.tag);
     else if (event->type == YAML_SEQUENCE_START_EVENT)
@@ -252,14 +252,14 @@ static void report_unknown_key(struct reader *reader, struct raw_device *device)
     if (nearest != CONFIG_KEYS) {
         device->mistyped |= 1ull << nearest;
         config_error(reader->diags, here(reader), "unknown key \"%s\"; did you mean \"%s\"?",
-                     quote(name).text, key_infos[nearest].name);
+                     config_quote(name).text, key_infos[nearest].name);
         return;
     }
     struct word_list names = {0};
     for (enum config_key key = 0; key < CONFIG_KEYS; key++)
-        word_list_add(&names, key_infos[key].name);
+        config_list_add(&names, key_infos[key].name);
     config_error(reader->diags, here(reader), "unknown key \"%s\"; expected one of %s",
-                 quote(name).text, names.text);
+                 config_quote(name).text, names.text);
 }
 
 static void read_key_and_value(struct reader *reader, struct raw_device *device)
@@ -344,16 +344,17 @@ static bool is_devices_key(struct reader *reader)
     const char *name = scalar_text(reader);
     if (strcmp(name, devices) == 0)
         return true;
-    bool is_similar = nearest_word(name, &devices, 1) == 0;
+    bool is_similar = config_nearest_word(name, &devices, 1) == 0;
     if (is_similar)
         config_error(reader->diags, here(reader), "unknown key \"%s\"; did you mean \"devices\"?",
-                     quote(name).text);
+                     config_quote(name).text);
     else if (key_find(name) != CONFIG_KEYS)
         config_error(reader->diags, here(reader),
                      "%s outside of a device; expected it under \"devices:\", after a \"-\"", name);
     else
         config_error(reader->diags, here(reader),
-                     "unknown key \"%s\"; the only key here is \"devices\"", quote(name).text);
+                     "unknown key \"%s\"; the only key here is \"devices\"",
+                     config_quote(name).text);
     return is_similar;
 }
 
@@ -426,8 +427,8 @@ static int give_byte(void *data, unsigned char *buffer, size_t size, size_t *ret
     return 1;
 }
 
-int parse_yaml(const char *data, size_t size, struct raw_config *ret,
-               struct config_diagnostics *diags)
+int config_parse_yaml(const char *data, size_t size, struct raw_config *ret,
+                      struct config_diagnostics *diags)
 {
     static const char byte_order_mark[] = {'\xef', '\xbb', '\xbf'};
     bool has_bom = size >= sizeof(byte_order_mark) &&
@@ -444,7 +445,7 @@ int parse_yaml(const char *data, size_t size, struct raw_config *ret,
     return reader.error;
 }
 
-void raw_config_free(struct raw_config *raw)
+void config_raw_free(struct raw_config *raw)
 {
     for (size_t i = 0; i < raw->device_count; i++) {
         for (size_t key = 0; key < CONFIG_KEYS; key++)

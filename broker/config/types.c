@@ -72,12 +72,12 @@ const char *type_nearest(const char *text)
     const char *names[TYPES];
     for (size_t i = 0; i < TYPES; i++)
         names[i] = types[i].name;
-    size_t nearest = nearest_word(text, names, TYPES);
+    size_t nearest = config_nearest_word(text, names, TYPES);
     return nearest < TYPES ? names[nearest] : NULL;
 }
 
 void type_names(struct word_list *list)
 {
     for (size_t i = 0; i < TYPES; i++)
-        word_list_add(list, types[i].name);
+        config_list_add(list, types[i].name);
 }

@@ -54,7 +54,7 @@ static void check_tap(const struct raw_value *tap, struct config_diagnostics *di
         config_error(diags, tap->mark,
                      "tap_name \"%s\" can't be the name of a tap; expected one without blanks, "
                      "\"/\", \":\" and \"%%\", and not \".\", \"..\", lo, all or default",
-                     quote(tap->text).text);
+                     config_quote(tap->text).text);
 }
 
 /* --- Paths --------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ static void check_path(const struct raw_device *device, enum config_key key, siz
     size_t length = strlen(value->text), part = longest_part(value->text);
     if (is_directory(value->text))
         config_error(diags, value->mark, "%s \"%s\" is the name of a directory; expected %s",
-                     key_infos[key].name, quote(value->text).text, key_infos[key].expected);
+                     key_infos[key].name, config_quote(value->text).text, key_infos[key].expected);
     else if (length > length_max - more)
         config_error(diags, value->mark,
                      "%s is %zu bytes long; expected at most %zu: the kernel takes no longer names",
@@ -145,8 +145,8 @@ static size_t path_length_max(enum device_kind kind, enum config_key key)
                                                               : CONFIG_SOCKET_PATH_MAX;
 }
 
-void check_values(const struct raw_device *device, enum device_kind kind,
-                  struct config_diagnostics *diags)
+void config_check_values(const struct raw_device *device, enum device_kind kind,
+                         struct config_diagnostics *diags)
 {
     if (config_kind_has(kind, CONFIG_KEY_TAP_NAME)) {
         check_mac(&device->values[CONFIG_KEY_MAC_ADDR], diags);

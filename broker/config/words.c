@@ -16,7 +16,7 @@ static bool is_control(const char *text, size_t i)
     return byte < 0x20 || byte == 0x7f || first || second;
 }
 
-struct quoted quote(const char *text)
+struct quoted config_quote(const char *text)
 {
     struct quoted quoted = {0};
     size_t room = sizeof(quoted.text) - sizeof("...");
@@ -46,7 +46,7 @@ static bool list_has(const struct word_list *list, const char *word)
     return false;
 }
 
-void word_list_add(struct word_list *list, const char *word)
+void config_list_add(struct word_list *list, const char *word)
 {
     const char *separator = list->length > 0 ? ", " : "";
     size_t needed = strlen(separator) + strlen(word);
@@ -81,7 +81,7 @@ static size_t edit_distance(const char *a, const char *b)
     return row[b_length];
 }
 
-size_t nearest_word(const char *word, const char *const *candidates, size_t count)
+size_t config_nearest_word(const char *word, const char *const *candidates, size_t count)
 {
     size_t length = strnlen(word, WORD_MAX + 1);
     if (length == 0 || length > WORD_MAX)

@@ -31,10 +31,10 @@ void json_print_string(const char *text);
 /* Returns the connected socket, or -errno. */
 int control_connect(const char *path);
 /* Say why there is no connection. */
-void complain_of_connect(const char *path, int error);
+void dmctl_complain_of_connect(const char *path, int error);
 
 /* Every device, or the one with that id. Returns 0 or a positive errno that has been said. */
-int take_snapshot(int fd, const char *wanted, struct snapshot *ret);
+int dmctl_take_snapshot(int fd, const char *wanted, struct snapshot *ret);
 
 /* ---- instances.c ---- */
 

@@ -62,7 +62,7 @@ static void list(const struct instance *instances, size_t count)
     for (size_t i = 0; i < count; i++) {
         if (instances[i].fd < 0)
             fprintf(stderr, "  %s: %s\n", instances[i].path, strerror(-instances[i].fd));
-        else if (take_snapshot(instances[i].fd, NULL, &snapshot) == 0)
+        else if (dmctl_take_snapshot(instances[i].fd, NULL, &snapshot) == 0)
             fprintf(stderr, "  %s: process %d, %s\n", instances[i].path, (int)snapshot.keeper,
                     snapshot.config);
     }
@@ -74,7 +74,7 @@ int instances_only(void)
     size_t count = instances_find(found);
     if (count == 1) {
         if (found[0].fd < 0)
-            complain_of_connect(found[0].path, -found[0].fd);
+            dmctl_complain_of_connect(found[0].path, -found[0].fd);
         return found[0].fd;
     }
     if (count == 0) {
@@ -110,10 +110,10 @@ int instances_status(bool json)
         puts("[");
     for (size_t i = 0; i < count; i++) {
         if (found[i].fd < 0) {
-            complain_of_connect(found[i].path, -found[i].fd);
+            dmctl_complain_of_connect(found[i].path, -found[i].fd);
             continue;
         }
-        if (take_snapshot(found[i].fd, NULL, &snapshot) != 0)
+        if (dmctl_take_snapshot(found[i].fd, NULL, &snapshot) != 0)
             continue;
         if (shown++ > 0)
             puts(json ? "," : "");

@@ -86,7 +86,7 @@ int control_connect(const char *path)
     return -error;
 }
 
-void complain_of_connect(const char *path, int error)
+void dmctl_complain_of_connect(const char *path, int error)
 {
     if (error == ENOENT || error == ECONNREFUSED)
         complain("%s: no bao-virtio-dm is running there", path);
@@ -109,12 +109,12 @@ static int connect_to(const char *control)
     bool is_path = strchr(control, '/') != NULL;
     if (snprintf(path, sizeof(path), is_path ? "%s" : CONTROL_DIRECTORY "/%s" CONTROL_SUFFIX,
                  control) >= (int)sizeof(path)) {
-        complain_of_connect(control, ENAMETOOLONG);
+        dmctl_complain_of_connect(control, ENAMETOOLONG);
         return -ENAMETOOLONG;
     }
     int fd = control_connect(path);
     if (fd < 0)
-        complain_of_connect(path, -fd);
+        dmctl_complain_of_connect(path, -fd);
     return fd;
 }
 
@@ -146,7 +146,7 @@ static int ask(int fd, enum control_verb verb, uint32_t index, struct control_re
     return ret->error;
 }
 
-int take_snapshot(int fd, const char *wanted, struct snapshot *ret)
+int dmctl_take_snapshot(int fd, const char *wanted, struct snapshot *ret)
 {
     static struct control_reply reply;
     struct timespec now;
@@ -197,7 +197,7 @@ static int do_status(int fd, const struct options *options)
     static struct snapshot snapshot;
     if (options->count > 2 || (options->count == 2 && !is_id(options->words[1])))
         return usage("status takes one DEVICE, a number");
-    if (take_snapshot(fd, options->words[1], &snapshot) != 0)
+    if (dmctl_take_snapshot(fd, options->words[1], &snapshot) != 0)
         return EXIT_FAILURE;
     status_print(&snapshot, options->json);
     return EXIT_SUCCESS;
@@ -207,7 +207,7 @@ static int watch(int fd, unsigned long seconds, bool json)
 {
     static struct snapshot snapshots[2];
     for (unsigned int turn = 0;; turn++) {
-        if (take_snapshot(fd, NULL, &snapshots[turn % 2]) != 0)
+        if (dmctl_take_snapshot(fd, NULL, &snapshots[turn % 2]) != 0)
             return EXIT_FAILURE;
         if (turn > 0)
             stats_print(&snapshots[turn % 2], &snapshots[(turn + 1) % 2], json);
@@ -230,7 +230,7 @@ static int do_stats(int fd, const struct options *options)
                    ? watch(fd, seconds, options->json)
                    : usage("--watch takes from 1 to 3600 seconds");
     }
-    if (take_snapshot(fd, options->words[1], &snapshot) != 0)
+    if (dmctl_take_snapshot(fd, options->words[1], &snapshot) != 0)
         return EXIT_FAILURE;
     if (options->openmetrics)
         stats_print_openmetrics(&snapshot);
@@ -246,7 +246,7 @@ static int do_audit(int fd, const struct options *options)
         usage("audit takes --json or --markdown");
         return AUDIT_TROUBLE;
     }
-    if (take_snapshot(fd, NULL, &snapshot) == 0)
+    if (dmctl_take_snapshot(fd, NULL, &snapshot) == 0)
         audit_run(fd, &snapshot, options->json, options->markdown);
     return AUDIT_TROUBLE;
 }

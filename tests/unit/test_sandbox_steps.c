@@ -37,7 +37,7 @@ static void fds_exact(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(take(STEP_FDS, sandbox) == 1);
     /* What a later step might leave behind is found without /proc. */
     CHILD_EXPECT(dup(0) >= 0);
-    CHILD_EXPECT(check_fds(sandbox, 0) == -ENOTRECOVERABLE);
+    CHILD_EXPECT(step_check_fds(sandbox, 0) == -ENOTRECOVERABLE);
 }
 
 static void fds_one_more(const struct sandbox *sandbox, const void *argument)
@@ -177,7 +177,7 @@ static void root_empty(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(execl("/bin/true", "true", (char *)NULL) == -1 && errno == ENOENT);
     /* Even writable it holds no file: the one inode is the root. */
     CHILD_EXPECT(mount(NULL, "/", NULL, MS_REMOUNT, "size=4k,nr_inodes=1") == 0);
-    CHILD_EXPECT(check_empty_root(sandbox, 0) == -ENOTRECOVERABLE);
+    CHILD_EXPECT(step_check_empty_root(sandbox, 0) == -ENOTRECOVERABLE);
     CHILD_EXPECT(open("/file", O_RDWR | O_CREAT, 0600) == -1 && errno == ENOSPC);
 }
 
@@ -213,7 +213,7 @@ static void uid_own(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(setgid(0) == -1 && errno == EPERM);
     CHILD_EXPECT(setgroups(1, (const gid_t[]){0}) == -1 && errno == EPERM);
     CHILD_EXPECT(open("/etc/shadow", O_RDONLY) == -1 && errno == EACCES);
-    CHILD_EXPECT(check_uid(sandbox, 0) == 0);
+    CHILD_EXPECT(step_check_uid(sandbox, 0) == 0);
 }
 
 static void test_uid(void)
@@ -254,14 +254,14 @@ static void user_namespace_own(const struct sandbox *sandbox, const void *argume
     CHILD_EXPECT(take(STEP_NAMESPACES, sandbox) == 1);
     CHILD_EXPECT(take(STEP_UID, sandbox) == 1);
     CHILD_EXPECT(take(STEP_USER_NAMESPACE, sandbox) == 1);
-    CHILD_EXPECT(check_uid(sandbox, 1u << LAYER_USER_NAMESPACE) == 0);
-    CHILD_EXPECT(check_uid(sandbox, 0) == -ENOTRECOVERABLE);
+    CHILD_EXPECT(step_check_uid(sandbox, 1u << LAYER_USER_NAMESPACE) == 0);
+    CHILD_EXPECT(step_check_uid(sandbox, 0) == -ENOTRECOVERABLE);
     /* Every capability, and in nothing: all other namespaces are outside. */
     CHILD_EXPECT(sethostname("elsewhere", 9) == -1 && errno == EPERM);
     CHILD_EXPECT(mount("none", "/tmp", "tmpfs", 0, NULL) == -1 && errno == EPERM);
     CHILD_EXPECT(setuid(0) == -1 && errno == EINVAL);
     /* It has undone what an earlier lock-down of capabilities would have been. */
-    CHILD_EXPECT(check_capabilities(sandbox, 0) == -ENOTRECOVERABLE);
+    CHILD_EXPECT(step_check_capabilities(sandbox, 0) == -ENOTRECOVERABLE);
     CHILD_EXPECT(take(STEP_CAPABILITIES, sandbox) == 1);
 }
 
@@ -281,7 +281,7 @@ static void session_own(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(take(STEP_SESSION, sandbox) == 1); /* already its leader */
     /* What a change of user does to it, and the reason for the order. */
     CHILD_EXPECT(setresuid(CHILD_UID, CHILD_UID, CHILD_UID) == 0);
-    CHILD_EXPECT(check_session(sandbox, 0) == -ENOTRECOVERABLE);
+    CHILD_EXPECT(step_check_session(sandbox, 0) == -ENOTRECOVERABLE);
 }
 
 static void wait_for_death(const struct sandbox *sandbox, const void *argument)
@@ -363,7 +363,7 @@ static void not_dumpable(const struct sandbox *sandbox, const void *argument)
     (void)argument;
     CHILD_EXPECT(take(STEP_UID, sandbox) == 1 && take(STEP_CAPABILITIES, sandbox) == 1);
     CHILD_EXPECT(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
-    CHILD_EXPECT(check_not_dumpable(sandbox, 0) == -ENOTRECOVERABLE);
+    CHILD_EXPECT(step_check_not_dumpable(sandbox, 0) == -ENOTRECOVERABLE);
     int memory = open("/proc/self/mem", O_RDONLY);
     CHILD_EXPECT(memory >= 0);
     CHILD_EXPECT(take(STEP_NOT_DUMPABLE, sandbox) == 1);
@@ -373,7 +373,7 @@ static void not_dumpable(const struct sandbox *sandbox, const void *argument)
 static void no_new_privs(const struct sandbox *sandbox, const void *argument)
 {
     (void)argument;
-    CHILD_EXPECT(check_no_new_privs(sandbox, 0) == -ENOTRECOVERABLE);
+    CHILD_EXPECT(step_check_no_new_privs(sandbox, 0) == -ENOTRECOVERABLE);
     CHILD_EXPECT(take(STEP_NO_NEW_PRIVS, sandbox) == 1);
     CHILD_EXPECT(prctl(PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0) == -1 && errno == EINVAL);
     CHILD_EXPECT(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);

@@ -125,7 +125,7 @@ static int compare_fds(const struct sandbox *sandbox, int dir)
     return error;
 }
 
-int enter_fds(const struct sandbox *sandbox)
+int step_enter_fds(const struct sandbox *sandbox)
 {
     int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
@@ -136,7 +136,7 @@ int enter_fds(const struct sandbox *sandbox)
 }
 
 /* Without /proc: an fd that a later step left behind would have the lowest free number. */
-int check_fds(const struct sandbox *sandbox, uint32_t layers)
+int step_check_fds(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)layers;
     for (unsigned int fd = 0; fd < sandbox->fd_count; fd++) {

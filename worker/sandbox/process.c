@@ -22,33 +22,33 @@
 #define PR_GET_MDWE 66
 #endif
 
-int enter_not_dumpable(const struct sandbox *sandbox)
+int step_enter_not_dumpable(const struct sandbox *sandbox)
 {
     (void)sandbox;
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 1;
 }
 
-int check_not_dumpable(const struct sandbox *sandbox, uint32_t layers)
+int step_check_not_dumpable(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)sandbox;
     (void)layers;
     return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0 ? 0 : -ENOTRECOVERABLE;
 }
 
-int enter_no_new_privs(const struct sandbox *sandbox)
+int step_enter_no_new_privs(const struct sandbox *sandbox)
 {
     (void)sandbox;
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 1;
 }
 
-int check_no_new_privs(const struct sandbox *sandbox, uint32_t layers)
+int step_check_no_new_privs(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)sandbox;
     (void)layers;
     return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : -ENOTRECOVERABLE;
 }
 
-int enter_mdwe(const struct sandbox *sandbox)
+int step_enter_mdwe(const struct sandbox *sandbox)
 {
     (void)sandbox;
     if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0)
@@ -56,7 +56,7 @@ int enter_mdwe(const struct sandbox *sandbox)
     return errno == EINVAL ? 0 : -errno; /* EINVAL: Linux before 6.3 */
 }
 
-int check_mdwe(const struct sandbox *sandbox, uint32_t layers)
+int step_check_mdwe(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)sandbox;
     (void)layers;
@@ -64,7 +64,7 @@ int check_mdwe(const struct sandbox *sandbox, uint32_t layers)
     return mdwe == (int)PR_MDWE_REFUSE_EXEC_GAIN ? 0 : -ENOTRECOVERABLE;
 }
 
-int enter_landlock(const struct sandbox *sandbox)
+int step_enter_landlock(const struct sandbox *sandbox)
 {
     uint64_t node_rights; /* of no use: no rule will allow anything */
     (void)sandbox;
@@ -93,7 +93,7 @@ static const enum __rlimit_resource floored[] = {
 };
 #define FLOORED_COUNT (sizeof(floored) / sizeof(floored[0]))
 
-int enter_rlimits(const struct sandbox *sandbox)
+int step_enter_rlimits(const struct sandbox *sandbox)
 {
     for (size_t i = 0; i < FLOORED_COUNT; i++) {
         const struct rlimit zero = {0, 0};
@@ -113,7 +113,7 @@ static bool is_limited(enum __rlimit_resource resource, uint64_t value)
     return getrlimit(resource, &limit) == 0 && limit.rlim_cur == value && limit.rlim_max == value;
 }
 
-int check_rlimits(const struct sandbox *sandbox, uint32_t layers)
+int step_check_rlimits(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)layers;
     for (size_t i = 0; i < FLOORED_COUNT; i++) {
@@ -134,7 +134,7 @@ int check_rlimits(const struct sandbox *sandbox, uint32_t layers)
  * For all threads, though there is one: since Linux 6.4 vhost's is the kernel's, but in this
  * process, and shall not be the exception that an audit finds.
  */
-int enter_seccomp(const struct sandbox *sandbox)
+int step_enter_seccomp(const struct sandbox *sandbox)
 {
     const uint32_t action = SECCOMP_RET_KILL_PROCESS;
     if (!sandbox->policy)

@@ -89,7 +89,7 @@ static int check_net_namespace(void)
     return ours != theirs ? 0 : -EXDEV;
 }
 
-int enter_namespaces(const struct sandbox *sandbox)
+int step_enter_namespaces(const struct sandbox *sandbox)
 {
     (void)sandbox;
     if (getpid() != 1) /* only a parent can make that one */
@@ -100,7 +100,7 @@ int enter_namespaces(const struct sandbox *sandbox)
     return error < 0 ? error : 1;
 }
 
-int check_namespaces(const struct sandbox *sandbox, uint32_t layers)
+int step_check_namespaces(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)sandbox;
     (void)layers;
@@ -127,7 +127,7 @@ static int list_root(void)
     return entries == 2 ? 0 : -ENOTRECOVERABLE; /* "." and ".." */
 }
 
-int enter_empty_root(const struct sandbox *sandbox)
+int step_enter_empty_root(const struct sandbox *sandbox)
 {
     (void)sandbox;
     /* Nothing that happens here shows outside, and nothing from there in here. */
@@ -154,7 +154,7 @@ static bool same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-int check_empty_root(const struct sandbox *sandbox, uint32_t layers)
+int step_check_empty_root(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)sandbox;
     (void)layers;

@@ -13,42 +13,43 @@
 const struct sandbox_step sandbox_steps[] = {
     /* First, while nothing else is open. Before EMPTY_ROOT, which has no /proc/self/fd; before
      * UID, since after a change of user /proc/self/fd is another's. */
-    {STEP_FDS, LAYER_FDS, enter_fds, check_fds},
+    {STEP_FDS, LAYER_FDS, step_enter_fds, step_check_fds},
     /* Before EMPTY_ROOT, which in a mount namespace that is shared would take away the board's
      * own root. Before USER_NAMESPACE, so that they belong to the user namespace outside and the
      * capabilities inside are worth nothing in them. Compared by /proc/self/ns, as long as it is
      * there. */
-    {STEP_NAMESPACES, LAYER_NAMESPACES, enter_namespaces, check_namespaces},
+    {STEP_NAMESPACES, LAYER_NAMESPACES, step_enter_namespaces, step_check_namespaces},
     /* Before CAPABILITIES and LANDLOCK: both forbid to mount. */
-    {STEP_EMPTY_ROOT, LAYER_EMPTY_ROOT, enter_empty_root, check_empty_root},
+    {STEP_EMPTY_ROOT, LAYER_EMPTY_ROOT, step_enter_empty_root, step_check_empty_root},
     /* Before KEYRING, which is then the new user's, and counted against his quota and not root's.
      * Before USER_NAMESPACE, in which no user has a number. Before SESSION and NOT_DUMPABLE: a
      * change of user clears the death signal, and sets "dumpable" as the board's sysctl says.
      * Before CAPABILITIES, since it needs some; it keeps them all on purpose. */
-    {STEP_UID, LAYER_UID, enter_uid, check_uid},
+    {STEP_UID, LAYER_UID, step_enter_uid, step_check_uid},
     /* After UID, see there. */
-    {STEP_KEYRING, LAYER_KEYRING, enter_keyring, NULL},
+    {STEP_KEYRING, LAYER_KEYRING, step_enter_keyring, NULL},
     /* While CAP_SYS_ADMIN is still there, so that boards on which only root may make user
      * namespaces have this layer, too. Before CAPABILITIES: it gives every capability anew (in
      * itself), the bounding set included, and unlocks securebits. */
-    {STEP_USER_NAMESPACE, LAYER_USER_NAMESPACE, enter_user_namespace, check_user_namespace},
+    {STEP_USER_NAMESPACE, LAYER_USER_NAMESPACE, step_enter_user_namespace,
+     step_check_user_namespace},
     /* After every change of credentials, which may clear the death signal. */
-    {STEP_SESSION, LAYER_SESSION, enter_session, check_session},
+    {STEP_SESSION, LAYER_SESSION, step_enter_session, step_check_session},
     /* After all that needs one. */
-    {STEP_CAPABILITIES, LAYER_CAPABILITIES, enter_capabilities, check_capabilities},
+    {STEP_CAPABILITIES, LAYER_CAPABILITIES, step_enter_capabilities, step_check_capabilities},
     /* After every change of credentials, which may make the process dumpable again. */
-    {STEP_NOT_DUMPABLE, LAYER_NOT_DUMPABLE, enter_not_dumpable, check_not_dumpable},
+    {STEP_NOT_DUMPABLE, LAYER_NOT_DUMPABLE, step_enter_not_dumpable, step_check_not_dumpable},
     /* Before LANDLOCK and SECCOMP: without it both would want CAP_SYS_ADMIN. */
-    {STEP_NO_NEW_PRIVS, LAYER_NO_NEW_PRIVS, enter_no_new_privs, check_no_new_privs},
+    {STEP_NO_NEW_PRIVS, LAYER_NO_NEW_PRIVS, step_enter_no_new_privs, step_check_no_new_privs},
     /* Anywhere after the last mapping is made. */
-    {STEP_MDWE, LAYER_MDWE, enter_mdwe, check_mdwe},
+    {STEP_MDWE, LAYER_MDWE, step_enter_mdwe, step_check_mdwe},
     /* Before RLIMITS: it needs an fd for a moment, and another to try itself out. */
-    {STEP_LANDLOCK, LAYER_LANDLOCK, enter_landlock, NULL},
+    {STEP_LANDLOCK, LAYER_LANDLOCK, step_enter_landlock, NULL},
     /* After all that opens, maps or allocates, `confined` included: what it does may need a
      * thread. */
-    {STEP_RLIMITS, LAYER_RLIMITS, enter_rlimits, check_rlimits},
+    {STEP_RLIMITS, LAYER_RLIMITS, step_enter_rlimits, step_check_rlimits},
     /* Last: it allows what the device needs, and nothing of the above. */
-    {STEP_SECCOMP, LAYER_SECCOMP, enter_seccomp, NULL},
+    {STEP_SECCOMP, LAYER_SECCOMP, step_enter_seccomp, NULL},
 };
 
 const size_t sandbox_step_count = sizeof(sandbox_steps) / sizeof(sandbox_steps[0]);

@@ -31,36 +31,36 @@ static inline int sandbox_in_force(uint32_t layers, enum sandbox_layer layer)
 }
 
 /* fds.c */
-int enter_fds(const struct sandbox *sandbox);
-int check_fds(const struct sandbox *sandbox, uint32_t layers);
+int step_enter_fds(const struct sandbox *sandbox);
+int step_check_fds(const struct sandbox *sandbox, uint32_t layers);
 
 /* root.c */
-int enter_namespaces(const struct sandbox *sandbox);
-int check_namespaces(const struct sandbox *sandbox, uint32_t layers);
-int enter_empty_root(const struct sandbox *sandbox);
-int check_empty_root(const struct sandbox *sandbox, uint32_t layers);
+int step_enter_namespaces(const struct sandbox *sandbox);
+int step_check_namespaces(const struct sandbox *sandbox, uint32_t layers);
+int step_enter_empty_root(const struct sandbox *sandbox);
+int step_check_empty_root(const struct sandbox *sandbox, uint32_t layers);
 
 /* user.c */
-int enter_uid(const struct sandbox *sandbox);
-int check_uid(const struct sandbox *sandbox, uint32_t layers);
-int enter_keyring(const struct sandbox *sandbox);
-int enter_user_namespace(const struct sandbox *sandbox);
-int check_user_namespace(const struct sandbox *sandbox, uint32_t layers);
-int enter_session(const struct sandbox *sandbox);
-int check_session(const struct sandbox *sandbox, uint32_t layers);
-int enter_capabilities(const struct sandbox *sandbox);
-int check_capabilities(const struct sandbox *sandbox, uint32_t layers);
+int step_enter_uid(const struct sandbox *sandbox);
+int step_check_uid(const struct sandbox *sandbox, uint32_t layers);
+int step_enter_keyring(const struct sandbox *sandbox);
+int step_enter_user_namespace(const struct sandbox *sandbox);
+int step_check_user_namespace(const struct sandbox *sandbox, uint32_t layers);
+int step_enter_session(const struct sandbox *sandbox);
+int step_check_session(const struct sandbox *sandbox, uint32_t layers);
+int step_enter_capabilities(const struct sandbox *sandbox);
+int step_check_capabilities(const struct sandbox *sandbox, uint32_t layers);
 
 /* process.c */
-int enter_not_dumpable(const struct sandbox *sandbox);
-int check_not_dumpable(const struct sandbox *sandbox, uint32_t layers);
-int enter_no_new_privs(const struct sandbox *sandbox);
-int check_no_new_privs(const struct sandbox *sandbox, uint32_t layers);
-int enter_mdwe(const struct sandbox *sandbox);
-int check_mdwe(const struct sandbox *sandbox, uint32_t layers);
-int enter_landlock(const struct sandbox *sandbox);
-int enter_rlimits(const struct sandbox *sandbox);
-int check_rlimits(const struct sandbox *sandbox, uint32_t layers);
-int enter_seccomp(const struct sandbox *sandbox);
+int step_enter_not_dumpable(const struct sandbox *sandbox);
+int step_check_not_dumpable(const struct sandbox *sandbox, uint32_t layers);
+int step_enter_no_new_privs(const struct sandbox *sandbox);
+int step_check_no_new_privs(const struct sandbox *sandbox, uint32_t layers);
+int step_enter_mdwe(const struct sandbox *sandbox);
+int step_check_mdwe(const struct sandbox *sandbox, uint32_t layers);
+int step_enter_landlock(const struct sandbox *sandbox);
+int step_enter_rlimits(const struct sandbox *sandbox);
+int step_check_rlimits(const struct sandbox *sandbox, uint32_t layers);
+int step_enter_seccomp(const struct sandbox *sandbox);
 
 #endif

@@ -31,7 +31,7 @@
      SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |       \
      SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED)
 
-int enter_uid(const struct sandbox *sandbox)
+int step_enter_uid(const struct sandbox *sandbox)
 {
     /* The capabilities stay for now: USER_NAMESPACE and CAPABILITIES need them. */
     if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0)
@@ -53,7 +53,7 @@ static bool is_expected(const uid_t ids[4], uid_t uid, bool mapped)
     return mapped == (ids[0] == uid);
 }
 
-int check_uid(const struct sandbox *sandbox, uint32_t layers)
+int step_check_uid(const struct sandbox *sandbox, uint32_t layers)
 {
     bool mapped = !sandbox_in_force(layers, LAYER_USER_NAMESPACE);
     uid_t uids[4];
@@ -68,7 +68,7 @@ int check_uid(const struct sandbox *sandbox, uint32_t layers)
     return getgroups(0, NULL) == 0 ? 0 : -ENOTRECOVERABLE;
 }
 
-int enter_keyring(const struct sandbox *sandbox)
+int step_enter_keyring(const struct sandbox *sandbox)
 {
     (void)sandbox;
     long ring = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL, 0, 0, 0);
@@ -78,7 +78,7 @@ int enter_keyring(const struct sandbox *sandbox)
     return ring > 0 && joined == ring ? 1 : -ENOTRECOVERABLE;
 }
 
-int enter_user_namespace(const struct sandbox *sandbox)
+int step_enter_user_namespace(const struct sandbox *sandbox)
 {
     (void)sandbox;
     if (unshare(CLONE_NEWUSER) == 0)
@@ -93,13 +93,13 @@ int enter_user_namespace(const struct sandbox *sandbox)
     }
 }
 
-int check_user_namespace(const struct sandbox *sandbox, uint32_t layers)
+int step_check_user_namespace(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)layers;
     return getuid() != sandbox->uid ? 0 : -ENOTRECOVERABLE;
 }
 
-int enter_session(const struct sandbox *sandbox)
+int step_enter_session(const struct sandbox *sandbox)
 {
     (void)sandbox;
     /* The session first: no terminal can send it a signal then. */
@@ -112,7 +112,7 @@ int enter_session(const struct sandbox *sandbox)
     return 1;
 }
 
-int check_session(const struct sandbox *sandbox, uint32_t layers)
+int step_check_session(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)sandbox;
     (void)layers;
@@ -136,7 +136,7 @@ static int drop_bounding_set(void)
     return 0;
 }
 
-int enter_capabilities(const struct sandbox *sandbox)
+int step_enter_capabilities(const struct sandbox *sandbox)
 {
     (void)sandbox;
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -155,7 +155,7 @@ int enter_capabilities(const struct sandbox *sandbox)
     return 1;
 }
 
-int check_capabilities(const struct sandbox *sandbox, uint32_t layers)
+int step_check_capabilities(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)sandbox;
     (void)layers;
