@@ -87,8 +87,9 @@ int dispatcher_attach(enum bao_generation generation, int dm, struct bao_io_requ
         if (now == ATTACHER_FILLED)
             return 0;
         bool interrupted = !futex_wait(&shared->attacher, now, 50) && errno == EINTR;
-        if (interrupted &&
-            atomic_compare_exchange_strong(&shared->attacher, &offset, ATTACHER_NONE))
+        /* Never in the midst of a request, however often it is interrupted. */
+        uint32_t mine = offset;
+        if (interrupted && atomic_compare_exchange_strong(&shared->attacher, &mine, ATTACHER_NONE))
             return -ETIME;
     }
 }

@@ -240,7 +240,7 @@ vm_arguments()
     if [ "$vm_accelerator" = kvm ]; then
         vm_qemu+=(-accel kvm -cpu host -smp 2)
     else
-        vm_qemu+=(-accel tcg -cpu max -smp 1)
+        vm_qemu+=(-accel tcg -cpu max,la57=off -smp 1)
     fi
     vm_qemu+=(-chardev "file,id=log,path=$vm_logs/backend.log" -serial chardev:log
         -chardev "$3" -serial chardev:terminal
