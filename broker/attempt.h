@@ -27,14 +27,13 @@ struct relay_limits {
 
 /* Times are of CLOCK_MONOTONIC, in ms, as clock_ms() returns them; 0: not set. */
 struct attempt {
-    uint32_t told;    /* the worker that has been told of the access */
-    uint32_t missed;  /* the worker that missed its deadline with it */
-    bool is_asked;    /* a worker has been told; it may be gone again */
-    int64_t deadline; /* of `told`; 0: the clock was not read since it was told */
-    int64_t excused;  /* until then, a worker that waits for a disk has not missed it */
-    int64_t patient;  /* until then, the access waits for a worker that is being started */
-    int64_t
-        silent_since; /* since when the device is silent; 0: a worker answered the last access */
+    uint32_t told;        /* the worker that has been told of the access */
+    uint32_t missed;      /* the worker that missed its deadline with it */
+    bool is_asked;        /* a worker has been told; it may be gone again */
+    int64_t deadline;     /* of `told`; 0: the clock was not read since it was told */
+    int64_t excused;      /* until then, a worker that waits for a disk is not late */
+    int64_t patient;      /* until then, the access waits for a worker that is being started */
+    int64_t silent_since; /* of the device, over all accesses; 0: a worker answered the last one */
 };
 
 /* What the relay has seen when it looks. */

@@ -23,7 +23,7 @@ struct control {
     int clients[CONTROL_CLIENTS_MAX];
     bool is_root[CONTROL_CLIENTS_MAX];
     struct rate_limit rate; /* of new clients, and of requests; root's requests are not counted */
-    int32_t keeper;         /* its process id, as the replies say it */
+    int32_t keeper;         /* the keeper's process id, for the replies */
     char config[CONTROL_CONFIG_SIZE];
 };
 

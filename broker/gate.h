@@ -88,9 +88,9 @@ uint32_t gate_interrupt_status(struct gate_line *line);
 
 /*
  * The driver has written `bits` to InterruptACK. Or it has written to Status, and the write has
- * been carried out: then it can't be waiting for an earlier interrupt any more; `bits` are all bits
- * after a reset, and no bits otherwise. `acknowledges` is the journal's field, in the slot that
- * holds the write.
+ * been carried out: then the driver can't be waiting for an earlier interrupt any more; `bits` are
+ * all bits after a reset, and no bits otherwise. `acknowledges` is the journal's field, in the slot
+ * that holds the write.
  *
  * These are two steps of the device's relay: the first one before the access is completed, the
  * second one after it, so that the vCPU does not wait while the next interrupt is raised. A kill

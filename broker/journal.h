@@ -85,8 +85,7 @@ struct journal {
     /* The device was given up at some access: its driver has been told values that the state
      * page does not hold. Set by the relay, cleared by the supervisor between two workers. */
     _Atomic uint32_t given_up;
-    uint64_t
-        doubts; /* bit number = id: a request with this id was completed in doubt; ids below 64 */
+    uint64_t doubts;            /* bit id: its request was completed in doubt; ids below 64 */
     _Atomic uint64_t interrupt; /* written by the gate and the relay */
     uint64_t reserved[4];
     struct journal_slot slots[JOURNAL_SLOTS];

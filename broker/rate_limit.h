@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bucket of tokens. One token for each log line: so a guest or a worker that was taken over
- * cannot fill the user's disk. Or one for each message: so it cannot keep the broker busy. Pure;
+ * A bucket of tokens. If each log line takes a token, a guest or a worker that was taken over
+ * cannot fill the user's disk. If each message takes one, it cannot keep the broker busy. Pure;
  * times in milliseconds.
  */
 #ifndef BROKER_RATE_LIMIT_H

@@ -62,8 +62,7 @@ struct relay {
     int wake;
     timer_t timer; /* for recovery, if a completion is in doubt */
     uint32_t sequence;
-    struct attempt
-        attempt; /* the access that is being answered, and since when the device is silent */
+    struct attempt attempt; /* the access in hand, and since when the device is silent */
 };
 
 /*
