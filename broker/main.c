@@ -38,8 +38,8 @@
 #define KEEPER_FD 3
 #define TEXT_FD 4
 #define CLAIMS_FD 5
-/* How long the first start waits for backends; then it goes on without those that are missing. */
-#define FIRST_OPENING_MS 10000
+#define FIRST_OPENING_MS                                                                           \
+    10000 /* how long the first start waits for backends, before it goes on without them */
 /* The same at a later start with a new configuration, so that the new configuration can be judged.
  * It is a little longer than openers wait for a file that is in use. */
 #define FRESH_MS 2000
