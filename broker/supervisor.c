@@ -146,8 +146,7 @@ static void stop_relays(struct supervisor *supervisor)
 static void answer_keeper(const struct supervisor *supervisor)
 {
     union message pong = {.header = {.type = MSG_PONG, .device = MESSAGE_NO_DEVICE}};
-    (void)message_send(supervisor->keeper, &pong, NULL,
-                       0); /* if not taken: full of other messages */
+    (void)message_send(supervisor->keeper, &pong, NULL, 0); /* it fails if others fill the socket */
 }
 
 /* Returns false if the broker has to end. */
