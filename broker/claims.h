@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which bao-virtio-dm has what. Several of them may run side by side, each with its own
- * configuration. But no two may have the same device of the dispatcher, nor a thing of this machine
- * that a device takes: an image, a tap, a CID, names of files. One file, CLAIMS_PATH, has a place
- * for each id of the dispatcher. The place says which process serves the id, and what that device
- * takes. The place is locked as long as that bao-virtio-dm runs, so a place that a dead one has
- * left does not count.
+ * Which bao-virtio-dm uses which devices and resources. Several of them may run side by side, each
+ * with its own configuration. But no two may use the same device of the dispatcher, or the same
+ * resource of this machine: an image, a tap, a CID, names of files. One file, CLAIMS_PATH, has a
+ * place for each id of the dispatcher. The place says which process serves the id, and what that
+ * device takes. The place is locked as long as that bao-virtio-dm runs, so a place that a dead one
+ * has left does not count.
  *
  * The locks belong to an open file description (F_OFD_SETLK), and the keeper has the file open. So
  * the locks outlive the keeper's brokers. Where a service manager stores the file, they outlive the

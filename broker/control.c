@@ -15,8 +15,7 @@
 #include "broker/log.h"
 #include "broker/supervisor.h"
 
-/* Higher than any rate at which bao-dmctl asks, whoever uses it; and it costs the broker little
- * time. */
+/* A rate that bao-dmctl never reaches, whoever runs it, and that costs the broker little time. */
 static bool rate_allows(struct control *control)
 {
     static const struct rate rate = {.burst = 256, .interval_ms = 5};

@@ -3,8 +3,8 @@
  * The kernel's random generator, whose bytes an entropy device hands out. On a machine where little
  * happens it gets ready only when a thread waits for it: then the kernel gathers what it needs, in
  * about a second. If no thread waits, it may take minutes. A worker must not wait, since its driver
- * would wait, too. Nor must a thread that has other work. So if the generator is not ready at the
- * start, one thread of the broker waits for it once, and then ends.
+ * would wait, too. A thread that has other work must not wait either. So if the generator is not
+ * ready at the start, one thread of the broker waits for it once, and then ends.
  */
 #ifndef BROKER_ENTROPY_H
 #define BROKER_ENTROPY_H
