@@ -13,7 +13,7 @@ enum access_class access_decode(const struct bao_io_request *request, uint64_t d
                                 uint64_t mmio_addr, struct access *ret)
 {
     uint64_t width = request->access_width;
-    /* Below the base the difference wraps and is larger than the window. */
+    /* For an address below the base, the difference wraps and is larger than the window. */
     uint64_t offset = request->addr - mmio_addr;
 
     if (request->dm_id != dm_id)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/attempt.h"
 
-#define SLOW_LOOK_MS 500 /* at a worker that waits for a disk */
+#define SLOW_LOOK_MS 500 /* time between two looks at a worker that waits for a disk */
 
 void attempt_begin(struct attempt *attempt)
 {
@@ -27,7 +27,7 @@ bool attempt_needs_clock(const struct attempt *attempt, uint32_t worker)
     return !attempt_is_worker(worker) || worker == attempt->told;
 }
 
-/* Nobody is there to be asked. */
+/* There is no worker that can be asked. */
 static struct attempt_next wait_for_worker(struct attempt *attempt,
                                            const struct relay_limits *limits,
                                            const struct attempt_seen *seen)
@@ -58,7 +58,7 @@ static struct attempt_next tell(struct attempt *attempt, const struct relay_limi
     return next;
 }
 
-/* The deadline of the worker that was told is over. */
+/* The worker that was told has reached its deadline. */
 static struct attempt_next judge(struct attempt *attempt, const struct relay_limits *limits,
                                  const struct attempt_seen *seen)
 {

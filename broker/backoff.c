@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/backoff.h"
 
-/* The pause now; the next one is twice as long, from `first` to the most. */
+/* Returns the pause for now. The next one is twice as long, from `first` up to the maximum. */
 static uint32_t grow(uint32_t *next, uint32_t first)
 {
     uint32_t wait = *next;

@@ -7,7 +7,7 @@
 
 #include "broker/log.h"
 
-#define WINDOW_PAGE 4096u /* windows are whole pages, of the smallest size */
+#define WINDOW_PAGE 4096u /* windows consist of whole pages; this is the smallest page size */
 
 void bao_devices_complain(const struct bao_devices *all, const struct device *device,
                           enum config_key key, const struct failure *failure)
@@ -24,7 +24,8 @@ static int tell(int result, const struct failure *failure)
     return result;
 }
 
-/* What this generation of the driver does not know of a device, its configuration has to say. */
+/* This generation of the driver does not know the window and interrupt of a device, so the
+ * configuration has to say them. */
 static int check_told(const struct bao_devices *all, const struct device *device)
 {
     const struct device_config *device_config = device->config;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The devices of a configuration at Bao's driver, at a broker's start: whether the configuration
- * says all that the driver has to be told, and each device asked for and registered. What is wrong
- * is logged in a line. Functions return 0 or -errno.
+ * The devices of a configuration, as Bao's driver has to know them when a broker starts. Checks
+ * that the configuration has all that the driver has to be told, then asks for each device and
+ * registers it. An error is logged in one line. Functions return 0 or -errno.
  */
 #ifndef BROKER_BAO_DEVICES_H
 #define BROKER_BAO_DEVICES_H
@@ -23,21 +23,23 @@ struct bao_devices { /* not owned */
 void bao_devices_complain(const struct bao_devices *all, const struct device *device,
                           enum config_key key, const struct failure *failure);
 
-/* Is there one that has not been asked for yet? For the others nobody asks the driver's node
- * anything, and it may be gone by now. */
+/* Is there a device that the driver has not been asked for yet? If not, nobody opens the driver's
+ * node, which may be gone by now. */
 bool bao_devices_any_new(const struct bao_devices *all);
 
-/* Find the driver, and see that it can be told of each new device. Opens nothing but its node. */
+/* Find the driver, and check that it can be told of each new device. Opens only the driver's node.
+ */
 int bao_devices_open(const struct bao_devices *all, struct dispatcher *dispatcher);
 
-/* Ask for each new device. */
+/* Ask the driver for each new device. */
 int bao_devices_create(const struct bao_devices *all, const struct dispatcher *dispatcher);
 
-/* All are of one generation, whose numbers the broker's filter has. Another driver may have been
- * loaded since the first of them was asked for. */
+/* Check that all devices are of one generation, since the broker's filter has only that
+ * generation's ioctl numbers. Another driver may have been loaded since the first device was asked
+ * for. */
 int bao_devices_check_generations(const struct bao_devices *all);
 
-/* Kicks, interrupts and the keeper's copies of each new device. */
+/* Register the kicks and the interrupt of each new device, and give the keeper its copies. */
 int bao_devices_register(const struct bao_devices *all, int keeper);
 
 #endif

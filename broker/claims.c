@@ -13,7 +13,7 @@
 #include "broker/clock.h"
 
 #define LOOK_MS 50
-#define COMPARING ((off_t)CLAIMS_SIZE) /* who compares and takes has this byte: one at a time */
+#define COMPARING ((off_t)CLAIMS_SIZE) /* locked to compare and take: one at a time */
 
 /* ---- The file ---- */
 
@@ -46,7 +46,7 @@ static bool is_others(int fd, uint32_t id)
     return fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
 }
 
-/* A copy whose texts end. */
+/* Copy a place; in the copy, all texts are terminated. */
 static void read_place(const struct claim *claims, uint32_t id, struct claim *ret)
 {
     memcpy(ret, &claims[id], sizeof(*ret));
@@ -62,7 +62,7 @@ static void read_place(const struct claim *claims, uint32_t id, struct claim *re
 
 /* ---- What a device takes ---- */
 
-/* As text: looking at the file could wait for a disk, or for a server. */
+/* Works on the text only: a look at the file could wait for a disk, or for a server. */
 void claims_absolute(const char *path, char ret[PATH_MAX])
 {
     char here[PATH_MAX] = "";
@@ -128,13 +128,14 @@ static int id_taken(const struct claim *other, uint32_t id, enum config_key *ret
                        whose(other).text);
 }
 
-/* A tap's id has no device, since it counts in one network only: taps are compared by name. */
+/* A tap's file id has no device number, since it is valid in one network namespace only. Taps are
+ * compared by name. */
 static bool same_file(const struct file_id *a, const struct file_id *b)
 {
     return a->device != 0 && a->device == b->device && a->inode == b->inode;
 }
 
-/* Of a kind that several devices may share, if all of them only read. */
+/* Are both of a kind that several devices may share, if all of them only read? */
 static bool can_share(const struct claim *a, const struct claim *b)
 {
     return a->kind == b->kind && config_kind_has((enum device_kind)a->kind, CONFIG_KEY_READ_ONLY);
@@ -162,7 +163,7 @@ static int names_taken(const struct claim *mine, const struct claim *other, stru
                        whose(other).text);
 }
 
-/* What `mine` takes, and the other one has. Returns 0; -EEXIST. */
+/* Does the other one have something that `mine` takes? Returns 0; -EEXIST. */
 static int compare(const struct device_config *device, const struct claim *mine,
                    const struct claim *other, enum config_key *ret_key, struct failure *failure)
 {
@@ -206,7 +207,8 @@ static int compare_all(int fd, const struct claim *claims, const struct device_c
 
 /* ---- Taking ---- */
 
-/* What was found out about a device that runs stays true as long as its names do. */
+/* What was found out about the files of a running device stays true as long as its names stay the
+ * same. */
 static void keep_files(const struct claim *claims, uint32_t id, struct claim *mine)
 {
     static struct claim before;
@@ -252,7 +254,7 @@ static int take_all(int fd, struct claim *claims, const struct config *config, i
         else if ((kept & 1u << id) != 0)
             (void)lock_place(fd, F_WRLCK, id);
     }
-    for (size_t i = config->device_count; i-- > 0;) { /* so that the first one is told */
+    for (size_t i = config->device_count; i-- > 0;) { /* backwards: the first one is reported */
         const struct device_config *device = &config->devices[i];
         bool runs = (kept & 1u << device->id) != 0;
         int r = take(fd, claims, config, device, keeper, runs, ret_refused);
@@ -269,7 +271,7 @@ static int unusable(int error, struct claim_refused *ret_refused)
         error == -EAGAIN ? "another bao-virtio-dm does not let go of it" : strerror(-error));
 }
 
-/* Once. -EAGAIN: another one is at it. */
+/* One attempt. -EAGAIN: another bao-virtio-dm is comparing just now. */
 static int attempt(int fd, struct claim *claims, const struct config *config, int32_t keeper,
                    uint32_t kept, struct claim_refused *ret_refused)
 {
@@ -308,10 +310,11 @@ int claims_settle(int fd, const struct device_config *device, const struct file_
     static struct claim mine;
     struct claim *claims = map(fd);
     if (!claims)
-        return 0; /* claims_take has said so */
+        return 0; /* claims_take has reported this */
     int result = 0;
     if (!is_others(fd, device->id)) {
-        /* Written first and compared then, so that of two that do so at once one sees the other. */
+        /* Write first, then compare. So if two do this at once, at least one of them sees the
+         * other. */
         claims[device->id].file = *file;
         claims[device->id].directory = *directory;
         read_place(claims, device->id, &mine);

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <time.h>
 
-/* CLOCK_MONOTONIC in milliseconds; never 0, which the callers use for "not set". */
+/* CLOCK_MONOTONIC in milliseconds. It is never 0, since callers use 0 for "not set". */
 static inline int64_t clock_ms(void)
 {
     struct timespec now;

@@ -14,18 +14,19 @@
 #include "broker/supervision.h"
 #include "broker/words.h"
 
-/* Clients of this machine, of one device: more wait in the listener's backlog. */
+/* Clients from this machine that one device may get per millisecond. More of them wait in the
+ * listener's backlog. */
 #define CLIENTS_A_MS 4
 
 /*
- * What a worker may leave unread of what it is handed. The kernel counts files in flight for all of
- * root's processes together, up to their RLIMIT_NOFILE (keeper/privileges.c): were there no bound,
- * a few workers that read nothing would stop each start of another one. In the kernel's bytes
- * (SIOCOUTQ), so the worker has no say in it. A message takes more than 512 of them and has one
- * file at most: 33 a worker.
+ * How much of what it gets a worker may leave unread. The kernel counts the files in flight for all
+ * of root's processes together, up to their RLIMIT_NOFILE (keeper/privileges.c). Without a bound, a
+ * few workers that read nothing would prevent the start of any other worker. The value is in the
+ * kernel's bytes (SIOCOUTQ), so the worker can't influence it. A message takes more than 512 of
+ * these bytes and has at most one file: that is at most 33 files for a worker.
  */
 #define UNREAD_MAX 16384
-#define ROOM_LOOK_MS 10 /* while it has no room */
+#define ROOM_LOOK_MS 10 /* time between two looks while the worker has no room */
 
 int connections_watch(const struct device *device, int epoll, uint32_t source)
 {
@@ -38,7 +39,7 @@ int connections_watch(const struct device *device, int epoll, uint32_t source)
     return 0;
 }
 
-/* `fd` (borrowed); -errno instead of it is the reason why there is none. */
+/* `fd` is borrowed. If it is -errno instead, that is the reason why there is no fd. */
 static int hand_over(const struct device *device, uint32_t request, uint32_t type, int fd)
 {
     union message message = {
@@ -69,7 +70,7 @@ static void look_again(int64_t at, int64_t *ret_again)
         *ret_again = at;
 }
 
-/* Returns 1; 0 if it has to read first; -1 if it has had its time for that. */
+/* Returns 1 if there is room; 0 if the worker has to read first; -1 if its time to read is over. */
 static int has_room(struct device *device, int64_t now)
 {
     struct worker *worker = &device->worker;
@@ -83,7 +84,7 @@ static int has_room(struct device *device, int64_t now)
     return now - worker->no_room_since < ALIVE_MS ? 0 : -1;
 }
 
-/* May one more be handed over now? Returns 1; 0 with *ret_again; -1 as above. */
+/* May one more be handed over now? Returns 1; 0 with *ret_again lowered; -1, as has_room does. */
 static int may_hand_over(struct device *device, int64_t now, int64_t *ret_again)
 {
     int room = has_room(device, now);
@@ -92,7 +93,7 @@ static int may_hand_over(struct device *device, int64_t now, int64_t *ret_again)
     return room;
 }
 
-/* Returns 1 if there is more, 0 if there is not, -1 as may_hand_over. */
+/* Returns 1 if there may be more clients, 0 if there are none, -1 as may_hand_over does. */
 static int accept_clients(struct device *device, unsigned int number, int64_t now,
                           int64_t *ret_again)
 {
@@ -118,7 +119,7 @@ static int accept_clients(struct device *device, unsigned int number, int64_t no
     return 1;
 }
 
-/* A guest makes as many as it likes. */
+/* The rate is limited, since a guest makes as many connections as it likes. */
 static void log_connection(struct device *device, uint32_t port, int fd)
 {
     char line[WORDS_SIZE];
@@ -133,7 +134,7 @@ static bool answer(struct device *device, const struct connector_request *reques
     int fd = request->result;
     if (request->incarnation != device->worker.incarnation) {
         if (fd >= 0)
-            close(fd); /* it was for one who is dead */
+            close(fd); /* it was for a worker that is dead */
         return true;
     }
     log_connection(device, request->port, fd);
@@ -145,7 +146,7 @@ static bool answer(struct device *device, const struct connector_request *reques
     return result != -EAGAIN;
 }
 
-/* Returns 0, or -1. */
+/* Returns 0, or -1 if the worker does not take the answers. */
 static int answer_all(struct device *device, int64_t now, int64_t *ret_again)
 {
     struct connector *connector = &device->backend.connector;

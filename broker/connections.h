@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connections for a worker that can make none itself: accepted from clients on this machine, or
- * made because its guest asks for one. The broker only hands them over; it never reads or writes.
+ * Connections for a worker that can't make any itself. They are accepted from clients on this
+ * machine, or made because the worker's guest asks for one. The broker only hands them over; it
+ * never reads from them or writes to them.
  */
 #ifndef BROKER_CONNECTIONS_H
 #define BROKER_CONNECTIONS_H
@@ -11,22 +12,24 @@
 
 #include "broker/device.h"
 
-/* Watch the device's listeners, edge-triggered, as `source`. Before lock-down. 0 or -errno. */
+/* Watch the device's listeners, edge-triggered, as `source`. Call it before lock-down. Returns 0 or
+ * -errno. */
 int connections_watch(const struct device *device, int epoll, uint32_t source);
 
 /*
- * Hand over what there is: answers of the connector, and clients that wait; a bounded number, at a
- * bounded rate, and no more files than the worker may leave unread. While its worker is READY.
- * Returns NULL, or what is wrong with the worker; if *ret_again (ms) is lower than it was, there is
- * more to do then.
+ * Hand over what has come: answers of the connector, and clients that wait. The number and the rate
+ * are bounded, and no more files are sent than the worker may leave unread. Call it while the
+ * worker is READY. Returns NULL, or what is wrong with the worker. *ret_again (ms) is lowered if
+ * there is more to do at that time.
  */
 const char *connections_serve(struct device *device, int64_t now_ms, int64_t *ret_again);
 
-/* A new worker is READY: it gets the client that its predecessor had, if the backend keeps him. */
+/* A new worker is READY: it gets the client of its predecessor, if the backend keeps that client.
+ */
 void connections_resume(struct device *device);
 
-/* The worker asks for a connection. The answer comes by connections_serve, unless it can be given
- * at once. Returns NULL, or what is wrong with the worker. */
+/* The worker asks for a connection. connections_serve sends the answer, unless it can be given at
+ * once. Returns NULL, or what is wrong with the worker. */
 const char *connections_make(struct device *device, const struct message_connect *wanted);
 
 #endif

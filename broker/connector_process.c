@@ -14,18 +14,18 @@
 
 int connector_run(int socket, int directory)
 {
-    /* What it is to a user who looks for what hangs. */
+    /* The name that a user sees who looks for the process that hangs. */
     (void)prctl(PR_SET_NAME, "bao-connector");
     (void)signal(SIGPIPE, SIG_IGN);
     struct lockdown lockdown = {
-        /* A mount of it in hand: of one that was opened in another mount namespace none can be
-         * had. */
+        /* A detached mount of the directory, made now: after the change of the mount namespace, no
+         * mount can be made from a directory that was opened in the old one. */
         .directory = open_tree(directory, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC),
     };
     const char *step;
     close(directory);
     if (lockdown.directory < 0 || lockdown_enter_connector(&lockdown, &step) < 0)
-        return EXIT_FAILURE; /* the end of its socket says so */
+        return EXIT_FAILURE; /* the broker sees the end of the socket */
     while (connector_serve(socket)) {
         struct pollfd broker = {.fd = socket, .events = POLLIN};
         (void)poll(&broker, 1, -1);

@@ -7,7 +7,7 @@
 #include "broker/connector_process.h"
 #include "common/message.h"
 
-/* Never waits for the server: one whose backlog is full refuses (EAGAIN). */
+/* Never waits for the server: a server whose backlog is full refuses (EAGAIN). */
 static int connect_to(const struct message_connect_to *to)
 {
     int fd = socket(AF_UNIX, (int)to->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -45,7 +45,7 @@ bool connector_serve(int socket)
                     .error = fd < 0 ? -fd : 0,
                 },
         };
-        /* The broker asks for no more than the socket holds answers of. */
+        /* The broker never asks for more than the number of answers that fit into the socket. */
         result = message_send(socket, &answer, &fd, fd < 0 ? 0 : 1);
         if (fd >= 0)
             close(fd);

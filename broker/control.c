@@ -15,7 +15,7 @@
 #include "broker/log.h"
 #include "broker/supervisor.h"
 
-/* More than bao-dmctl asks, in whose hands ever, and little to do. */
+/* A rate that bao-dmctl never reaches, whoever runs it, and that costs the broker little time. */
 static bool rate_allows(struct control *control)
 {
     static const struct rate rate = {.burst = 256, .interval_ms = 5};
@@ -31,7 +31,7 @@ static int failed(struct failure *failure, int error, const char *path)
 }
 
 #define LOOK_MS 10
-#define NAME_BYTES 64u /* of the configuration's name: so that the socket's is not too long */
+#define NAME_BYTES 64u /* of the configuration's name; keeps the socket's name short */
 
 void control_default_path(const char *config, unsigned int number, char ret[CONTROL_PATH_SIZE])
 {
@@ -52,12 +52,12 @@ void control_default_path(const char *config, unsigned int number, char ret[CONT
              again);
 }
 
-/* Is there somebody behind the socket file? */
+/* Does a process listen on the socket file? */
 static bool answers(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return true; /* not known: then it is left alone */
+        return true; /* not known: then the file is left alone */
     bool refused = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
                    errno == ECONNREFUSED;
     close(fd);
@@ -165,7 +165,7 @@ int control_accept(struct control *control)
 
 /* ---- Requests ---- */
 
-/* Each value is read once, and shown as the number that it is. */
+/* Each value is read once, and shown as a plain number. */
 static void fill_from_page(const struct device *device, struct control_device *ret)
 {
     const struct state_page *page = device->state;
@@ -184,7 +184,7 @@ static void fill_from_page(const struct device *device, struct control_device *r
     memcpy(&ret->counters, &page->counters, sizeof(ret->counters));
 }
 
-/* A backend that can't be opened, one that can't work, or nothing. */
+/* Why the backend can't be opened, or can't work; "" if all is well. */
 static const char *trouble_of(const struct device *device)
 {
     return device->opening.phase == OPENING_DONE ? device->backend.trouble.text
@@ -259,7 +259,7 @@ void control_answer(const void *packet, size_t length, bool is_root, struct supe
                     struct control_reply *ret_reply)
 {
     struct control_request request;
-    memset(ret_reply, 0, sizeof(*ret_reply)); /* padding included: it goes out */
+    memset(ret_reply, 0, sizeof(*ret_reply)); /* with the padding: all of it is sent */
     ret_reply->version = CONTROL_VERSION;
     ret_reply->device_count = (uint32_t)supervisor->device_count;
     ret_reply->keeper = supervisor->control.keeper;
@@ -278,7 +278,7 @@ void control_answer(const void *packet, size_t length, bool is_root, struct supe
 bool control_serve(struct control *control, size_t client, struct supervisor *supervisor)
 {
     static struct control_reply reply;
-    uint8_t packet[sizeof(struct control_request) + 1]; /* so that a longer one is seen */
+    uint8_t packet[sizeof(struct control_request) + 1]; /* to detect a longer packet */
     struct iovec iov = {.iov_base = packet, .iov_len = sizeof(packet)};
     struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
     int fd = control->clients[client];
@@ -288,7 +288,7 @@ bool control_serve(struct control *control, size_t client, struct supervisor *su
     if (length > 0 && (control->is_root[client] || rate_allows(control))) {
         control_answer(packet, (size_t)length, control->is_root[client], supervisor, &reply);
         iov = (struct iovec){.iov_base = &reply, .iov_len = sizeof(reply)};
-        /* Whoever asks and does not listen is dropped, not waited for. */
+        /* A client that asks and does not read is dropped. The broker does not wait for it. */
         if (sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof(reply))
             return true;
     }

@@ -17,7 +17,7 @@
 #include "broker/shared_page.h"
 #include "common/eventfd.h"
 
-#define CLAIM_MS 10000 /* what the kernel may take to end what was killed */
+#define CLAIM_MS 10000 /* how long the kernel may take to end killed processes */
 #define CLAIM_LOOK_MS 5
 #define STORED_MS 20000 /* the service manager may be busy */
 
@@ -58,7 +58,7 @@ static int make_eventfds(struct device *device)
     return result;
 }
 
-/* `journal`: a locked file on it, which the mapping keeps locked. */
+/* `journal`: a locked open file on the journal. The mapping keeps the lock. */
 static int map_pages(struct device *device, int journal)
 {
     device->state = shared_page_map(device->state_fd, STATE_SIZE);
@@ -66,7 +66,8 @@ static int map_pages(struct device *device, int journal)
     return device->state && device->journal ? 0 : -errno;
 }
 
-/* Of the journal the mapping is enough: nobody else is ever given it. */
+/* Close the fds of both pages. For the journal the mapping is enough, since no other process is
+ * ever given it. */
 static void close_stored_pages(struct device *device)
 {
     close(device->journal_fd);
@@ -95,8 +96,8 @@ static int make_pages(struct device *device)
     return result;
 }
 
-/* The interrupt has no meaning but where the driver is told of it: then it may be wrong, or counted
- * otherwise. */
+/* If the driver knows the interrupt by itself, the configuration's value is not used. It may then
+ * be wrong, or counted differently. */
 static void note_irq(const struct device *device, const struct dispatcher_device *found)
 {
     const struct device_config *config = device->config;
@@ -145,7 +146,7 @@ int device_create(struct device *device, const struct dispatcher *dispatcher,
 
 /* --- Handed on from broker to broker --------------------------------------------------------- */
 
-/* Wait for the broker of an earlier keeper, which was killed, to be gone. */
+/* Wait until the broker of an earlier keeper, which was killed, is gone. */
 static int claim_journal(const struct device *device)
 {
     int64_t end = clock_ms() + CLAIM_MS;
@@ -168,13 +169,13 @@ static bool same_version(const struct device *device)
 }
 
 /*
- * What is in the state page is not to be read. Its driver has to reset the device; but an access
- * that was in hand is completed, as long as the journal can be read.
+ * The content of the state page must not be read. So the driver has to reset the device. But a
+ * request that was taken is completed, as long as the journal can be read.
  */
 static int replace_pages(struct device *device, int journal)
 {
     struct journal *before = NULL;
-    /* A worker that may still be on the old page has the frontend's memory, too. */
+    /* A worker that may still use the old page can also access the frontend's memory. */
     device->claim_fd = device->state_fd;
     if (shared_page_is(journal, JOURNAL_SIZE))
         before = shared_page_map(journal, JOURNAL_SIZE);
@@ -185,7 +186,7 @@ static int replace_pages(struct device *device, int journal)
     if (before && journal_usable(before))
         memcpy(device->journal, before, sizeof(*before));
     atomic_store(&device->journal->given_up, 1);
-    /* Its driver may run, and has to be told by an interrupt. */
+    /* The driver may be running, so an interrupt has to tell it. */
     device->state->transport.status = VIRTIO_CONFIG_S_DRIVER_OK;
     device->unsaved = true;
     log_line(device->name,
@@ -249,7 +250,7 @@ int device_refuses(const struct device *device, const struct message_store *stor
         return failure_set(failure, -EINVAL,
                            "a newer version of this program has made it, by a driver that this one "
                            "does not know: use that version");
-    /* Another version may number the kinds otherwise. */
+    /* Another version may use other numbers for the kinds. */
     bool same_kind =
         stored->condition == STORE_OTHER_VERSION || stored->kind == (uint32_t)config->kind;
     if (!same_kind || stored->mmio_addr != config->mmio_addr ||
@@ -324,7 +325,7 @@ static int store(const struct device *device, int keeper)
     return message_send(keeper, &message, fds, STORE_QUEUE_FIRST + queues);
 }
 
-/* Until the keeper has them: the registrations that follow can't be taken back. */
+/* Wait until the keeper has the files: the registrations that follow can't be taken back. */
 static int wait_stored(const struct device *device, int keeper)
 {
     union message message;
@@ -342,9 +343,9 @@ static int wait_stored(const struct device *device, int keeper)
                                                                                        : -EPROTO;
 }
 
-/* Of a device that was taken over: a predecessor may have died before it came to the end of this;
- * and one whose driver has given it up meanwhile is its relay's to tell, not the others' to die
- * of. */
+/* For a device that was taken over, two errors are accepted. "Already there": a predecessor may
+ * have died before it had registered everything. And "gone", if the driver has given the device up
+ * in the meantime: the relay reports this, and the other devices must not stop because of it. */
 static int taken_over(const struct device *device, int result, int there_already)
 {
     bool fine = result == -there_already || dispatcher_is_gone(result);

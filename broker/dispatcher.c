@@ -14,7 +14,7 @@
 #include "broker/driver_module.h"
 
 #define PATH_SIZE 32
-#define NO_ID UINT32_MAX /* of no device */
+#define NO_ID UINT32_MAX /* no device has this id */
 
 /* --- Which generation ----------------------------------------------------------------------- */
 
@@ -67,7 +67,8 @@ static int open_node(const char *path, struct failure *failure)
     return failure_set(failure, -error, "%s: %s", path, strerror(error));
 }
 
-/* A question that Bao's driver can only refuse, so that nothing comes of it; or -errno. */
+/* A request that Bao's driver can only refuse, so that it changes nothing. Returns the driver's
+ * result, or -errno. */
 static int refuse(const struct dispatcher *dispatcher)
 {
     struct bao_dm_info info = {.id = NO_ID, .fd = -1};
@@ -123,7 +124,7 @@ static int unexpected(const char *path, const char *call, uint32_t id, int error
     return failure_set(failure, -error, "%s: %s of id %u: %s", path, call, id, strerror(error));
 }
 
-/* A and B are told apart by what success returns. */
+/* The value that DM_GET_INFO returns on success tells A from B. */
 static int ask_node(const struct dispatcher *dispatcher, struct dispatcher_device *device,
                     struct failure *failure)
 {
@@ -180,7 +181,7 @@ static int open_dm_node(struct dispatcher_device *device, struct failure *failur
     return result;
 }
 
-/* What is created is asked for what it is: that is the window that a worker maps. */
+/* Ask the created device what it is, since a worker maps that window. */
 static int check_created(const struct dispatcher_device *device, int dm, struct failure *failure)
 {
     struct bao_d_dm_info info = {.id = device->id};
@@ -292,7 +293,8 @@ int dispatcher_attach(enum bao_generation generation, int dm, struct bao_io_requ
     return dispatcher_is_gone(result) ? -ENODEV : result;
 }
 
-/* A signal's request would be a vCPU that waits for ever: it is completed again, or had been. */
+/* If a signal interrupted a completion, that vCPU would wait for ever. So it is completed again; at
+ * worst it had been completed already. */
 int dispatcher_complete(enum bao_generation generation, int dm,
                         const struct bao_io_request *request)
 {

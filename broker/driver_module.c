@@ -42,7 +42,7 @@ static bool is_file_of(const char *module, const void *line)
     return strstr(line, file);
 }
 
-/* Each line of modules.dep and of modules.builtin begins with a module's file. */
+/* Each line of modules.dep and of modules.builtin begins with the file of a module. */
 static const char *find_listed(const char *root, const char *list)
 {
     struct utsname kernel;

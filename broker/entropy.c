@@ -12,10 +12,10 @@
 #include "broker/clock.h"
 #include "common/eventfd.h"
 
-#define STACK_SIZE ((size_t)256 * 1024) /* as a relay's */
+#define STACK_SIZE ((size_t)256 * 1024) /* like a relay's stack */
 #define START_MS 5000
 
-/* Not the C library's getrandom: newer ones map memory of their own for it. */
+/* Not getrandom of the C library: newer versions map memory of their own for it. */
 ssize_t entropy_of_kernel(void *to, size_t length, unsigned int flags)
 {
     return syscall(SYS_getrandom, to, length, flags);
@@ -25,17 +25,17 @@ static void *wait_for_it(void *argument)
 {
     struct entropy *entropy = argument;
     uint8_t byte;
-    (void)eventfd_signal(entropy->report); /* a thread's first calls are behind it */
+    (void)eventfd_signal(entropy->report); /* the system calls that start a thread are done */
     while (entropy->ask(&byte, sizeof(byte), 0) < 0 && errno == EINTR)
         ;
     atomic_store(&entropy->is_ready, 1);
     (void)eventfd_signal(entropy->report);
-    /* Not by the C library, which gives the stack back by calls that the filter does not have. */
+    /* Not by the C library: it frees the stack with system calls that the filter does not allow. */
     syscall(SYS_exit, 0);
     return NULL;
 }
 
-/* Not interrupted: signals are for the other threads. */
+/* The thread blocks all signals: they are for the other threads. */
 static int start_thread(struct entropy *entropy)
 {
     pthread_t thread;
@@ -52,7 +52,8 @@ static int start_thread(struct entropy *entropy)
     return result;
 }
 
-/* The calls by which the C library starts a thread are not the filter's. */
+/* Wait, since the filter does not allow the system calls with which the C library starts a thread.
+ */
 static int wait_until_it_runs(struct entropy *entropy)
 {
     uint64_t count;
@@ -61,7 +62,7 @@ static int wait_until_it_runs(struct entropy *entropy)
         read(entropy->report, &count, sizeof(count)) != (ssize_t)sizeof(count))
         return -ETIMEDOUT;
     if (atomic_load(&entropy->is_ready) != 0)
-        (void)eventfd_signal(entropy->report); /* that may have been the second signal, too */
+        (void)eventfd_signal(entropy->report); /* the second signal may have been read, too */
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One line for the user that says what is wrong and what to do, filled in where that is known,
- * printed where the program decides.
+ * One line for the user: what is wrong and what to do. The code that knows it fills it in; the
+ * program prints it where it decides what to do.
  */
 #ifndef BROKER_FAILURE_H
 #define BROKER_FAILURE_H

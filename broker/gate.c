@@ -19,12 +19,13 @@ static bool is_idle(uint64_t interrupt)
     return (interrupt & INTERRUPT_STATE) == INTERRUPT_IDLE;
 }
 
-/* The line is RAISING, by this thread or by a predecessor. */
+/* The line is RAISING: this thread or a predecessor has set it so. */
 static void signal_irq(struct gate_line *line, uint64_t raising)
 {
     atomic_store(&line->state->interrupt.raised, 1);
     (void)eventfd_signal(line->irq);
-    /* Fails if the driver has acknowledged it already: the count tells it from a later one. */
+    /* This fails if the driver has already acknowledged the interrupt. The count tells that
+     * interrupt from a later one. */
     atomic_compare_exchange_strong(&line->journal->interrupt, &raising,
                                    raising - INTERRUPT_RAISING + INTERRUPT_RAISED);
 }
@@ -43,8 +44,8 @@ static bool raise_pending(struct gate_line *line)
         raising = (now | (uint64_t)bits << INTERRUPT_STATUS_SHIFT | INTERRUPT_RAISING) +
                   (UINT64_C(1) << INTERRUPT_COUNT_SHIFT);
     } while (!atomic_compare_exchange_weak(interrupt, &now, raising));
-    /* After the bits are in InterruptStatus: a kill between the two tells the driver twice, in the
-     * other order never. */
+    /* Only after the bits are in InterruptStatus: then a kill between the two tells the driver
+     * twice. In the other order it would never be told. */
     atomic_fetch_and(pending, ~bits);
     signal_irq(line, raising);
     return true;
@@ -58,8 +59,8 @@ static int control(const struct gate_line *line, int operation, uint32_t events)
     return epoll_ctl(line->epoll, operation, line->call, &event) < 0 ? -errno : 0;
 }
 
-/* Modified, not removed: putting it back could fail. Whichever of mute and unmute comes second
- * finds what the other has done, and the call is watched in the end. */
+/* The entry is modified, not removed: adding it again could fail. If mute and unmute run at the
+ * same time, the second one sees what the first has done, so in the end the call is watched. */
 static void mute(struct gate_line *line)
 {
     atomic_store(&line->muted, 1);
@@ -68,9 +69,9 @@ static void mute(struct gate_line *line)
         (void)control(line, EPOLL_CTL_MOD, EPOLLIN);
 }
 
-/* Take what was called for while nobody listened. It is pending before the call is emptied: a kill
- * between the two tells the driver twice, in the other order never. A call that comes after the
- * look is heard. */
+/* Take the calls that came while nobody listened. Set them pending before the call is emptied: then
+ * a kill between the two tells the driver twice. In the other order it would never be told. A call
+ * that comes after the poll is heard. */
 static void take_unheard(struct gate_line *line)
 {
     struct pollfd call = {.fd = line->call, .events = POLLIN};
@@ -86,14 +87,14 @@ static void unmute(struct gate_line *line)
     if (!atomic_exchange(&line->muted, 0))
         return;
     take_unheard(line);
-    /* Tells at once of a signal that came after that. */
+    /* This reports at once a signal that came after take_unheard. */
     (void)control(line, EPOLL_CTL_MOD, EPOLLIN);
 }
 
 static void hear(struct gate_line *line)
 {
     if (!atomic_load(&line->open))
-        return; /* gate_open takes it */
+        return; /* gate_open takes this call */
     if (line->sets_no_bits)
         atomic_fetch_or(&line->state->interrupt.pending, VIRTIO_MMIO_INT_VRING);
     if (!raise_pending(line) && atomic_fetch_add(&line->unheard, 1) + 1 >= GATE_UNHEARD_MAX)
@@ -138,8 +139,8 @@ int gate_start(struct gate *gate)
 void gate_open(struct gate_line *line)
 {
     uint64_t interrupt = atomic_load(&line->journal->interrupt);
-    /* A predecessor was killed around its signal. Whether the driver has got it is not known, and
-     * one interrupt too many is harmless. */
+    /* A predecessor was killed around its signal. It is not known whether the driver has got the
+     * signal, and one interrupt too many is harmless. */
     if ((interrupt & INTERRUPT_STATE) == INTERRUPT_RAISING)
         signal_irq(line, interrupt);
     atomic_store(&line->state->interrupt.raised, !is_idle(interrupt));
@@ -151,15 +152,15 @@ void gate_open(struct gate_line *line)
 uint32_t gate_interrupt_status(struct gate_line *line)
 {
     _Atomic uint32_t *pending = &line->state->interrupt.pending;
-    /* The loads pair with the worker's setting of the bit: the guest must not see the bit and then
-     * an older used ring or configuration space. */
+    /* The loads pair with the worker's store that sets the bit. The guest must not see the bit and
+     * then an older used ring or configuration space. */
     uint32_t bits = atomic_load(pending) & BITS;
     uint64_t now = atomic_load(&line->journal->interrupt);
     while (bits != 0 && !is_idle(now)) {
         uint64_t told = now | (uint64_t)bits << INTERRUPT_STATUS_SHIFT;
         if (!atomic_compare_exchange_weak(&line->journal->interrupt, &now, told))
             continue;
-        atomic_fetch_and(pending, ~bits); /* after: as in raise_pending */
+        atomic_fetch_and(pending, ~bits); /* after the exchange, as in raise_pending */
         return (uint32_t)((told & INTERRUPT_STATUS) >> INTERRUPT_STATUS_SHIFT);
     }
     return (uint32_t)((now & INTERRUPT_STATUS) >> INTERRUPT_STATUS_SHIFT);
@@ -172,8 +173,8 @@ void gate_acknowledge(struct gate_line *line, uint64_t *acknowledges, uint32_t b
     uint64_t now = atomic_load(interrupt);
     if (*which == 0)
         *which = (now >> INTERRUPT_COUNT_SHIFT) + 1;
-    /* Before the line is idle: who finds it so, and nothing pending, relies on being called for
-     * what comes after that. */
+    /* Before the line is idle: a thread that finds it idle, with nothing pending, relies on a call
+     * for each bit that is set later. */
     atomic_store(&line->state->interrupt.raised, 0);
     const uint64_t cleared = INTERRUPT_STATE | (uint64_t)(bits & BITS) << INTERRUPT_STATUS_SHIFT;
     while ((now >> INTERRUPT_COUNT_SHIFT) + 1 == *which &&
@@ -195,12 +196,12 @@ void gate_renew(struct gate_line *line, uint32_t bits)
     struct state_interrupt *interrupt = &line->state->interrupt;
     atomic_fetch_and(&interrupt->pending, BITS);
     atomic_fetch_or(&interrupt->pending, bits);
-    /* Whatever is true: the next worker then signals once too often at most. */
+    /* Store 0 in any case: then the next worker signals at most once too often. */
     atomic_store(&interrupt->raised, 0);
     atomic_store(&line->unheard, 0);
     unmute(line);
     (void)eventfd_drain(line->call);
-    /* What was drained may not have been heard yet. */
+    /* The gate may not have heard the drained calls yet. */
     if (bits != 0 || !line->sets_no_bits)
         (void)eventfd_signal(line->call);
 }

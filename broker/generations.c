@@ -11,7 +11,8 @@
 #define TYPE_A6 .policy = "broker", .attach = BAO_IOCTL_IO_CLIENT_ATTACH,                          \
     .complete = BAO_IOCTL_IO_REQUEST_COMPLETE, .ioeventfd = BAO_IOCTL_IOEVENTFD,                   \
     .irqfd = BAO_IOCTL_IRQFD, .attach_interrupted = EFAULT
-/* Out of tree, of its newer and of its older branches; and as the published series has it. */
+/* The modules of the out-of-tree driver, in its newer and its older branches; and those of the
+ * published series. */
 #define OUT_OF_TREE .modules = {"bao-iodispatcher", "iodispatcher"}
 #define SERIES .modules = {"bao"}
 

@@ -14,7 +14,7 @@ static void close_all(const int *fds, size_t count)
         close(fds[i]);
 }
 
-/* Returns false for what the keeper does not send; then the fds are still the caller's. */
+/* Returns false for a message that the keeper must not send; then the caller still owns the fds. */
 static bool take(struct handed *handed, const union message *message, const int *fds,
                  size_t fd_count)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the keeper hands to a new broker, before anything of it is used: of each device the files
- * that outlive a broker, and the files of its backend. Which configuration the broker goes by is
- * decided by what has to fit.
+ * What the keeper hands to a new broker, before the broker uses anything of it: for each device,
+ * the files that outlive a broker and the files of its backend. The broker receives all of it
+ * first, since it chooses a configuration that fits it.
  */
 #ifndef BROKER_HANDED_H
 #define BROKER_HANDED_H
@@ -13,7 +13,7 @@
 #include "common/bao_abi.h"
 #include "common/message.h"
 
-struct handed_device { /* the fds are the broker's */
+struct handed_device { /* the broker owns the fds */
     bool stored;
     struct message_store message;
     int fds[MESSAGE_FDS_MAX];
@@ -25,16 +25,16 @@ struct handed_device { /* the fds are the broker's */
 };
 
 struct handed {
-    struct handed_device devices[BAO_DEVICES_MAX]; /* by the dispatcher's id */
+    struct handed_device devices[BAO_DEVICES_MAX]; /* indexed by the dispatcher's id */
 };
 
-/* Receive all of it; the keeper sends it at once. Returns 0 or -errno. */
+/* Receive all of it. The keeper sends it at once. Returns 0 or -errno. */
 int handed_receive(int keeper, struct handed *ret);
 
 /* Is there a device that an earlier broker served? */
 bool handed_any(const struct handed *handed);
 
-/* Close what is of no use. */
+/* Close the files that are not needed. */
 void handed_close_stored(struct handed_device *device);
 void handed_close_kept(struct handed_device *device);
 

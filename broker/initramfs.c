@@ -15,7 +15,7 @@ bool root_is_initramfs(const char *root)
         return false;
     while (fgets(line, sizeof(line), mounts)) {
         if (sscanf(line, "%*s %255s %63s", place, kind) == 2 && strcmp(place, "/") == 0)
-            found = strcmp(kind, "rootfs") == 0; /* the last one lies on top */
+            found = strcmp(kind, "rootfs") == 0; /* the last mount in the list is on top */
     }
     fclose(mounts);
     return found;

@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-/* Is / the kernel's own rootfs, from which pivot_root(2) can't move away? `root`: what stands
- * before /proc; "": this machine. Before lock-down. */
+/* Is / the kernel's own rootfs, from which pivot_root(2) can't move away? `root`: the prefix of
+ * /proc; "": this machine. Call it before lock-down. */
 bool root_is_initramfs(const char *root);
 
 #endif

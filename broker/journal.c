@@ -4,9 +4,9 @@
 #include <stddef.h>
 
 /*
- * Order matters against a kill only, never against another CPU: what one process stored
- * before it died is what its successor maps. So it is enough that the compiler keeps the
- * order, which release stores and volatile accesses see to.
+ * The order of stores matters only for a kill, never for another CPU: the successor maps what this
+ * process stored before it died. So it is enough that the compiler keeps the order. Release stores
+ * and volatile accesses ensure this.
  */
 
 static uint64_t request_id_of(const struct journal_slot *slot)
@@ -39,7 +39,7 @@ enum slot_state journal_slot_state(const struct journal_slot *slot)
 {
     uint32_t phase = atomic_load_explicit(&slot->phase, memory_order_acquire);
     if (request_id_of(slot) == JOURNAL_NO_REQUEST)
-        return SLOT_EMPTY; /* whatever the phase: a kill fell into journal_done */
+        return SLOT_EMPTY; /* in any phase: a kill came within journal_done */
     return phase == PHASE_COMPLETING ? SLOT_COMPLETING : SLOT_TAKEN;
 }
 
@@ -56,7 +56,7 @@ struct journal_slot *journal_attach_slot(struct journal *journal)
 void journal_completing(struct journal_slot *slot, uint64_t answer)
 {
     slot->request.value = answer;
-    /* After the answer: a successor completes with whatever it finds there. */
+    /* Stored after the answer: a successor completes with the answer that it finds there. */
     atomic_store_explicit(&slot->phase, PHASE_COMPLETING, memory_order_release);
     atomic_signal_fence(memory_order_seq_cst);
 }
@@ -64,7 +64,7 @@ void journal_completing(struct journal_slot *slot, uint64_t answer)
 void journal_done(struct journal_slot *slot)
 {
     atomic_signal_fence(memory_order_seq_cst);
-    /* Before the phase: the other way round, a completed request would look TAKEN. */
+    /* Stored before the phase: in the other order, a completed request would look TAKEN. */
     set_request_id(slot, JOURNAL_NO_REQUEST);
     atomic_store_explicit(&slot->phase, PHASE_ATTACHING, memory_order_release);
 }

@@ -11,7 +11,7 @@
 #include "policy/calls.h"
 
 #define RECORD_SIZE 8192     /* the kernel's own limit for a record of /dev/kmsg */
-#define RECORDS_AT_ONCE 1000 /* a log that grows faster than it is read is given up */
+#define RECORDS_AT_ONCE 1000 /* if the log grows faster than it is read, stop */
 
 int kernel_log_open(void)
 {
@@ -22,7 +22,7 @@ int kernel_log_open(void)
     return fd;
 }
 
-/* The number behind ` key=`; false if it is not there. */
+/* The number after ` key=`; false if it is not there. */
 static bool field(const char *record, const char *key, long *ret)
 {
     const char *at = strstr(record, key);
@@ -34,7 +34,7 @@ static bool field(const char *record, const char *key, long *ret)
     return end != at;
 }
 
-/* Audit's record of a filter, type 1326; `sig` is 0 where the call was only logged. */
+/* The audit record of a seccomp filter, type 1326; `sig` is 0 if the call was only logged. */
 static bool is_kill(const char *record, long *ret_pid, long *ret_call)
 {
     long signal;
@@ -58,7 +58,7 @@ bool kernel_log_next(int kernel_log, pid_t *ret_pid, char ret_call[KERNEL_LOG_CA
         long pid, call;
         ssize_t length = read(kernel_log, record, RECORD_SIZE);
         if (length < 0 && errno == EPIPE)
-            continue; /* some were overwritten; the oldest that is left is next */
+            continue; /* some were overwritten; the next is the oldest that is left */
         if (length <= 0)
             return false;
         record[length] = '\0';

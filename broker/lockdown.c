@@ -44,9 +44,9 @@ static int set_limits(struct lockdown *lockdown)
         __rlimit_resource_t resource;
         rlim_t limit;
     } limits[] = {
-        {RLIMIT_CORE, 0},                /* its memory has the fds' registrations, not for a file */
+        {RLIMIT_CORE, 0},                /* no core file: its memory shows all registrations */
         {RLIMIT_MEMLOCK, 0},             /* never needed */
-        {RLIMIT_NOFILE, files.rlim_cur}, /* as the keeper has it, and why: privileges.c */
+        {RLIMIT_NOFILE, files.rlim_cur}, /* the keeper's limit; the reason is in privileges.c */
     };
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
         const struct rlimit limit = {limits[i].limit, limits[i].limit};
@@ -79,7 +79,7 @@ static int start_gate(struct supervisor *supervisor)
     return gate_start(gate);
 }
 
-/* Each thread signals once that it has made what it needs of the kernel. */
+/* Each thread signals once it has made the kernel objects that it needs. */
 static int start_threads(struct lockdown *lockdown)
 {
     struct supervisor *supervisor = lockdown->supervisor;
@@ -100,8 +100,8 @@ static int start_threads(struct lockdown *lockdown)
     return result;
 }
 
-/* For whom there is an entropy device; the others do without. After the relays, which count their
- * own signals on the same eventfd. */
+/* Only if there is a device that wants entropy. Call it after the relays are started, since they
+ * count their own signals on the same eventfd. */
 static int start_entropy(struct lockdown *lockdown)
 {
     struct supervisor *supervisor = lockdown->supervisor;
@@ -125,7 +125,7 @@ static int load_filter_of(const char *policy)
 {
 #ifdef BVDM_SANITIZE
     (void)policy;
-    return 0; /* the sanitizers' run-time makes system calls of its own */
+    return 0; /* the run-time of the sanitizers makes system calls of its own */
 #else
     const struct policy_program *program = policy_find(policy);
     return program ? policy_load(program, 1) : -ENOENT;
@@ -134,7 +134,7 @@ static int load_filter_of(const char *policy)
 
 static int load_filter(struct lockdown *lockdown)
 {
-    /* All devices are of one (main.c). */
+    /* All devices are of one generation (main.c). */
     return load_filter_of(generations[lockdown->supervisor->devices[0].generation].policy);
 }
 
@@ -144,38 +144,39 @@ static int load_connector_filter(struct lockdown *lockdown)
     return load_filter_of("connector");
 }
 
-/* Each failure is fatal. The order has reasons, which stand before the steps. */
+/* Each failure is fatal. The comment before each step gives the reason for its place in the order.
+ */
 struct step {
     int (*enter)(struct lockdown *lockdown);
     const char *words; /* "failed to ..." */
 };
 
 static const struct step steps[] = {
-    /* Needs CAP_SETPCAP, and /proc, which libcap-ng reads and which the new root lacks. */
+    /* Needs CAP_SETPCAP. Needs /proc, which libcap-ng reads and which is not in the new root. */
     {drop_bounding_set, "empty its capability bounding set"},
-    /* Needs CAP_SETPCAP. From here on no exec and no change of user gives a capability. */
+    /* Needs CAP_SETPCAP. From here on, exec or a change of user gives no capability. */
     {lock_securebits, "lock its securebits"},
-    /* Needs CAP_SYS_ADMIN; and after Landlock nothing can be mounted. */
+    /* Needs CAP_SYS_ADMIN. After Landlock nothing can be mounted. */
     {lockdown_own_root, "enter a root of its own"},
-    /* Before there are threads, which share them. */
+    /* Before there are threads, since threads share the limits. */
     {set_limits, "lower its resource limits"},
-    /* Before there are threads: capabilities are a thread's own. It may reset what follows. */
+    /* Before there are threads: each thread has its own capabilities. It may reset what follows. */
     {drop_capabilities, "give up all capabilities"},
-    /* Without capabilities, Landlock and seccomp ask for it. */
+    /* Without capabilities, Landlock and seccomp require it. */
     {set_no_new_privs, "set no_new_privs"},
-    /* After the capabilities: their change could undo it. */
+    /* After the capabilities: a change of them could undo it. */
     {become_undumpable, "become undumpable"},
-    /* Before there are threads: it is a thread's own. */
+    /* Before there are threads: Landlock restricts the calling thread only. */
     {lockdown_landlock, "deny itself every other file by Landlock"},
-    /* Before the filter, which has no clone. */
+    /* Before the filter, which does not allow clone. */
     {start_threads, "start its threads"},
-    /* The same; and after the other threads, whose signals are counted. */
+    /* The same. Also after the other threads, whose signals are counted. */
     {start_entropy, "wait for the kernel's random generator"},
-    /* Last: it allows none of the steps above. */
+    /* Last: the filter allows none of the steps above. */
     {load_filter, "load its seccomp filter"},
 };
 
-/* In the same order, for the same reasons. */
+/* In the same order and for the same reasons. */
 static const struct step connector_steps[] = {
     {drop_bounding_set, "empty its capability bounding set"},
     {lock_securebits, "lock its securebits"},

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What confines the broker once everything is open: no capability, no file but the nodes that it
- * must open again, no system call but those of its policy, which depends on the generation of Bao's
- * driver (generations.h). And a connector: no name but that of its directory of sockets, and
- * policy/connector.policy.
+ * What confines the broker once everything is open: no capability; no file but the nodes that it
+ * must open again; no system calls but those of its policy, which depends on the generation of
+ * Bao's driver (generations.h). And what confines a connector: no path but its directory of
+ * sockets, and policy/connector.policy.
  */
 #ifndef BROKER_LOCKDOWN_H
 #define BROKER_LOCKDOWN_H
@@ -13,15 +13,16 @@
 #include "broker/supervisor.h"
 
 struct lockdown {
-    struct supervisor *supervisor; /* the broker's, whose devices' relays are prepared */
-    int directory;                 /* a connector's: a mount of it in hand */
-    bool landlock;                 /* set by it: the kernel has Landlock */
+    struct supervisor *supervisor; /* set for the broker: the relays of its devices are prepared */
+    int directory;                 /* set for a connector: a detached mount of its directory */
+    bool landlock;                 /* set by the lock-down: the kernel has Landlock */
 };
 
 /*
- * Carry out the table of steps in lockdown.c. Needs root and a single thread; afterwards the
- * process has one thread more for each device, the gate's, and one if the kernel's random generator
- * is not ready. Returns 0, or -errno and in *ret_step what failed: then the process must end.
+ * Carry out the table of steps in lockdown.c. Needs root and a single thread. Afterwards the
+ * process has one more thread for each device, one for the gate, and one if the kernel's random
+ * generator is not ready. Returns 0, or -errno with the failed step in *ret_step: then the process
+ * must end.
  */
 int lockdown_enter(struct lockdown *lockdown, const char **ret_step);
 

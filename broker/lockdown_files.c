@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The files that the broker can still open: the backends' nodes, by a mount namespace whose root
- * holds nothing else, and once more by Landlock. And what a connector can still reach: the sockets
- * in one directory, by a root that holds nothing else.
+ * The files that the broker can still open: the nodes of the backends. A mount namespace whose root
+ * holds nothing else ensures this, and Landlock ensures it once more. And what a connector can
+ * still reach: the sockets in one directory, since its root holds nothing else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,19 +18,20 @@
 #include "broker/lockdown.h"
 #include "common/confine.h"
 
-/* Where the new root is mounted before it is the root: /dev is there, since we opened a node. */
+/* Where the new root is mounted before it becomes the root. /dev is there, since we opened a node.
+ */
 #define NEW_ROOT "/dev"
 
-/* What is taken along into the root. */
+/* A node or directory that is moved into the new root. */
 struct node {
-    const char *path; /* NULL: a directory of sockets, which are only connected to */
+    const char *path; /* NULL: a directory of sockets; a connector only connects to them */
     const char *in_root;
-    int tree; /* a mount of it alone, in hand before the new root hides it; -1: there is none */
+    int tree; /* a detached mount of it, made before the new root hides it; -1: none */
 };
 
 #define NODES_MAX DEVICE_KINDS
 
-/* Each once; returns how many. */
+/* Lists each node once. Returns how many there are. */
 static size_t list_nodes(const struct lockdown *lockdown, struct node nodes[NODES_MAX])
 {
     bool seen[DEVICE_KINDS] = {false};
@@ -62,13 +63,13 @@ static int make_mount_point(const struct node *node, const char *name)
 }
 
 #ifndef MS_NOSYMFOLLOW
-#define MS_NOSYMFOLLOW 256 /* Linux 5.10; no C library need know it */
+#define MS_NOSYMFOLLOW 256 /* Linux 5.10; a C library may not know it */
 #endif
 
 /*
- * A socket is connected to all the same; nothing can be made or changed beside it. Whoever may
- * write to the directory could make links in it, to the sockets of another device: none is
- * followed. What is mounted there from now on is not seen.
+ * A connector can still connect to a socket, but nothing can be made or changed beside it. A user
+ * who may write to the directory could make links in it to the sockets of another device, so no
+ * link is followed. What is mounted there later is not seen.
  */
 static int restrict_directory(const char *name)
 {
@@ -80,14 +81,14 @@ static int restrict_directory(const char *name)
 
 static int place_node(const struct node *node)
 {
-    const char *name = node->in_root + 1; /* relative to the new root, where we stand */
+    const char *name = node->in_root + 1; /* relative to the new root, the working directory */
     int result = make_mount_point(node, name);
     if (result == 0 && move_mount(node->tree, "", AT_FDCWD, name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
         result = -errno;
     return result == 0 && !node->path ? restrict_directory(name) : result;
 }
 
-/* A node that is not there costs its own devices only: their workers can't be given it. */
+/* A missing node affects its own devices only: their workers can't be given it. */
 static void take_nodes(struct node *nodes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -96,7 +97,8 @@ static void take_nodes(struct node *nodes, size_t count)
     }
 }
 
-/* The root has them, and nobody is to find a way out by them. */
+/* The root has the mounts now. Close the fds, so that nobody finds a way out of the root by them.
+ */
 static void close_trees(const struct node *nodes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -143,9 +145,9 @@ int lockdown_connector_root(struct lockdown *lockdown)
 
 /* --- Landlock ------------------------------------------------------------------------------- */
 
-/* Of a connector's directory nothing is allowed: no version of Landlock that knows the right to
- * connect to a socket by its path is asked for it (common/confine.c), and that is all that is done
- * there. */
+/* A connector's directory gets no rule. Its process only connects to sockets there. Newer versions
+ * of Landlock have a right to connect to a socket by its path, but the ruleset does not handle that
+ * right (common/confine.c). */
 static int allow_node(const struct node *node, int ruleset, uint64_t rights)
 {
     struct landlock_path_beneath_attr rule = {
@@ -167,7 +169,7 @@ int lockdown_landlock(struct lockdown *lockdown)
     size_t count = list_nodes(lockdown, nodes);
     int ruleset = confine_landlock_ruleset(&rights);
     if (ruleset < 0)
-        return ruleset == -EOPNOTSUPP ? 0 : ruleset; /* a kernel without it */
+        return ruleset == -EOPNOTSUPP ? 0 : ruleset; /* a kernel without Landlock */
     int result = 0;
     for (size_t i = 0; result == 0 && i < count; i++)
         result = allow_node(&nodes[i], ruleset, rights);

@@ -13,7 +13,7 @@
 
 #define LINE_MAX_BYTES 512
 
-/* snprintf's result as an index that stays inside the buffer. */
+/* The result of snprintf as an index that stays inside the buffer. */
 static size_t clamped(int written, size_t room)
 {
     if (written < 0)
@@ -50,13 +50,13 @@ const char *log_level_name(unsigned int of)
 
 /* --- stderr ---------------------------------------------------------------------------------- */
 
-static bool is_socket;         /* since log_prepare */
-static atomic_uint lost;       /* lines that nobody was told of */
-static atomic_bool in_midline; /* a terminal or a full disk took a part of a line */
+static bool is_socket;         /* set by log_prepare */
+static atomic_uint lost;       /* lost lines that were not reported yet */
+static atomic_bool in_midline; /* a terminal or a full disk took only a part of a line */
 
-/* An open file description of our own: O_NONBLOCK on the one that we were given would be
- * everybody's who has it, the user's shell included. A FIFO that nobody reads can be opened for
- * both only. */
+/* An open file description of our own. O_NONBLOCK on the one that we were given would apply to all
+ * processes that have it, including the user's shell. A FIFO without a reader can only be opened
+ * for reading and writing. */
 static int open_again(void)
 {
     static const int ways[] = {O_WRONLY, O_RDWR};
@@ -90,7 +90,7 @@ static ssize_t write_now(const char *text, size_t length)
 
 /* --- The journal ----------------------------------------------------------------------------- */
 
-static int journal = -1; /* since log_prepare; -1: stderr is something else */
+static int journal = -1; /* set by log_prepare; -1: stderr is not the journal */
 
 static bool stderr_is_journal(void)
 {
@@ -101,7 +101,7 @@ static bool stderr_is_journal(void)
            strcmp(peer.sun_path, LOG_JOURNAL "/stdout") == 0;
 }
 
-/* Without it, lines go to stderr. */
+/* Without the journal, lines go to stderr. */
 static void open_journal(void)
 {
     const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = LOG_JOURNAL "/socket"};
@@ -135,8 +135,8 @@ int log_prepare(void)
     return result;
 }
 
-/* An entry, as systemd's documentation of its native protocol has it: a field a line. No value of
- * ours holds a line's end. */
+/* An entry in the format that systemd documents as the journal's native protocol: one field for
+ * each line. No value of ours contains a newline. */
 static size_t compose_entry(char *entry, size_t size, enum log_level of,
                             const struct log_source *source, const char *text, size_t length)
 {
@@ -161,7 +161,7 @@ static size_t compose_entry(char *entry, size_t size, enum log_level of,
 
 enum put { PUT, NO_ROOM, NOT_TAKEN };
 
-/* `text`: without "bao-virtio-dm: ", which the identifier says, and without the line's end. */
+/* `text` has no "bao-virtio-dm: ", which is in the identifier, and no newline at the end. */
 static enum put put_entry(enum log_level of, const struct log_source *source, const char *text,
                           size_t length)
 {
@@ -174,8 +174,8 @@ static enum put put_entry(enum log_level of, const struct log_source *source, co
     return errno == EAGAIN || errno == ENOBUFS ? NO_ROOM : NOT_TAKEN;
 }
 
-/* One line. Returns false if there is no room for it at present. Where stderr is gone altogether
- * there is nobody left to tell. */
+/* Write one line. Returns false if there is no room for it at present. If stderr is gone
+ * altogether, there is nobody left to tell, and the result is true. */
 static bool put_line(const char *line, size_t length)
 {
     if (atomic_load_explicit(&in_midline, memory_order_relaxed)) {
@@ -207,8 +207,8 @@ bool log_tell_lost(void)
     return false;
 }
 
-/* As an entry of the journal without the first `skip` bytes, or as it is. In its turn: what was
- * lost before is told first. */
+/* Log a line as a journal entry without its first `skip` bytes, or unchanged on stderr. If lines
+ * were lost before, this is told first. */
 static void say_line(enum log_level of, const struct log_source *source, const char *line,
                      size_t length, size_t skip)
 {
@@ -242,7 +242,7 @@ static void write_line(enum log_level of, const struct log_source *source, const
 {
     static const char program[] = "bao-virtio-dm: ";
     char line[LINE_MAX_BYTES];
-    size_t room = sizeof(line) - 1; /* for the line's end */
+    size_t room = sizeof(line) - 1; /* for the newline at the end */
     int prefix = source->device ? snprintf(line, room, "%s%s: ", program, source->device)
                                 : snprintf(line, room, "%s", program);
     size_t length = clamped(prefix, room);

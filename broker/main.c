@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-virtio-broker: all that is Bao's. Started by the keeper with fd 3 as the socket to it, or
- * by hand with --check-config.
+ * bao-virtio-broker: all that deals with Bao. The keeper starts it with fd 3 as the socket to the
+ * keeper, or a user starts it with --check-config.
  *
- * At its start it is root and reads what the user wrote; whatever the user can put right is found
- * here, before any worker exists, and said in one line. Then it locks itself down
+ * At its start it is root and reads what the user wrote. Errors that the user can correct are found
+ * here, before any worker exists, and each is reported in one line. Then it locks itself down
  * (broker/lockdown.h) and supervises (broker/supervisor.h).
  */
 #include <errno.h>
@@ -39,21 +39,20 @@
 #define TEXT_FD 4
 #define CLAIMS_FD 5
 #define FIRST_OPENING_MS                                                                           \
-    10000 /* what backends have before the first start goes on without them                        \
-           */
-/* ... and at a later one by a new configuration, so that it can be judged: a little longer than
- * openers wait for a file that is in use. */
+    10000 /* how long the first start waits for backends, before it goes on without them */
+/* The same at a later start with a new configuration, so that the new configuration can be judged.
+ * It is a little longer than openers wait for a file that is in use. */
 #define FRESH_MS 2000
 
 static struct config config;
 static struct device devices[BAO_DEVICES_MAX];
-static struct bao_devices all = {&config, devices, 0}; /* those that can work */
+static struct bao_devices all = {&config, devices, 0}; /* the devices that can work */
 static struct handed handed;
-static bool has_claims; /* CLAIMS_FD: the keeper could open it */
+static bool has_claims; /* the keeper could open the file, and it is CLAIMS_FD */
 
 /* --- The configuration ----------------------------------------------------------------------- */
 
-/* As log lines, since those do not wait: a broker may be one that guests wait for. */
+/* As log lines, since those do not wait: guests may be waiting for this broker. */
 static void print_diagnostics(const struct config_diagnostics *diagnostics, const char *path)
 {
     char *text = NULL;
@@ -69,7 +68,7 @@ static void print_diagnostics(const struct config_diagnostics *diagnostics, cons
 
 static struct config_diagnostics diagnostics;
 
-/* Where --control is not given: the name that is tried first. */
+/* The path of the control socket. If --control is not given, the name that is tried first. */
 static const char *control_path(const char *control, const char *config_path)
 {
     static char by_default[CONTROL_PATH_SIZE];
@@ -79,7 +78,7 @@ static const char *control_path(const char *control, const char *config_path)
     return by_default;
 }
 
-/* `result`: of what has filled in the diagnostics. */
+/* `result`: of the function that has filled in the diagnostics. */
 static int report_config(int result, const char *path, const char *control)
 {
     print_diagnostics(&diagnostics, path);
@@ -100,13 +99,14 @@ static int check_config(const char *path, const char *control)
     return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* Which text counts: the file as it is now, or what the keeper has of the last start. */
+/* Which text is used: the file as it is now, or the text of the last start, which the keeper has.
+ */
 struct text {
     const char *path;
-    const char *control; /* no device may have its name */
+    const char *control; /* path of the control socket; no device may have its name */
     int fd;
-    int before; /* of the last start; -1: none */
-    bool fresh; /* the keeper is to be told of it */
+    int before; /* the text of the last start; -1: none */
+    bool fresh; /* the text is new: the keeper has to be told of it */
 };
 
 static int load_text(const struct text *text)
@@ -115,7 +115,7 @@ static int load_text(const struct text *text)
                          text->control);
 }
 
-/* Can what runs go on by this configuration? */
+/* Can the devices that run go on with this configuration? */
 static bool fits_what_runs(const char *path)
 {
     static struct device device;
@@ -198,8 +198,9 @@ static int add_device(const struct device_config *device_config)
     return result;
 }
 
-/* What may have to be opened anew, though a frontend works with it: because the file says something
- * else of it, or because what was kept is lost. */
+/* Note what a new opener has to know. It may have to open the backend again while a frontend works
+ * with it, because the configuration of the device has changed, or because the kept files are lost.
+ */
 static void note_earlier(struct device *device, const struct handed_device *before)
 {
     const struct message_opened *opened = &before->opened;
@@ -215,7 +216,7 @@ static void note_earlier(struct device *device, const struct handed_device *befo
         device->opening.tap_held = tap_hold(before->opened_fds[0]);
 }
 
-/* Whose files are of no use to us stay with the keeper. */
+/* The keeper keeps the files of devices that we do not use. */
 static int restore_device(uint32_t id)
 {
     struct handed_device *before = &handed.devices[id];
@@ -271,8 +272,8 @@ static size_t list_openers(struct pollfd ret[BAO_DEVICES_MAX])
 }
 
 /*
- * Nobody of another bao-virtio-dm has what this one wants; looked at before anything is opened.
- * What ran before goes on in any case.
+ * Check that no other bao-virtio-dm has what this one wants, before anything is opened. Devices
+ * that ran before go on in any case.
  */
 static int take_claims(int32_t keeper)
 {
@@ -295,7 +296,7 @@ static int take_claims(int32_t keeper)
     return runs ? 0 : result;
 }
 
-/* The same of the files that the devices' names led to. */
+/* The same check for the files that the devices' names led to. */
 static int settle_claims(const struct device *device, enum config_key *ret_key,
                          struct failure *failure)
 {
@@ -306,9 +307,9 @@ static int settle_claims(const struct device *device, enum config_key *ret_key,
 }
 
 /*
- * That a file is another device's says more than that it is in use. Two devices that have one are
- * an error of the configuration, whenever it is a new one; what can't be opened is an error at the
- * first start only.
+ * If another device has the same file, that is reported instead of "the file is in use". Two
+ * devices with one file are an error of the configuration, whenever the configuration is new. A
+ * backend that can't be opened is an error at the first start only.
  */
 static int tell_failures(const char *control, bool first)
 {
@@ -326,16 +327,16 @@ static int tell_failures(const char *control, bool first)
         else if (failed && places_check(&config, devices, all.count, &devices[i], control, &key,
                                         &failure) == 0)
             bao_devices_complain(&all, &devices[i], opening->said_key, &opening->said);
-        if (other < 0 || failed) /* or the other one tells */
+        if (other < 0 || failed) /* also if the other device reports it */
             result = -ENOENT;
     }
     return result;
 }
 
 /*
- * The backends first: what fails there leaves the dispatcher untouched. A start that fails later
- * closes DM files, and the driver survives no other start after that. When devices run already, one
- * that fails, or that hangs, waits alone.
+ * The backends are opened first, since a failure there leaves the dispatcher untouched. A start
+ * that fails later closes DM files, and the driver does not survive another start after that. When
+ * devices run already, a device whose backend fails or hangs waits alone.
  */
 static int open_backends(struct opening_context *context, const char *control, bool fresh)
 {
@@ -381,7 +382,7 @@ static int prepare_devices(struct opening_context *context, const char *control,
         result = open_backends(context, control, fresh);
     if (result == 0)
         result = bao_devices_create(&all, &dispatcher);
-    /* By it any window can be had: before anything of a guest is read. */
+    /* With the node, any window can be had. So it is closed before anything of a guest is read. */
     dispatcher_close(&dispatcher);
     if (result == 0)
         result = bao_devices_check_generations(&all);
@@ -397,8 +398,8 @@ static int prepare_devices(struct opening_context *context, const char *control,
 
 /* --- Start ----------------------------------------------------------------------------------- */
 
-/* The keeper decides on the end; signals to the whole terminal are not for us. The relays need
- * SIGALRM, and unblock it themselves. */
+/* The keeper decides when the broker ends, so signals to the whole terminal are ignored. The relays
+ * need SIGALRM, and unblock it themselves. */
 static int prepare_signals(void)
 {
     static const int ignored[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE};
@@ -440,7 +441,7 @@ static int start_supervising(struct supervisor *supervisor)
     return message_send(KEEPER_FD, &running, NULL, 0);
 }
 
-/* Who made the socket between us. */
+/* The process that made the socket between keeper and broker. */
 static int32_t keeper_pid(void)
 {
     struct ucred keeper = {0};
@@ -448,8 +449,8 @@ static int32_t keeper_pid(void)
     return getsockopt(KEEPER_FD, SOL_SOCKET, SO_PEERCRED, &keeper, &length) == 0 ? keeper.pid : 0;
 }
 
-/* Serving nobody is no reason not to serve the guests; unless, at the first start, somebody asked
- * for it. */
+/* A control socket that can't be opened does not keep the broker from serving the guests. The
+ * exception is the first start, if the user has asked for that socket. */
 static int open_control(struct control *control, struct text *text, const char *mode,
                         bool asked_for)
 {
@@ -475,7 +476,8 @@ static int open_control(struct control *control, struct text *text, const char *
 static int start(struct supervisor *supervisor, struct text *text, const char *control_mode,
                  bool asked_for)
 {
-    /* The dispatcher after what can fail: once a device was asked of it, an end is final. */
+    /* The dispatcher is used after the steps that can fail: once it was asked for a device, an end
+     * is final. */
     int32_t keeper = keeper_pid();
     int result = take_claims(keeper);
     supervisor->control.keeper = keeper;
@@ -486,13 +488,13 @@ static int start(struct supervisor *supervisor, struct text *text, const char *c
     if (result == 0 && !asked_for && !handed_any(&handed))
         log_info(NULL, "bao-dmctl finds it by %s", text->control);
     if (has_claims)
-        close(CLAIMS_FD); /* the keeper has it, and with it what was taken */
+        close(CLAIMS_FD); /* the keeper has the file, and the locks with it */
     return result;
 }
 
 static int run(struct text *text, bool by_name, bool control_asked, const char *control_mode)
 {
-    (void)log_prepare(); /* the keeper has opened it, and has said what is wrong with it */
+    (void)log_prepare(); /* the keeper has prepared stderr, and has reported its errors */
 #ifdef BVDM_PATIENT
     log_warning(NULL, "built for debugging: a stuck worker keeps its guest waiting for %d minutes",
                 WORKER_ANSWER_MS / 60000);
@@ -518,7 +520,7 @@ static int run(struct text *text, bool by_name, bool control_asked, const char *
     };
     if (start(&supervisor, text, control_mode, control_asked) < 0) {
         if (text->fresh && text->before >= 0)
-            reject_text(text); /* and the next broker goes by what ran */
+            reject_text(text); /* and the next broker uses the last configuration */
         return EXIT_FAILURE;
     }
     if (text->fresh && tell_text(text, true) < 0)
@@ -535,7 +537,7 @@ int main(int argc, char **argv)
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "--check-config") == 0)
         return check_config(argv[2], argc == 4 ? argv[3] : "");
     if (argc == 2 && strcmp(argv[1], "--connect") == 0)
-        return connector_run(KEEPER_FD, TEXT_FD); /* where it has the directory */
+        return connector_run(KEEPER_FD, TEXT_FD); /* TEXT_FD is the directory here */
     bool again = argc == 6 && strcmp(argv[1], "--open-again") == 0;
     if (again || (argc == 6 && strcmp(argv[1], "--open") == 0)) {
         const struct opener opener = {
@@ -557,8 +559,7 @@ int main(int argc, char **argv)
         struct text text = {
             .path = argv[2], .control = control_path(argv[3], argv[2]), .fd = -1, .before = -1};
         has_claims = fcntl(CLAIMS_FD, F_GETFD) >= 0;
-        _exit(run(&text, by_name, argv[3][0] != '\0',
-                  argv[4])); /* nothing is to be tidied while relays run */
+        _exit(run(&text, by_name, argv[3][0] != '\0', argv[4])); /* no clean-up while relays run */
     }
     log_line(NULL, "bao-virtio-broker is started by bao-virtio-dm: use that");
     return EXIT_FAILURE;

@@ -14,8 +14,8 @@
 #include "broker/backend/opened.h"
 #include "broker/clock.h"
 
-/* What an image's lock is waited for: its last holder, a worker or a keeper of an earlier run, may
- * just be ending. */
+/* How long to wait for an image's lock. Its last holder, a worker or a keeper of an earlier run,
+ * may just be ending. */
 #define BUSY_MS 1000
 #define BUSY_LOOK_MS 50
 
@@ -43,11 +43,11 @@ int opener_run(const struct opener *opener)
     enum config_key key = CONFIG_KEY_ID;
     int fds[OPENED_FILES];
 
-    /* What it is to a user who looks for what hangs. A broker that has gone is no reason to die by
-     * a signal. */
+    /* The name that a user sees who looks for the process that hangs. If the broker has gone, a
+     * signal must not kill this process. */
     (void)prctl(PR_SET_NAME, "bao-opener");
     (void)signal(SIGPIPE, SIG_IGN);
-    /* The broker has read the same, and said what is wrong with it. */
+    /* The broker has read the same text, and has reported its errors. */
     if (config_load_text(opener->text, opener->path, &config, &diagnostics) < 0)
         return EXIT_FAILURE;
     const struct device_config *device = config_device(&config, opener->dm_id);
@@ -61,7 +61,7 @@ int opener_run(const struct opener *opener)
         result = opened_box(&backend, &failure);
     fd_count = opened_pack(&backend, &message.opened, fds);
     if (result < 0) {
-        message.opened.files = 0; /* what was opened before it failed */
+        message.opened.files = 0; /* drop what was opened before the failure */
         fd_count = 0;
     }
     message.header.type = MSG_OPENED;

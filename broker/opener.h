@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The opener: bao-virtio-broker --open ID NAME TAP HELD (or --open-again, for a
- * device that has run before). It opens the backend of one
- * device, privileged, before any byte of a guest is near; sends what it has to the broker
- * (MSG_OPENED); and ends. Since it does nothing else and nobody waits for it, an image, a directory
- * or a tap may keep it waiting for any time: that holds its own device and no other.
+ * The opener: bao-virtio-broker --open ID NAME TAP HELD (or --open-again, for a device that has run
+ * before). It opens the backend of one device with privileges, before it could get any byte of a
+ * guest. It sends what it has to the broker (MSG_OPENED), and ends. It does nothing else and nobody
+ * waits for it, so an image, a directory or a tap may keep it waiting for any time: that delays
+ * only its own device.
  */
 #ifndef BROKER_OPENER_H
 #define BROKER_OPENER_H
@@ -14,10 +14,10 @@
 #include "broker/backend/tap.h"
 
 struct opener {
-    int socket;       /* to the broker */
-    int text;         /* the configuration */
-    const char *path; /* what its file is called */
-    uint32_t dm_id;   /* whose backend */
+    int socket;       /* the socket to the broker */
+    int text;         /* the text of the configuration */
+    const char *path; /* the name of the configuration file */
+    uint32_t dm_id;   /* the id of the device whose backend it opens */
     struct tap_before tap;
 };
 

@@ -12,7 +12,7 @@
 #include "broker/log.h"
 #include "broker/places.h"
 
-#define KEEP_AGAIN_MS 1000 /* the keeper takes no message just now */
+#define KEEP_AGAIN_MS 1000 /* when to try again if the keeper takes no message just now */
 
 uint32_t opening_next_wait(uint32_t wait_ms)
 {
@@ -39,7 +39,7 @@ int opening_forget(uint32_t dm_id, int keeper)
     return message_send(keeper, &message, NULL, 0);
 }
 
-/* It is the connector's, who gets it from the keeper. */
+/* The directory is for the connector, which gets it from the keeper. */
 static void close_directory(struct backend *backend)
 {
     int *directory = &backend->files[OPENED_DIRECTORY];
@@ -99,7 +99,7 @@ static void failed(struct device *device, const struct opening_context *context,
     static char where[CONFIG_WHERE_SIZE];
     struct opening *opening = &device->opening;
     if (opening->socket >= 0)
-        close(opening->socket); /* takes it out of epoll as well */
+        close(opening->socket); /* this removes it from epoll as well */
     opening->socket = -1;
     opening->phase = OPENING_DUE;
     opening->wait_ms = opening_next_wait(opening->wait_ms);
@@ -114,7 +114,8 @@ static void failed(struct device *device, const struct opening_context *context,
     log_line(device->name, "%s %s", where, failure->text);
 }
 
-/* Is it another device's, too? At the first start that is the caller's to tell, of all at once. */
+/* Does another device have the same file? At the first start the caller reports this, for all
+ * devices at once. */
 static int of_another(const struct device *device, const struct opening_context *context,
                       enum config_key *ret_key, struct failure *failure)
 {
@@ -163,7 +164,7 @@ static void take_opened(struct device *device, const struct opening_context *con
         log_info(device->name, "%s", device->backend.words);
 }
 
-/* Its socket may have something to read, or be closed. */
+/* The opener's socket may have a message, or be closed. */
 static void receive(struct device *device, const struct opening_context *context, int64_t now)
 {
     union message message;
@@ -224,7 +225,7 @@ int64_t opening_look(struct device *device, const struct opening_context *contex
         start(device, context, now);
     if (opening->phase == OPENING_RUNS)
         receive(device, context, now);
-    /* Not before the device is at work: a start that fails leaves nothing behind. */
+    /* Only once the broker is locked down: a start that fails leaves nothing behind. */
     if (opening->phase == OPENING_DONE && opening->unkept && context->locked_down &&
         now >= opening->when)
         keep(device, context->keeper, now);

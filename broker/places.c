@@ -40,7 +40,7 @@ static int one_file(const struct config *config, const struct device *device,
                        is_image ? ", or read_only: true for both" : "");
 }
 
-/* `other`: who has the name as well, with a colon behind. */
+/* `other`: the place that has the name as well, with a colon at the end. */
 static int one_name(struct failure *failure, const char *name, const char *other)
 {
     return failure_set(failure, -EEXIST,

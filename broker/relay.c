@@ -18,18 +18,18 @@
 
 #define STACK_SIZE ((size_t)256 * 1024) /* aarch64 takes no less than 128 KiB */
 #define ATTACH_RETRY_MS 100
-#define NOT_ASKED_MS 1000 /* how long a look may be late that was kept from asking by signals */
+#define NOT_ASKED_MS 1000 /* how much longer to look if signals kept it from asking the driver */
 
-/* glibc has the field, not always its name. */
+/* glibc has the field, but not always this name for it. */
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
 const struct relay_limits relay_limits_default = {
     .answer_ms = WORKER_ANSWER_MS,
-    .slow_ms = 3 * WORKER_ANSWER_MS, /* 15 s: Linux complains about a vCPU that stands for 21 s */
+    .slow_ms = 3 * WORKER_ANSWER_MS, /* 15 s: Linux warns about a vCPU that is stuck for 21 s */
     .give_up_ms = 2 * WORKER_ANSWER_MS,
-    .recover_ms = 100, /* a busy machine's vCPU that has gone on makes its next access by then */
+    .recover_ms = 100, /* a vCPU that went on makes its next access by then, even if busy */
 };
 
 static void report(struct relay *relay)
@@ -37,7 +37,7 @@ static void report(struct relay *relay)
     (void)eventfd_signal(relay->report);
 }
 
-/* Both fds are edge-triggered and never read: one epoll_wait is the whole wait. */
+/* Both fds are edge-triggered and never read, so one epoll_wait is the whole wait. */
 static bool wait_event(struct relay *relay, int64_t timeout_ms)
 {
     struct epoll_event events[2];
@@ -63,7 +63,7 @@ static bool take_answer(struct relay *relay, const struct access *access, uint64
     /* Pairs with the worker's release store of response_seq, after its answer. */
     if (atomic_load_explicit(&mailbox->response_seq, memory_order_acquire) != relay->sequence)
         return false;
-    uint64_t answer = *(volatile uint64_t *)&mailbox->answer; /* once: the worker could change it */
+    uint64_t answer = *(volatile uint64_t *)&mailbox->answer; /* once: the worker can change it */
     *ret_answer = access->is_write ? 0 : access_mask(answer, access->width);
     return true;
 }
@@ -84,7 +84,8 @@ static uint32_t usable_worker(struct relay *relay)
     if (worker == relay->attempt.missed)
         return RELAY_NO_WORKER;
     if (atomic_load(&relay->journal->given_up)) {
-        /* It started before its driver was told fixed values, and knows nothing of them. */
+        /* This worker started before its driver was told fixed values, and knows nothing of them.
+         */
         report_unusable(relay, worker);
         return RELAY_NO_WORKER;
     }
@@ -107,14 +108,15 @@ static struct attempt_next look(struct relay *relay, bool is_timed_out)
 
 static uint64_t give_up(struct relay *relay, const struct access *access)
 {
-    /* Before the vCPU goes on: the next worker starts from a device that needs a reset. */
+    /* Set before the vCPU goes on, so that the next worker starts from a device that needs a reset.
+     */
     atomic_store(&relay->journal->given_up, 1);
     if (atomic_fetch_add(&relay->given_up, 1) == 0)
         report(relay);
     return access_given_up_answer(access);
 }
 
-/* Have an access answered by whichever worker is there, or comes in time. */
+/* Have a worker answer an access: the one that is there, or one that comes in time. */
 static uint64_t ask_worker(struct relay *relay, const struct access *access)
 {
     bool is_timed_out = false;
@@ -132,7 +134,7 @@ static uint64_t ask_worker(struct relay *relay, const struct access *access)
             report_unusable(relay, relay->attempt.missed);
             continue;
         case ATTEMPT_TELL:
-            /* Its predecessor can have spoilt what lies in the mailbox. */
+            /* The previous worker may have damaged the mailbox. */
             if (next.is_again)
                 put_in_mailbox(relay, access);
             (void)eventfd_signal(relay->request);
@@ -151,13 +153,13 @@ static uint64_t ask_worker(struct relay *relay, const struct access *access)
 /* --- The driver, and what is in doubt (journal.h) ------------------------------------------- */
 
 /*
- * The next request, in a slot. Returns 0, or as dispatcher_attach; what nobody expects of a driver
- * is reported, and comes after a little wait.
+ * Take the next request into a slot. Returns 0, or an error like dispatcher_attach. An error that a
+ * driver should never return is reported, and the function then waits a little before it returns.
  */
 static int attach(struct relay *relay, struct journal_slot **ret_slot)
 {
     struct journal_slot *slot = journal_attach_slot(relay->journal);
-    ENSURE(slot != NULL); /* serve_taken and look_for_newer leave one empty */
+    ENSURE(slot != NULL); /* serve_taken and look_for_newer leave one slot empty */
     int result = dispatcher_attach(relay->generation, relay->dm, &slot->request);
     if (result == 0 && journal_slot_state(slot) != SLOT_TAKEN)
         result = -EPROTO;
@@ -185,7 +187,7 @@ static void interrupt_attach(int signal)
 
 static int make_recovery_timer(timer_t *ret_timer)
 {
-    /* Without SA_RESTART, so that the signal ends ATTACH. */
+    /* No SA_RESTART, so that the signal ends ATTACH. */
     struct sigaction action = {.sa_handler = interrupt_attach};
     if (sigaction(SIGALRM, &action, NULL) < 0)
         return -errno;
@@ -202,13 +204,13 @@ static int make_recovery_timer(timer_t *ret_timer)
 static void set_recovery_timer(const struct relay *relay, int interval_ms)
 {
     struct timespec interval = {.tv_nsec = interval_ms * 1000000L};
-    /* Again and again: a signal that comes just before ATTACH sleeps would be lost. */
+    /* The timer is periodic: a single signal that comes just before ATTACH sleeps would be lost. */
     struct itimerspec setting = {.it_interval = interval, .it_value = interval};
     timer_settime(relay->timer, 0, &setting, NULL);
 }
 
-/* Is there more to look for? `result`: of the last attempt. A request that came takes a slot, so
- * there is an end to those. */
+/* Is there more to look for? `result`: of the last ATTACH. Each request that came takes a slot, so
+ * their number is limited. */
 static bool looks_on(int result, int64_t end)
 {
     int64_t now = clock_ms();
@@ -220,9 +222,9 @@ static bool looks_on(int result, int64_t end)
 }
 
 /*
- * Look for requests that are newer than those whose completion is in doubt. However late this
- * thread gets to run, the driver is asked before the caller completes anything, which is next; but
- * a driver that answers otherwise than it should does not keep the vCPU waiting.
+ * Look for requests that are newer than those whose completion is in doubt. Even if this thread
+ * gets to run very late, it asks the driver before the caller completes anything, which is the next
+ * step. But a driver that answers wrongly can't keep the vCPU waiting.
  */
 static void look_for_newer(struct relay *relay)
 {
@@ -243,11 +245,12 @@ static void look_for_newer(struct relay *relay)
 
 /* --- Requests ----------------------------------------------------------------------------- */
 
-/* The answer is in the slot. Returns false if the dispatcher knows of no such request. */
+/* Complete the request with the answer in the slot. Returns false if the dispatcher knows no such
+ * request. */
 static bool finish(struct relay *relay, struct journal_slot *slot)
 {
     struct bao_io_request request = slot->request;
-    /* The hypervisor acts on both, so they are ours whatever came in. As a WRITE a completion
+    /* The hypervisor acts on both fields, so they are ours, whatever came in. A completion as WRITE
      * only lets the vCPU go on. */
     request.dm_id = relay->dm_id;
     if (request.op != BAO_IO_READ)
@@ -266,7 +269,7 @@ static void complete(struct relay *relay, struct journal_slot *slot, uint64_t an
 {
     journal_completing(slot, answer);
     if (journal_in_doubt(relay->journal, slot)) {
-        journal_set_doubt(relay->journal, slot, false); /* it is in doubt by its phase now */
+        journal_set_doubt(relay->journal, slot, false); /* its phase shows the doubt now */
         look_for_newer(relay);
     }
     if (journal_slot_state(slot) == SLOT_COMPLETING)
@@ -283,7 +286,7 @@ static void serve(struct relay *relay, struct journal_slot *slot)
     const struct bao_io_request request = slot->request;
     struct access access;
     uint64_t answer = 0;
-    bool idle = false; /* no interrupt is outstanding any more */
+    bool idle = false; /* no interrupt is outstanding after this access */
 
     switch (access_decode(&request, relay->dm_id, relay->mmio_addr, &access)) {
     case ACCESS_TO_WORKER:
@@ -332,7 +335,7 @@ static void take_over(struct relay *relay)
         look_for_newer(relay);
     while ((slot = journal_find(journal, SLOT_COMPLETING))) {
         const struct journal_slot completed = *slot;
-        journal_set_doubt(journal, slot, true); /* before: it may be killed again */
+        journal_set_doubt(journal, slot, true); /* before finish: it may be killed again */
         if (!finish(relay, slot))
             journal_set_doubt(journal, &completed, false);
     }
@@ -362,9 +365,9 @@ static void *relay_thread(void *argument)
     for (;;) {
         struct journal_slot *slot;
         if (!atomic_load(&relay->gone) && attach(relay, &slot) == 0)
-            serve_taken(relay); /* another may come while one is in doubt */
+            serve_taken(relay); /* more may come while one is in doubt */
         else if (atomic_load(&relay->gone))
-            wait_event(relay, -1); /* its driver has completed what was waiting */
+            wait_event(relay, -1); /* the driver has completed what was waiting */
     }
     return NULL;
 }

@@ -81,7 +81,8 @@ bool shared_page_is(int fd, size_t size)
 
 void *shared_page_map(int fd, size_t size)
 {
-    /* Populated: the kernel must never have to fault it in while it hands over a request. */
+    /* Populated, so that the kernel never has to handle a page fault in it while it hands over a
+     * request. */
     void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
     return page == MAP_FAILED ? NULL : page;
 }

@@ -5,7 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TURN_NS 100000 /* the least that the scheduler takes */
+#define TURN_NS 100000 /* the shortest slice that the scheduler accepts */
 
 void short_turns(void)
 {

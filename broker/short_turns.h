@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * For threads that have a few microseconds to do while others wait for them.
- */
+/* For threads that work for a few microseconds while others wait for them. */
 #ifndef BROKER_SHORT_TURNS_H
 #define BROKER_SHORT_TURNS_H
 
 /*
- * Ask the scheduler for short turns of the calling thread: since Linux 6.12 a thread that asks for
- * a short slice runs sooner when it wakes up beside one that is in the midst of a long one. It gets
- * no more of the processor than before, needs no privilege, and keeps nobody else from running.
- * Older kernels take it and do nothing. Before lock-down.
+ * Ask the scheduler for short time slices of the calling thread. Since Linux 6.12, a thread that
+ * asks for a short slice runs sooner when it wakes up while another thread is in the middle of a
+ * long slice. It gets no more processor time than before, needs no privilege, and does not keep
+ * other threads from running. Older kernels accept the request and do nothing. Call it before
+ * lock-down.
  */
 void short_turns(void);
 

@@ -23,8 +23,8 @@
 #define BACKEND_LOOK_MS 1000
 #define EVENTS_MAX 32
 #define CONNECTOR_AGAIN_MS 1000
-#define GONE_LOOK_MS 100 /* is an earlier broker's worker gone */
-#define STOP_MS 200      /* what the relays may take to complete what they have in hand */
+#define GONE_LOOK_MS 100 /* time between two checks: is an earlier broker's worker gone? */
+#define STOP_MS 200      /* how long the relays may take to complete their requests */
 
 static int watch_opener(const struct supervisor *supervisor, const struct device *device)
 {
@@ -67,7 +67,8 @@ int supervisor_init(struct supervisor *supervisor)
 
 /* --- What the keeper says -------------------------------------------------------------------- */
 
-/* Only now is it listened to: what it says may come before what the keeper says of it. */
+/* The broker listens to the worker only from now on. Otherwise a message of the worker could come
+ * before the keeper's message about it. */
 static void worker_spawned(struct supervisor *supervisor, struct device *device,
                            const struct message_spawned *spawned)
 {
@@ -87,7 +88,7 @@ static void worker_spawned(struct supervisor *supervisor, struct device *device,
             supervision_end_because(supervisor, device, "its socket can't be watched");
         return;
     }
-    if (pid == -EBUSY) { /* its predecessor, of an earlier broker, is not quite gone */
+    if (pid == -EBUSY) { /* its predecessor, a worker of an earlier broker, is not quite gone */
         supervision_close_socket(&device->worker);
         relay_worker_gone(&device->relay);
         device->worker.phase = WORKER_DUE;
@@ -102,7 +103,7 @@ static void worker_died(struct supervisor *supervisor, struct device *device,
                         const struct message_died *died)
 {
     char how[WORDS_SIZE], what[WORDS_SIZE + 32];
-    supervision_receive(supervisor, device); /* its last words come before its death */
+    supervision_receive(supervisor, device); /* its last messages come before its death */
     words_death(died->code, died->status, how);
     snprintf(what, sizeof(what), "worker %d died: %s", (int)device->worker.pid, how);
     snprintf(device->worker.last_death, sizeof(device->worker.last_death), "%s", how);
@@ -110,7 +111,8 @@ static void worker_died(struct supervisor *supervisor, struct device *device,
     supervision_schedule(device, what);
 }
 
-/* What a filter killed a worker for comes after its death, from another place. */
+/* The system call that a filter killed a worker for is known only after its death, from the
+ * kernel's log. */
 static void read_kernel_log(const struct supervisor *supervisor)
 {
     char call[KERNEL_LOG_CALL_SIZE];
@@ -140,25 +142,25 @@ static void stop_relays(struct supervisor *supervisor)
     }
 }
 
-/* From the loop itself: what is asked is whether that goes round. */
+/* The answer comes from the loop itself, since the keeper asks whether the loop runs. */
 static void answer_keeper(const struct supervisor *supervisor)
 {
     union message pong = {.header = {.type = MSG_PONG, .device = MESSAGE_NO_DEVICE}};
-    (void)message_send(supervisor->keeper, &pong, NULL, 0); /* not taken: it is full of others */
+    (void)message_send(supervisor->keeper, &pong, NULL, 0); /* it fails if others fill the socket */
 }
 
-/* Returns false if this is the end. */
+/* Returns false if the broker has to end. */
 static bool receive_from_keeper(struct supervisor *supervisor)
 {
     union message message;
     int fds[MESSAGE_FDS_MAX];
-    size_t fd_count = 0; /* these messages carry none: what was stored came before */
+    size_t fd_count = 0; /* these messages carry none: stored files came before */
     int result = message_receive(supervisor->keeper, ROLE_KEEPER, &message, fds, &fd_count);
     if (result == -EAGAIN)
         return true;
     if (result <= 0) {
-        /* It was killed. Another one may have been given its files, so no access gets fixed values:
-         * what is in hand is in the journal. */
+        /* The keeper was killed. Another keeper may have been given its files, so no access gets
+         * fixed values: the requests that were taken are in the journal. */
         supervisor->abandoned = true;
         return false;
     }
@@ -220,8 +222,8 @@ static void look_at_relay(struct supervisor *supervisor, struct device *device)
 
 /* --- The loop -------------------------------------------------------------------------------- */
 
-/* Backends that have changed under their workers, which are told. What could wait for a disk, a
- * worker does for itself: it is told that it is time to. */
+/* Tell workers that their backends have changed. If a look at the backend could wait for a disk,
+ * the worker does it: it is only told that it is time to look. */
 static void look_at_backends(struct supervisor *supervisor, int64_t now)
 {
     if (now < supervisor->look_at)
@@ -264,13 +266,13 @@ static void accept_control_again(struct supervisor *supervisor, int64_t *ret_nex
         *ret_next = supervisor->control_at;
 }
 
-/* Its backend. Returns when to look again. */
+/* Look at the opening of the device's backend. Returns when to look again. */
 static int64_t look_at_opening(struct supervisor *supervisor, struct device *device, int64_t now)
 {
     struct opening *opening = &device->opening;
     const enum opening_phase before = opening->phase;
     int64_t next = opening_look(device, &supervisor->opening, now);
-    /* One that can't be watched is killed with this broker, at the latest. */
+    /* An opener that can't be watched is killed with this broker, at the latest. */
     if (before == OPENING_DUE && opening->socket >= 0)
         (void)watch_opener(supervisor, device);
     if (before != OPENING_DONE && opening->phase == OPENING_DONE) {
@@ -299,7 +301,8 @@ static int start_connector(struct supervisor *supervisor, struct device *device)
     return result;
 }
 
-/* Once the keeper has the directory: there is one as long as the broker is there, or can be. */
+/* Start a connector once the keeper has the directory. From then on there is one as long as the
+ * broker runs, or another one is started. */
 static void look_at_connector(struct supervisor *supervisor, struct device *device, int64_t now,
                               int64_t *ret_next)
 {
@@ -323,14 +326,14 @@ static void hear_connector(struct device *device)
                         "the process that connects to its sockets has ended, or has to end first: "
                         "another is started");
     if (connector_answered(connector) && device->worker.phase == WORKER_DUE)
-        device->worker.when = 0; /* what its backend waited for */
+        device->worker.when = 0; /* its backend waited for this */
 }
 
-/* May a worker be started now? If not, it is DUE again when that may be otherwise. */
+/* May a worker be started now? If not, it is DUE again when the answer may be different. */
 static bool can_start(struct supervisor *supervisor, struct device *device, int64_t now)
 {
     if (device->opening.phase != OPENING_DONE) {
-        device->worker.when = INT64_MAX; /* look_at_opening */
+        device->worker.when = INT64_MAX; /* look_at_opening sets it */
         return false;
     }
     if (device_claim(device) < 0) {
@@ -344,7 +347,7 @@ static bool can_start(struct supervisor *supervisor, struct device *device, int6
     return supervision_prepare_backend(supervisor, device);
 }
 
-/* What is due by time alone. Returns how long to sleep, -1: until something happens. */
+/* Do what is due because of time. Returns how long to sleep, in ms; -1: until something happens. */
 static int handle_time(struct supervisor *supervisor)
 {
     look_at_backends(supervisor, clock_ms());
@@ -436,35 +439,35 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
 }
 
 /*
- * Nothing in this loop waits but epoll_wait, since one device's trouble would be the others' then.
- * What it calls, and why that does not wait:
+ * Nothing in this loop waits, except epoll_wait: if it waited for one device, all others would
+ * wait, too. What it calls, and why that does not wait:
  *
- * - recvmsg, sendmsg: with MSG_DONTWAIT, always; the filter asks for it. Handing a file on does not
- *   touch what it is a file of.
+ * - recvmsg, sendmsg: always with MSG_DONTWAIT; the filter requires it. To hand on an fd does not
+ *   touch the file behind it.
  * - accept4: the listeners do not block.
- * - write, read: eventfds that do not block; /dev/kmsg, opened so; stderr, as broker/log.h says.
+ * - write, read: eventfds that do not block; /dev/kmsg, opened with O_NONBLOCK; stderr, as
+ *   broker/log.h says.
  * - epoll_ctl: asks sockets, eventfds and listeners for their state, which is in memory.
  * - flock (device_claim): LOCK_NB, on a memfd.
- * - connect: is not here, but in a process of the device's (backend/connector.h).
+ * - connect: is not called here, but in a separate process of the device (backend/connector.h).
  * - SIOCOUTQ, SO_PEERCRED: read a number.
- * - SIOCGIFNAME, SIOCGIFFLAGS, poll of a tap: are answered without the rtnl lock, which others hold
- *   for long; no module is loaded for a name, without capabilities.
- * - TIOCGWINSZ: copies under a lock that is held for as long as that takes.
- * - open of a vhost node: a node, in a tmpfs. Root could unload the module and have it loaded again
- *   by this: that takes as long as modprobe does.
+ * - SIOCGIFNAME, SIOCGIFFLAGS, poll of a tap: need no rtnl lock, which others may hold for long.
+ *   Without capabilities, no module is loaded for a name.
+ * - TIOCGWINSZ: copies under a lock that is held only for that copy.
+ * - open of a vhost node: a device node, in a tmpfs. Root could unload the module, and this open
+ *   would load it again: that takes as long as modprobe does.
  * - VHOST_VSOCK_SET_GUEST_CID: takes the lock of a table.
- * - close: of copies; of sockets, with what is unread in them; never the last of a backend's file.
- *   Nothing that can be flushed is open here: images and logs are in boxes (common/box.h), so that
- *   the end of this process does not wait either.
- * - memory: the pages are populated memfds; nothing of a guest is touched.
+ * - close: of copies; of sockets, with unread data in them; never of the last fd of a backend's
+ *   file. No file that can be flushed is open here: images and logs are in boxes (common/box.h), so
+ *   that the end of this process does not wait either.
+ * - memory: the pages are populated memfds; no memory of a guest is touched.
  *
- * What does block, the opening of backends by their names, is done by openers (opening.h); what
- * reads and writes images, by workers.
+ * What does block is done elsewhere: openers open backends by their names (opening.h); workers read
+ * and write images.
  *
- * What one device, or one client, can have done in a turn is bounded: 32 messages; in a
- * millisecond: 8 connections, 4 clients; and in a second: worker_rate (worker_messages.c), rate
- * (control.c).
- * epoll gives those that are ready their turns one after the other.
+ * The work for one device, or one client, is bounded: in a turn, 32 messages; in a millisecond, 8
+ * connections and 4 clients; in a second, worker_rate (worker_messages.c) and rate (control.c).
+ * epoll lets all fds that are ready have their turns, one after the other.
  */
 int supervisor_run(struct supervisor *supervisor)
 {

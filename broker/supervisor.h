@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The broker's main thread, once everything is open and locked: starts a worker for each device,
- * replaces it when it dies, misses a deadline or says what it must not, and prints what workers
- * report. No message of a worker can do more than end that worker.
+ * The broker's main thread, once everything is open and locked down. It starts a worker for each
+ * device. It replaces the worker when it dies, misses a deadline or sends a forbidden message. It
+ * prints what workers report. A message of a worker can at worst end that worker.
  */
 #ifndef BROKER_SUPERVISOR_H
 #define BROKER_SUPERVISOR_H
@@ -18,25 +18,25 @@
 struct supervisor {
     int epoll;
     int keeper; /* socket */
-    int report; /* eventfd: a relay, or who waits for entropy, has something to say */
+    int report; /* eventfd: a relay, or the thread that waits for entropy, has something to say */
     struct gate gate;
-    struct gate_line *lines[BAO_DEVICES_MAX]; /* of the devices, for the gate */
+    struct gate_line *lines[BAO_DEVICES_MAX]; /* one for each device, for the gate */
     struct control control;
-    int64_t control_at; /* ms: when clients of it are accepted again; 0: they are */
+    int64_t control_at; /* ms: when its clients are accepted again; 0: they are accepted now */
     int kernel_log;     /* broker/kernel_log.h; -1: none */
     struct entropy entropy;
     struct opening_context opening;
     struct device *devices;
     size_t device_count;
     int64_t look_at; /* ms: when backends are looked at again */
-    bool abandoned;  /* end, and leave what is in hand to a successor */
+    bool abandoned;  /* end, and leave unfinished requests to a successor */
 };
 
 /* Make the epoll instance and watch keeper and relays. Before lock-down. Returns 0 or -errno. */
 int supervisor_init(struct supervisor *supervisor);
 
-/* Replace a device's worker because somebody wants it, with no pause for past deaths. Returns 0;
- * EAGAIN if it is being replaced already. */
+/* Replace a device's worker because a user asks for it. There is no pause because of past deaths.
+ * Returns 0; EAGAIN if it is being replaced already. */
 int supervisor_restart(struct supervisor *supervisor, struct device *device);
 
 /* Run until the keeper says STOP, or is gone. Returns the exit status. */

@@ -33,7 +33,7 @@ static void append(struct text *text, const char *format, ...)
 
 const char *words_error(int error)
 {
-    /* Not strerror: that may look for a translation. */
+    /* Not strerror: it may look for a translation. */
     const char *words = strerrordesc_np(error);
     return words ? words : "unknown error";
 }

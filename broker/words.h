@@ -16,16 +16,16 @@
 /* "No such file or directory"; never NULL. `error` is a positive errno. */
 const char *words_error(int error);
 
-/* "exit status 1", "killed by SIGSEGV"; of waitid's si_code and si_status. */
+/* "exit status 1", "killed by SIGSEGV"; `code` and `status` are si_code and si_status of waitid. */
 const char *words_death(int code, int status, char buffer[WORDS_SIZE]);
 
 /* A worker's log message (common/log_code.h); NULL if there is no such code. */
 const char *words_log(uint32_t code, const uint64_t args[4], char buffer[WORDS_SIZE]);
 
-/* Its name, "DESC_INVALID"; NULL likewise. */
+/* The name of the code, "DESC_INVALID"; NULL if there is no such code. */
 const char *words_log_code(uint32_t code);
 
-/* Its level; LOG_LEVEL_ERROR if there is no such code. */
+/* The level of the code; LOG_LEVEL_ERROR if there is no such code. */
 enum log_level words_log_level(uint32_t code);
 
 /* "receive its start message", for "worker failed to ..."; NULL if there is no such step. */
@@ -34,8 +34,8 @@ const char *words_step(uint32_t step);
 /* The layers whose bit is set in `layers`: "uid, capabilities, seccomp"; "" if none is. */
 const char *words_layers(uint32_t layers, char buffer[WORDS_SIZE]);
 
-/* The limits of a worker's cgroup (common/cgroup_limit.h) whose bit is set: "memory.max, pids.max";
- * "" if none is. */
+/* The limits of a worker's cgroup (common/cgroup_limit.h) whose bit is set in `cgroup`:
+ * "memory.max, pids.max"; "" if none is. */
 const char *words_limits(uint32_t cgroup, char buffer[WORDS_SIZE]);
 
 /* Every layer without which a worker must not run. */

@@ -12,16 +12,16 @@
 #include "common/sandbox_layer.h"
 #include "common/worker_fds.h"
 
-#define MESSAGES_A_TURN 32 /* of one worker, before the others have theirs */
+#define MESSAGES_A_TURN 32 /* of one worker, before the others have their turn */
 
 /*
- * More than any worker of ours sends, whatever its guest does: it limits its log by itself
- * (worker/log.h). Who sends more was taken over, and is ended, since what it costs is everybody's:
- * this thread's time.
+ * A higher rate than any worker of ours has, whatever its guest does: it limits its log by itself
+ * (worker/log.h). A worker that sends more was taken over. It is ended, since it costs this thread
+ * time that belongs to all devices.
  *
- * Connections are another matter: a guest may want any number of them. A worker asks for a few at a
- * time and waits for the answers (CONNECTIONS_AT_ONCE). When this millisecond has had its share,
- * what it asks for stays in its socket, unread.
+ * Connections are different: a guest may want any number of them. A worker asks for a few at a time
+ * and waits for the answers (CONNECTIONS_AT_ONCE). When its share of this millisecond is used up,
+ * its requests stay unread in its socket.
  */
 static const struct rate worker_rate = {.burst = 1024, .interval_ms = 1};
 #define CONNECTIONS_A_MS 8 /* of one worker */
@@ -40,7 +40,7 @@ static void log_limited_code(struct device *device, enum log_level level, const 
     struct worker *worker = &device->worker;
     struct rate_limit *lines = level <= LOG_LEVEL_WARNING ? &worker->troubles : &worker->news;
     uint64_t suppressed;
-    /* What is not said takes nothing from what is. */
+    /* A line that is not logged does not count against those that are. */
     if (!log_says(level) || !rate_limit_pass(lines, clock_ms(), &suppressed))
         return;
     if (suppressed > 0)
@@ -71,7 +71,7 @@ static void log_ready(struct device *device, uint32_t layers)
              (int)device->worker.pid, in_force, missing[0] ? "; not available: " : "", missing);
 }
 
-/* Returns NULL, or what is wrong with it. */
+/* Returns NULL, or what is wrong with the worker. */
 static const char *take_ready(struct device *device, const struct message_ready *ready)
 {
     uint32_t core = words_core_layers();
@@ -100,7 +100,7 @@ static const char *take_ready(struct device *device, const struct message_ready 
     device->worker.no_room_since = 0;
     device->worker.messages = (struct rate_limit){.refilled_at = clock_ms()};
     connections_resume(device);
-    device->worker.clients_wait = true; /* who came meanwhile */
+    device->worker.clients_wait = true; /* clients may have come in the meantime */
     return NULL;
 }
 
@@ -168,7 +168,7 @@ static const char *take_message(struct device *device, const union message *mess
     case MSG_CONNECT_TO:
     case MSG_CONNECTED:
     case MSG_TYPES:
-        break; /* is done above; message_receive lets none of the others through */
+        break; /* MSG_CONNECT is handled above; message_receive refuses all others */
     }
     return "it sends what only others may send";
 }
@@ -200,7 +200,7 @@ void supervision_receive(struct supervisor *supervisor, struct device *device)
     for (int i = 0; i < MESSAGES_A_TURN && device->worker.socket >= 0; i++) {
         union message message;
         int fds[MESSAGE_FDS_MAX];
-        size_t fd_count = 0; /* no message of a worker's carries any */
+        size_t fd_count = 0; /* no message of a worker carries any */
         int result = message_receive(device->worker.socket, ROLE_WORKER, &message, fds, &fd_count);
         if (result == -EAGAIN)
             return;
@@ -212,7 +212,7 @@ void supervision_receive(struct supervisor *supervisor, struct device *device)
         if (wrong && device->worker.phase != WORKER_ENDING)
             supervision_end_because(supervisor, device, wrong);
         if (result <= 0) {
-            /* Its end, mostly: how it died comes from the keeper. */
+            /* Mostly this is the end of the worker. The keeper says how it died. */
             supervision_close_socket(&device->worker);
             if (device->worker.phase != WORKER_ENDING)
                 supervision_end_worker(supervisor, device);

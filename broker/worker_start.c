@@ -18,7 +18,7 @@ void supervision_end_worker(struct supervisor *supervisor, struct device *device
     union message kill = {.header = {.type = MSG_KILL, .device = device->index}};
     device->worker.phase = WORKER_ENDING;
     relay_worker_gone(&device->relay);
-    message_send(supervisor->keeper, &kill, NULL, 0); /* if it fails, the keeper is gone: STOP */
+    message_send(supervisor->keeper, &kill, NULL, 0); /* if this fails, the keeper is gone: STOP */
 }
 
 void supervision_end_because(struct supervisor *supervisor, struct device *device, const char *why)
@@ -31,7 +31,7 @@ void supervision_end_because(struct supervisor *supervisor, struct device *devic
 void supervision_close_socket(struct worker *worker)
 {
     if (worker->socket >= 0)
-        close(worker->socket); /* takes it out of epoll as well: there is no copy */
+        close(worker->socket); /* this also removes it from epoll: there is no copy */
     worker->socket = -1;
 }
 
@@ -39,7 +39,8 @@ void supervision_schedule(struct device *device, const char *what_happened)
 {
     struct worker *worker = &device->worker;
     int64_t now = clock_ms();
-    /* The counter is the workers' to write: whoever lies is held by what starts may cost. */
+    /* Workers write the counter. A worker that writes a false value is still limited by what starts
+     * may cost. */
     const struct worker_life life = {
         .now = now,
         .lived_ms = now - worker->started_at,
@@ -64,7 +65,7 @@ void supervision_schedule(struct device *device, const char *what_happened)
 int supervisor_restart(struct supervisor *supervisor, struct device *device)
 {
     if (device->worker.phase != WORKER_READY && device->worker.phase != WORKER_STARTING)
-        return EAGAIN; /* it is being replaced */
+        return EAGAIN; /* it is being replaced already */
     device->worker.backoff = (struct worker_backoff){0};
     device->worker.excused = true;
     const struct log_source source = supervision_source(device);
@@ -113,7 +114,7 @@ static int send_start(struct device *device, int socket)
     message.start.backend_fd_count = backend.count;
     message.start.boxed = backend.boxed;
 
-    /* The order of common/worker_fds.h. */
+    /* In the order of common/worker_fds.h. */
     int fds[MESSAGE_FDS_MAX];
     size_t count = 0;
     fds[count++] = device->request;
@@ -134,7 +135,7 @@ static int send_start(struct device *device, int socket)
     return result;
 }
 
-/* Its whole start-up message waits in the socket before it exists. */
+/* The whole start message of the worker waits in the socket before the worker exists. */
 static int spawn_worker(struct supervisor *supervisor, struct device *device)
 {
     int sockets[2];
@@ -162,12 +163,12 @@ bool supervision_look_at_backend(struct device *device)
     device->backend.news.text[0] = '\0';
     if (!new && !ops->worker_looks)
         return false;
-    /* Release: pairs with the worker's acquire, after which it reads what was written. */
+    /* Release: pairs with the worker's acquire. After that the worker reads what was written. */
     atomic_fetch_add_explicit(&state->changes, 1, memory_order_release);
     return true;
 }
 
-/* What is watched may be another file under the same number by the next time, or a worker's: so
+/* By the next time, the watched fd number may be another file, or the worker may own the file. So
  * nothing stays watched while the backend works on it. */
 static void watch_backend(struct supervisor *supervisor, struct device *device, int fd)
 {
@@ -177,7 +178,7 @@ static void watch_backend(struct supervisor *supervisor, struct device *device, 
     };
     if (device->backend_watched >= 0)
         epoll_ctl(supervisor->epoll, EPOLL_CTL_DEL, device->backend_watched, NULL);
-    /* If it can't be watched, the time at which to call again still comes. */
+    /* If the fd can't be watched, the backend is still called again at the given time. */
     bool watched = fd >= 0 && epoll_ctl(supervisor->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
     device->backend_watched = watched ? fd : -1;
 }
@@ -210,7 +211,7 @@ void supervision_start_worker(struct supervisor *supervisor, struct device *devi
     worker->started_at = clock_ms();
     worker->start_ms = 0;
     worker->requests = device->state->counters.requests;
-    /* Before the page is settled: no access is given up now. */
+    /* Before the page is settled: from now on, no access is given up. */
     relay_worker_starting(&device->relay);
     (void)supervision_look_at_backend(device);
     bool interrupt = device_driver_ok(device);

@@ -1,37 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of the audit share: asking the programs, and tampering with a process. */
+/* What the tests of the audit share: running the programs, and changing a process. */
 #ifndef TESTS_STANDIN_AUDIT_SESSION_H
 #define TESTS_STANDIN_AUDIT_SESSION_H
 
 #include <stdbool.h>
 #include <sys/types.h>
 
-extern char audit_answer[1 << 18]; /* of the last question, stderr included */
+extern char audit_answer[1 << 18]; /* the output of the last command, with stderr */
 
 /* Runs a shell command; returns its exit status, or -1. */
 int audit_ask(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* bao-seccomp, or bao-policy, with these arguments. */
+/* Run bao-seccomp, or bao-policy, with these arguments. */
 int audit_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int audit_run_policy(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Whether the answer has the text; says what was expected if it does not. */
+/* Whether the answer contains the text. If not, prints what was expected. */
 bool audit_says(const char *text);
 
-/* One more file for a process. Returns its number. */
+/* Give a process one more fd. Returns its number. */
 long audit_add_fd(pid_t pid);
 
-/* A file by its name, as the process sees it, opened for reading and writing. Returns its number.
- */
+/* Make the process open a file for reading and writing, by a path as the process sees it. Returns
+ * the fd number. */
 long audit_add_file(pid_t pid, const char *path);
 
-/* Take away what one of these has added. */
+/* Close an fd that one of these has added. */
 void audit_remove_fd(pid_t pid, long fd);
 
-/* One more filter, which denies nothing. */
+/* Give the process one more filter, which denies nothing. */
 void audit_add_filter(pid_t pid);
 
-/* What it is permitted, it could hand on by exec as well. */
+/* Make the process's permitted capabilities inheritable, so that it could also hand them on by
+ * exec. */
 void audit_add_inheritable(pid_t pid);
 
 #endif

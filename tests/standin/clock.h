@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Monotonic time, for what has a deadline or is measured. */
+/* Monotonic time, for deadlines and measurements. */
 #ifndef TESTS_STANDIN_CLOCK_H
 #define TESTS_STANDIN_CLOCK_H
 

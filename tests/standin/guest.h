@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest's side of virtio-mmio on the stand-in: what Linux's virtio_mmio, virtio_ring and
- * virtio_blk drivers do, in the same order of register accesses, written from VirtIO 1.2
- * and sharing no code with the device model. It trusts the device no more than is said here.
+ * A guest's side of virtio-mmio on the stand-in. It does what Linux's virtio_mmio, virtio_ring and
+ * virtio_blk drivers do, in the same order of register accesses. It was written from VirtIO 1.2 and
+ * shares no code with the device model. It trusts the device only where this file says so.
  *
- * A struct guest and all that belongs to it is one vCPU's: not thread-safe. A register access
- * that is not answered in time sets `error`, for good, and reads as 0; callers of several
- * accesses look at the end. Rings and registers are open to tests that want to spoil them.
+ * A struct guest and all that belongs to it is used by one vCPU: not thread-safe. A register access
+ * that is not answered in time sets `error`, for good, and reads as 0. Callers that make several
+ * accesses check `error` at the end. Tests that want to damage rings and registers can access them.
  */
 #ifndef TESTS_STANDIN_GUEST_H
 #define TESTS_STANDIN_GUEST_H
@@ -22,31 +22,33 @@
 struct guest {
     struct standin *standin;
     unsigned int id;
-    uint64_t base; /* guest-physical, of the registers */
+    uint64_t base; /* guest-physical base of the registers */
     uint8_t *window;
     uint64_t shmem_addr, shmem_size;
-    uint64_t allocated; /* bytes of the window in use, from its start */
-    int timeout_ms;     /* of a register access and of an interrupt */
+    uint64_t allocated; /* bytes of the window that are in use, from its start */
+    int timeout_ms;     /* timeout of a register access and of an interrupt */
     int error;          /* 0, or the first -errno of a register access */
     uint64_t features;  /* negotiated */
     /* Counters. */
     uint64_t register_accesses, kicks, interrupts, config_changes;
 };
 
-/* A guest whose window is the whole of device `id`'s. */
+/* Set up a guest that has the whole window of device `id`. */
 void guest_init(struct guest *guest, struct standin *standin, unsigned int id, uint64_t base,
                 uint64_t shmem_addr, uint64_t shmem_size);
 
 uint64_t guest_read(struct guest *guest, uint64_t offset, unsigned int width);
 void guest_write(struct guest *guest, uint64_t offset, unsigned int width, uint64_t value);
 
-/* Memory of the window, zeroed; freed by guest_reset only. NULL if it is used up. */
+/* Zeroed memory of the window; only guest_reset frees it. NULL if the window is used up. */
 void *guest_alloc(struct guest *guest, uint64_t size, uint64_t align, uint64_t *ret_addr);
 
-/* §3.1.1 steps 1 to 3, after looking for a device with that DeviceID. 0, -ENODEV, or error. */
+/* VirtIO 1.2 §3.1.1 steps 1 to 3, after looking for a device with that DeviceID. Returns 0,
+ * -ENODEV, or error. */
 int guest_probe(struct guest *guest, uint32_t device_id);
 
-/* Steps 4 to 6: accept what is both offered and wanted. 0; -EINVAL if FEATURES_OK is refused. */
+/* Steps 4 to 6: accept the features that are both offered and wanted. Returns 0; -EINVAL if
+ * FEATURES_OK is refused. */
 int guest_negotiate(struct guest *guest, uint64_t wanted);
 uint64_t guest_offered_features(struct guest *guest);
 void guest_accept_features(struct guest *guest, uint64_t features);
@@ -56,11 +58,11 @@ int guest_reset(struct guest *guest);
 uint32_t guest_status(struct guest *guest);
 void guest_add_status(struct guest *guest, uint32_t bit);
 
-/* Configuration space: in accesses of `width`, between two equal config generations. */
+/* Read the configuration space, in accesses of `width`, between two equal config generations. */
 void guest_config(struct guest *guest, uint64_t offset, void *ret, size_t size, unsigned int width);
 
 /*
- * An interrupt, as Linux takes it: wait for the line, read InterruptStatus, write InterruptACK.
+ * Take an interrupt as Linux does: wait for the line, read InterruptStatus, write InterruptACK.
  * Returns the bits, or -errno (-ETIMEDOUT after guest->timeout_ms).
  */
 int guest_take_interrupt(struct guest *guest);
@@ -71,14 +73,15 @@ struct guest_segment {
     bool device_writable;
 };
 
-/* What a packed ring (§2.8) has in place of the split one's structures. */
+/* What a packed ring (§2.8) has instead of the structures of the split ring. */
 struct guest_packed {
     struct vring_packed_desc *desc;
     struct vring_packed_desc_event *driver, *device;
-    uint32_t next, used;       /* offsets: of the next to make available, of the next used */
-    bool next_wrap, used_wrap; /* the wrap counters there */
+    uint32_t next,
+        used; /* offsets of the next descriptor to make available, and of the next used one */
+    bool next_wrap, used_wrap; /* the wrap counters at these offsets */
     uint16_t added;            /* descriptors made available since the last kick */
-    uint16_t *next_free;       /* per Buffer ID: the next free one; free_head is the first */
+    uint16_t *next_free;       /* for each Buffer ID: the next free one; free_head is the first */
     struct vring_packed_desc *indirect;
 };
 
@@ -94,30 +97,31 @@ struct guest_queue {
     uint64_t desc_addr, avail_addr, used_addr; /* packed: ring, driver area, device area */
     uint16_t free_head, free_count;
     uint16_t free_tail;     /* IN_ORDER: where freed descriptors are appended */
-    uint16_t next_in_order; /* IN_ORDER: the head or Buffer ID that is used next */
+    uint16_t next_in_order; /* IN_ORDER: the next used head or Buffer ID */
     uint16_t avail_index;   /* entries made available */
-    uint16_t kicked_index;  /* of them, when the device was last told */
+    uint16_t kicked_index;  /* avail_index when the device was last told */
     uint16_t used_index;    /* entries taken from the used ring */
     bool interrupts_off;
-    void **tokens;               /* per head or Buffer ID */
-    uint16_t *chain_length;      /* likewise: descriptors of the ring */
+    void **tokens;               /* for each head or Buffer ID */
+    uint16_t *chain_length;      /* the same: number of descriptors in the ring */
     struct vring_desc *indirect; /* GUEST_INDIRECT_MAX per head; NULL: not negotiated */
     uint64_t indirect_addr;
 };
 
 #define GUEST_INDIRECT_MAX 34
 
-/* Step 7, for one queue, in the format negotiated; size 0 means the largest. 0, -ENOENT
+/* Step 7, for one queue, in the negotiated format; size 0 means the largest. Returns 0, -ENOENT
  * (QueueSizeMax 0), -EBUSY, -ENOMEM. */
 int guest_queue_start(struct guest *guest, struct guest_queue *queue, uint32_t index,
                       uint32_t size);
 void guest_queue_free(struct guest_queue *queue);
-/* Register writes only: hand the queue as described by its addresses to the device. */
+/* Only the register writes: give the queue to the device, as its addresses describe it. */
 void guest_queue_program(struct guest_queue *queue);
 
 /*
- * Make a chain available: in an indirect table if that was negotiated and there is more than
- * one segment. `token` comes back with it, and must not be NULL. 0 or -ENOSPC.
+ * Make a chain available: in an indirect table if that was negotiated and there is more than one
+ * segment. guest_queue_get returns `token` with the chain; it must not be NULL. Returns 0 or
+ * -ENOSPC.
  */
 int guest_queue_add(struct guest_queue *queue, const struct guest_segment *segments,
                     unsigned int count, void *token);
@@ -126,10 +130,10 @@ bool guest_queue_kick(struct guest_queue *queue);
 /* The next used chain's token; NULL if there is none, or (guest->error -EPROTO) it is not valid. */
 void *guest_queue_get(struct guest_queue *queue, uint32_t *ret_len);
 void guest_queue_disable_interrupts(struct guest_queue *queue);
-/* Returns false if chains were used meanwhile: then no interrupt may come for them. */
+/* Returns false if chains were used in the meantime: then no interrupt may come for them. */
 bool guest_queue_enable_interrupts(struct guest_queue *queue);
 
-/* guest_queue.c and the packed ring: guest_packed.c. */
+/* Between guest_queue.c and the packed ring in guest_packed.c. */
 int guest_packed_allocate(struct guest_queue *queue);
 int guest_packed_add(struct guest_queue *queue, const struct guest_segment *segments,
                      unsigned int count, void *token);
@@ -157,7 +161,7 @@ struct guest_block {
     uint32_t request_size;
     unsigned int depth;
     struct guest_block_request *requests;
-    /* Called for each completion by guest_block_interrupt; may submit again. NULL: none. */
+    /* guest_block_interrupt calls this for each completion. It may submit again. NULL: none. */
     void (*done)(struct guest_block *block, struct guest_block_request *request);
     void *context;
 };
@@ -178,15 +182,16 @@ int guest_block_start(struct guest_block *block, uint64_t features, unsigned int
                       uint32_t request_size);
 void guest_block_free(struct guest_block *block);
 
-/* Submit without kicking. `len` bytes of request->data; 0 for a flush. 0 or -ENOSPC. */
+/* Submit without a kick. `len`: bytes of request->data; 0 for a flush. Returns 0 or -ENOSPC. */
 int guest_block_submit(struct guest_block *block, struct guest_block_request *request,
                        uint32_t type, uint64_t sector, uint32_t len);
-/* Take one interrupt and complete what it announces. Number of completions, or -errno. */
+/* Take one interrupt and complete the requests that it announces. Returns the number of
+ * completions, or -errno. */
 int guest_block_interrupt(struct guest_block *block);
 
 /*
- * One request from start to end on requests[0]. Data go from or to `data`. Returns the status
- * byte (VIRTIO_BLK_S_*), or -errno.
+ * One request from start to end, on requests[0]. The data are read from `data` or written to it.
+ * Returns the status byte (VIRTIO_BLK_S_*), or -errno.
  */
 int guest_block_io(struct guest_block *block, uint32_t type, uint64_t sector, void *data,
                    uint32_t len);
@@ -207,7 +212,7 @@ struct guest_console_buffer {
     bool busy; /* the device has it */
 };
 
-/* A pair of queues: port's, or those for control. */
+/* A pair of queues: of a port, or for control. */
 struct guest_console_pair {
     struct guest_queue rx, tx;
     struct guest_console_buffer in[GUEST_CONSOLE_BUFFERS], out[GUEST_CONSOLE_BUFFERS];
@@ -217,18 +222,18 @@ struct guest_console_port {
     struct guest_console_pair data;
     bool added, is_console, open; /* as the device has said */
     char name[32];
-    uint16_t cols, rows; /* of RESIZE */
+    uint16_t cols, rows; /* from RESIZE */
     uint64_t sent, received;
 };
 
 struct guest_console {
     struct guest guest;
     bool multiport;
-    uint16_t cols, rows; /* of the configuration space */
+    uint16_t cols, rows; /* from the configuration space */
     uint32_t port_count;
     struct guest_console_pair control;
     struct guest_console_port ports[GUEST_CONSOLE_PORTS];
-    /* Called with what comes in. NULL: it is dropped. */
+    /* Called with the input. NULL: the input is dropped. */
     void (*input)(struct guest_console *console, unsigned int port, const uint8_t *data,
                   uint32_t length);
     void *context;
@@ -238,15 +243,15 @@ struct guest_console {
 int guest_console_start(struct guest_console *console, uint64_t features);
 void guest_console_free(struct guest_console *console);
 
-/* Take everything that the device has used, and give the buffers back. Looks at the rings, and
- * waits for no interrupt. Returns how many chains that were. */
+/* Take all buffers that the device has used, and give them back. Looks at the rings, and does not
+ * wait for an interrupt. Returns how many chains there were. */
 unsigned int guest_console_poll(struct guest_console *console);
 
-/* Make up to `length` bytes available for output, as far as there are free buffers, and kick.
- * Returns how many. */
+/* Make up to `length` bytes available for output, as far as buffers are free, and kick. Returns how
+ * many. */
 uint32_t guest_console_send(struct guest_console *console, unsigned int port, const void *data,
                             uint32_t length);
-/* Bytes of output that the device has not completed yet are in so many buffers. */
+/* In how many buffers there is output that the device has not completed yet. */
 unsigned int guest_console_busy(const struct guest_console *console, unsigned int port);
 
 /* A control message from the driver. Returns 0 or -ENOSPC. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A console driver as small systems have them, after the habits of the one in Bao's demonstration
- * with FreeRTOS: it takes for granted what Linux asks for. It never writes QueueNum, and uses rings
- * of 1024 entries; it fills the receive queue before the queue is ready, and never kicks it; it
- * wants exactly two features, compares Status with what it wrote, uses each descriptor for itself,
- * and does not look at used lengths.
+ * A console driver like those of small systems, with the habits of the driver in Bao's
+ * demonstration with FreeRTOS. It assumes things that Linux asks for. It never writes QueueNum, and
+ * uses rings of 1024 entries. It fills the receive queue before the queue is ready, and never kicks
+ * it. It wants exactly two features, and compares Status with what it wrote. It uses each
+ * descriptor alone, and does not look at used lengths.
  */
 #ifndef TESTS_STANDIN_GUEST_FREERTOS_H
 #define TESTS_STANDIN_GUEST_FREERTOS_H
@@ -35,14 +35,14 @@ int guest_freertos_start(struct guest_freertos *console);
 /* Send a message of up to GUEST_FREERTOS_BUFFER bytes, with a kick. -ENOSPC: the ring is full. */
 int guest_freertos_send(struct guest_freertos *console, const char *text);
 
-/* As an interrupt handler: read InterruptStatus, acknowledge it. Returns the bits. */
+/* Like an interrupt handler: read InterruptStatus, and acknowledge it. Returns the bits. */
 uint32_t guest_freertos_interrupt(struct guest_freertos *console);
 
 /* Take what came, as text, into `text` (NUL-terminated, `size` bytes), and give the buffers back
  * without a kick. Returns how many buffers came. */
 unsigned int guest_freertos_take(struct guest_freertos *console, char *text, size_t size);
 
-/* Messages that the device has yet to complete. */
+/* Number of messages that the device has not completed yet. */
 unsigned int guest_freertos_unsent(const struct guest_freertos *console);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file system whose root is there, and which never answers a look at anything in it: as a FUSE or
- * network file system whose server hangs. */
+/* A file system whose root exists, but which never answers any access to a file in it. It is like a
+ * FUSE or network file system whose server hangs. */
 #ifndef TESTS_STANDIN_HUNG_FILES_H
 #define TESTS_STANDIN_HUNG_FILES_H
 
@@ -11,14 +11,14 @@
 struct hung_files {
     int device; /* /dev/fuse */
     pthread_t thread;
-    atomic_uint hangs; /* requests that wait for their answer */
+    atomic_uint hangs; /* requests that wait for an answer */
     const char *path;
 };
 
-/* Mount it at the directory `path`. Returns 0; -errno, -ENOENT where the kernel has no FUSE. */
+/* Mount it at the directory `path`. Returns 0; -errno, -ENOENT if the kernel has no FUSE. */
 int hung_files_mount(struct hung_files *files, const char *path);
 
-/* Everybody who waits gets an error; unmounted. */
+/* All processes that wait get an error, and it is unmounted. */
 void hung_files_end(struct hung_files *files);
 
 #endif

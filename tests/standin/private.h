@@ -6,7 +6,7 @@
  *   serve.c    notifications: fetch, find the device, read and write the caller's memory
  *   driver.c   the driver: ATTACH, COMPLETE, IOEVENTFD, IRQFD
  *   vcpu.c     the frontend's register accesses
- *   watch.c    what nobody notifies: signals to waiting attachers, last closes, the end
+ *   watch.c    events without a notification: signals to waiting attachers, last closes, the end
  */
 #ifndef TESTS_STANDIN_PRIVATE_H
 #define TESTS_STANDIN_PRIVATE_H
@@ -20,19 +20,19 @@
 #include "common/bao_abi.h"
 #include "tests/standin/standin.h"
 
-#define QUEUE_MAX (4 * STANDIN_VCPUS_MAX) /* entries completed behind the driver's back linger */
+#define QUEUE_MAX (4 * STANDIN_VCPUS_MAX) /* completed entries may stay in the driver's list */
 #define EVENTFDS_MAX 64
 #define THREADS_KNOWN 64
 
-/* A slot of the hypervisor's: one register access of a vCPU. Its index is the request_id. */
+/* A slot of the hypervisor: one register access of a vCPU. Its index is the request_id. */
 struct slot {
     enum { SLOT_FREE, SLOT_PROCESSING, SLOT_COMPLETE } state;
     bool taken;     /* ATTACH has handed it out */
-    bool abandoned; /* its vCPU has timed out; nobody waits for the answer */
+    bool abandoned; /* its vCPU has timed out; no vCPU waits for the answer */
     unsigned int device;
     uint64_t op;
     uint64_t value;
-    sem_t done; /* posted once, without the lock: the vCPU then need not wait for that */
+    sem_t done; /* posted once, without the lock, so that the vCPU need not wait for the lock */
 };
 
 struct ioeventfd {
@@ -48,16 +48,16 @@ struct irqfd {
     uint64_t eventfd_id;
 };
 
-/* An ATTACH that waits. */
+/* A thread that waits in ATTACH. */
 struct attacher {
     bool waiting;
     uint64_t notification;
     pid_t tid;
     uint64_t buffer;  /* address in the caller's memory */
     uint64_t since;   /* ms, monotonic */
-    pid_t status_tid; /* whose the two files are; 0: nobody's */
+    pid_t status_tid; /* the thread that the two files belong to; 0: none */
     int status_fd, leader_status_fd;
-    pid_t tracer; /* of the thread, when it was last looked at; 0: none */
+    pid_t tracer; /* the thread's tracer at the last look; 0: none */
 };
 
 struct device {
@@ -65,10 +65,10 @@ struct device {
     void *mapping;
     ino_t inode;
     dev_t dev;
-    int watch;      /* inotify's name for it */
-    char path[32];  /* of C: the window, a file with a name */
-    bool created;   /* of D */
-    bool destroyed; /* for good */
+    int watch;      /* its inotify watch descriptor */
+    char path[32];  /* generation C: the window, a file with a name */
+    bool created;   /* generation D */
+    bool destroyed; /* it is gone for good */
     unsigned int attaches;
 
     struct bao_io_request queue[QUEUE_MAX]; /* the driver's list */
@@ -84,20 +84,20 @@ struct device {
 struct known_thread {
     pid_t tid;
     int fd_dir;            /* its /proc/TID/fd, opened once */
-    int fd;                /* the last it used for ATTACH or COMPLETE, ... */
-    struct device *device; /* ... what that is; NULL: not known ... */
-    uint64_t known_at;     /* ... and when that was seen, ms */
+    int fd;                /* the last fd that it used for ATTACH or COMPLETE, ... */
+    struct device *device; /* ... the device of that fd; NULL: not known ... */
+    uint64_t known_at;     /* ... and the time when this was seen, ms */
 };
 
 struct standin {
     enum standin_abi abi;
     bool no_driver;
-    pthread_mutex_t lock; /* everything below that is not constant after start */
+    pthread_mutex_t lock; /* protects everything below that is not constant after the start */
     struct device devices[STANDIN_DEVICES_MAX];
     struct slot slots[STANDIN_VCPUS_MAX];
     pthread_cond_t slot_free;
-    bool served;          /* a thread receives notifications: only one does at a time */
-    pthread_cond_t serve; /* for the server: look whether to take over from the vCPUs */
+    bool served;          /* a thread receives notifications: only one thread does at a time */
+    pthread_cond_t serve; /* tells the server to look whether it has to take over from the vCPUs */
     unsigned int vcpus_waiting;
     uint64_t last_completion_us;
     struct standin_counts counts;
@@ -117,8 +117,8 @@ struct standin {
     int inotify;
     int stop_event;
     size_t notification_size;
-    struct seccomp_notif *notification;               /* of the thread that serves, ... */
-    struct known_thread known_threads[THREADS_KNOWN]; /* ... and no other's */
+    struct seccomp_notif *notification;               /* used by the thread that serves, ... */
+    struct known_thread known_threads[THREADS_KNOWN]; /* ... and by no other thread */
     atomic_bool stopping;
     atomic_bool server_ended;
     pthread_t server, watcher;
@@ -128,7 +128,7 @@ struct standin {
 /* child.c: never returns. `report` is a SOCK_SEQPACKET socket to standin_child_receive's end. */
 _Noreturn void standin_child_run(const struct standin *standin,
                                  const struct standin_options *options, int report);
-/* Receive the listener and the node, opened. Returns 0 or -errno, having said why. */
+/* Receive the listener and the open node. Returns 0 or -errno, after printing the reason. */
 int standin_child_receive(int report, int *ret_listener, int *ret_node);
 
 /* serve.c */
@@ -139,10 +139,10 @@ void standin_forget_threads(struct standin *standin);
 int standin_memory_read(pid_t tid, uint64_t address, void *buffer, size_t size);
 int standin_memory_write(pid_t tid, uint64_t address, const void *buffer, size_t size);
 bool standin_notification_valid(struct standin *standin, uint64_t notification);
-/* Answer: result >= 0 is what ioctl returns, < 0 is -errno. Returns 0 or -errno. */
+/* Answer a notification: result >= 0 is what ioctl returns, < 0 is -errno. Returns 0 or -errno. */
 int standin_respond(struct standin *standin, uint64_t notification, int64_t result);
 
-/* driver.c: called with the lock held; results are what the ioctl returns, or -errno. */
+/* driver.c: called with the lock held. The results are what the ioctl returns, or -errno. */
 void standin_protocol_violated(struct standin *standin, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Answers the notification itself, now or later. */
@@ -152,13 +152,13 @@ void standin_driver_attach(struct standin *standin, struct device *device, uint6
 void standin_driver_deliver(struct standin *standin, struct device *device);
 /* The waiting attacher was interrupted or is gone. */
 void standin_driver_interrupt(struct standin *standin, struct device *device);
-/* On success, *ret_slot is what is to be posted, if anything. */
+/* On success, the caller has to post *ret_slot, unless it is NULL. */
 int standin_driver_complete(struct standin *standin, const struct device *device,
                             const struct bao_io_request *request, struct slot **ret_slot);
-/* `fd` is a copy of the eventfd for the stand-in to own, or -errno. */
+/* `fd` is a copy of the eventfd, which the stand-in then owns, or -errno. */
 int standin_driver_ioeventfd(struct device *device, const struct bao_ioeventfd *config, int fd);
 int standin_driver_irqfd(struct device *device, const struct bao_irqfd *config, int fd);
-/* Of D, or for good: what waits for it is completed with 0. */
+/* Destroy a device (generation D, or for good): requests that wait for it are completed with 0. */
 void standin_driver_destroy(struct standin *standin, struct device *device);
 unsigned int standin_device_id(const struct standin *standin, const struct device *device);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the tests of the socket device in user space share: the device model with one such device,
- * its driver, and programs of the host.
+ * the driver of the device, and programs of the host.
  */
 #ifndef TESTS_STANDIN_VSOCK_FIXTURE_H
 #define TESTS_STANDIN_VSOCK_FIXTURE_H
@@ -25,13 +25,13 @@ struct vsock_fixture {
 void vsock_start(struct vsock_fixture *test);
 /* With more lines for the device. */
 void vsock_start_with(struct vsock_fixture *test, const char *more);
-/* Asserts that the device has kept the rules, and that nobody died unless `restarted`. */
+/* Asserts that the device has kept the rules, and that no process died unless `restarted`. */
 void vsock_stop(struct vsock_fixture *test, bool restarted);
 
 /* Non-blocking sockets of the host; `name` in the fixture's directory. */
 int host_listen(const struct vsock_fixture *test, const char *name, int type);
 int host_connect(const struct vsock_fixture *test, const char *name, int type);
-/* Let the guest run until the fd is readable: false after WAIT_MS. */
+/* Let the guest run until the fd is readable. False after WAIT_MS. */
 bool host_wait(struct vsock_fixture *test, int fd);
 /* recv, after host_wait. */
 ssize_t host_receive(struct vsock_fixture *test, int fd, void *data, size_t size);
@@ -40,13 +40,14 @@ bool host_at_end(struct vsock_fixture *test, int fd);
 
 /* Let the guest run for a while. */
 void guest_run(struct vsock_fixture *test, int ms);
-/* Until the device has taken every packet that was sent. */
+/* Let the guest run until the device has taken every packet that was sent. */
 void guest_run_until_taken(struct vsock_fixture *test);
 
-/* Let it run until a socket is reset, or is told by SHUTDOWN just that: false after WAIT_MS. */
+/* Let the guest run until a socket is reset, or until it gets SHUTDOWN with exactly these flags.
+ * False after WAIT_MS. */
 bool guest_is_reset(struct vsock_fixture *test, const struct guest_socket *socket);
 bool guest_is_told(struct vsock_fixture *test, const struct guest_socket *socket, uint32_t flags);
-/* Or until it has received something: bytes, 0 after WAIT_MS. */
+/* Let the guest run until the socket has received something. Returns the bytes, 0 after WAIT_MS. */
 uint32_t guest_receive(struct vsock_fixture *test, struct guest_socket *socket, void *data,
                        uint32_t size);
 
@@ -56,19 +57,19 @@ struct pair {
     int host;
 };
 struct pair pair_by_guest(struct vsock_fixture *test);
-/* By a client of the host's AF_VSOCK, where the kernel's vhost serves the device. */
+/* A client of the host's AF_VSOCK makes it; the kernel's vhost serves the device. */
 struct pair pair_by_kernel(struct vsock_fixture *test);
-/* Seqpacket, by a client of the host. */
+/* Seqpacket, made by a client of the host. */
 struct pair pair_of_messages(struct vsock_fixture *test);
 struct pair pair_by_host(struct vsock_fixture *test, const char *name, int type);
 
-/* "CONNECT GUEST_PORT"; returns the port that OK names, or 0. */
+/* Send "CONNECT GUEST_PORT"; returns the port in the answer OK, or 0. */
 uint32_t host_greet(struct vsock_fixture *test, int fd);
 
-/* A few bytes each way: does the connection work? */
+/* Asserts that the connection works: a few bytes each way. */
 void assert_talks(struct vsock_fixture *test, const struct pair *pair);
 
-/* Bytes that depend on their place. */
+/* A byte that depends on its place. */
 uint8_t pattern(uint64_t at);
 
 #endif
