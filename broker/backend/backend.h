@@ -182,7 +182,7 @@ struct backend_ops {
     bool (*look)(struct backend *backend, struct state_backend *state);
 };
 
-/* A backend that has nothing yet. */
+/* Initialize a backend that has nothing yet. */
 void backend_init(struct backend *backend, const struct device_config *config);
 
 /* The socket to which clients of the host connect; -1: none. */
@@ -198,7 +198,7 @@ static inline bool backend_connects(const struct backend *backend)
            (backend->ops->files(backend->config) & 1u << OPENED_DIRECTORY) != 0;
 }
 
-/* Is it a string, within its array? */
+/* Does the text have its terminating 0 within its array? */
 static inline bool backend_text_ends(const char *text, size_t size)
 {
     return memchr(text, '\0', size) != NULL;
@@ -210,7 +210,7 @@ static inline uint32_t backend_files_from(enum opened_file first, uint32_t count
     return ((1u << count) - 1) << first;
 }
 
-/* One row a kind, indexed by enum device_kind. */
+/* One row for each kind, indexed by enum device_kind. */
 extern const struct backend_ops *const backend_kinds[DEVICE_KINDS];
 
 #define DEVICE_KIND(name, backend, ...) extern const struct backend_ops backend;

@@ -37,7 +37,7 @@ struct connector {
 
 #define CONNECTOR_NONE ((struct connector){.socket = -1})
 
-/* Returns 0; -EBUSY if too many wait already, or while there is no process. */
+/* Returns 0; -EBUSY if too many requests wait already, or if there is no process. */
 int connector_ask(struct connector *connector, const struct connector_request *request);
 
 /* Reads what its socket may have. Returns false if the socket was at its end, or had a message that

@@ -120,7 +120,7 @@ struct raw_value {
 int key_read_value(enum config_key key, const struct raw_scalar *scalar, struct raw_value *value,
                    struct config_diagnostics *diags);
 
-/* Whether the value may be a list of scalars. */
+/* May the value be a list of scalars? */
 bool key_takes_list(enum config_key key);
 
 /* features.c */
@@ -194,7 +194,7 @@ enum config_scheme config_scheme_of(enum device_kind kind, enum config_key key);
 
 /* between.c */
 
-/* Check the devices against each other; kinds[i] is that of raw->devices[i]. */
+/* Check the devices against each other; kinds[i] is the kind of raw->devices[i]. */
 void config_check_between(const struct raw_config *raw, const enum device_kind *kinds,
                           struct config_diagnostics *diags);
 

@@ -33,8 +33,7 @@
 #define FD_NAME_FILE_FIRST 0x100u         /* + enum opened_file */
 #define FD_NAME_NO_DEVICE BAO_DEVICES_MAX /* dm_id of FD_NAME_CONFIG and FD_NAME_CLAIMS */
 #define LISTEN_FDS_FIRST 3   /* the number of the first passed fd: SD_LISTEN_FDS_START */
-#define LISTEN_FDS_MAX 1000u /* more than a keeper ever stores, and below its limit of open files  \
-                              */
+#define LISTEN_FDS_MAX 1000u /* more than a keeper stores, and below its limit of open files */
 
 struct fd_name {
     uint32_t dm_id;

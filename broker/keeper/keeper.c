@@ -416,7 +416,7 @@ static void take_signal(struct keeper *keeper)
         begin_stop(keeper);
 }
 
-/* Returns how long to sleep. */
+/* Returns how long to sleep, ms; -1: for ever. */
 static int watch_broker(struct keeper *keeper, int64_t now)
 {
     union message ping = {.header = {.type = MSG_PING, .device = MESSAGE_NO_DEVICE}};

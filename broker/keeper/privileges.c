@@ -64,8 +64,8 @@ static int load_filter(void)
 
 int privileges_reduce(const char **ret_step)
 {
-    /* A child that root executes keeps what the keeper has, and never gains more: the kernel
-     * guarantees that with no_new_privs. */
+    /* When a child executes a program as root, it keeps what the keeper has, and never gains more:
+     * the kernel guarantees that with no_new_privs. */
     *ret_step = "set no_new_privs";
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
