@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ABI of Bao's kernel driver, of which there are four generations (docs/DRIVER.md): ioctl
- * numbers and structures, as the driver lays them out on every LP64 architecture. Written from its
- * numbers.
+ * The ABI of Bao's kernel driver, which has four generations (docs/DRIVER.md): ioctl numbers and
+ * structures, as the driver lays them out on every LP64 architecture. This file was written from
+ * those numbers.
  *
- *   A  out of tree               one node for all devices; each is asked of it by its id
- *   B  a misc device             likewise
- *   C  a node for each device    /dev/bao-dmN; the node's own file is the device
- *   D  no device tree            /dev/bao; a device is created with what the user knows of it
+ *   A  out of tree               one node for all devices; each device is selected by its id
+ *   B  a misc device             as A
+ *   C  a node for each device    /dev/bao-dmN; the file of the node is the device
+ *   D  no device tree            /dev/bao; the user describes a device when it is created
  *
- * A to C have the ioctl type 0xA6, D has 0xA7. What ATTACH, COMPLETE, IOEVENTFD and IRQFD hand over
- * is the same in all.
+ * A to C have the ioctl type 0xA6, D has 0xA7. The structures of ATTACH, COMPLETE, IOEVENTFD and
+ * IRQFD are the same in all generations.
  *
- * What the driver's behaviour obliges us to is said where we oblige: broker/dispatcher.h.
+ * The obligations that follow from the driver's behaviour are in broker/dispatcher.h.
  */
 #ifndef COMMON_BAO_ABI_H
 #define COMMON_BAO_ABI_H
@@ -23,7 +23,7 @@
 enum bao_generation { BAO_A, BAO_B, BAO_C, BAO_D, BAO_GENERATIONS };
 
 #define BAO_DISPATCHER_NODE "/dev/bao-io-dispatcher" /* of A and B */
-#define BAO_DM_NODE "/dev/bao-dm"                    /* of C, with the id behind it */
+#define BAO_DM_NODE "/dev/bao-dm"                    /* of C; the id follows */
 #define BAO_NODE "/dev/bao"                          /* of D */
 #define BAO_DEVICES_MAX 16 /* ids 0..15, in the order of the device-tree node */
 
@@ -31,16 +31,16 @@ struct bao_dm_info {
     uint32_t id;         /* in */
     uint64_t shmem_addr; /* guest-physical base of the window, the same in both VMs */
     uint64_t shmem_size; /* bytes */
-    uint32_t irq;        /* the backend's dispatcher interrupt: of no use to us */
-    int32_t fd;          /* out: a new DM file, O_CLOEXEC, at each call; C has no such field */
+    uint32_t irq;        /* the backend's dispatcher interrupt: we do not use it */
+    int32_t fd;          /* out: a new DM file, O_CLOEXEC, at each call; C lacks this field */
 };
 
-/* D: all of it in for CREATE_DM, out for GET_INFO. */
+/* D: all fields are inputs of CREATE_DM, and outputs of GET_INFO. */
 struct bao_d_dm_info {
     uint64_t shmem_addr; /* guest-physical base of the window */
     uint64_t shmem_size; /* bytes */
     uint32_t id;
-    uint32_t irq; /* the backend's, a line of the root interrupt controller */
+    uint32_t irq; /* the backend's interrupt, a line of the root interrupt controller */
 };
 
 enum bao_io_op { BAO_IO_WRITE = 0, BAO_IO_READ = 1, BAO_IO_ASK = 2, BAO_IO_NOTIFY = 3 };

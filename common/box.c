@@ -9,7 +9,7 @@
 
 #include "common/one_fd.h"
 
-#define MARK 'B' /* a message has to have a byte */
+#define MARK 'B' /* a message must have at least one byte */
 
 static int put(int socket, int fd)
 {
@@ -29,7 +29,7 @@ int box_make(int fd)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
         return -errno;
     int result = put(ends[1], fd);
-    /* What is in the other end's queue stays there. */
+    /* The file in the other end's queue stays there. */
     close(ends[1]);
     if (result < 0) {
         close(ends[0]);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A file in a box. It lies in the queue of a Unix socket, and in nobody's table of files. The box
- * is passed on and kept as any fd; as long as one is left, the file is open, with its locks.
+ * A file in a box: the file lies in the queue of a Unix socket, and in no process's table of files.
+ * A box is passed on and kept like any fd. As long as one fd of the box is left, the file is open,
+ * with its locks.
  *
- * The reason: close(2), and the end of a process, flush each file in the process' table. On a file
+ * The reason: close(2), and the end of a process, flush each file in the process's table. On a file
  * system whose server does not answer (FUSE, NFS) that waits, in a state that no signal ends. A
- * file in a queue is not flushed. So who keeps a file only for others can always close, end and
- * die.
+ * file in a queue is not flushed. So a process that keeps a file only for others can always close
+ * it, exit and die.
  *
- * Nor can a process do anything to a file while it has only the box: look at it, ask for its kind,
- * write to it.
+ * A process that has only the box can do nothing to the file: it can't look at it, ask for its
+ * kind, or write to it.
  */
 #ifndef COMMON_BOX_H
 #define COMMON_BOX_H
@@ -18,8 +19,8 @@
 int box_make(int fd);
 
 /*
- * A copy of what is in the box, which keeps it: a new fd, close-on-exec, of the lowest free number.
- * Never waits. -EPROTO if it is no box; -errno.
+ * A copy of the file in the box; the box keeps the file. Returns a new fd, close-on-exec, with the
+ * lowest free number. Never waits. -EPROTO if it is no box; -errno.
  */
 int box_open(int box);
 

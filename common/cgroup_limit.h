@@ -16,8 +16,8 @@ enum cgroup_controller {
         CGROUP_CONTROLLERS,
 };
 
-/* What a worker has, in a word: this bit, and 1 << enum cgroup_controller for each limit that is in
- * force. 0: it has no cgroup of its own. */
+/* The limits of a worker, in one word: this bit, and 1 << enum cgroup_controller for each limit
+ * that is in force. 0: it has no cgroup of its own. */
 #define CGROUP_OWN (1u << 31)
 
 #endif

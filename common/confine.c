@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Newer than the headers of some systems that this is built on, not than their kernels. */
+/* Newer than the headers of some build systems, but not than their kernels. */
 #ifndef LANDLOCK_ACCESS_FS_TRUNCATE
 #define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14) /* ABI 3 */
 #endif
@@ -35,7 +35,8 @@ int confine_change_root(void)
     return 0;
 }
 
-/* struct landlock_ruleset_attr as of ABI 6; an older kernel takes the rest if it is 0. */
+/* struct landlock_ruleset_attr of ABI 6. An older kernel accepts the fields that it lacks if they
+ * are 0. */
 struct ruleset {
     uint64_t handled_access_fs;
     uint64_t handled_access_net;

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What broker and worker both do to lock themselves up. Single-threaded callers only. */
+/* The steps of confinement that broker and worker share. Callers must be single-threaded. */
 #ifndef COMMON_CONFINE_H
 #define COMMON_CONFINE_H
 
 #include <stdint.h>
 
 /*
- * Make the current directory, a mount of its own in a private mount namespace, the root. An
- * initramfs cannot be exchanged for another root, only covered by one; without CAP_SYS_ADMIN and
- * CAP_SYS_CHROOT nothing leads back under it. The caller then enters "/". Needs both
- * capabilities. Returns 0 or -errno.
+ * Make the current directory the root. It must be a mount of its own, in a private mount namespace.
+ * An initramfs can't be exchanged for another root; it can only be covered by one. Without
+ * CAP_SYS_ADMIN and CAP_SYS_CHROOT there is no way back to what is covered. The caller then enters
+ * "/". Needs both capabilities. Returns 0 or -errno.
  */
 int confine_change_root(void);
 
 /*
- * A Landlock ruleset that denies every right which this kernel's version of Landlock knows.
- * Returns its fd, owned by the caller, and in *ret_node_rights the rights of it that opening,
- * reading, writing and controlling a device node takes (LANDLOCK_ACCESS_FS_*);
- * -EOPNOTSUPP if the kernel has no Landlock; -errno.
+ * A Landlock ruleset that denies every right that this kernel's version of Landlock knows. Returns
+ * its fd, owned by the caller. *ret_node_rights gets those of the rights that a process needs to
+ * open, read, write and control a device node (LANDLOCK_ACCESS_FS_*). -EOPNOTSUPP if the kernel has
+ * no Landlock; -errno.
  */
 int confine_landlock_ruleset(uint64_t *ret_node_rights);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kinds of device. What is known of each is in one row of common/kinds.def, from which the
- * tables here, in the broker and in the worker are made.
+ * The kinds of device. All that is known of a kind is in one row of common/kinds.def. The tables
+ * here, in the broker and in the worker are made from it.
  */
 #ifndef COMMON_DEVICE_KIND_H
 #define COMMON_DEVICE_KIND_H
@@ -11,7 +11,7 @@
 
 #include "common/worker_fds.h"
 
-#define QUEUE_SIZE_MAX 1024u /* VirtIO 1.2 §2.6: Queue Size, what a worker has room for */
+#define QUEUE_SIZE_MAX 1024u /* VirtIO 1.2 §2.6: Queue Size; a worker has room for this */
 #define QUEUE_SIZE_ALWAYS 256u
 
 enum device_kind {
@@ -28,26 +28,27 @@ struct device_kind_info {
     const char *type;       /* YAML `type` */
     const char *data_plane; /* YAML `data_plane` */
     const char *policy;     /* policy/NAME.policy, and the embedded program's name */
-    bool by_socket_path;    /* of the kinds with that type and data plane it is this one if the key
-                               socket_path is there */
+    bool by_socket_path;    /* it replaces the kind with the same type and data plane if the key
+                               socket_path is given */
     bool daemon;            /* a vhost-user daemon at socket_path serves the device */
     uint32_t virtio_id;     /* VirtIO 1.2 §5: DeviceID; 0: the configuration says */
     uint32_t nodes;         /* enum kind_node */
 
-    /* What a device has that is configured with no more than it must be, and what it may have at
-     * most, up to STATE_QUEUES_MAX and BACKEND_FDS_MAX. START says what it has. */
+    /* What a device has with only the required keys, and the maximum, up to STATE_QUEUES_MAX and
+     * BACKEND_FDS_MAX. START says what the device has. */
     uint32_t queue_count, queues_max;
     uint32_t backend_fd_count, backend_fds_max; /* WORKER_FD_BACKEND onwards */
 
-    /* QueueNumMax, and QueueNum after a reset, unless the configuration or a small window asks for
-     * less. Those of the Rust device model: there are drivers that never write QueueNum. */
+    /* QueueNumMax, and QueueNum after a reset, unless the configuration or a small window requires
+     * less. These are the values of the Rust device model: some drivers never write QueueNum. */
     uint32_t queue_size;
 
-    bool connections;         /* the broker hands it connections while it runs, MSG_CONNECTION */
-    uint32_t connections_max; /* that a START message can ask for; 0: it has no such number */
+    bool connections;         /* the broker sends it connections while it runs, MSG_CONNECTION */
+    uint32_t connections_max; /* maximum in a START message; 0: it has no such number */
 };
 
-/* How many fds a worker holds after lock-down, from 0 on, with so many backend files and queues. */
+/* How many fds a worker has after lock-down, from 0 on, with this number of backend files and
+ * queues. */
 static inline uint32_t device_kind_fds(const struct device_kind_info *info, uint32_t backend_fds,
                                        uint32_t queues)
 {
@@ -55,15 +56,15 @@ static inline uint32_t device_kind_fds(const struct device_kind_info *info, uint
 }
 
 /*
- * The size that a device's queues are offered with if its configuration names none. A Linux driver
- * fills every receive queue of a console, a network or a socket device with buffers of a page, out
- * of the window; so where that would take more than half of a window of `window` bytes, the size
- * is less, down to QUEUE_SIZE_ALWAYS.
+ * The Queue Size that is offered if the configuration gives none. A Linux driver fills every
+ * receive queue of a console, a network or a socket device with buffers of one page, taken from the
+ * window. If that would take more than half of a window of `window` bytes, the size is smaller,
+ * down to QUEUE_SIZE_ALWAYS.
  */
 uint32_t device_kind_queue_size(const struct device_kind_info *info, uint32_t queues,
                                 uint64_t window);
 
-/* One row a kind, indexed by enum device_kind. */
+/* One row for each kind, indexed by enum device_kind. */
 extern const struct device_kind_info device_kinds[DEVICE_KINDS];
 
 #endif

@@ -7,7 +7,8 @@
 void ensure_failed(const char *words, size_t length)
 {
     struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
-    /* Whoever reads stderr must not keep a process that others wait for from its end. */
+    /* Write only if stderr takes it at once: a reader that does not read must not delay the end of
+     * a process for which others wait. */
     if (poll(&output, 1, 0) == 1 && (output.revents & POLLOUT) != 0) {
         ssize_t written = write(STDERR_FILENO, words, length);
         (void)written;

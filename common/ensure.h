@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Our own errors. A guest's errors are counted and told, the system's are returned as -errno; but
- * what only a mistake in this program can bring about ends the process, before it does harm:
+ * Our own errors. A guest's errors are counted and reported, and the system's errors are returned
+ * as -errno. A condition that only a mistake in this program can cause ends the process, before it
+ * does harm:
  *
  *     ENSURE(slot != NULL);
  *
- * The process writes "FILE:LINE: CONDITION" to stderr by one call, if that takes it at once, and
- * ends by SIGILL, which needs no system call and kills the first process of a pid namespace, too.
- * For the keeper and the broker, of which others see the end and start anew. Every filter of theirs
- * allows what is called here. A worker has no stderr: it traps without words (virtqueue.c).
+ * The process writes "FILE:LINE: CONDITION" to stderr by one call, if stderr takes it at once. Then
+ * it ends by SIGILL, which needs no system call, and which kills the first process of a pid
+ * namespace, too. This is for the keeper and the broker: other processes see their end and start
+ * them again. Every filter of theirs allows the calls that are made here. A worker has no stderr:
+ * it traps without a message (virtqueue.c).
  */
 #ifndef COMMON_ENSURE_H
 #define COMMON_ENSURE_H

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 /*
- * Signal a non-blocking eventfd. False only if its counter is full: whoever polls it finds it
- * readable, but no waiter is woken by this call.
+ * Signal a non-blocking eventfd. Returns false only if its counter is full: a poll then finds it
+ * readable, but this call wakes no waiter.
  */
 static inline bool eventfd_signal(int fd)
 {
@@ -24,10 +24,10 @@ static inline bool eventfd_drain(int fd)
 }
 
 /*
- * Whatever the counter of a non-blocking eventfd was, it is 1 afterwards. For a holder who may not
- * be trusted can fill it (2^64-2), and then nobody is woken any more; and the kernel's own signal
- * makes 2^64-1 of that, which it reports as an error (EPOLLERR) for ever, to vhost as well. False
- * only if somebody fills it again meanwhile.
+ * Set the counter of a non-blocking eventfd to 1, whatever it was. The reason: an untrusted process
+ * that has the eventfd can fill the counter (2^64-2), and then nobody is woken any more. The
+ * kernel's own signal then makes it 2^64-1, which the kernel reports as an error (EPOLLERR) for
+ * ever, to vhost, too. Returns false only if somebody fills the counter again in between.
  */
 static inline bool eventfd_renew(int fd)
 {

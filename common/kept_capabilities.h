@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The capabilities that the keeper keeps; for the keeper, which gives up all others, and for the
- * audit. A child of root has what root keeps, so each of these is the keeper's or a child's.
+ * The capabilities that the keeper keeps; it gives up all others. The audit uses this list, too. A
+ * child that runs as root has what the keeper has, so each capability is for the keeper or for a
+ * child.
  */
 #ifndef COMMON_KEPT_CAPABILITIES_H
 #define COMMON_KEPT_CAPABILITIES_H

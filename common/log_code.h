@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a confined worker can say. It sends a number and up to four unsigned integers; the
- * broker prints the words, with the device's name before them. So no formatting runs in the
- * worker, and a worker that was taken over can write no line of its own.
+ * The messages of a confined worker. It sends a number and up to four unsigned integers. The broker
+ * prints the words, with the device's name before them. So the worker formats nothing, and a worker
+ * that was taken over can't write a line of its own.
  */
 #ifndef COMMON_LOG_CODE_H
 #define COMMON_LOG_CODE_H
 
 /*
- * X(code, level, format): the level is one of common/log_level.h; what a guest does wrong is a
- * WARNING, since only its own device suffers. The format takes up to four uint64_t, each written as
- * {d} (decimal) or {x} (hexadecimal). Add at the end.
+ * X(code, level, format). The level is one of common/log_level.h; an error of a guest is a WARNING,
+ * since only its own device suffers. The format has up to four uint64_t, each written as {d}
+ * (decimal) or {x} (hexadecimal). Add new codes at the end.
  */
 #define LOG_CODES(X)                                                                               \
     X(DRIVER_OK, INFO, "driver ready, features {x}")                                               \

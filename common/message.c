@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Who may send what, how long it is, and how many fds come with it. */
+/* For each type: who may send it, its length, and its number of fds. */
 static const struct message_rule {
     enum message_role sender;
     size_t size;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages between keeper, broker and worker: one fixed-size structure a packet on an AF_UNIX
- * SOCK_SEQPACKET socket; length, version and number of fds must be exactly the type's, and the
- * sender must be one who may send it (the table in message.c). Anything else is a protocol
- * error: -EPROTO, and the fds are closed unread.
+ * Messages between keeper, broker and worker: one structure of fixed size in each packet, on an
+ * AF_UNIX SOCK_SEQPACKET socket. Length, version and number of fds must be exactly those of the
+ * type, and the sender must be allowed to send it (the table in message.c). Anything else is a
+ * protocol error: -EPROTO, and the fds are closed unread.
  */
 #ifndef COMMON_MESSAGE_H
 #define COMMON_MESSAGE_H
@@ -27,36 +27,36 @@ enum message_role { ROLE_KEEPER, ROLE_BROKER, ROLE_WORKER, ROLE_OPENER, ROLE_CON
 
 enum message_type {
     /* broker and worker */
-    MSG_START = 1,  /* broker to worker: what to be; its fds */
-    MSG_READY,      /* worker to broker: locked down, serving */
+    MSG_START = 1,  /* broker to worker: its device, with its fds */
+    MSG_READY,      /* worker to broker: it is locked down, and serves */
     MSG_LOG,        /* worker to broker: one of the fixed messages */
-    MSG_FAILED,     /* worker to broker: a step before READY failed; it exits */
+    MSG_FAILED,     /* worker to broker: a step before READY failed; the worker exits */
     MSG_CONNECT,    /* worker to broker: connect to the backend's socket of that port */
     MSG_CONNECTION, /* broker to worker: the connection, or why there is none */
     /* broker and keeper */
     MSG_STORE,       /* broker to keeper: keep these fds for my successor */
     MSG_RESTORE,     /* keeper to broker, at its start: what a predecessor stored */
-    MSG_RESTORE_END, /* keeper to broker: that was all */
+    MSG_RESTORE_END, /* keeper to broker: there is nothing more to restore */
     MSG_RUNNING,     /* broker to keeper: start-up is over; from now on, replace me if I die */
     MSG_SPAWN,       /* broker to keeper: start a worker; the fd becomes its WORKER_FD_CONTROL */
     MSG_KILL,        /* broker to keeper: kill that worker */
-    MSG_SPAWNED,     /* keeper to broker: its pid; the pidfd stays with the keeper */
-    MSG_DIED,        /* keeper to broker: reaped, and how it died */
-    MSG_STOP,        /* keeper to broker: the user wants an end */
-    MSG_STORED,      /* keeper to broker: they are kept, by whoever keeps fds for the keeper, too */
-    MSG_CONFIG,      /* broker to keeper: this text counts from now on; no fd: the one you keep */
-    MSG_OPEN,        /* broker to keeper: have a backend opened; the opener's socket, and the
-                        configuration */
-    MSG_KEEP,        /* broker to keeper: what an opener has opened; or nothing, to be forgotten */
-    MSG_KEPT,        /* keeper to broker, before RESTORE_END: what a predecessor had kept */
-    MSG_PING,        /* keeper to broker: are you alive? */
-    MSG_PONG,        /* broker to keeper: yes */
+    MSG_SPAWNED,     /* keeper to broker: the worker's pid; the keeper keeps the pidfd */
+    MSG_DIED,        /* keeper to broker: the worker was reaped, and how it died */
+    MSG_STOP,        /* keeper to broker: the user wants it to end */
+    MSG_STORED,      /* keeper to broker: the fds are kept, also by a service manager */
+    MSG_CONFIG,      /* broker to keeper: use this text from now on; no fd: the kept text */
+    MSG_OPEN, /* broker to keeper: start an opener for a backend; the opener's socket, and the
+                 configuration */
+    MSG_KEEP, /* broker to keeper: what an opener has opened; or nothing: forget it */
+    MSG_KEPT, /* keeper to broker, before RESTORE_END: what a predecessor had kept */
+    MSG_PING, /* keeper to broker: are you alive? */
+    MSG_PONG, /* broker to keeper: yes */
     /* opener and broker */
     MSG_OPENED, /* opener to broker: the backend's files; or why there are none */
     /* connectors */
-    MSG_CONNECTOR,  /* broker to keeper: have a connector for the device of that id of the
-                       dispatcher's, in the directory that you keep for it; its socket */
-    MSG_CONNECT_TO, /* broker to connector: to this address */
+    MSG_CONNECTOR,  /* broker to keeper: start a connector for the device with that id of the
+                       dispatcher, in the directory that you keep for it; its socket */
+    MSG_CONNECT_TO, /* broker to connector: connect to this address */
     MSG_CONNECTED,  /* connector to broker: the socket, or why there is none; in order */
     MSG_TYPES,
 };
@@ -64,7 +64,7 @@ enum message_type {
 struct message_header {
     uint16_t type;    /* enum message_type */
     uint16_t version; /* MESSAGE_VERSION */
-    uint32_t device;  /* index in the configuration; UINT32_MAX where no device is meant */
+    uint32_t device;  /* index in the configuration; UINT32_MAX: no device */
 };
 
 #define MESSAGE_NO_DEVICE UINT32_MAX
@@ -75,7 +75,7 @@ struct start_block {
     uint32_t physical_blk_exp; /* log2 of logical blocks per physical block */
     uint32_t min_io_size;      /* logical blocks */
     uint32_t opt_io_size;      /* logical blocks */
-    uint32_t discard_sectors;  /* granularity of FALLOC_FL_PUNCH_HOLE; 0: the image can't */
+    uint32_t discard_sectors;  /* granularity of FALLOC_FL_PUNCH_HOLE; 0: not possible */
     uint32_t mem_alignment;    /* of buffers, bytes: a power of two up to 4096; 1: any will do */
     uint8_t read_only;
     uint8_t advertise_flush;
@@ -86,7 +86,7 @@ struct start_block {
     uint8_t reserved2[4];
 };
 
-/* What is no whole block at an image's end is no part of the disk. */
+/* An incomplete block at the end of an image does not belong to the disk. */
 static inline uint64_t block_sectors(uint64_t bytes, uint32_t blk_size)
 {
     return bytes / blk_size * (blk_size / 512);
@@ -95,7 +95,7 @@ static inline uint64_t block_sectors(uint64_t bytes, uint32_t blk_size)
 struct start_net {
     uint8_t mac[6];
     uint16_t mtu;
-    uint32_t tun_offloads; /* TUN_F_*: what this kernel's taps know */
+    uint32_t tun_offloads; /* TUN_F_*: what taps of this kernel support */
     uint32_t reserved;
     uint64_t vhost_features; /* vhost: of VHOST_GET_FEATURES */
 };
@@ -107,8 +107,8 @@ struct start_vsock {
     uint32_t reserved;
 };
 
-/* What a console with a log has instead of terminals: the log, the file that takes what a full one
- * held, and the log for reading. */
+/* The files that a console with a log has instead of terminals: the log, the file that takes the
+ * contents of a full log, and the log for reading. */
 #define CONSOLE_LOG_FILES 3u
 
 struct start_console {
@@ -116,15 +116,15 @@ struct start_console {
     uint32_t files;  /* bit p: port p is a log file, not a terminal */
     uint32_t client; /* with a socket: 1: a predecessor's client follows as MSG_CONNECTION */
     uint32_t reserved;
-    uint64_t log_size; /* of a log file at most, bytes; 0: no file */
+    uint64_t log_size; /* maximum of a log file, bytes; 0: no file */
 };
 
 struct start_rng {
     uint64_t rate_limit; /* bytes per second, below 2^32; 0: none */
 };
 
-/* X(EV_ type, its bits in struct start_input, how many codes there are): what of a device's events
- * VirtIO 1.2 §5.8 carries. */
+/* X(EV_ type, its bits in struct start_input, number of codes): the event types that VirtIO 1.2
+ * §5.8 transports. */
 #define INPUT_EVENTS(X)                                                                            \
     X(EV_KEY, keys, KEY_CNT)                                                                       \
     X(EV_REL, relative, REL_CNT)                                                                   \
@@ -134,9 +134,9 @@ struct start_rng {
     X(EV_LED, lights, LED_CNT)                                                                     \
     X(EV_SND, sounds, SND_CNT)
 
-/* What the kernel says of an input device: all that its configuration space can show. */
+/* What the kernel says of an input device: everything that its configuration space can show. */
 struct start_input {
-    char name[128]; /* perhaps without an end: 128 bytes are what can be shown */
+    char name[128]; /* perhaps without a terminating 0: 128 bytes can be shown */
     char serial[128];
     struct virtio_input_devids ids;
     uint8_t properties[(INPUT_PROP_CNT + 7) / 8]; /* bit per INPUT_PROP_ number */
@@ -161,16 +161,16 @@ struct message_start {
     char name[DEVICE_NAME_SIZE];
     uint32_t kind;        /* enum device_kind */
     uint32_t incarnation; /* 0 for the first worker of this state page */
-    uint32_t uid;         /* to become */
+    uint32_t uid;         /* the worker switches to it */
     uint32_t virtio_id;   /* DeviceID, VirtIO 1.2 §5 */
     uint32_t queue_size_max;
     uint32_t queue_count;      /* 1 to queues_max of the kind */
     uint32_t backend_fd_count; /* up to backend_fds_max of the kind */
     uint32_t boxed;            /* bit f: file f of the backend comes in a box (common/box.h) */
-    uint32_t config_changed;   /* 1: the configuration space differs from what was shown before */
+    uint32_t config_changed;   /* 1: the configuration space differs from the one shown before */
     uint32_t sched_priority;   /* of SCHED_FIFO; 0: SCHED_OTHER */
     uint64_t processors;       /* bit n: may run on processor n; 0: on any */
-    uint64_t features_off;     /* not to be offered though the device has them */
+    uint64_t features_off;     /* not offered, even if the device has them */
     uint64_t shmem_addr;       /* guest-physical base of the window */
     uint64_t shmem_size;       /* bytes: map no more than this */
     union {
@@ -207,15 +207,15 @@ struct message_connect {
     struct message_header header;
     uint32_t port;
     uint32_t type;    /* enum virtio_vsock_type */
-    uint32_t request; /* comes back in the answer; not CONNECTION_FROM_HOST */
+    uint32_t request; /* the answer repeats it; not CONNECTION_FROM_HOST */
     uint32_t reserved;
 };
 
-/* So many a worker may have asked for without an answer yet: fewer than the broker's connector
- * holds. What its guest wants beyond them waits with the worker. */
+/* A worker may have this many requests without an answer: fewer than the broker's connector has
+ * room for. If the guest wants more, those requests wait in the worker. */
 #define CONNECTIONS_AT_ONCE 8u
 
-#define CONNECTION_FROM_HOST UINT32_MAX /* no answer: a client has connected to the device */
+#define CONNECTION_FROM_HOST UINT32_MAX /* not an answer: a client has connected to the device */
 
 struct message_connection { /* with a non-blocking socket, or `error` */
     struct message_header header;
@@ -237,31 +237,31 @@ struct message_connected { /* with a non-blocking socket, or `error` */
     uint32_t reserved;
 };
 
-/* What is stored for the successor of a broker: one set a device. */
+/* What is stored for the successor of a broker: one set for each device. */
 enum store_item {
     STORE_DM,          /* the DM file */
     STORE_STATE,       /* the state page */
     STORE_JOURNAL,     /* the relay's journal page */
     STORE_REQUEST,     /* mailbox eventfds */
     STORE_REPLY,       /*                  */
-    STORE_CALL,        /* the interrupt's eventfds: what workers signal, */
-    STORE_IRQ,         /* and what is registered with the dispatcher */
-    STORE_QUEUE_FIRST, /* kick eventfds, one a queue */
+    STORE_CALL,        /* eventfd of the interrupt that workers signal */
+    STORE_IRQ,         /* eventfd of the interrupt that is registered with the dispatcher */
+    STORE_QUEUE_FIRST, /* kick eventfds, one for each queue */
 };
 
-/* What is left of a set that a service manager kept over the keeper's death. */
+/* What is left of a set that a service manager kept when the keeper died. */
 enum store_condition {
-    STORE_WHOLE,         /* also what a broker stores */
+    STORE_WHOLE,         /* complete; a broker always stores this */
     STORE_DM_ONLY,       /* only the DM file comes with it: nothing was registered yet */
-    STORE_OTHER_VERSION, /* all of it, but its state page is not to be read */
-    STORE_UNUSABLE,      /* only the DM file comes with it, and cannot be used: fds were lost */
+    STORE_OTHER_VERSION, /* complete, but its state page must not be read */
+    STORE_UNUSABLE,      /* only the DM file comes with it, and it can't be used: fds were lost */
 };
 
 struct message_store { /* also MSG_RESTORE */
     struct message_header header;
     uint32_t dm_id; /* below BAO_DEVICES_MAX */
     uint32_t kind;
-    uint64_t mmio_addr; /* registered with the dispatcher under these */
+    uint64_t mmio_addr; /* the device is registered with the dispatcher under these */
     uint64_t shmem_addr;
     uint64_t shmem_size;
     uint32_t fd_count;   /* STORE_QUEUE_FIRST + queues */
@@ -273,15 +273,15 @@ struct message_store { /* also MSG_RESTORE */
 struct message_open {
     struct message_header header; /* device: the dispatcher's id */
     uint32_t again;               /* 1: the device has run before, by an earlier broker */
-    uint32_t tap_index;           /* net: the interface that it had then; 0: not known */
-    uint32_t tap_held;            /* 1: ... which was made to outlast its files, until now */
+    uint32_t tap_index;           /* net: index of the interface that it had then; 0: not known */
+    uint32_t tap_held;            /* 1: that interface was made to outlast its files, until now */
     uint32_t reserved;
 };
 
 struct message_spawned {
     struct message_header header;
-    int32_t pid;     /* or -errno, when the worker could not be made */
-    uint32_t cgroup; /* what bounds it: common/cgroup_limit.h */
+    int32_t pid;     /* or -errno: the worker could not be started */
+    uint32_t cgroup; /* the limits of its cgroup: common/cgroup_limit.h */
 };
 
 struct message_died {
@@ -291,42 +291,42 @@ struct message_died {
 };
 
 /*
- * A backend that is open: what was learned of it, in numbers, and its files. It goes from the
- * opener to the broker (MSG_OPENED), from there to the keeper (MSG_KEEP), and to the next broker
- * (MSG_KEPT). The files come in the order of this list, those whose bit in `files` is set.
+ * An open backend: what was learned of it, in numbers, and its files. It goes from the opener to
+ * the broker (MSG_OPENED), from there to the keeper (MSG_KEEP), and to the next broker (MSG_KEPT).
+ * The files whose bit in `files` is set come with it, in the order of this list.
  */
 enum opened_file {
     OPENED_IMAGE,     /* in a box (common/box.h) */
-    OPENED_TAP_FIRST, /* a queue each */
+    OPENED_TAP_FIRST, /* one for each queue */
     OPENED_TAP_SOCKET = OPENED_TAP_FIRST + 7,
-    OPENED_PORT_FIRST, /* of a console: each terminal's master; or CONSOLE_LOG_FILES, in boxes. Of
-                          an input device the first: its event device */
+    OPENED_PORT_FIRST, /* of a console: the master of each terminal, or CONSOLE_LOG_FILES in boxes.
+                          Of an input device: its event device is the first */
     OPENED_LISTENER_FIRST = OPENED_PORT_FIRST + 7,
     OPENED_DIRECTORY = OPENED_LISTENER_FIRST + 2, /* of sockets; O_PATH */
     OPENED_FILES,
 };
 
-#define OPENED_MAGIC 0x656e65706f647662ull /* "bvdopene": for a copy that lies in a page */
+#define OPENED_MAGIC 0x656e65706f647662ull /* "bvdopene": for a copy in a page */
 #define OPENED_VERSION 4u                  /* changes with every change of the structure */
 #define OPENED_TEXT 512
 
 struct opened_net {
     char name[16];  /* of the interface */
-    uint32_t index; /* its number */
+    uint32_t index; /* its index */
     uint32_t reserved;
     struct start_net start;
 };
 
 struct opened_vsock {
-    char name[96]; /* what the names of all its sockets in the directory begin with */
+    char name[96]; /* the names of all its sockets in the directory begin with this */
 };
 
 struct opened_daemon {
-    struct sockaddr_un address; /* as the connector knows it */
+    struct sockaddr_un address; /* as a path in the connector's root */
 };
 
-/* What was learned of a backend when it was opened: what can't be told from the configuration, and
- * is the same for every worker. */
+/* What was learned of a backend when it was opened. The configuration does not say it, and it is
+ * the same for every worker. */
 union opened_part {
     struct start_block block;
     struct opened_net net;
@@ -340,15 +340,15 @@ struct message_opened {
     uint64_t magic;
     uint32_t version;
     uint32_t dm_id;  /* below BAO_DEVICES_MAX */
-    uint64_t digest; /* of the device in the configuration by which it was opened */
+    uint64_t digest; /* of the device, in the configuration that was used to open it */
     uint32_t kind;   /* enum device_kind */
     uint32_t files;  /* bit f: enum opened_file; these come with it */
-    int32_t error;   /* errno, positive: it could not be opened, and `text` says why */
-    uint32_t key;    /* enum config_key, that the error is about */
-    uint64_t file_id[2], directory_id[2]; /* device and inode that its paths led to */
-    char socket_path[160];                /* of a daemon, as the user knows it, perhaps cut */
+    int32_t error;   /* errno, positive: opening failed, and `text` says why; else 0 */
+    uint32_t key;    /* enum config_key: the error concerns this key */
+    uint64_t file_id[2], directory_id[2]; /* device and inode to which its paths led */
+    char socket_path[160];                /* of a daemon, as the user knows it, perhaps truncated */
     union opened_part learned;
-    char words[512]; /* for the user: what the backend is called */
+    char words[512]; /* what the backend is called, for the user */
     char text[OPENED_TEXT];
 };
 
@@ -379,15 +379,15 @@ union message {
 int message_send(int socket, union message *message, const int *fds, size_t fd_count);
 
 /*
- * Take the files that came with a received message: up to `room` of them into `fds`, the caller's
- * from now on. All others are closed. Returns how many there were.
+ * Take the files that came with a received message: up to `room` of them go to `fds`, and are the
+ * caller's from now on. All others are closed. Returns how many came.
  */
 size_t message_take_fds(struct msghdr *header, int *fds, size_t room);
 
 /*
- * Receive one message from a peer that acts as `sender`, without waiting for it. On success `fds`
- * (MESSAGE_FDS_MAX entries) holds *ret_fd_count new close-on-exec fds, owned by the caller. Returns
- * 1, 0 at the peer's end of file, -EAGAIN, -EPROTO (as above; nothing is kept), -errno.
+ * Receive one message from a peer that acts as `sender`, without waiting for it. On success, `fds`
+ * (MESSAGE_FDS_MAX entries) has *ret_fd_count new close-on-exec fds, owned by the caller. Returns
+ * 1; 0 if the peer has closed its end; -EAGAIN; -EPROTO (as above; nothing is kept); -errno.
  */
 int message_receive(int socket, enum message_role sender, union message *ret_message, int *fds,
                     size_t *ret_fd_count);

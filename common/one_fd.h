@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One fd beside the bytes of a message to a Unix socket (SCM_RIGHTS). */
+/* Sends one fd with the bytes of a message to a Unix socket (SCM_RIGHTS). */
 #ifndef COMMON_ONE_FD_H
 #define COMMON_ONE_FD_H
 
 #include <string.h>
 #include <sys/socket.h>
 
-/* Room for it. Zeroed, and there as long as the message is. */
+/* Room for the fd. It must be zeroed, and live as long as the message. */
 union one_fd {
     struct cmsghdr align;
     char buffer[CMSG_SPACE(sizeof(int))];
 };
 
-/* Have `message`, which has no control data yet, take `fd` along; -1: nothing. */
+/* Attach `fd` to `message`, which has no control data yet; -1: attach nothing. */
 static inline void one_fd_attach(struct msghdr *message, union one_fd *room, int fd)
 {
     if (fd < 0)

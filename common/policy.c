@@ -26,6 +26,6 @@ int policy_load(const struct policy_program *program, int all_threads)
     long result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &fprog);
     if (result < 0)
         return -errno;
-    /* With TSYNC a positive result is the id of a thread that could not be synchronised. */
+    /* With TSYNC, a positive result is the id of a thread that could not be synchronised. */
     return result == 0 ? 0 : -EBUSY;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The layers that confine a worker, as it reports them in READY, and the steps of a worker's
- * start, as it names the one that failed. One list each, for the code and for people.
+ * The layers that confine a worker, which it reports in READY, and the steps of a worker's start,
+ * of which it names the one that failed. There is one list of each, for the code and for messages.
  */
 #ifndef COMMON_SANDBOX_LAYER_H
 #define COMMON_SANDBOX_LAYER_H
 
-/* X(constant, name, core): a worker without a core layer does not start. */
+/* X(constant, name, core): if a core layer is missing, the worker does not start. */
 #define SANDBOX_LAYERS(X)                                                                          \
     X(FDS, "fds", 1)                                                                               \
     X(UID, "uid", 1)                                                                               \

@@ -14,8 +14,8 @@ void state_reset(struct state_page *state, uint32_t status)
     atomic_signal_fence(memory_order_seq_cst);
     state->transport.status = status;
     atomic_signal_fence(memory_order_seq_cst);
-    /* The whole of it, so that no field is forgotten; and copied from here, so that the two values
-     * which stay never read as something else. */
+    /* All of it is written, so that no field is forgotten. It is copied from here, so that the two
+     * values that stay are never read as something else. */
     __asm__ volatile("" : "+m"(fresh));
     memcpy(&state->transport, &fresh, sizeof(fresh));
     memset(state->queues, 0, sizeof(state->queues));

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The state page of a device: a sealed memfd, made by the broker, that outlives every worker.
- * The device's virtio state lives here and not in a process, so that a successor goes on
- * where its predecessor died.
+ * The state page of a device: a sealed memfd, made by the broker, that outlives every worker. The
+ * device's VirtIO state is here and not in a process, so that a successor continues where its
+ * predecessor died.
  *
- * Who trusts what: the broker believes nothing in it but the mailbox's answer and that an
- * interrupt is wanted. A worker that starts on a page which another worker has used checks every
- * value of it like a guest's (worker/state_check.h): its predecessor may have been taken over.
+ * Who trusts what: of this page the broker believes only the mailbox's answer, and that an
+ * interrupt is wanted. If a worker starts on a page that another worker has used, it checks every
+ * value like one from a guest (worker/state_check.h): the other worker may have been taken over.
  *
- * All integers are little-endian, the only byte order of the supported architectures.
- * Written by one side each unless said otherwise; the few words that both write are atomic.
+ * All integers are little-endian, the only byte order of the supported architectures. Each field is
+ * written by one side unless said otherwise; the few words that both write are atomic.
  */
 #ifndef COMMON_STATE_H
 #define COMMON_STATE_H
@@ -21,7 +21,7 @@
 #define STATE_MAGIC 0x6574617473647662ull /* "bvdstate" */
 #define STATE_VERSION 7u                  /* changes with every change of this file's structures */
 #define STATE_QUEUES_MAX 16u
-#define STATE_BATCH_MAX 256u /* chains that are published at once */
+#define STATE_BATCH_MAX 256u /* maximum number of chains that are published at once */
 
 /*
  * The mailbox: one register access at a time, from the broker's relay thread to the worker.
@@ -32,8 +32,8 @@
  *           signal REPLY eventfd
  *   broker: load response_seq (acquire); equal to request_seq: take answer, mask it, complete.
  *
- * A request that its worker did not answer is there again for the successor, whatever the worker
- * has made of it: every register access can be carried out twice without harm.
+ * If a worker did not answer a request, the request is there again for the successor, however far
+ * the worker came with it: every register access can be carried out twice without harm.
  */
 struct state_mailbox {
     _Atomic uint32_t request_seq; /* broker */
@@ -49,16 +49,16 @@ struct state_mailbox {
 };
 
 /*
- * Interrupts: how worker and broker agree on them (broker/gate.h). InterruptStatus itself is not
- * here, but the broker's alone.
+ * Interrupts: the protocol between worker and broker (broker/gate.h). InterruptStatus itself is not
+ * here; only the broker has it.
  *
  *   worker: set bits in pending; load raised; unless it is 1, signal the CALL eventfd
  *   broker: take bits from pending, raise an interrupt, raised = 1; at the driver's InterruptACK
  *           raised = 0, and look at pending again
  */
 struct state_interrupt {
-    _Atomic uint32_t pending; /* worker and broker: VIRTIO_MMIO_INT_* that the driver is not yet
-                                 told of */
+    _Atomic uint32_t pending; /* worker and broker: VIRTIO_MMIO_INT_* of which the driver has not
+                                 been told yet */
     _Atomic uint32_t raised;  /* broker: 1: an interrupt is outstanding */
     uint32_t reserved[14];
 };
@@ -66,7 +66,7 @@ struct state_interrupt {
 /* virtio-mmio registers, VirtIO 1.2 §4.2.2; worker-written. */
 struct state_transport {
     uint32_t status;                 /* device status, §2.1 */
-    uint32_t driver_features_beyond; /* 1: it accepted a bit above 63, none of which is offered */
+    uint32_t driver_features_beyond; /* 1: the driver accepted a bit above 63; none is offered */
     uint64_t driver_features;        /* as the driver wrote them; final once FEATURES_OK is set */
     uint32_t device_features_sel;
     uint32_t driver_features_sel;
@@ -79,47 +79,47 @@ struct state_transport {
 /* A completed chain. */
 struct state_used {
     uint16_t id;          /* split: the head's index; packed: the Buffer ID */
-    uint16_t descriptors; /* packed: that it takes of the ring */
+    uint16_t descriptors; /* packed: how many it takes in the ring */
     uint32_t length;      /* bytes written */
 };
 
 /*
- * Where something is in a packed ring: the descriptor's offset, and in which lap. Bit 15 is the
- * inverse of the Ring Wrap Counter (§2.8.1), so that 0 is the start in either format.
+ * A position in a packed ring: the offset of the descriptor, and the lap. Bit 15 is the inverse of
+ * the Ring Wrap Counter (§2.8.1), so that 0 is the start in both formats.
  */
 #define STATE_POSITION_OFFSET 0x7fffu
 #define STATE_POSITION_LAP 0x8000u
 
 /* One virtqueue, §2.6, §4.2.2; worker-written. */
 struct state_queue {
-    uint32_t size;  /* QueueNum: a power of two for the split ring; 0: not written since the reset,
-                       and so QueueNumMax once the queue is ready */
+    uint32_t size;  /* QueueNum: a power of two for the split ring; 0: not written since the reset;
+                       then it counts as QueueNumMax once the queue is ready */
     uint32_t ready; /* QueueReady: 0 or 1 */
     uint64_t desc;  /* guest-physical addresses */
     uint64_t driver;
     uint64_t device;
     /* Split: free-running counts of chains. Packed: positions. */
     uint16_t next_used;   /* completed and published to the driver */
-    uint16_t batch_end;   /* what next_used becomes by the batch that is being published */
+    uint16_t batch_end;   /* next_used after the batch that is being published */
     uint16_t next_avail;  /* taken */
-    uint16_t batch_count; /* packed: chains of that batch, the first of `batch` */
+    uint16_t batch_count; /* packed: number of chains in that batch, at the start of `batch` */
     uint8_t reserved[24];
-    /* Chains completed since, in order. A packed ring's batch cannot be taken again from the ring
-     * once its publication has begun, so it is from here that a successor ends what was begun. */
+    /* The chains that were completed since then, in order. A packed ring's batch can't be read from
+     * the ring again once its publication has begun, so a successor uses this copy to finish it. */
     struct state_used batch[STATE_BATCH_MAX];
 };
 
-/* Counters, only ever incremented by the worker; read by whoever wants statistics. */
+/* Counters. Only the worker changes them, and it only increments them; anyone may read them. */
 struct state_counters {
     uint64_t requests;
     uint64_t bytes_in;  /* device-writable bytes filled */
     uint64_t bytes_out; /* device-readable bytes taken */
     uint64_t kicks;
-    uint64_t interrupts_sent; /* that the worker has asked for: several may become one */
+    uint64_t interrupts_sent; /* requested by the worker: several may become one interrupt */
     uint64_t interrupts_suppressed;
     uint64_t register_accesses;
     uint64_t guest_errors;
-    uint64_t dropped_in;  /* net: frames that did not reach the driver, filters apart */
+    uint64_t dropped_in;  /* net: frames that did not reach the driver, not counting filters */
     uint64_t dropped_out; /* net: frames of the driver that did not reach the tap */
     uint64_t reserved[6];
 };
@@ -128,8 +128,8 @@ struct state_counters {
 
 /* Block, VirtIO 1.2 §5.2; worker-written. */
 struct state_block {
-    uint64_t capacity;  /* sectors: what the driver can have read last, or STATE_CAPACITY_NONE if
-                           that was 0; 0: nothing yet */
+    uint64_t capacity;  /* sectors: the last value that the driver can have read, or
+                           STATE_CAPACITY_NONE if that was 0; 0: it has read none yet */
     uint32_t writeback; /* enum state_writeback */
     uint32_t reserved;
 };
@@ -140,11 +140,11 @@ enum state_writeback {
     STATE_WRITEBACK_ON,      /* it wrote 1 */
 };
 
-/* What the broker has found out about the backend, and the worker is to know while it runs. */
+/* What the broker has found out about the backend, for the worker while it runs. */
 struct state_backend {
-    _Atomic uint32_t changes; /* broker: + 1 after each change of what follows, and then a signal on
-                                 REQUEST; 0: nothing was ever said */
-    _Atomic uint32_t link_up; /* broker: net: 1 if the tap has a carrier */
+    _Atomic uint32_t changes; /* broker: + 1 after each change of the fields below, and then a
+                                 signal on REQUEST; 0: there was no change yet */
+    _Atomic uint32_t link_up; /* broker: net: 1 if the tap is up and has a carrier */
     _Atomic uint32_t size;    /* broker: console: columns << 16 | rows of port 0's terminal; 0: not
                                  known */
     uint32_t reserved[13];
@@ -152,30 +152,31 @@ struct state_backend {
 
 #define STATE_NET_MACS 64u
 
-/* What a driver has told a net device by its control queue, VirtIO 1.2 §5.1.6.5; worker-written. */
+/* What a driver has told a net device through its control queue, VirtIO 1.2 §5.1.6.5;
+ * worker-written. */
 struct state_net {
     uint64_t offloads;  /* VIRTIO_NET_F_GUEST_* bits in force */
-    uint16_t pairs;     /* of queues in use */
+    uint16_t pairs;     /* of queues that are in use */
     uint16_t rx_mode;   /* enum net_rx_mode (worker/net/filter.h) */
     uint8_t mac[6];     /* the device's address */
-    uint16_t unicast;   /* how many entries of `macs` are unicast addresses: the first */
-    uint16_t multicast; /* and multicast addresses: those that follow */
+    uint16_t unicast;   /* number of unicast addresses, at the start of `macs` */
+    uint16_t multicast; /* number of multicast addresses, which follow in `macs` */
     uint16_t reserved;
     uint8_t macs[STATE_NET_MACS][6];
     uint8_t vlans[512]; /* bit per VLAN ID */
 };
 
-#define STATE_CONSOLE_PORTS 7u /* their queues, and two for control, are STATE_QUEUES_MAX */
+#define STATE_CONSOLE_PORTS 7u /* 2 queues for each port and 2 for control: STATE_QUEUES_MAX */
 
 /* Console, VirtIO 1.2 §5.3; worker-written. */
 struct state_console {
-    /* Of the chain that will be completed at next_used == bits 63 to 32, bits 31 to 0 are the bytes
-     * written to the port's file, or read from it. */
+    /* Bits 63 to 32: the value of next_used at which the chain will be completed. Bits 31 to 0: how
+     * many bytes of the chain were written to the port's file, or read from it. */
     uint64_t written[STATE_CONSOLE_PORTS];
     uint64_t read[STATE_CONSOLE_PORTS];
-    uint8_t pending[STATE_CONSOLE_PORTS]; /* bits: messages that the driver is to get */
+    uint8_t pending[STATE_CONSOLE_PORTS]; /* bits: messages that the driver must still get */
     uint8_t ready;                        /* bit p: the driver has said PORT_READY */
-    uint8_t guest_open;                   /* bit p: it has said PORT_OPEN */
+    uint8_t guest_open;                   /* bit p: the driver has said PORT_OPEN */
     uint8_t reserved[3];
     uint32_t size; /* as the driver knows it, columns << 16 | rows */
 };
@@ -187,11 +188,11 @@ struct state_input {
     uint8_t select, subsel; /* as the driver wrote them, §5.8.5.2 */
     uint8_t reserved[6];
     uint64_t slots;                     /* bit s: the driver knows of a contact in slot s */
-    uint8_t keys[STATE_INPUT_KEYS / 8]; /* bit k: it may know key k as pressed: set before it is
-                                           told, cleared after it was told otherwise */
+    uint8_t keys[STATE_INPUT_KEYS / 8]; /* bit k: the driver may know key k as pressed: set before
+                                           it is told so, cleared after it was told the opposite */
 };
 
-/* What one kind needs to go on, besides; all zero after a reset. */
+/* What one kind needs besides, so that a successor can continue; all zero after a reset. */
 union state_kind {
     struct state_block block;
     struct state_net net;
@@ -200,21 +201,21 @@ union state_kind {
 };
 
 /*
- * What workers died of; worker-written. A request on which one after the other dies is not served
- * for ever: see worker/virtqueue/poison.h.
+ * How workers died; worker-written. If one worker after the other dies on the same request, that
+ * request is not served for ever: see worker/virtqueue/poison.h.
  */
 struct state_deaths {
-    uint32_t turn;      /* 1 + the queue that is being served; 0: none is */
-    uint32_t queue;     /* the last death in a turn: the queue, */
+    uint32_t turn;      /* 1 + the queue that is being served; 0: no queue is */
+    uint32_t queue;     /* of the last death in a turn: the queue, */
     uint32_t next_used; /* its next_used, */
-    uint32_t count;     /* and how many in a row came no further; 0: there was none */
+    uint32_t count;     /* and how many deaths in a row came no further; 0: there was none */
 };
 
-/* Whether a worker is alive, asked by the broker now and then with a signal on REQUEST. */
+/* Is a worker alive? The broker asks now and then with a signal on REQUEST. */
 struct state_watch {
     _Atomic uint32_t asked;    /* broker: + 1 */
-    _Atomic uint32_t answered; /* worker: what `asked` was in its last round */
-    _Atomic uint32_t in_io;    /* worker: 1 during a call that waits for a disk, however slow */
+    _Atomic uint32_t answered; /* worker: the value of `asked` in its last round */
+    _Atomic uint32_t in_io; /* worker: 1 during a call that waits for a disk, however slow it is */
     uint32_t reserved;
 };
 
@@ -236,15 +237,16 @@ struct state_page {
 };
 
 /*
- * What a driver's reset undoes, §2.4: queues, the registers, what the kind keeps, interrupts that
- * are pending. Status becomes `status`, and ConfigGeneration stays. Whoever dies in it leaves a
- * page that a successor can use: queues stop first, since positions are checked against status and
- * features only where a queue is ready; then the status changes, and only then the rest.
+ * Do what a reset by the driver does, §2.4. It clears the queues, the registers, what the kind
+ * keeps, and pending interrupts. Status becomes `status`, and ConfigGeneration stays. If a worker
+ * dies in this function, its successor can use the page. For this, the queues stop first, since
+ * positions are checked against status and features only if a queue is ready. Then the status
+ * changes, and only then the rest.
  */
 void state_reset(struct state_page *state, uint32_t status);
 
-/* After state_reset of a page that was fresh or not to be believed: it is one of this version now.
- */
+/* Call this after state_reset of a page that was fresh or invalid: it becomes a page of this
+ * version. */
 void state_finish(struct state_page *state, uint32_t kind, uint32_t queue_count);
 
 _Static_assert(sizeof(struct state_mailbox) == 128, "two cache lines, one a writer");

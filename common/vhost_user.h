@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The wire format of the vhost-user protocol (QEMU, docs/interop/vhost-user), as far as this
- * front end speaks it. The broker begins each dialogue with a daemon (broker/backend/dialogue.h),
- * the worker goes on with it (worker/vhost/vhost_user.c).
+ * The wire format of the vhost-user protocol (QEMU, docs/interop/vhost-user), as far as this front
+ * end uses it. The broker begins each dialogue with a daemon (broker/backend/dialogue.h), and the
+ * worker continues it (worker/vhost/vhost_user.c).
  *
  * A message is the header, then `size` bytes of payload, in the machine's byte order, on a
- * SOCK_STREAM socket. Rings are told apart by 32-bit indices, addresses of rings are given as
- * guest-physical addresses: the memory table makes "user" and guest addresses the same.
+ * SOCK_STREAM socket. Rings have 32-bit indices. Addresses of rings are guest-physical addresses:
+ * the memory table makes "user" and guest addresses equal.
  */
 #ifndef COMMON_VHOST_USER_H
 #define COMMON_VHOST_USER_H
@@ -40,7 +40,7 @@ enum vhost_user_request {
     VHOST_USER_RESET_DEVICE = 34,
 };
 
-/* What a daemon says on the socket that SET_BACKEND_REQ_FD gave it. */
+/* A message of a daemon on the socket that SET_BACKEND_REQ_FD gave it. */
 #define VHOST_USER_BACKEND_CONFIG_CHANGE_MSG 2u
 
 /* Header flags. */
@@ -49,7 +49,7 @@ enum vhost_user_request {
 #define VHOST_USER_REPLY (1u << 2)
 #define VHOST_USER_NEED_REPLY (1u << 3)
 
-/* A bit of GET_FEATURES that no driver sees: there are protocol features. */
+/* A bit of GET_FEATURES that no driver sees. It means: there are protocol features. */
 #define VHOST_USER_F_PROTOCOL_FEATURES 30
 
 enum vhost_user_protocol_feature {
@@ -82,8 +82,8 @@ struct vhost_user_config {
 struct vhost_user_inflight {
     uint64_t mmap_size, mmap_offset;
     uint16_t num_queues, queue_size;
-    uint32_t padding; /* not in the document, but sent by everybody: structures are sent as C has
-                         them */
+    uint32_t padding; /* not in the document, but every implementation sends it, since structures
+                         are sent with the padding of C */
 };
 
 union vhost_user_payload {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The file descriptors of a worker: fixed numbers, so that a seccomp rule can pin each one.
- * After lock-down a worker holds exactly these, and checks that it does.
+ * The file descriptors of a worker. Their numbers are fixed, so that a seccomp rule can name each
+ * one. After lock-down a worker has exactly these, and checks that.
  *
- * The START message carries them in this order from REQUEST on, then the state page and the
- * DM file, which are mapped and closed before lock-down.
+ * The START message carries them in this order, from REQUEST on. After them come the state page and
+ * the DM file, which are mapped and closed before lock-down.
  */
 #ifndef COMMON_WORKER_FDS_H
 #define COMMON_WORKER_FDS_H
@@ -37,10 +37,10 @@ enum worker_fd {
 };
 
 /*
- * Connections that the broker hands over after lock-down have numbers of their own, so that a
- * policy can name them by their highest bit: `fd & ~63 == 64`, and so on up to 2047. What is free
- * below is taken by /dev/null before lock-down, and RLIMIT_NOFILE ends behind the last: a number
- * more than the device has connections, since one too many still comes, and is closed.
+ * Connections that the broker sends after lock-down have numbers of their own, so that a policy can
+ * name them by their highest bit: `fd & ~63 == 64`, and so on up to 2047. Before lock-down, the
+ * free numbers below are filled with /dev/null, and RLIMIT_NOFILE is set to allow one number more
+ * than the device has connections: one connection too many can still arrive, and is closed then.
  */
 #define WORKER_FD_CONNECTION 64
 #define CONNECTIONS_MAX 1024u
@@ -48,15 +48,16 @@ enum worker_fd {
 #define CONNECTION_FDS_MIN 64u
 #define CONNECTION_FDS_MAX (CONNECTIONS_MAX + 1)
 
-/* RLIMIT_NOFILE of a worker with so many connections; 0 for kinds that have no such number. */
+/* RLIMIT_NOFILE of a worker with this number of connections; 0 for kinds that have no such
+ * number. */
 static inline unsigned int connections_fd_limit(unsigned int connections)
 {
     return WORKER_FD_CONNECTION +
            (connections < CONNECTION_FDS_MIN ? CONNECTION_FDS_MIN : connections + 1);
 }
 
-/* What each takes of a socket device's worker, bytes: mapped at its start, and so promised by the
- * kernel; a page of it counts once it was used. */
+/* Bytes of a socket device's worker for each connection. They are mapped at its start, so the
+ * kernel has promised them; a page counts only once it was used. */
 #define CONNECTION_MEMORY 427008u
 
 /* The kick eventfd of queue q of a device with b backend fds is WORKER_FD_BACKEND + b + q. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The image of a block device: a regular file or a block device, opened once and locked for as
- * long as anyone holds it, so that two writers can't share it.
+ * The image of a block device: a regular file or a block device. It is opened once, and stays
+ * locked as long as any process holds it, so that two writers can't share it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,14 +19,15 @@
 
 #define SECTOR 512u
 #define BLOCK_SIZE_MAX 65536u
-#define PAGE 4096u /* what a file is kept in, in memory and mostly on the disk */
+#define PAGE 4096u /* the unit in which a file is kept in memory, and mostly on the disk */
 
 static int failed(struct failure *failure, const char *path, int error)
 {
     return failure_set(failure, -error, "image \"%s\": %s", path, strerror(error));
 }
 
-/* The lock belongs to the open file, so it is held by every copy of the fd, in workers too. */
+/* The lock belongs to the open file description, so every copy of the fd holds it, in workers
+ * too. */
 static int lock_image(int fd, const struct device_config *config, struct failure *failure)
 {
     struct flock lock = {
@@ -51,7 +52,8 @@ static uint32_t exponent(uint32_t bytes, uint32_t size)
     return exp;
 }
 
-/* A number of the kernel's about the disk that a block device is, or is a part of; 0: not known. */
+/* A number that the kernel reports about the disk that the block device is, or is a part of; 0: not
+ * known. */
 static uint64_t queue_number(dev_t device, const char *name)
 {
     static const char *const folders[] = {"queue", "../queue"};
@@ -70,7 +72,8 @@ static uint64_t queue_number(dev_t device, const char *name)
     return 0;
 }
 
-/* A hole is punched by what the disk does to free and zero blocks in one. */
+/* A disk punches a hole by freeing and zeroing blocks in one operation, so it must be able to do
+ * both. */
 static uint32_t disk_discard_sectors(dev_t device, uint32_t blk_size)
 {
     uint64_t granularity = queue_number(device, "discard_granularity");
@@ -89,7 +92,7 @@ static int measure_disk(int fd, dev_t device, bool read_only, struct start_block
         return -errno;
     if (logical < (int)SECTOR || logical > (int)BLOCK_SIZE_MAX)
         return -ERANGE;
-    /* Hints: a disk that does not know them has none. */
+    /* These are hints. A disk that does not know them has none. */
     (void)ioctl(fd, BLKPBSZGET, &physical);
     (void)ioctl(fd, BLKIOMIN, &min_io);
     (void)ioctl(fd, BLKIOOPT, &opt_io);
@@ -102,7 +105,8 @@ static int measure_disk(int fd, dev_t device, bool read_only, struct start_block
     return 0;
 }
 
-/* A hole beyond the end changes nothing, but shows whether the file system makes any. */
+/* A hole beyond the end of the file changes nothing, but shows whether the file system makes
+ * holes. */
 static uint32_t file_discard_sectors(int fd, uint64_t size)
 {
     const int hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
@@ -120,13 +124,13 @@ static void measure_file(int fd, uint64_t size, uint32_t blk_size, bool read_onl
         ret->discard_sectors = file_discard_sectors(fd, size);
 }
 
-/* What O_DIRECT asks for, in bytes. */
+/* The alignment that O_DIRECT requires, in bytes. */
 struct alignment {
-    uint32_t blocks; /* of offsets and lengths in a file; a disk says it by its logical blocks */
+    uint32_t blocks; /* of offsets and lengths in a file; for a disk these are its logical blocks */
     uint32_t memory;
 };
 
-/* A kernel before 6.1 does not say, and then a page is enough. */
+/* A kernel before 6.1 does not report it; alignment to a page is enough then. */
 static int direct_alignment(int fd, const char *path, struct alignment *ret,
                             struct failure *failure)
 {
@@ -177,11 +181,11 @@ static int measure(int fd, const struct device_config *config, struct start_bloc
     return 0;
 }
 
-/* Opened by its name in `directory`, where no link is followed any more. */
+/* Opens the file by its name in `directory`. From here on no link is followed. */
 static int open_named(const struct device_config *config, const struct directory *directory,
                       struct failure *failure)
 {
-    /* Non-blocking, so that a pipe by that name is found out and does not hang us. */
+    /* Non-blocking: a FIFO of that name is found out later and does not hang us here. */
     int flags = (config->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     int fd = openat(directory->fd, directory->name,
                     flags | O_NOFOLLOW | (config->direct ? O_DIRECT : 0));
@@ -208,7 +212,7 @@ static int open_named(const struct device_config *config, const struct directory
     }
 }
 
-/* Which file it is, and whether it is one to use. */
+/* Find out which file it is, and whether it may be used. */
 static int identify(int fd, const struct device_config *config, const struct directory *directory,
                     struct file_id *ret, struct failure *failure)
 {
@@ -218,7 +222,7 @@ static int identify(int fd, const struct device_config *config, const struct dir
     const char *reason = directory_refuses(directory, &status, !config->read_only);
     if (reason)
         return failure_set(failure, -EPERM, "image \"%s\" %s", config->file_path, reason);
-    /* A disk is the same by whatever node; no file has the inode 0. */
+    /* A disk is the same, whichever node names it. No file has the inode number 0. */
     *ret = S_ISBLK(status.st_mode) ? (struct file_id){status.st_rdev, 0}
                                    : (struct file_id){status.st_dev, status.st_ino};
     return 0;
@@ -296,5 +300,5 @@ const struct backend_ops backend_block = {
     .boxed = block_files,
     .queues = block_queues,
     .give = block_give,
-    .worker_looks = true, /* has the image been resized? */
+    .worker_looks = true, /* to see whether the image has been resized */
 };

@@ -33,13 +33,13 @@ int connector_ask(struct connector *connector, const struct connector_request *r
 
 static void lose(struct connector *connector)
 {
-    close(connector->socket); /* takes it out of epoll as well */
+    close(connector->socket); /* this also removes it from epoll */
     connector->socket = -1;
     while (connector->done != connector->asked)
         request_at(connector, connector->done++)->result = -ECONNABORTED;
 }
 
-/* Returns false for what answers nothing. */
+/* Returns false for a message that answers no request. */
 static bool take_answer(struct connector *connector, const struct message_connected *message,
                         int fd)
 {

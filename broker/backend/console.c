@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ports of a console device: terminals (ptys), or a log file. Opened once and kept, so that
- * whoever has a terminal open notices nothing of a worker's death.
+ * The ports of a console device: terminals (ptys), or a log file. They are opened once and kept, so
+ * that a program that has a terminal open does not notice the death of a worker.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,14 +17,15 @@
 #include "broker/backend/backend.h"
 #include "broker/backend/directory.h"
 
-#define TERMINALS "/dev/pts/" /* where they all are */
+#define TERMINALS "/dev/pts/" /* the directory of all terminals */
 #define TERMINAL_NAME_SIZE 32
 
 /* ---- Terminals ---- */
 
 /*
- * The user's end: raw, so that every byte passes as it is, and nothing is echoed to the guest; and
- * for root only. Once it has been opened and closed, the kernel reports that nobody has it open.
+ * Prepare the user's end. It is raw, so that every byte passes unchanged and nothing is echoed to
+ * the guest, and only root may open it. Once it has been opened and closed, the kernel reports that
+ * nobody has it open.
  */
 static int prepare_terminal(int master)
 {
@@ -61,8 +62,8 @@ static int open_terminal(char name[TERMINAL_NAME_SIZE], struct failure *failure)
     return master;
 }
 
-/* A link that an earlier run left is replaced: it leads to a terminal, which may be anyone's now.
- * In the working directory it is called `link`. */
+/* A link that an earlier run left is replaced: it leads to a terminal that may now belong to
+ * anyone. In the working directory the link is called `link`. */
 static int replace_link(const char *link, const char *alias, const char *name,
                         struct failure *failure)
 {
@@ -100,7 +101,7 @@ static int link_terminal(struct backend *backend, const char *alias, const char 
     return result;
 }
 
-/* Port 0 has the alias as it is, the others with their number behind it. */
+/* Port 0 has the alias unchanged; the other ports have their number appended. */
 static int name_terminal(struct backend *backend, const char *alias, unsigned int port,
                          const char *name, struct failure *failure)
 {
@@ -114,7 +115,7 @@ static int name_terminal(struct backend *backend, const char *alias, unsigned in
     return link_terminal(backend, path, name, failure);
 }
 
-/* For no event but the one that is always reported: that nobody has it open. */
+/* Asks for no event. EPOLLHUP is always reported: nobody has the terminal open. */
 static int watch_terminal(const struct backend *backend, unsigned int port)
 {
     struct epoll_event hangup = {.events = 0, .data.u32 = port};
@@ -136,12 +137,12 @@ static int add_terminal(struct backend *backend, unsigned int port, struct failu
 
 /* ---- Log file ---- */
 
-/* Opened in `directory` and judged; closed again if it is not to be used. */
+/* Open the log in `directory` and check it; close it again if it may not be used. */
 static int open_log_in(const struct directory *directory, int access, const char *path,
                        struct file_id *ret_id, struct failure *failure)
 {
     struct stat status;
-    /* Non-blocking, so that a pipe by that name is found out and does not hang us. */
+    /* Non-blocking: a FIFO of that name is found out below and does not hang us here. */
     int flags = access | O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW;
     int fd = openat(directory->fd, directory->name, flags, 0600);
     if (fd < 0)
@@ -159,8 +160,8 @@ static int open_log_in(const struct directory *directory, int access, const char
     return fd;
 }
 
-/* The log, the file that takes what a full one held, and the log once more for copying it: the
- * order of worker/console/log_file.h. */
+/* Open the log, the file that takes the contents of a full log, and the log once more for copying
+ * it. This is the order of worker/console/log_file.h. */
 static int open_logs_in(struct backend *backend, const struct directory *directory,
                         const char *log_path, struct failure *failure)
 {
@@ -201,8 +202,8 @@ static int open_log(struct backend *backend, struct failure *failure)
     int result = directory_find(path, true, "log file", &directory, failure);
     if (result < 0)
         return result;
-    /* Unless a link gave it another name, which is not the one that the others are compared with.
-     */
+    /* If a link gave the log another name, the directory is not set: other devices are compared
+     * with the name in the configuration. */
     if (strcmp(directory.name, basename(path)) == 0)
         backend->directory_id = directory.id;
     result = open_logs_in(backend, &directory, path, failure);
@@ -251,8 +252,8 @@ static uint32_t console_boxed(const struct device_config *config)
     return config->log_path ? console_files(config) : 0;
 }
 
-/* What tells who has a terminal open lasts as long as a broker: its files may have come from
- * another one. */
+/* The epoll instance that tells whether a terminal is open lives as long as one broker. The
+ * terminals may have come from another broker. */
 static int console_begin(struct backend *backend)
 {
     backend->console.readers = epoll_create1(EPOLL_CLOEXEC);
@@ -288,7 +289,8 @@ static int console_give(struct backend *backend, struct message_start *start,
     return 0;
 }
 
-/* The window of the user's program: the worker can't ask, since its filter has no ioctl. */
+/* The window size of the user's program. The worker can't ask for it, since its filter has no
+ * ioctl. */
 static bool console_look(struct backend *backend, struct state_backend *state)
 {
     struct winsize size;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A console whose port is a Unix stream socket, for one client at a time. The worker has his
- * connection and we a copy, so that he notices nothing of a worker's death: its successor gets the
- * copy. Nobody needs to tell us that he has gone: the kernel says, when the next one comes.
+ * A console whose port is a Unix stream socket, for one client at a time. The worker has the
+ * client's connection, and the broker has a copy. When a worker dies, its successor gets the copy,
+ * so the client notices nothing. Nobody needs to tell the broker that a client has gone: the broker
+ * asks the kernel when the next client comes.
  */
 #include <errno.h>
 #include <poll.h>
@@ -14,7 +15,7 @@
 #include "broker/backend/backend.h"
 #include "broker/backend/unix_socket.h"
 
-#define SOCKET_MODE 0600 /* as of a terminal: who gets at a console may get a login */
+#define SOCKET_MODE 0600 /* as for a terminal: access to a console may give a login */
 
 static int socket_open(struct backend *backend, enum config_key *ret_key, struct failure *failure)
 {
@@ -48,7 +49,7 @@ static int socket_give(struct backend *backend, struct message_start *start,
     return 0;
 }
 
-/* Not who has merely ended his output: he may still read. */
+/* A client that has only shut down its output has not gone: it may still read. */
 static bool has_gone(int client)
 {
     struct pollfd state = {.fd = client};

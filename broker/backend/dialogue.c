@@ -12,9 +12,10 @@
 #include "common/message.h"
 #include "common/one_fd.h"
 
-#define FDS_MAX 8 /* a message may carry so many; we never take more than one */
+#define FDS_MAX 8 /* a message may carry this many; we never take more than one */
 
-/* What we can do with. Not among them: whatever lets a daemon map or send us more. */
+/* The features that we can use. Every feature that lets a daemon map or send us more is left
+ * out. */
 static const uint64_t protocol_features_known =
     1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK |
     1ull << VHOST_USER_PROTOCOL_F_BACKEND_REQ | 1ull << VHOST_USER_PROTOCOL_F_CONFIG |
@@ -55,7 +56,8 @@ static const char *take_features(struct vhost_user *vu)
     return vu->terms.config_needed && !has_protocol_features(vu) ? no_config : NULL;
 }
 
-/* A channel for its requests is of use for one: that the configuration space has changed. */
+/* The channel for the daemon's requests is useful for one request only: the configuration space has
+ * changed. */
 static const char *take_protocol_features(struct vhost_user *vu)
 {
     vu->protocol_features = vu->payload.u64 & protocol_features_known;
@@ -132,7 +134,7 @@ static void fill_inflight(struct vhost_user *vu, struct request *request)
     request->size = sizeof(request->payload.inflight);
 }
 
-/* Nobody here maps it, so it is the daemon's own affair what it is. */
+/* Nobody here maps the buffer, so its contents concern only the daemon. */
 static const char *take_inflight(struct vhost_user *vu)
 {
     if (vu->answer_fd < 0)
@@ -145,7 +147,7 @@ static const char *take_inflight(struct vhost_user *vu)
     return NULL;
 }
 
-/* The driver of Bao maps from the start of the window, whatever the offset. */
+/* Bao's driver maps from the start of the window, whatever offset is given. */
 static void fill_memory(struct vhost_user *vu, struct request *request)
 {
     request->payload.memory = (struct vhost_user_memory){
@@ -159,19 +161,19 @@ static void fill_memory(struct vhost_user *vu, struct request *request)
 }
 
 enum answer {
-    ANSWER_NONE, /* the protocol has none, and none is asked for */
-    ANSWER_ACK,  /* only with REPLY_ACK: a number, 0 for success */
-    ANSWER_OWN,  /* always: a payload of the request's own */
+    ANSWER_NONE, /* the protocol has no answer, and none is requested */
+    ANSWER_ACK,  /* an answer only with REPLY_ACK: a number, 0 for success */
+    ANSWER_OWN,  /* always an answer, with a payload of the request's own */
 };
 
-/* The dialogue, in its order. */
+/* The steps of the dialogue, in order. */
 static const struct step {
     enum vhost_user_request request;
     const char *name;
     enum answer answer;
-    uint32_t size_min, size_max; /* of the answer's payload, if it has one of its own */
-    bool takes_fd;               /* the answer carries a file */
-    bool (*applies)(const struct vhost_user *vu);                 /* NULL: always */
+    uint32_t size_min, size_max;                  /* of the answer's payload, for ANSWER_OWN */
+    bool takes_fd;                                /* the answer carries a file */
+    bool (*applies)(const struct vhost_user *vu); /* NULL: always */
     void (*fill)(struct vhost_user *vu, struct request *request); /* NULL: no payload */
     const char *(*take)(struct vhost_user *vu); /* NULL, or what is wrong with the answer */
 } steps[] = {
@@ -185,12 +187,12 @@ static const struct step {
     {VHOST_USER_SET_OWNER, "SET_OWNER", ANSWER_NONE, 0, 0, false, NULL, NULL, NULL},
     {VHOST_USER_SET_BACKEND_REQ_FD, "SET_BACKEND_REQ_FD", ANSWER_ACK, 0, 0, false, has_requests,
      fill_requests, NULL},
-    /* An empty answer is how a daemon says that it has no such space. */
+    /* With an empty answer a daemon says that it has no configuration space. */
     {VHOST_USER_GET_CONFIG, "GET_CONFIG", ANSWER_OWN, 0, sizeof(struct vhost_user_config), false,
      has_config, fill_config, take_config},
     {VHOST_USER_GET_INFLIGHT_FD, "GET_INFLIGHT_FD", ANSWER_OWN, sizeof(struct vhost_user_inflight),
      sizeof(struct vhost_user_inflight), true, needs_inflight, fill_inflight, take_inflight},
-    /* Last: from here on it can reach the frontend's memory. */
+    /* This step is last: from here on the daemon can reach the frontend's memory. */
     {VHOST_USER_SET_MEM_TABLE, "SET_MEM_TABLE", ANSWER_ACK, 0, 0, false, NULL, fill_memory, NULL},
 };
 
@@ -211,8 +213,8 @@ static bool expects_answer(const struct vhost_user *vu, const struct step *step)
            (step->answer == ANSWER_ACK && has(vu, VHOST_USER_PROTOCOL_F_REPLY_ACK));
 }
 
-/* NULL, or what went wrong. A new connection's buffer has room for all that is ever sent before
- * an answer, so a message that does not fit is not tried again. */
+/* Returns NULL, or what went wrong. The buffer of a new connection has room for all that is ever
+ * sent before an answer, so a message that does not fit is not tried again. */
 static const char *send_request(struct vhost_user *vu, const struct step *step)
 {
     union one_fd room = {0};
@@ -235,7 +237,8 @@ static const char *send_request(struct vhost_user *vu, const struct step *step)
     return (size_t)sent == sizeof(header) + request.size ? NULL : "it does not read";
 }
 
-/* Keeps one file for a step that takes one; closes all others. True if there was one too many. */
+/* Keeps one file for a step that takes one, and closes all others. Returns true if there was one
+ * file too many. */
 static bool take_fds(struct vhost_user *vu, struct msghdr *message, bool takes_fd)
 {
     size_t room = takes_fd && vu->answer_fd < 0 ? 1 : 0;
@@ -243,8 +246,8 @@ static bool take_fds(struct vhost_user *vu, struct msghdr *message, bool takes_f
            (message->msg_flags & MSG_CTRUNC) != 0;
 }
 
-/* What of the answer is still to come: of the header first, then of the payload that it announces.
- */
+/* The part of the answer that has not come yet: first the rest of the header, then the rest of the
+ * payload that the header announces. */
 static struct iovec missing(struct vhost_user *vu)
 {
     uint32_t header = sizeof(vu->header);
@@ -254,7 +257,8 @@ static struct iovec missing(struct vhost_user *vu)
                           header + vu->header.size - vu->received};
 }
 
-/* Checked before a byte of payload is read, so that it can't be longer than there is room. */
+/* This is called before any byte of the payload is read, so that the payload can't be longer than
+ * its buffer. */
 static const char *check_header(const struct vhost_user *vu, const struct step *step)
 {
     const struct vhost_user_header *header = &vu->header;
@@ -271,8 +275,8 @@ static const char *check_header(const struct vhost_user *vu, const struct step *
     return NULL;
 }
 
-/* Reads what is there. Returns 1 if the answer is complete, 0 if more must come; -1 with *ret_wrong
- * if it is none. */
+/* Reads what is there. Returns 1 if the answer is complete, 0 if more must come, -1 with *ret_wrong
+ * if it is not a valid answer. */
 static int receive_answer(struct vhost_user *vu, const struct step *step, const char **ret_wrong)
 {
     union {
@@ -331,9 +335,9 @@ static int fail(struct vhost_user *vu, int64_t now, const char *where, const cha
     return failure_set(ret_failure, -ECONNREFUSED, "%s: %s", where, wrong);
 }
 
-/* Not here: the path may lie on a file system that hangs. Asked once; however late the answer
- * comes, it is of use. Returns 1 if it is connected, 0 while that is not known, -1 with *ret_wrong.
- */
+/* The connector connects, not this process: the path may lie on a file system that hangs. It is
+ * asked once, and its answer is used however late it comes. Returns 1 if connected, 0 while that is
+ * not known, -1 with *ret_wrong. */
 static int connect_to_daemon(struct vhost_user *vu, int64_t now, const char **ret_wrong)
 {
     struct connector_request request = {.address = vu->terms.address, .type = SOCK_STREAM};
@@ -364,7 +368,7 @@ static const struct step *next_step(struct vhost_user *vu)
     return vu->step < STEPS ? &steps[vu->step] : NULL;
 }
 
-/* Returns 1 if the step is over, 0 if its answer is awaited, -1 with *ret_wrong. */
+/* Returns 1 if the step is over, 0 while its answer is awaited, -1 with *ret_wrong. */
 static int take_step(struct vhost_user *vu, const struct step *step, int64_t now,
                      const char **ret_wrong)
 {

@@ -10,7 +10,7 @@
 #define LINKS_MAX 40 /* as in the kernel */
 #define WAY_UP_MAX (PATH_MAX / 2)
 
-/* A path on the way: where we stand, and what is left of it. */
+/* A walk along a path: the directory that we have reached, and the rest of the path. */
 struct walk {
     int fd;
     bool roots_own;
@@ -38,7 +38,7 @@ static int open_path(int at, const char *name, struct stat *ret)
     return fd;
 }
 
-/* Stand in that directory from now on. */
+/* The walk is in that directory from now on. */
 static void stand_in(struct walk *walk, int fd, bool roots_own)
 {
     if (walk->fd >= 0)
@@ -56,8 +56,8 @@ static int stand_in_root(struct walk *walk)
     return fd < 0 ? fd : 0;
 }
 
-/* Whether the directory above is the same one, which only the root's is; *fd and *status become
- * its. */
+/* Go to the directory above: *fd and *status become those of that directory. Returns whether it is
+ * the same directory, which is true only for the root. */
 static int go_up(int *fd, struct stat *status)
 {
     struct stat above;
@@ -71,7 +71,7 @@ static int go_up(int *fd, struct stat *status)
     return same;
 }
 
-/* Whether all from the working directory up to the root are root's. */
+/* Are all directories from the working directory up to the root directories of root? */
 static int all_roots(bool *ret)
 {
     struct stat status = {0};
@@ -103,7 +103,7 @@ static int begin(struct walk *walk, const char *path)
     return all_roots(&walk->roots_own);
 }
 
-/* Take the next part off the path. Returns 1, 0 if nothing is left, or -errno. */
+/* Take the next part off the path. Returns 1; 0 if nothing is left; or -errno. */
 static int next_part(struct walk *walk)
 {
     const char *part = walk->left + strspn(walk->left, "/");
@@ -139,8 +139,8 @@ static int follow_link(struct walk *walk, int link)
     return target[0] == '/' ? stand_in_root(walk) : 0;
 }
 
-/* One part further. Returns 1 to go on; 0: walk->part is a file in the directory where we stand;
- * -ELOOP with *ret_refused set: it is a link that is not followed. */
+/* Go one part further. Returns 1 to go on; 0: walk->part is a file in the directory that we have
+ * reached; -ELOOP with *ret_refused set: it is a link that is not followed. */
 static int step(struct walk *walk, bool *ret_refused)
 {
     struct stat status = {0};
@@ -172,7 +172,7 @@ static int walk_to(struct walk *walk, const char *path, bool *ret_refused)
     do {
         result = next_part(walk);
         if (result == 0)
-            return -EISDIR; /* "/", or a link to it */
+            return -EISDIR; /* "/", or a link to "/" */
         if (result == 1)
             result = step(walk, ret_refused);
     } while (result == 1);
@@ -236,8 +236,8 @@ int directory_enter(const struct directory *directory, int *ret_back)
 
 void directory_leave(int back)
 {
-    /* It was the working directory, so it can be entered, unless its mode was changed meanwhile;
-     * and nothing depends on it but the relative paths that come next, which then fail. */
+    /* It was the working directory, so it can be entered, unless its mode was changed meanwhile.
+     * Only the relative paths that come next depend on it, and they fail then. */
     int ignored = fchdir(back);
     (void)ignored;
     close(back);

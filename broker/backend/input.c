@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An input device of this machine's, for its frontend alone: it is grabbed, so that what is typed
- * for the frontend reaches no console and no other program here. The grab belongs to the open file,
- * and so lasts as long as anyone holds a copy of it, workers too.
+ * An input device of this machine, for its frontend alone. It is grabbed, so that what is typed for
+ * the frontend reaches no console and no other program here. The grab belongs to the open file
+ * description, so it lasts as long as any process has a copy of the fd, workers too.
  *
- * All that the kernel knows of the device is asked once, here: a worker has no ioctl, and the
- * frontend is to find the same device after each restart, even if it was unplugged meanwhile.
+ * The kernel is asked here, once, for all that it knows of the device: a worker has no ioctl, and
+ * the frontend has to find the same device after each restart, even if it was unplugged meanwhile.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@ static int failed(struct failure *failure, const char *path, int error)
     return failure_set(failure, -error, "input device \"%s\": %s", path, strerror(error));
 }
 
-/* Opened by its name in `directory`, where no link is followed any more. */
+/* Opens the node by its name in `directory`. From here on no link is followed. */
 static int open_named(const struct device_config *config, const struct directory *directory,
                       struct file_id *ret_id, struct failure *failure)
 {
@@ -49,7 +49,7 @@ static int open_named(const struct device_config *config, const struct directory
         close(fd);
         return failure_set(failure, -EINVAL, "input device \"%s\" %s", path, reason);
     }
-    /* The same device by whatever node, as of a disk. */
+    /* The same device number for every node of the device, as for a disk. */
     *ret_id = (struct file_id){status.st_rdev, 0};
     return fd;
 }
@@ -65,7 +65,8 @@ static int grab(int fd, const char *path, struct failure *failure)
     return failed(failure, path, errno);
 }
 
-/* What a device does not have, it does not answer: it has none of it then. */
+/* The kernel fails a request for a property that the device does not have; *ret keeps its zeros
+ * then. */
 static void learn(int fd, struct start_input *ret)
 {
     struct input_id ids = {0};
@@ -127,7 +128,7 @@ static int input_give(struct backend *backend, struct message_start *start, stru
     return 0;
 }
 
-/* One that was unplugged stays away: what is plugged in again is another device. */
+/* A device that was unplugged does not come back: what is plugged in again is another device. */
 static bool input_look(struct backend *backend, struct state_backend *state)
 {
     struct pollfd device = {.fd = backend->files[OPENED_PORT_FIRST]};

@@ -91,7 +91,7 @@ static int net_give(struct backend *backend, struct message_start *start, struct
     return 0;
 }
 
-/* Once for each change. */
+/* Tell the log once for each change. */
 static void tell_place(struct backend *backend, enum tap_place place)
 {
     const char *name = backend->learned.net.name;
@@ -112,8 +112,8 @@ static void tell_place(struct backend *backend, enum tap_place place)
                     name);
 }
 
-/* What keeps the frontend's link down, as long as it does; the log is told once. A tap without a
- * carrier is not said: whoever took that away knows. */
+/* backend->trouble says what keeps the frontend's link down, for as long as it is down. The log is
+ * told once. A tap without a carrier is not reported: whoever took the carrier away knows of it. */
 static void tell_down(struct backend *backend, const struct tap_link *link)
 {
     const char *name = backend->learned.net.name;
@@ -139,7 +139,8 @@ static bool net_look(struct backend *backend, struct state_backend *state)
     bool up = link.up && link.carrier;
     tell_place(backend, link.place);
     tell_down(backend, &link);
-    /* What was said last is remembered here: the page is the worker's to write, too. */
+    /* The last value is remembered here and not in the page, since the worker can write the
+     * page. */
     bool new = !backend->net.link_said || backend->net.link_up != up;
     backend->net.link_said = true;
     backend->net.link_up = up;

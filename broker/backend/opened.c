@@ -36,7 +36,7 @@ size_t opened_pack(const struct backend *backend, struct message_opened *ret, in
 {
     const struct message_header header = ret->header;
     size_t count = 0;
-    memset(ret, 0, sizeof(*ret)); /* padding included: it may lie in a page */
+    memset(ret, 0, sizeof(*ret)); /* with the padding: it may lie in a page */
     ret->header = header;
     ret->magic = OPENED_MAGIC;
     ret->version = OPENED_VERSION;

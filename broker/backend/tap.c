@@ -15,7 +15,7 @@
 #define NODE "/dev/net/tun"
 #define VNET_HEADER_SIZE 12 /* VirtIO 1.2 §5.1.6: with num_buffers */
 
-/* The kernel takes its time to let go of the files of a worker that was just killed. */
+/* After a worker was killed, the kernel takes some time to release its files. */
 #define BUSY_RETRIES 20
 #define BUSY_RETRY_MS 25
 
@@ -55,7 +55,7 @@ static int cannot_attach(struct failure *failure, const char *name, bool multi_q
     return failed(failure, name, "TUNSETIFF", error);
 }
 
-/* One file of the interface. A tap that was made for several queues serves one, too. */
+/* Open one file of the interface. A tap that was made for several queues also works with one. */
 static int open_queue(const char *name, bool multi_queue, struct failure *failure)
 {
     const int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
@@ -78,7 +78,7 @@ static int open_queue(const char *name, bool multi_queue, struct failure *failur
     return fd;
 }
 
-/* Which offloads the kernel takes. Only one who tries learns it; in the end all are off. */
+/* Find out which offloads the kernel accepts. The only way is to try; at the end all are off. */
 static int probe_offloads(int fd, uint32_t *ret_offloads)
 {
     static const uint32_t sets[] = {
@@ -100,7 +100,7 @@ static int learn(struct tap *tap, struct failure *failure)
     memcpy(request.ifr_name, tap->name, sizeof(request.ifr_name));
     if (probe_offloads(tap->queues[0], &tap->offloads) < 0)
         return failed(failure, tap->name, "TUNSETOFFLOAD", errno);
-    /* Any family does: the question is one to the network namespace. */
+    /* Any address family will do: the request goes to the network namespace. */
     tap->socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (tap->socket < 0)
         return failed(failure, tap->name, "socket", errno);
@@ -128,7 +128,7 @@ bool tap_hold(int file)
            ioctl(file, TUNSETPERSIST, 1ul) == 0;
 }
 
-/* What it is called by now. In any case there is one of that name, or it is an error. */
+/* Find the present name of the interface. It is an error if there is no interface of that name. */
 static int find_again(struct tap *tap, const struct tap_before *before, int *ret_index,
                       struct failure *failure)
 {
@@ -177,12 +177,12 @@ int tap_open(struct tap *tap, const char *name, unsigned int queues,
     return result;
 }
 
-/* The interface's flags, whatever its name is by now. False: it is not in this namespace any more.
- */
+/* Get the flags of the interface, whatever its name is now. Returns false if it is not in this
+ * namespace any more. */
 static bool ask_flags(int socket, int index, short *ret)
 {
     struct ifreq request = {.ifr_ifindex = index};
-    /* Again if it got another name in between. */
+    /* Try again if it got another name in between. */
     for (int i = 0; i < 2; i++) {
         if (ioctl(socket, SIOCGIFNAME, &request) < 0)
             return false;
@@ -197,8 +197,8 @@ static bool ask_flags(int socket, int index, short *ret)
 
 void tap_look(int file, int socket, int index, struct tap_link *ret)
 {
-    /* The kernel says of a tap's file that it can be written only while the interface is up, and
-     * reports an error once there is none. */
+    /* The kernel reports that a tap's file can be written only while the interface is up. It
+     * reports an error once the interface does not exist any more. */
     struct pollfd state = {.fd = file, .events = POLLOUT};
     short flags;
     *ret = (struct tap_link){.place = TAP_GONE};

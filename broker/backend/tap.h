@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A tap interface, opened while the broker may still do so: with a virtio-net header before each
- * frame, one file a queue. Afterwards its flags can be looked at without any privilege.
+ * frame, and one file for each queue. Afterwards its flags can be read without any privilege.
  */
 #ifndef BROKER_BACKEND_TAP_H
 #define BROKER_BACKEND_TAP_H
@@ -18,53 +18,54 @@ struct tap {
     char name[IFNAMSIZ];
     int queues[TAP_QUEUES_MAX]; /* non-blocking */
     unsigned int queue_count;
-    int socket;        /* of the network namespace: to ask for the interface's flags */
-    int index;         /* the interface's number in that namespace; a new name leaves it as it is */
-    uint32_t offloads; /* TUN_F_*: what the kernel knows; none is on */
+    int socket;        /* in the network namespace: to ask for the interface's flags */
+    int index;         /* the interface's index in that namespace; renaming does not change it */
+    uint32_t offloads; /* TUN_F_*: what the kernel supports; none is on */
     uint32_t mtu;      /* the interface's own */
-    bool made;         /* there was none by that name */
+    bool made;         /* no interface had that name before */
 };
 
-/* Of a device that an earlier broker has had at work. */
+/* Of a device that an earlier broker has served. */
 struct tap_before {
     bool ran;
-    int index; /* the interface that it had, which was called by the same name; 0: not known */
-    bool held; /* tap_hold has done something, which is to be undone */
+    int index; /* of the interface that it had, with the same name; 0: not known */
+    bool held; /* tap_hold has changed the interface, and that has to be undone */
 };
 
 /*
- * `file` is one of an interface's: have the interface outlast its files, so that they can be closed
- * before others are opened. Returns whether it would not have.
+ * `file` is a file of an interface. Make the interface outlast its files, so that they can be
+ * closed before others are opened. Returns whether this was needed and done.
  */
 bool tap_hold(int file);
 
 /*
- * Open the interface, or make it if there is none by that name: it then lasts as long as its files.
- * None is made for a device that has run before: its interface may have got another name meanwhile,
- * and a new one of the old name would be connected to nothing. It is then the one of that number,
- * if that is known and there is one, else there has to be one of that name. Returns 0, or -errno
- * with *failure filled in and nothing left open.
+ * Open the interface, or make it if no interface has that name; then it lasts as long as its files.
+ * No interface is made for a device that has run before: its interface may have got another name
+ * meanwhile, and a new interface with the old name would be connected to nothing. For such a
+ * device, the interface with the known index is opened, if there is one; otherwise an interface of
+ * that name must exist. Returns 0, or -errno with *failure filled in and nothing left open.
  */
 int tap_open(struct tap *tap, const char *name, unsigned int queues,
              const struct tap_before *before, struct failure *failure);
 
 enum tap_place {
     TAP_HERE,
-    TAP_MOVED, /* to another network namespace: whether it has a carrier can't be asked any more */
-    TAP_GONE,  /* removed; one that is made anew under its name is another */
+    TAP_MOVED, /* to another network namespace: its carrier is not known any more */
+    TAP_GONE,  /* removed; a new interface with the same name is another one */
 };
 
 struct tap_link {
     enum tap_place place;
-    bool up;      /* "ip link set NAME up": not of one that is gone */
-    bool carrier; /* taken for there if the tap was moved */
+    bool up;      /* "ip link set NAME up"; false if it is gone */
+    bool carrier; /* assumed to be there if the tap was moved */
 };
 
 /*
- * How is the interface? `file` is one of its files, `socket` one of the network namespace in which
- * it had the number `index`: names may change hands. Waits for nobody: poll looks at the file's own
- * interface, and SIOCGIFNAME and SIOCGIFFLAGS are answered without the lock of all network
- * configuration (rtnl), which TUNGETIFF and netlink take and somebody slow may hold.
+ * The state of the interface. `file` is one of its files. `socket` is a socket in the network
+ * namespace in which the interface had the index `index`: another interface may get its name. Never
+ * waits: poll looks at the file's own interface, and SIOCGIFNAME and SIOCGIFFLAGS are answered
+ * without the lock of all network configuration (rtnl). TUNGETIFF and netlink take that lock, and a
+ * slow process may hold it.
  */
 void tap_look(int file, int socket, int index, struct tap_link *ret);
 

@@ -44,7 +44,8 @@ int unix_connect(const char *path, int type)
     return -error;
 }
 
-/* What an earlier run left is nobody's socket any more; anything else is somebody's. */
+/* Remove a socket that an earlier run left, which nobody uses any more. Anything else belongs to
+ * somebody and is an error. */
 static int remove_stale(const char *name, const char *path, int type, struct failure *failure)
 {
     struct stat status;
@@ -66,7 +67,7 @@ static int remove_stale(const char *name, const char *path, int type, struct fai
     return unlinkat(AT_FDCWD, name, 0) < 0 ? failed(failure, path, errno) : 0;
 }
 
-/* In the working directory. */
+/* Listen in the working directory. */
 static int listen_here(const char *name, const char *path, int type, mode_t mode,
                        struct failure *failure)
 {
@@ -77,7 +78,7 @@ static int listen_here(const char *name, const char *path, int type, mode_t mode
     int fd = new_socket(type);
     if (fd < 0)
         return failed(failure, path, -fd);
-    /* The file gets the socket's own mode, so that it has no other for a moment. */
+    /* bind gives the file the mode of the socket, so that the file never has another mode. */
     if ((mode != 0 && fchmod(fd, mode) < 0) ||
         bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
         listen(fd, BACKLOG) < 0) {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Devices that a vhost-user daemon serves: vsock, fs, and those of any other type. The daemon may
- * come, go and come back at any time; each worker gets a connection of its own, which
- * vhost_user_step makes.
+ * Devices that a vhost-user daemon serves: vsock, fs, and any other type. The daemon may start,
+ * exit and start again at any time. Each worker gets its own connection, which vhost_user_step
+ * makes.
  *
- * The daemon's socket is found by its directory, since a daemon that starts again makes it anew.
+ * The daemon's socket is found through its directory, since a daemon that starts again makes a new
+ * socket.
  */
 #include <errno.h>
 #include <limits.h>
@@ -22,7 +23,7 @@
 #include "broker/config/names.h"
 #include "broker/initramfs.h"
 
-#define VSOCK_DAEMON_QUEUES 2u /* rx and tx: the event queue is served by the worker */
+#define VSOCK_DAEMON_QUEUES 2u /* rx and tx: the worker serves the event queue */
 
 /* --- The socket ------------------------------------------------------------------------------ */
 
@@ -32,7 +33,8 @@ static bool is_socket(const char *path)
     return stat(path, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
-/* The socket itself, or what stands before "Vsock0.sock", "Fs1.sock" in its name. */
+/* The path of the socket: the key's value, or that value with "Vsock0.sock", "Fs1.sock"
+ * appended. */
 static int socket_path(const struct device_config *config, char ret[PATH_MAX])
 {
     const char *given = config->socket_path;
@@ -79,7 +81,7 @@ static void use_config(struct backend_daemon *daemon, const void *config, uint32
     daemon->config_size = size;
 }
 
-/* In the broker: what the dialogue will be about. `config_size`: of the configuration space. */
+/* In the broker: set the terms of the dialogue. `config_size`: of the configuration space. */
 static int begin_dialogue(struct backend *backend, uint32_t queues, uint32_t config_size)
 {
     const struct device_config *config = backend->config;
@@ -102,13 +104,13 @@ static int vsock_adopt(struct backend *backend)
     return begin_dialogue(backend, VSOCK_DAEMON_QUEUES, sizeof(space));
 }
 
-/* §5.11.2: a high-priority queue, then the request queues. */
+/* §5.11.2: one high-priority queue, then the request queues. */
 static uint32_t fs_queues(const struct device_config *config)
 {
     return 1 + (config->queues > 0 ? config->queues : 1);
 }
 
-/* pivot_root(2) fails there, and with it what virtiofsd does unless it is told otherwise. */
+/* pivot_root(2) fails in an initramfs, and virtiofsd calls it unless an option tells it not to. */
 static void tell_of_sandbox(struct backend *backend)
 {
     if (root_is_initramfs("") && !is_socket(backend->socket_path))
@@ -143,7 +145,7 @@ static uint32_t other_queues(const struct device_config *config)
     return config->queues;
 }
 
-/* What the file says of the configuration space counts; else the daemon is asked. */
+/* If the file gives the configuration space, that counts; otherwise the daemon is asked. */
 static int other_adopt(struct backend *backend)
 {
     const struct device_config *config = backend->config;
@@ -167,7 +169,7 @@ static bool daemon_learned_usable(const union opened_part *learned)
 
 /* --- Each worker ------------------------------------------------------------------------------ */
 
-/* One line for each way in which it fails, not one for each attempt. */
+/* Write one line for each kind of failure, not one for each attempt. */
 static void tell(struct backend *backend, const struct failure *failed, struct backend_wait *ret)
 {
     if (strcmp(failed->text, backend->daemon.said.text) == 0)
@@ -202,7 +204,7 @@ static int prepare(struct backend *backend, const struct backend_memory *memory,
     return -EINPROGRESS;
 }
 
-/* In the place of a file that this daemon has no use for. */
+/* Takes the place of a file that this daemon does not need. */
 static int placeholder(void)
 {
     return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A vsock device served by the kernel's vhost. Its state is in the vhost file, which therefore
- * is opened anew for each worker, and of which the broker keeps no copy: the CID would stay
- * taken after the worker's death.
+ * A vsock device served by the kernel's vhost. Its state is in the vhost file. Therefore that file
+ * is opened again for each worker, and the broker keeps no copy of it: with a copy, the CID would
+ * stay taken after the worker's death.
  */
 #include <errno.h>
 #include <linux/vhost.h>
@@ -18,7 +18,7 @@
 #define NODE "/dev/vhost-vsock"
 #define NODE_IN_ROOT "/vhost-vsock"
 
-/* The kernel takes its time to let go of the CID of a worker that was just killed. */
+/* After a worker was killed, the kernel takes some time to release its CID. */
 #define CID_RETRIES 20
 #define CID_RETRY_MS 25
 

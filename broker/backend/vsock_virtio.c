@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A vsock device served in user space: the sockets of this machine that stand for its ports, in the
- * scheme of Firecracker. `socket_path` P is where clients connect and say "CONNECT port\n"; a
- * guest that connects to port N is connected to P_N. For seqpacket, clients connect to
- * P_seqpacket instead, and P_N is a seqpacket socket.
+ * A vsock device served in user space. Its ports are Unix sockets of this machine, in the scheme of
+ * Firecracker. Clients connect to `socket_path` P and send "CONNECT port\n"; a guest that connects
+ * to port N is connected to P_N. For seqpacket, clients connect to P_seqpacket instead, and P_N is
+ * a seqpacket socket.
  *
- * The connector has the directory of P at hand, read-only: servers may come later. The guest
- * chooses nothing but digits of a name in it.
+ * The connector has the directory of P, read-only, since servers may start later. The guest chooses
+ * only the digits in a name in that directory.
  */
 #include <errno.h>
 #include <linux/virtio_vsock.h>
@@ -19,12 +19,12 @@
 #include "broker/backend/unix_socket.h"
 #include "broker/config/names.h"
 
-#define SUFFIX_MAX sizeof("_4294967295") /* with the 0 */
+#define SUFFIX_MAX sizeof("_4294967295") /* with the terminating 0 */
 #define DIRECTORY_MAX sizeof(CONNECTOR_DIRECTORY "/")
 #define SEQPACKET_SUFFIX "_seqpacket"
 
-/* The configuration has seen to it that every socket has a name that fits into an address, here and
- * in the connector's root. */
+/* The configuration has checked that the name of every socket fits into an address, here and in the
+ * connector's root. */
 _Static_assert(CONFIG_VSOCK_PATH_MAX + SUFFIX_MAX + DIRECTORY_MAX <=
                    sizeof(((struct sockaddr_un *)0)->sun_path),
                "each of its sockets has a name");
@@ -113,7 +113,7 @@ static int vsock_address(const struct backend *backend, uint32_t port, uint32_t 
     int length = snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%s_%u", CONNECTOR_DIRECTORY,
                           backend->learned.vsock.name, port);
     if (length >= (int)sizeof(ret->sun_path))
-        return -ENAMETOOLONG; /* vsock_open lets none be so long */
+        return -ENAMETOOLONG; /* vsock_open accepts no name that is so long */
     return type == VIRTIO_VSOCK_TYPE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The devices against each other, and against what the dispatcher says. */
+/* Checks the devices against each other, and against what the dispatcher says. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -18,10 +18,10 @@ static void check_duplicate(const struct raw_device *first, const struct raw_dev
 }
 
 /*
- * Which frontend a device belongs to is the hypervisor's knowledge. Two frontends may have
- * devices at one address (each has an address space of its own), and do in published files; so
- * equal addresses are an error only where the devices share a window as well, since a window
- * belongs to one frontend. Windows of registers that overlap in part are nobody's layout.
+ * Only the hypervisor knows to which frontend a device belongs. Two frontends may have devices at
+ * the same address, since each has an address space of its own; published files do this. So equal
+ * addresses are an error only if the devices also share a window, since a window belongs to one
+ * frontend. Register windows that overlap in part are an error in any case.
  */
 static void check_registers(const struct raw_device *first, const struct raw_device *second,
                             struct config_diagnostics *diags)
@@ -59,7 +59,7 @@ static void check_overlap(uint64_t registers, struct config_mark mark, uint64_t 
                      registers, size, memory);
 }
 
-/* What the file itself says of it. */
+/* Checks the device against the window that the file itself gives. */
 static void check_own_window(const struct raw_device *device, struct config_diagnostics *diags)
 {
     const struct raw_value *registers = &device->values[CONFIG_KEY_MMIO_ADDR];
@@ -71,7 +71,7 @@ static void check_own_window(const struct raw_device *device, struct config_diag
 
 /* --- Names of files --- */
 
-/* The device's names, as its key's text has them. */
+/* The device's names, made from the text of its key. */
 static bool raw_names(const struct raw_device *device, enum device_kind kind,
                       enum config_key *ret_key, struct config_names *ret)
 {
@@ -155,7 +155,7 @@ static bool raw_mac(const struct raw_device *device, uint8_t ret[6])
     return id->valid;
 }
 
-/* No error: published files have it, for two frontends that share no network. */
+/* This is not an error: published files have it, for two frontends that share no network. */
 static void note_mac(const struct raw_device *first, const struct raw_device *second,
                      struct config_diagnostics *diags)
 {

@@ -10,13 +10,13 @@
 #define KEY(name) (1ull << CONFIG_KEY_##name)
 _Static_assert(CONFIG_KEYS <= 64, "a bit each");
 
-/* What every device has, and what every device may have. */
+/* The keys that every device must have, and those that every device may have. */
 #define COMMON_REQUIRED (KEY(ID) | KEY(TYPE) | KEY(MMIO_ADDR) | KEY(DATA_PLANE))
 #define COMMON_OPTIONAL                                                                            \
     (KEY(QUEUES) | KEY(QUEUE_SIZE) | KEY(FEATURES_OFF) | KEY(CPU_AFFINITY) | KEY(SCHED) |          \
      KEY(SHMEM_ADDR) | KEY(SHMEM_SIZE) | KEY(SHMEM_PATH) | KEY(IRQ))
 
-/* Of each kind besides those. */
+/* The other keys of each kind. */
 static const struct kind_keys kind_keys[DEVICE_KINDS] = {
 #define KEYS(required_keys, optional_keys, most)                                                   \
     {                                                                                              \
@@ -58,8 +58,9 @@ static void report_unknown_type(const struct raw_value *type, struct config_diag
 }
 
 /*
- * DEVICE_KINDS and a message if there is none. The kind without a number is any type that a daemon
- * serves, but for those whose daemons have a kind of their own.
+ * Returns DEVICE_KINDS, with a message, if there is no such kind. The kind whose virtio_id is 0
+ * stands for every type that a daemon serves, except the types that have a kind of their own for a
+ * daemon.
  */
 static size_t find_kind(const struct raw_value *type, const struct raw_value *data_plane,
                         struct config_diagnostics *diags)
@@ -86,7 +87,7 @@ static size_t find_kind(const struct raw_value *type, const struct raw_value *da
     return DEVICE_KINDS;
 }
 
-/* The kind that takes the place of this one if there is a socket_path. */
+/* The kind that replaces this one if the device has a socket_path. */
 static enum device_kind with_socket(enum device_kind kind)
 {
     for (enum device_kind i = 0; i < DEVICE_KINDS; i++) {
@@ -98,7 +99,7 @@ static enum device_kind with_socket(enum device_kind kind)
     return kind;
 }
 
-/* "device 3", or "device" where the id is not known. */
+/* "device 3", or "device" if the id is not known. */
 static struct quoted device_words(const struct raw_device *device)
 {
     struct quoted words = {"device"};
@@ -108,7 +109,7 @@ static struct quoted device_words(const struct raw_device *device)
     return words;
 }
 
-/* A key that was mistyped is not missing: its message says all there is to say. */
+/* A mistyped key is not reported as missing: it has its own message. */
 static void check_missing(const struct raw_device *device, uint64_t required,
                           struct config_diagnostics *diags)
 {
@@ -140,7 +141,7 @@ static void check_foreign(const struct raw_device *device, enum device_kind kind
     }
 }
 
-/* Values that are right or wrong depending on the kind, but those of values.c. */
+/* Checks values that are right for some kinds and wrong for others, except those of values.c. */
 static void check_numbers(const struct raw_device *device, enum device_kind kind,
                           struct config_diagnostics *diags)
 {
@@ -174,8 +175,8 @@ static void note_outdated(const struct raw_device *device, struct config_diagnos
                     key_infos[CONFIG_KEY_SHMEM_PATH].name);
 }
 
-/* Whether flushes are offered is what sets the first two modes apart (VirtIO 1.2 §5.2.6.2). With
- * "unsafe" they may be offered or not: nothing waits for the disk either way. */
+/* The first two modes differ in whether flushes are offered (VirtIO 1.2 §5.2.6.2). With "unsafe"
+ * they may be offered or not: nothing waits for the disk in either case. */
 static void check_cache(const struct raw_device *device, struct config_diagnostics *diags)
 {
     const struct raw_value *flush = &device->values[CONFIG_KEY_ADVERTISE_FLUSH];
@@ -204,7 +205,7 @@ static void check_cache(const struct raw_device *device, struct config_diagnosti
             "last when the backend fails");
 }
 
-/* A log file takes the place of a console's one terminal. */
+/* A log file replaces the console's only terminal. */
 static void check_console(const struct raw_device *device, struct config_diagnostics *diags)
 {
     const struct raw_value *log = &device->values[CONFIG_KEY_LOG_PATH];
@@ -226,7 +227,7 @@ static void check_console(const struct raw_device *device, struct config_diagnos
                      ports->number);
 }
 
-/* So does a socket. */
+/* A socket also replaces the console's only terminal. */
 static void check_console_socket(const struct raw_device *device, struct config_diagnostics *diags)
 {
     static const enum config_key others[] = {CONFIG_KEY_PTY_ALIAS, CONFIG_KEY_LOG_PATH};
@@ -247,7 +248,8 @@ static void check_console_socket(const struct raw_device *device, struct config_
                      ports->number);
 }
 
-/* Everything about a device whose kind is known. Returns it, or the one that takes its place. */
+/* Checks everything about a device whose kind is known. Returns the kind, or the kind that replaces
+ * it. */
 static enum device_kind check_kind(const struct raw_device *device, enum device_kind kind,
                                    struct config_diagnostics *diags)
 {

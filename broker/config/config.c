@@ -14,7 +14,7 @@
 
 static const struct config_mark whole_file = {0};
 
-/* Report what keeps a file from being read; returns `error`. */
+/* Report why the file can't be read; returns `error`. */
 static int cannot_read(struct config_diagnostics *diags, int error)
 {
     config_error(diags, whole_file, "cannot be read: %s; expected a YAML file that can be opened",
@@ -39,7 +39,7 @@ static int read_all(int fd, char *data, size_t room, size_t *ret_size)
     return 0;
 }
 
-/* `data` has room for one byte more than a file may have, so that a larger one is seen. */
+/* `data` has room for one byte more than a file may have, so that a larger file is detected. */
 static int read_file(int fd, char *data, size_t *ret_size, struct config_diagnostics *diags)
 {
     struct stat status;
@@ -67,7 +67,8 @@ static uint8_t digit(char character)
     return (uint8_t)(character <= '9' ? character - '0' : (character | 0x20) - 'a' + 10);
 }
 
-/* What only a daemon's device has; the type's own numbers where the file is silent. */
+/* Fill in what only the device of a daemon has. If the file does not say, the type's own numbers
+ * count. */
 static void add_type(struct device_config *device, const struct raw_value *values)
 {
     const struct virtio_type *type = type_find(values[CONFIG_KEY_TYPE].text, &device->virtio_id);
@@ -84,7 +85,8 @@ static void add_type(struct device_config *device, const struct raw_value *value
             (uint8_t)(digit(bytes[i]) << 4 | digit(bytes[i + 1]));
 }
 
-/* FNV-1a, 64 bits: nobody who could gain by it can choose what goes in. */
+/* FNV-1a, 64 bits. It need not resist an attack: nobody who could gain from a collision can choose
+ * the input. */
 static uint64_t digest_add(uint64_t digest, const void *data, size_t size)
 {
     const uint8_t *bytes = data;
@@ -93,7 +95,8 @@ static uint64_t digest_add(uint64_t digest, const void *data, size_t size)
     return digest;
 }
 
-/* Each key that there is or will be counts: what was opened by another text is opened again. */
+/* Every key counts, also keys that are added later: a backend that was opened by another text is
+ * opened again. */
 static uint64_t digest_of(const struct raw_value *values)
 {
     uint64_t digest = digest_add(UINT64_C(0xcbf29ce484222325), BVDM_VERSION, sizeof(BVDM_VERSION));
@@ -107,7 +110,7 @@ static uint64_t digest_of(const struct raw_value *values)
     return digest;
 }
 
-/* What `cache` and advertise_flush say together; check.c has seen to it that they agree. */
+/* Combine `cache` and advertise_flush; check.c has checked that they agree. */
 static void add_cache(struct device_config *device, const struct raw_value *values)
 {
     const struct raw_value *flush = &values[CONFIG_KEY_ADVERTISE_FLUSH];
@@ -119,7 +122,7 @@ static void add_cache(struct device_config *device, const struct raw_value *valu
                                               : CONFIG_CACHE_WRITETHROUGH;
 }
 
-/* A valid device, without the strings, which the caller moves. */
+/* Make a valid device, without the strings; the caller moves them. */
 static struct device_config to_device(const struct raw_device *raw, enum device_kind kind)
 {
     const struct raw_value *values = raw->values;
@@ -178,7 +181,8 @@ static void free_texts(struct device_config *device)
     }
 }
 
-/* Check, and if all is well turn raw devices into a configuration, which takes their strings. */
+/* Check, and if there is no error, turn raw devices into a configuration, which takes their
+ * strings. */
 static int convert(const char *path, struct raw_config *raw, struct config *ret,
                    struct config_diagnostics *diags)
 {
@@ -218,7 +222,7 @@ int config_parse(const char *path, const char *data, size_t size, struct config 
 static int open_file(const char *path, struct config_diagnostics *diags)
 {
     *diags = (struct config_diagnostics){0};
-    /* O_NONBLOCK: a FIFO without a writer is refused, not waited for. */
+    /* O_NONBLOCK: a FIFO without a writer is refused, and we do not wait for a writer. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     return fd < 0 ? cannot_read(diags, -errno) : fd;
 }
@@ -250,7 +254,7 @@ int config_load_text(int fd, const char *path, struct config *ret, struct config
     size_t size = (size_t)status.st_size;
     if (size == 0)
         return config_parse(path, "", 0, ret, diags);
-    /* Not by read: all who hold the file share one position in it. */
+    /* mmap and not read: all processes that have the file share one file position. */
     const char *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED)
         return cannot_read(diags, -errno);

@@ -9,7 +9,8 @@ static bool is_before(struct config_mark a, struct config_mark b)
     return a.line != b.line ? a.line < b.line : a.column < b.column;
 }
 
-/* Insert in the order of the file; at one place, in the order in which they were found. */
+/* Insert in the order of the file. Diagnostics of one place stay in the order in which they were
+ * found. */
 static void add(struct config_diagnostics *diags, const struct config_diagnostic *item)
 {
     if (item->severity == CONFIG_ERROR)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The names of feature bits, for `features_off`: VirtIO 1.2 §6 and the sections of the devices. A
- * device may lack some of them in any case.
+ * device need not have all of them.
  */
 #include <string.h>
 #include <strings.h>
@@ -15,7 +15,7 @@
 
 static const struct feature {
     const char *name;
-    const char *type; /* of device; NULL: of every one */
+    const char *type; /* of the device; NULL: the feature is of every type */
     uint32_t bit;
 } features[] = {
     F(NULL, "F_INDIRECT_DESC", 28),
@@ -63,7 +63,7 @@ static const struct feature {
 #define FEATURES (sizeof(features) / sizeof(features[0]))
 _Static_assert(FEATURES <= 64, "a bit each in a mask of rows");
 
-/* §5.1.3.1, §5.2.3: what may not be offered without another. */
+/* §5.1.3.1, §5.2.3: a feature that may not be offered without the feature that it needs. */
 static const struct dependency {
     const char *feature, *needs;
 } dependencies[] = {
@@ -127,7 +127,7 @@ const char *features_foreign(uint64_t rows, const char *type)
     return NULL;
 }
 
-/* ECN needs one of two. */
+/* ECN needs TSO4 or TSO6: if both are off, ECN is off, too. */
 static uint64_t without_ecn(uint64_t rows, const char *ecn, const char *tso4, const char *tso6)
 {
     uint64_t both = 1ull << row_of(tso4) | 1ull << row_of(tso6);

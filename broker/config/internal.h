@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parts of the configuration reader: parse.c turns YAML into raw devices, keys.c knows the
- * keys and their values, check.c the kinds, values.c what a value must be for its kind, between.c
- * the contradictions between devices, names.c the names of files that a path stands for. Each
- * reports what it finds and goes on, so that a file's errors are found in one run.
+ * The parts of the configuration reader: parse.c turns YAML into raw devices; keys.c knows the keys
+ * and their values; check.c checks what each kind needs; values.c checks values that depend on the
+ * kind; between.c finds contradictions between devices; names.c knows the names of files that a
+ * path stands for. Each part reports what it finds and goes on, so that one run finds all errors of
+ * a file.
  */
 #ifndef BROKER_CONFIG_INTERNAL_H
 #define BROKER_CONFIG_INTERNAL_H
@@ -24,7 +25,8 @@ struct quoted {
     char text[64];
 };
 
-/* A piece of the file, made fit for a one-line message: shortened, without control characters. */
+/* A piece of the file, prepared for a message of one line: shortened, without control
+ * characters. */
 struct quoted config_quote(const char *text);
 
 struct word_list {
@@ -32,10 +34,10 @@ struct word_list {
     char text[512];
 };
 
-/* Append ", word"; a word that does not fit, or that is there already, is left out. */
+/* Append ", word". A word that does not fit, or that is there already, is left out. */
 void config_list_add(struct word_list *list, const char *word);
 
-/* The index of the candidate that `word` was probably meant to be; `count` if there is none. */
+/* The index of the candidate that `word` was probably meant to be; `count`: there is none. */
 size_t config_nearest_word(const char *word, const char *const *candidates, size_t count);
 
 /* types.c */
@@ -43,14 +45,14 @@ size_t config_nearest_word(const char *word, const char *const *candidates, size
 struct virtio_type {
     const char *name;
     uint32_t id;          /* DeviceID, VirtIO 1.2 §5 */
-    uint32_t queues;      /* that a device of the type has; 0: the file has to say */
+    uint32_t queues;      /* of a device of the type; 0: the file has to say */
     uint32_t config_size; /* bytes of configuration space; 0: none, or the file has to say */
 };
 
-/* By name, or by DeviceID in decimal digits. NULL: neither. */
+/* Find a type by its name, or by its DeviceID in decimal digits. NULL: it is neither. */
 const struct virtio_type *type_find(const char *text, uint32_t *ret_id);
 
-/* The name that an unknown one was probably meant to be; NULL if there is none. */
+/* The name that an unknown name was probably meant to be; NULL: there is none. */
 const char *type_nearest(const char *text);
 
 /* Append the names of all types. */
@@ -60,26 +62,26 @@ void type_names(struct word_list *list);
 
 struct key_info {
     const char *name;
-    const char *expected;      /* for "expected ..." */
-    uint64_t min, max;         /* integers */
-    size_t length_max;         /* strings: bytes, without the terminating 0 */
-    uint32_t multiple_of;      /* integers; 0: of anything */
-    bool power_of_two;         /* integers */
-    size_t field;              /* texts: where the device's `char *` is in struct device_config */
-    const char *file;          /* paths: what the file is to a user, for "this image is also ..." */
-    enum config_scheme scheme; /* paths: which names it stands for */
+    const char *expected; /* for "expected ..." */
+    uint64_t min, max;    /* integers */
+    size_t length_max;    /* strings: bytes, without the terminating 0 */
+    uint32_t multiple_of; /* integers; 0: any integer */
+    bool power_of_two;    /* integers */
+    size_t field;         /* texts: the offset of the device's `char *` in struct device_config */
+    const char *file;     /* paths: what a user calls the file, for "this image is also ..." */
+    enum config_scheme scheme; /* paths: which names of files it stands for */
     enum {
         VALUE_INTEGER,
         VALUE_BOOLEAN,
         VALUE_STRING,
-        VALUE_PATH, /* a string: of a file that has to be there, */
-        VALUE_NAME, /* or of one that is made, in a directory that has to be there */
+        VALUE_PATH, /* a string: the path of a file that must exist, */
+        VALUE_NAME, /* or of a file that is made, in a directory that must exist */
         VALUE_MAC,
-        VALUE_SCHED,      /* the priority, 0 for "other" */
+        VALUE_SCHED,      /* the priority; 0 for "other" */
         VALUE_CACHE,      /* enum config_cache */
-        VALUE_PROCESSORS, /* a list, or one of its items: bit n for number n */
-        VALUE_FEATURES,   /* a list, or one of its items: features_read */
-        VALUE_BYTES,      /* two hexadecimal digits each, kept as text */
+        VALUE_PROCESSORS, /* a list, or one item of it: bit n for number n */
+        VALUE_FEATURES,   /* a list, or one item of it: features_read */
+        VALUE_BYTES,      /* two hexadecimal digits for each byte, kept as text */
     } type;
 };
 
@@ -87,7 +89,8 @@ extern const struct key_info key_infos[CONFIG_KEYS];
 
 bool key_is_path(enum config_key key);
 
-/* Where the device has the value of a key that is kept as it is written; NULL: of another. */
+/* The place in the device of a value that is kept as it is written; NULL: the key has no such
+ * value. */
 char **key_text(struct device_config *device, enum config_key key);
 
 /* The key of that name; CONFIG_KEYS if there is none. */
@@ -104,46 +107,47 @@ struct raw_scalar {
 
 struct raw_value {
     bool given; /* the file has the key */
-    bool valid; /* and its value is one that the key can have */
+    bool valid; /* and the key can have this value */
     struct config_mark key_mark, mark;
-    uint64_t number; /* all but strings; what the items of a list say is put together by OR */
+    uint64_t number; /* all but strings; the items of a list are combined by OR */
     char *text;      /* strings; owned */
 };
 
 /*
- * Check a scalar and fill in value->valid, ->number and ->text; value->mark must be set.
- * Returns 0, also if the scalar is wrong and was reported; or -ENOMEM.
+ * Check a scalar and fill in value->valid, ->number and ->text; value->mark must be set. Returns 0,
+ * also for a wrong scalar, which was reported; or -ENOMEM.
  */
 int key_read_value(enum config_key key, const struct raw_scalar *scalar, struct raw_value *value,
                    struct config_diagnostics *diags);
 
-/* Whether the value may be a list of scalars. */
+/* May the value be a list of scalars? */
 bool key_takes_list(enum config_key key);
 
 /* features.c */
 
-/* Add the feature of that name to a mask of rows, whose meaning is known there only. */
+/* Add the feature of that name to a mask of rows. Only features.c knows which row is which
+ * feature. */
 bool features_read(const char *text, uint64_t *rows);
 
-/* The names, by a number from 0 on, and of which type of device each is (NULL: of every type).
- * NULL: there are no more. */
+/* The name with this number, counted from 0, and the type of device that has it (NULL: every type).
+ * NULL: there are no more names. */
 const char *features_name(size_t number, const char **ret_type);
 
-/* The name that was probably meant, or NULL. */
+/* The name that `text` was probably meant to be, or NULL. */
 const char *features_nearest(const char *text);
 
-/* The name of one that devices of this type do not have, or NULL. */
+/* The name of a feature in the mask that devices of this type do not have, or NULL. */
 const char *features_foreign(uint64_t rows, const char *type);
 
-/* The bits, together with those that may not be offered without them. */
+/* The feature bits, with the bits of features that may not be offered without them. */
 uint64_t features_off(uint64_t rows);
 
 /* parse.c */
 
 struct raw_device {
     struct config_mark mark;
-    bool complete;     /* the file could be read to the device's end */
-    uint64_t mistyped; /* bit per key: an unknown key was probably meant to be it */
+    bool complete;     /* the file could be read to the end of the device */
+    uint64_t mistyped; /* bit per key: an unknown key was probably meant to be this key */
     struct raw_value values[CONFIG_KEYS];
 };
 
@@ -152,8 +156,8 @@ struct raw_config {
     struct raw_device devices[BAO_DEVICES_MAX];
 };
 
-/* Read YAML. Returns 0, also after errors that were reported; or -ENOMEM. *ret must be clear, and
- * needs config_raw_free in any case. */
+/* Read YAML. Returns 0, also after errors that were reported; or -ENOMEM. *ret must be clear
+ * before, and needs config_raw_free in every case. */
 int config_parse_yaml(const char *data, size_t size, struct raw_config *ret,
                       struct config_diagnostics *diags);
 
@@ -161,34 +165,36 @@ void config_raw_free(struct raw_config *raw);
 
 /* check.c */
 
-/* Bits by enum config_key, and how many queues `queues` can ask for. */
+/* Bits by enum config_key, and the maximum of the key `queues`. */
 struct kind_keys {
     uint64_t required, optional;
     uint32_t queues_max;
 };
 
-/* The keys of a kind, with those of every device. */
+/* The keys of a kind, together with those of every device. */
 struct kind_keys config_kind_keys(enum device_kind kind);
 
-/* Find out the device's kind, and check that it has the right keys. DEVICE_KINDS: an error. */
+/* Find out the device's kind, and check that it has the right keys. DEVICE_KINDS: there is an
+ * error. */
 enum device_kind config_check_device(const struct raw_device *device,
                                      struct config_diagnostics *diags);
 
 /* values.c */
 
-/* Check values that say more than their keys ask for: addresses, names of interfaces, paths. */
+/* Check the contents of values, beyond the form of their keys: addresses, names of interfaces,
+ * paths. */
 void config_check_values(const struct raw_device *device, enum device_kind kind,
                          struct config_diagnostics *diags);
 
 /* names.c */
 
-/* The key that has the device's path, of those in the mask `given`; CONFIG_KEYS: it has none. */
+/* The key that has the device's path, out of the mask `given`; CONFIG_KEYS: it has none. */
 enum config_key config_path_key(enum device_kind kind, uint64_t given);
 enum config_scheme config_scheme_of(enum device_kind kind, enum config_key key);
 
 /* between.c */
 
-/* Check the devices against each other; kinds[i] is that of raw->devices[i]. */
+/* Check the devices against each other; kinds[i] is the kind of raw->devices[i]. */
 void config_check_between(const struct raw_config *raw, const enum device_kind *kinds,
                           struct config_diagnostics *diags);
 

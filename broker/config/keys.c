@@ -82,7 +82,7 @@ static bool is_digits(const char *text, const char *digits)
     return *text != '\0' && text[strspn(text, digits)] == '\0';
 }
 
-/* YAML 1.2's integers, §10.3.2, and its predecessor's 0b; without a sign. */
+/* Integers of YAML 1.2, §10.3.2, and 0b of YAML 1.1; without a sign. */
 static bool read_integer(const char *text, uint64_t *ret)
 {
     static const struct {
@@ -108,7 +108,7 @@ static bool read_integer(const char *text, uint64_t *ret)
     return true;
 }
 
-/* 010 is 8 in YAML 1.1 and 10 in YAML 1.2: whoever wrote it can mean either. */
+/* 010 is 8 in YAML 1.1 and 10 in YAML 1.2: the author can mean either. */
 static bool is_ambiguous(const char *text)
 {
     return text[0] == '0' && text[1] != '\0' && is_digits(text, "0123456789");
@@ -183,7 +183,8 @@ static bool in_range(const struct key_info *info, uint64_t number)
            (!info->power_of_two || (number & (number - 1)) == 0);
 }
 
-/* Names and paths go into system calls and log lines: no control character can be meant. */
+/* Names and paths are used in system calls and log lines, so a control character can only be a
+ * mistake. */
 static bool has_control(const struct raw_scalar *scalar)
 {
     for (size_t i = 0; i < scalar->length; i++) {
@@ -221,7 +222,7 @@ static bool read_scalar(const struct key_info *info, const struct raw_scalar *sc
     return false;
 }
 
-/* Kept as it is written. */
+/* Is the value kept as it is written? */
 static bool is_text(const struct key_info *info)
 {
     return info->type == VALUE_STRING || info->type == VALUE_PATH || info->type == VALUE_NAME ||
@@ -256,7 +257,7 @@ static void report_wrong(const struct key_info *info, const char *text, struct c
                      info->expected);
 }
 
-/* Report the first thing that is wrong with a value; true if nothing is. */
+/* Report the first error in a value; returns true if there is none. */
 static bool check_scalar(const struct key_info *info, const struct raw_scalar *scalar,
                          struct raw_value *value, struct config_diagnostics *diags)
 {

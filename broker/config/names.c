@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which names of files a device's path stands for, and whether two devices' meet. */
+/* Which names of files a device's path stands for, and whether two devices have a name in
+ * common. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@ bool config_daemon_named(const char *given)
 
 int config_daemon_socket(const char *given, const char *type_name, uint32_t id, char ret[PATH_MAX])
 {
-    bool is_letter = type_name[0] >= 'a' && type_name[0] <= 'z'; /* but 9p */
+    bool is_letter = type_name[0] >= 'a' && type_name[0] <= 'z'; /* false for 9p */
     char first = (char)(is_letter ? type_name[0] - 'a' + 'A' : type_name[0]);
     int length = snprintf(ret, PATH_MAX, "%s%c%s%u" DAEMON_SUFFIX, given, first, type_name + 1, id);
     return length < PATH_MAX ? 0 : -ENAMETOOLONG;
@@ -26,14 +27,14 @@ int config_daemon_socket(const char *given, const char *type_name, uint32_t id, 
 /* --- A path, as text ----------------------------------------------------------------------------
  */
 
-/* Where the last part of a path begins. */
+/* The beginning of the last part of a path. */
 static char *last_part(char *path)
 {
     char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
-/* Append a part to a path without "." and "//"; ".." takes the part before it away. */
+/* Append a part to a path that has no "." and "//"; ".." removes the part before it. */
 static void add_part(char *path, const char *part, size_t length)
 {
     size_t used = strlen(path);
@@ -81,7 +82,8 @@ bool config_names_from(const char *path, enum config_scheme scheme, uint32_t por
 /* --- What a device makes of it ------------------------------------------------------------------
  */
 
-/* Of a console's paths the last key counts: it has one of them, or the file is wrong. */
+/* A console has one of several keys with a path; a file with two of them is wrong, so the last one
+ * is taken. */
 enum config_key config_path_key(enum device_kind kind, uint64_t given)
 {
     for (enum config_key key = CONFIG_KEYS; key-- > 0;) {
@@ -91,7 +93,7 @@ enum config_key config_path_key(enum device_kind kind, uint64_t given)
     return CONFIG_KEYS;
 }
 
-/* A frontend that connects to ports has a socket of its own for each, in user space. */
+/* In user space, a frontend that connects to ports has a socket for each port. */
 enum config_scheme config_scheme_of(enum device_kind kind, enum config_key key)
 {
     return device_kinds[kind].connections_max > 0 ? CONFIG_SCHEME_VSOCK : key_infos[key].scheme;
@@ -135,7 +137,7 @@ bool config_may_share(const struct device_config *a, const struct device_config 
     return a->kind == b->kind && a->read_only && b->read_only;
 }
 
-/* Each name but those of ports. False: there is no such number. */
+/* The name with this number, not counting the names of ports. False: there is no such number. */
 static bool name_number(const struct config_names *names, uint32_t number,
                         char ret[CONFIG_NAME_SIZE])
 {
@@ -161,7 +163,7 @@ static bool name_number(const struct config_names *names, uint32_t number,
     return false;
 }
 
-/* Whether the frontend of a vsock device could choose a port that makes this name: "guest_52". */
+/* Could the frontend of a vsock device choose a port that makes this name ("guest_52")? */
 static bool is_port_of(const struct config_names *names, const char *name)
 {
     size_t length = strlen(names->name);
@@ -222,7 +224,8 @@ static bool control_is_device(const struct config_names *control,
            config_names_meet(&names, control, ret_name);
 }
 
-/* Every bao-virtio-dm has its control socket there, and they look there who has what. */
+/* Every bao-virtio-dm has its control socket in that directory, and looks there who has which
+ * device. */
 static void check_control_directory(const struct device_config *device,
                                     struct config_diagnostics *diags)
 {

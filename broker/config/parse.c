@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * YAML to raw devices, on libyaml's event interface: the only one that shows aliases, tags and
- * every position. What a configuration has no use for (they hide what a file says, or make it
- * larger than it looks) is reported wherever it stands, and reading goes on.
+ * YAML to raw devices, with the event interface of libyaml: only this interface shows aliases, tags
+ * and every position. A configuration needs no aliases, tags and the like: they hide what a file
+ * says, or make it larger than it looks. They are reported wherever they stand, and reading goes
+ * on.
  *
- * Each read_ function is called with a node's first event in hand and leaves with the event
- * after the node in hand. After a syntax error the event in hand is YAML_NO_EVENT for good, and
- * failed() is true.
+ * Each read_ function is called when the current event is the first event of a node, and returns
+ * when the current event is the one after the node. After a syntax error the current event is
+ * YAML_NO_EVENT for ever, and failed() is true.
  */
 #include "broker/config/internal.h"
 
@@ -17,16 +18,16 @@
 
 struct reader {
     yaml_parser_t parser;
-    yaml_event_t event; /* the one in hand */
+    yaml_event_t event; /* the current event */
     struct config_diagnostics *diags;
     const char *data; /* without a byte order mark */
     size_t size, taken;
-    size_t depth; /* of lists and mappings, at the event in hand */
-    bool ended;   /* by an error that was reported */
+    size_t depth; /* of lists and mappings, at the current event */
+    bool ended;   /* an error, which was reported, has ended the reading */
     int error;    /* -ENOMEM */
 };
 
-/* A right file needs 3. libyaml's time grows with the square of the depth. */
+/* A correct file needs 3. The time that libyaml takes grows with the square of the depth. */
 #define DEPTH_MAX 16
 
 static struct config_mark mark_of(yaml_mark_t mark)
@@ -39,7 +40,7 @@ static struct config_mark here(const struct reader *reader)
     return mark_of(reader->event.start_mark);
 }
 
-/* The place of a byte that libyaml could not read as a character, and so did not count. */
+/* The position of a byte that libyaml could not read as a character, and so did not count. */
 static struct config_mark mark_of_offset(const struct reader *reader, size_t offset)
 {
     struct config_mark mark = {1, 1};
@@ -78,7 +79,7 @@ static void report_anchor_and_tag(struct reader *reader, const yaml_char_t *anch
         config_error(reader->diags, here(reader),
                      "anchor \"&%s\"; expected none: aliases are not used in this file",
                      config_quote((const char *)anchor).text);
-    static const char standard[] = "tag:yaml.org,2002:"; /* what "!!" stands for */
+    static const char standard[] = "tag:yaml.org,2002:"; /* "!!" stands for this */
     bool is_standard = tag && strncmp((const char *)tag, standard, strlen(standard)) == 0;
     if (tag)
         config_error(reader->diags, here(reader),
@@ -87,7 +88,7 @@ static void report_anchor_and_tag(struct reader *reader, const yaml_char_t *anch
                      config_quote((const char *)tag + (is_standard ? strlen(standard) : 0)).text);
 }
 
-/* Each event passes here once. */
+/* Called once for each event. */
 static void report_unwanted(struct reader *reader)
 {
     const yaml_event_t *event = &reader->event;
@@ -132,11 +133,11 @@ static bool ends_collection(const struct reader *reader)
 
 static void end(struct reader *reader)
 {
-    yaml_event_delete(&reader->event); /* leaves YAML_NO_EVENT */
+    yaml_event_delete(&reader->event); /* sets YAML_NO_EVENT */
     reader->ended = true;
 }
 
-/* Take the next event in hand. */
+/* Make the next event the current one. */
 static void advance(struct reader *reader)
 {
     if (failed(reader))
@@ -169,7 +170,7 @@ static void skip_node(struct reader *reader)
     } while (depth > 0 && !failed(reader));
 }
 
-/* What stands here, for "found ...". */
+/* Words for the node that begins here, for a message. */
 static const char *node_words(const struct reader *reader)
 {
     if (has(reader, YAML_SEQUENCE_START_EVENT))
@@ -179,11 +180,11 @@ static const char *node_words(const struct reader *reader)
     return "a single value";
 }
 
-/* The event in hand as the name of a key. */
+/* Is the current event the name of a key? If not, it is reported. */
 static bool is_key_name(struct reader *reader)
 {
     if (has(reader, YAML_ALIAS_EVENT))
-        return false; /* reported */
+        return false; /* it has been reported already */
     if (has(reader, YAML_SCALAR_EVENT))
         return true;
     config_error(reader->diags, here(reader), "%s as a key; expected the name of a key",
@@ -214,7 +215,7 @@ static void read_list(struct reader *reader, enum config_key key, struct raw_val
     bool valid = true;
     advance(reader);
     while (!has(reader, YAML_SEQUENCE_END_EVENT) && !failed(reader)) {
-        value->mark = here(reader); /* of the item, for what is said about it */
+        value->mark = here(reader); /* the mark of the item, for messages about the item */
         value->valid = false;
         if (has(reader, YAML_SCALAR_EVENT))
             read_scalar(reader, key, value);
@@ -337,7 +338,8 @@ static void read_devices(struct reader *reader, struct raw_config *raw)
     advance(reader);
 }
 
-/* Whether the key at the top of the file is `devices`, or must be meant to be; else, report. */
+/* Is the key at the top of the file `devices`, or probably meant to be? If not `devices`, report
+ * it. */
 static bool is_devices_key(struct reader *reader)
 {
     static const char *const devices = "devices";
@@ -358,7 +360,8 @@ static bool is_devices_key(struct reader *reader)
     return is_similar;
 }
 
-/* A key at the top of the file and its value; true if there is a list of devices by now. */
+/* Read a key at the top of the file and its value. Returns true if there is a list of devices by
+ * now. */
 static bool read_top_key(struct reader *reader, struct raw_config *raw, bool seen)
 {
     struct config_mark mark = here(reader);
@@ -397,7 +400,7 @@ static void read_document(struct reader *reader, struct raw_config *raw)
 
 static void read_stream(struct reader *reader, struct raw_config *raw)
 {
-    advance(reader); /* to the stream's start */
+    advance(reader); /* the start of the stream */
     advance(reader);
     if (has(reader, YAML_STREAM_END_EVENT))
         config_error(reader->diags, (struct config_mark){1, 1},
@@ -414,8 +417,8 @@ static void read_stream(struct reader *reader, struct raw_config *raw)
 }
 
 /*
- * libyaml's input, a byte at a time: it decodes all it is given before it parses any of it, so
- * that a bad byte would otherwise hide the errors before it.
+ * Gives libyaml its input byte by byte. libyaml decodes all input that it has before it parses any
+ * of it, so in a larger piece a bad byte would hide the errors before it.
  */
 static int give_byte(void *data, unsigned char *buffer, size_t size, size_t *ret_size)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The types of device of VirtIO 1.2 §5, for those that a vhost-user daemon serves: their DeviceID,
+ * The device types of VirtIO 1.2 §5, for devices that a vhost-user daemon serves: their DeviceID,
  * and what a device of the type has unless the file says otherwise.
  */
 #include <linux/virtio_ids.h>
@@ -9,8 +9,8 @@
 
 #include "broker/config/internal.h"
 
-/* Queues: of the smallest device of the type. Configuration space: what VirtIO 1.2 has of it, or
- * the part that does not depend on a feature. */
+/* Queues: those of the smallest device of the type. Configuration space: its size in VirtIO 1.2, or
+ * the size of the part that does not depend on a feature. */
 static const struct virtio_type types[] = {
     {"net", VIRTIO_ID_NET, 2, 0},
     {"block", VIRTIO_ID_BLOCK, 1, 60},
@@ -40,7 +40,7 @@ static const struct virtio_type types[] = {
 #define TYPES (sizeof(types) / sizeof(types[0]))
 #define VIRTIO_ID_MAX 9999u
 
-/* One whose queues and configuration space only the file knows. */
+/* A type whose queues and configuration space only the file knows. */
 static const struct virtio_type by_number = {.name = "virtio"};
 
 static bool read_id(const char *text, uint32_t *ret_id)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Values that the form of their key allows, and that no kernel would take. */
+/* Checks values that their key allows, but that no kernel would accept. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,8 +32,8 @@ static void check_mac(const struct raw_value *mac, struct config_diagnostics *di
                      mac->text);
 }
 
-/* The kernel's rule (dev_valid_name), for which 0xa0 is a blank, too; the names that are taken in
- * every namespace; and "%", which asks for a number. */
+/* The kernel's rule for names (dev_valid_name), in which 0xa0 counts as a blank, too. Also excluded
+ * are the names that every namespace has, and "%", which asks the kernel for a number. */
 static bool is_interface(const char *name)
 {
     static const char *const taken[] = {".", "..", "lo", "all", "default"};
@@ -60,7 +60,7 @@ static void check_tap(const struct raw_value *tap, struct config_diagnostics *di
 /* --- Paths --------------------------------------------------------------------------------------
  */
 
-/* What is appended to a path by the device itself, at most. */
+/* The longest text that the device itself appends to a path. */
 static size_t appended(const struct raw_device *device, enum config_key key)
 {
     const struct raw_value *ports = &device->values[CONFIG_KEY_PORTS];
@@ -114,8 +114,8 @@ static void check_path(const struct raw_device *device, enum config_key key, siz
 }
 
 /*
- * What does not end in ".sock" may still turn out to be the socket itself, and not the beginning of
- * its name: so only what can't be either is an error.
+ * A path that does not end in ".sock" may be the socket itself, or the beginning of its name. So it
+ * is an error only if it can be neither.
  */
 static void check_daemon(const struct raw_device *device, struct config_diagnostics *diags)
 {

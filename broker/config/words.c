@@ -4,9 +4,9 @@
 #include <ctype.h>
 #include <string.h>
 
-#define WORD_MAX 32 /* longer words are like no key */
+#define WORD_MAX 32 /* a longer word is never close to a key */
 
-/* A terminal's control characters: ASCII's, and the two bytes that are U+0080 to U+009F. */
+/* Control characters of a terminal: those of ASCII, and the two bytes of U+0080 to U+009F. */
 static bool is_control(const char *text, size_t i)
 {
     unsigned char byte = (unsigned char)text[i];
@@ -24,7 +24,7 @@ struct quoted config_quote(const char *text)
     bool shortened = length > room;
     if (shortened) {
         length = room;
-        /* Cut before a character, not within one. */
+        /* Cut before a character, not inside one. */
         while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
             length--;
     }
@@ -61,7 +61,7 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Levenshtein's: letters inserted, deleted or exchanged; case does not count. */
+/* Levenshtein distance: letters inserted, deleted or exchanged. Case does not count. */
 static size_t edit_distance(const char *a, const char *b)
 {
     size_t row[WORD_MAX + 1];
@@ -87,7 +87,7 @@ size_t config_nearest_word(const char *word, const char *const *candidates, size
     if (length == 0 || length > WORD_MAX)
         return count;
 
-    /* "cid" for "guest_cid": far by letters, near by meaning. */
+    /* "cid" for "guest_cid": many letters differ, but the meaning is close. */
     for (size_t i = 0; length > 2 && i < count; i++) {
         if (strcasestr(candidates[i], word))
             return i;

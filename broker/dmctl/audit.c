@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * audit: what the broker says of its devices goes to bao-seccomp, which looks at the processes
- * themselves. What that takes (ptrace, every policy of the build) is in that program and not here.
+ * audit: gives bao-seccomp what the broker says of its devices; bao-seccomp looks at the processes
+ * themselves. What that needs (ptrace, every policy of the build) is in that program and not here.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,11 +16,11 @@
 
 #define AUDITOR "bao-seccomp"
 
-/* Lines as policy/audit/verify.h has them. Returns 0 or a positive errno. */
+/* Writes lines in the format of policy/audit/verify.h. Returns 0 or a positive errno. */
 static int write_told(int fd, pid_t broker, const struct snapshot *snapshot)
 {
     char line[256];
-    /* One generation for all devices (broker/main.c). */
+    /* All devices have the same generation (broker/main.c). */
     uint32_t generation = snapshot->count > 0 ? snapshot->devices[0].generation : BAO_A;
     int length =
         snprintf(line, sizeof(line), "broker %d %s\n", (int)broker,
@@ -38,7 +38,8 @@ static int write_told(int fd, pid_t broker, const struct snapshot *snapshot)
     return lseek(fd, 0, SEEK_SET) < 0 ? errno : 0;
 }
 
-/* Beside this program, or where an installation puts it: never along PATH. */
+/* Runs bao-seccomp from the directory of this program, or from where an installation puts it. PATH
+ * is never searched. */
 static void run_auditor(char *const argv[])
 {
     static const char *const places[] = {"", "../bin/"};

@@ -49,7 +49,7 @@ static void print_json(const struct board_report *report)
            count_of(report, BOARD_NOTE), count_of(report, BOARD_MISSING));
 }
 
-/* Returns whether there is one to go by. A file that is wrong is as good as none, but says so. */
+/* Returns whether there is a usable configuration. A wrong file counts as none, but is reported. */
 static bool load(const char *path, struct config *ret, struct board_report *report)
 {
     static struct config_diagnostics diagnostics;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-dmctl check-board: is this backend VM one on which bao-virtio-dm can work, and what is lost
- * on it? board_facts.c finds out, board_findings.c judges, and board.c has the command.
+ * bao-dmctl check-board: can bao-virtio-dm work on this backend VM, and what does not work on it?
+ * board_facts.c finds the facts, board_findings.c judges them, and board.c has the command.
  */
 #ifndef BROKER_DMCTL_BOARD_H
 #define BROKER_DMCTL_BOARD_H
@@ -31,7 +31,8 @@ struct board_facts {
     size_t node_count;
     struct generation_node nodes[BAO_GENERATIONS];
     struct driver_module driver;
-    /* The driver's devices in the device tree: one node for all, or one each with its "bao,id". */
+    /* The driver's devices in the device tree: one node for all devices, or one node for each, with
+     * its "bao,id". */
     bool device_tree; /* there is a device tree */
     bool in_device_tree;
     size_t window_count;
@@ -43,12 +44,12 @@ struct board_facts {
     bool root_is_initramfs;
 };
 
-/* `root`: what stands before /proc, /sys, /dev and /lib; "": this machine. */
+/* `root`: the prefix of /proc, /sys, /dev and /lib; "": this machine. */
 void board_facts(const char *root, struct board_facts *ret);
 
 enum board_level {
     BOARD_OK,
-    BOARD_NOTE,    /* it works, and something is lost */
+    BOARD_NOTE,    /* it works, but something is lost */
     BOARD_MISSING, /* it can't work */
 };
 
@@ -56,7 +57,7 @@ struct board_finding {
     enum board_level level;
     const char *check;
     char found[160]; /* in words */
-    char cure[272];  /* "": nothing is to be done */
+    char cure[272];  /* "": nothing has to be done */
 };
 
 #define BOARD_FINDINGS_MAX 96
@@ -66,14 +67,14 @@ struct board_report {
     struct board_finding items[BOARD_FINDINGS_MAX];
 };
 
-/* `config`: what is to run here; NULL: not known, and then all that could be asked for is looked
- * at. Pure, but for the files and interfaces that `config` names, which are looked at. */
+/* `config`: what has to run here; NULL: not known, and then everything that can be configured is
+ * checked. Pure, except that it looks at the files and interfaces that `config` names. */
 void board_judge(const struct board_facts *facts, const struct config *config,
                  struct board_report *ret);
 
 #define BOARD_CONFIG "/etc/bao-virtio-dm.yaml"
 
-/* The command, on a file, or on BOARD_CONFIG if that is there (NULL): prints, and returns the exit
+/* The command, for a file; NULL: for BOARD_CONFIG if that exists. Prints, and returns the exit
  * status: 1 if anything is missing. */
 int board_run(const char *config_path, bool json);
 

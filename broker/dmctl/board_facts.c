@@ -31,7 +31,7 @@ static bool is_there(const char *root, const char *path)
     return access(name, F_OK) == 0;
 }
 
-/* Up to `size` bytes. Returns how many; 0 if there is no such file. */
+/* Reads up to `size` bytes. Returns how many; 0 if there is no such file. */
 static size_t read_file(const char *path, void *ret, size_t size)
 {
     FILE *file = fopen(path, "re");
@@ -66,7 +66,7 @@ static void look_at_proc(const char *root, struct board_facts *ret)
     read_file(path, text, sizeof(text) - 1);
     ret->user_namespaces = is_there(root, "/proc/self/ns/user") && strtoul(text, NULL, 10) > 0;
     ret->pid_namespaces = is_there(root, "/proc/self/ns/pid");
-    /* A file that only this option makes. */
+    /* Only this option makes the file. */
     ret->checkpoint_restore = is_there(root, "/proc/sys/kernel/ns_last_pid");
     ret->cgroup2 = is_there(root, "/sys/fs/cgroup/cgroup.controllers");
     ret->random_device = is_there(root, "/dev/hwrng");
@@ -88,7 +88,7 @@ static void look_at_memory(const char *root, struct board_facts *ret)
 
 /* ---- The device tree ---- */
 
-static struct board_facts *visited; /* whose windows are looked for; nftw knows no context */
+static struct board_facts *visited; /* the facts that `visit` fills in; nftw passes no context */
 
 static uint64_t cells_value(const uint8_t *at, size_t cells)
 {
@@ -98,7 +98,7 @@ static uint64_t cells_value(const uint8_t *at, size_t cells)
     return value;
 }
 
-/* A property of one cell. */
+/* The value of a property of one cell, or `otherwise`. */
 static size_t cell(const char *node, const char *name, size_t otherwise)
 {
     char path[PATH_MAX + 32];
@@ -108,12 +108,13 @@ static size_t cell(const char *node, const char *name, size_t otherwise)
                                                                   : otherwise;
 }
 
-/* Each pair of reg is a device: of the ids from 0 on, or of the id that the node says. */
+/* Each pair in reg is one device. The ids count up from the node's "bao,id", or from 0 without
+ * it. */
 static void add_windows(const char *node, struct board_facts *ret)
 {
     char path[PATH_MAX + 16];
     uint8_t reg[BAO_DEVICES_MAX * 16];
-    /* How many cells an address or a size has: the parent of the node says so. */
+    /* The node's parent says how many cells an address and a size have. */
     size_t address = cell(node, "../#address-cells", 2), size = cell(node, "../#size-cells", 1);
     if (address < 1 || address > 2 || size < 1 || size > 2)
         return;
@@ -147,7 +148,7 @@ static int visit(const char *path, const struct stat *status, int kind, struct F
 static void look_at_device_tree(const char *root, struct board_facts *ret)
 {
     char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s/proc/device-tree/", root); /* a link, so with the slash */
+    snprintf(path, sizeof(path), "%s/proc/device-tree/", root); /* this link needs the slash */
     ret->device_tree = access(path, F_OK) == 0;
     visited = ret;
     if (ret->device_tree)

@@ -15,7 +15,8 @@
 #include "broker/config/names.h"
 #include "broker/dmctl/board.h"
 
-/* Private memory, measured by tests/bench: keeper and broker, and a worker; with room to spare. */
+/* Private memory, measured by tests/bench, with a margin: keeper and broker together, and one
+ * worker. */
 #define MEMORY_BASE_KIB 8192u
 #define MEMORY_DEVICE_KIB 2048u
 
@@ -53,7 +54,7 @@ static void cure(struct board_finding *item, const char *format, ...)
 struct option {
     const char *check;
     bool present;
-    enum board_level level; /* if it is not */
+    enum board_level level; /* if it is missing */
     const char *lost, *cure;
 };
 
@@ -153,7 +154,7 @@ static void judge_device_tree(const struct board_facts *facts, struct board_repo
             facts->window_count, facts->window_count == 1 ? "" : "s");
 }
 
-/* As the driver takes it: where there is one a device. */
+/* If the driver has one node for each device, the node with this device's id must exist. */
 static void judge_device_node(const struct board_facts *facts, const struct config *config,
                               const struct device_config *device, struct board_report *report)
 {
@@ -264,7 +265,7 @@ static void need_node(struct board_report *report, const struct board_facts *fac
 {
     for (size_t i = 0; i < report->count; i++) {
         if (strcmp(report->items[i].check, node->path) == 0)
-            return; /* of another device */
+            return; /* reported already, for another device */
     }
     if (has_node(facts, node))
         add(report, BOARD_OK, node->path, "there");
@@ -380,7 +381,7 @@ static void judge_device(const struct board_facts *facts, const struct config *c
     }
 }
 
-/* What could be configured, if nothing is. */
+/* Without a configuration: reports what could be configured. */
 static void judge_possibilities(const struct board_facts *facts, struct board_report *report)
 {
     for (size_t i = 0; i < NODES; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which bao-virtio-dm there are: those whose sockets in CONTROL_DIRECTORY answer. */
+/* Finds the bao-virtio-dm processes that run: their sockets in CONTROL_DIRECTORY answer. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -20,7 +20,8 @@ static int by_path(const void *a, const void *b)
     return strcmp(((const struct instance *)a)->path, ((const struct instance *)b)->path);
 }
 
-/* Connected, or refused for want of rights: somebody is there. */
+/* Returns true if the socket accepts us, or refuses us because we lack rights: then a process is
+ * there. */
 static bool look(const char *name, struct instance *ret)
 {
     *ret = (struct instance){.fd = -1};
@@ -55,7 +56,7 @@ void instances_close(struct instance *instances, size_t count)
     }
 }
 
-/* One line each, on stderr. */
+/* Lists the instances on stderr, one on a line. */
 static void list(const struct instance *instances, size_t count)
 {
     static struct snapshot snapshot;

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * bao-dmctl: asks a running bao-virtio-dm how it is, by its control socket.
- */
+/* bao-dmctl: asks a running bao-virtio-dm for its state, through its control socket. */
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
@@ -20,7 +18,7 @@
 
 #define ANSWER_MS 5000
 #define INTERVAL_MAX_S 3600u
-#define AUDIT_TROUBLE 2 /* as bao-seccomp has it: 1 is for what is not as expected */
+#define AUDIT_TROUBLE 2 /* as in bao-seccomp, where 1 means: something is not as expected */
 
 static const char help[] =
     "Usage: bao-dmctl [--control NAME] COMMAND\n"
@@ -99,8 +97,8 @@ void dmctl_complain_of_connect(const char *path, int error)
         complain("%s: %s", path, strerror(error));
 }
 
-/* `control`: a path; a name of its own, which stands for the place by default; NULL: the only one.
- */
+/* `control`: a path; or a name without "/", for a socket in the default directory; or NULL: the
+ * only one that runs. */
 static int connect_to(const char *control)
 {
     char path[4096];
@@ -118,7 +116,7 @@ static int connect_to(const char *control)
     return fd;
 }
 
-/* Returns 0, or a positive errno that has been said. */
+/* Returns 0, or a positive errno after a message. */
 static int ask(int fd, enum control_verb verb, uint32_t index, struct control_reply *ret)
 {
     const struct control_request request = {CONTROL_VERSION, (uint32_t)verb, index, 0};
@@ -277,7 +275,7 @@ static int do_log_level(int fd, const struct options *options)
     return usage("log-level takes error, warning, info or debug");
 }
 
-/* Returns -1 to go on, or the exit status. */
+/* Returns -1 to continue, or the exit status. */
 static int parse(int argc, char **argv, struct options *ret)
 {
     enum { CONTROL = 256, JSON, WATCH, MARKDOWN, OPENMETRICS, CONFIG, ALL };
@@ -357,7 +355,7 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     if (strcmp(options.words[0], "check-board") == 0 && options.count == 1)
-        return board_run(options.config, options.json); /* asks nobody */
+        return board_run(options.config, options.json); /* needs no running bao-virtio-dm */
     if (options.all)
         return instances_status(options.json);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {

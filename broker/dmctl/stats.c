@@ -45,14 +45,14 @@ static const struct control_device *find(const struct snapshot *snapshot, uint32
     return NULL;
 }
 
-/* The counter itself, or what it grew by in a second. */
+/* The counter itself, or its increase per second. */
 static double value(const struct control_device *device, const struct control_device *before,
                     double seconds, size_t column)
 {
     uint64_t now = counter(device, column);
     if (!before)
         return (double)now;
-    /* Smaller than before: its page was made anew. */
+    /* If it is smaller than before, its page is a new one. */
     uint64_t then = counter(before, column);
     return seconds > 0 && now >= then ? (double)(now - then) / seconds : 0;
 }
@@ -90,7 +90,7 @@ static void print_json(const struct snapshot *snapshot, const struct snapshot *b
 
 /* ---- OpenMetrics 1.0 ---- */
 
-/* What stands in a label's value: a name of ours has nothing to escape. */
+/* Prints the labels. In our names there is nothing to escape. */
 static void print_labels(const struct control_device *device)
 {
     printf("{device=\"%s\",id=\"%u\"}", device->name, device->id);

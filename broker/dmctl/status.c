@@ -23,7 +23,7 @@ static const char *phase_words(uint32_t phase)
     return phase < sizeof(phases) / sizeof(phases[0]) ? phases[phase] : "unknown";
 }
 
-/* How far the driver has come, §2.1. */
+/* How far the driver's initialization has come, §2.1. */
 static const char *driver_words(uint32_t status)
 {
     if ((status & VIRTIO_CONFIG_S_NEEDS_RESET) != 0)
@@ -45,14 +45,15 @@ static const char *generation_name(const struct control_device *device)
     return device->generation < BAO_GENERATIONS ? generations[device->generation].name : "unknown";
 }
 
-/* Of a packed ring, the place in it: bit 15 of the state page's word is the wrap counter's. */
+/* The index in the ring. For a packed ring, bit 15 of the word in the state page is the wrap
+ * counter. */
 static uint32_t position(const struct control_device *device, uint32_t of_page)
 {
     bool is_packed = (device->features & 1ull << VIRTIO_F_RING_PACKED) != 0;
     return is_packed ? of_page & 0x7fff : of_page;
 }
 
-/* Mapped at the start of its worker. */
+/* The memory for its connections, which is mapped at the start of its worker. */
 static uint64_t connections_kib(const struct control_device *device)
 {
     return (uint64_t)device->connections * CONNECTION_MEMORY / 1024;
@@ -71,7 +72,8 @@ static void print_duration(uint64_t ms)
         printf("%" PRIu64 ".%" PRIu64 " s", s, ms % 1000 / 100);
 }
 
-/* What is not in force either the kernel lacks or whoever delegates: the log of the start says. */
+/* A limit that is not in force is missing in the kernel, or it was not delegated. The log of the
+ * start names it. */
 static void print_limits(uint32_t cgroup)
 {
     char in_force[WORDS_SIZE], missing[WORDS_SIZE];
@@ -169,7 +171,8 @@ void json_print_string(const char *text)
     putchar('"');
 }
 
-/* No other string of a device needs an escape: names, and words of the broker's own lists. */
+/* The other strings of a device need no escapes: they are names, and words from the broker's own
+ * lists. */
 static void print_json(const struct control_device *device, const char *end)
 {
     printf("  {\"device\": \"%s\", \"id\": %u, \"data_plane\": \"%s\", \"virtio_id\": %u,\n",

@@ -80,7 +80,7 @@ static int read_file(const struct cgroups *cgroups, const char *name, char ret[T
     return fd < 0 ? fd : read_all(fd, ret);
 }
 
-/* It may be there from an earlier keeper. */
+/* Make a cgroup. It may exist already, from an earlier keeper. */
 static int make(const struct cgroups *cgroups, const char *part)
 {
     char path[PATH_MAX];
@@ -118,7 +118,8 @@ static bool find_own(char text[TEXT_SIZE], const char **ret_path)
     return false;
 }
 
-/* Are those in BASE itself ourselves alone, or, if we are in its leaf already, nobody? */
+/* Is this process the only one in BASE itself? If it is in the leaf already: is there no process in
+ * BASE itself? */
 static bool is_alone(const struct cgroups *cgroups, bool in_leaf)
 {
     char text[TEXT_SIZE], own[32];
@@ -128,7 +129,7 @@ static bool is_alone(const struct cgroups *cgroups, bool in_leaf)
     return strcmp(text, in_leaf ? "" : own) == 0;
 }
 
-/* A keeper that has just died may have left a child that has not come to its exec yet. */
+/* A keeper that has just died may have left a child that holds the lock until its exec. */
 #define LOCK_LOOKS 20
 #define LOCK_LOOK_MS 10
 
@@ -150,7 +151,7 @@ static void unlock_base(struct cgroups *cgroups)
     cgroups->base_lock = -1;
 }
 
-/* Returns NULL, or why there can be none. */
+/* Returns NULL, or the reason why there can be no cgroups. */
 static const char *find_base(struct cgroups *cgroups, bool *ret_in_leaf)
 {
     char text[TEXT_SIZE], type[TEXT_SIZE];
@@ -164,7 +165,7 @@ static const char *find_base(struct cgroups *cgroups, bool *ret_in_leaf)
     *ret_in_leaf = strcmp(slash, "/" LEAF) == 0;
     if (*ret_in_leaf)
         *slash = '\0';
-    /* The root of all has no type; that of a container has one. */
+    /* The root of the hierarchy has no type; the root cgroup of a container has one. */
     if (read_file(cgroups, "cgroup.type", type) < 0 || strcmp(type, "domain\n") != 0)
         return "its own is the root, or is threaded";
     if (!is_alone(cgroups, *ret_in_leaf))
@@ -193,13 +194,13 @@ static int control(const struct cgroups *cgroups, const char *part, char sign, c
     return write_file(cgroups, part, "cgroup.subtree_control", text);
 }
 
-/* With CONFIG_RT_GROUP_SCHED a cgroup of the cpu controller's has no real-time at all, which the
- * key `sched` of a device asks for. */
+/* With CONFIG_RT_GROUP_SCHED, a cgroup of the cpu controller has no real-time at all. The key
+ * `sched` of a device needs real-time. */
 static bool is_realtime_left(void)
 {
     const struct sched_param realtime = {.sched_priority = 1}, other = {0};
     if (sched_getscheduler(0) != SCHED_OTHER)
-        return false; /* not to be touched */
+        return false; /* do not change the scheduler of this process */
     bool left = sched_setscheduler(0, SCHED_FIFO, &realtime) == 0;
     if (left)
         (void)sched_setscheduler(0, SCHED_OTHER, &other);
@@ -223,7 +224,7 @@ static void find_controllers(struct cgroups *cgroups, bool realtime_before)
     }
 }
 
-/* Bytes: that part of the machine's memory. */
+/* A part of the machine's memory, in bytes. */
 static unsigned long long memory_part(unsigned int numerator, unsigned int denominator)
 {
     unsigned long long pages = (unsigned long long)sysconf(_SC_PHYS_PAGES);

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A cgroup (version 2) for each worker, where the keeper may make some: in its own cgroup, if that
- * is not the root and holds no other process, as it is under a service manager that delegates it.
+ * A cgroup (version 2) for each worker, where the keeper may make cgroups. They are made in the
+ * keeper's own cgroup, if that is not the root and has no other process in it. This is so under a
+ * service manager that delegates the cgroup.
  *
  *     BASE                the keeper's cgroup at its start
- *     BASE/keeper         keeper and broker: a cgroup with children may hold no process itself
- *     BASE/workers        memory.max: three quarters of the machine's
+ *     BASE/keeper         keeper and broker: a cgroup with children may have no process itself
+ *     BASE/workers        memory.max: three quarters of the machine's memory
  *     BASE/workers/N      the worker of device N (index in the configuration): memory.max, a half;
  *                         pids.max; cpu.weight, the same for all
  *
- * BASE is one keeper's at a time: its directory is locked (flock) as long as that one lives, and
- * another one that was started in it does without.
+ * One keeper has BASE at a time: it locks the directory (flock) for as long as it lives. Another
+ * keeper that is started in BASE works without cgroups.
  *
- * If BASE is itself called "keeper" (DelegateSubgroup=keeper), its parent is BASE. What the kernel
- * or whoever delegates lacks is left out, and said. These are bounds behind others, so it is never
- * an error that there are none.
+ * If BASE is itself called "keeper" (DelegateSubgroup=keeper), its parent is BASE. A controller
+ * that the kernel lacks or that is not delegated is left out, and the log says so. These limits are
+ * only a second line behind other limits, so it is never an error that there are none.
  */
 #ifndef BROKER_KEEPER_CGROUP_H
 #define BROKER_KEEPER_CGROUP_H
@@ -28,25 +29,25 @@
 
 #define CGROUP_WORDS_SIZE 192
 #define CGROUP_WORKER_PIDS                                                                         \
-    8 /* it is one; a vhost thread of the kernel's counts, as may one that dies */
+    8 /* it has one; a vhost thread of the kernel counts, and so may a dying process */
 
 struct cgroups {
-    bool entered;                      /* the keeper is in BASE/keeper by its own doing */
-    bool controls[CGROUP_CONTROLLERS]; /* of the workers' cgroups */
-    char base[PATH_MAX];               /* "": there are none */
-    int base_procs, base_subtree;      /* files of BASE, for the end; -1 */
-    int base_lock;                     /* its directory, locked; -1 */
+    bool entered;                      /* the keeper itself has moved to BASE/keeper */
+    bool controls[CGROUP_CONTROLLERS]; /* which the workers' cgroups have */
+    char base[PATH_MAX];               /* "": there are no cgroups */
+    int base_procs, base_subtree;      /* files of BASE, for cgroups_leave; -1 */
+    int base_lock;                     /* the directory of BASE, locked; -1 */
     int workers[BAO_DEVICES_MAX];      /* directories, for clone3; -1 */
     char words[CGROUP_WORDS_SIZE];     /* for the start message */
 };
 
-/* Before lock-down. Whatever comes of it is in `words`. */
+/* Before lock-down. `words` says what has come of it. */
 void cgroups_enter(struct cgroups *ret);
 
-/* What a worker of that device has if it is started in its cgroup (common/cgroup_limit.h). */
+/* The limits of a worker of that device that is started in its cgroup (common/cgroup_limit.h). */
 uint32_t cgroups_of_worker(const struct cgroups *cgroups, uint32_t device);
 
-/* At the end, when all children are gone: leave BASE as it was, as far as that can be done. */
+/* At the end, when all children are gone: restore BASE as far as possible. */
 void cgroups_leave(struct cgroups *cgroups);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The keeper's part of broker/claims.h: the file. */
+/* The keeper's part of broker/claims.h: it opens the file. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,11 +8,13 @@
 #include "broker/backend/directory.h"
 #include "broker/claims.h"
 
-/* Both are root's own, or somebody else could lock us out, or put a file of his there. */
+/* Directory and file must be root's own. Otherwise another user could lock us out, or put another
+ * file there. */
 int claims_open(void)
 {
     struct stat status;
-    /* Whatever the umask: the mode of each socket says who may connect to it. */
+    /* The directory gets this mode whatever the umask is: the mode of each socket says who may
+     * connect to it. */
     if (mkdir(CONTROL_DIRECTORY, 0755) == 0)
         (void)chmod(CONTROL_DIRECTORY, 0755);
     else if (errno != EEXIST)

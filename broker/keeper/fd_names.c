@@ -128,7 +128,8 @@ bool fd_name_parse(const char *text, size_t length, struct fd_name *ret)
     const char *at = copy;
     if (!take_any(&at, &name))
         return false;
-    /* What strtoul took besides (blanks, signs, leading zeros), and what follows. */
+    /* Refuse what strtoul also accepts (blanks, signs, leading zeros), and text after the
+     * number. */
     fd_name_format(&name, made);
     if (strcmp(copy, made) != 0)
         return false;

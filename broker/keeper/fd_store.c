@@ -86,7 +86,7 @@ static int make_record(const struct fd_store *store, struct stored_set *set)
     return 0;
 }
 
-/* The order of fd_store.h, up to the commit. */
+/* Hands over a set in the order of fd_store.h, up to the commit. */
 static void hand_over_set(const struct fd_store *store, struct stored_set *set)
 {
     if (!notify_present(store->notify))
@@ -118,7 +118,7 @@ static void commit(const struct fd_store *store, struct stored_set *set)
         take_away_pages(store, set->message.dm_id, set->generation - 1);
 }
 
-/* Nobody is held up for longer: what is still queued goes out as soon as it can. */
+/* After `patience` nobody waits any longer: what is still queued goes out as soon as possible. */
 static void look_at_set(const struct fd_store *store, struct stored_set *set, int64_t now)
 {
     if (!set->uncommitted)
@@ -163,7 +163,8 @@ bool fd_store_next_stored(struct fd_store *store, int64_t now, uint32_t *ret_dev
 
 /* --- From the broker ------------------------------------------------------------------------ */
 
-/* Which of the fds are new: of a set that is stored again the others are copies of what we hold. */
+/* Is this fd new? If a set is stored again, all fds but the pages are copies of fds that we
+ * have. */
 static bool replaces(const struct stored_set *set, size_t item)
 {
     if (set->fd_count == 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a service manager gives back at the keeper's start; everything in it is checked. */
+/* Takes what a service manager gives back at the keeper's start; everything in it is checked. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@
 
 #define ITEMS (STORE_QUEUE_FIRST + STATE_QUEUES_MAX)
 
-/* One that was passed, and what its name says. */
+/* An fd that was passed, and what its name says. */
 struct passed {
     int fd;
     struct fd_name name;
@@ -39,7 +39,7 @@ static bool is_eventfd(int fd)
     return length == (ssize_t)strlen(wanted) && memcmp(target, wanted, strlen(wanted)) == 0;
 }
 
-/* A memfd whose size nobody can change any more. */
+/* Is it a memfd whose size can't change any more? */
 static bool is_page(int fd)
 {
     const int wanted = F_SEAL_SHRINK | F_SEAL_GROW;
@@ -47,7 +47,8 @@ static bool is_page(int fd)
     return seals >= 0 && (seals & wanted) == wanted;
 }
 
-/* The file of claims, unless somebody has removed it: then others have another. */
+/* Is it the file of claims? If somebody has removed the file, it is not: other processes then use
+ * another file. */
 static bool is_in_use(int fd)
 {
     struct stat file;
@@ -59,7 +60,7 @@ static bool is_of_its_kind(uint32_t item, int fd)
     if (fd_name_is_file(item))
         return kept_is_file(fd, item - FD_NAME_FILE_FIRST);
     switch (item) {
-    case STORE_DM: /* nothing can be asked of the driver's files without doing something to them */
+    case STORE_DM: /* every request to a file of the driver has an effect, so it is not asked */
         return !is_eventfd(fd) && !is_page(fd);
     case FD_NAME_CLAIMS:
         return is_in_use(fd);
@@ -77,8 +78,8 @@ static bool is_of_its_kind(uint32_t item, int fd)
 
 /* --- The names ------------------------------------------------------------------------------ */
 
-/* The fd of that name, or -ENOENT, -EEXIST: there are several, -EBADF: it is not what its name
- * says. */
+/* The fd of that name. -ENOENT; -EEXIST: there are several; -EBADF: it is not of the kind that its
+ * name says. */
 static int find(uint32_t dm_id, uint32_t item, uint32_t generation)
 {
     int found = -ENOENT;
@@ -93,7 +94,8 @@ static int find(uint32_t dm_id, uint32_t item, uint32_t generation)
     return found;
 }
 
-/* Of a device, all but its record and its DM file, and but the pages of one generation. */
+/* Is it left over? That is every fd of a device but its record, its DM file, and the set that
+ * belongs to the pages of this generation. Generation 0: no set is complete. */
 static bool is_left_over(const struct fd_name *name, uint32_t generation)
 {
     if (name->item == FD_NAME_RECORD || name->item == STORE_DM)
@@ -110,7 +112,7 @@ static void forget(const struct fd_store *store, size_t index)
     passed[index] = passed[--passed_count];
 }
 
-/* A kill between two steps has left them (fd_store.h). */
+/* Forget what a kill between two steps has left (fd_store.h). */
 static void forget_left_overs(const struct fd_store *store, uint32_t dm_id, uint32_t generation)
 {
     for (size_t i = passed_count; i-- > 0;) {
@@ -175,7 +177,7 @@ static void read_record(struct stored_set *set)
         set->message.condition = STORE_OTHER_VERSION;
 }
 
-/* An earlier version had none, and made no difference between the interrupt's two eventfds. */
+/* An earlier version had no CALL eventfd: it used one eventfd for both uses of the interrupt. */
 static int make_call(const struct fd_store *store, uint32_t dm_id)
 {
     char text[FD_NAME_SIZE];
@@ -202,7 +204,7 @@ static bool find_others(const struct fd_store *store, struct stored_set *set)
     return true;
 }
 
-/* What goes by the name of the DM file, whatever it is: it stands for the device. */
+/* The fd with the name of the DM file, whatever it is: it stands for the device. */
 static int any_dm(uint32_t dm_id)
 {
     for (size_t i = 0; i < passed_count; i++) {
@@ -274,7 +276,8 @@ static void take_kept(struct fd_store *store, uint32_t dm_id)
     }
 }
 
-/* The last one; of others a kill has kept us from removing them. */
+/* Takes the last text. If there are others, a kill has prevented their removal; they are removed
+ * now. */
 static void take_config(struct fd_store *store)
 {
     store->config = -1;

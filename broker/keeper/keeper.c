@@ -18,8 +18,8 @@
 #include "broker/words.h"
 
 #define MESSAGES_A_TURN 32
-#define STOP_BROKER_MS 2000 /* what a broker may take to stop */
-#define STOP_KILLED_MS 2000 /* what the kernel may take to end what was killed */
+#define STOP_BROKER_MS 2000 /* the time that a broker gets to stop */
+#define STOP_KILLED_MS 2000 /* the time that the kernel gets to end killed processes */
 
 void keeper_init(struct keeper *keeper)
 {
@@ -47,7 +47,7 @@ static bool any_child(const struct keeper *keeper)
 
 /* --- To the broker ------------------------------------------------------------------------ */
 
-/* A broker that does not take its messages, or sends what it must not, is replaced. */
+/* A broker that does not take its messages, or that sends a forbidden message, is replaced. */
 static void broker_failed(struct keeper *keeper, const char *what, int error)
 {
     log_line(NULL, "the broker is ended: %s: %s", what, strerror(-error));
@@ -107,7 +107,8 @@ static int start_broker(struct keeper *keeper)
 
 /* --- From the broker ---------------------------------------------------------------------- */
 
-/* Once the service manager has it. Returns how long to sleep at most, ms, -1: for ever. */
+/* Send STORED once the service manager has the set. Returns how long to sleep at most, ms; -1: for
+ * ever. */
 static int tell_stored(struct keeper *keeper)
 {
     uint32_t device;
@@ -164,7 +165,7 @@ static void start_worker(struct keeper *keeper, uint32_t device, int socket)
     struct child *worker = &keeper->workers[device];
     union message reply = {.spawned = {.header = {.type = MSG_SPAWNED, .device = device}}};
 
-    int result = -EBUSY; /* one worker a device */
+    int result = -EBUSY; /* only one worker for each device */
     if (worker->pidfd < 0)
         result = spawn_in_cgroup(keeper, device, socket);
     if (result == 0)
@@ -176,10 +177,10 @@ static void start_worker(struct keeper *keeper, uint32_t device, int socket)
 }
 
 /*
- * Which files an opener opens is the text's to say, and it opens them as root. So a broker names a
- * text only before it is confined, when it could open them itself; afterwards the settled one
- * counts. If an opener can't be started, or an earlier one has not ended, its socket says so by its
- * end.
+ * The text of the configuration says which files an opener opens, and the opener opens them as
+ * root. So a broker may name a text only before it is confined, when it could open the files
+ * itself; afterwards the settled text counts. If an opener can't be started, or an earlier one has
+ * not ended, its socket is closed, which tells the broker.
  */
 static void start_opener(struct keeper *keeper, const struct message_open *message, int socket,
                          int given_text)
@@ -198,8 +199,9 @@ static void start_opener(struct keeper *keeper, const struct message_open *messa
     close(given_text);
 }
 
-/* In the directory that is kept for the device: a broker can't name one. If it can't be started,
- * or an earlier one has not ended, its socket says so by its end. */
+/* The connector gets the directory that is kept for the device: a broker can't name one. If a
+ * connector can't be started, or an earlier one has not ended, its socket is closed, which tells
+ * the broker. */
 static void start_connector(struct keeper *keeper, uint32_t dm_id, int socket)
 {
     struct child *connector = &keeper->connectors[dm_id];
@@ -213,8 +215,8 @@ static void start_connector(struct keeper *keeper, uint32_t dm_id, int socket)
     close(socket);
 }
 
-/* By which text its successors go: this one, or the one that there is. Not by the file, which may
- * say anything by now. */
+/* Settles the text for the next brokers: this one, or the one that is kept. They do not read the
+ * file again, since it may have changed by then. */
 static bool settle_config(struct keeper *keeper, const int *fds, size_t fd_count)
 {
     static char kept[] = "--kept-config";
@@ -231,7 +233,7 @@ static bool names_device(const union message *message)
     return message->header.device < BAO_DEVICES_MAX;
 }
 
-/* Returns false for what no broker of ours sends; then the fds are still the caller's. */
+/* Returns false for a message that no broker of ours sends; then the fds are still the caller's. */
 static bool handle_message(struct keeper *keeper, const union message *message, const int *fds,
                            size_t fd_count)
 {
@@ -292,7 +294,7 @@ static bool handle_message(struct keeper *keeper, const union message *message, 
     return false;
 }
 
-/* One message. Returns whether there may be another. */
+/* Receives one message. Returns whether there may be another. */
 static bool receive_from_broker(struct keeper *keeper)
 {
     union message message;
@@ -309,7 +311,7 @@ static bool receive_from_broker(struct keeper *keeper)
     if (result < 0)
         broker_failed(keeper, "a message that it must not send", result);
     else
-        child_kill(&keeper->broker); /* it closed its socket: no use alive */
+        child_kill(&keeper->broker); /* it has closed its socket: it is useless now */
     close(keeper->socket);
     keeper->socket = -1;
     return false;
@@ -317,7 +319,7 @@ static bool receive_from_broker(struct keeper *keeper)
 
 /* --- Deaths ------------------------------------------------------------------------------- */
 
-/* But the broker. */
+/* Kills all children but the broker. */
 static void kill_children(struct keeper *keeper)
 {
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
@@ -332,14 +334,15 @@ static void reap_worker(struct keeper *keeper, uint32_t device)
     union message message = {.died = {.header = {.type = MSG_DIED, .device = device}}};
     if (!child_reap(&keeper->workers[device], &message.died.code, &message.died.status))
         return;
-    /* That of an earlier broker's is no news of this one's. */
+    /* The death of an earlier broker's worker does not concern this broker. */
     if (keeper->socket >= 0 && keeper->of_broker[device])
         send_to_broker(keeper, &message, NULL, 0);
     keeper->of_broker[device] = false;
 }
 
-/* Before the first RUNNING. It has said why, if it could: a configuration that is wrong stays
- * wrong, and the user is there to see it. */
+/* The broker died before the first RUNNING. It has told the reason, if it could. A wrong
+ * configuration stays wrong, and the user is there to see the message, so there is no second
+ * attempt. */
 static void first_start_failed(struct keeper *keeper, int code, int status)
 {
     char how[WORDS_SIZE];
@@ -366,7 +369,7 @@ static void schedule_broker(struct keeper *keeper, int code, int status)
 
 static void broker_died(struct keeper *keeper, int code, int status)
 {
-    /* What it stored last must not be lost: closing a DM file is fatal for its frontend. */
+    /* What the broker stored last must not be lost: closing a DM file is fatal for its frontend. */
     while (keeper->socket >= 0 && receive_from_broker(keeper))
         ;
     if (keeper->socket >= 0)
@@ -396,8 +399,8 @@ static void begin_stop(struct keeper *keeper)
         return;
     }
     if (fd_store_outlives(&keeper->store)) {
-        /* Another keeper may go on where this one ends, and no guest is to be told fixed values: an
-         * access that is in hand stays in its journal, as when the broker dies. */
+        /* Another keeper may go on where this one ends, and no guest may be told fixed values: an
+         * access that is not complete stays in its journal, as when the broker dies. */
         child_kill(&keeper->broker);
         return;
     }
@@ -413,7 +416,7 @@ static void take_signal(struct keeper *keeper)
         begin_stop(keeper);
 }
 
-/* Returns how long to sleep. */
+/* Returns how long to sleep, ms; -1: for ever. */
 static int watch_broker(struct keeper *keeper, int64_t now)
 {
     union message ping = {.header = {.type = MSG_PING, .device = MESSAGE_NO_DEVICE}};
@@ -433,7 +436,7 @@ static int watch_broker(struct keeper *keeper, int64_t now)
     return keeper->watch.when == INT64_MAX ? -1 : (int)(keeper->watch.when - now);
 }
 
-/* What is due by time alone. Returns how long to sleep, -1: until something happens. */
+/* Do what is due at this time. Returns how long to sleep; -1: until something happens. */
 static int handle_time(struct keeper *keeper)
 {
     int64_t now = clock_ms();
@@ -497,7 +500,7 @@ static void wait_and_handle(struct keeper *keeper, int timeout)
         if (!receive_from_broker(keeper))
             break;
     }
-    /* Only what was polled: a worker that has just been started may have taken a free place. */
+    /* Look only at what was polled: a worker that was just started may have taken a free place. */
     for (uint32_t i = 0; i < BAO_DEVICES_MAX; i++) {
         if (fds[POLL_WORKERS + i].revents)
             reap_worker(keeper, i);
@@ -510,8 +513,8 @@ static void wait_and_handle(struct keeper *keeper, int timeout)
         broker_died(keeper, code, status);
 }
 
-/* No process of ours is left behind, as far as the kernel lets go of them; and the service manager
- * has what it is to keep, as far as it takes it. */
+/* Wait until no process of ours is left, as far as the kernel ends them, and until the service
+ * manager has what it must keep, as far as it takes it. */
 static void end_children(struct keeper *keeper)
 {
     int64_t by = clock_ms() + STOP_KILLED_MS;
@@ -525,9 +528,9 @@ static void end_children(struct keeper *keeper)
     }
 }
 
-/* The keeper's end closes DM files and eventfds for the last time, in no order that the driver
- * could survive: its irqfds have to be taken back before (broker/dispatcher.h). If that fails,
- * there is nothing else to try. */
+/* When the keeper ends, its DM files and eventfds are closed for the last time, in an order that
+ * the driver does not survive. So the irqfds of the driver have to be taken back before
+ * (broker/dispatcher.h). If that fails, there is nothing else to try. */
 static void take_back_irqs(const struct keeper *keeper)
 {
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
@@ -538,13 +541,13 @@ static void take_back_irqs(const struct keeper *keeper)
     }
 }
 
-/* The sooner of two times to sleep; -1: for ever. */
+/* The shorter of two times to sleep; -1: for ever. */
 static int sooner(int a, int b)
 {
     return a < 0 || (b >= 0 && b < a) ? b : a;
 }
 
-/* Who does not listen at present is asked again. */
+/* When to try again to write to a reader that takes nothing at present. */
 static int next_attempt(struct keeper *keeper)
 {
     int timeout = log_tell_lost() ? -1 : LOG_RETRY_MS;

@@ -38,7 +38,7 @@ static struct fd_name name_of_file(uint32_t dm_id, uint32_t file)
     return (struct fd_name){.dm_id = dm_id, .item = FD_NAME_FILE_FIRST + file};
 }
 
-/* The order of kept.h. */
+/* Hands over in the order of kept.h. */
 static void hand_over_kept(const struct fd_store *store, const struct kept_set *kept)
 {
     uint32_t dm_id = kept->message.dm_id;
@@ -130,9 +130,9 @@ bool kept_read(int fd, uint32_t dm_id, struct message_opened *ret)
            ret->files >> OPENED_FILES == 0;
 }
 
-/* Nothing is asked here of a file system that may not answer: an image and a log are in boxes,
- * which are sockets; and of a directory's file it is enough that nothing can be read or written by
- * it. */
+/* No request here goes to a file system, which may not answer. An image and a log are in boxes,
+ * which are sockets. For a directory it is enough that its fd (O_PATH) can't read or write
+ * anything. */
 bool kept_is_file(int fd, uint32_t file)
 {
     struct stat status;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-virtio-dm: what the user starts. Parses its arguments, opens what it will ever execute,
- * gives up what it does not need, and is the keeper from then on.
+ * bao-virtio-dm: the program that the user starts. It parses its arguments, opens the programs that
+ * it will ever execute, gives up what it does not need, and is the keeper from then on.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,11 +39,11 @@ static const char help[] =
 struct arguments {
     char *config;
     bool check_only;
-    char *control; /* "": the default */
+    char *control; /* "": use the default */
     char *control_mode;
 };
 
-/* Returns -1 to go on, or the exit status. */
+/* Returns -1 to continue, or the exit status. */
 static int parse_arguments(int argc, char **argv, struct arguments *ret)
 {
     enum { CHECK_CONFIG = 256, CONTROL, CONTROL_MODE };
@@ -100,9 +100,10 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
 }
 
 /*
- * Whoever starts this program may have left files open, which nobody here needs, or have closed one
- * of the first three, whose number another file would then get. What a service manager passes
- * stays; if it can't be made out which files those are, all stay: fd_store_take ends the program.
+ * The parent of this program may have left files open that nobody here needs. Or it may have closed
+ * one of the first three; then another file would get that number. The files that a service manager
+ * passes stay. If it is not known which files those are, all files stay: fd_store_take then ends
+ * the program.
  */
 static int settle_inherited_files(void)
 {
@@ -119,9 +120,9 @@ static int settle_inherited_files(void)
     return 0;
 }
 
-/* Children must be reapable, whatever was inherited; a terminal that hangs up or a closed stderr
- * is no reason to end, nor is a terminal that background processes must not write to (stty tostop)
- * a reason to stop; SIGTERM and SIGINT are taken from a file. */
+/* Children must be reapable, whatever was inherited. A terminal that hangs up, or a closed stderr,
+ * must not end this program. A terminal to which background processes must not write (stty tostop)
+ * must not stop it. SIGTERM and SIGINT are read from a signalfd. */
 static int prepare_signals(void)
 {
     sigset_t taken;
@@ -137,8 +138,8 @@ static int prepare_signals(void)
 }
 
 /*
- * systemd tells files apart by kcmp(2), or else by their inode: of eventfds, which have one inode
- * for all, it would then keep the first only and drop the others unseen.
+ * systemd distinguishes files by kcmp(2), or without it by their inode. All eventfds have the same
+ * inode, so systemd would keep only the first eventfd, and drop the others without a message.
  */
 static bool kernel_compares_files(void)
 {
@@ -146,7 +147,7 @@ static bool kernel_compares_files(void)
     return syscall(SYS_kcmp, self, self, KCMP_FILE, 0, 0) == 0 || errno != ENOSYS;
 }
 
-/* The service manager, if there is one, and what it kept of an earlier keeper's. */
+/* Find the service manager, if there is one, and take what it kept of an earlier keeper. */
 static int meet_service_manager(struct keeper *keeper)
 {
     static struct notify none = {.socket = -1};
@@ -163,7 +164,8 @@ static int meet_service_manager(struct keeper *keeper)
     return taken;
 }
 
-/* Before lock-down. Without it everything works as long as nobody else has the same device. */
+/* Before lock-down. Without this file everything works, as long as nobody else has the same
+ * device. */
 static void open_claims(struct fd_store *store)
 {
     if (store->claims >= 0)
@@ -176,8 +178,8 @@ static void open_claims(struct fd_store *store)
                     strerror(-store->claims));
 }
 
-/* What is with the service manager stays there: configs/bao-virtio-dm.service starts the keeper
- * again after any status but 1. */
+/* What the service manager has stays there. configs/bao-virtio-dm.service starts the keeper again
+ * after any status but 1. */
 #define EXIT_FILES_KEPT 3
 
 static int run_keeper(struct keeper *keeper)

@@ -25,7 +25,7 @@ static int connect_to(const char *name)
     if (name[0] == '@')
         address.sun_path[0] = '\0'; /* the abstract namespace, unix(7) */
     else
-        length++; /* with its 0 */
+        length++; /* with its terminating 0 */
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
@@ -38,7 +38,7 @@ static int connect_to(const char *name)
     return fd;
 }
 
-/* WATCHDOG_USEC, unless it is meant for another process: sd_watchdog_enabled(3). */
+/* Half of WATCHDOG_USEC, in ms; 0 if it is meant for another process: sd_watchdog_enabled(3). */
 static uint32_t watchdog_interval(void)
 {
     const char *pid = getenv("WATCHDOG_PID"), *usec = getenv("WATCHDOG_USEC");
@@ -51,7 +51,8 @@ static uint32_t watchdog_interval(void)
 void notify_open(struct notify *ret)
 {
     const char *name = getenv("NOTIFY_SOCKET");
-    /* One by one: the queue is large, and its pages are taken when it is used. */
+    /* Set the fields one by one, not the whole structure: the queue is large, and its pages should
+     * be allocated only when it is used. */
     ret->socket = -1;
     ret->watchdog_ms = 0;
     ret->watchdog_at = 0;
@@ -89,7 +90,7 @@ static int send_text(const struct notify *notify, char *text, int fd)
     return sent < 0 ? -errno : 0;
 }
 
-/* Its queue is full, or the kernel is short of something: both pass. */
+/* The manager's queue is full, or the kernel is short of something: both will pass. */
 static bool passes(int error)
 {
     return error == -EAGAIN || error == -ENOBUFS || error == -ENOMEM || error == -ETOOMANYREFS;
@@ -117,7 +118,7 @@ void notify_flush(struct notify *notify)
     }
 }
 
-/* Now if it can go now, and nothing is before it. */
+/* Send it now if that is possible now and nothing is queued before it; otherwise queue it. */
 static int deliver(struct notify *notify, char *text, int fd)
 {
     if (!notify_waits(notify)) {
@@ -173,7 +174,7 @@ int notify_watchdog(struct notify *notify, int64_t now)
         return -1;
     if (now >= notify->watchdog_at) {
         char text[] = "WATCHDOG=1";
-        (void)send_text(notify, text, -1); /* of no use later */
+        (void)send_text(notify, text, -1); /* not queued: it is useless later */
         notify->watchdog_at = now + notify->watchdog_ms;
     }
     return (int)(notify->watchdog_at - now);
@@ -183,8 +184,8 @@ int notify_store(struct notify *notify, const char *name, int fd)
 {
     char text[NOTIFY_TEXT_SIZE];
     /*
-     * FDPOLL=0: else the manager drops an fd on which it sees POLLERR or POLLHUP; and an eventfd
-     * whose counter overflows, which a worker can bring about, has POLLERR.
+     * FDPOLL=0: otherwise the manager drops an fd on which it sees POLLERR or POLLHUP. An eventfd
+     * has POLLERR when its counter overflows, and a worker can cause that.
      */
     snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
     return deliver(notify, text, fd);

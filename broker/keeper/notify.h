@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The service manager, if one has started the keeper: what is told to it, by the datagrams that
- * sd_notify(3) documents, on the AF_UNIX socket that NOTIFY_SOCKET names. The protocol is promised
- * to be stable and a few lines long, and libsystemd can't be linked statically; so it is spoken
- * here.
+ * The service manager, if it has started the keeper. The keeper sends it the datagrams that
+ * sd_notify(3) documents, on the AF_UNIX socket that NOTIFY_SOCKET names. The protocol is
+ * guaranteed to be stable, and it takes a few lines; libsystemd can't be linked statically. So the
+ * protocol is implemented here.
  */
 #ifndef BROKER_KEEPER_NOTIFY_H
 #define BROKER_KEEPER_NOTIFY_H
@@ -12,32 +12,33 @@
 #include <stdint.h>
 
 #define NOTIFY_TEXT_SIZE 192u
-/* All files of 16 devices, and as much again: of each 7 + 16 files, its record, two pages more. */
+/* All files of 16 devices, and the same number again. Each device has 7 + 16 files, its record, and
+ * two more pages. */
 #define NOTIFY_QUEUE 1024u
 
-/* What the manager has had no room for yet. */
+/* A message for which the manager had no room yet. */
 struct notify_message {
     char text[NOTIFY_TEXT_SIZE];
-    int fd; /* a copy of our own; -1: none */
+    int fd; /* our own copy; -1: none */
 };
 
 struct notify {
     int socket;           /* connected; -1: there is no service manager */
-    uint32_t watchdog_ms; /* it wants to hear from us that often; 0: it does not */
-    int64_t watchdog_at;  /* ms: when it is told again */
-    bool polls;           /* it can be waited for by POLLOUT; else: by time */
-    uint64_t taken;       /* messages that are ours to deliver, since the start, */
-    uint64_t gone;        /* and of these, those that are out; the others wait in `queue` */
+    uint32_t watchdog_ms; /* how often it wants to hear from us; 0: never */
+    int64_t watchdog_at;  /* ms: when to tell it again */
+    bool polls;           /* we can wait for it with POLLOUT; otherwise: by time */
+    uint64_t taken;       /* messages that we have accepted for delivery, since the start, */
+    uint64_t gone;        /* and how many of them have been sent; the others are in `queue` */
     struct notify_message queue[NOTIFY_QUEUE]; /* number n is at n % NOTIFY_QUEUE */
 };
 
 /*
- * Connect to the socket that the environment names, if any. Before lock-down. What is wrong is
- * said in a line; the keeper then works as without a service manager.
+ * Connect to the socket that the environment names, if it names one. Before lock-down. An error is
+ * logged in one line; then the keeper works as without a service manager.
  */
 void notify_open(struct notify *ret);
 
-/* Take every variable of a service manager's out of the environment: no child is to find them. */
+/* Remove all variables of a service manager from the environment: no child may find them. */
 void notify_clear_environment(void);
 
 static inline bool notify_present(const struct notify *notify)
@@ -46,20 +47,20 @@ static inline bool notify_present(const struct notify *notify)
 }
 
 /*
- * Nothing here waits for a manager that is busy, stuck or stopped. What it has no room for is
- * queued, in order, and goes out by notify_flush. A queue that is full refuses: -ENOBUFS.
+ * Nothing here waits for a manager that is busy, stuck or stopped. A message for which it has no
+ * room is queued, in order, and notify_flush sends it. If the queue is full: -ENOBUFS.
  */
 
-/* "READY=1" and the like, a line each. Of states that nobody has taken the last one is kept.
- * Returns 0 or -errno. */
+/* Send "READY=1" and the like, one on a line. If several STATUS= messages wait in a row, only the
+ * last one is kept. Returns 0 or -errno. */
 int notify_say(struct notify *notify, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Feed the watchdog if that is due. Returns when to call again: ms from now, -1: never. */
+/* Feed the watchdog if that is due. Returns when to call again: in so many ms; -1: never. */
 int notify_watchdog(struct notify *notify, int64_t now);
 
-/* Have the manager keep a copy of `fd` under `name`, or forget all fds of that name. Return 0 or
- * -errno. */
+/* Make the manager keep a copy of `fd` under `name`, or forget all fds of that name. Both return 0
+ * or -errno. */
 int notify_store(struct notify *notify, const char *name, int fd);
 int notify_remove(struct notify *notify, const char *name);
 
@@ -70,8 +71,8 @@ static inline bool notify_waits(const struct notify *notify)
 
 #define NOTIFY_RETRY_MS 100
 
-/* Deliver what waits and can go now. While notify_waits, to be called when the socket has POLLOUT
- * (if `polls`), or after NOTIFY_RETRY_MS. */
+/* Send the queued messages that can go now. While notify_waits is true, call this when the socket
+ * has POLLOUT (if `polls`), or after NOTIFY_RETRY_MS. */
 void notify_flush(struct notify *notify);
 
 #endif

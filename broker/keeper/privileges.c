@@ -10,11 +10,11 @@
 #include "common/kept_capabilities.h"
 #include "common/policy.h"
 
-/* 16 devices with 7 + 16 stored fds each, their pidfds, and a message's worth on its way. */
+/* 16 devices with 7 + 16 stored fds each, their pidfds, and the fds of one message in transit. */
 #define FD_LIMIT 1024
-/* By the same limit the kernel judges how many files may be on their way in all messages of root's
- * processes together (unix(7), ETOOMANYREFS), ours or not. What it takes to start a worker shall
- * not depend on what others leave unread. */
+/* The kernel uses the same limit for all files in transit, in all messages of root's processes
+ * together (unix(7), ETOOMANYREFS), ours or not. The start of a worker must not depend on messages
+ * that other processes leave unread. */
 #define FD_LIMIT_WANTED 8192
 
 static const unsigned int kept[] = {
@@ -33,7 +33,7 @@ int privileges_raise_fd_limit(void)
         wanted.rlim_max = limit.rlim_max;
     if (limit.rlim_cur >= FD_LIMIT_WANTED || setrlimit(RLIMIT_NOFILE, &wanted) == 0)
         return 0;
-    /* Without CAP_SYS_RESOURCE the hard limit is as high as it goes. */
+    /* Without CAP_SYS_RESOURCE the hard limit is the maximum. */
     limit.rlim_cur = limit.rlim_max;
     if (limit.rlim_max < FD_LIMIT)
         return -EPERM;
@@ -64,8 +64,8 @@ static int load_filter(void)
 
 int privileges_reduce(const char **ret_step)
 {
-    /* A child's exec as root keeps what the keeper has, and never gains more: so says the
-     * kernel for no_new_privs. */
+    /* When a child executes a program as root, it keeps what the keeper has, and never gains more:
+     * the kernel guarantees that with no_new_privs. */
     *ret_step = "set no_new_privs";
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;

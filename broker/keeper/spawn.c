@@ -19,7 +19,7 @@
 #define SOCKET_FD 3
 #define TEXT_FD 4
 #define CLAIMS_FD 5
-#define ASIDE_FD 16 /* from here on nothing is in the way of a child's numbers */
+#define ASIDE_FD 16 /* fds from here on do not collide with a child's numbers */
 #define EXIT_NOT_STARTED 127
 
 /* --- What is executed --------------------------------------------------------------------- */
@@ -76,7 +76,7 @@ int executables_open(struct executables *ret, const char **ret_missing)
 
 /* --- In the child ------------------------------------------------------------------------- */
 
-/* Nobody's environment reaches a child; sanitizers alone are configured by it. */
+/* No environment reaches a child. Only the sanitizers are configured by it. */
 static char *const *child_environment(void)
 {
 #ifdef BVDM_SANITIZE
@@ -101,22 +101,23 @@ struct plan {
     uint64_t namespaces; /* CLONE_NEW* */
     bool keeps_stderr;
     bool own_session;
-    bool in_cgroup; /* whose directory is: */
+    bool in_cgroup; /* its directory is `cgroup`: */
     int cgroup;
 };
 
-/* A file that the child is to have as `number`, out of the way until then. */
+/* Copy a file that the child will get under a fixed number to a number out of the way. */
 static int put_aside(int fd)
 {
     return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, ASIDE_FD);
 }
 
-/* Between clone3 and execveat. Never returns: the keeper's memory is not its own to go on with. */
+/* Runs between clone3 and execveat. It never returns: the child must not go on with the keeper's
+ * memory. */
 static _Noreturn void run_child(const struct plan *plan)
 {
     sigset_t none;
     sigemptyset(&none);
-    /* One of them may have the other's number, or its own already. */
+    /* A file may have a number that another one needs, or the number that it needs itself. */
     int executable = put_aside(plan->executable), socket = put_aside(plan->socket);
     int text = put_aside(plan->text), claims = put_aside(plan->claims);
     if ((plan->own_session && setsid() < 0) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
@@ -124,7 +125,7 @@ static _Noreturn void run_child(const struct plan *plan)
     if (dup2(plan->null, STDIN_FILENO) < 0 || dup2(plan->null, STDOUT_FILENO) < 0 ||
         (!plan->keeps_stderr && dup2(plan->null, STDERR_FILENO) < 0) || dup2(socket, SOCKET_FD) < 0)
         _exit(EXIT_NOT_STARTED);
-    /* On exec, not now: the executable is one of them. */
+    /* They are closed by the exec, not now: the executable is one of them. */
     if (close_range(SOCKET_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0 ||
         (plan->text >= 0 && dup2(text, TEXT_FD) < 0) ||
         (plan->claims >= 0 && dup2(claims, CLAIMS_FD) < 0))
@@ -147,8 +148,9 @@ static int spawn(const struct plan *plan, struct child *ret)
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = (unsigned int)plan->cgroup;
     }
-    /* A system call of its own, since no C library offers namespaces and a pidfd in one step. A
-     * copy of this single-threaded process, so the child may use whatever it needs. */
+    /* This calls the system call itself, since no C library offers namespaces and a pidfd in one
+     * step. The child is a copy of this single-threaded process, so it may use whatever it
+     * needs. */
     long pid = syscall(SYS_clone3, &args, sizeof(args));
     if (pid < 0)
         return -errno;
@@ -165,7 +167,7 @@ int become_broker(const struct executables *executables, char *const argv[])
     return execute(executables->broker, argv);
 }
 
-/* Of a child with no more than these; -1: none. */
+/* The plan for a child that gets only these files; -1: none. */
 static struct plan plan_of(const struct executables *executables, int executable, int socket,
                            int text, char *const argv[])
 {

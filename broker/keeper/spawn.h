@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Processes made by the keeper. A child starts with /dev/null as 0, 1 and (but for the broker,
- * which logs) 2, one socket as 3, the configuration's text or a directory as 4 where it needs one,
- * for the broker who has what (broker/claims.h) as 5, no other fd, no environment, no blocked or
- * handled signal, and dies with the keeper.
+ * Processes that the keeper starts. A child starts with: /dev/null as fds 0, 1 and 2 (the broker,
+ * which logs, keeps its 2); one socket as 3; the text of the configuration or a directory as 4, if
+ * it needs one; for the broker, the file of claims (broker/claims.h) as 5. It has no other fd, no
+ * environment, and no blocked or handled signal. It dies with the keeper.
  */
 #ifndef BROKER_KEEPER_SPAWN_H
 #define BROKER_KEEPER_SPAWN_H
@@ -27,38 +27,40 @@ struct child {
 #define NO_CHILD ((struct child){.pidfd = -1})
 
 /*
- * Open what is ever executed, from beside this program or from ../libexec/bao-virtio-dm, and
- * /dev/null. Returns 0, or -errno and in *ret_missing the name of what is missing.
+ * Open every program that is ever executed, from the directory of this program or from
+ * ../libexec/bao-virtio-dm, and /dev/null. Returns 0; or -errno, with the name of the missing file
+ * in *ret_missing.
  */
 int executables_open(struct executables *ret, const char **ret_missing);
 
-/* Become the broker, in this process: for --check-config. Returns -errno on failure only. */
+/* Turn this process into the broker: for --check-config. Returns only on failure: -errno. */
 int become_broker(const struct executables *executables, char *const argv[]);
 
-/* Start the broker with `socket` as its fd 3, `text` (-1: none) as 4, `claims` (-1: none) as 5;
+/* Start the broker with `socket` as its fd 3, `text` (-1: none) as 4, `claims` (-1: none) as 5; all
  * borrowed. Returns 0 or -errno. */
 int spawn_broker(const struct executables *executables, int socket, int text, int claims,
                  char *const argv[], struct child *ret);
 
-/* Start an opener (broker/opener.h) for what the message says, by the configuration `text` of the
- * name `path`. Likewise. */
+/* Start an opener (broker/opener.h) for the device in the message, with the configuration `text`,
+ * whose name is `path`. fds and result as for spawn_broker. */
 int spawn_opener(const struct executables *executables, int socket, int text, char *path,
                  const struct message_open *message, struct child *ret);
 
-/* Start a connector (broker/connector_process.h), with `directory` as its fd 4. Likewise. */
+/* Start a connector (broker/connector_process.h), with `directory` as its fd 4. fds and result as
+ * for spawn_broker. */
 int spawn_connector(const struct executables *executables, int socket, int directory,
                     struct child *ret);
 
-/* Start a worker, in namespaces and a session of its own, and in the cgroup whose directory
- * `cgroup` is; -1: in the keeper's. Likewise. */
+/* Start a worker, in its own namespaces and session. `cgroup`: the directory of the cgroup for it;
+ * -1: it stays in the keeper's cgroup. fds and result as for spawn_broker. */
 int spawn_worker(const struct executables *executables, int socket, int cgroup, struct child *ret);
 
-/* SIGKILL; harmless if it is dead already. */
+/* Send SIGKILL; harmless if it is dead already. */
 void child_kill(const struct child *child);
 
 /*
- * Has it died? If so it is reaped, *child is NO_CHILD again, and *ret_code and *ret_status are
- * waitid's si_code and si_status.
+ * Has the child died? If so, it is reaped, *child is NO_CHILD again, and *ret_code and *ret_status
+ * are si_code and si_status of waitid.
  */
 bool child_reap(struct child *child, int *ret_code, int *ret_status);
 
