@@ -16,7 +16,7 @@
 #define MAGIC_VALUE 0x74726976u /* "virt" */
 #define VERSION 2u
 #define NO_QUEUE_SIZE UINT32_MAX /* stands for 0, which the state page uses otherwise */
-#define NO_REGION UINT32_MAX /* §4.2.2: length and base of a missing shared-memory region */
+#define NO_REGION UINT32_MAX     /* §4.2.2: length and base of a missing memory region */
 
 /* ---- Configuration space, §2.5 ---- */
 

@@ -19,7 +19,7 @@ void net_config_init(struct device *dev, const struct start_net *from, unsigned 
     memcpy(config.mac, from->mac, sizeof(config.mac));
     _Static_assert(sizeof(config) <= DEVICE_CONFIG_MAX, "fits");
     memcpy(dev->config, &config, sizeof(config));
-    dev->config_size = offsetof(struct virtio_net_config, speed); /* the fields before it are offered */
+    dev->config_size = offsetof(struct virtio_net_config, speed); /* fields before it are offered */
 }
 
 uint16_t net_status(const struct device *dev)
