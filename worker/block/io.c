@@ -22,9 +22,8 @@
 #define MADV_POPULATE_READ 22 /* Linux 5.14; the C library may not have it */
 #endif
 
-#define BOUNCE_BYTES                                                                               \
-    BLOCK_CALL_BYTES            /* the most that one call moves, so the disk sees one request */
-#define BOUNCE_ALIGNMENT 65536u /* the largest block size */
+#define BOUNCE_BYTES BLOCK_CALL_BYTES /* the most that one call moves: one request for the disk */
+#define BOUNCE_ALIGNMENT 65536u       /* the largest block size */
 
 /* One fallocate covers at most this many bytes, so that no call takes too long. */
 #define PUNCH_BYTES 0x8000000u
