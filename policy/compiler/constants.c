@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Through long long, so that a negative int keeps its sign and an unsigned one its value. */
+/* The cast goes through long long, so that a negative int keeps its sign and an unsigned int its
+ * value. */
 /* clang-format off */
 #define VALUE(name) (uint64_t)(long long)(name)
 #define SAME(name) {#name, {VALUE(name), VALUE(name), VALUE(name)}}

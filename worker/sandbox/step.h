@@ -18,7 +18,7 @@ struct sandbox_step {
     enum worker_step step;
     enum sandbox_layer layer;
     int (*enter)(const struct sandbox *sandbox);
-    int (*check)(const struct sandbox *sandbox, uint32_t layers); /* NULL: enter did, for good */
+    int (*check)(const struct sandbox *sandbox, uint32_t layers); /* NULL: enter checks, for good */
 };
 
 /* In their order, the filter last. */
