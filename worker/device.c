@@ -82,7 +82,7 @@ int device_init(struct device *dev, const struct message_start *start, struct st
     int r = dev->ops->init(dev, start);
     if (r < 0)
         return r;
-    /* ACCESS_PLATFORM: without it a Linux driver would put its buffers outside the window. */
+    /* Without ACCESS_PLATFORM a Linux driver would put its buffers outside the window. */
     dev->features |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM;
     if (dev->user_queues == (1u << dev->queue_count) - 1)
         dev->features |= QUEUE_FEATURES;

@@ -63,7 +63,7 @@ struct device_ops {
     int (*start)(struct device *dev, bool resumed, struct guest_fault *ret_fault);
     /* Touch neither the rings nor the interrupt from now on. Idempotent. Optional. */
     void (*stop)(struct device *dev);
-    /* One queue became ready, or stopped being so, while the device runs. Optional. */
+    /* One queue became ready, or is no longer ready, while the device runs. Optional. */
     int (*queue_start)(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
     void (*queue_stop)(struct device *dev, unsigned int queue);
     /*
@@ -166,7 +166,7 @@ int device_confined(struct device *dev);
  */
 void device_resume(struct device *dev);
 
-/* §2.4: everything to its initial state, at any time. */
+/* §2.4: set everything to its initial state. Allowed at any time. */
 void device_reset(struct device *dev);
 
 /* DRIVER_OK has been set: check the rings and start. */
@@ -209,13 +209,14 @@ bool device_control_event(struct device *dev);
 /* Serve each queue that needs it for a turn. */
 void device_turns(struct device *dev);
 
-/* §2.1: DRIVER_OK and not DEVICE_NEEDS_RESET. */
+/* §2.1: is DRIVER_OK set, and DEVICE_NEEDS_RESET not set? */
 bool device_live(const struct device *dev);
 
 /* The guest made an error: count it, log it, stop, set DEVICE_NEEDS_RESET, tell the driver. */
 void device_needs_reset(struct device *dev, const struct guest_fault *fault);
 
-/* Used Buffer Notification (VIRTIO_MMIO_INT_VRING), Configuration Change (_CONFIG), §4.2.2. */
+/* Send a Used Buffer Notification (VIRTIO_MMIO_INT_VRING) or a Configuration Change Notification
+ * (_CONFIG), §4.2.2. */
 void device_interrupt(struct device *dev, uint32_t bits);
 
 /* Interrupt the driver, if one is due for what the queue has published. */
@@ -242,7 +243,7 @@ static inline void device_io_ends(struct device *dev)
     atomic_store_explicit(&dev->state->watch.in_io, 0, memory_order_relaxed);
 }
 
-/* Statistics: one writer, any number of readers. */
+/* Add to a statistics counter: it has one writer and any number of readers. */
 static inline void device_count(uint64_t *counter, uint64_t add)
 {
     __atomic_store_n(counter, *counter + add, __ATOMIC_RELAXED);

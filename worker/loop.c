@@ -68,7 +68,8 @@ static void dispatch(struct device *dev, uint32_t source, uint32_t events)
         device_notify(dev, source - SOURCE_QUEUE);
     else if (source == SOURCE_CONTROL && !device_control_event(dev))
         _exit(EXIT_SUCCESS); /* the broker is gone, or broke the protocol: nothing is left to do */
-    /* SOURCE_REQUEST: the mailbox, and what the broker says, are looked at in every round. */
+    /* Nothing to do for SOURCE_REQUEST: every round looks at the mailbox, and at what the broker
+     * says. */
 }
 
 /* This much time has passed, and nothing happened. A wait that an event cut short does not

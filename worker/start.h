@@ -32,7 +32,8 @@ static inline unsigned int worker_fd_count(const struct message_start *start)
 
 /*
  * Wait for the START message on WORKER_FD_CONTROL. Its fds are then at their numbers
- * (common/worker_fds.h), the state page and the DM file at start_fd_count() and behind it.
+ * (common/worker_fds.h), the state page and the DM file at start_fd_count() and the number after
+ * it.
  * Returns 0; -EPIPE if the broker is gone; -EPROTO if it is not a START message, or its fds are
  * not those of its kind or not at their numbers; -EINVAL if a field is not usable; -errno.
  * *ret_start is written as soon as there is a START message, usable or not.

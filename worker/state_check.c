@@ -49,7 +49,7 @@ static enum state_check check_queue(const struct device *dev, const struct state
     if (device_live(dev) && !usable)
         return STATE_BAD_RING;
     if (virtqueue_untouched(queue))
-        return STATE_OK; /* a driver may describe whatever it likes until it sets DRIVER_OK */
+        return STATE_OK; /* a driver may describe any ring until it sets DRIVER_OK */
     bool has_run = (transport->status & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && usable;
     return has_run && virtqueue_indices_valid(queue, features) ? STATE_OK : STATE_BAD_INDEX;
 }

@@ -145,7 +145,8 @@ static int fate_of(const struct stack *stack, const struct fate_entry *entry, ui
 
 /* ---- All calls of an entry ---- */
 
-/* Every number that has a name, then those that the programs themselves name. */
+/* Steps through every number that has a name, then through those that the programs themselves
+ * name. */
 static bool next_number(const struct stack *stack, size_t *at, uint32_t *ret)
 {
     size_t index = (*at)++;

@@ -142,7 +142,7 @@ static void check_program(struct lint *lint, const struct policy_listing *listin
 
 /* ---- Architectures ---- */
 
-/* Of two names for one thing, an architecture may have the older, the newer, or both. */
+/* Two names for one thing: an architecture may have the older name, the newer one, or both. */
 static const char *const pairs[][2] = {
     {"access", "faccessat"},    {"chmod", "fchmodat"},
     {"dup2", "dup3"},           {"epoll_wait", "epoll_pwait"},

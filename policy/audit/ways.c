@@ -303,7 +303,7 @@ static bool test_of(const struct state *state, struct ways_test *ret, bool *ret_
         return false;
     uint64_t k = ((uint64_t)other.constant + (operation == BPF_JGT)) << word.shift;
     *ret = (struct ways_test){.word = word.word, .mask = word.mask, .value = (uint32_t)k};
-    *ret_inverted = operation == BPF_JSET; /* "some of the bits" is "not none of them" */
+    *ret_inverted = operation == BPF_JSET; /* "some bits are set" is "not: none is set" */
     if (operation == BPF_JSET) {
         ret->mask &= (uint32_t)k;
         ret->value = 0;

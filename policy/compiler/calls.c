@@ -32,7 +32,7 @@ const struct call_signature call_signatures[] = {
     {"clock_getres", {INT("clockid"), PTR("res")}},
     {"clock_gettime", {INT("clockid"), PTR("tp")}},
     {"clock_nanosleep", {INT("clockid"), INT("flags"), PTR("request"), PTR("remain")}},
-    /* From the third on, the order of clone's arguments depends on the architecture. */
+    /* The order of clone's arguments depends on the architecture from the third argument on. */
     {"clone", {LONG("flags"), PTR("stack")}},
     {"clone3", {PTR("cl_args"), LONG("size")}},
     {"close", {INT("fd")}},

@@ -359,7 +359,7 @@ static uint8_t refusal(const struct device *dev, uint32_t type)
     return VIRTIO_BLK_S_OK;
 }
 
-/* Take the current request a step further. */
+/* Do the next step of the current request. */
 static enum serve serve_request(struct turn *turn)
 {
     struct block_request *request = &block_queue(turn)->request;

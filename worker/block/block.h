@@ -126,7 +126,7 @@ bool block_mergeable(const struct turn *turn);
 
 /* ---- ranges.c ---- */
 
-/* Take the current discard or write zeroes a step further. */
+/* Do the next step of the current discard or write zeroes. */
 void block_ranges(struct turn *turn);
 
 /* ---- start.c: of struct device_ops ---- */

@@ -233,7 +233,7 @@ static enum serve write_some(struct turn *turn, unsigned int port)
     return SERVE_DONE;
 }
 
-/* Take the chain in hand a step further, or the next. */
+/* Do the next step of the chain in hand, or of the next chain. */
 static enum serve serve_output(struct turn *turn)
 {
     unsigned int port = console_port(turn->vq->index);
@@ -417,7 +417,7 @@ static int console_adopt(struct device *dev)
     return console_control_valid(&dev->state->of_kind.console) ? 0 : -EINVAL;
 }
 
-/* The chains in hand are the driver's again. */
+/* The chains in hand belong to the driver again. */
 static void console_stop(struct device *dev)
 {
     (void)dev;

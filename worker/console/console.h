@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two halves of the console device: its ports (console.c) and what driver and device tell each
- * other about them (control.c). */
+/* The two halves of the console device: its ports (console.c), and the messages between driver and
+ * device about them (control.c). */
 #ifndef WORKER_CONSOLE_H
 #define WORKER_CONSOLE_H
 
@@ -9,7 +9,7 @@
 
 #include "worker/device.h"
 
-/* §5.3.2: the control queues stand between those of port 0 and those of port 1. */
+/* §5.3.2: the control queues are between the queues of port 0 and those of port 1. */
 enum console_queue {
     CONSOLE_RX,         /* port 0's */
     CONSOLE_TX,         /* port 0's */
@@ -32,7 +32,8 @@ static inline unsigned int console_port(unsigned int queue)
 /* Did the driver accept VIRTIO_CONSOLE_F_MULTIPORT? If not, there is only port 0. */
 bool console_multiport(const struct device *dev);
 
-/* May input be given to the port? Not while the driver's side of it is closed, §5.3.6.2. */
+/* May input be given to the port? Not while the driver has its side of the port closed,
+ * §5.3.6.2. */
 bool console_open(const struct device *dev, unsigned int port);
 
 /* `name` is the device's; the ports' names begin with it. */

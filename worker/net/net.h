@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Network device, VirtIO 1.2 §5.1, on a tap: what its parts share. Pair p has the queues 2p (rx)
- * and 2p + 1 (tx), and sends by queue p of the tap; what comes out of queue t of the tap goes to
- * pair t modulo the pairs in use, so that the kernel need not know how many those are.
+ * and 2p + 1 (tx), and sends by queue p of the tap; a frame from queue t of the tap goes to pair t
+ * modulo the number of pairs in use, so that the kernel need not know that number.
  *
  * System calls: readv and writev on the tap's files, and ioctl with TUNSETOFFLOAD on the first.
  */

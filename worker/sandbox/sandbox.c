@@ -19,7 +19,7 @@ const struct sandbox_step sandbox_steps[] = {
      * capabilities inside are worth nothing in them. They are compared by /proc/self/ns, as long as
      * that is there. */
     {STEP_NAMESPACES, LAYER_NAMESPACES, step_enter_namespaces, step_check_namespaces},
-    /* Before CAPABILITIES and LANDLOCK: both forbid to mount. */
+    /* Before CAPABILITIES and LANDLOCK: both forbid mounts. */
     {STEP_EMPTY_ROOT, LAYER_EMPTY_ROOT, step_enter_empty_root, step_check_empty_root},
     /* Before KEYRING: the keyring is then the new user's, and counts against the quota of that user
      * and not of root. Before USER_NAMESPACE, in which no user id is mapped. Before SESSION and

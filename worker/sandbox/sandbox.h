@@ -4,9 +4,9 @@
  * table in sandbox.c has the steps and the reasons for their order.
  *
  * The caller
- *   - is the first process of a pid namespace, in a net namespace that is not the one in which
- *     its control socket was made (both are the keeper's to make, by clone3); the mount, ipc,
- *     uts, cgroup and user namespaces are made here;
+ *   - is the first process of a pid namespace, in a net namespace that is not the one in which its
+ *     control socket was made (the keeper makes both, by clone3); the mount, ipc, uts, cgroup and
+ *     user namespaces are made here;
  *   - is single-threaded, and sees the proc file system on /proc;
  *   - is root with CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID and CAP_SETPCAP; on an initramfs
  *     with CAP_SYS_CHROOT as well.

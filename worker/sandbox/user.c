@@ -142,7 +142,7 @@ int step_enter_capabilities(const struct sandbox *sandbox)
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
 
-    /* The bounding set and securebits need CAP_SETPCAP, so the sets themselves go last. */
+    /* The bounding set and securebits need CAP_SETPCAP, so the capability sets are cleared last. */
     int error = drop_bounding_set();
     if (error < 0)
         return error;

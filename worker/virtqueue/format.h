@@ -85,14 +85,14 @@ static inline enum ring_check indirect_table(const struct virtqueue *vq, uint64_
 
 bool split_usable(const struct state_queue *state, const struct window *window);
 bool split_indices_valid(const struct state_queue *state);
-/* Everything of *vq but the format's own is set. */
+/* Everything in *vq is set, except the format's own part. */
 int split_start(struct virtqueue *vq, struct guest_fault *ret_fault);
 int split_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault *ret_fault);
 /* vq->filled is not 0. */
 void split_publish(struct virtqueue *vq);
 /* `old`: vq->next_used at the last decision. The caller has made the barrier before. */
 bool split_interrupt_wanted(const struct virtqueue *vq, uint16_t old);
-/* Write what the driver looks at before it kicks. */
+/* Write the field at which the driver looks before it kicks. */
 void split_notify_off(struct virtqueue *vq);
 void split_notify_on(struct virtqueue *vq);
 

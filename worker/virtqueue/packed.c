@@ -66,14 +66,16 @@ static uint16_t advance(uint16_t position, uint32_t descriptors, uint32_t size)
     return (uint16_t)(lap | offset);
 }
 
-/* Descriptors from one position to one that is at most `size` further on. */
+/* The number of descriptors from one position to another one, which is at most `size` further
+ * on. */
 static uint32_t distance(uint16_t from, uint16_t to, uint32_t size)
 {
     uint32_t turn = ((from ^ to) & STATE_POSITION_LAP) != 0 ? size : 0;
     return offset_of(to) + turn - offset_of(from);
 }
 
-/* As the event suppression structure has it, §2.8.14: bit 15 is the wrap counter itself. */
+/* The position in the form of the event suppression structure, §2.8.14: bit 15 is the wrap counter
+ * itself. */
 static uint16_t off_wrap(uint16_t position)
 {
     return position ^ STATE_POSITION_LAP;
@@ -310,7 +312,7 @@ bool packed_interrupt_wanted(struct virtqueue *vq)
     struct packed_ring *ring = &vq->packed;
     uint32_t descriptors = ring->undecided;
     ring->undecided = 0;
-    /* One load: the driver may change both words. */
+    /* Only one load is made, since the driver may change both words. */
     uint32_t event = __atomic_load_n(ring->driver_event, __ATOMIC_RELAXED);
     uint32_t flags = event >> EVENT_FLAGS_SHIFT & EVENT_FLAGS_MASK;
     if (flags == VRING_PACKED_EVENT_FLAG_DESC && vq->event_idx)

@@ -33,7 +33,7 @@ bool split_indices_valid(const struct state_queue *state)
     return batch <= state->size && taken <= state->size;
 }
 
-/* The two event words lie behind the rings, §2.7.6 and §2.7.8. */
+/* The two event words follow the rings, §2.7.6 and §2.7.8. */
 static const uint16_t *used_event(const struct virtqueue *vq)
 {
     return &vq->split.avail->ring[vq->size];

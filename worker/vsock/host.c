@@ -136,7 +136,7 @@ static ssize_t write_out(struct end *end, const struct iovec *from, unsigned int
 
 /* ---- The client's first line ---- */
 
-/* "CONNECT" in whatever case, blanks, a number; blanks. */
+/* Parse "CONNECT" in upper or lower case, blanks, a number, and perhaps blanks. */
 static bool parse_greeting(const char *line, uint32_t *ret_port)
 {
     static const char word[] = "connect";

@@ -10,7 +10,7 @@
 #define SHUTDOWN_BOTH ((uint8_t)(VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND))
 #define HOST_PORTS 0x40000000u /* ports of the host's clients begin here; no server has one */
 
-#define PACKETS_MAX 4096u /* however large the guest's buffer; they fit a uint16_t */
+#define PACKETS_MAX 4096u /* a bound for any size of the guest's buffer; fits a uint16_t */
 
 #define DUE(op) ((uint16_t)(1u << VIRTIO_VSOCK_OP_##op))
 
@@ -285,7 +285,7 @@ static enum vsock_verdict guest_sends(struct vsock_table *table, uint32_t slot,
         tell_credit(connection);
         return VSOCK_PAYLOAD;
     }
-    /* It may not know yet that the host's end is gone. */
+    /* The guest may not know yet that the host's end is gone. */
     vsock_forwarded(table, slot, length);
     return VSOCK_NOTHING;
 }

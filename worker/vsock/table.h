@@ -49,7 +49,7 @@ enum vsock_state {
     VSOCK_DIALLING,  /* the guest has asked: the host's server is asked */
     VSOCK_OPEN,
     VSOCK_DRAINING, /* the guest's end is gone; the host's end still takes what is buffered */
-    VSOCK_CLOSING,  /* the host's end is gone; the guest is told, and its RST awaited */
+    VSOCK_CLOSING,  /* the host's end is gone; the guest is told, and its RST is awaited */
 };
 
 struct vsock_connection {
@@ -69,7 +69,7 @@ struct vsock_connection {
     uint16_t unread_packets;             /* an upper bound, in all groups together */
     uint8_t first_group, groups;         /* of the ring `unread` */
     struct vsock_packet_group {
-        uint32_t end; /* of its last packet: a count like `sent` */
+        uint32_t end; /* the end of its last packet: a count like `sent` */
         uint16_t packets;
     } unread[VSOCK_PACKET_GROUPS];
     bool idle; /* REQUESTED: the client has gone. DIALLING: the server has no room yet */
@@ -152,7 +152,7 @@ static inline bool vsock_reply_room(const struct vsock_table *table)
 enum vsock_verdict vsock_receive(struct vsock_table *table, const struct virtio_vsock_hdr *header,
                                  uint32_t payload, uint32_t *ret_slot, bool *ret_evicted);
 
-/* Of what was received, `length` bytes more are no longer held here. */
+/* `length` more of the received bytes are no longer held here. */
 void vsock_forwarded(struct vsock_table *table, uint32_t slot, uint32_t length);
 
 /* All that had to wait is forwarded: the guest is told at once, whether it needs that or not. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Socket device, VirtIO 1.2 §5.10, with the kernel's vhost-vsock serving rx and tx; the event
- * queue is served here.
+ * Socket device, VirtIO 1.2 §5.10, whose rx and tx the kernel's vhost-vsock serves; the event queue
+ * is served here.
  *
  * System calls of its own, on WORKER_FD_BACKEND: ioctl with VHOST_VSOCK_SET_RUNNING; the others
  * are those of worker/vhost/vhost.h.

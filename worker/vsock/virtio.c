@@ -36,7 +36,7 @@
 #define PATIENCE_LAST_MS 512u
 #define PATIENCE_SERVER_MS 64u
 #define PATIENCE_TURNS 2048u
-#define RETRIES 4u /* so many servers' ports are tried again at once */
+#define RETRIES 4u /* how many servers' ports are tried again at once */
 
 struct vsock_device vsock;
 
