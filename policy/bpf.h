@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The classic BPF of seccomp filters: a second opinion on what libseccomp emits. Own code on
- * purpose: it shares nothing with the generator that it checks.
+ * The classic BPF of seccomp filters: a second check of what libseccomp emits. This is our own code
+ * on purpose: it shares nothing with the generator that it checks.
  */
 #ifndef POLICY_BPF_H
 #define POLICY_BPF_H
@@ -12,9 +12,9 @@
 #include <stdint.h>
 
 /*
- * Whether a program keeps to the subset that our filters need: aligned loads from seccomp_data,
+ * Whether a program uses only the subset that our filters need: aligned loads from seccomp_data,
  * AND with a constant, forward jumps inside the program, and the return of SECCOMP_RET_ALLOW or
- * SECCOMP_RET_KILL_PROCESS; every path ends in a return. Returns NULL, or what is wrong, and in
+ * SECCOMP_RET_KILL_PROCESS. Every path must end in a return. Returns NULL, or what is wrong, and in
  * *ret_index with which instruction.
  */
 const char *bpf_validate(const struct sock_filter *filter, size_t length, size_t *ret_index);

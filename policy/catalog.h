@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every policy on every architecture, as the build compiled it: what bao-seccomp carries along, so
- * that it can be asked on a board without the sources. Generated.
+ * Every policy on every architecture, as the build compiled it. bao-seccomp contains this table, so
+ * that it can answer on a board without the sources. Generated.
  */
 #ifndef POLICY_CATALOG_H
 #define POLICY_CATALOG_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A policy as data: what the compiler makes of the text, what it embeds in bao-seccomp, and what
- * the tests walk through. The grammar is in docs/POLICY.md.
+ * A policy as data: the compiler makes it from the text and embeds it in bao-seccomp, and the tests
+ * go through it. The grammar is in docs/POLICY.md.
  */
 #ifndef POLICY_RULE_H
 #define POLICY_RULE_H
@@ -61,7 +61,7 @@ struct policy_rule {
     const char *reason;
     const char
         *justified;       /* why a dangerous call is harmless here; NULL if the text says nothing */
-    const char *only;     /* where alone it is used; NULL if everywhere */
+    const char *only;     /* the only case in which it is used; NULL: in all */
     const char *source;   /* "policy/worker.inc:12" */
     const char *included; /* "policy/block/virtio.policy:9", outermost last; NULL if not included */
 };
@@ -99,7 +99,7 @@ bool policy_condition_holds(const struct policy_condition *condition, const uint
 bool policy_next_choice(const struct policy_rule *rule, unsigned int choice[POLICY_ARGUMENTS]);
 
 /*
- * The rule that allows the call, or NULL: what the policy means, worked out from its text alone.
+ * The rule that allows the call, or NULL. This is the meaning of the policy, from its text alone.
  * What the compiled program does (bpf.h) must be the same.
  */
 const struct policy_rule *policy_allows(const struct policy_listing *listing,

@@ -51,7 +51,7 @@ void walk_learn(struct walk_word *word, uint32_t bits, uint32_t value)
     word->value = (word->value & ~bits) | (value & bits);
 }
 
-/* After a comparison that could go either way and went this way. */
+/* Notes what follows from a comparison that could go either way, and went this way. */
 static void learn_from(const struct sock_filter *at, struct walk_state *state, bool taken)
 {
     struct walk_word *word = &state->words[state->loaded];
@@ -87,7 +87,7 @@ void walk_learn_argument(struct walk_state *state, unsigned int index, uint64_t 
     walk_learn(&low[1], (uint32_t)(mask >> 32), (uint32_t)(value >> 32));
 }
 
-/* Recursion goes no deeper than the program is long. */
+/* The recursion is not deeper than the program is long. */
 bool walk_program(struct walk *walk, const struct sock_filter *at, struct walk_state state)
 {
     for (;; at++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every way through a program, with what is known of the call on each. A program of a filter has
+ * Every way through a program, with what is known of the call on each way. A filter's program has
  * no loops and reads nothing but the call, so the ways can be followed one by one.
  */
 #ifndef POLICY_WALK_H
@@ -12,14 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WALK_STEPS_MAX 10000000u /* a program that takes more is none that was made of rules */
+#define WALK_STEPS_MAX 10000000u /* a program made from rules never takes more */
 #define WALK_WORDS (sizeof(struct seccomp_data) / sizeof(uint32_t))
 #define WALK_WORD_OF(field) (offsetof(struct seccomp_data, field) / sizeof(uint32_t))
 
 /* What is known of a 32-bit word of the call. */
 struct walk_word {
     uint32_t known; /* bits */
-    uint32_t value; /* of the known bits; 0 in others */
+    uint32_t value; /* of the known bits; the other bits are 0 */
 };
 
 /* What is known on one way through the program. The accumulator is a word under a mask. */
@@ -30,7 +30,7 @@ struct walk_state {
 };
 
 struct walk {
-    /* At the end of each way: what the program returns there. False ends the walk. */
+    /* Called at the end of each way with what the program returns there. False ends the walk. */
     bool (*leaf)(void *context, const struct walk_state *state, uint32_t result);
     void *context;
     unsigned int steps;
@@ -45,10 +45,10 @@ void walk_learn_argument(struct walk_state *state, unsigned int index, uint64_t 
                          uint64_t value);
 
 /*
- * Follows every way of a validated program (bpf.h) that a call can take of which `state` is known.
- * What comparisons say in other terms than known bits ("is not 5") is left out: more ways are then
- * followed than there are, but never fewer. Returns false if a leaf did; with steps beyond
- * WALK_STEPS_MAX if there are too many ways.
+ * Follows every way of a validated program (bpf.h) that a call can take, if `state` is what is
+ * known of the call. Results of comparisons that can't be written as known bits ("is not 5") are
+ * left out. So more ways may be followed than there are, but never fewer. Returns false if a leaf
+ * did; or if there are too many ways, and then the steps are beyond WALK_STEPS_MAX.
  */
 bool walk_program(struct walk *walk, const struct sock_filter *program, struct walk_state state);
 

@@ -20,10 +20,10 @@ static const struct device_ops *const ops_of_kind[DEVICE_KINDS] = {
 #undef DEVICE_KIND
 };
 
-#define WINDOW_ALIGNMENT 4096u /* the smallest page; makes guest alignment and ours the same */
+#define WINDOW_ALIGNMENT 4096u /* the smallest page, so that guest alignment and ours agree */
 
-/* What worker/virtqueue/virtqueue.h can do. Where a kernel or daemon serves a queue, the kind says
- * what that can do: a device has the same features for all of its queues. */
+/* The features of worker/virtqueue/virtqueue.h. If the kernel or a daemon serves a queue, the kind
+ * says which features that side has: a device has the same features for all of its queues. */
 #define QUEUE_FEATURES                                                                             \
     (1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |                       \
      1ull << VIRTIO_F_RING_PACKED | 1ull << VIRTIO_F_IN_ORDER | 1ull << VIRTIO_F_RING_RESET)
@@ -82,7 +82,7 @@ int device_init(struct device *dev, const struct message_start *start, struct st
     int r = dev->ops->init(dev, start);
     if (r < 0)
         return r;
-    /* ACCESS_PLATFORM: without it a Linux driver would put its buffers outside the window. */
+    /* Without ACCESS_PLATFORM a Linux driver would put its buffers outside the window. */
     dev->features |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM;
     if (dev->user_queues == (1u << dev->queue_count) - 1)
         dev->features |= QUEUE_FEATURES;
@@ -111,9 +111,9 @@ static bool user_queue(const struct device *dev, unsigned int queue)
 void device_interrupt(struct device *dev, uint32_t bits)
 {
     struct state_interrupt *interrupt = &dev->state->interrupt;
-    /* Sequentially consistent, both: pairs with the broker, which clears `raised` and then looks at
-     * `pending` (broker/gate.h). Where a bit was set already, the broker has been told, or looks.
-     */
+    /* Both are sequentially consistent. They pair with the broker, which clears `raised` and then
+     * looks at `pending` (broker/gate.h). If a bit was set already, the broker has been told, or
+     * will look. */
     if (atomic_fetch_or(&interrupt->pending, bits) == 0 && atomic_load(&interrupt->raised) == 0)
         (void)eventfd_signal(WORKER_FD_CALL);
     device_count(&dev->state->counters.interrupts_sent, 1);
@@ -126,7 +126,7 @@ void device_config_changed(struct device *dev)
         device_interrupt(dev, VIRTIO_MMIO_INT_CONFIG);
 }
 
-/* Acquire: pairs with the broker's release, after it has written what changed. */
+/* Acquire: pairs with the broker's release after it has written the change. */
 static bool take_backend_change(struct device *dev)
 {
     uint32_t changes = atomic_load_explicit(&dev->state->backend.changes, memory_order_acquire);
@@ -161,7 +161,7 @@ void device_notify(struct device *dev, unsigned int queue)
         dev->work |= 1u << queue;
         return;
     }
-    /* Came as a register access, and is for whoever watches this eventfd. */
+    /* The kick came as a register access, and is for the side that watches this eventfd. */
     (void)eventfd_signal(device_kick_fd(dev, queue));
 }
 
@@ -175,7 +175,7 @@ static bool adopt(struct device *dev)
 
 void device_features_ok(struct device *dev)
 {
-    (void)adopt(dev); /* of a page that has passed before */
+    (void)adopt(dev); /* the page has passed the check before */
 }
 
 static void stop(struct device *dev)
@@ -203,7 +203,7 @@ static int start_queue(struct device *dev, unsigned int queue, struct guest_faul
     struct state_queue *state = &dev->state->queues[queue];
     uint64_t features = dev->state->transport.driver_features;
     if (user_queue(dev, queue)) {
-        /* A turn at once: the driver's kick may have gone to a predecessor. */
+        /* The queue gets a turn at once: the driver's kick may have gone to a predecessor. */
         dev->work |= 1u << queue;
         return virtqueue_start(&dev->queues[queue], queue, &dev->window, state, dev->queue_size_max,
                                features, ret_fault);
@@ -230,7 +230,8 @@ void device_start(struct device *dev)
 {
     struct guest_fault fault;
     if (!device_live(dev)) {
-        /* It needed a reset before the driver could be told by interrupt, §2.1.2. */
+        /* The device needed a reset before DRIVER_OK, when the driver could not be interrupted,
+         * §2.1.2. */
         device_interrupt(dev, VIRTIO_MMIO_INT_CONFIG);
         return;
     }
@@ -282,7 +283,8 @@ void device_reset(struct device *dev)
 
 /* ---- A predecessor's page ---- */
 
-/* Nothing of the page can be believed; the driver is told as far as it has come. */
+/* Nothing in the page can be trusted. Only the driver's status bits stay, and the driver is told
+ * that the device needs a reset. */
 static void abandon_state(struct device *dev, enum state_check check)
 {
     struct state_transport *transport = &dev->state->transport;
@@ -297,7 +299,7 @@ void device_resume(struct device *dev)
 {
     struct state_transport *transport = &dev->state->transport;
     struct guest_fault fault;
-    (void)take_backend_change(dev); /* what a predecessor's driver saw is its kind's to tell */
+    (void)take_backend_change(dev); /* the kind itself tells a driver that saw another value */
     device_io_ends(dev);            /* a predecessor can have died in it */
     if (state_is_fresh(dev->state)) {
         state_init(dev, dev->state);

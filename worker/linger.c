@@ -5,10 +5,10 @@
 #include <stdint.h>
 #include <time.h>
 
-/* About what a driver takes from being interrupted to its next requests. */
+/* About the time that a driver takes from its interrupt to its next requests. */
 #define LINGER_NS 50000u
 #define SAMPLE_LOOKS 1000u
-#define LOOKS_MAX 100000u /* a clock that stands still must not make it endless */
+#define LOOKS_MAX 100000u /* a bound for a clock that stands still */
 
 static inline void relax(void)
 {
@@ -44,7 +44,8 @@ unsigned int linger_calibrate(void)
 bool linger(unsigned int looks, const struct virtqueue *vq, const struct state_mailbox *mailbox)
 {
     for (unsigned int i = 0; i < looks; i++) {
-        /* Hints: whoever takes the chain or the access reads the index again, with acquire. */
+        /* These loads are hints: the code that takes the chain or the access reads the index again,
+         * with acquire. */
         uint32_t request = atomic_load_explicit(&mailbox->request_seq, memory_order_relaxed);
         if (virtqueue_available(vq) ||
             request != atomic_load_explicit(&mailbox->response_seq, memory_order_relaxed))

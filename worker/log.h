@@ -2,8 +2,8 @@
 /*
  * What the worker says after lock-down: numbered messages to the broker, rate-limited.
  *
- * There is no clock behind the filter, so the limit goes by count: of each code the first
- * LOG_BURST are sent, then those whose number is a power of two, until a second has passed
+ * There is no clock behind the filter, so the limit counts messages. Of each code the first
+ * LOG_BURST messages are sent, then those whose number is a power of two, until a second has passed
  * in which nothing happened at all.
  */
 #ifndef WORKER_LOG_H
@@ -17,11 +17,11 @@
 #define LOG_BURST 8u
 #define LOG_QUIET_MS 1000
 
-/* The device's index, for the messages' header. Before anything is logged. */
+/* Set the device's index, for the messages' header. Call it before anything is logged. */
 void log_init(uint32_t device);
 
 /*
- * Say it, if the limit allows; a message that the broker is too slow to take is dropped and
+ * Send a message, if the limit allows. A message that the broker is too slow to take is dropped and
  * counted as suppressed.
  *
  * System calls: sendto on WORKER_FD_CONTROL, MSG_DONTWAIT | MSG_NOSIGNAL.

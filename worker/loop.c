@@ -19,10 +19,9 @@ enum source {
     SOURCE_CONNECTION = 0x300,
 };
 
-#define EVENTS_MAX 128 /* more than there are sources, so that one call takes all */
+#define EVENTS_MAX 128 /* more than there are sources, so that one call takes all events */
 
-/* A pause is waited for in pieces, so that an event now and then puts its end off by one of them.
- */
+/* A pause is waited for in pieces, so that an occasional event delays its end by one piece only. */
 #define PAUSE_SLICE_MS 100u
 
 static int watch(int fd, uint32_t events, uint32_t source)
@@ -53,7 +52,7 @@ int loop_watch_connection(int fd, unsigned int number)
     return watch(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, SOURCE_CONNECTION + number);
 }
 
-/* The broker may still hold a copy for a moment, so that closing alone would not end it. */
+/* The broker may still hold a copy for a moment, so closing alone would not end the watch. */
 void loop_forget_connection(int fd)
 {
     (void)epoll_ctl(WORKER_FD_EPOLL, EPOLL_CTL_DEL, fd, NULL);
@@ -68,11 +67,13 @@ static void dispatch(struct device *dev, uint32_t source, uint32_t events)
     else if (source >= SOURCE_QUEUE)
         device_notify(dev, source - SOURCE_QUEUE);
     else if (source == SOURCE_CONTROL && !device_control_event(dev))
-        _exit(EXIT_SUCCESS); /* the broker is gone, or broke the protocol: nothing is due to us */
-    /* SOURCE_REQUEST: the mailbox, and what the broker says, are looked at in every round. */
+        _exit(EXIT_SUCCESS); /* the broker is gone, or broke the protocol: nothing is left to do */
+    /* Nothing to do for SOURCE_REQUEST: every round looks at the mailbox, and at what the broker
+     * says. */
 }
 
-/* So much time, and nothing happened. A wait that an event cut short counts for nothing. */
+/* This much time has passed, and nothing happened. A wait that an event cut short does not
+ * count. */
 static void passed(struct device *dev, int timeout_ms)
 {
     if (timeout_ms >= LOG_QUIET_MS)
@@ -101,7 +102,7 @@ void loop_round(struct device *dev, int timeout_ms)
     device_turns(dev);
 }
 
-/* How long nothing may happen before something is due. */
+/* How long to wait for events until something else is due. */
 static int wait_ms(const struct device *dev)
 {
     if (dev->work != 0)

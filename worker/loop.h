@@ -2,8 +2,8 @@
 /*
  * The worker's event loop: register accesses, kicks and backend events, one thread.
  *
- * Eventfds are watched edge-triggered, so none is ever read: an event says that somebody
- * wrote, and what there is to do is found in memory.
+ * Eventfds are watched edge-triggered, so none is ever read. An event says that somebody wrote;
+ * memory says what there is to do.
  */
 #ifndef WORKER_LOOP_H
 #define WORKER_LOOP_H
@@ -12,14 +12,14 @@ struct device;
 
 /*
  * Watch everything that the device waits for on WORKER_FD_EPOLL, which must exist. Before
- * lock-down: the filter knows no epoll_ctl. Returns 0 or -errno.
+ * lock-down: most devices' filters do not allow epoll_ctl. Returns 0 or -errno.
  */
 int loop_watch(struct device *dev);
 
 /*
- * Watch a connection that came after lock-down, edge-triggered and in both directions; it is
- * device_ops.connection_event's, with that number, until loop_forget_connection, which must come
- * before its close. Returns 0 or -errno.
+ * Watch a connection that came after lock-down, edge-triggered and in both directions. Its events
+ * go to device_ops.connection_event, with that number, until loop_forget_connection, which must
+ * come before the connection's close. Returns 0 or -errno.
  *
  * System calls: epoll_ctl with EPOLL_CTL_ADD and EPOLL_CTL_DEL.
  */
@@ -27,8 +27,9 @@ int loop_watch_connection(int fd, unsigned int number);
 void loop_forget_connection(int fd);
 
 /*
- * Take over the state page, then serve until the broker closes the control socket. After
- * lock-down, and the first function to read anything that a guest or a predecessor wrote.
+ * Take over the state page, then serve until the broker closes the control socket. It is called
+ * after lock-down, and is the first function that reads anything that a guest or a predecessor
+ * wrote.
  *
  * System calls of its own: epoll_pwait, exit_group.
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-virtio-worker: the life of one device. The keeper starts it in namespaces of its own,
- * with the control socket and /dev/null for files and no environment; the broker tells it what
- * to be. Before the first byte that a guest may have written is read, it is locked up
- * (worker/sandbox/sandbox.h); what fails before that is told to the broker, and is the end.
+ * bao-virtio-worker: the life of one device. The keeper starts it in namespaces of its own, with
+ * the control socket and /dev/null as its only files, and with no environment. The broker tells it
+ * what to be. It is locked up (worker/sandbox/sandbox.h) before it reads the first byte that a
+ * guest may have written. If a step before that fails, the worker tells the broker and ends.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -22,11 +22,13 @@
 #include "worker/sandbox/sandbox.h"
 #include "worker/start.h"
 
-/* Static, as is all that lives on after lock-down. Zero: a message of no device yet. */
+/* Static, as is everything that stays after lock-down. Its header says at first that it is of no
+ * device. */
 static struct message_start start = {.header.device = MESSAGE_NO_DEVICE};
 static struct device device;
 
-/* Only _exit: abort() counts on a signal that the first process of a pid namespace ignores. */
+/* Only _exit works here: abort() relies on a signal that the first process of a pid namespace
+ * ignores. */
 static _Noreturn void fail(enum worker_step step, int error)
 {
     union message message = {.failed = {
@@ -38,7 +40,8 @@ static _Noreturn void fail(enum worker_step step, int error)
     _exit(1);
 }
 
-/* After lock-down: sendto, as the filter knows it. The broker takes no later message before it. */
+/* After lock-down: uses sendto in the form that the filter allows. The broker takes no later
+ * message before this one. */
 static void say_ready(uint32_t layers, unsigned int fd_count)
 {
     struct message_ready ready = {
@@ -50,7 +53,7 @@ static void say_ready(uint32_t layers, unsigned int fd_count)
         _exit(1);
 }
 
-/* Started by hand, fd 4 would not be the next free one, or fd 3 no socket. */
+/* If the worker was started by hand, fd 4 is not the next free one, or fd 3 is no socket. */
 static _Noreturn void not_by_hand(void)
 {
     static const char words[] =
@@ -99,7 +102,7 @@ int main(void)
     error = loop_watch(&device);
     if (error < 0)
         fail(STEP_EVENTS, error);
-    error = start_schedule(&start); /* after the device has asked how many processors there are */
+    error = start_schedule(&start); /* after the device has asked for the number of processors */
     if (error < 0)
         fail(STEP_SCHEDULING, error);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Entropy device, VirtIO 1.2 §5.4: one queue of buffers, which the kernel fills with random bytes
- * where they lie, in guest memory.
+ * Entropy device, VirtIO 1.2 §5.4: one queue of buffers. The kernel fills them with random bytes
+ * directly in guest memory.
  *
- * A rate limit needs no clock: the bytes of a slot are given out as the driver asks for them, and
- * then nothing until a slot's time has passed in waits that no event cut short. So the limit holds
- * whatever a driver does, and one that keeps knocking only makes itself wait.
+ * The rate limit needs no clock. The bytes of a slot are given out as the driver asks for them.
+ * Then nothing is given until a slot's time has passed in waits that no event cut short. So the
+ * limit holds whatever a driver does, and a driver that keeps kicking only makes itself wait.
  *
  * System calls: getrandom (flags GRND_NONBLOCK).
  */
@@ -18,8 +18,9 @@
 
 #include "worker/turn.h"
 
-/* A turn ends after so many requests or bytes, so that a register access never waits for long; a
- * single request gets at most REQUEST_BYTES, since it may be 4 GiB long. §5.4.6.1 asks for one. */
+/* A turn ends after this many requests or bytes, so that a register access never waits for long. A
+ * single request gets at most REQUEST_BYTES, since it may be 4 GiB long; §5.4.6.1 requires only one
+ * byte. */
 #define TURN_REQUESTS 256u
 #define TURN_BYTES 0x40000u
 #define REQUEST_BYTES 0x10000u
@@ -28,7 +29,7 @@
 
 static struct {
     uint64_t slot_bytes;  /* 0: no limit */
-    unsigned int slot_ms; /* also how long a kernel that has no entropy yet is left alone */
+    unsigned int slot_ms; /* also how long to wait when the kernel has no entropy yet */
     uint64_t left;        /* bytes of this slot */
     bool active;          /* `chain` is taken, and not filled yet */
     struct chain chain;   /* the request that is being served */
@@ -43,14 +44,14 @@ static int rng_init(struct device *dev, const struct message_start *start)
     rng.slot_ms = 1000 / SLOTS_A_SECOND;
     if (rate > 0) {
         rng.slot_bytes = rate >= SLOTS_A_SECOND ? rate / SLOTS_A_SECOND : 1;
-        rng.slot_ms = (unsigned int)((rng.slot_bytes * 1000 + rate - 1) / rate); /* at least */
+        rng.slot_ms = (unsigned int)((rng.slot_bytes * 1000 + rate - 1) / rate); /* rounded up */
         rng.left = rng.slot_bytes;
     }
     dev->user_queues = 1u << 0;
     return 0;
 }
 
-/* Is there anything to give? If not, rng_pause_over goes on. */
+/* Is there anything to give? If not, rng_pause_over continues. */
 static bool may_give(struct device *dev)
 {
     if (dev->pause_ms == 0 && rng.slot_bytes > 0 && rng.left == 0)
@@ -58,13 +59,13 @@ static bool may_give(struct device *dev)
     return dev->pause_ms == 0;
 }
 
-/* Not the C library's getrandom: newer ones map memory of their own for it. */
+/* The C library's getrandom is not used: newer libraries map memory of their own for it. */
 static ssize_t kernel_random(void *to, size_t length)
 {
     return syscall(SYS_getrandom, to, length, GRND_NONBLOCK);
 }
 
-/* §5.4.6.1: less than the driver asks for is in order, so one call does. */
+/* §5.4.6.1: the device may give less than the driver asks for, so one call is enough. */
 static void give(struct turn *turn)
 {
     struct device *dev = turn->dev;
@@ -75,7 +76,7 @@ static void give(struct turn *turn)
     ssize_t given = kernel_random(piece.iov_base, piece.iov_len);
     if (given <= 0) {
         if (given == 0 || errno != EINTR)
-            dev->pause_ms = rng.slot_ms; /* early in its life a machine may have none */
+            dev->pause_ms = rng.slot_ms; /* a machine may have no entropy early after boot */
         return;
     }
     if (rng.slot_bytes > 0)

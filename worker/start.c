@@ -26,7 +26,8 @@ static int dm_fd(const struct message_start *start)
     return state_fd(start) + 1;
 }
 
-/* The socket may be non-blocking: the broker's end of it certainly is. */
+/* The socket may be non-blocking, so poll first. The broker's end of it certainly is
+ * non-blocking. */
 static int wait_for_message(void)
 {
     struct pollfd control = {.fd = WORKER_FD_CONTROL, .events = POLLIN};
@@ -39,7 +40,7 @@ static int wait_for_message(void)
     return (control.revents & POLLNVAL) != 0 ? -EBADF : 0;
 }
 
-/* It is mapped whole, and at once. */
+/* The window is mapped as a whole, in one call. */
 static bool window_usable(const struct message_start *start)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -47,7 +48,7 @@ static bool window_usable(const struct message_start *start)
            start->shmem_addr % page == 0;
 }
 
-/* What the process is to be; of the device itself, device_start_usable knows more. */
+/* Check what concerns the process; device_start_usable checks what concerns the device. */
 static int check_start(const struct message_start *start)
 {
     if (!device_start_usable(start) || !window_usable(start))
@@ -59,7 +60,8 @@ static int check_start(const struct message_start *start)
     return start->sched_priority > SCHED_PRIORITY_MAX ? -EINVAL : 0;
 }
 
-/* The kernel gives out the lowest free numbers, so with 0 to 4 taken these are 5, 6, 7... */
+/* The kernel gives out the lowest free numbers. 0 to 4 are taken, so these fds must be 5, 6,
+ * 7... */
 static int check_fds(const struct message_start *start, const int *fds, size_t count)
 {
     if (count != (size_t)dm_fd(start) + 1 - WORKER_FD_REQUEST)
@@ -90,7 +92,7 @@ int start_receive(struct message_start *ret_start)
     return error < 0 ? error : check_fds(ret_start, fds, fd_count);
 }
 
-/* The box moves aside, so that its number is the lowest free one. */
+/* The box moves to another number, so that its own number is the lowest free one. */
 static int open_in_place(int number)
 {
     int box = fcntl(number, F_DUPFD_CLOEXEC, number + 1);
@@ -142,7 +144,7 @@ int start_map_window(const struct message_start *start, void **ret_window)
     struct stat file;
     if (fstat(fd, &file) < 0)
         return -errno;
-    /* The driver's own file has no size; a plain one that is too short would mean SIGBUS. */
+    /* The driver's own file has no size. A regular file that is too short would mean SIGBUS. */
     if (S_ISREG(file.st_mode) && (uint64_t)file.st_size < start->shmem_size)
         return -ENXIO;
 
@@ -206,7 +208,7 @@ void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)
     }
 }
 
-/* Not by the broker, since a disk or a server can let it wait. */
+/* The worker measures, and not the broker, since a disk or a server can make the caller wait. */
 void start_measure(struct message_start *start)
 {
     const struct device_ops *ops = device_ops_of(start->kind);

@@ -24,31 +24,32 @@ bool state_is_fresh(const struct state_page *state)
            all_zero(&state->of_kind, sizeof(state->of_kind));
 }
 
-/* §3.1.1: the order in which a driver sets them, as transport.c keeps it. */
+/* §3.1.1: the order in which a driver sets the bits; transport.c keeps to it. */
 static bool status_valid(uint32_t status)
 {
     if ((status & ~(TRANSPORT_STATUS_DRIVER | VIRTIO_CONFIG_S_NEEDS_RESET)) != 0)
         return false;
-    /* Of a device that needs a reset nothing else is used: its page may have been given up. */
+    /* If a device needs a reset, nothing else of its page is used: the page may have been given
+     * up. */
     return (status & VIRTIO_CONFIG_S_NEEDS_RESET) != 0 ||
            (status & VIRTIO_CONFIG_S_DRIVER_OK) == 0 || (status & VIRTIO_CONFIG_S_FEATURES_OK) != 0;
 }
 
-/* Whatever the status says: the driver can bring a device that does not run to DRIVER_OK, and its
- * rings are then served from where the page says. */
+/* The queue is checked whatever the status says. The driver can bring a device that does not run to
+ * DRIVER_OK, and its rings are then served from where the page says. */
 static enum state_check check_queue(const struct device *dev, const struct state_queue *queue)
 {
     if (queue->ready > 1)
         return STATE_BAD_READY;
     if (queue->ready == 0)
-        return STATE_OK; /* its positions are set to 0 before it is */
+        return STATE_OK; /* its positions are set to 0 before it becomes ready */
     const struct state_transport *transport = &dev->state->transport;
     uint64_t features = transport->driver_features;
     bool usable = virtqueue_usable(queue, &dev->window, dev->queue_size_max, features);
     if (device_live(dev) && !usable)
         return STATE_BAD_RING;
     if (virtqueue_untouched(queue))
-        return STATE_OK; /* a driver may describe whatever it likes until it sets DRIVER_OK */
+        return STATE_OK; /* a driver may describe any ring until it sets DRIVER_OK */
     bool has_run = (transport->status & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && usable;
     return has_run && virtqueue_indices_valid(queue, features) ? STATE_OK : STATE_BAD_INDEX;
 }

@@ -10,17 +10,17 @@
 #include "worker/log.h"
 
 #ifndef VIRTIO_MMIO_QUEUE_RESET
-#define VIRTIO_MMIO_QUEUE_RESET 0x0c0 /* newer than some installed headers */
+#define VIRTIO_MMIO_QUEUE_RESET 0x0c0 /* some installed headers do not have it yet */
 #endif
 
 #define MAGIC_VALUE 0x74726976u /* "virt" */
 #define VERSION 2u
-#define NO_QUEUE_SIZE UINT32_MAX /* written as 0, which means something else in the state page */
-#define NO_REGION UINT32_MAX /* §4.2.2: length and base of a shared-memory region that is not */
+#define NO_QUEUE_SIZE UINT32_MAX /* stands for 0, which the state page uses otherwise */
+#define NO_REGION UINT32_MAX     /* §4.2.2: length and base of a missing memory region */
 
 /* ---- Configuration space, §2.5 ---- */
 
-/* Any width, any offset; what lies beyond the device's fields reads as 0. */
+/* Any width and any offset are allowed; bytes beyond the device's fields read as 0. */
 static uint64_t read_config(const struct device *dev, uint32_t offset, unsigned int width)
 {
     uint64_t value = 0;
@@ -32,7 +32,7 @@ static uint64_t read_config(const struct device *dev, uint32_t offset, unsigned 
     return value;
 }
 
-/* What is not entirely a field of the device's is not written. */
+/* A write that does not lie entirely within the device's fields is ignored. */
 static void write_config(struct device *dev, uint32_t offset, unsigned int width, uint64_t value)
 {
     struct guest_fault fault;
@@ -91,8 +91,8 @@ uint64_t transport_read(const struct device *dev, uint32_t offset, unsigned int 
     case VIRTIO_MMIO_CONFIG_GENERATION:
         return transport->config_generation;
     default:
-        /* QueueReset among them: a reset is over before its write is answered. InterruptStatus is
-         * read from the broker, which raises the interrupts. */
+        /* QueueReset is among these: a reset is over before its write is answered. InterruptStatus
+         * is answered by the broker, which raises the interrupts. */
         return 0;
     }
 }
@@ -113,7 +113,8 @@ static void write_driver_features(struct device *dev, uint32_t value)
         high = value;
         break;
     default:
-        /* Nothing above bit 63 is offered; remembered, so that FEATURES_OK can be refused. */
+        /* No feature above bit 63 is offered. A write there is remembered, so that FEATURES_OK can
+         * be refused. */
         if (value != 0)
             transport->driver_features_beyond = 1;
         break;
@@ -130,8 +131,8 @@ bool transport_features_valid(const struct device *dev)
 }
 
 /*
- * §2.1, §3.1.1: bits can only be added, and the last two only in order: FEATURES_OK with
- * features that we can serve, DRIVER_OK after it. What is refused reads back as not set.
+ * §2.1, §3.1.1: bits can only be added, and the last two only in order: FEATURES_OK needs features
+ * that we can serve, and DRIVER_OK comes after it. A refused bit reads back as 0.
  */
 static void write_status(struct device *dev, uint32_t value)
 {
@@ -165,7 +166,7 @@ static void write_queue_ready(struct device *dev, uint32_t value)
         device_queue_unready(dev, dev->state->transport.queue_sel);
 }
 
-/* §2.6.1: over when the write is answered. */
+/* §2.6.1: the reset is over when the write is answered. */
 static void write_queue_reset(struct device *dev, uint32_t value)
 {
     const struct state_transport *transport = &dev->state->transport;
@@ -187,7 +188,8 @@ static void set_high(uint64_t *address, uint32_t value)
     *address = (uint32_t)*address | (uint64_t)value << 32;
 }
 
-/* The ring of the selected queue; fixed while it is ready, and checked when it starts. */
+/* Set the ring of the selected queue. It cannot change while the queue is ready, and is checked
+ * when the queue starts. */
 static void write_ring(struct device *dev, uint32_t offset, uint32_t value)
 {
     struct state_queue *queue = selected(dev);
@@ -215,7 +217,7 @@ static void write_ring(struct device *dev, uint32_t offset, uint32_t value)
     case VIRTIO_MMIO_QUEUE_USED_HIGH:
         set_high(&queue->device, value);
         break;
-    default: /* read-only, or nothing at all */
+    default: /* a read-only register, or none */
         break;
     }
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * virtio-mmio, VirtIO 1.2 §4.2.2: the registers of a device. Every access at any offset, of any
- * width and with any value is answered; none is fatal. All state is in the state page, and
- * each write can be repeated by a successor without harm, since a worker may die between
- * carrying one out and saying so.
+ * width and with any value is answered; none is fatal. All state is in the state page. A successor
+ * can repeat each write without harm: a worker may die after it has carried a write out and before
+ * it has answered.
  */
 #ifndef WORKER_TRANSPORT_H
 #define WORKER_TRANSPORT_H
@@ -16,7 +16,7 @@ struct device;
 
 #define TRANSPORT_VENDOR_ID 0x564f4142u /* "BAOV" */
 
-/* The status bits that are the driver's to set, §2.1. */
+/* The status bits that the driver may set, §2.1. */
 #define TRANSPORT_STATUS_DRIVER                                                                    \
     ((uint32_t)(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | \
                 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED))

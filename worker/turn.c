@@ -44,7 +44,7 @@ enum serve turn_end(struct turn *turn, const struct turn_rules *rules, enum serv
         return last;
     if (worth_lingering(turn, rules) && linger(dev->linger_looks, turn->vq, &dev->state->mailbox))
         return SERVE_END;
-    /* The driver is to kick from now on. What it made available before it knew is still there to be
-     * served. */
+    /* The driver is to kick from now on. Chains that it made available before it knew that are
+     * still to be served. */
     return virtqueue_enable_notify(turn->vq) ? SERVE_WAIT_ROOM : SERVE_END;
 }

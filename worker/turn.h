@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The turn of a queue: what all devices do alike while they serve one. A device says how much a
- * turn may take (struct turn_rules), and hands over a function that does one step. turn_run
+ * The turn of a queue: what all devices do in the same way while they serve a queue. A device says
+ * how much a turn may take (struct turn_rules), and hands over a function that does one step.
+ * turn_run
  *
  *   1  asks the driver not to kick;
  *   2  takes steps until one does not return SERVE_DONE, or the turn has taken as much as it may.
@@ -10,8 +11,8 @@
  *   3  interrupts the driver, if that is due;
  *   4  if the ring is empty: lingers, asks the driver to kick, and looks at the ring once more.
  *
- * turn_run and turn_serve are inlined into their callers, so that the step is called directly: it
- * is called for each request, and an address of code lies nowhere in memory.
+ * turn_run and turn_serve are inlined into their callers, so that the step is called directly. It
+ * is called for each request, and so no address of code lies in memory.
  */
 #ifndef WORKER_TURN_H
 #define WORKER_TURN_H
@@ -24,26 +25,26 @@
 struct turn {
     struct device *dev;
     struct virtqueue *vq;
-    struct guest_fault *ret_fault; /* set by whoever returns SERVE_FAULT */
+    struct guest_fault *ret_fault; /* set by the function that returns SERVE_FAULT */
     /* The bounds of struct turn_rules count these. turn_serve counts each step; a step that takes
      * several chains counts the others itself, and the bytes that it has moved. */
     uint32_t steps, bytes;
-    uint32_t completed_bytes; /* of the chains completed in this step, if the device counts them */
+    uint32_t completed_bytes; /* in the chains completed in this step, if the device counts */
     uint16_t first_used;      /* vq->next_used at the turn's start */
 };
 
 /* Constants of a device. */
 struct turn_rules {
-    /* A turn ends after so many steps or bytes, so that no register access and no other queue
-     * waits for long. bytes 0: no such bound. */
+    /* A turn ends after this many steps or bytes, so that no register access and no other queue
+     * waits for long. bytes 0: there is no bound of bytes. */
     uint32_t steps, bytes;
-    /* The driver is interrupted when it has not been for so many chains, or if one step has
-     * completed so many bytes. 0: only at the end of the turn. */
+    /* The driver is interrupted after this many chains without an interrupt, or if one step has
+     * completed this many bytes. 0: it is interrupted only at the end of the turn. */
     uint32_t signal_chains, signal_bytes;
-    /* An empty ring is looked at for a while (worker/linger.h) after a turn that has completed so
-     * many chains. 0: never. */
+    /* After a turn that has completed this many chains, the worker looks at an empty ring for a
+     * while (worker/linger.h). 0: it never does. */
     uint32_t linger_chains;
-    bool linger_alone; /* and only if no other queue has work */
+    bool linger_alone; /* it lingers only if no other queue has work */
 };
 
 /* One step: takes what it needs off the ring (turn_take), and completes it by virtqueue_push. */

@@ -21,7 +21,7 @@ static bool is_within(const struct access *narrow, const struct access *wide)
     return true;
 }
 
-/* What is within another item says nothing new. */
+/* Do not add an item that another item covers already. */
 static int add(struct access_set *set, const struct access *access)
 {
     if (access_covers(set, access))
@@ -42,7 +42,7 @@ static int add(struct access_set *set, const struct access *access)
 
 struct reader {
     struct access_set *set;
-    uint32_t token; /* of the architecture; other ways are not ours to look at */
+    uint32_t token; /* of the architecture; other ways are not looked at */
     int error;
 };
 
@@ -52,7 +52,7 @@ static bool read_way(void *context, const struct walk_state *state, uint32_t res
     const struct walk_word *nr = &state->words[WALK_WORD_OF(nr)];
     if (result != SECCOMP_RET_ALLOW)
         return true;
-    /* Allowing calls that it does not name, a program is none of ours. */
+    /* A program that allows calls which it does not name is none of ours. */
     if (nr->known != UINT32_MAX || state->words[WALK_WORD_OF(arch)].value != reader->token) {
         reader->error = -EINVAL;
         return false;

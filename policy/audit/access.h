@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a program allows, read back out of its instructions, so that programs of which there is no
- * text can be compared with those of which there is.
+ * What a program allows, read back from its instructions. So programs without a policy text can be
+ * compared with those that have one.
  */
 #ifndef POLICY_AUDIT_ACCESS_H
 #define POLICY_AUDIT_ACCESS_H
 
 #include "policy/audit/audit.h"
 
-/* A call, allowed if each argument, under its mask, has its value. */
+/* A call that is allowed if each argument, under its mask, has its value. */
 struct access {
     uint32_t number;
     uint64_t masks[POLICY_ARGUMENTS];
@@ -21,9 +21,9 @@ struct access_set {
 };
 
 /*
- * Reads a program. A way to ALLOW that asks for something which is not "these bits have this
- * value" is taken to allow more than it does: a difference may be overstated, but never missed.
- * Returns 0; -EINVAL if it is not made of what our programs are made of; -ENOMEM.
+ * Reads a program. If a way to ALLOW asks for something other than "these bits have this value", it
+ * is taken to allow more than it does: a difference can be overstated, but never missed. Returns 0;
+ * -EINVAL if the program has instructions that our programs do not use; -ENOMEM.
  */
 int access_of_program(const struct sock_filter *filter, size_t length, enum policy_arch arch,
                       struct access_set *ret);
@@ -33,7 +33,7 @@ int access_of_rules(const struct policy_listing *listing, struct access_set *ret
 
 void access_free(struct access_set *set);
 
-/* Whether some item of the set allows all that `access` does. */
+/* Whether one item of the set allows all that `access` allows. */
 bool access_covers(const struct access_set *set, const struct access *access);
 bool access_names(const struct access_set *set, uint32_t number);
 

@@ -29,18 +29,18 @@ struct question {
     bool all;          /* --all */
     bool effective;    /* --effective */
     const char *told;  /* --told FILE, or NULL */
-    int argc;          /* what stands behind the verb, and is no option */
+    int argc;          /* arguments after the verb that are no options */
     char *const *argv; /* ends with NULL */
 };
 
 /*
  * What a verb returns, and the program's exit status, as diff(1) has them. A verb may also return
- * -errno, which means that its answer could not be worked out or written.
+ * -errno: its answer could not be worked out or written.
  */
 enum audit_answer {
     AUDIT_GOOD = 0,    /* nothing to object to: allowed, equal, as expected */
     AUDIT_OBJECTS = 1, /* denied, different, not as expected */
-    AUDIT_TROUBLE = 2, /* the question makes no sense, or has no answer; it has been said why */
+    AUDIT_TROUBLE = 2, /* the question makes no sense, or has no answer; the reason was printed */
 };
 
 int audit_list(const struct question *question);
@@ -60,13 +60,14 @@ extern const char *audit_tool;
 /* "TOOL: WHAT 'FOUND': EXPECTED" on stderr; returns AUDIT_TROUBLE. */
 int audit_complain(const char *what, const char *found, const char *expected);
 
-/* The policies of this build, one a line, on stderr or stdout. */
+/* Print the policies of this build, one in each line, on stderr or stdout. */
 void audit_print_policies(bool to_stderr);
 
 /* "" or "s". */
 const char *audit_plural(size_t count);
 
-/* The name of a call on an architecture, or NULL; and the other way round, false if it has none. */
+/* The name of a call on an architecture, or NULL. And the number of a name; false if there is
+ * none. */
 const char *audit_call_name(uint32_t number, enum policy_arch arch);
 bool audit_call_number(const char *name, enum policy_arch arch, uint32_t *ret_number);
 

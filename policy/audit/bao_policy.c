@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-policy: for whoever writes a policy. It is made of the same parts as bao-seccomp, and is not
- * installed on a board: what it traces is not confined.
+ * bao-policy: a tool for authors of policies. It is made of the same parts as bao-seccomp. It is
+ * not installed on a board: what it traces is not confined.
  */
 #include "policy/audit/front.h"
 

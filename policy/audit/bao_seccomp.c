@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-seccomp: what the system-call policies of this build allow, and why; and whether that is
- * what runs. It carries the policies along, so that it needs neither the sources nor the programs
- * that they confine. For a board; what writes policies is bao-policy's.
+ * bao-seccomp: what the system-call policies of this build allow, and why; and whether the running
+ * processes have these policies. It contains the policies, so that it needs neither the sources nor
+ * the programs that they confine. It is for a board; the verbs for writing policies are in
+ * bao-policy.
  */
 #include "policy/audit/front.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What would become of one call: the answer is that of the compiled program, by interpreting it;
- * the rule that allows it is looked up beside.
+ * What would happen to one call. The answer comes from interpreting the compiled program; the rule
+ * that allows the call is looked up separately.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 #define WORDS_SIZE 160
 
-/* One argument, as the grammar of policies has it. */
+/* Parse one argument in the grammar of policies. */
 static bool parse_argument(const struct policy_listing *listing, const char *text,
                            uint64_t *ret_value)
 {
@@ -56,7 +56,7 @@ static bool is_pinned(const struct policy_listing *listing, uint32_t number, uns
     return false;
 }
 
-/* The first condition that fails, of each rule for this call: why it is denied. */
+/* Print why the call is denied: for each rule for this call, the first condition that fails. */
 static void explain_denial(const struct policy_listing *listing, const struct seccomp_data *data)
 {
     bool any = false;

@@ -26,7 +26,7 @@ struct conditions {
 static struct condition condition_of(const struct ways_test *test)
 {
     unsigned int word = test->word;
-    bool is_pointer = word < ARGUMENT_WORD; /* number and entry are known, so never tested */
+    bool is_pointer = word < ARGUMENT_WORD; /* number and entry are known: never tested */
     unsigned int from = is_pointer
                             ? (unsigned int)(offsetof(struct seccomp_data, instruction_pointer) / 4)
                             : (unsigned int)ARGUMENT_WORD;
@@ -39,19 +39,19 @@ static struct condition condition_of(const struct ways_test *test)
     };
 }
 
-/* Both are equalities of one argument: they become one. */
+/* Both are equalities of one argument: make one of them. */
 static bool join(struct condition *into, const struct condition *with)
 {
     if (into->argument != with->argument || into->relation != WAYS_EQUAL ||
         with->relation != WAYS_EQUAL ||
         ((into->value ^ with->value) & into->mask & with->mask) != 0)
-        return false; /* those that contradict each other stay apart, and are found so */
+        return false; /* those that contradict each other stay separate, which shows later */
     into->mask |= with->mask;
     into->value |= with->value;
     return true;
 }
 
-/* Whether an equality says whether another condition of its argument holds. */
+/* Whether an equality decides if another condition on the same argument holds. */
 static bool decides(const struct condition *equal, const struct condition *other, bool *ret_holds)
 {
     uint64_t common = equal->mask & other->mask;

@@ -6,7 +6,7 @@
 
 /* What makes a call harmless. */
 enum unless {
-    NEVER,   /* no argument does */
+    NEVER,   /* nothing makes it harmless */
     PINNED,  /* a condition on the argument, which says what the call does */
     NO_EXEC, /* a condition on `prot` that rules PROT_EXEC out */
 };

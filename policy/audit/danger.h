@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* System calls that a confined process should not have without a word on why it may. */
+/* System calls that a policy should not allow to a confined process without a reason in its
+ * text. */
 #ifndef POLICY_AUDIT_DANGER_H
 #define POLICY_AUDIT_DANGER_H
 

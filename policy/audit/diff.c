@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What one set of policies allows and another does not, in words. Both are brought to the same
- * form first (access.h), so that texts, builds and running processes compare with each other.
+ * What one set of policies allows and another does not, in words. Both are brought to the same form
+ * first (access.h), so that texts, builds and running processes can be compared with each other.
  */
 #include <errno.h>
 #include <ftw.h>
@@ -26,7 +26,7 @@ struct subject {
 
 struct side {
     const char *words; /* as asked for */
-    bool single;       /* one program, of a file or a process: others are not missing */
+    bool single;       /* one program, from a file or a process: no others are missing */
     size_t count;
     struct subject subjects[NAMES_MAX * POLICY_ARCHES];
 };
@@ -99,7 +99,8 @@ static int load_program(struct side *side, const char *path, const char *name,
     return error == 0 ? add_subject(side, name, arch, &set) : error;
 }
 
-/* "ARCH/NAME.bpf" behind whatever folders; without an architecture's name, the file's own. */
+/* The name from "FOLDERS/ARCH/NAME.bpf". If there is no architecture's name in the path, it is the
+ * name of the file. */
 static void name_of_program(const char *path, enum policy_arch arch, char *ret, size_t size)
 {
     char folder[32];
@@ -119,7 +120,8 @@ static bool is_program(const char *path)
     return length > 4 && strcmp(path + length - 4, ".bpf") == 0;
 }
 
-/* One exported program. Which architecture it is for it asks the call itself. */
+/* Load one exported program. The program itself tests the architecture of a call, so that is
+ * known. */
 static int load_one_program(struct side *side, const char *path)
 {
     int error = -EINVAL;
@@ -132,7 +134,7 @@ static int load_one_program(struct side *side, const char *path)
     return error;
 }
 
-/* ARCH/NAME.bpf, as export and the build write them. */
+/* Load ARCH/NAME.bpf files, as export and the build write them. */
 static int load_programs(struct side *side, const char *directory)
 {
     int error = 0;
@@ -254,7 +256,8 @@ static void free_side(struct side *side)
 
 /* ---- The comparison ---- */
 
-/* The policy of the same name; of two single programs each is the other's, whatever their names. */
+/* The policy of the same name. Two single programs are compared with each other, whatever their
+ * names are. */
 static const struct subject *find(const struct side *side, const struct subject *like,
                                   const struct side *of)
 {
@@ -276,7 +279,7 @@ static bool has_arch(const struct side *side, enum policy_arch arch)
     return false;
 }
 
-/* What has one policy on one architecture lacks no others. */
+/* A side with one policy on one architecture does not lack the other policies. */
 static bool is_comparable(const struct question *question, const struct side *other,
                           const struct subject *subject, const struct side *of)
 {
@@ -328,7 +331,7 @@ static void json_access(const struct access *access, const struct subject *subje
     json_close();
 }
 
-/* What `has` allows and `lacks` does not. */
+/* Report what `has` allows and `lacks` does not. */
 static size_t report_half(const struct subject *has, const struct access_set *lacks, char sign,
                           bool json)
 {
@@ -355,7 +358,8 @@ static size_t count_half(const struct access_set *has, const struct access_set *
     return count;
 }
 
-/* One policy; `old` or `new` is NULL if it is on one side only. Returns whether they differ. */
+/* Report on one policy; `old` or `new` is NULL if it is on one side only. Returns whether they
+ * differ. */
 static bool report(const struct subject *old, const struct subject *new, bool json)
 {
     static const struct access_set nothing = {0};

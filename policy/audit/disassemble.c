@@ -8,12 +8,12 @@
 
 #include "policy/bpf.h"
 
-/* What is known where an instruction begins, whichever way led there. */
+/* What is known before an instruction, by whatever way the program came there. */
 struct knowledge {
     bool reached;
     const struct policy_rule
         *call;       /* a rule for the call that is being looked at; NULL: any call */
-    uint32_t loaded; /* offset in seccomp_data of what the accumulator is from */
+    uint32_t loaded; /* offset in seccomp_data from which the accumulator was loaded */
 };
 
 #define NOTHING_LOADED UINT32_MAX
@@ -45,7 +45,7 @@ static void merge(struct knowledge *into, const struct knowledge *from)
         into->loaded = NOTHING_LOADED;
 }
 
-/* Carries what is known before instruction i on to those that may follow it. */
+/* Passes what is known before instruction i on to the instructions that may follow it. */
 static void follow(const struct policy_listing *listing, unsigned int i, struct knowledge *known)
 {
     const struct sock_filter *at = &listing->program.filter[i];
@@ -145,7 +145,7 @@ static void comment_load(const struct policy_listing *listing, const struct know
     }
 }
 
-/* How the text spells the value that half of an argument is compared with. */
+/* How the policy's text spells the value with which half of an argument is compared. */
 static const char *spelled(const struct policy_listing *listing, const struct knowledge *known,
                            uint32_t value)
 {

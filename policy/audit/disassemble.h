@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A program in words: which call and which argument an instruction is about is worked out by
- * following the program's jumps, which only go forward.
+ * A program in words. To find out which call and which argument an instruction is about, the code
+ * follows the program's jumps, which only go forward.
  */
 #ifndef POLICY_AUDIT_DISASSEMBLE_H
 #define POLICY_AUDIT_DISASSEMBLE_H
@@ -13,7 +13,7 @@ struct disassembled {
     char comment[128]; /* "the low half of preadv2's fd"; empty if there is nothing to say */
 };
 
-/* `lines` has a place for each instruction of the listing's program. Returns 0 or -errno. */
+/* `lines` has one element for each instruction of the listing's program. Returns 0 or -errno. */
 int disassemble(const struct policy_listing *listing, struct disassembled *lines);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * explain: what any seccomp program does with each system call, whoever wrote it. Every way that a
- * call can take through the program is followed; calls with the same ways are told together.
+ * explain: what a seccomp program does with each system call, whoever wrote the program. Every way
+ * that a call can take through the program is followed; calls with the same ways are reported
+ * together.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ static void print_lines(const char *text)
     }
 }
 
-/* The calls of one fate, wrapped. */
+/* Print the calls of one fate, with line breaks. */
 static void print_calls(const struct fates *fates, size_t first)
 {
     int column = printf("  ");
@@ -107,7 +108,8 @@ static void json_fates(const struct fates *fates)
     json_close();
 }
 
-/* An entry that no program asks for has the same fate as any other such. */
+/* Whether some program asks for this entry. All entries that no program asks for have the same
+ * fate. */
 static bool is_asked_for(const struct stack *stack, const struct fate_entry *entry)
 {
     for (size_t p = 0; p < stack->count; p++) {
@@ -137,7 +139,7 @@ static int explain_entries(const struct stack *stack, bool json)
     return AUDIT_GOOD;
 }
 
-/* What all of the stack do together. */
+/* Explain what all programs of the stack do together. */
 static int explain(const struct stack *stack, bool json)
 {
     size_t index, instructions = 0;
@@ -166,7 +168,7 @@ static int explain(const struct stack *stack, bool json)
     return answer;
 }
 
-/* One answer for all together, or one for each. */
+/* Give one answer for all programs together, or one for each. */
 static int explain_stack(const struct stack *stack, const struct question *question)
 {
     bool json = question->format == FORMAT_JSON;
@@ -211,7 +213,7 @@ static int explain_process(pid_t pid, const struct question *question)
     struct filters filters;
     struct stack stack = {0};
     int error = filters_read(pid, &filters);
-    if (error < 0 && error != -EINVAL) /* that is one that has none */
+    if (error < 0 && error != -EINVAL) /* -EINVAL: a process that has no filter */
         return error;
     for (size_t i = 0; i < filters.count; i++) {
         stack.programs[stack.count] = filters.items[i].filter;
@@ -233,7 +235,8 @@ static const struct policy_program *program_of(const char *policy, enum policy_a
     return listing ? &listing->program : NULL;
 }
 
-/* A policy of this build: with the keeper's, which every process of ours inherits. */
+/* Explain a policy of this build, together with the keeper's, which every process of ours
+ * inherits. */
 static int explain_policy(const struct policy_program *own, enum policy_arch arch,
                           const struct question *question)
 {

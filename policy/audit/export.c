@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The programs of this build as files, to be compared with those of another. */
+/* Writes the programs of this build as files, so that they can be compared with those of another
+ * build. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

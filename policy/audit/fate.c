@@ -52,7 +52,7 @@ static const char *action_words(const struct ways_leaf *leaf, char *ret, size_t 
         return "allow and log";
     case SECCOMP_RET_ALLOW:
         return "allow";
-    default: /* whatever the kernel does not know kills the process; 0 the thread */
+    default: /* an action that the kernel does not know kills the process; 0 kills the thread */
         return leaf->result == SECCOMP_RET_KILL_THREAD ? "kill the thread" : "kill the process";
     }
 }
@@ -62,7 +62,7 @@ struct writer {
     const struct fate_entry *entry;
     uint32_t number;
     FILE *text;
-    const char *otherwise; /* ways that end so are not told; NULL: all are */
+    const char *otherwise; /* ways that end so are not reported; NULL: all are */
 };
 
 static bool write_way(struct writer *writer, const struct ways_leaf *leaf)
@@ -79,7 +79,7 @@ static bool write_way(struct writer *writer, const struct ways_leaf *leaf)
     return ftell(writer->text) <= (long)WAYS_TEXT_MAX;
 }
 
-/* The stricter of two answers, as the kernel takes it: the lower action, as a signed number. */
+/* The stricter of two answers, by the kernel's rule: the lower action, as a signed number. */
 static uint32_t stricter(uint32_t a, uint32_t b)
 {
     int32_t first = (int32_t)(a & SECCOMP_RET_ACTION_FULL);
@@ -87,14 +87,14 @@ static uint32_t stricter(uint32_t a, uint32_t b)
     return second < first ? b : a;
 }
 
-/* A way through the programs up to `index`, and the writer that it is for. */
+/* A way through the programs up to `index`, and the writer that gets it. */
 struct joined {
     struct writer *writer;
     size_t index;
     const struct ways_leaf *before; /* NULL: this is the first */
 };
 
-/* Each way through a program goes on with each way through the next. */
+/* Each way through a program continues with each way through the next one. */
 static bool join_way(void *context, const struct ways_leaf *leaf)
 {
     const struct joined *joined = context;
@@ -120,7 +120,7 @@ static bool join_way(void *context, const struct ways_leaf *leaf)
                         join_way, &next) == 0;
 }
 
-/* Returns 0 and a text to be freed, "" if nothing but `otherwise` becomes of the call. */
+/* Returns 0 and a text to be freed; "" if the call always ends as `otherwise` says. */
 static int fate_of(const struct stack *stack, const struct fate_entry *entry, uint32_t number,
                    const char *otherwise, char **ret)
 {
@@ -145,7 +145,8 @@ static int fate_of(const struct stack *stack, const struct fate_entry *entry, ui
 
 /* ---- All calls of an entry ---- */
 
-/* Every number that has a name, then those that the programs themselves name. */
+/* Steps through every number that has a name, then through those that the programs themselves
+ * name. */
 static bool next_number(const struct stack *stack, size_t *at, uint32_t *ret)
 {
     size_t index = (*at)++;
@@ -194,7 +195,7 @@ void fates_free(struct fates *fates)
     free(fates->otherwise);
 }
 
-/* The fate of a call that nobody knows, without its line's end. */
+/* Find the fate of a call that does not exist, without the end of the line. */
 static int find_otherwise(const struct stack *stack, struct fates *fates)
 {
     int error = fate_of(stack, fates->entry, UNNAMED_CALL, NULL, &fates->otherwise);

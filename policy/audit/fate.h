@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What becomes of each system call under one seccomp program, or under several that are all in
+ * What happens to each system call under one seccomp program, or under several that are all in
  * force: the kernel asks all of them and takes the strictest answer.
  */
 #ifndef POLICY_AUDIT_FATE_H
@@ -13,24 +13,24 @@
 #include "policy/audit/filters.h"
 #include "policy/rule.h"
 
-/* Programs that are all in force: valid ones (ways.h), in any order. Not owned. */
+/* Programs that are all in force: they are valid (ways.h), and in any order. Not owned. */
 struct stack {
     size_t count;
     const struct sock_filter *programs[FILTERS_MAX];
     size_t lengths[FILTERS_MAX];
 };
 
-/* An entry of the kernel, which programs tell by AUDIT_ARCH_... */
+/* An entry of the kernel for system calls. Programs know it by AUDIT_ARCH_... */
 struct fate_entry {
     const char *name;
-    uint32_t token;        /* 0: every one that the programs do not ask for */
+    uint32_t token;        /* 0: every entry that the programs do not ask for */
     enum policy_arch arch; /* POLICY_ARCHES: its calls have no names here */
 };
 
 /* Ends with one whose name is NULL. */
 extern const struct fate_entry fate_entries[];
 
-/* What becomes of a call: a line a way, "ACTION" or "ACTION if CONDITIONS". */
+/* What happens to a call: one line for each way, "ACTION" or "ACTION if CONDITIONS". */
 struct fate {
     uint32_t number;
     char *text;
@@ -38,9 +38,9 @@ struct fate {
 
 struct fates {
     const struct fate_entry *entry;
-    char *otherwise; /* what becomes of a call that does not exist, in one line without its end */
+    char *otherwise; /* what happens to a call that does not exist, in one line without its end */
     size_t count;
-    struct fate *items; /* of the calls whose fate is another one, or has conditions */
+    struct fate *items; /* for the calls whose fate is different, or has conditions */
 };
 
 /* Returns 0, and what is to be freed with fates_free(); -ENOMEM. */

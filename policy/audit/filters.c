@@ -33,7 +33,8 @@ static int read_one(pid_t thread, unsigned long index, struct filters *filters)
     return ptrace(PTRACE_SECCOMP_GET_FILTER, thread, index, filter) == length ? 1 : -errno;
 }
 
-/* Returns 0 when it has stopped. One in the middle of a call that nothing interrupts does not. */
+/* Returns 0 when the thread has stopped. A thread in a system call that can't be interrupted does
+ * not stop. */
 static int wait_stop(pid_t thread, int *ret_status)
 {
     for (unsigned int i = 0; i < STOP_ATTEMPTS; i++) {
@@ -52,10 +53,12 @@ int filters_stop(pid_t thread, int *ret_signal)
     int status = 0;
     if (ptrace(PTRACE_SEIZE, thread, 0, 0) < 0)
         return -errno;
-    /* It fails for one that has ended meanwhile; that is to be waited for, or it stays a zombie. */
+    /* This fails if the thread has ended meanwhile. It must be waited for in any case, or it stays
+     * a zombie. */
     ptrace(PTRACE_INTERRUPT, thread, 0, 0);
     int result = wait_stop(thread, &status);
-    /* A signal that came in between is not lost: only what stopped it last is told here. */
+    /* A signal that came in between is not lost: here only the last reason for the stop is
+     * returned. */
     if (result == 0)
         *ret_signal = status >> 16 == PTRACE_EVENT_STOP ? 0 : WSTOPSIG(status);
     return result;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The seccomp programs of a running process, read out of the kernel. */
+/* The seccomp programs of a running process, read from the kernel. */
 #ifndef POLICY_AUDIT_FILTERS_H
 #define POLICY_AUDIT_FILTERS_H
 
@@ -18,21 +18,21 @@ struct filters {
 };
 
 /*
- * Stops the thread, as a debugger does, until filters_resume() or the caller's end. Needs
- * CAP_SYS_PTRACE. Returns 0, and the signal that filters_resume() is to deliver; -ESRCH if it has
- * ended; -ETIMEDOUT if it does not stop; -errno, also while it is about to end.
+ * Stops the thread, as a debugger does, until filters_resume() or until the caller ends. Needs
+ * CAP_SYS_PTRACE. Returns 0, and the signal that filters_resume() is to deliver; -ESRCH if the
+ * thread has ended; -ETIMEDOUT if it does not stop; -errno, also while it is about to end.
  */
 int filters_stop(pid_t thread, int *ret_signal);
 void filters_resume(pid_t thread, int signal);
 
 /*
- * The filters of a stopped thread. Needs CAP_SYS_ADMIN, no filter of one's own, and a kernel with
- * CONFIG_CHECKPOINT_RESTORE. Free with filters_free(). Returns 0; -E2BIG if there are more than
- * FILTERS_MAX; -errno.
+ * The filters of a stopped thread. Needs CAP_SYS_ADMIN, a caller without a filter, and a kernel
+ * with CONFIG_CHECKPOINT_RESTORE. Free with filters_free(). Returns 0; -E2BIG if there are more
+ * than FILTERS_MAX; -errno.
  */
 int filters_of_stopped(pid_t thread, struct filters *ret);
 
-/* All three in order, and their errors. */
+/* Does stop, read and resume in this order, with their errors. */
 int filters_read(pid_t thread, struct filters *ret);
 
 /* How many of the first filters of both are the same, byte for byte. */

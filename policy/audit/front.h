@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command line of bao-seccomp and of bao-policy: a verb, mostly a policy, options.
+ * The command line of bao-seccomp and of bao-policy: a verb, in most cases a policy, and options.
  */
 #ifndef POLICY_AUDIT_FRONT_H
 #define POLICY_AUDIT_FRONT_H
@@ -13,7 +13,7 @@ struct verb {
     const char *name;
     int (*run)(const struct question *);
     enum takes takes;
-    bool more;             /* arguments behind the policy */
+    bool more;             /* arguments after the policy are allowed */
     enum policy_arch arch; /* by default */
 };
 
@@ -21,7 +21,7 @@ struct tool {
     const char *name;
     const char *help; /* the policies are listed below it */
     const char *verb_names;
-    const struct verb *verbs; /* one without a name is the end */
+    const struct verb *verbs; /* a verb without a name ends the list */
 };
 
 /* main: returns the exit status. */

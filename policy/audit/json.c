@@ -10,7 +10,7 @@
 static struct {
     unsigned int depth;
     char brackets[DEPTH_MAX];
-    bool filled[DEPTH_MAX]; /* has a value already */
+    bool filled[DEPTH_MAX]; /* this level has a value already */
     bool named;             /* the value's key has just been written */
 } writer;
 

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON on stdout, one document at a time: commas and quotes are taken care of. */
+/* JSON on stdout, one document at a time. These functions write commas and quotes. */
 #ifndef POLICY_AUDIT_JSON_H
 #define POLICY_AUDIT_JSON_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* An object '{' or an array '['; json_close() ends the innermost, and the last one the line. */
+/* Opens an object '{' or an array '['. json_close() closes the innermost one; closing the outermost
+ * one also ends the line. */
 void json_open(char bracket);
 void json_close(void);
 
-/* Closes what is open, if anything: also an answer that breaks off can be parsed. */
+/* Closes everything that is open: so an answer that breaks off can be parsed, too. */
 void json_close_all(void);
 
 /* The name of the next value, in an object. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is doubtful about policies, though the compiler takes them. What contradicts itself it does
- * not take: that is reported here as well, when texts are read.
+ * What is doubtful in policies that the compiler accepts. It does not accept a policy that
+ * contradicts itself: when texts are read, that is reported here, too.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -20,7 +20,8 @@
 #define FINDING_SIZE 640
 #define LISTINGS_MAX ((size_t)NAMES_MAX * POLICY_ARCHES)
 
-/* Each once, though it may hold for several architectures, or an include of several policies. */
+/* Each finding is reported once, though it may hold for several architectures, or for an include of
+ * several policies. */
 struct findings {
     size_t count;
     bool too_many;
@@ -84,7 +85,7 @@ static void check_widths(struct lint *lint, const struct policy_rule *rule)
     }
 }
 
-/* A worker has fixed fds: a rule that leaves one open allows the call on every one of them. */
+/* A worker has fixed fds: a rule that does not name the fd allows the call on all of them. */
 static void check_fds(struct lint *lint, const struct policy_listing *listing,
                       const struct policy_rule *rule)
 {
@@ -110,8 +111,8 @@ struct widths {
     const struct policy_listing *listing;
 };
 
-/* On the way to ALLOW, nothing may hang on the upper half of a 32-bit argument: it is whatever
- * the caller's register held. */
+/* On a way to ALLOW, nothing may depend on the upper half of a 32-bit argument: it has any value
+ * that the caller's register held. */
 static bool check_way(void *context, const struct walk_state *state, uint32_t result)
 {
     const struct widths *widths = context;
@@ -141,7 +142,7 @@ static void check_program(struct lint *lint, const struct policy_listing *listin
 
 /* ---- Architectures ---- */
 
-/* Of two names for one thing, an architecture may have the older, the newer, or both. */
+/* Two names for one thing: an architecture may have the older name, the newer one, or both. */
 static const char *const pairs[][2] = {
     {"access", "faccessat"},    {"chmod", "fchmodat"},
     {"dup2", "dup3"},           {"epoll_wait", "epoll_pwait"},
@@ -181,7 +182,8 @@ static bool names(const struct policy_listing *listing, const char *call)
     return false;
 }
 
-/* What one architecture needs, the other needs too: by the same name, or by its counterpart. */
+/* A call that one architecture needs, the other needs too: under the same name, or as its
+ * counterpart. */
 static void check_other_arch(struct lint *lint, const struct policy_listing *here,
                              const struct policy_listing *there)
 {
@@ -206,7 +208,7 @@ static struct seccomp_data call_of(const struct policy_listing *listing,
         .nr = (int)rule->number,
         .arch = policy_arch_token(listing->arch),
     };
-    /* Where nothing is asked for: a value that no rule asks for, either. */
+    /* Arguments that the rule does not test get a value that no rule asks for. */
     memset(data.args, 0x5a, sizeof(data.args));
     for (unsigned int i = 0; i < rule->condition_count; i++) {
         const struct policy_condition *condition = &rule->conditions[i];
@@ -216,7 +218,7 @@ static struct seccomp_data call_of(const struct policy_listing *listing,
     return data;
 }
 
-/* The kernel asks the keeper's filter too, whoever makes the call. */
+/* Whatever process makes the call, the kernel also asks the keeper's filter. */
 static void check_inherited(struct lint *lint, const struct policy_listing *keeper,
                             const struct policy_listing *listing)
 {
@@ -236,7 +238,7 @@ static void check_inherited(struct lint *lint, const struct policy_listing *keep
 
 /* ---- All of it ---- */
 
-static const char ancestor[] = "keeper"; /* starts all others */
+static const char ancestor[] = "keeper"; /* the keeper starts all other processes */
 
 /* `listings` ends with NULL. */
 static void check_all(struct lint *lint, const struct policy_listing *const *listings)
@@ -260,7 +262,7 @@ static void check_all(struct lint *lint, const struct policy_listing *const *lis
     }
 }
 
-/* "policy/FILE:LINE: WORDS", or with a column: place and words. */
+/* Splits "policy/FILE:LINE: WORDS", perhaps with a column, into place and words. */
 static void json_finding(const char *text)
 {
     char place[FINDING_SIZE];

@@ -13,7 +13,7 @@ static int compare(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-/* `below` is "", or the name of a directory in the first one, with a slash. */
+/* `below` is "", or the name of a directory inside the first directory, with a slash. */
 static int note(struct names *names, const char *below, const char *name, const char *suffix)
 {
     size_t length = strlen(name);

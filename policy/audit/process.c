@@ -30,7 +30,7 @@ const char *process_role_name(enum process_role role)
     return roles[role].name;
 }
 
-/* What a process says about itself goes to a terminal: without control characters. */
+/* Text from a process goes to a terminal, so control characters are replaced. */
 static void make_printable(char *text)
 {
     for (; *text != '\0'; text++) {
@@ -102,8 +102,8 @@ static enum process_role role_of(const char *program)
     return PROCESS_OTHER;
 }
 
-/* What the broker's program was started for; its arguments have a 0 each: --open and --open-again,
- * --connect, or else to be the broker. */
+/* For what purpose the broker's program was started, by its arguments, each of which ends with a 0
+ * byte: --open and --open-again, --connect, or else it is the broker. */
 static enum process_role purpose_of(pid_t pid)
 {
     char arguments[64] = "";
@@ -125,7 +125,7 @@ int process_read(pid_t pid, struct process *ret)
     process.parent = (pid_t)strtol(parent, NULL, 10);
     if (process_link(pid, "exe", process.program, sizeof(process.program)))
         process.role = role_of(process.program);
-    else if (errno == ENOENT) /* it has given up its memory: it is ending, if not a zombie */
+    else if (errno == ENOENT) /* it has given up its memory: it is ending, or is a zombie */
         return -ESRCH;
     if (process.role == PROCESS_BROKER)
         process.role = purpose_of(pid);
@@ -139,8 +139,8 @@ unsigned long long process_started(pid_t pid)
     unsigned long long started = 0;
     if (!process_file(pid, "stat", text, sizeof(text)))
         return 0;
-    const char *at = strrchr(text, ')'); /* behind the name, which may hold anything */
-    /* Field 22 of proc(5); the state behind the name is the third. */
+    const char *at = strrchr(text, ')'); /* after the name, which may hold any characters */
+    /* Field 22 of proc(5); the state, after the name, is field 3. */
     if (at && sscanf(at,
                      ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
                      "%*d %llu",
@@ -174,7 +174,7 @@ static int compare(const void *a, const void *b)
     return (first->pid > second->pid) - (first->pid < second->pid);
 }
 
-/* `others`: whether to look for children of keepers that are not of our programs. */
+/* `others`: whether to look for children of keepers that run programs of others. */
 static int scan(struct process *processes, size_t *count, bool others)
 {
     DIR *proc = opendir("/proc");
@@ -238,7 +238,7 @@ static size_t difference(const struct access_set *a, const struct access_set *b)
     return count;
 }
 
-/* "block 0" is of the type that "block/virtio" starts with. */
+/* "block 0" is of the type with which "block/virtio" starts. */
 int process_name_fits(const char *policy, const char *name)
 {
     static const char any[] = "other/";
@@ -275,7 +275,8 @@ static const struct policy_listing *nearest(const struct process *process,
     return best;
 }
 
-/* The broker has one of two, by the generation of Bao's driver: whichever it is confined by. */
+/* The broker has one of two policies, by the generation of Bao's driver. This returns the one that
+ * confines it. */
 static const struct policy_listing *policy_of_broker(const struct filters *filters)
 {
     const struct policy_listing *of_d = policy_named("broker_d");

@@ -15,25 +15,26 @@
 #define PROCESS_TEXT 256
 
 enum process_role {
-    PROCESS_OTHER, /* none of ours */
+    PROCESS_OTHER, /* not one of our processes */
     PROCESS_KEEPER,
     PROCESS_BROKER,
     PROCESS_WORKER,
-    PROCESS_OPENER,    /* the broker's program, as which it opens a backend: broker/opener.h */
-    PROCESS_CONNECTOR, /* likewise, and connects to sockets: broker/connector_process.h */
+    PROCESS_OPENER,    /* the broker's program while it opens a backend: broker/opener.h */
+    PROCESS_CONNECTOR, /* the broker's program as it connects: broker/connector_process.h */
 };
 
 struct process {
     pid_t pid, parent;
     enum process_role role;  /* by the file name of its program */
-    char name[PROCESS_TEXT]; /* as it calls itself: a worker's is its device's, "block 0" */
+    char name[PROCESS_TEXT]; /* its own name; a worker has its device's name, "block 0" */
     char program[PROCESS_TEXT];
 };
 
-/* -ESRCH if there is none, or none any more but for its parent to hear of its end. */
+/* -ESRCH if there is no such process, or only a zombie is left of it. */
 int process_read(pid_t pid, struct process *ret);
 
-/* When the process or thread was started, in clock ticks since the machine was; 0: not known. */
+/* When the process or thread was started, in clock ticks since the machine was started; 0: not
+ * known. */
 unsigned long long process_started(pid_t pid);
 
 /* Milliseconds since then. */
@@ -44,19 +45,19 @@ int processes_find(struct process ret[PROCESSES_MAX]);
 
 const char *process_role_name(enum process_role role);
 
-/* A whole file of /proc/PID; false if it can't be read. Cut off where it does not fit. */
+/* A whole file of /proc/PID; false if it can't be read. It is truncated if it does not fit. */
 bool process_file(pid_t pid, const char *name, char *ret, size_t size);
 
-/* The value behind "KEY:" in a file of /proc/PID like status, tabs turned to blanks. */
+/* The value after "KEY:" in a file of /proc/PID such as status; tabs become blanks. */
 bool process_field(pid_t pid, const char *file, const char *key, char *ret, size_t size);
 
-/* Where a link of /proc/PID leads, unprintable characters as '?'. */
+/* Where a link of /proc/PID leads; unprintable characters become '?'. */
 bool process_link(pid_t pid, const char *name, char *ret, size_t size);
 
 /*
- * The policy of this build that is to be in force in a process: by its role, for a worker the one
- * whose program it has loaded, or else the one whose differs least among those of its type of
- * device. NULL for other processes.
+ * The policy of this build that is to be in force in a process, by the role of the process. For a
+ * worker it is the policy whose program the worker has loaded; if there is none, it is the policy
+ * whose program differs least, among those of its type of device. NULL for other processes.
  */
 const struct policy_listing *process_policy(const struct process *process,
                                             const struct filters *filters);

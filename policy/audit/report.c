@@ -138,7 +138,7 @@ static void json_report(const struct report *report)
 
 /* ---- For a file that somebody signs ---- */
 
-/* What is found on a machine is not to be taken for Markdown. */
+/* Text that is found on a machine must not be read as Markdown. */
 static void markdown_text(const char *text)
 {
     for (; *text != '\0'; text++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What verify found: a row a check, in three forms. */
+/* What verify found: one row for each check, in three forms. */
 #ifndef POLICY_AUDIT_REPORT_H
 #define POLICY_AUDIT_REPORT_H
 
@@ -11,7 +11,7 @@
 enum verdict {
     AS_EXPECTED,
     NOT_AS_EXPECTED,
-    TO_KNOW,      /* nothing to object to, but for the reader to judge */
+    TO_KNOW,      /* nothing to object to, but the reader has to judge */
     NOT_READABLE, /* the kernel does not show it from outside: neither good nor bad */
 };
 
@@ -29,7 +29,8 @@ struct report {
     struct report_row *rows;
 };
 
-/* Adds a row; fill in the texts. On lack of memory a row that is thrown away. */
+/* Adds a row; the caller fills in the texts. If memory is short, it returns a row that is not
+ * reported. */
 struct report_row *report_add(struct report *report, const struct process *process,
                               enum verdict verdict, const char *check);
 
@@ -40,7 +41,8 @@ void report_clear(struct report *report);
 void report_equal(struct report *report, const struct process *process, const char *check,
                   const char *expected, const char *found);
 
-/* Adds a row on what can't be read from outside; `known` is what is known of it all the same. */
+/* Adds a row on something that can't be read from outside; `known` is what is known about it
+ * nevertheless. */
 void report_unseen(struct report *report, const struct process *process, const char *check,
                    const char *known);
 
@@ -48,7 +50,7 @@ void report_unseen(struct report *report, const struct process *process, const c
 void report_number(struct report *report, const struct process *process, const char *check,
                    unsigned long expected, unsigned long found);
 
-/* Writes it all; `process_count` processes, each of whose rows stand together. */
+/* Writes the whole report on `process_count` processes; the rows of each process are together. */
 void report_print(const struct report *report, size_t process_count, enum format format);
 
 #endif

@@ -14,8 +14,8 @@ struct texts {
 /* Whether the directory has a *.policy in it, or in a directory below it. */
 bool texts_are_in(const char *directory);
 
-/* Reads every policy for every architecture. `mistake` is called for each that can't be read; the
- * others are returned. Free with texts_free(). Returns 0 or -errno. */
+/* Reads every policy for every architecture. `mistake` is called for each policy that can't be
+ * read; the others are returned. Free with texts_free(). Returns 0 or -errno. */
 int texts_read(const char *directory, void (*mistake)(void *context, const char *text),
                void *context, struct texts **ret);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a broker says of its devices, as bao-dmctl hands it over. */
+/* Reads what a broker says about its devices, which bao-dmctl hands over. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Log-only mode, without a switch in the programs: a command runs as this program's tracee, with
- * all that it starts. Where a process loads a program of ours, it gets one instead that allows
- * everything; from then on its calls are held against the policy here.
+ * Log-only mode, without a switch in the programs. A command, and all that it starts, runs as this
+ * program's tracee. If a process loads a program of ours, it gets another one instead, which allows
+ * everything. From then on its calls are compared with the policy here.
  *
- * Who loads which policy is known by the program itself, byte for byte. Filters of others are
- * left alone. What a process inherits, it is held against as well.
+ * The program itself, byte for byte, says which policy a process loads. Filters of others are not
+ * changed. The calls are also compared with the policies that a process inherits.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,8 +36,8 @@ struct task {
     pid_t id;          /* 0: a free place */
     pid_t process;     /* its thread group */
     uint64_t policies; /* bit n: trace.policies[n] would be in force */
-    bool known;        /* the one who made it has reported it */
-    bool waits;        /* it stopped before that */
+    bool known;        /* its parent's stop has reported it */
+    bool waits;        /* it stopped before it was reported, and waits */
 };
 
 struct trace {
@@ -86,8 +86,8 @@ static void remove_task(struct trace *trace, struct task *task)
     trace->task_count--;
 }
 
-/* Who has loaded nothing yet stops for that only (run_command). It may be gone: then waitpid says
- * so next. */
+/* A task that has loaded no policy yet stops only when it loads one (run_command). The task may
+ * have ended: then waitpid reports that next. */
 static void go_on(const struct task *task, int signal)
 {
     ptrace(task->policies != 0 ? PTRACE_SYSCALL : PTRACE_CONT, task->id, 0, (long)signal);
@@ -95,7 +95,8 @@ static void go_on(const struct task *task, int signal)
 
 /* ---- A filter is being loaded ---- */
 
-/* Whose program it is. Several policies may have the same: then the loader's name decides. */
+/* Finds the policy whose program this is. If several policies have the same program, the loader's
+ * name decides. */
 static bool find_policy(const struct trace *trace, pid_t loader, const struct sock_filter *filter,
                         size_t length, size_t *ret_index)
 {
@@ -127,7 +128,7 @@ static bool read_memory(pid_t id, uintptr_t from, void *to, size_t size)
     return whole;
 }
 
-/* Writes eight bytes, even where the process itself could not. */
+/* Writes eight bytes, even to memory that the process itself could not write. */
 static bool write_memory(pid_t id, uintptr_t to, uint64_t value)
 {
     _Static_assert(sizeof(long) == sizeof(value), "a word is eight bytes");
@@ -142,7 +143,7 @@ static bool disarm(pid_t id, uintptr_t fprog, uintptr_t filter)
     uint64_t instruction, length;
     shorter.len = 1;
     memcpy(&instruction, &allow, sizeof(instruction));
-    memcpy(&length, &shorter, sizeof(length)); /* the pointer behind it stays */
+    memcpy(&length, &shorter, sizeof(length)); /* the pointer after it stays */
     return write_memory(id, filter, instruction) && write_memory(id, fprog, length);
 }
 
@@ -195,7 +196,7 @@ static void see_call(struct trace *trace, const struct task *task)
     }
 }
 
-/* The filter of run_command stops seccomp() for us. */
+/* Handles a stop at seccomp(), which the filter of run_command causes. */
 static void see_seccomp(struct trace *trace, const struct task *task)
 {
     struct __ptrace_syscall_info info = {0};
@@ -207,7 +208,7 @@ static void see_seccomp(struct trace *trace, const struct task *task)
     see_filter(trace, task, arguments);
 }
 
-/* A new thread or process has the filters of the one who made it. */
+/* A new thread or process has the filters of its parent. */
 static void see_birth(struct trace *trace, const struct task *parent)
 {
     unsigned long id = 0;
@@ -278,7 +279,8 @@ static void run(struct trace *trace)
 
 /* ---- The command ---- */
 
-/* Stops the command, and whatever it starts, where it loads a filter; the rest runs freely. */
+/* Stops the command, and everything that it starts, when it loads a filter; otherwise it runs
+ * freely. */
 static bool stop_at_filters(void)
 {
     static struct sock_filter filter[] = {
@@ -294,7 +296,7 @@ static bool stop_at_filters(void)
 static _Noreturn void run_command(const struct question *question, int gate)
 {
     char byte;
-    if (read(gate, &byte, 1) != 1) /* until it is traced */
+    if (read(gate, &byte, 1) != 1) /* wait until it is traced */
         _exit(127);
     close(gate);
     if (!stop_at_filters()) {
@@ -302,7 +304,7 @@ static _Noreturn void run_command(const struct question *question, int gate)
         _exit(127);
     }
     if (question->format == FORMAT_JSON)
-        dup2(STDERR_FILENO, STDOUT_FILENO); /* stdout is the answer's */
+        dup2(STDERR_FILENO, STDOUT_FILENO); /* stdout is for the answer only */
     execvp(question->argv[0], question->argv);
     fprintf(stderr, "bao-policy: %s can't be run: %s\n", question->argv[0], strerror(errno));
     _exit(127);

@@ -12,7 +12,7 @@
 
 #define LINE_SIZE 1024
 
-/* Where the alternatives of a rule begin among those of all. */
+/* Where the alternatives of a rule begin in the array of all alternatives. */
 static size_t first_value(const struct policy_listing *listing, unsigned int rule)
 {
     size_t count = 0;
@@ -59,7 +59,8 @@ static struct usage_denied *find_denied(struct usage *usage, const struct seccom
     return denied;
 }
 
-/* 0 for a pointer or a length, which are different each time, and for what is not there. */
+/* False for a pointer or a length, which are different each time, and for an argument that the call
+ * does not have. */
 static bool is_telling(const char *call, unsigned int index)
 {
     const struct call_signature *signature = call ? call_signature_find(call) : NULL;
@@ -120,7 +121,7 @@ int usage_note(struct usage *usage, const struct seccomp_data *data)
 
 /* ---- What is said ---- */
 
-/* A value as the grammar has it. */
+/* Prints a value in the grammar of policies. */
 static void grammar_value(const struct policy_listing *listing, uint32_t number, unsigned int index,
                           uint64_t value, char *ret, size_t size)
 {
@@ -136,7 +137,7 @@ static void grammar_value(const struct policy_listing *listing, uint32_t number,
     audit_value_words(NULL, number, index, UINT32_MAX, value, ret, size);
 }
 
-/* The rule that would allow what was seen, but for the reason. */
+/* Prints the rule that would allow what was seen, without the reason. */
 static void propose(const struct policy_listing *listing, const struct usage_denied *denied,
                     char *ret, size_t size)
 {

@@ -5,7 +5,7 @@
 
 #include "policy/audit/audit.h"
 
-#define USAGE_VALUES_MAX 4 /* of one argument, that are remembered */
+#define USAGE_VALUES_MAX 4 /* values of one argument that are remembered */
 
 /* A call that no rule allows. */
 struct usage_denied {
@@ -20,8 +20,8 @@ struct usage_denied {
 struct usage {
     const struct policy_listing *listing;
     unsigned long processes, calls;
-    unsigned long *rule_counts; /* one a rule */
-    /* Of the alternatives of each condition, one behind the other: how often each was used. */
+    unsigned long *rule_counts; /* one for each rule */
+    /* How often each alternative of each condition was used; all are one after the other. */
     unsigned long *value_counts;
     size_t denied_count;
     struct usage_denied *denied;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whether what runs is what was audited: the processes of every device model on this machine, or
- * one of them, compared with this build's policies and with what its sources promise.
+ * Whether the running processes are what was audited. The processes of every device model on this
+ * machine, or one of them, are compared with this build's policies and with what its sources
+ * promise.
  */
 #include "policy/audit/verify.h"
 
@@ -11,11 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What was just started locks itself up in a moment, and is given that moment. */
+/* A process that was just started soon locks itself up. It is given this much time. */
 #define SETTLE_MS 10000
 #define SETTLE_PAUSE_US 50000
 
-/* What runs here, by when it was found. */
+/* The processes that run here, in the order in which they were found. */
 struct machine {
     size_t count;
     struct process processes[PROCESSES_MAX];
@@ -47,7 +48,8 @@ static void check_family(struct report *report, const struct verified *verified)
     snprintf(row->found, sizeof(row->found), "%s", found);
 }
 
-/* A keeper has one broker, and workers; an upgrade leaves programs behind that no file names. */
+/* A keeper has one broker, and workers. After an upgrade, processes run programs that no file name
+ * leads to. */
 static void check_program(struct report *report, const struct verified *verified)
 {
     const struct process *process = verified->process;
@@ -74,7 +76,7 @@ static void verify_one(struct report *report, struct verified *verified,
     check_family(report, verified);
     check_program(report, verified);
     if (verified->process->role == PROCESS_OPENER) {
-        /* As privileged as the keeper, whose filter it has, and with no guest's data. */
+        /* It is as privileged as the keeper, has the keeper's filter, and holds no guest's data. */
         snprintf(report_add(report, verified->process, TO_KNOW, "state")->found, REPORT_TEXT,
                  "it opens a device's backend, and ends when that is open");
         return;
@@ -89,7 +91,7 @@ static void verify_one(struct report *report, struct verified *verified,
     verify_told(report, verified);
 }
 
-/* Filters that can't be read count as none, and the row that compares them says so. */
+/* Filters that can't be read count as missing; the row that compares them then reports that. */
 static void read_filters(struct report *report, const struct process *process,
                          struct filters *filters)
 {
@@ -102,8 +104,8 @@ static void read_filters(struct report *report, const struct process *process,
 }
 
 /*
- * Its own filter is the last thing that a process gets: as long as it has none but its keeper's, it
- * may be on its way. Before its exec it has the keeper's name, too.
+ * Its own filter is the last thing that a process gets: as long as it has only its keeper's
+ * filters, it may still be starting. Before its exec it also has the keeper's name.
  */
 static bool is_starting(const struct verified *verified, const struct filters *of_keeper)
 {
@@ -116,8 +118,8 @@ static bool is_starting(const struct verified *verified, const struct filters *o
             !process_has_program(filters, filters->count - 1, verified->policy));
 }
 
-/* Once; `verified` is filled in but for what is read here. Returns whether it is to be looked at
- * again. */
+/* Looks at a process once. The caller has filled in `verified`, except what is read here. Returns
+ * whether to look at the process again. */
 static bool look_at(struct report *report, struct verified *verified)
 {
     struct filters of_keeper = {0};
@@ -132,7 +134,7 @@ static bool look_at(struct report *report, struct verified *verified)
     return again;
 }
 
-/* A process may end while it is looked at: then it is not wrong, but gone. */
+/* A process may end while it is looked at. Then it is not reported as wrong: it has ended. */
 static void verify_process(struct report *report, struct process *process,
                            const struct machine *machine)
 {
@@ -149,7 +151,8 @@ static void verify_process(struct report *report, struct process *process,
         const struct process before = *process;
         bool again = look_at(&own, &verified);
         result = process_read(process->pid, process);
-        /* It may have taken its name, by which its policy is found, in the midst of this. */
+        /* The process may have taken its name during this, and the name decides about its
+         * policy. */
         bool renamed = strcmp(before.name, process->name) != 0 || before.role != process->role;
         if (!again && !(own.wrong > 0 && renamed))
             break;
@@ -169,7 +172,8 @@ static void verify_process(struct report *report, struct process *process,
 
 /* ---- Which processes ---- */
 
-/* Those of the device model whose broker was asked: its keeper, and what that has started. */
+/* The processes of the device model whose broker was asked: its keeper, and all that the keeper has
+ * started. */
 static bool is_of_broker(const struct machine *machine, const struct process *process)
 {
     const struct process *broker = find(machine, machine->told->broker);
@@ -183,7 +187,8 @@ static bool is_asked_for(const struct machine *machine, const struct process *pr
     return only == 0 || process->pid == only;
 }
 
-/* Adds what has been started since; what is gone stays. Returns 0 or -errno. */
+/* Adds processes that have been started since; those that have ended stay in the list. Returns 0 or
+ * -errno. */
 static int find_more(struct machine *machine)
 {
     static struct process found[PROCESSES_MAX];
@@ -226,7 +231,8 @@ static int choose(const struct question *question, const struct machine *machine
     return audit_complain("verify", question->argv[0], "the pid of a process of a bao-virtio-dm");
 }
 
-/* Each process once, those included that are started meanwhile. Returns how many, or -errno. */
+/* Verifies each process once, including those that are started meanwhile. Returns how many, or
+ * -errno. */
 static int verify_all(struct report *report, struct machine *machine, pid_t only)
 {
     int verified = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The checks of verify, each group of which adds rows to a report. */
+/* The checks of verify. Each group of checks adds rows to a report. */
 #ifndef POLICY_AUDIT_VERIFY_H
 #define POLICY_AUDIT_VERIFY_H
 
@@ -8,15 +8,15 @@
 #define TOLD_TEXT 64
 #define TOLD_DEVICES_MAX 64
 
-/* What the broker says of one of its devices. */
+/* What the broker says about one of its devices. */
 struct told_device {
     unsigned int id;
-    pid_t pid;           /* of its worker; 0: it has none just now */
+    pid_t pid;           /* of its worker; 0: it has none at the moment */
     unsigned int layers; /* 1 << enum sandbox_layer, by the worker's READY; 0: it is not ready */
     char policy[TOLD_TEXT], name[TOLD_TEXT];
 };
 
-/* What a broker says of all of them, which bao-dmctl asks it for. */
+/* What a broker says about all its devices; bao-dmctl asks it for that. */
 struct told {
     pid_t broker;
     char policy[TOLD_TEXT]; /* the broker's, by its driver's generation */
@@ -31,8 +31,8 @@ struct verified {
     const struct process *all;    /* every process of ours */
     size_t count;
     struct filters filters;
-    const struct policy_listing *policy; /* NULL: none is to be in force */
-    const struct told *told;             /* NULL: nobody has been asked */
+    const struct policy_listing *policy; /* NULL: no policy is to be in force */
+    const struct told *told;             /* NULL: no broker has been asked */
 };
 
 /* Adds a row that compares a value of /proc/PID/status. */
@@ -42,20 +42,20 @@ void verify_field(struct report *report, const struct process *process, const ch
 void verify_filters(struct report *report, const struct verified *verified,
                     const struct filters *keeper_filters);
 
-/* Every thread has the filters and credentials of the main thread. All are stopped at once for
- * that, some milliseconds. */
+/* Checks that every thread has the filters and credentials of the main thread. For that all threads
+ * are stopped at the same time, for some milliseconds. */
 void verify_threads(struct report *report, const struct verified *verified);
 void verify_privileges(struct report *report, const struct verified *verified);
 void verify_namespaces(struct report *report, const struct verified *verified);
 void verify_memory(struct report *report, const struct verified *verified);
 void verify_fds(struct report *report, const struct verified *verified);
 
-/* Whether broker and worker are those that the broker speaks of; the layers that nothing but a
- * worker's READY tells of. */
+/* Checks whether broker and worker are those that the broker names, and the layers that only a
+ * worker's READY reports. */
 void verify_told(struct report *report, const struct verified *verified);
 
 /*
- * Reads what bao-dmctl writes, a line each:
+ * Reads what bao-dmctl writes, one line for each:
  *   broker PID POLICY                     the policy for its generation of Bao's driver
  *   device ID PID LAYERS POLICY NAME      LAYERS in hexadecimal, NAME with its blanks
  * from the file of that name, or stdin if it is "-". Returns 0; -EINVAL; -errno.

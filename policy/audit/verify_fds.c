@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The files that a process holds: each by its number, what that number stands for, and what is
- * found there. A worker's are fixed (common/worker_fds.h). The numbers of queues and of backend
- * files are taken from what is found, and must be some that its kind of device can have.
+ * The files that a process holds: for each its number, what that number stands for, and what is
+ * found there. A worker's numbers are fixed (common/worker_fds.h). How many queues and backend
+ * files it has is taken from what is found, and must be possible for its kind of device.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -28,7 +28,7 @@ struct open_fd {
     char target[PROCESS_TEXT];
     mode_t mode;
     struct stat file;
-    bool is_node; /* of Bao's driver, for all devices */
+    bool is_node; /* a node of Bao's driver, for all devices */
 };
 
 struct open_fds {
@@ -82,7 +82,7 @@ static bool is_path_only(pid_t pid, unsigned int fd)
     return (strtoul(flags, NULL, 8) & PATH_ONLY) != 0;
 }
 
-/* A directory leads to other files, a mere path can become one. */
+/* A directory leads to other files, and so can an O_PATH fd. */
 static bool leads_nowhere(pid_t pid, const struct open_fd *fd)
 {
     return !S_ISDIR(fd->mode) && !is_path_only(pid, fd->number);
@@ -124,7 +124,8 @@ static bool is_of_kind(pid_t pid, const struct open_fd *fd)
     }
 }
 
-/* The policy's own name for an fd says most; a backend's without one is just that. */
+/* The policy's own name for an fd says most. A backend's fd without a name is only called a
+ * backend. */
 static const char *words_of(const struct policy_listing *policy, unsigned int number)
 {
     const char *words = "a file of the device's backend";
@@ -145,8 +146,8 @@ static size_t count_numbered(const struct open_fds *fds)
 }
 
 /*
- * A worker that is handed connections has them from WORKER_FD_CONNECTION on, and /dev/null in what
- * is free below. Returns how many fds it has before that filling.
+ * A worker that is handed connections has them from WORKER_FD_CONNECTION on, and /dev/null at the
+ * free numbers below. Returns how many fds it has before these fillers.
  */
 static size_t count_own(const struct device_kind_info *kind, const struct open_fds *fds)
 {
@@ -159,7 +160,7 @@ static size_t count_own(const struct device_kind_info *kind, const struct open_f
     return own;
 }
 
-/* How many backend files there are: as few as leave nothing but kick eventfds behind them. */
+/* How many backend files there are: the smallest number for which only kick eventfds follow. */
 static bool find_backends(const struct device_kind_info *kind, const struct open_fds *fds,
                           size_t own, unsigned int *ret_backends)
 {
@@ -198,7 +199,7 @@ static void verify_numbers(struct report *report, const struct process *process,
                  fds->count, numbered);
 }
 
-/* One fd behind the backend's: a kick, a filling, a connection, or one too many. */
+/* Checks one fd after the backend's: it is a kick, a filler, a connection, or one too many. */
 static void verify_later_fd(struct report *report, const struct process *process,
                             const struct device_kind_info *kind, const struct open_fd *fd,
                             unsigned int kicks, size_t own)
@@ -254,9 +255,9 @@ static bool is_backend_file(const struct open_fd *fd)
 }
 
 /*
- * The keeper holds the DM files, journals and state pages of all devices; of these a worker must
- * have none. What may be shared are eventfds, /dev/null, and the files of the worker's own backend,
- * which the keeper keeps for the next broker.
+ * The keeper holds the DM files, journals and state pages of all devices; a worker must have none
+ * of these. Only eventfds, /dev/null, and the files of the worker's own backend may be shared; the
+ * keeper keeps those for the next broker.
  */
 static void verify_shared_files(struct report *report, const struct verified *verified,
                                 const struct open_fds *fds)
@@ -292,9 +293,9 @@ static void verify_shared_files(struct report *report, const struct verified *ve
 /* ---- The keeper's and the broker's ---- */
 
 struct place {
-    const char *target; /* how it starts */
+    const char *target; /* how the target starts */
     const char *words;
-    enum process_role role; /* who may have it; PROCESS_OTHER: both */
+    enum process_role role; /* which process may have it; PROCESS_OTHER: both */
 };
 
 static const struct place places[] = {
@@ -316,9 +317,10 @@ static const struct place places[] = {
 };
 
 /*
- * The driver's nodes for all devices. Who holds one can have any device, and of generation D any
- * physical memory; so nobody does, once all devices are there. What they are is looked up in the
- * keeper's root as well: it may have another /dev than who looks, and the broker has none.
+ * The driver's nodes for all devices. A process that holds one can get any device, and with
+ * generation D any physical memory. So no process holds one once all devices are there. The nodes
+ * are also looked up in the keeper's root: the keeper may have another /dev than this program, and
+ * the broker has none.
  */
 static void mark_nodes(const struct verified *verified, struct open_fds *fds)
 {
@@ -366,7 +368,7 @@ static const char *place_of(const struct process *process, const struct open_fd 
     return NULL;
 }
 
-/* The programs of its children lie beside its own. */
+/* The programs of its children are in the same directory as its own. */
 static bool is_sibling(const struct process *process, const char *target)
 {
     const char *slash = strrchr(process->program, '/');
@@ -376,7 +378,8 @@ static bool is_sibling(const struct process *process, const char *target)
             starts_with(target + folder, "bao-virtio-worker"));
 }
 
-/* What the keeper keeps for the next broker: of a directory its sockets are connected to. */
+/* What the keeper keeps for the next broker: backend files, and an O_PATH fd of a directory with
+ * the sockets to connect to. */
 static bool is_kept(pid_t pid, const struct open_fd *fd)
 {
     return S_ISDIR(fd->mode) ? is_path_only(pid, fd->number)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The filters of a process's main thread, as the kernel hands them out; verify_threads.c compares
- * those of the others. All that a thread has are in force, and the sternest answer counts.
+ * those of the other threads. All filters of a thread are in force, and the strictest answer
+ * counts.
  */
 #include <stdio.h>
 #include <string.h>
@@ -57,7 +58,8 @@ static void verify_own_filter(struct report *report, const struct verified *veri
         describe(filters, policy, row->found, sizeof(row->found));
 }
 
-/* All filters are in force, and the sternest answer counts: below the own one, the keeper's. */
+/* All filters are in force, and the strictest answer counts: the process also has the keeper's
+ * filter, below its own. */
 static void verify_inherited(struct report *report, const struct verified *verified,
                              const struct filters *keeper_filters)
 {

@@ -23,7 +23,7 @@ static bool same_user(const struct process *a, const struct process *b)
     return strcmp(first, second) == 0;
 }
 
-/* A user of its own, and the same one throughout. */
+/* A worker must have a user of its own, with the same id everywhere. */
 static void verify_worker_user(struct report *report, const struct verified *verified)
 {
     static const char *const keys[] = {"Uid", "Gid"};
@@ -92,7 +92,7 @@ static void verify_namespace(struct report *report, const struct verified *verif
 {
     const struct process *process = verified->process;
     ino_t own = namespace_of(process, name);
-    /* Nor this program's own, which is mostly the board's. */
+    /* Nor may it be this program's own namespace, which is in most cases the board's. */
     const struct process self = {.pid = getpid()};
     unsigned long sharing = own == 0 || namespace_of(&self, name) == own;
     char check[32];
@@ -111,8 +111,8 @@ static void verify_namespace(struct report *report, const struct verified *verif
              "shared: used where the kernel lets root make one");
 }
 
-/* A broker's root holds the nodes that it opens again, a connector's the directory of the sockets
- * that its device connects to, a worker's nothing. */
+/* A broker's root holds the nodes that it opens again, a connector's root holds the directory of
+ * the sockets that its device connects to, and a worker's root holds nothing. */
 static void verify_root(struct report *report, const struct process *process)
 {
     char path[64];
@@ -155,8 +155,8 @@ static void verify_root(struct report *report, const struct process *process)
         closedir(root);
 }
 
-/* Every mount that it sees: the root, which can hold nothing that runs, and for a broker single
- * nodes, for a connector its directory. */
+/* Checks every mount that the process sees: the root, from which nothing can be executed; for a
+ * broker also single nodes, for a connector its directory. */
 static void verify_mounts(struct report *report, const struct process *process)
 {
     char text[8192] = "", *rest = NULL;
@@ -218,7 +218,7 @@ static void verify_maps(struct report *report, const struct process *process)
                  "%lu: its window, the state page, and what its kind of device shares", shared);
 }
 
-/* The floor; but what is handed connections must be able to hold them. */
+/* The limits are 0; but a process that is handed connections must be able to hold them. */
 static void verify_limits(struct report *report, const struct verified *verified)
 {
     static const char *const floored[] = {
@@ -228,7 +228,7 @@ static void verify_limits(struct report *report, const struct verified *verified
     };
     const size_t count = sizeof(floored) / sizeof(floored[0]);
     const struct device_kind_info *kind = process_kind(verified->policy);
-    /* As many as its configuration says, which is not known here. */
+    /* As many as its configuration says, but that is not known here. */
     unsigned long files = kind && kind->connections ? connections_fd_limit(0) : 0;
     unsigned long files_max =
         kind && kind->connections ? connections_fd_limit(kind->connections_max) : files;
@@ -254,7 +254,7 @@ static void verify_limits(struct report *report, const struct verified *verified
     snprintf(row->found, sizeof(row->found), "%s", good == count ? row->expected : found);
 }
 
-/* The files of an undumpable process in /proc are root's, whoever the process is. */
+/* The files of an undumpable process in /proc belong to root, whatever user the process has. */
 static void verify_undumpable(struct report *report, const struct process *process)
 {
     char path[64];

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The threads of a process: seccomp filters and credentials are each thread's own, and the kernel
- * shows those of the main thread only where nobody asks for more.
+ * The threads of a process. Each thread has its own seccomp filters and credentials, and the files
+ * of /proc/PID show only those of the main thread.
  *
- * All are stopped before any is looked at. What a thread lets fall it can't have lost alone: one
- * without a filter has been made by one without it. While all stand still none is made, so that
- * none can slip through between two looks, however short they live.
+ * All threads are stopped before any is looked at. A thread can't lose a filter: a thread without a
+ * filter was made by a thread without it. While all are stopped, no thread is made, so none can be
+ * missed between two looks, however short its life is.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -17,9 +17,9 @@
 #include "policy/audit/report.h"
 #include "policy/audit/verify.h"
 
-#define USER_WORKER 0x4000u /* PF_USER_WORKER: a thread of the kernel's, of vhost */
-#define THREADS_MAX 256u    /* a broker has one a device, and its main thread */
-#define TURNS_MAX 100u      /* one that is about to end can't be stopped, and is soon gone */
+#define USER_WORKER 0x4000u /* PF_USER_WORKER: a kernel thread of vhost */
+#define THREADS_MAX 256u    /* a broker has one for each device, and its main thread */
+#define TURNS_MAX 100u      /* a thread that is about to end can't be stopped, and soon ends */
 #define TURN_PAUSE_US 1000u
 
 enum { THREAD_STOPPED, THREAD_KERNELS, THREAD_WRONG, THREAD_GONE };
@@ -55,7 +55,7 @@ static bool is_kernels(pid_t thread)
     unsigned long flags = 0;
     if (!process_file(thread, "stat", text, sizeof(text)))
         return false;
-    const char *at = strrchr(text, ')'); /* behind the name, which may hold anything */
+    const char *at = strrchr(text, ')'); /* after the name, which may hold any characters */
     return at && sscanf(at, ") %*c %*d %*d %*d %*d %*d %lu", &flags) == 1 &&
            (flags & USER_WORKER) != 0;
 }
@@ -69,8 +69,8 @@ static bool is_known(const struct threads *threads, pid_t id)
     return false;
 }
 
-/* Returns how many there were that did not stand still yet, and the last error of those that could
- * not be stopped. */
+/* Stops threads that are not stopped yet. Returns how many there were, and the last error of those
+ * that could not be stopped. */
 static size_t stop_new(struct report *report, const struct verified *verified,
                        struct threads *threads, int *ret_error)
 {
@@ -154,7 +154,7 @@ static void look_at_credentials(struct report *report, const struct verified *ve
     }
 }
 
-/* A thread of the kernel's makes no system call and can't be stopped: its filters are counted. */
+/* A kernel thread makes no system call and can't be stopped: only its filters are counted. */
 static void look_at_kernels(struct report *report, const struct verified *verified,
                             struct thread *thread)
 {

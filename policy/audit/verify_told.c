@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What no file of /proc tells: which device a worker serves, and the layers that the kernel does
- * not show from outside. A broker that was asked (bao-dmctl audit) knows of both; the rest is said
- * to be unknown.
+ * What no file of /proc shows: which device a worker serves, and the layers that the kernel does
+ * not show from outside. If a broker was asked (bao-dmctl audit), it knows both; the rest is
+ * reported as unknown.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "common/sandbox_layer.h"
 #include "policy/audit/verify.h"
 
-#define COMM_LENGTH 15 /* how much of a name the kernel keeps */
+#define COMM_LENGTH 15 /* how many characters of a name the kernel keeps */
 
 /* X(layer): what the kernel does not show. */
 #define UNSEEN_LAYERS(X)                                                                           \
@@ -36,7 +36,8 @@ static const struct told_device *device_of(const struct told *told, pid_t worker
     return NULL;
 }
 
-/* A device whose worker was being replaced when the broker was asked, or has been since. */
+/* Whether the worker of some device is missing: it was being replaced when the broker was asked, or
+ * has been replaced since. */
 static bool one_lacks_a_worker(const struct told *told)
 {
     struct process process;
@@ -81,7 +82,7 @@ static void told_layers(struct report *report, const struct process *process, un
     report_equal(report, process, "core layers missing", "none", used == 0 ? "none" : missing);
 }
 
-/* The user namespace is seen, and told of: both must say the same. */
+/* The user namespace is visible in /proc, and READY reports it: both must say the same. */
 static void told_user_namespace(struct report *report, const struct verified *verified,
                                 unsigned int told)
 {
@@ -123,8 +124,8 @@ static void verify_worker(struct report *report, const struct verified *verified
 
 /* ---- The broker ---- */
 
-/* The worker as of now: the list of processes may be older. Before its exec it has the keeper's
- * name. */
+/* Reads the worker's present state: the list of processes may be older. Before its exec a worker
+ * has the keeper's name. */
 static void verify_device(struct report *report, const struct verified *verified,
                           const struct told_device *device)
 {

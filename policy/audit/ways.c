@@ -109,7 +109,8 @@ const char *ways_validate(const struct sock_filter *filter, size_t length, size_
 
 /* ---- What is known ---- */
 
-/* A register: a constant, some bits of a word of the call, or what was calculated from one. */
+/* A register: a constant, some bits of a word of the call, or a value calculated from such a
+ * word. */
 struct value {
     enum { CONSTANT, WORD, CALCULATED } kind;
     uint32_t constant;
@@ -119,14 +120,14 @@ struct value {
 
 struct fact {
     uint32_t known, value; /* bits */
-    uint32_t low, high;    /* it lies between */
+    uint32_t low, high;    /* the value lies between these */
 };
 
 struct state {
     const struct sock_filter *at;
     struct fact facts[WAYS_WORDS];
     struct value a, x, memory[BPF_MEMWORDS];
-    size_t count; /* of `tests`, so far */
+    size_t count; /* elements of `tests` so far */
     bool unclear;
 };
 
@@ -134,7 +135,7 @@ struct walk {
     bool (*leaf)(void *context, const struct ways_leaf *leaf);
     void *context;
     unsigned int steps;
-    struct ways_test tests[BPF_MAXINSNS]; /* no way makes more */
+    struct ways_test tests[BPF_MAXINSNS]; /* no way makes more tests */
 };
 
 enum answer { NO, YES, EITHER };
@@ -151,7 +152,7 @@ static uint32_t highest(const struct fact *fact, uint32_t mask)
     return mask == UINT32_MAX && fact->high < bits ? fact->high : bits;
 }
 
-/* Of WAYS_EQUAL or WAYS_AT_LEAST; the other two are their opposites. */
+/* For WAYS_EQUAL or WAYS_AT_LEAST; the other two relations are their opposites. */
 static enum answer answer_of(const struct ways_test *test, const struct fact *fact)
 {
     uint32_t known = fact->known & test->mask;
@@ -173,7 +174,7 @@ static void learn(const struct ways_test *test, struct fact *fact)
     } else if (whole && test->relation == WAYS_AT_LEAST && test->value > fact->low) {
         fact->low = test->value;
     } else if (whole && test->relation == WAYS_BELOW && test->value - 1 < fact->high) {
-        fact->high = test->value - 1; /* "below 0" is never asked: at least 0 is a YES */
+        fact->high = test->value - 1; /* "below 0" does not occur: "at least 0" is always YES */
     }
 }
 
@@ -236,7 +237,7 @@ static void calculate(unsigned int operation, uint32_t *a, uint32_t b)
     }
 }
 
-/* A word under a mask, shifted, stays one that can be told of. */
+/* A masked word that is masked or shifted again can still be described by a test. */
 static struct value narrow(struct value word, unsigned int operation, uint32_t k)
 {
     if (operation == BPF_AND) {
@@ -250,7 +251,7 @@ static struct value narrow(struct value word, unsigned int operation, uint32_t k
     return word;
 }
 
-/* Returns false if the program ends here for certain, by a division by 0. */
+/* Returns false if the program certainly ends here, by a division by 0. */
 static bool run_alu(struct state *state)
 {
     unsigned int operation = BPF_OP(state->at->code);
@@ -286,15 +287,15 @@ static void run_load(struct state *state)
     }
 }
 
-/* What a comparison asks, as a test of the call and how it is to be read. Returns false if it does
- * not compare some bits of one word of the call with a constant. */
+/* What a comparison asks: a test of the call, and whether its answer is inverted. Returns false if
+ * it does not compare some bits of one word of the call with a constant. */
 static bool test_of(const struct state *state, struct ways_test *ret, bool *ret_inverted)
 {
     unsigned int operation = BPF_OP(state->at->code);
     struct value word = state->a;
     struct value other = BPF_SRC(state->at->code) == BPF_K ? constant(state->at->k) : state->x;
     if (word.kind == CONSTANT && (operation == BPF_JEQ || operation == BPF_JSET)) {
-        struct value swapped = other; /* equality, and common bits, read the same both ways */
+        struct value swapped = other; /* JEQ and JSET are the same with their operands swapped */
         other = word;
         word = swapped;
     }
@@ -302,12 +303,12 @@ static bool test_of(const struct state *state, struct ways_test *ret, bool *ret_
         return false;
     uint64_t k = ((uint64_t)other.constant + (operation == BPF_JGT)) << word.shift;
     *ret = (struct ways_test){.word = word.word, .mask = word.mask, .value = (uint32_t)k};
-    *ret_inverted = operation == BPF_JSET; /* "some of the bits" is "not none of them" */
+    *ret_inverted = operation == BPF_JSET; /* "some bits are set" is "not: none is set" */
     if (operation == BPF_JSET) {
         ret->mask &= (uint32_t)k;
         ret->value = 0;
     } else if (k > UINT32_MAX) {
-        ret->mask = 0; /* more than the word can hold: what is never so */
+        ret->mask = 0; /* more than the word can hold: a test that never holds */
         ret->value = 1;
     } else if (operation != BPF_JEQ) {
         ret->relation = WAYS_AT_LEAST;
@@ -341,7 +342,7 @@ static bool compare_constants(const struct state *state, bool *ret)
 
 static int follow(struct walk *walk, struct state *state);
 
-/* Each half of a fork, with what it has learned. */
+/* Follows each of the two ways after a test, with what the test tells. */
 static int follow_test(struct walk *walk, const struct state *state, struct ways_test test,
                        bool holds, bool taken)
 {
@@ -371,7 +372,7 @@ static int follow_unclear(struct walk *walk, const struct state *state)
     return follow(walk, &half);
 }
 
-/* Returns 1 to go on at `state->at`, or as follow() does, after both ways. */
+/* Returns 1 to continue at `state->at`; or, after both ways, the same as follow(). */
 static int run_jump(struct walk *walk, struct state *state)
 {
     struct ways_test test;
@@ -407,7 +408,7 @@ static bool may_divide_by_0(const struct state *state)
     return state->at->code == (BPF_ALU | BPF_DIV | BPF_X) && state->x.kind != CONSTANT;
 }
 
-/* Recursion goes no deeper than the program is long, since it only jumps forward. */
+/* The recursion is not deeper than the program is long, since programs only jump forward. */
 static int follow(struct walk *walk, struct state *state)
 {
     for (int result = 1; result == 1;) {

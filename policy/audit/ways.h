@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every way through any filter that the kernel would load, whoever wrote it, and what must hold of
- * the call for each. Where walk.h follows programs of our own making, which compare words and bits
- * with constants and nothing else, this one knows all of seccomp's classic BPF.
+ * Every way through a filter that the kernel would load, whoever wrote it, and what must hold for
+ * the call on each way. walk.h follows only our own programs, which do nothing but compare words
+ * and bits with constants. This module knows all of seccomp's classic BPF.
  */
 #ifndef POLICY_AUDIT_WAYS_H
 #define POLICY_AUDIT_WAYS_H
@@ -14,11 +14,12 @@
 #include <stdint.h>
 
 #define WAYS_WORDS (sizeof(struct seccomp_data) / sizeof(uint32_t))
-#define WAYS_STEPS_MAX 1000000u /* instructions of all ways of one call together */
+#define WAYS_STEPS_MAX 1000000u /* instructions on all ways of one call together */
 
 enum ways_relation { WAYS_EQUAL, WAYS_NOT_EQUAL, WAYS_AT_LEAST, WAYS_BELOW };
 
-/* (word & mask) RELATION value: of the call's 32-bit word of that index in struct seccomp_data. */
+/* (word & mask) RELATION value; the word is the call's 32-bit word of that index in struct
+ * seccomp_data. */
 struct ways_test {
     unsigned int word;
     enum ways_relation relation;
@@ -27,23 +28,24 @@ struct ways_test {
 
 bool ways_test_holds(const struct ways_test *test, const struct seccomp_data *call);
 
-/* The end of one way. Each call takes exactly one of the ways that are not `unclear`, the one of
- * which all tests hold; or else an unclear one. */
+/* The end of one way. Each call takes exactly one way: the way that is not `unclear` and whose
+ * tests all hold, or else an unclear way. */
 struct ways_leaf {
     const struct ways_test *tests; /* in the order in which the program makes them */
     size_t count;
-    bool unclear;     /* it compares what was calculated from the call: not told by `tests` */
-    bool is_computed; /* it returns what was calculated, `result` is not known */
+    bool unclear;     /* it compares a value calculated from the call: not in `tests` */
+    bool is_computed; /* it returns a calculated value: `result` is not known */
     uint32_t result;  /* SECCOMP_RET_... */
 };
 
-/* Whether the kernel would load it. Returns NULL, or what is wrong, and with which instruction. */
+/* Whether the kernel would load the program. Returns NULL, or what is wrong, and with which
+ * instruction. */
 const char *ways_validate(const struct sock_filter *filter, size_t length, size_t *ret_index);
 
 /*
- * Follows every way of a valid program that a call with this number can take, made by the entry of
- * this architecture (AUDIT_ARCH_...). `leaf` is called at the end of each; false ends the walk.
- * Returns 0; -ECANCELED if `leaf` ended it; -E2BIG after WAYS_STEPS_MAX; -ENOMEM.
+ * Follows every way through a valid program that a call with this number can take, if it is made by
+ * the entry of this architecture (AUDIT_ARCH_...). `leaf` is called at the end of each; false ends
+ * the walk. Returns 0; -ECANCELED if `leaf` ended it; -E2BIG after WAYS_STEPS_MAX; -ENOMEM.
  */
 int ways_of_call(const struct sock_filter *filter, uint32_t arch, uint32_t number,
                  bool (*leaf)(void *context, const struct ways_leaf *leaf), void *context);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What several verbs say. */
+/* Words that several verbs use. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -61,7 +61,7 @@ const char *audit_argument_name(const char *call, unsigned int index)
     return unnamed[index];
 }
 
-/* The last of several names is the one that the policy gives, the most telling. */
+/* The last of several names is the policy's own, which says most. */
 static const struct policy_fd *fd_of(const struct policy_listing *listing, uint64_t number)
 {
     const struct policy_fd *found = NULL;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * System calls that a policy can name. Argument names are those of the manual pages (of the raw
- * call where it differs from the C library's function). A 32-bit argument is one that the kernel
+ * call if it differs from the C library's function). A 32-bit argument is one that the kernel
  * declares as int, unsigned int, an fd, a mode, an id or a flag of 32 bits: it never looks at the
- * upper half of the register. Whatever it declares as long, size_t or a pointer has 64 bits.
+ * upper half of the register. An argument that it declares as long, size_t or a pointer has 64
+ * bits.
  */
 #include "policy/compiler/vocabulary.h"
 
@@ -31,7 +32,7 @@ const struct call_signature call_signatures[] = {
     {"clock_getres", {INT("clockid"), PTR("res")}},
     {"clock_gettime", {INT("clockid"), PTR("tp")}},
     {"clock_nanosleep", {INT("clockid"), INT("flags"), PTR("request"), PTR("remain")}},
-    /* From the third on, the order of clone's arguments depends on the architecture. */
+    /* The order of clone's arguments depends on the architecture from the third argument on. */
     {"clone", {LONG("flags"), PTR("stack")}},
     {"clone3", {PTR("cl_args"), LONG("size")}},
     {"close", {INT("fd")}},

@@ -12,7 +12,7 @@
 #include "policy/compiler/number.h"
 #include "policy/compiler/prove.h"
 
-/* A context for this one architecture, whatever the host's is. */
+/* Makes a context for this one architecture only, whatever the host's architecture is. */
 static int make_context(enum policy_arch arch, scmp_filter_ctx *ret_context)
 {
     scmp_filter_ctx context = seccomp_init(SCMP_ACT_KILL_PROCESS);
@@ -28,7 +28,8 @@ static int make_context(enum policy_arch arch, scmp_filter_ctx *ret_context)
     /* By default, libseccomp would kill only the thread that calls through another entry. */
     if (error == 0)
         error = seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-    /* One comparison after the other in the order of priority, since our filters are short. */
+    /* The filter compares one call after the other in the order of priority, since our filters are
+     * short. */
     if (error == 0)
         error = seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 1);
     if (error != 0) {
@@ -40,9 +41,9 @@ static int make_context(enum policy_arch arch, scmp_filter_ctx *ret_context)
 }
 
 /*
- * Whole 64-bit arguments are compared for equality, everything else masked: a 32-bit argument's
- * upper half is whatever the caller's register held. Nothing else is used, since libseccomp 2.5.4
- * merges ordered comparisons wrongly.
+ * Whole 64-bit arguments are compared for equality. All others are compared under a mask: the upper
+ * half of a 32-bit argument has any value that the caller's register held. Ordered comparisons are
+ * not used, since libseccomp 2.5.4 merges them wrongly.
  */
 static struct scmp_arg_cmp comparison(const struct policy_condition *condition, uint64_t value)
 {
@@ -51,7 +52,7 @@ static struct scmp_arg_cmp comparison(const struct policy_condition *condition, 
     return SCMP_CMP64(condition->index, SCMP_CMP_MASKED_EQ, condition->mask, value);
 }
 
-/* Adds a rule as many times as its conditions have combinations of alternatives. */
+/* Adds a rule once for each combination of its conditions' alternatives. */
 static int add_rule(scmp_filter_ctx context, const struct policy_rule *rule)
 {
     /* libseccomp takes the host's number and translates it by name. */
@@ -96,7 +97,7 @@ static int add_rules(scmp_filter_ctx context, struct policy_listing *listing)
     return 0;
 }
 
-/* libseccomp exports into a file only. */
+/* libseccomp can export only into a file. */
 static int export_program(scmp_filter_ctx context, struct arena *arena,
                           struct policy_program *program)
 {

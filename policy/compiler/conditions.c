@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* What is being gathered of one condition. */
+/* What has been read of one condition so far. */
 struct draft {
     struct policy_condition condition;
     uint64_t values[POLICY_VALUES_MAX];
@@ -172,7 +172,7 @@ static bool condition(struct scope *scope, struct lexer *lexer,
     return true;
 }
 
-/* libseccomp takes one comparison an argument. */
+/* libseccomp takes only one comparison for each argument. */
 static bool add_condition(struct lexer *lexer, const struct token *at, struct policy_rule *rule,
                           struct policy_condition *conditions,
                           const struct policy_condition *condition)
@@ -183,7 +183,7 @@ static bool add_condition(struct lexer *lexer, const struct token *at, struct po
                                 "'%s' has a condition already: expected one for each argument",
                                 condition->argument);
     }
-    conditions[rule->condition_count++] = *condition; /* there are no more than arguments */
+    conditions[rule->condition_count++] = *condition; /* at most one for each argument */
     return true;
 }
 
@@ -234,7 +234,7 @@ static bool has_value(const struct policy_condition *condition, uint64_t value)
     return false;
 }
 
-/* Whether some alternative of `narrow` is wholly allowed by `wide`, argument by argument. */
+/* Whether `wide` allows some alternative of `narrow` completely, argument by argument. */
 static bool covers_some(const struct policy_rule *wide, const struct policy_rule *narrow)
 {
     for (unsigned int i = 0; i < wide->condition_count; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The constants that a policy can name, with the values of the kernel's own headers. Most are the
- * same on the three architectures; those that are not have a row of three values.
+ * The constants that a policy can name, with the values of the kernel's own headers. Most have the
+ * same value on the three architectures; the others have a row of three values.
  */
 #include "policy/compiler/headers.h"
 #include "policy/compiler/vocabulary.h"
@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Through long long, so that a negative int keeps its sign and an unsigned one its value. */
+/* The cast goes through long long, so that a negative int keeps its sign and an unsigned int its
+ * value. */
 /* clang-format off */
 #define VALUE(name) (uint64_t)(long long)(name)
 #define SAME(name) {#name, {VALUE(name), VALUE(name), VALUE(name)}}

@@ -132,7 +132,8 @@ static void emit_fds(FILE *file, size_t policy, const struct policy_listing *lis
     fputs("};\n", file);
 }
 
-/* A call's row stands at the lowest number that it has on any architecture: each name once. */
+/* A call's row is written at the lowest number that the call has on any architecture, so each name
+ * comes once. */
 static void emit_call(FILE *file, uint32_t number, enum policy_arch arch)
 {
     char name[64];

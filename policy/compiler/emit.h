@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the compiler writes: C source for the programs of the project, and the bare programs. The
- * same input gives the same bytes, wherever the build lies.
+ * same input gives the same bytes, wherever the build directory is.
  */
 #ifndef POLICY_COMPILER_EMIT_H
 #define POLICY_COMPILER_EMIT_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The headers that the constants of policies come from. The generated tables include them too:
- * there the target's compiler checks each number that this compiler assumed.
+ * there the target's C compiler checks each number that the policy compiler used.
  */
 #ifndef POLICY_COMPILER_HEADERS_H
 #define POLICY_COMPILER_HEADERS_H
@@ -36,8 +36,8 @@
 #include "common/vhost_values.h"
 #include "common/worker_fds.h"
 
-/* What the kernel tells of an event device (linux/input.h): each request has a number and the size
- * of the answer in these bits. */
+/* The requests that ask the kernel about an event device (linux/input.h): each has a number, and
+ * the size of the answer, in these bits. */
 #define EVIOCG _IOC(_IOC_READ, 'E', 0, 0)
 #define EVIOCG_BITS (_IOC(0, 0, _IOC_NRMASK, _IOC_SIZEMASK))
 

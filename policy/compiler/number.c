@@ -31,7 +31,7 @@ bool name_of_call(uint32_t number, enum policy_arch arch, char *ret_name, size_t
 bool number_of_call(const char *name, enum policy_arch arch, uint32_t *ret_number)
 {
     int number = seccomp_syscall_resolve_name_arch(number_of_arch(arch), name);
-    if (number < 0) /* an error, or libseccomp's number for a call that is not there */
+    if (number < 0) /* an error, or libseccomp's number for a call that does not exist */
         return false;
     *ret_number = (uint32_t)number;
     return true;

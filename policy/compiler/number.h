@@ -11,7 +11,7 @@
 /* libseccomp's name for an architecture. */
 uint32_t number_of_arch(enum policy_arch arch);
 
-/* As libseccomp knows it: see parse.h. */
+/* The number that libseccomp has for the call: see parse.h. */
 bool number_of_call(const char *name, enum policy_arch arch, uint32_t *ret_number);
 
 /* False if the architecture has no call of this number, or its name does not fit. */

@@ -27,7 +27,7 @@ struct source {
     struct parser *parser;
     struct lexer lexer;
     const char *path;     /* relative to the directory */
-    const char *included; /* where from; NULL for the policy itself */
+    const char *included; /* the place of the include; NULL for the policy itself */
     unsigned int depth;
 };
 
@@ -175,7 +175,7 @@ static bool call_number(const struct parser *parser, struct lexer *lexer, unsign
     return true;
 }
 
-/* STRING { STRING }; `what` is what a missing one is reported as. */
+/* STRING { STRING }; `what` is the word for it in the error if it is missing. */
 static bool strings(struct lexer *lexer, const char *what, const char **ret_text)
 {
     if (lexer->token.kind != TOKEN_STRING)
@@ -279,7 +279,7 @@ static bool confines_statement(struct lexer *lexer, const char **ret_text)
     return expect(lexer, TOKEN_STRING, "what this policy confines in quotes");
 }
 
-/* `at` is where an unreadable file is reported, NULL for the policy itself. */
+/* `at` is the place at which an unreadable file is reported; NULL for the policy itself. */
 static bool parse_source(struct parser *parser, const char *path, const struct source *includer,
                          struct lexer *at)
 {

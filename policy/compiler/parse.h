@@ -11,7 +11,7 @@
 #include "policy/compiler/vocabulary.h"
 #include "policy/rule.h"
 
-#define POLICY_RULES_MAX 250 /* of one policy: the order of calls has 255 places */
+#define POLICY_RULES_MAX 250 /* in one policy: there are 255 priorities for calls */
 #define POLICY_VALUES_MAX 32 /* alternatives in one condition */
 #define POLICY_CONSTANTS_MAX 128
 
@@ -24,7 +24,7 @@ struct parsed_policy {
 };
 
 /* The number of a system call by its name; false if the architecture has no such call. The compiler
- * asks libseccomp, the tools the table that it has made of that. */
+ * asks libseccomp; the tools use the table that the compiler has made from it. */
 typedef bool call_number_of(const char *name, enum policy_arch arch, uint32_t *ret_number);
 
 /*

@@ -40,7 +40,7 @@ static bool compile(const char *directory, const char *name, enum policy_arch ar
     return true;
 }
 
-/* Compiles all names for one architecture, or with POLICY_ARCHES for each. */
+/* Compiles all names for one architecture, or, with POLICY_ARCHES, for each. */
 static struct parsed_policy *compile_all(const char *directory, enum policy_arch only,
                                          char *const *names, size_t count, size_t *ret_count)
 {
@@ -52,7 +52,7 @@ static struct parsed_policy *compile_all(const char *directory, enum policy_arch
             if (only != POLICY_ARCHES && only != arch)
                 continue;
             if (!compile(directory, names[i], arch, &policies[done])) {
-                good = false; /* and its errors on other architectures would be the same */
+                good = false; /* its errors on other architectures would be the same */
                 break;
             }
             done++;

@@ -11,7 +11,7 @@
 struct prover {
     const struct policy_listing *listing;
     struct policy_error *error;
-    const struct policy_rule *rule; /* whose calls must be allowed; NULL: see leaf() */
+    const struct policy_rule *rule; /* the rule whose calls must be allowed; NULL: see leaf() */
 };
 
 /* ---- What the rules say ---- */
@@ -58,7 +58,7 @@ static bool asks_for_some_rule(const struct prover *prover, const struct walk_st
 
 /* ---- What the program does ---- */
 
-/* `state` as a call: the bits that are not known can be anything, here 0. */
+/* Sets the error, with `state` as a call: bits that are not known can have any value, here 0. */
 static bool not_shown(const struct prover *prover, const struct walk_state *state, const char *what)
 {
     struct seccomp_data data;

@@ -29,8 +29,9 @@ void scope_init(struct scope *scope, struct parsed_policy *policy)
     const struct device_kind_info *kind = kind_of(policy->listing.program.name);
     if (!kind)
         return;
-    /* Where a kind has fewer backend files, the number of the missing one is a kick eventfd's.
-     * Kicks have a number of their own only if all devices of the kind have as many files. */
+    /* If a device has fewer backend files than its kind may have, a kick eventfd has the number of
+     * the missing file. Kicks have fixed numbers only if all devices of the kind have the same
+     * number of files. */
     unsigned int kicks = WORKER_FD_BACKEND + kind->backend_fds_max;
     for (size_t i = 0; i < FIXED_FDS && fixed_fds[i].number < kicks; i++)
         scope->fds[scope->fd_count++] = fixed_fds[i];
@@ -175,7 +176,8 @@ static bool fd_value(struct scope *scope, struct lexer *lexer, struct value *ret
     return lex_next(lexer);
 }
 
-/* A 32-bit argument takes 0..2^32-1 and the negative numbers of an int, whose low half counts. */
+/* A 32-bit argument takes 0..2^32-1 and the negative numbers of an int, of which only the low half
+ * counts. */
 static bool fit(struct lexer *lexer, const struct token *at, unsigned int bits, struct value *value)
 {
     if (bits == 64)

@@ -18,17 +18,17 @@ struct scope {
 /* A value in the text: @image, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, ~PROT_READ. */
 struct value {
     uint64_t number;
-    const char *text;  /* as the grammar has it */
+    const char *text;  /* in the grammar of policies */
     const char *words; /* for an auditor */
 };
 
-/* The fds that a worker of this policy's kind of device has; none for other policies. */
+/* Adds the fds that a worker of this policy's kind of device has; no fds for other policies. */
 void scope_init(struct scope *scope, struct parsed_policy *policy);
 
 /* NULL if there is none of that name. */
 const struct policy_fd *scope_fd(const struct scope *scope, const char *name);
 
-/* Adds a name, which stands at a token. On false the error is set. */
+/* Adds a name, which was read at token `at`. On false the error is set. */
 bool scope_add_fd(struct scope *scope, struct lexer *lexer, const struct token *at,
                   const struct policy_fd *fd);
 

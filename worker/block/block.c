@@ -13,8 +13,8 @@
 #define SEGMENT_BYTES 0x20000u /* size_max: what a driver may put in one segment, 128 KiB */
 
 /*
- * A turn ends after so many requests or bytes, of which the queues have an equal part each, so that
- * a register access never waits for full queues, and no queue for another.
+ * A turn ends after this many requests or bytes; each queue has an equal part of them. So a
+ * register access never waits for full queues, and no queue waits long for another.
  */
 #define TURN_REQUESTS 256u
 #define TURN_REQUESTS_MIN 32u
@@ -22,14 +22,15 @@
 #define TURN_BYTES_MIN 0x20000u
 
 /*
- * A driver sees each request as soon as it is completed, but is interrupted at most once for so
- * many requests or bytes: one that sleeps is woken while this side still works on the others, and
- * one that is at work needs no interrupt. Before this side sleeps, it is asked anyway.
+ * A driver sees each request as soon as it is completed, but is interrupted at most once for this
+ * many requests or bytes. A driver that sleeps is woken while this side still works on the other
+ * requests; a driver that is at work needs no interrupt. Before this side sleeps, it decides in any
+ * case whether an interrupt is due.
  */
 #define SIGNAL_REQUESTS 8u
 #define SIGNAL_BYTES 0x8000u
 
-/* After a turn of so many requests the driver is expected back at once. */
+/* After a turn of this many requests the driver is expected to send more at once. */
 #define LINGER_REQUESTS 8u
 
 #define FEATURE(bit) (1ull << (bit))
@@ -64,7 +65,7 @@ static bool start_usable(const struct start_block *start)
            (!start->direct || (memory >= 1 && memory <= 4096 && (memory & (memory - 1)) == 0));
 }
 
-/* Header and status take a descriptor each. */
+/* Header and status take one descriptor each. */
 static uint32_t segments_max(const struct device *dev)
 {
     uint32_t size = dev->queue_size_max;
@@ -128,7 +129,7 @@ static bool write_through(const struct device *dev)
 {
     uint32_t mode = dev->state->of_kind.block.writeback;
     if (!accepted(dev, VIRTIO_BLK_F_CONFIG_WCE) || mode == STATE_WRITEBACK_INITIAL)
-        return !accepted(dev, VIRTIO_BLK_F_FLUSH); /* it has no other way to ask for durability */
+        return !accepted(dev, VIRTIO_BLK_F_FLUSH); /* it can't ask for durability otherwise */
     return mode == STATE_WRITEBACK_OFF;
 }
 
@@ -147,7 +148,7 @@ static int block_adopt(struct device *dev)
     struct state_block *state = &dev->state->of_kind.block;
     if (state->writeback > STATE_WRITEBACK_ON)
         return -EINVAL;
-    /* The image was resized; whoever noticed it ended. */
+    /* The image was resized, and the worker that noticed it ended. */
     uint64_t capacity = block.capacity > 0 ? block.capacity : STATE_CAPACITY_NONE;
     if (state->capacity != 0 && state->capacity != capacity)
         device_config_changed(dev);
@@ -157,8 +158,9 @@ static int block_adopt(struct device *dev)
 }
 
 /*
- * The broker says so once a second. A worker can't go on with another size: how long its file may
- * become was decided before lock-down. So its successor does, who measures anew.
+ * The broker asks for this check once a second. A worker can't go on with another size: how long
+ * its file may become was decided before lock-down. So the worker ends, and its successor measures
+ * the image again.
  */
 static bool block_backend_changed(struct device *dev)
 {
@@ -199,8 +201,8 @@ void block_finish(struct turn *turn, struct block_request *request, uint32_t wri
                   uint8_t status)
 {
     __atomic_store_n(request->status, status, __ATOMIC_RELAXED);
-    /* The used length covers what was written without a gap from the device-writable part's
-     * start on. */
+    /* The used length counts the bytes that were written without a gap from the start of the
+     * device-writable part. */
     if (written == request->writable_data)
         written++;
     virtqueue_push(turn->vq, request->ref, written);
@@ -228,7 +230,7 @@ bool block_range_valid(uint64_t sector, uint64_t bytes)
            bytes / BLOCK_SECTOR <= block.capacity - sector;
 }
 
-/* Do its data go from the driver to the device? */
+/* Does the data of this request type go from the driver to the device? */
 static bool readable_data(uint32_t type)
 {
     return type == VIRTIO_BLK_T_OUT || type == VIRTIO_BLK_T_DISCARD ||
@@ -291,7 +293,7 @@ int block_flush(struct turn *turn)
     return block_sync(turn->dev);
 }
 
-/* One call's worth of a read or write. */
+/* Do one call of a read or write. */
 static void move_data(struct turn *turn)
 {
     struct block_request *request = &block_queue(turn)->request;
@@ -335,7 +337,7 @@ static void flush(struct turn *turn)
         block_finish(turn, request, 0, VIRTIO_BLK_S_OK);
 }
 
-/* §5.2.6: as much of the serial number as the driver has room for. */
+/* §5.2.6: give as much of the serial number as the driver has room for. */
 static void get_id(struct turn *turn)
 {
     struct block_request *request = &block_queue(turn)->request;
@@ -343,10 +345,11 @@ static void get_id(struct turn *turn)
     block_finish(turn, request, (uint32_t)filled, VIRTIO_BLK_S_OK);
 }
 
-/* What a driver must not send to this device: its status; else VIRTIO_BLK_S_OK. */
+/* The status for a request that the driver must not send to this device; VIRTIO_BLK_S_OK for any
+ * other. */
 static uint8_t refusal(const struct device *dev, uint32_t type)
 {
-    /* §5.2.6.2: whatever was accepted. */
+    /* §5.2.6.2: this holds whatever features were accepted. */
     if (readable_data(type) && block.read_only)
         return VIRTIO_BLK_S_IOERR;
     if ((type == VIRTIO_BLK_T_DISCARD && !accepted(dev, VIRTIO_BLK_F_DISCARD)) ||
@@ -356,7 +359,7 @@ static uint8_t refusal(const struct device *dev, uint32_t type)
     return VIRTIO_BLK_S_OK;
 }
 
-/* Take the current request a step further. */
+/* Do the next step of the current request. */
 static enum serve serve_request(struct turn *turn)
 {
     struct block_request *request = &block_queue(turn)->request;

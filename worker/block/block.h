@@ -7,9 +7,9 @@
  *   ranges.c  VIRTIO_BLK_T_DISCARD and VIRTIO_BLK_T_WRITE_ZEROES
  *   io.c      the calls on the image, and what O_DIRECT asks of memory
  *
- * Requests of a queue are served and completed in the order of the ring, so that a successor
- * does exactly those again that the driver has not seen completed. Doing one twice does no harm:
- * its data still are the driver's until then.
+ * Requests of a queue are served and completed in the order of the ring. So a successor does
+ * exactly those requests again that the driver has not seen completed. To do a request twice does
+ * no harm: the driver does not touch its data before it sees the request completed.
  */
 #ifndef WORKER_BLOCK_H
 #define WORKER_BLOCK_H
@@ -24,15 +24,15 @@
 #define BLOCK_SECTOR 512u
 
 /*
- * A single call moves at most so much, so that a register access never waits for one huge request
- * (a guest can describe 4 GiB in one, by naming the same pages again and again).
+ * A single call moves at most this many bytes, so that a register access never waits for one huge
+ * request (a guest can describe 4 GiB in one request if it names the same pages again and again).
  */
 #define BLOCK_CALL_BYTES 0x80000u
 
 /* Segments of one call: what the kernel takes (UIO_MAXIOV). */
 #define BLOCK_SEGMENTS_MAX 1024u
 
-/* Of one VIRTIO_BLK_T_DISCARD or _WRITE_ZEROES: max_discard_seg and max_write_zeroes_seg. */
+/* Ranges of one VIRTIO_BLK_T_DISCARD or _WRITE_ZEROES: max_discard_seg and max_write_zeroes_seg. */
 #define BLOCK_RANGES_MAX 32u
 #define BLOCK_RANGE_SECTORS 0x200000u /* 1 GiB */
 
@@ -41,21 +41,21 @@ struct block_request {
     uint32_t type;
     uint64_t sector;
     struct chain_ref ref;
-    struct cursor data;     /* what is left of it */
-    uint32_t data_length;   /* bytes of all of it */
-    uint32_t done;          /* bytes of it */
+    struct cursor data;     /* the data that is not moved yet */
+    uint32_t data_length;   /* bytes of all the data */
+    uint32_t done;          /* bytes of the data that are done */
     uint32_t writable_data; /* bytes of the device-writable part before the status byte */
     unsigned char *status;  /* guest memory */
 };
 
 struct block_queue {
-    struct block_request request; /* the one that is being served, maybe for several turns */
+    struct block_request request; /* the request that is being served, maybe for several turns */
     struct chain chain;           /* its segments */
-    /* A discard's or write zeroes's: copied and checked. */
+    /* The ranges of a discard or write zeroes, copied and checked. */
     struct virtio_blk_discard_write_zeroes ranges[BLOCK_RANGES_MAX];
     unsigned int range_count; /* 0: not yet copied */
-    unsigned int range;       /* the first that is not done */
-    uint64_t range_done;      /* bytes of that one */
+    unsigned int range;       /* the first range that is not done */
+    uint64_t range_done;      /* bytes of that range that are done */
 };
 
 struct block {
@@ -63,7 +63,7 @@ struct block {
     uint32_t blk_size; /* bytes: a power of two, from 512 to 65536 */
     bool read_only;
     bool direct;
-    bool unsafe; /* the user wants nothing to wait for the disk */
+    bool unsafe; /* the user wants that nothing waits for the disk */
     char serial[VIRTIO_BLK_ID_BYTES];
     struct block_queue queues[STATE_QUEUES_MAX];
 };
@@ -82,51 +82,51 @@ static inline struct block_queue *block_queue(const struct turn *turn)
 /* Take the next request off the ring into queue->request. Returns as turn_take. */
 enum serve block_next(struct turn *turn);
 
-/* `moved` bytes of the data are done, and moved in this turn. */
+/* Note that `moved` more bytes of the data are done, and were moved in this turn. */
 void block_advance(struct turn *turn, struct block_request *request, uint32_t moved);
 
-/* §5.2.6: whole sectors, inside the device. */
+/* §5.2.6: is it whole sectors, and all inside the device? */
 bool block_range_valid(uint64_t sector, uint64_t bytes);
 
 /*
  * §5.2.6.2: write the status and give the request back. The driver sees it at the end of the step.
- * `written` bytes of the data were written, without a gap from their start.
+ * `written` bytes of the data were written, from their start and without a gap.
  */
 void block_finish(struct turn *turn, struct block_request *request, uint32_t written,
                   uint8_t status);
-/* A read or write that is done. */
+/* Finish a read or write that is done. */
 void block_finish_moved(struct turn *turn, struct block_request *request);
-/* Any, by the error that a call gave. */
+/* Finish any request with the error that a call returned. */
 void block_fail(struct turn *turn, struct block_request *request, int error);
 
 /* Must a write be stable when it completes, §5.2.6.2? */
 bool block_durable(const struct device *dev);
 
 /*
- * Where a request waits for the disk, the interrupt that may be due for those before it is decided
- * on first. block_move is one call for a read or write, of block_read or block_write; block_flush
- * is VIRTIO_BLK_T_FLUSH, unless the user does not want it to be done, and returns 0 or -errno.
+ * Before a request waits for the disk, it is decided whether an interrupt is due for the requests
+ * before it. block_move makes one call of block_read or block_write. block_flush does
+ * VIRTIO_BLK_T_FLUSH, unless the user does not want it, and returns 0 or -errno.
  */
 ssize_t block_move(struct turn *turn, uint32_t type, const struct cursor *data, uint64_t offset);
 int block_flush(struct turn *turn);
-/* For other calls that write. */
+/* The same decision, before other calls that write. */
 void block_before_write(struct turn *turn);
 
 /* ---- merge.c ---- */
 
 /*
- * Serve the current read or write, which is valid and not begun, together with those behind it that
- * go on where it ends. The one that does not is the queue's current request then. Returns
- * SERVE_DONE; SERVE_FAULT if the ring has something behind them that is no request.
+ * Serve the current read or write, which is valid and not begun, together with the requests behind
+ * it that go on where it ends. The first request that does not is then the queue's current request.
+ * Returns SERVE_DONE; SERVE_FAULT if something in the ring behind them is no request.
  */
 enum serve block_merged(struct turn *turn);
 
-/* Is there any sense in trying? */
+/* Is it worth trying? */
 bool block_mergeable(const struct turn *turn);
 
 /* ---- ranges.c ---- */
 
-/* Take the current discard or write zeroes a step further. */
+/* Do the next step of the current discard or write zeroes. */
 void block_ranges(struct turn *turn);
 
 /* ---- start.c: of struct device_ops ---- */
@@ -137,29 +137,30 @@ uint64_t block_file_size_max(const struct message_start *start);
 
 /* ---- io.c ---- */
 
-/* After block.direct is set. Asks once whether O_DIRECT reaches the window; does not read it. */
+/* Call it after block.direct is set. It asks once whether O_DIRECT reaches the window; it does not
+ * read the window. */
 void block_io_init(const struct device *dev, const struct message_start *start);
 
 /*
- * Move up to BLOCK_CALL_BYTES between the image and `data`, which holds at least a byte: one call,
- * or two where O_DIRECT writes a part of a block. Returns the bytes moved, more than 0; -errno:
- * -EIO also where the image has been cut short. A read that may not wait for the disk, and would
- * have to, returns -EAGAIN.
+ * Move up to BLOCK_CALL_BYTES between the image and `data`, which holds at least one byte. That is
+ * one call, or two if O_DIRECT writes a part of a block. Returns the bytes moved, more than 0;
+ * -errno: -EIO also if the image has been truncated. A read that would have to wait for the disk,
+ * but may not, returns -EAGAIN.
  */
 ssize_t block_read(struct device *dev, const struct cursor *data, uint64_t offset, bool may_wait);
 ssize_t block_write(struct device *dev, const struct cursor *data, uint64_t offset);
-/* Zeros over up to `length` bytes, as block_write. */
+/* Write zeros to up to `length` bytes, as block_write does. */
 ssize_t block_write_zeros(struct device *dev, uint64_t offset, uint64_t length);
-/* A hole. -EOPNOTSUPP: the image can't. */
+/* Punch a hole. -EOPNOTSUPP: the image does not support it. */
 ssize_t block_punch(struct device *dev, uint64_t offset, uint64_t length);
 /* Make all that has been written stable. 0 or -errno. */
 int block_sync(struct device *dev);
 
-/* How long the image is now, or -errno. */
+/* The present length of the image in bytes, or -errno. */
 int64_t block_bytes(struct device *dev);
 
-/* Whole blocks that one call can move, from where they are or by memory of our own? Always true
- * without O_DIRECT. */
+/* Is the data whole blocks that one call can move, either directly or through memory of our own?
+ * Always true without O_DIRECT. */
 bool block_aligned(const struct cursor *data, uint64_t offset);
 
 #endif

@@ -3,10 +3,11 @@
  * System calls, all on WORKER_FD_BACKEND: preadv2 (flags 0, RWF_NOWAIT), pwritev2 (flags 0,
  * RWF_DSYNC), fdatasync, fallocate (PUNCH_HOLE | KEEP_SIZE), lseek (0, SEEK_END).
  *
- * No fallocate that allocates: a filter can't bound its offset, so a worker that was taken over
- * could fill the image's file system from beyond the image's end, where RLIMIT_FSIZE does not count
- * with KEEP_SIZE; nor one that may write a whole slow disk in a call that nothing ends. A hole
- * allocates nothing, and zeros that are written are bounded like all that is written.
+ * There is no fallocate that allocates. A filter can't bound its offset, so a worker that was taken
+ * over could fill the image's file system from beyond the end of the image, where RLIMIT_FSIZE does
+ * not count with KEEP_SIZE. There is also no fallocate that could write a whole slow disk in one
+ * call that nothing can end. A hole allocates nothing, and writes of zeros are bounded like all
+ * writes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,31 +19,31 @@
 #include "worker/block/block.h"
 
 #ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22 /* Linux 5.14; no C library need know it */
+#define MADV_POPULATE_READ 22 /* Linux 5.14; the C library may not have it */
 #endif
 
-#define BOUNCE_BYTES BLOCK_CALL_BYTES /* what a call moves at most: the disk sees it as one */
+#define BOUNCE_BYTES BLOCK_CALL_BYTES /* the most that one call moves: one request for the disk */
 #define BOUNCE_ALIGNMENT 65536u       /* the largest block size */
 
-/* One fallocate covers at most so much, so that no call takes too long. */
+/* One fallocate covers at most this many bytes, so that no call takes too long. */
 #define PUNCH_BYTES 0x8000000u
 
 #define ZEROS_BYTES 0x10000u
 
 static struct {
-    bool nowait; /* the file system can say that data is not in the page cache */
+    bool nowait; /* the file system can report that data is not in the page cache */
     bool detour; /* O_DIRECT does not reach the window */
     uint32_t mem_alignment;
 } io;
 
 static _Alignas(BOUNCE_ALIGNMENT) unsigned char bounce[BOUNCE_BYTES];
-static _Alignas(BOUNCE_ALIGNMENT) unsigned char zeros[ZEROS_BYTES]; /* never written to */
+static _Alignas(BOUNCE_ALIGNMENT) unsigned char zeros[ZEROS_BYTES]; /* all zero, never written to */
 
 /*
  * O_DIRECT pins the memory that it moves data from and to. Bao's driver maps the window as bare
  * physical memory (remap_pfn_range), which the kernel does not pin: each call would fail with
- * EFAULT. MADV_POPULATE_READ goes the same way and fails likewise, without touching what is there.
- * If it fails for another reason, the detour is right all the same.
+ * EFAULT. MADV_POPULATE_READ takes the same path in the kernel and fails in the same way, without
+ * touching the memory's content. If it fails for another reason, the detour is still correct.
  */
 static bool can_be_pinned(const struct window *window)
 {
@@ -51,14 +52,14 @@ static bool can_be_pinned(const struct window *window)
 
 void block_io_init(const struct device *dev, const struct message_start *start)
 {
-    io.nowait = !block.direct; /* it always waits for the disk */
+    io.nowait = !block.direct; /* O_DIRECT always waits for the disk */
     io.detour = block.direct && !can_be_pinned(&dev->window);
     io.mem_alignment = block.direct ? start->block.mem_alignment : 1;
 }
 
 /* ---- Whole calls ---- */
 
-/* Of data that are too much for one call, how many bytes it shall move: whole segments, or a piece
+/* How many bytes one call shall move, of data that is too much for it: whole segments, or a piece
  * of one. */
 static size_t bytes_of_call(struct cursor data)
 {
@@ -70,7 +71,7 @@ static size_t bytes_of_call(struct cursor data)
     return whole > 0 ? whole : BLOCK_CALL_BYTES;
 }
 
-/* The data as an array; the next call makes another of it. */
+/* The data as an array, which is valid until the next call of this function. */
 static const struct iovec *array_of(const struct cursor *data, int *ret_count)
 {
     static struct iovec array[BLOCK_SEGMENTS_MAX];
@@ -82,10 +83,11 @@ static ssize_t result(ssize_t moved)
 {
     if (moved < 0)
         return -errno;
-    return moved > 0 ? moved : -EIO; /* nothing moved: the image has been cut short */
+    return moved > 0 ? moved : -EIO; /* nothing moved: the image has been truncated */
 }
 
-/* Returns -EAGAIN if it would wait for the disk; -EOPNOTSUPP if the file system can't tell. */
+/* Returns -EAGAIN if the read would wait for the disk; -EOPNOTSUPP if the file system can't
+ * tell. */
 static ssize_t read_at_once(const struct iovec *to, int count, uint64_t offset)
 {
     ssize_t moved = preadv2(WORKER_FD_BACKEND, to, count, (off_t)offset, RWF_NOWAIT);
@@ -94,7 +96,8 @@ static ssize_t read_at_once(const struct iovec *to, int count, uint64_t offset)
     return result(moved);
 }
 
-/* A file system that can't tell whether a read will wait mostly has its data in memory. */
+/* If a file system can't tell whether a read will wait, it is read as if it may: such a file system
+ * mostly has its data in memory. */
 static ssize_t read_image(struct device *dev, const struct cursor *data, uint64_t offset,
                           bool may_wait)
 {
@@ -126,16 +129,16 @@ static ssize_t write_image(struct device *dev, const struct cursor *data, uint64
 
 /* ---- O_DIRECT ----
  *
- * The data take a detour through memory of our own where the kernel does not pin the window. Where
- * it does, those do that are not aligned: it wants offset, length and memory so. A driver that
- * heeds blk_size mostly has them so. */
+ * If the kernel does not pin the window, all data takes a detour through memory of our own. If it
+ * does, only data that is not aligned takes the detour: O_DIRECT needs offset, length and memory
+ * aligned. A driver that respects blk_size mostly aligns them. */
 
 static bool whole_blocks(uint64_t offset, uint64_t length)
 {
     return (offset | length) % block.blk_size == 0;
 }
 
-/* Can the call be made on the data where they are? */
+/* Can the call work directly on the data's own memory? */
 static bool reachable(const struct cursor *data, uint64_t offset)
 {
     if (!block.direct)
@@ -157,7 +160,7 @@ bool block_aligned(const struct cursor *data, uint64_t offset)
 
 /* The blocks around a piece of the data that fits into `bounce`. */
 struct detour {
-    uint64_t start;   /* in the image, of the first block */
+    uint64_t start;   /* where the first block is in the image */
     struct iovec iov; /* all the blocks */
     size_t skip;      /* bytes of the first block before the data */
     size_t data;      /* bytes of the data */
@@ -172,7 +175,7 @@ static struct detour plan(const struct cursor *data, uint64_t offset)
     return detour;
 }
 
-/* Of `moved` bytes of the blocks, those that are data. */
+/* How many of the `moved` bytes of the blocks are data. */
 static ssize_t data_moved(const struct detour *detour, ssize_t moved)
 {
     if (moved < 0)
@@ -196,8 +199,9 @@ static ssize_t read_detour(struct device *dev, const struct cursor *data, uint64
 }
 
 /*
- * Blocks that are written in part keep the rest: nobody else writes to the image between the two
- * calls, since it is locked, and this process does one thing at a time.
+ * If only a part of a block is written, the rest of the block keeps its content. Nobody else writes
+ * to the image between the two calls, since the image is locked and this process does one thing at
+ * a time.
  */
 static ssize_t write_detour(struct device *dev, const struct cursor *data, uint64_t offset)
 {
@@ -257,7 +261,7 @@ ssize_t block_write_zeros(struct device *dev, uint64_t offset, uint64_t length)
         pieces[i] = (struct iovec){zeros, ZEROS_BYTES};
     struct cursor data = cursor_of(pieces, sizeof(pieces) / sizeof(pieces[0]));
     cursor_cut(&data, length);
-    /* These are our own, and aligned. */
+    /* The zeros are our own memory, and aligned. */
     bool whole = !block.direct || whole_blocks(offset, data.left);
     return (whole ? write_image : write_detour)(dev, &data, offset);
 }

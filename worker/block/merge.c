@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Merging: a driver that reads or writes sequentially in small requests has many neighbours in
- * the ring at a time, and each would cost a system call. They are gathered until one does not
- * fit, moved by one call, and completed in order. Each is still a request of its own: what a call
- * cannot do for all of them it is asked to do for each.
+ * Merging: a driver that reads or writes sequentially in small requests has many neighbours in the
+ * ring at the same time, and each would cost a system call. They are gathered until one does not
+ * fit, moved by one call, and completed in order. Each is still a request of its own: if one call
+ * fails for all of them, a call is made for each.
  */
 #include "worker/block/block.h"
 
 #include <errno.h>
 
-/* No more than after which the driver is interrupted anyway, so that it works on those while this
- * side works on the next. */
+/* The driver is interrupted after this many requests in any case. So it works on these while this
+ * side works on the next ones. */
 #define MERGE_REQUESTS 8u
 #define MERGE_BYTES 0x10000u
-/* With O_DIRECT each call waits for the disk, which takes longer than what a driver could do
- * meanwhile, and is the faster the more it gets at once. */
+/* With O_DIRECT each call waits for the disk. That takes longer than the work that a driver could
+ * do meanwhile, and the disk is faster if it gets more at once. */
 #define MERGE_DIRECT_REQUESTS 64u
 #define MERGE_DIRECT_BYTES 0x40000u
 
-/* Holds requests within a turn only. */
+/* It holds requests only within a turn. */
 static struct {
     struct block_request requests[MERGE_DIRECT_REQUESTS];
     unsigned int count;
-    unsigned int next; /* the first that is not finished */
+    unsigned int next; /* the first request that is not finished */
     struct iovec segments[BLOCK_SEGMENTS_MAX];
     unsigned int segment_count;
     uint32_t bytes;
-    uint64_t next_sector; /* where the last one ends */
+    uint64_t next_sector; /* where the last request ends */
 } batch;
 
 static unsigned int requests_max(void)
@@ -59,7 +59,7 @@ static void add(struct block_request *request)
     request->active = false;
 }
 
-/* Small enough to be one of several. */
+/* Is the request small enough to be one of several? */
 static bool fits(const struct block_request *request, uint32_t bytes, unsigned int segments)
 {
     return request->data_length > 0 && request->data_length <= bytes_max() - bytes &&
@@ -81,7 +81,7 @@ bool block_mergeable(const struct turn *turn)
            virtqueue_available(turn->vq) && fits(request, 0, 0);
 }
 
-/* Returns SERVE_DONE, or SERVE_FAULT of the ring behind those that are gathered. */
+/* Returns SERVE_DONE, or SERVE_FAULT if the ring is broken behind the gathered requests. */
 static enum serve gather(struct turn *turn)
 {
     struct block_request *request = &block_queue(turn)->request;
@@ -104,7 +104,7 @@ static enum serve gather(struct turn *turn)
     return SERVE_DONE;
 }
 
-/* `moved` bytes are done, from the first request that is not finished on. */
+/* Note that `moved` bytes are done, counted from the first request that is not finished. */
 static void account(struct turn *turn, uint32_t moved)
 {
     while (moved > 0) {
@@ -120,8 +120,8 @@ static void account(struct turn *turn, uint32_t moved)
     }
 }
 
-/* Move what is left of `count` requests from the first that is not finished on: their data lie in
- * a row in batch.segments. */
+/* Move what is left of `count` requests, beginning with the first that is not finished. Their data
+ * lie one after the other in batch.segments. */
 static ssize_t move_data(struct turn *turn, unsigned int count)
 {
     const struct block_request *first = &batch.requests[batch.next];
@@ -146,7 +146,7 @@ static void serve_batch(struct turn *turn)
         if (moved > 0) {
             account(turn, (uint32_t)moved);
         } else if (count > 1 && moved != -EINTR) {
-            singly = true; /* whose fault it is shows when each is asked for alone */
+            singly = true; /* one call for each request shows which one fails */
         } else if (moved != -EINTR) {
             block_fail(turn, &batch.requests[batch.next], (int)-moved);
             batch.next++;

@@ -3,8 +3,7 @@
 
 #include "worker/block/block.h"
 
-/* A hole costs far less than writing does: a turn counts so many bytes of it as one that is moved.
- */
+/* A hole costs far less than a write: a turn counts this many bytes of a hole as one byte moved. */
 #define PUNCHED_AS_ONE 64u
 
 #define RANGE_SIZE sizeof(struct virtio_blk_discard_write_zeroes)
@@ -19,8 +18,8 @@ static void copy_ranges(struct block_queue *queue)
 }
 
 /*
- * §5.2.6.2: a flag that is unknown, or UNMAP in a discard, is not supported. All ranges are looked
- * at before the first is touched.
+ * §5.2.6.2: an unknown flag, or UNMAP in a discard, is not supported. All ranges are checked before
+ * the first is changed.
  */
 static uint8_t check_ranges(const struct block_queue *queue)
 {
@@ -57,7 +56,7 @@ static ssize_t write_zeros(struct turn *turn, uint64_t offset, uint64_t length)
     return done;
 }
 
-/* Of a block that is discarded in part all of it stays. */
+/* If only a part of a block is discarded, the whole block stays. */
 static ssize_t discard(struct turn *turn, uint64_t offset, uint64_t length)
 {
     uint64_t mask = block.blk_size - 1;
@@ -74,7 +73,7 @@ static ssize_t discard(struct turn *turn, uint64_t offset, uint64_t length)
 static ssize_t write_zeroes(struct turn *turn, uint64_t offset, uint64_t length, bool unmap)
 {
     if (unmap) {
-        /* What is deallocated reads as zeros, of a file as of a block device. */
+        /* Deallocated bytes read as zeros, both in a file and on a block device. */
         ssize_t done = punch(turn, offset, length);
         if (done != -EOPNOTSUPP && done != -EINVAL)
             return done;
@@ -82,7 +81,8 @@ static ssize_t write_zeroes(struct turn *turn, uint64_t offset, uint64_t length,
     return write_zeros(turn, offset, length);
 }
 
-/* The next piece of the current range, of which `length` bytes are left. Bytes done or -errno. */
+/* Do the next piece of the current range, of which `length` bytes are left. Returns the bytes done,
+ * or -errno. */
 static ssize_t next_piece(struct turn *turn, uint64_t length)
 {
     const struct block_queue *queue = block_queue(turn);
@@ -98,7 +98,7 @@ static void all_done(struct turn *turn)
 {
     struct block_request *request = &block_queue(turn)->request;
     int r = 0;
-    /* fallocate has no flag for it. */
+    /* fallocate has no flag for durability. */
     if (request->type == VIRTIO_BLK_T_WRITE_ZEROES && block_durable(turn->dev))
         r = block_flush(turn);
     if (r < 0)

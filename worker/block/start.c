@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a block device makes of its START message before there is a device. */
+/* What a block device does with its START message before there is a device. */
 #include <unistd.h>
 
 #include "worker/block/block.h"
@@ -11,7 +11,7 @@ bool block_start_usable(const struct message_start *start)
     return start->block.capacity <= INT64_MAX / SECTOR_SIZE && start->block.blk_size >= SECTOR_SIZE;
 }
 
-/* How large the image is by now; where that can't be found out, as the broker said. */
+/* Set the present size of the image; if that can't be found out, the broker's value stays. */
 void block_measure(struct message_start *start)
 {
     off_t size = lseek(WORKER_FD_BACKEND, 0, SEEK_END);

@@ -4,17 +4,17 @@
  * read and written straight from and to guest memory.
  *
  * Output waits in the ring while a connected reader is slow: a chain is completed when all of it is
- * written. While nobody has the terminal open it is discarded, so that the guest never waits for
- * somebody who may not come. On port 0 it does not wait for ever, either: Linux's driver spins
- * until its console output is completed, with interrupts off. Input waits in the pty until the
- * driver has a buffer for it.
+ * written. While nobody has the terminal open, output is discarded, so that the guest never waits
+ * for a reader who may not come. On port 0 output does not wait for ever, either: Linux's driver
+ * spins, with interrupts off, until its console output is completed. Input waits in the pty until
+ * the driver has a buffer for it.
  *
- * The kernel says when a reader leaves but not when one comes. So whether one is there is asked
- * before output is written or discarded: of a second epoll instance, made by the broker, which
- * reports exactly the ports without a reader.
+ * The kernel reports when a reader leaves, but not when one comes. So before output is written or
+ * discarded, the worker asks whether a reader is there. It asks a second epoll instance, made by
+ * the broker, which reports exactly the ports without a reader.
  *
- * A console with a socket has one port, whose file is the client of the moment
- * (worker/console/client.h). A client who leaves is noticed by what is written to him.
+ * A console with a socket has one port, whose file is the connection of the present client
+ * (worker/console/client.h). A write that fails shows that the client has left.
  *
  * System calls: read and write on the ports' files, epoll_pwait on WORKER_FD_BACKEND, those of
  * worker/console/log_file.h; with a socket, those of worker/console/client.h instead of the last
@@ -38,13 +38,14 @@
 #define READERS_FD WORKER_FD_BACKEND /* the ports that nobody has open */
 #define PORT_FD(p) (WORKER_FD_BACKEND2 + (int)(p))
 
-/* A turn ends after so many steps, each of which moves at most CALL_BYTES (about what a pty takes
- * at a time): no register access waits for long. */
+/* A turn ends after this many steps, and each step moves at most CALL_BYTES (about what a pty takes
+ * at a time). So no register access waits for long. */
 #define TURN_STEPS 64u
 #define CALL_BYTES 4096u
 
-/* How long port 0 waits for a reader who takes nothing: well below what Linux takes for a lockup
- * (20 s), and enough for a serial line of 4800 baud, which frees a pty by 4 KiB at a time. */
+/* How long port 0 waits for a reader who takes nothing. It is well below the time after which Linux
+ * reports a lockup (20 s). It is enough for a serial line of 4800 baud, which frees 4 KiB of a pty
+ * at a time. */
 #define PATIENCE_MS 10000u
 
 struct stream {
@@ -56,9 +57,9 @@ struct stream {
 static struct {
     unsigned int ports;
     bool socket;          /* port 0 is a client's connection */
-    bool out_of_patience; /* port 0's reader is not waited for, until he reads */
+    bool out_of_patience; /* port 0 does not wait for its reader, until he reads */
     bool live;            /* the driver may be told of a new size */
-    uint32_t readers;     /* bit p: somebody was there when last asked; of a log file, always */
+    uint32_t readers;     /* bit p: port p had a reader when last asked; a log file always has */
     struct stream rx[STATE_CONSOLE_PORTS], tx[STATE_CONSOLE_PORTS];
 } console;
 
@@ -79,7 +80,7 @@ static int console_init(struct device *dev, const struct message_start *start)
     console_control_init(from->ports, start->name);
 
     dev->features = 1ull << VIRTIO_CONSOLE_F_EMERG_WRITE;
-    if (!console.socket) /* which has no window */
+    if (!console.socket) /* a socket has no window size */
         dev->features |= 1ull << VIRTIO_CONSOLE_F_SIZE;
     if (from->ports > 1)
         dev->features |= 1ull << VIRTIO_CONSOLE_F_MULTIPORT;
@@ -102,7 +103,7 @@ static int console_init(struct device *dev, const struct message_start *start)
 
 /* ---- Readers ---- */
 
-/* -1: nobody is there yet. */
+/* -1: no client has come yet. */
 static int port_fd(unsigned int port)
 {
     return console.socket ? console_client_fd() : PORT_FD(port);
@@ -117,7 +118,7 @@ static void ask_for_readers(void)
     }
     int count = epoll_pwait(READERS_FD, missing, STATE_CONSOLE_PORTS, 0, NULL);
     if (count < 0)
-        return; /* interrupted: what was known holds until the next time */
+        return; /* interrupted: keep what was known until the next time */
     console.readers = (1u << STATE_CONSOLE_PORTS) - 1;
     for (int i = 0; i < count; i++) {
         if (missing[i].data.u32 < STATE_CONSOLE_PORTS)
@@ -133,8 +134,9 @@ static bool has_reader(unsigned int port)
 /* ---- How far a chain is, for a successor ---- */
 
 /*
- * In the state page stands of which chain (by the place in the ring where it will be completed) how
- * many bytes are moved; what it says of any other chain is of the past. Hostile: see take_up.
+ * The state page says how many bytes of which chain are moved. A chain is known by the place in the
+ * ring where it will be completed. A record of any other chain is old and is ignored. The record is
+ * hostile: see take_up.
  */
 static uint32_t place(const struct virtqueue *vq)
 {
@@ -146,7 +148,7 @@ static void note(const struct virtqueue *vq, uint64_t *record, uint32_t bytes)
     __atomic_store_n(record, (uint64_t)place(vq) << 32 | bytes, __ATOMIC_RELAXED);
 }
 
-/* What a predecessor has moved of the chain that was just taken, at most `length` bytes. */
+/* How much a predecessor has moved of the chain that was just taken, at most `length` bytes. */
 static uint32_t take_up(const struct virtqueue *vq, uint64_t *record, uint32_t length)
 {
     uint64_t value = *record;
@@ -166,7 +168,7 @@ static void complete(struct turn *turn, struct stream *stream, uint32_t written)
 
 /* ---- Output ---- */
 
-/* Returns as turn_take. */
+/* Take the next chain of output. Returns as turn_take. */
 static enum serve next_output(struct turn *turn, unsigned int port)
 {
     struct stream *tx = &console.tx[port];
@@ -180,7 +182,7 @@ static enum serve next_output(struct turn *turn, unsigned int port)
     return SERVE_DONE;
 }
 
-/* A failed call: is there anybody to wait for? If not, nothing of the chain is left to do. */
+/* A write has failed. Is there a reader to wait for? If not, the rest of the chain is dropped. */
 static enum serve write_failed(unsigned int port, int error)
 {
     struct stream *tx = &console.tx[port];
@@ -231,7 +233,7 @@ static enum serve write_some(struct turn *turn, unsigned int port)
     return SERVE_DONE;
 }
 
-/* Take the chain in hand a step further, or the next. */
+/* Do the next step of the chain in hand, or of the next chain. */
 static enum serve serve_output(struct turn *turn)
 {
     unsigned int port = console_port(turn->vq->index);
@@ -249,7 +251,8 @@ static enum serve serve_output(struct turn *turn)
         r = write_some(turn, port);
     if (tx->left.left == 0)
         complete(turn, tx, 0);
-    /* Until the reader reads, or leaves: an event of the terminal's. */
+    /* Wait until the reader reads or leaves, which is an event on the terminal, or until the pause
+     * is over. */
     if (r == SERVE_WAIT_BACKEND && port == 0 && turn->dev->pause_ms == 0)
         turn->dev->pause_ms = PATIENCE_MS;
     return r;
@@ -257,8 +260,9 @@ static enum serve serve_output(struct turn *turn)
 
 /* ---- Input ---- */
 
-/* What there is goes into the buffer's first segment. There is nothing: EAGAIN; EIO: nobody has the
- * terminal open; EBADF: a log file; 0: the client has ended his output, or there is none. */
+/* Read into the buffer's first segment. There is nothing to read in these cases: EAGAIN; EIO:
+ * nobody has the terminal open; EBADF: a log file; 0: the client has ended its output, or there is
+ * no client. */
 static enum serve fill_buffer(struct turn *turn, unsigned int port)
 {
     struct stream *rx = &console.rx[port];
@@ -287,7 +291,7 @@ static enum serve serve_input(struct turn *turn)
     unsigned int port = console_port(turn->vq->index);
     struct stream *rx = &console.rx[port];
     if (!console_open(turn->dev, port))
-        return SERVE_WAIT_BACKEND; /* until the driver says that it is, by a message */
+        return SERVE_WAIT_BACKEND; /* until the driver says by a message that it is open */
     if (!rx->active) {
         enum serve r = turn_take(turn, &rx->chain, 0, 1);
         if (r != SERVE_DONE)
@@ -303,17 +307,18 @@ static enum serve console_turn(struct device *dev, unsigned int queue,
                                struct guest_fault *ret_fault)
 {
     static const struct turn_rules input = {.steps = TURN_STEPS};
-    /* Linux's console driver waits until a few bytes are completed, and then sends the next. */
+    /* Linux's console driver waits until its few bytes are completed, and then sends the next
+     * ones. */
     static const struct turn_rules output = {.steps = TURN_STEPS, .linger_chains = 1};
     if (queue > CONSOLE_TX && !console_multiport(dev))
-        return SERVE_WAIT_BACKEND; /* §5.3.2: these do not exist */
+        return SERVE_WAIT_BACKEND; /* §5.3.2: these queues do not exist */
     if (queue == CONSOLE_CONTROL_RX || queue == CONSOLE_CONTROL_TX)
         return console_control_turn(dev, queue, ret_fault);
     return queue % 2 == 0 ? turn_run(dev, queue, &input, serve_input, ret_fault)
                           : turn_run(dev, queue, &output, serve_output, ret_fault);
 }
 
-/* Input, room for output, or a reader who left: each turn finds out by itself. */
+/* There is input, or room for output, or a reader has left: each turn finds out by itself. */
 static int console_backend_event(struct device *dev, unsigned int file,
                                  struct guest_fault *ret_fault)
 {
@@ -324,7 +329,8 @@ static int console_backend_event(struct device *dev, unsigned int file,
     return 0;
 }
 
-/* Which connection it is about does not matter: each turn finds out by itself, here as well. */
+/* It does not matter which connection the event is about: here, too, each turn finds out by
+ * itself. */
 static void console_connection_event(struct device *dev, unsigned int number, uint32_t events)
 {
     (void)number;
@@ -332,7 +338,7 @@ static void console_connection_event(struct device *dev, unsigned int number, ui
     dev->work |= 1u << CONSOLE_RX | 1u << CONSOLE_TX;
 }
 
-/* A client has come: he is waited for as if there had been none before. */
+/* A client has come: port 0 waits for it again, even if it no longer waited for the last one. */
 static bool console_message(struct device *dev, const union message *message, const int *fds,
                             size_t fd_count)
 {
@@ -351,7 +357,7 @@ static void console_pause_over(struct device *dev)
     dev->work |= 1u << CONSOLE_TX;
 }
 
-/* §5.3.4: in whatever state the device is, and without waiting for anybody. */
+/* §5.3.4: emergency write. It works in any state of the device, and waits for nobody. */
 static int console_write_config(struct device *dev, uint32_t offset, unsigned int width,
                                 uint64_t value, struct guest_fault *ret_fault)
 {
@@ -362,14 +368,14 @@ static int console_write_config(struct device *dev, uint32_t offset, unsigned in
         return 0;
     ask_for_readers();
     if (log_file_room(1) == 0)
-        log_file_step(dev); /* so long a character may be lost */
+        log_file_step(dev); /* while that goes on, a character can be lost */
     if (has_reader(0) && port_fd(0) >= 0 && log_file_room(1) == 1 &&
         write(port_fd(0), &character, 1) == 1)
         log_file_wrote(1);
     return 0;
 }
 
-/* Returns the size that the broker says, and lets the configuration space say it as well. */
+/* Take over the size that the broker has set into the configuration space, and return it. */
 static uint32_t take_size(struct device *dev)
 {
     uint32_t size = atomic_load_explicit(&dev->state->backend.size, memory_order_relaxed);
@@ -405,13 +411,13 @@ static int console_start(struct device *dev, bool resumed, struct guest_fault *r
     return 0;
 }
 
-/* How far chains are is checked when they are taken up. */
+/* The records of how far chains are need no check here: take_up checks them. */
 static int console_adopt(struct device *dev)
 {
     return console_control_valid(&dev->state->of_kind.console) ? 0 : -EINVAL;
 }
 
-/* The chains in hand are the driver's again. */
+/* The chains in hand belong to the driver again. */
 static void console_stop(struct device *dev)
 {
     (void)dev;
@@ -435,7 +441,7 @@ static void console_queue_stop(struct device *dev, unsigned int queue)
     }
 }
 
-/* Of a log; a terminal is no file that ends. */
+/* The size of a log; a terminal has no size. */
 static uint64_t console_file_size_max(const struct message_start *start)
 {
     return start->console.files != 0 ? start->console.log_size : 0;

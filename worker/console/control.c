@@ -2,9 +2,10 @@
 /*
  * The control queues of a console device with several ports, VirtIO 1.2 §5.3.6.2.
  *
- * What is to be said is kept as bits in the state page, one for each message of each port, so that
- * a driver that keeps asking makes nothing grow, and a successor goes on. A bit is cleared when the
- * driver can see its message: one that a worker died over may come twice, which changes nothing.
+ * Messages that are due are kept as bits in the state page, one bit for each message of each port.
+ * So a driver that keeps asking makes nothing grow, and a successor goes on. A bit is cleared after
+ * the driver can see its message. If a worker dies in between, the message comes twice, which
+ * changes nothing.
  */
 #include <linux/virtio_console.h>
 #include <stddef.h>
@@ -116,7 +117,7 @@ static enum serve hear(struct turn *turn)
 
 /* ---- To the driver ---- */
 
-/* The next message of all that are due; 0: none. */
+/* The next message that is due; 0: none. */
 static unsigned int next_due(const struct state_console *state, unsigned int *ret_port)
 {
     for (unsigned int p = 0; p < control.ports; p++) {
@@ -128,7 +129,7 @@ static unsigned int next_due(const struct state_console *state, unsigned int *re
     return 0;
 }
 
-/* Returns its length. */
+/* Build a message. Returns its length. */
 static uint32_t compose(const struct device *dev, unsigned int port, unsigned int what,
                         struct message_to_driver *ret)
 {
@@ -166,7 +167,7 @@ static enum serve tell(struct turn *turn)
     unsigned int port;
     unsigned int what = next_due(state, &port);
     if (what == 0)
-        return SERVE_WAIT_BACKEND; /* buffers for what is not said yet need no looking after */
+        return SERVE_WAIT_BACKEND; /* nothing is to be said: new buffers need no attention */
     uint32_t length = compose(turn->dev, port, what, &message);
     enum serve r = turn_take(turn, &control.chain, 0, length);
     if (r != SERVE_DONE)

@@ -14,13 +14,13 @@ static struct {
     uint64_t size; /* 0: no bound */
     uint64_t room; /* bytes until the file is full, as far as this process knows */
     bool refused;  /* the kernel says that it is full */
-    bool copying;  /* to the old file: from where LOG_FILE_READ is */
-    bool given_up; /* it can't be begun anew: what comes is lost */
+    bool copying;  /* to the old file, from the present offset of LOG_FILE_READ */
+    bool given_up; /* the file can't begin anew: further output is lost */
 } file;
 
 static unsigned char piece[PIECE_BYTES];
 
-/* Whoever else writes to the file, or cuts it off: how long it is counts. */
+/* Another process may write to the file or truncate it, so its real length counts. */
 static uint64_t measure(void)
 {
     off_t length = lseek(LOG_FILE_READ, 0, SEEK_END);
@@ -35,7 +35,7 @@ void log_file_init(uint64_t size)
     file.size = size;
     if (size == 0)
         return;
-    (void)signal(SIGXFSZ, SIG_IGN); /* EFBIG says the same */
+    (void)signal(SIGXFSZ, SIG_IGN); /* EFBIG reports the same */
     (void)measure();
 }
 
@@ -60,14 +60,15 @@ bool log_file_is_full(int error)
     return true;
 }
 
-/* Returns false if it is not full after all. */
+/* Begin to replace the old file. Returns false if the file is not full after all, or is given
+ * up. */
 static bool begin(void)
 {
     uint64_t size = measure();
     if (file.room > 0 && !file.refused)
-        return false; /* somebody has cut it off */
+        return false; /* somebody has truncated it */
     if (size == 0) {
-        file.given_up = true; /* nothing is in it, and nothing can be */
+        file.given_up = true; /* the file is empty, and takes nothing all the same */
         return false;
     }
     off_t first = size > file.size ? (off_t)(size - file.size) : 0;
@@ -76,7 +77,7 @@ static bool begin(void)
     return true;
 }
 
-/* Returns false at the end, whatever the reason. */
+/* Copy the next piece. Returns false at the end, or on an error. */
 static bool copy(void)
 {
     ssize_t length = read(LOG_FILE_READ, piece, sizeof(piece));
@@ -85,7 +86,7 @@ static bool copy(void)
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0) {
-            /* The newer ones are worth more: they get the room. */
+            /* The newer bytes are worth more: they get the room. */
             log_event(LOG_OUTPUT_LOST, 0, (uint64_t)(written < 0 ? errno : EIO));
             return false;
         }

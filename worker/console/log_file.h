@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A console's log file, which has a bound: when it is full, what it holds replaces what the second
- * file holds (NAME.1), and it begins anew. So the two take no more than twice the bound, and the
+ * A console's log file, which has a bound. When it is full, its content replaces that of the second
+ * file (NAME.1), and it begins anew. So the two files take no more than twice the bound, and the
  * newest bytes are at the end of the first.
  *
- * A worker can't rename, so it copies, in steps; until the last one the first file stays as it is,
- * and a successor of one that died in the midst begins again. The bound is RLIMIT_FSIZE's as well:
- * a worker that was taken over is held to it by the kernel.
+ * A worker can't rename files, so it copies, in steps. Until the last step the first file stays as
+ * it is, and if a worker dies in between, its successor begins again. RLIMIT_FSIZE has the same
+ * bound: the kernel holds a worker that was taken over to it.
  *
  * System calls on the files below, besides write on the first, which is the caller's: lseek and
  * read on the third, write on the second, ftruncate to 0 on both.
@@ -21,24 +21,25 @@
 
 enum {
     LOG_FILE = WORKER_FD_BACKEND2,      /* appended to */
-    LOG_FILE_OLD = WORKER_FD_BACKEND3,  /* likewise: what was in it before */
-    LOG_FILE_READ = WORKER_FD_BACKEND4, /* the first one, for reading */
+    LOG_FILE_OLD = WORKER_FD_BACKEND3,  /* appended to: what was in the first file before */
+    LOG_FILE_READ = WORKER_FD_BACKEND4, /* the first file, for reading */
 };
 
-/* Before lock-down. `size`: of each file at most, bytes; 0: there is no bound. */
+/* Before lock-down. `size`: the bound of each file, in bytes; 0: there is no bound. */
 void log_file_init(uint64_t size);
 
-/* Of `length` bytes, those that may be written now; 0: a step of log_file_step's comes first. */
+/* How many of `length` bytes may be written now; 0: call log_file_step first. */
 uint32_t log_file_room(uint32_t length);
 
 /* `bytes` were written. */
 void log_file_wrote(uint32_t bytes);
 
-/* A write failed with this error. Returns true if it did so since the file is full after all:
- * another process has written to it. Else the bytes are lost. */
+/* A write failed with this error. Returns true if it failed because the file is full after all:
+ * another process has written to it. Otherwise the bytes are lost. */
 bool log_file_is_full(int error);
 
-/* Copy a piece on, or begin anew behind the last one. Bounded. */
+/* Copy one more piece, or, after the last piece, begin the file anew. One call does a bounded
+ * amount of work. */
 void log_file_step(struct device *dev);
 
 #endif

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Input device, VirtIO 1.2 §5.8: an event device of Linux's, whose events go to the driver as they
- * come, each in a buffer of its own (queue 0); what the driver wants of lights and sounds comes
+ * Input device, VirtIO 1.2 §5.8: an event device of Linux. Its events go to the driver as they
+ * come, each in a buffer of its own (queue 0). What the driver wants of lights and sounds comes
  * back (queue 1).
  *
- * Nothing that a driver believes may stay wrong for ever. So two things are remembered: which keys
- * the device has pressed, and, in the state page, which of them the driver may know as pressed.
- * Where events can have been lost (the kernel says so, a worker died, the device is gone, a driver
- * has just come) the driver is told of each key in either of them what it is now: what it knows
- * already changes nothing there. Contacts of a touch screen are taken for lifted then.
+ * If the driver has a wrong idea of a key, it must not stay wrong for ever. So two things are
+ * remembered: which keys are pressed on the device, and, in the state page, which keys the driver
+ * may take for pressed. Events can have been lost when the kernel says so, a worker died, the
+ * device is gone, or a driver has just started. Then the driver is told the present state of each
+ * key in either set; a state that it knows already changes nothing in the driver. Contacts of a
+ * touch screen are then taken for lifted.
  *
- * While the driver has no buffers, events wait here, and beyond that in the kernel, which drops
- * them and says so.
+ * While the driver has no buffers, events wait here, and when this place is full, in the kernel.
+ * The kernel drops events when its own place is full, and says so.
  *
  * System calls: read and write on the event device.
  */
@@ -27,17 +28,18 @@
 #define QUEUE_STATUS 1u
 #define EVENT_DEVICE WORKER_FD_BACKEND
 
-#define TURN_EVENTS 256u /* a register access never waits for more than so many */
+#define TURN_EVENTS 256u /* a register access never waits for more than this many events */
 #define READ_EVENTS 64u
 #define WAITING_MAX 1024u /* a power of two */
 
-/* What a driver may ask for by its status queue: so much at once, and then in each tenth of a
- * second. A light is a transfer on a bus, and a full one is a line in the kernel's log. */
+/* How many status events a driver may send by its status queue: this many at once, and then this
+ * many in each tenth of a second. Each change of a light is a transfer on a bus, and when the queue
+ * for the bus is full, the kernel writes a line to its log. */
 #define STATUS_BURST 16u
 #define STATUS_SLOT_MS 100u
 
-#define TONE_MAX 32767 /* Hz: above, kernels differ in what they make of it */
-#define SLOTS_MAX 64   /* of contacts, by the bits of struct state_input */
+#define TONE_MAX 32767 /* Hz: kernels differ in how they treat a higher value */
+#define SLOTS_MAX 64   /* slots of contacts: as many as struct state_input has bits */
 
 _Static_assert(STATE_INPUT_KEYS == KEY_CNT, "a bit a key");
 _Static_assert(offsetof(struct virtio_input_config, u) == 8, "§5.8.4");
@@ -48,14 +50,15 @@ static struct {
     bool gone;    /* unplugged */
     bool dropped; /* the kernel has dropped events, and their packet is not over yet */
 
-    /* To be told: first of all keys from `key` on, unless that is KEY_CNT; then these, of which
-     * `complete` are whole packets, up to a SYN_REPORT. Free-running. */
+    /* What the driver is to be told: first the state of all keys from `key` on, unless `key` is
+     * KEY_CNT; then the events that wait. Those before `complete` are whole packets, up to a
+     * SYN_REPORT. The counts are free-running. */
     uint32_t key;
     uint32_t first, complete, end;
     struct virtio_input_event waiting[WAITING_MAX];
-    int slot, device_slot; /* of the last ABS_MT_SLOT: as the driver knows it, as the device does */
+    int slot, device_slot; /* the last ABS_MT_SLOT: of the driver, and of the device */
 
-    uint32_t status_left; /* that may be written in this slot of time */
+    uint32_t status_left; /* events that may be written in this slot of time */
     uint8_t sounding[SND_CNT / 8];
 } input;
 
@@ -75,7 +78,7 @@ static void set_bit(uint8_t *bits, uint32_t number, bool value)
     bits[number / 8] = (uint8_t)(value ? bits[number / 8] | mask : bits[number / 8] & ~mask);
 }
 
-/* Has the device this event? */
+/* Does the device have this event? */
 static bool has(uint32_t type, uint32_t code)
 {
     switch (type) {
@@ -91,7 +94,7 @@ static bool has(uint32_t type, uint32_t code)
 
 /* ---- Configuration space, §5.8.4 ---- */
 
-/* Without the zeros at its end. Returns its size. */
+/* Copy without the zeros at the end. Returns the size. */
 static uint8_t show(uint8_t *to, const void *from, size_t size)
 {
     memcpy(to, from, size);
@@ -144,7 +147,7 @@ static uint8_t show_selected(uint8_t *to, uint8_t select, uint8_t subsel)
     }
 }
 
-/* Whatever a predecessor or a driver has selected can be. */
+/* A predecessor or a driver can have selected anything: every value is valid. */
 static int input_adopt(struct device *dev)
 {
     const struct state_input *state = told(dev);
@@ -156,7 +159,8 @@ static int input_adopt(struct device *dev)
     return 0;
 }
 
-/* §5.8.5.1: select and subsel, the rest can't be written. Drivers write one byte at a time. */
+/* §5.8.5.1: the driver can write select and subsel, but nothing else. Drivers write one byte at a
+ * time. */
 static int input_write_config(struct device *dev, uint32_t offset, unsigned int width,
                               uint64_t value, struct guest_fault *ret_fault)
 {
@@ -185,7 +189,7 @@ static void wait_with(uint32_t type, uint32_t code, int32_t value)
         input.complete = input.end;
 }
 
-/* The driver may be wrong about any key. */
+/* The driver may have a wrong idea of any key: tell it all. */
 static void tell_all_keys(void)
 {
     input.key = 0;
@@ -196,7 +200,7 @@ static void forget_packet(void)
     input.end = input.complete;
 }
 
-/* What was pressed is taken for released, since nobody says when it is. */
+/* Keys that were pressed are taken for released, since no event will say when they are released. */
 static void lose_events(void)
 {
     forget_packet();
@@ -204,7 +208,7 @@ static void lose_events(void)
     tell_all_keys();
 }
 
-/* A key that repeats is pressed, whatever was lost before. */
+/* A key that repeats is pressed, even if its press was lost. */
 static void take_key(uint32_t code, int32_t value)
 {
     bool was_pressed = bit(input.pressed, code);
@@ -212,8 +216,8 @@ static void take_key(uint32_t code, int32_t value)
     wait_with(EV_KEY, code, value == 2 && !was_pressed ? 1 : value);
 }
 
-/* Lights and sounds come back from the kernel, and would go round for ever between it and a driver
- * that answers them. */
+/* Lights and sounds come back from the kernel and are ignored. They would go round for ever between
+ * the kernel and a driver that answers them. */
 static void take_event(const struct input_event *event)
 {
     if (event->type == EV_ABS && event->code == ABS_MT_SLOT)
@@ -243,13 +247,14 @@ static bool read_events(void)
     static struct input_event events[READ_EVENTS];
     if (input.gone)
         return false;
-    if (room() < READ_EVENTS) { /* a packet without an end: no device has so many */
+    if (room() < READ_EVENTS) { /* a packet without an end: no device sends so many events */
         lose_events();
         input.dropped = true;
     }
     ssize_t bytes = read(EVENT_DEVICE, events, sizeof(events));
     if (bytes <= 0) {
-        /* An interrupted call is made again at the next event: nothing here catches a signal. */
+        /* After EINTR the call is made again at the next event only: nothing here catches a
+         * signal. */
         if (bytes < 0 && errno == ENODEV) {
             input.gone = true;
             lose_events();
@@ -274,7 +279,7 @@ static void lift_contacts(struct device *dev)
         wait_with(EV_ABS, ABS_MT_SLOT, input.device_slot);
 }
 
-/* What each key is now that is pressed, or that the driver may take for pressed. */
+/* Tell the present state of each key that is pressed, or that the driver may take for pressed. */
 static void tell_keys(struct device *dev)
 {
     for (; input.key < KEY_CNT && room() > 2 * SLOTS_MAX + 2; input.key++) {
@@ -289,15 +294,15 @@ static void tell_keys(struct device *dev)
         wait_with(EV_SYN, SYN_REPORT, 0);
 }
 
-/* Have something to tell, if there is anything. An event that comes later is a new edge of what is
- * watched. Returns whether there may be. */
+/* Get something to tell, if there is anything. An event that comes later is a new edge for epoll.
+ * Returns whether there may be something. */
 static bool refill(struct device *dev)
 {
     if (input.first != input.complete)
         return true;
     if (input.key < KEY_CNT) {
         tell_keys(dev);
-        input.complete = input.end; /* perhaps a part of them: the others come with the next */
+        input.complete = input.end; /* perhaps not all keys yet: the next call adds more */
         return true;
     }
     return read_events();
@@ -311,7 +316,8 @@ static bool is_contact(const struct virtio_input_event *event)
            input.slot < SLOTS_MAX;
 }
 
-/* Before the driver can see it: so a successor never takes for unknown what is known. */
+/* Record a press before the driver can see it. So a successor never misses a key that the driver
+ * knows as pressed. */
 static void note_before(struct device *dev, const struct virtio_input_event *event)
 {
     if (event->type == EV_KEY && event->value != 0)
@@ -322,7 +328,7 @@ static void note_before(struct device *dev, const struct virtio_input_event *eve
         told(dev)->slots |= 1ull << input.slot;
 }
 
-/* After it can. */
+/* Record a release after the driver can see it. */
 static void note_after(struct device *dev, const struct virtio_input_event *event)
 {
     if (event->type == EV_KEY && event->value == 0)
@@ -331,7 +337,7 @@ static void note_after(struct device *dev, const struct virtio_input_event *even
         told(dev)->slots &= ~(1ull << input.slot);
 }
 
-/* Give the driver the first of what waits. Returns as turn_take. */
+/* Give the driver the first event that waits. Returns as turn_take. */
 static enum serve tell_event(struct turn *turn)
 {
     static struct chain chain;
@@ -344,7 +350,7 @@ static enum serve tell_event(struct turn *turn)
     cursor_write(&buffer, &event, sizeof(event));
     note_before(dev, &event);
     virtqueue_push(turn->vq, chain.ref, sizeof(event));
-    virtqueue_publish(turn->vq); /* before it is noted */
+    virtqueue_publish(turn->vq); /* before note_after */
     note_after(dev, &event);
     input.first++;
     device_count(&dev->state->counters.requests, 1);
@@ -361,7 +367,7 @@ static enum serve serve_events(struct turn *turn)
 
 /* ---- Lights and sounds ---- */
 
-/* What a driver may ask for: nothing that would pass for the user's doing. */
+/* May the driver ask for this? It must not ask for an event that looks like the user's action. */
 static bool may_write(const struct virtio_input_event *event)
 {
     if (!has(event->type, event->code))
@@ -379,7 +385,7 @@ static void write_event(uint32_t type, uint32_t code, uint32_t value)
     if (input.gone)
         return;
     ssize_t ignored = write(EVENT_DEVICE, &event, sizeof(event));
-    (void)ignored; /* a device that is gone has none, and the driver no way to hear of it */
+    (void)ignored; /* a device that is gone has no lights, and there is no way to tell the driver */
 }
 
 static void take_status(struct device *dev, const struct virtio_input_event *event)
@@ -429,8 +435,8 @@ static int input_init(struct device *dev, const struct message_start *start)
     memset(&input, 0, sizeof(input));
     input.is = start->input;
     input.status_left = STATUS_BURST;
-    /* What a predecessor read is lost; but the kernel knows what is pressed now, and takes back
-     * what it has said of keys that nobody has read yet. */
+    /* Events that a predecessor read are lost. But the kernel knows what is pressed now, and
+     * removes from its queue the key events that nobody has read yet. */
     if (ioctl(EVENT_DEVICE, EVIOCGKEY(sizeof(input.pressed)), input.pressed) < 0)
         memset(input.pressed, 0, sizeof(input.pressed));
     if (has(EV_ABS, ABS_MT_SLOT) && ioctl(EVENT_DEVICE, EVIOCGABS(ABS_MT_SLOT), &slot) == 0)
@@ -441,7 +447,8 @@ static int input_init(struct device *dev, const struct message_start *start)
     return 0;
 }
 
-/* A driver that has just come knows of no key, and that of a predecessor perhaps of others. */
+/* A driver that has just started knows of no key. A predecessor's driver may know other keys as
+ * pressed. */
 static int input_start(struct device *dev, bool resumed, struct guest_fault *ret_fault)
 {
     (void)resumed;
@@ -451,8 +458,8 @@ static int input_start(struct device *dev, bool resumed, struct guest_fault *ret
     return 0;
 }
 
-/* A driver that goes leaves no sound behind; its lights stay, as they do on a machine. The pause
- * goes on: a reset must not be a way round the limit. */
+/* When a driver leaves, its sounds are switched off; its lights stay, as they do on a real machine.
+ * The pause goes on: a reset must not be a way round the limit. */
 static void input_stop(struct device *dev)
 {
     (void)dev;
@@ -471,7 +478,8 @@ static enum serve input_turn(struct device *dev, unsigned int queue, struct gues
                     ret_fault);
 }
 
-/* Without a driver events are taken as well, so that it is known what is pressed once there is. */
+/* Events are read without a driver, too, so that it is known what is pressed when a driver
+ * starts. */
 static int input_backend_event(struct device *dev, unsigned int file, struct guest_fault *ret_fault)
 {
     (void)file;

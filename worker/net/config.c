@@ -19,7 +19,7 @@ void net_config_init(struct device *dev, const struct start_net *from, unsigned 
     memcpy(config.mac, from->mac, sizeof(config.mac));
     _Static_assert(sizeof(config) <= DEVICE_CONFIG_MAX, "fits");
     memcpy(dev->config, &config, sizeof(config));
-    dev->config_size = offsetof(struct virtio_net_config, speed); /* the fields that are offered */
+    dev->config_size = offsetof(struct virtio_net_config, speed); /* fields before it are offered */
 }
 
 uint16_t net_status(const struct device *dev)
@@ -52,7 +52,8 @@ bool net_backend_changed(struct device *dev)
 
 /* ---- Offloads ---- */
 
-/* Which features take which of the tap's offloads; with TUN_F_CSUM the rest means something. */
+/* Which features need which offloads of the tap. The others mean something only together with
+ * TUN_F_CSUM. */
 static const struct {
     uint32_t tun;
     unsigned int host, guest;
@@ -77,8 +78,8 @@ uint64_t net_offload_features(uint32_t tun_offloads)
 }
 
 /*
- * A tap that has been removed refuses, and has no frames, either. Whatever comes with an offload
- * that is not in force is dropped in any case.
+ * A tap that has been removed refuses the call, but it has no frames, either. A frame that needs an
+ * offload that is not in force is dropped in any case.
  */
 void net_set_offloads(int tap, uint64_t features)
 {

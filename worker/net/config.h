@@ -18,24 +18,25 @@
      1ull << VIRTIO_NET_F_GUEST_TSO6 | 1ull << VIRTIO_NET_F_GUEST_ECN |                            \
      1ull << VIRTIO_NET_F_GUEST_UFO)
 
-/* The configuration space of a device with so many pairs of queues; its link is up until the broker
- * says otherwise. */
+/* Fill in the configuration space of a device with `pairs` pairs of queues. The link is up until
+ * the broker says otherwise. */
 void net_config_init(struct device *dev, const struct start_net *from, unsigned int pairs);
 
-/* Its field `status`. */
+/* The field `status` of the configuration space. */
 uint16_t net_status(const struct device *dev);
 void net_set_status(struct device *dev, uint16_t status);
 
-/* Its field `mac`. */
+/* Set its field `mac`. */
 void net_set_mac(struct device *dev, const uint8_t mac[6]);
 
 /* device_ops.backend_changed: the link. */
 bool net_backend_changed(struct device *dev);
 
-/* The features that a tap with these offloads (TUN_F_*) can have, of both directions. */
+/* The features, for both directions, that a tap with these offloads (TUN_F_*) makes possible. */
 uint64_t net_offload_features(uint32_t tun_offloads);
 
-/* Make the tap hold back what the driver does not take: the VIRTIO_NET_F_GUEST_* of `features`. */
+/* Make the tap send only frames that the driver takes, by the VIRTIO_NET_F_GUEST_* in
+ * `features`. */
 void net_set_offloads(int tap, uint64_t features);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The control queue, VirtIO 1.2 §5.1.6.5. What a command sets lives in the state page, where a
- * successor finds it; a command that a worker died in is carried out again by the successor, so
- * each sets and none adds to what was.
+ * successor finds it; if a worker dies in a command, its successor carries the command out again.
+ * So each command sets a value, and none adds to what was there.
  */
 #include <linux/if_ether.h>
 #include <string.h>
@@ -10,9 +10,9 @@
 #include "worker/net/filter.h"
 #include "worker/net/net.h"
 
-#define TURN_COMMANDS 16u /* some take a lock of the kernel's network configuration */
+#define TURN_COMMANDS 16u /* not many: some take a lock of the kernel's network configuration */
 
-/* Copy the next `length` bytes of a command. False if there are not so many. */
+/* Copy the next `length` bytes of a command. Returns false if there are fewer. */
 static bool take(struct cursor *command, void *to, size_t length)
 {
     return cursor_read(command, to, length) == length;
@@ -38,7 +38,8 @@ struct table {
     unsigned int count;
 };
 
-/* Append one of the two lists of §5.1.6.5.2. More than fit make it as good as "all". */
+/* Append one of the two lists of §5.1.6.5.2. If not all addresses fit, *ret_full says that all
+ * shall pass. */
 static bool take_macs(struct cursor *rest, struct table *table, uint16_t *ret_count, bool *ret_full)
 {
     uint32_t entries;
@@ -126,7 +127,7 @@ static bool set_pairs(struct device *dev, uint8_t command, struct cursor *rest)
         !take(rest, &pairs, sizeof(pairs)) || pairs < 1 || pairs > net.taps)
         return false;
     dev->state->of_kind.net.pairs = pairs;
-    /* Queues of the tap have come to other pairs, and pairs into use. */
+    /* Some of the tap's queues now belong to other pairs, and some pairs have come into use. */
     for (unsigned int q = 0; q < 2u * pairs; q++)
         dev->work |= 1u << q;
     return true;

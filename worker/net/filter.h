@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which frames from the tap a driver wants, VirtIO 1.2 §5.1.6.5.1 to §5.1.6.5.3: modes, addresses
- * and VLANs, as it set them by the control queue. No wall between guests: frames of all kinds have
- * passed through the buffers, and a driver can ask for all of them.
+ * and VLANs, as it set them by the control queue. The filter does not protect guests from each
+ * other: frames of all kinds have passed through the buffers, and a driver can ask for all of them.
  */
 #ifndef WORKER_NET_FILTER_H
 #define WORKER_NET_FILTER_H
@@ -21,17 +21,18 @@ enum net_rx_mode {
     NET_RX_NOUNI = 1 << 4,
     NET_RX_NOBCAST = 1 << 5,
     NET_RX_UNICAST_FULL = 1 << 6,   /* more addresses than `macs` has room for: all pass */
-    NET_RX_MULTICAST_FULL = 1 << 7, /* likewise */
-    NET_RX_VLANS = 1 << 8,          /* VIRTIO_NET_F_CTRL_VLAN: those of `vlans` only */
+    NET_RX_MULTICAST_FULL = 1 << 7, /* more multicast addresses than fit: all pass */
+    NET_RX_VLANS = 1 << 8,          /* VIRTIO_NET_F_CTRL_VLAN: only the VLANs in `vlans` pass */
     NET_RX_MODES = (1 << 9) - 1,
 };
 
-#define NET_ADDRESS_PART 18u /* bytes that a frame is judged by: addresses, VLAN tag */
+#define NET_ADDRESS_PART 18u /* bytes that decide about a frame: addresses, VLAN tag */
 
-/* Does a frame pass that begins with these bytes? `length`: how many there are, 14 at least. */
+/* Does a frame that begins with these bytes pass? `length`: how many bytes there are, at least
+ * 14. */
 bool net_filter_passes(const struct state_net *state, const uint8_t *frame, uint32_t length);
 
-/* Is what a predecessor left usable: nothing that leads outside the tables? */
+/* Is the state that a predecessor left usable? Nothing in it may lead outside the tables. */
 bool net_filter_valid(const struct state_net *state);
 
 #endif

@@ -5,7 +5,7 @@
 
 #define BIT(n) (1ull << (n))
 
-/* The features that a gso_type takes; 0: none has it. */
+/* The features that a gso_type needs; 0: no feature allows this type. */
 static uint64_t needed_for(uint8_t gso_type, uint64_t tcp4, uint64_t tcp6, uint64_t udp,
                            uint64_t ecn)
 {
@@ -57,7 +57,7 @@ enum net_check net_header_from_driver(struct virtio_net_hdr_v1 *header, uint64_t
         return NET_CSUM;
     if (!gso) {
         header->gso_size = 0;
-        header->hdr_len = 0; /* it means nothing then, and a driver may leave anything there */
+        header->hdr_len = 0; /* it has no meaning then, and a driver may leave any value there */
         return NET_OK;
     }
     if (!gso_valid(header, features))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The header before each frame, struct virtio_net_hdr_v1, VirtIO 1.2 §5.1.6: the driver's is
- * hostile and goes to the kernel, the kernel's may speak of offloads that the driver has given up
- * since. Pure functions on copies.
+ * The header before each frame, struct virtio_net_hdr_v1, VirtIO 1.2 §5.1.6: a header from the
+ * driver is hostile and goes to the kernel. A header from the kernel may name offloads that the
+ * driver has given up since. These are pure functions on copies.
  */
 #ifndef WORKER_NET_HEADER_H
 #define WORKER_NET_HEADER_H
@@ -27,12 +27,12 @@ enum net_check {
     NET_GSO,     /* §5.1.6.2.1: gso_type not negotiated, or without NEEDS_CSUM or gso_size */
     NET_HDR_LEN, /* §5.1.6.2.1: hdr_len is longer than the frame */
     NET_NO_ROOM, /* §5.1.6.3.1: the driver's buffers cannot hold it */
-    NET_OFFLOADS, /* from before the driver gave up the offload that it needs */
+    NET_OFFLOADS, /* it needs an offload that the driver has given up since */
 };
 
 /*
- * A header from the driver, for a frame of `length` bytes behind it: may the kernel see it? What
- * means nothing to the kernel is cleared. `features` are those negotiated; `mtu` is 0 if
+ * A header from the driver, with a frame of `length` bytes behind it: may the kernel see it? Fields
+ * that mean nothing to the kernel are cleared. `features` are the negotiated ones; `mtu` is 0 if
  * VIRTIO_NET_F_MTU is not among them.
  */
 enum net_check net_header_from_driver(struct virtio_net_hdr_v1 *header, uint64_t features,

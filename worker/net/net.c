@@ -59,7 +59,7 @@ void net_dropped(struct device *dev, unsigned int queue, uint32_t length, enum n
 
 /* ---- Starting and stopping ---- */
 
-/* §5.1.5, §5.1.6.5: as a driver finds the device. */
+/* §5.1.5, §5.1.6.5: the state in which a driver finds the device. */
 static void init_state(struct state_net *state)
 {
     state->offloads = net.features & NET_GUEST_OFFLOADS;
@@ -78,7 +78,8 @@ static bool state_valid(const struct state_net *state)
            (state->offloads & ~(net.features & NET_GUEST_OFFLOADS)) == 0 && net_filter_valid(state);
 }
 
-/* §5.1.4: what a driver has set ends with it; a successor's driver goes on with it. */
+/* §5.1.4: a driver's settings end when the driver ends. After a restart of the worker the same
+ * driver goes on, so its settings stay. */
 static int net_adopt(struct device *dev)
 {
     const struct state_net *state = &dev->state->of_kind.net;
@@ -106,10 +107,10 @@ static int net_start(struct device *dev, bool resumed, struct guest_fault *ret_f
         net_rx_drain();
         return 0;
     }
-    /* §5.1.6.5.4: the network may have forgotten where the driver is. */
+    /* §5.1.6.5.4: the network may have forgotten where to find the driver. */
     if (net_has(VIRTIO_NET_F_GUEST_ANNOUNCE))
         net_set_status(dev, net_status(dev) | VIRTIO_NET_S_ANNOUNCE);
-    /* And the link may not be what it was when the driver looked. */
+    /* The link may also have changed since the driver looked. */
     device_config_changed(dev);
     return 0;
 }
@@ -147,7 +148,7 @@ static enum serve net_turn(struct device *dev, unsigned int queue, struct guest_
     return queue % 2 == 0 ? net_rx_turn(dev, pair, ret_fault) : net_tx_turn(dev, pair, ret_fault);
 }
 
-/* A tap's event says no more than that something may have changed. */
+/* A tap's event only says that something may have changed. */
 static int net_backend_event(struct device *dev, unsigned int file, struct guest_fault *ret_fault)
 {
     (void)ret_fault;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Network device, VirtIO 1.2 §5.1, on a tap: what its parts share. Pair p has the queues 2p (rx)
- * and 2p + 1 (tx), and sends by queue p of the tap; what comes out of queue t of the tap goes to
- * pair t modulo the pairs in use, so that the kernel need not know how many those are.
+ * and 2p + 1 (tx), and sends by queue p of the tap; a frame from queue t of the tap goes to pair t
+ * modulo the number of pairs in use, so that the kernel need not know that number.
  *
  * System calls: readv and writev on the tap's files, and ioctl with TUNSETOFFLOAD on the first.
  */
@@ -18,15 +18,15 @@
 
 #define NET_PAIRS_MAX 7u
 
-/* A turn ends after so many frames or bytes, so that neither direction waits for the other, and no
- * register access for either. */
+/* A turn ends after this many frames or bytes, so that neither direction waits long for the other,
+ * and no register access waits long for either. */
 #define NET_TURN_FRAMES 256u
 #define NET_TURN_BYTES 0x80000u /* 512 KiB */
 
 struct net {
     bool running;
     uint64_t features; /* negotiated */
-    uint32_t taps;     /* queues of the tap, as many as pairs that are offered */
+    uint32_t taps;     /* queues of the tap: as many as the pairs that are offered */
     uint32_t mtu;
     uint8_t default_mac[6];
     uint32_t readable; /* bit t: queue t of the tap may hold a frame */
@@ -50,16 +50,16 @@ static inline int net_tap(unsigned int index)
     return WORKER_FD_BACKEND + (int)index;
 }
 
-/* MTU that binds the driver; 0: none does. */
+/* The MTU that the driver must keep to; 0: there is none. */
 static inline uint32_t net_driver_mtu(void)
 {
     return net_has(VIRTIO_NET_F_MTU) ? net.mtu : 0;
 }
 
-/* Count a dropped frame, and say it unless only the link was down or a frame came too late. */
+/* Count a dropped frame. Log it, unless it only came too late (NET_OFFLOADS). */
 void net_dropped(struct device *dev, unsigned int queue, uint32_t length, enum net_check check);
 
-/* Serve a queue of pair `pair`, or the control queue: see device_ops.turn. */
+/* Serve a queue of pair `pair`, or the control queue, as device_ops.turn. */
 enum serve net_rx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault);
 enum serve net_tx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault);
 enum serve net_ctrl_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
@@ -68,10 +68,11 @@ enum serve net_ctrl_turn(struct device *dev, unsigned int queue, struct guest_fa
 void net_rx_stop(unsigned int pair);
 void net_tx_stop(unsigned int pair);
 
-/* What the tap held before there was a driver is nobody's: throw it away, as far as it goes. */
+/* Throw away the frames that the tap held before there was a driver, as far as possible: they are
+ * for nobody. */
 void net_rx_drain(void);
 
-/* There is room in the tap again: is a frame waiting for it? */
+/* Is a frame waiting for room in the tap? */
 bool net_tx_waits(unsigned int pair);
 
 #endif

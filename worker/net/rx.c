@@ -2,12 +2,12 @@
 /*
  * From the tap to the driver, VirtIO 1.2 §5.1.6.3 and §5.1.6.4.
  *
- * Chains are taken from the ring before a frame is read, and the kernel copies straight into
- * their buffers: all of them together with VIRTIO_NET_F_MRG_RXBUF, else one. Only a tap tells how
- * long a frame is, by reading it; so a buffer of our own lies behind the driver's, and a frame
- * that reaches into it is held until the driver has made more room, or dropped if it cannot. The
- * first bytes, header and addresses, are read into memory of our own as well: they are judged
- * there, and a frame that does not pass leaves the chains to the next.
+ * Chains are taken from the ring before a frame is read, and the kernel copies straight into their
+ * buffers: into several chains together with VIRTIO_NET_F_MRG_RXBUF, else into one. The length of a
+ * frame is known only when it has been read. So a buffer of our own lies behind the driver's. A
+ * frame that reaches into it is held until the driver has made more room, or dropped if the driver
+ * cannot. The first bytes, header and addresses, are also read into memory of our own and checked
+ * there. If a frame does not pass, its chains are free for the next one.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,13 +16,13 @@
 #include "worker/net/filter.h"
 #include "worker/net/net.h"
 
-#define CHAINS_MAX 128u   /* taken in advance: 64 KiB in buffers for one frame of 1500 bytes each */
-#define SEGMENTS_MAX 512u /* of all these */
+#define CHAINS_MAX 128u   /* taken in advance: enough for 64 KiB in buffers of 1500 bytes each */
+#define SEGMENTS_MAX 512u /* segments of all these chains */
 _Static_assert(CHAINS_MAX <= VIRTQUEUE_BATCH_MAX, "a frame reaches the driver as a whole");
 #define PREFIX_SIZE (NET_HEADER_SIZE + NET_ADDRESS_PART)
-#define DRAIN_FRAMES 2048u /* of one queue of the tap; it has room for 1000 by default */
+#define DRAIN_FRAMES 2048u /* from one queue of the tap, which has room for 1000 by default */
 
-/* A driver that sleeps is woken after so many frames, while this side works on the others. */
+/* A driver that sleeps is woken after this many frames, while this side works on the others. */
 #define SIGNAL_FRAMES 16u
 
 struct rx_chain {
@@ -36,11 +36,11 @@ static struct net_rx {
     struct iovec segments[SEGMENTS_MAX];
     unsigned int chain_count, segment_count;
     uint64_t room;     /* bytes of all chains: a guest can describe 4 GiB in each */
-    unsigned int last; /* queue of the tap that was read last */
+    unsigned int last; /* the queue of the tap that was read last */
 
-    /* A frame that was read, while it is held: 0: none. With its header. */
+    /* Bytes of the frame that was read and is held, with its header; 0: there is none. */
     uint32_t held;
-    uint32_t in_place; /* bytes of it that are in the chains, the prefix counted in */
+    uint32_t in_place; /* bytes of it that lie in the chains, the prefix included */
     union {
         uint8_t prefix[PREFIX_SIZE];
         struct virtio_net_hdr_v1 header;
@@ -89,7 +89,7 @@ static enum serve make_room(struct turn *turn, struct net_rx *queue, uint32_t le
     return r;
 }
 
-/* The buffers of all chains in a row, without the first `skip` bytes. */
+/* The buffers of all chains one after the other, without the first `skip` bytes. */
 static struct cursor after(const struct net_rx *queue, uint32_t skip)
 {
     struct cursor room = cursor_over(queue->segments, queue->segment_count, queue->room);
@@ -106,7 +106,7 @@ static void put(const struct net_rx *queue, uint32_t offset, const uint8_t *from
 
 /* ---- Frames ---- */
 
-/* Give the chains that the frame in hand fills to the driver, all at once. */
+/* Give the driver the chains that the frame in hand fills, all at once. */
 static void complete(struct turn *turn, struct net_rx *queue)
 {
     uint32_t length = queue->held, left = length;
@@ -143,7 +143,7 @@ static enum serve deliver(struct turn *turn, struct net_rx *queue)
     if (r == SERVE_WAIT_ROOM && !full(queue) && queue->chain_count < turn->vq->size)
         return r;
     if (r == SERVE_WAIT_ROOM) {
-        /* All that this driver can ever offer at a time has been taken. */
+        /* The worker has taken all the buffers that this driver can ever offer at one time. */
         net_dropped(turn->dev, turn->vq->index, queue->held - NET_HEADER_SIZE, NET_NO_ROOM);
         queue->held = 0;
         return SERVE_DONE;
@@ -153,7 +153,7 @@ static enum serve deliver(struct turn *turn, struct net_rx *queue)
     return SERVE_DONE;
 }
 
-/* Is the frame that was read, `length` bytes with its header, one for the driver? */
+/* Does the driver get the frame that was read? It has `length` bytes with its header. */
 static bool wanted(struct device *dev, struct net_rx *queue, unsigned int index, uint32_t length)
 {
     enum net_check check = NET_OK;
@@ -184,7 +184,8 @@ static ssize_t read_frame(struct net_rx *queue, unsigned int tap)
     return length < 0 ? -errno : length;
 }
 
-/* The next queue of the tap, after the last, that may hold a frame for this pair; -1: none. */
+/* The next queue of the tap, after the last one read, that may hold a frame for this pair; -1:
+ * none. */
 static int next_tap(const struct net_rx *queue, unsigned int pair, unsigned int pairs)
 {
     unsigned int tap = queue->last;
@@ -196,7 +197,7 @@ static int next_tap(const struct net_rx *queue, unsigned int pair, unsigned int 
     return -1;
 }
 
-/* How much room there should be before a frame is read, so that none need be copied. */
+/* How much room there should be before a frame is read, so that no frame has to be copied. */
 static uint32_t wanted_room(const struct device *dev)
 {
     const uint64_t gso = 1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_GUEST_TSO6 |
@@ -206,7 +207,7 @@ static uint32_t wanted_room(const struct device *dev)
     return NET_HEADER_SIZE + ETH_HLEN + NET_TAGS + net.mtu;
 }
 
-/* Of the frame in hand, `length` bytes: where they are. */
+/* Note where the `length` bytes of the frame in hand lie. */
 static void hold(struct net_rx *queue, uint32_t length)
 {
     queue->held = length;
@@ -224,7 +225,7 @@ static enum serve serve(struct turn *turn)
         return deliver(turn, queue);
     int tap = next_tap(queue, pair, turn->dev->state->of_kind.net.pairs);
     if (tap < 0)
-        return SERVE_WAIT_BACKEND; /* and the driver need not kick for more room */
+        return SERVE_WAIT_BACKEND; /* and the driver need not kick when it adds buffers */
     enum serve r = make_room(turn, queue, wanted_room(turn->dev));
     if (r == SERVE_FAULT)
         return r;

@@ -9,19 +9,20 @@
 
 #include "worker/net/net.h"
 
-/* After a turn of so many frames the driver is expected back at once. */
+/* After a turn of this many frames the driver is expected to send more at once. */
 #define LINGER_FRAMES 8u
 
 static struct net_tx {
-    bool waiting;       /* for room in the tap, with the frame in hand */
-    uint32_t length;    /* of it, without the header */
+    bool waiting;       /* the frame in hand waits for room in the tap */
+    uint32_t length;    /* of the frame, without the header */
     unsigned int count; /* parts */
     struct iovec parts[CHAIN_SEGMENTS_MAX + 1];
     struct virtio_net_hdr_v1 header;
     struct chain_ref ref;
 } tx[NET_PAIRS_MAX];
 
-/* Copy the header from the chain's front; the parts are that copy, and what lies behind it. */
+/* Copy the header from the front of the chain. The parts are that copy and the rest of the
+ * chain. */
 static void split(struct net_tx *queue, const struct chain *chain)
 {
     struct cursor frame = chain_readable(chain);
@@ -37,7 +38,8 @@ static void complete(struct turn *turn, const struct net_tx *queue)
     turn->bytes += queue->length;
 }
 
-/* The chain that has been taken becomes the frame in hand. Returns what there is against it. */
+/* The chain that has been taken becomes the frame in hand. Returns why the frame may not be sent,
+ * or NET_OK. */
 static enum net_check take_frame(struct net_tx *queue, const struct chain *chain)
 {
     queue->ref = chain->ref;
@@ -60,7 +62,8 @@ static enum serve send_frame(struct turn *turn, struct net_tx *queue, unsigned i
     if (sent >= 0)
         device_count(&counters->bytes_out, queue->length);
     else
-        /* The link is down, or the kernel found more to say against its headers than we did. */
+        /* The link is down, or the kernel found an error in the frame's headers that we did not
+         * find. */
         device_count(&counters->dropped_out, 1);
     complete(turn, queue);
     return SERVE_DONE;

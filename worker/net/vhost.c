@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Network device, VirtIO 1.2 §5.1, with the kernel's vhost-net between one pair of queues and the
- * tap. No control queue: which frames come the kernel alone decides.
+ * tap. There is no control queue: the kernel alone decides which frames the driver gets.
  *
  * System calls of its own: ioctl with VHOST_NET_SET_BACKEND on the vhost file, and with
  * TUNSETOFFLOAD on the tap; the others are those of worker/vhost/vhost.h.
@@ -19,12 +19,12 @@
 #define TAP_FILE 1u
 #define ERROR_FILE 2u /* the kernel met a malformed ring */
 
-/* How many queues the kernel serves, from the first on. */
+/* How many queues the kernel serves, counted from the first. */
 static unsigned int running;
 
 /*
- * Of vhost's features: not VIRTIO_F_ACCESS_PLATFORM, which means to it that it shall ask for each
- * translation, and not VHOST_NET_F_VIRTIO_NET_HDR: the headers are the tap's.
+ * Of vhost's features, VIRTIO_F_ACCESS_PLATFORM is left out: for vhost it means to ask for each
+ * translation. VHOST_NET_F_VIRTIO_NET_HDR is left out, too: the tap makes the headers.
  */
 static const struct vhost_features vhost_features = {
     .always = 1ull << VIRTIO_F_VERSION_1,
@@ -62,7 +62,7 @@ static int set_backend(unsigned int queue, bool attached)
     return vhost_call(VHOST_NET_SET_BACKEND, vhost_values_backend(queue, attached));
 }
 
-/* A kernel that cannot be kept off the rings any other way is by the end of this process. */
+/* If the kernel cannot be kept off the rings in any other way, this process ends, which does it. */
 static void stop_kernel(void)
 {
     for (; running > 0; running--) {
@@ -71,7 +71,7 @@ static void stop_kernel(void)
     }
 }
 
-/* The caller has checked the rings that are ready; a network device takes both. */
+/* The caller has checked the rings that are ready; a network device needs both. */
 static int start_kernel(struct device *dev, struct guest_fault *ret_fault)
 {
     const struct state_queue *queues = dev->state->queues;
@@ -94,7 +94,7 @@ static int start_kernel(struct device *dev, struct guest_fault *ret_fault)
 static int net_vhost_start(struct device *dev, bool resumed, struct guest_fault *ret_fault)
 {
     int r = start_kernel(dev, ret_fault);
-    /* The link may not be what it was when the driver looked. */
+    /* The link may have changed since the driver looked. */
     if (r == 0 && resumed)
         device_config_changed(dev);
     return r;
@@ -125,7 +125,7 @@ static int net_vhost_backend_event(struct device *dev, unsigned int file,
 {
     (void)dev;
     if (file != ERROR_FILE || running == 0)
-        return 0; /* a late word about rings that have been taken back since */
+        return 0; /* a late event, about rings that have been taken back since */
     *ret_fault = (struct guest_fault){.code = LOG_VHOST_RING};
     return -EBADMSG;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The files that a worker holds. What it was given before lock-down it keeps for ever, so one fd
+ * The files that a worker holds. It keeps for ever what it was given before lock-down, so one fd
  * too many is a hole that no later layer closes.
  */
 #include <dirent.h>
@@ -21,7 +21,7 @@
 #define NULL_MAJOR 1 /* /dev/null, Documentation/admin-guide/devices.txt */
 #define NULL_MINOR 3
 
-/* One entry of /proc/self/fd: is it one that should be there? `dir` is the listing itself. */
+/* One entry of /proc/self/fd: should this fd be there? `dir` is the fd of the listing itself. */
 static int note_entry(const struct sandbox *sandbox, const char *name, int dir,
                       bool seen[SANDBOX_FDS_MAX])
 {
@@ -66,7 +66,7 @@ static bool is_control_socket(int fd)
            type == SOCK_SEQPACKET;
 }
 
-/* Files of these kinds have no name but the one that /proc gives them. */
+/* Files of these kinds have no name except the one that /proc gives them. */
 static bool is_anonymous(int dir, int fd, const char *expected)
 {
     char name[12], target[64];
@@ -80,7 +80,7 @@ static bool is_anonymous(int dir, int fd, const char *expected)
     return length == (ssize_t)strlen(expected) && memcmp(target, expected, (size_t)length) == 0;
 }
 
-/* A directory would lead to other files (openat), a mere path could become one. */
+/* A directory would lead to other files (openat), and so could an O_PATH fd. */
 static bool leads_nowhere(int fd, const struct stat *file)
 {
     int flags = fcntl(fd, F_GETFL);
@@ -135,7 +135,7 @@ int step_enter_fds(const struct sandbox *sandbox)
     return error < 0 ? error : 1;
 }
 
-/* Without /proc: an fd that a later step left behind would have the lowest free number. */
+/* Without /proc: if a later step left an fd open, that fd has the lowest free number. */
 int step_check_fds(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)layers;

@@ -15,7 +15,7 @@
 #include "common/confine.h"
 #include "worker/sandbox/step.h"
 
-/* Newer than the headers of some systems that this is built on, not than their kernels. */
+/* The headers of some build systems do not have these yet, although the kernels do. */
 #ifndef PR_SET_MDWE
 #define PR_SET_MDWE 65 /* Linux 6.3 */
 #define PR_MDWE_REFUSE_EXEC_GAIN (1UL << 0)
@@ -66,7 +66,7 @@ int step_check_mdwe(const struct sandbox *sandbox, uint32_t layers)
 
 int step_enter_landlock(const struct sandbox *sandbox)
 {
-    uint64_t node_rights; /* of no use: no rule will allow anything */
+    uint64_t node_rights; /* not used: no rule will allow anything */
     (void)sandbox;
     int ruleset = confine_landlock_ruleset(&node_rights);
     if (ruleset < 0)
@@ -75,7 +75,7 @@ int step_enter_landlock(const struct sandbox *sandbox)
     close(ruleset);
     if (error < 0)
         return error;
-    /* The root is readable by its mode, so only Landlock can say no. */
+    /* The root's mode allows to read it, so only Landlock can refuse. */
     int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root >= 0)
         close(root);
@@ -83,9 +83,9 @@ int step_enter_landlock(const struct sandbox *sandbox)
 }
 
 /*
- * The floor. What is already there may stay: memory beyond RLIMIT_AS remains mapped, and the
- * stack has the 128 KiB that every process is started with, but neither grows; the fds stay
- * open, but there is no other, or only as many as the broker may hand over.
+ * These limits are set to 0. What is already there may stay. Memory beyond RLIMIT_AS remains
+ * mapped, and the stack keeps the 128 KiB with which every process is started, but neither can
+ * grow. The fds stay open, but no more can be opened, or only as many as the broker may hand over.
  */
 static const enum __rlimit_resource floored[] = {
     RLIMIT_AS,      RLIMIT_DATA,     RLIMIT_STACK,      RLIMIT_CORE, RLIMIT_NPROC,  RLIMIT_LOCKS,
@@ -109,7 +109,7 @@ int step_enter_rlimits(const struct sandbox *sandbox)
 
 static bool is_limited(enum __rlimit_resource resource, uint64_t value)
 {
-    struct rlimit limit = {~value, ~value}; /* for the kernel to fill in */
+    struct rlimit limit = {~value, ~value}; /* the kernel fills this in */
     return getrlimit(resource, &limit) == 0 && limit.rlim_cur == value && limit.rlim_max == value;
 }
 
@@ -127,12 +127,12 @@ int step_check_rlimits(const struct sandbox *sandbox, uint32_t layers)
 }
 
 /*
- * Once the filter is loaded, asking for it is itself forbidden. So the kernel is asked before:
- * that it knows the filter's default action, and that it looks at a filter at all (it must
- * stumble over an address that is none). Then its word for the program is taken.
+ * Once the filter is loaded, it forbids the calls that could ask for it. So the kernel is asked
+ * before: whether it knows the filter's default action, and whether it looks at a filter at all (it
+ * must fail on an invalid address). After that its answer to loading the program is trusted.
  *
- * For all threads, though there is one: since Linux 6.4 vhost's is the kernel's, but in this
- * process, and shall not be the exception that an audit finds.
+ * The filter is loaded for all threads, though the worker has only one. Since Linux 6.4 vhost's
+ * thread is a kernel thread in this process, and an audit shall not find it as an exception.
  */
 int step_enter_seccomp(const struct sandbox *sandbox)
 {

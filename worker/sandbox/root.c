@@ -23,7 +23,8 @@
 #define SO_NETNS_COOKIE 71 /* Linux 5.14 */
 #endif
 
-/* What a process can make for itself, this one makes: the keeper cannot have forgotten it. */
+/* This process itself makes the namespaces that a process can make for itself. So it does not
+ * matter if the keeper forgot one. */
 #define MADE_HERE (CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
 
 static const char *const made_here[] = {
@@ -70,9 +71,9 @@ static int net_cookie(int socket, uint64_t *ret_cookie)
 }
 
 /*
- * A net namespace takes a kernel long to make and longer to take apart, so the keeper's is used,
- * and known by this: a socket belongs for ever to the namespace in which it was made, and the
- * control socket was made in the broker's.
+ * A kernel takes long to make a net namespace, and longer to remove it, so the one that the keeper
+ * made is used. It is checked in this way: a socket belongs for ever to the namespace in which it
+ * was made, and the control socket was made in the broker's namespace.
  */
 static int check_net_namespace(void)
 {
@@ -92,7 +93,7 @@ static int check_net_namespace(void)
 int step_enter_namespaces(const struct sandbox *sandbox)
 {
     (void)sandbox;
-    if (getpid() != 1) /* only a parent can make that one */
+    if (getpid() != 1) /* only a parent can make a pid namespace */
         return -EXDEV;
     int error = check_net_namespace();
     if (error == 0)
@@ -107,7 +108,7 @@ int step_check_namespaces(const struct sandbox *sandbox, uint32_t layers)
     return getpid() == 1 ? 0 : -ENOTRECOVERABLE;
 }
 
-/* Nothing in it but itself. */
+/* Check that the root is empty. */
 static int list_root(void)
 {
     _Alignas(struct dirent64) char buffer[512];
@@ -130,11 +131,11 @@ static int list_root(void)
 int step_enter_empty_root(const struct sandbox *sandbox)
 {
     (void)sandbox;
-    /* Nothing that happens here shows outside, and nothing from there in here. */
+    /* Mounts made here do not appear outside, and mounts made outside do not appear here. */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return -errno;
-    /* On /proc, because that directory is known to exist: it was just read. The one inode is the
-     * root itself. */
+    /* Mounted on /proc, because that directory is known to exist: it was just read. The only inode
+     * is the root itself. */
     if (mount("none", "/proc", "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
               "size=4k,nr_inodes=1,mode=0555") < 0)
         return -errno;

@@ -2,10 +2,10 @@
 /*
  * The steps of lock-down, for sandbox.c, which puts them in order, and for the tests.
  *
- * enter_* takes the step: returns 1 if the layer is now in force, 0 if this kernel does not
- * have it (or, for the user namespace, does not grant it), -errno. check_* finds out from the
- * kernel whether it still is: returns 0, or -ENOTRECOVERABLE if it is not. Checks need no free
- * fd and no file, so that they hold at the end, too; `layers` says what is in force by then.
+ * enter_* takes the step: returns 1 if the layer is now in force; 0 if this kernel does not have it
+ * (or, for the user namespace, does not grant it); -errno. check_* asks the kernel whether the
+ * layer is still in force: returns 0, or -ENOTRECOVERABLE if it is not. Checks need no free fd and
+ * no file, so that they also work at the end; `layers` says what is in force at that time.
  */
 #ifndef WORKER_SANDBOX_STEP_H
 #define WORKER_SANDBOX_STEP_H
@@ -18,7 +18,7 @@ struct sandbox_step {
     enum worker_step step;
     enum sandbox_layer layer;
     int (*enter)(const struct sandbox *sandbox);
-    int (*check)(const struct sandbox *sandbox, uint32_t layers); /* NULL: enter did, for good */
+    int (*check)(const struct sandbox *sandbox, uint32_t layers); /* NULL: enter checks, for good */
 };
 
 /* In their order, the filter last. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whom the process is: user, groups, keyring, user namespace, session, capabilities.
+ * The identity of the process: user, groups, keyring, user namespace, session, capabilities.
  *
- * Capabilities go by system calls and not by libcap-ng, which the other programs use: in a
- * static program it brings along the name service and the dynamic loader, and in a pid
- * namespace it would take another process's /proc/1/status for its own.
+ * Capabilities are set by system calls and not by libcap-ng, which the other programs use. In a
+ * static program libcap-ng adds the name service and the dynamic loader, and in a pid namespace it
+ * would take the /proc/1/status of another process for its own.
  */
 #include <errno.h>
 #include <grp.h>
@@ -22,10 +22,10 @@
 
 #include "worker/sandbox/step.h"
 
-#define CAPS_MAX 64 /* more than any kernel has; where they end, it says EINVAL */
+#define CAPS_MAX 64 /* more than any kernel has; beyond its last one it returns EINVAL */
 
-/* No privilege comes back by exec, by a change of user or as an ambient capability, and neither
- * can this be changed back. */
+/* No privilege comes back by exec, by a change of user or as an ambient capability. The locks keep
+ * this from being changed back. */
 #define SECUREBITS                                                                                 \
     (SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |                               \
      SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |       \
@@ -45,7 +45,7 @@ int step_enter_uid(const struct sandbox *sandbox)
     return 1;
 }
 
-/* In a user namespace that maps no one, every number reads as one and the same overflow id. */
+/* In a user namespace that maps no user, every id reads as the same overflow id. */
 static bool is_expected(const uid_t ids[4], uid_t uid, bool mapped)
 {
     if (ids[0] != ids[1] || ids[0] != ids[2] || ids[0] != ids[3] || ids[0] == 0)
@@ -60,7 +60,7 @@ int step_check_uid(const struct sandbox *sandbox, uint32_t layers)
     gid_t gids[4];
     if (getresuid(&uids[0], &uids[1], &uids[2]) < 0 || getresgid(&gids[0], &gids[1], &gids[2]) < 0)
         return -errno;
-    /* An impossible id: changes nothing, and returns what it is. */
+    /* -1 is no valid id: the call changes nothing, and returns the present id. */
     uids[3] = (uid_t)setfsuid((uid_t)-1);
     gids[3] = (gid_t)setfsgid((gid_t)-1);
     if (!is_expected(uids, sandbox->uid, mapped) || !is_expected(gids, sandbox->uid, mapped))
@@ -84,7 +84,7 @@ int step_enter_user_namespace(const struct sandbox *sandbox)
     if (unshare(CLONE_NEWUSER) == 0)
         return 1;
     switch (errno) {
-    case EINVAL: /* a kernel without them */
+    case EINVAL: /* a kernel without user namespaces */
     case ENOSPC: /* switched off: user.max_user_namespaces */
     case EPERM:  /* not allowed here */
         return 0;
@@ -102,11 +102,11 @@ int step_check_user_namespace(const struct sandbox *sandbox, uint32_t layers)
 int step_enter_session(const struct sandbox *sandbox)
 {
     (void)sandbox;
-    /* The session first: no terminal can send it a signal then. */
+    /* The session comes first: then no terminal can send this process a signal. */
     if (getsid(0) != getpid() && setsid() < 0)
         return -errno;
-    /* No worker outlives its keeper. If that is dead already, the broker is about to be, and
-     * the end of the control socket says so. */
+    /* No worker outlives its keeper. If the keeper is dead already, the broker is about to die, and
+     * the end of the control socket reports that. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         return -errno;
     return 1;
@@ -142,7 +142,7 @@ int step_enter_capabilities(const struct sandbox *sandbox)
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
 
-    /* The bounding set and securebits need CAP_SETPCAP, so the sets themselves go last. */
+    /* The bounding set and securebits need CAP_SETPCAP, so the capability sets are cleared last. */
     int error = drop_bounding_set();
     if (error < 0)
         return error;
@@ -161,7 +161,7 @@ int step_check_capabilities(const struct sandbox *sandbox, uint32_t layers)
     (void)layers;
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
-    memset(sets, 0xff, sizeof(sets)); /* whoever does not fill it in has not said "none" */
+    memset(sets, 0xff, sizeof(sets)); /* if the kernel does not fill this in, it is not "none" */
     if (syscall(SYS_capget, &header, sets) < 0)
         return -errno;
     for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {

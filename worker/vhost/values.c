@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
-/* As the addresses in common/vhost_values.h say. */
+/* The layout is that of the addresses in common/vhost_values.h. */
 struct values {
     uint64_t features[1 << VHOST_VALUES_CHOICES];
     uint8_t unused[VHOST_VALUES_NUM - VHOST_VALUES_FEATURES -

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The page of common/vhost_values.h: filled before lock-down, read-only from then on. What the
- * kernel is told by pointer, and is not told from here, is bounded in another way: docs/SECURITY.md
- * has the list.
+ * The page of common/vhost_values.h: filled before lock-down, read-only from then on. Other values
+ * that the kernel gets by pointer are bounded in another way: docs/SECURITY.md has the list.
  */
 #ifndef WORKER_VHOST_VALUES_H
 #define WORKER_VHOST_VALUES_H
@@ -13,13 +12,13 @@
 
 #include "common/vhost_values.h"
 
-/* What a kind may ever ask of vhost. */
+/* The features that a kind may ever ask vhost for. */
 struct vhost_features {
     uint64_t always;                        /* bits */
     uint64_t choices[VHOST_VALUES_CHOICES]; /* one bit each: on if the driver has accepted it */
 };
 
-/* All of them. */
+/* All the features together. */
 static inline uint64_t vhost_features_all(const struct vhost_features *features)
 {
     uint64_t all = features->always;
@@ -29,15 +28,15 @@ static inline uint64_t vhost_features_all(const struct vhost_features *features)
 }
 
 /*
- * Map the page and fill it: features as far as they are in `offered` (which excludes all others,
- * those of `always` too), sizes of rings up to `size_max`, a power of two, `tap_fd` for the
- * backend. Before lock-down, once in a process. Returns 0 or -errno: -EEXIST if something else lies
- * there.
+ * Map the page and fill it: features that are in `offered` (all others are left out, even those of
+ * `always`), sizes of rings up to `size_max`, a power of two, and `tap_fd` for the backend. Before
+ * lock-down, once in a process. Returns 0 or -errno: -EEXIST if something else is mapped there.
  */
 int vhost_values_map(const struct vhost_features *features, uint64_t offered, uint32_t size_max,
                      int tap_fd);
 
-/* The address of a value. `accepted`: features of the driver's. `size`: a power of two. */
+/* The address of a value. `accepted`: the features that the driver has accepted. `size`: a power of
+ * two. */
 const uint64_t *vhost_values_features(const struct vhost_features *features, uint64_t accepted);
 const struct vhost_vring_state *vhost_values_num(unsigned int queue, uint32_t size);
 const struct vhost_vring_file *vhost_values_backend(unsigned int queue, bool attached);

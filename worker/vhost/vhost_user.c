@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A device whose queues a vhost-user daemon serves (QEMU, docs/interop/vhost-user): sockets,
- * file systems, and those of any other type. The broker has begun the dialogue; here it goes on,
- * from SET_FEATURES to GET_VRING_BASE, whenever the driver starts or stops a queue.
+ * A device whose queues a vhost-user daemon serves (QEMU, docs/interop/vhost-user): sockets, file
+ * systems, and devices of any other type. The broker has begun the dialogue. It goes on here, from
+ * SET_FEATURES to GET_VRING_BASE, whenever the driver starts or stops a queue.
  *
- * The daemon is somebody else's program. A hang is bounded by the socket's time limits, a lie or
- * an answer that nobody asked for ends this process: the broker then connects anew, and a
- * successor goes on from the state page. Files that the daemon sends are never taken: the kernel
- * discards them.
+ * The daemon is a program of somebody else. If it hangs, the socket's time limits bound the wait. A
+ * wrong answer, or an answer that nobody asked for, ends this process: the broker then connects
+ * anew, and a successor goes on from the state page. Files that the daemon sends are never taken:
+ * the kernel discards them.
  *
  * After lock-down, system calls: sendmsg and recvmsg on WORKER_FD_BACKEND and WORKER_FD_BACKEND3,
  * fallocate on WORKER_FD_BACKEND4, and write on the kick eventfds.
@@ -30,7 +30,7 @@
 #include "worker/vhost/vhost.h"
 #include "worker/vsock/event.h"
 
-/* Newer than the headers of some systems that this is built on: VirtIO 1.2 §6. */
+/* VirtIO 1.2 §6; the headers of some build systems do not have these yet. */
 #ifndef VIRTIO_F_NOTIFICATION_DATA
 #define VIRTIO_F_NOTIFICATION_DATA 38
 #endif
@@ -45,22 +45,22 @@ enum {
     FILE_INFLIGHT, /* its buffer for requests in flight */
 };
 
-#define ANSWER_SECONDS 1   /* what the daemon may take for an answer, or to read a message */
-#define REQUESTS_A_TURN 64 /* of the daemon's: one that has more to say is not sane */
+#define ANSWER_SECONDS 1   /* the time that the daemon has to answer, or to read a message */
+#define REQUESTS_A_TURN 64 /* the daemon's requests: a daemon that sends more is broken */
 
 static struct dialogue {
     uint64_t protocol_features;
     bool has_protocol_features;
     struct vhost_user_inflight inflight;
-    uint32_t running;   /* bit q: the daemon is at queue q */
+    uint32_t running;   /* bit q: the daemon serves queue q */
     bool reset_pending; /* vsock: VIRTIO_VSOCK_EVENT_TRANSPORT_RESET is to be sent */
 } dialogue;
 
 /*
- * Not to be offered though the daemon does: what it would need more from us for than there is.
- * VIRTIO_F_ACCESS_PLATFORM means to a daemon that it shall ask for each translation, a packed ring
- * can't be resumed from what lies in it, and the notifications of the last two are not
- * eventfds'.
+ * Features that are not offered, even if the daemon offers them: the daemon would need more from us
+ * for them than there is. VIRTIO_F_ACCESS_PLATFORM tells a daemon to ask for each translation, a
+ * packed ring can't be resumed from its content alone, and the notifications of the last two are
+ * more than an eventfd can carry.
  */
 static const uint64_t never_offered =
     1ull << VHOST_F_LOG_ALL | 1ull << VHOST_USER_F_PROTOCOL_FEATURES |
@@ -72,7 +72,7 @@ static bool has(enum vhost_user_protocol_feature bit)
     return (dialogue.protocol_features & 1ull << bit) != 0;
 }
 
-/* The device is the broker's to repair: what was asked of it waits for the successor. */
+/* The broker has to repair the device. What the driver asked for waits for the successor. */
 static _Noreturn void daemon_lost(void)
 {
     log_event(LOG_DAEMON_LOST, 0);
@@ -95,7 +95,8 @@ static void send_all(int socket, const struct vhost_user_header *header, const v
         daemon_lost();
 }
 
-/* All of it within ANSWER_SECONDS. No room for files: those that come are gone. */
+/* Receive all bytes within ANSWER_SECONDS. There is no room for files: the kernel discards any that
+ * come. */
 static void receive_all(void *to, uint32_t size)
 {
     struct iovec part = {to, size};
@@ -123,7 +124,7 @@ static void take_answer(enum vhost_user_request request, void *payload, uint32_t
     receive_all(payload, size);
 }
 
-/* Say something; with REPLY_ACK, wait until the daemon has done it. */
+/* Send a request; with REPLY_ACK, wait until the daemon has done it. */
 static void tell_with_fd(enum vhost_user_request request, const void *payload, uint32_t size,
                          int fd)
 {
@@ -134,8 +135,8 @@ static void tell_with_fd(enum vhost_user_request request, const void *payload, u
         take_answer(request, &result, sizeof(result));
     if (result != 0)
         daemon_lost();
-    /* Any answer to something later shows that a file has been taken. The kernel lets only so
-     * many be under way as this process may have open. */
+    /* An answer to any later request shows that the daemon has taken the file. The kernel lets only
+     * as many files be under way as this process may have open. */
     if (!acknowledged && fd >= 0) {
         ask(VHOST_USER_GET_FEATURES, 0, NULL, 0, -1);
         take_answer(VHOST_USER_GET_FEATURES, &result, sizeof(result));
@@ -149,7 +150,7 @@ static void tell(enum vhost_user_request request, const void *payload, uint32_t 
 
 /* ---- The configuration space ---- */
 
-/* Returns whether it is another than before. */
+/* Returns whether it has changed. */
 static bool read_config(struct device *dev)
 {
     static struct vhost_user_config config;
@@ -163,7 +164,8 @@ static bool read_config(struct device *dev)
     return true;
 }
 
-/* What a driver writes can change what it reads next, of the same field or of another (§5.8). */
+/* What a driver writes can change what it reads next, from the same field or from another
+ * (§5.8). */
 static int write_config(struct device *dev, uint32_t offset, unsigned int width, uint64_t value,
                         struct guest_fault *ret_fault)
 {
@@ -179,7 +181,7 @@ static int write_config(struct device *dev, uint32_t offset, unsigned int width,
 
 /* ---- Queues ---- */
 
-/* The kick is last: it lets the daemon begin. */
+/* The kick comes last: it lets the daemon begin. */
 static void set_eventfds(const struct device *dev, unsigned int queue)
 {
     const struct {
@@ -214,12 +216,12 @@ static int start_ring(struct device *dev, unsigned int queue, struct guest_fault
     tell(VHOST_USER_SET_VRING_NUM, &num, sizeof(num));
     tell(VHOST_USER_SET_VRING_BASE, &first, sizeof(first));
     tell(VHOST_USER_SET_VRING_ADDR, &addr, sizeof(addr));
-    /* From the first message that can make it begin on, it has to be stopped. */
+    /* The next message can make the daemon begin, so from now on it has to be stopped. */
     dialogue.running |= 1u << queue;
     set_eventfds(dev, queue);
     if (dialogue.has_protocol_features)
         tell(VHOST_USER_SET_VRING_ENABLE, &enable, sizeof(enable));
-    /* What was made available before has had its kick, which nobody may have heard. */
+    /* Chains that were made available before had their kick, perhaps when nobody listened. */
     (void)eventfd_signal(device_kick_fd(dev, queue));
     return 0;
 }
@@ -261,7 +263,7 @@ static int start(struct device *dev, bool resumed, struct guest_fault *ret_fault
     return 0;
 }
 
-/* A driver that begins anew has no requests in flight: all zero is how the buffer says so. */
+/* A driver that begins anew has no requests in flight. The buffer says so when it is all zero. */
 static void forget_inflight(void)
 {
     const struct vhost_user_inflight *inflight = &dialogue.inflight;
@@ -294,9 +296,10 @@ static void queue_stop(struct device *dev, unsigned int queue)
     stop_ring(queue);
 }
 
-/* ---- What the daemon says unasked ---- */
+/* ---- What the daemon sends without a request ---- */
 
-/* Nothing but its end may come while no answer is awaited; or what has come was an answer's. */
+/* While no answer is awaited, only the end of the connection may come. The event can also be that
+ * of an answer that has been taken already. */
 static void look_at_daemon(void)
 {
     char byte;
@@ -307,7 +310,8 @@ static void look_at_daemon(void)
         daemon_lost();
 }
 
-/* Returns false if there is none. None of those that are known has a payload. */
+/* Take a request from the daemon. Returns false if there is none. No known request has a
+ * payload. */
 static bool take_request(struct device *dev)
 {
     struct vhost_user_header header;
@@ -317,7 +321,7 @@ static bool take_request(struct device *dev)
     if (size < 0 && errno == EAGAIN)
         return false;
     if (size == 0)
-        return false; /* its end: what that means shows on the other socket */
+        return false; /* the end of the channel: the other socket shows what it means */
     if (size != (ssize_t)sizeof(header) || (message.msg_flags & MSG_CTRUNC) != 0 ||
         header.request != VHOST_USER_BACKEND_CONFIG_CHANGE_MSG || header.size != 0 ||
         (header.flags & (VHOST_USER_VERSION_MASK | VHOST_USER_REPLY)) != VHOST_USER_VERSION)
@@ -351,7 +355,7 @@ static int backend_event(struct device *dev, unsigned int file, struct guest_fau
 
 /* ---- Start ---- */
 
-/* The broker's half of the dialogue does not wait, this one does, but not for ever. */
+/* The broker does not wait in its half of the dialogue. This half waits, but not for ever. */
 static int limit_waiting(void)
 {
     const struct timeval limit = {.tv_sec = ANSWER_SECONDS};
@@ -391,7 +395,7 @@ static int vsock_init(struct device *dev, const struct message_start *start)
 
 static enum serve vsock_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
-    (void)queue; /* the daemon serves the others */
+    (void)queue; /* the daemon serves the other queues */
     return vsock_event_turn(dev, &dialogue.reset_pending, ret_fault);
 }
 

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A cursor: a stretch of bytes that lies in several segments, and how far it has been used up.
+ * A cursor: a sequence of bytes that lies in several segments, and how far it has been used up.
  * VirtIO 1.2 §2.7.4 leaves it to the driver where one buffer ends and the next begins, so devices
- * see a chain as two such stretches (chain_readable, chain_writable) and never count segments.
+ * see a chain as two such sequences (chain_readable, chain_writable) and never count segments.
  *
- * A cursor is a value. A copy goes its own way: reading through it moves no other cursor. It
- * changes neither the segments nor what is behind them, and must not outlive them.
+ * A cursor is a value. A copy is independent: reading through it moves no other cursor. A cursor
+ * does not change the segments themselves, and must not outlive them.
  *
- * It can't run off its segments. A function that is asked for more than there is does what it can
- * and returns how many bytes that was. A caller who needs all of them compares, or has compared
- * `left` before.
+ * A cursor can't leave its segments. A function that is asked for more bytes than there are does
+ * what it can, and returns how many bytes that was. A caller who needs all of them compares, or has
+ * compared `left` before.
  *
  * Segments point to guest memory, or to the worker's own. cursor_read copies guest memory once; a
  * caller checks the copy.
@@ -26,25 +26,25 @@
 
 /* Callers read `left`, and leave the rest to the functions below. */
 struct cursor {
-    const struct iovec *segments; /* the first that is not used up */
-    unsigned int count;           /* from there on */
+    const struct iovec *segments; /* the first segment that is not used up */
+    unsigned int count;           /* segments from there on */
     size_t offset;                /* bytes of the first one that are used up */
     size_t left;                  /* bytes in all; with cursor_cut fewer than the segments hold */
 };
 
-/* All bytes of `count` segments; `length` is how many those are, for a caller who knows. */
+/* All bytes of `count` segments; `length` is the number of bytes, which the caller knows. */
 static inline struct cursor cursor_over(const struct iovec *segments, unsigned int count,
                                         size_t length)
 {
     return (struct cursor){.segments = segments, .count = count, .left = length};
 }
 
-/* The same, for a caller who does not know. */
+/* The same, for a caller that does not know the length. */
 struct cursor cursor_of(const struct iovec *segments, unsigned int count);
 
 /*
- * Use up the next bytes that lie together, `most` of them at most, and return where they are.
- * Nothing is left, or `most` is 0: the result's iov_len is 0.
+ * Use up the next bytes that lie together, at most `most` of them, and return where they are. If
+ * nothing is left, or `most` is 0, the result's iov_len is 0.
  */
 static inline struct iovec cursor_next(struct cursor *cursor, size_t most)
 {
@@ -69,8 +69,9 @@ static inline struct iovec cursor_next(struct cursor *cursor, size_t most)
 }
 
 /*
- * Copy the next `length` bytes to `to`, or from `from`, and use them up. Return how many. These and
- * cursor_skip are here to be inlined: most of what devices ask for lies in one segment.
+ * Copy the next `length` bytes to `to`, or from `from`, and use them up. Return how many. These
+ * functions and cursor_skip are here to be inlined: most of what devices ask for lies in one
+ * segment.
  */
 static inline size_t cursor_read(struct cursor *cursor, void *to, size_t length)
 {
@@ -119,8 +120,8 @@ static inline void cursor_cut(struct cursor *cursor, size_t length)
 }
 
 /*
- * What is left as an array for readv and its like: at most `room` elements, none of them empty.
- * Returns how many. What finds no room is not in it.
+ * What is left as an array for readv and similar calls: at most `room` elements, none of them
+ * empty. Returns how many. Segments for which there is no room are left out.
  */
 unsigned int cursor_segments(const struct cursor *cursor, struct iovec *ret, unsigned int room);
 

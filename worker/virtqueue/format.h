@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between virtqueue.c and the two ring formats: what differs between them, and what both need.
- * Contracts are those of the functions of the same name in virtqueue.h; what is said here comes
- * in addition. Chosen by a branch and not by a table of functions: nothing that a guest could
- * make the worker overwrite holds an address of code.
+ * The interface between virtqueue.c and the two ring formats: what differs between them, and what
+ * both need. The contracts are those of the functions with the same name in virtqueue.h; the
+ * comments here add to them. A branch chooses the format, and not a table of functions: so no
+ * memory that a guest could make the worker overwrite holds an address of code.
  */
 #ifndef WORKER_VIRTQUEUE_FORMAT_H
 #define WORKER_VIRTQUEUE_FORMAT_H
@@ -31,7 +31,7 @@ static inline bool ring_part_valid(const struct window *window, uint64_t addr, u
            window_translate(window, (struct guest_addr){addr}, length) != NULL;
 }
 
-/* No segments yet. */
+/* Make the chain empty: no segments yet. */
 static inline void chain_clear(struct chain *chain)
 {
     chain->readable_count = 0;
@@ -47,7 +47,7 @@ static inline enum ring_check chain_add(const struct virtqueue *vq, struct chain
     if (!writable && chain->writable_count > 0)
         return CHECK_ORDER;
     if (length == 0)
-        return CHECK_OK; /* nothing to translate: such an address means nothing */
+        return CHECK_OK; /* nothing to translate: the address of an empty buffer has no meaning */
     if (length > UINT32_MAX - chain->readable_length - chain->writable_length)
         return CHECK_LENGTH;
     void *buffer = window_translate(vq->window, (struct guest_addr){addr}, length);
@@ -65,8 +65,8 @@ static inline enum ring_check chain_add(const struct virtqueue *vq, struct chain
     return CHECK_OK;
 }
 
-/* The indirect table at `addr`, of `length` bytes (§2.7.5.3, §2.8.7); both formats' descriptors
- * are of one size. The caller has copied the two. */
+/* The indirect table at `addr`, of `length` bytes (§2.7.5.3, §2.8.7); the descriptors of both
+ * formats have the same size. The caller has copied both values. */
 static inline enum ring_check indirect_table(const struct virtqueue *vq, uint64_t addr,
                                              uint32_t length, const unsigned char **ret_base,
                                              uint32_t *ret_descriptors)
@@ -85,14 +85,14 @@ static inline enum ring_check indirect_table(const struct virtqueue *vq, uint64_
 
 bool split_usable(const struct state_queue *state, const struct window *window);
 bool split_indices_valid(const struct state_queue *state);
-/* Everything of *vq but the format's own is set. */
+/* Everything in *vq is set, except the format's own part. */
 int split_start(struct virtqueue *vq, struct guest_fault *ret_fault);
 int split_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault *ret_fault);
 /* vq->filled is not 0. */
 void split_publish(struct virtqueue *vq);
-/* `old`: vq->next_used when it was decided last. The barrier is behind the caller. */
+/* `old`: vq->next_used at the last decision. The caller has made the barrier before. */
 bool split_interrupt_wanted(const struct virtqueue *vq, uint16_t old);
-/* Write what the driver looks at before it kicks. */
+/* Write the field at which the driver looks before it kicks. */
 void split_notify_off(struct virtqueue *vq);
 void split_notify_on(struct virtqueue *vq);
 

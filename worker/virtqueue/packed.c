@@ -2,8 +2,9 @@
 /*
  * The packed ring, VirtIO 1.2 §2.8.
  *
- * One used descriptor a chain, at the place of the chain's first descriptor; the driver polls
- * nothing but the next one, so a batch is seen at once when its first is written last (§2.8.9).
+ * Each chain has one used descriptor, at the place of the chain's first descriptor. The driver
+ * polls only the next one, so a batch is seen at once if its first used descriptor is written last
+ * (§2.8.9).
  *
  * A batch is published in four steps:
  *
@@ -12,22 +13,22 @@
  *   3  the used descriptor of the first chain, its flags at the end (release)
  *   4  state->next_used: it has been seen
  *
- * Why each chain is completed exactly once, whatever the instruction before which a worker dies:
+ * Why each chain is completed exactly once, at whatever instruction a worker dies:
  *
  * - Before batch_end is written: batch_end equals next_used, nothing in the ring has changed, and
- *   the driver has seen nothing. The successor takes the chains again. (Positions tell a batch
- *   that fills the ring from none.)
- * - From there to the flags of step 3: descriptors may be overwritten, so no chain of the batch
- *   can be taken again; none needs to be, since state->batch has been complete since before step
- *   1. The flags at next_used are still the driver's: USED differs from this lap's wrap counter.
- *   The successor does steps 2 and 3 again, with the same values in the same places; the driver
- *   has had no reason to touch any of them.
+ *   the driver has seen nothing. The successor takes the chains again. (Positions distinguish a
+ *   batch that fills the ring from no batch.)
+ * - From there to the flags of step 3: descriptors may be overwritten, so no chain of the batch can
+ *   be taken again. None needs to be taken again, since state->batch was complete before step 1.
+ *   The flags at next_used are still the driver's: USED differs from this lap's wrap counter. The
+ *   successor does steps 2 and 3 again, with the same values in the same places; the driver has had
+ *   no reason to touch any of them.
  * - After the flags of step 3: USED equals the wrap counter, and stays so even if the driver makes
  *   the descriptor available again, which it marks for the next lap (AVAIL changes). Only the
  *   device changes USED, and the successor starts before that. It does step 4.
  *
- * The same holds for a successor that dies while it does so. A driver that changes the flags
- * against the standard gets its batch twice, or not at all; every place stays in the ring.
+ * The same holds for a successor that dies while it does so. If a driver changes the flags against
+ * the standard, it gets its batch twice, or not at all; every position stays inside the ring.
  */
 #include <stddef.h>
 
@@ -37,7 +38,7 @@
 #define DESC_USED (1u << VRING_PACKED_DESC_F_USED)
 #define EVENT_AREA_SIZE sizeof(struct vring_packed_desc_event)
 #define EVENT_AREA_ALIGN 4u
-#define EVENT_FLAGS_SHIFT 16u /* of the flags, in the structure as a whole */
+#define EVENT_FLAGS_SHIFT 16u /* where the flags are, in the structure read as one word */
 #define EVENT_FLAGS_MASK 3u
 
 /* ---- Positions: struct state_queue ---- */
@@ -65,14 +66,16 @@ static uint16_t advance(uint16_t position, uint32_t descriptors, uint32_t size)
     return (uint16_t)(lap | offset);
 }
 
-/* Descriptors from one position to one that is at most `size` further on. */
+/* The number of descriptors from one position to another one, which is at most `size` further
+ * on. */
 static uint32_t distance(uint16_t from, uint16_t to, uint32_t size)
 {
     uint32_t turn = ((from ^ to) & STATE_POSITION_LAP) != 0 ? size : 0;
     return offset_of(to) + turn - offset_of(from);
 }
 
-/* As the event suppression structure has it, §2.8.14: bit 15 is the wrap counter itself. */
+/* The position in the form of the event suppression structure, §2.8.14: bit 15 is the wrap counter
+ * itself. */
 static uint16_t off_wrap(uint16_t position)
 {
     return position ^ STATE_POSITION_LAP;
@@ -88,7 +91,7 @@ bool packed_usable(const struct state_queue *state, const struct window *window)
            ring_part_valid(window, state->device, EVENT_AREA_ALIGN, EVENT_AREA_SIZE);
 }
 
-/* The chains of the batch fill exactly what it takes of the ring. */
+/* Do the chains of the batch fill exactly the descriptors that it takes in the ring? */
 static bool batch_valid(const struct state_queue *state, uint32_t descriptors)
 {
     uint64_t sum = 0;
@@ -119,7 +122,7 @@ static void write_used(const struct virtqueue *vq, uint16_t position, const stru
     struct vring_packed_desc *desc = &vq->packed.desc[offset_of(position)];
     uint16_t flags = wrap_counter(position) ? DESC_AVAIL | DESC_USED : 0;
     if (used->length > 0)
-        flags |= VRING_DESC_F_WRITE; /* §2.8.3, §2.8.4: else the length means nothing */
+        flags |= VRING_DESC_F_WRITE; /* §2.8.3, §2.8.4: without it the length has no meaning */
     __atomic_store_n(&desc->id, used->id, __ATOMIC_RELAXED);
     __atomic_store_n(&desc->len, used->length, __ATOMIC_RELAXED);
     __atomic_store_n(&desc->flags, flags, order);
@@ -135,19 +138,19 @@ static void write_batch(const struct virtqueue *vq, uint16_t first, uint32_t cou
         write_used(vq, position, &batch[i], __ATOMIC_RELAXED);
     }
     /* Release: pairs with the driver's read barrier after the flags of the next used descriptor.
-     * It orders what was written to the buffers, this descriptor's id and length, and those that
-     * follow, before the flags that give all of them to the driver; and batch_end, so that a
-     * successor finds it where the flags have changed. */
+     * Everything that was written before comes before the flags that give it all to the driver: the
+     * bytes in the buffers, this descriptor's id and length, and the descriptors that follow.
+     * batch_end comes before them, too, so that a successor finds it if the flags have changed. */
     write_used(vq, first, &batch[0], __ATOMIC_RELEASE);
 }
 
-/* What a predecessor began. */
+/* Finish the batch that a predecessor began. */
 static void settle_batch(const struct virtqueue *vq)
 {
     struct state_queue *state = vq->state;
     uint16_t first = state->next_used;
     if (state->batch_end != first) {
-        /* No barrier: nothing else of the driver's is read for it. */
+        /* No barrier is needed: nothing else that the driver writes is read here. */
         uint16_t flags = guest_load16(&vq->packed.desc[offset_of(first)].flags);
         bool published = ((flags & DESC_USED) != 0) == wrap_counter(first);
         if (!published)
@@ -175,7 +178,7 @@ void packed_start(struct virtqueue *vq)
 
 /* ---- Taking chains ---- */
 
-/* §2.8.7: of a table's entries all belong to the chain, and nothing but the WRITE flag counts; so
+/* §2.8.7: all entries of a table belong to the chain, and of their flags only WRITE counts. So
  * there is no nesting, either. */
 static enum ring_check walk_table(const struct virtqueue *vq, struct chain *chain,
                                   const struct vring_packed_desc *from)
@@ -196,10 +199,10 @@ static enum ring_check walk_table(const struct virtqueue *vq, struct chain *chai
 }
 
 /*
- * Follow the chain at avail_position to its end. Every descriptor is copied once, at its turn; of
- * the first, whose flags have been looked at before, nothing but the copy is used. The walk ends
- * where the descriptors that the driver has not got back begin, so what is taken never exceeds
- * the ring. *ret_offset: where it failed.
+ * Follow the chain at avail_position to its end. Every descriptor is copied once, when the walk
+ * reaches it. The flags of the first one have been looked at before, but from here on only the copy
+ * is used. The walk ends where the descriptors begin that the driver has not got back yet, so what
+ * is taken never exceeds the ring. *ret_offset: where it failed.
  */
 static enum ring_check walk_chain(const struct virtqueue *vq, struct chain *chain,
                                   uint16_t *ret_offset)
@@ -229,7 +232,8 @@ static enum ring_check walk_chain(const struct virtqueue *vq, struct chain *chai
         if (check != CHECK_OK)
             return check;
         if (!next) {
-            /* §2.8.6: the last one's. Whatever the driver wants to have back: it is not used. */
+            /* §2.8.6: the Buffer ID is that of the last descriptor. It may be any value: the driver
+             * gets it back, and the worker does not use it. */
             chain->ref = (struct chain_ref){.id = desc.id, .descriptors = (uint16_t)visited};
             return CHECK_OK;
         }
@@ -241,7 +245,8 @@ int packed_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault
     struct packed_ring *ring = &vq->packed;
     uint16_t first = offset_of(ring->avail_position);
     /* Acquire: pairs with the driver's barrier between filling a chain's descriptors and buffers,
-     * and its first descriptor's flags; without it those could be read as they were before. */
+     * and its first descriptor's flags. Without it, descriptors and buffers could be read as they
+     * were before. */
     uint16_t flags = __atomic_load_n(&ring->desc[first].flags, __ATOMIC_ACQUIRE);
     if (!packed_available(flags, ring->avail_position))
         return 0;
@@ -269,8 +274,8 @@ void packed_publish(struct virtqueue *vq)
         descriptors += state->batch[i].descriptors;
     uint16_t end = advance(ring->used_position, descriptors, vq->size);
 
-    /* Between the steps the compiler's order is enough: a process dies between two instructions,
-     * and its successor sees all that it has done. */
+    /* Between the steps it is enough to keep the compiler's order: a process dies between two
+     * instructions, and its successor sees all that it has done. */
     state->batch_count = vq->filled;
     atomic_signal_fence(memory_order_seq_cst);
     state->batch_end = end;
@@ -288,15 +293,16 @@ void packed_publish(struct virtqueue *vq)
 /* ---- Event suppression, §2.8.10 ---- */
 
 /*
- * Is `event` among the `descriptors` before `position`? Positions repeat after two laps; but what a
- * driver waits for is outstanding, so it is less than a lap ahead, or was passed within the last.
+ * Is `event` among the `descriptors` before `position`? Positions repeat after two laps. But a
+ * driver waits for something that is outstanding, so it is less than a lap ahead, or was passed
+ * within the last lap.
  */
 static bool passed(uint16_t event, uint16_t position, uint32_t descriptors, uint32_t size)
 {
     uint32_t at = offset_of(event) + (wrap_counter(event) ? 0 : size);
     uint32_t now = offset_of(position) + (wrap_counter(position) ? 0 : size);
     if (offset_of(event) >= size)
-        return true; /* never reached: an interrupt too many does no harm */
+        return true; /* such a position is never reached: one interrupt too many does no harm */
     uint32_t back = now > at ? now - at : now + 2 * size - at;
     return back <= descriptors && back <= size;
 }
@@ -306,7 +312,7 @@ bool packed_interrupt_wanted(struct virtqueue *vq)
     struct packed_ring *ring = &vq->packed;
     uint32_t descriptors = ring->undecided;
     ring->undecided = 0;
-    /* One load: the driver may change both words. */
+    /* Only one load is made, since the driver may change both words. */
     uint32_t event = __atomic_load_n(ring->driver_event, __ATOMIC_RELAXED);
     uint32_t flags = event >> EVENT_FLAGS_SHIFT & EVENT_FLAGS_MASK;
     if (flags == VRING_PACKED_EVENT_FLAG_DESC && vq->event_idx)

@@ -6,7 +6,7 @@
 bool poison_found(struct state_page *state, unsigned int *ret_queue)
 {
     struct state_deaths *deaths = &state->deaths;
-    uint32_t queue = deaths->turn - 1; /* 0 becomes no queue's number */
+    uint32_t queue = deaths->turn - 1; /* 0 becomes a number that no queue has */
     deaths->turn = 0;
     if (queue >= state->queue_count) {
         deaths->count = 0;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A request on which a worker dies is served again by its successor, and a driver can make one that
- * every worker dies of. So deaths in the turn of a queue that has come no further since the last
- * one are counted, and after POISON_DEATHS of them the device needs a reset, from which the driver
- * can recover. A worker that was killed by chance does not count for long: the next chain that is
- * completed starts anew.
+ * If a worker dies on a request, its successor serves that request again, and a driver can make a
+ * request on which every worker dies. So deaths are counted that happen in the turn of a queue that
+ * has made no progress since the last death. After POISON_DEATHS of them the device needs a reset,
+ * from which the driver can recover. A worker that was killed by chance does not count for long:
+ * with the next chain that is completed, the count starts anew.
  *
- * The count is a predecessor's word. All that a false one can do is what that predecessor could do
- * itself: have the device need a reset, or die again.
+ * The count comes from a predecessor and may be false. A false count can only do what that
+ * predecessor could do itself: make the device need a reset, or make more workers die.
  */
 #ifndef WORKER_VIRTQUEUE_POISON_H
 #define WORKER_VIRTQUEUE_POISON_H
@@ -19,7 +19,7 @@
 
 #define POISON_DEATHS 5u
 
-/* A turn of a queue begins, and ends. Between the two a death is laid at the queue's door. */
+/* A turn of a queue begins, and ends. A death between the two is counted for this queue. */
 static inline void poison_turn_begins(struct state_page *state, unsigned int queue)
 {
     state->deaths.turn = queue + 1;
@@ -32,8 +32,8 @@ static inline void poison_turn_ends(struct state_page *state)
     state->deaths.turn = 0;
 }
 
-/* At the start of a successor, once the page has been checked: count the death. Returns true if
- * the chain that is next in *ret_queue is not to be served again. */
+/* At the start of a successor, once the page has been checked: count the death. Returns true if the
+ * next chain of queue *ret_queue must not be served again. */
 bool poison_found(struct state_page *state, unsigned int *ret_queue);
 
 /* The driver has reset the device. */

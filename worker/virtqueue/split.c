@@ -2,8 +2,9 @@
 /*
  * The split ring, VirtIO 1.2 §2.7.
  *
- * A batch is published in three steps that survive a kill between any two: batch_end says what is
- * about to be seen, used->idx makes it seen (release), next_used says that it has been.
+ * A batch is published in three steps, and the worker may be killed between any two of them:
+ * batch_end says what is about to be seen, used->idx makes it seen (release), next_used says that
+ * it has been seen.
  */
 #include <stddef.h>
 
@@ -32,7 +33,7 @@ bool split_indices_valid(const struct state_queue *state)
     return batch <= state->size && taken <= state->size;
 }
 
-/* The two event words lie behind the rings, §2.7.6 and §2.7.8. */
+/* The two event words follow the rings, §2.7.6 and §2.7.8. */
 static const uint16_t *used_event(const struct virtqueue *vq)
 {
     return &vq->split.avail->ring[vq->size];
@@ -44,9 +45,9 @@ static uint16_t *avail_event(const struct virtqueue *vq)
 }
 
 /*
- * A predecessor that died while it published a batch left batch_end ahead of next_used. Whether
- * the driver can see the batch, only used->idx tells. The chains of a batch that it cannot see
- * are still the device's, so taking them again is safe.
+ * A predecessor that died while it published a batch left batch_end ahead of next_used. Only
+ * used->idx tells whether the driver can see the batch. If it cannot, the chains still belong to
+ * the device, so it is safe to take them again.
  */
 static int settle_batch(struct virtqueue *vq, struct guest_fault *ret_fault)
 {
@@ -84,14 +85,14 @@ int split_start(struct virtqueue *vq, struct guest_fault *ret_fault)
 }
 
 /*
- * §2.7.13.3: learn how far the driver has come. It can have no more chains outstanding than
- * the ring has entries, and can take none back: with anything else, elements that wait to be
- * published would be overwritten.
+ * §2.7.13.3: learn how far the driver has come. It can have no more chains outstanding than the
+ * ring has entries, and it can take none back. If this were not checked, elements that wait to be
+ * published could be overwritten.
  */
 static int refresh_avail_idx(struct virtqueue *vq, struct guest_fault *ret_fault)
 {
-    /* Acquire: pairs with the driver's barrier between filling avail->ring and the descriptors,
-     * and moving avail->idx; without it those could be read as they were before. */
+    /* Acquire: pairs with the driver's barrier between filling avail->ring and the descriptors, and
+     * moving avail->idx. Without it, ring and descriptors could be read as they were before. */
     uint16_t idx = __atomic_load_n(&vq->split.avail->idx, __ATOMIC_ACQUIRE);
     uint16_t outstanding = (uint16_t)(idx - vq->next_used);
     uint16_t taken = (uint16_t)(vq->next_avail - vq->next_used);
@@ -101,7 +102,8 @@ static int refresh_avail_idx(struct virtqueue *vq, struct guest_fault *ret_fault
     return 0;
 }
 
-/* §2.7.5.3: go on in the indirect table that a descriptor refers to; its WRITE flag is ignored. */
+/* §2.7.5.3: continue in the indirect table that a descriptor refers to. The descriptor's WRITE flag
+ * is ignored. */
 static enum ring_check enter_indirect(const struct virtqueue *vq, struct table *table,
                                       const struct vring_desc *desc)
 {
@@ -116,8 +118,8 @@ static enum ring_check enter_indirect(const struct virtqueue *vq, struct table *
 }
 
 /*
- * Follow a chain to its end. Every descriptor is copied once, at its turn. Two bounds end
- * every walk: the table's size, which only a loop exceeds, and CHAIN_SEGMENTS_MAX over all,
+ * Follow a chain to its end. Every descriptor is copied once, when the walk reaches it. Two bounds
+ * end every walk: the table's size, which only a loop exceeds, and CHAIN_SEGMENTS_MAX over all,
  * since an indirect table can be as large as the window. *ret_index: where it failed.
  */
 static enum ring_check walk_chain(const struct virtqueue *vq, struct chain *chain,
@@ -193,11 +195,11 @@ void split_publish(struct virtqueue *vq)
             (struct vring_used_elem){.id = state->batch[i].id, .len = state->batch[i].length};
 
     state->batch_end = new;
-    /* Release: pairs with the driver's read barrier after used->idx. It orders the elements, and
-     * what was written to the buffers, before the index that gives them to the driver; and
-     * batch_end, so that a successor finds it where used->idx has moved. */
+    /* Release: pairs with the driver's read barrier after used->idx. The elements, and what was
+     * written to the buffers, come before the index that gives them to the driver. batch_end comes
+     * before it, too, so that a successor finds it if used->idx has moved. */
     __atomic_store_n(&vq->split.used->idx, new, __ATOMIC_RELEASE);
-    /* The compiler's order is enough here: a process dies between two instructions. */
+    /* It is enough to keep the compiler's order here: a process dies between two instructions. */
     atomic_signal_fence(memory_order_seq_cst);
     state->next_used = new;
 

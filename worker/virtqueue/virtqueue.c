@@ -8,7 +8,7 @@
 
 _Static_assert(sizeof(struct vring_desc) == sizeof(struct vring_packed_desc), "indirect_table");
 
-/* What a size that fits into QUEUE_SIZE_MAX (common/device_kind.h) relies on here. */
+/* What the code here needs from QUEUE_SIZE_MAX (common/device_kind.h). */
 _Static_assert((QUEUE_SIZE_MAX & (QUEUE_SIZE_MAX - 1)) == 0, "counts of 16 bits index `taken`");
 _Static_assert(QUEUE_SIZE_MAX <= STATE_POSITION_LAP, "a position has 15 bits for the offset");
 
@@ -45,7 +45,8 @@ int virtqueue_start(struct virtqueue *vq, unsigned int index, const struct windo
 {
     if (!virtqueue_usable(state, window, size_max, features))
         return ring_fault(ret_fault, LOG_QUEUE_INVALID, index, state->size, 0);
-    /* Whoever checked the page: a position out of the ring would be written to. */
+    /* Checked here even if the page was checked before: a position outside the ring would be
+     * written to. */
     if (!virtqueue_indices_valid(state, features))
         return ring_fault(ret_fault, LOG_POSITION_INVALID, index, state->next_used,
                           state->batch_end);
@@ -88,9 +89,9 @@ int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fa
 }
 
 /*
- * What restarts rely on, in place of a record of each chain in flight: chains are completed in the
- * order in which they were taken, by whatever device. One that did otherwise would be a defect that
- * shows only at a death; so it shows at once.
+ * Restarts rely on this, since there is no record of each chain in flight: every device completes
+ * chains in the order in which it took them. A device that did not would have a defect that shows
+ * only when a worker dies. With this check it shows at once.
  */
 static void check_order(const struct virtqueue *vq, uint16_t id)
 {
@@ -124,8 +125,8 @@ bool virtqueue_interrupt_due(struct virtqueue *vq)
     vq->decided = vq->next_used;
     /* Pairs with the driver's full barrier between writing its event words (used_event or
      * avail->flags; the Driver Event Suppression structure) and looking for used chains. Without
-     * it, this side could read the old words before what it published is seen, while the driver
-     * misses that and sleeps: no interrupt, for ever. */
+     * it, this side could read the old words before its published chains can be seen, while the
+     * driver does not see them and sleeps. Then no interrupt would ever come. */
     atomic_thread_fence(memory_order_seq_cst);
     bool wanted = vq->is_packed ? packed_interrupt_wanted(vq) : split_interrupt_wanted(vq, old);
     if (!wanted && !vq->signal_always)
@@ -135,7 +136,8 @@ bool virtqueue_interrupt_due(struct virtqueue *vq)
     return true;
 }
 
-/* §2.7.10. With EVENT_IDX an event that is left behind keeps the driver quiet by itself. */
+/* §2.7.10. With EVENT_IDX nothing is to be done: the driver does not kick once it has passed the
+ * event index. */
 void virtqueue_disable_notify(struct virtqueue *vq)
 {
     if (vq->event_idx || vq->notify_off)
@@ -156,7 +158,7 @@ bool virtqueue_enable_notify(struct virtqueue *vq)
         split_notify_on(vq);
     /* Pairs with the driver's full barrier between making a chain available and reading
      * avail_event, used->flags or the Device Event Suppression structure. Without it, both could
-     * read what was before: no kick, and nobody looks. */
+     * read the old values: the driver does not kick, and this side does not look. */
     atomic_thread_fence(memory_order_seq_cst);
     return !virtqueue_available(vq);
 }

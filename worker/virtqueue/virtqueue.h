@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The device's side of a virtqueue, VirtIO 1.2 §2.7 (split) and §2.8 (packed), for devices that
- * complete their chains in the order in which they were made available (VIRTIO_F_IN_ORDER). Which
- * format a queue has is in the accepted features; who uses it need not know.
+ * complete their chains in the order in which they were made available (VIRTIO_F_IN_ORDER). The
+ * accepted features say which format a queue has; the caller need not know it.
  *
  * Completed chains gather in the state page and reach the driver as one batch, by one release
- * store: of used->idx, or of the first used descriptor's flags. Whether it is interrupted is
- * decided apart from that, for any number of batches at once: a driver that is at work sees them
- * without. Allocates nothing and makes no system call.
+ * store: of used->idx, or of the first used descriptor's flags. Whether the driver is interrupted
+ * is decided separately, for any number of batches at once: a driver that is at work sees them
+ * without an interrupt. Allocates nothing and makes no system call.
  *
  * Restart: state->next_used is what the driver has seen, batch_end what it is about to see.
  * virtqueue_start finds out from the two, and from the ring, which of the chains that a
@@ -27,9 +27,10 @@
 #include "worker/virtqueue/cursor.h"
 #include "worker/virtqueue/window.h"
 
-/* The driver sees so many chains at once, if they were completed before one virtqueue_publish. */
+/* The driver sees up to this many chains at once, if they were completed before one
+ * virtqueue_publish. */
 #define VIRTQUEUE_BATCH_MAX STATE_BATCH_MAX
-/* Buffers of one chain, those of an indirect table included. */
+/* Buffers of one chain, including those of an indirect table. */
 #define CHAIN_SEGMENTS_MAX 256u
 
 /* What a chain or a descriptor violated: the `check` of LOG_DESC_INVALID and LOG_CHAIN_INVALID. */
@@ -57,13 +58,13 @@ struct guest_fault {
     uint64_t args[4];
 };
 
-/* What completing a chain takes; can be kept after the rest is forgotten. */
+/* What is needed to complete a chain; it can be kept after the rest is forgotten. */
 struct chain_ref {
     uint16_t id;          /* split: the head's index; packed: the Buffer ID */
-    uint16_t descriptors; /* of the ring that it takes; split: 0 */
+    uint16_t descriptors; /* how many it takes in the ring; split: 0 */
 };
 
-/* One chain: copies, checked; the buffers behind them are the guest's. */
+/* One chain. Its fields are checked copies; the buffers that they point to are the guest's. */
 struct chain {
     struct chain_ref ref;
     unsigned int readable_count; /* segments[0 ..]: device-readable */
@@ -85,7 +86,7 @@ static inline struct cursor chain_writable(const struct chain *chain)
                        chain->writable_length);
 }
 
-/* The last byte that the device may write to; there is one: writable_length is not 0. */
+/* The last byte that the device may write to. There must be one: writable_length is not 0. */
 static inline unsigned char *chain_last_byte(const struct chain *chain)
 {
     const struct iovec *last = &chain->segments[chain->readable_count + chain->writable_count - 1];
@@ -105,8 +106,8 @@ struct packed_ring {
     struct vring_packed_desc *desc;
     const uint32_t *driver_event; /* struct vring_packed_desc_event each, always as a whole */
     uint32_t *device_event;
-    uint16_t avail_position; /* of the next chain to be taken */
-    uint16_t used_position;  /* of the next used descriptor to be published */
+    uint16_t avail_position; /* position of the next chain to be taken */
+    uint16_t used_position;  /* position of the next used descriptor to be published */
     uint32_t undecided;      /* descriptors published since virtqueue_interrupt_due was asked */
 };
 
@@ -119,12 +120,12 @@ struct virtqueue {
     bool event_idx;     /* VIRTIO_F_EVENT_IDX negotiated */
     bool indirect;      /* VIRTIO_F_INDIRECT_DESC negotiated */
     bool notify_off;    /* the driver has been asked not to kick */
-    bool signal_always; /* what the driver knows of the last interrupt is not known here */
+    bool signal_always; /* it is not known here what the driver knows of the last interrupt */
     uint16_t size;
     uint16_t next_avail; /* free-running: chains taken */
     uint16_t next_used;  /* free-running: chains published */
     uint16_t decided;    /* next_used when it was last asked whether an interrupt is due */
-    uint16_t signalled;  /* next_used when one was */
+    uint16_t signalled;  /* next_used when an interrupt was last due */
     uint16_t filled;     /* elements in state->batch, not yet published */
     uint16_t taken[QUEUE_SIZE_MAX]; /* ids of the chains that are outstanding, by next_avail */
     union {
@@ -145,11 +146,12 @@ bool virtqueue_usable(const struct state_queue *state, const struct window *wind
  * being published? Reads `state`, not the ring. */
 bool virtqueue_indices_valid(const struct state_queue *state, uint64_t features);
 
-/* Is it at its start, as a queue is that has just become ready? In either format, of any size. */
+/* Is the ring at its start, as in a queue that has just become ready? In either format, for any
+ * size. */
 bool virtqueue_untouched(const struct state_queue *state);
 
 /*
- * Serve the ring that `state` describes, from where it says. `window` and `state` are borrowed
+ * Serve the ring that `state` describes, from the position in it. `window` and `state` are borrowed
  * until virtqueue_stop. Returns 0; -EBADMSG with *ret_fault, if the ring is not usable, its indices
  * are not valid, or (split) used->idx agrees with neither end of an interrupted batch.
  */
@@ -166,10 +168,10 @@ void virtqueue_stop(struct virtqueue *vq);
 int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault *ret_fault);
 
 /*
- * Complete the oldest chain taken (another is the end of the worker: a successor goes on by
- * counting, and has no record of each chain), `length` bytes of whose device-writable part, from
- * its start on, were written. The driver sees it with the next virtqueue_publish; at the latest
- * when VIRTQUEUE_BATCH_MAX others have been completed.
+ * Complete the oldest chain taken. `length` bytes of its device-writable part were written, from
+ * its start on. Completing another chain ends the worker: a successor continues by counting, and
+ * has no record of each chain. The driver sees the chain with the next virtqueue_publish; at the
+ * latest when VIRTQUEUE_BATCH_MAX others have been completed.
  */
 void virtqueue_push(struct virtqueue *vq, struct chain_ref ref, uint32_t length);
 
@@ -177,8 +179,8 @@ void virtqueue_push(struct virtqueue *vq, struct chain_ref ref, uint32_t length)
 void virtqueue_publish(struct virtqueue *vq);
 
 /*
- * §2.8.1: do the flags of the descriptor at `position` say that it is available? AVAIL is equal to
- * the driver's wrap counter there, USED is not.
+ * §2.8.1: do the flags of the descriptor at `position` say that it is available? AVAIL is then
+ * equal to the driver's wrap counter at this position, and USED is not.
  */
 static inline bool packed_available(uint16_t flags, uint16_t position)
 {
@@ -189,8 +191,8 @@ static inline bool packed_available(uint16_t flags, uint16_t position)
     return (flags & both) == available;
 }
 
-/* Has the driver made more available than was taken? A hint: virtqueue_pop looks again, with
- * acquire. */
+/* Has the driver made more chains available than were taken? This is a hint: virtqueue_pop looks
+ * again, with acquire. */
 static inline bool virtqueue_available(const struct virtqueue *vq)
 {
     if (!vq->is_packed)
@@ -200,7 +202,7 @@ static inline bool virtqueue_available(const struct virtqueue *vq)
     return packed_available(guest_load16(&vq->packed.desc[offset].flags), position);
 }
 
-/* Is something published for which it is not decided yet whether an interrupt is due? */
+/* Are chains published for which it is not decided yet whether an interrupt is due? */
 static inline bool virtqueue_undecided(const struct virtqueue *vq)
 {
     return vq->decided != vq->next_used;

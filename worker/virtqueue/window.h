@@ -2,10 +2,10 @@
 /*
  * Guest memory: the one window that frontend and backend share.
  *
- * A guest-physical address is a struct, so that it cannot be mistaken for a number or a
- * pointer; window_translate is the only way from the one to the other. What lies behind the
- * pointer belongs to the guest and changes at any moment: it is copied once, through the
- * functions below, and only the copy is checked and used.
+ * A guest-physical address is a struct, so that it cannot be mistaken for a number or a pointer;
+ * window_translate is the only way from an address to a pointer. The memory behind the pointer
+ * belongs to the guest and can change at any moment: it is copied once, through the functions
+ * below, and only the copy is checked and used.
  */
 #ifndef WORKER_VIRTQUEUE_WINDOW_H
 #define WORKER_VIRTQUEUE_WINDOW_H
@@ -38,8 +38,8 @@ static inline void *window_translate(const struct window *window, struct guest_a
 }
 
 /*
- * Copy from guest memory, once: the compiler must take `to` for changed by the empty asm, so
- * it cannot go back to the guest's bytes, which may be others by then.
+ * Copy from guest memory, once. The compiler must assume that the empty asm changes `to`, so it
+ * cannot read the guest's bytes again, which may have changed by then.
  */
 static inline void guest_copy(void *to, const void *from, size_t length)
 {

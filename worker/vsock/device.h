@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parts of the socket device in user space: virtio.c says what becomes of connections and talks
- * to the broker, from_guest.c serves the transmit queue, to_guest.c the receive queue. This is what
- * they share.
+ * The parts of the socket device in user space: virtio.c decides what happens to connections and
+ * talks to the broker, from_guest.c serves the transmit queue, to_guest.c serves the receive queue.
+ * This header is what they share.
  */
 #ifndef WORKER_VSOCK_DEVICE_H
 #define WORKER_VSOCK_DEVICE_H
@@ -15,7 +15,7 @@
 #include "worker/vsock/slots.h"
 #include "worker/vsock/table.h"
 
-/* A turn ends after so many packets or bytes, so that a register access never waits long. */
+/* A turn ends after this many packets or bytes, so that a register access never waits long. */
 #define TURN_PACKETS 128u
 #define TURN_BYTES 0x80000u /* 512 KiB */
 #define SIGNAL_PACKETS 8u   /* as in worker/block/block.c */
@@ -31,15 +31,16 @@ struct vsock_device {
     uint64_t guest_cid;
     uint32_t limit;         /* connections */
     bool reset_pending;     /* VIRTIO_VSOCK_EVENT_TRANSPORT_RESET is to be sent */
-    bool tx_waits;          /* for room for replies */
-    struct slots busy;      /* may have something for the guest */
-    struct slots starved;   /* have, and the guest has no room for it */
+    bool tx_waits;          /* it waits for room for replies */
+    struct slots busy;      /* they may have something for the guest */
+    struct slots starved;   /* they have something, and the guest has no room for it */
     struct slots undialled; /* the broker is still to be asked for them */
-    struct slots refused;   /* it has been, and the server had no room: it will be again */
-    uint32_t patience_ms;   /* of starved and refused ones: until they try again */
-    uint32_t turns;         /* since they last did */
-    /* Of all connections ever asked for, since the answers to those of before a reset come after
-     * it: how many answers are awaited, the last number, and each slot's. */
+    struct slots refused;   /* the server had no room: the broker will be asked again */
+    uint32_t patience_ms;   /* until starved and refused slots try again */
+    uint32_t turns;         /* since they last tried */
+    /* How many answers are awaited, the number of the last request, and the request of each slot.
+     * These count all connections ever asked for, since the answers to requests from before a reset
+     * come after the reset. */
     uint32_t unanswered, last_request, requests[VSOCK_CONNECTIONS_MAX];
     struct vsock_table table;
 };
@@ -56,24 +57,25 @@ static inline struct vsock_connection *vsock_connection(uint32_t slot)
 /* The slot may have a packet for the guest. */
 void vsock_stir(struct device *dev, uint32_t slot);
 
-/* Close the host's end; the guest is told as of vsock_host_gone. */
+/* Close the host's end; the guest is told as vsock_host_gone says. */
 void vsock_drop(struct device *dev, uint32_t slot, bool reset);
 
-/* A message of the host's or of the guest's is larger than the other side could ever take, which is
- * `most`: the connection ends, and is counted. */
+/* A message from the host or from the guest is larger than `most`, which is all that the other side
+ * could ever take: the connection ends, and is counted. */
 void vsock_refuse_message(struct device *dev, uint32_t slot, uint32_t most);
 
-/* After data or an end of either side: is there anything left for this connection to do? */
+/* Called after data, or after an end of either side: is there anything left for this connection to
+ * do? */
 void vsock_settle(struct device *dev, uint32_t slot);
 void vsock_flush(struct device *dev, uint32_t slot);
 
-/* The slot has data and no room at the guest's, who has been asked. */
+/* The slot has data, and the guest has no room for it. Asks the guest for room. */
 void vsock_starve(struct device *dev, uint32_t slot);
 
-/* A turn is over: those that wait for an event that may never be told may be due. */
+/* A turn is over. Slots that wait for something that may come without an event may be due. */
 void vsock_count_turn(struct device *dev);
 
-/* Of a slot in DIALLING. */
+/* Ask the broker for the connection of a slot in DIALLING. */
 void vsock_dial(struct device *dev, uint32_t slot);
 
 /* ---- from_guest.c, to_guest.c ---- */

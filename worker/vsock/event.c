@@ -5,7 +5,7 @@
 
 #include "worker/turn.h"
 
-static bool *pending; /* of the turn's caller */
+static bool *pending; /* belongs to the caller of the turn */
 
 static enum serve serve(struct turn *turn)
 {
@@ -25,7 +25,7 @@ static enum serve serve(struct turn *turn)
 
 enum serve vsock_event_turn(struct device *dev, bool *reset_pending, struct guest_fault *ret_fault)
 {
-    static const struct turn_rules rules = {.steps = 2}; /* the second finds nothing to say */
+    static const struct turn_rules rules = {.steps = 2}; /* the second step finds nothing to say */
     pending = reset_pending;
     return turn_run(dev, QUEUE_EVENT, &rules, serve, ret_fault);
 }

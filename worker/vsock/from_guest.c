@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The transmit queue, VirtIO 1.2 §5.10.6.4. Packets are completed whatever the host's reader does:
- * what its socket does not take lies in the connection's buffer, within the credit.
+ * what its socket does not take is kept in the connection's buffer, within the credit.
  *
- * Data packets of one stream that stand together in the ring are gathered, and reach its socket by
- * one writev. Whatever else comes is preceded by what was gathered, so that all happens in the
- * order in which the guest sent it; and they are completed in that order, too.
+ * Data packets of one stream that follow each other in the ring are gathered, and reach its socket
+ * by one writev. Before any other packet is handled, the gathered ones are written. So all happens
+ * in the order in which the guest sent it, and the packets are completed in that order, too.
  */
 #include "worker/log.h"
 #include "worker/vsock/device.h"
@@ -49,8 +49,8 @@ static void flush_gathered(struct device *dev)
     virtqueue_publish(&dev->queues[QUEUE_TX]);
 }
 
-/* Would this packet's payload go on where the gathered ones end? One that breaks the rules, or ends
- * anything, would not. */
+/* Does this packet's payload go on where the gathered ones end? A packet that breaks the rules, or
+ * that ends anything, does not. */
 static bool follows_gathered(const struct virtio_vsock_hdr *header, uint32_t payload)
 {
     const struct vsock_connection *connection = vsock_connection(tx.slot);
@@ -70,7 +70,7 @@ static struct cursor payload_in_hand(uint32_t length)
     return payload;
 }
 
-/* Returns false if the payload in hand can't wait with others: it goes its own way, alone. */
+/* Returns false if the payload in hand can't wait with others: it is then written alone. */
 static bool gather(uint32_t slot, uint32_t length)
 {
     const struct vsock_connection *connection = vsock_connection(slot);
@@ -89,7 +89,7 @@ static bool gather(uint32_t slot, uint32_t length)
     return true;
 }
 
-/* Returns true if the packet is gathered, and so not to be completed yet. */
+/* Returns true if the packet is gathered: it must then not be completed yet. */
 static bool act(struct device *dev, enum vsock_verdict verdict, uint32_t slot,
                 const struct virtio_vsock_hdr *header)
 {
@@ -100,7 +100,7 @@ static bool act(struct device *dev, enum vsock_verdict verdict, uint32_t slot,
         vsock_dial(dev, slot);
         break;
     case VSOCK_ANSWERED:
-        /* A client that has gone may have written something before. */
+        /* A client that has left may have written something before. */
         if (vsock_host_welcome(slot, header->dst_port) < 0)
             vsock_host_shutdown(&vsock.table, slot, VIRTIO_VSOCK_SHUTDOWN_RCV);
         break;
@@ -123,7 +123,7 @@ static bool act(struct device *dev, enum vsock_verdict verdict, uint32_t slot,
     return false;
 }
 
-/* The packet in hand, which has a header at least. */
+/* Handle the packet in hand, which has a header at least. */
 static void take_packet(struct device *dev)
 {
     struct virtio_vsock_hdr header = {0};

@@ -13,35 +13,36 @@
 #include "worker/loop.h"
 #include "worker/vsock/buffer.h"
 
-/* Of a seqpacket socket: reads of nothing that are taken for empty messages. */
+/* On a seqpacket socket: how many reads of 0 bytes are taken for empty messages. */
 #define EMPTY_READS_A_TURN 64u
 #define EMPTY_READS_MAX 1024u
 
 struct end {
     bool open;
     bool readable, writable, hung_up;
-    bool ended;     /* the other end writes no more: what is in the socket is all */
+    bool ended;     /* the other end writes no more: nothing comes after what is in the socket */
     bool shut_sent; /* SHUT_WR is done */
     int fd;
     uint32_t greeting_length;
-    uint32_t unfinished;  /* bytes of the guest's message that has not ended yet */
-    uint32_t empty_reads; /* one after the other, of a seqpacket */
-    /* The message that the guest has not got whole: bytes, those it has got, and how many of the
-     * first are not in its memory, since they went to the guest at once. */
+    uint32_t unfinished;  /* bytes of the guest's message that is not complete yet */
+    uint32_t empty_reads; /* reads of 0 bytes in a row, on a seqpacket socket */
+    /* The message of which the guest has only a part: its bytes; the bytes that the guest has got;
+     * and how many of its first bytes are not in `message`, since they went to the guest at
+     * once. */
     uint32_t message_length, message_done, message_direct;
     char greeting[VSOCK_GREETING_MAX + 1];
 };
 
-/* Mapped before lock-down; a page is taken when it is first written to. */
+/* Mapped before lock-down; the kernel allocates a page when it is first written to. */
 struct memory {
     struct vsock_buffer buffer;
-    unsigned char message[VSOCK_MESSAGE_MAX + 1]; /* one more, to see that one is too large */
+    unsigned char message[VSOCK_MESSAGE_MAX + 1]; /* so a message that is too large shows */
 };
 
 _Static_assert(sizeof(struct memory) <= CONNECTION_MEMORY, "what bao-dmctl tells of");
 
 static struct end ends[VSOCK_CONNECTIONS_MAX];
-static struct memory *memories; /* ends_used of them */
+static struct memory *memories; /* ends_used elements */
 static uint32_t ends_used;
 
 int vsock_host_init(uint32_t limit)
@@ -135,7 +136,7 @@ static ssize_t write_out(struct end *end, const struct iovec *from, unsigned int
 
 /* ---- The client's first line ---- */
 
-/* "CONNECT" in whatever case, blanks, a number; blanks. */
+/* Parse "CONNECT" in upper or lower case, blanks, a number, and perhaps blanks. */
 static bool parse_greeting(const char *line, uint32_t *ret_port)
 {
     static const char word[] = "connect";
@@ -152,10 +153,10 @@ static bool parse_greeting(const char *line, uint32_t *ret_port)
         port = 10 * port + (uint64_t)(line[i] - '0');
     line += digits;
     *ret_port = (uint32_t)port;
-    return port < UINT32_MAX && line[strspn(line, " \t\r")] == '\0'; /* the last is nobody's port */
+    return port < UINT32_MAX && line[strspn(line, " \t\r")] == '\0'; /* UINT32_MAX is no port */
 }
 
-/* Byte by byte in a stream: what follows the line is the guest's already. */
+/* A stream is read byte by byte: what follows the line is for the guest already. */
 int vsock_host_greeting(uint32_t slot, uint16_t type, uint32_t *ret_port)
 {
     struct end *end = &ends[slot];
@@ -179,7 +180,7 @@ int vsock_host_greeting(uint32_t slot, uint16_t type, uint32_t *ret_port)
     return end->greeting_length == VSOCK_GREETING_MAX ? -EPROTO : 0;
 }
 
-/* Nothing has been written before, so there is room for it. */
+/* Nothing was written to the socket before, so there is room for the line. */
 int vsock_host_welcome(uint32_t slot, uint32_t host_port)
 {
     char line[sizeof("OK 4294967295\n")] = "OK ";
@@ -198,7 +199,7 @@ int vsock_host_welcome(uint32_t slot, uint32_t host_port)
 
 /* ---- Guest to host ---- */
 
-/* Nobody will read it. */
+/* Discard what is buffered: nobody will read it. */
 static void discard(struct vsock_table *table, uint32_t slot)
 {
     vsock_host_shutdown(table, slot, VIRTIO_VSOCK_SHUTDOWN_RCV);
@@ -206,8 +207,8 @@ static void discard(struct vsock_table *table, uint32_t slot)
 }
 
 /*
- * Write, and count what the socket took. Returns bytes, 0 if it takes none now; -EPIPE if it never
- * will again, with all discarded; -EMSGSIZE.
+ * Write, and count what the socket took. Returns bytes; 0 if the socket takes none now; -EPIPE if
+ * it will never take any again, and then all is discarded; -EMSGSIZE.
  */
 static ssize_t give(struct vsock_table *table, uint32_t slot, struct cursor data)
 {
@@ -275,7 +276,7 @@ int vsock_host_deliver(struct vsock_table *table, uint32_t slot, struct cursor p
     return 0;
 }
 
-/* One call's worth: all of a stream, one message of the others. */
+/* What one call writes: all of a stream, or one message of a seqpacket socket. */
 static bool next_part(struct vsock_buffer *buffer, const struct vsock_connection *connection,
                       uint32_t *ret_end)
 {
@@ -286,14 +287,14 @@ static bool next_part(struct vsock_buffer *buffer, const struct vsock_connection
            vsock_buffer_message(buffer, connection->forwarded, connection->received, ret_end);
 }
 
-/* Will no more come to what is buffered? */
+/* Is what is buffered the last that the guest sends? */
 static bool is_last(const struct vsock_connection *connection)
 {
     return connection->state == VSOCK_DRAINING ||
            (connection->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_SEND) != 0;
 }
 
-/* Ends when the socket is full, which it is after some hundred messages, however small. */
+/* The loop ends when the socket is full. It is full after some hundred messages, however small. */
 int vsock_host_flush(struct vsock_table *table, uint32_t slot)
 {
     const struct vsock_connection *connection = &table->connections[slot];
@@ -311,7 +312,7 @@ int vsock_host_flush(struct vsock_table *table, uint32_t slot)
     }
     if (waited && vsock_buffered(connection) == 0)
         vsock_run_empty(table, slot);
-    /* A message that the guest did not end is none. */
+    /* A message that the guest did not end is discarded. */
     if (is_last(connection) && !next_part(buffer, connection, &end))
         vsock_forwarded(table, slot, vsock_buffered(connection));
     return 0;
@@ -345,13 +346,13 @@ uint32_t vsock_host_message(uint32_t slot)
 }
 
 /*
- * A whole message at once, as the socket gives it: into the guest's segments, and what does not fit
- * there into memory.
+ * Read a whole message at once, since the socket gives it only so: into the guest's segments, and
+ * what does not fit there into the worker's own memory.
  *
- * readv says 0 for an empty message as for the end. It is no end as long as the other side has not
- * said so, which comes by an event of its own. When it has, nothing more can come, and the end is
- * where there are only zeros: more, one after the other, than empty messages find room in a
- * socket's send buffer (2 * net.core.wmem_max, some 800 bytes each).
+ * readv returns 0 for an empty message and for the end. It is not the end until the other side has
+ * shut down, which an event of its own reports. After that nothing more can come. The end is then
+ * reached when more reads in a row return 0 than there is room for empty messages in a socket's
+ * send buffer (2 * net.core.wmem_max, some 800 bytes each).
  */
 static ssize_t read_message(uint32_t slot, struct cursor room, uint32_t message_max)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A set of slots: which connections of a socket device have something in common. */
+/* A set of slots: the connections of a socket device that have something in common. */
 #ifndef WORKER_VSOCK_SLOTS_H
 #define WORKER_VSOCK_SLOTS_H
 
@@ -34,7 +34,8 @@ static inline void slots_drop(struct slots *slots, uint32_t slot)
     slots->words[slot / 64] &= ~(1ull << slot % 64);
 }
 
-/* The first one from `from` on, in a circle. VSOCK_NONE if there is none at all. */
+/* The first slot of the set from `from` on; after the last slot the search goes on at 0. VSOCK_NONE
+ * if the set is empty. */
 static inline uint32_t slots_next(const struct slots *slots, uint32_t from)
 {
     if (slots->count == 0)
@@ -43,7 +44,7 @@ static inline uint32_t slots_next(const struct slots *slots, uint32_t from)
     uint64_t bits = slots->words[word] >> from % 64 << from % 64;
     while (bits == 0) {
         word = (word + 1) % SLOT_WORDS;
-        bits = slots->words[word]; /* the first word again as a whole: count says there is one */
+        bits = slots->words[word]; /* the first word again, now all of it: there is a slot */
     }
     return word * 64 + (uint32_t)__builtin_ctzll(bits);
 }

@@ -8,13 +8,13 @@
 #include <linux/vm_sockets.h> /* some versions need <sys/socket.h> before it */
 
 #define SHUTDOWN_BOTH ((uint8_t)(VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND))
-#define HOST_PORTS 0x40000000u /* where ports of the host's clients begin: not a server's */
+#define HOST_PORTS 0x40000000u /* ports of the host's clients begin here; no server has one */
 
-#define PACKETS_MAX 4096u /* however large the guest's buffer; they fit a uint16_t */
+#define PACKETS_MAX 4096u /* a bound for any size of the guest's buffer; fits a uint16_t */
 
 #define DUE(op) ((uint16_t)(1u << VIRTIO_VSOCK_OP_##op))
 
-/* What is beyond the limit is never touched, and takes no memory. */
+/* What lies beyond the limit is never touched, so it takes no memory. */
 void vsock_init(struct vsock_table *table, uint64_t guest_cid, uint32_t limit, bool seqpacket)
 {
     memset(table->connections, 0, limit * sizeof(table->connections[0]));
@@ -39,7 +39,7 @@ static bool has_guest_end(const struct vsock_connection *connection)
     return connection->state >= VSOCK_REQUESTED && connection->state != VSOCK_DRAINING;
 }
 
-/* How readily a connection gives way to a new one; 0: not at all. */
+/* How readily a connection gives way to a new one; 0: it does not give way. */
 static unsigned int dispensable(const struct vsock_connection *connection)
 {
     switch (connection->state) {
@@ -82,8 +82,8 @@ static uint32_t find_place(const struct vsock_table *table, bool *ret_evicted)
     return best;
 }
 
-/* §5.10.6.5: a socket that does not answer to SHUTDOWN is disconnected forcibly; so is whatever
- * else gives way, if the guest knows of it. */
+/* §5.10.6.5: a socket that does not answer to SHUTDOWN is disconnected forcibly. Any other
+ * connection that gives way is, too, if the guest knows of it. */
 static void disconnect(struct vsock_table *table, const struct vsock_connection *connection)
 {
     bool known = has_guest_end(connection) && (connection->due & DUE(REQUEST)) == 0;
@@ -115,7 +115,8 @@ static bool is_between(const struct vsock_connection *connection, uint32_t guest
            connection->host_port == host_port;
 }
 
-/* A hint is only where to look first; it may be of another connection, or of none any more. */
+/* A hint only says where to look first. It can be that of another connection, or of one that has
+ * ended. */
 static uint32_t find(struct vsock_table *table, uint32_t guest_port, uint32_t host_port)
 {
     uint32_t hash = (guest_port * 0x9e3779b1u ^ host_port * 0x85ebca6bu) >> 16;
@@ -179,11 +180,11 @@ void vsock_host_gone(struct vsock_table *table, uint32_t slot, bool reset)
         connection->state = VSOCK_FREE;
         return;
     }
-    /* What it still sends is nobody's. */
+    /* Nobody takes what the guest still sends. */
     connection->forwarded = connection->received;
     connection->host_shutdown = SHUTDOWN_BOTH;
-    /* Only a socket that is connected can be told by SHUTDOWN; and one that has said by SHUTDOWN
-     * that it is done waits for the RST (§5.10.6.5). */
+    /* Only a connected socket can be told by SHUTDOWN. A socket that has said by SHUTDOWN that it
+     * is done waits for the RST (§5.10.6.5). */
     reset |= connection->state != VSOCK_OPEN || connection->guest_shutdown == SHUTDOWN_BOTH;
     connection->state = VSOCK_CLOSING;
     if (reset)
@@ -192,7 +193,7 @@ void vsock_host_gone(struct vsock_table *table, uint32_t slot, bool reset)
 
 /* ---- Packets from the guest ---- */
 
-/* An RST is never answered by one. */
+/* An RST is never answered by an RST. */
 static void reply_reset(struct vsock_table *table, const struct virtio_vsock_hdr *header)
 {
     if (header->op == VIRTIO_VSOCK_OP_RST)
@@ -254,11 +255,12 @@ static enum vsock_verdict guest_connects(struct vsock_table *table,
 }
 
 /*
- * The guest is told what is forwarded before it could wait for it. It sees what was received since
- * it was told last as taking room, in the smaller of this buffer and its own (Linux); and it may
- * wait for a packet's, or a message's, whole length. So it is told once it must think that half of
- * that room is taken, as soon as that is not so; whichever came last, its bytes or the host's call
- * for them.
+ * Tell the guest what is forwarded before it could wait for that. The guest takes all that was
+ * received since it was told last as still using room. That room is the smaller of this buffer and
+ * its own buffer (Linux). The guest can wait until there is room for the whole length of a packet
+ * or of a message. So it is told when it must think that half of that room is taken, and that is no
+ * longer so. It does not matter which came last: the guest's bytes, or the host's call that took
+ * them.
  */
 static void tell_credit(struct vsock_connection *connection)
 {
@@ -283,7 +285,7 @@ static enum vsock_verdict guest_sends(struct vsock_table *table, uint32_t slot,
         tell_credit(connection);
         return VSOCK_PAYLOAD;
     }
-    /* It may not know yet that the host's end is gone. */
+    /* The guest may not know yet that the host's end is gone. */
     vsock_forwarded(table, slot, length);
     return VSOCK_NOTHING;
 }
@@ -329,21 +331,22 @@ static enum vsock_verdict receive_connected(struct vsock_table *table, uint32_t 
         return guest_sends(table, slot, header, payload);
     case VIRTIO_VSOCK_OP_CREDIT_UPDATE:
         return VSOCK_NOTHING;
-    case VIRTIO_VSOCK_OP_REQUEST: /* its driver has lost patience, and tries again */
+    case VIRTIO_VSOCK_OP_REQUEST: /* the guest's driver has lost patience, and tries again */
         return connection->state == VSOCK_DIALLING ? VSOCK_NOTHING : broken(table, slot);
     case VIRTIO_VSOCK_OP_CREDIT_REQUEST:
         if (connection->state == VSOCK_OPEN)
             connection->due |= DUE(CREDIT_UPDATE);
         return VSOCK_NOTHING;
-    default: /* INVALID; numbers that are no operation */
+    default: /* INVALID, and numbers that are no operation */
         return broken(table, slot);
     }
 }
 
 /*
- * A REQUEST for ports that are in use. The guest has done with a connection whose RST is awaited,
- * or owed to it: the new one takes its place (VSOCK_NONE). One that the host has not answered yet
- * it has given up, and tries anew: the answer is for both.
+ * A REQUEST for ports that are in use. If the old connection's RST is awaited, or owed to the
+ * guest, the guest no longer uses that connection: the new one takes its place (VSOCK_NONE). If the
+ * host has not answered the old request yet, the guest has given it up and tries again: the answer
+ * is for both.
  */
 static uint32_t asked_again(struct vsock_table *table, uint32_t slot)
 {
@@ -365,7 +368,8 @@ enum vsock_verdict vsock_receive(struct vsock_table *table, const struct virtio_
                                  uint32_t payload, uint32_t *ret_slot, bool *ret_evicted)
 {
     *ret_evicted = false;
-    /* §5.10.6.4: its own CID is the source. Nobody else is there to be answered. */
+    /* §5.10.6.4: the source is the guest's own CID. There is nobody else whom an answer could
+     * reach. */
     if (header->src_cid != table->guest_cid)
         return VSOCK_NOTHING;
     uint32_t slot = VSOCK_NONE;
@@ -400,8 +404,8 @@ void vsock_run_empty(struct vsock_table *table, uint32_t slot)
 
 /* ---- Packets to the guest ---- */
 
-/* §5.10.6.3. A guest that claims to have taken more than it was sent, or that takes space back
- * which is in use, has no room. */
+/* §5.10.6.3. A guest has no room if it claims to have taken more than it was sent, or if it takes
+ * back space that is in use. */
 uint32_t vsock_credit(const struct vsock_connection *connection)
 {
     uint32_t unread = connection->sent - connection->peer_forwarded;
@@ -414,7 +418,7 @@ static uint32_t packets_max(const struct vsock_connection *connection)
     return packets < PACKETS_MAX ? packets : PACKETS_MAX;
 }
 
-/* A message that is under way would otherwise wait for its own end. */
+/* Without this rule a message that is under way would wait for its own end. */
 static bool only_this_unread(const struct vsock_connection *connection)
 {
     uint32_t unread = connection->sent - connection->peer_forwarded;
@@ -449,8 +453,8 @@ bool vsock_ask_again(struct vsock_table *table, uint32_t slot)
     return true;
 }
 
-/* A group is full with its share of what may be unread: few groups, and each soon read. Returns
- * true if a new one begins. */
+/* A group is full when it has its share of what may be unread. So there are few groups, and each is
+ * soon read. Returns true if a new group begins. */
 static bool count_packet(struct vsock_connection *connection)
 {
     uint32_t share = packets_max(connection) / VSOCK_PACKET_GROUPS;
@@ -505,7 +509,7 @@ bool vsock_next_reply(struct vsock_table *table, struct virtio_vsock_hdr *ret)
 
 bool vsock_next_packet(struct vsock_table *table, uint32_t slot, struct virtio_vsock_hdr *ret)
 {
-    /* An answer before what follows from it. */
+    /* An answer comes before what follows from it. */
     static const enum virtio_vsock_op order[] = {VIRTIO_VSOCK_OP_REQUEST, VIRTIO_VSOCK_OP_RESPONSE,
                                                  VIRTIO_VSOCK_OP_CREDIT_UPDATE,
                                                  VIRTIO_VSOCK_OP_CREDIT_REQUEST};
@@ -542,8 +546,9 @@ void vsock_data_packet(struct vsock_table *table, uint32_t slot, uint32_t length
     connection->sent += length;
     if ((flags & VIRTIO_VSOCK_SEQ_EOM) != 0)
         connection->message_start = connection->sent;
-    /* In time, so that the answer is there when the last of the room is used: a guest whose program
-     * reads many small packets may not tell by itself. With next to no room it is asked anyway. */
+    /* Ask early, so that the answer is there when the last of the room is used: a guest whose
+     * program reads many small packets may not report it by itself. A guest with very little room
+     * is asked in any case when the room is used up. */
     uint32_t most = packets_max(connection);
     if (count_packet(connection) && most >= VSOCK_PACKET_GROUPS &&
         connection->unread_packets > most / 2)

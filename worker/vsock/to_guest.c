@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The receive queue, VirtIO 1.2 §5.10.6.4: collect, fill, flush. Buffers of the guest's are taken
- * off the ring beforehand; one readv fills as many of them as its credit and the socket's bytes are
- * for, with a header's room left free in each; then the headers are written, and all is published
+ * The receive queue, VirtIO 1.2 §5.10.6.4: collect, fill, flush. The guest's buffers are taken off
+ * the ring first. One readv fills as many of them as the guest's credit and the socket's bytes
+ * allow, and leaves room for a header in each. Then the headers are written, and all is published
  * at once. Buffers that stay empty are kept for the next packet.
  *
- * Connections have their turns one after the other. A turn is one readv, so what one that floods
- * can delay the others by is HELD_MAX buffers.
+ * Connections have their turns one after the other. A turn is one readv, so a connection that
+ * floods the guest can delay the others by HELD_MAX buffers at most.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,20 +18,20 @@
 #define HEADER ((uint32_t)sizeof(struct virtio_vsock_hdr))
 
 #define HELD_MAX 64u
-#define HELD_SEGMENTS 4u /* Linux has one or two */
+#define HELD_SEGMENTS 4u /* a Linux driver uses one or two */
 
-/* A buffer off the ring. */
+/* A buffer that was taken off the ring. */
 struct held {
     struct chain_ref ref;
-    struct cursor buffer; /* header and payload: of its own segments, or those of `large` */
+    struct cursor buffer; /* header and payload: in its own segments, or in those of `large` */
     struct iovec own[HELD_SEGMENTS];
 };
 
 static struct {
     struct held held[HELD_MAX]; /* a ring */
     uint32_t first, count;
-    bool ends_large;    /* the last one has its segments in `large`: no other may be taken */
-    struct chain large; /* of the last pop */
+    bool ends_large;    /* the last buffer has its segments in `large`: no other may be taken */
+    struct chain large; /* the last chain that was taken */
     uint32_t next_slot; /* whose turn it is */
     uint8_t appetite[VSOCK_CONNECTIONS_MAX]; /* how many buffers the next read may fill */
 } rx;
@@ -48,7 +48,7 @@ static struct held *held_at(uint32_t number)
     return &rx.held[(rx.first + number) % HELD_MAX];
 }
 
-/* Bytes of payload that it has room for. */
+/* Bytes of payload that the buffer has room for. */
 static uint32_t payload_room(const struct held *held)
 {
     return (uint32_t)held->buffer.left - HEADER;
@@ -66,12 +66,12 @@ static void hold(const struct chain *chain)
     held->buffer = cursor_over(held->own, count, chain->writable_length);
 }
 
-/* Have `wanted` buffers, if the guest has made so many available. Returns SERVE_DONE if there is
+/* Collect `wanted` buffers, if the guest has made so many available. Returns SERVE_DONE if there is
  * one, SERVE_WAIT_ROOM if there is none, SERVE_FAULT. */
 static enum serve collect(struct turn *turn, uint32_t wanted)
 {
     while (rx.count < wanted && !rx.ends_large) {
-        /* §5.10.6.4: with no more room than for the header, it could never take data. */
+        /* §5.10.6.4: a buffer that has room for the header only could never take data. */
         enum serve r = turn_take(turn, &rx.large, 0, HEADER + 1);
         if (r == SERVE_FAULT)
             return r;
@@ -95,7 +95,8 @@ static void complete(struct device *dev, const struct virtio_vsock_hdr *header)
     device_count(&dev->state->counters.requests, 1);
 }
 
-/* Where `limit` bytes for the guest would go: the payload's room of the first `buffers`. */
+/* The place for `limit` bytes for the guest: the room for payload in the first `buffers`
+ * buffers. */
 static struct cursor room_for(uint32_t limit, uint32_t buffers)
 {
     static struct iovec segments[VSOCK_SEGMENTS_MAX];
@@ -113,7 +114,8 @@ static struct cursor room_for(uint32_t limit, uint32_t buffers)
 
 _Static_assert(HELD_MAX *HELD_SEGMENTS + CHAIN_SEGMENTS_MAX < VSOCK_SEGMENTS_MAX, "room_for");
 
-/* `length` bytes lie in the first buffers: packets of the slot's. Returns how many. */
+/* `length` bytes lie in the first buffers: make packets of the slot's connection of them. Returns
+ * how many packets. */
 static uint32_t flush(struct device *dev, uint32_t slot, uint32_t length, bool message_ends)
 {
     uint32_t packets = 0, left = length;
@@ -129,29 +131,29 @@ static uint32_t flush(struct device *dev, uint32_t slot, uint32_t length, bool m
     return packets;
 }
 
-/* As many as the last read filled, if it filled all, some more: a read into many buffers that finds
- * a few bytes costs more than one into a few. */
+/* The next read gets as many buffers as the last one filled, and some more if it filled all. A read
+ * of a few bytes costs more with many buffers than with few. */
 static void learn(uint32_t slot, uint32_t offered, uint32_t filled)
 {
     uint32_t appetite = filled >= offered ? 4 * filled : filled + 1;
     rx.appetite[slot] = (uint8_t)(appetite < HELD_MAX ? appetite : HELD_MAX);
 }
 
-/* What the socket says instead of giving data. */
+/* The socket gave an error, or the end, instead of data. */
 static void read_failed(struct device *dev, uint32_t slot, ssize_t result, uint32_t message_max)
 {
     if (result == -EMSGSIZE)
         vsock_refuse_message(dev, slot, message_max);
     else if (result == -ECONNRESET || (result == 0 && vsock_host_hung_up(slot)))
-        vsock_drop(dev, slot, false); /* ECONNRESET: it has not read all. What it wrote counts. */
+        vsock_drop(dev, slot, false); /* ECONNRESET: it has not read all. Its data still count */
     else if (result < 0)
         vsock_drop(dev, slot, true);
     else
         vsock_host_shutdown(&vsock.table, slot, VIRTIO_VSOCK_SHUTDOWN_SEND);
 }
 
-/* Data of an open connection. Returns SERVE_DONE if there were some, or if others have their turn
- * first; SERVE_WAIT_BACKEND if there are none now; SERVE_FAULT. */
+/* Send data of an open connection. Returns SERVE_DONE if there was some, or if others have their
+ * turn first; SERVE_WAIT_BACKEND if there is none now; SERVE_FAULT. */
 static enum serve send_data(struct turn *turn, uint32_t slot)
 {
     struct device *dev = turn->dev;
@@ -161,7 +163,7 @@ static enum serve send_data(struct turn *turn, uint32_t slot)
         return SERVE_WAIT_BACKEND;
     uint32_t message_max =
         connection->peer_alloc < VSOCK_MESSAGE_MAX ? connection->peer_alloc : VSOCK_MESSAGE_MAX;
-    if (vsock_host_message(slot) > message_max) { /* its buffer has become smaller meanwhile */
+    if (vsock_host_message(slot) > message_max) { /* the guest's buffer has shrunk meanwhile */
         vsock_refuse_message(dev, slot, message_max);
         return SERVE_WAIT_BACKEND;
     }
@@ -208,7 +210,7 @@ static bool has_any(void)
     return vsock.busy.count > 0 || vsock.table.reply_count > 0;
 }
 
-/* The next packets, of one connection. There is a buffer. */
+/* Send the next packets, all of one connection. There is a buffer. */
 static enum serve send_next(struct turn *turn)
 {
     struct device *dev = turn->dev;
@@ -225,11 +227,11 @@ static enum serve send_next(struct turn *turn)
         enum serve r = send_data(turn, slot);
         if (r != SERVE_WAIT_BACKEND)
             return r;
-        if (send_control(dev, slot)) /* what came of trying to */
+        if (send_control(dev, slot)) /* a packet that the attempt to send data made necessary */
             return SERVE_DONE;
         slots_drop(&vsock.busy, slot);
     }
-    return SERVE_DONE; /* nobody has any */
+    return SERVE_DONE; /* no connection has anything to send */
 }
 
 static enum serve serve(struct turn *turn)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Socket device, VirtIO 1.2 §5.10, with the kernel's vhost-vsock serving rx and tx; the event
- * queue is served here.
+ * Socket device, VirtIO 1.2 §5.10, whose rx and tx the kernel's vhost-vsock serves; the event queue
+ * is served here.
  *
  * System calls of its own, on WORKER_FD_BACKEND: ioctl with VHOST_VSOCK_SET_RUNNING; the others
  * are those of worker/vhost/vhost.h.
@@ -22,13 +22,13 @@
 #define ERROR_FILE 1u   /* WORKER_FD_BACKEND2: the kernel met a malformed ring */
 
 static struct {
-    bool running;       /* the kernel is at the rings */
+    bool running;       /* the kernel serves the rings */
     bool reset_pending; /* VIRTIO_VSOCK_EVENT_TRANSPORT_RESET is to be sent */
 } vsock;
 
 /*
- * Offered as far as the kernel has them. Not VIRTIO_F_ACCESS_PLATFORM, which means to vhost
- * that it shall ask for each translation, and not VHOST_F_LOG_ALL.
+ * These are offered as far as the kernel has them. VIRTIO_F_ACCESS_PLATFORM is not among them: for
+ * vhost it means to ask for each translation. VHOST_F_LOG_ALL is not among them either.
  */
 static const struct vhost_features vhost_features = {
     .always = 1ull << VIRTIO_F_VERSION_1,
@@ -66,7 +66,7 @@ static int set_running(bool running)
     return vhost_call(VHOST_VSOCK_SET_RUNNING, vhost_values_running(running));
 }
 
-/* A kernel that cannot be kept off the rings any other way is by the end of this process. */
+/* If the kernel cannot be kept off the rings in any other way, this process ends, which does it. */
 static void stop_kernel(void)
 {
     if (vsock.running && set_running(false) < 0)
@@ -74,7 +74,7 @@ static void stop_kernel(void)
     vsock.running = false;
 }
 
-/* Both rings have been checked by the caller; a socket device with one of them is of no use. */
+/* The caller has checked both rings; a socket device with only one of them is of no use. */
 static int start_kernel(struct device *dev, struct guest_fault *ret_fault)
 {
     const struct state_queue *queues = dev->state->queues;
@@ -122,7 +122,7 @@ static void vsock_queue_stop(struct device *dev, unsigned int queue)
 
 static enum serve vsock_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
-    (void)queue; /* the kernel serves the others */
+    (void)queue; /* the kernel serves the other queues */
     return vsock_event_turn(dev, &vsock.reset_pending, ret_fault);
 }
 
@@ -130,7 +130,7 @@ static int vsock_backend_event(struct device *dev, unsigned int file, struct gue
 {
     (void)dev;
     if (file != ERROR_FILE || !vsock.running)
-        return 0; /* a late word about rings that have been taken back since */
+        return 0; /* a late event, about rings that have been taken back since */
     *ret_fault = (struct guest_fault){.code = LOG_VHOST_RING};
     return -EBADMSG;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Socket device, VirtIO 1.2 §5.10, in user space: the guest's streams and seqpackets end in Unix
- * sockets of the host. What becomes of connections, as table.c says; the data are moved by
- * from_guest.c and to_guest.c, the sockets are host.c's.
+ * sockets of the host. This file does to connections what table.c decides; from_guest.c and
+ * to_guest.c move the data, and the sockets belong to host.c.
  *
  * The guest's packets are completed at once, whatever the host's reader does: what its socket does
- * not take lies in the connection's buffer, within the credit. The host's data stay in the
- * socket until there are both a buffer of the guest's and credit; they go straight into it.
+ * not take is kept in the connection's buffer, within the credit. The host's data stay in the
+ * socket until there are both credit and a buffer from the guest; they go straight into that
+ * buffer.
  *
  * The worker makes no connection. It asks the broker by MSG_CONNECT (sendto on WORKER_FD_CONTROL),
  * which hands it sockets by MSG_CONNECTION (recvmsg on the same).
@@ -26,15 +27,16 @@
 #define VSOCK_F_STREAM 0 /* §5.10.3; not in <linux/virtio_vsock.h> */
 
 /*
- * What waits for something that may come without being told: a guest that has read, a server that
- * has room again. It is looked for after a while without events, first soon and then less often; or
- * after so many turns, where others are never still.
+ * Some connections wait for something that can come without an event: a guest that has read, a
+ * server that has room again. The worker looks for it after a while without events, first soon and
+ * then less often. If other connections keep events coming all the time, it looks after
+ * PATIENCE_TURNS turns.
  */
 #define PATIENCE_FIRST_MS 16u
 #define PATIENCE_LAST_MS 512u
 #define PATIENCE_SERVER_MS 64u
 #define PATIENCE_TURNS 2048u
-#define RETRIES 4u /* ports that are tried again at once */
+#define RETRIES 4u /* how many servers' ports are tried again at once */
 
 struct vsock_device vsock;
 
@@ -123,7 +125,7 @@ static void greet(struct device *dev, uint32_t slot)
 static void vsock_connection_event(struct device *dev, unsigned int slot, uint32_t events)
 {
     if (!vsock_host_is_open(slot))
-        return; /* closed since, in this very round */
+        return; /* closed since, in the same round */
     vsock_host_event(slot, events);
     switch (vsock_connection(slot)->state) {
     case VSOCK_GREETING:
@@ -140,7 +142,7 @@ static void vsock_connection_event(struct device *dev, unsigned int slot, uint32
     case VSOCK_FREE:
     case VSOCK_DIALLING:
     case VSOCK_CLOSING:
-        break; /* have no socket */
+        break; /* these states have no socket */
     }
 }
 
@@ -172,8 +174,8 @@ static uint32_t oldest(const struct slots *slots)
     return best;
 }
 
-/* The broker ends a worker that asks for more at once than it may, so the guest's further wishes
- * wait here; it may have given up on some. */
+/* The broker ends a worker that asks for more connections at once than it may. So further requests
+ * of the guest wait here; the guest may have given up some of them. */
 static void dial(struct device *dev)
 {
     while (vsock.undialled.count > 0 && vsock.unanswered < CONNECTIONS_AT_ONCE) {
@@ -184,7 +186,7 @@ static void dial(struct device *dev)
         if (ask_broker(slot))
             vsock.unanswered++;
         else
-            vsock_drop(dev, slot, true); /* it has not taken what was said before */
+            vsock_drop(dev, slot, true); /* the broker has not yet taken earlier messages */
     }
 }
 
@@ -194,8 +196,8 @@ static bool same_server(uint32_t slot, uint32_t other)
     return a->host_port == b->host_port && a->type == b->type;
 }
 
-/* Of those that wait for the same server as `like`, the oldest; VSOCK_NONE. Forgets those that have
- * given up. */
+/* The oldest of those that wait for the same server as `like`, or VSOCK_NONE. Forgets those that
+ * have given up. */
 static uint32_t first_refused(uint32_t like)
 {
     uint32_t best = VSOCK_NONE, from = 0;
@@ -211,7 +213,8 @@ static uint32_t first_refused(uint32_t like)
     return best;
 }
 
-/* Is the same server being asked for another? Who came first shall be first. */
+/* Is the broker being asked for the same server, for another connection? The one that came first
+ * shall be served first. */
 static bool is_asked(uint32_t like)
 {
     for (uint32_t slot = 0; slot < vsock.limit; slot++) {
@@ -228,7 +231,8 @@ static void be_patient(struct device *dev, uint32_t ms)
         dev->pause_ms = ms;
 }
 
-/* The server's backlog is full. Who asks later for the same one waits behind; no others do. */
+/* The server's backlog is full. Connections that ask for the same server later wait behind this
+ * one; those for other servers do not. */
 static void wait_for_server(struct device *dev, uint32_t slot)
 {
     vsock_set_idle(&vsock.table, slot);
@@ -241,7 +245,7 @@ static void wait_for_server(struct device *dev, uint32_t slot)
 
 void vsock_dial(struct device *dev, uint32_t slot)
 {
-    slots_drop(&vsock.refused, slot); /* this is another than who had the slot before */
+    slots_drop(&vsock.refused, slot); /* this is not the connection that had the slot before */
     if (first_refused(slot) != VSOCK_NONE) {
         wait_for_server(dev, slot);
         return;
@@ -278,11 +282,11 @@ static void ask_starved(struct device *dev)
         if (vsock_ask_again(&vsock.table, slot))
             vsock_stir(dev, slot);
         else
-            slots_drop(&vsock.starved, slot); /* its state has changed; or it finds out by itself */
+            slots_drop(&vsock.starved, slot); /* its state has changed, or it has had room since */
     }
 }
 
-/* The first of those that wait for each of some servers, in turn. */
+/* Ask again for the first connection that waits for a server, for some of the servers, in turn. */
 static void ask_servers(struct device *dev)
 {
     static uint32_t from;
@@ -331,7 +335,7 @@ static void host_connects(struct device *dev, uint16_t type, int fd)
         greet(dev, slot);
     else
         vsock_drop(dev, slot, false);
-    dev->work |= 1u << QUEUE_RX; /* the guest may be owed the end of the one that gave way */
+    dev->work |= 1u << QUEUE_RX; /* the guest may be owed an RST for the connection that gave way */
 }
 
 static uint32_t find_request(uint32_t request)
@@ -345,8 +349,8 @@ static uint32_t find_request(uint32_t request)
     return VSOCK_NONE;
 }
 
-/* `fd` is -EAGAIN if the server at that port has no room yet, another -errno if there is none. The
- * guest may have given up meanwhile. */
+/* `fd` is -EAGAIN if the server at that port has no room yet, another -errno if there is no server.
+ * The guest may have given up meanwhile. */
 static void host_answers(struct device *dev, uint32_t request, int fd)
 {
     uint32_t slot = find_request(request);
@@ -362,7 +366,7 @@ static void host_answers(struct device *dev, uint32_t request, int fd)
         wait_for_server(dev, slot);
         return;
     }
-    /* Where there is room for one there may be for the next. */
+    /* If the server has room for one, it may have room for the next. */
     uint32_t next = first_refused(slot);
     if (fd < 0 || !vsock_host_open(slot, vsock_connection(slot)->type, fd)) {
         vsock_drop(dev, slot, true);
@@ -381,7 +385,7 @@ static bool vsock_message(struct device *dev, const union message *message, cons
     if (message->header.type != MSG_CONNECTION)
         return false;
     int fd = fd_count > 0 ? fds[0] : -ECONNREFUSED;
-    /* The server's backlog is full; or who connects is being replaced. Either passes. */
+    /* The server's backlog is full, or the connector process is being replaced. Both pass. */
     if (fd < 0 && (connection->error == EAGAIN || connection->error == EBUSY))
         fd = -EAGAIN;
     if (connection->request != CONNECTION_FROM_HOST)
@@ -413,7 +417,8 @@ static int vsock_start(struct device *dev, bool resumed, struct guest_fault *ret
     vsock_init(&vsock.table, vsock.guest_cid, vsock.limit,
                (features >> VIRTIO_VSOCK_F_SEQPACKET & 1) != 0);
     /* §5.10.6.7: the connections of a predecessor are gone, and the guest's sockets shall fail at
-     * once. At once, too, so that it does not take the next ones for those. */
+     * once. The event must also be early so that the guest does not take it for the end of new
+     * connections. */
     vsock.reset_pending = resumed;
     if (!resumed || !dev->queues[QUEUE_EVENT].running)
         return 0;
