@@ -27,8 +27,7 @@ void bao_devices_complain(const struct bao_devices *all, const struct device *de
  * node, which may be gone by now. */
 bool bao_devices_any_new(const struct bao_devices *all);
 
-/* Find the driver, and check that it can be told of each new device. Opens only the driver's node.
- */
+/* Find the driver, and check that it can be told of new devices. Opens only the driver's node. */
 int bao_devices_open(const struct bao_devices *all, struct dispatcher *dispatcher);
 
 /* Ask the driver for each new device. */

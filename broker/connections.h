@@ -24,8 +24,7 @@ int connections_watch(const struct device *device, int epoll, uint32_t source);
  */
 const char *connections_serve(struct device *device, int64_t now_ms, int64_t *ret_again);
 
-/* A new worker is READY: it gets the client of its predecessor, if the backend keeps that client.
- */
+/* A new worker is READY: it gets the client of its predecessor, if the backend keeps it. */
 void connections_resume(struct device *device);
 
 /* The worker asks for a connection. connections_serve sends the answer, unless it can be given at

@@ -52,8 +52,7 @@ static int start_thread(struct entropy *entropy)
     return result;
 }
 
-/* Wait, since the filter does not allow the system calls with which the C library starts a thread.
- */
+/* Wait, since the filter does not allow the system calls by which a thread is started. */
 static int wait_until_it_runs(struct entropy *entropy)
 {
     uint64_t count;

@@ -144,8 +144,7 @@ static int load_connector_filter(struct lockdown *lockdown)
     return load_filter_of("connector");
 }
 
-/* Each failure is fatal. The comment before each step gives the reason for its place in the order.
- */
+/* Each failure is fatal. The comment before each step gives the reason for its place. */
 struct step {
     int (*enter)(struct lockdown *lockdown);
     const char *words; /* "failed to ..." */

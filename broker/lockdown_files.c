@@ -18,8 +18,7 @@
 #include "broker/lockdown.h"
 #include "common/confine.h"
 
-/* Where the new root is mounted before it becomes the root. /dev is there, since we opened a node.
- */
+/* Where the new root is mounted before it becomes the root. /dev exists: we opened a node. */
 #define NEW_ROOT "/dev"
 
 /* A node or directory that is moved into the new root. */
@@ -97,8 +96,7 @@ static void take_nodes(struct node *nodes, size_t count)
     }
 }
 
-/* The root has the mounts now. Close the fds, so that nobody finds a way out of the root by them.
- */
+/* The root has the mounts now. Close the fds, so that nobody gets out of the root by them. */
 static void close_trees(const struct node *nodes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

@@ -99,8 +99,7 @@ static int check_config(const char *path, const char *control)
     return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* Which text is used: the file as it is now, or the text of the last start, which the keeper has.
- */
+/* Which text is used: the file as it is now, or the last start's text, which the keeper has. */
 struct text {
     const char *path;
     const char *control; /* path of the control socket; no device may have its name */

@@ -84,8 +84,7 @@ static uint32_t usable_worker(struct relay *relay)
     if (worker == relay->attempt.missed)
         return RELAY_NO_WORKER;
     if (atomic_load(&relay->journal->given_up)) {
-        /* This worker started before its driver was told fixed values, and knows nothing of them.
-         */
+        /* It started before its driver was told fixed values, and knows nothing of them. */
         report_unusable(relay, worker);
         return RELAY_NO_WORKER;
     }
@@ -108,8 +107,7 @@ static struct attempt_next look(struct relay *relay, bool is_timed_out)
 
 static uint64_t give_up(struct relay *relay, const struct access *access)
 {
-    /* Set before the vCPU goes on, so that the next worker starts from a device that needs a reset.
-     */
+    /* Before the vCPU goes on, so that the next worker starts from a device that needs a reset. */
     atomic_store(&relay->journal->given_up, 1);
     if (atomic_fetch_add(&relay->given_up, 1) == 0)
         report(relay);

@@ -36,16 +36,14 @@ void supervision_log(struct device *device, enum log_level level, const char *te
  * attempt. */
 void supervision_start_worker(struct supervisor *supervisor, struct device *device);
 
-/* Returns false if the device has to wait: then it is DUE again at the time that the backend says.
- */
+/* Returns false if the device has to wait: then it is DUE again when the backend says. */
 bool supervision_prepare_backend(struct supervisor *supervisor, struct device *device);
 
 /* Let the backend write to the state page what its worker has to know. Returns true if the worker
  * has to look. */
 bool supervision_look_at_backend(struct device *device);
 
-/* End the worker. The keeper answers with DIED once it is reaped. Harmless if it is dead already.
- */
+/* End the worker. The keeper answers DIED once it is reaped. Harmless if it is dead already. */
 void supervision_end_worker(struct supervisor *supervisor, struct device *device);
 void supervision_end_because(struct supervisor *supervisor, struct device *device, const char *why);
 

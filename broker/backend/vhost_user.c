@@ -72,8 +72,7 @@ static int daemon_open(struct backend *backend, enum config_key *ret_key, struct
     return 0;
 }
 
-/* --- What the daemon is asked for, and what the file says ---------------------------------------
- */
+/* --- What the daemon is asked for, and what the file says ------------------------------------ */
 
 static void use_config(struct backend_daemon *daemon, const void *config, uint32_t size)
 {

@@ -31,8 +31,7 @@ _Static_assert(CONFIG_VSOCK_PATH_MAX + SUFFIX_MAX + DIRECTORY_MAX <=
 _Static_assert(CONFIG_VSOCK_PATH_MAX < sizeof(((struct opened_vsock *)0)->name),
                "the last part of a path is shorter");
 
-/* --- Before lock-down --------------------------------------------------------------------------
- */
+/* --- Before lock-down ------------------------------------------------------------------------ */
 
 static int listen_all(struct backend *backend, const struct directory *directory,
                       struct failure *failure)
@@ -83,8 +82,7 @@ static bool vsock_learned_usable(const union opened_part *learned)
     return backend_text_ends(learned->vsock.name, sizeof(learned->vsock.name));
 }
 
-/* --- While it runs ------------------------------------------------------------------------------
- */
+/* --- While it runs --------------------------------------------------------------------------- */
 
 static int vsock_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {

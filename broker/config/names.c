@@ -24,8 +24,7 @@ int config_daemon_socket(const char *given, const char *type_name, uint32_t id, 
     return length < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* --- A path, as text ----------------------------------------------------------------------------
- */
+/* --- A path, as text ------------------------------------------------------------------------- */
 
 /* The beginning of the last part of a path. */
 static char *last_part(char *path)
@@ -79,8 +78,7 @@ bool config_names_from(const char *path, enum config_scheme scheme, uint32_t por
     return ret->name[0] != '\0' && strcmp(ret->name, "..") != 0;
 }
 
-/* --- What a device makes of it ------------------------------------------------------------------
- */
+/* --- What a device makes of it --------------------------------------------------------------- */
 
 /* A console has one of several keys with a path; a file with two of them is wrong, so the last one
  * is taken. */
@@ -200,8 +198,7 @@ bool config_names_meet(const struct config_names *a, const struct config_names *
     return false;
 }
 
-/* --- The control socket -------------------------------------------------------------------------
- */
+/* --- The control socket ---------------------------------------------------------------------- */
 
 bool config_names_given(const struct device_config *device, enum config_key *ret_key,
                         struct config_names *ret)

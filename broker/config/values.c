@@ -5,8 +5,7 @@
 
 #include "broker/config/internal.h"
 
-/* --- Network interfaces -------------------------------------------------------------------------
- */
+/* --- Network interfaces ---------------------------------------------------------------------- */
 
 bool config_mac(const char *text, uint8_t ret[6])
 {
@@ -57,8 +56,7 @@ static void check_tap(const struct raw_value *tap, struct config_diagnostics *di
                      config_quote(tap->text).text);
 }
 
-/* --- Paths --------------------------------------------------------------------------------------
- */
+/* --- Paths ----------------------------------------------------------------------------------- */
 
 /* The longest text that the device itself appends to a path. */
 static size_t appended(const struct raw_device *device, enum config_key key)
