@@ -103,7 +103,8 @@ refused()
 
 # Commands for check, of a device of this kind; kind_works says whether it does its job.
 
-# Unbind and bind the virtio driver (or the transport's), ten times, with work after each.
+# Unbind and bind the virtio driver (or the transport's), four times (ten in the long form), with
+# work after each.
 rebind_driver() # ID
 {
     local name
@@ -118,8 +119,9 @@ rebind_transport() # ID
 
 rebind() # DRIVER DEVICE
 {
-    local round
-    for round in 1 2 3 4 5 6 7 8 9 10; do
+    local round rounds=4
+    [ "$BVDM_LONG" != 1 ] || rounds=10
+    for round in $(seq $rounds); do
         frontend "cd $1/ && echo $2 >unbind && echo $2 >bind" || {
             echo "round $round: unbind and bind failed"
             return 1

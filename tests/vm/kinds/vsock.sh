@@ -78,8 +78,8 @@ kind_test()
     check "the frontend connects to CID 2 and streams both ways" \
         frontend 'vsock-perf run 2 --mib 16 --pings 200 --quiet'
     check "a CID in use is named, and the first user goes on" cid_in_use
-    check "driver unbound and rebound ten times, I/O after each" rebind_driver "$(device_id)"
-    check "transport unbound and rebound ten times, I/O after each" rebind_transport "$(device_id)"
+    check "driver unbound and rebound several times, I/O after each" rebind_driver "$(device_id)"
+    check "transport unbound and rebound several times, I/O after each" rebind_transport "$(device_id)"
     check "a killed worker's sockets fail at once, new ones work" worker_dies
 }
 

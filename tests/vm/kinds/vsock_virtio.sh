@@ -150,8 +150,8 @@ kind_test()
     check "6 MiB each way, checksums right" files 6
     check "eight connections from each side at once" many
     check "a port where nobody listens is refused at once, on both sides" refused_at_once
-    check "driver unbound and rebound ten times, lines after each" rebind_driver "$(device_id)"
-    check "transport unbound and rebound ten times, lines after each" rebind_transport "$(device_id)"
+    check "driver unbound and rebound several times, lines after each" rebind_driver "$(device_id)"
+    check "transport unbound and rebound several times, lines after each" rebind_transport "$(device_id)"
     check "a killed worker's sockets fail at once, new ones work" worker_dies
 }
 
