@@ -51,6 +51,7 @@ struct worker {
     struct pace clients;        /* clients that come from this machine */
     unsigned int connects; /* connections that it has asked for and that are not answered yet */
     int64_t no_room_since; /* ms: since when it has left too much unread; 0: it has not */
+    bool judged;           /* the broker ended it for what it did, or did not do */
     bool excused;          /* a user asked for its end; what it serves is not to blame */
     bool clients_wait;     /* clients may wait on a listener of the backend */
     bool left_unread;      /* its messages stay unread until the next millisecond */

@@ -25,6 +25,7 @@ void supervision_end_because(struct supervisor *supervisor, struct device *devic
 {
     const struct log_source source = supervision_source(device);
     log_from(LOG_LEVEL_WARNING, &source, "worker %d is ended: %s", (int)device->worker.pid, why);
+    device->worker.judged = true;
     supervision_end_worker(supervisor, device);
 }
 
@@ -45,7 +46,7 @@ void supervision_schedule(struct device *device, const char *what_happened)
         .now = now,
         .lived_ms = now - worker->started_at,
         .start_ms = worker->start_ms > 0 ? worker->start_ms : (uint32_t)(now - worker->started_at),
-        .did_something = device->state->counters.requests != worker->requests,
+        .did_something = !worker->judged && device->state->counters.requests != worker->requests,
     };
     uint32_t wait = backoff_after_worker(&worker->backoff, &life);
 
@@ -210,6 +211,7 @@ void supervision_start_worker(struct supervisor *supervisor, struct device *devi
     char what[WORDS_SIZE];
     worker->started_at = clock_ms();
     worker->start_ms = 0;
+    worker->judged = false;
     worker->requests = device->state->counters.requests;
     /* Before the page is settled: from now on, no access is given up. */
     relay_worker_starting(&device->relay);

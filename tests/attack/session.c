@@ -22,6 +22,9 @@
 #define PAUSE_MS 2000u
 #define PAUSE_LONG_MS 50u
 #define BROKER_PERCENT 20u
+#define BROKER_ONCE_MS                                                                             \
+    50u                   /* what an attack may cost that is over at once: a share says nothing    \
+                           */
 #define SHARE_PERCENT 70u /* of what the bystanders did beside a worker that spins */
 #define SPIN_PERCENT 40u  /* and that, of what they did alone */
 
@@ -305,19 +308,22 @@ uint64_t session_judge(struct session *of, const struct watch *watch, enum attac
     };
     const uint64_t ns = now_ns() - watch->since_ns;
     const uint64_t calls = atomic_load(&session_report(of, 0)->calls) - watch->calls;
-    const uint64_t broker = (processor_ns(of->fixture.broker) - watch->broker_ns) * 100 / ns;
+    const uint64_t broker_ns = processor_ns(of->fixture.broker) - watch->broker_ns;
+    const uint64_t broker = broker_ns * 100 / ns;
     const uint64_t rate = (requests_so_far() - watch->requests) * 1000000000 / ns;
     const uint64_t pause = longest_pause_ms();
-    printf("\n    @attack %s, %s: %llu calls a second, broker %llu %%, bystanders %llu requests a "
+    printf("\n    @attack %s, %s: %llu calls a second, broker %llu %% (%llu of %llu ms), "
+           "bystanders %llu requests a "
            "second, longest pause %llu ms ... ",
            of->victim->name, names[attack], (unsigned long long)(calls * 1000000000 / ns),
-           (unsigned long long)broker, (unsigned long long)rate, (unsigned long long)pause);
+           (unsigned long long)broker, (unsigned long long)(broker_ns / 1000000),
+           (unsigned long long)(ns / 1000000), (unsigned long long)rate, (unsigned long long)pause);
     CU_ASSERT(pause <= (long_form() ? PAUSE_LONG_MS : PAUSE_MS));
     /* In the long form it serves the bystanders' load, and that is measured in their rate. */
     if (long_form())
         CU_ASSERT(rate * 100 >= of->spin_rate * SHARE_PERCENT);
     if (!long_form())
-        CU_ASSERT(broker <= BROKER_PERCENT);
+        CU_ASSERT(broker <= BROKER_PERCENT || broker_ns <= BROKER_ONCE_MS * 1000000ull);
     return calls;
 }
 
