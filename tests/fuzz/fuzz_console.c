@@ -13,9 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "tests/fuzz/input.h"
+#include "tests/fuzz/rings.h"
 #include "tests/fuzz/violated.h"
-#include "tests/unit/guest.h"
 #include "worker/loop.h"
 #include "worker/transport.h"
 
@@ -24,12 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PORT_FD(p) (WORKER_FD_BACKEND2 + (int)(p))
 #define MEMORY_SIZE (GUEST_BUFFERS + 0x10000u) /* of the window, what the guest writes to */
-#define RING_SIZE 16u
-#define ROUNDS_MAX 20000u
 #define CALL_MAX 4096u
 
 static struct message_start start;
-static struct guest_ring rings[STATE_QUEUES_MAX];
 static struct input input;
 
 /* The ports' files. */
@@ -116,32 +112,6 @@ int __wrap_epoll_pwait(int fd, struct epoll_event *events, int max, int timeout,
 
 /* ---- The guest ---- */
 
-static void settle(void)
-{
-    for (unsigned int i = 0; guest_device.work != 0; i++) {
-        if (i == ROUNDS_MAX)
-            violated("the worker does not come to rest");
-        device_turns(&guest_device);
-    }
-}
-
-static void driver(uint64_t features)
-{
-    guest_negotiate((features & guest_device.features) | 1ull << VIRTIO_F_VERSION_1);
-    for (unsigned int q = 0; q < guest_device.queue_count; q++) {
-        guest_ring_init(&rings[q], q, RING_SIZE);
-        guest_queue_setup(q, &rings[q]);
-    }
-    guest_driver_ok();
-}
-
-static void spoil_page(void)
-{
-    unsigned char *bytes = (unsigned char *)&guest_state;
-    for (uint64_t i = number(1) % 8; i > 0; i--)
-        bytes[number(2) % sizeof(guest_state)] ^= (unsigned char)number(1);
-}
-
 static void offer(void)
 {
     struct guest_ring *ring = &rings[number(1) % guest_device.queue_count];
@@ -167,7 +137,7 @@ static void act(void)
 {
     switch (number(1) % 13) {
     case 0:
-        driver(number(8));
+        rings_driver(number(8));
         break;
     case 1:
         offer();
@@ -179,7 +149,7 @@ static void act(void)
         device_turns(&guest_device);
         break;
     case 4:
-        settle();
+        rings_settle();
         break;
     case 5:
         files();
@@ -204,7 +174,7 @@ static void act(void)
         guest_worker(&start);
         break;
     case 11:
-        spoil_page();
+        rings_spoil_page(&input);
         guest_worker(&start);
         break;
     case 12:
@@ -230,8 +200,8 @@ static void recover(void)
     next_error = 0;
     readers = 0x7f;
     room = typed = 100;
-    driver(0);
-    settle();
+    rings_driver(0);
+    rings_settle();
     if ((guest_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET) != 0)
         violated("after a reset, the device can't be set up");
     written = 0;
@@ -243,11 +213,11 @@ static void recover(void)
         guest_offer(&rings[1], 0);
         device_notify(&guest_device, 1);
     }
-    settle();
+    rings_settle();
     /* What it waits for comes in as many pauses as ten seconds of patience have. */
     for (unsigned int i = 0; i < 200 && guest_device.pause_ms > 0; i++) {
         device_pause_over(&guest_device);
-        settle();
+        rings_settle();
     }
     struct vring_used_elem element;
     if (output)
@@ -293,7 +263,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     room = typed = 0xffff;
     next_error = 0;
     guest_worker(&start);
-    driver(number(8));
+    rings_driver(number(8));
     while (input.size > 0)
         act();
     recover();

@@ -15,22 +15,18 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "tests/fuzz/input.h"
+#include "tests/fuzz/rings.h"
 #include "tests/fuzz/violated.h"
-#include "tests/unit/guest.h"
 #include "worker/transport.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MEMORY_SIZE (GUEST_BUFFERS + 0x10000u) /* of the window, what the guest writes to */
-#define RING_SIZE 16u
-#define EVENTS_MAX 64u /* that wait in the event device */
-#define ROUNDS_MAX 20000u
-#define READ_MAX 64u /* events that a worker takes at once */
+#define EVENTS_MAX 64u                         /* that wait in the event device */
+#define READ_MAX 64u                           /* events that a worker takes at once */
 
 static struct message_start start;
-static struct guest_ring rings[2];
 static struct input input;
 
 /* The event device. */
@@ -133,25 +129,6 @@ static void say_something(void)
 
 /* ---- The guest ---- */
 
-static void settle(void)
-{
-    for (unsigned int i = 0; guest_device.work != 0; i++) {
-        if (i == ROUNDS_MAX)
-            violated("the worker does not come to rest");
-        device_turns(&guest_device);
-    }
-}
-
-static void driver(uint64_t features)
-{
-    guest_negotiate((features & guest_device.features) | 1ull << VIRTIO_F_VERSION_1);
-    for (unsigned int q = 0; q < 2; q++) {
-        guest_ring_init(&rings[q], q, RING_SIZE);
-        guest_queue_setup(q, &rings[q]);
-    }
-    guest_driver_ok();
-}
-
 static void offer(void)
 {
     struct guest_ring *ring = &rings[number(1) % 2];
@@ -166,18 +143,11 @@ static void offer(void)
     guest_offer(ring, (uint16_t)first);
 }
 
-static void spoil_page(void)
-{
-    unsigned char *bytes = (unsigned char *)&guest_state;
-    for (uint64_t i = number(1) % 8; i > 0; i--)
-        bytes[number(2) % sizeof(guest_state)] ^= (unsigned char)number(1);
-}
-
 static void act(void)
 {
     switch (number(1) % 11) {
     case 0:
-        driver(number(8));
+        rings_driver(number(8));
         break;
     case 1:
         offer();
@@ -207,7 +177,7 @@ static void act(void)
     }
     case 8:
         if (number(1) % 2)
-            spoil_page();
+            rings_spoil_page(&input);
         guest_worker(&start);
         break;
     case 9:
@@ -232,7 +202,7 @@ static void hear(uint8_t *down)
         guest_offer(&rings[0], (uint16_t)head);
     }
     device_notify(&guest_device, 0);
-    settle();
+    rings_settle();
     for (unsigned int heard = 0; guest_used(&rings[0], &element); heard++) {
         struct virtio_input_event event;
         if (heard == 100 * RING_SIZE)
@@ -246,7 +216,7 @@ static void hear(uint8_t *down)
                                       : down[event.code / 8] & ~(1u << event.code % 8));
         guest_offer(&rings[0], (uint16_t)element.id);
         device_notify(&guest_device, 0);
-        settle();
+        rings_settle();
     }
 }
 
@@ -255,8 +225,8 @@ static void recover(void)
     uint8_t down[KEY_CNT / 8] = {0};
     guest_state.backend.changes = 0;
     next_error = 0;
-    driver(0);
-    settle();
+    rings_driver(0);
+    rings_settle();
     if ((guest_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET) != 0)
         violated("after a reset, the device can't be set up");
     for (unsigned int key = 0; key < KEY_CNT; key++) {
@@ -266,7 +236,7 @@ static void recover(void)
             say(EV_SYN, SYN_REPORT, 0);
             device_backend_event(&guest_device, 0);
             hear(down);
-            driver(0); /* with rings of its own again */
+            rings_driver(0); /* with rings of its own again */
             memset(down, 0, sizeof(down));
         }
     }
@@ -312,7 +282,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     said_count = 0;
     next_error = 0;
     guest_worker(&start);
-    driver(number(8));
+    rings_driver(number(8));
     while (input.size > 0)
         act();
     recover();

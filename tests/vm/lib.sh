@@ -308,10 +308,9 @@ vm_hung=99
 vm_run_once()
 {
     vm_arguments "$1" "$2" "stdio,id=terminal,signal=off,logfile=$vm_logs/terminal.log,logappend=on"
-    rm -f "$vm_logs/keyboard"
     "${vm_qemu[@]}" </dev/null 2>"$vm_logs/qemu.log" &
     vm_pid=$!
-    [ "$vm_accelerator" != tcg ] || vm_press_key &
+    vm_press_key &
     local status=0 exit_status end=$((SECONDS + $3)) why=
     while [ -z "$why" ] && kill -0 "$vm_pid" 2>/dev/null; do
         sleep 0.2
@@ -351,6 +350,7 @@ vm_ask() # COMMAND: of QEMU's monitor
 # machine's keyboard is pressed each second.
 vm_press_key()
 {
+    [ "$vm_accelerator" = tcg ] || return 0
     while sleep 1; do
         echo 'sendkey shift'
     done | socat - "UNIX-CONNECT:$vm_logs/keyboard,retry=300,interval=0.1" >/dev/null 2>&1 || true
@@ -388,8 +388,7 @@ vm_show_processor()
 vm_run_interactive()
 {
     vm_arguments "$1" "$2" stdio,id=terminal,signal=off
-    rm -f "$vm_logs/keyboard"
-    [ "$vm_accelerator" != tcg ] || vm_press_key &
+    vm_press_key &
     "${vm_qemu[@]}" 2>"$vm_logs/qemu.log" || true
     local exit_status
     exit_status=$(vm_result exit)
