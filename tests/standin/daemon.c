@@ -15,7 +15,8 @@
  *     hang-vring-base        does not answer GET_VRING_BASE
  *     answer-late            answers the first request in two parts, 300 ms apart
  *     wrong-size, wrong-request, wrong-flags, extra-fd, unasked   lies in answers
- *     grow                   SIGUSR1 makes the image larger by 8 sectors and says so
+ *
+ * SIGUSR1 makes the image larger by 8 sectors and says so.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,6 +35,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -110,7 +112,7 @@ static struct queue queues[QUEUES];
 static uint8_t *memory;
 static uint64_t memory_guest, memory_user, memory_size;
 static int requests = -1;
-static volatile sig_atomic_t grow;
+static int signals = -1; /* SIGUSR1, read between two messages: none is lost or cuts one off */
 
 static bool option(const char *name)
 {
@@ -527,12 +529,6 @@ static bool receive(int socket)
     return true;
 }
 
-static void on_signal(int number)
-{
-    (void)number;
-    grow = 1;
-}
-
 static void say_larger(void)
 {
     struct message message = {.request = 2, .flags = FLAG_VERSION};
@@ -544,19 +540,20 @@ static void say_larger(void)
 static void serve_front_end(int socket)
 {
     for (;;) {
-        struct pollfd polled[1 + QUEUES] = {{.fd = socket, .events = POLLIN}};
+        struct pollfd polled[2 + QUEUES] = {{.fd = socket, .events = POLLIN}};
         bool busy = false;
         for (unsigned int q = 0; q < QUEUES; q++)
             polled[1 + q] = (struct pollfd){queues[q].started ? queues[q].kick : -1, POLLIN, 0};
+        polled[1 + QUEUES] = (struct pollfd){signals, POLLIN, 0};
         for (unsigned int q = 0; q < QUEUES; q++) {
             bool on = queues[q].started && (queues[q].enabled || option("no-protocol"));
             busy |= on && serve_batch(&queues[q]);
         }
-        if (poll(polled, 1 + QUEUES, busy ? 0 : -1) < 0 && errno != EINTR)
+        if (poll(polled, 2 + QUEUES, busy ? 0 : -1) < 0)
             fail("poll");
-        if (grow)
+        struct signalfd_siginfo info;
+        if (polled[1 + QUEUES].revents != 0 && read(signals, &info, sizeof(info)) > 0)
             say_larger();
-        grow = 0;
         uint64_t count;
         for (unsigned int q = 0; q < QUEUES; q++) {
             if ((polled[1 + q].revents & POLLIN) != 0 &&
@@ -591,7 +588,13 @@ int main(int argc, char **argv)
     option_count = argc - 3;
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* of a test that has failed */
     signal(SIGPIPE, SIG_IGN);
-    sigaction(SIGUSR1, &(struct sigaction){.sa_handler = on_signal}, NULL);
+    sigset_t larger;
+    sigemptyset(&larger);
+    sigaddset(&larger, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &larger, NULL);
+    signals = signalfd(-1, &larger, SFD_CLOEXEC);
+    if (signals < 0)
+        fail("signalfd");
     image = open(argv[2], O_RDWR | O_CLOEXEC);
     if (image < 0 || fstat(image, &status) < 0)
         fail(argv[2]);
