@@ -210,6 +210,7 @@ vm_make_backend()
     cp "$vm_dir/frontend.cpio" "$root/root/frontend.cpio"
     install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends,storms,attacks}.sh "$root/root/"
     install -m 755 "$source_dir"/tests/vm/scenario-* "$root/root/"
+    install -m 755 "$source_dir/packaging/bao-acceptance" "$root/usr/bin/"
     install -m 755 "$source_dir/tests/vm/backend-init" "$root/init"
     vm_pack "$root" "$vm_dir/backend.cpio"
 }

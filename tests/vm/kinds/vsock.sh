@@ -70,9 +70,35 @@ worker_dies()
     kind_works && worker_is_new "$id" "$pid"
 }
 
+sshd()
+{
+    frontend "socat VSOCK-LISTEN:22,fork,reuseaddr
+        EXEC:'dropbear -i -r /etc/dropbear/key' >/dev/null 2>&1 &"
+}
+
+# What is run on a real board, as it is: the dispatcher's node is in the device model's /dev only.
+accepted()
+{
+    sshd
+    nsenter -t "$(pidof bao-virtio-dm | cut -d' ' -f1)" -m -- bao-acceptance --key /root/.ssh/id_ed25519 --local-port 2223 \
+        --megabytes 1 --connections 3 --seconds 200 --config $configuration --report /run/acceptance
+}
+
+# A board without a node of Bao's driver, and without what a device of the file needs.
+board_lacks()
+{
+    bao-dmctl check-board --config /root/configs/examples/vsock.yaml >/run/board
+    [ $? = 1 ] && grep -q 'MISSING.*dispatcher' /run/board && bao-dmctl check-board --json | grep -q '"missing": [1-9]' || {
+        cat /run/board
+        return 1
+    }
+}
+
 kind_test()
 {
     serve
+    check "bao-acceptance passes: the board, ssh, bandwidth, a replaced worker, the audit" accepted
+    check "bao-dmctl check-board names what a board lacks" board_lacks
     check "100 MiB each way, checksums right at both ends" \
         vsock-perf run 3 --mib 100 --pings 200 --quiet
     check "the frontend connects to CID 2 and streams both ways" \
@@ -170,8 +196,7 @@ login()
     explain "backend:   socat TCP-LISTEN:2222,fork VSOCK-CONNECT:3:22 &" \
         "frontend:  socat VSOCK-LISTEN:22,fork EXEC:'dropbear -i' &" \
         "backend:   ssh root@localhost -p 2222 'hostname; uname -sr'"
-    frontend "socat VSOCK-LISTEN:22,fork,reuseaddr
-        EXEC:'dropbear -i -r /etc/dropbear/key' >/dev/null 2>&1 &"
+    sshd
     socat TCP-LISTEN:2222,fork,reuseaddr,bind=127.0.0.1 VSOCK-CONNECT:3:22 2>/dev/null &
     wait_for sshd_answers
     ssh root@localhost -p 2222 'hostname; uname -sr' </dev/null >/run/ssh.out 2>>/run/step.log
