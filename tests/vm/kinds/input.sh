@@ -35,11 +35,13 @@ press() # KEY...
     done
 }
 
-# The frontend writes what it reads to /tmp/events, from now on.
+# The frontend writes what it reads to /tmp/events, from now on: who opens the device later hears
+# nothing of what was typed before.
 listen()
 {
     frontend "$find_event"' && { [ ! -e /tmp/listener ] || kill $(cat /tmp/listener) 2>/dev/null;
-        rm -f /tmp/events; cat $event >/tmp/events & echo $! >/tmp/listener; } </dev/null >/dev/null 2>&1 && sleep 1'
+        rm -f /tmp/events; cat $event >/tmp/events & echo $! >/tmp/listener; } </dev/null >/dev/null 2>&1' &&
+        wait_for frontend 'ls -l /proc/$(cat /tmp/listener)/fd | grep -q /dev/input/event'
 }
 
 heard() # LINE: it is among what was heard
@@ -93,7 +95,7 @@ nobody_else_hears()
     device=$(sed -n 's/^device //p' $keyboard.out)
     cat "$device" >/run/overheard &
     reader=$!
-    kind_works || return 1
+    wait_for eval "ls -l /proc/$reader/fd | grep -q $device" && kind_works || return 1
     kill $reader
     [ ! -s /run/overheard ]
 }
