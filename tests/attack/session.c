@@ -22,9 +22,11 @@
 #define PAUSE_MS 2000u
 #define PAUSE_LONG_MS 50u
 #define BROKER_PERCENT 20u
-#define BROKER_ONCE_MS 50u /* an attack that is over at once: its share says nothing */
-#define SHARE_PERCENT 70u  /* of what the bystanders did beside a spinning worker */
-#define SPIN_PERCENT 40u   /* that, of what they did alone */
+#define BROKER_ONCE_MS                                                                             \
+    50u                   /* for an attack that is over at once: a share says nothing about it     \
+                           */
+#define SHARE_PERCENT 70u /* of what the bystanders did beside a spinning worker */
+#define SPIN_PERCENT 40u  /* that, of what they did alone */
 
 static struct session session;
 
