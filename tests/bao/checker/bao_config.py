@@ -8,7 +8,7 @@ import re
 from checker.compile import compiled
 from checker.problems import Unreadable, Value, hexadecimal
 
-# A list, and the member that has its length.
+# A list, and the member that holds its length.
 _COUNTERS = {"shmemlist": "shmemlist_size", "vmlist": "vmlist_size", "regions": "region_num", "devs": "dev_num",
              "remio_devs": "remio_dev_num", "ipcs": "ipc_num", "interrupts": "interrupt_num", "groups": "group_num"}
 

@@ -14,7 +14,7 @@ from checker.rules import RULES
 
 _LINE = re.compile(r"^(\S+) \[\w[\w-]*\]: ([\w-]+): (\S+?)(?::(\d+))?: .+: .+$")
 
-# Of these the place is a whole file: a sum, or what is not there.
+# For these the place is a whole file: the problem is a sum, or something that is missing.
 _WITHOUT_LINE = {"ram-fits", "kernel-options", "yaml-readable"}
 
 
