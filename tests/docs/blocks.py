@@ -69,8 +69,8 @@ def _mark_before(lines, index):
 
 
 def _fence(lines, index):
-    """The block behind the fence at lines[index]: its lines without the fence's indentation, and the index
-    behind its end."""
+    """The block after the fence at lines[index]: its lines without the fence's indentation, and the index
+    after its end."""
     indent = len(lines[index]) - len(lines[index].lstrip())
     end = index + 1
     while end < len(lines) and lines[end].strip() != "```":

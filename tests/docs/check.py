@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether what a page says is so: its commands are run, or looked at as far as that goes; its YAML is
-valid, its links lead somewhere."""
+"""Checks whether a page is true. Its commands are run, or checked as far as possible. Its YAML is
+valid. Its links lead somewhere."""
 
 import glob
 import json
@@ -52,7 +52,7 @@ class Result:
 
 
 def _words(text):
-    """The commands of a block, each a list of words; what is no shell gives none."""
+    """The commands of a block, each a list of words; none if it is no shell."""
     text = text.replace("\\\n", " ")
     for line in text.split("\n"):
         try:
@@ -72,7 +72,7 @@ def _words(text):
 
 
 def _slug(heading):
-    """A heading's name in links, as forges make it."""
+    """The name that a heading has in links, as forges make it."""
     heading = re.sub(r"[`*]", "", heading.strip().lower())
     return re.sub(r" ", "-", re.sub(r"[^\w\- ]", "", heading))
 
@@ -209,7 +209,7 @@ class Checker:
         return Result(block.where, "yaml, checked", problem, block.text + done.stdout)
 
     def links(self, page, text):
-        """A result for all links of a page, or one for each that leads nowhere."""
+        """One result for all links of a page; or one for each link that leads nowhere."""
         wrong = 0
         for number, line in enumerate(text.split("\n"), 1):
             for target in LINK.findall(line):
@@ -223,7 +223,7 @@ class Checker:
             yield Result(page, "links")
 
     def names(self, page, text):
-        """A result for each file and each function that a page's text names and that there is not."""
+        """A result for each file and each function that a page's text names and that does not exist."""
         wrong = 0
         for number, line in enumerate(text.split("\n"), 1):
             missing = [path for path in NAMED_PATH.findall(line) if not self.is_there(path)]

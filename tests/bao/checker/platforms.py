@@ -79,4 +79,4 @@ TIMER = 27
 """The INTID of a VM's timer on Arm: private to each CPU, so that every VM may have it."""
 
 FIRST_SPI = 32
-"""INTIDs below are private to a CPU. A device tree counts shared ones from here."""
+"""Lower INTIDs are private to a CPU. A device tree counts shared ones from here."""
