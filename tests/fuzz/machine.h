@@ -21,7 +21,7 @@
 #define WINDOW_SIZE 0x10000u
 #define RING_STRIDE 0x2000u     /* queue q's ring is at q * RING_STRIDE in the window */
 #define RING_AVAIL 0x1000u      /* from the start of a ring */
-#define RING_USED 0x1400u       /* likewise */
+#define RING_USED 0x1400u       /* from the start of a ring */
 #define TABLES_OFFSET 0x6000u   /* indirect tables */
 #define BUFFERS_OFFSET 0x8000u  /* buffers */
 #define IMAGE_SECTORS 2048u     /* of the block device */
@@ -33,7 +33,7 @@
 /* An action of the guest or of the broker that makes the worker run. */
 enum action_kind {
     ACTION_READ,    /* a register access */
-    ACTION_WRITE,   /* likewise */
+    ACTION_WRITE,   /* a register access */
     ACTION_MAILBOX, /* the same through mailbox and loop */
     ACTION_NOTIFY,  /* an eventfd is written (a kick, or the backend's), then a round of the loop */
     ACTION_ROUND,   /* a round of the loop */

@@ -31,7 +31,7 @@ struct driver {
     struct request requests[DRIVER_REQUESTS];
     unsigned int count;             /* number of requests in the batch */
     uint16_t avail;                 /* split: free-running index; packed: position */
-    uint16_t used;                  /* likewise */
+    uint16_t used;                  /* the same */
     bool avail_wrap, used_wrap;     /* packed */
     uint16_t skip[DRIVER_REQUESTS]; /* packed: descriptors of the chain with that Buffer ID */
 };

@@ -57,7 +57,7 @@ void standin_driver_deliver(struct standin *standin, struct device *device)
                                   "device %u: ATTACH's buffer was not writable: a request is lost",
                                   standin_device_id(standin, device));
     standin->counts.attach++;
-    /* Fails if the caller has just been killed. The request is in the caller's memory all the same.
+    /* Fails if the caller has just been killed. The request is in the caller's memory nevertheless.
      */
     (void)standin_respond(standin, attacher->notification, r);
 }

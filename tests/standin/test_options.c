@@ -96,7 +96,7 @@ static void features_that_are_off_are_not_offered(void)
                                1ull << VIRTIO_BLK_F_CONFIG_WCE),
                     0);
     CU_ASSERT_NOT_EQUAL(offered & 1ull << VIRTIO_RING_F_INDIRECT_DESC, 0);
-    /* A driver that takes the features all the same is refused. */
+    /* A driver that takes the features nevertheless is refused. */
     guest_accept_features(&guest, offered | 1ull << VIRTIO_BLK_F_FLUSH);
     guest_add_status(&guest, VIRTIO_CONFIG_S_FEATURES_OK);
     CU_ASSERT_EQUAL(guest_status(&guest) & VIRTIO_CONFIG_S_FEATURES_OK, 0);

@@ -235,7 +235,7 @@ static void ends_with_the_broker_do_not(void)
 }
 
 /* The last worker may have written anything into the counters of its eventfds. Kicks of a queue and
- * register accesses reach the next worker all the same. They also reach the kernel's vhost, which
+ * register accesses reach the next worker nevertheless. They also reach the kernel's vhost, which
  * can't use a counter of 2^64-1. */
 static void full_counters_do_not_outlive_a_worker(void)
 {

@@ -79,7 +79,7 @@ static void brokers_death_loses_and_corrupts_nothing(void)
     }
 }
 
-/* ---- vhost-user: the daemon holds the requests, and each worker connects anew ---- */
+/* ---- vhost-user: the daemon holds the requests, and each worker connects again ---- */
 
 static void vhost_user_goes_on(void)
 {

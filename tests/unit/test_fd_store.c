@@ -245,7 +245,7 @@ static void another_version_is_told(void)
 {
     CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", 'o'),
                     RESULT(STORE_OTHER_VERSION, SET_FDS));
-    /* Version 1 had no gate, and so no eventfd "call": that one is made anew. */
+    /* Version 1 had no gate, and so no eventfd "call": a new one is made. */
     struct given given[WHOLE];
     size_t count = 0;
     for (size_t i = 0; i < WHOLE; i++) {

@@ -467,7 +467,7 @@ static int step_connecting(int64_t now)
 }
 
 /* The first attempt comes at once, the next after 100 ms. The pauses double up to 5 s. Attempts
- * never stop. After a success the pauses start anew. */
+ * never stop. After a success the pauses start again. */
 static void the_pauses_between_attempts(void)
 {
     static const int64_t pauses[] = {0, 100, 200, 400, 800, 1600, 3200, 5000, 5000};
