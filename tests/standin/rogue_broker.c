@@ -3,9 +3,9 @@
  * A broker that was taken over, for test_keeper_rules. The real keeper starts it. It settles a
  * configuration whose text is "settled". Then it does what the name of its --config says:
  *
- *     open-early    has a backend opened by another text, before it has said RUNNING
- *     open-late     ..., and after that
- *     config-late   settles another text, after that
+ *     open-early    makes the keeper open a backend by another text, before it has said RUNNING
+ *     open-late     the same, but after it has said RUNNING
+ *     config-late   settles another text, after it has said RUNNING
  *
  * Its opener sends the text that it was given. Each event is a line on stderr.
  */

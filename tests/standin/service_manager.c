@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plays the service manager systemd for tests on the stand-in: starts a program with NOTIFY_SOCKET,
- * keeps the fds that it sends (FDSTORE=1), forgets them (FDSTOREREMOVE=1), and starts the program
- * again with them, by LISTEN_FDS, when it dies. Where systemd waits until the rest of the dead
- * program's processes have ended, this one does not. It adopts them, and tells of those that live
- * on.
+ * Plays the service manager systemd for tests on the stand-in. It starts a program with
+ * NOTIFY_SOCKET, keeps the fds that the program sends (FDSTORE=1), and forgets them
+ * (FDSTOREREMOVE=1). When the program dies, it starts it again with these fds (LISTEN_FDS). systemd
+ * waits until the other processes of the dead program have ended. This program does not. It adopts
+ * them, and reports those that live on.
  *
  *     service-manager [--abstract] [--kill-at N] PROGRAM ARGUMENT...
  *
- * --kill-at N: after the Nth message about the store it reads no more, kills the program, and only
- * then takes what had been sent. SIGTERM ends the program, and then this one with its status; so
- * does the program's status 1, as RestartPreventExitStatus=1 would. Commands, a letter each, on
- * standard input:
+ * --kill-at N: after the Nth message about the store it reads no more and kills the program. Only
+ * then does it take what had been sent. SIGTERM ends the program; then this program ends with its
+ * status. It also ends if the program ends with status 1, as with RestartPreventExitStatus=1.
+ * Commands are letters on standard input:
  *     r  restart: SIGTERM, then start again
- *     v  at the next start: state pages are of another version
+ *     v  at the next start: state pages have another version
  *     s  ...: state pages are smaller
- *     o  ...: records are of another version
- *     q  ...: of device 0 the fd of queue 0 is lost
- *     d  ...: ... the DM file is there twice
- *     x  ...: ... the fd named -request is something else
+ *     o  ...: records have another version
+ *     q  ...: the fd of queue 0 of device 0 is lost
+ *     d  ...: device 0's DM file is there twice
+ *     x  ...: device 0's fd named -request is another file
  *     l  ...: journals are locked for LOCK_MS, as if a broker of an earlier run still had them
- *     w  ...: the state page of device 0 is, as if a worker of an earlier run still had it
- * What happens is said on standard output, a line each: "started PID", "ended CODE STATUS",
+ *     w  ...: device 0's state page is locked, as if a worker of an earlier run still had it
+ * Each event is a line on standard output: "started PID", "ended CODE STATUS",
  * "ready", "stopping", "status TEXT", "locked", "unlocked", "orphan PID", "kept COUNT" at the end,
- * and "wrong WORDS" for what systemd would not take.
+ * and "wrong WORDS" for what systemd would refuse.
  */
 #include <errno.h>
 #include <fcntl.h>

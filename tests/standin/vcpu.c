@@ -98,8 +98,8 @@ static int remaining_ms(const struct timespec *deadline)
 }
 
 /*
- * While it waits, a vCPU's thread serves notifications itself if nobody else does: the answer
- * to its own access then needs one switch of threads less, and none to another processor.
+ * While it waits, a vCPU's thread serves notifications itself if no other thread does. Then the
+ * answer to its own access needs one switch of threads less, and none to another processor.
  */
 static int serve_for_slot(struct standin *standin, struct slot *slot,
                           const struct timespec *deadline)
