@@ -36,7 +36,7 @@ void case_skipped(const char *what_is_missing)
     }
 }
 
-/* The suite that runs, as the program gave it. */
+/* The suite that is running, as the program gave it. */
 static const CU_SuiteInfo *running(void)
 {
     const CU_SuiteInfo *suite = given;
@@ -61,7 +61,7 @@ static void after_each(void)
         running()->pTearDownFunc();
 }
 
-/* Whether "SUITE: CASE" has one of the words in it. */
+/* Whether "SUITE: CASE" contains one of the words. */
 static bool is_wanted(const CU_Suite *suite, const CU_Test *test, char **words, int count)
 {
     char name[512];
@@ -73,7 +73,7 @@ static bool is_wanted(const CU_Suite *suite, const CU_Test *test, char **words, 
     return count == 0;
 }
 
-/* Switches all others off. Returns how many are left. */
+/* Switches off all other cases. Returns how many are left. */
 static unsigned int choose(char **words, int count, bool is_list)
 {
     unsigned int left = 0;
@@ -87,7 +87,7 @@ static unsigned int choose(char **words, int count, bool is_list)
                 printf("%s: %s\n", suite->pName, test->pName);
             left += wanted;
         }
-        /* Nor is it prepared then. */
+        /* Then the suite is not prepared either. */
         CU_set_suite_active(suite, left > before ? CU_TRUE : CU_FALSE);
     }
     return left;

@@ -6,11 +6,11 @@
  *     PROGRAM WORDS...    runs those that have one of these words in "SUITE: CASE"
  *     PROGRAM --list      names its cases and runs none
  *
- * The environment variable BVDM_CASE holds WORDS likewise, for programs that something else starts.
+ * The environment variable BVDM_CASE has WORDS as well, for programs that another program starts.
  *
- * Each case has to assert something. One that does not fails, since it could not have failed
- * otherwise: its loop ran over nothing, or what it looks for is not there. A case that this machine
- * cannot run calls case_skipped(); the last lines name those.
+ * Each case must assert something. A case that asserts nothing fails. It could not have failed
+ * otherwise: perhaps its loop ran over nothing, or what it looks for does not exist. A case that
+ * this machine can't run calls case_skipped(); the last lines name these cases.
  */
 #ifndef TESTS_CUNIT_MAIN_H
 #define TESTS_CUNIT_MAIN_H
@@ -19,16 +19,17 @@
 #include <stdbool.h>
 
 /* Runs the cases chosen by the arguments. `suites` ends with CU_SUITE_INFO_NULL. Returns the exit
- * status: 0 if all is well, 1 if something failed, 2 if nothing was run. */
+ * status: 0: all is well; 1: something failed; 2: nothing was run. */
 int run_suites(int argc, char **argv, const CU_SuiteInfo *suites);
 
 /* The same for one suite without anything to prepare. `tests` ends with CU_TEST_INFO_NULL. */
 int run_tests(int argc, char **argv, const char *suite, CU_TestInfo *tests);
 
-/* Was the long form asked for: BVDM_LONG=1? */
+/* Whether the long form was asked for: BVDM_LONG=1. */
 bool long_form(void);
 
-/* The case that runs, or the rest of it, needs something that is not here: in words. */
+/* The case that is running, or the rest of it, needs something that this machine lacks; the words
+ * say what. */
 void case_skipped(const char *what_is_missing);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The attacks over the kernel's vhost, for a kernel that has it: attack-vhost runs in the backend
- * VM (tests/vm/storms.sh), with the modules loaded and the attacker's programs in a folder of their
- * own, which BVDM_ATTACKERS names.
+ * The attacks on the kernel's vhost, for a kernel that has vhost. attack-vhost runs in the backend
+ * VM (tests/vm/storms.sh), with the modules loaded. BVDM_ATTACKERS names the folder with the
+ * attacker's programs.
  */
 #include "tests/attack/test_attack.h"
 #include "tests/standin/net_fixture.h"

@@ -6,7 +6,7 @@
 
 #define STEPS_AN_ANSWER 64u
 
-/* The linker's names. */
+/* These names come from the linker (--wrap). */
 void __real_transport_serve_mailbox(struct device *dev);
 void __wrap_transport_serve_mailbox(struct device *dev);
 
@@ -30,7 +30,7 @@ static void begin(struct device *dev, struct attack_report *report, uint32_t att
     atomic_store(&report->over, 1);
 }
 
-/* What the access in the mailbox asks for; ATTACK_NONE for all that is not ours. */
+/* The attack that the access in the mailbox names; ATTACK_NONE if the access names none. */
 static uint32_t named_in_mailbox(const struct device *dev)
 {
     const struct state_mailbox *mailbox = &dev->state->mailbox;
@@ -41,7 +41,8 @@ static uint32_t named_in_mailbox(const struct device *dev)
     return (uint32_t)mailbox->value;
 }
 
-/* The access is answered first: to whoever asked it is one to a register that is not there. */
+/* The access is answered first: for whoever made it, it is an access to a register that does not
+ * exist. */
 void __wrap_transport_serve_mailbox(struct device *dev)
 {
     struct attack_report *report = report_of(dev);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a worker that was taken over tries: the attacks that the test binary (attacker.h) knows, one
- * or more for each residual power of each policy (powers.h), and how a test talks to it.
+ * What a worker that was taken over tries: the attacks that the test binary (attacker.h) can carry
+ * out, one or more for each residual power of each policy (powers.h); and how a test talks to it.
  */
 #ifndef TESTS_ATTACK_ATTACKS_H
 #define TESTS_ATTACK_ATTACKS_H
@@ -11,7 +11,7 @@
 
 /* X(name, what it does). A flood goes on until its worker is ended. */
 #define ATTACKS(X)                                                                                 \
-    /* Of every kind: worker.inc, and memory. */                                                   \
+    /* every kind: worker.inc, and memory */                                                       \
     X(interrupt_flood, "signals the interrupt's eventfd without end")                              \
     X(interrupt_full, "fills the interrupt's eventfd to 2^64-2, and dies")                         \
     X(reply_flood, "signals @reply without end, and answers nothing")                              \
@@ -80,28 +80,28 @@ enum attack {
 };
 
 /*
- * A write of an attack's number to this register begins it. VirtIO 1.2 §4.2.2 knows no such
- * register; to an honest worker the write means nothing.
+ * A write of an attack's number to this register starts the attack. VirtIO 1.2 §4.2.2 has no such
+ * register; for a correct worker the write has no effect.
  */
 #define ATTACK_REGISTER 0x0e0u
 
 /*
- * The last page of the device's window: what the test and its attacker tell each other. It is
- * memory of the guest's, so the product has no part in it.
+ * The last page of the device's window: the test and its attacker talk through it. It is guest
+ * memory, so the product has no part in it.
  */
 #define ATTACK_REPORT_SIZE 4096u
 
 struct attack_report {
-    /* The test's. */
+    /* Written by the test. */
     uint64_t argument;
-    _Atomic uint32_t each; /* an attack's number: each worker begins it by itself. 0: none does */
-    /* The attacker's. */
+    _Atomic uint32_t each; /* an attack's number: each worker starts it by itself. 0: none does */
+    /* Written by the attacker. */
     _Atomic uint32_t begun; /* the attack's number */
-    _Atomic uint32_t over;  /* 1: it has come to its end, by itself */
-    _Atomic uint64_t calls; /* so often it has done what it does, */
-    _Atomic uint64_t done;  /* and so often that was no error */
-    _Atomic uint32_t error; /* errno of the last that was one; 0: none */
-    uint64_t result[4];     /* as each attack has it */
+    _Atomic uint32_t over;  /* 1: the attack has ended by itself */
+    _Atomic uint64_t calls; /* number of attempts */
+    _Atomic uint64_t done;  /* number of those that were no error */
+    _Atomic uint32_t error; /* errno of the last error; 0: none */
+    uint64_t result[4];     /* defined by each attack */
 };
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kinds that serve their queues themselves can try on their backends. */
+/* What the kinds that serve their queues themselves can try with their backends. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -28,7 +28,7 @@ void attack_getrandom_flood(struct device *dev, struct attack_report *report)
 
 /* ---- block ---- */
 
-/* In bytes: the first field of the configuration space is in sectors, §5.2.4. */
+/* In bytes. The first field of the configuration space counts sectors, §5.2.4. */
 static off_t image_size(const struct device *dev)
 {
     uint64_t sectors;
@@ -45,7 +45,7 @@ void attack_image_read(struct device *dev, struct attack_report *report)
     }
 }
 
-/* result[0]: bytes that were written where the image has none. */
+/* result[0]: number of bytes that were written beyond the image's end. */
 void attack_image_beyond(struct device *dev, struct attack_report *report)
 {
     const off_t size = image_size(dev);
@@ -68,8 +68,8 @@ void attack_image_sync(struct device *dev, struct attack_report *report)
     }
 }
 
-/* `argument`: bytes behind the image's end. First what is in every such policy, then what only some
- * have: a worker may be ended for it. */
+/* `argument`: number of bytes behind the image's end. First come the calls that every such policy
+ * allows, then those that only some allow: a worker may be ended for those. */
 void attack_image_allocate(struct device *dev, struct attack_report *report)
 {
     const int modes[] = {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -115,7 +115,7 @@ void attack_offload_flood(struct device *dev, struct attack_report *report)
                     ioctl(WORKER_FD_BACKEND, TUNSETOFFLOAD, i % 2 ? TUN_F_CSUM | TUN_F_TSO4 : 0));
 }
 
-/* Behind the taps come this device's own kicks, if it has fewer than seven pairs. */
+/* Behind the taps come the device's own kick eventfds, if it has fewer than seven pairs. */
 void attack_tap_number_kick(struct device *dev, struct attack_report *report)
 {
     (void)dev;
@@ -165,7 +165,7 @@ void attack_readers_flood(struct device *dev, struct attack_report *report)
 
 /* ---- Connections: console/socket, vsock/virtio ---- */
 
-/* Takes a message, and the fd that comes with it, or -1. */
+/* Takes a message, and the fd that comes with it (-1: none). */
 static ssize_t receive_connection(struct attack_report *report, int *ret_fd)
 {
     union message message;
@@ -224,7 +224,7 @@ void attack_client_close(struct device *dev, struct attack_report *report)
     }
 }
 
-/* `argument`: the port. */
+/* `argument`: the port to connect to. */
 static long ask_for_connection(const struct attack_report *report, uint32_t request)
 {
     const struct message_connect message = {
@@ -248,7 +248,8 @@ void attack_connect_flood(struct device *dev, struct attack_report *report)
     }
 }
 
-/* As many as result[0], which the test has set; then nothing, without a look at what has come. */
+/* Asks for result[0] connections; the test has set this number. After that it only answers, and
+ * never takes what has come. */
 void attack_connect_hoard(struct device *dev, struct attack_report *report)
 {
     for (uint32_t request = 0; request < report->result[0];) {

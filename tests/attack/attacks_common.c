@@ -23,7 +23,8 @@ static long signal_once(int fd)
     return write(fd, &one, sizeof(one));
 }
 
-/* With all that the broker could be told: that one is wanted, and that none is outstanding. */
+/* Everything that could convince the broker is set: an interrupt is wanted, and none is
+ * outstanding. */
 void attack_interrupt_flood(struct device *dev, struct attack_report *report)
 {
     for (;;) {
@@ -33,7 +34,7 @@ void attack_interrupt_flood(struct device *dev, struct attack_report *report)
     }
 }
 
-/* Up to the last count that there can be, whatever is in it. */
+/* Writes to an eventfd up to the highest possible count, whatever is in it. */
 static void fill(struct attack_report *report, int fd)
 {
     for (int bit = 63; bit >= 0; bit--) {
@@ -70,7 +71,7 @@ void attack_kick_flood(struct device *dev, struct attack_report *report)
         attack_step(dev, report, signal_once(device_kick_fd(dev, 0)));
 }
 
-/* The two that every policy with kicks allows. */
+/* The two kick eventfds that every policy with kicks allows. */
 void attack_kick_full(struct device *dev, struct attack_report *report)
 {
     fill(report, device_kick_fd(dev, 0));
@@ -117,7 +118,7 @@ static void say_header(struct attack_report *report, uint16_t type, uint16_t ver
     attack_count(report, say(&message, length));
 }
 
-/* `argument` says which: the test goes through them (BAD_MESSAGES in its file). */
+/* `argument` chooses the message: the test goes through all of them (BAD_MESSAGES in its file). */
 void attack_bad_message(struct device *dev, struct attack_report *report)
 {
     static unsigned char large[1 << 16];
@@ -127,7 +128,7 @@ void attack_bad_message(struct device *dev, struct attack_report *report)
     };
     (void)dev;
     switch (report->argument) {
-    case 0: /* also what the end of a socket looks like */
+    case 0: /* the end of a socket looks the same */
         attack_count(report, say(large, 0));
         break;
     case 1:
@@ -162,7 +163,7 @@ void attack_bad_message(struct device *dev, struct attack_report *report)
     case 10:
         attack_count(report, say(&unknown, sizeof(unknown)));
         break;
-    default: /* of a device without connections, or of a type that there is none of */
+    default: /* for a device without connections, or with a type that does not exist */
         say_header(report, MSG_CONNECT, MESSAGE_VERSION, sizeof(struct message_connect));
         break;
     }
@@ -191,7 +192,7 @@ void attack_lie_in_io(struct device *dev, struct attack_report *report)
         attack_count(report, epoll_pwait(WORKER_FD_EPOLL, &event, 1, 100, NULL));
 }
 
-/* Whoever has asked for the attack gets his answer first. */
+/* Whoever asked for the attack gets the answer first. */
 static void let_relay_take_answer(void)
 {
     struct epoll_event event;
@@ -211,7 +212,7 @@ void attack_die_again(struct device *dev, struct attack_report *report)
 
 /* ---- Memory ---- */
 
-/* Behind the mailbox, whose answers are an attack of their own. */
+/* Behind the mailbox: forged answers are another attack. */
 #define SPOILT_FROM (offsetof(struct state_page, mailbox) + sizeof(struct state_mailbox))
 
 void attack_spoil_page(struct device *dev, struct attack_report *report)
@@ -222,14 +223,15 @@ void attack_spoil_page(struct device *dev, struct attack_report *report)
         attack_spoil(page + SPOILT_FROM, STATE_SIZE - SPOILT_FROM);
         attack_count(report, 0);
         device_alive(dev);
-        /* By its own code no more: that would not survive this page. */
+        /* The worker's own code would not survive this page, so the answer is written here. */
         uint32_t seq = atomic_load_explicit(&mailbox->request_seq, memory_order_acquire);
         atomic_store_explicit(&mailbox->response_seq, seq, memory_order_release);
         (void)eventfd_signal(WORKER_FD_REPLY);
     }
 }
 
-/* `argument`: 0: all of it; 1: but for what says whose page it is, so that more of it is read. */
+/* `argument` 0: all of the page is spoilt. 1: the fields that say whose page it is stay, so that
+ * more of it is read. */
 void attack_spoilt_page(struct device *dev, struct attack_report *report)
 {
     struct state_page *state = dev->state;
@@ -250,7 +252,7 @@ void attack_spoilt_page(struct device *dev, struct attack_report *report)
     _exit(0);
 }
 
-/* Called before each look at the mailbox: once, with a request there. */
+/* Called before each look at the mailbox. It acts once, when a request is there. */
 void attack_spoilt_mailbox(struct device *dev, struct attack_report *report)
 {
     struct state_mailbox *mailbox = &dev->state->mailbox;
@@ -262,7 +264,7 @@ void attack_spoilt_mailbox(struct device *dev, struct attack_report *report)
     _exit(0);
 }
 
-/* `argument`: which positions. All else stays as the driver has set it. */
+/* `argument` chooses the positions. Everything else stays as the driver has set it. */
 void attack_spoilt_positions(struct device *dev, struct attack_report *report)
 {
     static const struct {
@@ -297,7 +299,7 @@ void attack_spoil_window(struct device *dev, struct attack_report *report)
     }
 }
 
-/* result[0]: bytes of stack that it got. */
+/* result[0]: number of bytes of stack that it got. */
 static __attribute__((noinline)) uint64_t grow(struct attack_report *report, uint64_t depth)
 {
     volatile unsigned char more[1024];
@@ -317,8 +319,8 @@ void attack_grow_stack(struct device *dev, struct attack_report *report)
 
 /* ---- What no policy of a worker allows ---- */
 
-/* `argument` says which: FORBIDDEN in the test's file is how many. That each number beyond the
- * allowed ones ends the process is tests/unit/test_policy_kernel.c's to show. */
+/* `argument` chooses the call: there are FORBIDDEN of them (in the test's file).
+ * tests/unit/test_policy_kernel.c shows that each number that is not allowed ends the process. */
 void attack_forbidden(struct device *dev, struct attack_report *report)
 {
     static unsigned char bytes[16];
@@ -354,7 +356,7 @@ void attack_forbidden(struct device *dev, struct attack_report *report)
     case 9:
         (void)ioctl(WORKER_FD_CONTROL, 0x5401 /* TCGETS */, bytes);
         break;
-    case 10: /* what writes code */
+    case 10: /* writing code */
         (void)syscall(SYS_mprotect, dev->window.base, 4096, 7);
         break;
     case 11: /* a packet with an address, or with fds */

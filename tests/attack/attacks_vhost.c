@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kinds can try on whoever serves their queues: the kernel's vhost, or a daemon. */
+/* What the kinds can try with the side that serves their queues: the kernel's vhost, or a daemon.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -47,7 +48,7 @@ void attack_daemon_noise(struct device *dev, struct attack_report *report)
         attack_step(dev, report, send_noise(DAEMON, 1 + attack_random() % 256, NULL, 0));
 }
 
-/* All that it has: the control socket, eventfds, the daemon's own. */
+/* Sends all fds that it has: the control socket, eventfds, the daemon's own. */
 void attack_daemon_fds(struct device *dev, struct attack_report *report)
 {
     const int fds[FDS_AT_ONCE] = {WORKER_FD_CONTROL,  WORKER_FD_EPOLL, WORKER_FD_REQUEST,
@@ -57,7 +58,8 @@ void attack_daemon_fds(struct device *dev, struct attack_report *report)
         attack_step(dev, report, send_noise(DAEMON, 12, fds, FDS_AT_ONCE));
 }
 
-/* Each wait has the socket's own limit; that is no reason to answer nobody else. */
+/* The socket itself limits each wait. Meanwhile the attacker answers nobody: that must harm no
+ * other. */
 void attack_daemon_silence(struct device *dev, struct attack_report *report)
 {
     static unsigned char bytes[256];
@@ -99,8 +101,8 @@ static long run_vhost(const struct device *dev, int run)
     return ioctl(VHOST, VHOST_NET_SET_BACKEND, &file);
 }
 
-/* The driver has set up the rings, so each start gives vhost all to do that the features ask for.
- */
+/* The driver has set up the rings. So each start gives vhost everything to do that the features ask
+ * for. */
 void attack_vhost_features(struct device *dev, struct attack_report *report)
 {
     for (;;) {
@@ -148,7 +150,7 @@ void attack_vhost_rings(struct device *dev, struct attack_report *report)
     }
 }
 
-/* result[0]: backends other than the tap that vhost has taken. */
+/* result[0]: number of backends, other than the tap, that vhost has accepted. */
 void attack_vhost_backend(struct device *dev, struct attack_report *report)
 {
     (void)dev;

@@ -48,7 +48,7 @@
 
 #define OWN_TIME "it is its own processor time, of which the scheduler gives it a fair share"
 
-/* Connections of a socket device, by the highest bit of their numbers. */
+/* Connections of a socket device, distinguished by the highest bit of their numbers. */
 #define CONNECTION_POWERS(numbers)                                                                 \
     {"writev(fd & " numbers ")", "writes anything to its connections", "the sockets' buffers",     \
      ATTACK_connection_flood, NULL},                                                               \

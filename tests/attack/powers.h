@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is left to a worker that was taken over: each power that a policy leaves it, and each that
- * needs no system call; what bounds it; and the attack that shows the bound. test_powers holds this
- * against the policies, against the attacks, and against the table in docs/SECURITY.md, which is
- * made from it (test_powers --markdown).
+ * What a worker that was taken over can still do: each power that a policy leaves to it, and each
+ * power that needs no system call; what bounds the power; and the attack that shows the bound.
+ * test_powers compares this with the policies, with the attacks, and with the table in
+ * docs/SECURITY.md. That table is made from this one (test_powers --markdown).
  */
 #ifndef TESTS_ATTACK_POWERS_H
 #define TESTS_ATTACK_POWERS_H
@@ -11,16 +11,16 @@
 #include "tests/attack/attacks.h"
 
 struct power {
-    /* A rule as policies have it, call and conditions: whoever changes one looks at its powers
-     * again. NULL: of memory and time, which needs no call. */
+    /* A rule as it stands in policies: call and conditions. So whoever changes a rule has to look
+     * at its powers again. NULL: powers of memory and time, which need no call. */
     const char *rule;
     const char *power;
     const char *bound;
     enum attack attack; /* or ATTACK_NONE, and */
-    const char *test;   /* what shows the bound instead */
+    const char *test;   /* the test that shows the bound instead */
 };
 
-/* Ends with a row without a power. */
+/* The last row has no power. */
 extern const struct power powers[];
 
 #endif

@@ -33,7 +33,7 @@ bool logged_since(const struct session *session, size_t from, const char *words)
     return found;
 }
 
-/* The last test, whichever were chosen. */
+/* It always runs last, whichever tests were chosen. */
 static void everything_ends_in_order(void)
 {
     session_end();

@@ -16,17 +16,17 @@
 #define PATIENCE_MS 10000
 #define LOOK_MS 5
 #define LOAD_BYTES 1024u
-#define SPARSE_SECTORS 32768u /* of a bystander's image, behind what was made; written only */
+#define SPARSE_SECTORS 32768u /* of a bystander's image, behind its contents; only written */
 
-/* What others may cost: on a busy machine, and in the long form on a quiet one. */
+/* What an attack may cost others: on a busy machine; and, in the long form, on a quiet one. */
 #define PAUSE_MS 2000u
 #define PAUSE_LONG_MS 50u
 #define BROKER_PERCENT 20u
 #define BROKER_ONCE_MS                                                                             \
-    50u                   /* what an attack may cost that is over at once: a share says nothing    \
+    50u                   /* for an attack that is over at once: a share says nothing about it     \
                            */
-#define SHARE_PERCENT 70u /* of what the bystanders did beside a worker that spins */
-#define SPIN_PERCENT 40u  /* and that, of what they did alone */
+#define SHARE_PERCENT 70u /* of what the bystanders did beside a spinning worker */
+#define SPIN_PERCENT 40u  /* that, of what they did alone */
 
 static struct session session;
 
@@ -63,7 +63,7 @@ static bool read_right(struct bystander *bystander, uint64_t n)
     return status == VIRTIO_BLK_S_OK && memcmp(data, expected, LOAD_BYTES) == 0;
 }
 
-/* Into a hole: there must be room left for it. */
+/* It writes into a hole, so there must be room left for the hole. */
 static bool write_right(struct bystander *bystander, uint64_t n)
 {
     uint8_t data[LOAD_BYTES];
@@ -164,8 +164,8 @@ static uint64_t rate_for(unsigned int ms)
     return (requests_so_far() - before) * 1000000 / (now_us() - since);
 }
 
-/* What the bystanders' fair share of the processors is, is measured: what they do beside a worker
- * that takes all that it can get and does nothing. */
+/* Measures the bystanders' fair share of the processors: what they do beside a worker that takes
+ * all the time it can get, and does nothing else. */
 static void measure_rates(void)
 {
     session.calm_rate = rate_for(2 * session_flood_ms());
@@ -212,7 +212,7 @@ void session_end(void)
     if (session.fixture.standin) {
         if (good)
             fixture_stop(&session.fixture);
-        else /* it may end in any way: what was wrong has been said */
+        else /* it may end in any way: the error was already reported */
             (void)standin_stop(session.fixture.standin);
     }
     if (victim->clean_up)
@@ -265,7 +265,7 @@ void session_attack(struct session *of, unsigned int device, enum attack attack,
     CU_ASSERT_EQUAL_FATAL(atomic_load(&report->begun), attack);
 }
 
-/* Processor time of all of its threads, ns. */
+/* Processor time of all its threads, in ns. */
 static uint64_t processor_ns(pid_t pid)
 {
     char path[320];
@@ -319,7 +319,8 @@ uint64_t session_judge(struct session *of, const struct watch *watch, enum attac
            (unsigned long long)broker, (unsigned long long)(broker_ns / 1000000),
            (unsigned long long)(ns / 1000000), (unsigned long long)rate, (unsigned long long)pause);
     CU_ASSERT(pause <= (long_form() ? PAUSE_LONG_MS : PAUSE_MS));
-    /* In the long form it serves the bystanders' load, and that is measured in their rate. */
+    /* In the long form the broker also serves the bystanders' load. So their rate is judged
+     * instead. */
     if (long_form())
         CU_ASSERT(rate * 100 >= of->spin_rate * SHARE_PERCENT);
     if (!long_form())
@@ -344,7 +345,7 @@ void session_assert_unnoticed(struct session *of)
     }
 }
 
-/* By the clock: looking for a process takes its time, too. */
+/* The limit is a time: looking for a process takes time, too. */
 pid_t session_wait_worker(struct session *of, unsigned int device, pid_t before)
 {
     pid_t pid = -1;
@@ -396,7 +397,7 @@ void session_flood(const struct victim *victim, enum attack attack, uint64_t arg
     session_attack(of, 0, attack, argument);
     session_watch(of, &watch);
     usleep(session_flood_ms() * 1000);
-    /* On a busy machine it may not have come to its first call. */
+    /* On a busy machine the worker may not have made its first call yet. */
     uint64_t end = now_ms() + PATIENCE_MS;
     while (atomic_load(&session_report(of, 0)->calls) == watch.calls && now_ms() < end)
         usleep(LOOK_MS * 1000);

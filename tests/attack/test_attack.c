@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whoever has taken over a worker has won nothing but that device: each power that a policy leaves
- * is used as an attacker would, and what bounds it (powers.h) is asserted. This machine's kernel
- * need not have vhost: what its workers can try is attack-vhost's, in the backend VM.
+ * Somebody who has taken over a worker has won nothing but that device. Each power that a policy
+ * leaves is used as an attacker would use it, and the test asserts the bound (powers.h). This
+ * machine's kernel need not have vhost. attack-vhost tries what workers of vhost can do, in the
+ * backend VM.
  */
 #include "tests/attack/test_attack.h"
 #include "tests/standin/net_fixture.h"

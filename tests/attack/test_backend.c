@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a worker can do to the world with its device's backend. */
+/* What a worker can do to others with its device's backend. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -48,7 +48,7 @@ static void image_is(const struct session *session, off_t *ret_size, off_t *ret_
     *ret_allocated = (off_t)file.st_blocks * 512;
 }
 
-/* An attack that comes to its end by itself, or is ended. */
+/* Wait until an attack has ended by itself, or was ended. */
 static void wait_over(struct session *session, pid_t before)
 {
     for (uint64_t end = now_ms() + WAIT_MS; now_ms() < end; usleep(1000)) {
@@ -74,7 +74,8 @@ static void image_beyond(void)
     session_replace(session);
 }
 
-/* The file system is the neighbour's as well: there stays what the image has no claim to. */
+/* The file system belongs to the neighbour as well. So space that the image has no claim to must
+ * stay free. */
 static void image_allocate(void)
 {
     struct session *session = session_of(&victim_block);
@@ -88,7 +89,7 @@ static void image_allocate(void)
     image_is(session, &size, &allocated);
     printf("an image of %lld KiB has %lld KiB of the disk ", (long long)size >> 10,
            (long long)allocated >> 10);
-    CU_ASSERT(allocated <= size + (1 << 20)); /* some for the file system's own */
+    CU_ASSERT(allocated <= size + (1 << 20)); /* the file system needs some itself */
     char path[128];
     snprintf(path, sizeof(path), "%s/fs", session->fixture.dir);
     CU_ASSERT_EQUAL(statvfs(path, &left), 0);
@@ -99,7 +100,7 @@ static void image_allocate(void)
 
 /* ---- net ---- */
 
-/* The successor's kicks come. */
+/* The successor gets its kicks. */
 static void tap_number_kick(void)
 {
     attack_and_die(&victim_net, ATTACK_tap_number_kick, 0);
@@ -107,7 +108,7 @@ static void tap_number_kick(void)
 
 /* ---- console ---- */
 
-/* A reader who is slow, and one who is not there: port 1 has none. */
+/* Port 0 has a slow reader; port 1 has none. */
 static void port_flood(void)
 {
     session_flood(&victim_console, ATTACK_port_flood, 0);
@@ -127,7 +128,7 @@ static void log_file_flood(void)
     struct watch watch;
     session_attack(session, 0, ATTACK_log_file_flood, 0);
     session_watch(session, &watch);
-    /* Not for long: without a bound it is a gigabyte a second. */
+    /* Not for a long time: without a bound it would be a gigabyte a second. */
     for (uint64_t end = now_ms() + session_flood_ms();
          now_ms() < end && size_of(session, "console.log") < 64 << 20;)
         usleep(1000);
@@ -140,8 +141,8 @@ static void log_file_flood(void)
 
 /* ---- vsock ---- */
 
-/* A worker that asks too often is ended, and says so; however often it asks, the broker has time.
- */
+/* A worker that asks too often is ended, and the log says so. However often it asks, the broker has
+ * time. */
 static void connect_flood(void)
 {
     struct session *session = session_of(&victim_vsock);
@@ -156,11 +157,11 @@ static void connect_flood(void)
     session_replace(session);
 }
 
-/* Files that nobody has received yet are counted, all of a user's together: those of one device are
- * not to stop the start of another's worker, who gets files as well. */
+/* Files that nobody has received yet count for all processes of a user together. Those of one
+ * device must not stop the start of another device's worker, which gets files as well. */
 static void connect_hoard(void)
 {
-    session_end(); /* no worker has asked for anything yet */
+    session_end(); /* in the new session no worker has asked for anything */
     struct session *session = session_of(&victim_vsock);
     const unsigned int bystander = session->victim->devices;
     struct vsock_fixture host = {.fixture = session->fixture};
@@ -172,7 +173,7 @@ static void connect_hoard(void)
         snprintf(name, sizeof(name), "v%u_%u", i, HOST_PORT);
         servers[i] = host_listen(&host, name, SOCK_STREAM);
         CU_ASSERT_EQUAL(listen(servers[i], 1024), 0);
-        session_report(session, i)->result[0] = 270; /* its socket takes so many messages */
+        session_report(session, i)->result[0] = 270; /* as many messages as its socket takes */
         session_attack(session, i, ATTACK_connect_hoard, HOST_PORT);
     }
     usleep(session_flood_ms() * 1000);

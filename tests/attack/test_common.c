@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a worker of any kind can do with its eventfds, its mailbox, its control socket, its time and
- * its memory. In the short form the victim is an entropy device, which has nothing else; in the
- * long form, each kind.
+ * its memory. In the short form the victim is an entropy device, which has nothing else. In the
+ * long form each kind is a victim.
  */
 #include <errno.h>
 #include <signal.h>
@@ -16,10 +16,10 @@
 #include "tests/standin/clock.h"
 #include "tests/standin/control_client.h"
 
-#define BAD_MESSAGES 12u /* attack_bad_message's */
-#define FORBIDDEN 14u    /* attack_forbidden's */
-#define POSITIONS 5u     /* attack_spoilt_positions' */
-#define ANSWER_MS 12000  /* 5 s for a worker, some for its successor, some for a busy machine */
+#define BAD_MESSAGES 12u /* cases of attack_bad_message */
+#define FORBIDDEN 14u    /* cases of attack_forbidden */
+#define POSITIONS 5u     /* cases of attack_spoilt_positions */
+#define ANSWER_MS 12000  /* 5 s for a worker, and time for its successor, on a busy machine */
 #define PROMPT_MS 2000
 
 static const struct victim *const everyone[] = {
@@ -35,12 +35,13 @@ static void of_each_kind(void (*test)(const struct victim *victim))
 
 /* ---- Interrupts ---- */
 
-/* Nothing is acknowledged: one interrupt is outstanding, and a flood brings no second one. */
+/* The driver does not acknowledge: one interrupt is outstanding, and a flood raises no second one.
+ */
 static void interrupts_of(const struct victim *victim)
 {
     struct session *session = session_of(victim);
     struct watch watch;
-    /* Its driver polls, so one may be outstanding. */
+    /* Its driver polls, so an interrupt may be outstanding. */
     standin_write(session->fixture.standin, 0, fixture_base(0) + VIRTIO_MMIO_INTERRUPT_ACK, 4, 3,
                   PROMPT_MS);
     (void)standin_wait_irq(session->fixture.standin, 0, 0);
@@ -52,7 +53,7 @@ static void interrupts_of(const struct victim *victim)
     printf("%d interrupts ", raised);
     CU_ASSERT_EQUAL(raised, 1);
 
-    /* A driver that acknowledges gets one an acknowledgement. */
+    /* A driver that acknowledges gets one interrupt for each acknowledgement. */
     int acknowledged = 0, more = 0;
     for (uint64_t end = now_ms() + 200; now_ms() < end; acknowledged++) {
         const uint64_t addr = fixture_base(0) + VIRTIO_MMIO_INTERRUPT_ACK;
@@ -72,7 +73,7 @@ static void interrupt_flood(void)
     of_each_kind(interrupts_of);
 }
 
-/* The successor's interrupts come: session_replace sees to that. */
+/* The successor can raise interrupts: session_replace checks that. */
 static void interrupt_full(void)
 {
     attack_and_die(&victim_rng, ATTACK_interrupt_full, 0);
@@ -80,7 +81,7 @@ static void interrupt_full(void)
 
 /* ---- The mailbox ---- */
 
-/* No answer comes, and no end of signals that one has: the vCPU has its answer from another. */
+/* The worker never answers, but signals without end that it has. Its successor answers the vCPU. */
 static void reply_flood(void)
 {
     struct session *session = session_of(&victim_rng);
@@ -118,7 +119,7 @@ static void forged_answers(void)
                         0);
         CU_ASSERT(width == 8 || value >> 8 * width == 0);
     }
-    /* Of the interrupt's registers it has no say but for two bits. */
+    /* Of InterruptStatus, the worker controls two bits and no more. */
     for (unsigned int i = 0; i < 50; i++) {
         CU_ASSERT_EQUAL(session_read(session, VIRTIO_MMIO_INTERRUPT_STATUS, 4, &value, ANSWER_MS),
                         0);
@@ -129,7 +130,7 @@ static void forged_answers(void)
 
 /* ---- The control socket ---- */
 
-/* It is ended for that, which is told. */
+/* The worker is ended for it, and the log says so. */
 static void is_ended_for(enum attack attack, uint64_t argument)
 {
     struct session *session = session_of(&victim_rng);
@@ -157,7 +158,7 @@ static void bad_message(void)
 {
     for (unsigned int i = 0; i < BAD_MESSAGES; i++) {
         struct session *session = session_of(&victim_rng);
-        if (i == 0) { /* an end of file, or a packet of no bytes: nobody can tell */
+        if (i == 0) { /* end of file, or a packet without bytes: nobody can tell */
             pid_t before = fixture_worker(&session->fixture, 0);
             session_attack(session, 0, ATTACK_bad_message, i);
             session_wait_successor(session, before);
@@ -190,7 +191,7 @@ static void spin(void)
     of_each_kind(spin_of);
 }
 
-/* A vCPU waits for a slow disk longer than for other things, but not for ever. */
+/* For a slow disk a vCPU waits longer than for other things, but not for ever. */
 static void lie_in_io(void)
 {
     struct session *session = session_of(&victim_rng);
@@ -214,7 +215,7 @@ static uint32_t restarts(const struct session *session)
     return reply.device.restarts;
 }
 
-/* Starts cost the others something, and each comes later than the one before. */
+/* Each start costs the others something. So each start comes later than the one before. */
 static void die_again(void)
 {
     struct session *session = session_of(&victim_rng);
@@ -228,7 +229,7 @@ static void die_again(void)
     atomic_store(&report->each, ATTACK_NONE);
     const uint32_t deaths = restarts(session) - before;
     printf("%u deaths ", deaths);
-    /* At 0, 30, 90, 210, 450 and 930 ms, and 1.9 s. */
+    /* The starts come at 0, 30, 90, 210, 450 and 930 ms, and at 1.9 s. */
     CU_ASSERT(deaths >= 3 && deaths <= 8);
     session_judge(session, &watch, ATTACK_die_again);
     session_replace(session);
@@ -257,7 +258,8 @@ static void spoilt_page(void)
     of_each_kind(spoilt_page_of);
 }
 
-/* A vCPU waits, and what it asked for is no longer to be read: but the broker still knows. */
+/* A vCPU waits, and its access can't be read from the mailbox any more. But the broker still knows
+ * it. */
 static void spoilt_mailbox(void)
 {
     struct session *session = session_of(&victim_rng);
@@ -271,13 +273,13 @@ static void spoilt_mailbox(void)
     session_replace(session);
 }
 
-/* The driver goes on: DRIVER_OK, a kick. The successor survives that: it is none who has written
- * this. */
+/* The driver goes on: DRIVER_OK, a kick. The successor survives: it does not use what this worker
+ * has written. */
 static void positions_are_looked_at(uint64_t variant)
 {
     struct session *session = session_of(&victim_block);
     struct guest guest;
-    victim_block.start(session); /* with the format that the test wants */
+    victim_block.start(session); /* with the ring format that the test wants */
     pid_t before = fixture_worker(&session->fixture, 0);
     session_attack(session, 0, ATTACK_spoilt_positions, variant);
     pid_t successor = session_wait_successor(session, before);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a worker can do with its vhost-user daemon. That is its device's own, and whatever it may do
- * to it concerns no other; the daemon here serves nobody else, and may die of it.
+ * What a worker can do with its vhost-user daemon. The daemon belongs to its device, so whatever
+ * the worker does to it concerns no other device. The daemon here serves nobody else, and may die
+ * of it.
  */
 #include <unistd.h>
 
@@ -19,7 +20,7 @@ FLOOD(daemon_requests)
 FLOOD(inflight_holes)
 FLOOD(kick_flood)
 
-/* Each wait has the limit of the daemon's socket. */
+/* The daemon's socket limits each wait. */
 static void daemon_silence(void)
 {
     struct session *session = session_of(&victim_daemon);
@@ -31,7 +32,7 @@ static void daemon_silence(void)
     session_replace(session);
 }
 
-/* The successor's kicks come. */
+/* The successor gets its kicks. */
 static void kick_full(void)
 {
     attack_and_die(&victim_daemon, ATTACK_kick_full, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A power without a bound is a bug: every rule of every worker's policy has its powers listed, each
- * power has an attack, each attack a test, and docs/SECURITY.md says the same.
+ * A power without a bound is a bug. Every rule of every worker's policy has its powers in the list,
+ * each power has an attack, each attack has a test, and docs/SECURITY.md says the same.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,13 +25,13 @@ static const char *const attack_names[ATTACK_COUNT] = {[ATTACK_NONE] = NULL,
 
 /* ---- Rules ---- */
 
-/* "TYPE/DATA_PLANE"; the others have one word. */
+/* A worker's policy is "TYPE/DATA_PLANE"; the others have one word. */
 static bool is_of_worker(const struct policy_listing *listing)
 {
     return listing->arch == POLICY_ARCH_NATIVE && strchr(listing->program.name, '/') != NULL;
 }
 
-/* "call(condition, condition)", as policies have it. */
+/* "call(condition, condition)", as it stands in policies. */
 static void text_of(const struct policy_rule *rule, char ret[RULE_SIZE])
 {
     int used = snprintf(ret, RULE_SIZE, "%s(", rule->call);
@@ -96,7 +96,7 @@ static void every_power_is_of_a_rule(void)
 
 /* ---- Attacks ---- */
 
-/* A test is named after its attack, with a colon or a comma behind it. */
+/* A test has the name of its attack, followed by a colon or a comma. */
 static bool is_tested(const char *attack)
 {
     const CU_TestInfo *const lists[] = {common_tests, backend_tests, daemon_tests, vhost_tests};
@@ -132,7 +132,7 @@ static int add(char *table, int used, const char *format, const char *text)
     return used + snprintf(table + used, TABLE_SIZE - (size_t)used, format, text);
 }
 
-/* Of how many policies, or which. */
+/* "all", or which policies have the rule. */
 static int add_policies(char *table, int used, const char *rule)
 {
     unsigned int all = 0, with = 0;
@@ -154,7 +154,8 @@ static int add_policies(char *table, int used, const char *rule)
     return add(table, used, "%s", " |");
 }
 
-/* The same power by another rule for the same call, as for other numbers. */
+/* An earlier row has the same power and bound, for the same call: for example, for other fd
+ * numbers. */
 static bool is_said(const struct power *power)
 {
     for (const struct power *other = powers; power->rule && other < power; other++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a worker can do with the kernel's vhost. A call that its policy does not allow any more ends
- * it at once, which bounds the power as well.
+ * What a worker can do with the kernel's vhost. A call that its policy no longer allows ends the
+ * worker at once, which bounds the power as well.
  */
 #include <stdio.h>
 #include <string.h>
@@ -10,12 +10,12 @@
 #include "tests/attack/test_attack.h"
 #include "tests/standin/clock.h"
 
-/* What may come and go by itself. A leak of some 100 bytes a start is more, on an emulated machine
- * as well. */
+/* Memory that may come and go by itself. A leak of some 100 bytes per start would be more, even on
+ * an emulated machine. */
 #define KERNEL_MEMORY_KIB 1024
-#define FLOODS 12 /* so many times as long as another flood */
+#define FLOODS 12 /* so many times longer than another flood */
 
-/* What the kernel has taken for itself, KiB. */
+/* Memory that the kernel has taken for itself, in KiB. */
 static long kernel_memory(void)
 {
     char line[128];
@@ -32,8 +32,8 @@ static long kernel_memory(void)
     return total;
 }
 
-/* The kernel's memory stays, whatever was asked of vhost; and whether its worker was ended for it
- * or not, the successor serves. */
+/* Whatever the worker asks of vhost, the kernel's memory does not grow. Whether the worker was
+ * ended for it or not, the successor serves. */
 static void memory_stays(const struct victim *victim, enum attack attack)
 {
     struct session *session = session_of(victim);
@@ -84,7 +84,7 @@ static void backend(void)
     session_replace(session);
 }
 
-/* Signalled by the kernel's thread, and not by the worker. */
+/* The kernel's thread signals them, not the worker. */
 static void interrupts_of_vsock(void)
 {
     session_flood(&victim_vsock_vhost, ATTACK_interrupt_flood, 0);

@@ -115,7 +115,7 @@ static void block_serves(struct session *session)
     fixture_assert_running(&block.guest);
 }
 
-/* A file system that is small, and that a bystander's image is on as well. */
+/* A small file system. A bystander's image is on it as well. */
 static void make_file_system(struct session *session)
 {
     run("cd %s && mkdir fs && truncate -s 96M fs.img && mkfs.ext4 -q -F fs.img && "
@@ -158,7 +158,7 @@ static void prepare_daemon(struct session *session)
     start_daemon(session);
 }
 
-/* What its own worker does to it may be its end: it is that device's, and nobody else's. */
+/* Its own worker may have killed it. It belongs to that device and to no other. */
 static void end_daemon(struct session *session)
 {
     (void)session;
@@ -212,7 +212,7 @@ static void start_console(struct session *session)
     CU_ASSERT_EQUAL_FATAL(guest_console_start(&console.console, GUEST_CONSOLE_FEATURES), 0);
 }
 
-/* The guest says it again and again: what an attacker has left there comes first. */
+/* The guest says it again and again: bytes that an attacker has left come first. */
 static bool says_hello_to(int fd, const char *file)
 {
     static char seen[1 << 20];
@@ -266,7 +266,7 @@ static void log_file_serves(struct session *session)
     fixture_assert_running(&console.console.guest);
 }
 
-/* Said at once, rather than when nothing has come up in time. */
+/* This is asserted at once, not after a wait in which nothing came up. */
 static void assert_log_size_known(struct session *session)
 {
     char command[512];
@@ -354,7 +354,7 @@ static void start_net(struct session *session)
     net_fixture_driver(&net, &net_options);
 }
 
-/* Frames of an attacker may be before it. */
+/* Frames of an attacker may come before it. */
 static void net_serves(struct session *session)
 {
     static uint8_t frame[256], seen[GUEST_NET_FRAME_MAX];
@@ -420,7 +420,7 @@ static void start_vsock(struct session *session)
     CU_ASSERT_EQUAL_FATAL(guest_vsock_start(&vsock.vsock, GUEST_VSOCK_FEATURES), 0);
 }
 
-/* The connection stays, for attacks on it. */
+/* The connection stays open: attacks use it. */
 static void vsock_serves(struct session *session)
 {
     (void)session;
@@ -435,7 +435,7 @@ static void vsock_serves(struct session *session)
     "  - id: " id "\n    type: vsock\n    data_plane: virtio\n    mmio_addr: " addr "\n"           \
     "    guest_cid: " cid "\n    socket_path: \"@/v" id "\"\n"
 
-/* As many as it takes to have more files under way than a user may have open. */
+/* So many devices that they can have more files in flight than a user may have open. */
 const struct victim victim_vsock = {
     .name = "vsock/virtio",
     .yaml = VSOCK_YAML("0", "0xa003e00", "3") VSOCK_YAML("1", "0xa004000", "4")

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A stand-in for the headers that a VM configuration of the Bao hypervisor includes, so that
- * tests/configs can compile one with the machine's own compiler and print what it says
- * (tests/bao/print.c). It has the fields that a configuration may set, under the names and in the
- * form of Bao 2.0.0 and of Bao's main branch of July 2026, and nothing else.
+ * tests/configs can compile such a configuration with the machine's own compiler and print its
+ * values (tests/bao/print.c). It has the fields that a configuration may set, and no others. Their
+ * names and their form are those of Bao 2.0.0 and of Bao's main branch of July 2026.
  *
- * With STUB_OLDER, struct remio_dev is that of before Bao 2.0.0, when bind_key was called id. Such
+ * With STUB_OLDER, struct remio_dev is the one before Bao 2.0.0, when bind_key was called id. Such
  * a Bao compiles today's files with CPPFLAGS=-Dbind_key=id.
  *
  * STUB_RISCV chooses riscv64, otherwise it is aarch64. IRQC says which interrupt controller Bao is
@@ -25,7 +25,7 @@
 #define STR(word) #word
 #define XSTR(word) STR(word)
 
-/* Older configurations begin with it; it says nothing any more. */
+/* Older configurations begin with it. It has no meaning any more. */
 #define CONFIG_HEADER
 
 typedef uintptr_t paddr_t;
@@ -36,7 +36,8 @@ typedef unsigned int irqid_t;
 typedef unsigned int deviceid_t;
 typedef unsigned int streamid_t;
 
-/* In Bao the image is linked in; here its address stands for its name, see print.c. */
+/* In Bao the image is linked in. Here the address of this structure stands for the image's name,
+ * see print.c. */
 struct stub_image {
     const char *name;
     const char *path;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Prints a VM configuration of Bao as JSON. Linked with the configuration by tests/configs. */
+/* Prints a VM configuration of Bao as JSON. tests/configs links it with the configuration. */
 #include "tests/bao/config.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-/* One that was compiled for an older Bao. */
+/* A configuration that was compiled for an older Bao. */
 #ifdef STUB_OLDER
 #define bind_key id
 #endif
 
-/* Made by the linker if there is a section of that name. */
+/* The linker defines it if there is a section of that name. */
 extern const struct stub_image __start_stub_images[] __attribute__((weak));
 extern const struct stub_image __stop_stub_images[] __attribute__((weak));
 

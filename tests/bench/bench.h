@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The benchmark: the real device model on the stand-in, beside what it is measured against, in
- * the same run and by turns.
+ * The benchmark: the real device model on the stand-in. What it is compared with is measured in the
+ * same run, by turns.
  *
  *   main.c      options, the table, JSON, the check
  *   block.c     block requests through a guest's driver, and a bare preadv loop
@@ -28,19 +28,19 @@ struct bench {
     int image;
     uint64_t image_size; /* bytes */
     uint64_t slice_ns;   /* how long each turn lasts */
-    unsigned int rounds; /* turns of each */
+    unsigned int rounds; /* turns of each of the two */
     pid_t worker, broker;
     bool placed; /* place_processes */
 };
 
-/* Nanoseconds of the samples taken; grows as needed. */
+/* The samples, in nanoseconds; grows as needed. */
 struct samples {
     uint64_t *ns;
     size_t count, capacity;
 };
 
 void samples_add(struct samples *samples, uint64_t ns);
-/* Sorts. 0 if there are none. */
+/* Sorts the samples. 0 if there are none. */
 uint64_t samples_percentile(struct samples *samples, unsigned int percent);
 void samples_free(struct samples *samples);
 uint64_t bench_now_ns(void);
@@ -52,25 +52,25 @@ struct syscall_counter {
     enum syscall_method method;
     int event; /* SYSCALLS_TRACEPOINT */
 };
-/* How system calls can be counted here. */
+/* Finds out how system calls can be counted here. */
 enum syscall_method syscall_counter_open(struct syscall_counter *counter, pid_t pid);
 uint64_t syscall_counter_read(const struct syscall_counter *counter);
 void syscall_counter_close(struct syscall_counter *counter);
-/* Follow a process with ptrace for so long and count; it is slowed down meanwhile. */
+/* Follow a process with ptrace for so long, and count. Meanwhile the process is slower. */
 int64_t syscalls_by_ptrace(pid_t pid, uint64_t duration_ns);
 /*
  * Pin the worker to the last processor, and this process and the broker to the others: Bao, too,
- * gives the frontend processors of its own. Returns false, with the scheduler left to itself,
- * where there is only one.
+ * gives the frontend its own processors. If there is only one processor, returns false and leaves
+ * all to the scheduler.
  */
 bool place_processes(pid_t worker, pid_t broker);
-/* Leave the calling thread, and what it starts from now on, to the scheduler again. */
+/* Leave the calling thread, and all that it starts from now on, to the scheduler again. */
 void place_nowhere(void);
-/* Time on a processor, all threads. */
+/* Processor time of all threads. */
 uint64_t cpu_time_ns(pid_t pid);
 
-/* Memory that it has alone, in KiB; `shared_too`: mappings MAP_SHARED as well. -1: no such process.
- */
+/* Private memory of the process, in KiB. `shared_too`: MAP_SHARED mappings as well. -1: there is no
+ * such process. */
 double private_kib(pid_t pid, bool shared_too);
 
 /* block.c */
@@ -83,34 +83,35 @@ struct block_workload {
 };
 
 struct block_result {
-    double rate[ROUNDS_MAX], bare_rate[ROUNDS_MAX]; /* requests per second, a turn each */
+    double rate[ROUNDS_MAX], bare_rate[ROUNDS_MAX]; /* requests per second, a value for each turn */
     struct samples latency, bare_latency;
-    double syscalls, interrupts, kicks, register_accesses; /* a request */
-    double worker_cpu_ns, broker_cpu_ns;                   /* a request */
+    double syscalls, interrupts, kicks, register_accesses; /* per request */
+    double worker_cpu_ns, broker_cpu_ns;                   /* per request */
     enum syscall_method method;
 };
 
 int block_run(struct bench *bench, const struct block_workload *workload,
               struct block_result *result);
 
-/* vsock.c: the socket device in user space, with programs of the host's at the other ends; and a
- * bare pair of Unix sockets that moves the same bytes, by turns. */
+/* vsock.c: the socket device in user space, with programs of the host at the other ends. By turns,
+ * a bare pair of Unix sockets moves the same bytes. */
 #define VSOCK_WORKLOADS 8
 enum vsock_unit { VSOCK_BULK, VSOCK_PING, VSOCK_CONNECT };
 struct vsock_result {
-    /* Of bulk, MiB; else pings or connections: a second; and of the bare pair. */
+    /* Bulk: MiB per second. Pings and connections: number per second. And the same of the bare
+     * pair. */
     double rate[ROUNDS_MAX], bare_rate[ROUNDS_MAX];
-    double amount; /* of those, in all rounds: what follows is of each */
+    double amount; /* number of those units in all rounds; the values below are for one unit */
     double syscalls, worker_cpu_ns, kicks, interrupts;
     struct samples latency, bare_latency; /* of pings */
 };
-/* In a device model of its own; files are made in `dir`. `results` is of VSOCK_WORKLOADS. */
+/* Uses its own device model. Files are made in `dir`. `results` has VSOCK_WORKLOADS elements. */
 int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result *results);
 void vsock_print(const struct bench *bench, struct vsock_result *results);
 void vsock_print_json(FILE *file, const struct bench *bench, struct vsock_result *results);
 
-/* restart.c: from a worker's death to the next completed request, and memory, for each kind that
- * the stand-in can run, in device models of their own. */
+/* restart.c: the time from a worker's death to the next completed request, and memory, for each
+ * kind that the stand-in can run. Each kind has its own device model. */
 #define RESTART_KINDS 6
 #define RESTART_P50_WANTED_US 5000.0
 #define RESTART_P99_WANTED_US 20000.0
@@ -121,8 +122,8 @@ struct restart_kind {
 struct restart_result {
     struct restart_kind kinds[RESTART_KINDS];
 };
-/* Files are made in `dir`, which has `image`. The calling thread is in a network namespace of its
- * own afterwards. */
+/* Files are made in `dir`, which contains `image`. Afterwards the calling thread is in a network
+ * namespace of its own. */
 int restart_run(const struct bench *bench, const char *dir, int log, struct restart_result *result);
 void restart_print(struct restart_result *result);
 void restart_print_json(FILE *file, struct restart_result *result);

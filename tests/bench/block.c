@@ -49,7 +49,7 @@ static void request_done(struct guest_block *block, struct guest_block_request *
         submit(block, request);
 }
 
-/* Keep `depth` requests under way for the time; returns requests a second, or < 0. */
+/* Keep `depth` requests in flight for that time. Returns requests per second, or < 0. */
 static double guest_turn(struct guest_block *block, struct turn *turn, uint64_t duration_ns)
 {
     uint64_t start = bench_now_ns();
@@ -68,7 +68,7 @@ static double guest_turn(struct guest_block *block, struct turn *turn, uint64_t 
     return turn->failed > 0 ? -EIO : (double)turn->done * 1e9 / (double)(bench_now_ns() - start);
 }
 
-/* The least that any program can do to read the same data. */
+/* The smallest effort with which a program can read the same data. */
 static double bare_turn(struct turn *turn, uint64_t duration_ns, void *buffer)
 {
     uint64_t start = bench_now_ns(), before = start;
@@ -85,7 +85,7 @@ static double bare_turn(struct turn *turn, uint64_t duration_ns, void *buffer)
     return (double)turn->done * 1e9 / (double)(before - start);
 }
 
-/* Where no tracepoint can count: a turn of its own, followed by ptrace. */
+/* If no tracepoint can count, ptrace follows a separate turn. */
 struct traced {
     pid_t pid;
     uint64_t duration_ns;
@@ -117,7 +117,7 @@ static int count_by_ptrace(struct bench *bench, const struct block_workload *wor
     return 0;
 }
 
-/* Counting slows the worker down and nobody else, so it has turns of its own. */
+/* Counting slows down the worker and nothing else, so it has its own turns. */
 static double counted_turn(const struct bench *bench, const struct block_workload *workload,
                            struct guest_block *block, enum syscall_method *ret_method)
 {
@@ -168,7 +168,7 @@ static int run_turns(struct bench *bench, const struct block_workload *workload,
     result->kicks = (double)(block->guest.kicks - before.kicks) / n;
     result->register_accesses =
         (double)(block->guest.register_accesses - before.register_accesses) / n -
-        result->kicks; /* which never reach the device model as accesses */
+        result->kicks; /* kicks never reach the device model as accesses */
     result->worker_cpu_ns = (double)cpu / n;
     result->broker_cpu_ns = (double)broker_cpu / n;
     return 0;

@@ -14,12 +14,12 @@
 #define IMAGE_SIZE (128ull << 20)
 #define PATH_SIZE 128
 
-/* What is promised at depth 32. */
+/* The promise at depth 32. */
 #define SYSCALLS_MAX 1.3
 #define MERGED_SYSCALLS_MAX 0.4 /* of sequential requests */
 #define INTERRUPTS_MAX 0.2
 #define RATIO_WANTED 0.6
-/* And of every kind of device. */
+/* The promise for every kind of device. */
 #define WORKER_KIB_MAX 1024.0
 #define BROKER_KIB_MAX 3072.0
 
@@ -31,8 +31,8 @@ static const struct block_workload workloads[] = {
     {.name = "128 KiB sequential, depth 8", .depth = 8, .size = 131072, .sequential = true},
 };
 #define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
-#define PROMISED 1 /* the workload that the promise is about */
-#define MERGED 2   /* and that of neighbours */
+#define PROMISED 1 /* the workload of the promise */
+#define MERGED 2   /* the workload with neighbours */
 
 static const char *const methods[] = {
     [SYSCALLS_TRACEPOINT] = "tracepoint raw_syscalls:sys_enter, in a turn of its own",
@@ -92,7 +92,8 @@ double median(const double *values, unsigned int count)
     return count % 2 != 0 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
 }
 
-/* The median over the rounds of device model : bare loop, each pair side by side in time. */
+/* The median over the rounds of device model : bare loop. The two of a pair are measured one after
+ * the other. */
 static double ratio(const struct block_result *result, unsigned int rounds)
 {
     double ratios[ROUNDS_MAX] = {0};
@@ -225,7 +226,8 @@ static void print_json(FILE *file, const struct bench *bench, struct block_resul
             us(&registers->relayed, 99));
 }
 
-/* The counts are a matter of the program, so they are checked; the speed also of the machine. */
+/* The counts depend only on the program, so they are checked. The speed also depends on the
+ * machine. */
 static int check(const struct bench *bench, const struct block_result *results,
                  const struct restart_result *restarts)
 {
@@ -346,7 +348,7 @@ static void free_vsock(struct vsock_result *vsock)
     }
 }
 
-/* Without the rest. */
+/* Only this, without the rest. */
 static int measure_vsock(struct bench *bench, const char *dir, int log)
 {
     static struct vsock_result vsock[VSOCK_WORKLOADS];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How long a guest waits when its worker dies, and what the processes take of memory. */
+/* How long a guest waits when its worker dies, and how much memory the processes use. */
 #include "tests/bench/bench.h"
 
 #include <errno.h>
@@ -42,7 +42,7 @@ struct sockets {
     int listener;
 };
 
-/* The driver of the kind that is measured; the guest comes first in each. */
+/* The driver of the kind that is measured. The guest is the first member of each. */
 static union driver {
     struct guest guest;
     struct guest_block block;
@@ -72,7 +72,7 @@ static void end_block(void)
     guest_block_free(&driver.block);
 }
 
-/* The same through a vhost-user daemon, which outlives its workers. */
+/* The same through a vhost-user daemon. The daemon outlives the device's workers. */
 static pid_t daemon_pid;
 
 static int prepare_daemon(const char *dir)
@@ -192,7 +192,7 @@ static int start_sockets(const char *dir)
     return guest_vsock_start(&driver.sockets.vsock, GUEST_VSOCK_FEATURES);
 }
 
-/* The connections of the dead worker have ended: take them away. */
+/* The connections of the dead worker have ended: close them. */
 static void close_accepted(void)
 {
     int fd;
@@ -200,7 +200,7 @@ static void close_accepted(void)
         close(fd);
 }
 
-/* The connection that was there is reset, and a new one is made. */
+/* The old connection is reset, and a new one is made. */
 static int do_sockets(void)
 {
     struct sockets *sockets = &driver.sockets;
@@ -235,8 +235,8 @@ static void end_sockets(void)
 
 static const struct kind {
     const char *name;
-    const char *yaml;                /* "@": the directory */
-    int (*prepare)(const char *dir); /* before the device model; NULL: nothing */
+    const char *yaml;                /* "@" stands for the directory */
+    int (*prepare)(const char *dir); /* runs before the device model; NULL: nothing to do */
     int (*start)(const char *dir);
     int (*request)(void);
     void (*end)(void);
@@ -272,9 +272,9 @@ static pid_t worker_at_work(const char *control)
 }
 
 /*
- * A restart by the control socket is a SIGKILL without the pauses that deaths in close succession
- * have. The request follows once the dead worker can't be the one that completes it; all of that
- * is part of the time.
+ * A restart through the control socket is a SIGKILL, but without the pauses that many deaths in a
+ * short time cause. The request is made when the dead worker can't be the one that completes it.
+ * All of this is part of the time.
  */
 static int one_outage(const struct kind *kind, const char *control, struct samples *outages)
 {
@@ -357,7 +357,7 @@ static int measure(const struct bench *bench, const struct kind *kind, const cha
     return r < 0 || !standin_protocol_error(standin) ? r : -EPROTO;
 }
 
-/* A network namespace of its own from here on, with nothing in it but a tap. */
+/* From here on we are in a network namespace of our own, with nothing in it but a tap. */
 static int make_tap(void)
 {
     if (unshare(CLONE_NEWNET) < 0)
@@ -402,7 +402,7 @@ int restart_run(const struct bench *bench, const char *dir, int log, struct rest
     return r;
 }
 
-/* ---- What came of it ---- */
+/* ---- The results ---- */
 
 static double us(struct samples *samples, unsigned int percent)
 {

@@ -34,7 +34,7 @@ static int64_t read_number(const char *path)
 static int64_t tracepoint_id(void)
 {
     int64_t id = read_number(EVENT_ID);
-    /* Not mounted: mount it where nobody else sees it. */
+    /* It is not mounted: mount it where no other process sees it. */
     if (id < 0 && unshare(CLONE_NEWNS) == 0 &&
         mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
         mount("tracefs", TRACING, "tracefs", 0, NULL) == 0)
@@ -88,16 +88,16 @@ int64_t syscalls_by_ptrace(pid_t pid, uint64_t duration_ns)
         if (waited < 0 || (waited == pid && !WIFSTOPPED(status)))
             return -ESRCH;
         if (!ending && bench_now_ns() >= end) {
-            ptrace(PTRACE_INTERRUPT, pid, 0, 0); /* it may sleep in a call */
+            ptrace(PTRACE_INTERRUPT, pid, 0, 0); /* it may sleep in a system call */
             ending = true;
         }
         if (waited == 0)
             continue;
         if (WSTOPSIG(status) == (SIGTRAP | 0x80))
             stops++;
-        if (ending) { /* any stop will do: it has taken the place of the one asked for */
+        if (ending) { /* any stop is good: it came instead of the requested one */
             ptrace(PTRACE_DETACH, pid, 0, 0);
-            return stops / 2; /* entry and exit */
+            return stops / 2; /* each call stops at entry and exit */
         }
         ptrace(PTRACE_SYSCALL, pid, 0, 0);
     }
@@ -114,7 +114,7 @@ uint64_t cpu_time_ns(pid_t pid)
         if (entry->d_name[0] == '.')
             continue;
         snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", pid, entry->d_name);
-        int64_t ns = read_number(path); /* the first of its numbers */
+        int64_t ns = read_number(path); /* the first number of the line */
         total += ns > 0 ? (uint64_t)ns : 0;
     }
     if (tasks)
@@ -157,7 +157,7 @@ bool place_processes(pid_t worker, pid_t broker)
 void place_nowhere(void)
 {
     cpu_set_t all;
-    memset(&all, 0xff, sizeof(all)); /* those that there are */
+    memset(&all, 0xff, sizeof(all)); /* all that exist */
     (void)sched_setaffinity(0, sizeof(all), &all);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sockets: the device in user space, from the guest's ring to a program's Unix socket and back,
- * with one connection and with many; and a bare pair of Unix sockets, readv and writev of 64 KiB,
- * which is the most that can be had.
+ * with one connection and with many. For comparison, a bare pair of Unix sockets with readv and
+ * writev of 64 KiB: nothing can be faster.
  */
 #include "tests/bench/bench.h"
 
@@ -24,7 +24,7 @@
 #define PATH_SIZE 96
 #define CONNECTIONS_MOST 64u
 
-/* What a connection is for: its first byte. */
+/* The purpose of a connection: its first byte. */
 enum purpose { TO_HOST = 's', TO_GUEST = 'g', PING = 'p' };
 
 static const struct load {
@@ -47,7 +47,7 @@ static char bytes[GUEST_TX_SIZE];
 
 /* ---- The programs at the other end ---- */
 
-/* As its first byte says, until the other end is closed. */
+/* Serves what the first byte says, until the other end is closed. */
 static void serve_one(int fd)
 {
     char buffer[GUEST_TX_SIZE], purpose = 0;
@@ -68,7 +68,7 @@ static void *serve_client(void *argument)
     return NULL;
 }
 
-/* The other end of the bare pair goes wherever there is room, as a worker of its own. */
+/* The scheduler places the other end of the bare pair, like a worker. */
 static void *serve_bare(void *argument)
 {
     place_nowhere();
@@ -99,7 +99,7 @@ static int bare_turn(const struct load *load, uint64_t duration_ns, double *ret_
     const struct iovec all = {bytes, load->unit == VSOCK_PING ? 1 : sizeof(bytes)};
     uint64_t moved = 0, count = 0, start = bench_now_ns(), now = start;
     if (load->unit == VSOCK_CONNECT)
-        return 0; /* there is nothing like it */
+        return 0; /* the bare pair has nothing like it */
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 ||
         pthread_create(&thread, NULL, serve_bare, (void *)(intptr_t)pair[1]) != 0 ||
         send(pair[0], &purpose, 1, MSG_NOSIGNAL) != 1)
@@ -152,7 +152,7 @@ static void end_all(struct guest_vsock *vsock, unsigned int count, struct guest_
     }
 }
 
-/* Each of them moves what it can; then the device is waited for, if nothing moved. */
+/* Each of them moves what it can. If none moved anything, wait for the device. */
 static int step_bulk(struct guest_vsock *vsock, const struct load *load,
                      struct guest_socket **sockets, struct turn *turn)
 {
@@ -198,15 +198,14 @@ static int step_connect(struct guest_vsock *vsock, const struct load *load, stru
     return 0;
 }
 
-/* The worker's system calls while data flow, without those of the connections' beginnings and ends.
- */
+/* The worker's system calls while data flows, without those at the start and end of connections. */
 struct counted {
     pid_t worker;
     uint64_t duration_ns;
     enum syscall_method method;
     struct syscall_counter counter;
     pthread_t tracer;
-    int64_t syscalls; /* -1: not known */
+    int64_t syscalls; /* -1: unknown */
 };
 
 static void *trace(void *argument)
@@ -261,7 +260,7 @@ static int run_turn(struct guest_vsock *vsock, const struct load *load, uint64_t
     return r;
 }
 
-/* ---- The whole ---- */
+/* ---- Everything together ---- */
 
 static int measure(struct guest_vsock *vsock, pid_t worker, const struct bench *bench,
                    const struct load *load, struct vsock_result *result)
@@ -382,7 +381,7 @@ static int run(struct bench *bench, struct standin *standin, struct vsock_result
     guest_init(&vsock.guest, standin, 0, BENCH_BASE, BENCH_SHMEM, BENCH_SHMEM_SIZE);
     int r = guest_vsock_start(&vsock, GUEST_VSOCK_FEATURES);
     if (r == 0)
-        (void)signal(SIGPIPE, SIG_IGN); /* of writev, when the guest has had enough */
+        (void)signal(SIGPIPE, SIG_IGN); /* for writev, after the guest has read enough */
     for (unsigned int i = 0; r == 0 && i < VSOCK_WORKLOADS; i++)
         r = measure(&vsock, worker, bench, &loads[i], &results[i]);
     guest_vsock_free(&vsock);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tables of the configuration's keys and kinds, as JSON, for tests/described/described; or,
- * with
- * --parse, what the parser says of many files. */
+/* The tables of the configuration's keys and kinds, as JSON, for tests/described/described. With
+ * --parse: the parser's answer about many files. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +50,7 @@ static void print_keys_of(const char *name, uint64_t keys)
     putchar(']');
 }
 
-/* Each line of standard input is a file: what the parser objects to, in a line. */
+/* Each line of standard input is a file. The parser's objections to it are printed in one line. */
 static int parse_lines(void)
 {
     static struct config_diagnostics diagnostics;
@@ -83,7 +82,7 @@ int main(int argc, char **argv)
     puts("], \"kinds\": [");
     for (unsigned int kind = 0; kind < DEVICE_KINDS; kind++) {
         if (device_kinds[kind].by_socket_path)
-            continue; /* the same to the user as the other */
+            continue; /* for the user it is the same as the other */
         struct kind_keys keys = config_kind_keys((enum device_kind)kind);
         printf("  {\"type\": \"%s\", \"virtio_id\": %u, \"data_plane\": \"%s\", \"queues_max\": %u",
                device_kinds[kind].type, device_kinds[kind].virtio_id, device_kinds[kind].data_plane,

@@ -3,7 +3,7 @@
 
 import re
 
-# Why a block of commands can't be run by tests/docs/run. The first word of "not run: WORD, more".
+# Reasons why tests/docs/run can't run a block of commands. The first word of "not run: WORD, more".
 REASONS = {
     "board": "needs a board",
     "bao": "needs Bao, and what was built of its sources",
@@ -22,13 +22,13 @@ SHELL = ("sh", "bash", "shell", "console")
 class Block:
     def __init__(self, page, line, kind, lines, mark):
         self.page = page
-        self.line = line  # of its first line of text, from 1
+        self.line = line  # line number of its first line of text, from 1
         self.kind = kind  # "commands", "unnamed", or the word behind a fence
         self.text = "\n".join(lines) + "\n"
         self.run = None  # True, False, or None: not marked
-        self.stage = False  # a device model is to be there
+        self.stage = False  # it needs a device model
         self.reason = None
-        self.step = None  # of tests/check, for the reason "step"
+        self.step = None  # a step of tests/check, for the reason "step"
         self.problem = None
         if kind == "commands":
             self.read_mark(mark)
@@ -69,8 +69,8 @@ def _mark_before(lines, index):
 
 
 def _fence(lines, index):
-    """The block behind the fence at lines[index]: its lines without the fence's indentation, and the index
-    behind its end."""
+    """The block after the fence at lines[index]: its lines without the fence's indentation, and the index
+    after its end."""
     indent = len(lines[index]) - len(lines[index].lstrip())
     end = index + 1
     while end < len(lines) and lines[end].strip() != "```":
@@ -102,7 +102,7 @@ def read(page, text):
             body, index = _fence(lines, index)
             blocks.append(Block(page, begin + 2, kind, body, _mark_before(lines, begin)))
             continue
-        # In a list, four spaces and more are the text of an item.
+        # In a list, text with four or more spaces belongs to the item.
         if re.match(r"^(- |\d+\. )", line):
             in_list = True
         elif line.strip() and not line.startswith(" "):

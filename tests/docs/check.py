@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether what a page says is so: its commands are run, or looked at as far as that goes; its YAML is
-valid, its links lead somewhere."""
+"""Checks whether a page is true. Its commands are run, or checked as far as possible. Its YAML is
+valid. Its links lead somewhere."""
 
 import glob
 import json
@@ -14,15 +14,15 @@ import blocks
 
 TIMEOUT = 300  # seconds, for a block; most take less than one
 
-# What a block has around it: nothing of the machine's in /run and /tmp, no network but its own.
+# The surroundings of a block: nothing of the machine's /run and /tmp, and only its own network.
 CELL = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
         "bash", "-euc", 'for place in /tmp /var/tmp /run; do mount -t tmpfs none "$place"; done\n'
         'ip link set lo up\nexec "$@"', "cell"]
-# sudo is nothing to root, and may not be installed.
+# For root, sudo does nothing, and it may not be installed.
 SHELL = ["bash", "-euo", "pipefail", "-c"]
 PROLOGUE = 'sudo() { "$@"; }\n'
 
-# The device model of a stage: kinds that any kernel can serve.
+# The device model of a stage: kinds that work on any kernel.
 STAGE_DEVICES = """\
 devices:
   - { id: 0, type: block, data_plane: virtio, mmio_addr: 0xa003e00, file_path: /tmp/disk.img }
@@ -32,10 +32,12 @@ devices:
 STAGE_PROLOGUE = "truncate -s 1M /tmp/disk.img; cat >/tmp/stage.yaml <<'STAGE'\n" + STAGE_DEVICES + "STAGE\n"
 
 OURS = ("bao-virtio-dm", "bao-dmctl", "bao-seccomp", "bao-policy")
-# A path of the project's, as a word of a command. $demo is configs/ on the pages of the demonstrations.
+# A path in the project, as a word of a command. On the pages of the demonstrations, $demo is
+# configs/.
 PATH = re.compile(r"^(?:\./|\$demo/)?((?:\.ci|broker|common|configs|docs|policy|tests|worker)/[\w./*-]+)$")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-# In the text: a file or folder of the project's, and a function. Capitals stand for what is to be filled in.
+# In the text: a file or folder of the project, and a function. Capitals stand for what the reader
+# fills in.
 NAMED_PATH = re.compile(r"`((?:\.ci|broker|common|configs|docs|policy|tests|worker)/[a-z0-9_./*-]*)`")
 NAMED_FUNCTION = re.compile(r"`([a-z_0-9]+)\(\)`")
 SOURCES = [folder + "/**/*." + ending for folder in ("broker", "common", "policy", "worker") for ending in "ch"]
@@ -50,7 +52,7 @@ class Result:
 
 
 def _words(text):
-    """The commands of a block, each a list of words; what is no shell gives none."""
+    """The commands of a block, each a list of words; none if it is no shell."""
     text = text.replace("\\\n", " ")
     for line in text.split("\n"):
         try:
@@ -70,7 +72,7 @@ def _words(text):
 
 
 def _slug(heading):
-    """A heading's name in links, as forges make it."""
+    """The name that a heading has in links, as forges make it."""
     heading = re.sub(r"[`*]", "", heading.strip().lower())
     return re.sub(r" ", "-", re.sub(r"[^\w\- ]", "", heading))
 
@@ -132,7 +134,7 @@ class Checker:
     def run(self, block):
         command, prologue = list(CELL), PROLOGUE
         if block.stage:
-            # The stage's files are made before, since the device model reads them.
+            # The stage's files are made before the device model starts, since it reads them.
             command += SHELL + [STAGE_PROLOGUE + 'exec "$0" 3 "$@"', os.path.join(self.build, "tests", "bao-stage")]
         environment = dict(os.environ, STAGE_CONFIG="/tmp/stage.yaml",
                            PATH=os.path.join(self.build, "bin") + ":" + os.environ["PATH"])
@@ -207,7 +209,7 @@ class Checker:
         return Result(block.where, "yaml, checked", problem, block.text + done.stdout)
 
     def links(self, page, text):
-        """A result for all links of a page, or one for each that leads nowhere."""
+        """One result for all links of a page; or one for each link that leads nowhere."""
         wrong = 0
         for number, line in enumerate(text.split("\n"), 1):
             for target in LINK.findall(line):
@@ -221,7 +223,7 @@ class Checker:
             yield Result(page, "links")
 
     def names(self, page, text):
-        """A result for each file and each function that a page's text names and that there is not."""
+        """A result for each file and each function that a page's text names and that does not exist."""
         wrong = 0
         for number, line in enumerate(text.split("\n"), 1):
             missing = [path for path in NAMED_PATH.findall(line) if not self.is_there(path)]

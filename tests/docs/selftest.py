@@ -4,7 +4,7 @@
 import blocks
 from check import Result
 
-# Words, a page, and what the first problem has in it; None: no problem.
+# Words, a page, and a part of the first problem; None: no problem.
 CASES = [
     ("a command that succeeds", "<!-- run -->\n\n    true\n", None),
     ("one that fails", "<!-- run -->\n\n    false; true\n", "exit status 1"),

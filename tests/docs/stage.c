@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A running device model for the commands of a page: starts bao-virtio-dm on the dispatcher
- * stand-in, waits until each device answers, runs the command, and ends the device model in order.
+ * A running device model for the commands of a page. It starts bao-virtio-dm on the dispatcher
+ * stand-in, waits until each device answers, runs the command, and ends the device model cleanly.
  *
  *   bao-stage DEVICES COMMAND...
  *
  * The environment variable STAGE_CONFIG names the configuration. Its devices have the ids 0 to
- * DEVICES - 1, and their registers one behind the other from STAGE_REGISTERS on.
+ * DEVICES - 1. Their registers follow one another from STAGE_REGISTERS on.
  *
  * Exit status: that of the command; 1, with a line on stderr, if the device model does not come up
  * or does not end as it should.
@@ -40,9 +40,9 @@ static int start(unsigned int devices, struct standin **ret)
             (struct standin_device){.present = true,
                                     .shmem_addr = STAGE_WINDOWS + i * STAGE_WINDOW_SIZE,
                                     .shmem_size = STAGE_WINDOW_SIZE};
-    setenv(STANDIN_SEVERAL, "1", 1); /* bao-dmctl, beside it, finds its socket by itself */
+    setenv(STANDIN_SEVERAL, "1", 1); /* so that bao-dmctl, beside it, finds its socket by itself */
     int result = standin_start(&options, ret);
-    /* A register access is answered only when the worker is there. */
+    /* A register access is answered only when the worker runs. */
     for (unsigned int i = 0; result == 0 && i < devices; i++) {
         uint64_t value = 0;
         result = standin_read(*ret, i, STAGE_REGISTERS + 0x200ull * i, 4, &value, START_TIMEOUT_MS);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One cell, in a process of its own. What is asserted of each:
+ * One cell, in its own process. For each cell it asserts:
  *
  *  - Devices 1 to 3 get right answers, and no pause between two of their rounds is longer than
  *    PAUSE_MS (DEATH_PAUSE_MS where a process that they share dies). Unless such a process dies,
@@ -20,8 +20,8 @@
 #include "tests/standin/clock.h"
 
 #define DEVICES 4u
-#define ROUNDS 20   /* of each of the others, while the fault lasts */
-#define MEET_MS 200 /* for a request to run into the fault, before somebody is killed */
+#define ROUNDS 20   /* number of rounds of each other device, while the fault lasts */
+#define MEET_MS 200 /* time for a request to meet the fault, before a process is killed */
 #define DEAD_MS 1000
 #define LOOK_US 1000
 #define EXIT_MS 15000
@@ -74,7 +74,7 @@ static void configure(struct cell *cell, char *yaml, size_t size)
         subject);
 }
 
-/* The service manager's fixture makes disk0.img and disk1.img by itself. */
+/* managed_prepare makes disk0.img and disk1.img itself. */
 static void prepare(struct cell *cell)
 {
     static char yaml[2048];
@@ -121,7 +121,8 @@ static bool is_dead(pid_t pid)
     return state == 'Z' || state == 'X';
 }
 
-/* Kill whom the moment says. Device 0's worker, as it was before, is gone or can't die. */
+/* Kill the process that the moment names. Afterwards device 0's old worker has gone, or can't die.
+ */
 static void strike(struct cell *cell, pid_t worker)
 {
     const uint64_t end = now_ms() + DEAD_MS;
@@ -135,7 +136,8 @@ static void strike(struct cell *cell, pid_t worker)
     else
         return;
     const bool is_struck = victim > 0 && kill(victim, SIGKILL) == 0;
-    /* A worker may have died of the fault already, or ended with the daemon that it depends on. */
+    /* A worker may have died of the fault already, or may have ended with the daemon that it
+     * depends on. */
     CU_ASSERT_FATAL(is_struck || cell->moment == WORKERS_DEATH);
     while (worker > 0 && !is_dead(worker) && now_ms() < end)
         usleep(LOOK_US);
@@ -188,8 +190,8 @@ static unsigned int hold_ms(const struct cell *cell)
     return cell->moment == RUNNING ? LOOK_HOLD_MS : HOLD_MS;
 }
 
-/* While the fault lasts. A worker that is about to die may still answer, so that what is to work is
- * asked of its successor. */
+/* While the fault lasts. A worker that is about to die may still answer. So if the device is to
+ * work, its successor is asked. */
 static void meet_fault(struct cell *cell)
 {
     const enum fate wanted = expected_of(cell)->fate;
@@ -209,7 +211,7 @@ static void meet_fault(struct cell *cell)
         usleep(LOOK_US);
 }
 
-/* A device that was given up reads as 0 until it has a worker again; then its driver may start. */
+/* A device that was given up reads as 0 until it has a worker again. Then its driver may start. */
 static void start_driver_again(struct cell *cell)
 {
     const uint64_t end = now_ms() + RECOVER_MS;
@@ -222,7 +224,7 @@ static void start_driver_again(struct cell *cell)
     subject_start(cell);
 }
 
-/* That a size, a link or a socket is as it was may be noticed a little later. */
+/* The device model may notice a little later that a size, a link or a socket is as before. */
 static void assert_recovers(struct cell *cell)
 {
     const uint64_t end = now_ms() + RECOVER_MS;
@@ -360,7 +362,7 @@ void cell_lacks(struct cell *cell, const char *what)
     snprintf(cell->result->missing, sizeof(cell->result->missing), "%s", what);
 }
 
-/* Outside of CUnit's tests, so without its assertions. */
+/* This runs outside of CUnit's tests, so it has none of CUnit's assertions. */
 void cell_show_log(const struct cell *cell)
 {
     char text[4096];

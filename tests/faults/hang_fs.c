@@ -27,7 +27,7 @@
 #define LOOK_US 500
 
 struct node {
-    char name[NAME_SIZE]; /* "": there is none any more; whoever has it open still has it */
+    char name[NAME_SIZE]; /* "": removed; a process that has it open keeps it */
     mode_t mode;          /* 0: never used */
     int fd;               /* of a regular file */
     char target[TARGET_SIZE];
@@ -36,18 +36,18 @@ struct node {
 
 struct hang_fs {
     char *dir;
-    int device; /* /dev/fuse */
-    int wake;   /* eventfd: there is something to go on with, or it is over */
+    int device; /* the open /dev/fuse */
+    int wake;   /* eventfd: there is something to go on with, or the end has come */
     pthread_t server;
-    pthread_mutex_t lock; /* for all that follows, but what is the server's */
+    pthread_mutex_t lock; /* for all that follows, except what belongs to the server */
     unsigned int hanging;
     int errors[HANG_KINDS];
     unsigned int delays_us[HANG_KINDS];
     bool go_on, over;
     unsigned int held_count;
-    struct fuse_in_header *held[HELD_MAX]; /* copies of whole requests */
+    struct fuse_in_header *held[HELD_MAX]; /* copies of complete requests */
     struct node nodes[NODES_MAX];          /* index: node id - FUSE_ROOT_ID */
-    /* The server's. */
+    /* Only the server uses these. */
     _Alignas(8) unsigned char request[BUFFER_SIZE], answer[BUFFER_SIZE];
 };
 
@@ -84,7 +84,7 @@ static unsigned int kind_of(uint32_t opcode)
     case FUSE_LSEEK:
         return HANG_LSEEK;
     default:
-        return 0; /* never held: the kernel's own, and what is not implemented */
+        return 0; /* never held: the kernel's own requests, and those that are not implemented */
     }
 }
 
@@ -105,7 +105,7 @@ static struct node *find(struct hang_fs *fs, const char *name)
     return NULL;
 }
 
-/* Node ids are never used again: somebody may have the old one open. */
+/* Node ids are never used again: a process may have the old node open. */
 static int add(struct hang_fs *fs, const char *name, mode_t mode, int fd, struct node **ret)
 {
     if (strlen(name) >= NAME_SIZE)
@@ -281,7 +281,7 @@ static int do_readlink(struct hang_fs *fs, const struct node *node)
     return (int)length;
 }
 
-/* All names at once, from the offset'th on. */
+/* Returns all names at once, from the offset'th on. */
 static int do_readdir(struct hang_fs *fs, const struct fuse_read_in *in)
 {
     size_t used = 0;
@@ -394,7 +394,7 @@ static void answer(struct hang_fs *fs, const struct fuse_in_header *header)
     struct fuse_out_header out = {.unique = header->unique, .error = r < 0 ? r : 0};
     struct iovec parts[] = {{&out, sizeof(out)}, {fs->answer, r > 0 ? (size_t)r : 0}};
     out.len = (uint32_t)(parts[0].iov_len + parts[1].iov_len);
-    (void)!writev(fs->device, parts, 2); /* who asked may be gone */
+    (void)!writev(fs->device, parts, 2); /* the process that asked may have gone */
 }
 
 /* Returns whether the request was put aside. */
@@ -414,7 +414,7 @@ static bool hold(struct hang_fs *fs, const struct fuse_in_header *header, size_t
     return held;
 }
 
-/* Answer what was held. Returns false when it is over. */
+/* Answer the requests that were held. Returns false when the end has come. */
 static bool go_on(struct hang_fs *fs)
 {
     struct fuse_in_header *held[HELD_MAX];
@@ -448,7 +448,7 @@ static void *serve(void *argument)
         if ((events[1].revents & POLLIN) != 0 && !go_on(fs))
             return NULL;
         ssize_t length = read(fs->device, fs->request, sizeof(fs->request));
-        if (length < 0 && errno == ENODEV) { /* the last mount is gone: wait for the end */
+        if (length < 0 && errno == ENODEV) { /* the last mount has gone: wait for the end */
             while (go_on(fs))
                 (void)!poll(&events[1], 1, -1);
             return NULL;
@@ -494,7 +494,7 @@ int hang_fs_start(const char *dir, struct hang_fs **ret)
     fs->device = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (fs->device < 0 || fs->wake < 0 || !fs->dir)
         r = -errno;
-    /* allow_other: workers are other users, in user namespaces below this one. */
+    /* allow_other: workers run as other users, in user namespaces below this one. */
     snprintf(options, sizeof(options),
              "fd=%d,rootmode=40755,user_id=0,group_id=0,allow_other,default_permissions",
              fs->device);
@@ -588,5 +588,5 @@ void hang_fs_stop(struct hang_fs *fs)
     pthread_mutex_unlock(&fs->lock);
     wake(fs);
     pthread_join(fs->server, NULL);
-    free_fs(fs); /* closes /dev/fuse: the kernel ends whatever is still asked */
+    free_fs(fs); /* this closes /dev/fuse: the kernel ends all requests that are left */
 }

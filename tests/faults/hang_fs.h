@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A file system that hangs, fails or is slow when a test says so: FUSE, served by a thread of the
- * test by /dev/fuse itself. One directory, a few files that live in memory (or in a file that the
- * test gives), sockets and links; nothing is cached, so that every operation comes here. It stands
- * for a disk, an NFS server or a network that does not answer.
+ * A file system that hangs, fails or is slow when a test says so. It is FUSE: a thread of the test
+ * serves it through /dev/fuse. It has one directory, with a few files that are in memory (or in a
+ * file that the test gives), sockets and links. Nothing is cached, so every operation comes here.
+ * It stands for a disk, an NFS server or a network that does not answer.
  *
  * How a process waits in it (Linux 5.10 to 6.18):
- *  - In any operation that is held: in S at first; a signal with a handler does not end it (the
- *    server is asked to interrupt it, and does not). After SIGKILL it is in D, and stays there
- * until the operation is answered: the kernel does not take back what the server has read. (It
- * would give up what no server has read yet; here all is read.)
- *  - FLUSH is close(2), and the exit of a process that has a file open here waits for it as well.
- *  - A block device over a file in here (struct hang_loop): in D from the beginning for O_DIRECT
- *    and fsync; reads by the page cache can be killed.
- * When the test's process ends, however it does, the kernel ends all these waits with an error.
+ *  - In any operation that is held: first in state S. A signal with a handler does not end the wait
+ *    (the kernel asks the server to interrupt the operation, and the server does not). After
+ *    SIGKILL the process is in state D, until the operation is answered: the kernel does not take
+ *    back what the server has read. (It would give up what no server has read; here all is read.)
+ *  - FLUSH is close(2). The exit of a process that has a file open here waits for it as well.
+ *  - A block device over a file in here (struct hang_loop): in state D from the start with O_DIRECT
+ *    and fsync. A read through the page cache can be killed.
+ * When the test's process ends, in any way, the kernel ends all these waits with an error.
  *
- * Needs root. Thread-safe. Functions return 0 or -errno. A test that touches the file system itself
- * waits like everybody else.
+ * Needs root. Thread-safe. Functions return 0 or -errno. A test that uses the file system itself
+ * waits like any other process.
  */
 #ifndef TESTS_FAULTS_HANG_FS_H
 #define TESTS_FAULTS_HANG_FS_H
@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 /* Kinds of operations, as a mask. */
-#define HANG_LOOKUP 1u /* of a name; making and removing one; READLINK */
+#define HANG_LOOKUP 1u /* of a name; making and removing a name; READLINK */
 #define HANG_OPEN 2u
 #define HANG_READ 4u
 #define HANG_WRITE 8u
@@ -34,41 +34,44 @@
 #define HANG_GETATTR 64u /* stat, statfs, lseek to the end */
 #define HANG_SETATTR 128u
 #define HANG_FALLOCATE 256u
-#define HANG_LSEEK 512u /* for data and holes */
+#define HANG_LSEEK 512u /* search for data and holes */
 #define HANG_ALL 1023u
 #define HANG_KINDS 10u
 
 struct hang_fs;
 
-/* Mount one on this directory, which is there. */
+/* Mount one on this directory, which must exist. */
 int hang_fs_start(const char *dir, struct hang_fs **ret);
 
-/* A regular file of this name: `fd` is borrowed, and is what it holds; -1: it is empty. */
+/* Add a regular file with this name. `fd` is borrowed, and holds its contents; -1: the file is
+ * empty. */
 int hang_fs_add(struct hang_fs *fs, const char *name, int fd);
 
-/* From now on operations of these kinds are held. Adds to what was held before. */
+/* From now on, operations of these kinds are held. Kinds that were held before stay held. */
 void hang_fs_hang(struct hang_fs *fs, unsigned int kinds);
-/* ... are answered by this error (EIO, ENOSPC, EROFS); 0: no longer. */
+/* From now on, operations of these kinds end with this error (EIO, ENOSPC, EROFS); 0: no longer. */
 void hang_fs_fail(struct hang_fs *fs, unsigned int kinds, int error);
-/* ... take so long, one after the other; 0: no longer. */
+/* From now on, operations of these kinds take so long, one after the other; 0: no longer. */
 void hang_fs_slow(struct hang_fs *fs, unsigned int kinds, unsigned int us);
-/* What is held is answered, in the order in which it came, and nothing is held any more. */
+/* Answer the operations that were held, in the order in which they came. From now on none is held.
+ */
 void hang_fs_go_on(struct hang_fs *fs);
 
-/* How many operations are held now; and wait until there are so many: 0 or -ETIMEDOUT. */
+/* How many operations are held now. Wait until there are so many: returns 0 or -ETIMEDOUT. */
 unsigned int hang_fs_held(struct hang_fs *fs);
 int hang_fs_wait_held(struct hang_fs *fs, unsigned int count, int timeout_ms);
 
-/* Go on, unmount, and free. Whoever still has a file open gets errors. NULL: nothing. */
+/* Go on, unmount, and free. A process that still has a file open gets errors. NULL: nothing
+ * happens. */
 void hang_fs_stop(struct hang_fs *fs);
 
-/* A block device over a file. The kernel frees it when the last one who has it open has gone. */
+/* A block device over a file. The kernel frees it after its last user has closed it. */
 struct hang_loop {
     int fd;
     char path[32]; /* /dev/loopN */
 };
 
-/* `file` may be in a hanging file system, which does not hang now. */
+/* `file` may be in a hanging file system that does not hang now. */
 int hang_loop_attach(const char *file, struct hang_loop *ret);
 /* Let the file system go on first, or this waits as well. */
 void hang_loop_detach(struct hang_loop *loop);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define LOOP_MAJOR 7
-#define ATTEMPTS 50 /* others look for a free one as well */
+#define ATTEMPTS 50 /* other processes look for a free one as well */
 
 static int open_device(int number, char ret_path[32])
 {

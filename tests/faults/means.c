@@ -82,7 +82,7 @@ void hang_with_image(struct cell *cell)
     close(fd);
 }
 
-/* The test looks at it behind the file system's back. */
+/* The test reads the log without going through the file system. */
 void hang_with_log(struct cell *cell)
 {
     cell->subject.log = fixture_open(cell->fixture, "console.log");
@@ -94,7 +94,7 @@ void hang_all(struct cell *cell)
     hang_fs_hang(cell->hang, HANG_ALL);
 }
 
-/* Who has a file open can end, and whoever takes it over after him meets the rest. */
+/* A process that has a file open can end. The process that takes over from it meets the hang. */
 void hang_all_but_close(struct cell *cell)
 {
     hang_fs_hang(cell->hang, HANG_ALL & ~HANG_FLUSH);
@@ -178,7 +178,7 @@ void signal_to(const struct cell *cell, enum process process, int signal_number)
     CU_ASSERT_EQUAL_FATAL(kill(pid_of(cell, process), signal_number), 0);
 }
 
-/* The lowest number that is free: the next file would get it. */
+/* The lowest free number: the next file would get it. */
 static rlim_t first_free_fd(pid_t pid)
 {
     char path[64];
@@ -196,7 +196,7 @@ static void limit(struct cell *cell, pid_t pid, int resource, rlim_t soft)
     CU_ASSERT_EQUAL_FATAL(prlimit(pid, (enum __rlimit_resource)resource, NULL, &before), 0);
     now = (struct rlimit){soft, before.rlim_max};
     CU_ASSERT_EQUAL_FATAL(prlimit(pid, (enum __rlimit_resource)resource, &now, NULL), 0);
-    /* What repairs needs: which limit of whom, and what it was. */
+    /* The repair needs these: which limit of which process, and its old value. */
     cell->fds[0] = resource;
     cell->fds[1] = (int)pid;
     memcpy(&cell->fds[2], &before.rlim_cur, sizeof(before.rlim_cur));
@@ -220,7 +220,7 @@ void limits_as_before(struct cell *cell)
     rlim_t before;
     memcpy(&before, &cell->fds[2], sizeof(before));
     if (prlimit((pid_t)cell->fds[1], resource, NULL, &now) < 0)
-        return; /* it has died, and its limit with it */
+        return; /* the process has died, and its limit with it */
     now.rlim_cur = before;
     CU_ASSERT_EQUAL(prlimit((pid_t)cell->fds[1], resource, &now, NULL), 0);
 }
@@ -243,7 +243,7 @@ static bool is_controlled(const struct cell *cell, const char *file)
     return access(path, W_OK) == 0;
 }
 
-/* Version 1 has a tree for each controller. */
+/* In version 1 each controller has its own tree. */
 static void group_path(const char *controller, pid_t pid, char ret[128])
 {
     snprintf(ret, 128, "/sys/fs/cgroup/%s%sbao-faults-%d", controller,
@@ -302,7 +302,7 @@ void group_enter(struct cell *cell, enum process process, const char *limit_text
     CU_FAIL_FATAL("the control group has no limit");
 }
 
-/* Whoever is in it goes to the group above. */
+/* The processes in it go to the group above. */
 void group_leave(struct cell *cell)
 {
     char path[192], parent[128];
@@ -320,7 +320,7 @@ void group_leave(struct cell *cell)
             return;
         snprintf(text, sizeof(text), "%d", pid);
         snprintf(procs, sizeof(procs), "%s/cgroup.procs", parent);
-        (void)write_to(procs, text); /* it may be dying */
+        (void)write_to(procs, text); /* the process may be dying */
     }
 }
 
@@ -328,6 +328,6 @@ void group_remove(struct cell *cell)
 {
     group_leave(cell);
     for (unsigned int i = 0; i < 2000 && rmdir(cell->path) < 0; i++)
-        usleep(1000); /* who has died leaves a little later */
+        usleep(1000); /* a dead process leaves a little later */
     CU_ASSERT(access(cell->path, F_OK) < 0);
 }

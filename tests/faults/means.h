@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What rows do, by real means. Failures are CUnit failures, so that no fault is taken for granted.
- */
+/* What rows do, by real means. Failures are CUnit failures, so that no fault is only assumed. */
 #ifndef TESTS_FAULTS_MEANS_H
 #define TESTS_FAULTS_MEANS_H
 
@@ -11,7 +10,7 @@
         .fate = NOT_APPLICABLE, .why = (reason)                                                    \
     }
 
-/* Names in the cell's directory. */
+/* The path of a name in the cell's directory. */
 void path_in(const struct cell *cell, const char *name, char ret[128]);
 void make_directory(const struct cell *cell, const char *name);
 void rename_in(const struct cell *cell, const char *from, const char *to);
@@ -30,18 +29,19 @@ void hang_end(struct cell *cell);
 /* Run it in a child that has entered the mount namespace of the keeper. */
 void in_mounts_of_keeper(const struct cell *cell, int (*action)(const char *path),
                          const char *path);
-int cover(const char *path); /* an empty file system over this directory */
+int cover(const char *path); /* mount an empty file system over this directory */
 int uncover(const char *path);
 int remove_node(const char *path);
-int make_node_again(const char *path); /* the stand-in's is a plain file */
+int make_node_again(const char *path); /* make a real node: the stand-in's is a plain file */
 
 enum process { WORKER, BROKER, KEEPER };
 pid_t pid_of(const struct cell *cell, enum process process);
 void signal_to(const struct cell *cell, enum process process, int signal_number);
 
-/* RLIMIT_NOFILE of a process: no file more than it has, and the limit from before. */
+/* RLIMIT_NOFILE of a process: it can open no more files. And the limit that it had before. */
 void no_more_files(struct cell *cell, enum process process);
-/* RLIMIT_AS: no memory more, for it and what it will start; and from before. */
+/* RLIMIT_AS: no more memory for the process and for those it will start. And the limit from before.
+ */
 void no_more_memory(struct cell *cell, enum process process);
 void limits_as_before(struct cell *cell);
 
@@ -51,7 +51,7 @@ void group_make(struct cell *cell, const char *controller);
 void group_enter(struct cell *cell, enum process process, const char *limit);
 void group_leave(struct cell *cell);
 void group_remove(struct cell *cell);
-/* That of a cell that was given up, by its process. */
+/* Remove the group of a cell that was given up; `cell` is the cell's process. */
 void group_remove_of(pid_t cell);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rows of what one device needs: its image, tap, daemon, terminal, log. */
+/* Rows about what one device needs: its image, tap, daemon, terminal, log. */
 #include "tests/faults/means.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ static void image_back(struct cell *cell)
     rename_in(cell, "elsewhere.img", "disk0.img");
 }
 
-/* Another file by its name, which is no disk. */
+/* Another file gets the image's name; it is no disk. */
 static void image_replaced(struct cell *cell)
 {
     image_renamed(cell);
@@ -45,7 +45,7 @@ static void image_of_odd_size(struct cell *cell)
 
 static void image_emptied(struct cell *cell)
 {
-    cell->subject.is_spoilt = true; /* a write makes it longer again, by zeros */
+    cell->subject.is_spoilt = true; /* a write makes it longer again, and fills it with zeros */
     truncate_in(cell, "disk0.img", 0);
 }
 
@@ -54,7 +54,7 @@ static void image_whole(struct cell *cell)
     fixture_make_image(cell->fixture, "disk0.img", FIXTURE_IMAGE_SECTORS);
 }
 
-/* A disk that is broken: the kernel knows its files, and can't read or write them. */
+/* A broken disk: the kernel knows its files, but can't read or write them. */
 static void hang_eio(struct cell *cell)
 {
     hang_fs_fail(cell->hang, HANG_READ | HANG_WRITE | HANG_FSYNC | HANG_FALLOCATE | HANG_LSEEK,
@@ -67,7 +67,8 @@ static void hang_estale(struct cell *cell)
     hang_fs_fail(cell->hang, HANG_ALL, ESTALE);
 }
 
-/* As after errors=remount-ro: who has a file open for writing is told at the next write. */
+/* As after errors=remount-ro: a process that has a file open for writing gets the error at its next
+ * write. */
 static void hang_read_only(struct cell *cell)
 {
     hang_fs_fail(cell->hang, HANG_OPEN | HANG_WRITE | HANG_FSYNC | HANG_FALLOCATE | HANG_SETATTR,
@@ -86,7 +87,7 @@ static void disk_over_hang(struct cell *cell)
     }
     path_in(cell, "hang/disk.img", path);
     CU_ASSERT_EQUAL_FATAL(hang_loop_attach(path, &cell->loop), 0);
-    /* A node of its own: a link would not be followed in this directory. */
+    /* A separate device node, since a link would not be followed in this directory. */
     path_in(cell, "disk", node);
     struct stat disk;
     CU_ASSERT_EQUAL_FATAL(stat(cell->loop.path, &disk), 0);
@@ -103,7 +104,7 @@ static void small_disk(struct cell *cell)
     CU_ASSERT_EQUAL_FATAL(mount("small", path, "tmpfs", 0, "size=1m"), 0);
 }
 
-/* What the subject reads is there; where it writes there are holes (subject.c). */
+/* The part that the subject reads exists. The part that it writes has holes (subject.c). */
 static void small_with_image(struct cell *cell)
 {
     small_disk(cell);
@@ -124,7 +125,7 @@ static void disk_filled(struct cell *cell)
 {
     char path[128];
     if (cell->subject.log >= 0) {
-        /* Its last page has no room either. */
+        /* There is no room left in its last page either. */
         off_t end = lseek(cell->subject.log, 0, SEEK_END);
         CU_ASSERT_EQUAL_FATAL(ftruncate(cell->subject.log, (end + 4095) / 4096 * 4096), 0);
     }
@@ -219,7 +220,7 @@ static void daemon_started(struct cell *cell)
     block_daemon_wait(cell->fixture);
 }
 
-/* It runs, but nobody finds it. */
+/* The daemon runs, but nobody finds it. */
 static void socket_is_a_file(struct cell *cell)
 {
     rename_in(cell, "blk.sock", "elsewhere.sock");
@@ -276,7 +277,7 @@ static void log_is_back(struct cell *cell)
     {                                                                                              \
         .fate = RESETS, .is_long = true                                                            \
     }
-/* A worker that waits for its disk has 15 s for a register access before another one is asked. */
+/* If a worker waits for its disk, a register access waits 15 s before another worker is asked. */
 #define HANGS_IN_IO                                                                                \
     {                                                                                              \
         .fate = RESETS, .is_long = true, .hold_ms = 23000, .register_ms = 25000                    \

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rows of what all devices share: configuration, control socket, nodes, service manager, standard
- * error, limits, memory, time, processes. Nobody is concerned then, and everybody is to go on;
- * where that can't be, because the fault is in the process that alone could help, it says so.
+ * Rows about what all devices share: configuration, control socket, nodes, service manager,
+ * standard error, limits, memory, time, processes. No device is the concerned one, and all must go
+ * on. If that is impossible, because the fault is in the only process that could help, the row says
+ * so.
  */
 #include "tests/faults/means.h"
 
@@ -73,7 +74,7 @@ static void control_in_place(struct cell *cell)
     remove_in(cell, "control");
 }
 
-/* Clients that say nothing, and clients that ask without end and never read. */
+/* Some clients say nothing. Others ask without end and never read. */
 static void control_crowded(struct cell *cell)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -140,7 +141,7 @@ static void pts_back(struct cell *cell)
 
 /* ---- Standard error ---- */
 
-/* What the programs write goes to this file of the directory, opened by a shell. */
+/* What the programs write goes to this file in the directory. A shell opens it. */
 static void by_shell(struct cell *cell, const char *script)
 {
     size_t count = 0;
@@ -195,7 +196,7 @@ static void pipe_is_broken(struct cell *cell)
     cell->fds[0] = -1;
 }
 
-/* A journal: a stream socket at the other end of which nobody reads any more. */
+/* A journal: a stream socket whose other end nobody reads any more. */
 static void stderr_is_a_socket(struct cell *cell)
 {
     int ends[2];
@@ -270,7 +271,7 @@ static pid_t manager_of(const struct cell *cell)
     return standin_pid(cell->fixture->standin);
 }
 
-/* Its socket takes two messages, and then no more. */
+/* Its socket takes two messages and no more. */
 static void manager_stopped(struct cell *cell)
 {
     CU_ASSERT_EQUAL_FATAL(kill(manager_of(cell), SIGSTOP), 0);
@@ -298,7 +299,7 @@ static void broker_has_no_memory(struct cell *cell)
     no_more_memory(cell, BROKER);
 }
 
-/* It starts whoever is to follow, who inherits this. */
+/* The keeper starts all later processes, which inherit this. */
 static void keeper_has_no_memory(struct cell *cell)
 {
     no_more_memory(cell, KEEPER);
@@ -319,7 +320,7 @@ static void memory_group(struct cell *cell)
     group_make(cell, "memory");
 }
 
-/* Where the subject writes there are holes, so that each write takes memory of a tmpfs. */
+/* Where the subject writes there are holes. So each write needs memory of a tmpfs. */
 static void memory_group_and_holes(struct cell *cell)
 {
     memory_group(cell);
@@ -366,7 +367,7 @@ static void keeper_stopped(struct cell *cell)
 
 static void goes_on(struct cell *cell)
 {
-    (void)kill((pid_t)cell->fds[0], SIGCONT); /* it may have been replaced */
+    (void)kill((pid_t)cell->fds[0], SIGCONT); /* the process may have been replaced */
 }
 
 #define EVERYWHERE                                                                                 \

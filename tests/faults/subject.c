@@ -13,9 +13,9 @@
 #include "tests/standin/clock.h"
 
 #define SIZE 4096u
-#define STRIDE 24u /* sectors: no two attempts of a cell are at the same page */
+#define STRIDE 24u /* in sectors: no two attempts of a cell use the same page */
 #define LOOK_US 500
-#define UNDER_WAY_US 20000 /* what a frame takes to where it is seen */
+#define UNDER_WAY_US 20000 /* the time that a frame needs to become visible */
 #define DAEMON_FEATURES                                                                            \
     (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM | 1ull << VIRTIO_BLK_F_FLUSH)
 
@@ -46,7 +46,7 @@ static void submit_step(struct subject *subject)
     guest_queue_kick(&block->queue);
 }
 
-/* Polls: an interrupt that is late is no error here, and the others wait for theirs. */
+/* Polls the ring: a late interrupt is no error here, and the other devices wait for theirs. */
 static bool step_is_done(struct subject *subject)
 {
     uint32_t length;
@@ -107,7 +107,7 @@ static enum outcome attempt_net(struct subject *subject, uint64_t end)
     struct net_load *load = &subject->net_load;
     static const atomic_bool at_once = true;
     load->over = &at_once; /* one exchange, without waiting */
-    /* What was on its way before is no answer. */
+    /* Frames that were on their way before do not count. */
     for (unsigned int i = 0; i < 2; i++) {
         (void)net_load_exchange(load);
         usleep(UNDER_WAY_US);
@@ -152,7 +152,7 @@ static enum outcome attempt_console(struct cell *cell, uint64_t end)
     struct subject *subject = &cell->subject;
     char word[32];
     if (subject->kind == SUBJECT_TERMINAL) {
-        /* A broker's death ends the terminal: then there is another, by the alias. */
+        /* A broker's death ends the terminal. The alias then leads to another one. */
         char path[128];
         snprintf(path, sizeof(path), "%s/console", cell->fixture->dir);
         int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
@@ -175,7 +175,8 @@ static enum outcome attempt_console(struct cell *cell, uint64_t end)
     }
     while (!is_seen(subject, word)) {
         guest_console_poll(&subject->console);
-        /* What is completed and not there is lost, as on a log that can't be written. */
+        /* Output that is completed but does not appear is lost, as with a log that can't be
+         * written. */
         if (guest_console_busy(&subject->console, 0) == 0 && subject->kind == SUBJECT_LOG)
             return is_seen(subject, word) ? DONE : ERROR;
         if (now_ms() > end)
@@ -226,7 +227,7 @@ void subject_prepare(struct cell *cell, char *yaml, size_t size)
         block_daemon_wait(cell->fixture);
     }
     if (row->subject == SUBJECT_LOG && subject->log < 0) {
-        /* It is looked at by the same file all the while, whatever becomes of its name. */
+        /* The test always looks at the same file, whatever happens to its name. */
         char path[128];
         snprintf(path, sizeof(path), "%s/%s", cell->fixture->dir, file);
         subject->log = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

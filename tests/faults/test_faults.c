@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The matrix of environment faults (cell.h): runs its cells, each in a process and in namespaces of
- * its own, several at a time, and prints the table.
+ * The matrix of environment faults (cell.h). It runs the cells, each in its own process and
+ * namespaces, several at a time, and prints the table.
  *
  *     test_faults [--json FILE] [--jobs N] [--only WORDS]
  *     test_faults --markdown | --documented FILE
@@ -31,7 +31,7 @@
 #include "tests/standin/clock.h"
 
 #define JOBS_MAX 16
-#define CELL_MS 180000 /* whoever takes longer is killed */
+#define CELL_MS 180000 /* a cell that takes longer is killed */
 #define LOOK_US 5000
 
 struct job {
@@ -42,7 +42,7 @@ struct job {
 };
 
 static struct job jobs[JOBS_MAX];
-static unsigned int job_count; /* that may run at a time */
+static unsigned int job_count; /* jobs that may run at a time */
 
 /* ---- A cell's process ---- */
 
@@ -53,8 +53,8 @@ static void test_of_cell(void)
     cell_run(&cell);
 }
 
-/* Names and networks of its own. What is in /tmp ends with the namespace; unless the programs are
- * there. */
+/* Enter separate mount and network namespaces. Files in /tmp end with the namespace, unless the
+ * programs are in /tmp. */
 static bool enter_namespaces(void)
 {
     if (unshare(CLONE_NEWNS | CLONE_NEWNET) < 0 ||
@@ -103,7 +103,7 @@ static void start_job(struct job *job, struct matrix_cell *which)
     }
 }
 
-/* Indented: the results in there are not those of the matrix. */
+/* Print it indented: the results in it are not those of the matrix. */
 static void print_log(int log)
 {
     char *line = NULL;
@@ -145,7 +145,7 @@ static bool is_job(pid_t pid)
     return false;
 }
 
-/* What a cell that failed has left is ours now, as its children's subreaper. */
+/* We are the subreaper, so the processes that a failed cell has left are our children now. */
 static void kill_orphans(void)
 {
     char path[64], text[4096] = "", *rest = NULL;
@@ -316,7 +316,7 @@ int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
     struct matrix matrix;
-    job_count = (unsigned int)get_nprocs() + 1; /* a cell waits most of its time */
+    job_count = (unsigned int)get_nprocs() + 1; /* a cell waits most of the time */
     if (job_count > JOBS_MAX)
         job_count = JOBS_MAX;
     if (!parse_arguments(argc, argv, &arguments)) {

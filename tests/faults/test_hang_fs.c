@@ -134,7 +134,7 @@ static void it_fails_when_told(void)
     stop();
 }
 
-/* In a child: what hangs, by the number of its kind. */
+/* Runs in a child: does the operation that hangs, chosen by the number of its kind. */
 static void do_kind(int fd, unsigned int kind)
 {
     char byte = 0;
@@ -221,7 +221,7 @@ static void what_is_killed_there_waits_on(void)
     stop();
 }
 
-/* Whoever unmounts it leaves nobody waiting. */
+/* After the unmount, no process waits any more. */
 static void its_end_ends_all_waits(void)
 {
     int status = -1;

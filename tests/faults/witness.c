@@ -6,8 +6,8 @@
 
 #include "tests/standin/clock.h"
 
-#define PATIENCE_MS 40000 /* longer than what is asserted, so that the times can be told */
-#define PAUSE_US 1000     /* between two rounds: a load that leaves the machine some time */
+#define PATIENCE_MS 40000 /* longer than the asserted limits, so that the times can be reported */
+#define PAUSE_US 1000     /* pause between two rounds: the load leaves the machine some time */
 #define DEPTH 4
 #define SIZE 4096u
 
@@ -18,7 +18,7 @@
 static const uint32_t running = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER |
                                 VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FEATURES_OK;
 
-/* One request there and back, compared, and one register. */
+/* Write and read one request, compare it, and read one register. */
 static bool do_block(struct witness *witness, uint64_t round)
 {
     uint8_t data[SIZE], expected[SIZE];

@@ -11,14 +11,14 @@
 #define PACKED (1ull << VIRTIO_F_RING_PACKED)
 #define SPLIT_FEATURES (~PACKED)
 
-/* What a well-behaved driver would know; a hostile one writes past it. */
+/* What a correct driver would know. A hostile driver ignores it when it writes. */
 static struct {
     uint16_t size;
     uint16_t free; /* the next descriptor to use */
     /* Split: avail->idx. Packed: free-running offset of the next descriptor. */
     uint16_t avail_idx[STATE_QUEUES_MAX];
     bool packed;
-    uint16_t offers[8]; /* packed: where the first chains since the start begin */
+    uint16_t offers[8]; /* packed: where the first chains after the start begin */
     unsigned int offer_count;
 } driver;
 
@@ -89,7 +89,8 @@ void actions_init(uint64_t features, uint16_t size)
     add_status(VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
-/* As the format has it: the split ring's `next` is the packed ring's Buffer ID. */
+/* Writes a descriptor in the ring's format: the split ring's `next` is the packed ring's Buffer ID.
+ */
 static void poke_desc(uint32_t table, unsigned int index, struct vring_desc desc)
 {
     struct vring_packed_desc packed = {desc.addr, desc.len, desc.next, desc.flags};
@@ -100,7 +101,7 @@ static void poke_desc(uint32_t table, unsigned int index, struct vring_desc desc
         machine_poke(at, &desc, sizeof(desc));
 }
 
-/* Mark the next `count` descriptors of a packed ring as available, the first at the end. */
+/* Mark the next `count` descriptors of a packed ring as available, the first one last. */
 static void offer_packed(unsigned int queue, unsigned int count)
 {
     const uint16_t avail = 1u << VRING_PACKED_DESC_F_AVAIL, used = 1u << VRING_PACKED_DESC_F_USED;
@@ -304,7 +305,6 @@ static void act_notify(struct input *input)
     write_register(VIRTIO_MMIO_QUEUE_NOTIFY, (uint32_t)input_number(input, 1));
 }
 
-/* The kernel says by it that it met a malformed ring; for a device without one it is a kick. */
 static void act_frame(struct input *input)
 {
     uint32_t length = (uint32_t)input_number(input, 2);
@@ -315,6 +315,8 @@ static void act_frame(struct input *input)
     machine_do((struct action){.kind = ACTION_NOTIFY, .offset = 0});
 }
 
+/* With this event the kernel reports a malformed ring. For a device without such an event it is a
+ * kick. */
 static void act_backend_event(struct input *input)
 {
     (void)input;
@@ -326,7 +328,7 @@ static void act_die(struct input *input)
     machine_die_after((uint32_t)input_number(input, 1));
 }
 
-/* Discard or write zeroes of up to seven ranges, one behind the other. */
+/* Discard or write zeroes of up to seven ranges, which follow one another. */
 static void offer_ranges(uint8_t what, uint8_t data, uint64_t sector)
 {
     struct virtio_blk_discard_write_zeroes ranges[7];
@@ -351,7 +353,7 @@ static void act_request(struct input *input)
                                       0x12345678,          VIRTIO_BLK_T_DISCARD};
     uint8_t what = (uint8_t)input_number(input, 1);
     uint8_t data = (uint8_t)input_number(input, 1);
-    uint64_t place = input_number(input, 1); /* also across the end, and beyond it */
+    uint64_t place = input_number(input, 1); /* it may also cross the end, or be beyond it */
     uint64_t sector = place < 0xf0 ? 9 * place : IMAGE_SECTORS - 8 + (place & 15);
     uint32_t length = (data & 0x80) != 0 ? 7u * data : SECTOR_SIZE * (1u + (data & 0x70u) / 16);
     if ((what & 7) == 7) {
@@ -361,7 +363,7 @@ static void act_request(struct input *input)
     offer_request(types[what & 7], sector, data & 15, length, (what & 8) != 0);
 }
 
-/* More buffers than a ring has, or more bytes than a turn moves; all data in one place. */
+/* More buffers than a ring has, or more bytes than a turn moves. All data is in one place. */
 static void act_long_request(struct input *input)
 {
     uint32_t type = (uint32_t)input_number(input, 1) % 2;
@@ -417,7 +419,7 @@ static void act_queue_ready(struct input *input)
     write_register((what & 2) != 0 ? 0x0c0 /* QueueReset */ : VIRTIO_MMIO_QUEUE_READY, what & 1);
 }
 
-/* A ring's address or size, anywhere, or close to the window's ends. */
+/* A ring's address or size: any value, or one close to the window's ends. */
 static void act_ring(struct input *input)
 {
     static const uint32_t registers[4] = {VIRTIO_MMIO_QUEUE_DESC_LOW, VIRTIO_MMIO_QUEUE_AVAIL_LOW,
@@ -463,7 +465,7 @@ static void act_reset(struct input *input)
     write_register(VIRTIO_MMIO_STATUS, 0);
 }
 
-/* The letters' last five bits are 1 to 26; the rest does nothing. */
+/* The last five bits of a letter are 1 to 26. The other values do nothing. */
 static void (*const actions[32])(struct input *) = {
     ['a' & 31] = act_offer,      /* queue, head: make a chain available */
     ['b' & 31] = act_avail_idx,  /* queue, value (2): move avail->idx anywhere */
@@ -479,12 +481,12 @@ static void (*const actions[32])(struct input *) = {
     ['l' & 31] = act_round,         /* a round of the loop */
     ['m' & 31] = act_mailbox,       /* how, offset (2), value (1 or 8) */
     ['n' & 31] = act_notify,        /* QueueNotify by register */
-    ['o' & 31] = act_backend_event, /* the second backend file has something to say */
-    ['p' & 31] = act_die,           /* after how many accesses the worker dies */
+    ['o' & 31] = act_backend_event, /* an event of the second backend file */
+    ['p' & 31] = act_die,           /* the worker dies after so many accesses */
     ['q' & 31] = act_request,       /* type, data, sector: a proper block request, or ranges */
     ['r' & 31] = act_read,          /* offset (2), width */
     ['s' & 31] = act_successor,     /* the worker dies between two actions */
-    ['t' & 31] = act_settle,        /* until all work is done */
+    ['t' & 31] = act_settle,        /* run until all work is done */
     ['u' & 31] = act_queue_ready,   /* what: QueueReady or QueueReset, of which queue */
     ['v' & 31] = act_ring,          /* what, value (2 or 8): ring registers */
     ['w' & 31] = act_write,         /* offset (2), width, value (4) */
@@ -511,7 +513,7 @@ void actions_continue(struct input *input)
 
 /* ---- Recovery ---- */
 
-/* Of the first chains since the start, so many are used. */
+/* How many of the first chains after the start are used. */
 static uint16_t count_used_packed(unsigned int queue)
 {
     const uint16_t both = 1u << VRING_PACKED_DESC_F_AVAIL | 1u << VRING_PACKED_DESC_F_USED;
@@ -562,7 +564,7 @@ static void recover_block(uint32_t die_after)
         violated("after a reset, a write does not reach the image");
 }
 
-/* §5.10.6.7: a successor tells the driver that its connections are gone. */
+/* §5.10.6.7: a successor tells the driver that its connections have ended. */
 static void recover_vsock(uint32_t die_after)
 {
     const unsigned int event_queue = 2;
@@ -581,7 +583,7 @@ static void recover_vsock(uint32_t die_after)
         violated("after a restart, the event is %#x", event.id);
 }
 
-/* A frame each way, and a command. */
+/* A frame in each direction, and a command. */
 static void recover_net(uint32_t die_after)
 {
     const uint32_t rx = BUFFERS_OFFSET, tx = BUFFERS_OFFSET + 0x1000;
@@ -611,7 +613,7 @@ static void recover_net(uint32_t die_after)
     expect_used(1, 1);
     if (tap_sent(100, 9) == 0)
         violated("after a reset, a frame of the driver's is not sent");
-    machine_die_after(0); /* a frame that it had in hand would be lost, as on a cable */
+    machine_die_after(0); /* a frame that it holds would be lost, as on a cable */
     tap_clear();
     tap_frame(200, 5, 0, 0);
     machine_do((struct action){.kind = ACTION_NOTIFY, .offset = 0});

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration reader: any file ends in a configuration that keeps its promises, or in errors.
- */
+/* The configuration reader: any file gives either a configuration that keeps its promises, or
+ * errors. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* One line each, with what config_diagnostics promises. */
+/* Each is one line, as config_diagnostics promises. */
 static void check_diagnostics(const struct config_diagnostics *diags)
 {
     char *text = NULL;
@@ -56,7 +56,7 @@ static void check_device(const struct config *config, size_t index)
                 "config_where");
 }
 
-/* Windows as a dispatcher could have them, for some the file's own. */
+/* Windows that a dispatcher could report; for some devices those of the file. */
 static void check_windows(const struct config *config, struct config_diagnostics *diags)
 {
     struct config_window windows[BAO_DEVICES_MAX];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The console and the entropy device against a hostile guest, with files that fail, fill up and
- * lose their readers at any moment, and successors on pages that a predecessor spoiled. The first
- * byte: which device. Then a byte an action, and its arguments, see act(). Whatever has happened,
- * after a reset the device works.
+ * The console and the entropy device against a hostile guest. Their files fail, fill up and lose
+ * their readers at any moment. Successors get pages that a predecessor has spoilt. The first byte
+ * chooses the device. Then each byte is an action, followed by its arguments, see act(). Whatever
+ * has happened, the device works after a reset.
  */
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -22,13 +22,13 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PORT_FD(p) (WORKER_FD_BACKEND2 + (int)(p))
-#define MEMORY_SIZE (GUEST_BUFFERS + 0x10000u) /* of the window, what the guest writes to */
+#define MEMORY_SIZE (GUEST_BUFFERS + 0x10000u) /* of the window: the guest writes to this part */
 #define CALL_MAX 4096u
 
 static struct message_start start;
 static struct input input;
 
-/* The ports' files. */
+/* The files of the ports. */
 static uint32_t readers;     /* bit p: somebody has it open */
 static uint16_t room, typed; /* bytes that the files take, and give */
 static int next_error;
@@ -214,7 +214,7 @@ static void recover(void)
         device_notify(&guest_device, 1);
     }
     rings_settle();
-    /* What it waits for comes in as many pauses as ten seconds of patience have. */
+    /* The device waits in several pauses, as many as its patience of ten seconds has. */
     for (unsigned int i = 0; i < 200 && guest_device.pause_ms > 0; i++) {
         device_pause_over(&guest_device);
         rings_settle();
@@ -223,7 +223,7 @@ static void recover(void)
     if (output)
         expect_used(0, 50);
     else if (!guest_used(&rings[0], &element) || element.len == 0 || element.len > 50)
-        violated("after a reset, there are no random bytes"); /* the limit may have left few */
+        violated("after a reset, there are no random bytes"); /* the limit may leave few */
     if (output)
         expect_used(1, 0);
     if (output && written != 100)
@@ -249,7 +249,7 @@ static void choose(uint8_t which)
     }
     strcpy(start.name, "console 15");
     start.console.ports = ports;
-    start.console.files = 0x7f; /* nothing to be watched */
+    start.console.files = 0x7f; /* no file can be watched */
     start.queue_count = ports == 1 ? 2 : 2 * ports + 2;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The broker's control socket against arbitrary packets, of root and of others. An input is a
- * series of packets: who sends, the length, and the bytes. Each is answered, by the rules of
- * common/control.h, or its sender is dropped; nobody but root changes anything; and the counters
- * and names of a page that a worker has spoilt go out as they are, no further than they reach.
+ * The broker's control socket against arbitrary packets, from root and from others. An input is a
+ * series of packets: who sends, the length, and the bytes. Each is answered by the rules of
+ * common/control.h, or its sender is dropped. Nobody but root changes anything. The counters and
+ * names of a page that a worker has spoilt are sent as they are, but not beyond their bounds.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define DEVICES 3u
-#define CLIENT 5 /* any of the places */
+#define CLIENT 5 /* any one of the places */
 
 static const uint32_t ids[DEVICES] = {0, 7, 3};
 static struct device_config configs[DEVICES];
@@ -29,13 +29,13 @@ static struct device devices[DEVICES];
 static struct supervisor supervisor = {.devices = devices, .device_count = DEVICES};
 static struct device *restarted;
 
-/* Also called by control.c, which is linked without the rest of the broker. */
+/* control.c calls it, too. It is linked without the rest of the broker. */
 int supervisor_restart(struct supervisor *of, struct device *device)
 {
     if (of != &supervisor || restarted)
         abort();
     restarted = device;
-    return device == &devices[1] ? EAGAIN : 0; /* as if it were being replaced */
+    return device == &devices[1] ? EAGAIN : 0; /* as if the worker were being replaced */
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -68,8 +68,8 @@ static int index_of_id(uint32_t id)
     return -1;
 }
 
-/* The comments of common/control.h, once more. Returns the error; *ret_device is whose worker is
- * to be replaced, or -1. */
+/* What the comments of common/control.h say, written a second time. Returns the error; *ret_device
+ * is the device whose worker must be replaced, or -1. */
 static int expected(const uint8_t *packet, size_t length, bool is_root, int *ret_device)
 {
     struct control_request request;
@@ -110,7 +110,7 @@ static void check_device(const uint8_t *packet, const struct control_device *sho
     require(shown->phase <= CONTROL_ENDING, "a phase that there is not");
 }
 
-/* One packet. Returns false if its sender was dropped. */
+/* Send one packet. Returns false if its sender was dropped. */
 static bool one_packet(struct control *control, int client, const uint8_t *packet, size_t length)
 {
     static struct control_reply reply;
@@ -118,7 +118,7 @@ static bool one_packet(struct control *control, int client, const uint8_t *packe
     enum log_level before = log_level();
     int restart, error = expected(packet, length, is_root, &restart);
     restarted = NULL;
-    control->rate = (struct rate_limit){0}; /* as if it had asked for the first time */
+    control->rate = (struct rate_limit){0}; /* as if this were the first request */
     require(send(client, packet, length, MSG_NOSIGNAL) == (ssize_t)length, "send");
     if (!control_serve(control, CLIENT, &supervisor)) {
         require(length == 0 && control_client(control, CLIENT) == -1, "a sender is dropped");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The block device against a hostile guest. The first byte: options; where the worker dies at last.
- */
+/* The block device against a hostile guest. The first byte: options, and where the worker dies at
+ * the end. */
 #include "tests/fuzz/actions.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);

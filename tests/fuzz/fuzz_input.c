@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The input device against a hostile guest, an event device that says whatever it likes, loses
- * events and is unplugged, and successors on pages that a predecessor spoiled. A byte an action,
- * and its arguments, see act(). Nothing but lights and sounds that the device has reaches it; and
- * whatever has happened, after a reset a key's events come, and no other key is down for the
- * driver.
+ * The input device against a hostile guest, and with an event device that reports anything, loses
+ * events and is unplugged. Successors get pages that a predecessor has spoilt. Each byte is an
+ * action, followed by its arguments, see act(). The event device gets nothing but values for lights
+ * and sounds that it has. Whatever has happened, after a reset the events of a key reach the
+ * driver, and no other key is down for it.
  */
 #include <errno.h>
 #include <linux/input.h>
@@ -22,9 +22,9 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define MEMORY_SIZE (GUEST_BUFFERS + 0x10000u) /* of the window, what the guest writes to */
-#define EVENTS_MAX 64u                         /* that wait in the event device */
-#define READ_MAX 64u                           /* events that a worker takes at once */
+#define MEMORY_SIZE (GUEST_BUFFERS + 0x10000u) /* of the window: the guest writes to this part */
+#define EVENTS_MAX 64u                         /* events that can wait in the event device */
+#define READ_MAX 64u                           /* events that a worker reads at a time */
 
 static struct message_start start;
 static struct input input;
@@ -105,7 +105,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 
 static void say(uint16_t type, uint16_t code, int32_t value)
 {
-    if (said_count == EVENTS_MAX) { /* as the kernel does: dropped, and said */
+    if (said_count == EVENTS_MAX) { /* as the kernel does: dropped, and reported */
         said_count = 0;
         say(EV_SYN, SYN_DROPPED, 0);
         say(EV_SYN, SYN_REPORT, 0);
@@ -192,7 +192,8 @@ static void act(void)
 
 /* ---- Whatever has happened ---- */
 
-/* What the driver hears, until nothing more comes: which keys are down for it then. */
+/* What the driver hears until nothing more comes; `down` gets the keys that are down for it then.
+ */
 static void hear(uint8_t *down)
 {
     struct vring_used_elem element;
@@ -236,7 +237,7 @@ static void recover(void)
             say(EV_SYN, SYN_REPORT, 0);
             device_backend_event(&guest_device, 0);
             hear(down);
-            rings_driver(0); /* with rings of its own again */
+            rings_driver(0); /* with fresh rings */
             memset(down, 0, sizeof(down));
         }
     }

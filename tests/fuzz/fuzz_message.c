@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * message_receive on arbitrary packets. An input is a series of packets: who receives, how many
- * fds, the length, and the bytes. What is let through is judged by a table of its own.
+ * fds, the length, and the bytes. This fuzzer has its own table of what may pass.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int pair[2];
-static int file; /* what is sent as fd */
+static int file; /* the file that is sent as fd */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -32,7 +32,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-/* The comments of common/message.h, once more. */
+/* What the comments of common/message.h say, written a second time. */
 static bool may_pass(enum message_role sender, const uint8_t *bytes, size_t length, size_t fds)
 {
     static const struct {
@@ -97,7 +97,7 @@ static bool send_packet(const uint8_t *bytes, size_t length, size_t fds)
     return sendmsg(pair[0], &header, MSG_NOSIGNAL) == (ssize_t)length;
 }
 
-/* The lowest free number: the same before and after, if none was leaked. */
+/* The lowest free fd number. It is the same before and after, unless an fd was leaked. */
 static int lowest_free(void)
 {
     int fd = fcntl(file, F_DUPFD_CLOEXEC, 0);

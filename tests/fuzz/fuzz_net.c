@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network device against a hostile guest and whatever frames. The first byte: where the worker
- * dies at last. */
+/* The network device against a hostile guest and any frames. The first byte: where the worker dies
+ * at the end. */
 #include "tests/fuzz/actions.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The grammar of policies, read for every architecture. An input is a policy, and behind the first
- * NUL what it can include, so that no file is needed: fopen is replaced. Policies of few rules
- * are compiled, which checks the program against its text.
+ * The grammar of policies, read for every architecture. An input is a policy; behind the first NUL
+ * is the text that it can include. So no file is needed: fopen is replaced. Policies with few rules
+ * are compiled. That also checks the program against its text.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #include "tests/fuzz/violated.h"
 
 #define DIRECTORY "/fuzzed"
-#define POLICY "block/virtio" /* one that has fds */
+#define POLICY "block/virtio" /* this one has fds */
 #define COMPILED_RULES_MAX 4
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -38,7 +38,7 @@ FILE *__wrap_fopen(const char *path, const char *mode)
     }
     const uint8_t *data = is_policy ? policy_text.data : include_text.data;
     size_t size = is_policy ? policy_text.size : include_text.size;
-    /* It is only read from; and glibc's does not like an empty one. */
+    /* The data is only read. glibc's fmemopen does not accept an empty buffer. */
     return size > 0 ? fmemopen((void *)(uintptr_t)data, size, "r")
                     : __real_fopen("/dev/null", "re");
 }
@@ -66,7 +66,7 @@ static void check_rules(const struct policy_listing *listing)
     }
 }
 
-/* Where it is wrong, and what: "policy/...:LINE:COLUMN: words". */
+/* An error says where and what is wrong: "policy/...:LINE:COLUMN: words". */
 static void check_error(const struct policy_error *error)
 {
     size_t length = strnlen(error->text, sizeof(error->text));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A successor on a state page of a predecessor that was taken over. The first byte chooses kind
- * and starting point: zeros, or the page of a live device with work left. The rest is XORed onto
- * it, so that an input of few bits that are set is a page which is almost right. Then its driver,
- * which knows nothing of all that, goes on from whatever status the page has.
+ * A successor gets the state page of a predecessor that was taken over. The first byte chooses the
+ * kind and the starting point: zeros, or the page of a live device with work left. The rest is
+ * XORed onto the page. So an input with few set bits gives a page that is almost correct. Then the
+ * driver, which knows nothing of this, goes on from the status that the page has.
  */
 #include <linux/virtio_config.h>
 #include <string.h>
@@ -21,7 +21,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-/* A live device whose queues have a chain each that nobody has served. */
+/* A live device: each of its queues has a chain that nobody has served. */
 static void live_device(enum device_kind kind, bool packed)
 {
     static const uint8_t requests[] = {'q', 0, 2, 9, 'q', 1, 1, 7};
@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     machine_die_after(how >> 2);
     machine_successor();
     machine_settle();
-    machine_successor(); /* and what that made of it, once more */
+    machine_successor(); /* once more, on the page that the last one has left */
     machine_settle();
     actions_go_on();
     actions_recover(how);

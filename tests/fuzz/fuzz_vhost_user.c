@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A vhost-user daemon that says anything: the broker's part of the dialogue takes what it gets, in
- * any pieces and with any number of files, and neither waits, nor keeps what it should not, nor
- * writes beyond an answer. An input is a series of actions of the daemon's.
+ * A vhost-user daemon that sends anything. The broker's part of the dialogue takes what it gets, in
+ * any pieces and with any number of files. It never waits, it keeps nothing that it should not, and
+ * it writes nothing beyond an answer. An input is a series of the daemon's actions.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int file; /* what is sent as fd, and as the memory */
+static int file; /* the file that is sent as fd, and as the memory */
 static int first_free;
 static int daemon_end;
 
@@ -64,7 +64,7 @@ static void send_bytes(const void *data, size_t size, unsigned int fds)
         (void)!sendmsg(daemon_end, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* The last request that the broker has sent; its files are closed. */
+/* The last request that the broker has sent. Its files are closed. */
 static bool last_request(struct vhost_user_header *ret)
 {
     static unsigned char payload[1024];
@@ -90,7 +90,7 @@ static size_t take(struct input *input, void *to, size_t size)
     return part;
 }
 
-/* Raw bytes; or an answer to what was asked, whose size and payload are the input's. */
+/* Send raw bytes, or an answer to the request; the input gives its size and payload. */
 static void act(struct input *input, const struct vhost_user_header *asked)
 {
     uint8_t bytes[512] = {0}, action[2] = {0};

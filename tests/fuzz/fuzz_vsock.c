@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The socket device against a hostile guest. The first byte: where the worker dies at last. */
+/* The socket device against a hostile guest. The first byte: where the worker dies at the end. */
 #include "tests/fuzz/actions.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);

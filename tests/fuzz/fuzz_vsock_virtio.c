@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The socket device in user space against a hostile guest, with clients and servers that come and
- * go, and a broker that answers or does not. A byte an action, and its arguments, see act().
- * What the device sends is checked against the guest's own claims. Whatever has happened, after a
- * reset the device works, and no connection is left.
+ * The socket device in user space against a hostile guest. Clients and servers come and go, and the
+ * broker answers or does not. Each byte is an action, followed by its arguments, see act(). What
+ * the device sends is checked against the guest's own claims. Whatever has happened, after a reset
+ * the device works, and no connection is left.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,29 +27,29 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define TX 1
 #define EVENT 2
 #define RING_SIZE 16u
-#define MEMORY_SIZE (GUEST_BUFFERS + 0x200000u) /* of the window, what the guest writes to */
+#define MEMORY_SIZE (GUEST_BUFFERS + 0x200000u) /* of the window: the guest writes to this part */
 #define RX_AT (GUEST_BASE + GUEST_BUFFERS)
 #define TX_AT (RX_AT + 0x80000u)
 #define BUFFER_STRIDE 0x8000u
 #define HEADER ((uint32_t)sizeof(struct virtio_vsock_hdr))
 #define HOSTS 8
-#define PORTS 4u /* of each side: few, so that packets meet connections */
+#define PORTS 4u /* of each side: few, so that packets hit connections */
 #define ROUNDS_MAX 4000u
 
 static struct message_start start;
 static struct guest_ring rings[3];
 static uint16_t rx_head, tx_head;
 static uint32_t rx_size;
-static int hosts[HOSTS]; /* the host's ends; -1 */
+static int hosts[HOSTS]; /* the host's ends; -1: none */
 static unsigned int next_host;
-static bool spoiled; /* what the guest's rings hold is not known here */
+static bool spoiled; /* the contents of the guest's rings are not known here */
 static struct input input;
 
-/* What the guest has claimed and was sent, for each pair of ports. */
+/* For each pair of ports: what the guest has claimed, and what it was sent. */
 static struct claim {
     uint32_t alloc, forwarded, sent;
-    uint16_t type; /* of the packet that made the claim: another connection's is of no account */
-    bool heard;    /* the device has had it, from a packet with nothing wrong, and goes by it */
+    uint16_t type; /* of the packet with the claim: it does not count for another connection */
+    bool heard;    /* the device has accepted it, from a valid packet, and uses it */
 } claims[PORTS][2 * PORTS];
 
 static uint64_t number(size_t bytes)
@@ -80,7 +80,7 @@ static void check_packet(const struct virtio_vsock_hdr *header, uint32_t used)
         return;
     }
     struct claim *claim = claim_of(header->dst_port, header->src_port);
-    /* Several connections can have the same place here, one after the other. */
+    /* Several connections can use the same entry, one after the other. */
     uint64_t unread = (uint32_t)(claim->sent - claim->forwarded);
     if (claim->heard && claim->type == header->type &&
         (header->len > claim->alloc ||
@@ -136,7 +136,7 @@ static void offer_rx(uint32_t size)
     device_notify(&guest_device, RX);
 }
 
-/* All packets have been taken: they wait if the device has no room for its answers. */
+/* Whether all packets have been taken. They wait if the device has no room for its answers. */
 static bool tx_idle(void)
 {
     struct vring_used_elem used;
@@ -145,7 +145,7 @@ static bool tx_idle(void)
     return rings[TX].avail_idx == rings[TX].used_seen;
 }
 
-/* Returns whether the device has taken it, as the only one. */
+/* Returns whether the device has taken this packet, and no other was waiting. */
 static bool send_packet(const struct virtio_vsock_hdr *header, uint32_t payload)
 {
     if ((uint16_t)(rings[TX].avail_idx - rings[TX].used_seen) >= RING_SIZE)
@@ -197,7 +197,7 @@ static void guest_sends(void)
     claim->forwarded = header.fwd_cnt;
     claim->type = header.type;
     claim->heard = send_packet(&header, length) && (kind & 0x80) == 0;
-    take_used(); /* judged by this claim */
+    take_used(); /* this claim judges what comes */
 }
 
 /* Descriptors of any kind. */
@@ -251,7 +251,7 @@ static void broker_says(uint32_t request, uint32_t type, bool refused)
         close(pair[1]);
 }
 
-/* Answer what the worker has asked for, or some of it. */
+/* The broker answers what the worker has asked for, or some of it. */
 static void broker_answers(uint8_t how)
 {
     union message message;
@@ -380,7 +380,7 @@ static void close_hosts(void)
     }
 }
 
-/* A client gets through to the guest. */
+/* A client connects to the guest. */
 static void recover(void)
 {
     driver(~0ull);

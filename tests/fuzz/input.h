@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An input, from which a fuzzer takes what it needs, from the front. */
+/* An input. A fuzzer takes what it needs from its front. */
 #ifndef TESTS_FUZZ_INPUT_H
 #define TESTS_FUZZ_INPUT_H
 
@@ -7,11 +7,11 @@
 #include <stdint.h>
 
 struct input {
-    const uint8_t *data; /* libFuzzer's */
+    const uint8_t *data; /* the buffer belongs to libFuzzer */
     size_t size;
 };
 
-/* The next 1, 2, 4 or 8 bytes as a number, little-endian, with 0 for those behind the end. */
+/* The next 1, 2, 4 or 8 bytes as a little-endian number. Bytes behind the end count as 0. */
 uint64_t input_number(struct input *input, size_t bytes);
 
 #endif

@@ -22,13 +22,13 @@
 #define GUARD_SIZE 0x100000u /* of unusable memory on each side of window and state page */
 #define IMAGE_SIZE ((size_t)IMAGE_SECTORS * SECTOR_SIZE)
 #define FILE_SIZE (IMAGE_SIZE + (size_t)IMAGE_GUARD_SECTORS * SECTOR_SIZE)
-#define ROUNDS_MAX 4096 /* more than any input can keep the worker busy for */
+#define ROUNDS_MAX 4096 /* no input can keep the worker busy for longer */
 
 unsigned char *machine_window;
 struct state_page *machine_state;
 struct device machine_device;
 
-/* What the window held after the last action. */
+/* The contents of the window after the last action. */
 static union {
     unsigned char bytes[WINDOW_SIZE];
     uint64_t words[WINDOW_SIZE / 8];
@@ -37,10 +37,10 @@ static union {
 static unsigned char original[FILE_SIZE];
 static unsigned char *image; /* the backend file, mapped */
 static int image_fd;
-static int tap;     /* what stands for its file: watched, and written to when there is a frame */
+static int tap;     /* plays the tap's file: it is watched, and written to when there is a frame */
 static int control; /* the broker's end of the socket */
 static int epolls[DEVICE_KINDS];   /* each watches what its kind watches */
-static bool watched[DEVICE_KINDS]; /* it does so already */
+static bool watched[DEVICE_KINDS]; /* whether it does so already */
 static struct message_start start;
 
 /* ---- Once ---- */
@@ -54,7 +54,7 @@ static int checked(int result, const char *what)
     return result;
 }
 
-/* High, so that no new fd lands on a number that has a fixed meaning. */
+/* A high number, so that no new fd gets a number with a fixed meaning. */
 static int high(int fd)
 {
     int moved = checked(fcntl(checked(fd, "fd"), F_DUPFD_CLOEXEC, 64), "F_DUPFD_CLOEXEC");
@@ -99,7 +99,7 @@ static void init_fds(void)
             "socketpair");
     control = high(pair[0]);
     place(high(pair[1]), WORKER_FD_CONTROL);
-    /* The kick eventfds of every kind, and what a kind has for a second backend file. */
+    /* The kick eventfds of every kind, and the second backend file if the kind has one. */
     for (int fd = WORKER_FD_REQUEST; fd < WORKER_FD_BACKEND + 8; fd++) {
         if (fd != WORKER_FD_BACKEND)
             place(high(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)), fd);
@@ -118,7 +118,7 @@ void machine_init(void)
     init_fds();
     init_image();
     machine_window = guarded(WINDOW_SIZE);
-    /* Its end is the mapping's: what lies behind the structure is out of bounds. */
+    /* The mapping ends where the structure ends: an access behind it is out of bounds. */
     machine_state = (struct state_page *)(void *)guarded(STATE_SIZE);
     violated_first = stop_watching;
 }
@@ -157,7 +157,7 @@ struct message_start machine_start(enum device_kind kind)
 
 static void new_worker(void)
 {
-    memset(&vhost, 0, sizeof(vhost)); /* the broker opens it anew */
+    memset(&vhost, 0, sizeof(vhost)); /* as if the broker had opened it again */
     log_quiet();
     munmap((void *)VHOST_VALUES, VHOST_VALUES_SIZE);
     if (device_init(&machine_device, &start, machine_state, machine_window) != 0)
@@ -228,7 +228,7 @@ void machine_io_fault(enum io_fault fault, uint32_t calls)
 
 /* ---- What holds before and after an action ---- */
 
-/* A register access can make a queue live and serve it; nothing else can. */
+/* Only a register access can make a queue live and serve it. */
 static void before(const struct action *action)
 {
     bool starts = action->kind == ACTION_WRITE || action->kind == ACTION_MAILBOX ||
@@ -253,7 +253,8 @@ static bool given_away(uint32_t offset, size_t length)
     return false;
 }
 
-/* Entries are in the order in which the chains were taken; where nothing else may write there. */
+/* The entries are in the order in which the chains were taken. This is checked if nothing else may
+ * write there. */
 static void check_used(unsigned int queue, uint16_t count)
 {
     const struct state_queue *state = &machine_state->queues[queue];
@@ -272,7 +273,8 @@ static void check_used(unsigned int queue, uint16_t count)
     }
 }
 
-/* One used descriptor where each chain started that was completed since `from`. */
+/* For each chain that was completed since `from`, there is one used descriptor where the chain
+ * started. */
 static void check_used_packed(unsigned int queue, uint16_t from)
 {
     const struct state_queue *state = &machine_state->queues[queue];
@@ -281,7 +283,7 @@ static void check_used_packed(unsigned int queue, uint16_t from)
     uint32_t left = watch_distance(state, from, state->next_used), slot = from & 0x7fffu;
     bool wrap = (from & STATE_POSITION_LAP) == 0;
     if (left > state->size)
-        return; /* more than a lap: what was there is overwritten */
+        return; /* more than a lap: the old ones are overwritten */
     while (left > 0 && seen->head_known[slot]) {
         uint32_t at = (uint32_t)(state->desc - WINDOW_BASE) + 16 * slot;
         struct vring_packed_desc desc;
@@ -328,7 +330,7 @@ static void check_queue(unsigned int queue)
         check_used(queue, (uint16_t)count);
 }
 
-/* Over all of the window after each action: without the sanitizers' checks. */
+/* This goes over the whole window after each action, so it has no sanitizer checks. */
 #define HOT __attribute__((no_sanitize("address", "undefined")))
 #define BLOCK_WORDS 16u
 #define BLOCK_BYTES (BLOCK_WORDS * (uint32_t)sizeof(uint64_t))
@@ -401,7 +403,7 @@ static void notify(uint32_t number)
     (void)!write(WORKER_FD_BACKEND + (int)number, &one, sizeof(one));
 }
 
-/* What the worker does; posting and notifying are done by then. */
+/* Run the worker. Posting and notifying are done before. */
 static uint64_t run(const struct action *action)
 {
     switch (action->kind) {
@@ -436,7 +438,7 @@ static uint64_t run_watched(const struct action *action, bool *ret_died)
     return value;
 }
 
-/* How far the driver has got chains back from a dead worker; false if that is not known. */
+/* How many chains the driver has got back from a dead worker; false if that is not known. */
 static bool handed_back(unsigned int queue, uint16_t *ret_next_used)
 {
     const struct watched_queue *seen = &watch.queues[queue];
@@ -460,7 +462,7 @@ static void take_over_once(bool *ret_died)
         known[q] = handed_back(q, &next_used[q]);
         watch.queues[q].in_chain = false;
     }
-    check_window(); /* what the dead one wrote */
+    check_window(); /* what the dead worker has written */
     watch_clear_marks();
     new_worker();
     before(&resume);

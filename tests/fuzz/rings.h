@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the fuzzers of devices without a watch on memory have in common: a guest of
+ * Shared by the fuzzers of devices whose memory accesses are not watched: a guest of
  * tests/unit/guest.h, whose driver has one small split ring for each queue.
  */
 #ifndef TESTS_FUZZ_RINGS_H
@@ -15,11 +15,12 @@
 
 extern struct guest_ring rings[STATE_QUEUES_MAX];
 
-/* Let the worker take its turns until it has nothing left to do; violated if that never is. */
+/* Let the worker take turns until it has nothing left to do. It is a violation if that never
+ * happens. */
 void rings_settle(void);
 
-/* A driver takes the device from its reset to DRIVER_OK, with the features that both have and
- * VERSION_1, and with empty rings. */
+/* A driver takes the device from reset to DRIVER_OK, with VERSION_1, with those of `features` that
+ * the device offers, and with empty rings. */
 void rings_driver(uint64_t features);
 
 /* Flip bits of up to seven bytes of the state page, as the input says. */

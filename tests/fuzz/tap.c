@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tap of a net device: checks that the worker gives the kernel no memory but what it may. */
+/* The tap of a net device. It checks that the worker gives the kernel only memory that it may give.
+ */
 #include <errno.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
@@ -37,7 +38,7 @@ uint8_t tap_byte(uint8_t seed, uint32_t i)
 void tap_frame(uint32_t length, uint8_t seed, uint8_t flags, uint8_t gso_type)
 {
     if (tap.count == FRAMES_MAX)
-        return; /* full, as a real one */
+        return; /* it is full, as a real one can be */
     unsigned int at = (tap.first + tap.count++) % FRAMES_MAX;
     tap.frames[at].length = length;
     tap.frames[at].seed = seed;
@@ -69,7 +70,7 @@ ssize_t __wrap_readv(int fd, const struct iovec *parts, int count);
 ssize_t __real_writev(int fd, const struct iovec *parts, int count);
 ssize_t __wrap_writev(int fd, const struct iovec *parts, int count);
 
-/* Put byte `at` of what is read into the parts; false behind their end. */
+/* Put byte `at` of the data into the parts. False: it is behind their end. */
 static bool put(const struct iovec *parts, int count, size_t at, uint8_t byte)
 {
     for (int i = 0; i < count; i++) {
@@ -82,7 +83,7 @@ static bool put(const struct iovec *parts, int count, size_t at, uint8_t byte)
     return false;
 }
 
-/* All but the first and the last part are the driver's. */
+/* All parts except the first and the last belong to the driver. */
 static void check_input(const struct iovec *parts, int count)
 {
     if (count < 2 || watch_in_window(parts[0].iov_base) ||
@@ -96,7 +97,7 @@ ssize_t __wrap_readv(int fd, const struct iovec *parts, int count)
 {
     if (fd != WORKER_FD_BACKEND)
         violated("readv of fd %d", fd);
-    if (count > 1) /* one part: thrown away, before the driver is ready */
+    if (count > 1) /* with one part the frame is thrown away: the driver is not ready */
         check_input(parts, count);
     enum io_fault fault = watch_next_fault();
     if (fault != IO_WELL && fault != IO_SHORT && fault != IO_NOTHING)

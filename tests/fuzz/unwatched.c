@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * For fuzzers without watch.c: the library under test reports its loads and stores to them as well,
- * and nobody wants to know.
+ * For fuzzers without watch.c. The library under test reports its loads and stores to them as well,
+ * and these functions ignore that.
  */
 #include <stdint.h>
 

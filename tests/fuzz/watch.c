@@ -49,7 +49,7 @@ static void maybe_die(void)
         longjmp(watch.death, 1);
 }
 
-/* Before the worker reads: the guest may change something now. */
+/* Called before the worker reads: the guest may change something now. */
 static void before_load(uint32_t offset)
 {
     maybe_die();
@@ -66,7 +66,7 @@ static void before_load(uint32_t offset)
     watch.last_offset = offset;
 }
 
-/* The worker looks at avail->idx or at an entry of avail->ring: remember what it saw. */
+/* The worker reads avail->idx or an entry of avail->ring: remember what it saw. */
 static void see_avail(uint32_t offset)
 {
     for (unsigned int q = 0; q < machine_device.queue_count; q++) {
@@ -99,7 +99,7 @@ static void on_load(const void *at, size_t size)
         see_avail(offset);
 }
 
-/* Byte by byte over whole buffers, so without the sanitizers' checks. */
+/* This goes byte by byte over whole buffers, so it has no sanitizer checks. */
 #define HOT __attribute__((no_sanitize("address", "undefined")))
 
 HOT unsigned char watch_marks(uint32_t offset)
@@ -183,7 +183,7 @@ static void see_buffer(uint64_t addr, uint32_t length, uint16_t flags)
         mark(addr, length, MARK_READABLE);
 }
 
-/* A descriptor of a packed ring: chains are read from their first to their last. */
+/* A descriptor of a packed ring. Chains are read from their first descriptor to their last. */
 static void see_packed(struct watched_queue *seen, const struct state_queue *state, uint32_t index,
                        const struct vring_packed_desc *desc)
 {
@@ -221,7 +221,7 @@ static void see_descriptor(uint32_t offset, const void *copy)
         see_packed(&watch.queues[q], state, (uint32_t)at / 16, desc);
         in_ring = true;
     }
-    /* §2.8.7: of a table's entry nothing but WRITE counts; what lies in a ring may be both. */
+    /* §2.8.7: in a table's entry only WRITE counts. A descriptor in a ring may count as both. */
     see_buffer(desc->addr, desc->len, desc->flags & VRING_DESC_F_WRITE);
     if (in_ring)
         see_buffer(desc->addr, desc->len, desc->flags);
@@ -277,7 +277,7 @@ bool watch_in_window(const void *at)
 
 /* ---- The image ---- */
 
-#define IO_BYTES_MAX (8u << 20) /* of one input: then the disk breaks, to keep inputs short */
+#define IO_BYTES_MAX (8u << 20) /* of one input; then the disk fails, to keep inputs short */
 
 enum io_fault watch_next_fault(void)
 {
@@ -287,7 +287,7 @@ enum io_fault watch_next_fault(void)
     return watch.io_bytes > IO_BYTES_MAX ? IO_EIO : IO_WELL;
 }
 
-/* -1 with errno for the faults that are errors; 0 for a call that moves nothing. */
+/* -1 with errno for the faults that are errors. 0 for a call that moves nothing. */
 ssize_t watch_fail_with(enum io_fault fault)
 {
     static const int errors[] = {
@@ -306,7 +306,8 @@ static void check_place(off_t at, uint64_t length)
                  (unsigned long long)length, (long long)at);
 }
 
-/* Memory of the worker's own: only a detour of O_DIRECT, and zeros to be written. */
+/* The worker's own memory may be used only for a detour of O_DIRECT, and for zeros that are
+ * written. */
 static void check_own_memory(const struct iovec *data, bool direct, unsigned char marks)
 {
     const unsigned char *bytes = data->iov_base;
@@ -401,11 +402,11 @@ int __wrap_fdatasync(int fd)
         violated("fdatasync of fd %d", fd);
     enum io_fault fault = watch_next_fault();
     if (fault == IO_WELL || fault == IO_SHORT || fault == IO_NOTHING)
-        return 0; /* to sync a memfd has no effect that could be seen */
+        return 0; /* a sync of a memfd has no visible effect */
     return (int)watch_fail_with(fault);
 }
 
-/* Of the size that the worker was told, in front of the guard. */
+/* The size that the worker was told, without the guard behind it. */
 off_t __wrap_lseek(int fd, off_t offset, int whence)
 {
     if (fd != WORKER_FD_BACKEND || offset != 0 || whence != SEEK_END)
@@ -425,7 +426,7 @@ int __wrap_fallocate(int fd, int mode, off_t offset, off_t length)
     if (length <= 0)
         violated("a hole of %lld bytes", (long long)length);
     check_place(offset, (uint64_t)length);
-    watch.io_bytes += (uint64_t)length / 16; /* it is faster */
+    watch.io_bytes += (uint64_t)length / 16; /* a hole is faster than I/O */
     enum io_fault fault = watch_next_fault();
     watch.image_changed = true;
     if (fault == IO_WELL || fault == IO_SHORT || fault == IO_NOTHING)
@@ -509,7 +510,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     if (request == TUNSETOFFLOAD)
         return tap_set_offloads((unsigned long)(uintptr_t)argument);
     vhost_check(request, argument);
-    /* Only after lock-down: what fails before is the broker's to hear. */
+    /* Only after lock-down: the broker handles what fails before. */
     if (watch.on) {
         enum io_fault fault = watch_next_fault();
         if (fault != IO_WELL)
@@ -539,7 +540,7 @@ ssize_t __wrap_write(int fd, const void *from, size_t length)
     return __real_write(fd, from, length);
 }
 
-/* The worker's way out is one more way to die. */
+/* When the worker exits, it counts as one more way to die. */
 void __wrap__exit(int status)
 {
     if (watch.on)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the worker's code does while it runs in machine_do: each load and store of the device
+ * What the worker's code does while it runs in machine_do. Each load and store of the device
  * library, and each system call that matters, passes through watch.c before it happens. The
- * compiler puts the calls in (-fsanitize-coverage=trace-loads,trace-stores), and the linker
- * replaces the C library's functions (--wrap), so the worker's sources have no part in it.
+ * compiler inserts calls for loads and stores (-fsanitize-coverage=trace-loads,trace-stores), and
+ * the linker replaces functions of the C library (--wrap). So the worker's sources need no change.
  */
 #ifndef TESTS_FUZZ_WATCH_H
 #define TESTS_FUZZ_WATCH_H
@@ -15,19 +15,19 @@
 /* What the guest has given to the device, for each byte of the window. */
 enum mark {
     MARK_READABLE = 1, /* in a device-readable buffer of a descriptor that the worker read */
-    MARK_WRITABLE = 2, /* in a device-writable one */
+    MARK_WRITABLE = 2, /* the same, device-writable */
     MARK_TABLE = 4,    /* in a descriptor table */
     MARK_USED = 8,     /* in a used ring, a packed ring, or a device area */
 };
 
-/* What the worker may do to a queue, from what it has been seen to read. */
+/* What the worker may do to a queue: it follows from what it was seen to read. */
 struct watched_queue {
     bool active;
-    bool accessible;    /* the worker may be at its ring in this action */
-    bool published;     /* what makes a batch visible has been written in this action */
+    bool accessible;    /* the worker may access its ring in this action */
+    bool published;     /* the word that makes a batch visible was written in this action */
     uint64_t used;      /* chains (packed: descriptors) completed since it became ready */
-    uint64_t available; /* likewise made available, as far as the worker has looked */
-    uint16_t next_used; /* of the state page, when last looked at */
+    uint64_t available; /* the same for chains made available, as far as the worker has looked */
+    uint16_t next_used; /* of the state page, when it was last read */
     bool head_known[QUEUE_SIZE_MAX];
     uint16_t heads[QUEUE_SIZE_MAX]; /* read from this slot of avail->ring; packed: the Buffer
                                            ID of the chain that starts here */
@@ -40,17 +40,17 @@ struct watched_queue {
 
 struct watch {
     bool on;           /* the worker runs */
-    jmp_buf death;     /* where it goes when it dies */
-    bool raced;        /* memory has been changed in this action */
-    bool page_hostile; /* the state page was made up: its indices mean nothing */
-    bool io_failed;    /* an input or output call has been made to fail */
+    jmp_buf death;     /* where execution continues when it dies */
+    bool raced;        /* memory was changed in this action */
+    bool page_hostile; /* the state page was invented: its indices mean nothing */
+    bool io_failed;    /* an I/O call was made to fail */
     struct race race;
     uint32_t die_after;
     enum io_fault io_fault;
     uint32_t io_calls;
     uint64_t io_bytes;
-    uint32_t last_offset; /* in the window: what the worker read last */
-    uint32_t stores;      /* seen so far */
+    uint32_t last_offset; /* in the window: the place that the worker read last */
+    uint32_t stores;      /* number of stores seen so far */
     bool image_changed;
     bool marked;
     unsigned char marks[WINDOW_SIZE]; /* of buffers and indirect tables */
@@ -59,9 +59,9 @@ struct watch {
 
 extern struct watch watch;
 
-/* vhost-vsock, as far as its user can tell. */
+/* vhost-vsock, as its user sees it. */
 struct vhost {
-    bool owned; /* VHOST_SET_OWNER, without which every other call fails */
+    bool owned; /* VHOST_SET_OWNER was called; without it every other call fails */
     bool has_memory;
     bool running;
     bool addressed[2];
@@ -70,32 +70,33 @@ struct vhost {
 
 extern struct vhost vhost;
 
-/* Has VIRTIO_F_RING_PACKED been accepted? */
+/* Whether VIRTIO_F_RING_PACKED was accepted. */
 bool watch_packed(void);
 
-/* From one position (struct state_queue) to another, in descriptors; packed. */
+/* The distance from one position (struct state_queue) to another, in descriptors. Packed rings. */
 uint32_t watch_distance(const struct state_queue *state, uint16_t from, uint16_t to);
 
-/* Guest-physical address of what makes the next batch visible: used->idx, or the flags of the
- * next used descriptor. */
+/* The guest-physical address of the word that makes the next batch visible: used->idx, or the flags
+ * of the next used descriptor. */
 uint64_t watch_publishing_word(const struct state_queue *state);
 
-/* A call of input or output begins: what is to happen to it. Then -1 with errno for what is an
- * error, 0 for a call that moves nothing. */
+/* An I/O call begins. Returns what is to happen to it. The second function returns -1 with errno
+ * for an error, and 0 for a call that moves nothing. */
 enum io_fault watch_next_fault(void);
 ssize_t watch_fail_with(enum io_fault fault);
 
-/* Is all of it the window's, and given to the device for this? */
+/* Asserts that all of it is in the window, and that the guest has given it to the device for this
+ * use. */
 void watch_check_part(const struct iovec *part, unsigned char marks);
 bool watch_in_window(const void *at);
 
 /* TUNSETOFFLOAD on the tap (tap.c). */
 int tap_set_offloads(unsigned long offloads);
 
-/* Is the queue ready, and the device running? */
+/* Whether the queue is ready, and the device is running. */
 bool watch_queue_live(unsigned int queue);
 
-/* All marks of a byte of the window, and none any more. */
+/* All marks that a byte of the window has; 0: none. */
 unsigned char watch_marks(uint32_t offset);
 void watch_clear_marks(void);
 

@@ -7,7 +7,7 @@
 #include <linux/virtio_ring.h>
 #include <string.h>
 
-/* The window: descriptors, avail ring or driver area, used ring or device area; then requests. */
+/* The window: descriptors; avail ring or driver area; used ring or device area; then requests. */
 #define DESC 0x0000u
 #define DRIVER_AREA 0x1000u
 #define DEVICE_AREA 0x2000u
@@ -130,7 +130,7 @@ static unsigned int lay_out(struct driver *driver, unsigned int index, struct bu
     return count;
 }
 
-/* Request r has the descriptors from r * BUFFERS_MAX on: one batch is out at a time. */
+/* Request r has the descriptors from r * BUFFERS_MAX on. Only one batch is in flight at a time. */
 static void submit_split(struct driver *driver, unsigned int index, const struct buffer *buffers,
                          unsigned int count)
 {
@@ -160,7 +160,7 @@ static void advance(uint16_t *position, bool *wrap, unsigned int by)
     }
 }
 
-/* §2.8.21: the first descriptor's flags last. */
+/* §2.8.21: the flags of the first descriptor are written last. */
 static void submit_packed(struct driver *driver, unsigned int index, const struct buffer *buffers,
                           unsigned int count)
 {

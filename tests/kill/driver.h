@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A block driver for one queue in either ring format, VirtIO 1.2 §2.7 and §2.8, that counts what
+ * A block driver for one queue in either ring format, VirtIO 1.2 §2.7 and §2.8. It counts what
  * comes back. It shares no code with the device model.
  */
 #ifndef TESTS_KILL_DRIVER_H
@@ -29,14 +29,15 @@ struct driver {
     struct harness *harness;
     enum ring_format format;
     struct request requests[DRIVER_REQUESTS];
-    unsigned int count;             /* of the batch */
+    unsigned int count;             /* number of requests in the batch */
     uint16_t avail;                 /* split: free-running index; packed: position */
-    uint16_t used;                  /* likewise */
+    uint16_t used;                  /* the same */
     bool avail_wrap, used_wrap;     /* packed */
     uint16_t skip[DRIVER_REQUESTS]; /* packed: descriptors of the chain with that Buffer ID */
 };
 
-/* Reset the device, negotiate, set the queue up, DRIVER_OK. False: the format is not offered. */
+/* Reset the device, negotiate, set up the queue, DRIVER_OK. False: the device does not offer the
+ * format. */
 bool driver_start(struct driver *driver, struct harness *harness, enum ring_format format);
 
 /* A request's data in the window. */

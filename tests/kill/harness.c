@@ -44,8 +44,8 @@ static void *map(int fd, size_t size)
 }
 
 /*
- * Tracer and worker share a processor, so that a step costs two switches and no waking of another
- * one; a timer ends the wait for a worker that sleeps.
+ * Tracer and worker share a processor. So a step costs two switches, and wakes no other processor.
+ * A timer ends the wait for a worker that sleeps.
  */
 static void tick(int signal)
 {
@@ -124,7 +124,7 @@ static void wait_worker(const struct harness *harness, int *ret_status)
     CU_ASSERT_EQUAL_FATAL(waited, harness->worker);
 }
 
-/* poll, which the tick interrupts. */
+/* poll on one fd; the tick interrupts it. */
 static bool readable(int fd, int ticks)
 {
     struct pollfd event = {.fd = fd, .events = POLLIN};
@@ -152,7 +152,7 @@ static void await_ready(const struct harness *harness)
     union message message;
     int fds[MESSAGE_FDS_MAX];
     size_t fd_count;
-    do { /* what it says before READY is of no interest */
+    do { /* what it says before READY does not matter */
         CU_ASSERT_FATAL(readable(harness->socket, READY_TICKS));
         CU_ASSERT_EQUAL_FATAL(
             message_receive(harness->socket, ROLE_WORKER, &message, fds, &fd_count), 1);
@@ -160,7 +160,7 @@ static void await_ready(const struct harness *harness)
     } while (message.header.type != MSG_READY);
 }
 
-/* Where a worker sleeps it waits for events, or for START. */
+/* Whether the worker sleeps: then it waits for events, or for START. */
 static bool sleeps(const struct harness *harness)
 {
     char path[64], state = 0;
@@ -171,7 +171,7 @@ static bool sleeps(const struct harness *harness)
     return state == 'S';
 }
 
-/* It has become the worker, and sleeps. */
+/* Whether it has become the worker, and sleeps. */
 static bool waits_for_start(const struct harness *harness)
 {
     char path[64], name[32] = "";
@@ -231,7 +231,7 @@ void harness_kill(struct harness *harness)
     close(harness->socket);
     harness->worker = 0;
     harness->socket = -1;
-    uint64_t count; /* as the broker does between two workers */
+    uint64_t count; /* the broker does the same between two workers */
     (void)!read(harness->fds[FD_REPLY], &count, sizeof(count));
     if (atomic_exchange(&harness->state->interrupt.pending, 0) != 0)
         CU_ASSERT(eventfd_signal(harness->fds[FD_CALL]));
@@ -315,7 +315,7 @@ void harness_stop(struct harness *harness)
     CU_ASSERT_FATAL(WIFSTOPPED(status));
 }
 
-/* Go on by `request`. False if it waits again, having stopped nowhere. */
+/* Go on with `request`. False: it waits again, and has not stopped anywhere. */
 static bool go_on(const struct harness *harness, enum __ptrace_request request)
 {
     int status;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A broker for one worker, as small as can be: starts the real bao-virtio-worker as the keeper
- * does, with a window, a state page and an image that outlive it, and kills it after any number of
- * instructions. Failures to set up are CUnit failures.
+ * A broker for one worker, as small as possible. It starts the real bao-virtio-worker as the keeper
+ * does, with a window, a state page and an image that outlive it. It kills the worker after any
+ * number of instructions. Failures of the set-up are CUnit failures.
  */
 #ifndef TESTS_KILL_HARNESS_H
 #define TESTS_KILL_HARNESS_H
@@ -26,46 +26,46 @@ struct harness {
     uint8_t *window;
     struct state_page *state;
     pid_t worker;              /* 0: none */
-    int socket;                /* to it */
-    uint32_t interrupt_status; /* what its driver was told of, and has not acknowledged */
+    int socket;                /* our end of its control socket */
+    uint32_t interrupt_status; /* bits that its driver was told of and has not acknowledged */
 };
 
-/* A block device whose image is zeroed; no worker yet. */
+/* A block device whose image is zeroed. It has no worker yet. */
 void harness_init(struct harness *harness);
 void harness_free(struct harness *harness);
 
 /* Start a worker and wait for READY. */
 void harness_start(struct harness *harness);
-/* Start one that is stopped before it is told what to be, and goes on as harness_stop says. */
+/* Start a worker that is stopped before it gets START. It goes on as described at harness_stop. */
 void harness_start_stopped(struct harness *harness);
-/* SIGKILL, reap. */
+/* Send SIGKILL, and reap it. */
 void harness_kill(struct harness *harness);
 
-/* A register access, by way of the mailbox. */
+/* A register access through the mailbox. */
 uint32_t harness_read(struct harness *harness, uint32_t offset);
 void harness_write(struct harness *harness, uint32_t offset, uint32_t value);
 
-/* Hand an access in and do not wait for the answer. */
+/* Put an access into the mailbox, and do not wait for the answer. */
 void harness_post_write(struct harness *harness, uint32_t offset, uint32_t value);
 /* Wait for the answer to the last access. False: none within a second. */
 bool harness_answered(struct harness *harness);
 
 void harness_kick(struct harness *harness);
-/* Interrupts since the last call. */
+/* Number of interrupts since the last call. */
 uint64_t harness_interrupts(struct harness *harness);
-/* Wait for one. False: none within a second. */
+/* Wait for an interrupt. False: none within a second. */
 bool harness_await_interrupt(struct harness *harness);
 
 /*
- * Instruction by instruction. A worker that is stopped while it waits for events goes on by the
- * functions below only. Where it is, is counted from the beginning of its executable, which lies
- * elsewhere in each.
+ * Instruction by instruction. A worker that is stopped while it waits for events goes on only by
+ * the functions below. A place is an offset from the start of the worker's executable, which is
+ * mapped at another address in each worker.
  */
 void harness_stop(struct harness *harness);
-/* Write down where it is after each instruction, until it waits again. Returns how many there were,
- * or `max`. */
+/* Record its place after each instruction, until it waits again. Returns the number of
+ * instructions, or `max`. */
 unsigned int harness_trace(struct harness *harness, uint64_t *ret_places, unsigned int max);
-/* Run until it is there for the nth time. False: it waits again, and was not. */
+/* Run until it is at that place for the nth time. False: it waits again, and was not there. */
 bool harness_run_to(struct harness *harness, uint64_t place, unsigned int nth);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker can die at any instruction. Here it does: it is single-stepped through a batch of
- * requests, or a register access, killed after each number of instructions in turn, and its
- * successor takes over. Whatever the point, every request is completed exactly once with the
- * right data, and every register access is answered with the right value.
+ * A worker can die at any instruction. Here it does. It is single-stepped through a batch of
+ * requests, or a register access, and is killed after each number of instructions in turn. Its
+ * successor takes over. Whatever the point, every request is completed exactly once with the right
+ * data, and every register access is answered with the right value.
  */
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
@@ -24,7 +24,7 @@
 #define IN VIRTIO_BLK_T_IN
 #define OUT VIRTIO_BLK_T_OUT
 
-/* Batches that between them go through every part of the data path. */
+/* Together, these batches go through every part of the data path. */
 static const struct batch {
     const char *name;
     unsigned int count;
@@ -54,7 +54,7 @@ static const struct batch {
 };
 #define BATCHES (sizeof(batches) / sizeof(batches[0]))
 
-/* What the image has to hold, and a number that makes each batch's data its own. */
+/* What the image must hold, and a number that makes the data of each batch different. */
 static uint8_t expected[HARNESS_SECTORS][512];
 static uint64_t generation;
 
@@ -87,7 +87,7 @@ static void prepare(struct driver *driver, const struct batch *batch)
     }
 }
 
-/* Requests are served in order, so each reads what those before it wrote. */
+/* Requests are served in order. So each reads what the earlier ones wrote. */
 static void check_request(struct driver *driver, unsigned int index)
 {
     const struct request *request = &driver->requests[index];
@@ -115,7 +115,7 @@ static void check_image(const struct harness *harness)
     CU_ASSERT_EQUAL(memcmp(image, expected, sizeof(image)), 0);
 }
 
-/* Wait until all are back, and see that they are right. */
+/* Wait until all have come back, and check that they are right. */
 static void check_batch(struct driver *driver)
 {
     unsigned int done = 0;
@@ -132,18 +132,18 @@ static void check_batch(struct driver *driver)
 
 /* ---- Where it is killed ---- */
 
-/* Where the worker is after each instruction of what it is killed in. */
+/* The worker's place after each instruction of the operation in which it is killed. */
 static uint64_t places[INSTRUCTIONS_MAX];
 static unsigned int place_count, points, missed;
 
-/* Every place in a long run; else so many that there are 10,000 over both formats. */
+/* In a long run every place; otherwise every third, which gives 10,000 over both formats. */
 static unsigned int stride(void)
 {
     return long_form() ? 1 : 3;
 }
 
-/* The next place to be killed at. An instruction that repeats itself (rep stos) comes once for
- * each time: in the middle of it is one place. */
+/* The next place at which to kill. An instruction that repeats itself (rep stos) is listed once for
+ * each repetition; its middle counts as one place. */
 static unsigned int next_place(unsigned int index)
 {
     index += stride();
@@ -152,7 +152,7 @@ static unsigned int next_place(unsigned int index)
     return index;
 }
 
-/* Which time it is that the worker is at places[index]. */
+/* How many times the worker has been at places[index] by then. */
 static unsigned int nth_time(unsigned int index)
 {
     unsigned int times = 0;
@@ -161,12 +161,12 @@ static unsigned int nth_time(unsigned int index)
     return times;
 }
 
-/* Kill a worker that is stopped when it is at places[index], and have it succeeded. */
+/* Run a stopped worker to places[index], kill it there, and let its successor take over. */
 static void kill_at(struct harness *harness, unsigned int index)
 {
     points++;
-    /* An index may wrap round, say, and the path be another by an instruction or two: then it is
-     * killed when it has done all. */
+    /* The path can differ by an instruction or two, for example if an index wraps round. Then the
+     * worker is killed when it has done everything. */
     missed += !harness_run_to(harness, places[index], nth_time(index));
     harness_kill(harness);
 }
@@ -194,7 +194,7 @@ static void submit(struct driver *driver, const struct batch *batch)
     harness_kick(driver->harness);
 }
 
-/* Of a successor: those that will be killed are such. */
+/* Measured with a successor: the workers that will be killed are successors, too. */
 static void measure(struct driver *driver, const struct batch *batch)
 {
     harness_kill(driver->harness);
@@ -213,7 +213,7 @@ static void kill_in_batch(struct driver *driver, const struct batch *batch, unsi
     submit(driver, batch);
     kill_at(harness, index);
     (void)driver_collect(driver);      /* what the guest saw before the death stays seen */
-    (void)harness_interrupts(harness); /* the driver took them, and waits for the next */
+    (void)harness_interrupts(harness); /* the driver has taken them, and waits for the next one */
     harness_start(harness);
     check_batch(driver);
     CU_ASSERT(harness_await_interrupt(harness)); /* nobody knows whether the last one was sent */
@@ -286,7 +286,7 @@ static void successors_on_a_packed_ring(void)
 
 /* ---- A request that kills ---- */
 
-/* The same place in the service of the one request, in worker after worker. */
+/* Worker after worker dies at the same place while it serves the one request. */
 static void die_of_it(struct driver *driver, uint64_t place)
 {
     struct harness *harness = driver->harness;
@@ -323,7 +323,7 @@ static void the_death_of_all(void)
                         0);
     CU_ASSERT_EQUAL(driver_collect(&driver), 0);
 
-    /* The driver's reset makes it a device like any other. */
+    /* After the driver's reset it is a device like any other. */
     CU_ASSERT_FATAL(driver_start(&driver, &harness, RING_SPLIT));
     prepare(&driver, &one);
     driver_submit(&driver);
@@ -340,7 +340,7 @@ static void drive_up(struct harness *harness)
     CU_ASSERT_FATAL(driver_start(&driver, harness, RING_SPLIT));
 }
 
-/* Writes, and where their effect is to be read afterwards. */
+/* Writes, and the register in which their effect can be read. */
 static const struct access {
     const char *name;
     uint32_t offset, value, read_offset, read_value;

@@ -84,7 +84,8 @@ static long call(pid_t pid, long number, const long arguments[6])
     return result;
 }
 
-/* Where a stopped process keeps nothing: far below its stack pointer. */
+/* An address in the memory of a stopped process where the process keeps nothing: far below its
+ * stack pointer. */
 static long scratch_of(pid_t pid)
 {
     char text[512] = "", path[64];

@@ -25,7 +25,7 @@ long audit_add_fd(pid_t pid);
  * the fd number. */
 long audit_add_file(pid_t pid, const char *path);
 
-/* Close an fd that one of these has added. */
+/* Close an fd that one of these functions has added. */
 void audit_remove_fd(pid_t pid, long fd);
 
 /* Give the process one more filter, which denies nothing. */

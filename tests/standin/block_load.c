@@ -130,14 +130,14 @@ static void choose(struct block_load *load, struct slot *slot)
         VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_IN,      VIRTIO_BLK_T_OUT,          VIRTIO_BLK_T_IN,
         VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_T_FLUSH};
     uint32_t choice = random_below(load, 64);
-    /* Flushes and ranges are rarer. */
+    /* Flushes and ranges (discard, write zeroes) are rarer than reads and writes. */
     slot->type = types[choice < 8 ? choice : choice % 4];
     if ((slot->type == VIRTIO_BLK_T_DISCARD && !has(load, VIRTIO_BLK_F_DISCARD)) ||
         (slot->type == VIRTIO_BLK_T_WRITE_ZEROES && !has(load, VIRTIO_BLK_F_WRITE_ZEROES)))
         slot->type = VIRTIO_BLK_T_OUT;
     slot->count = 1 + random_below(load, REQUEST_SECTORS);
     uint64_t room = slot->sectors - slot->count;
-    /* Half of them go on where the last one ended. */
+    /* Half of the requests begin where the last one ended. */
     if (choice % 2 == 0 || slot->next > room)
         slot->next = random_below(load, (uint32_t)room + 1);
     slot->sector = slot->first + slot->next;
@@ -184,7 +184,7 @@ static void submit(struct block_load *load, struct slot *slot)
     load->wrong += !slot->busy;
 }
 
-/* A file's holes read as zeros, after a discard, too. */
+/* After a discard, too, a hole in the file reads as zeros. */
 static void discarded(struct block_load *load, const struct slot *slot)
 {
     uint64_t first = (slot->sector + load->block - 1) / load->block * load->block;
@@ -193,7 +193,7 @@ static void discarded(struct block_load *load, const struct slot *slot)
         memset(expected_at(load, first), 0, (end - first) * SECTOR);
 }
 
-/* What the request has made of the image, or should have found there. */
+/* Notes what a write has changed in the image, or checks what a read has found there. */
 static void complete(struct block_load *load, struct slot *slot)
 {
     size_t length = (size_t)slot->count * SECTOR;

@@ -31,9 +31,9 @@
 #error "not a supported architecture"
 #endif
 
-/* What the child tells its parent: it goes on to exec, or why not. */
+/* The child's message to its parent: either it goes on to exec, or the reason why it does not. */
 struct report {
-    int error; /* errno, or 0: two fds come along */
+    int error; /* errno; 0: two fds come with the message */
     char step[124];
 };
 
@@ -56,7 +56,7 @@ static void send_report(int socket, const struct report *report, const int *fds)
         cmsg->cmsg_len = CMSG_LEN(2 * sizeof(int));
         memcpy(CMSG_DATA(cmsg), fds, 2 * sizeof(int));
     }
-    /* Nobody to tell it to if this fails: the parent sees the end of file. */
+    /* If this fails, there is nobody to tell: the parent sees the end of file. */
     (void)!sendmsg(socket, &header, MSG_NOSIGNAL);
 }
 
@@ -111,7 +111,8 @@ static int carry_over(int from, const struct dirent *entry)
         link[length] = '\0';
         return symlink(link, target) < 0 ? -errno : 0;
     }
-    /* It looks for "pts" beside itself, and a bind mount of it has nothing beside it. */
+    /* The ptmx driver looks for "pts" in its own directory, and a bind mount of it has no "pts"
+     * there. */
     if (strcmp(entry->d_name, "ptmx") == 0)
         return mknod(target, S_IFCHR | 0600, makedev(TTYAUX_MAJOR, 2)) < 0 ? -errno : 0;
     if (entry->d_type == DT_DIR) {
@@ -134,7 +135,7 @@ static void make_file(const char *path, int report)
     close(node);
 }
 
-/* Of C: a node for each device, which is its memory. */
+/* Generation C: each device has a node, and the node is the device's memory. */
 static void make_dm_nodes(const struct standin *standin, int report)
 {
     for (unsigned int i = 0; i < STANDIN_DEVICES_MAX; i++) {
@@ -158,14 +159,15 @@ static const char *node_of(const struct standin *standin)
 
 #define RUN_DIRECTORY "/run/bao-virtio-dm"
 
-/* A /dev of our own: the host's is not to be changed, and may not be changeable. */
+/* A /dev of our own: we must not change the host's /dev, and perhaps we can't. */
 static void make_nodes(const struct standin *standin, const struct standin_options *options,
                        int report)
 {
     const char *node = node_of(standin);
     if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         fail(report, "enter a mount namespace of its own (root is needed)");
-    /* What one device model has, no other gets: but tests run side by side. */
+    /* Two device models can't have the same things in this directory, but tests run side by side.
+     */
     if (!getenv(STANDIN_SEVERAL) && mkdir(RUN_DIRECTORY, 0755) < 0 && errno != EEXIST)
         fail(report, "make " RUN_DIRECTORY);
     if (!getenv(STANDIN_SEVERAL) &&
@@ -223,8 +225,8 @@ static int install_filter(enum standin_abi abi)
         .len = sizeof(filter) / sizeof(filter[0]),
         .filter = filter,
     };
-    /* Not interruptible once fetched: so that the stand-in, not the kernel, says how a signal
-     * ends an ATTACH, and a request is never taken by a call that then fails. */
+    /* Once fetched, a call can't be interrupted. So the stand-in, not the kernel, decides how a
+     * signal ends an ATTACH, and a request is never taken by a call that then fails. */
     return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
                         SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
                         &program);
@@ -256,7 +258,7 @@ _Noreturn void standin_child_run(const struct standin *standin,
         fail(report, "open the driver's node");
     if (syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
         fail(report, "mark its files close-on-exec");
-    /* A shell, too, may leave one open that the device model is not to keep. */
+    /* A shell may leave a file open in the same way. The device model must not keep it. */
     if (fcntl(node, F_DUPFD, LEFT_OPEN_FD) < 0)
         fail(report, "leave a file open");
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The least that can answer the dispatcher: `standin-client SCENARIO`. Scenario `serve` is the
- * floor that the benchmark measures relayed accesses against; the others try the stand-in's
- * imitation of the driver, in the generation whose node is there, and end with status 1 and a line
- * on stderr where it is not as it should be.
+ * The smallest program that can answer the dispatcher: `standin-client SCENARIO`. Scenario `serve`
+ * is the floor that the benchmark measures relayed accesses against; the others test the stand-in's
+ * imitation of the driver, in the generation whose node exists. If something is wrong, they end
+ * with status 1 and a line on stderr.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +42,7 @@
 #define IRQ(id) (52u + (id))
 
 static enum bao_generation
-    generation; /* A stands for B as well, until a device has been asked for */
+    generation; /* A stands for B as well, until we have asked for a device */
 
 static bool is_d(void)
 {
@@ -85,7 +85,7 @@ static struct bao_dm_info get_info(uint32_t id)
     return info;
 }
 
-/* Of D somebody else may have taken what has come. */
+/* Generation D: another thread may have taken the request already (EAGAIN). */
 static int attach(int dm, struct bao_io_request *request)
 {
     int result;
@@ -95,7 +95,7 @@ static int attach(int dm, struct bao_io_request *request)
     return result;
 }
 
-/* Registers that keep what is written to them. */
+/* Serve registers that keep what is written to them. */
 static void serve(int dm)
 {
     static uint64_t registers[REGISTERS];
@@ -117,7 +117,7 @@ static void scenario_info(void)
 {
     int node = open(BAO_DISPATCHER_NODE, O_RDWR | O_CLOEXEC);
     CHECK(node >= 0);
-    struct bao_dm_info info = get_info(0); /* which is how A and B are told apart */
+    struct bao_dm_info info = get_info(0); /* its result tells A and B apart */
     const int unknown = generation == BAO_B ? ENOENT : EINVAL;
     info.id = 5;
     CHECK_ERROR(ioctl(node, BAO_IOCTL_DM_GET_INFO, &info), unknown);
@@ -132,7 +132,7 @@ static void scenario_info(void)
     CHECK(info.shmem_addr == 0x50000000 && info.shmem_size == 0x100000);
     CHECK(info.fd != again.fd);
     CHECK(fcntl(info.fd, F_GETFD) == FD_CLOEXEC);
-    /* another open file: it has an offset of its own */
+    /* another open file: it has its own offset */
     CHECK(lseek(info.fd, 4096, SEEK_SET) == 4096 && lseek(again.fd, 0, SEEK_CUR) == 0);
     char *one = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, info.fd, 0);
     char *two = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, again.fd, 0);
@@ -140,17 +140,17 @@ static void scenario_info(void)
     strcpy(one, "the same memory");
     CHECK(strcmp(two, "the same memory") == 0);
 
-    /* the dispatcher's type byte on a file that is not the dispatcher's */
+    /* the dispatcher's type byte, on a file that does not belong to the dispatcher */
     int other = eventfd(0, 0);
     struct bao_io_request request = {0};
     CHECK_ERROR(ioctl(other, ATTACH, &request), ENOTTY);
     close(other);
     CHECK_ERROR(ioctl(other, ATTACH, &request), EBADF);
-    /* a copy of the DM file, as another process gets it */
+    /* a copy of the DM file, as another process would get it */
     serve(dup(again.fd));
 }
 
-/* Of B and later: no more than the window can be mapped, and from its start. */
+/* Generation B and later: mmap allows no more than the window, and only from its start. */
 static void scenario_mmap(void)
 {
     int dm = get_info(0).fd;
@@ -161,7 +161,7 @@ static void scenario_mmap(void)
     serve(dm);
 }
 
-/* Of C: a node for each device, which is the device. */
+/* Generation C: there is a node for each device, and the node is the device. */
 static void scenario_own_node(void)
 {
     struct bao_dm_info info = get_info(1);
@@ -174,7 +174,7 @@ static void scenario_own_node(void)
     serve(info.fd);
 }
 
-/* Of D: a device is created, once, until its last close; and can be again. */
+/* Generation D: a device can be created once. After its last close it can be created again. */
 static void scenario_create(void)
 {
     int node = open(BAO_NODE, O_RDWR | O_CLOEXEC);
@@ -254,8 +254,8 @@ static void attach_until_signal(int dm, int flags)
     CHECK(memcmp(&request, &before, sizeof(request)) == 0);
 }
 
-/* Of D, a signal whose handler wants it so does not end ATTACH at all; nor do SIGSTOP and SIGCONT.
- */
+/* Generation D: if a signal's handler has SA_RESTART, the signal does not end ATTACH at all.
+ * SIGSTOP and SIGCONT do not end it either. */
 static void attach_restarted(int dm)
 {
     struct sigaction action = {.sa_handler = count_signal, .sa_flags = SA_RESTART};
@@ -270,7 +270,7 @@ static void attach_restarted(int dm)
     CHECK(ioctl(dm, COMPLETE, &request) == 0);
 }
 
-/* The test stops and continues this process once the third ATTACH waits. */
+/* The test stops this process when the third ATTACH waits, and continues it. */
 static void scenario_signal(void)
 {
     int dm = get_info(0).fd;
@@ -314,7 +314,7 @@ static void scenario_last_close(void)
     munmap(mapping, 4096);
     usleep(50000);
     if (is_d())
-        get_info(0); /* it can be created anew */
+        get_info(0); /* the device can be created again */
     serve(get_info(1).fd);
 }
 
@@ -336,7 +336,7 @@ static int register_irqfd(int dm, int fd, uint32_t flags)
     return ioctl(dm, IRQFD, &config);
 }
 
-/* What a signalled kick does: the counters of three eventfds, read through register 0, 8, 16. */
+/* What a signalled kick does: registers 0, 8 and 16 read as the counters of three eventfds. */
 static void scenario_eventfd(void)
 {
     int dm = get_info(0).fd;
@@ -352,7 +352,8 @@ static void scenario_eventfd(void)
     CHECK_ERROR(register_ioeventfd(dm, fd[0], 0, 0, 4), EEXIST);
     CHECK(register_ioeventfd(dm, fd[1], BAO_IOEVENTFD_DATAMATCH, 0, 4) == 0); /* never fires */
     CHECK(register_ioeventfd(dm, fd[2], BAO_IOEVENTFD_DATAMATCH, 1, 4) == 0);
-    /* de-assigning assigns again; but for length 0, when it fails and stays de-assigned */
+    /* de-assigning assigns again, except with length 0: then the call fails, and the eventfd stays
+     * de-assigned */
     CHECK(register_ioeventfd(dm, fd[2], BAO_IOEVENTFD_DEASSIGN | BAO_IOEVENTFD_DATAMATCH, 1, 4) ==
           0);
     CHECK_ERROR(register_ioeventfd(dm, fd[2], BAO_IOEVENTFD_DATAMATCH, 1, 4), EEXIST);

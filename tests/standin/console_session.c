@@ -176,7 +176,7 @@ void console_stop(struct console_session *test)
 
 /* ---- Every byte, in order ---- */
 
-/* `data` does not go on at follower->at: does it go on a little before? */
+/* `data` is not what is expected at follower->at. Is it what was expected a little before? */
 static bool step_back(struct console_follower *follower, const uint8_t *data, size_t length)
 {
     for (uint64_t back = 1; back <= CHUNK && back <= follower->at; back++) {
@@ -208,8 +208,8 @@ void console_follow(struct console_follower *follower, const uint8_t *data, size
 
 /* ---- Long streams ---- */
 
-/* Another piece in each direction, as far as there is room and something to read. Returns whether
- * something was read. */
+/* Send another piece in each direction, as far as there is room and something to read. Returns
+ * whether something was read. */
 static bool stream(struct console_session *test, struct console_follower *follower, uint64_t total)
 {
     static uint8_t data[CHUNK];

@@ -18,7 +18,7 @@ static int exchange(int fd, const struct control_request *request, struct contro
     if (length < 0)
         return -errno;
     if (length == 0)
-        return -ECONNRESET; /* its broker has died */
+        return -ECONNRESET; /* the broker behind this socket has died */
     return length == (ssize_t)sizeof(*ret_reply) ? -ret_reply->error : -EPROTO;
 }
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A vhost-user daemon for the tests: a block device on an image, written from the protocol's and
- * VirtIO's documents and sharing no code with the device model.
+ * A vhost-user daemon for the tests: a block device on an image, written from the documents of the
+ * protocol and of VirtIO. It shares no code with the device model.
  *
  *     vhost-user-daemon SOCKET IMAGE [option...]
  *
  * It listens on SOCKET and serves one front end after another. It completes what it finds in a ring
- * from the last chain to the first, a few at a time, so that whoever resumes it by the used index
+ * from the last chain to the first, a few at a time, so a device that is resumed by the used index
  * alone loses requests. Options leave things out or make it misbehave:
  *
  *     no-protocol, no-config, no-ack, no-inflight, no-requests   what it does not offer
@@ -100,7 +100,7 @@ struct queue {
     int kick, call, error;
     struct inflight_region *inflight;
     uint64_t counter;
-    uint16_t again[SIZE_MAX_OF_QUEUE]; /* heads to be done again */
+    uint16_t again[SIZE_MAX_OF_QUEUE]; /* heads that must be processed again */
     unsigned int again_count;
 };
 
@@ -112,7 +112,7 @@ static struct queue queues[QUEUES];
 static uint8_t *memory;
 static uint64_t memory_guest, memory_user, memory_size;
 static int requests = -1;
-static int signals = -1; /* SIGUSR1, read between two messages: none is lost or cuts one off */
+static int signals = -1; /* SIGUSR1, read between messages: none is lost or cuts one off */
 
 static bool option(const char *name)
 {
@@ -219,7 +219,7 @@ static void ring_error(struct queue *queue)
         fail("ring error");
 }
 
-/* A handful, done from the last to the first. Returns whether there was any. */
+/* Serves a few requests, from the last to the first. Returns whether there was any. */
 static bool serve_batch(struct queue *queue)
 {
     uint16_t heads[BATCH];
@@ -391,7 +391,7 @@ static void stop_all(void)
         queues[q].started = queues[q].enabled = false;
 }
 
-/* Of those about one queue. */
+/* Handles the messages about one queue. */
 static void vring_message(int socket, struct message *message, int fd, bool *ret_answered)
 {
     uint32_t index = message->p.state.index & 0xff;
@@ -502,7 +502,7 @@ static void handle(int socket, struct message *message, int fd)
     }
 }
 
-/* False at the front end's end. */
+/* Returns false when the front end has closed the connection. */
 static bool receive(int socket)
 {
     union {
@@ -586,7 +586,7 @@ int main(int argc, char **argv)
     }
     options = (const char *const *)argv + 3;
     option_count = argc - 3;
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* of a test that has failed */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* we die with a test that has failed */
     signal(SIGPIPE, SIG_IGN);
     sigset_t larger;
     sigemptyset(&larger);

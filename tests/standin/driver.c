@@ -11,10 +11,10 @@
 
 #include "tests/standin/clock.h"
 
-#define TAKEN_BY_OTHERS 64 /* each so manyth ATTACH of D */
+#define TAKEN_BY_OTHERS 64 /* generation D: one of this many ATTACH calls ends with EAGAIN */
 
-/* The kernel's own: a system call that ends so is made again after the signal, or ends by EINTR, as
- * the signal's handler wants it. */
+/* Internal to the kernel: after the signal, a system call that ends with this is made again, or it
+ * ends with EINTR. The signal's handler decides which. */
 #define ERESTARTSYS 512
 
 unsigned int standin_device_id(const struct standin *standin, const struct device *device)
@@ -40,7 +40,8 @@ void standin_driver_deliver(struct standin *standin, struct device *device)
     if (!attacher->waiting || device->queue_length == 0)
         return;
     attacher->waiting = false;
-    /* The real driver pops the request in the context of a caller that is still there. */
+    /* The real driver takes the request from its list in the context of a caller that still exists.
+     */
     if (!standin_notification_valid(standin, attacher->notification))
         return;
     struct bao_io_request request = device->queue[device->queue_head];
@@ -56,7 +57,8 @@ void standin_driver_deliver(struct standin *standin, struct device *device)
                                   "device %u: ATTACH's buffer was not writable: a request is lost",
                                   standin_device_id(standin, device));
     standin->counts.attach++;
-    /* Fails if the caller was killed just now; the request is in its memory all the same. */
+    /* Fails if the caller has just been killed. The request is in the caller's memory nevertheless.
+     */
     (void)standin_respond(standin, attacher->notification, r);
 }
 
@@ -100,7 +102,7 @@ void standin_driver_interrupt(struct standin *standin, struct device *device)
                           standin->abi == STANDIN_D ? -ERESTARTSYS : -EFAULT);
 }
 
-/* Whoever waits for an answer has one; requests that are still in the list are none any more. */
+/* Each vCPU that waits for an answer gets one. Requests that are still in the list are dropped. */
 void standin_driver_destroy(struct standin *standin, struct device *device)
 {
     unsigned int id = standin_device_id(standin, device);
@@ -134,7 +136,7 @@ static void raise_irq(struct device *device)
         eventfd_write(device->irqfds[i].fd, 1);
 }
 
-/* What the hypervisor does with COMPLETE: it goes by the structure's dm_id and op alone. */
+/* Does what the hypervisor does with COMPLETE: only dm_id and op of the structure count for it. */
 int standin_driver_complete(struct standin *standin, const struct device *device,
                             const struct bao_io_request *request, struct slot **ret_slot)
 {
@@ -167,7 +169,7 @@ int standin_driver_complete(struct standin *standin, const struct device *device
         standin_protocol_violated(standin,
                                   "device %u: COMPLETE of request %" PRIu64 " with the other op",
                                   caller, request->request_id);
-    /* The op given decides whether the vCPU's register is written. */
+    /* The op in the request decides whether the vCPU's register is written. */
     if (request->op == BAO_IO_READ)
         slot->value = request->value;
     standin->counts.complete++;
@@ -183,7 +185,8 @@ int standin_driver_complete(struct standin *standin, const struct device *device
     return 0;
 }
 
-/* The kernel's name for an eventfd object, the same for all files on it; -errno if it is none. */
+/* The kernel's id of an eventfd object: it is the same for all files of that object. -errno if fd
+ * is no eventfd. */
 static int64_t eventfd_id(int fd)
 {
     char path[64], line[128];
@@ -221,7 +224,8 @@ static int ioeventfd_assign(struct device *device, const struct bao_ioeventfd *c
     return 0;
 }
 
-/* Removes the first registration of that eventfd, wherever it is: the rest of config is unread. */
+/* Removes the first registration of that eventfd, at any address: the rest of config is not read.
+ */
 static void ioeventfd_deassign(struct device *device, uint64_t id)
 {
     for (unsigned int i = 0; i < device->ioeventfd_count; i++) {

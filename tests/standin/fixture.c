@@ -40,7 +40,7 @@ void fixture_init(struct fixture *fixture)
     *fixture = (struct fixture){.log_fd = -1, .failures = CU_get_number_of_failures()};
     strcpy(fixture->dir, "/tmp/bao-standin-XXXXXX");
     CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(fixture->dir));
-    /* A broker without capabilities may have to open an image again as somebody else. */
+    /* A broker without capabilities may have to open an image again as another user. */
     CU_ASSERT_EQUAL(chmod(fixture->dir, 0755), 0);
 }
 
@@ -96,7 +96,7 @@ static void write_told(struct told *told, FILE *file)
     told->wanted = false;
 }
 
-/* "id: 3" in a line's key, wherever it stands: a device in one line, in braces, included. */
+/* Finds "id: 3" as a key, anywhere in the line: also in a device that is one line, in braces. */
 static bool find_id(const char *line, size_t length, size_t *ret_end, unsigned int *ret_id)
 {
     for (size_t at = 0; at + 4 < length; at++) {
@@ -110,7 +110,8 @@ static bool find_id(const char *line, size_t length, size_t *ret_end, unsigned i
     return false;
 }
 
-/* Returns how much of the line has been written: of one in braces, up to its id. */
+/* Returns how much of the line has been written: if the device is in braces, up to its id;
+ * otherwise 0. */
 static size_t look_at_line(struct told *told, const char *line, size_t length, FILE *file)
 {
     size_t blanks = strspn(line, " "), end = 0;
@@ -252,7 +253,7 @@ void fixture_start(struct fixture *fixture, unsigned int devices, unsigned int w
         };
     CU_ASSERT_EQUAL_FATAL(standin_start(&options, &fixture->standin), 0);
     for (unsigned int i = 0; i < workers; i++) {
-        /* A register access is answered only when the worker is there. */
+        /* A register access is answered only when the worker runs. */
         uint64_t value = 0;
         int result = standin_read(fixture->standin, i, fixture_base(i), 4, &value, WAIT_MS);
         fixture->workers[i] = fixture_worker(fixture, i);
@@ -296,7 +297,7 @@ void fixture_assert_reads(struct guest_block *block, uint64_t sector)
     const uint32_t size = block->request_size < READ_MAX ? block->request_size : READ_MAX;
     for (uint32_t i = 0; i < size / 512; i++)
         fixture_sector(sector + i, expected + 512ul * i);
-    /* What an earlier request has left in the driver's buffer is no answer to this one. */
+    /* Data of an earlier request in the driver's buffer must not count as this request's answer. */
     memset(block->requests[0].data, 0, size);
     CU_ASSERT_EQUAL(guest_block_io(block, VIRTIO_BLK_T_IN, sector, data, size), VIRTIO_BLK_S_OK);
     CU_ASSERT_EQUAL(memcmp(data, expected, size), 0);
@@ -345,7 +346,7 @@ void fixture_assert_logged(const struct fixture *fixture, const char *words)
     fixture_wait_logged(fixture, words, 0);
 }
 
-/* Is it TYPE ID? */
+/* Is the name "TYPE ID"? */
 static bool is_name_of(const char *name, unsigned int id)
 {
     char wanted[16];
@@ -438,7 +439,7 @@ void fixture_stop_failed(struct fixture *fixture)
 void fixture_stop(struct fixture *fixture)
 {
     CU_ASSERT_PTR_NULL(standin_protocol_error(fixture->standin));
-    if (!fixture->starter) { /* a service manager may keep all files */
+    if (!fixture->starter) { /* if a service manager started it, that may keep all files */
         standin_expect_end(fixture->standin);
         kill(standin_pid(fixture->standin), SIGTERM);
         CU_ASSERT(standin_wait(fixture->standin, STOP_MS) >= 0);
@@ -453,7 +454,7 @@ void fixture_stop(struct fixture *fixture)
 void fixture_free(struct fixture *fixture)
 {
     if (fixture->log_fd >= 0) {
-        /* With a failure, what the device model had to say helps. */
+        /* After a failure, the log of the device model helps. */
         if (CU_get_number_of_failures() > fixture->failures)
             show_log(fixture);
         close(fixture->log_fd);

@@ -4,9 +4,10 @@
  * virtio_blk drivers do, in the same order of register accesses. It was written from VirtIO 1.2 and
  * shares no code with the device model. It trusts the device only where this file says so.
  *
- * A struct guest and all that belongs to it is used by one vCPU: not thread-safe. A register access
- * that is not answered in time sets `error`, for good, and reads as 0. Callers that make several
- * accesses check `error` at the end. Tests that want to damage rings and registers can access them.
+ * Only one vCPU may use a struct guest and all that belongs to it: they are not thread-safe. A
+ * register access that is not answered in time sets `error`, for good, and reads as 0. Callers that
+ * make several accesses check `error` at the end. Tests that want to damage rings and registers can
+ * access them.
  */
 #ifndef TESTS_STANDIN_GUEST_H
 #define TESTS_STANDIN_GUEST_H
@@ -125,7 +126,7 @@ void guest_queue_program(struct guest_queue *queue);
  */
 int guest_queue_add(struct guest_queue *queue, const struct guest_segment *segments,
                     unsigned int count, void *token);
-/* Tell the device, if it wants to be told. Returns whether it was. */
+/* Kick the device if it wants a kick. Returns whether it was kicked. */
 bool guest_queue_kick(struct guest_queue *queue);
 /* The next used chain's token; NULL if there is none, or (guest->error -EPROTO) it is not valid. */
 void *guest_queue_get(struct guest_queue *queue, uint32_t *ret_len);

@@ -58,7 +58,7 @@ int guest_block_submit(struct guest_block *block, struct guest_block_request *re
     struct guest_segment segments[3];
     unsigned int count = 0;
     *request->header = (struct virtio_blk_outhdr){.type = type, .sector = sector};
-    *request->status = 0xff; /* no status of the standard's: shows one that was never written */
+    *request->status = 0xff; /* no status of the standard: if it stays, the device wrote none */
     segments[count++] =
         (struct guest_segment){request->header_addr, sizeof(*request->header), false};
     bool to_device = type == VIRTIO_BLK_T_OUT || type == VIRTIO_BLK_T_DISCARD ||

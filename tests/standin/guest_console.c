@@ -152,7 +152,8 @@ static unsigned int reclaim(struct guest_console_pair *pair)
     return count;
 }
 
-/* As Linux's driver: a port is ready when it was added, and open when it became a console. */
+/* As Linux's driver does: it sends PORT_READY when a port is added, and PORT_OPEN when it becomes a
+ * console. */
 static void hear(struct guest_console *console, const uint8_t *data, uint32_t length)
 {
     struct virtio_console_control message;

@@ -19,7 +19,7 @@ static void write32(struct guest_freertos *console, uint64_t offset, uint32_t va
     guest_write(&console->guest, offset, 4, value);
 }
 
-/* Exactly what was written has to come back. */
+/* Status must read exactly as it was written. */
 static int add_status(struct guest_freertos *console, uint32_t bit)
 {
     uint32_t status = read32(console, VIRTIO_MMIO_STATUS) | bit;
@@ -58,7 +58,7 @@ static void offer(struct guest_freertos_queue *queue, uint16_t index, uint32_t l
         .addr = queue->buffers_addr + (uint64_t)index * BUFFER, .len = length, .flags = flags};
     uint16_t idx = queue->avail->idx;
     queue->avail->ring[idx % ENTRIES] = index;
-    /* The driver that this is like has no barrier here; a test must not depend on luck. */
+    /* The driver that this one copies has no barrier here. But a test must not depend on luck. */
     __atomic_store_n(&queue->avail->idx, (uint16_t)(idx + 1), __ATOMIC_RELEASE);
 }
 
@@ -75,7 +75,7 @@ static int set_up(struct guest_freertos *console, struct guest_freertos_queue *q
         return r;
     for (uint16_t i = 0; index == 0 && i < ENTRIES; i++)
         offer(queue, i, BUFFER, VRING_DESC_F_WRITE);
-    /* No QueueNum. */
+    /* QueueNum is never written. */
     write32(console, VIRTIO_MMIO_QUEUE_DESC_LOW, (uint32_t)queue->desc_addr);
     write32(console, VIRTIO_MMIO_QUEUE_DESC_HIGH, (uint32_t)(queue->desc_addr >> 32));
     write32(console, VIRTIO_MMIO_QUEUE_AVAIL_LOW, (uint32_t)queue->avail_addr);
@@ -157,7 +157,7 @@ unsigned int guest_freertos_take(struct guest_freertos *console, char *text, siz
         uint8_t *buffer = rx->buffers + (size_t)index * BUFFER;
         for (size_t i = 0; i < BUFFER && buffer[i] != 0 && length + 1 < size; i++)
             text[length++] = (char)buffer[i];
-        memset(buffer, 0, BUFFER); /* so that the next text ends by itself */
+        memset(buffer, 0, BUFFER); /* so that the next text has its own NUL at the end */
         offer(rx, index, BUFFER, VRING_DESC_F_WRITE);
     }
     text[length] = 0;

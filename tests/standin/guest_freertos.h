@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A console driver like those of small systems, with the habits of the driver in Bao's
- * demonstration with FreeRTOS. It assumes things that Linux asks for. It never writes QueueNum, and
- * uses rings of 1024 entries. It fills the receive queue before the queue is ready, and never kicks
- * it. It wants exactly two features, and compares Status with what it wrote. It uses each
- * descriptor alone, and does not look at used lengths.
+ * demonstration with FreeRTOS. Where Linux asks the device, it assumes the answer. It never writes
+ * QueueNum, and uses rings of 1024 entries. It fills the receive queue before the queue is ready,
+ * and never kicks it. It wants exactly two features, and compares Status with what it wrote. It
+ * uses each descriptor alone, and does not look at used lengths.
  */
 #ifndef TESTS_STANDIN_GUEST_FREERTOS_H
 #define TESTS_STANDIN_GUEST_FREERTOS_H

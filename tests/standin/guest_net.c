@@ -118,7 +118,7 @@ int guest_net_receive(struct guest_net *net, unsigned int pair, struct virtio_ne
     uint32_t length = 0, total = 0;
     unsigned int buffers = 1;
     for (unsigned int i = 0; i < buffers; i++) {
-        /* All buffers of a frame become used at once. */
+        /* All buffers of a frame become used at the same time. */
         struct guest_net_buffer *buffer =
             wait_used(net, &net->rx[pair], &length, i == 0 ? timeout_ms : 0);
         if (!buffer)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The packed ring (§2.8) of guest_queue.c, as Linux drives it. */
+/* The packed ring (§2.8) of guest_queue.c. It is used as Linux uses it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +96,8 @@ int guest_packed_add(struct guest_queue *queue, const struct guest_segment *segm
     queue->tokens[id] = token;
     queue->chain_length[id] = (uint16_t)count;
     ring->added = (uint16_t)(ring->added + count);
-    /* The chain before its first descriptor's flags: pairs with the device's acquire load. */
+    /* The rest of the chain is written before the flags of its first descriptor. Pairs with the
+     * device's acquire load. */
     STORE(first->flags, first_flags, RELEASE);
     return 0;
 }
@@ -132,14 +133,14 @@ static uint16_t used_off_wrap(const struct guest_packed *ring)
 void *guest_packed_get(struct guest_queue *queue, uint32_t *ret_len)
 {
     struct guest_packed *ring = &queue->packed;
-    /* The flags before the rest: pairs with the device's release store of them. */
+    /* The flags are read before the rest. Pairs with the device's release store of the flags. */
     if (!used_next(ring, __ATOMIC_ACQUIRE))
         return NULL;
     const struct vring_packed_desc *desc = &ring->desc[ring->used];
     uint16_t id = desc->id;
     void *token = id < queue->size ? queue->tokens[id] : NULL;
     if (!token) {
-        queue->guest->error = -EPROTO; /* never made available, or used twice */
+        queue->guest->error = -EPROTO; /* not made available, or already used */
         return NULL;
     }
     *ret_len = desc->len;
@@ -165,9 +166,9 @@ bool guest_packed_enable_interrupts(struct guest_queue *queue)
     uint16_t flags =
         event_idx(queue) ? VRING_PACKED_EVENT_FLAG_DESC : VRING_PACKED_EVENT_FLAG_ENABLE;
     STORE(ring->driver->off_wrap, used_off_wrap(ring), RELAXED);
-    STORE(ring->driver->flags, flags, RELEASE); /* the event before what makes it valid */
-    /* Our wish before the last look: pairs with the device's fence between its publishing used
-     * descriptors and its reading our wish. */
+    STORE(ring->driver->flags, flags, RELEASE); /* off_wrap is written before flags */
+    /* Our event suppression is written before we look for the last time. Pairs with the device's
+     * fence: the device publishes used descriptors before it reads our event suppression. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return !used_next(ring, __ATOMIC_RELAXED);
 }

@@ -166,7 +166,8 @@ int guest_queue_add(struct guest_queue *queue, const struct guest_segment *segme
     queue->chain_length[head] = (uint16_t)needed;
     queue->avail->ring[queue->avail_index & (queue->size - 1)] = head;
     queue->avail_index++;
-    /* The entry and its descriptors before the index: pairs with the device's acquire load. */
+    /* The entry and its descriptors are written before the index. Pairs with the device's acquire
+     * load. */
     STORE(queue->avail->idx, queue->avail_index, RELEASE);
     return 0;
 }
@@ -182,8 +183,9 @@ static bool kick_wanted(struct guest_queue *queue)
 bool guest_queue_kick(struct guest_queue *queue)
 {
     struct guest *guest = queue->guest;
-    /* The index, or the flags, before the device's wish is read: pairs with the fence between the
-     * device's publishing its wish and its last look at what is available. */
+    /* The index (or the flags) is written before we read whether the device wants a kick. Pairs
+     * with the device's fence: it publishes that wish before it looks for the last time at what is
+     * available. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     bool wanted = queue->is_packed ? guest_packed_kick_wanted(queue) : kick_wanted(queue);
     queue->kicked_index = queue->avail_index;
@@ -194,8 +196,9 @@ bool guest_queue_kick(struct guest_queue *queue)
     return wanted;
 }
 
-/* §2.7.5: with IN_ORDER descriptors are used in the order of the table, so the free ones queue
- * up; without it, the last used is the next, which caches like. */
+/* §2.7.5: with IN_ORDER, descriptors are used in the order of the table, so a freed one goes to the
+ * end of the free list. Without it, the descriptor that was freed last is used next: caches like
+ * that. */
 static void release_chain(struct guest_queue *queue, uint16_t head)
 {
     uint16_t last = head;
@@ -218,7 +221,7 @@ void *guest_queue_get(struct guest_queue *queue, uint32_t *ret_len)
 {
     if (queue->is_packed)
         return guest_packed_get(queue, ret_len);
-    /* The index before the entry: pairs with the device's release store of it. */
+    /* The index is read before the entry. Pairs with the device's release store of the index. */
     if (LOAD(queue->used->idx, ACQUIRE) == queue->used_index)
         return NULL;
     const struct vring_used_elem *element =
@@ -226,7 +229,7 @@ void *guest_queue_get(struct guest_queue *queue, uint32_t *ret_len)
     uint32_t head = element->id;
     void *token = head < queue->size ? queue->tokens[head] : NULL;
     if (!token || (has(queue->guest, VIRTIO_F_IN_ORDER) && head != queue->next_in_order)) {
-        queue->guest->error = -EPROTO; /* never made available, used twice, or out of order */
+        queue->guest->error = -EPROTO; /* not made available, already used, or out of order */
         return NULL;
     }
     *ret_len = element->len;
@@ -256,8 +259,8 @@ bool guest_queue_enable_interrupts(struct guest_queue *queue)
         STORE(*used_event(queue), queue->used_index, RELAXED);
     else
         STORE(queue->avail->flags, 0, RELAXED);
-    /* Our wish before the last look: pairs with the device's fence between its publishing the
-     * used index and its reading our wish. */
+    /* Our event suppression is written before we look for the last time. Pairs with the device's
+     * fence: the device publishes the used index before it reads our event suppression. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return LOAD(queue->used->idx, RELAXED) == queue->used_index;
 }

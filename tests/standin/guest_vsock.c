@@ -137,7 +137,8 @@ static struct guest_socket *find(struct guest_vsock *vsock, uint32_t port, uint3
     return NULL;
 }
 
-/* §5.10.6.3: what is on its way or unread shall not be more than the other side's buffer. */
+/* §5.10.6.3: the bytes on their way and the unread bytes together must not exceed the other side's
+ * buffer. */
 static void count_sent(struct guest_vsock *vsock, const struct virtio_vsock_hdr *header,
                        uint32_t length)
 {
@@ -211,7 +212,7 @@ static struct guest_socket *new_socket(struct guest_vsock *vsock, uint16_t type,
             .port = port,
             .peer_port = peer_port,
             .buf_alloc = vsock->buf_alloc > 0 ? vsock->buf_alloc : GUEST_SOCKET_BUFFER,
-            /* Not zeroed, which takes longer than the device does for a connection. */
+            /* Not zeroed: that takes longer than the device needs for a connection. */
             .data = malloc(GUEST_SOCKET_BUFFER_MAX + RINGS_SIZE),
         };
         if (!socket->data)
@@ -283,7 +284,8 @@ static void forget_packets(struct guest_socket *socket)
     }
 }
 
-/* Linux keeps a structure for each packet until it is read, and some room for the last. */
+/* Linux keeps a structure for each packet until the packet is read. It leaves some room for the
+ * last packets. */
 static void count_packet(struct guest_vsock *vsock, struct guest_socket *socket,
                          const struct virtio_vsock_hdr *header)
 {

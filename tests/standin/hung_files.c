@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define REQUEST_MAX 0x21000 /* FUSE_MIN_READ_BUFFER and more */
+#define REQUEST_MAX 0x21000 /* FUSE_MIN_READ_BUFFER and some more */
 
 static void answer(int device, uint64_t unique, int error, const void *data, size_t size)
 {
@@ -25,7 +25,7 @@ static void answer(int device, uint64_t unique, int error, const void *data, siz
     (void)!writev(device, parts, 2);
 }
 
-/* The root; all else hangs. */
+/* Answers what concerns the root. Every other request hangs. */
 static void serve(struct hung_files *files, const struct fuse_in_header *request)
 {
     switch (request->opcode) {

@@ -18,7 +18,7 @@ struct hung_files {
 /* Mount it at the directory `path`. Returns 0; -errno, -ENOENT if the kernel has no FUSE. */
 int hung_files_mount(struct hung_files *files, const char *path);
 
-/* All processes that wait get an error, and it is unmounted. */
+/* All processes that wait get an error, and the file system is unmounted. */
 void hung_files_end(struct hung_files *files);
 
 #endif

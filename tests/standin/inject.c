@@ -47,7 +47,8 @@ static int set_registers(pid_t pid, const registers *regs)
     return ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &set) < 0 ? -errno : 0;
 }
 
-/* It is behind its system call: back before it, with another one. */
+/* The process stands behind its system call instruction: set it back before the instruction, with
+ * another call. */
 static void prepare_call(registers *regs, long number, const long a[6])
 {
 #if defined(__x86_64__)
@@ -105,7 +106,7 @@ static bool is_behind_call(pid_t pid, const registers *regs)
     return errno == 0 && ((unsigned long)word & mask) == CALL_INSTRUCTION;
 }
 
-/* Wait for a stop. 1; 0 with the status if it ended; -errno. */
+/* Wait for a stop. Returns 1; 0 with the status if the process has ended; -errno. */
 static int wait_stop(pid_t pid, int *ret_status)
 {
     pid_t waited;
@@ -141,7 +142,7 @@ int inject_attach(pid_t pid)
     return -ETIMEDOUT;
 }
 
-/* To the next entry or exit of a system call; other stops are passed over. */
+/* Run to the next entry or exit of a system call. Other stops are ignored. */
 static int run_to_call(pid_t pid, int *ret_status)
 {
     for (;;) {
@@ -153,7 +154,8 @@ static int run_to_call(pid_t pid, int *ret_status)
     }
 }
 
-/* A filter that kills lets the call return first, so that a debugger sees it; then it is over. */
+/* A filter that kills lets the call return first, so that a debugger sees it. Then the process
+ * dies. */
 static bool is_doomed(pid_t pid)
 {
     struct __ptrace_peeksiginfo_args all = {.nr = 8};
@@ -189,7 +191,8 @@ int inject_call(pid_t pid, long number, const long arguments[6], long *ret_resul
     error = set_registers(pid, &regs);
     if (error < 0)
         return error;
-    /* Its entry, and then its exit, unless the filter ends it in between. */
+    /* The first stop is the call's entry, the second its exit, unless the filter ends the process
+     * in between. */
     for (int stops = 0; stops < 2; stops++) {
         int stopped = run_to_call(pid, &status);
         if (stopped < 0)
@@ -219,7 +222,7 @@ static unsigned long stack_pointer(const registers *regs)
 #endif
 }
 
-/* Text included: a debugger's write makes a copy of the page. */
+/* Text can be written as well: a debugger's write makes a private copy of the page. */
 static int poke(pid_t pid, unsigned long address, const void *data, size_t size)
 {
     for (size_t at = 0; at < size; at += sizeof(long)) {
@@ -254,7 +257,8 @@ int inject_endless(pid_t pid, long number, const long arguments[6])
     if (error < 0)
         return error;
     prepare_call(&regs, number, arguments);
-    /* The call; the register that its result is in as before; back. */
+    /* The code: make the call; set the register that holds its result as it was before; jump back.
+     */
 #if defined(__x86_64__)
     static const unsigned char code[] = {0x0f, 0x05, 0x4c, 0x89, 0xf8, 0xeb, 0xf9};
     regs.r15 = (unsigned long long)number;

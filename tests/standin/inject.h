@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A debugger that works inside a live process: it makes the process carry out system calls, as if
- * somebody had taken it over. Needs CAP_SYS_PTRACE. Not thread-safe: the thread that attached must
- * make the other calls.
+ * A debugger that works inside a live process: it makes the process do system calls, as if somebody
+ * had taken it over. Needs CAP_SYS_PTRACE. Not thread-safe: the thread that attached must make the
+ * other calls.
  */
 #ifndef TESTS_STANDIN_INJECT_H
 #define TESTS_STANDIN_INJECT_H
@@ -27,7 +27,7 @@ unsigned long inject_data(pid_t pid, const void *data, size_t size);
 
 /*
  * Have the process make the call without end, as fast as it can, with code that is written over its
- * own. The process is let go, and needs no detaching. Returns 0 or -errno.
+ * own. Then the process runs free; inject_detach is not needed. Returns 0 or -errno.
  */
 int inject_endless(pid_t pid, long number, const long arguments[6]);
 

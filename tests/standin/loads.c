@@ -23,7 +23,7 @@ const struct guest_net_options net_load_options = {
     .tx_size = 2048,
 };
 
-/* A frame's length tells what it must hold. */
+/* The length of a frame determines its contents. */
 static bool is_good(const uint8_t *data, int length)
 {
     return length >= (int)FRAME_MIN && length < (int)(FRAME_MIN + FRAMES) &&
@@ -42,9 +42,9 @@ static void send_both_ways(struct net_load *load)
         uint32_t length = FRAME_MIN + load->next++ % FRAMES;
         net_fixture_frame(load->frame, net->host_mac, net_fixture_mac, length, length);
         (void)guest_net_put(&net->net, 0, &no_offload, load->frame,
-                            length); /* when there is room */
+                            length); /* sent when there is room */
         net_fixture_frame(load->frame, net_fixture_mac, net->host_mac, length, length);
-        (void)send(net->packets, load->frame, length, MSG_DONTWAIT); /* likewise */
+        (void)send(net->packets, load->frame, length, MSG_DONTWAIT); /* the same */
     }
     guest_net_kick(&net->net, 0);
 }
@@ -115,7 +115,8 @@ static void give_buffers(struct rng_load *load)
     guest_queue_kick(&load->queue);
 }
 
-/* Its last 16 bytes are hardly all 0 by chance, and what lies behind them is not the device's. */
+/* By chance, the last 16 bytes are almost never all 0. The byte behind the buffer is not the
+ * device's. */
 static bool is_filled(const struct rng_load_buffer *buffer)
 {
     static const uint8_t zeros[16];

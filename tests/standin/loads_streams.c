@@ -13,11 +13,11 @@
 
 /* ---- Console ---- */
 
-#define CHUNK 4096u /* also what one call of the worker's writes at most */
+#define CHUNK 4096u /* also the most that the worker writes in one call */
 #define LENIENT 65536u
-#define CERTAIN 32u /* bytes that tell where in the stream they are */
+#define CERTAIN 32u /* this many bytes determine where in the stream they are */
 
-/* A stream of bytes in which no short piece comes twice nearby. */
+/* A stream of bytes in which no short piece repeats nearby. */
 static uint8_t byte_at(uint64_t at)
 {
     uint64_t mixed = (at + 1) * 0x9e3779b97f4a7c15ull;
@@ -45,7 +45,8 @@ static bool step_back(struct console_load *load, const uint8_t *data)
     return false;
 }
 
-/* What the last terminal held is gone with it, and what was printed before there was another. */
+/* What was in the last terminal is lost with it. So is what was printed before the next one
+ * existed. */
 static bool step_over(struct console_load *load, const uint8_t *data)
 {
     uint64_t printed = load->console->ports[0].sent;
@@ -70,7 +71,7 @@ static void judge(struct console_load *load)
         load->seen = load->at > load->seen ? load->at : load->seen;
         done += good;
         if (load->length - done < CERTAIN)
-            break; /* nothing, or too little to tell */
+            break; /* nothing came, or too little to find the place */
         if (!step_back(load, load->held + done) && !step_over(load, load->held + done)) {
             load->wrong++;
             done = load->length;
@@ -87,7 +88,7 @@ static void change_terminal(struct console_load *load)
     load->length = 0;
     load->terminal = open(load->path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     if (load->terminal < 0)
-        return; /* its broker is being replaced */
+        return; /* the broker, whose terminal this was, is being replaced */
     load->terminals++;
     load->lenient_until = load->seen + LENIENT;
 }
@@ -134,14 +135,14 @@ void console_load_end(struct console_load *load)
 
 /* ---- Sockets ---- */
 
-#define SILENCE_MS 10000 /* a connection that neither answers nor is reset is lost */
+#define SILENCE_MS 10000 /* a connection that neither answers nor is reset for so long is lost */
 
 static bool echo(int fd)
 {
     uint8_t data[1024];
     ssize_t length = recv(fd, data, sizeof(data), MSG_DONTWAIT);
     if (length < 0)
-        return errno == EAGAIN; /* the kernel's sockets end with an error */
+        return errno == EAGAIN; /* the kernel's sockets end with an error, not at an end of file */
     return length > 0 && send(fd, data, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT) == length;
 }
 
@@ -156,7 +157,7 @@ static void serve_echoes(struct vsock_load *load)
             i++;
             continue;
         }
-        close(load->echoes[i]); /* its worker is dead */
+        close(load->echoes[i]); /* the worker behind it is dead */
         load->echoes[i] = load->echoes[--load->echo_count];
     }
 }
@@ -166,7 +167,7 @@ static void say_something(struct vsock_load *load, struct vsock_load_talker *tal
     for (uint32_t i = 0; i < VSOCK_LOAD_MESSAGE; i++)
         talker->said[i] = (uint8_t)(talker->number * 31 + i);
     int sent = guest_vsock_send(load->vsock, talker->socket, talker->said, VSOCK_LOAD_MESSAGE, 0);
-    load->wrong += sent != 0 && sent != (int)VSOCK_LOAD_MESSAGE; /* 0: credit is under way */
+    load->wrong += sent != 0 && sent != (int)VSOCK_LOAD_MESSAGE; /* 0: the credit is on its way */
     talker->asked = sent == (int)VSOCK_LOAD_MESSAGE;
     talker->got = 0;
 }

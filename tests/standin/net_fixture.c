@@ -29,7 +29,7 @@ bool net_fixture_namespace(void)
     return false;
 }
 
-/* Without a shell: BusyBox's has an ip of its own. */
+/* No shell: BusyBox's shell has an `ip` of its own. */
 void net_fixture_ip(const char *words)
 {
     char text[160], *argv[24] = {(char *)"ip"}, *rest = NULL;
@@ -51,7 +51,7 @@ static void no_ipv6(const char *interface)
     snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", interface);
     FILE *file = fopen(path, "we");
     if (!file)
-        return; /* a kernel without it */
+        return; /* this kernel does not have the setting */
     fputs("1", file);
     fclose(file);
 }
@@ -165,7 +165,7 @@ int net_fixture_host_receive(struct net_fixture *net, uint8_t *frame, int timeou
     if (poll(&packets, 1, timeout_ms) <= 0)
         return -ETIMEDOUT;
     ssize_t length = recv(net->packets, frame, GUEST_NET_FRAME_MAX, 0);
-    /* That the interface was down meanwhile is said once. */
+    /* If the interface was down in between, recv returns ENETDOWN once. */
     return length < 0 && errno == ENETDOWN ? net_fixture_host_receive(net, frame, timeout_ms)
                                            : (int)length;
 }

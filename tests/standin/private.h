@@ -24,7 +24,7 @@
 #define EVENTFDS_MAX 64
 #define THREADS_KNOWN 64
 
-/* A slot of the hypervisor: one register access of a vCPU. Its index is the request_id. */
+/* A slot of the hypervisor: it holds one register access of a vCPU. Its index is the request_id. */
 struct slot {
     enum { SLOT_FREE, SLOT_PROCESSING, SLOT_COMPLETE } state;
     bool taken;     /* ATTACH has handed it out */
@@ -32,7 +32,7 @@ struct slot {
     unsigned int device;
     uint64_t op;
     uint64_t value;
-    sem_t done; /* posted once, without the lock, so that the vCPU need not wait for the lock */
+    sem_t done; /* posted once, and not under the lock: the vCPU need not wait for the lock */
 };
 
 struct ioeventfd {
@@ -57,7 +57,7 @@ struct attacher {
     uint64_t since;   /* ms, monotonic */
     pid_t status_tid; /* the thread that the two files belong to; 0: none */
     int status_fd, leader_status_fd;
-    pid_t tracer; /* the thread's tracer at the last look; 0: none */
+    pid_t tracer; /* the thread's tracer when we last looked; 0: none */
 };
 
 struct device {
@@ -133,7 +133,7 @@ int standin_child_receive(int report, int *ret_listener, int *ret_node);
 
 /* serve.c */
 void *standin_server(void *standin);
-/* Receive one notification (blocking) and serve it. Returns 0 or -errno. */
+/* Receive one notification (blocks) and serve it. Returns 0 or -errno. */
 int standin_serve_next(struct standin *standin);
 void standin_forget_threads(struct standin *standin);
 int standin_memory_read(pid_t tid, uint64_t address, void *buffer, size_t size);

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#define ACCESSES_MIN 10 /* fewer show nothing */
+#define ACCESSES_MIN 10 /* fewer accesses prove nothing */
 
 static const struct {
     uint64_t offset, value;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A broker that was taken over, for test_keeper_rules: started by the real keeper, it settles a
- * configuration whose text is "settled", and then does what the name of its --config says:
+ * A broker that was taken over, for test_keeper_rules. The real keeper starts it. It settles a
+ * configuration whose text is "settled". Then it does what the name of its --config says:
  *
- *     open-early    has a backend opened by another text, before it has said RUNNING
- *     open-late     ..., and after that
- *     config-late   settles another text, after that
+ *     open-early    makes the keeper open a backend by another text, before it has said RUNNING
+ *     open-late     the same, but after it has said RUNNING
+ *     config-late   settles another text, after it has said RUNNING
  *
- * Its opener sends what text it was given. What happens is said on stderr, a line each.
+ * Its opener sends the text that it was given. Each event is a line on stderr.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +57,7 @@ static int make_text(const char *text)
     return fd;
 }
 
-/* Returns false at the keeper's end, or when it says STOP. */
+/* Returns false if the keeper has closed its end or says STOP. */
 static bool next(union message *ret)
 {
     int fds[MESSAGE_FDS_MAX];

@@ -54,14 +54,14 @@ int standin_respond(struct standin *standin, uint64_t notification, int64_t resu
     return send_response(standin, &response);
 }
 
-/* Not ours after all: another driver's ioctl that has the same type byte. */
+/* Another driver's ioctl that has the same type byte: it is not for us. */
 static void let_it_continue(struct standin *standin, uint64_t notification)
 {
     struct seccomp_notif_resp response = {
         .id = notification,
         .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE,
     };
-    (void)send_response(standin, &response); /* fails only if the caller is gone */
+    (void)send_response(standin, &response); /* fails only if the caller has gone */
 }
 
 static void forget(struct known_thread *known)
@@ -87,8 +87,9 @@ static struct known_thread *know(struct known_thread *threads, pid_t tid)
 }
 
 /*
- * What the caller's fd is. The directory /proc/TID/fd, once open, stays that very thread's: it
- * never shows the fds of a later thread with the same number, so it can be kept.
+ * Get the file of the caller's fd. An open directory /proc/TID/fd belongs to that very thread for
+ * ever: it never shows the fds of a later thread with the same number. So the directory can be kept
+ * open.
  */
 static int stat_fd(struct known_thread *threads, pid_t tid, int fd, struct stat *ret)
 {
@@ -99,7 +100,7 @@ static int stat_fd(struct known_thread *threads, pid_t tid, int fd, struct stat 
         if (known && fstatat(known->fd_dir, path, ret, 0) == 0)
             return 0;
         if (known)
-            forget(known); /* an earlier thread's, or that fd is not open */
+            forget(known); /* it belongs to an earlier thread, or the fd is not open */
     }
     return -EBADF;
 }
@@ -162,7 +163,7 @@ static void describe(const struct device *device, uint32_t id, struct bao_dm_inf
     ret->shmem_size = device->options.shmem_size;
 }
 
-/* DM_GET_INFO on the node of A and B. */
+/* DM_GET_INFO on the node of generations A and B. */
 static int64_t get_info(struct standin *standin, const struct seccomp_notif *notification)
 {
     struct bao_dm_info info;
@@ -182,7 +183,8 @@ static int64_t get_info(struct standin *standin, const struct seccomp_notif *not
     return standin->abi == STANDIN_A ? 1 : 0;
 }
 
-/* On a device's own node, of C. What was in the place of A's fd stays as it is. */
+/* DM_GET_INFO on a device's own node, generation C. The field that holds the fd in A stays as it
+ * is. */
 static int64_t get_own_info(struct standin *standin, const struct device *device, pid_t tid,
                             uint64_t address)
 {
@@ -194,7 +196,7 @@ static int64_t get_own_info(struct standin *standin, const struct device *device
     return standin_memory_write(tid, address, &info, sizeof(info)) < 0 ? -EFAULT : 0;
 }
 
-/* On the file of a device of D. */
+/* DM_GET_INFO on the file of a device of generation D. */
 static int64_t get_created_info(struct standin *standin, const struct device *device, pid_t tid,
                                 uint64_t address)
 {
@@ -233,8 +235,8 @@ static int64_t complete(struct standin *standin, const struct device *device, pi
     enum standin_moment moment = standin->kill_at_complete;
     standin->kill_at_complete = STANDIN_NO_MOMENT;
     if (moment == STANDIN_BEFORE_COMPLETE) {
-        kill(tid, SIGKILL); /* all of its threads */
-        return -ENOENT;     /* nobody is left to be told */
+        kill(tid, SIGKILL); /* all threads of the process */
+        return -ENOENT;     /* there is nobody left to answer */
     }
     int result = standin_driver_complete(standin, device, request, ret_slot);
     if (moment == STANDIN_AFTER_COMPLETE)
@@ -249,7 +251,7 @@ void standin_kill_at_complete(struct standin *standin, enum standin_moment momen
     pthread_mutex_unlock(&standin->lock);
 }
 
-/* The number that A has for it; a number of another generation's is none. */
+/* The number that A has for the command. A number of another generation is not a command here. */
 static uint32_t command_of(const struct standin *standin, uint32_t command)
 {
     static const struct {
@@ -282,7 +284,8 @@ static int64_t serve_device(struct standin *standin, struct device *device,
     uint32_t command = command_of(standin, (uint32_t)notification->data.args[1]);
     if (standin_memory_read(tid, notification->data.args[2], &arg, _IOC_SIZE(command)) < 0)
         return -EFAULT;
-    /* Whoever had this tid while we read is still in that call, so it was the caller. */
+    /* If the notification is still valid, the thread with this tid is still in that call. So we
+     * read the memory of the caller. */
     if (!standin_notification_valid(standin, notification->id))
         return -ENOENT;
     switch (command) {
@@ -313,8 +316,8 @@ static long long position_of(pid_t tid, int fd)
 }
 
 /*
- * Devices of one frontend may have one memory as their window. Their files are then told apart by
- * the file position: DM_GET_INFO sets it to the id, and nothing else uses it.
+ * Devices of one frontend may share one memory as their window. The file position then tells their
+ * files apart: DM_GET_INFO sets it to the id, and nothing else uses it.
  */
 static struct device *device_of(struct standin *standin, const struct stat *file, pid_t tid, int fd)
 {
@@ -337,7 +340,7 @@ static bool is_device_command(uint32_t command)
            command == BAO_IOCTL_IRQFD;
 }
 
-/* What is asked of a device's file, but for ATTACH. */
+/* All that can be asked of a device's file, except ATTACH. */
 static int64_t ask_device(struct standin *standin, struct device *device,
                           const struct seccomp_notif *notification, struct slot **ret_slot)
 {
@@ -368,8 +371,8 @@ static int64_t ask_node(struct standin *standin, const struct seccomp_notif *not
 }
 
 /*
- * The device by whose file a thread attaches and completes, as it was seen a moment ago: looking
- * again at each call would cost as much as the rest of it.
+ * The device by whose file a thread attaches and completes, as we saw it a moment ago. To look
+ * again at each call would cost as much as the rest of the call.
  */
 static struct device *known_device(const struct known_thread *threads, pid_t tid, int fd,
                                    uint32_t command)
@@ -401,7 +404,7 @@ static int find_device(struct standin *standin, struct known_thread *threads, pi
     return *ret || is_node ? 0 : -ENOTTY;
 }
 
-/* A shared mapping of a file: of B and later, no more than the window can be had. */
+/* A shared mapping of a file: from generation B on, it can't be larger than the window. */
 static void check_mmap(struct standin *standin, struct known_thread *threads,
                        const struct seccomp_notif *notification)
 {
@@ -441,7 +444,7 @@ static void serve_one(struct standin *standin, struct known_thread *threads,
             result = ask_device(standin, device, notification, &completed);
         else if (r == 0)
             result = ask_node(standin, notification);
-        (void)standin_respond(standin, notification->id, result); /* or the caller is gone */
+        (void)standin_respond(standin, notification->id, result); /* fails if the caller has gone */
     }
     pthread_mutex_unlock(&standin->lock);
     if (completed)
@@ -464,7 +467,7 @@ void standin_forget_threads(struct standin *standin)
         forget(&standin->known_threads[i]);
 }
 
-/* The vCPUs' threads have just served notifications, or do, and soon will again. */
+/* The threads of the vCPUs serve notifications, or have just done so and soon will again. */
 static bool vcpus_serve(const struct standin *standin)
 {
     return standin->served ||
@@ -495,7 +498,7 @@ void *standin_server(void *argument)
         standin->served = true;
         pthread_mutex_unlock(&standin->lock);
         if (standin_serve_next(standin) == -ENOENT)
-            usleep(1000); /* the caller was gone already, or all are, for good */
+            usleep(1000); /* the caller had gone already, or all callers have gone for good */
         pthread_mutex_lock(&standin->lock);
         standin->served = false;
     }

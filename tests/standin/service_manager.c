@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plays the service manager systemd for tests on the stand-in: starts a program with NOTIFY_SOCKET,
- * keeps the fds that it sends (FDSTORE=1), forgets them (FDSTOREREMOVE=1), and starts the program
- * again with them, by LISTEN_FDS, when it dies. Where systemd waits until the rest of the dead
- * program's processes have ended, this one does not. It adopts them, and tells of those that live
- * on.
+ * Plays the service manager systemd for tests on the stand-in. It starts a program with
+ * NOTIFY_SOCKET, keeps the fds that the program sends (FDSTORE=1), and forgets them
+ * (FDSTOREREMOVE=1). When the program dies, it starts it again with these fds (LISTEN_FDS). systemd
+ * waits until the other processes of the dead program have ended. This program does not. It adopts
+ * them, and reports those that live on.
  *
  *     service-manager [--abstract] [--kill-at N] PROGRAM ARGUMENT...
  *
- * --kill-at N: after the Nth message about the store it reads no more, kills the program, and only
- * then takes what had been sent. SIGTERM ends the program, and then this one with its status; so
- * does the program's status 1, as RestartPreventExitStatus=1 would. Commands, a letter each, on
- * standard input:
+ * --kill-at N: after the Nth message about the store it reads no more and kills the program. Only
+ * then does it take what had been sent. SIGTERM ends the program; then this program ends with its
+ * status. It also ends if the program ends with status 1, as with RestartPreventExitStatus=1.
+ * Commands are letters on standard input:
  *     r  restart: SIGTERM, then start again
- *     v  at the next start: state pages are of another version
+ *     v  at the next start: state pages have another version
  *     s  ...: state pages are smaller
- *     o  ...: records are of another version
- *     q  ...: of device 0 the fd of queue 0 is lost
- *     d  ...: ... the DM file is there twice
- *     x  ...: ... the fd named -request is something else
+ *     o  ...: records have another version
+ *     q  ...: the fd of queue 0 of device 0 is lost
+ *     d  ...: device 0's DM file is there twice
+ *     x  ...: device 0's fd named -request is another file
  *     l  ...: journals are locked for LOCK_MS, as if a broker of an earlier run still had them
- *     w  ...: the state page of device 0 is, as if a worker of an earlier run still had it
- * What happens is said on standard output, a line each: "started PID", "ended CODE STATUS",
+ *     w  ...: device 0's state page is locked, as if a worker of an earlier run still had it
+ * Each event is a line on standard output: "started PID", "ended CODE STATUS",
  * "ready", "stopping", "status TEXT", "locked", "unlocked", "orphan PID", "kept COUNT" at the end,
- * and "wrong WORDS" for what systemd would not take.
+ * and "wrong WORDS" for what systemd would refuse.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -56,8 +56,8 @@
 #define LOCK_MS 3000 /* long enough for a keeper that starts on a busy machine */
 #define LOCKS_MAX 32
 #define ORPHANS_MS 15000 /* on a busy machine the kernel takes seconds to end a namespace */
-#define VERSION_OFFSET 8 /* of the state page's version, behind its magic */
-#define COMMIT_OFFSET 48 /* of the record's commit; its version is in the upper half */
+#define VERSION_OFFSET 8 /* where the state page has its version, behind its magic */
+#define COMMIT_OFFSET 48 /* where the record has its commit; the version is in the upper half */
 
 struct entry {
     int fd;
@@ -73,7 +73,7 @@ static int notify, signals, locks[LOCKS_MAX];
 static size_t lock_count;
 static uint64_t unlock_at;
 static char address_text[64];
-static char wanted[16]; /* letters, for the next start */
+static char wanted[16]; /* letters of commands for the next start */
 static unsigned int messages, kill_at, starts;
 static bool restarting, ending, holding;
 
@@ -116,7 +116,7 @@ static void keep(const char *name, int fd, bool polled)
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        if (is_same_file(store[i].fd, fd)) { /* as systemd does: the first name stays */
+        if (is_same_file(store[i].fd, fd)) { /* as in systemd, the first name stays */
             say("wrong: %s is %s", name, store[i].name);
             close(fd);
             return;
@@ -140,7 +140,8 @@ static void forget(const char *name)
     }
 }
 
-/* What systemd does at once, on an event: nobody sees the difference before the next start. */
+/* systemd does this at once, when the event comes. Nobody sees the difference before the next
+ * start. */
 static void drop_hung_up(void)
 {
     for (size_t i = count; i-- > 0;) {
@@ -185,7 +186,7 @@ static void handle_text(char *text, int fd)
     messages += stores || removes;
 }
 
-/* One message, if there is one. */
+/* Take one message, if there is one. */
 static bool take_message(void)
 {
     char text[512];
@@ -214,7 +215,7 @@ static bool take_message(void)
     handle_text(text, fd);
     if (kill_at > 0 && messages >= kill_at) {
         kill_at = 0;
-        holding = true; /* no more until it is dead */
+        holding = true; /* read no more until the program is dead */
         kill(child, SIGKILL);
         return false;
     }
@@ -233,7 +234,7 @@ static void open_notify(bool abstract)
         address.sun_path[0] = '\0';
         length--;
     } else {
-        unlink(address_text); /* of one that was killed, and had the same pid */
+        unlink(address_text); /* another service manager was killed, and it had the same pid */
     }
     notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (notify < 0 || setsockopt(notify, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0 ||
@@ -242,7 +243,7 @@ static void open_notify(bool abstract)
         die("notify socket");
 }
 
-/* So that a sender is at most two messages ahead of us. */
+/* A sender must be at most two messages ahead of us. */
 static void shorten_queues(void)
 {
     if (unshare(CLONE_NEWNET) < 0)
@@ -336,7 +337,7 @@ static void unlock(void)
 
 /* --- The program ------------------------------------------------------------------------------ */
 
-/* In the child: the fds from 3 on, in another order each time. */
+/* In the child: put the fds at 3 and above, in another order each time. */
 static void pass_store(void)
 {
     static char names[STORE_MAX * (NAME_SIZE + 1)];
@@ -376,7 +377,7 @@ static void start(void)
         sigset_t none;
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves none behind */
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves no process behind */
         setenv("NOTIFY_SOCKET", address_text, 1);
         setenv("WATCHDOG_USEC", "400000", 1);
         if (count > 0)
@@ -387,7 +388,7 @@ static void start(void)
     say("started %d", (int)child);
 }
 
-/* Our children but the program: what was its own before it died. */
+/* Our children, except the program: they were the program's children before it died. */
 static void look_for_orphans(bool all)
 {
     static uint64_t since;
@@ -430,7 +431,7 @@ static void child_ended(const siginfo_t *info)
 {
     holding = false;
     while (take_message())
-        ; /* what it had sent before it died */
+        ; /* messages that it had sent before it died */
     say("ended %d %d", info->si_code, info->si_status);
     bool prevented = info->si_code == CLD_EXITED && info->si_status == 1;
     if (ending || (prevented && !restarting))

@@ -20,7 +20,7 @@
 
 #include "tests/standin/clock.h"
 
-/* Newer than Debian 12's headers. */
+/* These are newer than the headers of Debian 12. */
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
 #define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
 #define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
@@ -42,7 +42,8 @@ enum standin_abi standin_default_abi(void)
     return STANDIN_A + (enum standin_abi)(letter[0] - 'A');
 }
 
-/* A file of C's is the node, so the memory needs a name that a node can be made of. */
+/* In generation C a device's file is its node. So the memory needs a name, and the node is made of
+ * it. */
 static int make_named(struct device *device)
 {
     strcpy(device->path, "/tmp/bao-window-XXXXXX");
@@ -90,7 +91,7 @@ static int make_device(struct standin *standin, unsigned int id,
 
 static void ignore(int signal_number)
 {
-    (void)signal_number; /* it only has to end a system call */
+    (void)signal_number; /* the signal only has to end a system call */
 }
 
 static int spawn(struct standin *standin, const struct standin_options *options)
@@ -130,7 +131,8 @@ static int start_threads(struct standin *standin)
     standin->notification = malloc(standin->notification_size);
     if (!standin->notification)
         return -ENOMEM;
-    /* Hand the processor straight over in both directions; older kernels do without. */
+    /* A wake-up hands the processor directly to the other side, in both directions. Older kernels
+     * can't. */
     (void)ioctl(standin->listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS,
                 SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
 
@@ -155,7 +157,8 @@ static void stop_threads(struct standin *standin)
 {
     atomic_store(&standin->stopping, true);
     if (standin->threads_started > 0) {
-        /* Again and again: a signal just before the call that it should end is lost. */
+        /* Send it again and again: a signal that comes just before the call that it should end is
+         * lost. */
         while (!atomic_load(&standin->server_ended)) {
             pthread_kill(standin->server, STANDIN_SIGNAL);
             pthread_cond_signal(&standin->serve);
@@ -363,7 +366,7 @@ int standin_wait_all(struct standin *standin, int timeout_ms)
     return r;
 }
 
-/* Processes, by /proc. */
+/* Find processes in /proc. */
 
 static pid_t parent_of(pid_t pid)
 {
@@ -410,8 +413,8 @@ static unsigned int list_processes(const struct standin *standin, pid_t *pids)
     return count;
 }
 
-/* The broker's program is also that of those who open and connect for it: they have another first
- * argument. */
+/* The processes that open and connect for the broker run the broker's program, too. They have
+ * another first argument. */
 static bool helps_broker(pid_t pid)
 {
     char path[64], arguments[64] = "";
@@ -431,7 +434,7 @@ static bool runs_program(pid_t pid, const char *program)
     snprintf(path, sizeof(path), "/proc/%d/exe", pid);
     ssize_t length = readlink(path, link, sizeof(link) - 1);
     if (length <= 0)
-        return false; /* a zombie, too */
+        return false; /* this includes a zombie */
     link[length] = '\0';
     const char *name = strrchr(link, '/');
     return strncmp(name ? name + 1 : link, program, strlen(program)) == 0 && !helps_broker(pid);

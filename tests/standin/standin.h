@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The dispatcher stand-in. It runs the unmodified bao-virtio-dm and serves its 0xA6 or 0xA7 ioctls
- * by seccomp user notification, as Bao's kernel driver would, with the driver's faults. The calling
- * process then plays the frontend VMs.
+ * by seccomp user notification, as Bao's kernel driver would, including the driver's faults. The
+ * calling process then plays the frontend VMs.
  *
  * It imitates each generation of the driver (common/bao_abi.h):
  *

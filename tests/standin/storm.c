@@ -12,12 +12,12 @@
 #include "tests/standin/clock.h"
 #include "tests/standin/control_client.h"
 
-#define PATIENCE_MS 20000 /* the longest pause, a deadline missed, and a slow machine */
+#define PATIENCE_MS 20000 /* the longest pause and a missed deadline, on a slow machine */
 #define LOOK_US 500
-#define MOMENT_US 3000 /* up to so much later than the progress */
+#define MOMENT_US 3000 /* a kill comes at most this much later than the progress */
 #define WITHOUT_PROGRESS 4
-#define KEEPER_STARTS_US 40000 /* until a keeper, broker and worker are there, about */
-#define BROKERS_A_ROUND 5u     /* pauses of 0.1 to 0.8 s */
+#define KEEPER_STARTS_US 40000 /* about the time until a keeper, its broker and its worker run */
+#define BROKERS_A_ROUND 5u     /* they cause pauses of 0.1 to 0.8 s */
 
 static unsigned int below(struct storm *storm, unsigned int limit)
 {
@@ -64,7 +64,7 @@ static bool wait_for_progress(const struct storm *storm)
 {
     uint64_t before = atomic_load(&storm->progress);
     for (unsigned int i = 0; i < PATIENCE_MS * 1000u / LOOK_US; i++, usleep(LOOK_US)) {
-        if (atomic_load(&storm->progress) - before >= 2) /* one of them begun since */
+        if (atomic_load(&storm->progress) - before >= 2) /* at least one began after `before` */
             return true;
     }
     return false;
@@ -214,7 +214,7 @@ void storm_end(struct storm *storm)
     CU_ASSERT_EQUAL(storm->deaths, storm->kills + storm->restarts);
     if (storm->restarts == 0)
         return;
-    /* None has died by itself. */
+    /* No worker has died by itself. */
     CU_ASSERT_EQUAL(ask(storm, CONTROL_STATUS, &reply), 0);
     CU_ASSERT_EQUAL(reply.device.restarts, storm->deaths);
 }

@@ -5,11 +5,11 @@
  *
  * A worker dies of one of two causes, both of them SIGKILL. One is a kill by this thread; after it
  * the successor has to wait longer each time. The other is a restart that the control socket asks
- * for; it sets the pauses back to none. Alternating, they cause many deaths in little time. Three
+ * for; it sets the pauses back to none. By turns, the two cause many deaths in little time. Three
  * of four strikes come some time after the successor has completed something for the guest. The
- * fourth comes as soon as there is a successor, while it starts or takes over. (Not all strikes are
- * of this kind: a device whose workers die without completing anything is given up, and that is
- * right.)
+ * fourth comes as soon as there is a successor, while it starts or takes over. (Only some strikes
+ * are of this kind: the broker gives up a device whose workers die without completing anything, and
+ * that is right.)
  */
 #ifndef TESTS_STANDIN_STORM_H
 #define TESTS_STANDIN_STORM_H
@@ -44,7 +44,7 @@ struct storm {
 /* Start a storm. Device 0 must be at work. */
 typedef void storm_begin(struct storm *storm, const struct fixture *fixture);
 
-/* Kill workers: many with BVDM_LONG=1 in the environment. */
+/* Kill workers. BVDM_LONG=1 in the environment: many of them. */
 void storm_workers(struct storm *storm, const struct fixture *fixture);
 /* Kill fewer workers, unless BVDM_LONG=1 is set: for a slow machine. */
 void storm_fewer_workers(struct storm *storm, const struct fixture *fixture);

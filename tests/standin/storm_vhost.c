@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Storms over the kinds that the kernel's vhost serves, for a kernel that has it: storm-vhost runs
- * in the backend VM (tests/vm/storms.sh), with the programs in /usr/bin and the modules loaded.
- * How long the guest waited for word of a death is printed at the end of each.
+ * Storms over the kinds of devices that the kernel's vhost serves, for a kernel that has vhost:
+ * storm-vhost runs in the backend VM (tests/vm/storms.sh), with the programs in /usr/bin and the
+ * modules loaded. At the end of each storm it prints how long the guest waited until it was told of
+ * a death.
  */
 #include <sys/socket.h> /* before linux/vm_sockets.h, which in Linux 6.1 does not include it */
 
@@ -15,7 +16,7 @@
 #include "tests/standin/storm_loads.h"
 #include "tests/standin/vsock_fixture.h"
 
-#define PORT 1053u /* of the host */
+#define PORT 1053u /* a port of the host */
 
 /* ---- Sockets ---- */
 
@@ -49,7 +50,7 @@ static void start_vsock(struct vsock_fixture *test)
     CU_ASSERT_EQUAL_FATAL(guest_vsock_start(&test->vsock, GUEST_VSOCK_FEATURES), 0);
 }
 
-/* A program of the host's connects to the guest, and they talk. */
+/* A program on the host connects to the guest, and they talk. */
 static void assert_host_connects(struct vsock_fixture *test)
 {
     struct pair pair = pair_by_kernel(test);
@@ -77,7 +78,7 @@ static void sockets_are_reset_at_once_and_made_anew(void)
     CU_ASSERT(sockets.resets >= storm.calm);
 }
 
-/* The successor of the broker finds the CID free, too. */
+/* The next broker finds that the CID is free, too. */
 static void sockets_survive_brokers(void)
 {
     rage_on_sockets(storm_brokers, "vsock by vhost, brokers");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Devices stand alone, also across the broker's death: what was open stays open, whatever has
- * become of its name; what can't be opened, or hangs, holds its own device and no other; and a
- * broker that does not answer is replaced.
+ * Devices stand alone, also when the broker dies. What was open stays open, whatever has become of
+ * its name. A file that can't be opened, or hangs, holds up its own device and no other. A broker
+ * that does not answer is replaced.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include "tests/standin/net_fixture.h"
 
 #define DEADLINE_MS 20000
-#define FOUND_MS 12000 /* 5 s without an answer, and some for a busy machine */
+#define FOUND_MS 12000 /* 5 s without an answer, and some time more for a busy machine */
 
 #define BLOCK(id, path)                                                                            \
     "  - id: " #id "\n    type: block\n    data_plane: virtio\n    mmio_addr: " MMIO_##id          \
@@ -67,7 +67,8 @@ static void kill_broker(struct pair *pair)
     fixture_assert_reads(&pair->block, 2);
 }
 
-/* Its worker answers a register: a device that is given up reads 0. */
+/* The device's worker answers a register access: a register of a device that was given up reads 0.
+ */
 static void assert_serves(const struct pair *pair, unsigned int id)
 {
     uint64_t value = 0;
@@ -90,7 +91,8 @@ static void stop(struct pair *pair)
 
 /* ---- What was open stays open ---- */
 
-/* Twice: the second broker has got them from one that had got them itself. */
+/* Two deaths, one after the other: the second broker gets the open files from a broker that has
+ * itself inherited them. */
 static void both_serve_after_deaths(struct pair *pair)
 {
     kill_broker(pair);
@@ -154,7 +156,7 @@ static void a_terminal_whose_name_is_something_else(void)
     CU_ASSERT_EQUAL(unlink(path), 0);
     close(fixture_open(&pair.fixture, "console"));
     both_serve_after_deaths(&pair);
-    /* Nobody hung up on the user. */
+    /* The user's terminal has not been hung up. */
     CU_ASSERT_EQUAL(read(user, text, sizeof(text)), -1);
     CU_ASSERT_EQUAL(errno, EAGAIN);
     CU_ASSERT_EQUAL(access(terminal, F_OK), 0);
@@ -175,7 +177,7 @@ static void a_log_that_is_a_directory(void)
     stop(&pair);
 }
 
-/* Its sockets and that of bao-dmctl are in it. */
+/* The directory holds the device's sockets and the socket of bao-dmctl. */
 static void a_directory_of_sockets_that_was_moved(void)
 {
     struct pair pair;
@@ -207,7 +209,7 @@ static void a_configuration_that_was_spoilt_or_removed(void)
 
 struct hang {
     char dir[32];
-    char yaml[256]; /* device 1, on the image in it */
+    char yaml[256]; /* device 1, on the image in `dir` */
     struct hang_fs *fs;
     int image;
 };
@@ -232,7 +234,7 @@ static void hang_end(struct hang *hang)
     rmdir(hang->dir);
 }
 
-/* At the first start, and at a broker's death before it has come to an end. */
+/* The open hangs at the first start. The broker dies before the open has ended. */
 static void an_image_whose_open_hangs(void)
 {
     struct pair pair;
@@ -251,7 +253,7 @@ static void an_image_whose_open_hangs(void)
     fixture_assert_reads(&pair.block, 1);
     fixture_wait_logged(&pair.fixture, "block 1: its backend has not been opened for 10 s",
                         DEADLINE_MS);
-    /* Its driver waits for 10 s, and no longer. */
+    /* The driver waits for 10 s, and no longer. */
     CU_ASSERT_EQUAL(standin_read(pair.fixture.standin, 1, fixture_base(1), 4, &value, DEADLINE_MS),
                     0);
     CU_ASSERT_EQUAL(value, 0);
@@ -263,8 +265,8 @@ static void an_image_whose_open_hangs(void)
     hang_end(&hang);
 }
 
-/* A worker that can't die while its disk does not answer: neither the others nor the next broker
- * wait for it, and its device is served as soon as it has gone. */
+/* A worker can't die while its disk does not answer. Neither the other devices nor the next broker
+ * wait for it. Its own device is served as soon as it has gone. */
 static void a_worker_that_hangs_in_its_disk(void)
 {
     struct pair pair;
@@ -278,10 +280,10 @@ static void a_worker_that_hangs_in_its_disk(void)
     pid_t worker = fixture_worker(&pair.fixture, 1);
     second.guest.timeout_ms = 1;
     CU_ASSERT_NOT_EQUAL(guest_block_io(&second, VIRTIO_BLK_T_IN, 0, data, sizeof(data)),
-                        VIRTIO_BLK_S_OK); /* asked, and not answered */
+                        VIRTIO_BLK_S_OK); /* the request was made, and has no answer */
     CU_ASSERT_EQUAL_FATAL(hang_fs_wait_held(hang.fs, 1, DEADLINE_MS), 0);
     kill_broker(&pair);
-    CU_ASSERT_EQUAL(kill(worker, 0), 0); /* it is there yet */
+    CU_ASSERT_EQUAL(kill(worker, 0), 0); /* it still exists */
     fixture_wait_logged(&pair.fixture, "block 1: waits for the end of its last worker",
                         DEADLINE_MS);
     kill_broker(&pair);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bao-seccomp verify and diff against a device model that runs: nothing to object to, until
+/* bao-seccomp verify and diff against a device model that runs: they find nothing wrong until
  * somebody has tampered with it. */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,7 @@ static void stop(void)
 
 /* ---- nothing to object to ---- */
 
-/* Other device models may run on this machine, so each of these processes is asked about. */
+/* Other device models may run on this machine, so the test asks about each of these processes. */
 static void finds_nothing_wrong(void)
 {
     start();
@@ -73,8 +73,8 @@ static int connect_to_console(void)
     return fd;
 }
 
-/* Workers that differ in what they hold: without a backend, with a place for connections, and with
- * one there. */
+/* The workers hold different things: no backend; a free place for connections; a connection in that
+ * place. */
 static void knows_other_kinds(void)
 {
     static const char *const policies[] = {"rng/virtio, ", "vsock/virtio, ", "console/socket, "};
@@ -145,7 +145,7 @@ static void reports_in_three_forms(void)
 
 /* ---- tampered with ---- */
 
-/* A file that the keeper has no use for. */
+/* The keeper has one file that it has no use for. */
 static void finds_an_fd_too_many(void)
 {
     start();
@@ -173,13 +173,14 @@ static void finds_another_filter(void)
     CU_ASSERT(audit_says("  WRONG  filter "));
     CU_ASSERT(audit_says("a program of 1 instructions that allows more than named calls\n"));
     CU_ASSERT_EQUAL(audit_run("diff this %d", keeper), 2);
-    /* The children were started before: they inherited what they should. */
+    /* The children were started before the keeper got this filter. They have inherited the right
+     * ones. */
     CU_ASSERT_EQUAL(audit_run("verify %d", fixture.workers[0]), 1);
     CU_ASSERT(audit_says("  WRONG  filters in force"));
     stop();
 }
 
-/* A program of a worker's name that nobody confined. */
+/* A program that has the name of a worker, and that nobody has confined. */
 static void finds_an_impostor(void)
 {
     static const char *const wrong[] = {
@@ -213,9 +214,9 @@ static void finds_an_impostor(void)
 
 /* ---- log-only mode ---- */
 
-#define CONFINED "--confined" /* this program, as one that a policy confines */
+#define CONFINED "--confined" /* runs this program as one that a policy confines */
 
-/* Does what block/virtio allows, and what it does not. */
+/* Makes calls that block/virtio allows, and calls that it does not allow. */
 static int run_confined(void)
 {
     const struct policy_program *program = policy_find("block/virtio");
@@ -227,7 +228,7 @@ static int run_confined(void)
     for (int i = 0; i < 2; i++)
         if (pwritev2(WORKER_FD_BACKEND, NULL, 0, 0, RWF_APPEND) >= 0)
             return 3;
-    /* What a child does is held against the policy that it inherits. */
+    /* A child's calls are compared with the policy that the child inherits. */
     pid_t child = fork();
     if (child == 0)
         _exit(fdatasync(WORKER_FD_NULL_IN) == 0 ? 3 : 0);

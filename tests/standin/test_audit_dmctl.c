@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-dmctl audit: the whole of a running device model, with what its broker says of it. Nothing to
- * object to with every kind of device that this machine can serve, also while workers are replaced;
- * and a row that names it for each thing that is different.
+ * bao-dmctl audit: the whole of a running device model, and what its broker says of it. It finds
+ * nothing wrong with any kind of device that this machine can serve, also while workers are
+ * replaced. For each thing that is different, one row names it.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -82,7 +82,7 @@ static void a_whole_device_model_is_as_expected(void)
         "  ok     core layers missing     none\n",
         "  ok     device                  block 0\n",
         "  ok     policy                  console/socket\n",
-        "\n10 processes, ", /* the connectors of devices 2 and 5 among them */
+        "\n10 processes, ", /* this includes the connectors of devices 2 and 5 */
         ", 0 not as expected\n",
     };
     start();
@@ -93,7 +93,7 @@ static void a_whole_device_model_is_as_expected(void)
     stop();
 }
 
-/* What is not shown by the kernel is not called good, whatever READY says. */
+/* What the kernel does not show is not called good, even if READY says that it is. */
 static void what_cannot_be_read_is_said_to_be_so(void)
 {
     start();
@@ -104,7 +104,7 @@ static void what_cannot_be_read_is_said_to_be_so(void)
     CU_ASSERT(audit_says("  ?      mdwe                    not readable from outside; by the"));
     CU_ASSERT_PTR_NULL(strstr(audit_answer, "  ok     landlock"));
     CU_ASSERT_PTR_NULL(strstr(audit_answer, "  ok     mdwe"));
-    /* A worker alone, with nobody asked. */
+    /* Here only a worker is audited, and no broker is asked. */
     CU_ASSERT_EQUAL(audit_run("verify %d", fixture.workers[0]), 0);
     CU_ASSERT(audit_says("  ?      mdwe                    not readable from outside; the worker's "
                          "READY tells"));
@@ -128,7 +128,7 @@ static void reports_are_for_tools_and_for_a_signature(void)
     stop();
 }
 
-/* A worker that is being started has not locked itself up, and one that is gone is not wrong. */
+/* A worker that is starting has not confined itself yet. A worker that has ended is not wrong. */
 static void workers_that_are_replaced_meanwhile_are_not_wrong(void)
 {
     start();
@@ -140,7 +140,7 @@ static void workers_that_are_replaced_meanwhile_are_not_wrong(void)
     stop();
 }
 
-/* How many filters a process has, by /proc; 0 if it is gone. */
+/* The number of filters of a process, from /proc; 0 if it has ended. */
 static unsigned long count_filters(pid_t pid)
 {
     char path[64], line[128];
@@ -154,7 +154,7 @@ static unsigned long count_filters(pid_t pid)
     return count;
 }
 
-/* The youngest child of the keeper's. */
+/* The youngest child of the keeper. */
 static pid_t youngest_child(void)
 {
     char path[64];
@@ -169,14 +169,14 @@ static pid_t youngest_child(void)
     return pid;
 }
 
-/* Replaces a worker, and stops its successor before that has a filter of its own. */
+/* Replaces a worker. Stops its successor before the successor has loaded its own filter. */
 static pid_t stop_unconfined_worker(void)
 {
     for (unsigned int attempt = 0; attempt < 50; attempt++) {
         pid_t before = youngest_child(), pid;
         unsigned long filters = count_filters(before);
         kill(before, SIGKILL);
-        /* Not one of the others, which is the youngest until then. */
+        /* Until the successor starts, another worker is the youngest child: skip it. */
         for (unsigned int i = 0; (pid = youngest_child()) <= before; i++)
             if (i == 1000000)
                 return 0;
@@ -190,7 +190,7 @@ static pid_t stop_unconfined_worker(void)
     return 0;
 }
 
-/* It is given the time that it takes to lock itself up. */
+/* The audit gives a worker the time that it needs to confine itself. */
 static void a_worker_that_is_being_started_is_waited_for(void)
 {
     start();
@@ -259,7 +259,8 @@ static void another_capability_is_found(void)
 
 #define ALL_LAYERS 0x3fffu
 
-/* verify with the words of a broker that knows of so many devices; the first in other words. */
+/* Runs verify with the words of a broker that knows of `count` devices. `first`: the words about
+ * the first device; NULL: the right ones. */
 static int told(unsigned int count, const char *first)
 {
     char path[96];
@@ -296,10 +297,10 @@ static void a_broker_that_says_otherwise_is_found(void)
     CU_ASSERT(audit_says("  WRONG  core layers missing     seccomp\n"));
     CU_ASSERT_EQUAL(told(DEVICES, "device 0 %d 1fff block/virtio block 0\n"), 0);
     CU_ASSERT(audit_says("by the worker's READY, this kernel lacks it\n"));
-    /* A process that is no worker of this keeper's. */
+    /* This process is no worker of this keeper. */
     CU_ASSERT_EQUAL(told(DEVICES, "device 0 1 3fff block/virtio block 0\n"), 1);
     CU_ASSERT(audit_says("worker 1, which is none of this keeper's\n"));
-    /* A worker that was replaced since the broker was asked, and its successor. */
+    /* The broker was asked before this worker was replaced: both it and its successor appear. */
     CU_ASSERT_EQUAL(told(DEVICES, "device 0 4194303 3fff block/virtio block 0\n"), 0);
     CU_ASSERT(audit_says("worker 4194303, which ended in the meantime\n"));
     CU_ASSERT(audit_says("  note   device                  the broker had not heard of it yet\n"));
@@ -329,7 +330,7 @@ static void nonsense_is_refused(void)
     CU_ASSERT_EQUAL(audit_run("list --told -"), 2);
     CU_ASSERT_EQUAL(audit_ask(DMCTL " --control %s/control status --markdown 2>&1", fixture.dir),
                     1);
-    /* Whoever the socket's mode lets in, the kernel hands out filters to root alone. */
+    /* The socket's mode lets this user in, but the kernel gives filters to root alone. */
     CU_ASSERT_EQUAL(audit_ask("chmod 755 %s; chmod 666 %s/control; setpriv --reuid 65534 "
                               "--clear-groups " DMCTL " --control %s/control audit 2>&1",
                               fixture.dir, fixture.dir, fixture.dir),

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-seccomp verify looks at each thread: one that has another filter than the main thread, or
- * another capability, is found; those that come and go meanwhile are not taken for wrong.
+ * bao-seccomp verify looks at each thread. It finds a thread that has another filter or another
+ * capability than the main thread. Threads that come and go during the audit are not reported as
+ * wrong.
  *
- * The threads are this program's own, started again under the name of a broker. No keeper has
- * started that, so that much else is wrong with it: what is asked is what is said of threads.
+ * The threads belong to this program, which starts itself again under the name of a broker. No
+ * keeper has started it, so much else is wrong with it. The tests look only at what is said about
+ * threads.
  */
 #include <linux/capability.h>
 #include <linux/filter.h>
@@ -22,8 +24,8 @@
 #include "tests/standin/audit_session.h"
 #include "tests/standin/fixture.h"
 
-#define IMPOSTOR "--impostor" /* this program, as a broker that nobody confined */
-#define STACKED 2u            /* filters of its main thread */
+#define IMPOSTOR "--impostor" /* runs this program as a broker that nobody has confined */
+#define STACKED 2u            /* filters of the impostor's main thread */
 
 static char folder[] = "/tmp/test-audit-threads-XXXXXX";
 
@@ -34,7 +36,7 @@ enum tampering { NOTHING, ANOTHER_FILTER, OTHER_ORDER, NO_CAPABILITY, COMING_AND
 static pthread_barrier_t prepared;
 static enum tampering tampering;
 
-/* Filters that allow everything, of which each has another length. */
+/* A filter that allows everything. The length tells one such filter from another. */
 static void load_filter(unsigned short length)
 {
     struct sock_filter filter[8];
@@ -62,7 +64,7 @@ static void *thread(void *unused)
         load_filter(2);
         load_filter(1);
     }
-    pthread_barrier_wait(&prepared); /* the main thread loads its own in its order */
+    pthread_barrier_wait(&prepared); /* the main thread loads its filters in its own order */
     if (tampering == ANOTHER_FILTER)
         load_filter(5);
     if (tampering == NO_CAPABILITY)
@@ -78,14 +80,15 @@ static void *short_lived(void *unused)
     return unused;
 }
 
-/* "ready" on stdout when all is as it is to be looked at. */
+/* Prints "ready" on stdout when the audit may look. */
 static int run_impostor(const char *which)
 {
     pthread_t id;
     tampering = (enum tampering)atoi(which);
     pthread_barrier_init(&prepared, NULL, 2);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    /* In another order the two are loaded by each for itself, otherwise inherited. */
+    /* OTHER_ORDER: each thread loads the two filters itself. Otherwise the second thread inherits
+     * them. */
     if (tampering != OTHER_ORDER) {
         load_filter(1);
         load_filter(2);
@@ -110,7 +113,7 @@ static int run_impostor(const char *which)
     return 0;
 }
 
-/* ---- What is said of it ---- */
+/* ---- What the audit says of it ---- */
 
 static pid_t start(enum tampering which)
 {
@@ -139,7 +142,8 @@ static void end(pid_t pid)
     CU_ASSERT_EQUAL(waitpid(pid, NULL, 0), pid);
 }
 
-/* What is said of the second thread; `expected` ends with it, or NULL: nothing. */
+/* Asserts what the audit says of the second thread. `expected`: the end of its row; NULL: there is
+ * no row. */
 static void expect(enum tampering which, const char *expected)
 {
     pid_t pid = start(which);

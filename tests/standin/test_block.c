@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The block device, VirtIO 1.2 §5.2, from the driver's side: data, framing, refusals. */
+/* The block device, VirtIO 1.2 §5.2, from the driver's side: data, framing, errors. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +45,7 @@ static void offers_what_it_should_and_tells_its_configuration(void)
     CU_ASSERT_EQUAL(block.guest.features,
                     (GUEST_BLOCK_FEATURES & ~BIT(VIRTIO_BLK_F_RO)) | fixture_format);
     CU_ASSERT_EQUAL(block.capacity, FIXTURE_IMAGE_SECTORS);
-    /* Linux reads some fields byte by byte: the same bytes whatever the width. */
+    /* Linux reads some fields byte by byte. Every width gives the same bytes. */
     guest_config(&block.guest, 0, &wide, 32, 4);
     guest_config(&block.guest, 0, &narrow, 32, 1);
     CU_ASSERT_EQUAL(memcmp(&wide, &narrow, 32), 0);
@@ -55,7 +55,7 @@ static void offers_what_it_should_and_tells_its_configuration(void)
     CU_ASSERT_EQUAL(memcmp(&wide, &narrow, 32), 0);
     CU_ASSERT_EQUAL(wide.blk_size, 512);
     CU_ASSERT(wide.seg_max > 0 && wide.size_max > 0);
-    /* A driver that comes up takes no more accesses than Linux does (some 57). */
+    /* A driver that starts makes no more accesses than Linux does (some 57). */
     CU_ASSERT(block.guest.register_accesses < 150);
     stop(&fixture, &block);
 }
@@ -186,11 +186,12 @@ static void a_read_only_image_refuses_writes(void)
     stop(&fixture, &block);
 }
 
-/* §2.7.4.2, §5.2.6: no assumption about where one descriptor ends and the next begins. */
+/* §2.7.4.2, §5.2.6: the device must not assume where one descriptor ends and the next begins. */
 static int framed_io(struct guest_block *block, uint32_t type, uint64_t sector,
                      const uint32_t *cuts, unsigned int cut_count)
 {
-    /* header, data and status in one contiguous stretch each way, cut at will */
+    /* header, data and status are contiguous in each direction; `cuts` divides them into
+     * descriptors */
     struct guest_block_request *request = &block->requests[0];
     const bool out = type == VIRTIO_BLK_T_OUT;
     const uint32_t len = 1024;
@@ -268,7 +269,7 @@ static void verify_done(struct guest_block *block, struct guest_block_request *r
         verify->wrong++;
 }
 
-/* Random reads at full depth: nothing lost, nothing mixed up, for each set of ring features. */
+/* Random reads at full depth, for each set of ring features: nothing is lost or mixed up. */
 static void deep(uint64_t features, unsigned int count)
 {
     struct fixture fixture;
@@ -298,7 +299,7 @@ static void deep(uint64_t features, unsigned int count)
 
 static void queue_wraps_around_with_all_features(void)
 {
-    deep(GUEST_BLOCK_FEATURES, 70000); /* beyond 16 bits */
+    deep(GUEST_BLOCK_FEATURES, 70000); /* more requests than 16 bits can count */
 }
 
 static void queue_works_without_event_idx(void)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The block device's optional features, by the real programs on real files: what is discarded is
- * freed, what is resized is announced, O_DIRECT, block devices, and several queues whose
- * worker dies again and again.
+ * The block device's optional features, by the real programs on real files: a discard frees space,
+ * a resize is announced, O_DIRECT, block devices, and several queues whose worker dies again and
+ * again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@
     "devices:\n  - id: 0\n    type: block\n    data_plane: virtio\n    mmio_addr: 0xa003e00\n"
 #define FILE_DEVICE DEVICE "    file_path: \"@/disk.img\"\n"
 
-static const char *programs; /* of the next device model; NULL: the build's */
+static const char *programs; /* programs of the next device model; NULL: those of the build */
 
 static void start(struct fixture *fixture, struct guest_block *block, const char *yaml)
 {
@@ -85,7 +85,7 @@ static bool reads_zeros(struct guest_block *block, uint64_t sector, uint32_t sec
 static blkcnt_t blocks_of(int image)
 {
     struct stat status;
-    CU_ASSERT_EQUAL(fsync(image), 0); /* with delayed allocation nothing counts before */
+    CU_ASSERT_EQUAL(fsync(image), 0); /* delayed allocation counts no blocks before this */
     CU_ASSERT_EQUAL(fstat(image, &status), 0);
     return status.st_blocks;
 }
@@ -215,7 +215,7 @@ static void a_resized_image_is_announced(void)
     CU_ASSERT(reads_as_made(&block, less - 8, 8));
     CU_ASSERT_EQUAL(lseek(image, 0, SEEK_END), (off_t)less * 512);
 
-    CU_ASSERT_EQUAL(ftruncate(image, 1000), 0); /* whole blocks only */
+    CU_ASSERT_EQUAL(ftruncate(image, 1000), 0); /* the size is no multiple of a sector */
     assert_capacity_becomes(&block, 1);
     CU_ASSERT(reads_as_made(&block, 0, 1));
     CU_ASSERT_EQUAL(ftruncate(image, 0), 0);
@@ -253,7 +253,7 @@ static void a_sparse_image_reads_as_zeros(void)
     stop(&fixture, &block);
 }
 
-/* One request whose data begin `shift` bytes behind a page. */
+/* One request whose data begin `shift` bytes after the start of a page. */
 static int shifted(struct guest_block *block, uint32_t type, uint64_t sector, uint32_t length,
                    uint32_t shift)
 {
@@ -290,7 +290,7 @@ static void a_direct_image_takes_any_request(void)
         CU_ASSERT_EQUAL(shifted(&block, VIRTIO_BLK_T_IN, sector, 3 * 512, shift), VIRTIO_BLK_S_OK);
         fixture_sector(sector + 2, expected);
         CU_ASSERT_EQUAL(memcmp(data + shift + 1024, expected, 512), 0);
-        /* One sector on, what was read is written; the neighbours stay. */
+        /* What was read is written one sector further. The neighbours stay as they are. */
         CU_ASSERT_EQUAL(shifted(&block, VIRTIO_BLK_T_OUT, sector + 1, 512, shift), VIRTIO_BLK_S_OK);
         CU_ASSERT_EQUAL(shifted(&block, VIRTIO_BLK_T_IN, sector, 3 * 512, 0), VIRTIO_BLK_S_OK);
         fixture_sector(sector, expected);
@@ -305,7 +305,7 @@ static void a_direct_image_takes_any_request(void)
     stop(&fixture, &block);
 }
 
-/* A loop device on disk.img. Returns its number, or -1 where the kernel has none to give. */
+/* Makes a loop device on disk.img. Returns its number; -1 if the kernel has none to give. */
 static int loop_attach(const struct fixture *fixture, int *ret_loop)
 {
     char path[32];
@@ -382,7 +382,7 @@ static void load(const char *yaml, unsigned int queues, unsigned int requests, u
     for (unsigned int i = 0; i < kills; i++) {
         CU_ASSERT_EQUAL(block_load_run(load, requests / (kills + 1)), 0);
         CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
-        CU_ASSERT_EQUAL(block_load_run(load, 1), 0); /* served by the successor */
+        CU_ASSERT_EQUAL(block_load_run(load, 1), 0); /* the successor has served it */
         worker = fixture_wait_worker(&fixture, 0, worker);
         CU_ASSERT_FATAL(worker > 0);
     }
@@ -417,7 +417,7 @@ static void a_killed_worker_loses_nothing_directly(void)
 }
 
 #ifdef UNPINNED_PROGRAMS
-/* As on a real Bao: O_DIRECT can't reach the window (unpinned.c). */
+/* The window is as on a real Bao: O_DIRECT can't reach it (unpinned.c). */
 static void a_window_that_is_not_pinned_takes_any_request(void)
 {
     programs = UNPINNED_PROGRAMS;

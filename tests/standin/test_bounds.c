@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What one worker that was taken over, or one file system that hangs, can take from all the others:
- * the broker's time, files in flight. A debugger's hand makes the worker do what its filter allows.
+ * What can one worker that was taken over, or one file system that hangs, take from all the others?
+ * The tests measure the broker's time and the files in flight. A debugger makes the worker do what
+ * its filter allows.
  */
 #include <errno.h>
 #include <signal.h>
@@ -21,7 +22,7 @@
 #include "tests/standin/inject.h"
 #include "tests/standin/vsock_fixture.h"
 
-#define IN_TIME_MS 9000 /* fixed values come after 10 s */
+#define IN_TIME_MS 9000 /* a device that is too late reads fixed values after 10 s */
 #define ENDED_MS 15000
 #define SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL)
 
@@ -40,7 +41,7 @@ static unsigned long long broker_time(pid_t broker)
     return time;
 }
 
-/* The worker sends that message without end. */
+/* The worker sends that message again and again, without end. */
 static void flood(pid_t worker, const union message *message, size_t size)
 {
     CU_ASSERT_EQUAL_FATAL(inject_attach(worker), 0);
@@ -59,7 +60,7 @@ static void is_ended(const struct fixture *fixture, pid_t worker, const char *wo
     unsigned long long spent = broker_time(fixture->broker) - before;
     printf(" (after %llu ms, %.1f ms of the broker's time) ",
            (unsigned long long)(now_ms() - begin), (double)spent / 1e6);
-    /* It was 350 ms of each second, without an end. */
+    /* Before there was a bound, it took 350 ms of each second, without end. */
     CU_ASSERT(spent < 300 * 1000000ull);
 }
 
@@ -90,8 +91,8 @@ static void a_flood_of_requests_for_connections(void)
     vsock_stop(&test, true);
 }
 
-/* A guest that makes connections and ends them, as fast as it goes: any number is served, and the
- * broker has time for others. */
+/* A guest makes connections and ends them as fast as it can. All are served, and the broker has
+ * time for others. */
 static void a_flood_of_connections(void)
 {
     struct vsock_fixture test;
@@ -123,7 +124,7 @@ static void a_flood_of_connections(void)
            (unsigned long long)took, (double)spent / 1e6);
     CU_ASSERT_EQUAL(test.vsock.resets, 0);
     CU_ASSERT(made > 0);
-    CU_ASSERT(spent < took * 300000); /* ns: 0.3 of a processor */
+    CU_ASSERT(spent < took * 300000); /* in ns: 0.3 of a processor */
     CU_ASSERT_EQUAL(standin_find_process(test.fixture.standin, "bao-virtio-broker", 0),
                     test.fixture.broker);
     vsock_stop(&test, false);
@@ -134,7 +135,7 @@ static void a_flood_of_connections(void)
 #define ASKS 120u
 #define FILES_MAX (33u + CONNECTIONS_AT_ONCE) /* UNREAD_MAX of broker/connections.c */
 
-/* It asks for connections, a few at a time, and reads none of what it is handed. */
+/* The worker asks for connections, a few at a time, and reads none of the messages with the fds. */
 static void ask_and_never_read(pid_t worker)
 {
     union message message = {.connect = {.port = HOST_PORT, .type = STREAM}};
@@ -146,12 +147,13 @@ static void ask_and_never_read(pid_t worker)
     for (unsigned int i = 0; i < ASKS; i++) {
         long result;
         if (inject_call(worker, SYS_sendto, arguments, &result) != 1)
-            return; /* it was ended */
+            return; /* the worker was ended */
         usleep(5000);
     }
 }
 
-/* It stays stopped, and we have its death first: else the keeper does not see it. */
+/* Waits for the death of a traced worker, which stays stopped. We must reap it first: otherwise the
+ * keeper does not see its death. */
 static bool dies(pid_t traced)
 {
     int status;
@@ -205,7 +207,7 @@ static void wait_hangs(struct hung_files *files)
     CU_ASSERT(atomic_load(&files->hangs) > 0);
 }
 
-/* Reaped by the keeper. */
+/* Waits until the keeper has reaped it. */
 static bool wait_gone(pid_t pid)
 {
     for (unsigned int i = 0; i < IN_TIME_MS && kill(pid, 0) == 0; i++)
@@ -227,7 +229,7 @@ static void a_socket_on_a_file_system_that_hangs(void)
     fixture_configure(&fixture, hung_socket);
     fixture_start(&fixture, 2, 0);
     wait_hangs(&files);
-    /* The other device comes up, and its worker is replaced, as if nothing was. */
+    /* The other device comes up, and its worker is replaced, as if nothing had happened. */
     for (unsigned int round = 0; round < 2; round++) {
         CU_ASSERT_EQUAL(standin_read(fixture.standin, 1, fixture_base(1), 4, &value, IN_TIME_MS),
                         0);
@@ -239,7 +241,8 @@ static void a_socket_on_a_file_system_that_hangs(void)
     }
     fixture_wait_logged(&fixture, "connect: the file system of its socket does not answer",
                         IN_TIME_MS);
-    /* Who hangs is no part of the broker: that one can die, and the next one serves the others. */
+    /* The process that hangs is not the broker. The broker can die, and the next one serves the
+     * other devices. */
     pid_t broker = standin_find_process(fixture.standin, "bao-virtio-broker", 0);
     CU_ASSERT_FATAL(broker > 0);
     CU_ASSERT_EQUAL(kill(broker, SIGKILL), 0);
@@ -249,7 +252,7 @@ static void a_socket_on_a_file_system_that_hangs(void)
     fixture_wait_logged(&fixture, "the process that connects to its sockets has ended, or has to",
                         IN_TIME_MS);
     hung_files_end(&files);
-    /* Now there is an answer, and it is asked again. */
+    /* Now the file system answers, and the connector asks again. */
     fixture_wait_logged(&fixture, "connect: Transport endpoint is not connected", IN_TIME_MS);
     fixture_stop(&fixture);
     rmdir(path);

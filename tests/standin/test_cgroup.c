@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where the keeper's cgroup is its own, each worker has one of its own below it, with the limits
- * that the kernel has controllers for; in the end all is as it was. Where it is not, the log says
- * so.
+ * If the keeper has a cgroup of its own, each worker gets a cgroup below it, with the limits that
+ * the kernel has controllers for. At the end, all cgroups are as they were before. If the keeper
+ * has no cgroup of its own, the log says so.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include "tests/standin/control_client.h"
 #include "tests/standin/fixture.h"
 
-static char base[128]; /* a cgroup of this test's */
+static char base[128]; /* a cgroup that this test has made */
 
 static const char *find_mount(void)
 {
@@ -42,7 +42,7 @@ static bool make_base(void)
     return false;
 }
 
-/* The cgroup of a process: what follows "0::". */
+/* The cgroup of a process: the text after "0::". */
 static void cgroup_of(pid_t pid, char ret[256])
 {
     char path[64], line[512];
@@ -75,7 +75,7 @@ static void is_there(const char *name, bool expected)
     CU_ASSERT_EQUAL(stat(path, &file) == 0, expected);
 }
 
-/* ... and so says who asks the control socket, of this worker and of its successors. */
+/* The control socket says the same as the log: of this worker and of its successors. */
 static void status_tells(const struct fixture *fixture, bool has_one, uint32_t in_force)
 {
     struct control_reply reply = {0};
@@ -86,7 +86,7 @@ static void status_tells(const struct fixture *fixture, bool has_one, uint32_t i
     CU_ASSERT_EQUAL(reply.device.cgroup, has_one ? CGROUP_OWN | in_force : 0);
 }
 
-/* Each limit either is in force, or was said to be missing. Returns those in force. */
+/* Each limit either is in force, or the log says that it is missing. Returns those in force. */
 static uint32_t limits_are_told(const struct fixture *fixture)
 {
     uint32_t in_force = 0;
@@ -130,13 +130,13 @@ static void each_worker_has_one(void)
     is_in(fixture.broker, "keeper");
     is_in(fixture.workers[0], "workers/0");
     is_in(fixture.workers[1], "workers/1");
-    /* The next one, too; and those of another broker. */
+    /* The next worker has one, too. So have the workers of another broker. */
     CU_ASSERT_EQUAL(kill(fixture.workers[1], SIGKILL), 0);
     is_in(fixture_wait_worker(&fixture, 1, fixture.workers[1]), "workers/1");
     CU_ASSERT_EQUAL(kill(fixture.broker, SIGKILL), 0);
     is_in(fixture_wait_broker(&fixture, fixture.broker), "keeper");
     is_in(fixture_wait_worker(&fixture, 0, fixture.workers[0]), "workers/0");
-    uint64_t magic; /* a register access is answered when its worker has been taken up */
+    uint64_t magic; /* when a register access is answered, the broker has taken the worker over */
     CU_ASSERT_EQUAL(standin_read(fixture.standin, 0, fixture_base(0), 4, &magic, 20000), 0);
     status_tells(&fixture, true, in_force);
     fixture_stop(&fixture);
@@ -146,7 +146,7 @@ static void each_worker_has_one(void)
     fixture_free(&fixture);
 }
 
-/* Others are in it, so it is somebody else's. */
+/* Other processes are in the keeper's cgroup, so it belongs to somebody else. */
 static void a_shared_one_is_left_alone(void)
 {
     static const char *const enter[] = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What confines a live worker, read from the kernel layer by layer; and what becomes of one that
- * makes a call which its policy forbids. */
+/* What confines a live worker: the tests read it from the kernel, layer by layer. What happens to a
+ * worker that makes a call which its policy forbids. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -63,7 +63,7 @@ static size_t read_proc(pid_t pid, const char *name, char *ret, size_t size)
     return used;
 }
 
-/* Is there a line that starts with `key` and goes on with `value`, white space aside? */
+/* Whether there is a line that starts with `key` and goes on with `value`, white space ignored. */
 static bool has_line(const char *text, const char *key, const char *value)
 {
     for (const char *line = text; line; line = strchr(line, '\n')) {
@@ -104,7 +104,7 @@ static void assert_privileges(pid_t pid, unsigned int id)
         assert_status(pid, capability_sets[i], "0000000000000000");
     assert_status(pid, "NoNewPrivs:", "1");
     assert_status(pid, "Seccomp:", "2");
-    assert_status(pid, "Seccomp_filters:", "3"); /* its own, the keeper's, the stand-in's */
+    assert_status(pid, "Seccomp_filters:", "3"); /* its own, the keeper's, and the stand-in's */
     assert_status(pid, "Threads:", "1");
     assert_status(pid, "NSpid:", pids);
     assert_status(pid, "NSsid:", pids);
@@ -124,7 +124,8 @@ static void leaves_nothing_to_read(void)
     struct stat file;
     start();
     pid_t pid = fixture.workers[0];
-    /* Not dumpable: /proc does not belong to its user, who could otherwise look in. */
+    /* The worker is not dumpable: its files in /proc belong to root. Otherwise its user could look
+     * in. */
     CU_ASSERT(stat(proc_path(pid, "status"), &file) == 0 && file.st_uid == 0);
     CU_ASSERT_EQUAL(read_proc(pid, "environ", text, sizeof(text)), 0);
     CU_ASSERT_EQUAL(read_proc(pid, "cmdline", text, sizeof(text)), sizeof("bao-virtio-worker"));
@@ -168,7 +169,7 @@ static void shares_no_namespace(void)
         CU_ASSERT_NOT_EQUAL(worker, namespace_id(fixture.broker, namespaces[i]));
         CU_ASSERT_NOT_EQUAL(worker, namespace_id(fixture.workers[1], namespaces[i]));
     }
-    /* No user of this system has a name in there. */
+    /* No user of this system has a mapping in the worker's user namespace. */
     char map[256];
     if (has_user) {
         CU_ASSERT_EQUAL(read_proc(fixture.workers[0], "uid_map", map, sizeof(map)), 0);
@@ -231,7 +232,7 @@ static void sees_no_file(void)
     CU_ASSERT_EQUAL(entries(proc_path(pid, "cwd/")), 0);
     ssize_t length = readlink(proc_path(pid, "cwd"), here, sizeof(here));
     CU_ASSERT(length == 1 && here[0] == '/');
-    /* One mount in the whole namespace, and nobody can write to it. */
+    /* The namespace has one mount, and nobody can write to it. */
     read_proc(pid, "mountinfo", text, sizeof(text));
     CU_ASSERT(strchr(text, '\n') && strchr(text, '\n')[1] == 0);
     CU_ASSERT_PTR_NOT_NULL(strstr(text, " / / ro,nosuid,nodev,noexec"));
@@ -249,7 +250,7 @@ static void has_no_network(void)
     read_proc(fixture.workers[0], "net/route", text, sizeof(text));
     for (const char *at = text; (at = strchr(at, '\n')); at++)
         lines++;
-    CU_ASSERT(lines <= 1); /* a heading */
+    CU_ASSERT(lines <= 1); /* nothing but a heading */
     CU_ASSERT_EQUAL(read_proc(fixture.workers[0], "net/if_inet6", text, sizeof(text)), 0);
     stop();
 }
@@ -275,7 +276,7 @@ static void maps_its_window_and_no_more(void)
         CU_ASSERT(to - from == FIXTURE_SHMEM_SIZE || to - from == STATE_SIZE);
         CU_ASSERT_EQUAL(strncmp(mode, "rw-s", 4), 0);
     }
-    CU_ASSERT_EQUAL(shared, 2); /* the window, and the state page */
+    CU_ASSERT_EQUAL(shared, 2); /* the window and the state page */
     stop();
 }
 
@@ -297,7 +298,7 @@ static void may_take_no_more_of_anything(void)
         CU_ASSERT_EQUAL(sscanf(line + strlen(floored[i]), "%lu %lu", &soft, &hard), 2);
         CU_ASSERT(soft == 0 && hard == 0);
     }
-    /* It can write its image to the end, and make no file longer. */
+    /* The worker can write its image to the end, and can make no file longer than that. */
     const char *line = strstr(text, "Max file size");
     CU_ASSERT_PTR_NOT_NULL_FATAL(line);
     CU_ASSERT_PTR_NOT_NULL(strstr(line, capacity));
@@ -306,7 +307,7 @@ static void may_take_no_more_of_anything(void)
 
 /* ---- the filters ---- */
 
-/* In the order in which they were loaded: all are in force, the strictest answer wins. */
+/* In the order in which they were loaded. All are in force, and the strictest answer wins. */
 enum filter_index { FILTER_STANDIN, FILTER_KEEPER, FILTER_OWN, FILTERS };
 
 static void assert_filter(pid_t pid, unsigned int index, const char *name)
@@ -333,7 +334,7 @@ static void runs_the_audited_filter(void)
     stop();
 }
 
-/* As the worker found it from inside, and as a user reads it. */
+/* The worker has found them out from inside. The log shows them to the user. */
 static void says_which_layers_are_in_force(void)
 {
     static const char *const core[] = {
@@ -368,8 +369,8 @@ struct call {
         }                                                                                          \
     }
 
-/* Pointers would be the worker's: NULL serves, since the filter comes before any of them is read.
- */
+/* A pointer would be an address in the worker. NULL is good enough: the filter acts before the
+ * kernel reads any pointer. */
 static const struct call forbidden[] = {
     CALL(openat, AT_FDCWD, 0, O_RDONLY),
     CALL(socket, AF_UNIX, SOCK_STREAM, 0),
@@ -398,7 +399,7 @@ static const struct call forbidden[] = {
 };
 #define FORBIDDEN (sizeof(forbidden) / sizeof(forbidden[0]))
 
-/* What the policy allows goes through by the same hand: so it is the filter that kills. */
+/* Calls that the policy allows succeed in the same way. So it is the filter that kills. */
 static const struct call allowed[] = {
     CALL(fdatasync, WORKER_FD_BACKEND),
     CALL(preadv2, WORKER_FD_BACKEND, 0, 0, 0, 0, 0),
@@ -418,24 +419,24 @@ static void allowed_calls_go_through(void)
         CU_ASSERT_EQUAL(result, 0);
     }
     CU_ASSERT_EQUAL(inject_detach(pid), 0);
-    fixture_assert_reads(&block, 7); /* and the worker never noticed */
+    fixture_assert_reads(&block, 7); /* the worker has not noticed anything */
     CU_ASSERT_EQUAL(block.guest.error, 0);
     guest_block_free(&block);
     fixture_assert_never_restarted(&fixture);
     stop();
 }
 
-/* What the kernel logs from now on. */
+/* Opens the kernel's log for what comes from now on. */
 static int kernel_log_from_now(void)
 {
     int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (kmsg >= 0)
-        (void)lseek(kmsg, 0, SEEK_END); /* earlier processes may have had the same pid */
+        (void)lseek(kmsg, 0, SEEK_END); /* an earlier process may have had the same pid */
     return kmsg;
 }
 
-/* Whether the kernel has logged a filter's kill of that process since it was asked last: it may
- * have no audit, and it limits how often it logs. */
+/* Whether the kernel has logged, since the last call, that a filter killed that process. The kernel
+ * may lack audit, and it limits how often it logs. */
 static bool kernel_logged(int kmsg, pid_t pid)
 {
     char record[8193], wanted[32];
@@ -453,7 +454,7 @@ static bool kernel_logged(int kmsg, pid_t pid)
     return found;
 }
 
-/* The user is told which call it was, if the kernel has told. */
+/* If the kernel has logged it, the device model tells the user which call it was. */
 static void assert_named(int kmsg, pid_t pid, const struct call *call)
 {
     char died[96], named[96], number[32];
@@ -470,13 +471,13 @@ static void assert_named(int kmsg, pid_t pid, const struct call *call)
         free(log);
         is_logged = is_logged || kernel_logged(kmsg, pid);
         if (!is_named && i > 20 && !is_logged)
-            return; /* it had the time */
+            return; /* it had time enough */
         usleep(10000);
     }
     CU_ASSERT(is_named);
 }
 
-/* The worker of device `id` makes the call; its successor serves the guest. */
+/* The worker of device `id` makes the call, and dies of it. Its successor serves the guest. */
 static pid_t take_over(unsigned int id, pid_t pid, const struct call *call)
 {
     long status = 0;
@@ -495,7 +496,7 @@ static pid_t take_over(unsigned int id, pid_t pid, const struct call *call)
     return successor;
 }
 
-/* One death of each device a start, since a second one has to wait. */
+/* Each device loses one worker per start: after a second death the successor would have to wait. */
 static void forbidden_calls_kill_it_alone(void)
 {
     for (size_t next = 0; next < FORBIDDEN; next += DEVICES) {
@@ -508,7 +509,8 @@ static void forbidden_calls_kill_it_alone(void)
             successors[id] = take_over(id, fixture.workers[id], &forbidden[next + id]);
             for (unsigned int each = 0; each < DEVICES; each++)
                 fixture_assert_reads(&blocks[each], 100 * id + each);
-            /* No more privileged than the first; and nobody else has died. */
+            /* The successor has no more privileges than the first worker. No other worker has died.
+             */
             assert_privileges(successors[id], id);
             CU_ASSERT_EQUAL(fixture_worker(&fixture, id), successors[id]);
             for (unsigned int other = id + 1; other < DEVICES; other++)

@@ -33,7 +33,7 @@ static void is_a_raw_terminal_of_roots(void)
     CU_ASSERT_EQUAL(tcgetattr(test.user, &mode), 0);
     CU_ASSERT_EQUAL(mode.c_lflag & (ECHO | ICANON | ISIG | IEXTEN), 0u);
     CU_ASSERT_EQUAL(mode.c_oflag & OPOST, 0u);
-    /* The name is in the log, for whoever has no alias. */
+    /* The terminal's name is in the log, for a user who has configured no alias. */
     fixture_assert_logged(&test.fixture, target);
     fixture_assert_never_restarted(&test.fixture);
     console_stop(&test);
@@ -47,7 +47,7 @@ static void talks_both_ways(void)
     console_say(&test, 0, "login: ");
     CU_ASSERT(console_reads(&test, test.user, "login: "));
     CU_ASSERT_EQUAL(write(test.user, "root\r\x03\x04\x11\x13", 9), 9);
-    CU_ASSERT(console_gets(&test, "root\r\x03\x04\x11\x13")); /* no byte has a meaning on the way */
+    CU_ASSERT(console_gets(&test, "root\r\x03\x04\x11\x13")); /* no byte is special on the way */
     CU_ASSERT(guest_take_interrupt(&test.console.guest) > 0);
     char echo;
     CU_ASSERT_EQUAL(read(test.user, &echo, 1), -1);
@@ -110,8 +110,8 @@ static void megabytes_pass_both_ways(void)
     megabytes(8);
 }
 
-/* Send the pattern until the device has taken `most` bytes, or has had all buffers for patience_ms.
- * Returns how much it took. */
+/* Send the pattern until the device has taken `most` bytes, or until it has held all buffers for
+ * patience_ms. Returns how many bytes it took. */
 static uint64_t send_for(struct console_session *test, uint64_t most, uint64_t patience_ms)
 {
     static uint8_t data[CHUNK];
@@ -142,7 +142,7 @@ static void a_slow_reader_loses_nothing(void)
     uint64_t sent = send_until_full(&test, 1 << 20);
     CU_ASSERT(sent < 1 << 18); /* the ring is full: nobody reads */
     CU_ASSERT_EQUAL(guest_console_busy(&test.console, 0), GUEST_CONSOLE_BUFFERS);
-    /* The guest itself goes on, and so does the other direction. */
+    /* The guest still works, and so does the other direction. */
     CU_ASSERT_EQUAL(guest_read(&test.console.guest, VIRTIO_MMIO_DEVICE_ID, 4), 3);
     CU_ASSERT_EQUAL(write(test.user, "x", 1), 1);
     CU_ASSERT(console_gets(&test, "x"));
@@ -151,7 +151,7 @@ static void a_slow_reader_loses_nothing(void)
     console_stop(&test);
 }
 
-/* Linux waits for console output with interrupts off: so not for ever. */
+/* Linux waits for console output with interrupts off, so the device must not wait for ever. */
 static void a_reader_who_stopped_is_given_up(void)
 {
     struct console_session test;
@@ -159,12 +159,13 @@ static void a_reader_who_stopped_is_given_up(void)
     test.user = console_open(&test, 0);
     send_until_full(&test, 1 << 20);
     uint64_t from = now_ms();
-    /* Ten seconds of waiting, counted in pieces that a busy machine makes longer. */
+    /* The device waits ten seconds. It counts them in pieces, which are longer on a busy machine.
+     */
     CU_ASSERT(console_drained(&test, 0, 30000));
-    CU_ASSERT(now_ms() - from > 7000); /* ten seconds, less what it took to see that all is full */
+    CU_ASSERT(now_ms() - from > 7000); /* ten seconds, less the time until we saw it full */
     CU_ASSERT_EQUAL(send_for(&test, 1 << 20, 60000), 1 << 20);
     CU_ASSERT(console_drained(&test, 0, 2000));
-    /* Until he reads. */
+    /* The output is complete again when the user reads. */
     CU_ASSERT_FALSE(console_reads_all(&test, test.user));
     console_say(&test, 0, "back again\n");
     CU_ASSERT(console_reads(&test, test.user, "back again\n"));
@@ -172,7 +173,7 @@ static void a_reader_who_stopped_is_given_up(void)
     console_stop(&test);
 }
 
-/* Nor does one who stops reading and leaves keep the guest waiting. */
+/* A user who stops reading and leaves does not keep the guest waiting either. */
 static void without_a_reader_nothing_waits(void)
 {
     struct console_session test;
@@ -209,7 +210,7 @@ static void readers_come_and_go(void)
         CU_ASSERT(console_reads(&test, test.user, text));
         snprintf(text, sizeof(text), "hello from %u;", i);
         CU_ASSERT(write(test.user, text, strlen(text)) == (ssize_t)strlen(text));
-        if (i % 2 == 0) { /* or it leaves at once: what it typed comes all the same */
+        if (i % 2 == 0) { /* else the user leaves at once: what it typed still comes */
             CU_ASSERT(console_gets(&test, text));
         }
         close(test.user);
@@ -229,12 +230,12 @@ static void emergency_output_needs_no_driver(void)
     struct guest *guest = &test.console.guest;
     fixture_guest(&test.fixture, 0, guest);
     const uint64_t emerg_wr = VIRTIO_MMIO_CONFIG + offsetof(struct virtio_console_config, emerg_wr);
-    guest_write(guest, emerg_wr, 4, 'n'); /* to nobody */
+    guest_write(guest, emerg_wr, 4, 'n'); /* nobody reads it */
     test.user = console_open(&test, 0);
     for (const char *at = "panic\n"; *at; at++)
         guest_write(guest, emerg_wr, 4, 0xabcdef00u | (unsigned char)*at);
     CU_ASSERT(console_reads(&test, test.user, "panic\n"));
-    /* Neither a full terminal nor any other offset does harm. */
+    /* A full terminal does no harm. Nor does any other offset. */
     for (unsigned int i = 0; i < 20000 && guest->error == 0; i++)
         guest_write(guest, emerg_wr, 4, 'x');
     for (uint64_t offset = 0; offset < 16; offset++)
@@ -326,7 +327,7 @@ static void has_seven_ports(void)
     console_stop(&test);
 }
 
-/* A driver that knows of one port finds one, on queues 0 and 1. */
+/* A driver without MULTIPORT finds one port, on queues 0 and 1. */
 static void a_simple_driver_has_port_0(void)
 {
     struct console_session test;
@@ -340,7 +341,7 @@ static void a_simple_driver_has_port_0(void)
     console_stop(&test);
 }
 
-/* Nonsense about ports changes nothing; a message that is none needs a reset. */
+/* Nonsense about ports changes nothing. A message that is too short needs a reset. */
 static void control_messages_may_be_nonsense(void)
 {
     struct console_session test;

@@ -19,7 +19,7 @@ static void goes_on_after_its_worker_was_killed(void)
     console_stop(&test);
 }
 
-/* The terminal stays, with whoever has it open: the keeper has kept it. */
+/* The terminal stays, and a user who has it open keeps it: the keeper has held it. */
 static void goes_on_after_its_broker_was_killed(void)
 {
     struct console_session test;
@@ -38,7 +38,7 @@ static void goes_on_after_its_broker_was_killed(void)
     CU_ASSERT(console_gets(&test, "typed"));
     CU_ASSERT(readlink(test.alias, after, sizeof(after) - 1) > 0);
     CU_ASSERT_STRING_EQUAL(before, after);
-    /* That he has gone is seen, too: what is written then is completed, and lost. */
+    /* The device also sees that the user has gone: later output is completed, and lost. */
     close(test.user);
     test.user = -1;
     console_say(&test, 0, "nobody is there\n");
@@ -68,7 +68,7 @@ static size_t load(const struct console_session *test, const char *name, uint8_t
     return length < 0 ? 0 : (size_t)length;
 }
 
-/* Whatever runs in the worker: the kernel lets it write no further. */
+/* Whether the kernel stops the worker from writing beyond `size`, whatever code runs in it. */
 static bool limited_to(pid_t worker, unsigned long size)
 {
     char name[64], line[128];
@@ -83,8 +83,8 @@ static bool limited_to(pid_t worker, unsigned long size)
     return soft == size && hard == size;
 }
 
-/* However often worker and broker die while it is written: neither file is longer than log_size,
- * and what came last is in them, without a gap. */
+/* Worker and broker die while the log is written. However often that happens, neither file is
+ * longer than log_size, and the last output is in them without a gap. */
 static void its_log_keeps_to_its_size(void)
 {
     static uint8_t found[4 * LOG_SIZE];

@@ -14,8 +14,8 @@
 
 #define SOCKET "    socket_path: \"@/console\"\n"
 
-/* Send the pattern until the device takes no more, for a while. Returns how much it took. */
-/* Send `most` bytes, or until nothing has been taken for so long. Returns how many were. */
+/* Send bytes 0 to `most` of the pattern. Stop earlier if the device takes nothing for
+ * `patience_ms`. Returns how many bytes it took. */
 static uint64_t send_for(struct console_session *test, uint64_t most, uint64_t patience_ms)
 {
     static uint8_t data[CHUNK];
@@ -36,7 +36,7 @@ static uint64_t send_until_full(struct console_session *test, uint64_t most)
     return send_for(test, most, 300);
 }
 
-/* They are all taken, if not at once. */
+/* The device takes all the bytes, but perhaps not at once. */
 static void send_all(struct console_session *test, uint64_t bytes)
 {
     CU_ASSERT_EQUAL(send_for(test, bytes, 20000), bytes);
@@ -59,7 +59,7 @@ static void types(int fd, const char *text)
     CU_ASSERT_EQUAL(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
 }
 
-/* A client whom the device knows: the guest has got something of his. */
+/* Connects a client, and makes sure that the device knows it: the guest gets something from it. */
 static void join(struct console_session *test)
 {
     test->typed_length = 0;
@@ -76,7 +76,7 @@ static void leave(struct console_session *test)
     test->user = -1;
 }
 
-/* Read until `text` has come, and nothing else before; false if it does not come. */
+/* Read until `text` has come. False if other text comes before it, or if it does not come. */
 static bool reads(struct console_session *test, const char *text)
 {
     char seen[256] = "";
@@ -91,7 +91,7 @@ static bool reads(struct console_session *test, const char *text)
     return strcmp(seen, text) == 0;
 }
 
-/* The end of the file comes within the time. */
+/* Whether the end of file comes in time. */
 static bool is_closed(int fd)
 {
     char data[CHUNK];
@@ -124,7 +124,7 @@ static void talks_both_ways(void)
     CU_ASSERT(reads(&test, "login: "));
     types(test.user, "root\r\x03\x04\x11\x13");
     CU_ASSERT(console_gets(&test, "root\r\x03\x04\x11\x13"));
-    /* The name is in the log. */
+    /* The socket's name is in the log. */
     fixture_assert_logged(&test.fixture, test.alias);
     stop_unhurt(&test);
 }
@@ -185,7 +185,7 @@ static void a_slow_client_loses_nothing(void)
     join(&test);
     uint64_t sent = send_until_full(&test, 4 << 20);
     CU_ASSERT(sent < 4 << 20);
-    /* The guest itself goes on, and so does the other direction. */
+    /* The guest still works, and so does the other direction. */
     CU_ASSERT_EQUAL(guest_read(&test.console.guest, VIRTIO_MMIO_DEVICE_ID, 4), 3);
     types(test.user, "x");
     CU_ASSERT(console_gets(&test, "x"));
@@ -193,7 +193,7 @@ static void a_slow_client_loses_nothing(void)
     stop_unhurt(&test);
 }
 
-/* Linux waits for console output with interrupts off: so not for ever. */
+/* Linux waits for console output with interrupts off, so the device must not wait for ever. */
 static void a_client_who_never_reads_is_given_up(void)
 {
     struct console_session test;
@@ -202,10 +202,10 @@ static void a_client_who_never_reads_is_given_up(void)
     send_until_full(&test, 4 << 20);
     uint64_t from = now_ms();
     CU_ASSERT(console_drained(&test, 0, 13000));
-    CU_ASSERT(now_ms() - from > 7000); /* ten seconds, less what it took to see that all is full */
+    CU_ASSERT(now_ms() - from > 7000); /* ten seconds, less the time until we saw it full */
     send_all(&test, 1 << 20);
     CU_ASSERT(console_drained(&test, 0, 20000));
-    /* The next one is waited for again. */
+    /* For the next client the device waits again. */
     leave(&test);
     join(&test);
     CU_ASSERT(send_until_full(&test, 4 << 20) < 4 << 20);
@@ -220,7 +220,7 @@ static void emergency_output_passes(void)
     struct console_session test;
     console_start(&test, GUEST_CONSOLE_FEATURES, SOCKET);
     const uint64_t emerg_wr = VIRTIO_MMIO_CONFIG + offsetof(struct virtio_console_config, emerg_wr);
-    guest_write(&test.console.guest, emerg_wr, 4, 'n'); /* to nobody */
+    guest_write(&test.console.guest, emerg_wr, 4, 'n'); /* nobody reads it */
     join(&test);
     for (const char *at = "panic\n"; *at; at++)
         guest_write(&test.console.guest, emerg_wr, 4, (unsigned char)*at);
@@ -242,7 +242,8 @@ static void without_a_client_nothing_waits(void)
     join(&test);
     console_say(&test, 0, "for the first client\n");
     CU_ASSERT(reads(&test, "for the first client\n"));
-    /* He leaves while output waits for him: it is discarded, and none of it is the next one's. */
+    /* The client leaves while output waits for it. That output is discarded: the next client gets
+     * none of it. */
     CU_ASSERT(send_until_full(&test, 4 << 20) < 4 << 20);
     leave(&test);
     CU_ASSERT(console_drained(&test, 0, 20000));
@@ -269,13 +270,13 @@ static void clients_come_and_go(void)
         CU_ASSERT(reads(&test, text));
         snprintf(text, sizeof(text), "bye from %u;", i);
         types(test.user, text);
-        leave(&test); /* what he has typed comes all the same */
+        leave(&test); /* what the client has typed still comes */
         CU_ASSERT(console_gets(&test, text));
     }
     stop_unhurt(&test);
 }
 
-/* In the middle of his own output, and of the guest's. */
+/* They leave in the middle of their own output, and of the guest's. */
 static void clients_die_in_the_middle(void)
 {
     struct console_session test;
@@ -391,7 +392,7 @@ static void the_client_stays_when_its_worker_is_killed(void)
     console_outlives_workers(&test, 12 << 20);
     types(test.user, "alive?");
     CU_ASSERT(console_gets(&test, "alive?"));
-    /* He is still the only one, and gives way to nobody but by leaving. */
+    /* This client is still the only one. Its place is free only when it leaves. */
     int second = connect_client(&test);
     CU_ASSERT(is_closed(second));
     close(second);
@@ -400,7 +401,7 @@ static void the_client_stays_when_its_worker_is_killed(void)
     console_stop(&test);
 }
 
-/* A connection ends with its broker; the next one works, by the same name. */
+/* A connection ends with its broker. The next connection works, by the same name. */
 static void goes_on_after_its_broker_was_killed(void)
 {
     struct console_session test;

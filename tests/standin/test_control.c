@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-dmctl and the control socket: what it says is so, what it is asked to do is done, who may not
- * ask is refused, and nothing that a client sends or leaves undone is felt by a guest.
+ * bao-dmctl and the control socket. What it says is true, and what it is asked to do is done. A
+ * user who may not ask is refused. A guest feels nothing of what a client sends or fails to do.
  */
 #include <errno.h>
 #include <signal.h>
@@ -120,8 +120,8 @@ static void json_is_read_by_a_json_reader(void)
     stop(&fixture);
 }
 
-/* The grammar of OpenMetrics 1.0, as far as counters and gauges go: a family's lines stand
- * together, a counter's sample ends in _total, and the text in # EOF. */
+/* The grammar of OpenMetrics 1.0 for counters and gauges: the lines of a family stand together, a
+ * counter's sample ends in _total, and the text ends in # EOF. */
 static void openmetrics_is_read_by_a_collector(void)
 {
     static const char reader[] =
@@ -229,7 +229,8 @@ static void only_root_changes_anything_and_the_mode_lets_in(void)
     stop(&fixture);
 }
 
-/* What is logged while the driver starts, the worker is killed, and its successor resumes. */
+/* Returns what is logged while the driver starts, the worker is killed, and its successor resumes.
+ */
 static char *log_of_a_death(const char *level)
 {
     struct fixture fixture;
@@ -261,7 +262,7 @@ static void each_log_level_says_what_those_before_it_say_and_more(void)
     static const char *const levels[] = {"error", "warning", "info", "debug"};
     static const struct {
         const char *words;
-        unsigned int level; /* from which on they are said */
+        unsigned int level; /* the first level at which they are logged */
     } expected[] = {
         {"died: killed by SIGKILL", 1},
         {"driver ready", 2},
@@ -324,7 +325,7 @@ static void nonsense_is_answered_and_nobody_is_waited_for(void)
         CU_ASSERT_EQUAL(reply.error, EPROTO);
         close(fd);
     }
-    /* Clients that never read, and more than there is room for. */
+    /* Clients that never read: more of them than there is room for. */
     int fds[40];
     const struct control_request request = {CONTROL_VERSION, CONTROL_STATUS, 0, 0};
     for (size_t i = 0; i < 40; i++) {

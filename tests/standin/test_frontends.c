@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Frontends that are not Linux: a console driver like the one of Bao's FreeRTOS demonstration, one
- * that polls and never takes an interrupt, one that acknowledges late, one whose writes are a byte
- * wide. Each is served as the standard allows it to be.
+ * Frontends that are not Linux: a console driver like that of Bao's FreeRTOS demonstration; a
+ * driver that polls and never takes an interrupt; one that acknowledges late; one that writes
+ * single bytes. Each is served as far as the standard allows.
  */
 #include <errno.h>
 #include <signal.h>
@@ -35,7 +35,7 @@ static void stop_freertos(struct console_session *test, struct guest_freertos *c
     fixture_free(&test->fixture);
 }
 
-/* The user reads exactly this. */
+/* Whether the user reads exactly this. */
 static bool user_reads(const struct console_session *test, const char *text)
 {
     char seen[GUEST_FREERTOS_BUFFER + 1];
@@ -49,7 +49,7 @@ static bool user_reads(const struct console_session *test, const char *text)
     return length == wanted && memcmp(seen, text, wanted) == 0;
 }
 
-/* The guest is interrupted, and gets exactly this. */
+/* Whether the guest is interrupted, and gets exactly this. */
 static bool guest_gets(struct guest_freertos *console, const char *text)
 {
     char seen[2 * GUEST_FREERTOS_BUFFER];
@@ -80,7 +80,7 @@ static void converse(struct console_session *test, struct guest_freertos *consol
     }
 }
 
-/* More messages than its rings have entries, with workers that die in between. */
+/* More messages than the rings have entries. A worker dies in between. */
 static void freertos_talks(void)
 {
     struct console_session test;
@@ -91,23 +91,23 @@ static void freertos_talks(void)
     CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
     (void)fixture_wait_worker(&test.fixture, 0, worker);
     converse(&test, &console, 700, 2100);
-    /* And a driver that starts again. */
+    /* A driver that starts again is served, too. */
     CU_ASSERT_EQUAL_FATAL(guest_freertos_start(&console), 0);
     converse(&test, &console, 0, 20);
     stop_freertos(&test, &console);
 }
 
-/* All 1024 entries at once: so many the device has to have room for. */
+/* The driver uses all 1024 entries at once: the device must have room for as many. */
 static void freertos_fills_its_ring(void)
 {
     struct console_session test;
     struct guest_freertos console = {0};
     start_freertos(&test, &console, ALIAS);
-    /* A terminal that is not read holds the first ones up. */
+    /* Nobody reads the terminal, so the first messages wait. */
     static char text[GUEST_FREERTOS_BUFFER + 1];
     memset(text, 'x', GUEST_FREERTOS_BUFFER - 1);
     unsigned int sent = 0;
-    /* Until the device takes no more: what the terminal holds, and the whole ring. */
+    /* Send until the device takes no more: the terminal is full, and so is the whole ring. */
     for (uint64_t last = now_ms(); now_ms() - last < 300;) {
         if (guest_freertos_send(&console, text) < 0)
             continue;
@@ -161,7 +161,7 @@ static void sizes_after_a_reset(void)
 static void start_block(struct fixture *fixture, struct guest_block *block, unsigned int depth)
 {
     fixture_start_blocks(fixture, 1);
-    /* No EVENT_IDX: nothing tells the device that nobody listens. */
+    /* Without EVENT_IDX, nothing tells the device that nobody waits for interrupts. */
     fixture_block(fixture, 0, block, GUEST_BLOCK_FEATURES & ~(1ull << VIRTIO_RING_F_EVENT_IDX),
                   depth, 512);
 }
@@ -175,7 +175,7 @@ static void stop_block(struct fixture *fixture, struct guest_block *block)
     fixture_free(fixture);
 }
 
-/* Read a sector, and find the answer by looking at the ring. */
+/* Read a sector, and look at the ring until the answer is there. */
 static void read_by_polling(struct guest_block *block, uint64_t sector)
 {
     struct guest_block_request *request = &block->requests[0];
@@ -193,7 +193,8 @@ static void read_by_polling(struct guest_block *block, uint64_t sector)
     CU_ASSERT_EQUAL(memcmp(request->data, expected, sizeof(expected)), 0);
 }
 
-/* It is interrupted once, since it never acknowledges, and its requests are served nevertheless. */
+/* The driver never acknowledges, so it is interrupted only once. Its requests are served
+ * nevertheless. */
 static void one_that_polls_is_served(void)
 {
     struct fixture fixture;
@@ -202,15 +203,15 @@ static void one_that_polls_is_served(void)
     for (uint64_t i = 0; i < 2000; i++)
         read_by_polling(&block, i % FIXTURE_IMAGE_SECTORS);
     CU_ASSERT_EQUAL(standin_wait_irq(fixture.standin, 0, PATIENCE_MS), 1);
-    /* Its mind can be changed: nothing is lost of what it did not want to know. */
+    /* The driver can change its mind: it has lost nothing of what it ignored. */
     guest_write(&block.guest, VIRTIO_MMIO_INTERRUPT_ACK, 4,
                 guest_read(&block.guest, VIRTIO_MMIO_INTERRUPT_STATUS, 4));
     fixture_assert_reads(&block, 17);
     stop_block(&fixture, &block);
 }
 
-/* What is completed between its reading InterruptStatus and its InterruptACK is told afterwards, by
- * one interrupt more. */
+/* The device completes requests between the driver's read of InterruptStatus and its write of
+ * InterruptACK. One more interrupt announces them afterwards. */
 static void one_that_acknowledges_late_misses_nothing(void)
 {
     struct fixture fixture;
@@ -236,8 +237,9 @@ static void one_that_acknowledges_late_misses_nothing(void)
 
 #define WCE (VIRTIO_MMIO_CONFIG + offsetof(struct virtio_blk_config, wce))
 
-/* §4.2.2.2: a register is written in 32 bits, so a byte changes none, of a device that runs or of
- * one that does not. A byte of the configuration space is written, and a kick is heard. */
+/* §4.2.2.2: registers are written in 32 bits. So a write of one byte changes no register, whether
+ * the device runs or not. But a byte of the configuration space can be written, and a kick of one
+ * byte works. */
 static void one_that_writes_bytes_does_what_bytes_can(void)
 {
     struct fixture fixture;

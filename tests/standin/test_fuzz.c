@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hostile guest at random: one vCPU brings the device up again and again and feeds it spoiled
- * rings, another writes any register and any ring memory meanwhile. Every access is answered,
- * nobody is restarted, the neighbour's requests succeed.
+ * A hostile guest at random. One vCPU starts the device again and again and gives it spoiled rings.
+ * Another vCPU writes any register and any ring memory at the same time. Every access is answered,
+ * no worker is restarted, and the neighbour's requests succeed.
  *
  * BAO_FUZZ_SECONDS (10; 300 if BVDM_LONG is 1) and BAO_FUZZ_SEED (1) make longer and other
- * campaigns. What each vCPU does follows from the seed; how they interleave does not.
+ * campaigns. What each vCPU does follows from the seed. How they interleave does not.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -20,14 +20,14 @@
 #include "tests/standin/fixture.h"
 
 #define BIT(n) (1ull << (n))
-#define SCRIBBLE_SIZE 0x40000u /* from the window's start: where the rings lie */
+#define SCRIBBLE_SIZE 0x40000u /* bytes from the window's start: the rings are there */
 #define LOG_MAX (1 << 20)
 
 struct hostile {
     struct fixture *fixture;
     uint64_t random;
     atomic_bool *stop;
-    int error; /* the first access that was not answered */
+    int error; /* of the first access that was not answered */
     uint64_t accesses, resets, kicks;
 };
 
@@ -62,9 +62,9 @@ static uint64_t hostile_address(struct hostile *hostile, const struct guest *gue
     switch (below(hostile, 8)) {
     case 0:
         return hostile_value(hostile);
-    case 1: /* around the end */
+    case 1: /* around the end of the window */
         return guest->shmem_addr + guest->shmem_size - 32 + below(hostile, 64);
-    case 2: /* around the start: the ring itself */
+    case 2: /* around its start: the ring itself */
         return guest->shmem_addr - 16 + below(hostile, 64);
     default:
         return guest->shmem_addr + below(hostile, SCRIBBLE_SIZE) / 16 * 16;
@@ -85,11 +85,11 @@ static void hostile_descriptor(struct hostile *hostile, const struct guest *gues
         below(hostile, 16) == 0 ? (uint16_t)next_random(hostile) : (uint16_t)below(hostile, 256);
 }
 
-/* A block request as it should be, at descriptors at, at + 1, at + 2. */
+/* A block request, mostly correct, at descriptors at, at + 1, at + 2. */
 static void good_request(struct hostile *hostile, const struct guest_queue *queue, uint16_t at)
 {
     const struct guest *guest = queue->guest;
-    const uint64_t area = 0x100000 + 0x4000ull * at; /* behind what is scribbled on */
+    const uint64_t area = 0x100000 + 0x4000ull * at; /* behind the memory that is scribbled on */
     struct virtio_blk_outhdr header = {
         .type = (uint32_t)below(hostile, 2),
         .sector = below(hostile, FIXTURE_IMAGE_SECTORS),
@@ -109,7 +109,8 @@ static void good_request(struct hostile *hostile, const struct guest_queue *queu
         (struct vring_desc){guest->shmem_addr + area + 16, 1, VRING_DESC_F_WRITE, 0};
 }
 
-/* The n-th chain: mostly good but for one thing, so that the device gets far into it. */
+/* The n-th chain. It is mostly correct except for one thing, so that the device gets far into it.
+ */
 static void offer_chain(struct hostile *hostile, struct guest_queue *queue, uint16_t n)
 {
     uint16_t at = (uint16_t)(n * 3 % (queue->size - 2));
@@ -130,7 +131,7 @@ static void offer_chain(struct hostile *hostile, struct guest_queue *queue, uint
     queue->avail->ring[n & (queue->size - 1)] = bad_head ? (uint16_t)next_random(hostile) : at;
 }
 
-/* Bring the device up as far as the other vCPU lets us. */
+/* Bring the device up as far as the other vCPU allows. */
 static bool come_up(struct hostile *hostile, struct guest *guest, struct guest_queue *queue)
 {
     uint64_t features = GUEST_BLOCK_FEATURES;
@@ -147,7 +148,7 @@ static bool come_up(struct hostile *hostile, struct guest *guest, struct guest_q
     return queue->size >= 4;
 }
 
-/* What the driver finds wrong is no news; an access without an answer is. */
+/* Errors that the driver finds are expected. An access without an answer is not. */
 static void note_error(struct hostile *hostile, struct guest *guest)
 {
     if (guest->error == -ETIMEDOUT || guest->error == -ESHUTDOWN)
@@ -192,7 +193,7 @@ static void *spoil_registers(void *argument)
     struct guest guest;
     fixture_guest(hostile->fixture, 0, &guest);
     while (!atomic_load(hostile->stop) && hostile->error == 0) {
-        /* Seldom enough that the device runs between resets. */
+        /* Rare enough for the device to run between two resets. */
         uint64_t offset = below(hostile, 4) == 0 ? below(hostile, 0x210) : below(hostile, 0x40) * 4;
         unsigned int width = below(hostile, 4) == 0 ? widths[below(hostile, 4)] : 4;
         uint64_t value =
@@ -205,7 +206,7 @@ static void *spoil_registers(void *argument)
         for (uint64_t i = below(hostile, 64); i > 0; i--) {
             uint64_t at = below(hostile, SCRIBBLE_SIZE);
             if (below(hostile, 8) == 0)
-                at = below(hostile, 0x2000); /* the rings proper */
+                at = below(hostile, 0x2000); /* the rings themselves */
             __atomic_store_n(&guest.window[at], (uint8_t)hostile_value(hostile), __ATOMIC_RELAXED);
         }
         note_error(hostile, &guest);

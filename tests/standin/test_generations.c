@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The generations of Bao's driver (docs/DRIVER.md): each is found by its node, served by its own
- * numbers, and said to be the one. Of D: who holds the node is found, nothing starts without window
- * and interrupt, an end is clean. A device that its driver gives up concerns no other.
+ * The generations of Bao's driver (docs/DRIVER.md). The device model recognises each by its node,
+ * uses its ioctl numbers, and says which one it is. With generation D it finds out who holds the
+ * node, it starts nothing without window and interrupt, and it ends cleanly. If the driver gives up
+ * a device, the other devices go on.
  */
 #include <errno.h>
 #include <signal.h>
@@ -74,7 +75,7 @@ static void each_is_served_and_named(void)
     }
 }
 
-/* The broker that takes over is told which it is: it asks no node. */
+/* The broker that takes over is told which generation it is: it asks no node. */
 static void a_successor_knows_it(void)
 {
     for (enum standin_abi abi = STANDIN_A; abi <= STANDIN_D; abi++) {
@@ -97,7 +98,7 @@ static void a_successor_knows_it(void)
 
 /* ---- What is wrong with a machine ---- */
 
-/* One line with each of the words, exit status 1, and no device was asked for. */
+/* Asserts one line with each of the words, exit status 1, and that no device was asked for. */
 static void assert_refused(const char *const *words)
 {
     struct standin_counts counts;
@@ -184,7 +185,8 @@ static void keys_that_are_missing(void)
     }
 }
 
-/* The keys mean nothing elsewhere, as long as they say the same; irq is only told of. */
+/* With other generations the keys have no effect as long as they say the same as the driver. A
+ * different irq is only reported. */
 static void keys_that_are_not_needed(void)
 {
     fixture_init(&fixture);
@@ -217,7 +219,7 @@ static void nobody_holds_the_node(void)
         CU_ASSERT_EQUAL(audit_run("verify %d", fixture.broker), 0);
         snprintf(words, sizeof(words), "  ok     filter                  %s, ", cases[i].policy);
         CU_ASSERT(audit_says(words));
-        /* What a broker of the other generation would be confined by is not what this one is. */
+        /* This broker is not confined as a broker of the other generation would be. */
         CU_ASSERT_EQUAL(audit_ask("echo broker %d %s | '" PROGRAM_DIR
                                   "/bao-seccomp' verify --told - 2>&1",
                                   fixture.broker, cases[i].other),
@@ -243,7 +245,7 @@ static uint64_t read_magic(unsigned int id, int timeout_ms)
     return value;
 }
 
-/* Of D: what was stopped can be started again, and serves. */
+/* Generation D: after a stop, a second device model can start, and serves. */
 static void a_second_start(void)
 {
     static const char *const starter[] = {"/bin/sh", "-c", "\"$@\"; exec \"$@\"", "sh", NULL};
@@ -263,7 +265,7 @@ static void a_second_start(void)
     standin_counts(fixture.standin, &counts);
     CU_ASSERT_EQUAL(counts.dm_get_info, 2);
     CU_ASSERT_EQUAL(counts.protocol_errors, 0);
-    int status = standin_stop(fixture.standin); /* the second has taken the shell's place */
+    int status = standin_stop(fixture.standin); /* the second one has replaced the shell (exec) */
     CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     fixture_free(&fixture);
 }
@@ -284,7 +286,7 @@ static void the_others_go_on(enum standin_abi abi)
     fixture_assert_never_restarted(&fixture);
     CU_ASSERT_EQUAL(count_in_log(gone), 1);
     CU_ASSERT_EQUAL(count_in_log("can't take requests"), 0);
-    /* Nor does the next broker mind. */
+    /* The next broker is not disturbed either. */
     kill(fixture.broker, SIGKILL);
     CU_ASSERT(fixture_wait_broker(&fixture, fixture.broker) > 0);
     fixture_assert_reads(&block, 9);

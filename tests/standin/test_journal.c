@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where stderr is systemd's journal, lines are entries with fields: which device, which worker,
- * which message. A journal that takes no entries any more gets them as lines.
+ * If stderr is systemd's journal, log lines are entries with fields: which device, which worker,
+ * which message. If the journal takes no more entries, it gets lines.
  */
 #include <poll.h>
 #include <sched.h>
@@ -20,7 +20,7 @@
 
 #define TOLD_MS 8000
 
-static int entries, lines; /* the journal's ends */
+static int entries, lines; /* the journal's ends of its sockets */
 
 static int listen_at(const char *name, int type)
 {
@@ -31,7 +31,7 @@ static int listen_at(const char *name, int type)
     return fd;
 }
 
-/* A journal, and the end of it that a service gets as its stderr. */
+/* Makes a journal. Returns the socket that a service gets as its stderr. */
 static int make_journal(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = LOG_JOURNAL "/stdout"};
@@ -48,7 +48,7 @@ static int make_journal(void)
     return stderr_fd;
 }
 
-/* The next entry or piece of lines that has all of the words. */
+/* Waits for the next entry, or piece of lines, that has all of the words. */
 static bool comes(int fd, const char *const *words, char *text, size_t size)
 {
     struct pollfd file = {.fd = fd, .events = POLLIN};
@@ -88,7 +88,7 @@ static void lines_are_entries_with_fields(void)
     CU_ASSERT(comes(entries, (const char *const[]){"\nBAO_CODE=DRIVER_OK\n", pid, NULL}, text,
                     sizeof(text)));
 
-    /* A ring that is not one: the message's name, its level, and whose it is. */
+    /* A ring that is invalid: the entry has the message's name, its level, and the device. */
     CU_ASSERT_EQUAL(guest_reset(&block.guest), 0);
     CU_ASSERT_EQUAL(guest_probe(&block.guest, 2), 0);
     CU_ASSERT_EQUAL(guest_negotiate(&block.guest, GUEST_BLOCK_FEATURES), 0);
@@ -105,7 +105,7 @@ static void lines_are_entries_with_fields(void)
     CU_ASSERT_PTR_NULL(strstr(text, "BAO_CODE"));
     (void)fixture_wait_worker(&fixture, 0, fixture.workers[0]);
 
-    /* Nobody takes entries any more. */
+    /* From now on nobody takes entries. */
     close(entries);
     CU_ASSERT_EQUAL(guest_reset(&block.guest), 0);
     fixture.workers[0] = fixture_worker(&fixture, 0);

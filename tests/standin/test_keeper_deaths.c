@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The keeper dies, or is replaced by another version, under a service manager that keeps its files:
- * for the guest that is as if the broker had died. The service manager is service_manager.c.
+ * The keeper dies, or another version replaces it, under a service manager that keeps its files.
+ * For the guest it is as if the broker had died. The service manager is service_manager.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,11 +23,13 @@
 #define BLOCK_QUEUES 4
 #define RESTARTS 5
 #define NEEDS_RESET VIRTIO_CONFIG_S_NEEDS_RESET
-/* Messages that one set of one queue takes: record, DM file, 4 eventfds, queue, 2 pages. */
+/* Number of messages for the fds of a device with one queue: record, DM file, 4 eventfds, queue, 2
+ * pages. */
 #define SET_MESSAGES 9
-/* ... and with it the configuration, who has what, the image, and a page about that. */
+/* With the first set come 4 more: the configuration, who has what, the image, and a page about
+ * that. */
 #define FIRST_MESSAGES (SET_MESSAGES + 4)
-/* ... and another set of pages: 2 pages, and the old ones removed. */
+/* When the pages are replaced: 2 new pages, and the removal of the 2 old ones. */
 #define PAGES_MESSAGES 4
 
 #define DEVICE(id, more)                                                                           \
@@ -37,7 +39,7 @@
 #define MMIO_0 "0xa003e00"
 #define MMIO_1 "0xa004000"
 #define MMIO_7 "0xa004c00"
-#define LINK "/mnt/bao-keeper-deaths.img" /* in a directory that is root's own */
+#define LINK "/mnt/bao-keeper-deaths.img" /* in a directory that belongs to root */
 #define FIRST "devices:\n" DEVICE(0, "")
 #define SECOND "devices:\n" DEVICE(1, "")
 #define BOTH "devices:\n" DEVICE(0, "") DEVICE(1, "")
@@ -67,7 +69,7 @@ static void bring_down(struct guest_block *block)
 struct load {
     struct guest guest;
     struct block_load *blocks;
-    struct register_load registers; /* of device 1, all the while */
+    struct register_load registers; /* runs on device 1 all the time */
     int image;
 };
 
@@ -104,8 +106,7 @@ static void a_keepers_death_loses_and_corrupts_nothing(void)
     CU_ASSERT_EQUAL(r, 0);
     storm_end(&storm);
     load_end(&load);
-    CU_ASSERT_EQUAL(managed_events(&managed, "ended 2 9"),
-                    storm.deaths); /* CLD_KILLED, and no other */
+    CU_ASSERT_EQUAL(managed_events(&managed, "ended 2 9"), storm.deaths); /* 2 is CLD_KILLED */
     CU_ASSERT_EQUAL(managed_events(&managed, "ended"), storm.deaths);
     managed_stop(&managed, 2);
 }
@@ -126,7 +127,7 @@ static void a_restart_loses_and_corrupts_nothing(void)
     CU_ASSERT_EQUAL(block_load_run(load.blocks, 200), 0);
     load_end(&load);
     CU_ASSERT_EQUAL(managed_events(&managed, "started"), RESTARTS + 1);
-    CU_ASSERT_EQUAL(managed_events(&managed, "ended 1 0"), RESTARTS); /* CLD_EXITED, cleanly */
+    CU_ASSERT_EQUAL(managed_events(&managed, "ended 1 0"), RESTARTS); /* 1 is CLD_EXITED: clean */
     CU_ASSERT_EQUAL(managed_events(&managed, "stopping"), RESTARTS);
     managed_stop(&managed, 2);
 }
@@ -141,7 +142,7 @@ static void *read_capacity(void *argument)
     return NULL;
 }
 
-/* `death`: how the keeper ends while the worker can't answer. */
+/* `death` ends the keeper while the worker can't answer. */
 static void access_in_hand(void (*death)(struct managed *managed))
 {
     struct managed managed;
@@ -156,7 +157,7 @@ static void access_in_hand(void (*death)(struct managed *managed))
     death(&managed);
     pthread_join(thread, NULL);
     CU_ASSERT_EQUAL(guest.error, 0);
-    CU_ASSERT_EQUAL(guest_status(&guest), 0); /* it was not given up */
+    CU_ASSERT_EQUAL(guest_status(&guest), 0); /* the device was not given up */
     managed_stop(&managed, 1);
 }
 
@@ -191,8 +192,8 @@ static bool has_config_interrupt(struct guest *guest)
     return guest->config_changes > 0;
 }
 
-/* What the next keeper finds was written by another version: twice, since then it finds its own
- * pages in the place of those. */
+/* What the next keeper finds was written by another version. The test does it twice: after the
+ * first time the keeper finds its own pages in their place. */
 static void restart_with_other_version(const char *spoil, const char *words)
 {
     struct managed managed;
@@ -207,9 +208,9 @@ static void restart_with_other_version(const char *spoil, const char *words)
         CU_ASSERT_NOT_EQUAL(guest_status(&block.guest) & NEEDS_RESET, 0);
         fixture_assert_logged(&managed.fixture, words);
         bring_down(&block);
-        bring_up(&managed, 0, &block); /* resets it */
+        bring_up(&managed, 0, &block); /* this resets the device */
         fixture_assert_reads(&block, 5);
-        managed_restart(&managed, ""); /* all is of one version again */
+        managed_restart(&managed, ""); /* now everything is of one version again */
         CU_ASSERT_EQUAL(guest_status(&block.guest) & NEEDS_RESET, 0);
     }
     bring_down(&block);
@@ -233,7 +234,7 @@ static void a_record_of_another_version_is_not_read_to_its_end(void)
 
 /* ---- What the service manager gives back is not as it should be ---- */
 
-/* Its files are not as they should be: it can't work, and the other one does. */
+/* Device 0's files are not as they should be: it can't work. Device 1 works. */
 static void is_refused(const char *spoil)
 {
     struct managed managed;
@@ -287,7 +288,7 @@ static void nobody_attaches_before_the_last_one_is_gone(void)
     CU_ASSERT_EQUAL(managed_events(&managed, "ready"), 1);
     CU_ASSERT_EQUAL(standin_find_process(managed.fixture.standin, "bao-virtio-worker", 0), -ESRCH);
     CU_ASSERT_EQUAL(managed_events(&managed, "unlocked"),
-                    0); /* so far: what was just seen counts */
+                    0); /* not until now, so the lines above have looked before it */
     managed_wait_events(&managed, "ready", 2);
     CU_ASSERT_EQUAL(managed_events(&managed, "unlocked"), 1);
     fixture_assert_reads(&block, 5);
@@ -295,8 +296,8 @@ static void nobody_attaches_before_the_last_one_is_gone(void)
     managed_stop(&managed, 1);
 }
 
-/* A worker of the last run that does not end, as in a call to a disk that hangs, holds its own
- * device and no other. */
+/* A worker of the last run that does not end, for example in a call to a disk that hangs, holds up
+ * its own device and no other. */
 static void a_worker_of_the_last_run_holds_its_device_only(void)
 {
     struct managed managed;
@@ -306,7 +307,7 @@ static void a_worker_of_the_last_run_holds_its_device_only(void)
     bring_up(&managed, 1, &second);
     managed_restart(&managed, "w");
     fixture_assert_reads(&second, 3);
-    CU_ASSERT_EQUAL(managed_events(&managed, "unlocked"), 0); /* so far */
+    CU_ASSERT_EQUAL(managed_events(&managed, "unlocked"), 0); /* not until now */
     CU_ASSERT_EQUAL(fixture_worker(&managed.fixture, 0), -ESRCH);
     fixture_assert_reads(&first, 5);
     CU_ASSERT_EQUAL(managed_events(&managed, "unlocked"), 1);
@@ -339,7 +340,7 @@ static void killed_at(unsigned int message, bool replaced)
         fixture_assert_reads(&block, 5);
     }
     CU_ASSERT_EQUAL(managed_events(&managed, "ended 2 9"), 1);
-    managed_restart(&managed, ""); /* and what is kept now is whole */
+    managed_restart(&managed, ""); /* what is kept now is complete */
     CU_ASSERT_EQUAL(guest_status(&block.guest) & NEEDS_RESET, 0);
     fixture_assert_reads(&block, 7);
     bring_down(&block);
@@ -347,7 +348,7 @@ static void killed_at(unsigned int message, bool replaced)
     CU_ASSERT_FALSE(CU_get_number_of_failures() > managed.fixture.failures);
 }
 
-/* From the DM file on: one that dies before has not handed it to anybody. */
+/* From the DM file on: a keeper that dies earlier has not handed the DM file to anybody. */
 static void a_death_while_storing_leaves_a_device_that_works(void)
 {
     for (unsigned int message = 2; message <= FIRST_MESSAGES; message++)
@@ -360,8 +361,8 @@ static void a_death_while_replacing_leaves_a_device_that_works(void)
         killed_at(FIRST_MESSAGES + message, true);
 }
 
-/* What is stored is stored before it is registered: a broker that comes no further is followed by
- * one that registers the rest, though its device is a restored one. */
+/* A file is stored before it is registered. A broker may end before it has registered all. The next
+ * one registers the rest, though its device is a restored one. */
 static void what_was_not_registered_is_registered_later(void)
 {
     struct managed managed;
@@ -386,7 +387,7 @@ static void devices_come_and_go_and_keep_their_files(void)
     start(&managed, FIRST, 1);
     bring_up(&managed, 0, &first);
     fixture_assert_reads(&first, 1);
-    fixture_configure(&managed.fixture, BOTH_TURNED); /* added, and in the first place */
+    fixture_configure(&managed.fixture, BOTH_TURNED); /* device 1 is added, and comes first */
     managed_restart(&managed, "");
     fixture_assert_reads(&first, 2);
     bring_up(&managed, 1, &second);
@@ -398,14 +399,14 @@ static void devices_come_and_go_and_keep_their_files(void)
     CU_ASSERT_EQUAL(fixture_worker(&managed.fixture, 0), -ESRCH);
     fixture_configure(&managed.fixture, BOTH);
     managed_restart(&managed, "");
-    fixture_assert_reads(&first, 5); /* as if it had never been away */
+    fixture_assert_reads(&first, 5); /* as if the device had never been away */
     fixture_assert_reads(&second, 6);
     bring_down(&first);
     bring_down(&second);
     managed_stop(&managed, 2);
 }
 
-/* An edited file counts at the next start of the service, and not when a broker happens to die. */
+/* The service reads an edited file at its next start, not when a broker dies. */
 static void an_edited_configuration_counts_at_a_start_only(void)
 {
     struct managed managed;
@@ -422,7 +423,7 @@ static void an_edited_configuration_counts_at_a_start_only(void)
     bring_up(&managed, 1, &second);
     fixture_assert_reads(&second, 3);
     broker = fixture_wait_broker(&managed.fixture, -1);
-    CU_ASSERT_EQUAL(kill(broker, SIGKILL), 0); /* and its copies are gone with it */
+    CU_ASSERT_EQUAL(kill(broker, SIGKILL), 0); /* its copies of the files end with it */
     CU_ASSERT_FATAL(fixture_wait_broker(&managed.fixture, broker) > 0);
     fixture_assert_reads(&first, 4);
     fixture_assert_reads(&second, 5);
@@ -457,7 +458,7 @@ static void the_service_manager_is_told(void)
     managed_free(&managed);
 }
 
-/* Nothing was kept, and nothing will get better by itself. */
+/* Nothing was kept, and the error will not go away by itself. */
 static void a_wrong_configuration_ends_it_with_status_1(void)
 {
     struct managed managed;
@@ -471,7 +472,8 @@ static void a_wrong_configuration_ends_it_with_status_1(void)
     managed_free(&managed);
 }
 
-/* What ran goes on as it was, whether the file can't be read, has an error, or contradicts it. */
+/* The file can't be read, has an error, or contradicts what runs. In each case the device model
+ * goes on as it was. */
 static void goes_on_as_it_was(void (*spoil)(struct managed *managed), const char *words)
 {
     struct managed managed;
@@ -519,7 +521,7 @@ static void with_a_device_that_is_not_there(struct managed *managed)
     fixture_configure(&managed->fixture, "devices:\n" DEVICE(0, "") DEVICE(1, "") DEVICE(7, ""));
 }
 
-/* As the text of the paths does not show. */
+/* Both paths lead to one image, but the text of the paths does not show it. */
 static void with_one_image_for_both(struct managed *managed)
 {
     char image[128];

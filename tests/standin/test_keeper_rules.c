@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a broker that was taken over can't have the keeper do: once it has said RUNNING, and so is
- * confined, it names no text by which files are opened as root, nor one by which its successors go.
- * The broker is rogue_broker.c, the keeper the real one.
+ * What a broker that was taken over can't make the keeper do. Once the broker has said RUNNING, it
+ * is confined. Then it can't choose the text by which files are opened as root, nor the text that
+ * its successors use. The broker is rogue_broker.c; the keeper is the real one.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -40,7 +40,7 @@ static void path_of(const struct run *run, const char *name, char ret[64])
     snprintf(ret, 64, "%s/%s", run->dir, name);
 }
 
-/* The keeper starts the programs that lie beside its own. */
+/* The keeper starts the programs in its own directory. */
 static void start(struct run *run, const char *wanted)
 {
     char path[64], keeper[64], log[64];
@@ -99,7 +99,7 @@ static void stop(const struct run *run)
     close(run->log);
 }
 
-/* While it still could open the files itself. */
+/* At this time the broker could still open the files itself. */
 static void before_it_is_confined_it_names_a_text(void)
 {
     struct run run;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A restart under a service manager with another configuration: the tap of a device that has run
- * is the one that it had, and none is made in its place.
+ * A restart under a service manager, with another configuration: a device that has run keeps its
+ * tap, and no other tap is made in its place.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@ static void start(struct managed *managed)
     fixture_start(&managed->fixture, 2, 2);
 }
 
-/* A tap takes one file, so it is the device's if it takes none of ours. */
+/* A tap takes one open file. If it does not take ours, the device has it. */
 static bool is_in_use(const char *tap)
 {
     struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
@@ -49,7 +49,7 @@ static void wait_in_use(const char *tap)
     CU_ASSERT_TRUE(is_in_use(tap));
 }
 
-/* What the file says of the device has changed, so that its tap is opened anew. */
+/* The configuration of the device has changed, so its tap is opened again. */
 static void restart_with(struct managed *managed, const char *yaml, const char *tap)
 {
     fixture_configure(&managed->fixture, yaml);
@@ -80,7 +80,8 @@ static void a_tap_of_another_name_is_not_made_anew(void)
     net_fixture_ip("link del tap0");
 }
 
-/* It was made by the device model, and lasts as long as it runs, though its files are replaced. */
+/* The device model has made this tap. The tap lasts as long as the device model runs, though its
+ * files are replaced. */
 static void a_tap_of_its_own_is_the_same_after_a_restart(void)
 {
     struct managed managed;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whatever happens to a worker or to the broker, no vCPU waits for ever, no request is lost, and
- * no DM file is closed; and the end is clean.
+ * Whatever happens to a worker or to the broker, no vCPU waits for ever, no request is lost, and no
+ * DM file is closed. The end is clean.
  */
 #include <errno.h>
 #include <signal.h>
@@ -12,9 +12,9 @@
 #include "tests/standin/register_load.h"
 #include "tests/standin/request_load.h"
 
-#define DEADLINE_MS 15000 /* a wedged worker's deadline, its replacement, and a slow machine */
+#define DEADLINE_MS 15000 /* the deadline of a stopped worker, its replacement, a slow machine */
 #define BROKER_ROUNDS 10
-#define ROUNDS 5 /* restarts are held back longer and longer */
+#define ROUNDS 5 /* more rounds take long: each restart has to wait longer than the last one */
 
 static void start(struct fixture *fixture, struct guest_block *block)
 {
@@ -44,7 +44,7 @@ static void load_start(struct load *load, struct fixture *fixture)
     request_load_start(&load->requests, true);
 }
 
-/* Both go on: some accesses and requests more are completed. */
+/* Both go on: some more accesses and requests are completed. */
 static void assert_load_goes_on(struct load *load)
 {
     unsigned int accesses = atomic_load(&load->registers.accesses) + 5;
@@ -99,12 +99,12 @@ static void a_killed_broker_is_replaced_under_load(void)
     load_stop(&load);
     struct standin_counts counts;
     standin_counts(fixture.standin, &counts);
-    CU_ASSERT_EQUAL(counts.dm_get_info, 2); /* once a device, whoever lives and dies */
+    CU_ASSERT_EQUAL(counts.dm_get_info, 2); /* once for each device, whichever process dies */
     CU_ASSERT_EQUAL(counts.dm_releases, 0);
     stop(&fixture, &load.requests.block);
 }
 
-/* Whether the vCPU waits or has gone on, only the hypervisor knows. */
+/* Only the hypervisor knows whether the vCPU still waits or has gone on. */
 static void a_broker_is_killed_in_the_midst_of_a_completion(void)
 {
     static const enum standin_moment moments[] = {STANDIN_BEFORE_COMPLETE, STANDIN_AFTER_COMPLETE};
@@ -131,7 +131,7 @@ static void a_stopped_worker_is_replaced_by_the_deadline(void)
     start(&fixture, &block);
     fixture_assert_reads(&block, 1);
     CU_ASSERT_EQUAL(kill(fixture.workers[0], SIGSTOP), 0);
-    /* answered by the successor, the capacity as it is */
+    /* the successor answers, and the capacity is the same */
     CU_ASSERT_EQUAL(guest_read(&block.guest, VIRTIO_MMIO_CONFIG, 8), FIXTURE_IMAGE_SECTORS);
     CU_ASSERT_NOT_EQUAL(fixture_wait_worker(&fixture, 0, fixture.workers[0]), -1);
     fixture_assert_reads(&block, 2);
@@ -139,7 +139,7 @@ static void a_stopped_worker_is_replaced_by_the_deadline(void)
     stop(&fixture, &block);
 }
 
-/* Nothing but the death itself tells that a worker with nothing to do is gone. */
+/* This worker has nothing to do. Only its death tells that it has gone. */
 static void an_idle_worker_is_replaced_as_well(void)
 {
     struct fixture fixture;
@@ -152,7 +152,8 @@ static void an_idle_worker_is_replaced_as_well(void)
     stop(&fixture, &block);
 }
 
-/* §3.1.1: no notification before DRIVER_OK. A frontend may not even be able to take one yet. */
+/* §3.1.1: the device sends no notification before DRIVER_OK. A frontend may not even be able to
+ * take one yet. */
 static void a_driver_that_is_not_ready_is_not_interrupted(void)
 {
     struct fixture fixture;
@@ -164,7 +165,7 @@ static void a_driver_that_is_not_ready_is_not_interrupted(void)
         pid_t worker = fixture_worker(&fixture, 0);
         CU_ASSERT_EQUAL_FATAL(kill(worker, SIGKILL), 0);
         CU_ASSERT_FATAL(fixture_wait_worker(&fixture, 0, worker) > 0);
-        /* Answered, so the new one is at work. */
+        /* If this is answered, the new worker is at work. */
         fixture_guest(&fixture, 0, &guest);
         CU_ASSERT_EQUAL(guest_read(&guest, VIRTIO_MMIO_MAGIC_VALUE, 4), 0x74726976);
     }
@@ -173,7 +174,8 @@ static void a_driver_that_is_not_ready_is_not_interrupted(void)
     fixture_free(&fixture);
 }
 
-/* §4: requests that a dead worker had taken are done by its successor, each exactly once. */
+/* docs/RESTART.md: the successor does the requests that a dead worker had taken, each exactly once.
+ */
 static void requests_under_way_are_resumed(void)
 {
     struct fixture fixture;

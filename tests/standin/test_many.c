@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sixteen devices of four frontends in one configuration: each has a worker of its own, all run
- * at once, and what happens to one is not seen by the others.
+ * Sixteen devices of four frontends in one configuration. Each has its own worker, all run at once,
+ * and no device notices what happens to another.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -25,7 +25,7 @@ struct vcpu {
     unsigned int wrong, done;
 };
 
-/* Frontends have address spaces of their own: the devices of each begin at the same address. */
+/* Each frontend has its own address space: the devices of each begin at the same address. */
 static uint64_t base_of(unsigned int id)
 {
     return 0xa000000 + 0x200ull * (id % (DEVICES / FRONTENDS));
@@ -109,7 +109,7 @@ static void join(struct vcpu vcpus[DEVICES])
     }
 }
 
-/* The effective user, 0 if it can't be found out. */
+/* The effective user; 0 if it can't be found. */
 static unsigned int user_of(pid_t pid)
 {
     char path[64], line[128];
@@ -125,7 +125,8 @@ static unsigned int user_of(pid_t pid)
     return effective;
 }
 
-/* Whatever comes first to the broker: the news of a worker's start, or what that worker says. */
+/* The worker's pid is in the log, whichever comes first to the broker: the news of the worker's
+ * start, or what the worker says. */
 static void assert_named_in_log(const struct fixture *fixture)
 {
     char *log = fixture_log(fixture);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names and links: two guests never come together by the name of a file, whatever leads to it; and
- * who owns a directory of sockets, images or logs, but is not root, can't make them lead elsewhere.
+ * Names and links. Two guests never meet through the name of a file, whatever links lead to it. A
+ * user other than root who owns a directory of sockets, images or logs can't make them lead
+ * elsewhere.
  *
- * The fixture's directory is below /tmp, where everybody may write. OWN is root's own.
+ * The fixture's directory is below /tmp, where everybody may write. OWN belongs to root.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +42,7 @@ static void make_file(const char *path, const char *text)
     close(fd);
 }
 
-/* It ends by itself, having said each of these. */
+/* The device model ends by itself, after it has said each of these words. */
 static void assert_refused(struct fixture *fixture, unsigned int devices, const char *const *words)
 {
     fixture_start(fixture, devices, 0);
@@ -68,7 +69,7 @@ static void one_image_by_two_names(void)
         (const char *[]){
             "block 1: ", fixture_line(&fixture, 11, 1, "16: this image is also that of block 0, "),
             "config.yaml:6:16:", "choose another, or read_only: true for both", NULL});
-    /* Both may read it. */
+    /* Both devices may read it. */
     fixture_configure(
         &fixture,
         FIRST("block", "virtio") "    file_path: \"@/disk.img\"\n    read_only: true\n" SECOND(
@@ -83,7 +84,8 @@ static void one_image_by_two_names(void)
     FIRST("vsock", "virtio")                                                                       \
     "    guest_cid: 3\n    socket_path: \"@/guest\"\n"
 
-/* By a link of root's, which the text of the paths does not show. */
+/* The path contains a link that belongs to root. The text of the paths does not show where it
+ * leads. */
 static void a_port_is_another_devices_socket(void)
 {
     struct fixture fixture;
@@ -106,7 +108,7 @@ static void a_port_is_another_devices_socket(void)
     fixture_free(&fixture);
 }
 
-/* --check-config and a start say the same, as far as the text tells. */
+/* --check-config and a start say the same, as far as the text of the configuration tells. */
 static void the_control_socket_is_no_devices(void)
 {
     struct fixture fixture;
@@ -142,7 +144,7 @@ static void the_control_socket_is_no_devices(void)
 
 /* ---- Links that the owner of a directory makes ---- */
 
-/* Output of a guest's, appended to a file of the system's. */
+/* A guest's output would be appended to a file of the system. */
 static void a_log_that_leads_elsewhere(void)
 {
     struct fixture fixture;
@@ -177,7 +179,7 @@ static void an_image_that_leads_elsewhere(void)
     fixture_free(&fixture);
 }
 
-/* A link or a socket that is made in a directory of root's. */
+/* A link or a socket would be made in a directory of root. */
 static void a_directory_that_leads_elsewhere(void)
 {
     static const char *const keys[] = {"pty_alias", "socket_path"};
@@ -197,7 +199,7 @@ static void a_directory_that_leads_elsewhere(void)
     }
 }
 
-/* While it runs: a port's name is made a link to another's socket. */
+/* While the device model runs: a port's name becomes a link to another's socket. */
 static void a_port_that_leads_elsewhere(void)
 {
     struct vsock_fixture test;
@@ -209,7 +211,7 @@ static void a_port_that_leads_elsewhere(void)
     struct guest_socket *socket = guest_vsock_connect(&test.vsock, STREAM, 4711);
     CU_ASSERT_EQUAL(guest_vsock_wait(&test.vsock, socket, WAIT_MS), SOCKET_RESET);
     CU_ASSERT(accept4(other, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) < 0 && errno == EAGAIN);
-    /* And by its own name. */
+    /* Under its own name, the socket is accepted. */
     CU_ASSERT_EQUAL(unlink(link), 0);
     int port = host_listen(&test, "v.sock_4711", SOCK_STREAM);
     socket = guest_vsock_connect(&test.vsock, STREAM, 4711);
@@ -219,7 +221,7 @@ static void a_port_that_leads_elsewhere(void)
     vsock_stop(&test, false);
 }
 
-/* Likewise a daemon's, which would be given the frontend's memory. */
+/* The same with a daemon's socket: the daemon would get the frontend's memory. */
 static void a_daemon_that_leads_elsewhere(void)
 {
     struct vsock_fixture test = {.server = -1};

@@ -16,7 +16,7 @@
 
 #define BIT(n) (1ull << (n))
 #define WAIT_MS 2000
-#define NOTHING_MS 60 /* to be sure that no frame comes */
+#define NOTHING_MS 60 /* we wait this long to be sure that no frame comes */
 
 static const struct guest_net_options plain = {
     .features = GUEST_NET_FEATURES,
@@ -117,7 +117,7 @@ static void frames_are_spread_over_small_buffers(void)
 {
     struct net_fixture net;
     struct guest_net_options options = plain;
-    options.rx_size = 100; /* and one that is shorter than what the worker judges a frame by */
+    options.rx_size = 100; /* once shorter than the part that the worker looks at */
     start(&net, "", &options);
     for (uint32_t length = 60; length <= 1514; length += 121) {
         send_to_guest(&net, net_fixture_mac, length, length);
@@ -148,7 +148,7 @@ static void a_frame_too_large_for_the_buffers_is_dropped_as_a_whole(void)
     expect_at_guest(&net, 500, 2);
     stop(&net);
 
-    /* Merged: dropped only if the whole ring has no room for it. */
+    /* Merged rx buffers: a frame is dropped only if the whole ring has no room for it. */
     options = plain;
     options.rx_size = 64;
     options.rx_count = 4;
@@ -205,7 +205,8 @@ static void frames_that_must_not_be_sent_are_dropped(void)
         CU_ASSERT_EQUAL(guest_net_flush(&net.net, 0), 0);
         CU_ASSERT_EQUAL(net_fixture_host_receive(&net, found, 5), -ETIMEDOUT);
     }
-    /* All that a header can say, in a header of its own: nothing worse happens. */
+    /* Random values in every field of the header, one header for each frame: the worst case is a
+     * lost frame. */
     srand(1);
     for (unsigned int i = 0; i < 2000; i++) {
         struct virtio_net_hdr_v1 header;
@@ -222,7 +223,8 @@ static void frames_that_must_not_be_sent_are_dropped(void)
     stop(&net);
 }
 
-/* §5.1.6.2: the kernel finishes the checksum, and believes one that it knows to come. */
+/* §5.1.6.2: the kernel completes the checksum. It accepts a packet whose checksum is announced as
+ * partial. */
 static void the_kernel_takes_a_partial_checksum(void)
 {
     struct net_fixture net;
@@ -261,7 +263,7 @@ static void the_kernel_takes_a_partial_checksum(void)
     sum = (sum & 0xffff) + (sum >> 16);
     packet.ip.check = (uint16_t) ~(sum + (sum >> 16));
 
-    packet.udp.check = htons(0x1234); /* wrong, and nobody says that it will come */
+    packet.udp.check = htons(0x1234); /* wrong, and not announced as partial */
     CU_ASSERT_EQUAL(guest_net_send(&net.net, 0, &no_offload, &packet, sizeof(packet)), 0);
     const struct virtio_net_hdr_v1 partial = {
         .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
@@ -292,7 +294,7 @@ static void the_link_follows_the_tap(void)
         uint64_t before = net.net.guest.config_changes;
         net_fixture_ip("link set tap0 down");
         CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, 0));
-        /* What is sent meanwhile is lost, and nothing else is. */
+        /* Frames that are sent while the link is down are lost, and nothing else. */
         net_fixture_frame(sent, net.host_mac, net_fixture_mac, 100, 1);
         for (unsigned int n = 0; n < 40; n++)
             CU_ASSERT_EQUAL(guest_net_send(&net.net, 0, &no_offload, sent, 100), 0);
@@ -312,7 +314,7 @@ static void the_link_follows_the_tap(void)
     stop(&net);
 }
 
-/* To be sure that the broker has looked: down and up again. */
+/* The carrier goes down and up again: so we know that the broker has looked. */
 static void assert_carrier_is_followed(struct net_fixture *net, const char *name)
 {
     char words[64];
@@ -324,7 +326,7 @@ static void assert_carrier_is_followed(struct net_fixture *net, const char *name
     CU_ASSERT(net_fixture_wait_status(net, VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_LINK_UP));
 }
 
-/* Not the name: that may be another's by now. */
+/* The device model must not go by the name: another tap may have it by now. */
 static void the_link_follows_a_tap_with_another_name(void)
 {
     struct net_fixture net;
@@ -332,7 +334,7 @@ static void the_link_follows_a_tap_with_another_name(void)
     net_fixture_ip("link set tap0 down");
     net_fixture_ip("link set tap0 name moved0");
     net_fixture_ip("link set moved0 up");
-    net_fixture_ip("tuntap add tap0 mode tap"); /* and is down */
+    net_fixture_ip("tuntap add tap0 mode tap"); /* the new tap0 is down */
     assert_carrier_is_followed(&net, "moved0");
     expect_at_host(&net, 200, 1);
     net_fixture_ip("link set tap0 up");
@@ -345,8 +347,8 @@ static void the_link_follows_a_tap_with_another_name(void)
     stop(&net);
 }
 
-/* A process in a network namespace of its own, in which it carries out a line of words of `ip`
- * after the other, and says when it is done. */
+/* A process in its own network namespace. It runs lines of words of `ip` there, one after the
+ * other, and says when each is done. */
 struct elsewhere {
     pid_t pid;
     int socket;
@@ -395,7 +397,7 @@ static void the_link_follows_a_tap_in_another_namespace(void)
     char words[64];
     start(&net, "", &plain);
     struct elsewhere elsewhere = start_elsewhere();
-    snprintf(words, sizeof(words), "link set tap0 netns %d", elsewhere.pid); /* and is down */
+    snprintf(words, sizeof(words), "link set tap0 netns %d", elsewhere.pid); /* it is down now */
     net_fixture_ip(words);
     CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, 0));
     fixture_assert_logged(&net.fixture, "tap \"tap0\" is in another network namespace now");
@@ -425,8 +427,9 @@ static int mode(struct net_fixture *net, uint8_t command, uint8_t on)
     return guest_net_command(&net->net, VIRTIO_NET_CTRL_RX, command, &on, 1);
 }
 
-/* Which of the four get through: bit 0 ours, 1 another's, 2 a group's, 3 everyone's. Those that are
- * wanted are waited for; the others have come before them, or come soon, or not at all. */
+/* Which of the four frames get through: bit 0 to our address, 1 to another's, 2 to a group's, 3 to
+ * the broadcast address. The function waits for the frames that are wanted. The others have come
+ * before them, or come soon, or do not come at all. */
 static unsigned int passing(struct net_fixture *net, unsigned int wanted)
 {
     const uint8_t *const to[] = {net_fixture_mac, other, group, everyone};
@@ -453,7 +456,7 @@ static void the_driver_says_which_frames_it_wants(void)
     } __attribute__((packed)) table = {1, {0}, 1, {0}};
     const uint32_t empty[2] = {0, 0};
     start(&net, "", &plain);
-    CU_ASSERT_EQUAL(passing(&net, 0xf), 0xf); /* until it says something, all */
+    CU_ASSERT_EQUAL(passing(&net, 0xf), 0xf); /* all of them, until the driver says something */
     CU_ASSERT_EQUAL(mode(&net, VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
     CU_ASSERT_EQUAL(passing(&net, 0x9), 0x9);
     CU_ASSERT_EQUAL(mode(&net, VIRTIO_NET_CTRL_RX_ALLMULTI, 1), VIRTIO_NET_OK);
@@ -498,7 +501,7 @@ static void a_table_that_is_too_long_lets_all_pass(void)
     CU_ASSERT_EQUAL(guest_net_command(&net.net, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET,
                                       table, sizeof(table)),
                     VIRTIO_NET_OK);
-    CU_ASSERT_EQUAL(passing(&net, 0xb), 0xb); /* every single address, but no group's */
+    CU_ASSERT_EQUAL(passing(&net, 0xb), 0xb); /* every unicast address, but no group's */
     stop(&net);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The network device at work: segmentation offload with the kernel's TCP on the other side of the
- * tap, floods, several pairs of queues, workers that die under traffic. */
+ * tap; floods; several pairs of queues; workers that die under traffic. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/ip.h>
@@ -21,7 +21,7 @@
 #define WAIT_MS 2000
 #define STREAM_BYTES (4u << 20)
 #define SEGMENT 1400u    /* gso_size of what the guest sends */
-#define SEND_SIZE 32200u /* of one frame's payload: 23 segments */
+#define SEND_SIZE 32200u /* payload of one frame: 23 segments */
 #define FLOOD_MS 1000
 #define PORT 5000
 
@@ -47,7 +47,7 @@ static uint8_t stream_byte(uint32_t at)
     return (uint8_t)(at * 13 + (at >> 9));
 }
 
-/* ---- A TCP of the guest's, just enough for one connection without losses ---- */
+/* ---- The guest's TCP: just enough for one connection without losses ---- */
 
 struct packet {
     struct ethhdr eth;
@@ -63,7 +63,7 @@ struct stream {
     int socket;             /* the kernel's end */
     uint32_t seq, ack;      /* the guest's */
     uint32_t received;      /* bytes */
-    uint32_t largest;       /* frame that the guest got */
+    uint32_t largest;       /* length of the largest frame that the guest got */
     unsigned int segmented; /* frames with a gso_type */
     uint16_t host_port;
 };
@@ -132,7 +132,8 @@ static void put(struct stream *stream, uint8_t flags, uint32_t length)
         header.gso_size = SEGMENT;
         header.hdr_len = HEADERS;
     }
-    /* §5.1.6.2: of a checksum that is to be finished the pseudo-header's part is there. */
+    /* §5.1.6.2: if the checksum is to be completed, the field holds the sum of the pseudo-header.
+     */
     uint32_t sum = add_bytes(IPPROTO_TCP + 20 + length, &packet.ip.saddr, 8);
     packet.tcp.check = htons(fold(sum));
     CU_ASSERT_EQUAL(guest_net_send(&net->net, 0, &header, &packet, HEADERS + length), 0);
@@ -186,7 +187,8 @@ static void open_stream(struct stream *stream, struct net_fixture *net, bool csu
     const struct sockaddr_in there = {
         .sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr.s_addr = htonl(0x0a090002)};
     *stream = (struct stream){.net = net};
-    /* No word of its end, which would be repeated into the tests that follow. */
+    /* The close sends an RST instead of a FIN: a FIN would be repeated during the tests that
+     * follow. */
     const struct linger at_once = {.l_onoff = 1};
     stream->socket = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     setsockopt(stream->socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
@@ -247,7 +249,7 @@ static void segments_are_made_by_whoever_comes_last(void)
     CU_ASSERT(stream.largest > 10000);
     guest_to_host(&stream, SEND_SIZE);
 
-    /* §5.1.6.5.8: given up at run time, and taken up again. */
+    /* §5.1.6.5.8: the driver gives up the offloads at run time, and takes them up again. */
     while (take(&stream, 50, true)) {
     }
     const uint64_t none = 0;
@@ -345,17 +347,18 @@ static void neither_direction_starves_the_other(void)
 
 /* ---- Several pairs ---- */
 
-/* How many of the host's frames come by a pair, not waiting longer for each. */
+/* How many of the host's frames come by a pair. Waits at most `timeout_ms` for each. */
 static unsigned int count_at(struct net_fixture *net, unsigned int pair, int timeout_ms)
 {
     struct virtio_net_hdr_v1 header;
     unsigned int count = 0;
     while (guest_net_receive(&net->net, pair, &header, found, false, timeout_ms) > 0)
-        count += found[12] == NET_FIXTURE_TYPE >> 8; /* and not the kernel's own */
+        count += found[12] == NET_FIXTURE_TYPE >> 8; /* the kernel's own frames do not count */
     return count;
 }
 
-/* `count` frames come by the first `pairs` of them, be it slowly, and no more than these. */
+/* Asserts that `count` frames come by the first `pairs` pairs, even if slowly, and no more than
+ * these. */
 static void assert_come_by(struct net_fixture *net, unsigned int pairs, unsigned int count)
 {
     uint64_t end = now_us() + WAIT_MS * 1000;
@@ -393,7 +396,7 @@ static void pairs_are_used_as_the_driver_says(void)
     net_fixture_start(&net, "mode tap multi_queue", "    queues: 3\n", &options);
     CU_ASSERT((net.net.guest.features & BIT(VIRTIO_NET_F_MQ)) != 0);
     CU_ASSERT_EQUAL(net.net.config.max_virtqueue_pairs, 3);
-    send_many(&net, 60); /* one pair to begin with, whatever queue of the tap they come by */
+    send_many(&net, 60); /* at first one pair gets them, whichever queue of the tap they come by */
     assert_come_by(&net, 1, 60);
     CU_ASSERT_EQUAL(count_at(&net, 1, 50) + count_at(&net, 2, 50), 0);
     CU_ASSERT_EQUAL(set_pairs(&net, 0), VIRTIO_NET_ERR);
@@ -414,7 +417,8 @@ static void pairs_are_used_as_the_driver_says(void)
     stop(&net);
 }
 
-/* §5.1.2: the control queue is the third for a driver that does not know of more pairs. */
+/* §5.1.2: for a driver that does not know about more pairs, the control queue is the third queue.
+ */
 static void a_driver_without_multiqueue_uses_one_pair(void)
 {
     struct net_fixture net;
@@ -481,15 +485,15 @@ static void traffic_goes_on_after_the_workers_death(void)
         pthread_join(thread, NULL);
         CU_ASSERT(fixture_wait_worker(&net.fixture, 0, before) > 0);
         CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_ANNOUNCE, VIRTIO_NET_S_ANNOUNCE));
-        CU_ASSERT_EQUAL(guest_status(&net.net.guest), 0xf); /* no reset is asked for */
+        CU_ASSERT_EQUAL(guest_status(&net.net.guest), 0xf); /* no reset is needed */
         CU_ASSERT((guest_take_interrupt(&net.net.guest) & VIRTIO_MMIO_INT_CONFIG) != 0);
         CU_ASSERT_EQUAL(guest_net_flush(&net.net, 0), 0);
         while (guest_net_receive(&net.net, 0, &header, found, false, 20) > 0)
             CU_ASSERT(net_fixture_is_frame(found, 1000, 1));
         while (net_fixture_host_receive(&net, found, 20) > 0)
-            ; /* the host's own socket is full of the flood, and would drop what comes next */
+            ; /* the host's own socket is full of the flood: it would drop the next frames */
         assert_works(&net, 1000 + round);
-        /* What the driver said before is still in force. */
+        /* What the driver said before the death is still in force. */
         net_fixture_frame(sent, other, net.host_mac, 100, 1);
         net_fixture_host_send(&net, sent, 100);
         CU_ASSERT_EQUAL(guest_net_receive(&net.net, 0, &header, found, false, 30), -ETIMEDOUT);

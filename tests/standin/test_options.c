@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The optional keys of every device do what docs/CONFIGURATION.md says, seen from outside: in
- * the worker's scheduling, and in what the frontend is offered.
+ * The optional keys of every device do what docs/CONFIGURATION.md says. The tests look from
+ * outside: at the worker's scheduling, and at what the device offers to the frontend.
  */
 #include <sched.h>
 #include <signal.h>
@@ -50,10 +50,10 @@ static void processors_and_scheduling_are_the_workers_alone(void)
     assert_scheduled(fixture.broker, SCHED_OTHER, 0, &all);
     assert_scheduled(standin_pid(fixture.standin), SCHED_OTHER, 0, &all);
 
-    /* A successor has them as well. */
+    /* A successor has the same. */
     kill(fixture.workers[0], SIGKILL);
     fixture.workers[0] = fixture_wait_worker(&fixture, 0, fixture.workers[0]);
-    uint64_t value; /* answered when it is ready */
+    uint64_t value; /* the access is answered when the successor is ready */
     CU_ASSERT_EQUAL(standin_read(fixture.standin, 0, fixture_base(0), 4, &value, 8000), 0);
     assert_scheduled(fixture.workers[0], SCHED_FIFO, 7, &first);
     stop(&fixture);
@@ -96,7 +96,7 @@ static void features_that_are_off_are_not_offered(void)
                                1ull << VIRTIO_BLK_F_CONFIG_WCE),
                     0);
     CU_ASSERT_NOT_EQUAL(offered & 1ull << VIRTIO_RING_F_INDIRECT_DESC, 0);
-    /* Nor accepted from a driver that takes them all the same. */
+    /* A driver that takes the features nevertheless is refused. */
     guest_accept_features(&guest, offered | 1ull << VIRTIO_BLK_F_FLUSH);
     guest_add_status(&guest, VIRTIO_CONFIG_S_FEATURES_OK);
     CU_ASSERT_EQUAL(guest_status(&guest) & VIRTIO_CONFIG_S_FEATURES_OK, 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whom the device model talks to need not listen: workers and brokers are replaced in time while a
- * log reader, a terminal or the service manager is stuck; afterwards they are told what they have
- * missed.
+ * The device model's partners need not listen. Workers and brokers are replaced in time while a log
+ * reader, a terminal or the service manager does not go on. Afterwards the partners are told what
+ * they have missed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,8 @@
 #include "tests/standin/clock.h"
 #include "tests/standin/managed.h"
 
-/* A successor on a busy machine; a message that waits took 5 s each, a write for ever. */
+/* Enough for a successor on a busy machine. A message that waited for its reader took 5 s, and a
+ * write took for ever. */
 #define IN_TIME_MS 9000
 #define DEATHS 3u
 #define TOLD_MS 10000
@@ -33,7 +34,8 @@ static void kill_and_await(const struct fixture *fixture, bool broker, pid_t *vi
     CU_ASSERT_FATAL(*victim > 0);
 }
 
-/* Workers of device 0 and brokers, by turns; and a register access of each device in the end. */
+/* Kills workers of device 0 and brokers by turns. At the end it makes a register access to each
+ * device. */
 static void deaths_are_survived_in_time(const struct fixture *fixture, unsigned int devices)
 {
     pid_t worker = fixture->workers[0], broker = fixture->broker;
@@ -56,7 +58,7 @@ static void deaths_are_survived_in_time(const struct fixture *fixture, unsigned 
 
 /* ---- stderr ---- */
 
-/* What comes now, until `words` are among it. */
+/* Reads what comes now, until `words` are in it. */
 static bool reads_words(int fd, const char *words)
 {
     static char text[1 << 20];
@@ -89,10 +91,10 @@ static void run_with_stderr(int stderr_fd, void (*stop)(int), void (*go_on)(int)
     stop(stderr_fd);
     deaths_are_survived_in_time(&fixture, 2);
     go_on(stderr_fd);
-    /* The keeper has said that brokers died, the last broker that it is ready: both have lost it.
-     */
+    /* The keeper has logged that brokers died, and the last broker has logged that it is ready.
+     * Both have lost these lines. */
     CU_ASSERT_TRUE(reads_words(reader, "lost here"));
-    CU_ASSERT_EQUAL(fcntl(stderr_fd, F_GETFL) & O_NONBLOCK, 0); /* our own */
+    CU_ASSERT_EQUAL(fcntl(stderr_fd, F_GETFL) & O_NONBLOCK, 0); /* our own stderr is as it was */
     fixture_stop(&fixture);
     fixture_free(&fixture);
 }
@@ -192,8 +194,8 @@ static void a_service_manager_that_is_stopped(void)
     managed_stop(&managed, 2);
 }
 
-/* It is stuck when the files are to be handed over: they come when it goes on, and the next keeper
- * has all of them. */
+/* The service manager is stopped when it should get the files. They come when it goes on, and the
+ * next keeper has all of them. */
 static void a_service_manager_that_is_stopped_at_the_start(void)
 {
     struct managed managed;

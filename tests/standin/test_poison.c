@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A request on which one worker after the other dies leads to DEVICE_NEEDS_RESET, and only that
- * does: workers that end on somebody's wish, or with the broker, are none that died of a request.
+ * If one worker after the other dies of a request, the device sets DEVICE_NEEDS_RESET. Nothing else
+ * does: a worker that was ended on request, or ended with the broker, did not die of a request.
  *
- * Each worker is held by ptrace where it is about to read the image, and dies there.
+ * ptrace holds each worker where it is about to read the image, and the worker dies there.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@ static pid_t keeper;
 
 /* ---- Holding workers ---- */
 
-/* The keeper, and with it whatever it starts from now on. */
+/* Follow the keeper, and every process that it starts from now on. */
 static void follow_keeper(void)
 {
     keeper = standin_pid(fixture.standin);
@@ -65,7 +65,7 @@ static bool is_about_to_read(pid_t pid)
            info.entry.args[0] == WORKER_FD_BACKEND;
 }
 
-/* What is stopped goes on; a worker from one system call to the next. */
+/* Let a stopped process go on; a worker only until its next system call. */
 static void go_on(pid_t pid, int status)
 {
     int signal = WSTOPSIG(status), event = status >> 16;
@@ -77,7 +77,7 @@ static void go_on(pid_t pid, int status)
         ptrace(pid == keeper ? PTRACE_CONT : PTRACE_SYSCALL, pid, 0, (long)signal);
 }
 
-/* Until a worker is about to read the image, and stands there. */
+/* Wait until a worker is about to read the image, and leave it stopped there. */
 static pid_t hold_next_worker(void)
 {
     for (unsigned int i = 0; i < STOP_MS * 10; i++) {
@@ -95,7 +95,7 @@ static pid_t hold_next_worker(void)
     return -1;
 }
 
-/* The first was there before anybody followed the keeper. */
+/* The first worker was there before we followed the keeper. */
 static pid_t hold_first_worker(void)
 {
     pid_t worker = fixture.workers[0];
@@ -136,7 +136,7 @@ static void kill_broker(pid_t worker)
 
 /* ---- What it leaves to its successors ---- */
 
-/* A worker that was taken over may write its eventfds: as much as they take. */
+/* A worker that was taken over can write to its eventfds: here as much as they take. */
 static void fill(pid_t worker, int number)
 {
     const uint64_t most = UINT64_MAX - 1;
@@ -234,8 +234,9 @@ static void ends_with_the_broker_do_not(void)
     completes_in_the_end(kill_broker);
 }
 
-/* The kicks of a queue come to the next worker, and register accesses, whatever the last one wrote
- * into their counters; and to the kernel's vhost, which takes no counter of 2^64-1. */
+/* The last worker may have written anything into the counters of its eventfds. Kicks of a queue and
+ * register accesses reach the next worker nevertheless. They also reach the kernel's vhost, which
+ * can't use a counter of 2^64-1. */
 static void full_counters_do_not_outlive_a_worker(void)
 {
     static const int filled[] = {WORKER_FD_REQUEST, WORKER_FD_REPLY, WORKER_FD_BACKEND + 1};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The virtio-mmio registers, VirtIO 1.2 §4.2.2, under a guest that keeps no rule: every access
- * is answered, nothing it does ends the worker, and a reset always helps.
+ * The virtio-mmio registers, VirtIO 1.2 §4.2.2, under a guest that keeps no rule. Every access is
+ * answered, nothing that the guest does ends the worker, and a reset always helps.
  */
 #include <errno.h>
 #include <string.h>
@@ -23,7 +23,7 @@ static void start(struct fixture *fixture, struct guest *guest)
     guest->timeout_ms = DEADLINE_MS;
 }
 
-/* Whatever happened: a driver that starts anew finds a working device. */
+/* Asserts that a driver that starts again finds a working device, whatever happened before. */
 static void assert_works(struct fixture *fixture)
 {
     struct guest_block block;
@@ -196,7 +196,7 @@ static void comes_up_again_a_thousand_times(void)
     stop(&fixture, &guest);
 }
 
-/* The first `steps` register writes of a driver that comes up. */
+/* The first `steps` register writes of a driver that starts. */
 static void come_up_partly(struct guest *guest, unsigned int steps)
 {
     const struct {
@@ -263,7 +263,7 @@ static void is_reset_with_requests_under_way(void)
                 break;
             }
         }
-        /* an interrupt that was on its way is not this driver's */
+        /* an interrupt that was already on its way does not belong to this driver */
         (void)standin_wait_irq(fixture.standin, 0, 0);
     }
     guest_block_free(&block);
@@ -303,7 +303,7 @@ static void a_queue_outside_the_window_is_not_used(void)
     const uint64_t end = guest.shmem_addr + guest.shmem_size;
     const uint64_t bad[] = {
         0,          guest.shmem_addr - 16, end - 16, end, end + 4096, UINT64_MAX - 15,
-        1ull << 63, guest.shmem_addr + 8 /* not aligned, for desc */};
+        1ull << 63, guest.shmem_addr + 8 /* desc must be 16-byte aligned */};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         for (unsigned int area = 0; area < (i + 1 < sizeof(bad) / sizeof(bad[0]) ? 3 : 1); area++) {
             struct guest_queue queue;

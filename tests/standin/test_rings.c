@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Malformed rings and descriptors, VirtIO 1.2 §2.7 and §2.8: the device asks for a reset (§2.1.2)
- * with a configuration interrupt, works again after it, and its neighbour never notices.
+ * Malformed rings and descriptors, VirtIO 1.2 §2.7 and §2.8. The device asks for a reset (§2.1.2)
+ * with a configuration interrupt, works again after the reset, and its neighbour never notices.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,11 +13,11 @@
 #define NO_INDIRECT (GUEST_BLOCK_FEATURES & ~BIT(VIRTIO_RING_F_INDIRECT_DESC))
 #define SETTLE_MS 200
 
-/* Spoils the device's queue 0, which has one good request available at head 0, in a table of
+/* Spoils queue 0 of the device. The queue has one good request available, at head 0: in a table of
  * three indirect descriptors or, without that feature, in descriptors 0 to 2. */
 typedef void spoil_function(struct guest_block *block);
 
-/* In either format of the ring. */
+/* These three work in both formats of the ring. */
 static __virtio64 *addr(struct guest_block *block, unsigned int i)
 {
     struct guest_queue *queue = &block->queue;
@@ -354,7 +354,7 @@ static void requests_before_the_bad_one_are_served(void)
     guest_block_free(&block);
 }
 
-/* §2.1.2: until the reset, it takes and notifies nothing more. */
+/* §2.1.2: until the reset, the device takes no more requests and sends no more notifications. */
 static void nothing_more_is_taken_until_the_reset(void)
 {
     struct guest_block block;
@@ -363,7 +363,8 @@ static void nothing_more_is_taken_until_the_reset(void)
     *addr(&block, 0) = 0;
     guest_queue_kick(&block.queue);
     assert_needs_reset(&block.guest, "before");
-    /* Its bit may have been read before its interrupt came: that one may still be on its way. */
+    /* We may have seen the status bit before its interrupt came. So the interrupt may still be on
+     * its way. */
     usleep(SETTLE_MS * 1000);
     (void)standin_wait_irq(fixture.standin, 0, 0);
     uint16_t used = completed(&block);
@@ -377,7 +378,7 @@ static void nothing_more_is_taken_until_the_reset(void)
     guest_block_free(&block);
 }
 
-/* Kicks of an idle or a stopped queue, and in any number, do nothing. */
+/* Kicks of an idle or a stopped queue do nothing, however many they are. */
 static void kicks_without_requests_do_nothing(void)
 {
     struct guest_block block;
@@ -392,13 +393,13 @@ static void kicks_without_requests_do_nothing(void)
     guest_block_free(&block);
 }
 
-/* The rings and buffers may overlap anything in the window: themselves, each other. */
+/* Rings and buffers may overlap anything in the window: even themselves, or each other. */
 static void rings_may_overlap(void)
 {
     struct guest_block block;
     fixture_block(&fixture, 0, &block, NO_INDIRECT, 4, 4096);
     submit_good(&block);
-    *addr(&block, 1) = block.queue.desc_addr; /* the data overwrite the ring */
+    *addr(&block, 1) = block.queue.desc_addr; /* the data overwrites the ring */
     guest_queue_kick(&block.queue);
     usleep(SETTLE_MS * 1000);
     CU_ASSERT_EQUAL(block.guest.error, 0);
@@ -408,7 +409,7 @@ static void rings_may_overlap(void)
     fixture_block(&fixture, 0, &block, NO_INDIRECT, 4, 4096);
     submit_good(&block);
     *addr(&block, 1) = block.queue.avail_addr;
-    *addr(&block, 2) = block.queue.used_addr + 2; /* the status, onto the used index */
+    *addr(&block, 2) = block.queue.used_addr + 2; /* the status byte goes to the used index */
     guest_queue_kick(&block.queue);
     usleep(SETTLE_MS * 1000);
     (void)standin_wait_irq(fixture.standin, 0, 0);

@@ -20,7 +20,7 @@ struct rng {
     struct guest_queue queue;
     uint8_t *buffers[BUFFERS];
     uint64_t addrs[BUFFERS];
-    uint64_t bytes; /* taken */
+    uint64_t bytes; /* bytes that were taken */
 };
 
 static void start_driver(struct rng *rng)
@@ -84,7 +84,7 @@ static unsigned int take(struct rng *rng, uint32_t *ret_length)
     return 0;
 }
 
-/* Every byte value comes about as often as the others: chi-square, 255 degrees of freedom. */
+/* Every byte value comes about as often as the others: chi-square with 255 degrees of freedom. */
 static void gives_random_bytes(void)
 {
     static uint64_t count[256];
@@ -112,7 +112,8 @@ static void gives_random_bytes(void)
     stop(&rng);
 }
 
-/* A driver that takes all it can gets no more than the rate and its start, and not much less. */
+/* A driver that takes all it can gets at most what the rate allows (and the amount at the start),
+ * and not much less. */
 static void keeps_to_the_rate(void)
 {
     struct rng rng;
@@ -148,7 +149,7 @@ static uint64_t processor_ticks(pid_t pid)
     return user + system;
 }
 
-/* It waits asleep, and answers register accesses meanwhile, as fast as ever. */
+/* The worker sleeps while it waits. Register accesses are answered as fast as ever. */
 static void waits_without_keeping_anyone_waiting(void)
 {
     struct rng rng;
@@ -161,7 +162,7 @@ static void waits_without_keeping_anyone_waiting(void)
     uint64_t kicks = rng.guest.kicks, ticks = processor_ticks(rng.fixture.workers[0]);
     add(&rng, 2, 1);
     guest_queue_kick(&rng.queue);
-    CU_ASSERT_EQUAL(rng.guest.kicks, kicks); /* it is not to be told */
+    CU_ASSERT_EQUAL(rng.guest.kicks, kicks); /* the device does not want a kick */
     for (uint64_t from = now_ms(), slowest = 0; from + 500 > now_ms();) {
         uint64_t before = now_ms();
         CU_ASSERT_EQUAL(guest_read(&rng.guest, VIRTIO_MMIO_DEVICE_ID, 4), RNG_DEVICE_ID);
@@ -171,7 +172,7 @@ static void waits_without_keeping_anyone_waiting(void)
     }
     CU_ASSERT_EQUAL(take(&rng, &length), 1);
     CU_ASSERT_EQUAL(take(&rng, &length), 2);
-    CU_ASSERT(processor_ticks(rng.fixture.workers[0]) - ticks < 20); /* of some 300 */
+    CU_ASSERT(processor_ticks(rng.fixture.workers[0]) - ticks < 20); /* of some 300 without sleep */
     fixture_assert_never_restarted(&rng.fixture);
     stop(&rng);
 }
@@ -193,7 +194,8 @@ static void goes_on_after_its_worker_was_killed(void)
     stop(&rng);
 }
 
-/* §5.4.6.1 forbids it; whoever does it gets "needs reset", and after the reset all is well. */
+/* §5.4.6.1 forbids such a buffer. A driver that offers one sees DEVICE_NEEDS_RESET, and after the
+ * reset all is well. */
 static void a_buffer_that_cannot_be_written_needs_a_reset(void)
 {
     struct rng rng;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Several bao-virtio-dm side by side: Bao's demonstration of three runs as it is published,
- * bao-dmctl finds them, the end of one is not seen by the others; and what one has, no other gets.
+ * Several bao-virtio-dm side by side. Bao's demonstration with three of them runs as it is
+ * published. bao-dmctl finds them. When one ends, the others do not notice. What one has, no other
+ * gets.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,7 @@
 
 #define DEVICE_MODEL PROGRAM_DIR "/bao-virtio-dm"
 #define DMCTL PROGRAM_DIR "/bao-dmctl"
-/* A test that fails leaves none behind. */
+/* When a test fails, its device models die with it. */
 #define START "setpriv --pdeathsig KILL " DEVICE_MODEL
 #define WAIT_MS 20000
 #define LOOK_MS 10
@@ -56,7 +57,7 @@ static bool says(const struct said *said, const char *words)
 #define FILES 3u
 #define DEVICES 5u
 
-/* As configs/demo-virtio has them. */
+/* The devices in the files of configs/demo-virtio. */
 static const struct {
     uint64_t base;
     unsigned int file, type;
@@ -66,7 +67,7 @@ static const struct {
     {0xa003c00, 3, VIRTIO_ID_BLOCK},
 };
 
-/* All three end when the shell is told to, and it ends after them. */
+/* When the shell gets SIGTERM, it ends all three, and then ends itself. */
 static const char start_all[] =
     "trap 'kill $(cat pid1 pid2 pid3) 2>/dev/null' TERM\n"
     "for vm in 1 2 3; do\n"
@@ -75,7 +76,7 @@ static const char start_all[] =
     "for i in 1 2 3 4 5 6; do wait; done\n"
     "exit 0\n";
 
-/* The file as it is, but for where the images are. */
+/* Copies the file as it is, except for the place of the images. */
 static void copy_config(const struct fixture *fixture, unsigned int vm)
 {
     char name[64], path[256], line[256];
@@ -200,7 +201,8 @@ static void each_is_found_by_its_name(const struct fixture *fixture)
     CU_ASSERT_STRING_EQUAL(said.text, "");
     CU_ASSERT_EQUAL(run(DMCTL " stats --all 2>/dev/null").status, 1);
 
-    /* The audit is of the one that is asked, and the others are no strangers in it. */
+    /* The audit is about the one that was asked. It does not call the other device models
+     * strangers. */
     said = run(DMCTL " --control config-virtio-demo-vm2 audit 2>&1");
     CU_ASSERT_EQUAL(said.status, 0);
     CU_ASSERT(says(&said, "who has what, among several keepers"));
@@ -220,7 +222,7 @@ static void the_demonstration_runs_and_one_that_dies_harms_nobody(void)
     start_block(&fixture, 4, &other);
     fixture_assert_reads(&other, 3);
 
-    standin_expect_end(fixture.standin); /* of one: the frontend of its devices is lost */
+    standin_expect_end(fixture.standin); /* one of the frontends is lost */
     CU_ASSERT_EQUAL(kill(keeper_of(&fixture, 2), SIGKILL), 0);
     wait_for_end(&fixture, 1);
     wait_for_end(&fixture, 2);
@@ -232,14 +234,14 @@ static void the_demonstration_runs_and_one_that_dies_harms_nobody(void)
         wait_for_device(&fixture, others[i]);
         CU_ASSERT_EQUAL(fixture_worker(&fixture, others[i]), fixture.workers[others[i]]);
     }
-    /* Of the others each has what it had, and a broker's death changes nothing about it. */
+    /* Each of the others has what it had. A broker's death changes nothing about that. */
     struct said said = run(DMCTL " status 2>&1");
     CU_ASSERT(says(&said, "several are running") && says(&said, "vm1.socket") &&
               says(&said, "vm3.socket"));
     CU_ASSERT_PTR_NULL(strstr(said.text, "vm2.socket"));
     CU_ASSERT_EQUAL(kill(keeper_of(&fixture, 3), SIGTERM), 0);
     wait_for_end(&fixture, 4);
-    said = run(DMCTL " status 2>&1"); /* the only one */
+    said = run(DMCTL " status 2>&1"); /* only one is left */
     CU_ASSERT_EQUAL(said.status, 0);
     CU_ASSERT(says(&said, "console 0 (virtio)"));
     CU_ASSERT_EQUAL(stat(CONTROL_DIRECTORY, &sockets), 0);
@@ -261,7 +263,7 @@ static void the_demonstration_runs_and_one_that_dies_harms_nobody(void)
     "devices:\n  - id: " id "\n    type: " type                                                    \
     "\n    data_plane: virtio\n    mmio_addr: 0xa000000\n"
 
-#define AGAIN "/again" /* in the fixture's directory: that once more */
+#define AGAIN "/again" /* the fixture's directory again, mounted in itself */
 
 static const char first[] =
     "devices:\n"
@@ -275,10 +277,11 @@ static const char first[] =
     "  - {id: 4, type: block, data_plane: virtio, mmio_addr: 0xa004600, file_path: \"@/both.img\", "
     "read_only: true}\n";
 
-/* What a second one may not have, the place in its file, and the first words about it. */
+/* Things that a second device model can't have, the place in its file, and the first words of the
+ * message. */
 static const struct second {
     const char *yaml, *words;
-    bool may; /* and gets as far as the dispatcher, which has no such device for it */
+    bool may; /* it can have this: it gets as far as the dispatcher, which has no such device */
 } seconds[] = {
     {NEXT("0", "rng"), "2:9: id 0 is another bao-virtio-dm's", false},
     {NEXT("5", "block") "    file_path: \"@/disk.img\"\n",
@@ -301,7 +304,7 @@ static const struct second {
 
 #define SECONDS (sizeof(seconds) / sizeof(seconds[0]))
 
-/* With a dispatcher of its own, without any device. Returns its exit status. */
+/* Runs it with its own dispatcher, which has no devices. Returns its exit status. */
 static int run_second(const char *const argv[], int log)
 {
     const struct standin_options options = {
@@ -312,7 +315,7 @@ static int run_second(const char *const argv[], int log)
     standin_expect_end(standin);
     int status = standin_wait(standin, WAIT_MS);
     if (standin_stop(standin) < 0)
-        status = -1; /* it left something behind */
+        status = -1; /* it left a process behind */
     return status >= 0 && WIFEXITED(status) ? WEXITSTATUS(status) : 127;
 }
 
@@ -329,7 +332,7 @@ static pid_t start_second(struct fixture *fixture, size_t i)
     snprintf(name, sizeof(name), "log%zu", i);
     int log = fixture_open(fixture, name);
     snprintf(written, sizeof(written), "/proc/%d/ns/mnt", (int)standin_pid(fixture->standin));
-    int mounts = open(written, O_RDONLY | O_CLOEXEC); /* where the dispatcher's node is */
+    int mounts = open(written, O_RDONLY | O_CLOEXEC); /* this namespace has the dispatcher's node */
     pid_t pid = fork();
     if (pid == 0) {
         snprintf(path_again, sizeof(path_again), "%s" AGAIN, fixture->dir);
@@ -390,7 +393,7 @@ static void what_one_has_no_other_gets(void)
         assert_refused(&fixture, i, pids[i]);
     fixture_assert_never_restarted(&fixture);
 
-    /* What a broker has taken is not free while there is none. */
+    /* While there is no broker, nobody else can take what the broker had. */
     pid_t keeper = standin_pid(fixture.standin);
     CU_ASSERT_EQUAL(kill(keeper, SIGSTOP), 0);
     CU_ASSERT_EQUAL(kill(fixture.broker, SIGKILL), 0);
@@ -405,7 +408,7 @@ static void what_one_has_no_other_gets(void)
 
 /* ---- Names of control sockets ---- */
 
-/* Two files of one name: the second one's socket is the first free of its names. */
+/* Two configuration files have the same name. The second socket gets the first free name. */
 static void files_of_one_name_have_two_sockets(void)
 {
     static const char yaml[] = "devices:\n  - {id: %u, type: rng, data_plane: virtio, mmio_addr: "

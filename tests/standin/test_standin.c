@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The stand-in itself, tried with a trivial client: what we rely on in every other test, and
- * what the real driver does (common/bao_abi.h, broker/dispatcher.h).
+ * The stand-in itself, tested with a trivial client: what every other test relies on, and what the
+ * real driver does (common/bao_abi.h, broker/dispatcher.h).
  */
 #include <errno.h>
 #include <pthread.h>
@@ -19,7 +19,7 @@
 #define BASE 0xa003e00u
 #define TIMEOUT_MS 5000
 
-/* By which generation all of these are run: BVDM_ABI in the environment. */
+/* The generation for all of these tests comes from BVDM_ABI in the environment. */
 static bool is_abi(enum standin_abi abi)
 {
     return standin_default_abi() == abi;
@@ -45,7 +45,7 @@ static struct standin *start(const char *scenario)
     return standin;
 }
 
-/* The client must have lived until now, and die of our SIGTERM. */
+/* Asserts that the client has lived until now, and dies of our SIGTERM. */
 static void stop(struct standin *standin)
 {
     int status = standin_stop(standin);
@@ -59,7 +59,7 @@ static uint64_t read_register(struct standin *standin, unsigned int id, uint64_t
     return value;
 }
 
-/* Let the client come as far as it can without us. */
+/* Give the client time to come as far as it can without us. */
 static void settle(void)
 {
     usleep(300000);
@@ -100,7 +100,7 @@ static void an_access_ends_when_the_device_model_is_gone(void)
     kill(standin_pid(standin), SIGKILL);
     uint64_t value = 1;
     int result = standin_read(standin, 0, BASE, 4, &value, TIMEOUT_MS);
-    /* Where the last close destroys the device, the driver itself may have answered, by 0. */
+    /* If the last close destroys the device, the driver itself may have answered: with 0. */
     CU_ASSERT(result == -ESHUTDOWN || (is_abi(STANDIN_D) && result == 0 && value == 0));
     int status = standin_stop(standin);
     CU_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
@@ -174,7 +174,7 @@ static void complete_checks_what_the_hypervisor_checks(void)
 {
     struct standin *standin = start("complete");
     read_register(standin, 0, BASE);
-    settle(); /* an access now could take the request_id that it completes twice */
+    settle(); /* an access now could get the request_id that the client completes twice */
     read_register(standin, 0, BASE);
     CU_ASSERT_PTR_NULL(standin_protocol_error(standin));
     stop(standin);
@@ -193,7 +193,7 @@ static void any_signal_ends_attach(void)
 {
     struct standin *standin = start("signal");
     settle();
-    if (is_abi(STANDIN_D)) /* the second has been restarted, and waits */
+    if (is_abi(STANDIN_D)) /* the second ATTACH has been restarted, and waits */
         CU_ASSERT_EQUAL(read_register(standin, 0, BASE), 55);
     settle();
     kill(standin_pid(standin), SIGSTOP);
@@ -215,13 +215,14 @@ static void a_second_attacher(void)
     stop(standin);
 }
 
-/* It frees the device in use (A), or destroys it (D); the others don't mind. */
+/* The last close frees the device while it is in use (A), or destroys it (D). With the others
+ * nothing happens. */
 static void the_last_close(void)
 {
     bool minds = is_abi(STANDIN_A) || is_abi(STANDIN_D);
     struct standin *standin = start("last-close");
     usleep(80000);
-    CU_ASSERT_PTR_NULL(standin_protocol_error(standin)); /* a copy, then a mapping, held it */
+    CU_ASSERT_PTR_NULL(standin_protocol_error(standin)); /* first a copy, then a mapping held it */
     CU_ASSERT_EQUAL(read_register(standin, 1, BASE), 0);
     usleep(20000);
     struct standin_counts counts;
@@ -239,7 +240,7 @@ static void eventfds_fire_as_the_driver_fires_them(void)
     CU_ASSERT_EQUAL(read_register(standin, 0, BASE), 0);
     const uint64_t notify = BASE + 0x50;
     CU_ASSERT_EQUAL(standin_write(standin, 0, notify, 4, 0, 0), 0); /* returns at once */
-    CU_ASSERT_EQUAL(standin_write(standin, 0, notify, 2, 0, 0), 0); /* narrower matches */
+    CU_ASSERT_EQUAL(standin_write(standin, 0, notify, 2, 0, 0), 0); /* a narrower write matches */
     CU_ASSERT_EQUAL(standin_write(standin, 0, notify, 4, 1, 0), 0);
     CU_ASSERT_EQUAL(standin_write(standin, 0, notify, 4, 2, 0), 0);          /* lost */
     CU_ASSERT_EQUAL(standin_write(standin, 0, notify, 4, 1ull << 32, 0), 0); /* not cut: lost */

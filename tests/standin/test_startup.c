@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What keeps the device model from starting is one clear line that names the file or device,
- * and exit status 1, before any worker starts; and no DM file is opened in vain, since closing
- * one damages the real driver.
+ * If something keeps the device model from starting, it prints one clear line that names the file
+ * or device. It ends with exit status 1, before any worker starts. It opens no DM file without
+ * need: closing one damages the real driver.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,13 +26,13 @@
     "  - id: " id "\n    type: block\n    data_plane: virtio\n    mmio_addr: 0xa003e00\n"          \
     "    file_path: \"@/" image "\"\n    read_only: false\n"
 
-/* The log is one line for the user, with each of the words. */
+/* The log is one line for the user. Asserts that it contains each of the words. */
 static void assert_one_line(const struct fixture *fixture, const char *const *words)
 {
     char *log = fixture_log(fixture);
     const char *end = strchr(log, '\n');
     CU_ASSERT(end && end[1] == '\0');
-    /* whose line it is: the program's, or, as a compiler has it, the configuration's */
+    /* it begins with the program's name or, as with a compiler, with the configuration's path */
     CU_ASSERT(strncmp(log, "bao-virtio-dm: ", 15) == 0 ||
               strncmp(log, fixture->dir, strlen(fixture->dir)) == 0);
     for (; *words; words++) {
@@ -121,7 +121,7 @@ static void a_missing_configuration(void)
     assert_fails(&fixture, 1, 0, (const char *[]){"/config.yaml", NULL});
 }
 
-/* The older generation's keys must not contradict the dispatcher. */
+/* The keys of an older generation must not contradict the dispatcher. */
 static void an_older_file_with_another_window(const char *keys, const char *key)
 {
     struct fixture fixture;
@@ -134,7 +134,7 @@ static void an_older_file_with_another_window(const char *keys, const char *key)
     fixture_init(&fixture);
     fixture_make_image(&fixture, "disk.img", 64);
     fixture_configure(&fixture, yaml);
-    /* only the dispatcher can tell, so this one file is opened */
+    /* only the dispatcher knows, so this one DM file is opened */
     assert_fails(&fixture, 1, 1, (const char *[]){key, "config.yaml:8:", NULL});
 }
 
@@ -170,7 +170,7 @@ static void a_missing_vhost_vsock(void)
     fixture_configure(&fixture, "devices:\n  - id: 0\n    type: vsock\n    data_plane: vhost\n"
                                 "    mmio_addr: 0xa003e00\n    guest_cid: 3\n");
     if (access("/dev/vhost-vsock", F_OK) == 0) {
-        /* Where it exists, the device comes up. */
+        /* If the node exists, the device starts. */
         fixture_start(&fixture, 1, 0);
         uint64_t value = 0;
         CU_ASSERT_EQUAL(standin_read(fixture.standin, 0, fixture_base(0) + VIRTIO_MMIO_DEVICE_ID, 4,
@@ -185,8 +185,8 @@ static void a_missing_vhost_vsock(void)
                  (const char *[]){"vsock 0", "/dev/vhost-vsock", "vhost_vsock", NULL});
 }
 
-/* Whatever the user can put right is found before the dispatcher is asked for a device: the driver
- * survives no second start. */
+/* Everything that the user can put right is found before the dispatcher is asked for a device. The
+ * driver does not survive a second start. */
 static void a_control_socket_nowhere(void)
 {
     struct fixture fixture;
@@ -197,7 +197,7 @@ static void a_control_socket_nowhere(void)
     assert_fails(&fixture, 1, 0, (const char *[]){"control socket", "/absent/control", NULL});
 }
 
-/* One device of two cannot start: nothing starts. */
+/* One of two devices can't start, so nothing starts. */
 static void one_bad_device_of_two(void)
 {
     struct fixture fixture;
@@ -211,12 +211,12 @@ static void one_bad_device_of_two(void)
     assert_fails(&fixture, 2, 0, (const char *[]){"block 1", "/absent.img", NULL});
 }
 
-/* Without a stand-in. */
+/* This test runs without a stand-in. */
 static void a_missing_node(void)
 {
     struct fixture fixture;
     struct stat node;
-    CU_ASSERT_FATAL(stat(BAO_DISPATCHER_NODE, &node) < 0); /* not for a real backend VM */
+    CU_ASSERT_FATAL(stat(BAO_DISPATCHER_NODE, &node) < 0); /* don't run this in a real backend VM */
     fixture_init(&fixture);
     fixture_make_image(&fixture, "disk.img", 64);
     fixture_configure(&fixture, "devices:\n" DEVICE("0", "disk.img"));

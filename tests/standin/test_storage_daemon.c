@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A disk that QEMU's qemu-storage-daemon serves, with several queues. It serves a hundred requests
- * a second and no more, so that there are always some in flight when the worker is killed: each is
- * answered once, and what was written is in the image.
+ * A disk that QEMU's qemu-storage-daemon serves, with several queues. It serves at most a hundred
+ * requests a second. So some are always in flight when the worker is killed. Each is answered once,
+ * and the image holds what was written.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 
 #define STORAGE_DAEMON "/usr/bin/qemu-storage-daemon"
 #define QUEUES 4u
-#define SLOTS 64u /* places in the image, each with a request of its own */
+#define SLOTS 64u /* places in the image; each has its own request */
 #define SLOT_SIZE 4096u
 #define SLOT_SECTORS (SLOT_SIZE / 512)
 #define ROUNDS 4
@@ -33,7 +33,7 @@ struct slot {
     struct virtio_blk_outhdr *header;
     uint8_t *data, *status;
     uint64_t header_addr, data_addr, status_addr;
-    unsigned int written; /* what is in the image: see fill */
+    unsigned int written; /* number of the last write that is in the image: see fill */
     bool busy;
 };
 
@@ -59,7 +59,7 @@ static pid_t start_daemon(const struct fixture *fixture)
     unlink(path);
     pid_t pid = fork();
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves none behind */
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves no process behind */
         execl(STORAGE_DAEMON, "qemu-storage-daemon", "--object",
               "throttle-group,id=slow,limits.iops-total=100", "--blockdev", file, "--blockdev",
               "driver=raw,node-name=raw,file=file", "--blockdev",
@@ -78,7 +78,7 @@ static void end_daemon(pid_t pid, int signal)
     int status;
     CU_ASSERT_EQUAL(kill(pid, signal), 0);
     CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
-    /* Killed, it has not ended before by itself, on something that it disliked. */
+    /* If it died of SIGKILL, it had not ended before because of an error of its own. */
     if (signal == SIGKILL) {
         CU_ASSERT(WIFSIGNALED(status));
     } else {
@@ -128,7 +128,7 @@ static void start_client(struct fixture *fixture, struct client *client)
     CU_ASSERT_EQUAL_FATAL(guest_driver_ok(guest), 0);
 }
 
-/* As many chains were used as were made available: no request was answered twice. */
+/* Asserts that as many chains were used as were made available: no request was answered twice. */
 static void free_client(struct client *client)
 {
     CU_ASSERT_EQUAL(client->guest.error, 0);
@@ -141,7 +141,8 @@ static void free_client(struct client *client)
     }
 }
 
-/* What is in slot `s` after its write number `written`; 0 stands for the image as it was made. */
+/* The contents of slot `s` after its write number `written`. 0 stands for the image as it was made.
+ */
 static void fill(unsigned int s, unsigned int written, uint8_t ret[SLOT_SIZE])
 {
     for (unsigned int i = 0; i < SLOT_SECTORS; i++)
@@ -222,7 +223,8 @@ static void wait_for_requests(struct client *client, unsigned int left)
     }
 }
 
-/* One of each slot that is idle, in turn a write and a read of what was written. */
+/* Submit one request for each slot that is idle: by turns a write, and a read of what was written.
+ */
 static void submit_all(struct client *client)
 {
     for (unsigned int s = 0; s < SLOTS; s++) {
@@ -280,7 +282,7 @@ static void it_is_used(void)
     fixture_assert_never_restarted(&fixture);
     free_client(&client);
 
-    /* Another driver begins anew, with the same worker and connection. */
+    /* Another driver starts, with the same worker and the same connection. */
     unsigned int written[SLOTS];
     for (unsigned int s = 0; s < SLOTS; s++)
         written[s] = client.slots[s].written;
@@ -296,7 +298,8 @@ static void it_is_used(void)
     stop(&fixture, daemon);
 }
 
-/* Some are taken by the daemon and not yet answered: the throttle sees to it. */
+/* Asserts that the daemon has taken some requests and not yet answered them. The throttle makes
+ * sure of that. */
 static void assert_in_flight(const struct client *client)
 {
     unsigned int answered = 0;
@@ -308,7 +311,8 @@ static void assert_in_flight(const struct client *client)
     CU_ASSERT(answered < busy(client));
 }
 
-/* It has no buffer for requests in flight, so that its end is only borne while there are none. */
+/* This daemon has no buffer for requests in flight. So its death does no harm only while none are
+ * in flight. */
 static void the_daemon_is_killed(void)
 {
     struct fixture fixture;
@@ -320,7 +324,7 @@ static void the_daemon_is_killed(void)
         submit_all(&client);
         wait_for_requests(&client, 0);
         end_daemon(daemon, SIGKILL);
-        submit_all(&client); /* these wait for the next one */
+        submit_all(&client); /* these wait for the next daemon */
         daemon = start_daemon(&fixture);
         wait_for_requests(&client, 0);
         worker = fixture_wait_worker(&fixture, 0, worker);
@@ -332,8 +336,9 @@ static void the_daemon_is_killed(void)
     stop(&fixture, daemon);
 }
 
-/* It finishes what it has taken before it takes another connection. That of Debian 12 ends by an
- * assertion if it is notified meanwhile, so no more is asked of it. */
+/* The daemon finishes the requests that it has taken before it accepts another connection. If it is
+ * notified meanwhile, the daemon of Debian 12 ends with an assertion. So the test does not ask more
+ * of it. */
 static void the_worker_is_killed_under_load(void)
 {
     struct fixture fixture;

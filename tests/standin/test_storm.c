@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Workers and brokers that are killed at random moments, a hundred times and more for each kind of
+ * Workers and brokers are killed at random moments, a hundred times and more for each kind of
  * device, under a load that verifies what it gets.
  */
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 
 #define BLOCK_QUEUES 4
 
-/* ---- Block: nothing is lost, done twice to another's data, or corrupted ---- */
+/* ---- Block: no request is lost, done again on another's data, or corrupted ---- */
 
 #define BLOCK                                                                                      \
     "devices:\n  - id: 0\n    type: block\n    data_plane: virtio\n    mmio_addr: 0xa003e00\n"     \
@@ -30,7 +30,7 @@ static void start_block(struct fixture *fixture, const char *yaml)
     fixture_configure(fixture, yaml);
 }
 
-/* The load: every read is compared, and at the end all of the image. */
+/* The load compares every read, and at the end the whole image. */
 static void rage_on_blocks(struct fixture *fixture, unsigned int queues, storm_begin *begin)
 {
     static struct storm storm;
@@ -72,14 +72,14 @@ static void brokers_death_loses_and_corrupts_nothing(void)
         fixture_start(&fixture, 1, 1);
         rage_on_blocks(&fixture, BLOCK_QUEUES, storm_brokers);
         standin_counts(fixture.standin, &counts);
-        CU_ASSERT_EQUAL(counts.dm_get_info, 1); /* once a device, whoever lives and dies */
+        CU_ASSERT_EQUAL(counts.dm_get_info, 1); /* once for each device, whichever process dies */
         CU_ASSERT_EQUAL(counts.dm_releases, 0);
         fixture_stop(&fixture);
         fixture_free(&fixture);
     }
 }
 
-/* ---- vhost-user: the daemon holds the requests, and each worker connects anew ---- */
+/* ---- vhost-user: the daemon holds the requests, and each worker connects again ---- */
 
 static void vhost_user_goes_on(void)
 {
@@ -96,7 +96,7 @@ static void vhost_user_goes_on(void)
     fixture_free(&fixture);
 }
 
-/* ---- Net: frames may be lost, as on any wire; none is damaged, and no buffer stays away ---- */
+/* ---- Net: frames may be lost, as on any wire. None is damaged, every buffer comes back ---- */
 
 static void net_recovers_without_a_reset(void)
 {
@@ -200,7 +200,7 @@ static void sockets_are_reset_at_once_and_made_anew(void)
     load = (struct vsock_load){.vsock = &test.vsock, .server = test.server, .port = HOST_PORT};
     storm_over_sockets(&storm, storm_workers, &load, &test.fixture, "vsock");
     CU_ASSERT(load.resets >= storm.calm);
-    /* The other way round. */
+    /* A connection in the other direction works as well. */
     struct pair pair = pair_by_host(&test, "v.sock", SOCK_STREAM);
     assert_talks(&test, &pair);
     close(pair.host);

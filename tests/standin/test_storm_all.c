@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One device of every kind that needs no vhost of the kernel's, all at work in threads of their
- * own, while the broker is killed again and again; and the keeper's death, which nobody outlives.
+ * One device of every kind that needs no vhost of the kernel. All work at once, each in its own
+ * thread, while the broker is killed again and again. Then the keeper dies, and no process outlives
+ * it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,8 +22,8 @@
 #include "tests/standin/storm.h"
 #include "tests/standin/vsock_fixture.h"
 
-#define HASTY_MS 4000 /* of guests that are about to lose everything */
-#define GONE_MS 1000  /* nobody outlives the keeper for longer */
+#define HASTY_MS 4000 /* timeout of guests that are about to lose everything */
+#define GONE_MS 1000  /* no process outlives the keeper by more than this */
 
 enum { BLOCK, NET, CONSOLE, RNG, VSOCK, DAEMON_BLOCK, KINDS };
 
@@ -43,7 +44,7 @@ static const char yaml[] =
     "  - {id: 5, type: block, data_plane: vhost_user, mmio_addr: 0xa004800, config_size: 8,"
     " socket_path: \"@/blk.sock\"}\n";
 
-/* A device's driver, its load, and how far it is. */
+/* A device's driver, its load, and how far the load is. */
 struct part {
     struct machine *machine;
     pthread_t thread;
@@ -55,7 +56,7 @@ static struct machine {
     struct fixture fixture;
     struct part parts[KINDS];
     atomic_bool over;
-    int patience_ms; /* of the guests */
+    int patience_ms; /* timeout of the guests */
     pid_t daemon;
     int images[KINDS];
     struct guest block_guests[KINDS];
@@ -70,12 +71,12 @@ static struct machine {
     struct vsock_load vsock_load;
 } machine;
 
-/* ---- What each does until it is over ---- */
+/* ---- What each load does until it is over ---- */
 
 static bool goes_on(struct part *part)
 {
     atomic_fetch_add(&part->progress, 1);
-    usleep(500); /* the others are to have their turn */
+    usleep(500); /* so that the others have their turn */
     return !atomic_load(&part->machine->over) && part->wrong == 0;
 }
 
@@ -232,7 +233,7 @@ static void end(void)
 
 /* ---- Brokers ---- */
 
-/* Until each of them has got something done that it has begun since. */
+/* Waits until each of them has completed something that it began after the call. */
 static bool all_get_on(void)
 {
     uint64_t before[KINDS];
@@ -267,7 +268,7 @@ static void assert_nothing_is_lost(const struct storm *storm)
     console_load_end(&machine.console_load);
     CU_ASSERT_EQUAL(machine.console_load.seen, machine.console.ports[0].sent);
     CU_ASSERT_EQUAL(machine.console_load.wrong, 0);
-    CU_ASSERT_EQUAL(machine.console_load.terminals, 1); /* no death ends it */
+    CU_ASSERT_EQUAL(machine.console_load.terminals, 1); /* no death ended it */
     CU_ASSERT(machine.vsock.vsock.transport_resets >= storm->calm);
     CU_ASSERT_EQUAL(machine.vsock.vsock.violations, 0);
     for (unsigned int i = 0; i < KINDS; i++) {
@@ -300,7 +301,8 @@ static void every_kind_survives_its_broker(void)
 
 /* ---- The keeper ---- */
 
-/* Whoever is stopped cannot end by its own will; whoever starts has not been told yet to end. */
+/* A process that is stopped can't end by itself. A process that starts has not yet been told to end
+ * with its parent. */
 static void make_a_mess(unsigned int round)
 {
     const struct fixture *fixture = &machine.fixture;
@@ -324,7 +326,7 @@ static void make_a_mess(unsigned int round)
         CU_ASSERT(fixture_wait_broker(fixture, fixture->broker) > 0);
         break;
     default:
-        break; /* all are at work */
+        break; /* all processes are at work */
     }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker that is stopped or spins is found and replaced though no register access waits for it;
- * one that waits for a slow disk is not, even if one does.
+ * A worker that is stopped or spins is found and replaced, even if no register access waits for it.
+ * A worker that waits for a slow disk is not replaced, even if a register access waits for it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,8 +21,8 @@
 
 #include "tests/standin/fixture.h"
 
-#define FOUND_S 15 /* asked every 5 s, 5 s to answer, and some for a busy machine */
-#define SLOW_S 11  /* longer than a worker that is not slow would have */
+#define FOUND_S 15 /* asked every 5 s, 5 s to answer, and more for a busy machine */
+#define SLOW_S 11  /* longer than the broker would wait for a worker that is not slow */
 
 static bool replaced(const struct fixture *fixture, pid_t before)
 {
@@ -57,7 +57,7 @@ static void stop_it(pid_t worker)
     CU_ASSERT_EQUAL(kill(worker, SIGSTOP), 0);
 }
 
-/* Where it sleeps, it finds "jmp ." when it wakes. */
+/* The worker sleeps. The test writes "jmp ." there, and the worker runs it when it wakes. */
 static void make_it_spin(pid_t worker)
 {
 #if defined(__x86_64__)
@@ -136,7 +136,7 @@ static void write_during_frost(struct fixture *fixture, struct guest_block *bloc
     sleep(1);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&vcpu, NULL, ask_for_status, fixture), 0);
     sleep(SLOW_S - 1);
-    CU_ASSERT_EQUAL(*request->status, 0xff); /* it is slow indeed */
+    CU_ASSERT_EQUAL(*request->status, 0xff); /* the disk is slow indeed */
     freeze(fixture->dir, FITHAW);
     pthread_join(vcpu, &answered);
     CU_ASSERT_PTR_NOT_NULL(answered);

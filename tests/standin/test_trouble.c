@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is there and can't work is told, in the log and by bao-dmctl status, with what to do about
- * it; and no longer once it works.
+ * If something exists and can't work, the log and bao-dmctl status say so, and say what to do about
+ * it. They stop saying so when it works.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #define DMCTL PROGRAM_DIR "/bao-dmctl"
 #define TOLD_MS 8000
 
-/* What bao-dmctl says; the caller frees it. */
+/* What bao-dmctl prints; the caller frees it. */
 static char *ask(const struct fixture *fixture, const char *words)
 {
     char command[256], *said = NULL;
@@ -31,7 +31,7 @@ static char *ask(const struct fixture *fixture, const char *words)
     return said;
 }
 
-/* Until status does say these words, or does not. */
+/* Wait until status says these words or, if not `told`, until it does not. */
 static void wait_told(const struct fixture *fixture, const char *words, bool told)
 {
     for (uint64_t end = now_ms() + TOLD_MS; now_ms() < end; usleep(50000)) {
@@ -72,7 +72,7 @@ static void a_tap_that_was_made_is_down(void)
     fixture_free(&fixture);
 }
 
-/* One that is there and up is nothing to speak of. */
+/* A tap that exists and is up is not reported. */
 static void a_tap_that_is_up_is_no_trouble(void)
 {
     struct fixture fixture;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A device that a vhost-user daemon serves: daemons that come late, die, hang or lie. The daemon is
- * daemon.c, a block device, so that the guest's block driver can tell whether anything was lost.
+ * daemon.c, a block device. So the guest's block driver can tell whether anything was lost.
  */
 #include <errno.h>
 #include <signal.h>
@@ -63,7 +63,7 @@ static void start_driver(struct fixture *fixture, struct guest_block *block)
     block->guest.timeout_ms = DEADLINE_MS;
 }
 
-/* Whatever the daemon offers and leaves out: it is used, reset and used again. */
+/* Whatever the daemon offers or leaves out, the device is used, reset and used again. */
 static void use(const char *const options[])
 {
     struct fixture fixture;
@@ -104,7 +104,8 @@ static void it_answers_in_pieces(void)
     use((const char *const[]){"answer-late", NULL});
 }
 
-/* Without protocol features, or without PROTOCOL_F_CONFIG, the file has the configuration space. */
+/* Without protocol features, or without PROTOCOL_F_CONFIG, the configuration space comes from the
+ * configuration file. */
 static void the_file_has_the_configuration_space(void)
 {
     static const char *const less[][BLOCK_DAEMON_OPTIONS_MAX] = {{"no-protocol"}, {"no-config"}};
@@ -146,7 +147,7 @@ static void the_daemon_comes_late(void)
     char *log = fixture_log(&fixture);
     const char *first = strstr(log, "waits for the daemon");
     CU_ASSERT_PTR_NOT_NULL_FATAL(first);
-    CU_ASSERT_PTR_NULL(strstr(first + 1, "waits for the daemon")); /* once, for many attempts */
+    CU_ASSERT_PTR_NULL(strstr(first + 1, "waits for the daemon")); /* once for many attempts */
     free(log);
     guest_block_free(&block);
     stop(&fixture, daemon);
@@ -168,8 +169,8 @@ static void the_directory_is_missing(void)
     fixture_free(&fixture);
 }
 
-/* The neighbour's worker is there at once; each accessed register is answered, at last by fixed
- * values. */
+/* The neighbour's worker starts at once. Each register access is answered: if nothing else can be,
+ * with a fixed value. */
 static void a_daemon_that_hangs_delays_nobody(void)
 {
     struct fixture fixture;
@@ -195,7 +196,7 @@ static void a_daemon_that_hangs_delays_nobody(void)
     stop(&fixture, daemon);
 }
 
-/* Lies of the first part of the dialogue are the broker's to find, and end as they should. */
+/* The broker finds the lies in the first part of the dialogue. Each ends as it should. */
 static void lies(void)
 {
     static const struct {
@@ -213,7 +214,7 @@ static void lies(void)
         pid_t daemon = start_with(&fixture, YAML, (const char *const[]){cases[i].option, NULL}, 0);
         fixture_wait_logged(&fixture, cases[i].words, DEADLINE_MS);
         block_daemon_kill(daemon);
-        daemon = start_daemon(&fixture, NULL); /* a better one */
+        daemon = start_daemon(&fixture, NULL); /* an honest daemon */
         start_driver(&fixture, &block);
         fixture_assert_reads(&block, 3);
         guest_block_free(&block);
@@ -246,7 +247,8 @@ static void load_stop(struct request_load *load)
     guest_block_free(&load->block);
 }
 
-/* Its buffer for requests in flight outlives it: none is lost, though it completes out of order. */
+/* The buffer for requests in flight outlives the daemon. No request is lost, though the daemon
+ * completes them out of order. */
 static void the_daemon_is_killed_under_load(void)
 {
     static const char *const slow[] = {"pause", NULL};
@@ -283,7 +285,8 @@ static void the_worker_is_killed_under_load(void)
     stop(&fixture, daemon);
 }
 
-/* The reset that asks it is answered, by whichever worker, and the device works again after it. */
+/* The reset that makes the worker send GET_VRING_BASE is answered, perhaps by the worker's
+ * successor. The device works again after it. */
 static void the_daemon_hangs_in_get_vring_base(void)
 {
     struct fixture fixture;
@@ -323,7 +326,8 @@ static void the_configuration_space_changes(void)
     stop(&fixture, daemon);
 }
 
-/* A head that does not exist: the daemon says so by its eventfd. */
+/* The driver offers a head that does not exist. The daemon reports this through its error eventfd.
+ */
 static void the_driver_spoils_the_ring(void)
 {
     struct fixture fixture;
@@ -349,8 +353,8 @@ static void the_driver_spoils_the_ring(void)
     stop(&fixture, daemon);
 }
 
-/* The event queue is the worker's: connections that were a dead worker's, or a dead daemon's, end
- * at once (VirtIO 1.2 §5.10.6.7). */
+/* The event queue belongs to the worker. Connections of a dead worker or of a dead daemon end at
+ * once (VirtIO 1.2 §5.10.6.7). */
 static void a_vsock_device_announces_its_reset(void)
 {
     struct fixture fixture;

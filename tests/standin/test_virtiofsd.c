@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A file system that QEMU's virtiofsd serves, asked by a small FUSE client of this program's own:
- * what it reads is what is in the shared directory, before and after the daemon's restart.
+ * A file system that QEMU's virtiofsd serves. This program has a small FUSE client that asks it.
+ * The client reads what is in the shared directory, before and after a restart of the daemon.
  */
 #include <linux/fuse.h>
 #include <signal.h>
@@ -80,8 +80,8 @@ static void free_client(struct client *client)
         guest_queue_free(&client->queues[q]);
 }
 
-/* One request: `in` follows the header, the answer's body goes to `out`. Returns the answer's error
- * (0 or a negative number), or 1 if there is none. */
+/* Makes one request: `in` follows the header, and the answer's body goes to `out`. Returns the
+ * answer's error (0 or a negative number), or 1 if there is no answer. */
 static int fuse(struct client *client, uint32_t opcode, uint64_t node, const void *in,
                 uint32_t in_size, void *out, uint32_t out_size)
 {
@@ -158,7 +158,8 @@ static void a_file_is_read(void)
     fixture_assert_never_restarted(&fixture);
     free_client(&client);
 
-    /* It ends with its connection, and so does what it knows of a mounted file system. */
+    /* The daemon ends when its connection ends. What it knows about a mounted file system ends with
+     * it. */
     CU_ASSERT_EQUAL(kill(fixture.workers[0], SIGKILL), 0);
     CU_ASSERT_EQUAL(waitpid(daemon, NULL, 0), daemon);
     daemon = start_virtiofsd(&fixture);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The socket device in user space: connections that come and go. Bursts of them, servers that have
- * no room, clients in a hurry, ports that are used again, more than the usual number; and that none
+ * no room, clients that close at once, ports that are used again, more connections than usual. None
  * of them delays another.
  */
 #include <errno.h>
@@ -15,14 +15,15 @@
 
 #define BUSY_PORT 61u
 #define WAITING 24u
-#define TURN_PACKETS 64u /* of one connection, before another has its turn */
+#define TURN_PACKETS 64u /* packets of one connection before another connection has its turn */
 
 static int accept_now(int server)
 {
     return accept4(server, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
-/* One after the other, as fast as it goes: none is refused, however many there were before. */
+/* Connections one after the other, as fast as possible. None is refused, however many there were
+ * before. */
 static void a_burst_of_connections_is_served(void)
 {
     struct vsock_fixture test;
@@ -73,7 +74,7 @@ static void accept_all(int server)
 #define AT_ONCE 256u
 #define ROUNDS 4u
 
-/* So many connections, all asked for at once. */
+/* Makes AT_ONCE connections, all requested at the same time. */
 static void make_at_once(struct vsock_fixture *test)
 {
     static struct guest_socket *sockets[AT_ONCE];
@@ -91,14 +92,14 @@ static void make_at_once(struct vsock_fixture *test)
         reset_and_forget(test, sockets[i]);
 }
 
-/* What waits is bounded, by the number of connections, and not their rate: a thousand a second,
- * beyond what may have been saved up for the first ones. A machine with much else to do gets
- * several tries; a broker that allows itself less never gets there. */
+/* The number of connections is bounded, not their rate: a thousand a second are served, even beyond
+ * a credit that may have been saved up for the first ones. A machine that is busy gets several
+ * tries. A broker that allows less never succeeds. */
 static void a_thousand_a_second_are_served(void)
 {
     struct vsock_fixture test;
     vsock_start_with(&test, "    connections: 512\n");
-    CU_ASSERT_EQUAL(listen(test.server, AT_ONCE), 0); /* its backlog is another test's */
+    CU_ASSERT_EQUAL(listen(test.server, AT_ONCE), 0); /* a full backlog is the next test */
     uint64_t took = UINT64_MAX;
     for (unsigned int tries = 0; tries < 8 && took > (ROUNDS - 1) * AT_ONCE; tries++) {
         uint64_t begin = now_ms();
@@ -112,7 +113,8 @@ static void a_thousand_a_second_are_served(void)
     vsock_stop(&test, false);
 }
 
-/* A server whose backlog is full: who connects waits, as with connect(2); others do not. */
+/* The backlog of a server is full. A guest that connects waits, as with connect(2). Other
+ * connections do not wait. */
 static void a_full_backlog_is_waited_for(void)
 {
     struct guest_socket *sockets[WAITING];
@@ -128,7 +130,7 @@ static void a_full_backlog_is_waited_for(void)
         CU_ASSERT_NOT_EQUAL(sockets[i]->state, SOCKET_RESET);
         connected += sockets[i]->state == SOCKET_CONNECTED;
     }
-    CU_ASSERT_EQUAL(connected, 3); /* the backlog's */
+    CU_ASSERT_EQUAL(connected, 3); /* as many as the backlog takes */
     for (unsigned int i = 0; i < 20; i++) {
         struct pair other = pair_by_guest(&test);
         assert_talks(&test, &other);
@@ -136,10 +138,10 @@ static void a_full_backlog_is_waited_for(void)
         guest_vsock_control(&test.vsock, other.guest, VIRTIO_VSOCK_OP_RST, 0);
         guest_vsock_forget(other.guest);
     }
-    /* One gives up; one tries again, as a driver does that has timed out. */
+    /* One gives up. One sends its REQUEST again, as a driver does after a timeout. */
     guest_vsock_control(&test.vsock, sockets[WAITING - 1], VIRTIO_VSOCK_OP_RST, 0);
     guest_vsock_control(&test.vsock, sockets[WAITING - 2], VIRTIO_VSOCK_OP_REQUEST, 0);
-    /* In the order in which they came, as soon as there is room. */
+    /* The others are connected in the order in which they came, as soon as there is room. */
     for (unsigned int i = 0; i < WAITING - 1; i++) {
         CU_ASSERT_TRUE_FATAL(host_wait(&test, busy));
         struct pair pair = {.guest = sockets[i], .host = accept_now(busy)};
@@ -152,7 +154,7 @@ static void a_full_backlog_is_waited_for(void)
     vsock_stop(&test, false);
 }
 
-/* Those who wait keep nobody out, and hear of it if the server goes. */
+/* Connections that wait keep nobody out. They are reset if the server goes away. */
 static void who_waits_for_a_server_gives_way(void)
 {
     struct guest_socket *sockets[100];
@@ -175,7 +177,8 @@ static void who_waits_for_a_server_gives_way(void)
     vsock_stop(&test, false);
 }
 
-/* What it has written arrives, and then the end; with or without a byte read of the answer. */
+/* The client's data arrives, and then the end, whether or not the client has read a byte of the
+ * answer. */
 static void a_client_that_closes_at_once_is_heard(void)
 {
     static const char words[] = "CONNECT 52\nall there is";
@@ -204,7 +207,8 @@ static void a_client_that_closes_at_once_is_heard(void)
     vsock_stop(&test, false);
 }
 
-/* The guest has done with a connection and uses its ports anew, before or without its RST. */
+/* The guest has finished with a connection and uses its ports again, before its RST or without one.
+ */
 static void ports_are_used_again(void)
 {
     struct vsock_fixture test;
@@ -216,13 +220,13 @@ static void ports_are_used_again(void)
         assert_talks(&test, &pair);
         close(pair.host);
         CU_ASSERT_TRUE(guest_is_told(&test, pair.guest, 3));
-        guest_vsock_forget(pair.guest); /* as if it had been killed */
+        guest_vsock_forget(pair.guest); /* as if the guest's program had been killed */
     }
     CU_ASSERT_EQUAL(test.vsock.resets, 0);
     vsock_stop(&test, false);
 }
 
-/* `connections`: so many work at once, and one more does not. */
+/* `connections` in the configuration: so many work at once, and one more is refused. */
 static void as_many_connections_as_configured(void)
 {
     enum { MOST = 300 };
@@ -242,8 +246,8 @@ static void as_many_connections_as_configured(void)
 
 /* ---- Fairness ---- */
 
-/* Several write as much as goes; what another writes is there after a turn of each, and what was in
- * the guest's buffers already. */
+/* Several connections write as much as they can. The data of another one arrives after one turn of
+ * each, and after what was already in the guest's buffers. */
 static void a_flood_delays_others_by_a_turn(void)
 {
     enum { FLOODS = 4 };
@@ -254,7 +258,7 @@ static void a_flood_delays_others_by_a_turn(void)
     vsock_start(&test);
     test.vsock.buf_alloc = GUEST_SOCKET_BUFFER_MAX;
     for (unsigned int i = 0; i < FLOODS; i++) {
-        const int size = 0x400000; /* many turns' bytes are there at once */
+        const int size = 0x400000; /* the bytes of many turns can wait at once */
         floods[i] = pair_by_guest(&test);
         CU_ASSERT_EQUAL(setsockopt(floods[i].host, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)),
                         0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The socket device in user space: nobody waits for room that is there. Buffers of every size,
- * types, directions and sizes of messages as a table; many small packets; messages that can't be
- * delivered.
+ * The socket device in user space: nobody waits for room that exists. A table gives buffers of
+ * every size, types, directions and sizes of messages. Then many small packets, and messages that
+ * can't be delivered.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 #include "tests/standin/vsock_fixture.h"
 
-#define MESSAGE_MAX 131072u /* what docs/CONFIGURATION.md says */
+#define MESSAGE_MAX 131072u /* the value in docs/CONFIGURATION.md */
 
 static const uint32_t buffers[] = {256, 1000, 4096, 16384, 32768, 65536, 131072, 262144, 1048576};
 static const uint32_t sizes[] = {1,     60,    255,   256,   1000,   4051,   4053,
@@ -27,7 +27,7 @@ static void fill(uint32_t seed)
         said[i] = pattern(seed + i);
 }
 
-/* The guest's program writes, and waits for room as its kernel does; the host's reads. */
+/* The guest's program writes, and waits for room as its kernel does. The host's program reads. */
 static uint32_t to_host(struct vsock_fixture *test, const struct pair *pair, uint32_t length)
 {
     uint32_t sent = 0, got = 0;
@@ -67,7 +67,7 @@ static void exchange(struct vsock_fixture *test, uint32_t buffer, uint16_t type,
 {
     test->vsock.buf_alloc = buffer;
     struct pair pair = type == STREAM ? pair_by_guest(test) : pair_of_messages(test);
-    /* What the guest can neither send nor receive is another test's. */
+    /* Another test has what the guest can neither send nor receive. */
     uint32_t most = type == SEQPACKET && buffer < MESSAGE_MAX ? buffer : MESSAGE_MAX;
     for (size_t i = 0; i < SIZES; i++) {
         uint32_t length = sizes[i];
@@ -102,7 +102,8 @@ static void every_size_of_buffer_and_message_passes(void)
     vsock_stop(&test, false);
 }
 
-/* A message of which a part waits for credit that was used by one before, and is free again. */
+/* A part of the message waits for credit. An earlier message had used that credit, and it is free
+ * again. */
 static void credit_is_told_while_a_message_is_incomplete(void)
 {
     struct vsock_fixture test;
@@ -117,8 +118,8 @@ static void credit_is_told_while_a_message_is_incomplete(void)
     vsock_stop(&test, false);
 }
 
-/* Unread packets cost the guest's kernel memory of its own, and the connection if they are too many
- * (the guest's driver here counts). A guest that has read, and does not say so, is asked. */
+/* Unread packets cost memory in the guest's kernel. Too many of them cost the connection (here the
+ * guest's driver counts them). If a guest has read and does not say so, the device asks it. */
 static void small_packets_do_not_pile_up(struct vsock_fixture *test, const struct pair *pair)
 {
     enum { WRITES = 2000, SIZE = 200 };
@@ -157,13 +158,13 @@ static void many_small_packets_are_not_too_many(void)
     small_packets_do_not_pile_up(&test, &stream);
     test.vsock.most_unread_packets = 0;
     small_packets_do_not_pile_up(&test, &messages);
-    CU_ASSERT(test.vsock.most_unread_packets > 100); /* there were many at all */
+    CU_ASSERT(test.vsock.most_unread_packets > 100); /* many packets did pile up */
     close(stream.host);
     close(messages.host);
     vsock_stop(&test, false);
 }
 
-/* Neither the connection nor another waits for what can never be. */
+/* Neither this connection nor another one waits for something that can never happen. */
 static void a_message_larger_than_the_guests_buffer_ends_its_connection(void)
 {
     struct vsock_fixture test;
@@ -172,9 +173,9 @@ static void a_message_larger_than_the_guests_buffer_ends_its_connection(void)
     for (unsigned int shrinks = 0; shrinks < 2; shrinks++) {
         test.vsock.buf_alloc = shrinks == 1 ? 16384 : 4096;
         struct pair pair = pair_of_messages(&test);
-        CU_ASSERT_EQUAL(to_guest(&test, &pair, 4096), 4096); /* as large as its buffer is good */
+        CU_ASSERT_EQUAL(to_guest(&test, &pair, 4096), 4096); /* one that fits is delivered */
         if (shrinks == 1) {
-            /* A part of it has room; then the guest makes its buffer smaller. */
+            /* There is room for a part of the message. Then the guest makes its buffer smaller. */
             CU_ASSERT_EQUAL(send(pair.host, said, 10000, MSG_NOSIGNAL), 10000);
             guest_run(&test, 20);
             CU_ASSERT_EQUAL(send(pair.host, said, 10000, MSG_NOSIGNAL), 10000);
@@ -194,7 +195,7 @@ static void a_message_larger_than_the_guests_buffer_ends_its_connection(void)
     vsock_stop(&test, false);
 }
 
-/* What it may be is the same in both directions. */
+/* The limit is the same in both directions. */
 static void a_message_of_the_guests_has_a_limit(void)
 {
     struct vsock_fixture test;
@@ -213,7 +214,7 @@ static void a_message_of_the_guests_has_a_limit(void)
     CU_ASSERT_EQUAL(pair.guest->state, SOCKET_CONNECTED);
     CU_ASSERT_EQUAL(guest_vsock_send(&test.vsock, pair.guest, "x", 1, VIRTIO_VSOCK_SEQ_EOM), 1);
     CU_ASSERT_TRUE(guest_is_reset(&test, pair.guest));
-    CU_ASSERT_TRUE(host_at_end(&test, pair.host)); /* without a part of it */
+    CU_ASSERT_TRUE(host_at_end(&test, pair.host)); /* the host gets no part of it */
     assert_talks(&test, &other);
     close(pair.host);
     close(other.host);
@@ -227,7 +228,8 @@ static void expect_message(struct vsock_fixture *test, const struct pair *pair, 
     CU_ASSERT_EQUAL(memcmp(got, words, strlen(words)), 0);
 }
 
-/* They are no end of file, and the guest could not tell them from one: they are passed over. */
+/* Empty messages are not the end of file, but the guest could not tell the difference. So the
+ * device skips them. */
 static void empty_messages_of_the_host_are_no_end(void)
 {
     struct vsock_fixture test;
@@ -243,7 +245,7 @@ static void empty_messages_of_the_host_are_no_end(void)
     guest_run(&test, 20);
     CU_ASSERT_EQUAL(pair.guest->peer_shutdown, 0);
     assert_talks(&test, &pair);
-    /* Before the end, too. */
+    /* They are skipped before the end, too. */
     CU_ASSERT_EQUAL(send(pair.host, "two", 3, MSG_NOSIGNAL), 3);
     for (unsigned int i = 0; i < 100; i++)
         CU_ASSERT_EQUAL(send(pair.host, "", 0, MSG_NOSIGNAL), 0);
@@ -252,7 +254,7 @@ static void empty_messages_of_the_host_are_no_end(void)
     expect_message(&test, &pair, "two");
     expect_message(&test, &pair, "three");
     CU_ASSERT_TRUE(guest_is_told(&test, pair.guest, 3));
-    /* And with nothing behind them but the end of one direction. */
+    /* Here nothing follows them but the end of one direction. */
     pair = pair_of_messages(&test);
     CU_ASSERT_EQUAL(send(pair.host, "", 0, MSG_NOSIGNAL), 0);
     CU_ASSERT_EQUAL(shutdown(pair.host, SHUT_WR), 0);

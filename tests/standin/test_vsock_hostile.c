@@ -8,9 +8,9 @@
 
 #define CONNECTIONS 64
 #define BEHIND_PORT 1001
-#define RESET_LOOKS 400 /* of 5 ms */
+#define RESET_LOOKS 400 /* of 5 ms each */
 
-/* A packet of no connection, with one thing changed. */
+/* A packet that belongs to no connection. The tests change one thing in it. */
 static struct virtio_vsock_hdr stray(uint16_t op)
 {
     return (struct virtio_vsock_hdr){
@@ -24,8 +24,9 @@ static struct virtio_vsock_hdr stray(uint16_t op)
     };
 }
 
-/* Each packet is answered before the next: a reset that is not wanted would come before the one of
- * a packet that is sent behind it, and known by its port. */
+/* The device answers each packet before the next one. So the test sends another packet behind one
+ * that must not be reset, from a port of its own. If there is a reset for the first, it comes
+ * before the other's. */
 static void assert_reset(struct vsock_fixture *test, const struct virtio_vsock_hdr *header,
                          bool wanted)
 {
@@ -41,7 +42,8 @@ static void assert_reset(struct vsock_fixture *test, const struct virtio_vsock_h
     CU_ASSERT_EQUAL(test->vsock.last_reset.dst_port, wanted ? header->src_port : behind.src_port);
 }
 
-/* §5.10.6.4: what is addressed to nobody is answered by RST, but for RST itself. */
+/* §5.10.6.4: a packet to an unknown destination is answered with RST, unless it is an RST itself.
+ */
 static void strays_are_reset(void)
 {
     struct vsock_fixture test;
@@ -68,7 +70,7 @@ static void strays_are_reset(void)
         header.dst_cid = cids[i];
         assert_reset(&test, &header, true);
         CU_ASSERT_EQUAL(test.vsock.last_reset.src_cid, cids[i]);
-        /* From somebody else: there is nobody to be told. */
+        /* The source is not this guest: there is nobody to tell. */
         header = stray(VIRTIO_VSOCK_OP_REQUEST);
         header.src_cid = cids[i];
         assert_reset(&test, &header, cids[i] == GUEST_VSOCK_CID);
@@ -79,7 +81,7 @@ static void strays_are_reset(void)
     vsock_stop(&test, false);
 }
 
-/* Without VIRTIO_VSOCK_F_SEQPACKET there is no such type. */
+/* Without VIRTIO_VSOCK_F_SEQPACKET this type does not exist. */
 static void seqpacket_has_to_be_negotiated(void)
 {
     struct vsock_fixture test;
@@ -97,7 +99,7 @@ static void seqpacket_has_to_be_negotiated(void)
     vsock_stop(&test, false);
 }
 
-/* Each costs the connection, and nothing else. */
+/* Each of these costs the connection, and nothing else. */
 static void what_breaks_the_protocol_costs_the_connection(void)
 {
     static const struct {
@@ -110,8 +112,8 @@ static void what_breaks_the_protocol_costs_the_connection(void)
         {VIRTIO_VSOCK_OP_INVALID, 0, 0, 0},
         {8, 0, 0, 0},
         {0xffff, 0, 0, 0},
-        {VIRTIO_VSOCK_OP_RW, 10, 11, 0},         /* more than there is */
-        {VIRTIO_VSOCK_OP_RW, 10, 0xffffffff, 0}, /* likewise */
+        {VIRTIO_VSOCK_OP_RW, 10, 11, 0},         /* more than was received */
+        {VIRTIO_VSOCK_OP_RW, 10, 0xffffffff, 0}, /* the same */
         {VIRTIO_VSOCK_OP_RW, 10, 10, VIRTIO_VSOCK_OP_SHUTDOWN},
     };
     struct vsock_fixture test;
@@ -135,7 +137,8 @@ static void what_breaks_the_protocol_costs_the_connection(void)
     vsock_stop(&test, false);
 }
 
-/* What of a connection's data the device has room for is known to the guest exactly. */
+/* Ask the device for its credit: so the guest knows exactly how much data the device has room for.
+ */
 static void learn_credit(struct vsock_fixture *test, struct guest_socket *socket)
 {
     uint64_t before = test->vsock.packets_in;
@@ -144,8 +147,8 @@ static void learn_credit(struct vsock_fixture *test, struct guest_socket *socket
         guest_run(test, 5);
 }
 
-/* The host does not read, and the guest sends as much as it has credit for, to the last byte, which
- * costs nothing (§5.10.6.3); and then one byte more. */
+/* The host does not read. The guest sends as much as its credit allows, to the last byte: that
+ * costs nothing (§5.10.6.3). Then it sends one byte more. */
 static void data_beyond_the_credit_cost_the_connection(void)
 {
     static uint8_t data[GUEST_TX_SIZE];
@@ -154,7 +157,7 @@ static void data_beyond_the_credit_cost_the_connection(void)
     struct pair pair = pair_by_guest(&test);
     struct pair other = pair_by_guest(&test);
     uint32_t room = 1;
-    /* More than its socket takes, so that nothing is forwarded at last. */
+    /* Send more than the host's socket takes, so that in the end nothing is forwarded. */
     for (unsigned int i = 0; i < 200 && room > 0; i++) {
         learn_credit(&test, pair.guest);
         room = pair.guest->peer_alloc - (pair.guest->sent - pair.guest->peer_forwarded);
@@ -182,7 +185,8 @@ static void data_beyond_the_credit_cost_the_connection(void)
     vsock_stop(&test, false);
 }
 
-/* Whatever the guest claims about its own buffers, it is sent no more than follows from it. */
+/* The guest may claim anything about its own buffers. The device sends no more than the claim
+ * allows. */
 static void a_guest_that_lies_about_its_room_hurts_itself_only(void)
 {
     static const uint32_t lies[][2] = {
@@ -203,7 +207,7 @@ static void a_guest_that_lies_about_its_room_hurts_itself_only(void)
         CU_ASSERT_EQUAL(guest_vsock_packet(&test.vsock, &header, NULL, 0), 0);
         guest_run_until_taken(&test);
         CU_ASSERT_EQUAL(send(pair.host, data, sizeof(data), MSG_NOSIGNAL), (ssize_t)sizeof(data));
-        /* CREDIT_REQUEST would be answered by the truth. */
+        /* The driver would answer a CREDIT_REQUEST with the truth. */
         test.vsock.hold_rx = true;
         guest_run(&test, 50);
         test.vsock.hold_rx = false;
@@ -218,13 +222,14 @@ static void a_guest_that_lies_about_its_room_hurts_itself_only(void)
     vsock_stop(&test, false);
 }
 
-/* §5.10.6.1: packets that need a reply wait when there is no room for replies; all get one. */
+/* §5.10.6.1: packets that need a reply wait while there is no room for replies. In the end all get
+ * a reply. */
 static void a_guest_that_takes_no_replies_has_to_wait(void)
 {
     struct vsock_fixture test;
     vsock_start(&test);
     const struct virtio_vsock_hdr header = stray(VIRTIO_VSOCK_OP_CREDIT_REQUEST);
-    const unsigned int all = GUEST_RX_BUFFERS + 64 + 40; /* buffers, replies kept, and more */
+    const unsigned int all = GUEST_RX_BUFFERS + 64 + 40; /* buffers, kept replies, and more */
     test.vsock.hold_rx = true;
     unsigned int sent = 0;
     while (sent < all && guest_vsock_packet(&test.vsock, &header, NULL, 0) == 0)
@@ -241,7 +246,7 @@ static void a_guest_that_takes_no_replies_has_to_wait(void)
     vsock_stop(&test, false);
 }
 
-/* Clients that say nothing give way; connections that are used do not. */
+/* Clients that say nothing lose their place. Connections that are used keep it. */
 static void silent_clients_cannot_keep_others_out(void)
 {
     struct vsock_fixture test;
@@ -257,7 +262,7 @@ static void silent_clients_cannot_keep_others_out(void)
     assert_talks(&test, &first);
     assert_talks(&test, &pair);
     assert_talks(&test, &by_guest);
-    CU_ASSERT_TRUE(host_at_end(&test, silent[0])); /* the oldest went */
+    CU_ASSERT_TRUE(host_at_end(&test, silent[0])); /* the oldest had to go */
     for (unsigned int i = 0; i < 2 * CONNECTIONS; i++)
         close(silent[i]);
     close(first.host);
@@ -280,7 +285,7 @@ static void one_connection_too_many_is_refused(void)
     close(client);
     for (unsigned int i = 0; i < CONNECTIONS; i++)
         assert_talks(&test, &pairs[i]);
-    /* A place that is free again is used again. */
+    /* A place that is free is used again. */
     guest_vsock_close(&test.vsock, pairs[5].guest);
     CU_ASSERT_TRUE(host_at_end(&test, pairs[5].host));
     close(pairs[5].host);
@@ -291,7 +296,7 @@ static void one_connection_too_many_is_refused(void)
     vsock_stop(&test, false);
 }
 
-/* Requests as fast as they go: the broker stays in charge, and answers each. */
+/* Requests as fast as possible: the broker keeps its time, and answers each of them. */
 static void a_storm_of_requests_is_survived(void)
 {
     struct vsock_fixture test;

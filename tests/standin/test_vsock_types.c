@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The socket device in user space: what programs expect of a connection, whichever its type is and
- * whoever asked for it. The cases are what Linux's tools/testing/vsock is about; each runs for
- * streams and for seqpackets, and for both who connect.
+ * The socket device in user space: what programs expect of a connection, whatever its type is and
+ * whoever has asked for it. The cases are those of Linux's tools/testing/vsock. Each runs for
+ * streams and for seqpackets, and for connections from both sides.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 #include "tests/standin/vsock_fixture.h"
 
-#define MESSAGES_PORT 54u /* as HOST_PORT, for seqpackets */
+#define MESSAGES_PORT 54u /* the port for seqpackets, as HOST_PORT is for streams */
 #define UNUSED_PORT 55u
 
 struct types {
@@ -105,7 +105,8 @@ static void host_peeks(struct types *types, struct pair *pair)
     host_hears(types, pair, "abcdef");
 }
 
-/* What does not fit into the reader's buffer is lost of a message, and comes next of a stream. */
+/* The reader's buffer is too small. The rest of a message is lost; the rest of a stream comes next.
+ */
 static void host_reads_too_little(struct types *types, struct pair *pair)
 {
     char got[3];
@@ -136,7 +137,7 @@ static void host_closes_after_its_data(struct types *types, struct pair *pair)
     CU_ASSERT_TRUE(guest_is_told(&types->test, pair->guest, 3));
 }
 
-/* It has not read what the guest sent; what it wrote itself counts nevertheless. */
+/* The host has not read what the guest sent. What the host wrote before must still arrive. */
 static void host_closes_with_data_unread(struct types *types, struct pair *pair)
 {
     guest_says(types, pair, "unread");
@@ -195,7 +196,7 @@ static void host_reads_no_more(struct types *types, struct pair *pair)
     guest_hears(types, pair, "still");
 }
 
-/* A packet without data is none of a stream's, and an empty message is passed over. */
+/* In a stream, a packet without data has no effect. An empty message is skipped. */
 static void guest_sends_nothing(struct types *types, struct pair *pair)
 {
     struct virtio_vsock_hdr header =
@@ -209,7 +210,7 @@ static void guest_sends_nothing(struct types *types, struct pair *pair)
     assert_talks(&types->test, pair);
 }
 
-/* Data of a type that the connection is not of: the other one's, and none at all. */
+/* Data of the type that the connection does not have costs the connection. */
 static void guest_changes_the_type(struct types *types, struct pair *pair)
 {
     struct virtio_vsock_hdr header =
@@ -263,7 +264,7 @@ static void every_case_for_both_types_and_both_who_connect(void)
 
 /* ---- Before there is a connection ---- */
 
-/* What the guest sends is there when the server gets to it. */
+/* The server gets what the guest has sent before accept. */
 static void data_come_before_accept(void)
 {
     static const uint16_t both[] = {STREAM, SEQPACKET};
@@ -283,7 +284,8 @@ static void data_come_before_accept(void)
     types_stop(&types);
 }
 
-/* A name without somebody who listens is as none; as soon as there is one, the same ports do. */
+/* A socket's name on which nobody listens counts as no server. As soon as somebody listens, the
+ * same ports work. */
 static void who_was_refused_may_try_again(void)
 {
     struct types types;
@@ -307,7 +309,7 @@ static void who_was_refused_may_try_again(void)
     types_stop(&types);
 }
 
-/* A port has one type. */
+/* A port has one type only. */
 static void a_server_of_the_other_type_is_none(void)
 {
     struct types types;
@@ -319,7 +321,7 @@ static void a_server_of_the_other_type_is_none(void)
     types_stop(&types);
 }
 
-/* It was in the backlog, and will never be accepted. */
+/* The connection was in the backlog, and nobody will accept it. */
 static void a_server_that_goes_takes_its_backlog_with_it(void)
 {
     static const uint16_t both[] = {STREAM, SEQPACKET};

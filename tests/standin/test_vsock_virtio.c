@@ -10,9 +10,9 @@
 
 #include "tests/standin/vsock_fixture.h"
 
-#define BULK 0x800000u /* bytes, each way */
+#define BULK 0x800000u /* bytes in each direction */
 #define PART 65536u
-#define MANY 30 /* each way */
+#define MANY 30 /* connections in each direction */
 
 static void offers_what_it_should(void)
 {
@@ -35,7 +35,7 @@ static void connects_both_ways(void)
         assert_talks(&test, &by_host);
         assert_talks(&test, &by_guest);
     }
-    /* The guest closes one, the host the other. */
+    /* The guest closes one of them, the host the other. */
     guest_vsock_close(&test.vsock, by_host.guest);
     CU_ASSERT_TRUE(host_at_end(&test, by_host.host));
     CU_ASSERT_TRUE(guest_is_reset(&test, by_host.guest));
@@ -47,7 +47,7 @@ static void connects_both_ways(void)
     vsock_stop(&test, false);
 }
 
-/* One connection's load: a pattern both ways at once. */
+/* The load of one connection: a pattern in both directions at once. */
 struct bulk {
     struct pair pair;
     uint64_t guest_sent, guest_got, host_sent, host_got;
@@ -153,7 +153,7 @@ static void serves_many_connections_at_once(void)
     vsock_stop(&test, false);
 }
 
-/* One that comes and goes takes nothing with it. */
+/* A connection that comes and goes uses nothing up. */
 static void connections_are_used_up_by_nobody(void)
 {
     struct vsock_fixture test;
@@ -177,7 +177,8 @@ static void connections_are_used_up_by_nobody(void)
     vsock_stop(&test, false);
 }
 
-/* The guest gets no more credit than is announced, nobody else waits, and nothing is lost. */
+/* The guest gets no more credit than the device announces, no other connection waits, and nothing
+ * is lost. */
 static void a_host_that_does_not_read_holds_up_nobody_else(void)
 {
     struct vsock_fixture test;
@@ -201,7 +202,7 @@ static void a_host_that_does_not_read_holds_up_nobody_else(void)
         bulk_host(&slow, 0, 1000);
     CU_ASSERT_EQUAL(slow.host_got, sent);
     CU_ASSERT_EQUAL(slow.wrong, 0);
-    /* And on, with credit again. */
+    /* The connection goes on when there is credit again. */
     assert_talks(&test, &slow.pair);
     close(slow.pair.host);
     close(other.host);
@@ -233,7 +234,7 @@ static void one_direction_can_be_closed_alone(void)
     char heard[16];
     vsock_start(&test);
     struct pair pair = pair_by_guest(&test);
-    /* The guest has said all; the host answers. */
+    /* The guest has sent all it has to say. The host still answers. */
     CU_ASSERT_EQUAL(guest_vsock_send(&test.vsock, pair.guest, "question", 8, 0), 8);
     guest_vsock_control(&test.vsock, pair.guest, VIRTIO_VSOCK_OP_SHUTDOWN,
                         VIRTIO_VSOCK_SHUTDOWN_SEND);
@@ -245,7 +246,7 @@ static void one_direction_can_be_closed_alone(void)
     close(pair.host);
     CU_ASSERT_TRUE(guest_is_told(&test, pair.guest, 3));
 
-    /* The other way round. */
+    /* Then in the other direction. */
     struct pair second = pair_by_host(&test, "v.sock", SOCK_STREAM);
     CU_ASSERT_EQUAL(send(second.host, "question", 8, MSG_NOSIGNAL), 8);
     CU_ASSERT_EQUAL(shutdown(second.host, SHUT_WR), 0);
@@ -253,7 +254,7 @@ static void one_direction_can_be_closed_alone(void)
     CU_ASSERT_TRUE(guest_is_told(&test, second.guest, VIRTIO_VSOCK_SHUTDOWN_SEND));
     CU_ASSERT_EQUAL(guest_vsock_send(&test.vsock, second.guest, "answer", 6, 0), 6);
     CU_ASSERT_EQUAL(host_receive(&test, second.host, heard, sizeof(heard)), 6);
-    /* The guest reads no more: the host's writer finds out. */
+    /* The guest reads no more. The host's writer notices it. */
     guest_vsock_control(&test.vsock, second.guest, VIRTIO_VSOCK_OP_SHUTDOWN,
                         VIRTIO_VSOCK_SHUTDOWN_SEND | VIRTIO_VSOCK_SHUTDOWN_RCV);
     CU_ASSERT_TRUE(host_at_end(&test, second.host));
@@ -262,7 +263,7 @@ static void one_direction_can_be_closed_alone(void)
     vsock_stop(&test, false);
 }
 
-/* What the guest has sent before it closed still comes, however slowly it is read. */
+/* What the guest sent before it closed still arrives, however slowly the host reads it. */
 static void a_close_of_the_guest_loses_nothing(void)
 {
     struct vsock_fixture test;
@@ -298,17 +299,17 @@ static void ports_without_a_listener_are_refused(void)
     vsock_start(&test);
     struct guest_socket *nobody = guest_vsock_connect(&test.vsock, STREAM, 4711);
     CU_ASSERT_EQUAL(guest_vsock_wait(&test.vsock, nobody, WAIT_MS), SOCKET_RESET);
-    /* A server that comes later is found. */
+    /* A server that starts later is found. */
     int later = host_listen(&test, "v.sock_4711", SOCK_STREAM);
     nobody = guest_vsock_connect(&test.vsock, STREAM, 4711);
     CU_ASSERT_EQUAL(guest_vsock_wait(&test.vsock, nobody, WAIT_MS), SOCKET_CONNECTED);
     close(later);
-    /* One of another type is none; a socket that was left behind is none, either. */
+    /* A server of another type does not count. Nor does a socket that was left behind. */
     nobody = guest_vsock_connect(&test.vsock, SEQPACKET, HOST_PORT);
     CU_ASSERT_EQUAL(guest_vsock_wait(&test.vsock, nobody, WAIT_MS), SOCKET_RESET);
     nobody = guest_vsock_connect(&test.vsock, STREAM, 4711);
     CU_ASSERT_EQUAL(guest_vsock_wait(&test.vsock, nobody, WAIT_MS), SOCKET_RESET);
-    /* The other way: nobody listens in the guest. */
+    /* In the other direction: nobody listens in the guest. */
     test.vsock.listening = 0;
     int client = host_connect(&test, "v.sock", SOCK_STREAM);
     CU_ASSERT_EQUAL(send(client, "CONNECT 52\n", 11, MSG_NOSIGNAL), 11);
@@ -345,7 +346,7 @@ static void clients_that_talk_nonsense_are_closed(void)
         close(client);
     }
     CU_ASSERT_EQUAL(test.vsock.packets_in, 0);
-    /* Variants that are not. The line may come in pieces, and data right behind it. */
+    /* These variants are no nonsense. The line may come in pieces, and data directly behind it. */
     static const char *const sense[] = {"connect 52\n", "CONNECT \t52 \r\n",
                                         "Connect 0000000052\n"};
     for (size_t i = 0; i < sizeof(sense) / sizeof(sense[0]); i++) {
@@ -392,7 +393,7 @@ static void seqpacket_to_host(struct vsock_fixture *test, const struct pair *pai
 {
     static uint8_t data[131072], heard[131072 + 1];
     fill(data, 7, sizeof(data));
-    /* One after the other; and small ones that pile up. */
+    /* First one message after the other; then small ones that pile up. */
     for (size_t i = 0; i < MESSAGE_SIZES; i++) {
         send_message(test, pair->guest, data, message_sizes[i]);
         ssize_t length = host_receive(test, pair->host, heard, sizeof(heard));
@@ -440,12 +441,12 @@ static void seqpacket_keeps_its_boundaries(void)
     seqpacket_to_guest(&test, &by_host);
     seqpacket_to_host(&test, &by_guest);
     seqpacket_to_guest(&test, &by_guest);
-    /* A message that is never ended is none. */
+    /* A message without an end is not delivered. */
     CU_ASSERT_EQUAL(guest_vsock_send(&test.vsock, by_guest.guest, "unfinished", 10, 0), 10);
     guest_vsock_close(&test.vsock, by_guest.guest);
     CU_ASSERT_TRUE(host_at_end(&test, by_guest.host));
     CU_ASSERT_TRUE(guest_is_reset(&test, by_guest.guest));
-    /* One that is too large ends the connection. */
+    /* A message that is too large ends the connection. */
     static uint8_t large[131073];
     CU_ASSERT_EQUAL(send(by_host.host, large, sizeof(large), MSG_NOSIGNAL), (ssize_t)sizeof(large));
     CU_ASSERT_TRUE(host_wait(&test, by_host.host));
@@ -508,7 +509,7 @@ static void a_killed_broker_is_replaced(void)
         CU_ASSERT_EQUAL(kill(broker, SIGKILL), 0);
         broker = fixture_wait_broker(&test.fixture, broker);
         CU_ASSERT_FATAL(broker > 0);
-        /* Its socket is there once it answers register accesses. */
+        /* When the new broker answers register accesses, the device's socket is there. */
         CU_ASSERT_EQUAL(guest_read(&test.vsock.guest, VIRTIO_MMIO_DEVICE_ID, 4), 19);
         expect_all_anew(&test, &by_host, &by_guest);
     }
@@ -530,7 +531,7 @@ static void a_driver_that_is_reset_leaves_nobody_behind(void)
     CU_ASSERT_EQUAL(recv(by_guest.host, &byte, 1, 0), 0);
     close(by_host.host);
     close(by_guest.host);
-    /* Nobody is there to be connected to. */
+    /* There is nobody to connect to. */
     int client = host_connect(&test, "v.sock", SOCK_STREAM);
     usleep(50000);
     CU_ASSERT_EQUAL(recv(client, &byte, 1, 0), 0);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The worker of the tests whose window is as on a real Bao: bare physical memory, which the kernel
- * does not pin. The stand-in's is a memfd, so the kernel's part is played here, in front of the
- * calls of the worker's own sources: O_DIRECT on the window fails with EFAULT, and so does what
- * asks for that.
+ * The worker for tests whose window is as on a real Bao: bare physical memory that the kernel can't
+ * pin. The stand-in's window is a memfd. So this file plays the kernel's part, in front of the
+ * system calls of the worker's own sources. O_DIRECT on the window fails with EFAULT.
+ * MADV_POPULATE_READ, by which the worker asks whether the window can be pinned, fails with EINVAL.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -16,7 +16,7 @@
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
 #endif
 
-#define WINDOW_LEAST 0x100000u /* larger than any other mapping that is shared */
+#define WINDOW_LEAST 0x100000u /* every other shared mapping is smaller */
 
 void *__real_mmap(void *address, size_t length, int protection, int flags, int fd, off_t offset);
 int __real_madvise(void *address, size_t length, int advice);

@@ -25,7 +25,7 @@ static void ioeventfd_signal(struct standin *standin, struct device *device,
             (entry->wildcard || entry->data == request->value)) {
             standin->counts.ioeventfd_signals++;
             eventfd_write(entry->fd, 1);
-            return; /* the first registered wins */
+            return; /* the one that was registered first wins */
         }
     }
 }
@@ -75,7 +75,7 @@ static struct slot *submit(struct standin *standin, struct device *device,
     return slot;
 }
 
-/* Returns 0 once the slot is posted, -ETIMEDOUT at the deadline. */
+/* Returns 0 when the slot has been posted, -ETIMEDOUT at the deadline. */
 static int wait_for_slot(struct slot *slot, const struct timespec *deadline)
 {
     int r;
@@ -98,8 +98,8 @@ static int remaining_ms(const struct timespec *deadline)
 }
 
 /*
- * While it waits, a vCPU's thread serves notifications itself if nobody else does: the answer
- * to its own access then needs one switch of threads less, and none to another processor.
+ * While it waits, a vCPU's thread serves notifications itself if no other thread does. Then the
+ * answer to its own access needs one switch of threads less, and none to another processor.
  */
 static int serve_for_slot(struct standin *standin, struct slot *slot,
                           const struct timespec *deadline)
@@ -109,7 +109,7 @@ static int serve_for_slot(struct standin *standin, struct slot *slot,
         int left = remaining_ms(deadline);
         int ready = poll(&listener, 1, left);
         if (ready > 0 && (listener.revents & POLLHUP))
-            return wait_for_slot(slot, NULL); /* the watcher will see it as well, and post */
+            return wait_for_slot(slot, NULL); /* the watcher will see it as well, and post it */
         if (ready > 0)
             (void)standin_serve_next(standin);
         else if (ready == 0 && left == 0)
@@ -118,7 +118,8 @@ static int serve_for_slot(struct standin *standin, struct slot *slot,
     return 0;
 }
 
-/* Called with the lock held, and returns so; waits without it. */
+/* The caller holds the lock. The function releases it while it waits, and holds it again when it
+ * returns. */
 static int wait_for_answer(struct standin *standin, struct slot *slot,
                            const struct timespec *deadline)
 {
@@ -140,7 +141,7 @@ static int wait_for_answer(struct standin *standin, struct slot *slot,
             pthread_cond_signal(&standin->serve);
     }
     if (r < 0 && slot->state == SLOT_COMPLETE)
-        r = wait_for_slot(slot, NULL); /* completed at the last moment; the post is on its way */
+        r = wait_for_slot(slot, NULL); /* completed at the last moment: the post is on its way */
     else if (slot->state != SLOT_COMPLETE)
         standin->vcpus_waiting--;
     if (r == 0 && slot->state != SLOT_COMPLETE)

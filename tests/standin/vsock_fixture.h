@@ -18,12 +18,12 @@
 struct vsock_fixture {
     struct fixture fixture;
     struct guest_vsock vsock;
-    int server; /* listens on HOST_PORT; -1 */
+    int server; /* listens on HOST_PORT; -1: none */
 };
 
 /* The device model and the driver; the guest listens on GUEST_PORT, the host on HOST_PORT. */
 void vsock_start(struct vsock_fixture *test);
-/* With more lines for the device. */
+/* The same with more lines of YAML for the device. */
 void vsock_start_with(struct vsock_fixture *test, const char *more);
 /* Asserts that the device has kept the rules, and that no process died unless `restarted`. */
 void vsock_stop(struct vsock_fixture *test, bool restarted);
@@ -51,15 +51,15 @@ bool guest_is_told(struct vsock_fixture *test, const struct guest_socket *socket
 uint32_t guest_receive(struct vsock_fixture *test, struct guest_socket *socket, void *data,
                        uint32_t size);
 
-/* Both ends of a connection, made by the guest or by a client of the host. */
+/* Both ends of a connection. The guest or a client on the host has made it. */
 struct pair {
     struct guest_socket *guest;
     int host;
 };
 struct pair pair_by_guest(struct vsock_fixture *test);
-/* A client of the host's AF_VSOCK makes it; the kernel's vhost serves the device. */
+/* A client's AF_VSOCK socket on the host makes it; the kernel's vhost serves the device. */
 struct pair pair_by_kernel(struct vsock_fixture *test);
-/* Seqpacket, made by a client of the host. */
+/* A seqpacket connection that a client on the host makes. */
 struct pair pair_of_messages(struct vsock_fixture *test);
 struct pair pair_by_host(struct vsock_fixture *test, const char *name, int type);
 
@@ -69,7 +69,7 @@ uint32_t host_greet(struct vsock_fixture *test, int fd);
 /* Asserts that the connection works: a few bytes each way. */
 void assert_talks(struct vsock_fixture *test, const struct pair *pair);
 
-/* A byte that depends on its place. */
+/* The byte at that place of a pattern. */
 uint8_t pattern(uint64_t at);
 
 #endif

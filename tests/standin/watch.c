@@ -13,7 +13,7 @@
 #include "tests/standin/clock.h"
 
 #define SEIZED_AGAIN_MS 200
-#define EAGER_MS 100 /* a signal soon after ATTACH is likely a deliberate timer: look often */
+#define EAGER_MS 100 /* a signal soon after ATTACH is probably a test's timer: look often */
 
 /* The status text of a thread; false if it is gone. */
 static bool read_status(int fd, char *text, size_t size)
@@ -48,8 +48,8 @@ static int open_status(pid_t tid)
 }
 
 /*
- * A debugger waits for the thread to stop: it has just taken it, or may have taken it once more.
- * One that only follows it costs it a needless return from ATTACH now and then.
+ * A debugger waits for the thread to stop: it has just seized the thread, or may have seized it
+ * once more. A debugger that only follows the thread makes ATTACH return now and then without need.
  */
 static bool is_seized(struct attacher *attacher, const char *status)
 {
@@ -63,7 +63,8 @@ static bool is_seized(struct attacher *attacher, const char *status)
     return seized;
 }
 
-/* A signal waits for the thread, or a debugger, or its process is being stopped. */
+/* Whether a signal is pending for the thread, a debugger waits for it, or its process is being
+ * stopped. */
 static bool has_signal(struct attacher *attacher)
 {
     char status[4096];
@@ -112,7 +113,7 @@ static int check_attachers(struct standin *standin)
     return next;
 }
 
-/* A file of the device's memory was closed for the last time, mappings included. */
+/* Read which files of a device's memory were closed for the last time. A mapping counts as open. */
 static void read_releases(struct standin *standin)
 {
     _Alignas(struct inotify_event) char buffer[4096];

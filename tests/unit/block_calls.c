@@ -81,7 +81,7 @@ static ssize_t move(enum call call, long number, const struct iovec *iov, int co
         errno = EFAULT;
         return -1;
     }
-    /* So many whole segments, and a part of the next. */
+    /* `bytes_max` bytes: some whole segments, and a part of the next one. */
     struct iovec part[64];
     size_t left = bytes_max;
     int segments = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A driver of the block device for its unit tests, and the device's system calls, which are this
- * program's own in front of the C library's: recorded, and made to fail on demand.
+ * A driver of the block device for its unit tests, and the device's system calls. The calls are
+ * this program's own, in front of the C library's: they are recorded, and fail on demand.
  */
 #ifndef TESTS_UNIT_BLOCK_CALLS_H
 #define TESTS_UNIT_BLOCK_CALLS_H
@@ -30,20 +30,20 @@ struct call_record {
     enum call call;
     int segments, flags; /* of an allocation: the mode */
     uint64_t offset, length;
-    uint16_t used_idx;   /* of queue 0: what the driver could see at that moment */
-    uint64_t interrupts; /* that had been sent by then */
+    uint16_t used_idx;   /* of queue 0: what the driver could see at the time of the call */
+    uint64_t interrupts; /* interrupts that had been sent by then */
 };
 
 extern struct call_record calls[CALLS_MAX];
 extern unsigned int call_count;
 
-/* What the next calls do: 0, or an errno; and each call moves at most so many bytes. */
+/* What the next calls return: 0, or an errno. Each call moves at most bytes_max bytes. */
 extern int errors[16];
 extern unsigned int error_count;
 extern size_t bytes_max;
 
-/* From the next device on: the kernel does not pin the window, as on a real Bao. O_DIRECT on it
- * fails with EFAULT then. */
+/* If set, the kernel does not pin the window from the next device on, as on a real Bao. Then
+ * O_DIRECT on it fails with EFAULT. */
 extern bool unpinned;
 
 /* A memfd of SECTORS, whose sector s is filled with s % 251 + 1. */
@@ -55,7 +55,7 @@ bool image_holds(uint64_t sector, uint64_t sectors, unsigned char value);
 extern struct message_start block_start;
 void block_running(uint32_t queues, uint64_t features);
 
-/* Offer request `number` (of its queue), without a kick. Its data lie at request_data. */
+/* Offer request `number` of that queue, without a kick. Its data lie at request_data. */
 void offer(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
            uint32_t length);
 /* The same, with the data at `address`. */
@@ -63,7 +63,7 @@ void offer_at(unsigned int queue, unsigned int number, uint32_t type, uint64_t s
               uint64_t address, uint32_t length);
 void *request_data(unsigned int queue, unsigned int number);
 uint8_t request_status(unsigned int queue, unsigned int number);
-/* How many completions the driver can see since the last call. */
+/* How many new completions the driver can see since the last call. */
 unsigned int completions(unsigned int queue);
 
 int block_calls_main(int argc, char **argv, const char *suite, CU_TestInfo *tests);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Configuration files, right and wrong, and what is said of the wrong ones. */
+/* Configuration files, right and wrong, and the messages about the wrong ones. */
 #ifndef TESTS_UNIT_CONFIG_CASES_H
 #define TESTS_UNIT_CONFIG_CASES_H
 
@@ -50,7 +50,7 @@ struct config_case {
 
 #define WITH_MMIO(yaml) yaml "    mmio_addr: 0xa003e00\n"
 
-/* What those files may have, in the order of enum config_key. */
+/* The keys that those files may have, in the order of enum config_key. */
 #define ALL_KEYS                                                                                   \
     "id, type, mmio_addr, data_plane, file_path, device_path, read_only, root_device, "            \
     "advertise_flush, "                                                                            \
@@ -103,7 +103,7 @@ struct config_case {
 #define PUBLISHED_OLDER_FS                                                                         \
     OLDER("0", "fs", "0x10000000", "vhost_user", "    socket_path: \"/root/\"\n")
 
-/* A device of a daemon's; the type's line is 2. */
+/* A device that a daemon serves; its type is on line 2. */
 #define DAEMON(type, rest)                                                                         \
     "devices:\n- type: " type "\n  id: 0\n  data_plane: vhost_user\n  mmio_addr: 0x1000\n"         \
     "  socket_path: /run/vhost/\n" rest
@@ -112,7 +112,7 @@ static const struct config_case published_cases[] = {
     {"newer block", PUBLISHED_BLOCK, "f:2:5: device 0 " NO_MMIO "f:8:5: note: " WAITS},
 };
 
-/* Right devices, to be made wrong. */
+/* Correct devices, which the cases make wrong. */
 #define BLOCK_WITH_PATH(path)                                                                      \
     "devices:\n"                                                                                   \
     "- id: 0\n"                                                                                    \

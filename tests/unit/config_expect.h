@@ -9,13 +9,13 @@
 extern struct config config;
 extern struct config_diagnostics diags;
 
-/* What the user sees; the caller frees. */
+/* The text that the user sees; the caller frees it. */
 char *config_printed(void);
 
-/* The diagnostics are exactly these lines, of a file "f". */
+/* Asserts that the diagnostics are exactly these lines, for a file "f". */
 void config_expect_text(const char *name, const char *expected);
 
-/* Parse, expect the result, and exactly these lines. On success, the caller frees `config`. */
+/* Parse; assert the result, and exactly these lines. On success, the caller frees `config`. */
 void config_expect(const char *name, const char *yaml, size_t size, int result,
                    const char *expected);
 void config_expect_good(const char *name, const char *yaml, const char *notes);

@@ -35,7 +35,8 @@ static void check(bool ok, const char *what)
 
 void guest_window_init(void)
 {
-    /* Between two pages that nobody may touch: a byte outside the window is a crash. */
+    /* The window lies between two pages that nobody may touch. So an access outside the window
+     * crashes. */
     const size_t guard = 65536;
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     unsigned char *all = mmap(NULL, GUEST_SIZE + 2 * guard, PROT_NONE, flags, -1, 0);
@@ -118,7 +119,7 @@ static void move_fd(int from, int to)
     }
 }
 
-/* High, so that no other new fd lands on a number that a move is about to take. */
+/* A high number, so that no other new fd gets a number that is about to be used. */
 static int high(int fd)
 {
     int moved = fcntl(fd, F_DUPFD_CLOEXEC, 64);
@@ -171,14 +172,14 @@ struct message_start guest_start(enum device_kind kind)
     return start;
 }
 
-/* The broker's part: what it has told the driver of by interrupts. */
+/* The broker's part: the bits of InterruptStatus that the driver was told of. */
 static uint32_t interrupt_status;
 
 void guest_worker(const struct message_start *start)
 {
     if (guest_state.magic == 0)
         interrupt_status = 0;
-    log_quiet(); /* a new process remembers nothing, and has nothing mapped */
+    log_quiet(); /* a new process remembers nothing and has mapped nothing */
     munmap((void *)VHOST_VALUES, VHOST_VALUES_SIZE);
     close(WORKER_FD_EPOLL);
     move_fd(high(epoll_create1(EPOLL_CLOEXEC)), WORKER_FD_EPOLL);

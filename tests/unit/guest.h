@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A guest for the worker's unit tests: a window of memory, a driver for one split ring that can
- * also write nonsense into it, and a device with its fds at their fixed numbers. One at a time.
+ * also write nonsense into it, and a device whose fds have their fixed numbers. There is one at a
+ * time.
  */
 #ifndef TESTS_UNIT_GUEST_H
 #define TESTS_UNIT_GUEST_H
@@ -24,29 +25,29 @@ struct guest_ring {
     struct vring_desc *desc;
     struct vring_avail *avail;
     struct vring_used *used;
-    uint16_t avail_idx; /* what the driver made available so far */
+    uint16_t avail_idx; /* what the driver has made available so far */
     uint16_t used_seen;
 };
 
-/* The window, all zero; call once. */
+/* The window, zeroed. Call it once. */
 extern unsigned char *guest_memory;
 extern struct window guest_window;
 void guest_window_init(void);
 
 void *guest_at(uint64_t addr);
 
-/* Lay ring `number` out in its own part of the window, zeroed. */
+/* Lay out ring `number` in its own part of the window, zeroed. */
 void guest_ring_init(struct guest_ring *ring, unsigned int number, uint16_t size);
-/* The same as the device's registers would hold it. */
+/* The same ring as the device's registers would describe it. */
 struct state_queue guest_ring_state(const struct guest_ring *ring);
 
 void guest_desc(struct guest_ring *ring, unsigned int index, uint64_t addr, uint32_t len,
                 uint16_t flags, uint16_t next);
 void guest_offer(struct guest_ring *ring, uint16_t head);
-/* The next used element; false if there is none. */
+/* Get the next used element; false if there is none. */
 bool guest_used(struct guest_ring *ring, struct vring_used_elem *ret);
 
-/* The same numbers in every run. */
+/* A random number. The sequence is the same in every run. */
 uint64_t guest_random(void);
 
 /* ---- A whole device ---- */
@@ -61,7 +62,7 @@ void guest_fds(enum device_kind kind, int backend);
 /* START for a device of a kind, as the broker would fill it. */
 struct message_start guest_start(enum device_kind kind);
 
-/* A new worker on guest_state, as far as loop_run would come before it waits. */
+/* A new worker on guest_state. It comes as far as loop_run would come before it waits. */
 void guest_worker(const struct message_start *start);
 
 uint32_t guest_read(uint32_t offset);
@@ -79,7 +80,7 @@ void guest_run(void);
 /* How often the interrupt was raised since the last call. */
 uint64_t guest_interrupts(void);
 
-/* The log messages that the broker got since the last call: how many of this code. */
+/* How many log messages with this code the broker got since the last call. */
 unsigned int guest_logged(enum log_code code);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A driver's side of one packed ring, VirtIO 1.2 §2.8, in the window of guest.h; it can also write
- * nonsense into it. */
+/* A driver's side of one packed ring, VirtIO 1.2 §2.8, in the window of guest.h. It can also write
+ * nonsense into the ring. */
 #ifndef TESTS_UNIT_GUEST_PACKED_H
 #define TESTS_UNIT_GUEST_PACKED_H
 
@@ -21,24 +21,25 @@ struct guest_packed {
     uint16_t taken[65536]; /* descriptors of the chain with this Buffer ID */
 };
 
-/* At the window's start, zeroed; of up to 2^15 descriptors. */
+/* A zeroed ring at the window's start, of up to 2^15 descriptors. */
 void packed_init(struct guest_packed *ring, uint32_t size);
 struct state_queue packed_state(const struct guest_packed *ring);
 
-/* Is there a used descriptor next? */
+/* Whether the next descriptor is used. */
 bool packed_used_next(const struct guest_packed *ring);
-/* Take it; false if there is none. */
+/* Take the next used descriptor; false if there is none. */
 bool packed_used(struct guest_packed *ring, struct vring_packed_desc *ret);
 
-/* Write one descriptor at `ring->next`, marked available, its flags last; and go on. */
+/* Write one descriptor at `ring->next` and mark it available. Its flags are written last. Then
+ * advance. */
 void packed_put(struct guest_packed *ring, struct vring_packed_desc desc);
 
-/* Make a chain of `count` copies of `desc` available under a Buffer ID, the first one's flags
- * last. `desc.flags`: WRITE or INDIRECT. */
+/* Make a chain of `count` copies of `desc` available under a Buffer ID. The flags of the first one
+ * are written last. `desc.flags`: WRITE or INDIRECT. */
 void packed_offer(struct guest_packed *ring, struct vring_packed_desc desc, uint16_t count,
                   uint16_t id);
 
-/* off_wrap of a descriptor, §2.8.14. */
+/* off_wrap for a descriptor, §2.8.14. */
 static inline uint16_t packed_event(uint32_t offset, bool wrap)
 {
     return (uint16_t)(offset | (wrap ? 1u << VRING_PACKED_EVENT_F_WRAP_CTR : 0));

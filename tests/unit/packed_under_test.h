@@ -7,7 +7,7 @@
 #include "tests/unit/queue_under_test.h"
 
 #define PACKED (1ull << VIRTIO_F_RING_PACKED)
-#define PACKED_SIZE_MAX 32768u /* of the standard's, §2.8 */
+#define PACKED_SIZE_MAX 32768u /* the standard's maximum, §2.8 */
 
 static struct guest_packed ring;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A folder of policies for tests: block/virtio.policy, for whose kind of device the fds are known,
- * and shared.inc beside its folder.
+ * A folder of policies for tests. It has block/virtio.policy (the fds of that kind of device are
+ * known), and shared.inc beside the folder block.
  */
 #ifndef TESTS_POLICY_FOLDER_H
 #define TESTS_POLICY_FOLDER_H
@@ -15,7 +15,7 @@ int policy_folder_remove(void);
 
 const char *policy_folder_path(void);
 
-/* Writes a text to a file of the folder; NULL removes it. */
+/* Writes a text to a file in the folder. NULL removes the file. */
 void policy_folder_write(const char *name, const char *text);
 
 /* Writes block/virtio.policy and shared.inc, and parses the policy with the compiler's numbers. */

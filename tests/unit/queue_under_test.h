@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The queue that the tests of the virtqueue work on, one a program. */
+/* The queue that the virtqueue tests work on: one for each program. */
 #ifndef TESTS_UNIT_QUEUE_UNDER_TEST_H
 #define TESTS_UNIT_QUEUE_UNDER_TEST_H
 
@@ -28,7 +28,7 @@ static int pop(void)
     return virtqueue_pop(&vq, &chain, &fault);
 }
 
-/* The next chain must be refused for this reason. */
+/* Asserts that the next chain is refused for this reason. */
 static void expect_refused(enum log_code code, enum ring_check check)
 {
     CU_ASSERT_EQUAL(pop(), -EBADMSG);

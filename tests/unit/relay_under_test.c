@@ -17,8 +17,8 @@
 /* --- The dispatcher -------------------------------------------------------------------------- */
 
 int requests[2];                 /* a pipe; `dm` is requests[0] */
-static int completions[2];       /* another */
-static int completions_of[1024]; /* by `dm`: relays of earlier tests are still there */
+static int completions[2];       /* another pipe */
+static int completions_of[1024]; /* indexed by `dm`: relays of earlier tests still run */
 _Atomic int complete_result, interrupted, attach_result, attaches;
 
 int dispatcher_attach(enum bao_generation generation, int dm, struct bao_io_request *slot)
@@ -31,7 +31,7 @@ int dispatcher_attach(enum bao_generation generation, int dm, struct bao_io_requ
     }
     if (attach_result < 0) {
         atomic_fetch_add(&attaches, 1);
-        poll(NULL, 0, 1); /* no driver is faster */
+        poll(NULL, 0, 1); /* no driver answers faster */
         return attach_result;
     }
     ssize_t length = read(dm, &request, sizeof(request));
@@ -45,8 +45,8 @@ int dispatcher_complete(enum bao_generation generation, int dm,
                         const struct bao_io_request *request)
 {
     (void)generation;
-    int result = complete_result; /* before the test goes on */
-    /* Not an assertion of CUnit's: relays of earlier tests come by here, at any time. */
+    int result = complete_result; /* read it before the test goes on */
+    /* No CUnit assertion: relays of earlier tests can call this at any time. */
     if (write(completions_of[dm], request, sizeof(*request)) != (ssize_t)sizeof(*request))
         abort();
     return result;
@@ -58,7 +58,7 @@ void ask(uint64_t op, uint64_t offset, uint64_t width, uint64_t value, uint64_t 
     CU_ASSERT_EQUAL(write(requests[1], &request, sizeof(request)), sizeof(request));
 }
 
-/* The next completion, or a failure after the time. */
+/* The next completion; a failure if none comes in time. */
 struct bao_io_request completed(int timeout_ms)
 {
     struct bao_io_request request = {.request_id = UINT64_MAX};
@@ -100,7 +100,7 @@ void answer(uint64_t value)
     CU_ASSERT_EQUAL(write(answered, &one, sizeof(one)), sizeof(one));
 }
 
-/* What the relay reports of a worker, within the time. */
+/* The worker that the relay reports as unusable within the time. */
 uint32_t wait_unusable(int timeout_ms)
 {
     for (int i = 0;; i++) {
@@ -113,9 +113,9 @@ uint32_t wait_unusable(int timeout_ms)
 
 /* --- A relay for each test ------------------------------------------------------------------- */
 
-void *relay_tests_memory[1024]; /* where leak detection finds it */
+void *relay_tests_memory[1024]; /* keeps the memory reachable for leak detection */
 
-/* Not freed: the thread of a relay lives as long as its process. */
+/* Not freed: a relay's thread lives as long as its process. */
 static void *forever(size_t size)
 {
     void *memory = aligned_alloc(64, (size + 63) / 64 * 64);
@@ -182,7 +182,7 @@ void start(void)
 
 int relay_tests_run(int argc, char **argv, const CU_SuiteInfo *suites)
 {
-    /* As in the broker; the threads inherit it. */
+    /* As in the broker, SIGALRM is blocked; the threads inherit that. */
     sigset_t alarm;
     sigemptyset(&alarm);
     sigaddset(&alarm, SIGALRM);

@@ -18,7 +18,7 @@
 #define RECOVER_MS 40
 #define SLACK_MS 5000 /* a busy machine */
 
-/* Of the relay that the last `prepare` has made. */
+/* These belong to the relay that the last `prepare` has made. */
 extern struct state_page *state;
 extern struct journal *journal;
 extern struct relay *relay;
@@ -28,14 +28,14 @@ extern int told, answered, report; /* eventfds */
 /* ---- The dispatcher ---- */
 
 extern int requests[2];             /* a pipe: what comes from the driver */
-extern _Atomic int complete_result; /* what it says */
-extern _Atomic int interrupted;     /* so many calls of ATTACH do not come to the driver */
-extern _Atomic int attach_result;   /* if not 0: what each ATTACH ends by, after 1 ms */
-extern _Atomic int attaches;        /* so many have */
+extern _Atomic int complete_result; /* what COMPLETE returns */
+extern _Atomic int interrupted;     /* this many calls of ATTACH do not reach the driver */
+extern _Atomic int attach_result;   /* if not 0: the result of each ATTACH, after 1 ms */
+extern _Atomic int attaches;        /* number of calls that ended so */
 
 void ask(uint64_t op, uint64_t offset, uint64_t width, uint64_t value, uint64_t id);
 
-/* The next completion, or a failure after the time. */
+/* The next completion; a failure if none comes in time. */
 struct bao_io_request completed(int timeout_ms);
 bool nothing_completed(int for_ms);
 
@@ -44,14 +44,14 @@ bool nothing_completed(int for_ms);
 bool wait_told(int timeout_ms);
 void answer(uint64_t value);
 
-/* What the relay reports of a worker, within the time. */
+/* The worker that the relay reports as unusable within the time. */
 uint32_t wait_unusable(int timeout_ms);
 
 /* ---- A relay for each test ---- */
 
 void prepare(void);
 void begin(void);
-void start(void); /* both */
+void start(void); /* both of them */
 
 /* For main: as in the broker, SIGALRM is blocked. Returns the exit status. */
 int relay_tests_run(int argc, char **argv, const CU_SuiteInfo *suites);

@@ -21,7 +21,7 @@
 #define PR_GET_MDWE 66
 #endif
 
-#define OUT_OF_THE_WAY 100 /* above every number that a worker's fds have */
+#define OUT_OF_THE_WAY 100 /* above all fd numbers of a worker */
 
 struct child_report *report;
 
@@ -58,7 +58,7 @@ static int make_fd(enum fd_kind kind)
     return -1;
 }
 
-/* Fixed by common/worker_fds.h. */
+/* The kinds are fixed by common/worker_fds.h. */
 static enum fd_kind kind_of(unsigned int fd, const struct device_kind_info *info)
 {
     if (fd <= WORKER_FD_NULL_ERR)
@@ -68,7 +68,7 @@ static enum fd_kind kind_of(unsigned int fd, const struct device_kind_info *info
     if (fd == WORKER_FD_EPOLL)
         return FD_EPOLL;
     if (fd >= WORKER_FD_BACKEND + info->backend_fd_count + info->queue_count)
-        return FD_NULL; /* keeps the number from a connection */
+        return FD_NULL; /* occupies the number of a connection */
     bool backend = fd >= WORKER_FD_BACKEND && fd < WORKER_FD_BACKEND + info->backend_fd_count;
     return backend ? FD_BACKEND : FD_EVENT;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A child process that is as a worker is before lock-down: first of a pid namespace, net
- * namespace of its own, its fds at their numbers, root. What it does then is up to the test;
- * how it ended is the test's evidence.
+ * A child process in the state of a worker before lock-down: the first process of a pid namespace,
+ * in its own net namespace, with its fds at their numbers, as root. The test decides what the child
+ * does then. How it ended is the test's evidence.
  */
 #ifndef TESTS_UNIT_SANDBOX_CHILD_H
 #define TESTS_UNIT_SANDBOX_CHILD_H
@@ -21,7 +21,7 @@
 
 #define EXIT_EXPECTATION 99 /* a CHILD_EXPECT did not hold */
 
-/* Shared with the child, which can write to it whatever it may no longer call. */
+/* Shared with the child. The child can still write to it, whatever system calls are forbidden. */
 struct child_report {
     volatile int line; /* of the CHILD_EXPECT that did not hold */
     volatile int error;
@@ -55,19 +55,19 @@ int run_child(const struct child_plan *plan);
 /* Start it, and leave the waiting to the caller. */
 pid_t start_child(const struct child_plan *plan);
 
-/* Take one step as sandbox_enter would, check included: its result. */
+/* Take one step as sandbox_enter would, including its check. Returns its result. */
 int take(enum worker_step step, const struct sandbox *sandbox);
 
-/* sandbox_enter, its outcome in the report: its result. */
+/* Call sandbox_enter, and put its outcome into the report. Returns its result. */
 int enter_all(const struct sandbox *sandbox);
 
-/* Every step but `left_out`, each of which must succeed. */
+/* Take every step except `left_out`. Each must succeed. */
 void enter_all_but(enum worker_step left_out, const struct sandbox *sandbox);
 
 bool exited(int status, int code);
 bool killed(int status, int signal);
 
-/* Which optional layers this kernel has, asked without the sandbox's code. */
+/* The optional layers of this kernel. It finds them without the sandbox's code. */
 uint32_t kernel_layers(void);
 
 #endif

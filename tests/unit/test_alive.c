@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which worker is taken for stuck, and when. */
+/* Which worker counts as stuck, and when. */
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -42,19 +42,19 @@ static void one_that_does_not_is_stuck(void)
     begin();
     CU_ASSERT_TRUE(look(ALIVE_MS));
     CU_ASSERT_TRUE(look(2 * ALIVE_MS - 1)); /* it still has time */
-    CU_ASSERT_TRUE(look(2 * ALIVE_MS));     /* asked once more */
+    CU_ASSERT_TRUE(look(2 * ALIVE_MS));     /* it is asked once more */
     CU_ASSERT_TRUE(look(2 * ALIVE_MS + ALIVE_LAST_MS - 1));
     CU_ASSERT_FALSE(look(2 * ALIVE_MS + ALIVE_LAST_MS));
 }
 
-/* The machine stands still from the question on until the answer is due, and the broker goes on
- * first, hardly late: it must not judge by a time that nobody had. */
+/* The machine stands still from the question until the answer is due. Then the broker runs first,
+ * hardly late. It must not judge the worker by a time that nobody had. */
 static void one_that_had_no_time_is_not(void)
 {
     int64_t now = ALIVE_MS;
     begin();
     for (int i = 0; i < 5; i++) {
-        CU_ASSERT_TRUE(look(now)); /* asked, and the machine stands still */
+        CU_ASSERT_TRUE(look(now)); /* it is asked, and the machine stands still */
         now += ALIVE_MS + ALIVE_LATE_MS / 2;
         CU_ASSERT_TRUE(look(now));
         answer(); /* a moment later */
@@ -77,7 +77,8 @@ static void one_that_waits_for_a_disk_is_not(void)
     CU_ASSERT_FALSE(look(20 * ALIVE_MS + ALIVE_LAST_MS));
 }
 
-/* The broker comes late: so may the worker have. But it is not forgiven twice in a row. */
+/* If the broker comes late, the worker may have been held up, too. But it is not forgiven twice in
+ * a row. */
 static void one_whose_machine_stood_still_has_more_time(void)
 {
     int64_t now = 2 * ALIVE_MS + 2 * ALIVE_LATE_MS;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * No vCPU waits for ever, and no worker is replaced that has time left: how long a register access
- * waits, for whom, and what comes then. Time is a number here.
+ * No vCPU waits for ever, and no worker is replaced that still has time. How long does a register
+ * access wait, for whom, and what comes then? Time is a number here.
  */
 #include "broker/attempt.h"
 #include "tests/cunit_main.h"
@@ -41,7 +41,7 @@ static void expect(struct attempt_seen seen, enum attempt_step step, int64_t wai
     CU_ASSERT_EQUAL(found.wait_ms, wait_ms);
 }
 
-/* As after a wait that nothing ended. */
+/* What the relay sees after a wait that no event ended. */
 static struct attempt_seen late(uint32_t worker)
 {
     struct attempt_seen seen = sight(worker);
@@ -73,7 +73,7 @@ static void the_end_of_the_first_wait_is_the_deadline(void)
     CU_ASSERT_EQUAL(attempt.silent_since, START); /* it has been silent since it was asked */
 }
 
-/* It rings without answering: the deadline is not put off for ever. */
+/* The worker signals without answering. That must not put the deadline off for ever. */
 static void noise_puts_nothing_off(void)
 {
     begin();
@@ -96,7 +96,7 @@ static void a_successor_has_its_own_time(void)
     now += 100;
     struct attempt_next found = next(sight(2));
     CU_ASSERT_EQUAL(found.step, ATTEMPT_TELL);
-    CU_ASSERT_TRUE(found.is_again); /* what lies in the mailbox may be spoilt */
+    CU_ASSERT_TRUE(found.is_again); /* the mailbox may hold spoilt values */
     CU_ASSERT_EQUAL(found.wait_ms, ANSWER);
 }
 
@@ -111,7 +111,7 @@ static void a_disk_excuses_and_not_for_ever(void)
         seen.is_in_io = true;
         int64_t left = end - now < 500 ? end - now : 500;
         expect(seen, ATTEMPT_WAIT, left);
-        expect(sight(1), ATTEMPT_WAIT, left); /* noise gives it no more */
+        expect(sight(1), ATTEMPT_WAIT, left); /* noise gives it no more time */
         now += left;
     }
     struct attempt_seen seen = late(1);
@@ -140,16 +140,16 @@ static void without_a_worker_it_is_given_up_in_time(void)
     now += 1;
     expect(sight(RELAY_NO_WORKER), ATTEMPT_GIVE_UP, 0);
 
-    /* The next access of the same device does not wait again, */
+    /* The next access to the same device does not wait again, */
     attempt_begin(&attempt);
     expect(sight(RELAY_NO_WORKER), ATTEMPT_GIVE_UP, 0);
-    /* unless one was answered between. */
+    /* unless one was answered in between. */
     attempt_answered(&attempt);
     attempt_begin(&attempt);
     expect(sight(RELAY_NO_WORKER), ATTEMPT_WAIT, GIVE_UP);
 }
 
-/* Else a driver that polls a device which was given up would keep it so for ever. */
+/* Otherwise a driver that polls would keep a device that was given up in that state for ever. */
 static void one_that_is_being_started_has_time(void)
 {
     begin();
@@ -161,12 +161,13 @@ static void one_that_is_being_started_has_time(void)
     now += 1;
     expect(sight(RELAY_WORKER_STARTING), ATTEMPT_GIVE_UP, 0);
 
-    /* Of a device that is not silent for long, it has all the patience that is left. */
+    /* The device has been silent only for a short time: a worker that starts has all the time that
+     * is left. */
     begin();
     expect(sight(RELAY_WORKER_STARTING), ATTEMPT_WAIT, GIVE_UP);
 }
 
-/* Each worker misses its deadline with the same access: its vCPU goes on all the same. */
+/* Every worker misses its deadline with the same access. The vCPU goes on nevertheless. */
 static void every_worker_wedges(void)
 {
     begin();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opening an image: what is accepted, with which geometry, and what is refused in which words. */
+/* Opening an image: which images are accepted, with which geometry, and the messages for the
+ * others. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -58,7 +59,7 @@ static int open_image(struct backend *backend, bool read_only, struct failure *f
     failure->text[0] = '\0';
     int result = backend_block.open(backend, &key, failure);
     CU_ASSERT_EQUAL(key, CONFIG_KEY_FILE_PATH);
-    /* A line for the user if and only if it failed, and the image's name in it. */
+    /* There is a line for the user exactly if it failed, and the line names the image. */
     CU_ASSERT_EQUAL(result < 0, strstr(failure->text, path) != NULL);
     CU_ASSERT_EQUAL(result < 0, backend->files[OPENED_IMAGE] < 0);
     return result;
@@ -91,11 +92,11 @@ static void test_regular_file(void)
     CU_ASSERT_EQUAL(start.block.advertise_flush, 1);
     CU_ASSERT_NSTRING_EQUAL(start.block.serial, "bao-block-4", sizeof(start.block.serial));
     CU_ASSERT_EQUAL(given.fds[0], backend.files[OPENED_IMAGE]);
-    CU_ASSERT_FALSE(given.owned); /* the next worker gets it, too */
+    CU_ASSERT_FALSE(given.owned); /* the next worker gets it as well */
     close(backend.files[OPENED_IMAGE]);
 }
 
-/* What a worker is told. */
+/* The part of START that tells a worker about the image. */
 static struct start_block given_block(struct backend *backend)
 {
     struct message_start start = {0};
@@ -134,7 +135,7 @@ static void test_not_an_image(void)
     CU_ASSERT_EQUAL(mkfifo(path, 0600), 0);
     assert_refused(EINVAL, "neither a regular file nor a block device"); /* and does not hang */
     remove_image();
-    CU_ASSERT_EQUAL(symlink("/dev/null", path), 0); /* /tmp is everybody's */
+    CU_ASSERT_EQUAL(symlink("/dev/null", path), 0); /* /tmp belongs to everybody */
     assert_refused(ELOOP, "is a link in a directory that others than root may write to");
     remove_image();
     snprintf(path, sizeof(path), "/dev/null");
@@ -142,7 +143,7 @@ static void test_not_an_image(void)
     snprintf(path, sizeof(path), "%s/image", folder);
 }
 
-/* Who may write to the folder could have made the other name a system's file, too. */
+/* Somebody who may write to the folder could have made a second name for a system file. */
 static void test_hard_link(void)
 {
     char other[80];
@@ -152,14 +153,14 @@ static void test_hard_link(void)
     make_image(512);
     CU_ASSERT_EQUAL(link(path, other), 0);
     assert_refused(EPERM, "has other names as well");
-    CU_ASSERT_EQUAL_FATAL(open_image(&backend, true, &failure), 0); /* nothing is written */
+    CU_ASSERT_EQUAL_FATAL(open_image(&backend, true, &failure), 0); /* read-only: no writes */
     close(backend.files[OPENED_IMAGE]);
     unlink(other);
     CU_ASSERT_EQUAL_FATAL(open_image(&backend, false, &failure), 0);
     close(backend.files[OPENED_IMAGE]);
 }
 
-/* The folder's file system makes holes; to look whether it does changes no file. */
+/* The folder's file system can make holes. The test for this changes no file. */
 static void test_holes(void)
 {
     struct backend backend;
@@ -195,7 +196,7 @@ static void test_direct(void)
     uint32_t size = backend.learned.block.blk_size, memory = backend.learned.block.mem_alignment;
     CU_ASSERT_TRUE(size >= 512 && size <= 65536 && memory >= 1 && memory <= 4096);
     CU_ASSERT_EQUAL(size << backend.learned.block.physical_blk_exp, size > 4096 ? size : 4096);
-    /* What is said to be enough is enough. */
+    /* A read with the alignment that was reported succeeds. */
     void *buffer = aligned_alloc(8192, 65536 + 8192);
     CU_ASSERT_EQUAL(pread(backend.files[OPENED_IMAGE], (char *)buffer + memory, size, size),
                     (ssize_t)size);
@@ -220,7 +221,7 @@ static void test_locks(void)
     CU_ASSERT_EQUAL_FATAL(open_image(&first, false, &failure), 0);
     assert_refused(EBUSY, "in use");
     CU_ASSERT_EQUAL(open_image(&second, true, &failure), -EBUSY);
-    int copy = dup(first.files[OPENED_IMAGE]); /* a worker's */
+    int copy = dup(first.files[OPENED_IMAGE]); /* as a worker has one */
     close(first.files[OPENED_IMAGE]);
     assert_refused(EBUSY, "in use");
     close(copy);

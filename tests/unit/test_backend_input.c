@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening an input device: what is refused in which words, that it is grabbed, and what is learned
- * of it. The event device is /dev/null with ioctl in front of it (--wrap), which answers as the
- * kernel would: few machines that run tests have one of their own.
+ * Opening an input device: the messages for those that are refused, that it is grabbed, and what is
+ * learned about it. The event device is /dev/null. An ioctl of this program's own stands in front
+ * of it (--wrap) and answers as the kernel would: few machines that run tests have an event device.
  */
 #include <CUnit/CUnit.h>
 #include <errno.h>
@@ -54,7 +54,7 @@ static int answer(unsigned long request, void *to)
         return fill(to, room, &(uint8_t){1 << LED_CAPSL}, 1);
     if (request == EVIOCGABS(ABS_Y))
         return fill(to, room, &axis, sizeof(axis)), 0;
-    errno = ENOENT; /* as the kernel says of a serial number that there is not */
+    errno = ENOENT; /* the kernel's answer if there is no serial number */
     return -1;
 }
 
@@ -94,7 +94,7 @@ static int open_device(struct backend *backend, const char *device, struct failu
     backend_init(backend, &config);
     int result = backend_input.open(backend, &key, failure);
     CU_ASSERT_EQUAL(key, CONFIG_KEY_DEVICE_PATH);
-    /* A line for the user if and only if it failed, and the device's name in it. */
+    /* There is a line for the user exactly if it failed, and the line names the device. */
     CU_ASSERT_EQUAL(result < 0, strstr(failure->text, device) != NULL);
     CU_ASSERT_EQUAL(result < 0, backend->files[OPENED_PORT_FIRST] < 0);
     return result;
@@ -114,9 +114,9 @@ static void what_is_no_event_device_is_refused(void)
     is_event_device = false;
     refused("/dev/input/there-is-none", -ENOENT, "No such file");
     refused("/dev/null", -EINVAL, "is no event device");
-    is_event_device = true; /* whatever ioctl says of these */
+    is_event_device = true; /* even if ioctl answers */
     CU_ASSERT_EQUAL(mkfifo(path, 0600), 0);
-    refused(path, -EINVAL, "is no event device"); /* and does not hang */
+    refused(path, -EINVAL, "is no event device"); /* the open does not hang either */
     unlink(path);
     close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
     refused(path, -EINVAL, "is no event device");
@@ -144,13 +144,13 @@ static void what_there_is_is_grabbed_and_learned(void)
     int fd = backend.files[OPENED_PORT_FIRST];
     CU_ASSERT_EQUAL(fcntl(fd, F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDWR | O_NONBLOCK);
     CU_ASSERT_EQUAL(fcntl(fd, F_GETFD), FD_CLOEXEC);
-    /* The same device under another name is the same: two devices can't have it. */
+    /* The same device under another name is still the same: two devices can't have it. */
     CU_ASSERT_EQUAL(stat("/dev/null", &node), 0);
     CU_ASSERT(backend.file_id.device == node.st_rdev && backend.file_id.inode == 0);
 
     CU_ASSERT_EQUAL(backend_input.give(&backend, &start, &given), 0);
     CU_ASSERT(given.count == 1 && given.fds[0] == fd && given.boxed == 0);
-    CU_ASSERT_FALSE(given.owned); /* the next worker gets it, too */
+    CU_ASSERT_FALSE(given.owned); /* the next worker gets it as well */
     const struct start_input *input = &start.input;
     CU_ASSERT_STRING_EQUAL(input->name, "a keyboard");
     CU_ASSERT_STRING_EQUAL(input->serial, "");
@@ -161,7 +161,7 @@ static void what_there_is_is_grabbed_and_learned(void)
     CU_ASSERT_EQUAL(input->relative[0], 0);
     CU_ASSERT((int32_t)input->axes[ABS_Y].min == -5 && input->axes[ABS_Y].max == 1919 &&
               input->axes[ABS_Y].res == 12);
-    CU_ASSERT_EQUAL(input->axes[ABS_X].max, 0); /* it has none */
+    CU_ASSERT_EQUAL(input->axes[ABS_X].max, 0); /* the device has no such axis */
     close(fd);
 }
 

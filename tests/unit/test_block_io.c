@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The block device's system calls: their flags and number, and what it makes of short, broken
- * and interrupted ones. The calls are this program's own, in front of the C library's.
+ * The block device's system calls: their flags and number, and what the device does after short,
+ * failed and interrupted ones. The calls are this program's own, in front of the C library's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@ enum call { CALL_READ, CALL_WRITE, CALL_SYNC };
 static struct {
     enum call call;
     int segments, flags;
-    uint16_t used_idx, used_flags; /* what the driver could see at that moment */
+    uint16_t used_idx, used_flags; /* what the driver could see at the time of the call */
     uint64_t interrupts;           /* how often it had been interrupted */
 } calls[64];
 
@@ -38,7 +38,7 @@ static unsigned int call_count;
 static struct guest_ring ring;
 static int image = -1;
 
-/* What the next calls do: an error, or at most so many bytes. */
+/* What the next calls return: an errno; or how many bytes they move at most. */
 static int errors[8];
 static unsigned int error_count;
 static size_t bytes_max = SIZE_MAX;
@@ -131,7 +131,7 @@ static void test_one_call_each(void)
     guest_kick(0);
     CU_ASSERT_EQUAL(call_count, 20);
     for (unsigned int i = 0; i < 20; i++) {
-        /* Of no interest to a driver that has just been interrupted. */
+        /* After an interrupt the device may wait for the disk: the driver has just been told. */
         CU_ASSERT_EQUAL(calls[i].flags, i % 8 == 0 ? 0 : RWF_NOWAIT);
         CU_ASSERT_EQUAL(calls[i].segments, 1);
         CU_ASSERT_EQUAL(calls[i].used_idx, i);
@@ -141,7 +141,7 @@ static void test_one_call_each(void)
     CU_ASSERT_EQUAL(ring.used->idx, 20);
 }
 
-/* Of so many bytes, each is worth an interrupt. */
+/* With so many bytes, each request is worth an interrupt. */
 static void test_large_requests(void)
 {
     running(VERSION_1 | FLUSH);
@@ -154,7 +154,7 @@ static void test_large_requests(void)
     CU_ASSERT_EQUAL(guest_state.counters.interrupts_sent, 4);
 }
 
-/* A disk that has to be waited for: the driver hears of what is completed before. */
+/* The device has to wait for the disk. Before that, the driver is told of what is completed. */
 static void test_slow_disk(void)
 {
     running(VERSION_1 | FLUSH);
@@ -182,7 +182,7 @@ static void test_no_nowait(void)
     errors[1] = EOPNOTSUPP;
     error_count = 2;
     guest_kick(0);
-    CU_ASSERT_EQUAL(call_count, 5); /* asked once, and never again */
+    CU_ASSERT_EQUAL(call_count, 5); /* tried once, and never again */
     CU_ASSERT_EQUAL(calls[1].flags, RWF_NOWAIT);
     for (unsigned int i = 2; i < 5; i++)
         CU_ASSERT_EQUAL(calls[i].flags, 0);
@@ -202,9 +202,9 @@ static void test_write_back_and_through(void)
     CU_ASSERT_EQUAL(calls[1].flags, 0);
     CU_ASSERT_EQUAL(calls[2].call, CALL_SYNC);
     CU_ASSERT_EQUAL(calls[1].interrupts, 0);
-    CU_ASSERT_EQUAL(calls[2].interrupts, 1); /* not kept waiting by the flush */
+    CU_ASSERT_EQUAL(calls[2].interrupts, 1); /* it did not wait for the flush */
 
-    running(VERSION_1); /* no FLUSH: each write is stable when it completes */
+    running(VERSION_1); /* without FLUSH, a completed write is stable */
     offer(0, VIRTIO_BLK_T_OUT, 0, SECTOR);
     offer(1, VIRTIO_BLK_T_OUT, 2, SECTOR);
     guest_kick(0);

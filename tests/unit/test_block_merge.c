@@ -13,7 +13,7 @@
 #include "tests/unit/block_calls.h"
 
 #define USUAL (FEATURE(VIRTIO_F_VERSION_1) | FEATURE(VIRTIO_BLK_F_FLUSH))
-#define MERGED 8u /* requests in a call */
+#define MERGED 8u /* requests in one call */
 
 static void set_up(void)
 {
@@ -69,7 +69,7 @@ static void test_writes(void)
     CU_ASSERT_TRUE(image_holds(116, 1, 117));
 }
 
-/* What must not be merged: each pair ends as two calls, in the order of the ring. */
+/* These must not be merged. Each pair becomes two calls, in the order of the ring. */
 static void test_no_neighbours(void)
 {
     static const struct {
@@ -104,7 +104,7 @@ static void test_no_neighbours(void)
     }
 }
 
-/* The last of them lies half beyond the end: it alone fails. */
+/* The last of them lies half beyond the end. It alone fails. */
 static void test_end_of_disk(void)
 {
     set_up();
@@ -118,7 +118,7 @@ static void test_end_of_disk(void)
     CU_ASSERT_EQUAL(request_status(0, 3), VIRTIO_BLK_S_IOERR);
 }
 
-/* Four neighbours, the third of which can't be read or written. */
+/* Four neighbours. The third can't be read or written. */
 static void test_one_fails(void)
 {
     for (uint32_t type = VIRTIO_BLK_T_IN; type <= VIRTIO_BLK_T_OUT; type++) {
@@ -128,7 +128,7 @@ static void test_one_fails(void)
             memset(request_data(0, i), 0x99, SECTOR);
             offer(0, i, type, 40 + i, SECTOR);
         }
-        errors[0] = EIO; /* all; then one by one */
+        errors[0] = EIO; /* all together; then one by one */
         errors[3] = EIO;
         error_count = 4;
         guest_kick(0);
@@ -146,7 +146,7 @@ static void test_one_fails(void)
     }
 }
 
-/* Calls that move less than asked for, ending anywhere. */
+/* Calls that move less than they were asked for, and end anywhere. */
 static void test_short_calls(void)
 {
     for (size_t most = 100; most < 4000; most += 300) {
@@ -165,7 +165,7 @@ static void test_short_calls(void)
     }
 }
 
-/* Behind neighbours the ring holds what is no request: they are done nevertheless. */
+/* Behind neighbours there is a chain that is no request. The neighbours are done nevertheless. */
 static void test_malformed_behind(void)
 {
     set_up();
@@ -179,7 +179,7 @@ static void test_malformed_behind(void)
     CU_ASSERT_TRUE(guest_state.transport.status & VIRTIO_CONFIG_S_NEEDS_RESET);
 }
 
-/* A successor finds requests that were taken together and not completed: once more, all. */
+/* Requests were taken together and not completed. A successor does all of them once more. */
 static void test_successor(void)
 {
     set_up();
@@ -212,7 +212,8 @@ static void test_queues(void)
             offer(q, i, VIRTIO_BLK_T_IN, 4 * i + q, SECTOR);
         device_notify(&guest_device, q);
     }
-    /* After one round each has had its part, none all of it: 32 and those taken with the last. */
+    /* After one round each queue has had its turn, and none is done: 32 requests, and those that
+     * were merged with the last one. */
     device_turns(&guest_device);
     for (unsigned int q = 0; q < 4; q++) {
         unsigned int done = completions(q);
@@ -236,7 +237,7 @@ static void test_one_queue_is_no_mq(void)
 
 /* ---- O_DIRECT ---- */
 
-/* The alignment is asked for of the device, whatever the file. */
+/* The device has to keep to this alignment, whatever the file needs. */
 static void running_direct(uint32_t blk_size, uint32_t mem_alignment)
 {
     set_up();
@@ -252,7 +253,7 @@ static void assert_calls_aligned(void)
     for (unsigned int i = 0; i < call_count; i++) {
         CU_ASSERT_EQUAL(calls[i].offset % 4096, 0);
         CU_ASSERT_EQUAL(calls[i].length % 4096, 0);
-        CU_ASSERT_EQUAL(calls[i].flags, 0); /* RWF_NOWAIT is of no use */
+        CU_ASSERT_EQUAL(calls[i].flags, 0); /* RWF_NOWAIT would not help */
     }
 }
 
@@ -263,7 +264,7 @@ static void test_direct_aligned(void)
         offer(0, i, VIRTIO_BLK_T_IN, 8ULL * i, 4096);
     guest_kick(0);
     CU_ASSERT_EQUAL(call_count, 1);
-    CU_ASSERT_EQUAL(calls[0].segments, 4); /* without a detour */
+    CU_ASSERT_EQUAL(calls[0].segments, 4); /* no detour */
     for (unsigned int i = 0; i < 4; i++)
         CU_ASSERT_TRUE(data_is(0, i, 8ULL * i, 4096));
 }
@@ -304,7 +305,7 @@ static void test_direct_unaligned(void)
 static void test_direct_errors(void)
 {
     running_direct(4096, 512);
-    errors[0] = EIO; /* what is to be kept of the block can't be read: nothing is written */
+    errors[0] = EIO; /* the rest of the block can't be read: nothing is written */
     error_count = 1;
     memset(request_data(0, 0), 0xdc, SECTOR);
     offer(0, 0, VIRTIO_BLK_T_OUT, 17, SECTOR);
@@ -321,8 +322,8 @@ static void test_direct_errors(void)
     CU_ASSERT_TRUE(data_is(0, 0, 15, 12 * SECTOR));
 }
 
-/* A window that the kernel does not pin: all data go through memory of the worker's own, in calls
- * as large as elsewhere. */
+/* A window that the kernel does not pin. All data goes through the worker's own memory, in calls
+ * that are as large as usual. */
 static void test_unpinned(void)
 {
     unpinned = true;
@@ -332,7 +333,7 @@ static void test_unpinned(void)
         offer(0, i, i < 2 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT, 8ULL * i, 4096);
     }
     guest_kick(0);
-    CU_ASSERT_EQUAL(call_count, 2); /* neighbours still are one call each */
+    CU_ASSERT_EQUAL(call_count, 2); /* neighbours are still merged */
     for (unsigned int i = 0; i < 4; i++) {
         CU_ASSERT_EQUAL(request_status(0, i), VIRTIO_BLK_S_OK);
         if (i < 2)
@@ -355,7 +356,7 @@ static void test_unpinned(void)
     unpinned = false;
 }
 
-/* Zeros that are written are the worker's own: no detour, whatever the window is. */
+/* Zeros come from the worker's own memory. They need no detour, whatever the window is. */
 static void test_unpinned_zeros(void)
 {
     const struct virtio_blk_discard_write_zeroes range = {.sector = 8, .num_sectors = 512};
@@ -372,7 +373,7 @@ static void test_unpinned_zeros(void)
     unpinned = false;
 }
 
-/* A file that is to be read and written by O_DIRECT; -1: no file system here can. */
+/* A file that can be read and written with O_DIRECT; -1: no file system here supports it. */
 static int direct_file(void)
 {
     static const char *const places[] = {".", "/var/tmp", "/tmp", "/dev/shm"};
@@ -387,14 +388,15 @@ static int direct_file(void)
     return fd;
 }
 
-/* Written from there by O_DIRECT: 0, or an errno. */
+/* Write from that memory with O_DIRECT. Returns 0, or an errno. */
 static int written_from(int file, void *memory)
 {
     const struct iovec iov = {memory, 4096};
     return syscall(SYS_pwritev2, file, &iov, 1, 0, 0, 0) == 4096 ? 0 : errno;
 }
 
-/* A mapping of bare pages (VM_PFNMAP) that each process has, as the window of a real Bao is one. */
+/* A mapping of bare pages (VM_PFNMAP) that each process has. The window of a real Bao is one, too.
+ */
 static void *bare_mapping(void)
 {
     unsigned long start = 0;
@@ -409,7 +411,7 @@ static void *bare_mapping(void)
     return (void *)start;
 }
 
-/* What is asked once at the start is what the kernel does afterwards. */
+/* The worker asks once, at the start. The kernel does the same afterwards. */
 static void test_kernel_agrees(void)
 {
     void *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, image, 0);

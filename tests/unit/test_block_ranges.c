@@ -24,7 +24,7 @@
 #define RANGES_MAX 32u
 #define WRITEBACK offsetof(struct virtio_blk_config, wce)
 
-static bool unsafe; /* the user's `cache` */
+static bool unsafe; /* the user's `cache: unsafe` */
 
 static void running(uint64_t features)
 {
@@ -82,7 +82,7 @@ static void test_configuration(void)
     CU_ASSERT_EQUAL(call_count, 0);
 }
 
-/* A driver that has not accepted a feature does not mean it. */
+/* A feature that the driver has not accepted has no effect. */
 static void test_not_accepted(void)
 {
     running(FEATURE(VIRTIO_F_VERSION_1) | FEATURE(VIRTIO_BLK_F_FLUSH));
@@ -115,11 +115,11 @@ static void test_discard(void)
         {.sector = 256, .num_sectors = 8}, {.sector = SECTORS - 8, .num_sectors = 8}};
     CU_ASSERT_EQUAL(ranges(VIRTIO_BLK_T_DISCARD, two, 2), VIRTIO_BLK_S_OK);
     CU_ASSERT_EQUAL(blocks(), before - 144);
-    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 0, 0, 0), VIRTIO_BLK_S_OK); /* of nothing */
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 0, 0, 0), VIRTIO_BLK_S_OK); /* an empty range */
     CU_ASSERT_EQUAL(call_count, 3);
 }
 
-/* Only whole blocks of a disk whose blocks are larger. */
+/* A disk with larger blocks: only whole blocks are discarded. */
 static void test_discard_blocks(void)
 {
     static const struct {
@@ -151,7 +151,8 @@ static void test_write_zeroes(void)
     CU_ASSERT_TRUE(blocks() < before);
     CU_ASSERT_TRUE(image_holds(10, 100, 0) && image_holds(9, 1, 10) && image_holds(110, 1, 111));
 
-    /* What must not be freed is written, and nothing is allocated by any other call. */
+    /* Without UNMAP, zeros are written instead of freeing blocks, and no other call allocates
+     * anything. */
     running(ALL);
     CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 10, 100, 0), VIRTIO_BLK_S_OK);
     CU_ASSERT_EQUAL(call_count, 1);
@@ -159,12 +160,12 @@ static void test_write_zeroes(void)
     CU_ASSERT_TRUE(image_holds(10, 100, 0) && image_holds(9, 1, 10) && image_holds(110, 1, 111));
     CU_ASSERT_EQUAL(blocks(), before);
     CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 0, SECTORS, 0), VIRTIO_BLK_S_OK);
-    CU_ASSERT_EQUAL(call_count, 3); /* 1 MiB in two */
+    CU_ASSERT_EQUAL(call_count, 3); /* 1 MiB in two calls */
     CU_ASSERT_TRUE(image_holds(0, SECTORS, 0));
     CU_ASSERT_EQUAL(lseek(image, 0, SEEK_END), (off_t)SECTORS * SECTOR);
 }
 
-/* No holes; and a block device that refuses one in a part of a block. */
+/* The image can't have holes; or a block device refuses a hole in a part of a block. */
 static void test_fall_backs(void)
 {
     static const int refusals[] = {EOPNOTSUPP, EINVAL};
@@ -221,7 +222,7 @@ static void test_refused(void)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         CU_ASSERT_EQUAL(range(cases[i].type, cases[i].sector, cases[i].sectors, cases[i].flags),
                         cases[i].status);
-        /* Nor is anything done of a request whose first range is good. */
+        /* If only the first range of a request is good, nothing is done either. */
         many[0] = (struct virtio_blk_discard_write_zeroes){.num_sectors = 8};
         many[1] = (struct virtio_blk_discard_write_zeroes){
             .sector = cases[i].sector, .num_sectors = cases[i].sectors, .flags = cases[i].flags};
@@ -243,7 +244,7 @@ static void test_refused(void)
         CU_ASSERT_TRUE_FATAL(image_holds(s, 1, (unsigned char)(s % 251 + 1)));
 }
 
-/* 32 times 1 GiB of a large image: no turn does more than a part of it. */
+/* 32 ranges of 1 GiB in a large image: no turn does more than a part of it. */
 static void test_bounded(void)
 {
     struct virtio_blk_discard_write_zeroes many[RANGES_MAX];
@@ -263,7 +264,7 @@ static void test_bounded(void)
         CU_ASSERT_TRUE(call_count > 0 && call_count < 16);
         CU_ASSERT_TRUE(guest_device.work != 0);
         CU_ASSERT_EQUAL(completions(0), 0);
-        /* A reset in the middle ends it. */
+        /* A reset in the middle ends the request. */
         block_running(1, ALL);
         guest_run();
         CU_ASSERT_EQUAL(call_count, 0);
@@ -293,7 +294,8 @@ static int write_flags(void)
     return calls[0].flags;
 }
 
-/* A request that can take long, behind one that is done: the driver is told of that first. */
+/* A request that can take long follows one that is done. The driver is told of the done one first.
+ */
 static uint64_t interrupts_before_call(uint32_t type, uint32_t flags, enum call call)
 {
     const struct virtio_blk_discard_write_zeroes one = {
@@ -331,9 +333,9 @@ static void test_cache_mode(void)
     CU_ASSERT_EQUAL(write_flags(), RWF_DSYNC);
     call_count = 0;
     CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 8, 8, UNMAP), VIRTIO_BLK_S_OK);
-    CU_ASSERT_EQUAL(calls[call_count - 1].call, CALL_SYNC); /* stable, too */
+    CU_ASSERT_EQUAL(calls[call_count - 1].call, CALL_SYNC); /* this is stable, too */
 
-    block_start.incarnation = 1; /* a successor keeps to it */
+    block_start.incarnation = 1; /* a successor keeps the mode */
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(writeback(), 0);
     CU_ASSERT_EQUAL(write_flags(), RWF_DSYNC);
@@ -343,7 +345,7 @@ static void test_cache_mode(void)
     CU_ASSERT_EQUAL(writeback(), 1);
 
     write_config(WRITEBACK, 1, 0);
-    block_running(1, ALL | WCE); /* a new driver finds it as at first */
+    block_running(1, ALL | WCE); /* a new driver finds the default */
     CU_ASSERT_EQUAL(writeback(), 1);
 }
 
@@ -354,12 +356,12 @@ static void test_cache_mode_after_reset(void)
     guest_write(VIRTIO_MMIO_STATUS, 0);
     guest_negotiate(ALL | WCE);
     CU_ASSERT_EQUAL(writeback(), 1);
-    /* §5.2.5.2: CONFIG_WCE without FLUSH begins as a write-through cache. */
+    /* §5.2.5.2: with CONFIG_WCE but without FLUSH, the cache starts in write-through mode. */
     guest_negotiate(FEATURE(VIRTIO_F_VERSION_1) | WCE);
     CU_ASSERT_EQUAL(writeback(), 0);
     write_config(WRITEBACK, 1, 1);
     CU_ASSERT_EQUAL(writeback(), 1);
-    block_start.incarnation = 1; /* before DRIVER_OK */
+    block_start.incarnation = 1; /* a successor before DRIVER_OK */
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(writeback(), 1);
 }
@@ -376,17 +378,17 @@ static void test_cache_mode_other_writes(void)
         }
     }
     write_config(WRITEBACK, 1, 2); /* neither mode */
-    write_config(WRITEBACK, 2, 0); /* not that field alone */
+    write_config(WRITEBACK, 2, 0); /* wider than the field */
     CU_ASSERT_EQUAL(memcmp(before, guest_device.config, sizeof(before)), 0);
     CU_ASSERT_EQUAL(write_flags(), 0);
 
-    running(ALL); /* not accepted: not switched */
+    running(ALL); /* not accepted: no switch */
     write_config(WRITEBACK, 1, 0);
     CU_ASSERT_EQUAL(write_flags(), 0);
 }
 
-/* cache: unsafe. Nothing waits for the disk, whatever the driver asks for or has; what it sees is
- * a device like any other. */
+/* cache: unsafe. Nothing waits for the disk, whatever the driver asks for or has negotiated. For
+ * the driver it is a device like any other. */
 static void test_unsafe(void)
 {
     static const uint64_t features[] = {ALL | WCE, ALL, FEATURE(VIRTIO_F_VERSION_1)};
@@ -409,7 +411,7 @@ static void test_unsafe(void)
     write_config(WRITEBACK, 1, 0);
     call_count = 0;
     CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 8, 8, UNMAP), VIRTIO_BLK_S_OK);
-    CU_ASSERT_EQUAL(call_count, 1); /* a hole, and no more */
+    CU_ASSERT_EQUAL(call_count, 1); /* only a hole */
     unsafe = false;
 }
 
@@ -426,7 +428,7 @@ static void test_hostile_page(void)
     CU_ASSERT_EQUAL(writeback(), 1);
 }
 
-/* An image of another size: the driver is told once, however many workers come. */
+/* The image has another size. The driver is told once, however many workers come. */
 static void test_resized(void)
 {
     running(ALL);
@@ -442,7 +444,7 @@ static void test_resized(void)
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_CONFIG), 100);
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 1);
-    block_start.block.capacity = 200; /* seen by nobody, as when the broker itself was replaced */
+    block_start.block.capacity = 200; /* no worker has seen it, as when the broker was replaced */
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 2);
     block_start.block.capacity = 0;
@@ -451,12 +453,12 @@ static void test_resized(void)
     guest_kick(0);
     CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_IOERR);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 3);
-    block_start.block.capacity = 300; /* from nothing at all, too */
+    block_start.block.capacity = 300; /* also after no size at all */
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 4);
 }
 
-/* How a worker ends that is told to look at an image of that size: -1 if it goes on. */
+/* How a worker ends that must look at an image of that size. -1: it goes on. */
 static int end_after_look(off_t size)
 {
     int status;
@@ -473,25 +475,25 @@ static int end_after_look(off_t size)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* It looks when the broker says so, and ends where its limits fit no longer, having said why. */
+/* It looks when the broker says so. If its limits no longer fit, it says why, and ends. */
 static void test_looks_at_its_image(void)
 {
     const off_t bytes = (off_t)SECTORS * SECTOR;
     static const off_t others[] = {0, 511, SECTOR, 2 * (off_t)SECTORS * SECTOR};
     CU_ASSERT_EQUAL(end_after_look(bytes), -1);
-    CU_ASSERT_EQUAL(end_after_look(bytes + 511), -1); /* no whole block more */
+    CU_ASSERT_EQUAL(end_after_look(bytes + 511), -1); /* not one whole block more */
     CU_ASSERT_EQUAL(guest_logged(LOG_RESIZED), 0);
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         CU_ASSERT_EQUAL(end_after_look(others[i]), EXIT_SUCCESS);
         CU_ASSERT_EQUAL(guest_logged(LOG_RESIZED), 1);
     }
-    /* Nobody has told it to: a request is answered without a look. */
+    /* Nobody has told the worker to look: it answers a request without a look. */
     running(ALL);
     CU_ASSERT_EQUAL(ftruncate(image, 2 * bytes), 0);
     offer(0, 0, VIRTIO_BLK_T_IN, 0, SECTOR);
     guest_kick(0);
     CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_OK);
-    /* A pipe has no size, nor has an image whose server is gone: it goes on. */
+    /* A pipe has no size. An image whose server has gone has none either. The worker goes on. */
     int pipes[2];
     CU_ASSERT_EQUAL_FATAL(pipe(pipes), 0);
     CU_ASSERT_EQUAL(dup2(pipes[0], WORKER_FD_BACKEND), WORKER_FD_BACKEND);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The block device: requests in every framing, the ends of the disk, and a successor's view. */
+/* The block device: requests in every framing, the ends of the disk, and what a successor sees. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
@@ -72,7 +72,7 @@ static void put_header(uint64_t addr, uint32_t type, uint64_t sector)
     memcpy(guest_at(addr), &header, sizeof(header));
 }
 
-/* Header, data and status in a descriptor each, as Linux does it. */
+/* A request as Linux makes it: header, data and status in one descriptor each. */
 static void offer(uint16_t head, uint32_t type, uint64_t sector, uint64_t data, uint32_t length)
 {
     uint64_t header = HEADER + head * 16u;
@@ -85,7 +85,7 @@ static void offer(uint16_t head, uint32_t type, uint64_t sector, uint64_t data, 
     guest_offer(&ring, head);
 }
 
-/* Its completion; UINT32_MAX if there is none. */
+/* The used length of its completion; UINT32_MAX if there is none. */
 static uint32_t used_length(void)
 {
     struct vring_used_elem element;
@@ -148,7 +148,7 @@ static void test_read_and_write(void)
     CU_ASSERT_EQUAL(guest_state.counters.bytes_out, 8 * SECTOR);
     CU_ASSERT_EQUAL(guest_state.counters.requests, 3);
 
-    memset(guest_at(DATA), 0xdd, SECTORS * SECTOR); /* one segment, more than a call moves */
+    memset(guest_at(DATA), 0xdd, SECTORS * SECTOR); /* one segment, larger than one call moves */
     CU_ASSERT_EQUAL(request(VIRTIO_BLK_T_OUT, 0, SECTORS * SECTOR, &used), VIRTIO_BLK_S_OK);
     CU_ASSERT_EQUAL(used, 1);
     CU_ASSERT_TRUE(image_holds(0, SECTORS, 0xdd));
@@ -173,7 +173,7 @@ static void test_other_types(void)
     CU_ASSERT_EQUAL(used, 5);
     CU_ASSERT_EQUAL(memcmp(guest_at(DATA), "unit\xff", 5), 0);
     CU_ASSERT_EQUAL(request(VIRTIO_BLK_T_GET_ID, 0, 40, &used), VIRTIO_BLK_S_OK);
-    CU_ASSERT_EQUAL(used, 20); /* the rest was not written, and so neither is the status in it */
+    CU_ASSERT_EQUAL(used, 20); /* the rest was not written; so the status in it was not either */
     for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
         CU_ASSERT_EQUAL(request(unknown[i], 0, SECTOR, &used), VIRTIO_BLK_S_UNSUPP);
         CU_ASSERT_EQUAL(used, 0);
@@ -227,7 +227,7 @@ static void test_read_only(void)
     fill_image();
     CU_ASSERT_TRUE((guest_device.features & FEATURE(VIRTIO_BLK_F_RO)) != 0);
     CU_ASSERT_TRUE((guest_device.features & FEATURE(VIRTIO_BLK_F_FLUSH)) == 0);
-    set_up_ring(FEATURE(VIRTIO_F_VERSION_1), 64); /* without RO: §5.2.6.2 says "offered" */
+    set_up_ring(FEATURE(VIRTIO_F_VERSION_1), 64); /* without RO; §5.2.6.2 says "offered" */
     memset(guest_at(DATA), 0xee, SECTOR);
     CU_ASSERT_EQUAL(request(VIRTIO_BLK_T_OUT, 0, SECTOR, &used), VIRTIO_BLK_S_IOERR);
     CU_ASSERT_TRUE(image_holds(0, 1, 1));
@@ -244,7 +244,7 @@ static void test_write_through(void)
     CU_ASSERT_TRUE(image_holds(16, 4, 0x5a));
 }
 
-/* An image that somebody cut short: an error for what is gone, not for the rest. */
+/* Somebody has truncated the image. A request for the lost part fails; others succeed. */
 static void test_short_image(void)
 {
     uint32_t used;
@@ -276,7 +276,7 @@ static void test_io_error(void)
 
 /* ---- Framing, §2.7.4: any division into buffers means the same ---- */
 
-/* Divide the readable and the writable bytes at random; through an indirect table or not. */
+/* Divide the readable and the writable bytes at random, with an indirect table or without one. */
 static void offer_divided(uint32_t readable, uint32_t writable, bool indirect)
 {
     struct vring_desc descs[240];
@@ -288,7 +288,8 @@ static void offer_divided(uint32_t readable, uint32_t writable, bool indirect)
             part = end - at;
         if (guest_random() % 8 == 0)
             part = 0;
-        /* The same bytes in a row: readable ones from HEADER, writable ones from DATA. */
+        /* The bytes of one direction are contiguous: the readable ones from HEADER, the writable
+         * ones from DATA. */
         uint64_t addr = at < readable ? HEADER + at : DATA + (at - readable);
         uint16_t flags = at < readable ? F_NEXT : F_NEXT | F_WRITE;
         descs[count] = (struct vring_desc){addr, part, flags, (uint16_t)(count + 1)};
@@ -363,7 +364,7 @@ static void test_malformed_requests(void)
     guest_desc(&ring, 0, 0, 0, 0, 0); /* nothing */
     guest_offer(&ring, 0);
     expect_malformed(USUAL);
-    guest_offer(&ring, 64); /* what was completed before is seen */
+    guest_offer(&ring, 64); /* what was completed before is visible */
     offer(0, VIRTIO_BLK_T_FLUSH, 0, DATA, 0);
     ring.avail->ring[0] = 0;
     ring.avail->ring[1] = 64;
@@ -386,8 +387,8 @@ static void test_batch(void)
     for (uint16_t i = 0; i < 20; i++)
         offer((uint16_t)(3 * i), VIRTIO_BLK_T_IN, 2 * i, DATA + i * SECTOR, SECTOR);
     guest_kick(0);
-    CU_ASSERT_EQUAL(guest_interrupts(), 1); /* asked for at 8, 16 and 20, called for once */
-    guest_run();                            /* a kick is one event, though nobody reads it */
+    CU_ASSERT_EQUAL(guest_interrupts(), 1); /* asked for at 8, 16 and 20, sent once */
+    guest_run();                            /* a kick is one event, even if nobody reads it */
     CU_ASSERT_EQUAL(guest_state.counters.kicks, kicks + 1);
     CU_ASSERT_EQUAL(guest_state.counters.interrupts_sent, 4);
     for (uint16_t i = 0; i < 20; i++) {
@@ -395,7 +396,7 @@ static void test_batch(void)
         CU_ASSERT_TRUE(all_bytes(DATA + i * SECTOR, SECTOR, (unsigned char)(2 * i + 1)));
     }
     CU_ASSERT_EQUAL(used_length(), UINT32_MAX);
-    CU_ASSERT_EQUAL(ring.used->flags, 0); /* the next one is to be kicked for */
+    CU_ASSERT_EQUAL(ring.used->flags, 0); /* the device wants a kick for the next one */
 
     set_up_ring(USUAL | FEATURE(VIRTIO_RING_F_EVENT_IDX), 64);
     const uint16_t *avail_event = (const uint16_t *)&ring.used->ring[64];
@@ -406,7 +407,8 @@ static void test_batch(void)
     }
 }
 
-/* 256 segments of 2 MiB, all the same memory: 512 MiB for one request. A turn does a little. */
+/* 256 segments of 2 MiB, all in the same memory: 512 MiB for one request. One turn does a small
+ * part. */
 static void test_turn_is_bounded(void)
 {
     start = guest_start(DEVICE_BLOCK_VIRTIO);
@@ -460,7 +462,7 @@ static void test_successor(void)
     offer(0, VIRTIO_BLK_T_OUT, 5, DATA, SECTOR);
     ring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
     guest_logged(LOG_RESUMED);
-    succeed(); /* before the predecessor even looked: nobody kicks again */
+    succeed(); /* the predecessor has not even looked, and nobody kicks again */
     CU_ASSERT_EQUAL(guest_logged(LOG_RESUMED), 1);
     CU_ASSERT_EQUAL(guest_interrupts(), 1);
     guest_run();
@@ -468,7 +470,7 @@ static void test_successor(void)
     CU_ASSERT_EQUAL(used_length(), 1);
     CU_ASSERT_TRUE(image_holds(5, 1, 0x77));
 
-    /* In the middle of a request: it is done again from its start. */
+    /* Death in the middle of a request: the successor does it again from its start. */
     offer(0, VIRTIO_BLK_T_IN, 5, DATA + 0x10000, SECTOR);
     guest_state.queues[0].next_avail++;
     succeed();
@@ -476,7 +478,7 @@ static void test_successor(void)
     CU_ASSERT_EQUAL(used_length(), SECTOR + 1);
     CU_ASSERT_TRUE(all_bytes(DATA + 0x10000, SECTOR, 0x77));
 
-    /* Between used->idx and next_used: not once more. */
+    /* Death between used->idx and next_used: the request is not done again. */
     offer(0, VIRTIO_BLK_T_IN, 6, DATA, SECTOR);
     guest_kick(0);
     CU_ASSERT_EQUAL(used_length(), SECTOR + 1);

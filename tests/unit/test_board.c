@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bao-dmctl check-board: what a backend VM lacks is found, and what it has is not objected to. */
+/* bao-dmctl check-board finds what a backend VM lacks, and says nothing against what it has. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +32,7 @@ static void put_text(const char *path, const char *text)
     put(path, text, strlen(text));
 }
 
-/* A machine with all that is looked for. */
+/* A machine that has everything that check-board looks for. */
 static struct board_facts good(void)
 {
     return (struct board_facts){
@@ -85,7 +85,8 @@ static size_t count(enum board_level level)
     return found;
 }
 
-/* Exactly one finding of the level besides the word about the frontend, with these words. */
+/* Asserts that there is exactly one finding of the level, with these words, besides the one about
+ * the frontend. */
 static bool only(enum board_level level, const char *check, const char *words)
 {
     const struct board_finding *item = NULL;
@@ -188,7 +189,7 @@ static void test_a_driver_that_is_not_there(void)
     CU_ASSERT_TRUE(only(BOARD_MISSING, "dispatcher", "modprobe iodispatcher"));
     facts.driver = (struct driver_module){DRIVER_ABSENT, NULL};
     judge(&facts, VSOCK("0"));
-    CU_ASSERT_TRUE(only(BOARD_MISSING, "dispatcher", "published series), on Bao")); /* to its end */
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "dispatcher", "published series), on Bao")); /* complete */
     facts = good();
     facts.node_count = 2;
     facts.nodes[1] = (struct generation_node){BAO_C, "/dev/bao-dm3", 1u << 3};
@@ -198,7 +199,7 @@ static void test_a_driver_that_is_not_there(void)
 
 #define TOLD "    guest_cid: 3\n    shmem_addr: 0xd0000000\n    shmem_size: 0x1000000\n"
 
-/* Which generation of the driver is there decides what is asked of device tree and configuration.
+/* The generation of the driver determines what check-board asks of device tree and configuration.
  */
 static void test_each_generation_of_the_driver(void)
 {
@@ -231,7 +232,7 @@ static void test_each_generation_of_the_driver(void)
     CU_ASSERT_TRUE(says("dispatcher", "/dev/bao, generation D"));
     judge(&facts, DEVICE("7", "vsock", "vhost", TOLD));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "shmem_addr, shmem_size and irq"));
-    CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "in Bao's configuration")); /* to its end */
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "in Bao's configuration")); /* complete */
 }
 
 static void test_the_device_tree_beside_the_file(void)
@@ -325,7 +326,7 @@ static const struct board_window *window(const struct board_facts *facts, uint32
     return NULL;
 }
 
-/* After the facts above, on the same files. */
+/* After the facts above, with the same files. */
 static void test_facts_of_each_generation(void)
 {
     static const unsigned char reg[] = {0, 0, 0, 0, 0xd5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0};
@@ -336,7 +337,7 @@ static void test_facts_of_each_generation(void)
     put("proc/device-tree/bao@d5000000/bao,id", five, sizeof(five));
     put_text("dev/bao-dm5", "");
     put_text("dev/bao-dm12", "");
-    put_text("dev/bao-dm16", ""); /* of no id that there can be */
+    put_text("dev/bao-dm16", ""); /* no device has such an id */
     board_facts(root, &facts);
     CU_ASSERT_EQUAL(facts.window_count, 3);
     CU_ASSERT_PTR_NOT_NULL_FATAL(window(&facts, 5));
@@ -346,7 +347,7 @@ static void test_facts_of_each_generation(void)
     CU_ASSERT_EQUAL(facts.nodes[1].generation, BAO_C);
     CU_ASSERT_STRING_EQUAL(facts.nodes[1].path, "/dev/bao-dm5");
     CU_ASSERT_EQUAL(facts.nodes[1].ids, 1u << 5 | 1u << 12);
-    put_text("dev/bao/folder", ""); /* a folder is nobody's node */
+    put_text("dev/bao/folder", ""); /* a folder is no node */
     board_facts(root, &facts);
     CU_ASSERT_EQUAL(facts.node_count, 2);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file in a box is open and locked as long as there is a box, comes out as often as it is wanted,
- * and is in nobody's table of files. */
+/* A file in a box stays open and locked as long as the box exists. It can be taken out any number
+ * of times. It is in nobody's fd table. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -47,7 +47,7 @@ static void it_comes_out_as_often_as_wanted(void)
         int copy = box_open(box);
         CU_ASSERT_FATAL(copy >= 0);
         CU_ASSERT_EQUAL(fcntl(copy, F_GETFD), FD_CLOEXEC);
-        CU_ASSERT_EQUAL(lseek(copy, 0, SEEK_CUR), 5 + i); /* one open file for all */
+        CU_ASSERT_EQUAL(lseek(copy, 0, SEEK_CUR), 5 + i); /* all copies are one open file */
         CU_ASSERT_EQUAL(write(copy, "x", 1), 1);
         close(copy);
     }
@@ -62,11 +62,12 @@ static void it_keeps_its_lock(void)
     CU_ASSERT_FALSE(can_be_locked());
     close(box);
     CU_ASSERT_FALSE(can_be_locked());
-    close(copy); /* the last */
+    close(copy); /* the last one */
     CU_ASSERT_TRUE(can_be_locked());
 }
 
-/* As files are handed over: one who dies with it in the queue of his socket takes nothing along. */
+/* A box can be passed on, as files are. If a process dies while a box is in its socket's queue, the
+ * file does not go with it. */
 static void it_is_passed_on(void)
 {
     int fd = a_file(), box = box_make(fd), outer = box_make(box);
@@ -93,9 +94,9 @@ static void anything_else_is_no_box(void)
     CU_ASSERT_EQUAL(box_open(fd), -EPROTO);
     CU_ASSERT_EQUAL(box_open(event), -EPROTO);
     CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-    CU_ASSERT_EQUAL(box_open(ends[0]), -EPROTO); /* nothing in it, and it does not wait */
+    CU_ASSERT_EQUAL(box_open(ends[0]), -EPROTO); /* it holds nothing, and does not wait */
     CU_ASSERT_EQUAL(write(ends[1], "B", 1), 1);
-    CU_ASSERT_EQUAL(box_open(ends[0]), -EPROTO); /* no file in it */
+    CU_ASSERT_EQUAL(box_open(ends[0]), -EPROTO); /* it holds no file */
     close(ends[0]);
     close(ends[1]);
     close(event);

@@ -79,7 +79,7 @@ static void test_addresses_that_wrap(void)
         struct bao_io_request req = request(BAO_IO_READ, 0, 4, 0);
         req.addr = addresses[i];
         CU_ASSERT_EQUAL(access_decode(&req, DM_ID, BASE, &access), ACCESS_MALFORMED);
-        /* A device at the very end or beginning of the address space changes nothing. */
+        /* A device at the very end or beginning of the address space makes no difference. */
         req.addr = 8;
         CU_ASSERT_EQUAL(access_decode(&req, DM_ID, UINT64_MAX - 0x1ff, &access), ACCESS_MALFORMED);
     }
@@ -117,7 +117,7 @@ static void test_interrupt_registers(void)
     struct access access;
     CU_ASSERT_EQUAL(decode(request(BAO_IO_READ, 0x60, 4, 0), &access), ACCESS_INTERRUPT_STATUS);
     CU_ASSERT_EQUAL(decode(request(BAO_IO_WRITE, 0x64, 4, 1), &access), ACCESS_INTERRUPT_ACK);
-    /* Any other access to them is the worker's to refuse. */
+    /* The worker refuses any other access to them. */
     CU_ASSERT_EQUAL(decode(request(BAO_IO_WRITE, 0x60, 4, 0), &access), ACCESS_TO_WORKER);
     CU_ASSERT_EQUAL(decode(request(BAO_IO_READ, 0x64, 4, 0), &access), ACCESS_TO_WORKER);
     CU_ASSERT_EQUAL(decode(request(BAO_IO_READ, 0x60, 8, 0), &access), ACCESS_TO_WORKER);
@@ -155,7 +155,7 @@ static uint32_t worker_death(struct worker_backoff *backoff, int64_t now, uint32
     return backoff_after_worker(backoff, &life);
 }
 
-/* Twenty deaths in ten seconds, with progress between them: none costs a pause. */
+/* Twenty deaths in ten seconds, with progress in between. None causes a pause. */
 static void test_worker_that_gets_on_has_no_pause(void)
 {
     struct worker_backoff backoff = {0};
@@ -173,11 +173,11 @@ static void test_worker_that_does_nothing_waits_longer_each_time(void)
         CU_ASSERT_EQUAL(worker_death(&backoff, now, 3, false), expected[i]);
         now += expected[i] + 10;
     }
-    CU_ASSERT_EQUAL(worker_death(&backoff, now, 3, true), 0); /* it got on */
+    CU_ASSERT_EQUAL(worker_death(&backoff, now, 3, true), 0); /* it made progress */
     CU_ASSERT_EQUAL(worker_death(&backoff, now + 10, 3, false), BACKOFF_IDLE_MS);
 }
 
-/* Whatever the workers say that they have done. */
+/* Whatever progress the workers report. */
 static void test_starts_take_a_tenth_of_a_processor(void)
 {
     for (uint32_t cost = 1; cost <= 2 * BACKOFF_COST_MAX_MS; cost++) {
@@ -205,12 +205,12 @@ static void test_rate_limit(void)
     CU_ASSERT_TRUE(rate_limit_pass(&limit, 1000200, &left_out));
     CU_ASSERT_EQUAL(left_out, 7);
     CU_ASSERT_FALSE(rate_limit_pass(&limit, 1000399, &left_out));
-    /* A second later five pass, and not one more. */
+    /* A second later five pass, and no more. */
     unsigned int passed = 0;
     for (int i = 0; i < 100; i++)
         passed += rate_limit_pass(&limit, 1001200, &left_out);
     CU_ASSERT_EQUAL(passed, 5);
-    /* Long silence fills the bucket, but not over its brim. */
+    /* A long silence fills the bucket, but not beyond its size. */
     passed = 0;
     for (int i = 0; i < 100; i++)
         passed += rate_limit_pass(&limit, 9000000, &left_out);
@@ -234,7 +234,7 @@ static void test_other_rates(void)
     CU_ASSERT_EQUAL(taken, 3);
 }
 
-/* So many a millisecond, and nothing of a quiet time is saved up. */
+/* So many each millisecond. A quiet time saves nothing up. */
 static void test_pace(void)
 {
     struct pace pace = {0};
@@ -275,7 +275,7 @@ static void test_log_messages(void)
     for (uint32_t code = 0; code < LOG_CODE_COUNT; code++) {
         CU_ASSERT_PTR_NOT_NULL_FATAL(words_log(code, largest, text));
         CU_ASSERT_PTR_NULL(strchr(text, '{'));
-        CU_ASSERT(strlen(text) < WORDS_SIZE - 1); /* none is cut */
+        CU_ASSERT(strlen(text) < WORDS_SIZE - 1); /* the text is not truncated */
     }
 }
 
@@ -332,7 +332,7 @@ static void test_life_of_a_slot(void)
     }
 }
 
-/* journal_done and journal_attach_slot have two stores each: a kill between them. */
+/* journal_done and journal_attach_slot make two stores each. A kill comes between them. */
 static void test_half_done_is_empty(void)
 {
     new_journal();
@@ -380,8 +380,8 @@ static void test_other_versions(void)
 
 /* --- eventfds -------------------------------------------------------------------------------- */
 
-/* By the kernel itself, as the driver's kicks come: the one way to 2^64-1. Asynchronous reading of
- * /dev/zero is just somebody in the kernel who signals. */
+/* The kernel itself signals the eventfd, as for the driver's kicks: only this reaches 2^64-1. Here
+ * asynchronous I/O on /dev/zero makes the kernel signal. */
 static void signal_from_kernel(int fd)
 {
     aio_context_t context = 0;
@@ -403,7 +403,7 @@ static void signal_from_kernel(int fd)
     close((int)request.aio_fildes);
 }
 
-/* What poll says of it: POLLERR is what the kernel's vhost refuses an eventfd for. */
+/* The result of poll. The kernel's vhost refuses an eventfd that has POLLERR. */
 static short polled(int fd)
 {
     struct pollfd state = {.fd = fd, .events = POLLIN | POLLOUT};
@@ -440,8 +440,8 @@ static uint32_t size_of(enum device_kind kind, uint32_t queues, uint64_t mebibyt
     return device_kind_queue_size(&device_kinds[kind], queues, mebibytes << 20);
 }
 
-/* The Rust device model's sizes, as long as the receive queues' pages take half of the window at
- * most; and never less than 256. */
+/* The sizes of the Rust device model, if the pages of the receive queues take at most half of the
+ * window. Never less than 256. */
 static void test_queue_sizes(void)
 {
     CU_ASSERT_EQUAL(size_of(DEVICE_CONSOLE_VIRTIO, 2, 16), 1024);

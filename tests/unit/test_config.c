@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration reader: what it makes of right files, and what it says of wrong ones, word
+/* The configuration reader: what it makes of correct files, and its messages about wrong ones, word
  * by word and with the position. */
 #include "broker/config/config.h"
 
@@ -70,7 +70,7 @@ static void test_block(void)
     config_free(&config);
 }
 
-/* Each mode by itself, and what advertise_flush says where the file does not name one. */
+/* Each mode by itself, and the effect of advertise_flush if the file names no mode. */
 static void test_cache(void)
 {
     static const struct {
@@ -365,7 +365,7 @@ static void test_options(void)
     config_free(&config);
 }
 
-/* Document markers, directive, byte order mark and line ends that editors leave. */
+/* Document markers, a directive, a byte order mark and line ends that editors leave behind. */
 static void test_dress(void)
 {
     config_expect_good("markers", "%YAML 1.1\n---\n" PUBLISHED_VSOCK "\n...\n", "");
@@ -405,7 +405,7 @@ static void test_many_devices(void)
     free(yaml);
 }
 
-/* Two frontends may have a device at one address. */
+/* Two frontends may each have a device at the same address. */
 static void test_two_frontends(void)
 {
     config_expect_good("same registers", TWO_VSOCK("0xa003e00", "0xa003e00", "", ""), "");
@@ -483,9 +483,9 @@ static void test_too_many_errors(void)
     CU_ASSERT_EQUAL(config_parse("f", yaml, size, &config, &diags), -EINVAL);
     free(yaml);
     CU_ASSERT_EQUAL(diags.count, CONFIG_DIAGNOSTICS_MAX);
-    CU_ASSERT_EQUAL(diags.errors, 504); /* and the second id, and three keys missing */
+    CU_ASSERT_EQUAL(diags.errors, 504); /* also the second id, and three missing keys */
     CU_ASSERT_EQUAL(diags.omitted, 504 - CONFIG_DIAGNOSTICS_MAX);
-    /* The first ones of the file are kept, though they are found last. */
+    /* The first ones in the file are kept, though they are found last. */
     CU_ASSERT_EQUAL(diags.items[0].mark.line, 2);
     CU_ASSERT_EQUAL(diags.items[2].mark.line, 2);
     CU_ASSERT_EQUAL(diags.items[3].mark.line, 3);

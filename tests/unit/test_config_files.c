@@ -49,7 +49,7 @@ static void test_files(void)
     config_free(&config);
 
     static char big[CONFIG_FILE_SIZE_MAX + 1];
-    memset(big, '#', sizeof(big)); /* after the devices, a comment */
+    memset(big, '#', sizeof(big)); /* a comment after the devices */
     int length = snprintf(big, sizeof(big), "%s\n", PUBLISHED_VSOCK);
     big[length] = '#';
     write_file(path, big, CONFIG_FILE_SIZE_MAX);
@@ -69,7 +69,7 @@ static void test_unreadable(void)
     CU_ASSERT_EQUAL_FATAL(fchmod(fd, 0), 0);
     close(fd);
     uid_t uid = geteuid();
-    CU_ASSERT_FATAL(uid != 0 || seteuid(65534) == 0); /* root may read everything */
+    CU_ASSERT_FATAL(uid != 0 || seteuid(65534) == 0); /* root may read everything, so leave root */
     int result = config_load(path, &config, &diags);
     CU_ASSERT_EQUAL_FATAL(seteuid(uid), 0);
     unlink(path);
@@ -79,7 +79,7 @@ static void test_unreadable(void)
                        "be opened\n");
 }
 
-/* The examples that we ship: all of them are accepted. */
+/* All examples that we ship are accepted. */
 static void test_every_example(void)
 {
     DIR *folder = opendir(CONFIGS_DIR);

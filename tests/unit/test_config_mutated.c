@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration reader on files that were changed at random: whatever it is given, it ends,
- * keeps to its contract and says what is wrong. The seed is fixed, so that a failure comes again.
+ * The configuration reader on files that were changed at random. Whatever it is given, it ends,
+ * keeps its contract and says what is wrong. The seed is fixed, so a failure can be repeated.
  */
 #include "broker/config/config.h"
 
@@ -40,7 +40,7 @@ static const char *const right_files[] = {
     TWO_VSOCK("0xa003e00", "0xa003e00", ", shmem_addr: 0x80000000", ", shmem_addr: 0x81000000"),
 };
 
-/* What a blind change of bytes would hardly ever hit upon. */
+/* A blind change of bytes would hardly ever make these. */
 static const char *const pieces[] = {
     "id",
     "type",
@@ -179,7 +179,8 @@ static bool is_good_config(const struct config *config)
     return true;
 }
 
-/* Every message is one line, in order, and at a place that the file can have. */
+/* Every message is one line. The messages are in order, and each is at a place that exists in the
+ * file. */
 static bool is_good_report(const struct config_diagnostics *diags, size_t size)
 {
     size_t errors = 0;
@@ -203,7 +204,7 @@ static bool check(const struct text *text)
 {
     struct config config = {0};
     static struct config_diagnostics diags;
-    char *data = malloc(text->size > 0 ? text->size : 1); /* its exact size, for the sanitizer */
+    char *data = malloc(text->size > 0 ? text->size : 1); /* of the exact size, for the sanitizer */
     if (!data)
         return false;
     memcpy(data, text->data, text->size);
@@ -260,7 +261,7 @@ static void test_mutated(void)
     }
 }
 
-/* Every beginning of a right file: as a board that lost power while writing it would find. */
+/* Every beginning of a correct file: a board that loses power while it writes would find one. */
 static void test_cut(void)
 {
     static struct text text;

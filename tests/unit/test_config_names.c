@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What can be known to go wrong without root or a board: addresses and names that no kernel takes,
- * and names of files that two devices have, or that one device's frontend could make of another's.
+ * Errors that can be found without root or a board: addresses and names that no kernel takes; names
+ * of files that two devices have; names that one device's frontend could turn into another's.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -161,7 +161,7 @@ static const struct config_case name_cases[] = {
      "address outside of it\n"},
 };
 
-/* What looks alike and is none of the above. */
+/* These look alike, but are none of the above. */
 static const char *const apart[] = {
     BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /w/guest_1"),
     BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /v/guest2"),
@@ -172,7 +172,7 @@ static const char *const apart[] = {
     BESIDE("vsock", "virtio", "guest_cid: 4, socket_path: /v/other_guest_1"),
     BESIDE("console", "virtio", "socket_path: /v/guest.1"),
     BESIDE("fs", "vhost_user", "socket_path: /v/guest_7.sock"),
-    /* Two that only read, and prefixes that only begin alike. */
+    /* Two that only read; and prefixes that only have the same beginning. */
     "devices:\n- {id: 0, type: block, data_plane: virtio, mmio_addr: 0x2000, file_path: /a, "
     "read_only: true}\n" DEVICE("1", "block", "virtio", "file_path: /a, read_only: true"),
     "devices:\n- {id: 0, type: fs, data_plane: vhost_user, mmio_addr: 0x2000, socket_path: "
@@ -210,7 +210,7 @@ static void test_names(void)
     expect_all_good(apart, COUNT(apart));
 }
 
-/* Published files have one address twice, for two frontends: so that is no error. */
+/* Published files have one address twice, for two frontends. So that is no error. */
 static void test_same_mac(void)
 {
     config_expect_good(
@@ -253,7 +253,8 @@ static void test_control_socket(void)
                    "expected at most 107: the kernel takes no longer names of sockets\n");
     config_free(&config);
 
-    /* The directory of all control sockets is nobody else's, whichever of them this one has. */
+    /* The directory of all control sockets belongs to nobody else, whichever of them this device
+     * model has. */
     config_expect_good("", BESIDE("fs", "vhost_user", "socket_path: /run/./bao-virtio-dm/x.sock"),
                        "");
     expect_control("/w/control",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whoever asks a connector gets an answer to each question, in order, whatever becomes of the
- * process; and never more than it asked for. */
+/* Whoever asks a connector gets an answer to each question, in order, whatever happens to the
+ * process. It never gets more answers than questions. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #include "tests/cunit_main.h"
 
 static struct connector connector;
-static int process; /* its end */
+static int process; /* the process's end of the socket */
 static int listener;
 static char dir[] = "/tmp/bao-connector-XXXXXX";
 
@@ -59,12 +59,12 @@ static void answers_come_in_order(void)
     CU_ASSERT_EQUAL(ask("stream", SOCK_SEQPACKET, 3), 0);
     CU_ASSERT_FALSE(connector_answered(&connector));
     CU_ASSERT_TRUE(connector_serve(process));
-    CU_ASSERT_FALSE(connector_answered(&connector)); /* it is to be heard first */
+    CU_ASSERT_FALSE(connector_answered(&connector)); /* the answer must be received first */
     CU_ASSERT_TRUE(connector_receive(&connector));
     CU_ASSERT_EQUAL(result_of(1), -ENOENT);
     const int fd = result_of(2);
     CU_ASSERT_FATAL(fd >= 0);
-    CU_ASSERT_EQUAL(read(fd, &(char){0}, 1), -1); /* it does not block */
+    CU_ASSERT_EQUAL(read(fd, &(char){0}, 1), -1); /* the socket does not block */
     CU_ASSERT_EQUAL(errno, EAGAIN);
     close(fd);
     close(accept(listener, NULL, NULL));
@@ -81,7 +81,7 @@ static void no_more_wait_than_there_is_room_for(void)
     CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, 99), -EBUSY);
     CU_ASSERT_TRUE(connector_serve(process));
     CU_ASSERT_TRUE(connector_receive(&connector));
-    CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, 99), -EBUSY); /* until one is taken */
+    CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, 99), -EBUSY); /* until one answer is taken */
     CU_ASSERT_EQUAL(result_of(0), -ENOENT);
     CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, CONNECTOR_REQUESTS), 0);
     CU_ASSERT_TRUE(connector_serve(process));
@@ -123,13 +123,13 @@ static void what_answers_nothing_ends_it(void)
     expect_ended((struct message_connected){.error = ENOENT}, NULL, 0);
     begin();
     CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 1), 0);
-    expect_ended((struct message_connected){.error = 0}, NULL, 0); /* without a socket */
+    expect_ended((struct message_connected){.error = 0}, NULL, 0); /* success, but no socket */
     begin();
     CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 1), 0);
-    expect_ended((struct message_connected){.error = ENOENT}, &null, 1); /* with one */
+    expect_ended((struct message_connected){.error = ENOENT}, &null, 1); /* error, with a socket */
 }
 
-/* By what only the broker could send it. */
+/* Messages that only the broker could send, but that ask for nothing. */
 static void what_asks_for_nothing_ends_the_process(void)
 {
     union message message = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A console's log file: it never takes more than its bound, nor does what it held before, and the
- * newest bytes are always there, whenever a worker dies.
+ * A console's log file. Neither it nor the older file ever takes more than its bound. The newest
+ * bytes are always there, whenever a worker dies.
  */
 #include <fcntl.h>
 #include <linux/virtio_config.h>
@@ -31,7 +31,7 @@ static char folder[] = "/tmp/test_console_log.XXXXXX";
 static char path[64], old_path[64];
 static struct guest_ring rings[2];
 static struct message_start start;
-static unsigned char sent[STREAM_MAX]; /* all of it */
+static unsigned char sent[STREAM_MAX]; /* all that was sent */
 static size_t sent_length;
 
 static void put_at(int fd, int number)
@@ -41,7 +41,7 @@ static void put_at(int fd, int number)
     close(fd);
 }
 
-/* What a broker hands over. */
+/* The files that a broker hands over. */
 static void open_files(void)
 {
     put_at(epoll_create1(EPOLL_CLOEXEC), WORKER_FD_BACKEND);
@@ -50,7 +50,7 @@ static void open_files(void)
     put_at(open(path, O_RDONLY | O_CLOEXEC), LOG_FILE_READ);
 }
 
-/* The kernel holds this process to the bound, as RLIMIT_FSIZE does a worker. */
+/* The kernel keeps this process to the bound, as RLIMIT_FSIZE keeps a worker. */
 static void limit(uint64_t size)
 {
     struct rlimit files;
@@ -126,7 +126,8 @@ static size_t load(const char *name, unsigned char *to, size_t room)
     return length < 0 ? 0 : (size_t)length;
 }
 
-/* The two files, one after the other, are the end of what was sent; and neither is too long. */
+/* Asserts that the two files, one after the other, are the end of what was sent, and that neither
+ * is too long. */
 static void expect_newest(uint64_t size, size_t at_least)
 {
     static unsigned char found[2 * STREAM_MAX];
@@ -146,14 +147,14 @@ static void test_bound(void)
         send_some(1 + (uint32_t)(guest_random() % 5000));
         expect_newest(SIZE, sent_length < SIZE ? sent_length : SIZE);
     }
-    for (unsigned int i = 0; i < 40; i++) { /* longer than the file is */
+    for (unsigned int i = 0; i < 40; i++) { /* more than the file takes */
         send_some(2 * SIZE + (uint32_t)i * 1000);
         expect_newest(SIZE, SIZE);
     }
     CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 0);
 }
 
-/* A file that is exactly full is not begun anew before something comes. */
+/* A file that is exactly full stays until more output comes. */
 static void test_exactly_full(void)
 {
     struct stat file;
@@ -169,7 +170,7 @@ static void test_exactly_full(void)
     expect_newest(SIZE, SIZE + 1);
 }
 
-/* Workers die between any two steps of copying, and before and after. */
+/* Workers die between any two steps of the copying, and before and after it. */
 static void test_deaths(void)
 {
     const uint64_t size = 8 * 0x8000u;
@@ -177,7 +178,7 @@ static void test_deaths(void)
     for (unsigned int steps = 0; steps < 14; steps++) {
         running(size);
         send_some((uint32_t)size);
-        /* Each step is one of log_file_step's, as a turn takes them. */
+        /* One step is one call of log_file_step, as a turn makes it. */
         for (unsigned int i = 0; i < steps && log_file_room(1) == 0; i++)
             log_file_step(&guest_device);
         midway += log_file_room(1) == 0;
@@ -191,7 +192,7 @@ static void test_deaths(void)
     CU_ASSERT(midway > 5 && midway < 14);
 }
 
-/* A long file is copied in several turns, none of which takes too long. */
+/* A long file is copied in several turns. None of them takes too long. */
 static void test_turns_are_bounded(void)
 {
     const uint64_t size = 0x400000;
@@ -207,7 +208,7 @@ static void test_turns_are_bounded(void)
     expect_newest(size, size + 10);
 }
 
-/* A file that is longer than the bound, as an earlier version has left it: its end is kept. */
+/* The file is longer than the bound: an earlier version has left it. Its end is kept. */
 static void test_too_long_before(void)
 {
     running(SIZE);
@@ -222,7 +223,8 @@ static void test_too_long_before(void)
     expect_newest(SIZE, SIZE + 10);
 }
 
-/* Others write to it, or cut it off: what is there counts, not what this worker has written. */
+/* Other programs write to the file, or truncate it. What is in the file counts, not what this
+ * worker has written. */
 static void test_others_write(void)
 {
     struct stat file;
@@ -248,7 +250,8 @@ static void test_others_write(void)
     close(other);
 }
 
-/* No room for what it held before: that is lost, and said, and what is new is not. */
+/* There is no room for the older output: it is lost, and the log says so. The new output is not
+ * lost. */
 static void test_no_room_for_the_old(void)
 {
     running(SIZE);
@@ -258,10 +261,10 @@ static void test_no_room_for_the_old(void)
     struct stat file;
     CU_ASSERT_EQUAL(stat(path, &file), 0);
     CU_ASSERT_EQUAL(file.st_size, 100);
-    CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 0); /* it can't even be begun: not copied */
+    CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 0); /* the copy can't even begin: no loss */
     running(SIZE);
     send_some(SIZE);
-    limit(SIZE / 2); /* some of it can */
+    limit(SIZE / 2); /* there is room for a part of it */
     send_some(100);
     CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 1);
     CU_ASSERT_EQUAL(stat(path, &file), 0);
@@ -279,7 +282,7 @@ static void test_no_room_at_all(void)
     limit(SIZE);
 }
 
-/* §5.3.4: without a driver, characters one by one. */
+/* §5.3.4: single characters, without a driver. */
 static void test_emergency_output(void)
 {
     struct stat file;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The console device: its system calls, and what it makes of short, full and failing ones, of
- * readers, of a predecessor's page and of messages. read, write and epoll_pwait on the ports are
- * this program's own, in front of the C library's.
+ * The console device: its system calls; what it does after short and failing ones, with a full
+ * port, with readers, with a predecessor's page, and with messages. read, write and epoll_pwait on
+ * the ports are this program's own, in front of the C library's.
  */
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -30,15 +30,15 @@ static struct file {
     bool reader;
     char written[1 << 18];
     size_t written_length;
-    size_t room;       /* bytes that it takes before EAGAIN */
-    size_t call_max;   /* at a time */
-    int error;         /* the next call fails with */
-    const char *typed; /* what there is to read */
+    size_t room;       /* it takes so many bytes before EAGAIN */
+    size_t call_max;   /* bytes in one call */
+    int error;         /* the error of the next call */
+    const char *typed; /* input that can be read */
     unsigned int reads, writes;
     size_t longest;
 } files[STATE_CONSOLE_PORTS];
 
-static unsigned int asked; /* who has no reader */
+static unsigned int asked; /* number of questions about ports without a reader */
 static struct guest_ring rings[STATE_QUEUES_MAX];
 static unsigned int ports;
 
@@ -152,7 +152,7 @@ static void running(unsigned int count, uint64_t features)
     asked = 0;
 }
 
-/* Output in `count` segments of `length` bytes: of "abc...", through all of them. */
+/* Output of "abc...", in `count` segments of `length` bytes that continue one another. */
 static void offer_output(unsigned int queue, uint16_t head, uint64_t addr, unsigned int count,
                          uint32_t length)
 {
@@ -217,7 +217,7 @@ static void test_call_is_bounded(void)
     CU_ASSERT(alphabet(files[0].written, 0x8000));
 }
 
-/* A chain that names the same pages again and again: the others have their turn meanwhile. */
+/* A chain that names the same pages again and again. Meanwhile the other queues have their turn. */
 static void test_turn_is_bounded(void)
 {
     running(1, VERSION_1);
@@ -242,7 +242,7 @@ static void test_slow_reader(void)
     CU_ASSERT_EQUAL(used(CONSOLE_TX), -1);
     CU_ASSERT_EQUAL(guest_device.work, 0);
     CU_ASSERT_EQUAL(rings[CONSOLE_TX].used->flags, VRING_USED_F_NO_NOTIFY);
-    event(0); /* of something else */
+    event(0); /* an event of another file */
     CU_ASSERT_EQUAL(used(CONSOLE_TX), -1);
     files[0].room = SIZE_MAX;
     event(0);
@@ -251,7 +251,7 @@ static void test_slow_reader(void)
     CU_ASSERT_EQUAL(guest_device.pause_ms, 0);
 }
 
-/* Port 0 does not wait for ever for one who takes nothing; another port does. */
+/* Port 0 does not wait for ever for a reader that takes nothing. Another port does. */
 static void test_patience(void)
 {
     running(2, VERSION_1 | MULTIPORT);
@@ -267,7 +267,7 @@ static void test_patience(void)
     guest_kick(CONSOLE_TX);
     CU_ASSERT_EQUAL(used(CONSOLE_TX), 0); /* at once */
     CU_ASSERT_EQUAL(guest_device.pause_ms, 0);
-    files[0].room = 10; /* he reads */
+    files[0].room = 10; /* the reader reads */
     offer_output(CONSOLE_TX, 2, BUFFER(0), 1, 100);
     guest_kick(CONSOLE_TX);
     CU_ASSERT_EQUAL(used(CONSOLE_TX), -1);
@@ -293,7 +293,7 @@ static void test_no_reader(void)
         CU_ASSERT_EQUAL(used(CONSOLE_TX), 0);
     CU_ASSERT_EQUAL(files[0].writes, 0);
 
-    /* He comes, is slow, and leaves. */
+    /* A reader comes, is slow, and leaves. */
     files[0].reader = true;
     files[0].room = 30;
     offer_output(CONSOLE_TX, 4, BUFFER(0), 1, 100);
@@ -372,7 +372,7 @@ static void test_emergency(void)
     struct message_start start = start_of(1);
     running(1, VERSION_1);
     memset(&guest_state, 0, sizeof(guest_state));
-    guest_worker(&start); /* nobody has negotiated anything */
+    guest_worker(&start); /* no driver has negotiated */
     transport_write(&guest_device, EMERG_WR, 4, 0x12345600u | '!');
     transport_write(&guest_device, EMERG_WR, 1, '?');
     CU_ASSERT(files[0].written_length == 2 && memcmp(files[0].written, "!?", 2) == 0);
@@ -403,24 +403,24 @@ static void test_successor_goes_on_in_the_midst(void)
     CU_ASSERT_EQUAL(used(CONSOLE_TX), 0);
     CU_ASSERT_EQUAL(files[0].written_length, 250);
     CU_ASSERT(alphabet(files[0].written + 50, 200));
-    /* And does not take a finished chain's record for the next one's. */
+    /* The record of a finished chain is not used for the next chain. */
     offer_output(CONSOLE_TX, 3, BUFFER(2), 1, 80);
     successor();
     CU_ASSERT_EQUAL(files[0].written_length, 330);
     CU_ASSERT(alphabet(files[0].written + 250, 80));
 }
 
-/* What had been read and not handed on is handed on. */
+/* Input that was read, but not yet given to the driver, is given to it. */
 static void test_successor_keeps_input(void)
 {
     running(1, VERSION_1);
     offer_buffer(CONSOLE_RX, 0, 100);
     guest_kick(CONSOLE_RX);
     memcpy(guest_at(BUFFER(8)), "typed", 5);
-    guest_state.of_kind.console.read[0] = 5; /* it died here */
+    guest_state.of_kind.console.read[0] = 5; /* the worker died here */
     successor();
     CU_ASSERT_EQUAL(used(CONSOLE_RX), 5);
-    CU_ASSERT_EQUAL(files[0].reads, 1); /* before it died */
+    CU_ASSERT_EQUAL(files[0].reads, 1); /* this read was before its death */
 }
 
 static void test_hostile_records(void)
@@ -485,7 +485,7 @@ static void tell(uint32_t port, uint16_t what, uint16_t value)
     CU_ASSERT_EQUAL(used(CONSOLE_CONTROL_TX), 0);
 }
 
-/* The next message, which must be that; `more` follows it. */
+/* Asserts that this is the next message; `more` follows it. */
 static void told(uint32_t port, uint16_t what, const char *more, uint32_t more_length)
 {
     static uint16_t head;
@@ -505,12 +505,12 @@ static void test_messages(void)
     tell(VIRTIO_CONSOLE_BAD_ID, VIRTIO_CONSOLE_DEVICE_READY, 0); /* the driver has failed */
     tell(VIRTIO_CONSOLE_BAD_ID, VIRTIO_CONSOLE_DEVICE_READY, 1);
     told(0, VIRTIO_CONSOLE_PORT_ADD, "", 0);
-    successor(); /* it knows what is left to say */
+    successor(); /* the successor knows what is still to say */
     told(1, VIRTIO_CONSOLE_PORT_ADD, "", 0);
     tell(7, VIRTIO_CONSOLE_PORT_READY, 1);
     tell(1, VIRTIO_CONSOLE_PORT_READY, 0);
     tell(0, VIRTIO_CONSOLE_PORT_READY, 1);
-    tell(0, VIRTIO_CONSOLE_PORT_READY, 1); /* said twice, heard once */
+    tell(0, VIRTIO_CONSOLE_PORT_READY, 1); /* repeated: it counts once */
     told(0, VIRTIO_CONSOLE_CONSOLE_PORT, "", 0);
     told(0, VIRTIO_CONSOLE_RESIZE, "\0\0\0\0", 4);
     told(0, VIRTIO_CONSOLE_PORT_NAME, "console4.0", 10);
@@ -520,10 +520,10 @@ static void test_messages(void)
     told(1, VIRTIO_CONSOLE_PORT_OPEN, "", 0);
     offer_buffer(CONSOLE_CONTROL_RX, 0, 64);
     guest_kick(CONSOLE_CONTROL_RX);
-    CU_ASSERT_EQUAL(used(CONSOLE_CONTROL_RX), -1); /* that was all */
+    CU_ASSERT_EQUAL(used(CONSOLE_CONTROL_RX), -1); /* nothing more came */
     CU_ASSERT_EQUAL(guest_device.work, 0);
 
-    /* Input of a port that no program in the guest has open. */
+    /* Input for a port that no program in the guest has open. */
     files[1].typed = "wait";
     offer_buffer(CONSOLE_RX1, 1, 64);
     guest_kick(CONSOLE_RX1);
@@ -548,7 +548,7 @@ static void test_short_messages(void)
     CU_ASSERT_EQUAL(guest_logged(LOG_CHAIN_INVALID), 1);
 }
 
-/* §5.3.2: without the feature there are no such queues. */
+/* §5.3.2: without the feature these queues do not exist. */
 static void test_one_port_of_many(void)
 {
     running(2, VERSION_1);
@@ -577,7 +577,7 @@ static void test_size(void)
     told(1, VIRTIO_CONSOLE_PORT_ADD, "", 0);
     guest_interrupts();
     uint32_t generation = guest_read(VIRTIO_MMIO_CONFIG_GENERATION);
-    for (unsigned int i = 0; i < 2; i++) { /* while it runs; and between two workers */
+    for (unsigned int i = 0; i < 2; i++) { /* first while a worker runs, then between two workers */
         atomic_store(&guest_state.backend.size, (80 + i) << 16 | 25);
         atomic_fetch_add(&guest_state.backend.changes, 1);
         if (i == 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The cursor beside a model: one array of bytes in which the segments stand in a row, and two
- * numbers, where the cursor is and where it ends. Segments lie apart from each other, with guard
- * bytes between them, so that a step off a segment shows.
+ * The cursor is compared with a model: one array of bytes that holds the segments in a row, and two
+ * numbers, the cursor's position and its end. The segments lie apart from each other, with guard
+ * bytes between them, so that an access outside a segment is found.
  */
 #include <CUnit/CUnit.h>
 #include <stdbool.h>
@@ -40,7 +40,8 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Segments of 0 to SEGMENT_MAX bytes. Behind the last two more stand, which are nobody's. */
+/* Makes segments of 0 to SEGMENT_MAX bytes. Behind the last one there are two more, which belong to
+ * nobody. */
 static void build(unsigned int how_many)
 {
     memset(memory, GUARD, sizeof(memory));
@@ -57,7 +58,7 @@ static void build(unsigned int how_many)
     model.end = model.length;
 }
 
-/* Do the segments hold what the model says, and the bytes around them what they did? */
+/* Whether the segments hold what the model says, and the bytes around them are unchanged. */
 static bool memory_agrees(void)
 {
     size_t at = 0;
@@ -108,7 +109,8 @@ static void take_piece(struct cursor *cursor, size_t most)
     model.at += piece.iov_len;
 }
 
-/* As an array: the same bytes, no empty element, no more elements than there is room for. */
+/* The cursor as an iovec array: the same bytes, no empty element, and no more elements than there
+ * is room for. */
 static void list(const struct cursor *cursor, unsigned int room)
 {
     struct iovec got[SEGMENTS + 2];
@@ -168,8 +170,8 @@ static void test_model(void)
     }
 }
 
-/* Whatever a caller asks, and even if what it says of the length is wrong, no segment behind the
- * last is looked at: theirs have no memory. */
+/* Whatever a caller asks, and even if it gives a wrong length, no segment behind the last is read:
+ * those have no memory. */
 static void test_length_that_is_wrong(void)
 {
     unsigned char bytes[2 * BYTES];
@@ -191,7 +193,7 @@ static void test_length_that_is_wrong(void)
     }
 }
 
-/* A copy goes its own way. */
+/* A copy moves independently. */
 static void test_copies(void)
 {
     unsigned char first[4], again[4];

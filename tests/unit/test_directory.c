@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where a path leads is root's to decide: links are followed in directories that are root's own,
- * and nowhere else. Needs root, for a mount namespace with a directory that is root's own.
+ * Only root decides where a path leads. Links are followed in directories that belong to root
+ * alone, and nowhere else. Needs root, for a mount namespace with a directory that belongs to root.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include "broker/backend/directory.h"
 #include "tests/cunit_main.h"
 
-#define OWN "/mnt/own"     /* root's own */
+#define OWN "/mnt/own"     /* belongs to root */
 #define SHARED "/mnt/open" /* everybody may write to it */
 #define USER 54321
 
@@ -43,7 +43,7 @@ static int leave_world(void)
     return umount("/mnt");
 }
 
-/* It is found to be `name` in `folder`. */
+/* Asserts that the path is found to be `name` in `folder`. */
 static void expect_found(const char *path, bool follow, const char *folder, const char *name,
                          bool roots_own)
 {
@@ -76,7 +76,7 @@ static void test_without_links(void)
     expect_found(OWN "/sub/file", true, OWN "/sub", "file", true);
     expect_found(OWN "//./sub/../sub/absent", true, OWN "/sub", "absent", true);
     expect_found(SHARED "/file", true, SHARED, "file", false);
-    /* What is below is its makers' as well, whoever it belongs to. */
+    /* What lies below an open directory counts as open, too, whoever owns it. */
     expect_found(SHARED "/sub/file", true, SHARED "/sub", "file", false);
     expect_found(SHARED "/sub/../../own/file", true, OWN, "file", false);
     expect_refused(OWN "/absent/file", true, ENOENT, "No such file or directory");
@@ -84,7 +84,7 @@ static void test_without_links(void)
     expect_refused("/", true, EISDIR, "Is a directory");
 }
 
-/* As /dev/disk/by-id/... is. */
+/* For example /dev/disk/by-id/... */
 static void test_links_of_roots(void)
 {
     CU_ASSERT_EQUAL(symlink("sub/file", OWN "/relative"), 0);
@@ -97,7 +97,7 @@ static void test_links_of_roots(void)
     expect_found(OWN "/folder/../relative", true, OWN "/sub", "file", true);
     expect_found(OWN "/to-shared", true, SHARED, "file", false);
     expect_found(OWN "/dangling", true, OWN, "absent", true);
-    /* The link itself, where one is made or replaced. */
+    /* The link itself, if one is to be made or replaced. */
     expect_found(OWN "/relative", false, OWN, "relative", true);
     expect_refused(OWN "/circle", true, ELOOP, "Too many levels of symbolic links");
 }
@@ -111,7 +111,7 @@ static void test_links_of_others(void)
     expect_refused(SHARED "/sub/up/file", false, ELOOP, "\"up\" is a link in a directory");
     expect_refused(OWN "/shared/link", true, ELOOP, "\"link\" is a link in a directory");
     expect_found(SHARED "/link", false, SHARED, "link", false);
-    /* Each of the three ways in which a directory is not root's alone. */
+    /* A directory does not belong to root alone: there are three ways, and each is tried. */
     CU_ASSERT_EQUAL(symlink("file", OWN "/sub/link"), 0);
     expect_found(OWN "/sub/link", true, OWN "/sub", "file", true);
     CU_ASSERT_EQUAL(chmod(OWN "/sub", 0775), 0);

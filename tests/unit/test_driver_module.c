@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A dispatcher that is not there: the user is told what is missing, with the module's own name. */
+/* There is no dispatcher. The user is told what is missing, with the module's own name. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 
 static char root[] = "/tmp/driver-module-XXXXXX";
 
-/* `path`, below the root, and the folders on the way. "": a folder. */
+/* Make the file `path` below the root, and the folders on the way. Text "": a folder. */
 static void put(const char *path, const char *text)
 {
     char name[512];
@@ -63,7 +63,7 @@ static void test_the_module_is_found_by_each_name(void)
     expect(DRIVER_ABSENT, NULL, "no driver is installed");
     put_dependencies("updates/iodispatcher.ko.xz:\n");
     expect(DRIVER_INSTALLED, "iodispatcher", "\"modprobe iodispatcher\"");
-    /* Only a whole file name counts, and not what another module needs. */
+    /* Only a whole file name counts. What another module depends on does not count. */
     put_dependencies("a/b.ko: updates/iodispatcher.ko\nc/other-iodispatcher.ko:\n");
     expect(DRIVER_ABSENT, NULL, "no driver is installed");
     put_dependencies("kernel/fs/fuse/fuse.ko:\nupdates/bao-iodispatcher.ko:\n");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A mistake of our own ends the process at once, with words, under each filter that it may have. */
+/* An error of our own ends the process at once, with words, under each filter that the process may
+ * have. */
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -12,7 +13,8 @@
 #include "common/policy.h"
 #include "tests/cunit_main.h"
 
-/* Returns the wait status of a process of which `holds` does not, and what it wrote. */
+/* Runs a process in which the condition holds or not. Returns its wait status, and what it wrote.
+ */
 static int end_of(const char *policy, bool holds, char *ret_words, size_t size)
 {
     int ends[2], status = -1;
@@ -41,7 +43,7 @@ static void it_ends_with_words(void)
     for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
         char words[256];
         int status = end_of(policies[i], false, words, sizeof(words));
-        /* The connector's filter has no write: it ends by that. */
+        /* The connector's filter forbids write: that ends it. */
         bool is_silent = i == 4;
         CU_ASSERT(WIFSIGNALED(status));
         CU_ASSERT_EQUAL(WTERMSIG(status), is_silent ? SIGSYS : SIGILL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A kernel whose random generator is not ready: it is waited for where nobody else waits, under the
- * broker's filter, and the main loop hears of it once.
+ * The kernel's random generator is not ready. A thread waits for it, under the broker's filter, so
+ * nobody else waits. The main loop is told once.
  */
 #include <errno.h>
 #include <poll.h>
@@ -21,9 +21,9 @@
 
 #define GENEROUS_MS 20000
 
-static int gate[2]; /* a generator that is ready when its other end is closed */
+static int gate[2]; /* the generator is ready when the other end of this is closed */
 static _Atomic unsigned int asked, waited;
-static _Atomic int interruptions; /* of who waits */
+static _Atomic int interruptions; /* of the thread that waits */
 
 static ssize_t ready(void *to, size_t length, unsigned int flags)
 {
@@ -73,7 +73,7 @@ static bool told(int report, int timeout_ms)
     return poll(&event, 1, timeout_ms) == 1;
 }
 
-/* The usual case costs one question, and no thread. */
+/* The usual case costs one call, and no thread. */
 static void test_ready(void)
 {
     struct entropy entropy;
@@ -97,13 +97,13 @@ static void test_waits_elsewhere(void)
     close(gate[1]);
     CU_ASSERT_TRUE_FATAL(told(report, GENEROUS_MS));
     CU_ASSERT(entropy_came(&entropy) >= 1);
-    CU_ASSERT_EQUAL(entropy_came(&entropy), 0); /* said once */
+    CU_ASSERT_EQUAL(entropy_came(&entropy), 0); /* it is told once */
     CU_ASSERT_EQUAL(waited, 4);
     close(gate[0]);
     close(report);
 }
 
-/* The thread waits for the kernel's generator and ends, with the broker's filter on. */
+/* The thread waits for the kernel's generator and ends, under the broker's filter. */
 static void test_under_the_filter(void)
 {
     int status;
@@ -121,7 +121,7 @@ static void test_under_the_filter(void)
         close(gate[1]);
         if (!told(report, GENEROUS_MS) || entropy_came(&entropy) < 1)
             _exit(2);
-        poll(NULL, 0, 100); /* it ends by now: a forbidden call would kill this process */
+        poll(NULL, 0, 100); /* by now it ends: a forbidden call would kill this process */
         _exit(0);
     }
     close(gate[0]);

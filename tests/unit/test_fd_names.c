@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The names under which a service manager keeps files, and what its environment says. */
+/* The names under which a service manager keeps files, and what its environment variables say. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,7 +104,7 @@ static void other_names_are_refused(void)
         CU_ASSERT(name.dm_id == 77 && name.item == 77 && name.generation == 77);
     }
     struct fd_name name;
-    CU_ASSERT_FALSE(fd_name_parse("device-3-dm\0x", 13, &name)); /* as long as it is said to be */
+    CU_ASSERT_FALSE(fd_name_parse("device-3-dm\0x", 13, &name)); /* the length counts */
     CU_ASSERT_TRUE(fd_name_parse("device-3-dm:device-4-dm", 11, &name));
 }
 
@@ -112,7 +112,7 @@ static void the_number_of_files_is_read_strictly(void)
 {
     CU_ASSERT_EQUAL(listen_count("42", "7", 42), 7);
     CU_ASSERT_EQUAL(listen_count("42", "1000", 42), 1000);
-    CU_ASSERT_EQUAL(listen_count("42", "7", 43), 0); /* not meant for us */
+    CU_ASSERT_EQUAL(listen_count("42", "7", 43), 0); /* meant for another process */
     CU_ASSERT_EQUAL(listen_count(NULL, "7", 42), 0);
     CU_ASSERT_EQUAL(listen_count("42", NULL, 42), 0);
     CU_ASSERT_EQUAL(listen_count(NULL, NULL, 42), 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the keeper hands to a service manager, and what it takes back from one: names, the
- * environment, records; and sets of files that are not as they should be. */
+/* What the keeper hands to a service manager, and what it takes back: names, the environment,
+ * records, and sets of files that are not as they should be. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -57,13 +57,13 @@ static void records_are_checked(void)
     WRONG(queue_count, STATE_QUEUES_MAX + 1);
     WRONG(queue_count, UINT32_MAX);
     WRONG(shmem_size, 0);
-    WRONG(shmem_size, UINT64_MAX - 0x50000000 + 1);      /* to 2^64 exactly */
+    WRONG(shmem_size, UINT64_MAX - 0x50000000 + 1);      /* it ends at 2^64 exactly */
     WRONG(commit, (uint64_t)STORE_RECORD_VERSION << 32); /* generation 0 */
     WRONG(commit, (uint64_t)STORE_RECORD_VERSION << 32 | UINT32_MAX);
 #undef WRONG
 }
 
-/* The layout is a promise to all other versions. */
+/* All other versions rely on the layout. */
 static void the_layout_of_a_record_is_fixed(void)
 {
     CU_ASSERT_EQUAL(offsetof(struct store_record, magic), 0);
@@ -80,7 +80,7 @@ static void the_layout_of_a_record_is_fixed(void)
 
 /* --- What is given back ---------------------------------------------------------------------- */
 
-/* A file that is passed: its name, and a letter for what it is. */
+/* A file that is passed: its name, and a letter for its kind. */
 struct given {
     const char *name;
     char kind; /* r, R: record, S: page, s: its size is not sealed, e: eventfd, m: DM file, p: pipe
@@ -120,9 +120,8 @@ static int make_given(char kind)
     }
 }
 
-/* In a process of its own, whose files from 3 on these are: the condition of the one device's set *
- * 60
- * + its number of files; 255: it has none; 254: fd_store_take failed. */
+/* Runs in its own process, whose files from 3 on are these. Returns: the state of the one device's
+ * set * 60 + its number of files; 255 if there is no set; 254 if fd_store_take failed. */
 static int take(const struct given *given, size_t count)
 {
     pid_t pid = fork();
@@ -173,8 +172,8 @@ static const struct given whole[] = {
 };
 #define WHOLE (sizeof(whole) / sizeof(whole[0]))
 
-/* The whole set, but for one file: with another name (NULL: left out) or of another kind (0: not).
- */
+/* The whole set, except that one file has another name (NULL: it is left out) or another kind (0:
+ * the same). */
 static int take_but(const char *one, const char *name, char kind)
 {
     struct given given[WHOLE];
@@ -236,7 +235,7 @@ static void what_a_kill_left_is_no_harm(void)
     CU_ASSERT_EQUAL(take(given, WHOLE + 3), RESULT(STORE_WHOLE, SET_FDS));
     for (size_t i = 0; i < WHOLE; i++) {
         if (given[i].kind == 'r')
-            given[i].kind = '0'; /* not committed: of it only the DM file counts */
+            given[i].kind = '0'; /* not committed: only the DM file counts */
     }
     CU_ASSERT_EQUAL(take(given, WHOLE + 3), RESULT(STORE_DM_ONLY, 1));
     CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", '0'), RESULT(STORE_DM_ONLY, 1));
@@ -246,7 +245,7 @@ static void another_version_is_told(void)
 {
     CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", 'o'),
                     RESULT(STORE_OTHER_VERSION, SET_FDS));
-    /* Version 1 had no gate: the eventfd before it is made anew. */
+    /* Version 1 had no gate, and so no eventfd "call": a new one is made. */
     struct given given[WHOLE];
     size_t count = 0;
     for (size_t i = 0; i < WHOLE; i++) {
@@ -286,7 +285,7 @@ static void make_set(void)
 
 static int open_store(void)
 {
-    /* Ours blocks, as the manager's does. */
+    /* Our end blocks, as in a real service manager. */
     if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0 ||
         fcntl(pair[1], F_SETFL, O_NONBLOCK) < 0)
         return -1;
@@ -345,7 +344,7 @@ static void sets_are_stored_in_order(void)
     CU_ASSERT_STRING_EQUAL(next_message(), "-");
     CU_ASSERT_EQUAL(store.sets[DM_ID].record->commit, (uint64_t)STORE_RECORD_VERSION << 32 | 2);
     CU_ASSERT_EQUAL(store.sets[DM_ID].record->generation, BAO_C);
-    /* The DM file and the eventfds stay the first ones; the copies are closed. */
+    /* The first DM file and the first eventfds stay. The copies are closed. */
     CU_ASSERT_EQUAL(store.sets[DM_ID].fds[STORE_DM], dm);
     CU_ASSERT_EQUAL(store.sets[DM_ID].fds[STORE_IRQ], irq);
     CU_ASSERT(fcntl(dm, F_GETFD) >= 0 && fcntl(sent[STORE_DM], F_GETFD) < 0);
@@ -423,7 +422,7 @@ static void without_a_service_manager_nothing_is_said(void)
 
 /* --- A manager that is stuck ----------------------------------------------------------------- */
 
-/* Its socket takes no more. Returns how many messages are before ours. */
+/* Fill the manager's socket until it takes no more. Returns how many messages are before ours. */
 static unsigned int fill(void)
 {
     unsigned int count = 0;
@@ -438,7 +437,7 @@ static void drain(unsigned int count)
         CU_ASSERT_STRING_EQUAL(next_message(), "STATUS=filling");
 }
 
-/* What it has room for, again and again: the rest of what is queued arrives. */
+/* The manager's socket has room again: the rest of the queue is sent, one after the other. */
 #define STORES_LATER(name)                                                                         \
     notify_flush(&manager);                                                                        \
     STORES(name)
@@ -468,7 +467,7 @@ static void all_later(void)
     notify_flush(&manager);
 }
 
-/* Nobody waits; STORED and the commit come when all of it is out, and not before. */
+/* Nobody waits. STORED and the commit come when everything has been sent, and not before. */
 static void a_stuck_manager_gets_all_later(void)
 {
     int wait;
@@ -489,12 +488,13 @@ static void a_stuck_manager_gets_all_later(void)
     CU_ASSERT_FALSE(notify_waits(&manager));
     CU_ASSERT_TRUE(is_stored(clock_ms(), &wait));
     CU_ASSERT_EQUAL(commit_now(), (uint64_t)STORE_RECORD_VERSION << 32 | 1);
-    CU_ASSERT_FALSE(is_stored(clock_ms(), &wait)); /* once */
+    CU_ASSERT_FALSE(is_stored(clock_ms(), &wait)); /* it is told once */
     CU_ASSERT_EQUAL(wait, -1);
     STORES("journal-1");
 }
 
-/* The guests wait as well, so its time is bounded; what it was not given comes nevertheless. */
+/* The guests wait, too, so the manager's time is bounded. What it has not yet received comes later
+ * nevertheless. */
 static void patience_with_a_stuck_manager_ends(void)
 {
     int wait;
@@ -511,7 +511,7 @@ static void patience_with_a_stuck_manager_ends(void)
     STORES_LATER("journal-1");
 }
 
-/* The next broker registers it: so no keeper may take it for a set that nobody has registered. */
+/* The next broker registers the set. So no keeper may think that nobody has registered it. */
 static void a_broker_that_died_waiting(void)
 {
     int wait;
@@ -530,7 +530,7 @@ static void the_queue_is_bounded(void)
 {
     CU_ASSERT_EQUAL_FATAL(open_store(), 0);
     unsigned int before = fill(), taken = 0;
-    for (unsigned int i = 0; i < 5000; i++) /* of states, the last one is enough */
+    for (unsigned int i = 0; i < 5000; i++) /* of several states, the last one is enough */
         CU_ASSERT_EQUAL(notify_say(&manager, "STATUS=%u", i), 0);
     CU_ASSERT_EQUAL(manager.taken - manager.gone, 1);
     while (notify_remove(&manager, "device-3-dm") == 0)
@@ -560,7 +560,7 @@ static void a_mapping_keeps_a_page_claimed(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(mapping);
     close(first);
     CU_ASSERT_EQUAL(shared_page_claim(page),
-                    -EWOULDBLOCK); /* nobody has the fd, but it is mapped */
+                    -EWOULDBLOCK); /* nobody has the fd, but the page is mapped */
     munmap(mapping, STATE_SIZE);
     int second = shared_page_claim(page);
     CU_ASSERT(second >= 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The interrupt gate, in each of its states, against whoever calls and whoever acknowledges. */
+/* The interrupt gate, in each of its states, against everybody who calls and everybody who
+ * acknowledges. */
 #include <linux/virtio_mmio.h>
 #include <poll.h>
 #include <signal.h>
@@ -39,7 +40,7 @@ static int new_eventfd(void)
     return fd;
 }
 
-/* A gate whose line is closed; pages and eventfds are new, or the last one's. */
+/* Make a gate whose line is closed. Pages and eventfds are new, or those of the last gate. */
 static void prepare(bool sets_no_bits, bool successor)
 {
     struct gate_line **lines = forever(sizeof(*lines));
@@ -70,7 +71,7 @@ static void begin(bool sets_no_bits)
     gate_open(line);
 }
 
-/* How often the interrupt was raised since the last look; 0 after the time. */
+/* How often the interrupt was raised since the last call; 0 if it was not raised in time. */
 static uint64_t raised(int timeout_ms)
 {
     uint64_t count = 0;
@@ -95,7 +96,7 @@ static void acknowledge(uint32_t bits)
     gate_raise_pending(line);
 }
 
-/* The thread has nothing to do: its event was heard, and it waits again. */
+/* Wait until the thread has handled its event, and waits again. */
 static void settle(void)
 {
     for (int i = 0; i < 3; i++)
@@ -110,7 +111,7 @@ static void one_is_outstanding_until_acknowledged(void)
     ask_for(VRING);
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
-    for (int i = 0; i < 10; i++) { /* after it has read InterruptStatus */
+    for (int i = 0; i < 10; i++) { /* the driver has read InterruptStatus */
         ask_for(VRING);
         CU_ASSERT_TRUE(eventfd_signal(line->call)); /* a worker that does not look at `raised` */
     }
@@ -128,21 +129,21 @@ static void one_is_outstanding_until_acknowledged(void)
     CU_ASSERT_EQUAL(gate_interrupt_status(line), CONFIG);
 }
 
-/* What comes while a driver handles an interrupt is told by the next, though it acknowledges last.
- */
+/* An event comes while the driver handles an interrupt. The next interrupt tells it, even if the
+ * driver acknowledges at the end. */
 static void a_late_acknowledgement_hides_nothing(void)
 {
     begin(false);
     ask_for(VRING);
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
-    ask_for(VRING | CONFIG); /* after it has looked at its rings */
+    ask_for(VRING | CONFIG); /* the driver has already looked at its rings */
     acknowledge(VRING);
     CU_ASSERT_EQUAL(raised(0), 1);
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING | CONFIG);
 }
 
-/* A driver that polls has an interrupt outstanding for long. */
+/* With a driver that polls, an interrupt stays outstanding for a long time. */
 static void what_came_since_joins_an_outstanding_one(void)
 {
     begin(false);
@@ -154,7 +155,7 @@ static void what_came_since_joins_an_outstanding_one(void)
     settle();
     CU_ASSERT_EQUAL(raised(0), 0);
     CU_ASSERT_EQUAL(gate_interrupt_status(line), 0);
-    atomic_store(&state->interrupt.pending, VRING); /* nothing is outstanding: it is raised */
+    atomic_store(&state->interrupt.pending, VRING); /* none is outstanding: it is raised */
     CU_ASSERT_EQUAL(gate_interrupt_status(line), 0);
     CU_ASSERT_TRUE(eventfd_signal(line->call));
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
@@ -177,11 +178,11 @@ static void a_reset_driver_is_interrupted_again(void)
     begin(false);
     ask_for(VRING | CONFIG);
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
-    acknowledge(UINT32_MAX); /* of Status, not of InterruptACK */
+    acknowledge(UINT32_MAX); /* from Status, not from InterruptACK */
     CU_ASSERT_EQUAL(gate_interrupt_status(line), 0);
     ask_for(VRING);
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
-    acknowledge(0); /* such as DRIVER_OK of a driver that polled so far */
+    acknowledge(0); /* for example DRIVER_OK of a driver that polled until now */
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
     ask_for(VRING);
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
@@ -199,7 +200,7 @@ static void a_call_without_bits_means_a_used_buffer(void)
     settle();
     CU_ASSERT_EQUAL(raised(0), 0);
     acknowledge(VRING);
-    CU_ASSERT_EQUAL(raised(SLACK_MS), 1); /* by the relay, or by the gate if it hears that late */
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1); /* by the relay, or by the gate if it notices so late */
     acknowledge(VRING);
     settle();
     CU_ASSERT_EQUAL(raised(0), 0);
@@ -232,11 +233,11 @@ static void flood(bool sets_no_bits, uint32_t bits)
     CU_ASSERT_EQUAL(raised(0), expected);
     CU_ASSERT(cpu_us(gate->thread) - before < 20000); /* 300,000 wake-ups take ten times that */
     acknowledge(VRING);
-    CU_ASSERT_EQUAL(raised(0), expected); /* nothing is lost for it */
+    CU_ASSERT_EQUAL(raised(0), expected); /* the mute loses nothing */
     acknowledge(VRING);
     CU_ASSERT_EQUAL(raised(0), 0);
     ask_for(sets_no_bits ? 0 : VRING);    /* vhost calls, and sets nothing */
-    CU_ASSERT_EQUAL(raised(SLACK_MS), 1); /* and it is heard again */
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1); /* the gate listens again */
 }
 
 static void a_flood_costs_nothing(void)
@@ -248,14 +249,14 @@ static void a_flood_costs_nothing(void)
 
 /* --- Deaths ----------------------------------------------------------------------------------- */
 
-/* A worker that was taken over leaves what it likes behind. */
+/* A worker that was taken over can leave anything behind. */
 static void a_worker_spoils_nothing_for_its_successor(void)
 {
     const uint64_t full = UINT64_MAX - 1;
     begin(false);
     CU_ASSERT_EQUAL(write(line->call, &full, sizeof(full)), sizeof(full));
     settle();
-    for (int i = 0; i < 100; i++) /* muted, perhaps */
+    for (int i = 0; i < 100; i++) /* the line may become muted */
         (void)eventfd_signal(line->call);
     atomic_store(&state->interrupt.pending, 0xfffffffc);
     atomic_store(&state->interrupt.raised, 1);
@@ -265,17 +266,17 @@ static void a_worker_spoils_nothing_for_its_successor(void)
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
 
     acknowledge(VRING);
-    gate_renew(line, VRING); /* nobody knows whether the last one came to ask */
+    gate_renew(line, VRING); /* the last worker may have died before it asked */
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
 }
 
-/* Between any two steps of one that was killed. */
+/* The predecessor was killed between any two steps. */
 static void a_successor_finds_what_is_pending(void)
 {
     static const struct {
         uint64_t interrupt;
         uint32_t pending;
-        bool call; /* was signalled, and not heard */
+        bool call; /* signalled, and not yet handled */
         uint64_t raised;
         uint32_t status;
     } rows[] = {
@@ -284,7 +285,7 @@ static void a_successor_finds_what_is_pending(void)
         {INTERRUPT_IDLE, VRING, true, 1, VRING},
         {INTERRUPT_RAISING, 0, false, 1, VRING}, /* killed around the signal */
         {INTERRUPT_RAISING, VRING, false, 1, VRING},
-        {INTERRUPT_RAISED, VRING, true, 0, VRING}, /* to be raised at the acknowledgement */
+        {INTERRUPT_RAISED, VRING, true, 0, VRING}, /* raised at the acknowledgement */
         {INTERRUPT_RAISED, 0, false, 0, VRING},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -297,11 +298,12 @@ static void a_successor_finds_what_is_pending(void)
         if (rows[i].call)
             CU_ASSERT_TRUE(eventfd_signal(line->call));
         settle();
-        CU_ASSERT_EQUAL(raised(0), 0); /* not before it is open */
+        CU_ASSERT_EQUAL(raised(0), 0); /* the line is not open yet */
         gate_open(line);
         settle();
         CU_ASSERT_EQUAL(raised(0), rows[i].raised);
-        /* What was pending beside an outstanding one is raised when that is acknowledged. */
+        /* If another was pending beside the outstanding one, it is raised when that one is
+         * acknowledged. */
         bool again = rows[i].pending != 0 && rows[i].interrupt != INTERRUPT_IDLE;
         if (again)
             acknowledge(VRING);
@@ -313,7 +315,8 @@ static void a_successor_finds_what_is_pending(void)
     }
 }
 
-/* Killed after it had acknowledged, and after its gate had raised the next. */
+/* The relay was killed after it had acknowledged, and after its gate had raised the next interrupt.
+ */
 static void an_acknowledgement_carried_out_twice_is_one(void)
 {
     uint64_t which = 0;
@@ -328,7 +331,7 @@ static void an_acknowledgement_carried_out_twice_is_one(void)
     gate_raise_pending(line);
     settle();
     CU_ASSERT_EQUAL(raised(0), 0);
-    acknowledge(0); /* the third was asked for while the second was outstanding */
+    acknowledge(0); /* the third came while the second was outstanding */
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING | CONFIG);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * No interrupt is lost, whichever order a driver looks and acknowledges in, and whenever the broker
- * dies: gate and relay run in a process that is killed at random and started again, a worker or a
+ * No interrupt is lost, in whichever order a driver looks and acknowledges, and whenever the broker
+ * dies. Gate and relay run in a process that is killed at random and started again. A worker or a
  * vhost that has produced something calls, and a driver consumes. The driver consumes nothing
- * without an interrupt, so a lost one is an end, which its time limit shows.
+ * without an interrupt. So after a lost interrupt nothing goes on, and the time limit finds that.
  *
  * 10 million interrupts with BVDM_LONG=1, a quarter of them for each of the four runs with deaths,
  * and some thousands without.
@@ -35,19 +35,19 @@
 #define REQUEST_IDS 4u
 #define NO_REQUEST UINT64_MAX
 
-/* struct shared, attacher. The frontend's process is never killed, so that a request comes into its
- * slot as a whole, as in the kernel. */
+/* struct shared, attacher. The frontend's process is never killed. So a request comes into its slot
+ * as a whole, as in the kernel. */
 #define ATTACHER_NONE 0u
 #define ATTACHER_FILLING 1u
 #define ATTACHER_FILLED 2u
 
 enum { CALL_FD = 200, IRQ_FD, REQUEST_FD, REPLY_FD, SHARED_FD };
 
-/* What all processes share. */
+/* The memory that all processes share. */
 static struct shared {
     struct state_page state;
     _Alignas(4096) struct journal journal;
-    /* The dispatcher: one request at a time, as of a frontend with one vCPU. */
+    /* The dispatcher: one request at a time, as from a frontend with one vCPU. */
     _Alignas(64) _Atomic uint32_t attacher; /* futex: ATTACHER_*, or offset of the slot to fill */
     _Atomic uint64_t waiting; /* id of the request whose vCPU waits, or NO_REQUEST; its answer: */
     _Atomic uint64_t answer;
@@ -57,7 +57,7 @@ static struct shared {
     _Alignas(64) _Atomic uint64_t consumed;
     _Atomic uint32_t kills; /* of brokers */
     _Atomic bool over;
-    /* How the run is to be. */
+    /* The properties of the run. */
     bool acknowledges_last, sets_no_bits;
 } * shared;
 
@@ -74,7 +74,7 @@ static void futex_wake(_Atomic uint32_t *word)
 
 /* --- The broker's process -------------------------------------------------------------------- */
 
-/* As the driver's: it waits, and any signal ends that. */
+/* Like the driver's ATTACH: it waits, and any signal ends the wait. */
 int dispatcher_attach(enum bao_generation generation, int dm, struct bao_io_request *slot)
 {
     (void)generation;
@@ -87,7 +87,7 @@ int dispatcher_attach(enum bao_generation generation, int dm, struct bao_io_requ
         if (now == ATTACHER_FILLED)
             return 0;
         bool interrupted = !futex_wait(&shared->attacher, now, 50) && errno == EINTR;
-        /* Never in the midst of a request, however often it is interrupted. */
+        /* It never ends in the middle of a request, however often it is interrupted. */
         uint32_t mine = offset;
         if (interrupted && atomic_compare_exchange_strong(&shared->attacher, &mine, ATTACHER_NONE))
             return -ETIME;
@@ -175,7 +175,7 @@ static void deliver(const struct bao_io_request *request)
     fail("nobody takes a register access");
 }
 
-/* A register access: the vCPU stands still until it is completed. */
+/* A register access: the vCPU waits until it is completed. */
 static uint64_t access_register(uint64_t op, uint64_t offset, uint64_t value)
 {
     static uint64_t id;
@@ -195,7 +195,7 @@ static uint64_t access_register(uint64_t op, uint64_t offset, uint64_t value)
 
 static void consume(uint32_t status)
 {
-    /* As Linux does: what is not named in InterruptStatus is not looked at. */
+    /* As Linux does: it looks only at what InterruptStatus names. */
     if ((status & VIRTIO_MMIO_INT_VRING) != 0)
         atomic_store(&shared->consumed, atomic_load(&shared->produced));
 }
@@ -208,7 +208,7 @@ static void take_interrupt(void)
         return;
     if (read(IRQ_FD, &count, sizeof(count)) != (ssize_t)sizeof(count))
         fail("the interrupt's eventfd");
-    /* A successor does not know whether its predecessor came to signal, and signals again. */
+    /* A successor does not know whether its predecessor has signalled, so it signals again. */
     static uint64_t total;
     total += count;
     uint32_t kills = atomic_load(&shared->kills);
@@ -224,7 +224,7 @@ static void take_interrupt(void)
         consume(status);
 }
 
-/* A worker's device_interrupt, or vhost. */
+/* What a worker's device_interrupt does, or vhost. */
 static void call(void)
 {
     struct state_interrupt *interrupt = &shared->state.interrupt;
@@ -240,7 +240,8 @@ static void *produce(void *argument)
     while (!atomic_load(&shared->over)) {
         random = random * 1664525 + 1013904223;
         uint64_t produced = atomic_load(&shared->produced);
-        /* Now and then far ahead, mostly one by one: both sides come first. */
+        /* Now and then the producer is far ahead, mostly by one: so each side is sometimes first.
+         */
         uint64_t ahead = (random >> 24) % 4;
         if (produced - atomic_load(&shared->consumed) > ahead) {
             usleep(10);
@@ -252,7 +253,7 @@ static void *produce(void *argument)
     return NULL;
 }
 
-/* Until so many interrupts were raised. */
+/* Run until so many interrupts were raised. */
 static _Noreturn void run_frontend(uint64_t interrupts)
 {
     pthread_t producer;
@@ -296,7 +297,7 @@ static void end(pid_t pid)
     CU_ASSERT(WIFSIGNALED(status));
 }
 
-/* The driver drops the wait of a process that is gone. */
+/* The driver forgets that a process waits which has gone. */
 static void forget_attacher(void)
 {
     uint32_t attacher;
@@ -308,9 +309,9 @@ static void forget_attacher(void)
 
 enum deaths { NO_DEATHS, DEATHS };
 
-/* Half of the brokers are spared until a register access of the driver's was completed: on a busy
- * machine none may have come that far in its time, and then it is no interrupt's loss that nothing
- * goes on. Where one was lost, being spared helps nobody. */
+/* Half of the brokers live until a register access of the driver has been completed. On a busy
+ * machine, a broker may be killed before any access comes so far. Then nothing goes on, but no
+ * interrupt was lost. If one was lost, a longer life does not help. */
 static void spare(pid_t frontend, uint32_t answered)
 {
     siginfo_t ended = {0};
@@ -324,7 +325,7 @@ static void run(bool sets_no_bits, bool acknowledges_last, enum deaths deaths)
 {
     bool is_long = long_form() && deaths == DEATHS;
     uint64_t interrupts = is_long ? 2500000 : 2000;
-    /* A life lasts long enough for some thousand interrupts; some end in their first moments. */
+    /* A broker lives long enough for some thousand interrupts. Some end in their first moments. */
     unsigned int life_us = is_long ? 300000 : 30000;
     char text[32];
     snprintf(text, sizeof(text), "%llu", (unsigned long long)interrupts);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The input device, VirtIO 1.2 §5.8: what its configuration space shows, what of a device's events
- * reaches the driver and when, that no key stays pressed for ever, and what a driver can make the
- * device do. The event device is one end of a socket pair, which carries what Linux's would; it
- * answers no ioctl, as one that was unplugged.
+ * The input device, VirtIO 1.2 §5.8: what its configuration space shows; which events of the device
+ * reach the driver, and when; that no key stays pressed for ever; and what a driver can make the
+ * device do. The event device is one end of a socket pair, which carries the data of a Linux event
+ * device. It answers no ioctl, like one that was unplugged.
  */
 #include <CUnit/CUnit.h>
 #include <errno.h>
@@ -60,7 +60,7 @@ static void describe(void)
         .min = (uint32_t)-5, .max = 1919, .fuzz = 1, .flat = 2, .res = 12};
 }
 
-/* Out of the way of the numbers that a worker's files have. */
+/* Moves an fd above the numbers of a worker's files. */
 static int high(int fd)
 {
     int moved = fcntl(fd, F_DUPFD_CLOEXEC, 64);
@@ -112,7 +112,7 @@ static void running(unsigned int buffers)
     driver(buffers);
 }
 
-/* The device says so, as one read of it. */
+/* The device reports these events, in one read. */
 static void say(const struct input_event *said, size_t count)
 {
     CU_ASSERT_EQUAL_FATAL(send(device, said, count * sizeof(said[0]), 0),
@@ -129,7 +129,7 @@ static void say(const struct input_event *said, size_t count)
     }
 #define END IS(EV_SYN, SYN_REPORT, 0)
 
-/* The driver's next event is this one. */
+/* Asserts that the driver's next event is this one. */
 static void hears(uint16_t type, uint16_t code, int32_t value)
 {
     struct vring_used_elem element = {0};
@@ -149,7 +149,7 @@ static void hears_no_more(void)
     CU_ASSERT_FALSE(guest_used(&events, &element));
 }
 
-/* Of a fresh driver, or after a loss: the touch screen's slot. */
+/* A new driver, or one after a loss, gets the touch screen's slot. */
 static void hears_slot(int32_t slot)
 {
     hears(EV_ABS, ABS_MT_SLOT, slot);
@@ -179,7 +179,7 @@ static void the_driver_sees_the_device(void)
     CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_ID_NAME, 0, text, sizeof(text)), 20);
     CU_ASSERT_STRING_EQUAL(text, "unit test's keyboard");
     CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_ID_SERIAL, 0, text, sizeof(text)), 4);
-    CU_ASSERT_STRING_EQUAL(text, "4711"); /* and nothing of the longer name */
+    CU_ASSERT_STRING_EQUAL(text, "4711"); /* without the rest of the longer name */
     CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_ID_DEVIDS, 0, &ids, sizeof(ids)), 8);
     CU_ASSERT(ids.vendor == 0x1234 && ids.product == 0x5678 && ids.version == 0x0111);
     CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_PROP_BITS, 0, bits, 1), 1);
@@ -195,7 +195,7 @@ static void the_driver_sees_the_device(void)
               axis.res == 12);
 }
 
-/* §5.8.4: size 0 for what there is not; no byte of anything else shows. */
+/* §5.8.4: what the device does not have has size 0. No byte of anything else is visible. */
 static void what_there_is_not_has_no_size(void)
 {
     static const uint8_t none[][2] = {
@@ -212,14 +212,14 @@ static void what_there_is_not_has_no_size(void)
         CU_ASSERT_EQUAL(selected(none[i][0], none[i][1], bytes, sizeof(bytes)), 0);
         CU_ASSERT_EQUAL(memcmp(bytes, zeros, sizeof(zeros)), 0);
     }
-    /* Both bytes in one access, and nothing beside them can be written. */
+    /* One access can write both bytes, and nothing beside them. */
     transport_write(&guest_device, VIRTIO_MMIO_CONFIG, 2,
                     VIRTIO_INPUT_CFG_ABS_INFO | ABS_MT_POSITION_X << 8);
     transport_write(&guest_device, VIRTIO_MMIO_CONFIG + 2, 1, 200);
     transport_write(&guest_device, VIRTIO_MMIO_CONFIG + 8, 4, 1);
     CU_ASSERT_EQUAL(transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 2, 1), 20);
     CU_ASSERT_EQUAL((int32_t)transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 8, 4), -5);
-    /* A name of 128 bytes has no end. */
+    /* A name of 128 bytes has no NUL. */
     memset(start.input.name, 'n', sizeof(start.input.name));
     memset(&guest_state, 0, sizeof(guest_state));
     worker();
@@ -235,7 +235,7 @@ static void what_was_selected_outlives_a_worker(void)
     worker();
     CU_ASSERT_EQUAL(transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 2, 1), 4);
     CU_ASSERT_EQUAL(transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 8, 1), '4');
-    guest_negotiate(VERSION_1); /* a reset */
+    guest_negotiate(VERSION_1); /* this is a reset */
     CU_ASSERT_EQUAL(transport_read(&guest_device, VIRTIO_MMIO_CONFIG, 1), 0);
     CU_ASSERT_EQUAL(transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 2, 1), 0);
 }
@@ -270,7 +270,7 @@ static void a_packet_waits_for_its_end(void)
     hears_no_more();
 }
 
-/* Lights would go round for ever between the kernel, which reports them, and the driver. */
+/* The kernel reports lights. They would go round for ever between kernel and driver. */
 static void what_the_device_has_not_does_not_come(void)
 {
     running(64);
@@ -289,7 +289,7 @@ static void events_wait_for_buffers(void)
     hears_slot(0);
     SAY(IS(EV_KEY, KEY_A, 1), END, IS(EV_KEY, KEY_A, 0), END);
     hears_no_more();
-    CU_ASSERT_EQUAL(events.used->flags, 0); /* the driver is to kick */
+    CU_ASSERT_EQUAL(events.used->flags, 0); /* the driver has to kick */
     offer(1);
     guest_kick(0);
     hears(EV_KEY, KEY_A, 1);
@@ -302,8 +302,8 @@ static void events_wait_for_buffers(void)
     hears_no_more();
 }
 
-/* Thousands while nobody takes them: what is kept is whole, in order, and the rest stays where it
- * was. Then all of it comes. */
+/* Thousands of events come while nobody takes them. Those that are kept are complete and in order.
+ * The rest stays where it was. Then all of them come. */
 static void a_full_event_queue_loses_nothing(void)
 {
     const unsigned int packets = 3000;
@@ -315,7 +315,7 @@ static void a_full_event_queue_loses_nothing(void)
         for (; said < packets; said++) {
             packet[0].value = (int)said + 1;
             if (send(device, packet, sizeof(packet), 0) < 0)
-                break; /* its own buffer is full, as the kernel's would be */
+                break; /* the socket is full, as the kernel's buffer would be */
         }
         guest_run();
         offer(16);
@@ -331,7 +331,7 @@ static void a_full_event_queue_loses_nothing(void)
     CU_ASSERT_EQUAL(heard, packets);
 }
 
-/* In pieces of any size, and too short is the guest's fault. */
+/* A buffer may have pieces of any size. If it is too short, that is the guest's error. */
 static void a_buffer_can_be_in_pieces(void)
 {
     struct virtio_input_event event;
@@ -361,7 +361,7 @@ static void a_new_driver_hears_what_is_pressed(void)
     hears_slot(0);
     hears_no_more();
     guest_write(VIRTIO_MMIO_STATUS, 0);
-    SAY(IS(EV_KEY, KEY_A, 0), IS(EV_KEY, KEY_B, 1), END); /* while there is none */
+    SAY(IS(EV_KEY, KEY_A, 0), IS(EV_KEY, KEY_B, 1), END); /* while there is no driver */
     driver(64);
     hears(EV_KEY, KEY_B, 1);
     hears_slot(0);
@@ -376,20 +376,20 @@ static void a_successor_releases_what_is_not_pressed_now(void)
     hears(EV_KEY, KEY_A, 1);
     hears(EV_ABS, ABS_MT_TRACKING_ID, 7);
     hears(EV_SYN, SYN_REPORT, 0);
-    worker(); /* its device presses nothing */
+    worker(); /* on its device nothing is pressed */
     guest_run();
     hears(EV_KEY, KEY_A, 0);
     hears(EV_ABS, ABS_MT_SLOT, 0);
     hears(EV_ABS, ABS_MT_TRACKING_ID, -1);
     hears_slot(0);
     hears_no_more();
-    worker(); /* and there is nothing left to say */
+    worker(); /* nothing is left to say */
     guest_run();
     hears_slot(0);
     hears_no_more();
 }
 
-/* A hostile page: every key and contact there is, and others. */
+/* A hostile page claims every key and contact that exists, and others. */
 static void a_page_can_claim_any_key(void)
 {
     running(64);
@@ -411,8 +411,8 @@ static void a_page_can_claim_any_key(void)
     CU_ASSERT_EQUAL(guest_state.of_kind.input.slots, 0);
 }
 
-/* The kernel's buffer has run over: what follows up to the next report is of a packet without its
- * beginning. */
+/* The kernel's buffer has overflowed. Events up to the next report belong to a packet that has lost
+ * its beginning. */
 static void dropped_events_release_all_keys(void)
 {
     running(64);
@@ -427,7 +427,7 @@ static void dropped_events_release_all_keys(void)
     hears(EV_REL, REL_WHEEL, 7);
     hears(EV_SYN, SYN_REPORT, 0);
     hears_no_more();
-    SAY(IS(EV_KEY, KEY_A, 2), END); /* it was held, and the kernel repeats it */
+    SAY(IS(EV_KEY, KEY_A, 2), END); /* the user held it, and the kernel repeats it */
     hears(EV_KEY, KEY_A, 1);
     hears(EV_SYN, SYN_REPORT, 0);
     SAY(IS(EV_KEY, KEY_A, 2), END);
@@ -435,7 +435,7 @@ static void dropped_events_release_all_keys(void)
     hears(EV_SYN, SYN_REPORT, 0);
 }
 
-/* More events than any packet has: bounded, and no worse than events that were dropped. */
+/* More events than any packet has. They are bounded, and treated like events that were dropped. */
 static void a_packet_without_end_is_dropped(void)
 {
     struct input_event many[64];
@@ -469,7 +469,7 @@ static void ask(uint16_t type, uint16_t code, uint32_t value)
     guest_offer(&status, slot);
 }
 
-/* What the device was asked for next; type 0xffff: nothing. */
+/* The next thing that the device was asked for; type 0xffff: nothing. */
 static struct input_event asked(void)
 {
     struct input_event event;
@@ -499,14 +499,15 @@ static void the_driver_sets_lights_and_sounds(void)
     CU_ASSERT(event.type == EV_SND && event.code == SND_TONE && event.value == 440);
     CU_ASSERT_EQUAL(asked().type, 0xffff);
     CU_ASSERT_EQUAL(answered(), 2);
-    /* It goes, and its sound with it. */
+    /* When the driver goes, its sound stops. */
     guest_write(VIRTIO_MMIO_STATUS, 0);
     event = asked();
     CU_ASSERT(event.type == EV_SND && event.code == SND_TONE && event.value == 0);
     CU_ASSERT_EQUAL(asked().type, 0xffff);
 }
 
-/* Written to an event device, these would be the user's keys and movements, or its settings. */
+/* On an event device, these writes would be keys and movements of the user, or would change its
+ * settings. */
 static void a_driver_can_ask_for_nothing_else(void)
 {
     running(2);
@@ -530,7 +531,7 @@ static void a_driver_can_ask_for_nothing_else(void)
     ask(0xffff, 0xffff, UINT32_MAX);
     guest_kick(1);
     CU_ASSERT_EQUAL(answered(), 8);        /* each is answered, */
-    CU_ASSERT_EQUAL(asked().type, 0xffff); /* and none carried out */
+    CU_ASSERT_EQUAL(asked().type, 0xffff); /* and none is carried out */
     CU_ASSERT((guest_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET) == 0);
 }
 
@@ -542,7 +543,7 @@ static unsigned int asked_count(void)
     return count;
 }
 
-/* Sixteen at once, and in each tenth of a second, reset or not. */
+/* Sixteen at once, and sixteen in each tenth of a second, with or without a reset. */
 static void a_driver_cannot_flood_the_device(void)
 {
     running(2);

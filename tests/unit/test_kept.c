@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the keeper keeps for the next broker besides the devices' sets: an open backend arrives as
- * it was, and nothing else is taken for one; the configuration's text; and which broker is stuck.
- */
+/* What the keeper keeps for the next broker, besides the devices' sets. An open backend arrives as
+ * it was, and nothing else passes for one. The configuration's text. Which broker is stuck. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -64,7 +63,7 @@ static void a_backend_arrives_as_it_was(void)
               backend.files[OPENED_DIRECTORY] == -1);
 }
 
-/* Every kind has the files of its own and no others, and knows which texts must end. */
+/* Every kind has its own files and no others. It knows which texts must have an end. */
 static void a_text_without_an_end_is_refused(enum device_kind kind, size_t offset, size_t size)
 {
     const struct device_config config = {.kind = kind, .id = 3};
@@ -96,14 +95,14 @@ static void anything_else_is_refused(void)
     REFUSED(magic, 0);
     REFUSED(version, OPENED_VERSION + 1);
     REFUSED(dm_id, 4);
-    REFUSED(digest, 5); /* it was opened by another configuration */
+    REFUSED(digest, 5); /* another configuration opened it */
     REFUSED(kind, DEVICE_NET_VHOST);
     REFUSED(error, ENOENT);
     REFUSED(files, good.files | 1u << OPENED_IMAGE);
     REFUSED(files, 0);
 #undef REFUSED
     bad = good;
-    memset(bad.socket_path, 'x', sizeof(bad.socket_path)); /* without an end */
+    memset(bad.socket_path, 'x', sizeof(bad.socket_path)); /* no NUL */
     CU_ASSERT_EQUAL(opened_unpack(&backend, &bad, fds, count), -EPROTO);
     bad = good;
     memset(bad.words, 'x', sizeof(bad.words));
@@ -204,7 +203,7 @@ static void files_are_of_the_kind_of_their_number(void)
     int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int regular = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), box = box_make(regular);
     CU_ASSERT_FALSE(kept_is_file(node, OPENED_IMAGE));
-    CU_ASSERT_FALSE(kept_is_file(regular, OPENED_IMAGE)); /* as the version before stored it */
+    CU_ASSERT_FALSE(kept_is_file(regular, OPENED_IMAGE)); /* the last version stored it this way */
     CU_ASSERT_TRUE(kept_is_file(box, OPENED_IMAGE));
     CU_ASSERT_TRUE(kept_is_file(node, OPENED_TAP_FIRST));
     CU_ASSERT_FALSE(kept_is_file(regular, OPENED_TAP_FIRST + 6));
@@ -217,7 +216,7 @@ static void files_are_of_the_kind_of_their_number(void)
     CU_ASSERT_TRUE(kept_is_file(directory, OPENED_DIRECTORY));
     CU_ASSERT_FALSE(kept_is_file(-1, OPENED_DIRECTORY));
     int readable = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    CU_ASSERT_FALSE(kept_is_file(readable, OPENED_DIRECTORY)); /* it leads to more than its name */
+    CU_ASSERT_FALSE(kept_is_file(readable, OPENED_DIRECTORY)); /* it gives access to more */
     close(readable);
     close(box);
     close(node);
@@ -238,7 +237,7 @@ static void one_that_answers_lives_on(void)
         CU_ASSERT_EQUAL(watch_look(&watch, now), WATCH_WAIT);
         now = watch.when;
         CU_ASSERT_EQUAL(watch_look(&watch, now), WATCH_ASK);
-        now += WATCH_ANSWER_MS - 1; /* as late as it may */
+        now += WATCH_ANSWER_MS - 1; /* as late as allowed */
         CU_ASSERT_EQUAL(watch_look(&watch, now), WATCH_WAIT);
         watch_answered(&watch, now);
     }
@@ -254,10 +253,10 @@ static void one_that_does_not_is_stuck(void)
     const int64_t end = WATCH_ASK_MS + WATCH_ANSWER_MS + WATCH_LAST_MS;
     CU_ASSERT_EQUAL(watch_look(&watch, end - 1), WATCH_WAIT);
     CU_ASSERT_EQUAL(watch_look(&watch, end), WATCH_STUCK);
-    CU_ASSERT_EQUAL(watch_look(&watch, INT64_MAX - 1), WATCH_WAIT); /* said once */
+    CU_ASSERT_EQUAL(watch_look(&watch, INT64_MAX - 1), WATCH_WAIT); /* it is reported once */
 }
 
-/* The machine stood still from the question on, and the keeper goes on first. */
+/* The machine stands still from the question on, and then the keeper runs first. */
 static void one_that_had_no_time_is_not(void)
 {
     struct watch watch;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lingering: bounded, and over as soon as there is something to do. */
+/* Lingering: it is bounded, and ends as soon as there is something to do. */
 #include <sched.h>
 #include <stdlib.h>
 #include <time.h>
@@ -55,7 +55,8 @@ static double linger_us(unsigned int looks)
     return (double)(end.tv_sec - start.tv_sec) * 1e6 + (double)(end.tv_nsec - start.tv_nsec) / 1e3;
 }
 
-/* Some tens of microseconds; the shortest of many, since this process may lose its processor. */
+/* Some tens of microseconds. We take the shortest of many, since this process may lose its
+ * processor. */
 static void test_time(void)
 {
     set(7, 7, 3, 3);
@@ -72,7 +73,7 @@ static void test_time(void)
     CU_ASSERT(shortest < 500);
 }
 
-/* With a single processor it would keep it from the broker. */
+/* With a single processor, lingering would keep the processor from the broker. */
 static void test_single_processor(void)
 {
     cpu_set_t all, one;

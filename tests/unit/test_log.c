@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The worker's messages: their form, and how many of them a noisy guest can cause. */
+/* The worker's messages: their form, and how many of them a guest can cause. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,7 @@ static void connect_broker(void)
     log_init(9);
 }
 
-/* As the broker receives it: by its own rules. */
+/* Receive a message as the broker does, by its rules. */
 static bool received(struct message_log *ret)
 {
     union message message;
@@ -73,7 +73,7 @@ static void test_limit(void)
     }
     CU_ASSERT_EQUAL(count, LOG_BURST + 17); /* 16, 32, ... 2^20 */
     CU_ASSERT_EQUAL(count + suppressed, 1u << 20);
-    log_event(LOG_RESET, 0); /* each code by itself */
+    log_event(LOG_RESET, 0); /* each code is counted by itself */
     CU_ASSERT_TRUE(received(&log));
 
     CU_ASSERT_TRUE(log_limited());

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines of keeper and broker: nobody waits for whoever does not read them, what is lost is counted,
- * and other users of the same stderr notice nothing. */
+/* Lines of keeper and broker. Nobody waits for a reader that does not read. Lost lines are counted.
+ * Other users of the same stderr notice nothing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,10 +16,10 @@
 #include "broker/log.h"
 #include "tests/cunit_main.h"
 
-#define LINES 4000u    /* more than any of them holds */
-#define TOO_LONG_S 20u /* for a test that waits after all */
+#define LINES 4000u    /* more than any of the readers holds */
+#define TOO_LONG_S 20u /* if a test waits in spite of all */
 
-/* stderr of this test is `fd` for a while. */
+/* `fd` is this test's stderr for a while. */
 static int own_stderr = -1;
 
 static void use(int fd)
@@ -34,7 +34,7 @@ static void use(int fd)
 static void give_back(void)
 {
     alarm(0);
-    (void)log_tell_lost(); /* into the void, if need be: no count is left for the next test */
+    (void)log_tell_lost(); /* even if nobody reads it: the next test must start with no count */
     dup2(own_stderr, STDERR_FILENO);
     close(own_stderr);
 }
@@ -45,11 +45,11 @@ static bool readable(int fd)
     return poll(&file, 1, 100) == 1 && (file.revents & POLLIN) != 0;
 }
 
-/* How many whole lines there are; counts those that are as they were said, and returns the sum of
- * what is said to be lost. */
+/* Number of whole lines: those that are as they were written, and the sum of those that are
+ * reported as lost. */
 struct seen {
     unsigned int said, lost, others;
-    unsigned int notices; /* of lost lines */
+    unsigned int notices; /* lines that report lost ones */
 };
 
 static void take_line(const char *line, struct seen *seen)
@@ -86,7 +86,8 @@ static void say_lines(unsigned int count)
         log_line(NULL, "line %u end", i);
 }
 
-/* Fill, empty, say one more. `cut`: lines that may be there in part, each time that it is full. */
+/* Fill it, empty it, write one more line. `cut`: number of lines that may be truncated, each time
+ * that it is full. */
 static void check(int reader, unsigned int cut)
 {
     struct seen seen = {0};
@@ -94,10 +95,10 @@ static void check(int reader, unsigned int cut)
     CU_ASSERT_FALSE(log_tell_lost());
     read_lines(reader, &seen);
     CU_ASSERT(seen.said > 0 && seen.said < LINES);
-    /* The kernel moves a terminal's bytes on by itself: there may be room again in between. */
+    /* The kernel moves a terminal's bytes on by itself, so there may be room again in between. */
     CU_ASSERT(seen.lost == 0 || cut > 0);
     CU_ASSERT_TRUE(log_tell_lost());
-    CU_ASSERT_TRUE(log_tell_lost()); /* once */
+    CU_ASSERT_TRUE(log_tell_lost()); /* only once */
     say_lines(1);
     read_lines(reader, &seen);
     CU_ASSERT_EQUAL(seen.said + seen.lost, LINES + 1);
@@ -110,14 +111,14 @@ static void a_pipe_that_nobody_reads(void)
     CU_ASSERT_EQUAL_FATAL(pipe2(ends, O_CLOEXEC), 0);
     use(ends[1]);
     check(ends[0], 0);
-    CU_ASSERT_EQUAL(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0); /* still as its owner made it */
+    CU_ASSERT_EQUAL(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0); /* as its owner made it */
     CU_ASSERT_EQUAL(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
     give_back();
     close(ends[0]);
     close(ends[1]);
 }
 
-/* Nobody is there to read, then or ever. */
+/* There is no reader, now or later. */
 static void a_pipe_without_a_reader(void)
 {
     int ends[2];
@@ -158,15 +159,14 @@ static void a_terminal_that_nobody_reads(void)
 {
     int master, terminal = open_terminal(&master);
     use(terminal);
-    check(master,
-          1); /* it takes what fits of a line: that one counts as lost, and is seen in part */
+    check(master, 1); /* it takes a part of a line: that line counts as lost, and is seen in part */
     CU_ASSERT_EQUAL(fcntl(terminal, F_GETFL) & O_NONBLOCK, 0);
     give_back();
     close(terminal);
     close(master);
 }
 
-/* As by control-S. */
+/* As after control-S. */
 static void a_terminal_that_is_stopped(void)
 {
     int master, terminal = open_terminal(&master);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages between keeper, broker and worker: what passes, what is refused, and that no refused
- * message leaves a file descriptor behind. */
+/* Messages between keeper, broker and worker: which pass, which are refused, and that no refused
+ * message leaves an fd behind. */
 #include "common/message.h"
 #include "tests/cunit_main.h"
 
@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The protocol as message.h describes it, written down a second time. */
+/* The protocol that message.h describes, written down a second time. */
 static const struct row {
     enum message_type type;
     enum message_role sender;
@@ -105,7 +105,7 @@ static bool is_same_file(int a, int b)
            a_status.st_dev == b_status.st_dev && a_status.st_ino == b_status.st_ino;
 }
 
-/* A packet as a hostile peer can make it. */
+/* Send a packet as a hostile peer could. */
 static void send_raw(const void *data, size_t size, size_t fd_count)
 {
     union {
@@ -136,7 +136,7 @@ static union message make(enum message_type type)
     return message;
 }
 
-/* What receiving gives; on any other result than 1, nothing may have been written or kept. */
+/* Receive a message. On any other result than 1, asserts that nothing was written or kept. */
 static int receive(enum message_role sender)
 {
     union {
@@ -158,7 +158,7 @@ static int receive(enum message_role sender)
     return result;
 }
 
-/* Send raw, expect -EPROTO from a receiver of `sender`, and no fd more than before. */
+/* Send raw data. Expect -EPROTO from a receiver of `sender`, and no more fds than before. */
 static void expect_refused(const void *data, size_t size, size_t fd_count, enum message_role sender)
 {
     size_t before = count_fds();
@@ -192,7 +192,7 @@ static void round_trip(const struct row *row, size_t fd_count)
 
 static void test_round_trip(void)
 {
-    CU_ASSERT_EQUAL(ROWS, MSG_TYPES - 1); /* no type is forgotten here */
+    CU_ASSERT_EQUAL(ROWS, MSG_TYPES - 1); /* no type is missing here */
     for (size_t i = 0; i < ROWS; i++) {
         for (size_t count = rows[i].fds_min; count <= rows[i].fds_max; count++)
             round_trip(&rows[i], count);
@@ -239,7 +239,7 @@ static void test_wrong_length(void)
         }
         expect_refused(packet.bytes, sizeof(packet), rows[i].fds_min, rows[i].sender);
     }
-    /* Without data it is a message only by its fds. */
+    /* Without data, only the fds make it a message. */
     expect_refused(packet.bytes, 0, 1, ROLE_BROKER);
 }
 
@@ -283,7 +283,7 @@ static void test_wrong_fd_count(void)
     }
 }
 
-/* A refused message is gone, and the next one is read whole. */
+/* A refused message is discarded. The next one is read as a whole. */
 static void test_goes_on_after_refusal(void)
 {
     union message message = make(MSG_READY);
@@ -293,7 +293,7 @@ static void test_goes_on_after_refusal(void)
     CU_ASSERT_EQUAL(receive(ROLE_WORKER), 1);
 }
 
-/* The receiver has no free descriptor left: the kernel cuts the control data. */
+/* The receiver has no free fd left: the kernel truncates the control data. */
 static void test_out_of_fds(void)
 {
     union message message = make(MSG_START);
@@ -324,7 +324,7 @@ static void test_end_of_file(void)
     pair[0] = -1;
 }
 
-/* A peer that dies with unread messages resets the connection: an end of file as well. */
+/* A peer that dies with unread messages resets the connection. That is an end of file, too. */
 static void test_reset(void)
 {
     union message message = make(MSG_READY);

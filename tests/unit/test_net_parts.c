@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network device's judgements: headers of the driver's and of the kernel's, and which frames a
- * driver wants. */
+/* The network device's decisions: about headers from the driver and from the kernel, and about the
+ * frames that a driver wants. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +40,7 @@ static void test_lengths(void)
     CU_ASSERT_EQUAL(sent(none, 0, 0, NET_FRAME_MAX), NET_OK);
     CU_ASSERT_EQUAL(sent(none, 0, 0, NET_FRAME_MAX + 1), NET_LARGE);
     CU_ASSERT_EQUAL(sent(none, 0, 0, UINT32_MAX), NET_LARGE);
-    /* What is to be cut may be longer than the MTU. */
+    /* A frame that will be segmented may be longer than the MTU. */
     CU_ASSERT_EQUAL(sent(tcp, HOST_ALL, 1500, NET_FRAME_MAX), NET_OK);
     CU_ASSERT_EQUAL(sent(tcp, HOST_ALL, 1500, NET_FRAME_MAX + 1), NET_LARGE);
 }
@@ -52,7 +52,7 @@ static void test_checksums(void)
     const struct virtio_net_hdr_v1 wild = {
         .flags = NEEDS_CSUM, .csum_start = 0xffff, .csum_offset = 0xffff};
     CU_ASSERT_EQUAL(sent(good, CSUM, 1500, 52), NET_OK);
-    CU_ASSERT_EQUAL(sent(good, CSUM, 1500, 51), NET_CSUM); /* the last byte would lie outside */
+    CU_ASSERT_EQUAL(sent(good, CSUM, 1500, 51), NET_CSUM); /* its last byte would be outside */
     CU_ASSERT_EQUAL(sent(good, 0, 1500, 52), NET_CSUM);
     CU_ASSERT_EQUAL(sent(wild, CSUM, 0, NET_FRAME_MAX), NET_CSUM);
 }
@@ -96,7 +96,7 @@ static void test_segmentation(void)
     CU_ASSERT_EQUAL(sent(header, HOST_ALL, 1500, 3000), NET_HDR_LEN);
 }
 
-/* Nothing that a driver leaves in fields without a meaning reaches the kernel. */
+/* Fields without a meaning may hold anything. Nothing of it reaches the kernel. */
 static void test_cleared(void)
 {
     struct virtio_net_hdr_v1 header;
@@ -139,7 +139,7 @@ static bool passes(const uint8_t to[6], unsigned int vlan)
     uint8_t frame[NET_ADDRESS_PART] = {0};
     memcpy(frame, to, 6);
     frame[12] = vlan != 0 ? 0x81 : 0x08;
-    frame[14] = (uint8_t)(0xe0 | vlan >> 8); /* priority bits are no part of the ID */
+    frame[14] = (uint8_t)(0xe0 | vlan >> 8); /* the priority bits do not belong to the ID */
     frame[15] = (uint8_t)vlan;
     return net_filter_passes(&state, frame, sizeof(frame));
 }
@@ -179,7 +179,7 @@ static void test_addresses(void)
     }
     clear(0);
     state.unicast = 1;
-    memcpy(state.macs[0], group, 6); /* in the wrong part: means nothing */
+    memcpy(state.macs[0], group, 6); /* in the wrong part, where it has no meaning */
     CU_ASSERT_FALSE(passes(group, 0));
     state.multicast = STATE_NET_MACS - 1;
     memcpy(state.macs[0], other, 6);
@@ -200,7 +200,7 @@ static void test_vlans(void)
     }
     clear(0);
     CU_ASSERT_TRUE(passes(own, 42)); /* VIRTIO_NET_F_CTRL_VLAN not negotiated */
-    /* Cut off behind the type: no tag to be read. */
+    /* The frame ends after the type: there is no tag to read. */
     clear(NET_RX_VLANS);
     uint8_t cut[14] = {0};
     memcpy(cut, own, sizeof(own));
@@ -220,7 +220,7 @@ static void test_foreign_state(void)
     state.multicast = 1;
     CU_ASSERT_FALSE(net_filter_valid(&state));
     state.unicast = UINT16_MAX;
-    state.multicast = STATE_NET_MACS + 1; /* together they wrap round to the size of the table */
+    state.multicast = STATE_NET_MACS + 1; /* their sum wraps round to the size of the table */
     CU_ASSERT_FALSE(net_filter_valid(&state));
 }
 

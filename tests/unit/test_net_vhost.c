@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The network device by vhost, against a vhost-net and a tap of this program's own: ioctl() here
- * takes the place of the C library's.
+ * The network device with vhost, against a vhost-net and a tap of this program's own: ioctl() here
+ * replaces the C library's.
  */
 #include <errno.h>
 #include <linux/if_tun.h>
@@ -32,7 +32,7 @@ static struct {
     int backend[2]; /* of each ring; -1: none */
     unsigned int size[2], base[2];
     unsigned int violations;
-    unsigned long fail_request; /* this one fails with EFAULT */
+    unsigned long fail_request; /* this request fails with EFAULT */
 } fake;
 
 static struct guest_ring rings[2];
@@ -69,7 +69,7 @@ static bool accepted(int fd, unsigned long request, void *argument)
 {
     if (fd == TAP && request == TUNSETOFFLOAD) {
         fake.offloads = (unsigned long)(uintptr_t)argument;
-        return fake.backend[0] < 0; /* before the first frame comes */
+        return fake.backend[0] < 0; /* set before the first frame comes */
     }
     if (fd != VHOST || (!fake.owned && request != VHOST_SET_OWNER))
         return false;
@@ -143,7 +143,8 @@ static void test_features(void)
                     0);
     driver(offered);
     CU_ASSERT_TRUE(connected());
-    /* To vhost neither translation nor headers of its own; the tap's offloads are the driver's. */
+    /* vhost must not use an IOMMU, nor add headers itself. The tap gets the offloads that the
+     * driver has accepted. */
     CU_ASSERT_EQUAL(fake.features & (BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(27)), 0);
     CU_ASSERT_EQUAL(fake.features, BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
                                        BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1));
@@ -151,7 +152,7 @@ static void test_features(void)
     guest_write(VIRTIO_MMIO_STATUS, 0);
     CU_ASSERT_EQUAL(fake.backend[0] & fake.backend[1], -1);
     driver(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_GUEST_TSO4));
-    CU_ASSERT_EQUAL(fake.offloads, 0); /* without GUEST_CSUM it means nothing */
+    CU_ASSERT_EQUAL(fake.offloads, 0); /* without GUEST_CSUM the rest has no meaning */
     CU_ASSERT_EQUAL(fake.violations, 0);
 }
 

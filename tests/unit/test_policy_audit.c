@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The verbs that judge: check, lint, diff, export. The cases come from the policies themselves,
- * or from texts written here, of which is known what is wrong. */
+/* The verbs that judge: check, lint, diff, export. The cases come from the policies themselves, or
+ * from texts in this file whose errors are known. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "tests/cunit_main.h"
 #include "tool.h"
 
-#define SAMPLE 12 /* rules of each policy and architecture that are asked about */
+#define SAMPLE 12 /* number of rules that the test asks about, of each policy and architecture */
 
 static void question(const char *format, const struct policy_listing *listing,
                      const struct policy_rule *rule, const uint64_t *arguments, char *ret,
@@ -108,7 +108,7 @@ static int lint(const char *text)
 
 static const struct lint_case {
     const char *rule;
-    const char *finding; /* behind "policy/block/virtio.policy:"; NULL: none */
+    const char *finding; /* text behind "policy/block/virtio.policy:"; NULL: no finding */
 } lint_cases[] = {
     {"allow fsync(fd == @image) \"sync\"", "2: \"sync\" is no reason for 'fsync'"},
     {"allow fsync() \"writes it back\"", "2: 'fsync' is allowed on any file: expected a condition"},
@@ -127,7 +127,7 @@ static const struct lint_case {
     {"[x86_64] allow poll() \"waits for it\" [aarch64, riscv64] allow ppoll() \"the same\"", NULL},
     {"allow fsync(fd == @image) \"a b\" [aarch64] allow fdatasync(fd == @image) \"a b\"",
      "2: 'fdatasync' is allowed on aarch64"},
-    /* What the compiler refuses is a finding, too. */
+    /* What the compiler rejects is a finding, too. */
     {"allow fsync(fd == @image)", "3:1: expected the reason of this rule in quotes"},
     {"allow fsync(fd == @image) \"writes it back\" justified", "3:1: expected why this call can"},
     {"allow fsync(fd == @image) \"a b\" allow fsync() \"a b\"", "2:33: this rule covers"},
@@ -152,7 +152,7 @@ static void test_lint_finds(void)
     }
 }
 
-/* What a process does must be allowed by the filter that it inherits. */
+/* A process may do only what the filter allows that it inherits. */
 static void test_lint_finds_what_the_keeper_lacks(void)
 {
     policy_folder_write("keeper.policy", "confines \"all\" allow fsync() \"writes it back\"");
@@ -208,7 +208,8 @@ static void test_diff_of_texts(void)
     CU_ASSERT_EQUAL(system(command), 0);
 }
 
-/* The same policies, four times: texts, this build, its programs, and it as another's program. */
+/* The same policies in four forms: this build, the texts, the exported programs, and a program file
+ * (here the tool itself). */
 static void test_diff_of_the_same(void)
 {
     static const char *const same[] = {"this", "'" POLICY_DIR "'", "'" PROGRAMS_DIR "'",
@@ -222,7 +223,7 @@ static void test_diff_of_the_same(void)
     }
 }
 
-/* Exported programs one by one: each is this build's, and no other's. */
+/* Exported programs one by one: each is equal to that of this build, and to no other. */
 static void test_diff_of_single_programs(void)
 {
     const char *const bpf = "'" PROGRAMS_DIR "'";
@@ -244,7 +245,8 @@ static void test_diff_of_single_programs(void)
                         "VHOST_NET_SET_BACKEND; arg has VHOST_VALUES_BACKEND of the bits "
                         "0xffffffffffffffe7\n"));
     CU_ASSERT(tool_says("1 of 1 program differ\n"));
-    /* Of different architectures; of a name that no policy has; cut short. */
+    /* Programs of different architectures; a name that no policy has; a program that is cut short.
+     */
     CU_ASSERT_EQUAL(tool_run("diff '" PROGRAMS_DIR "/aarch64/keeper.bpf' '" PROGRAMS_DIR
                              "/riscv64/keeper.bpf'"),
                     2);
@@ -272,8 +274,8 @@ static void test_diff_refuses_nonsense(void)
 
 /* ---- For tools ---- */
 
-/* The answer of each verb, the last two of bao-policy, by a JSON reader, against the shapes of
- * docs/POLICY.md. (That of verify: tests/standin/test_audit.c.) */
+/* A JSON reader checks the answer of each verb (the last two are of bao-policy) against the formats
+ * of docs/POLICY.md. (For verify, see tests/standin/test_audit.c.) */
 static void test_json_is_as_documented(void)
 {
     static const char *const questions[][2] = {
@@ -300,10 +302,11 @@ static void test_json_is_as_documented(void)
         if (status != 0)
             printf("\n    %s: %s", questions[i][1], tool_answer);
     }
-    /* The judge judges: another verb's shape is refused, and so is an answer with nothing in it. */
+    /* The checker does reject: it refuses another verb's format, and an answer with nothing in it.
+     */
     CU_ASSERT_NOT_EQUAL(tool_run("hash --json | '" SHAPE "' '" DOCUMENT "' list"), 0);
     CU_ASSERT_NOT_EQUAL(tool_run_policy("lint --json | '" SHAPE "' '" DOCUMENT "' lint"), 0);
-    /* An answer that breaks off can be parsed all the same. */
+    /* An answer that breaks off is still valid JSON. */
     CU_ASSERT_EQUAL(tool_run("check all no_such_call --json 2>/dev/null | python3 -m json.tool"),
                     0);
     CU_ASSERT_EQUAL(tool_run("export /proc/none --json 2>/dev/null | python3 -m json.tool"), 0);

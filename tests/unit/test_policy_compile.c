@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From rules to programs: that each does what its text says on every architecture, that the
- * build's check notices one that does not, and that the same text gives the same bytes. */
+/* From rules to programs. Each program does what its text says, on every architecture. The build's
+ * check notices a program that does not. The same text gives the same bytes. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,7 +109,7 @@ static void test_interpreter(void)
     CU_ASSERT_EQUAL(compare(BPF_JEQ, 7, 8), kill);
     CU_ASSERT_EQUAL(compare(BPF_JGT, 8, 7), allow);
     CU_ASSERT_EQUAL(compare(BPF_JGT, 7, 7), kill);
-    CU_ASSERT_EQUAL(compare(BPF_JGT, 0x80000000, 7), allow); /* unsigned */
+    CU_ASSERT_EQUAL(compare(BPF_JGT, 0x80000000, 7), allow); /* compared as unsigned */
     CU_ASSERT_EQUAL(compare(BPF_JGE, 7, 7), allow);
     CU_ASSERT_EQUAL(compare(BPF_JGE, 6, 7), kill);
     CU_ASSERT_EQUAL(compare(BPF_JSET, 6, 2), allow);
@@ -130,7 +130,7 @@ static void test_interpreter(void)
 
 /* ---- Compiled programs ---- */
 
-/* A call near to what some rule of the listing allows. */
+/* A call that differs little from one that a rule of the listing allows. */
 static struct seccomp_data near_call(const struct policy_listing *listing)
 {
     const struct policy_rule *rule = &listing->rules[next_random() % listing->rule_count];
@@ -151,7 +151,7 @@ static struct seccomp_data near_call(const struct policy_listing *listing)
     return data;
 }
 
-/* For each policy and architecture of this build. */
+/* This is done for each policy and architecture of this build. */
 static void test_programs_do_what_their_texts_say(void)
 {
     unsigned int listings = 0, allowed = 0;
@@ -169,7 +169,7 @@ static void test_programs_do_what_their_texts_say(void)
     CU_ASSERT(allowed > EVALUATIONS / 4 && allowed < EVALUATIONS * 9 / 10);
 }
 
-/* Rules that libseccomp has to weave into one another. */
+/* Rules that libseccomp has to combine. */
 static void test_entangled_rules(void)
 {
     static const char text[] =
@@ -239,8 +239,9 @@ static void change_instruction(struct sock_filter *at, unsigned int change)
 }
 
 /*
- * Every instruction changed in several ways. What the proof still passes must be the same program
- * in effect: there are such, as libseccomp compares upper halves that it has masked away.
+ * Every instruction is changed in several ways. If the proof still accepts a changed program, that
+ * program must have the same effect. Such programs exist: libseccomp compares upper halves that it
+ * has masked out.
  */
 static void test_proof_notices_changed_programs(void)
 {
@@ -272,7 +273,7 @@ static void test_proof_notices_changed_programs(void)
     CU_ASSERT(harmless < noticed / 2);
 }
 
-/* One program for another. */
+/* One program is exchanged for another. */
 static void test_check_notices_exchanged_programs(void)
 {
     for (const struct policy_listing *listing = policy_catalog; listing->program.name; listing++) {
@@ -284,7 +285,7 @@ static void test_check_notices_exchanged_programs(void)
     }
 }
 
-/* A rule more or less in the text than in the program. */
+/* The text has one rule more, or one rule less, than the program. */
 static void test_check_notices_changed_rules(void)
 {
     unsigned int changes = 0;
@@ -363,7 +364,7 @@ static void test_same_text_same_bytes(void)
     unlink(elsewhere);
 }
 
-/* What a program links by policy_table() is what bao-seccomp shows. */
+/* The program that policy_table() links in is the one that bao-seccomp shows. */
 static void test_table_is_as_in_catalog(void)
 {
     unsigned int rows = 0;
@@ -386,7 +387,7 @@ static void test_table_is_as_in_catalog(void)
     CU_ASSERT_PTR_NULL(policy_find("no/such"));
 }
 
-/* SHA-256 of a program, by coreutils. */
+/* SHA-256 of a program; coreutils compute it. */
 static void test_hash(void)
 {
     for (const struct policy_listing *at = policy_catalog; at->program.name; at++) {
@@ -411,7 +412,7 @@ static void test_hash(void)
 
 /* ---- Numbers ---- */
 
-/* The value of "#define NAME value" in a header, through one more #define if need be; or -1. */
+/* The value of "#define NAME value" in a header, perhaps through one more #define; or -1. */
 static long defined_as(const char *header, const char *name)
 {
     char pattern[80];
@@ -441,8 +442,8 @@ static char *read_header(const char *path)
     return text;
 }
 
-/* libseccomp's numbers for aarch64 and riscv64 are those of the kernel's generic table. (Those of
- * the build's target are asserted in each generated table.) */
+/* libseccomp's numbers for aarch64 and riscv64 are those of the kernel's generic table. (Each
+ * generated table asserts those of the build's target.) */
 static void test_numbers_of_generic_table(void)
 {
     const char *header = read_header(GENERIC_NUMBERS);

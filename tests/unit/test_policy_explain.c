@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any seccomp program is explained rightly: each call takes the one way whose conditions it meets,
- * and ends as an interpreter says. Programs at random, by libseccomp, and by hand.
+ * Any seccomp program is explained correctly. Each call takes the one way whose conditions it
+ * meets, and ends as an interpreter says. The programs are made at random, by libseccomp, and by
+ * hand.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,7 @@
 #define CALLS 40
 #define LENGTH_MAX 40
 
-/* ---- An interpreter of its own, of all that seccomp takes ---- */
+/* ---- An interpreter, separate from the tool's, for everything that seccomp accepts ---- */
 
 struct machine {
     uint32_t a, x, memory[BPF_MEMWORDS];
@@ -131,7 +132,7 @@ static bool look_at_leaf(void *context, const struct ways_leaf *leaf)
     return true;
 }
 
-/* Returns 1 if what becomes of the call was told without "unclear". */
+/* Returns 1 if the explanation of the call's result did not contain "unclear". */
 static unsigned int check_call(const struct sock_filter *program, const struct seccomp_data *call)
 {
     struct taken taken = {.call = call, .result = interpreted(program, call)};
@@ -160,7 +161,7 @@ static uint32_t pick(uint32_t count)
     return (uint32_t)(next_random() >> 20) % count;
 }
 
-/* Few different values, so that comparisons come out both ways. */
+/* Few different values, so that comparisons have both results. */
 static uint32_t some_number(void)
 {
     static const uint32_t numbers[] = {0, 1, 2, 3, 7, 8, 0x80, 0x7fffffff, 0x80000000, UINT32_MAX};
@@ -227,7 +228,7 @@ static void programs_at_random_are_explained_as_an_interpreter_runs_them(void)
             clear += check_call(program, &call);
         }
     }
-    CU_ASSERT(clear > PROGRAMS * CALLS / 4); /* it is not by being vague that it is right */
+    CU_ASSERT(clear > PROGRAMS * CALLS / 4); /* so it was right without being vague */
 }
 
 static void what_the_kernel_refuses_is_refused(void)
@@ -246,7 +247,7 @@ static void what_the_kernel_refuses_is_refused(void)
         size_t index = 9;
         CU_ASSERT_PTR_NOT_NULL(ways_validate(program, 2, &index));
         CU_ASSERT_EQUAL(index, 0);
-        /* The kernel says so as well. */
+        /* The kernel confirms it. */
         pid_t child = fork();
         if (child == 0) {
             const struct sock_fprog loaded = {2, (struct sock_filter *)program};
@@ -258,13 +259,14 @@ static void what_the_kernel_refuses_is_refused(void)
     }
     const struct sock_filter load = {BPF_LD | BPF_W | BPF_ABS, 0, 0, 0};
     size_t index;
-    CU_ASSERT_PTR_NOT_NULL(ways_validate(&load, 1, &index)); /* falls off the end */
+    CU_ASSERT_PTR_NOT_NULL(ways_validate(&load, 1, &index)); /* runs beyond its end */
     CU_ASSERT_PTR_NOT_NULL(ways_validate(&load, 0, &index));
 }
 
-/* ---- Programs of libseccomp's, as container runtimes and daemons make them ---- */
+/* ---- Programs of libseccomp, as container runtimes and daemons make them ---- */
 
-/* Calls that are forbidden, one of them by its flags, one by an order; the rest is allowed. */
+/* Some calls are forbidden, one of them depending on its flags, and one by a comparison. All others
+ * are allowed. */
 static scmp_filter_ctx list_of_forbidden(void)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
@@ -374,7 +376,7 @@ static void what_is_no_program_is_named(void)
     CU_ASSERT(tool_says("no program in '/dev/null': expected 1 to 4096 instructions"));
 }
 
-/* What a policy's text says is what its program is explained to do. */
+/* The explanation of a policy's program says what the policy's text says. */
 static void our_own_programs_are_told_as_their_policies_say(void)
 {
     explain(PROGRAMS_DIR "/x86_64/block/virtio.bpf", "");
@@ -383,7 +385,7 @@ static void our_own_programs_are_told_as_their_policies_say(void)
     CU_ASSERT(tool_says("  otherwise: kill the process\n"));
 }
 
-/* The keeper's program is inherited, and takes nothing away that a policy says. */
+/* The keeper's program is inherited. It forbids nothing that a policy allows. */
 static void all_programs_together_allow_what_the_own_one_says(void)
 {
     static const char *const policies[] = {"block/virtio", "vsock/vhost", "net/virtio", "broker"};
@@ -398,7 +400,7 @@ static void all_programs_together_allow_what_the_own_one_says(void)
     }
 }
 
-/* The stricter of two answers counts, also where both depend on the same argument. */
+/* The stricter of two answers counts, even if both depend on the same argument. */
 static void the_strictest_answer_of_two_programs_is_told(void)
 {
     int ready[2];

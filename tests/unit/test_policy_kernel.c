@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every policy of this build, enforced by this kernel: what the text allows passes, everything
- * else dies by SIGSYS. The cases come from the policies themselves.
+ * This kernel enforces every policy of this build. What the text allows passes; everything else
+ * dies of SIGSYS. The cases come from the policies themselves.
  *
- * An allowed call must do no harm here (the keeper may kill and mount). So each child loads a
- * filter of the test's own first, which answers every call with an errno instead of carrying it
- * out; the kernel takes the sterner answer of the two, which is that errno where the policy
- * allows, and death where it does not.
+ * An allowed call must do no harm here (the keeper may kill and mount). So each child first loads a
+ * filter of the test's own, which answers every call with an errno and does not carry it out. The
+ * kernel takes the stricter answer of the two filters: that errno if the policy allows the call,
+ * and death if it does not.
  */
 #include <errno.h>
 #include <signal.h>
@@ -24,15 +24,15 @@
 #include "policy/catalog.h"
 #include "tests/cunit_main.h"
 
-#define NOT_CARRIED_OUT ENOANO /* what the test's own filter answers */
-#define MAGIC 0x5eccu          /* in a free argument of seccomp(): the one call that passes it */
-#define NUMBERS 1024           /* beyond the last system call of any architecture */
-#define X32_NUMBERS 600        /* beyond the last of the x32 ABI */
+#define NOT_CARRIED_OUT ENOANO /* the answer of the test's own filter */
+#define MAGIC 0x5eccu          /* in a free argument of seccomp(): only that call passes */
+#define NUMBERS 1024           /* above the last system call of any architecture */
+#define X32_NUMBERS 600        /* above the last one of the x32 ABI */
 #define X32_BIT 0x40000000u
 
-#define I386_NUMBERS 512     /* beyond the last of i386 */
-#define EVALUATIONS 1000000u /* by the kernel, of all policies */
-#define STREAM 2048u         /* calls of one child, of which the last one kills it */
+#define I386_NUMBERS 512     /* above the last one of i386 */
+#define EVALUATIONS 1000000u /* evaluations by the kernel, of all policies */
+#define STREAM 2048u         /* calls of one child; the last one kills it */
 
 enum outcome { PASSED, KILLED, DIED_OTHERWISE };
 
@@ -82,7 +82,7 @@ static enum outcome outcome_of(pid_t child)
         return DIED_OTHERWISE;
     switch (WTERMSIG(status)) {
     case SIGILL:
-    case SIGTRAP: /* of __builtin_trap(), the way out that needs no system call */
+    case SIGTRAP: /* from __builtin_trap(), which ends a child without a system call */
         return PASSED;
     case SIGSYS:
         return KILLED;
@@ -91,11 +91,12 @@ static enum outcome outcome_of(pid_t child)
     }
 }
 
-/* Tries calls, one after the other, in one child; returns its end, and how many it came through. */
+/* Tries calls, one after the other, in one child. Returns how the child ended, and how many calls
+ * it survived. */
 static enum outcome try_calls(const struct policy_listing *listing,
                               const struct seccomp_data *calls, size_t count, size_t *ret_passed)
 {
-    static size_t *passed; /* shared with the child, which can't talk */
+    static size_t *passed; /* shared with the child, which can't send anything */
     if (!passed)
         passed =
             mmap(NULL, sizeof(*passed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -114,7 +115,7 @@ static enum outcome try_calls(const struct policy_listing *listing,
     return outcome;
 }
 
-/* What the interpreter says of a call; the kernel must agree with it on every one. */
+/* The interpreter's answer to a call. The kernel must agree with each answer. */
 static enum outcome interpreted(const struct policy_listing *listing,
                                 const struct seccomp_data *call)
 {
@@ -147,13 +148,13 @@ static struct seccomp_data random_call(uint32_t number)
     struct seccomp_data data = {.nr = (int)number, .arch = policy_arch_token(POLICY_ARCH_NATIVE)};
     for (size_t i = 0; i < POLICY_ARGUMENTS; i++)
         data.args[i] = next_random();
-    /* Not the one call that the test's own filter lets through. */
+    /* Do not make the one call that the test's own filter passes. */
     data.args[3] &= ~0xffffull;
     return data;
 }
 
-/* Arguments that the rule allows: the n-th value of each condition, any bits where it has no say.
- */
+/* Arguments that the rule allows: the n-th value of each condition, and random bits where the rule
+ * has no condition. */
 static struct seccomp_data allowed_call(const struct policy_rule *rule, unsigned int n)
 {
     struct seccomp_data data = random_call(rule->number);
@@ -165,7 +166,7 @@ static struct seccomp_data allowed_call(const struct policy_rule *rule, unsigned
     return data;
 }
 
-/* The policies of this architecture, one after the other. */
+/* The next policy of this architecture. */
 static const struct policy_listing *next_native(const struct policy_listing *last)
 {
     const struct policy_listing *at = last ? last + 1 : policy_catalog;
@@ -211,7 +212,7 @@ static void test_allowed_arguments_pass(void)
     CU_ASSERT(policies >= 4);
 }
 
-/* One pinned argument changed so that no other rule allows it, either. */
+/* Changes one pinned argument, so that no other rule allows the call either. */
 static bool change_argument(const struct policy_listing *listing,
                             const struct policy_condition *condition, struct seccomp_data *data,
                             bool from_top)
@@ -259,8 +260,8 @@ static const struct policy_rule *rule_for(const struct policy_listing *listing, 
 }
 
 /*
- * The two calls that recent kernels pass by all filters on x86_64: they are entered from the
- * kernel's own trampolines, and from anywhere else the kernel ends the process by SIGILL, as here.
+ * Recent kernels on x86_64 exempt these two calls from all filters: the kernel's own trampolines
+ * make them. If anything else makes them, as here, the kernel ends the process with SIGILL.
  */
 static bool is_uprobe_trampoline(uint32_t number)
 {
@@ -272,7 +273,7 @@ static bool is_uprobe_trampoline(uint32_t number)
 #endif
 }
 
-/* A call passes if and only if there is a rule for its number. */
+/* A call passes exactly if there is a rule for its number. */
 static void test_every_number(void)
 {
     FOR_EACH_POLICY(listing)
@@ -302,8 +303,8 @@ static void test_numbers_out_of_range(void)
     }
 }
 
-/* The x32 ABI shares x86_64's architecture token: its calls differ by a bit of the number. On
- * other architectures there just is no such number. */
+/* The x32 ABI has the same architecture token as x86_64. Its calls differ by one bit of the number.
+ * On other architectures no such number exists. */
 static void test_x32_numbers_die(void)
 {
     FOR_EACH_POLICY(listing)
@@ -318,12 +319,12 @@ static void test_x32_numbers_die(void)
 }
 
 #ifdef __x86_64__
-/* A call by the 32-bit entry: what the child's end is, confined or not. */
+/* How a child ends that makes a call through the 32-bit entry, confined or not. */
 static int end_of_32_bit_call(const struct policy_program *program, uint32_t number)
 {
     pid_t child = fork();
     if (child == 0) {
-        /* Not to be reported by a sanitizer, which needs a second for each of thousands. */
+        /* A sanitizer must not report it: it needs a second for each, and there are thousands. */
         signal(SIGSEGV, SIG_DFL);
         if (program)
             confine(program);
@@ -341,8 +342,8 @@ static int end_of_32_bit_call(const struct policy_program *program, uint32_t num
     return WTERMSIG(status);
 }
 
-/* Every number of i386. Where the kernel has the 32-bit entry, its calls die by the filter; where
- * it does not, they die anyway. */
+/* Every number of i386. If the kernel has the 32-bit entry, the filter kills the calls. If it does
+ * not, they die anyway. */
 static void test_32_bit_entry_dies(void)
 {
     const uint32_t getpid_of_i386 = 20;
@@ -360,8 +361,8 @@ static void test_32_bit_entry_dies(void)
 }
 #endif
 
-/* The programs of the other architectures, which a board of this one would never load: whatever
- * this kernel's calls are, they are not theirs. */
+/* A board of this architecture would never load the programs of the other architectures. They allow
+ * none of this kernel's calls. */
 static void test_programs_of_others_allow_nothing(void)
 {
     for (const struct policy_listing *at = policy_catalog; at->program.name; at++) {
@@ -372,7 +373,8 @@ static void test_programs_of_others_allow_nothing(void)
     }
 }
 
-/* A call near to what some rule allows: with up to two bits of its arguments changed. */
+/* A call that differs little from one that a rule allows: up to two bits of its arguments are
+ * changed. */
 static struct seccomp_data near_call(const struct policy_listing *listing, bool may_differ)
 {
     const struct policy_rule *rule = &listing->rules[next_random() % listing->rule_count];
@@ -385,8 +387,8 @@ static struct seccomp_data near_call(const struct policy_listing *listing, bool 
 }
 
 /*
- * Calls at random, until one that the interpreter says is denied: the kernel must let the child
- * come through to that one, and no further. Returns how many calls the kernel judged.
+ * Random calls, up to one that the interpreter says is denied. The kernel must let the child come
+ * to that one, and no further. Returns how many calls the kernel judged.
  */
 static unsigned int try_stream(const struct policy_listing *listing, unsigned int length,
                                unsigned long *denied)
@@ -395,7 +397,7 @@ static unsigned int try_stream(const struct policy_listing *listing, unsigned in
     unsigned int count = 0;
     enum outcome last = PASSED;
     while (count < length && last == PASSED) {
-        /* Mostly such as are allowed: a denied one costs a process. */
+        /* Most of them are allowed: a denied one costs a process. */
         calls[count] = near_call(listing, count + 1 == length || next_random() % 80 == 0);
         last = interpreted(listing, &calls[count]);
         CU_ASSERT_EQUAL(last, policy_allows(listing, &calls[count]) ? PASSED : KILLED);
@@ -408,7 +410,7 @@ static unsigned int try_stream(const struct policy_listing *listing, unsigned in
     return count;
 }
 
-/* On whatever arguments: the kernel, the interpreter and the text agree. */
+/* With any arguments, the kernel, the interpreter and the text agree. */
 static void test_kernel_and_interpreter_agree(void)
 {
     unsigned long evaluations = 0, denied = 0, policies = 0;

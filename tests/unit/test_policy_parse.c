@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The grammar of policies: what the rules come out as, and for each mistake where it is and what
- * was expected. */
+/* The grammar of policies: which rules a text gives; and for each mistake, where it is and what was
+ * expected. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@
 static const struct mistake {
     const char *policy;
     const char *shared;
-    const char *error; /* whole */
+    const char *error; /* the whole message */
 } mistakes[] = {
     /* The shape of a file. */
     {"", NULL,
@@ -180,7 +180,7 @@ static const struct mistake {
     {CONFINES SHARED, "include \"shared.inc\"",
      "policy/shared.inc:1:9: includes are nested more than 4 deep: is this a loop?"},
 
-    /* Rules that leave one another nothing to do. */
+    /* Rules that make one another unnecessary. */
     {CONFINES "allow read() \"x\"\nallow read() \"y\"", NULL,
      "policy/block/virtio.policy:3:1: this rule repeats, at least in part, the rule for 'read' at "
      "policy/block/virtio.policy:2"},
@@ -231,7 +231,7 @@ static void test_no_fds_outside_of_workers(void)
                                        "read: No such file or directory");
 }
 
-/* Whatever stands in a file, the parser returns; what it accepts is consistent. */
+/* The parser returns whatever is in a file. What it accepts is consistent. */
 static void test_mutated_texts(void)
 {
     static const char original[] =
@@ -342,7 +342,7 @@ static void test_includes_and_architectures(void)
     }
 }
 
-/* Rules that look alike, and of which each allows what the others don't. */
+/* These rules look alike, but each allows something that the others do not. */
 static void test_rules_side_by_side(void)
 {
     struct parsed_policy policy;

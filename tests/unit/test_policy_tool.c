@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bao-seccomp as its user meets it: answers, exit statuses, and JSON that a parser takes. */
+/* bao-seccomp as its user meets it: answers, exit statuses, and JSON that a parser accepts. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static void test_help_and_version(void)
     CU_ASSERT_STRING_EQUAL(tool_answer, "bao-seccomp " BVDM_VERSION "\n");
 }
 
-/* A list names every call, condition, reason and place; here, in the order of the text. */
+/* A list names every call, condition, reason and place. This one is in the order of the text. */
 static void test_list(void)
 {
     for (const struct policy_listing *at = policy_catalog; at->program.name; at++) {
@@ -95,7 +95,7 @@ static void test_hash(void)
     }
 }
 
-/* ---- For tools: JSON is YAML, for which there is a parser here ---- */
+/* ---- For tools: JSON is YAML, and a YAML parser is available here ---- */
 
 static yaml_document_t document;
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The register path, and every way in which a worker can fail it. How long an access waits is
- * test_attempt's; that the relay does what is decided there is this one's. Time passes here when
- * the test says so, so that no deadline is missed but those that are meant, however busy the
- * machine is.
+ * The register path, and every way in which a worker can fail it. test_attempt tests how long an
+ * access waits. This test shows that the relay does what is decided there. Time passes here only
+ * when the test says so. So no deadline is missed by chance, however busy the machine is.
  */
 #include <CUnit/CUnit.h>
 #include <errno.h>
@@ -18,7 +17,7 @@
 /* --- Time ------------------------------------------------------------------------------------- */
 
 static _Atomic int64_t passed_ms;
-static _Atomic int64_t waits_until[1024]; /* by epoll fd, in passed_ms; 0: nobody waits there */
+static _Atomic int64_t waits_until[1024]; /* index: epoll fd; value in passed_ms, 0: nobody waits */
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret);
 int __wrap_epoll_wait(int epoll, struct epoll_event *events, int count, int timeout_ms);
@@ -56,7 +55,7 @@ static int64_t it_waits(void)
     return end - atomic_load(&passed_ms);
 }
 
-/* So much time, while it waits. */
+/* Let that much time pass while the relay waits. */
 static void pass(int64_t ms)
 {
     CU_ASSERT(it_waits() >= ms);
@@ -82,7 +81,7 @@ static void test_read_and_write(void)
     CU_ASSERT_EQUAL(done.request_id, 11);
     CU_ASSERT_EQUAL(done.op, BAO_IO_READ);
     CU_ASSERT_EQUAL(done.dm_id, DM_ID);
-    CU_ASSERT_EQUAL(done.value, 0xdef0); /* cut to the width */
+    CU_ASSERT_EQUAL(done.value, 0xdef0); /* truncated to the width */
 
     ask(BAO_IO_WRITE, 0x70, 4, 0xdead00000000000f, 12);
     CU_ASSERT_TRUE(wait_told(SLACK_MS));
@@ -100,7 +99,7 @@ static void test_read_and_write(void)
 
 static void test_interrupt_registers(void)
 {
-    start(); /* no worker: it is not asked */
+    start(); /* there is no worker: the relay must not ask one */
     atomic_store(&journal->interrupt, 2 << INTERRUPT_STATUS_SHIFT);
     ask(BAO_IO_READ, 0x60, 4, 0, 1);
     CU_ASSERT_EQUAL(completed(SLACK_MS).value, 2);
@@ -118,13 +117,13 @@ static void test_malformed(void)
     CU_ASSERT_EQUAL(done.value, 0);
     CU_ASSERT_EQUAL(done.op, BAO_IO_READ);
 
-    ask(BAO_IO_NOTIFY, 0, 4, 0, 2); /* completed as it came, it would raise an interrupt */
+    ask(BAO_IO_NOTIFY, 0, 4, 0, 2); /* with op unchanged, COMPLETE would raise an interrupt */
     CU_ASSERT_EQUAL(completed(SLACK_MS).op, BAO_IO_WRITE);
 
     const struct bao_io_request foreign = {DM_ID + 1, BASE, BAO_IO_READ, 0, 4, 3};
     CU_ASSERT_EQUAL(write(requests[1], &foreign, sizeof(foreign)), sizeof(foreign));
     done = completed(SLACK_MS);
-    CU_ASSERT_EQUAL(done.dm_id, DM_ID); /* never another device's */
+    CU_ASSERT_EQUAL(done.dm_id, DM_ID); /* never another device's id */
     CU_ASSERT_EQUAL(done.request_id, 3);
     CU_ASSERT_EQUAL(atomic_load(&relay->malformed), 3);
 }
@@ -132,7 +131,7 @@ static void test_malformed(void)
 static void test_refused_completion(void)
 {
     start();
-    complete_result = -EPERM; /* it had been completed: nothing to say */
+    complete_result = -EPERM; /* it was completed before: this is no error */
     ask(BAO_IO_READ, 0x60, 4, 0, 1);
     completed(SLACK_MS);
     complete_result = -ESRCH;
@@ -166,7 +165,7 @@ static void test_successor_gets_the_access(void)
     relay_worker_ready(relay, 0);
     ask(BAO_IO_READ, 0x20, 4, 0, 1);
     CU_ASSERT_TRUE(wait_told(SLACK_MS));
-    state->mailbox.offset = 0x24; /* it died with the access in hand, having spoilt it */
+    state->mailbox.offset = 0x24; /* the worker has spoilt the access and died */
     relay_worker_gone(relay);
     relay_worker_ready(relay, 1);
     CU_ASSERT_TRUE(wait_told(SLACK_MS));
@@ -186,7 +185,7 @@ static void test_missed_deadline(void)
     CU_ASSERT_EQUAL(wait_unusable(10), RELAY_NO_WORKER);
     pass(1);
     CU_ASSERT_EQUAL(wait_unusable(SLACK_MS), 0 + 1);
-    CU_ASSERT_TRUE(nothing_completed(0)); /* still the successor's */
+    CU_ASSERT_TRUE(nothing_completed(0)); /* the access now waits for the successor */
     relay_worker_gone(relay);
     CU_ASSERT_FALSE(wait_told(0));
     relay_worker_ready(relay, 1);
@@ -196,7 +195,7 @@ static void test_missed_deadline(void)
     CU_ASSERT_EQUAL(relay_take_unusable(relay), RELAY_NO_WORKER);
 }
 
-/* It rings without answering: the deadline is not put off for ever. */
+/* The worker signals without answering. That must not put the deadline off for ever. */
 static void test_noise_is_no_answer(void)
 {
     const uint64_t one = 1;
@@ -213,7 +212,7 @@ static void test_noise_is_no_answer(void)
     CU_ASSERT_EQUAL(unusable, 4 + 1);
 }
 
-/* While it waits for a disk it has more time, as long as the relay is told so. */
+/* A worker that waits for a disk has more time, as long as it tells the relay so. */
 static void test_slow_disk(void)
 {
     start();
@@ -248,7 +247,7 @@ static void test_gives_up(void)
     CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0x40);
     CU_ASSERT_EQUAL(atomic_load(&journal->given_up), 1);
 
-    /* The next ones do not wait again: no time passes. */
+    /* The next accesses do not wait again: no time passes. */
     for (int i = 0; i < 5; i++) {
         ask(BAO_IO_READ, 0, 4, 0, 1);
         CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0);
@@ -256,7 +255,7 @@ static void test_gives_up(void)
     CU_ASSERT_EQUAL(atomic_load(&relay->given_up), 6);
 }
 
-/* A driver's access that no worker answers, so that the device is given up. */
+/* A driver makes an access that no worker answers. So the device is given up. */
 static void let_it_be_given_up(uint64_t op, uint64_t id)
 {
     ask(op, 0x70, 4, 0, id);
@@ -264,7 +263,7 @@ static void let_it_be_given_up(uint64_t op, uint64_t id)
     CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, id);
 }
 
-/* A worker that started before the device was given up would go on from a stale state page. */
+/* A worker that was started before the device was given up would go on from an old state page. */
 static void test_worker_of_before_is_not_used(void)
 {
     start();
@@ -284,7 +283,7 @@ static void test_worker_of_before_is_not_used(void)
     CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0x4f);
 }
 
-/* Else a driver that polls a device which was given up would keep it so for ever. */
+/* Otherwise a driver that polls would keep a device that was given up in that state for ever. */
 static void test_waits_for_one_that_is_starting(void)
 {
     start();
@@ -302,13 +301,13 @@ static void test_waits_for_one_that_is_starting(void)
 
     relay_worker_gone(relay);
     let_it_be_given_up(BAO_IO_READ, 3);
-    relay_worker_starting(relay); /* and hangs there */
+    relay_worker_starting(relay); /* it hangs there */
     ask(BAO_IO_READ, 0x70, 4, 0, 4);
     pass(ANSWER_MS);
     CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 4);
 }
 
-/* Each worker misses its deadline with the same access: its vCPU goes on all the same. */
+/* Every worker misses its deadline with the same access. The vCPU goes on nevertheless. */
 static void test_every_worker_wedges(void)
 {
     start();
@@ -337,7 +336,7 @@ static void test_stop(void)
     CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 1);
 }
 
-/* A full counter can't be signalled, but is readable, and that is all it takes. */
+/* A full counter can't be signalled. But it can be read, and that is enough. */
 static void test_full_request_counter(void)
 {
     const uint64_t full = UINT64_MAX - 1;

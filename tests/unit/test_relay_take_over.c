@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Taking over from a relay that was killed (broker/journal.h). */
+/* A relay takes over from one that was killed (broker/journal.h). */
 #include <CUnit/CUnit.h>
 #include <errno.h>
 #include <poll.h>
@@ -29,7 +29,7 @@ static void test_nothing_before_go(void)
 static void test_takes_over_a_waiting_request(void)
 {
     prepare();
-    atomic_store(&state->mailbox.request_seq, 77); /* its predecessor's */
+    atomic_store(&state->mailbox.request_seq, 77); /* from its predecessor */
     left_behind(0, 21, 0x34);
     ask(BAO_IO_READ, 0x60, 4, 0, 22);
     begin();
@@ -53,10 +53,10 @@ static void test_in_doubt_and_nothing_comes(void)
     struct bao_io_request done = completed(SLACK_MS);
     CU_ASSERT(clock_ms() - began >= RECOVER_MS - 1);
     CU_ASSERT_EQUAL(done.request_id, 31);
-    CU_ASSERT_EQUAL(done.value, 1234); /* as it was answered, without asking a worker */
+    CU_ASSERT_EQUAL(done.value, 1234); /* the answer that was recorded; no worker was asked */
     CU_ASSERT_FALSE(wait_told(0));
 
-    /* The timer no longer interrupts anything, and the path works. */
+    /* The timer does not interrupt anything any more, and the register path works. */
     ask(BAO_IO_READ, 0x60, 4, 0, 32);
     CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 32);
     CU_ASSERT_EQUAL(atomic_load(&relay->attach_error), 0);
@@ -71,7 +71,7 @@ static void test_in_doubt_and_its_id_comes_again(void)
     begin();
     struct bao_io_request done = completed(SLACK_MS);
     CU_ASSERT_EQUAL(done.request_id, 31);
-    CU_ASSERT_EQUAL(done.value, 2); /* the newer one's answer */
+    CU_ASSERT_EQUAL(done.value, 2); /* the answer to the newer request */
     CU_ASSERT_TRUE(nothing_completed(3 * RECOVER_MS));
 }
 
@@ -79,10 +79,10 @@ static void test_in_doubt_among_others(void)
 {
     prepare();
     journal_completing(left_behind(0, 31, 0x34), 1234);
-    left_behind(1, 40, 0x60); /* taken while its predecessor's predecessor was in doubt */
+    left_behind(1, 40, 0x60); /* taken while the relay before had a request in doubt */
     ask(BAO_IO_READ, 0x60, 4, 0, 41);
     begin();
-    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 31); /* nobody else came with its id */
+    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 31); /* no other request with this id came */
     uint64_t first = completed(SLACK_MS).request_id, second = completed(SLACK_MS).request_id;
     CU_ASSERT((first == 40 && second == 41) || (first == 41 && second == 40));
     CU_ASSERT_TRUE(nothing_completed(RECOVER_MS));
@@ -94,14 +94,14 @@ static void test_in_doubt_beside_its_successor(void)
     journal_completing(left_behind(0, 31, 0x34), 1234);
     left_behind(1, 31, 0x60);
     begin();
-    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0); /* InterruptStatus, not 1234 */
+    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0); /* this is InterruptStatus, not 1234 */
     CU_ASSERT_TRUE(nothing_completed(3 * RECOVER_MS));
 }
 
 /*
- * It had been completed, and its vCPU's next access comes between the last look and the second
- * completion, which is its own then; so the one after it has come when it is to be completed
- * itself.
+ * The request had been completed before. Its vCPU makes its next access between the last look and
+ * the second completion. So the second completion answers that access. When the relay is to
+ * complete that access itself, the vCPU's following access has already come.
  */
 static void test_completed_twice(void)
 {
@@ -111,7 +111,7 @@ static void test_completed_twice(void)
     CU_ASSERT_EQUAL(completed(SLACK_MS).value, 1234);
     atomic_store(&journal->interrupt, 2 << INTERRUPT_STATUS_SHIFT);
     ask(BAO_IO_READ, 0x60, 4, 0, 31);
-    ask(BAO_IO_READ, 0x60, 4, 0, 32); /* another vCPU's */
+    ask(BAO_IO_READ, 0x60, 4, 0, 32); /* of another vCPU */
     ask(BAO_IO_WRITE, 0x64, 4, 2, 31);
     struct bao_io_request first = completed(SLACK_MS), second = completed(SLACK_MS);
     CU_ASSERT_EQUAL(first.request_id + second.request_id, 31 + 32);
@@ -119,13 +119,13 @@ static void test_completed_twice(void)
     CU_ASSERT_EQUAL(atomic_load(&journal->interrupt), 0);
     CU_ASSERT_TRUE(nothing_completed(3 * RECOVER_MS));
 
-    /* And from then on each is completed at once, as it comes. */
+    /* From then on, each is completed as soon as it comes. */
     ask(BAO_IO_READ, 0x60, 4, 0, 31);
     CU_ASSERT_EQUAL(completed(SLACK_MS).op, BAO_IO_READ);
     CU_ASSERT_EQUAL(journal->doubts, 0);
 }
 
-/* The doubt outlives a second death, and ends when the id's next request waits after all. */
+/* The doubt outlives a second death. It ends when the id's next request is really waiting. */
 static void test_doubt_is_inherited(void)
 {
     prepare();
@@ -137,7 +137,7 @@ static void test_doubt_is_inherited(void)
     CU_ASSERT_EQUAL(journal->doubts, 0);
 }
 
-/* Where the dispatcher refuses, it had been completed; there is no doubt. */
+/* If the dispatcher refuses the completion, the request had been completed: there is no doubt. */
 static void test_in_doubt_and_refused(void)
 {
     prepare();
@@ -152,7 +152,8 @@ static void test_in_doubt_and_refused(void)
     CU_ASSERT_EQUAL(atomic_load(&relay->refused), 0);
 }
 
-/* Nobody has looked: the first calls do not come to the driver, and the time is over meanwhile. */
+/* The first calls do not reach the driver, and meanwhile the time is over. So nobody has looked
+ * yet. */
 static void test_late_look_is_a_look(void)
 {
     prepare();
@@ -161,12 +162,12 @@ static void test_late_look_is_a_look(void)
     relay->limits.recover_ms = 1;
     interrupted = 20;
     begin();
-    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0); /* InterruptStatus, not 1234 */
+    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0); /* this is InterruptStatus, not 1234 */
     CU_ASSERT_TRUE(nothing_completed(50));
 }
 
-/* A driver that has nothing but one answer, whichever, keeps no vCPU waiting: that of a request in
- * doubt goes on, and none is told of a failure that is none. */
+/* A driver that always gives the same answer keeps no vCPU waiting: the vCPU of a request in doubt
+ * goes on. Nobody is told of a failure unless the answer is one. */
 static void test_look_ends(void)
 {
     static const int results[] = {-EINTR, -ETIME, -EAGAIN, -EFAULT, -ENOTTY, -ENODEV};
@@ -179,7 +180,7 @@ static void test_look_ends(void)
         bool strange = results[i] == -EFAULT || results[i] == -ENOTTY;
         CU_ASSERT_EQUAL(atomic_load(&relay->attach_error), strange ? -results[i] : 0);
         CU_ASSERT_EQUAL(atomic_load(&relay->gone), results[i] == -ENODEV);
-        attach_result = -ENODEV; /* it would go on for as long as this program */
+        attach_result = -ENODEV; /* otherwise this relay would go on as long as the program */
         int64_t end = clock_ms() + SLACK_MS;
         while (!atomic_load(&relay->gone) && clock_ms() < end)
             poll(NULL, 0, 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The entropy device: what it writes where, its bounds, its rate limit, a kernel without entropy.
- */
+/* The entropy device: what it writes and where, its bounds, its rate limit, and a kernel without
+ * entropy. */
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <stdarg.h>
@@ -21,7 +21,7 @@
 static struct guest_ring ring;
 static unsigned int calls, wrong_flags;
 static size_t longest;
-static int errors[2]; /* what the next calls fail with */
+static int errors[2]; /* the errors of the next calls */
 
 long __wrap_syscall(long number, ...);
 long __real_syscall(long number, ...);
@@ -80,7 +80,7 @@ static void offer(uint16_t number, uint32_t length)
     guest_offer(&ring, number);
 }
 
-/* The next used element's length, of that head; -1: none. */
+/* The length of the next used element, which must have that head; -1: there is none. */
 static int64_t used(uint32_t id)
 {
     struct vring_used_elem element;
@@ -107,7 +107,7 @@ static void test_fills_the_buffers(void)
     guest_kick(0);
     for (uint16_t i = 0; i < 20; i++) {
         CU_ASSERT_EQUAL(used(i), 1000);
-        /* Some 4 of 1000 random bytes are 0, and 40 with a probability below 10^-25. */
+        /* About 4 of 1000 random bytes are 0. The probability of 40 is below 10^-25. */
         CU_ASSERT(zeros(BUFFER(i), 1000) < 40);
         CU_ASSERT_EQUAL(zeros(BUFFER(i) + 1000, 0x1000 - 1000), 0x1000 - 1000);
         for (uint16_t j = 0; j < i; j++)
@@ -118,7 +118,7 @@ static void test_fills_the_buffers(void)
     CU_ASSERT_EQUAL(guest_state.counters.requests, 20);
     CU_ASSERT_EQUAL(guest_state.counters.bytes_in, 20000);
     CU_ASSERT_EQUAL(guest_interrupts(), 1);
-    CU_ASSERT_EQUAL(ring.used->flags, 0); /* it is to kick again */
+    CU_ASSERT_EQUAL(ring.used->flags, 0); /* the driver has to kick again */
 }
 
 static void test_one_request_is_bounded(void)
@@ -152,7 +152,7 @@ static void test_any_framing(void)
 {
     running(0);
     guest_desc(&ring, 0, BUFFER(0), 16, VRING_DESC_F_NEXT,
-               1); /* §5.4.6.1 forbids the driver that */
+               1); /* a driver must not do this (§5.4.6.1) */
     guest_desc(&ring, 1, BUFFER(1), 10, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2);
     guest_desc(&ring, 2, BUFFER(2), 100, VRING_DESC_F_WRITE, 0);
     guest_offer(&ring, 0);
@@ -191,7 +191,8 @@ static void test_rate(void)
     CU_ASSERT_EQUAL(guest_device.pause_ms, 100);
     CU_ASSERT_EQUAL(ring.used->flags, VRING_USED_F_NO_NOTIFY);
 
-    /* Neither kicks nor a wait that was cut short brings the next bytes. */
+    /* The next bytes do not come earlier, neither with kicks nor after a wait that was cut short.
+     */
     unsigned int before = calls;
     for (unsigned int i = 0; i < 5; i++)
         guest_kick(0);
@@ -210,7 +211,8 @@ static void test_rate(void)
     CU_ASSERT_EQUAL(guest_state.counters.bytes_in, 260);
 }
 
-/* Slots never give more than the rate: the smallest rates, and those that are no multiple of 10. */
+/* Slots never give more than the rate. This tries the smallest rates, and rates that are no
+ * multiple of 10. */
 static void test_slots(void)
 {
     static const struct {
@@ -277,7 +279,7 @@ static void test_kernel_without_entropy(void)
     CU_ASSERT_EQUAL(used(1), 16);
 }
 
-/* What a worker had taken and not filled, its successor takes again. */
+/* A worker had taken buffers and not filled them. Its successor takes them again. */
 static void test_successor(void)
 {
     running(0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sandbox as a whole: what is in force, what a confined process dies of and what it may do,
- * and that a step which fails, or only seems to succeed, is fatal. */
+/* The sandbox as a whole: what is in force; what a confined process may do, and what kills it. A
+ * step that fails, or only seems to succeed, is fatal. */
 #include "sandbox_child.h"
 #include "tests/cunit_main.h"
 
@@ -32,7 +32,7 @@
 #define PR_SET_MDWE 65
 #endif
 
-static uint32_t optional; /* layers that this kernel has beyond the core */
+static uint32_t optional; /* optional layers that this kernel has */
 
 static int child(child_act *act, const void *argument)
 {
@@ -67,7 +67,7 @@ static void test_layers(void)
     }
 }
 
-/* ---- what may be done: the policy's, with the fds and flags it names ---- */
+/* ---- what may be done: what the policy allows, with the fds and flags that it names ---- */
 
 static void allowed_block(const struct sandbox *sandbox, const void *argument)
 {
@@ -87,7 +87,7 @@ static void allowed_block(const struct sandbox *sandbox, const void *argument)
     byte = 0;
     CHILD_EXPECT(preadv2(WORKER_FD_BACKEND, &data, 1, 0, 0) == 1 && byte == 'x');
     CHILD_EXPECT(fdatasync(WORKER_FD_BACKEND) == 0);
-    /* The broker's end is closed, and no signal comes of it. */
+    /* The broker's end is closed, but send raises no signal. */
     CHILD_EXPECT(send(WORKER_FD_CONTROL, &ready, sizeof(ready), MSG_DONTWAIT | MSG_NOSIGNAL) ==
                      -1 &&
                  errno == EPIPE);
@@ -154,7 +154,7 @@ static char *const no_strings[] = {NULL};
         }                                                                                          \
     }
 
-/* What somebody who has taken over a worker would like to do, whatever the device. */
+/* Calls that somebody who has taken over a worker would like to make, on any device. */
 static const struct call forbidden[] = {
     CALL(openat, AT_FDCWD, AT "/", O_RDONLY),
     CALL(openat, WORKER_FD_BACKEND, AT "..", O_RDONLY),
@@ -245,7 +245,8 @@ static void make_call(const struct sandbox *sandbox, const void *argument)
     syscall(call->number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
-/* An input device's lights are set by write on its one file; of other kinds none is written so. */
+/* An input device sets its lights with write on its one file. No other kind writes to that file in
+ * this way. */
 static bool is_of_kind(const struct call *call, int kind)
 {
     return call->number == SYS_write && call->arguments[0] == WORKER_FD_BACKEND &&
@@ -279,7 +280,7 @@ static void legacy_getpid(const struct sandbox *sandbox, const void *argument)
     __asm__ volatile("int $0x80" : "=a"(result) : "a"(20L) : "memory");
 }
 
-/* The other ways into the kernel: x32 numbers, and the 32-bit gate where the kernel has it. */
+/* The other entries of the kernel: x32 numbers, and the 32-bit entry if the kernel has it. */
 static void test_other_entries(void)
 {
     static const struct call x32[] = {{"x32 write", X32_BIT | SYS_write, {WORKER_FD_REPLY, 0, 0}},
@@ -319,7 +320,7 @@ static void trap(const struct sandbox *sandbox, const void *argument)
     __builtin_trap();
 }
 
-/* None of them spins, though the first process of a pid namespace ignores its own signals. */
+/* None of these spins, though the first process of a pid namespace ignores its own signals. */
 static void test_ends(void)
 {
     CU_ASSERT(killed(child(call_abort, NULL), SIGSYS));
@@ -334,15 +335,15 @@ static void test_ends(void)
 /* ---- steps that fail ---- */
 
 /*
- * A system call that the kernel answers with `error` instead of carrying it out. Error 0 is a
- * kernel that says yes and does nothing.
+ * The kernel answers a system call with `error` and does not carry it out. Error 0 stands for a
+ * kernel that reports success and does nothing.
  */
 struct fault {
     const char *name;
     long number;
-    int argument; /* which argument has to have the value; -1: none */
+    int argument; /* the argument that must have the value; -1: none */
     uint32_t value;
-    enum worker_step step; /* that has to fail */
+    enum worker_step step; /* the step that must fail */
 };
 
 #define NAMESPACES_HERE (CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
@@ -355,7 +356,7 @@ struct fault {
 #call " " #value, SYS_##call, argument, value, STEP_##step                                 \
     }
 
-/* Each of these is fatal both ways. */
+/* Each of these is fatal with an error, and with false success. */
 static const struct fault faults[] = {
     FAULT(getdents64, FDS),
     FAULT_IF(unshare, 0, NAMESPACES_HERE, NAMESPACES),
@@ -379,7 +380,7 @@ static const struct fault faults[] = {
     FAULT(seccomp, SECCOMP),
 };
 
-/* Only an error tells; where there is nothing to be done, doing nothing is right. */
+/* Only the error is noticed. If there is nothing to do, doing nothing is correct. */
 static const struct fault errors[] = {
     FAULT(openat, FDS),
     FAULT_IF(mount, 3, MS_REC | MS_PRIVATE, EMPTY_ROOT),
@@ -415,7 +416,7 @@ static void inject(const struct injection *injection)
     CHILD_EXPECT(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0);
 }
 
-/* Everything that a step could leave as it was is there to be found. */
+/* Everything that a step has to change is present, so that a step without effect is noticed. */
 static void enter_with_fault(const struct sandbox *sandbox, const void *argument)
 {
     CHILD_EXPECT(setgroups(2, (const gid_t[]){4, 20}) == 0);
@@ -465,7 +466,8 @@ static void test_lies(void)
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
         if (is_missing_here(&faults[i]))
             continue;
-        /* An empty listing means no fds; everything else is recognised as untrue. */
+        /* An empty listing means that no fd is open. Every other false success is recognised as
+         * untrue. */
         bool listing = faults[i].number == SYS_getdents64;
         expect_failure(&faults[i], 0, listing ? -EBADF : -ENOTRECOVERABLE);
     }
@@ -498,7 +500,7 @@ static void test_older_kernels(void)
     expect_without(&mdwe, EINVAL, 1u << LAYER_MDWE);
 }
 
-/* The root of an initramfs can't be exchanged: pivot_root says EINVAL. */
+/* The root of an initramfs can't be exchanged: pivot_root returns EINVAL. */
 static void covered_root(const struct sandbox *sandbox, const void *argument)
 {
     inject(argument);
@@ -509,7 +511,7 @@ static void covered_root(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(open("/proc/1/root/etc/passwd", O_RDONLY) == -1 && errno == ENOENT);
     CHILD_EXPECT(take(STEP_UID, sandbox) == 1);
     if ((optional & 1u << LAYER_USER_NAMESPACE) != 0)
-        CHILD_EXPECT(take(STEP_USER_NAMESPACE, sandbox) == 1); /* refused to a mere chroot */
+        CHILD_EXPECT(take(STEP_USER_NAMESPACE, sandbox) == 1); /* refused after a mere chroot */
     CHILD_EXPECT(take(STEP_CAPABILITIES, sandbox) == 1);
     CHILD_EXPECT(chroot("/") == -1 && errno == EPERM);
 }

@@ -35,7 +35,7 @@ static void fds_exact(const struct sandbox *sandbox, const void *argument)
 {
     (void)argument;
     CHILD_EXPECT(take(STEP_FDS, sandbox) == 1);
-    /* What a later step might leave behind is found without /proc. */
+    /* The check finds an fd that a later step might leave open, without /proc. */
     CHILD_EXPECT(dup(0) >= 0);
     CHILD_EXPECT(step_check_fds(sandbox, 0) == -ENOTRECOVERABLE);
 }
@@ -54,7 +54,7 @@ static void fds_one_less(const struct sandbox *sandbox, const void *argument)
 
 struct fd_swap {
     int fd;
-    const char *path; /* what takes its place; NULL: a copy of `other` */
+    const char *path; /* the file that replaces it; NULL: a copy of `other` */
     int flags, other;
 };
 
@@ -73,7 +73,7 @@ static void fds_no_proc(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
     CHILD_EXPECT(mount("none", "/proc", "tmpfs", 0, NULL) == 0);
     CHILD_EXPECT(take(STEP_FDS, sandbox) == -ENOENT);
-    /* A forgery is no proof either. */
+    /* A forged /proc does not count as proof either. */
     CHILD_EXPECT(mkdir("/proc/self", 0755) == 0 && mkdir("/proc/self/fd", 0755) == 0);
     CHILD_EXPECT(take(STEP_FDS, sandbox) == -ENOTRECOVERABLE);
 }
@@ -175,7 +175,7 @@ static void root_empty(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(mkdir("/directory", 0700) == -1 && errno == EROFS);
     CHILD_EXPECT(mknod("/null", S_IFCHR | 0600, 0x103) == -1 && errno == EROFS);
     CHILD_EXPECT(execl("/bin/true", "true", (char *)NULL) == -1 && errno == ENOENT);
-    /* Even writable it holds no file: the one inode is the root. */
+    /* Even if it were writable it could hold no file: the root is its only inode. */
     CHILD_EXPECT(mount(NULL, "/", NULL, MS_REMOUNT, "size=4k,nr_inodes=1") == 0);
     CHILD_EXPECT(step_check_empty_root(sandbox, 0) == -ENOTRECOVERABLE);
     CHILD_EXPECT(open("/file", O_RDWR | O_CREAT, 0600) == -1 && errno == ENOSPC);
@@ -256,11 +256,12 @@ static void user_namespace_own(const struct sandbox *sandbox, const void *argume
     CHILD_EXPECT(take(STEP_USER_NAMESPACE, sandbox) == 1);
     CHILD_EXPECT(step_check_uid(sandbox, 1u << LAYER_USER_NAMESPACE) == 0);
     CHILD_EXPECT(step_check_uid(sandbox, 0) == -ENOTRECOVERABLE);
-    /* Every capability, and in nothing: all other namespaces are outside. */
+    /* The process has every capability, but only in its own namespace: all other namespaces belong
+     * outside. */
     CHILD_EXPECT(sethostname("elsewhere", 9) == -1 && errno == EPERM);
     CHILD_EXPECT(mount("none", "/tmp", "tmpfs", 0, NULL) == -1 && errno == EPERM);
     CHILD_EXPECT(setuid(0) == -1 && errno == EINVAL);
-    /* It has undone what an earlier lock-down of capabilities would have been. */
+    /* This step would undo an earlier lock-down of capabilities. */
     CHILD_EXPECT(step_check_capabilities(sandbox, 0) == -ENOTRECOVERABLE);
     CHILD_EXPECT(take(STEP_CAPABILITIES, sandbox) == 1);
 }
@@ -278,8 +279,8 @@ static void session_own(const struct sandbox *sandbox, const void *argument)
     (void)argument;
     CHILD_EXPECT(take(STEP_SESSION, sandbox) == 1);
     CHILD_EXPECT(getsid(0) == 1 && getpgrp() == 1);
-    CHILD_EXPECT(take(STEP_SESSION, sandbox) == 1); /* already its leader */
-    /* What a change of user does to it, and the reason for the order. */
+    CHILD_EXPECT(take(STEP_SESSION, sandbox) == 1); /* it already is the session's leader */
+    /* A change of user undoes this step: hence the order of the steps. */
     CHILD_EXPECT(setresuid(CHILD_UID, CHILD_UID, CHILD_UID) == 0);
     CHILD_EXPECT(step_check_session(sandbox, 0) == -ENOTRECOVERABLE);
 }
@@ -294,7 +295,7 @@ static void wait_for_death(const struct sandbox *sandbox, const void *argument)
         pause();
 }
 
-/* A parent that dies takes the child along; we inherit it, to see how it died. */
+/* When a parent dies, its child dies. We inherit the child, and see how it died. */
 static void test_death_with_parent(void)
 {
     int status = 0;
@@ -328,7 +329,7 @@ static void capabilities_none(const struct sandbox *sandbox, const void *argumen
 {
     (void)argument;
     CHILD_EXPECT(take(STEP_CAPABILITIES, sandbox) == 1);
-    /* As libcap-ng sees it, bounding and ambient sets included. */
+    /* As libcap-ng sees it, including the bounding and the ambient set. */
     CHILD_EXPECT(capng_get_caps_process() == 0);
     CHILD_EXPECT(capng_have_capabilities(CAPNG_SELECT_ALL) == CAPNG_NONE);
     CHILD_EXPECT(capng_have_permitted_capabilities() == CAPNG_NONE);
@@ -339,7 +340,7 @@ static void capabilities_none(const struct sandbox *sandbox, const void *argumen
     CHILD_EXPECT(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == -1 && errno == EPERM);
 }
 
-/* uid 0, and yet exec gives nothing back. */
+/* The process has uid 0, but exec gives no capabilities back. */
 static void capabilities_exec(const struct sandbox *sandbox, const void *argument)
 {
     (void)argument;
@@ -350,7 +351,7 @@ static void capabilities_exec(const struct sandbox *sandbox, const void *argumen
 
 static void test_capabilities(void)
 {
-    /* In our pid namespace: libcap-ng looks its process up in /proc, which is ours. */
+    /* It stays in our pid namespace: libcap-ng looks its process up in /proc, which is ours. */
     const struct child_plan plan = {.act = capabilities_none, .no_namespaces = CLONE_NEWPID};
     CU_ASSERT(exited(run_child(&plan), 0));
     CU_ASSERT(exited(child(capabilities_exec, NULL), 0));
@@ -425,7 +426,7 @@ static void landlock(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(unlink("/etc/passwd") == -1 && errno == EACCES);
     CHILD_EXPECT(execl("/bin/true", "true", (char *)NULL) == -1 && errno == EACCES);
     CHILD_EXPECT(mount("none", "/tmp", "tmpfs", 0, NULL) == -1 && errno == EPERM);
-    /* What was open before goes on working. */
+    /* Files that were open before still work. */
     CHILD_EXPECT(ftruncate(WORKER_FD_BACKEND, 512) == 0);
     CHILD_EXPECT(pwrite(WORKER_FD_BACKEND, "x", 1, 0) == 1);
 }
@@ -452,14 +453,14 @@ static void rlimits(const struct sandbox *sandbox, const void *argument)
                  errno == ENOMEM);
     CHILD_EXPECT(mlock(&byte, 1) == -1 && errno == EPERM);
     CHILD_EXPECT(setrlimit(RLIMIT_NOFILE, &(struct rlimit){9, 9}) == -1 && errno == EPERM);
-    /* The image can be written to its end, and no further. The signal that this sends as well,
-     * SIGXFSZ, does nothing to the first process of a pid namespace. */
+    /* The image can be written to its end, and no further. Such a write also sends SIGXFSZ, which
+     * does nothing to the first process of a pid namespace. */
     CHILD_EXPECT(pwrite(WORKER_FD_BACKEND, "x", 1, CHILD_FILE_SIZE_MAX - 1) == 1);
     CHILD_EXPECT(pwrite(WORKER_FD_BACKEND, "x", 1, CHILD_FILE_SIZE_MAX) == -1 && errno == EFBIG);
     CHILD_EXPECT(ftruncate(WORKER_FD_BACKEND, CHILD_FILE_SIZE_MAX + 1) == -1 && errno == EFBIG);
 }
 
-/* Once beyond the 128 KiB that every process is started with, the stack would have to grow. */
+/* Every process starts with 128 KiB of stack. Beyond them the stack would have to grow. */
 static __attribute__((noinline)) unsigned int use_stack(unsigned int pages)
 {
     volatile unsigned char frame[4096];
@@ -495,7 +496,7 @@ static void unprivileged_filter(const struct sandbox *sandbox, const void *argum
 {
     (void)argument;
     CHILD_EXPECT(take(STEP_UID, sandbox) == 1 && take(STEP_CAPABILITIES, sandbox) == 1);
-    CHILD_EXPECT(take(STEP_SECCOMP, sandbox) == -EACCES); /* no_new_privs comes before it */
+    CHILD_EXPECT(take(STEP_SECCOMP, sandbox) == -EACCES); /* without no_new_privs it is refused */
     CHILD_EXPECT(take(STEP_NO_NEW_PRIVS, sandbox) == 1);
     CHILD_EXPECT(take(STEP_SECCOMP, sandbox) == 1);
     syscall(SYS_getppid);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The real worker, started as the keeper starts it, with a broker that makes mistakes: each ends
- * in the message that names the step, and in exit status 1. */
+/* The real worker, started as the keeper starts it, with a broker that makes mistakes. Each mistake
+ * leads to the message that names the step, and to exit status 1. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -145,7 +145,7 @@ static void send_start(struct start *start, int broker)
     CU_ASSERT_EQUAL(message_send(broker, &start->message, start->fds, start->fd_count), 0);
 }
 
-/* 1 with a message of the worker's; 0 at the end. */
+/* Returns 1 with a message of the worker, or 0 at the end. */
 static int answer(int broker, union message *ret)
 {
     int fds[MESSAGE_FDS_MAX];
@@ -200,7 +200,7 @@ static void test_ready(void)
     union message message = {0};
     int broker;
     pid_t pid = start_worker(&start, &broker);
-    usleep(50000); /* it waits for START, though the socket is non-blocking */
+    usleep(50000); /* the worker waits for START, though the socket is non-blocking */
     send_start(&start, broker);
     CU_ASSERT_EQUAL(answer(broker, &message), 1);
     CU_ASSERT_EQUAL(message.header.type, MSG_READY);
@@ -208,11 +208,11 @@ static void test_ready(void)
     CU_ASSERT_EQUAL(message.ready.layers & core_layers(), core_layers());
     CU_ASSERT_EQUAL(message.ready.fd_count, BLOCK_FDS);
     finish(&start, broker);
-    CU_ASSERT(exits_with(pid, 0)); /* the broker is gone */
+    CU_ASSERT(exits_with(pid, 0)); /* because the broker has gone */
 }
 
-/* The image comes in a box, and the worker has what is in it; nobody else can see that it is one.
- */
+/* The image comes in a box. The worker gets the file that is in the box. Nobody else can see that
+ * it was in a box. */
 static void test_box(void)
 {
     struct start start = good_start();
@@ -222,7 +222,7 @@ static void test_box(void)
     CU_ASSERT_FATAL(box >= 0);
     replace_fd(&start, WORKER_FD_BACKEND - WORKER_FD_REQUEST, box);
     start.message.start.boxed = 1;
-    for (int i = 0; i < 2; i++) { /* its successor gets the same box */
+    for (int i = 0; i < 2; i++) { /* the successor gets the same box */
         char path[64], target[64] = "";
         pid_t pid = start_worker(&start, &broker);
         send_start(&start, broker);
@@ -272,7 +272,7 @@ static void test_fields(void)
     FIELD(queue_count, device_kinds[DEVICE_BLOCK_VIRTIO].queues_max + 1);
     FIELD(sched_priority, 100);
     FIELD(backend_fd_count, device_kinds[DEVICE_BLOCK_VIRTIO].backend_fds_max + 1);
-    FIELD(boxed, 1u << 1); /* it has no such file */
+    FIELD(boxed, 1u << 1); /* there is no such file */
     FIELD(shmem_size, 0);
     FIELD(shmem_size, WINDOW_SIZE - 1);
     FIELD(shmem_size, UINT64_MAX & ~0xfffull);
@@ -307,7 +307,7 @@ static void test_mappings(void)
 
 static void test_fds(void)
 {
-    /* 5 is the first of the message's, so from there on each would be one too high. */
+    /* fd 5 is the first of the message, so from there on each number would be one too high. */
     WITH(start.extra_fd = WORKER_FD_REQUEST, "fd 5 taken", START_MESSAGE, EPROTO);
     WITH(start.extra_fd = 40, "fd 40 open", FDS, EMFILE);
     WITH(replace_fd(&start, 1, memory(1)), "REPLY is a file", FDS, EBADFD);
@@ -327,7 +327,7 @@ static void test_surroundings(void)
          ENOTRECOVERABLE);
 }
 
-/* Somebody tries it out in a shell. */
+/* A user starts it by hand in a shell. */
 static void test_by_hand(void)
 {
     char text[256] = "";

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* State pages that no honest worker wrote. */
+/* State pages that no correct worker has written. */
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
@@ -21,7 +21,7 @@ static struct guest_ring ring;
 static struct message_start start;
 static int image = -1;
 
-/* A device that a first worker has brought to life. */
+/* A device that a first worker has started. */
 static void running(void)
 {
     memset(&guest_state, 0, sizeof(guest_state));
@@ -50,7 +50,7 @@ static bool serves(void)
     return guest_used(&ring, &element);
 }
 
-/* The driver can bring the device back, whatever the page held. */
+/* Asserts that the driver can recover the device, whatever the page held. */
 static void expect_recoverable(void)
 {
     guest_ring_init(&ring, 0, 16);
@@ -70,7 +70,8 @@ static void test_good_page(void)
     CU_ASSERT_EQUAL(guest_state.counters.guest_errors, 0);
 }
 
-/* Restarted while the driver is still at it: as far as it came, it goes on. */
+/* The worker is restarted while the driver is setting up the device. The driver goes on where it
+ * was. */
 static void test_half_way(void)
 {
     running();
@@ -89,7 +90,7 @@ static void test_fresh_page(void)
 {
     running();
     memset(&guest_state, 0, sizeof(guest_state));
-    guest_state.mailbox.request_seq = 7; /* the broker's, and no sign of a worker */
+    guest_state.mailbox.request_seq = 7; /* from the broker; no worker has written anything */
     CU_ASSERT_TRUE(state_is_fresh(&guest_state));
     guest_worker(&start); /* its predecessor died before it wrote anything */
     CU_ASSERT_EQUAL(guest_state.magic, STATE_MAGIC);
@@ -213,15 +214,15 @@ static void test_each_field(void)
         CU_ASSERT_EQUAL(guest_interrupts(), 1);
         CU_ASSERT_EQUAL(guest_logged(LOG_STATE_INVALID), 1);
         CU_ASSERT_EQUAL(guest_state.counters.guest_errors, 1);
-        /* What was given up once is no news to the next worker. */
+        /* The next worker does not report again that the device needs a reset. */
         CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
         CU_ASSERT_FALSE(serves());
         expect_recoverable();
     }
 }
 
-/* What is right depends on the format: a page of a packed ring, which has a size of its own kind.
- */
+/* What is correct depends on the format. This is a page of a packed ring, whose size need not be a
+ * power of 2. */
 static void test_packed_page(void)
 {
     struct state_queue *queue = &guest_state.queues[0];
@@ -232,7 +233,7 @@ static void test_packed_page(void)
     guest_driver_ok();
     CU_ASSERT_EQUAL_FATAL(guest_read(VIRTIO_MMIO_STATUS), 15);
     CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
-    queue->next_avail = STATE_POSITION_LAP; /* the whole ring */
+    queue->next_avail = STATE_POSITION_LAP; /* the whole ring has been taken */
     CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
     queue->batch_end = 2;
     queue->batch_count = 2;
@@ -253,7 +254,7 @@ static void test_packed_page(void)
     expect_recoverable();
 }
 
-/* The driver has described its ring, in either format, and not yet set DRIVER_OK. */
+/* The driver has described its ring, in either format, but has not yet set DRIVER_OK. */
 static void half_way(uint64_t features)
 {
     running();
@@ -264,9 +265,9 @@ static void half_way(uint64_t features)
 }
 
 /*
- * A queue is ready, and the status says that the device does not run: its driver has only to go on
- * to have it served, so its positions are looked at all the same. Before DRIVER_OK there is only
- * one that an honest worker could have written.
+ * A queue is ready, but the status says that the device does not run. If its driver goes on, the
+ * queue will be served. So its positions are checked nevertheless. Before DRIVER_OK, a correct
+ * worker could have written only one position.
  */
 static void test_positions_whatever_the_status(void)
 {
@@ -292,7 +293,8 @@ static void test_positions_whatever_the_status(void)
     }
 }
 
-/* The same of a device that ran and needs a reset: its positions are a running device's. */
+/* The same with a device that ran and needs a reset: its positions are those of a running device.
+ */
 static void test_positions_of_a_device_that_needs_reset(void)
 {
     running();
@@ -303,10 +305,11 @@ static void test_positions_of_a_device_that_needs_reset(void)
     CU_ASSERT_EQUAL(state_check(&guest_device), STATE_BAD_INDEX);
     guest_state.queues[0].batch_end = guest_state.queues[0].next_used;
     guest_state.queues[0].size = 15;
-    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_BAD_INDEX); /* so it never ran */
+    CU_ASSERT_EQUAL(state_check(&guest_device), STATE_BAD_INDEX); /* so it can't have run */
 }
 
-/* Nonsense that a driver may describe until it sets DRIVER_OK is its own, and not the page's. */
+/* A driver may describe nonsense until it sets DRIVER_OK. That is the driver's error, not an
+ * invalid page. */
 static void test_bad_ring_before_driver_ok(void)
 {
     half_way(0);
@@ -321,7 +324,8 @@ static void test_bad_ring_before_driver_ok(void)
     expect_recoverable();
 }
 
-/* Whoever has looked at a page before: a ring is not served from where it has no place. */
+/* Even if nobody has checked the page before, a ring is not served from a position that is not
+ * valid. */
 static void test_start_refuses_positions(void)
 {
     static struct virtqueue vq;
@@ -342,7 +346,7 @@ static void test_start_refuses_positions(void)
     }
 }
 
-/* A worker that dies in the midst of a reset leaves nothing that its successor has to refuse. */
+/* A worker that dies in the middle of a reset leaves nothing that its successor must reject. */
 static void test_positions_of_half_a_reset(void)
 {
     running();
@@ -355,7 +359,7 @@ static void test_positions_of_half_a_reset(void)
     CU_ASSERT_EQUAL(state_check(&guest_device), STATE_OK);
 }
 
-/* §2.1.2: a driver that is not there yet hears of it once it is. */
+/* §2.1.2: a driver that does not run yet is notified when it does. */
 static void test_invalid_before_driver_ok(void)
 {
     running();
@@ -371,7 +375,8 @@ static void test_invalid_before_driver_ok(void)
     expect_recoverable();
 }
 
-/* Some bytes of a good page are random, or all are; then a driver goes on as if nothing were. */
+/* Some bytes of a good page, or all of them, are random. Then a driver goes on as if nothing had
+ * happened. */
 static void test_random_pages(void)
 {
     unsigned int invalid = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every register of virtio-mmio, as a driver, a careless one and a hostile one use them. */
+/* Every register of virtio-mmio, as a normal driver, a careless one and a hostile one use them. */
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
@@ -55,7 +55,7 @@ static void running(uint64_t features)
     guest_run();
 }
 
-/* A request for the serial number: the smallest thing that shows that the queue is served. */
+/* A request for the serial number: the smallest one that shows that the queue is served. */
 static bool get_id_works(void)
 {
     struct vring_used_elem element;
@@ -104,7 +104,7 @@ static void test_widths_and_offsets(void)
     CU_ASSERT_TRUE(get_id_works());
 }
 
-/* Only the low half of what a 64-bit register held is the register's, even if it came along. */
+/* Only the low half of a 64-bit value belongs to the register, even if the high half is set. */
 static void test_value_is_cut(void)
 {
     fresh();
@@ -188,16 +188,16 @@ static void test_features_refused(void)
     CU_ASSERT_TRUE(log_limited());
     loop_round(&guest_device, 1);
     CU_ASSERT_TRUE(log_limited());
-    loop_round(&guest_device, LOG_QUIET_MS); /* nothing happens for as long as it waits */
+    loop_round(&guest_device, LOG_QUIET_MS); /* the worker waits, and nothing happens */
     CU_ASSERT_FALSE(log_limited());
     for (unsigned int bit = 0; bit < 64; bit++) {
         uint64_t wanted = VERSION_1 | 1ull << bit;
         uint32_t expected = ACKNOWLEDGE | DRIVER | (features & 1ull << bit ? FEATURES_OK : 0);
         CU_ASSERT_EQUAL(guest_negotiate(wanted), expected);
-        guest_driver_ok(); /* refused as well: there is nothing to run with */
+        guest_driver_ok(); /* it is refused as well: no valid features */
         CU_ASSERT_EQUAL(!!(guest_read(VIRTIO_MMIO_STATUS) & DRIVER_OK), !!(expected & FEATURES_OK));
     }
-    /* A bit above the 64: none is offered. */
+    /* A bit above the 64: it is never offered. */
     guest_negotiate(0);
     guest_write(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
     guest_write(VIRTIO_MMIO_DRIVER_FEATURES, VERSION_1 >> 32);
@@ -230,7 +230,7 @@ static void test_status_only_grows(void)
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_STATUS), ACKNOWLEDGE | DRIVER | FAILED);
     guest_write(VIRTIO_MMIO_STATUS, 0);
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_STATUS), 0);
-    /* Bits that are not the driver's, or nobody's. */
+    /* Bits that do not belong to the driver, and bits that do not exist. */
     guest_write(VIRTIO_MMIO_STATUS, NEEDS_RESET | 0x10 | 0x20 | 0xffffff00);
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_STATUS), 0);
     guest_write(VIRTIO_MMIO_STATUS, DRIVER_OK);
@@ -284,7 +284,7 @@ static void test_queue_is_fixed_while_ready(void)
     CU_ASSERT_EQUAL(guest_state.queues[0].size, 4);
 }
 
-/* The drivers of some small systems never write QueueNum, and count on QueueNumMax. */
+/* The drivers of some small systems never write QueueNum. They rely on QueueNumMax. */
 static void test_size_after_a_reset(void)
 {
     for (unsigned int round = 0; round < 2; round++) {
@@ -301,7 +301,7 @@ static void test_size_after_a_reset(void)
         guest_write(VIRTIO_MMIO_QUEUE_READY, 1);
         CU_ASSERT_EQUAL(guest_state.queues[0].size, 256);
         guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
-        /* A size that was written is not forgotten, however bad it is. */
+        /* A size that the driver wrote stays, however bad it is. */
         guest_write(VIRTIO_MMIO_QUEUE_NUM, 0);
         guest_write(VIRTIO_MMIO_QUEUE_READY, 1);
         CU_ASSERT_TRUE(guest_state.queues[0].size > 256);
@@ -334,7 +334,7 @@ static void test_bad_ring_at_driver_ok(void)
         expect_needs_reset(LOG_QUEUE_INVALID);
         guest_kick(0);
         CU_ASSERT_EQUAL(guest_interrupts(), 0);
-        /* Nothing helps but a reset. */
+        /* Only a reset helps. */
         guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
         guest_queue_setup(0, &ring);
         CU_ASSERT_FALSE(get_id_works());
@@ -355,7 +355,7 @@ static void test_queue_after_driver_ok(void)
     CU_ASSERT_EQUAL(guest_interrupts(), 0);
     guest_queue_setup(0, &ring);
     CU_ASSERT_TRUE(get_id_works());
-    guest_write(VIRTIO_MMIO_QUEUE_READY, 1); /* which it is */
+    guest_write(VIRTIO_MMIO_QUEUE_READY, 1); /* it already is */
     CU_ASSERT_EQUAL(guest_state.queues[0].next_used, 1);
     CU_ASSERT_TRUE(get_id_works());
     guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
@@ -376,7 +376,7 @@ static void test_queue_reset(void)
 {
     static const struct state_queue none;
     running(VERSION_1);
-    guest_write(QUEUE_RESET, 1); /* not negotiated */
+    guest_write(QUEUE_RESET, 1); /* the feature was not negotiated */
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_QUEUE_READY), 1);
     CU_ASSERT_TRUE(get_id_works());
 
@@ -442,7 +442,7 @@ static void test_reset(void)
     running(VERSION_1);
     for (unsigned int i = 0; i < 2000; i++) {
         CU_ASSERT_TRUE_FATAL(get_id_works());
-        guest_offer(&ring, 0); /* left behind */
+        guest_offer(&ring, 0); /* a chain that is left behind */
         guest_write(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
         guest_write(VIRTIO_MMIO_STATUS, 0);
         CU_ASSERT_EQUAL_FATAL(guest_read(VIRTIO_MMIO_STATUS), 0);
@@ -498,7 +498,7 @@ static void test_mailbox(void)
     CU_ASSERT_EQUAL(guest_state.counters.register_accesses, accesses + 6);
 }
 
-/* A worker that died before it answered: its successor carries the access out once more. */
+/* A worker died before it answered. Its successor carries out the access again. */
 static void test_repeated_requests(void)
 {
     static const struct {
@@ -532,7 +532,7 @@ static void test_repeated_requests(void)
         guest_worker(&start);
         guest_run();
         CU_ASSERT_EQUAL(guest_state.mailbox.response_seq, guest_state.mailbox.request_seq);
-        atomic_store(&guest_state.interrupt.pending, 0); /* a successor always rings */
+        atomic_store(&guest_state.interrupt.pending, 0); /* a successor always signals */
         once.counters = guest_state.counters;
         CU_ASSERT_EQUAL(memcmp(&once, &guest_state, sizeof(once)), 0);
     }

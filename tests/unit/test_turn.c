@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The turn of a queue, served by a device of this test's own: what it may take, what the driver
- * sees and when it is interrupted, and who has to say when it goes on.
+ * The turn of a queue. A device of this test's own serves it. How much may a turn take, what does
+ * the driver see, when is it interrupted, and who says when the turn goes on?
  */
 #include <CUnit/CUnit.h>
 #include <stdlib.h>
@@ -22,13 +22,13 @@ static struct state_page page;
 static struct guest_ring ring;
 static struct guest_fault fault;
 
-/* What the device does, and what it found. */
+/* What the device does, and what it has found. */
 static struct {
-    enum serve after;         /* step number `steps_done` and those behind it return this */
-    unsigned int done_steps;  /* so many complete a chain each */
-    uint32_t bytes[RING];     /* that they move, */
-    uint32_t completed[RING]; /* and complete */
-    uint32_t more_steps;      /* that each counts besides */
+    enum serve after;         /* result of step number `done_steps` and of later ones */
+    unsigned int done_steps;  /* this many steps complete one chain each */
+    uint32_t bytes[RING];     /* bytes that step i moves */
+    uint32_t completed[RING]; /* bytes that step i completes */
+    uint32_t more_steps;      /* additional steps that each step counts */
     bool late_chain;          /* a chain comes just when the last step says that there is none */
     unsigned int count;       /* steps so far */
     uint16_t used_idx[RING];  /* at the start of each step: what the driver could see */
@@ -49,7 +49,7 @@ static void offer_chains(unsigned int count)
     }
 }
 
-/* A queue with `chains` chains of 64 bytes for the device to write to. */
+/* A queue with `chains` chains of 64 bytes that the device writes to. */
 static void start(unsigned int chains)
 {
     memset(&page, 0, sizeof(page));
@@ -108,7 +108,7 @@ static void test_bounds(void)
         script.bytes[i] = 40;
     CU_ASSERT_EQUAL(run(&bytes), SERVE_END);
     CU_ASSERT_EQUAL(script.count, 3);
-    CU_ASSERT_EQUAL(run(&steps), SERVE_END); /* which has no bound of bytes */
+    CU_ASSERT_EQUAL(run(&steps), SERVE_END); /* it has no bound for bytes */
     CU_ASSERT_EQUAL(script.count, 4);
 }
 
@@ -139,7 +139,7 @@ static void test_interrupts(void)
     for (unsigned int i = 0; i < 8; i++)
         CU_ASSERT_EQUAL(script.interrupts[i], after_chains[i]);
     CU_ASSERT_EQUAL(page.counters.interrupts_sent, 3);
-    /* 30 in each of two steps are not 60 in one. */
+    /* 30 in each of two steps are not 60 in one step. */
     start(4);
     script.completed[0] = script.completed[1] = 30;
     script.completed[2] = 50;
@@ -150,7 +150,7 @@ static void test_interrupts(void)
     CU_ASSERT_EQUAL(page.counters.interrupts_sent, 2);
 }
 
-/* A driver that makes a chain available before it knows that it is to kick. */
+/* The driver makes a chain available before it knows that it has to kick. */
 static void test_late_chain(void)
 {
     const struct turn_rules rules = {.steps = 10};
@@ -164,14 +164,14 @@ static void test_late_chain(void)
     CU_ASSERT_FALSE(kicks_off());
 }
 
-/* Something else than a kick will say when to go on: the driver is not asked to kick. */
+/* Another event than a kick says when to go on. So the driver is not asked to kick. */
 static void test_other_ends(void)
 {
     static const enum serve ends[] = {SERVE_WAIT_BACKEND, SERVE_FAULT, SERVE_END};
     const struct turn_rules rules = {.steps = 10, .linger_chains = 1};
     for (unsigned int i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         start(2);
-        page.mailbox.request_seq = 1; /* what ends lingering */
+        page.mailbox.request_seq = 1; /* this ends lingering */
         dev.linger_looks = 1;
         script.done_steps = 2;
         script.after = ends[i];
@@ -181,7 +181,7 @@ static void test_other_ends(void)
     }
 }
 
-/* What a turn comes to in which `chains` chains were served, and a register access waits. */
+/* The result of a turn that has served `chains` chains, while a register access waits. */
 static enum serve lingered(unsigned int chains, uint32_t work, unsigned int looks, bool alone)
 {
     const struct turn_rules rules = {.steps = 10, .linger_chains = 2, .linger_alone = alone};
@@ -221,7 +221,7 @@ static void test_chains_that_are_too_short(void)
 {
     start(0);
     CU_ASSERT_EQUAL(take(0, 0), SERVE_WAIT_ROOM);
-    /* 16 bytes to be read, 8 to be written to. */
+    /* 16 bytes for the device to read, 8 for it to write. */
     for (uint16_t i = 0; i < 5; i++) {
         guest_desc(&ring, 2u * i, BUFFER, 16, VRING_DESC_F_NEXT, (uint16_t)(2 * i + 1));
         guest_desc(&ring, 2u * i + 1, BUFFER, 8, VRING_DESC_F_WRITE, 0);

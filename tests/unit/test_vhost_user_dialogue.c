@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The broker's part of the dialogue with a vhost-user daemon, against daemons of this program's own
- * that answer right, wrong, in pieces or not at all. It never waits, so one thread plays both.
+ * The broker's part of the dialogue with a vhost-user daemon. The daemons are this program's own:
+ * they answer correctly, wrongly, in pieces, or not at all. The broker never waits, so one thread
+ * plays both sides.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -33,12 +34,12 @@
 #define ALL_FEATURES (1ull << VIRTIO_F_VERSION_1 | 1ull << VHOST_USER_F_PROTOCOL_FEATURES)
 
 static struct vhost_user vu;
-static struct connector connector; /* one for all tests; in a thread, which does not end */
+static struct connector connector; /* one for all tests; its thread does not end */
 static struct failure failure;
-static int daemon_end; /* of the connection */
+static int daemon_end; /* the daemon's end of the connection */
 static int memory;
 
-/* What a daemon has been asked, or what it answers. */
+/* A request to a daemon, or its answer. */
 struct packet {
     struct vhost_user_header header;
     union vhost_user_payload payload;
@@ -46,12 +47,12 @@ struct packet {
     unsigned int fd_count;
 };
 
-/* How the daemon of a test differs from a right one. */
+/* How a test's daemon differs from a correct one. */
 struct manners {
     uint64_t features, protocol_features, queue_num;
-    uint32_t wrong; /* the request whose answer is to be spoiled; 0: none */
+    uint32_t wrong; /* the request whose answer is spoilt; 0: none */
     void (*spoil)(struct packet *answer);
-    unsigned int piece; /* bytes that it sends at once; 0: all */
+    unsigned int piece; /* bytes that it sends at a time; 0: all */
 };
 
 static const struct manners right = {ALL_FEATURES, ALL_PROTOCOL_FEATURES, QUEUES, 0, NULL, 0};
@@ -84,7 +85,7 @@ static void begin(void)
         .memory_size = 0x100000,
         .memory = memory,
     };
-    vu.fd = sockets[0]; /* as if it were connected */
+    vu.fd = sockets[0]; /* as if it had been connected */
     daemon_end = sockets[1];
 }
 
@@ -146,7 +147,7 @@ static void send_with_fds(const void *data, size_t size, const int *fds, unsigne
     CU_ASSERT_EQUAL(sendmsg(daemon_end, &message, MSG_NOSIGNAL), (ssize_t)size);
 }
 
-/* Fill in a right answer; false if the request has none. */
+/* Make a correct answer; false if the request has none. */
 static bool answer_to(const struct manners *manners, struct packet *packet)
 {
     uint32_t size = sizeof(uint64_t);
@@ -205,7 +206,7 @@ static void send_answer(const struct manners *manners, struct packet *packet)
     }
 }
 
-/* Both sides go on until one of them has nothing to say. Returns what the last step did. */
+/* Both sides go on until one of them has nothing to do. Returns the result of the last step. */
 static int run(const struct manners *manners, uint32_t requests[16])
 {
     unsigned int count = 0;
@@ -279,7 +280,7 @@ static void what_is_not_offered_is_not_asked_for(void)
     end();
 }
 
-/* What nobody here knows is not agreed to. */
+/* Features that the broker does not know are not accepted. */
 static void unknown_protocol_features(void)
 {
     struct manners manners = right;
@@ -417,7 +418,8 @@ static void nobody_has_the_configuration_space(void)
     end();
 }
 
-/* It has never got the memory before it is right in all else. */
+/* The daemon hangs up in its first answer. It has not got the memory: that comes only after
+ * everything else was correct. */
 static void it_hangs_up(void)
 {
     struct packet packet;
@@ -434,7 +436,7 @@ static void it_hangs_up(void)
 
 /* ---- Time ---- */
 
-/* Bytes that trickle do not put the deadline off. */
+/* Bytes that come one by one do not put the deadline off. */
 static void the_deadline_of_a_step(void)
 {
     struct packet packet;
@@ -453,7 +455,7 @@ static void the_deadline_of_a_step(void)
     end();
 }
 
-/* While the connector is at it there is nothing to do, and no failure. */
+/* While the connector works, there is nothing to do, and no failure. */
 static int step_connecting(int64_t now)
 {
     int result;
@@ -464,7 +466,8 @@ static int step_connecting(int64_t now)
     return result;
 }
 
-/* At once, then after 100 ms, doubling to 5 s; without end, and anew after a success. */
+/* The first attempt comes at once, the next after 100 ms. The pauses double up to 5 s. Attempts
+ * never stop. After a success the pauses start again. */
 static void the_pauses_between_attempts(void)
 {
     static const int64_t pauses[] = {0, 100, 200, 400, 800, 1600, 3200, 5000, 5000};
@@ -483,7 +486,7 @@ static void the_pauses_between_attempts(void)
     end();
 }
 
-/* A daemon whose queue of clients is full does not keep the broker waiting. */
+/* The daemon's backlog is full. The broker does not wait. */
 static void a_daemon_that_accepts_nobody(void)
 {
     char dir[] = "/tmp/bao-vhost-user-XXXXXX";
@@ -507,7 +510,8 @@ static void a_daemon_that_accepts_nobody(void)
     end();
 }
 
-/* The next connection is told to go on from the buffer of the last, not asked for another. */
+/* The next connection gets the last connection's buffer: the daemon is told to go on from it, and
+ * is not asked for another. */
 static void the_inflight_buffer_is_kept(void)
 {
     uint32_t requests[16] = {0};

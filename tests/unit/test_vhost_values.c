@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a worker of a vhost device can tell the kernel by pointer, under the real filters: the
- * values of one page, which holds nothing but what such a device needs, and nobody changes.
+ * What can a worker of a vhost device tell the kernel through pointers? The real filters are in
+ * force. They allow only the values of one page. The page holds nothing but what such a device
+ * needs, and nobody can change it.
  */
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -33,8 +34,8 @@ static int map(uint64_t offered)
     return vhost_values_map(&features, offered, SIZE_MAX_OF_RINGS, TAP);
 }
 
-/* Every value that the filter lets through as features is made of bits that the device offers, and
- * each combination that a driver can accept is there. */
+/* Every value that the filter passes as features has only bits that the device offers. Each
+ * combination that a driver can accept is there. */
 static void test_features(void)
 {
     const uint64_t all = vhost_features_all(&features);
@@ -52,7 +53,7 @@ static void test_features(void)
         for (uint64_t n = 0; n < 8; n++) {
             uint64_t accepted = (n & 1 ? BIT(1) : 0) | (n & 2 ? BIT(5) : 0) | (n & 4 ? BIT(29) : 0);
             accepted &= offered;
-            /* What the driver has accepted besides is not vhost's. */
+            /* The other features that the driver has accepted are not for vhost. */
             const uint64_t *value = vhost_values_features(&features, accepted | BIT(33) | BIT(40));
             CU_ASSERT_EQUAL(*value, BIT(32) | accepted);
             CU_ASSERT_EQUAL((uintptr_t)value & ~(uintptr_t)VHOST_VALUES_FEATURES_BITS,
@@ -84,7 +85,7 @@ static void test_others(void)
     CU_ASSERT_EQUAL(*vhost_values_running(true), 1);
 }
 
-/* Something else there is told, and left alone. */
+/* If something else is mapped at that address, this is reported, and the mapping stays. */
 static void test_address_taken(void)
 {
     CU_ASSERT_EQUAL_FATAL(map(~0ull), 0);
@@ -96,12 +97,12 @@ static void test_address_taken(void)
 
 struct attempt {
     unsigned long request;
-    uintptr_t argument; /* 0: of a value elsewhere */
+    uintptr_t argument; /* 0: the value is elsewhere */
 };
 
-static long elsewhere; /* as good a value as any, but for where it lies */
+static long elsewhere; /* a correct value, but in the wrong place */
 
-/* The end of a child that makes one attempt as a worker of that policy: the signal, or 0. */
+/* How a child ends that makes one attempt as a worker of that policy: the signal, or 0. */
 static int end_of(const char *policy, void (*act)(const void *), const void *argument)
 {
     int status;
@@ -121,7 +122,7 @@ static int end_of(const char *policy, void (*act)(const void *), const void *arg
     return WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status);
 }
 
-/* Nothing of vhost's is behind that number: the call passes, and fails. */
+/* No vhost file has that number here. So a call that passes the filter fails. */
 static void call(const void *argument)
 {
     const struct attempt *attempt = argument;
@@ -135,7 +136,7 @@ static void expect(const char *policy, unsigned long request, uintptr_t argument
     CU_ASSERT_EQUAL(end_of(policy, call, &attempt), end);
 }
 
-/* A table of `count` values of `size` bytes; nothing beside them. */
+/* Asserts that a table of `count` values of `size` bytes passes, and nothing beside it. */
 static void expect_pinned(const char *policy, unsigned long request, uintptr_t table, size_t size,
                           unsigned int count)
 {

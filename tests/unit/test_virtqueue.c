@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The split virtqueue with a driver that behaves, and after a predecessor that died. */
+/* The split virtqueue with a correct driver, and after a predecessor that died. */
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <stdlib.h>
@@ -95,9 +95,10 @@ static void test_ring_valid(void)
     }
 }
 
-/* ---- A driver that behaves ---- */
+/* ---- A correct driver ---- */
 
-/* How this ends: take two chains, complete them in that order or the other; or one twice. */
+/* Take two chains, and complete them in the given order, or one of them twice. Returns how the
+ * process ends. */
 static int end_of(unsigned int first, unsigned int second)
 {
     int status = -1;
@@ -120,7 +121,7 @@ static int end_of(unsigned int first, unsigned int second)
     return status;
 }
 
-/* A restart goes on by counting, so no device can be allowed to complete out of order. */
+/* A restart relies on counting, so a device must not complete chains out of order. */
 static void test_out_of_order_ends_the_worker(void)
 {
     CU_ASSERT_EQUAL(end_of(0, 1), 0);
@@ -160,7 +161,7 @@ static void test_pop_push(void)
     CU_ASSERT_EQUAL(state.next_avail, 1);
 }
 
-/* Round the ring and round the 16-bit indices, in batches of every size. */
+/* Go round the ring, and round the 16-bit indices, in batches of every size. */
 static void test_wrap_around(void)
 {
     struct vring_used_elem element;
@@ -200,7 +201,7 @@ static void test_interrupt_flag(void)
     fresh(8, 0);
     ring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
     serve_one();
-    CU_ASSERT_EQUAL(publish(), INTERRUPT); /* the first one always */
+    CU_ASSERT_EQUAL(publish(), INTERRUPT); /* the first one always interrupts */
     serve_one();
     CU_ASSERT_EQUAL(publish(), SUPPRESSED);
     ring.avail->flags = 0;
@@ -212,13 +213,13 @@ static void test_interrupt_event_idx(void)
 {
     fresh(8, EVENT_IDX);
     uint16_t *used_event = &ring.avail->ring[8];
-    ring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT; /* §2.7.7.2: to be ignored */
+    ring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT; /* §2.7.7.2: must be ignored */
     serve_one();
-    CU_ASSERT_EQUAL(publish(), INTERRUPT); /* the first one always */
+    CU_ASSERT_EQUAL(publish(), INTERRUPT); /* the first one always interrupts */
     *used_event = 1;
     serve_one();
     CU_ASSERT_EQUAL(publish(), INTERRUPT);
-    serve_one(); /* entry 2, event at 1: passed already */
+    serve_one(); /* entry 2, event at 1: it was passed before */
     CU_ASSERT_EQUAL(publish(), SUPPRESSED);
     *used_event = 5;
     for (uint16_t i = 3; i < 5; i++) {
@@ -236,7 +237,7 @@ static void test_interrupt_event_idx(void)
     }
 }
 
-/* Asked late, for several batches at once: an event anywhere among them counts. */
+/* The decision comes late, for several batches at once. An event anywhere among them counts. */
 static void test_interrupt_decided_late(void)
 {
     for (uint16_t event = 0; event < 12; event++) {
@@ -289,7 +290,7 @@ static void put_table(uint64_t addr, unsigned int index, struct vring_desc desc)
 
 static void test_indirect(void)
 {
-    for (uint64_t skew = 0; skew < 16; skew += 5) { /* a table may lie at any address */
+    for (uint64_t skew = 0; skew < 16; skew += 5) { /* a table may be at any address */
         uint64_t table = BUFFER(8) + skew;
         fresh(8, INDIRECT);
         put_table(table, 0, (struct vring_desc){BUFFER(1), 10, F_NEXT, 3});
@@ -339,7 +340,7 @@ static void test_longest_chains(void)
 static void test_zero_length(void)
 {
     fresh(8, 0);
-    guest_desc(&ring, 0, 0, 0, F_NEXT, 1); /* no byte, so no address to be wrong */
+    guest_desc(&ring, 0, 0, 0, F_NEXT, 1); /* no byte, so its address can't be wrong */
     guest_desc(&ring, 1, BUFFER(0), 8, F_NEXT, 2);
     guest_desc(&ring, 2, UINT64_MAX, 0, F_WRITE, 0);
     guest_offer(&ring, 0);
@@ -351,7 +352,7 @@ static void test_zero_length(void)
 
 /* ---- Restarts ---- */
 
-/* A batch of three, taken and completed, but not yet published. */
+/* A batch of three that was taken and completed, but not yet published. */
 static void batch_of_three(uint16_t at)
 {
     guest_ring_init(&ring, 0, 8);
@@ -366,7 +367,7 @@ static void batch_of_three(uint16_t at)
         serve_one();
 }
 
-/* What a successor finds to do. */
+/* How many chains a successor finds to do. */
 static unsigned int taken_again(void)
 {
     unsigned int count = 0;
@@ -410,9 +411,9 @@ static void test_restart(void)
         CU_ASSERT_EQUAL(start(0), 0);
         CU_ASSERT_EQUAL(taken_again(), 0);
         serve_one();
-        CU_ASSERT_EQUAL(publish(), INTERRUPT); /* whatever was asked for */
+        CU_ASSERT_EQUAL(publish(), INTERRUPT); /* whatever the driver has asked for */
 
-        batch_of_three(at); /* neither end: somebody else wrote used->idx */
+        batch_of_three(at); /* neither end: somebody else has written used->idx */
         state.batch_end = end;
         ring.used->idx = (uint16_t)(at + 1);
         CU_ASSERT_EQUAL(start(0), -EBADMSG);

@@ -55,7 +55,7 @@ static void test_loops(void)
             expect_refused(LOG_CHAIN_INVALID, CHECK_LOOP);
         }
     }
-    /* In a table as large as the window, a walk of nothings would take for ever. */
+    /* In a table as large as the window, a walk over empty descriptors would take for ever. */
     fresh(8, INDIRECT);
     put_table(GUEST_BASE, 4, (struct vring_desc){0, 0, F_NEXT, 4});
     put_table(BUFFER(8), 0, (struct vring_desc){0, 0, F_NEXT, 4});
@@ -103,7 +103,7 @@ static void test_bad_order_and_length(void)
     guest_offer(&ring, 0);
     expect_refused(LOG_DESC_INVALID, CHECK_ORDER);
 
-    fresh(8, 0); /* 5 times 1 GiB less a byte: each of them lies in the window */
+    fresh(8, 0); /* 5 times 1 GiB less a byte: each is inside the window */
     for (uint16_t i = 0; i < 5; i++)
         guest_desc(&ring, i, GUEST_BASE, (uint32_t)GUEST_SIZE - 1, i < 4 ? F_NEXT : 0,
                    (uint16_t)(i + 1));
@@ -151,14 +151,14 @@ static void test_avail_jumps(void)
     ring.avail->idx = 8;
     CU_ASSERT_EQUAL(pop(), 1);
 
-    /* What is completed, but not yet published, still occupies the ring. */
+    /* A chain that is completed, but not yet published, still occupies the ring. */
     fresh(8, 0);
     for (uint16_t i = 0; i < 8; i++)
         serve_one();
     ring.avail->idx = 9;
     CU_ASSERT_EQUAL(pop(), -EBADMSG);
 
-    /* Back to before what has been taken. */
+    /* An index before what has already been taken. */
     fresh(8, 0);
     serve_one();
     serve_one();
@@ -167,7 +167,7 @@ static void test_avail_jumps(void)
     CU_ASSERT_EQUAL(fault.code, LOG_AVAIL_INVALID);
 }
 
-/* Everything in the ring is random: whatever a chain holds lies in the window. */
+/* Everything in the ring is random. Still, all of a chain is inside the window. */
 static void check_chain(void)
 {
     uint64_t readable = 0, writable = 0;
@@ -192,7 +192,7 @@ static struct vring_desc random_desc(uint16_t size)
         .flags = (uint16_t)(guest_random() % 16 ? guest_random() & 3 : guest_random()),
         .next = (uint16_t)(r % 32 ? guest_random() % size : guest_random()),
     };
-    if (guest_random() % 8 == 0) /* an indirect table among the random ones */
+    if (guest_random() % 8 == 0) /* an indirect table between the random ones */
         desc = (struct vring_desc){BUFFER(8) + guest_random() % 256,
                                    16 * (uint32_t)(guest_random() % 40), 4, 0};
     return desc;

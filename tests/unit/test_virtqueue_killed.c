@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A worker is killed before each single instruction of a publication, its successor before each of
- * the take-over: whatever is completed is completed exactly once, a batch as a whole. The worker
- * is a process that is stepped through; between two steps this one goes on as if it were dead.
+ * A worker is killed before each single instruction of a publication. Its successor is killed
+ * before each instruction of the take-over. Each completed chain is completed exactly once, and a
+ * batch as a whole. The worker is a process that is single-stepped. Between two steps, this process
+ * goes on as if the worker were dead.
  */
 #include <linux/virtio_config.h>
 #include <signal.h>
@@ -19,17 +20,17 @@
 #define PACKED (1ull << VIRTIO_F_RING_PACKED)
 #define BASE 0x40000000ull
 #define SIZE 8u
-#define CHAINS 5u     /* under way: descriptors 2 each but one */
-#define BATCH 3u      /* of them completed by the worker that dies */
-#define BEFORE_MAX 13 /* chains that came and went before */
-#define FIRST_RUN 100 /* the used length that the dying worker gives; and its successor */
+#define CHAINS 5u     /* in flight: 2 descriptors each, but one has 1 */
+#define BATCH 3u      /* number of them that the dying worker completes */
+#define BEFORE_MAX 13 /* chains that were completed before */
+#define FIRST_RUN 100 /* the used length from the dying worker; next: from its successor */
 #define SECOND_RUN 200
 
-/* What survives a worker. */
+/* The memory that outlives a worker. */
 struct shared {
     unsigned char window[0x1000];
     struct state_queue state;
-    volatile bool done; /* it came to the end */
+    volatile bool done; /* the body has ended */
 };
 
 static struct shared *shared;
@@ -39,11 +40,11 @@ static struct chain chain;
 static struct guest_fault fault;
 static uint64_t features;
 
-/* ---- A driver that has one chain of each kind, and a Buffer ID or head for each ---- */
+/* ---- A driver that has one chain of each kind, with a Buffer ID or head for each ---- */
 
 static struct {
-    unsigned int at;   /* free-running: descriptors */
-    unsigned int used; /* likewise, or chains in the split ring */
+    unsigned int at;   /* free-running count of descriptors */
+    unsigned int used; /* the same; chains in the split ring */
 } driver;
 
 static struct vring_desc *split_desc(void)
@@ -91,7 +92,7 @@ static void offer(uint16_t id, unsigned int descriptors)
         avail->ring[avail->idx++ % SIZE] = (uint16_t)(first % SIZE);
 }
 
-/* The next used chain's id and length; false if there is none. */
+/* The id and length of the next used chain; false if there is none. */
 static bool get(uint32_t *ret_id, uint32_t *ret_length, unsigned int descriptors)
 {
     if ((features & PACKED) == 0) {
@@ -136,7 +137,7 @@ static unsigned int length_of(unsigned int number)
     return number == 1 ? 1 : 2;
 }
 
-/* The first CHAINS after `before` others are available; ids count from 0 in the packed ring. */
+/* CHAINS chains are available after `before` others. In the packed ring, ids count from 0. */
 static void prepare(unsigned int before)
 {
     uint32_t id, length;
@@ -156,8 +157,8 @@ static void prepare(unsigned int before)
     CU_ASSERT_TRUE_FATAL(complete(BATCH, FIRST_RUN));
 }
 
-/* Run `body` in a process of its own, and `test` before each of its instructions and after the
- * last, on what is there then. */
+/* Run `body` in a process of its own. Before each of its instructions, and after the last one, run
+ * `test` on the memory at that moment. */
 static void before_each_instruction(void (*body)(void), void (*test)(void))
 {
     int status = 0;
@@ -177,7 +178,7 @@ static void before_each_instruction(void (*body)(void), void (*test)(void))
         unsigned int at = driver.at, used = driver.used;
         memcpy(&kept, shared, sizeof(kept));
         done = kept.done;
-        shared->done = false; /* the test may use it likewise */
+        shared->done = false; /* the test may use it, too */
         test();
         memcpy(shared, &kept, sizeof(kept));
         driver.at = at;
@@ -200,12 +201,13 @@ static void take_over_and_forget(void)
     (void)take_over();
 }
 
-/* Who completed the batch, how often. */
+/* Who completed the batch, and how often. */
 static unsigned int ended_by[2];
 enum { DEAD_ONE, SUCCESSOR };
 
-/* What the driver gets: all of the batch from the first run, or nothing; the rest from the second,
- * in order, each once. Takes the freed places again meanwhile. */
+/* Asserts what the driver gets: the whole batch from the first run, or nothing of it. The rest
+ * comes from the second run, in order, each chain once. Meanwhile the driver uses the free places
+ * again. */
 static void expect_exactly_once(void)
 {
     uint32_t id, length, first_run = 0;
@@ -217,9 +219,9 @@ static void expect_exactly_once(void)
     }
     CU_ASSERT_TRUE_FATAL(first_run == 0 || first_run == BATCH);
     if (first_run > 0)
-        offer(CHAINS - 1, 2); /* over the published ones */
+        offer(CHAINS - 1, 2); /* in place of the published ones */
     CU_ASSERT_TRUE_FATAL(take_over());
-    while (get(&id, &length, length_of(first_run))) { /* ended by the successor */
+    while (get(&id, &length, length_of(first_run))) { /* the successor ends the batch */
         CU_ASSERT_EQUAL_FATAL(length, FIRST_RUN);
         first_run++;
     }
@@ -255,7 +257,7 @@ static void successor_dies_if_under_way(void)
         before_each_instruction(take_over_and_forget, expect_exactly_once);
 }
 
-/* The publication is stopped where it is under way, and then so is the take-over. */
+/* The publication is stopped while it is under way. Then the take-over is stopped, too. */
 static void test_killed_while_taking_over(void)
 {
     memset(ended_by, 0, sizeof(ended_by));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The same random operations on a split and on a packed queue, beside a model that is neither: a
+ * The same random operations on a split and on a packed queue, and on a model that is neither: a
  * list of chains and four counters. After each operation all three must agree. The two drivers
- * below are written from the standard and share nothing with the worker or the other tests.
+ * below were written from the standard. They share nothing with the worker or the other tests.
  */
 #include <linux/virtio_config.h>
 #include <stdlib.h>
@@ -44,17 +44,17 @@ struct request {
     unsigned int count;
     bool indirect;
     uint32_t descriptors; /* of the ring */
-    uint32_t position;    /* free-running count of descriptors, where it starts */
+    uint32_t position;    /* free-running count of descriptors at its start */
     uint16_t id;          /* packed: Buffer ID */
     uint16_t head;        /* split */
-    uint32_t length;      /* as completed */
+    uint32_t length;      /* as it was completed */
 };
 
 enum wish { NEVER, ALWAYS, AT_CHAIN };
 
 /* Counters are free-running; seen <= published <= completed <= taken <= offered. */
 static struct {
-    struct request requests[1024]; /* by number, modulo */
+    struct request requests[1024]; /* index: the number, modulo the size */
     uint32_t offered, taken, completed, published, seen;
     uint32_t position; /* descriptors offered */
     uint32_t free;     /* descriptors */
@@ -62,10 +62,10 @@ static struct {
     uint64_t features;
     enum wish wish;       /* for interrupts */
     uint32_t wish_chain;  /* AT_CHAIN: its number */
-    uint32_t decided;     /* published when it was last asked */
-    bool first_interrupt; /* always due */
+    uint32_t decided;     /* published count at the last decision */
+    bool first_interrupt; /* it is always due */
     bool kicks_on;
-    uint32_t kick_chain, kick_position; /* where the device was when it asked for kicks */
+    uint32_t kick_chain, kick_position; /* the device's place when it asked for kicks */
 } model;
 
 static struct request *request(uint32_t number)
@@ -82,7 +82,7 @@ struct queue {
     struct window window;
     struct state_queue state;
     struct virtqueue vq;
-    struct chain chains[RING_MAX]; /* of each that is under way */
+    struct chain chains[RING_MAX]; /* one for each that is in flight */
     /* split */
     uint16_t free[RING_MAX]; /* descriptors */
     uint32_t free_count;
@@ -94,8 +94,8 @@ struct queue {
 
 static struct queue queues[2];
 
-/* Split: table at 0, avail at 0x4000, used at 0x5000. Packed: ring at 0, driver area at 0x4000,
- * device area at 0x5000. Indirect tables at RINGS_END, one for each descriptor. */
+/* Split ring: table at 0, avail at 0x4000, used at 0x5000. Packed ring: ring at 0, driver area at
+ * 0x4000, device area at 0x5000. Indirect tables are at RINGS_END, one for each descriptor. */
 static uint16_t get16(const struct queue *q, uint32_t offset)
 {
     return __atomic_load_n((uint16_t *)(void *)(q->memory + offset), __ATOMIC_ACQUIRE);
@@ -176,7 +176,7 @@ static void offer_packed(struct queue *q, const struct request *r)
     put16(q, first + 14, first_flags);
 }
 
-/* The next used chain: false if there is none. */
+/* Get the next used chain; false if there is none. */
 static bool get_used(struct queue *q, const struct request *r, uint32_t *ret_id,
                      uint32_t *ret_length)
 {
@@ -220,7 +220,7 @@ static void wish_interrupt(const struct queue *q, enum wish wish, uint32_t chain
     }
 }
 
-/* Does the device want a kick for what was offered from chain `chain` (at `position`) on? */
+/* Whether the device wants a kick for what was offered from chain `chain` (at `position`) on. */
 static bool kick_wanted(const struct queue *q, uint32_t chain, uint32_t position)
 {
     if (!q->packed) {
@@ -257,7 +257,7 @@ static void start_queues(void)
     model.first_interrupt = true;
 }
 
-/* §2.7.10, §2.8.10: what the device says when it has nothing left to do. */
+/* §2.7.10, §2.8.10: the device does this when it has nothing left to do. */
 static void op_enable_kicks(void)
 {
     for (unsigned int i = 0; i < 2; i++)
@@ -308,7 +308,7 @@ static void op_offer(void)
     bool event = (model.features & EVENT_IDX) != 0;
     bool expected =
         event ? model.kick_chain >= chain && model.kick_chain < model.offered : model.kicks_on;
-    /* An event that was left behind two laps of the packed ring ago looks like a new one. */
+    /* An event that is two laps of the packed ring old looks like a new one. */
     bool stale = event && model.position - model.kick_position > 2 * queues[1].size;
     for (unsigned int i = 0; i < 2; i++) {
         bool wanted = kick_wanted(&queues[i], chain, position);
@@ -386,7 +386,7 @@ static uint32_t position_of(uint32_t chain)
     return chain == model.offered ? model.position : request(chain)->position;
 }
 
-/* The driver takes all that is used, and says when it wants to hear of the next. */
+/* The driver takes everything that is used, and says when it wants the next interrupt. */
 static void op_get(void)
 {
     for (;;) {
@@ -409,7 +409,7 @@ static void op_get(void)
     model.wish = event ? AT_CHAIN : random_below(2) == 0 ? NEVER : ALWAYS;
     model.wish_chain = model.seen + random_below(model.offered - model.seen + 1);
     uint32_t position = position_of(model.wish_chain);
-    if (position - position_of(model.seen) == queues[1].size) { /* a lap ahead looks passed */
+    if (position - position_of(model.seen) == queues[1].size) { /* a lap ahead looks as if passed */
         model.wish_chain = model.seen;
         position = position_of(model.seen);
     }
@@ -417,7 +417,7 @@ static void op_get(void)
         wish_interrupt(&queues[i], model.wish, model.wish_chain, position);
 }
 
-/* A worker dies between two operations: what is not published is taken again. */
+/* A worker dies between two operations: chains that are not published are taken again. */
 static void op_restart(void)
 {
     start_queues();
@@ -495,7 +495,7 @@ static void test_all(void)
     run(EVENT_IDX | INDIRECT | 1ull << VIRTIO_F_IN_ORDER);
 }
 
-/* The largest rings, filled and emptied as a whole, until the counts have wrapped round. */
+/* The largest rings are filled and emptied as a whole, until the counts have wrapped round. */
 static void test_full(void)
 {
     uint32_t most = 0;

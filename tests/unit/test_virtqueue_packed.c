@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The packed virtqueue with a driver that behaves, and after a predecessor that died. */
+/* The packed virtqueue with a correct driver, and after a predecessor that died. */
 #include <stdlib.h>
 
 #include "tests/cunit_main.h"
@@ -73,7 +73,7 @@ static void test_pop_push(void)
     packed_put(&ring, (struct vring_packed_desc){BUFFER(2), 1, 0xfff0, F_WRITE});
     ring.taken[0xfff0] = 3;
     CU_ASSERT_EQUAL_FATAL(pop(), 1);
-    CU_ASSERT_EQUAL(chain.ref.id, 0xfff0); /* the last one's, and whatever it is */
+    CU_ASSERT_EQUAL(chain.ref.id, 0xfff0); /* the last one's id counts, whatever it is */
     CU_ASSERT_EQUAL(chain.ref.descriptors, 3);
     CU_ASSERT_EQUAL(chain.readable_count, 1);
     CU_ASSERT_EQUAL(chain.writable_count, 2);
@@ -99,7 +99,7 @@ static void test_pop_push(void)
     CU_ASSERT_EQUAL(state.next_avail, 3);
 }
 
-/* Nothing of a batch can be seen before all of it can. */
+/* Nothing of a batch is visible before all of it is. */
 static void test_batch_at_once(void)
 {
     struct vring_packed_desc used;
@@ -115,12 +115,12 @@ static void test_batch_at_once(void)
     for (uint16_t i = 0; i < 10; i++) {
         CU_ASSERT_TRUE_FATAL(packed_used(&ring, &used));
         CU_ASSERT_EQUAL(used.id, i);
-        CU_ASSERT_EQUAL(used.flags & F_WRITE, 0); /* §2.8.3: nothing was written */
+        CU_ASSERT_EQUAL(used.flags & F_WRITE, 0); /* §2.8.3: the device wrote nothing */
     }
     CU_ASSERT_FALSE(packed_used_next(&ring));
 }
 
-/* Round and round rings of every kind of size, in chains and batches of all lengths. */
+/* Go round rings of every kind of size, with chains and batches of all lengths. */
 static void go_round(uint32_t size, uint32_t chains)
 {
     struct vring_packed_desc used;
@@ -176,13 +176,13 @@ static void test_interrupt_flags(void)
         fresh(8, features);
         ring.driver->flags = VRING_PACKED_EVENT_FLAG_DISABLE;
         serve(1);
-        CU_ASSERT_EQUAL(publish(), INTERRUPT); /* the first one always */
+        CU_ASSERT_EQUAL(publish(), INTERRUPT); /* the first one always interrupts */
         serve(1);
         CU_ASSERT_EQUAL(publish(), SUPPRESSED);
         ring.driver->flags = VRING_PACKED_EVENT_FLAG_ENABLE;
         serve(1);
         CU_ASSERT_EQUAL(publish(), INTERRUPT);
-        ring.driver->flags = 3; /* reserved: rather one too many */
+        ring.driver->flags = 3; /* reserved: one too many is better than a lost one */
         serve(1);
         CU_ASSERT_EQUAL(publish(), INTERRUPT);
     }
@@ -195,7 +195,8 @@ static void test_interrupt_flags(void)
     CU_ASSERT_EQUAL(publish(), INTERRUPT);
 }
 
-/* A driver that waits for one descriptor after the other: due exactly where it is passed. */
+/* The driver waits for one descriptor after the other. An interrupt is due exactly when that one is
+ * passed. */
 static void test_interrupt_event(void)
 {
     static const uint32_t sizes[] = {4, 5, 255};
@@ -213,7 +214,7 @@ static void test_interrupt_event(void)
             serve(descriptors);
             at += descriptors;
             CU_ASSERT_EQUAL_FATAL(publish(), event < at ? INTERRUPT : SUPPRESSED);
-            /* Once passed, it is no reason for another. */
+            /* When the event was passed, it causes no other interrupt. */
             if (event < at && size > 8) {
                 serve(1);
                 at++;
@@ -229,7 +230,7 @@ static void test_interrupt_event(void)
     }
 }
 
-/* Asked late, for several batches at once: an event anywhere among them counts. */
+/* The decision comes late, for several batches at once. An event anywhere among them counts. */
 static void test_interrupt_decided_late(void)
 {
     for (uint16_t event = 0; event < 12; event++) {
@@ -268,7 +269,7 @@ static void test_notify(void)
         serve(1);
         virtqueue_publish(&vq);
     }
-    virtqueue_disable_notify(&vq); /* what is left behind keeps it quiet */
+    virtqueue_disable_notify(&vq); /* an old value keeps it quiet */
     CU_ASSERT_EQUAL(ring.device->off_wrap, packed_event(0, true));
     CU_ASSERT_TRUE(virtqueue_enable_notify(&vq));
     CU_ASSERT_EQUAL(ring.device->off_wrap, packed_event(2, false));
@@ -283,10 +284,10 @@ static void put_table(uint64_t addr, unsigned int index, struct vring_packed_des
 
 static void test_indirect(void)
 {
-    for (uint64_t skew = 0; skew < 16; skew += 5) { /* a table may lie at any address */
+    for (uint64_t skew = 0; skew < 16; skew += 5) { /* a table may be at any address */
         uint64_t table = BUFFER(8) + skew;
         fresh(2, INDIRECT);
-        /* §2.8.7: of an entry nothing but WRITE counts, id included. */
+        /* §2.8.7: in an entry only WRITE counts; id and the other flags do not. */
         put_table(table, 0, (struct vring_packed_desc){BUFFER(1), 10, 9, 0});
         put_table(table, 1, (struct vring_packed_desc){BUFFER(2), 20, 8, F_INDIRECT | F_WRITE});
         put_table(table, 2, (struct vring_packed_desc){BUFFER(3), 30, 7, (uint16_t)~F_NEXT});
@@ -341,7 +342,7 @@ static void test_zero_length(void)
     CU_ASSERT_EQUAL(chain.ref.descriptors, 3);
 }
 
-/* Between two batches: whatever is taken is taken again, and nothing else. */
+/* A restart between two batches: the chains that were taken are taken again, and no others. */
 static void test_restart(void)
 {
     struct vring_packed_desc used;
@@ -367,7 +368,7 @@ static void test_restart(void)
             virtqueue_push(&vq, chain.ref, 16);
         }
         CU_ASSERT_EQUAL(pop(), 0);
-        CU_ASSERT_EQUAL(publish(), INTERRUPT); /* whatever was asked for */
+        CU_ASSERT_EQUAL(publish(), INTERRUPT); /* whatever the driver has asked for */
         for (uint16_t i = 0; i < 3; i++) {
             CU_ASSERT_TRUE_FATAL(packed_used(&ring, &used));
             CU_ASSERT_EQUAL(used.len, 16);
@@ -375,7 +376,7 @@ static void test_restart(void)
     }
 }
 
-/* What no honest worker has written. */
+/* Indices that no correct worker has written. */
 static void test_indices(void)
 {
     fresh(10, 0);
@@ -391,7 +392,7 @@ static void test_indices(void)
     state.next_avail = STATE_POSITION_LAP;
     CU_ASSERT_TRUE(virtqueue_indices_valid(&state, PACKED)); /* a whole ring */
     state.next_avail = STATE_POSITION_LAP | 1;
-    CU_ASSERT_FALSE(virtqueue_indices_valid(&state, PACKED)); /* and one more */
+    CU_ASSERT_FALSE(virtqueue_indices_valid(&state, PACKED)); /* one more than that */
     state.next_used = 5;
     state.batch_end = 5;
     state.next_avail = 4;

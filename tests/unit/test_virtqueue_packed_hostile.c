@@ -12,7 +12,7 @@ static void put_table(uint64_t addr, unsigned int index, struct vring_packed_des
     memcpy((unsigned char *)guest_at(addr) + index * sizeof(desc), &desc, sizeof(desc));
 }
 
-/* Flags that do not say "available in this lap" are not. */
+/* Flags that do not mean "available in this lap" are ignored. */
 static void test_flags_nonsense(void)
 {
     fresh(4, INDIRECT);
@@ -23,7 +23,7 @@ static void test_flags_nonsense(void)
         if (!is)
             CU_ASSERT_EQUAL_FATAL(pop(), 0);
     }
-    /* In the next lap it is the other way round. */
+    /* In the next lap the flags have the opposite meaning. */
     fresh(1, 0);
     packed_offer(&ring, byte, 1, 0);
     CU_ASSERT_EQUAL(pop(), 1);
@@ -35,7 +35,8 @@ static void test_flags_nonsense(void)
     CU_ASSERT_EQUAL(pop(), 1);
 }
 
-/* A chain goes on in descriptors that the driver has not made available, or has not got back. */
+/* A chain that goes on in descriptors which the driver has not made available, or has not got back
+ * yet. */
 static void test_chain_too_long(void)
 {
     static const uint16_t bad[] = {0, PACKED_USED, PACKED_AVAIL | PACKED_USED};
@@ -52,7 +53,8 @@ static void test_chain_too_long(void)
         ring.desc[size - 1].flags |= F_NEXT;
         expect_refused(LOG_CHAIN_INVALID, CHECK_LOOP);
     }
-    /* Into what is taken, or completed but not published: the room is what is left. */
+    /* The chain reaches into what is taken, or completed but not published: only the rest of the
+     * ring is free. */
     for (unsigned int published = 0; published < 2; published++) {
         fresh(8, 0);
         packed_offer(&ring, byte, 5, 1);
@@ -62,7 +64,7 @@ static void test_chain_too_long(void)
         packed_offer(&ring, byte, 4, 2);
         expect_refused(LOG_CHAIN_INVALID, CHECK_LOOP);
     }
-    /* All is taken, and the driver says there is more. */
+    /* Everything is taken, but the driver says that there is more. */
     fresh(4, 0);
     packed_offer(&ring, byte, 4, 1);
     CU_ASSERT_EQUAL(pop(), 1);
@@ -107,7 +109,7 @@ static void test_bad_order_and_length(void)
     packed_put(&ring, (struct vring_packed_desc){BUFFER(0), 1, 0, 0});
     expect_refused(LOG_DESC_INVALID, CHECK_ORDER);
 
-    fresh(8, 0); /* 5 times 1 GiB less a byte: each of them lies in the window */
+    fresh(8, 0); /* 5 times 1 GiB less a byte: each is inside the window */
     packed_offer(&ring, (struct vring_packed_desc){GUEST_BASE, (uint32_t)GUEST_SIZE - 1, 0, 0}, 5,
                  0);
     expect_refused(LOG_CHAIN_INVALID, CHECK_LENGTH);
@@ -133,7 +135,7 @@ static void test_bad_indirect(void)
     expect_indirect_refused(INDIRECT, end - 16, 32, CHECK_INDIRECT_ADDRESS);
     expect_indirect_refused(INDIRECT, 0, 16, CHECK_INDIRECT_ADDRESS);
     expect_indirect_refused(INDIRECT, BUFFER(8), 0xfffffff0, CHECK_INDIRECT_ADDRESS);
-    /* In a list with others, at its start or its end, §2.8.5. */
+    /* In a list with other descriptors, at its start or its end, §2.8.5. */
     put_table(BUFFER(8), 0, byte);
     fresh(8, INDIRECT);
     packed_offer(&ring, (struct vring_packed_desc){BUFFER(8), 16, 0, F_INDIRECT}, 2, 0);
@@ -145,7 +147,7 @@ static void test_bad_indirect(void)
     CU_ASSERT_EQUAL(fault.args[1], 1);
 }
 
-/* A table that lies in the ring, a ring that is a buffer: nothing but the guest is confused. */
+/* A table that is inside the ring, or a ring that is a buffer, confuses nobody but the guest. */
 static void test_overlaps(void)
 {
     fresh(8, INDIRECT);
@@ -161,8 +163,8 @@ static void test_overlaps(void)
     CU_ASSERT_EQUAL(pop(), 0);
 }
 
-/* Everything in the ring is random: whatever a chain holds lies in the window, and the device
- * never has more than the ring. */
+/* Everything in the ring is random. Still, all of a chain is inside the window, and the device
+ * never has more descriptors than the ring. */
 static void check_chain(uint32_t *taken)
 {
     uint64_t readable = 0, writable = 0;
@@ -189,7 +191,7 @@ static struct vring_packed_desc random_desc(void)
         .id = (uint16_t)guest_random(),
         .flags = (uint16_t)(guest_random() % 16 ? guest_random() & 3 : guest_random()),
     };
-    if (guest_random() % 8 == 0) /* an indirect table among the random ones */
+    if (guest_random() % 8 == 0) /* an indirect table between the random ones */
         desc = (struct vring_packed_desc){BUFFER(8) + guest_random() % 256,
                                           16 * (uint32_t)(guest_random() % 40), 0, F_INDIRECT};
     if (guest_random() % 64 != 0)
@@ -219,7 +221,7 @@ static void test_random_rings(void)
             virtqueue_publish(&vq);
             virtqueue_interrupt_due(&vq);
             outstanding = 0;
-            for (uint16_t i = 0; i < size; i++) /* so that it goes on */
+            for (uint16_t i = 0; i < size; i++) /* makes it go on */
                 ring.desc[i].flags ^=
                     (uint16_t)(guest_random() % 4 ? 0 : 1u << guest_random() % 16);
         }
@@ -231,7 +233,7 @@ static void test_random_rings(void)
     CU_ASSERT_TRUE(refused > 10000);
 }
 
-/* Whatever the ring holds, a successor that passes the checks stays in it. */
+/* Whatever the ring holds, a successor that passes the checks stays inside it. */
 static void test_random_restarts(void)
 {
     unsigned int started = 0;
@@ -241,7 +243,7 @@ static void test_random_restarts(void)
         state = packed_state(&ring);
         for (uint16_t i = 0; i < size; i++)
             ring.desc[i] = random_desc();
-        ring.desc[size] = (struct vring_packed_desc){1, 2, 3, 4}; /* beyond it */
+        ring.desc[size] = (struct vring_packed_desc){1, 2, 3, 4}; /* behind the ring */
         state.next_used = (uint16_t)(guest_random() % size | (guest_random() & STATE_POSITION_LAP));
         state.batch_end = (uint16_t)(guest_random() % size | (guest_random() & STATE_POSITION_LAP));
         state.next_avail = state.batch_end;

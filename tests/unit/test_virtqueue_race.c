@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two sides of a queue on two processors: no kick and no interrupt is lost, and nothing is
- * seen before it is complete. Sleeping is played by waiting for a counter to move, so that each
- * side is awake again at once, and the other runs into the moment in which it falls asleep.
+ * The two sides of a queue on two processors. No kick and no interrupt is lost, and nothing is
+ * visible before it is complete. A side does not really sleep: it waits for a counter to move. So
+ * each side is awake again at once, and the other side often meets the moment in which it falls
+ * asleep.
  */
 #include <linux/virtio_config.h>
 #include <pthread.h>
@@ -17,7 +18,7 @@
 #include "worker/virtqueue/virtqueue.h"
 
 #define REQUESTS 400000u
-#define PATIENCE_S 20 /* nobody waits that long for anything but a lost wake-up */
+#define PATIENCE_S 20 /* only a lost wake-up takes that long */
 #define BUFFER (GUEST_BASE + GUEST_BUFFERS)
 
 #define PACKED (1ull << VIRTIO_F_RING_PACKED)
@@ -32,7 +33,7 @@ static bool event_idx;
 static _Atomic uint32_t kicks, interrupts;
 static _Atomic bool finished, lost;
 
-/* Returns when the counter has moved on from *seen; false if that never happens. */
+/* Returns when the counter has moved on from *seen; false if that does not happen. */
 static bool sleep_until_moved(_Atomic uint32_t *counter, uint32_t *seen)
 {
     struct timespec start = {0}, now;
@@ -54,7 +55,7 @@ static bool sleep_until_moved(_Atomic uint32_t *counter, uint32_t *seen)
     return true;
 }
 
-/* The device: doubles the number in each buffer. */
+/* The device doubles the number in each buffer. */
 static void *device(void *unused)
 {
     struct guest_fault fault;
@@ -76,12 +77,12 @@ static void *device(void *unused)
     return unused;
 }
 
-/* The driver's side of either format; chains are counted from 0. */
+/* The driver's side of each format. Chains are counted from 0. */
 struct format {
     uint32_t size;
     void (*start)(void);
     void (*offer)(uint64_t buffer, uint16_t id);
-    bool (*kick_wanted)(uint32_t first, uint32_t end); /* chains made available since the last */
+    bool (*kick_wanted)(uint32_t first, uint32_t end); /* chains available since the last call */
     void (*quiet)(void);
     bool (*may_sleep)(void); /* ask for an interrupt, and look once more */
     bool (*used)(uint32_t *ret_id, uint32_t *ret_length);
@@ -200,7 +201,7 @@ static void offer(uint32_t number)
     format->offer(BUFFER + id * 64u, id);
 }
 
-/* Takes what is completed, in order; false if it is not what it should be. */
+/* Takes what is completed, in order. False if it is not what it should be. */
 static bool take(uint32_t *completed)
 {
     uint32_t id, length;
@@ -222,7 +223,7 @@ static void drive(void)
         uint32_t batch = 1 + (uint32_t)(guest_random() % 4);
         while (batch-- > 0 && offered < REQUESTS && offered - completed < format->size)
             offer(offered++);
-        atomic_thread_fence(memory_order_seq_cst); /* what is offered before its wish is read */
+        atomic_thread_fence(memory_order_seq_cst); /* offer before reading the device's wish */
         if (old != offered && format->kick_wanted(old, offered))
             atomic_fetch_add(&kicks, 1);
         format->quiet();
@@ -230,7 +231,7 @@ static void drive(void)
             CU_FAIL("completed out of order, or seen too early");
             break;
         }
-        /* Else the next ones come just when the device runs out of these. */
+        /* Otherwise the next ones come just when the device has finished these. */
         bool sleep = offered - completed == format->size || guest_random() % 4 == 0;
         for (uint64_t spin = guest_random() % 256; !sleep && spin > 0; spin--)
             atomic_signal_fence(memory_order_seq_cst);
@@ -279,7 +280,7 @@ static void test_event_idx(void)
     race(1ull << VIRTIO_RING_F_EVENT_IDX);
 }
 
-/* A descriptor that changes all the time is used as it was checked, or refused. */
+/* A descriptor that changes all the time is used as it was checked, or is refused. */
 static void *flip(void *unused)
 {
     volatile struct vring_desc *desc = &ring.desc[0];

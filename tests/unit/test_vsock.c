@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The socket device against a vhost of this program's own: ioctl() here takes the place of the C
- * library's and checks what the kernel would check.
+ * The socket device, against a vhost of this program's own. ioctl() here replaces the C library's,
+ * and checks what the kernel would check.
  */
 #include <errno.h>
 #include <linux/vhost.h>
@@ -35,7 +35,7 @@ static struct fake_vhost {
         struct vhost_vring_addr addr;
     } rings[2];
     unsigned int starts, stops, violations;
-    unsigned long fail_request; /* this one fails with EFAULT */
+    unsigned long fail_request; /* this request fails with EFAULT */
 } fake;
 
 static struct guest_ring rings[3];
@@ -156,7 +156,7 @@ static uint64_t kicks(unsigned int queue)
     return read(fd, &count, sizeof(count)) < 0 ? 0 : count;
 }
 
-/* As another process, which has nothing mapped. */
+/* As in another process, which has mapped nothing. */
 static int init_again(void)
 {
     munmap((void *)VHOST_VALUES, VHOST_VALUES_SIZE);
@@ -185,7 +185,7 @@ static void test_before_lock_down(void)
         features, VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM | 1ull << VIRTIO_VSOCK_F_SEQPACKET |
                       1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_RING_F_INDIRECT_DESC);
 
-    start.vsock.vhost_features = VERSION_1; /* an old kernel */
+    start.vsock.vhost_features = VERSION_1; /* as with an old kernel */
     fake.owned = false;
     CU_ASSERT_EQUAL(init_again(), 0);
     CU_ASSERT_EQUAL(guest_device.features, VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM);
@@ -194,7 +194,7 @@ static void test_before_lock_down(void)
     start.vsock.vhost_features = ~0ull;
     fake.fail_request = VHOST_SET_OWNER;
     CU_ASSERT_EQUAL(init_again(), 0);
-    CU_ASSERT_FALSE(fake.owned); /* not before it is confined */
+    CU_ASSERT_FALSE(fake.owned); /* not before the worker is confined */
     CU_ASSERT_EQUAL(device_confined(&guest_device), -EFAULT);
 }
 
@@ -226,7 +226,7 @@ static void test_start_and_reset(void)
         CU_ASSERT_FALSE(fake.running);
         CU_ASSERT_EQUAL(fake.stops, round);
     }
-    guest_write(VIRTIO_MMIO_STATUS, 0); /* twice does nothing */
+    guest_write(VIRTIO_MMIO_STATUS, 0); /* a second reset does nothing */
     CU_ASSERT_EQUAL(fake.stops, 49);
     CU_ASSERT_EQUAL(fake.violations, 0);
     CU_ASSERT_EQUAL(guest_interrupts(), 0);
@@ -272,7 +272,7 @@ static void test_one_queue(void)
     guest_write(VIRTIO_MMIO_QUEUE_SEL, TX);
     guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
     CU_ASSERT_FALSE(fake.running);
-    rings[RX].used->idx = rings[RX].avail->idx = 40; /* goes on where it was */
+    rings[RX].used->idx = rings[RX].avail->idx = 40; /* vhost goes on where it was */
     guest_ring_init(&rings[TX], TX, 32);
     guest_queue_setup(TX, &rings[TX]);
     CU_ASSERT_TRUE(fake.running);
@@ -314,7 +314,7 @@ static void test_ring_error(void)
     CU_ASSERT_EQUAL(write(WORKER_FD_BACKEND2, &one, sizeof(one)), sizeof(one));
     guest_run();
     expect_needs_reset(LOG_VHOST_RING);
-    guest_write(VIRTIO_MMIO_STATUS, 0); /* a late one means rings that are gone */
+    guest_write(VIRTIO_MMIO_STATUS, 0); /* a late error is about rings that are gone */
     CU_ASSERT_EQUAL(write(WORKER_FD_BACKEND2, &one, sizeof(one)), sizeof(one));
     guest_run();
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_STATUS), 0);
@@ -353,7 +353,7 @@ static void test_successor(void)
         offer_event(i, 4);
     guest_kick(EVENT);
     struct vring_used_elem element;
-    CU_ASSERT_FALSE(guest_used(&rings[EVENT], &element)); /* kept until there is an event */
+    CU_ASSERT_FALSE(guest_used(&rings[EVENT], &element)); /* kept until there is a buffer */
     rings[RX].avail->idx = 65535;
     rings[RX].used->idx = 65500;
     rings[TX].avail->idx = 3;
@@ -367,7 +367,7 @@ static void test_successor(void)
         CU_ASSERT_EQUAL(kicks(RX), 1);
         CU_ASSERT_EQUAL(kicks(TX), 1);
         guest_run();
-        CU_ASSERT_EQUAL(guest_interrupts(), 1); /* for the successor and its event */
+        CU_ASSERT_EQUAL(guest_interrupts(), 1); /* one for the successor and its event */
         uint32_t *id = guest_at(GUEST_BASE + GUEST_BUFFERS + i * 16u);
         CU_ASSERT_TRUE_FATAL(guest_used(&rings[EVENT], &element));
         CU_ASSERT_EQUAL(element.id, i);
@@ -377,13 +377,13 @@ static void test_successor(void)
     }
     CU_ASSERT_EQUAL(fake.violations, 0);
     guest_write(VIRTIO_MMIO_STATUS, 0);
-    driver(VERSION_1); /* a driver that starts anew has no connection to lose */
+    driver(VERSION_1); /* a driver that starts again has no connection to lose */
     offer_event(0, 4);
     guest_kick(EVENT);
     CU_ASSERT_FALSE(guest_used(&rings[EVENT], &element));
 }
 
-/* No buffer for the event yet: it is sent with the first one that comes. */
+/* There is no buffer for the event yet. It is sent with the first one that comes. */
 static void test_event_waits(void)
 {
     struct vring_used_elem element;
@@ -392,7 +392,7 @@ static void test_event_waits(void)
         driver(VERSION_1);
         succeed();
         guest_run();
-        CU_ASSERT_EQUAL(rings[EVENT].used->flags, 0); /* it is to kick */
+        CU_ASSERT_EQUAL(rings[EVENT].used->flags, 0); /* the driver has to kick */
         CU_ASSERT_FALSE(guest_used(&rings[EVENT], &element));
         uint64_t buffer = GUEST_BASE + GUEST_BUFFERS;
         memset(guest_at(buffer), 0xff, 32);
@@ -410,7 +410,7 @@ static void test_event_waits(void)
         CU_ASSERT_EQUAL(*(unsigned char *)guest_at(buffer + 4), 0xff);
         offer_event(2, 4);
         guest_kick(EVENT);
-        CU_ASSERT_FALSE(guest_used(&rings[EVENT], &element)); /* once is enough */
+        CU_ASSERT_FALSE(guest_used(&rings[EVENT], &element)); /* it comes only once */
     }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host's ends of a socket device's connections: each file is closed once; each message arrives
- * whole, alone and once, in whatever pieces either side takes it.
+ * The host's ends of a socket device's connections. Each file is closed once. Each message arrives
+ * whole, alone and once, however small the pieces are in which either side takes it.
  */
 #include "tests/cunit_main.h"
 #include "worker/vsock/host.h"
@@ -28,7 +28,7 @@ static struct vsock_table table;
 static unsigned int closes[FDS];
 static uint8_t data[VSOCK_MESSAGE_MAX + 1], got[VSOCK_MESSAGE_MAX + 1];
 
-/* The C library's place is taken, so as to count. */
+/* Replaces the C library's, to count. */
 int close(int fd)
 {
     if (fd >= 0 && fd < FDS)
@@ -73,7 +73,7 @@ static void test_each_file_is_closed_once(void)
     int other = open_slot(STREAM);
     memset(closes, 0, sizeof(closes));
     vsock_host_close(SLOT);
-    vsock_host_close(SLOT); /* by the table's verdict and by the socket's end, say */
+    vsock_host_close(SLOT); /* for example first by the table, then by the socket's end */
     vsock_host_reset();
     unsigned int count = 0;
     for (unsigned int fd = 0; fd < FDS; fd++)
@@ -81,14 +81,14 @@ static void test_each_file_is_closed_once(void)
     CU_ASSERT_EQUAL(count, 1);
     CU_ASSERT_FALSE(vsock_host_is_open(SLOT));
     close(other);
-    /* Its number is another connection's now, which stays. */
+    /* Another connection now has its number. That one stays. */
     other = open_slot(STREAM);
     vsock_host_close(SLOT - 1);
     CU_ASSERT_EQUAL(send(other, "x", 1, MSG_NOSIGNAL), 1);
     vsock_host_reset();
     CU_ASSERT_EQUAL(send(other, "x", 1, MSG_NOSIGNAL), -1);
     close(other);
-    /* A file that can't be watched. */
+    /* A file that epoll can't watch. */
     int file = open("/dev/null", O_RDWR | O_CLOEXEC);
     closes[file] = 0;
     CU_ASSERT_FALSE(vsock_host_open(SLOT, STREAM, open("/proc/self/stat", O_RDONLY | O_CLOEXEC)));
@@ -97,7 +97,7 @@ static void test_each_file_is_closed_once(void)
     close(file);
 }
 
-/* One message of the host's, of which the guest takes as much at a time as it has room for. */
+/* One message from the host. Each time, the guest takes as much as it has room for. */
 static void read_in_pieces(uint32_t length, uint32_t piece_max)
 {
     uint32_t done = 0;
@@ -136,7 +136,8 @@ static void test_messages_to_the_guest(void)
         read_in_pieces(length, i % 3 == 0 ? 5000 : 700);
     }
     CU_ASSERT_EQUAL(vsock_host_read(SLOT, SEQPACKET, cursor_of(&room, 1), 1000, &end), -EAGAIN);
-    /* What is too large for the guest, or for anybody, is lost as a whole, and nothing else is. */
+    /* A message that is too large for the guest, or for anybody, is lost as a whole. Nothing else
+     * is lost. */
     vsock_host_event(SLOT, EPOLLIN);
     CU_ASSERT_EQUAL(send(other, data, 1001, MSG_NOSIGNAL), 1001);
     CU_ASSERT_EQUAL(send(other, data, VSOCK_MESSAGE_MAX + 1, MSG_NOSIGNAL),
@@ -150,7 +151,7 @@ static void test_messages_to_the_guest(void)
     close(other);
 }
 
-/* Is it the end, or nothing in particular? */
+/* An empty message, or the end: the same recv. */
 static void test_empty_messages(void)
 {
     int other = open_slot(SEQPACKET);
@@ -164,12 +165,12 @@ static void test_empty_messages(void)
     while ((moved = vsock_host_read(SLOT, SEQPACKET, cursor_of(&room, 1), 1000, &end)) == -EINTR)
         turns++;
     CU_ASSERT_EQUAL(moved, 1);
-    CU_ASSERT(turns > 0); /* others have theirs meanwhile */
+    CU_ASSERT(turns > 0); /* so others have their turn meanwhile */
     for (unsigned int i = 0; i < 150; i++)
         CU_ASSERT_EQUAL(send(other, "", 0, MSG_NOSIGNAL), 0);
     CU_ASSERT_EQUAL(send(other, "b", 1, MSG_NOSIGNAL), 1);
     close(other);
-    /* The end is there, and not told yet. */
+    /* The socket has ended, but epoll has not yet said so. */
     for (turns = 0; turns < 50; turns++) {
         moved = vsock_host_read(SLOT, SEQPACKET, cursor_of(&room, 1), 1000, &end);
         CU_ASSERT(moved == -EINTR || moved == 1);
@@ -182,7 +183,7 @@ static void test_empty_messages(void)
     vsock_host_reset();
 }
 
-/* The guest sends a message in packets; its bytes. */
+/* The guest sends a message of so many bytes, in packets. */
 static void deliver(uint32_t length)
 {
     struct vsock_connection *connection = &table.connections[SLOT];
@@ -198,7 +199,7 @@ static void deliver(uint32_t length)
     }
 }
 
-/* The host's program is slow: what its socket does not take waits, and comes whole. */
+/* The host's program is slow. What its socket does not take waits, and arrives as a whole. */
 static void test_messages_to_the_host(void)
 {
     enum { COUNT = 400 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The connections of a socket device under a guest that sends anything at all, against what the
- * headers promise; and what is kept for a slow reader, against a model.
+ * headers promise. And what is kept for a slow reader, against a model.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -48,12 +48,12 @@ static uint32_t below(uint32_t limit)
 
 /* ---- Anything at all ---- */
 
-/* What the guest was told and said of a slot's connection. */
+/* What the guest was told about a slot's connection, and what it said. */
 static struct model {
-    bool known; /* to the guest */
+    bool known; /* the guest knows it */
     uint64_t sent;
     uint32_t alloc, forwarded;
-    uint32_t fwd_cnt; /* the device's, last seen */
+    uint32_t fwd_cnt; /* the last one that the device sent */
 } models[LIMIT];
 
 static unsigned int wrong;
@@ -144,7 +144,7 @@ static void host_acts(void)
             vsock_forwarded(&table, slot, below(vsock_buffered(connection) + 1));
         break;
     default:
-        /* As whoever has the socket does: it goes when it is no longer of use. */
+        /* Like the owner of the socket: it closes a connection that is no longer of use. */
         if (connection->state != VSOCK_FREE && connection->state != VSOCK_CLOSING && below(8) == 0)
             vsock_host_gone(&table, slot, below(2) == 0);
     }
@@ -188,7 +188,7 @@ static void device_sends(void)
     uint32_t length = below(credit < 70000 ? credit : 70000) + 1;
     vsock_data_packet(&table, slot, length, 0, &header);
     check_packet(slot, &header);
-    /* By the guest's own last claim, without wrapping round. */
+    /* Counted by the guest's own last claim, without wrapping round. */
     uint64_t unread = (uint32_t)(model->sent - model->forwarded);
     expect(unread + length <= model->alloc, "more than the guest's credit");
     model->sent += length;
@@ -220,11 +220,11 @@ static void drain_packets(void)
         ;
     for (uint32_t slot = 0; slot < LIMIT; slot++) {
         for (unsigned int i = 0; vsock_next_packet(&table, slot, &header); i++)
-            CU_ASSERT_FATAL(i < 8); /* what is owed is bounded */
+            CU_ASSERT_FATAL(i < 8); /* there is a bound for what the device has to send */
     }
 }
 
-/* Whatever the guest does, places come free when the host's ends are closed. */
+/* Whatever the guest does, places become free when the host's ends are closed. */
 static void check_end(void)
 {
     bool evicted;
@@ -297,7 +297,7 @@ static void test_buffer_against_a_model(void)
     }
 }
 
-/* Messages of any length, one byte each included, up to a full buffer. */
+/* Messages of any length, from one byte up to a full buffer. */
 static void test_buffer_keeps_messages_apart(void)
 {
     static uint32_t ends[VSOCK_BUFFER_SIZE];
@@ -313,7 +313,7 @@ static void test_buffer_keeps_messages_apart(void)
         } else if (count > 0) {
             CU_ASSERT_TRUE_FATAL(vsock_buffer_message(&buffer, out, in, &end));
             CU_ASSERT_EQUAL_FATAL(end, ends[first % VSOCK_BUFFER_SIZE]);
-            /* An end that lies behind what is asked for is not seen. */
+            /* An end that is behind the bytes asked for is not seen. */
             CU_ASSERT_FALSE(end - out > 1 && vsock_buffer_message(&buffer, out, end - 1, &in));
             vsock_buffer_drop_end(&buffer, end);
             out = end;

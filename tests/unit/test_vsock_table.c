@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The connections of a socket device: packets, credit, beginnings and ends.
+ * The connections of a socket device: packets, credit, how connections begin and end.
  */
 #include "tests/cunit_main.h"
 #include "worker/vsock/table.h"
@@ -37,7 +37,7 @@ static enum vsock_verdict receive(const struct virtio_vsock_hdr *header, uint32_
     return vsock_receive(&table, header, header->len, ret_slot, &evicted);
 }
 
-/* An open connection that the guest made, with all packets delivered. */
+/* An open connection that the guest has made, with all packets delivered. */
 static uint32_t opened(uint32_t guest_port, uint32_t host_port)
 {
     struct virtio_vsock_hdr header = from_guest(VIRTIO_VSOCK_OP_REQUEST, guest_port, host_port);
@@ -64,7 +64,7 @@ static void test_credit_of_the_guest(void)
     CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_RW);
     CU_ASSERT_EQUAL(header.len, 1000);
     CU_ASSERT_EQUAL(vsock_credit(connection), 0);
-    /* Asked for once, and again only when there has been some. */
+    /* It is requested once, and again only after there was some credit. */
     for (int i = 0; i < 3; i++)
         vsock_ask_credit(&table, slot);
     CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
@@ -110,7 +110,7 @@ static void test_credit_of_the_device(void)
     header.len = VSOCK_BUFFER_SIZE / 2;
     CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_PAYLOAD);
     vsock_forwarded(&table, slot, header.len);
-    CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header)); /* half of it is enough */
+    CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header)); /* half of the buffer is enough */
     header = from_guest(VIRTIO_VSOCK_OP_RW, 10, 20);
     header.buf_alloc = 2 * VSOCK_BUFFER_SIZE;
     header.len = 1;
@@ -119,7 +119,7 @@ static void test_credit_of_the_device(void)
     CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
     CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
     CU_ASSERT_EQUAL(header.fwd_cnt, VSOCK_BUFFER_SIZE / 2 + 1);
-    /* Full to the last byte, and one more. */
+    /* Full to the last byte, and then one byte more. */
     header = from_guest(VIRTIO_VSOCK_OP_RW, 10, 20);
     header.len = VSOCK_BUFFER_SIZE;
     CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_PAYLOAD);
@@ -129,7 +129,7 @@ static void test_credit_of_the_device(void)
     CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
     CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_RST);
     CU_ASSERT_EQUAL(connection->state, VSOCK_FREE);
-    /* What it asks for, it is told. */
+    /* When the guest asks for credit, it gets an answer. */
     slot = opened(11, 20);
     header = from_guest(VIRTIO_VSOCK_OP_CREDIT_REQUEST, 11, 20);
     CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
@@ -137,7 +137,7 @@ static void test_credit_of_the_device(void)
     CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
 }
 
-/* Linux sends no more at once than its own buffer is for, and waits without a word. */
+/* Linux never sends more than its own buffer holds, and then waits without a word. */
 static void test_credit_of_the_device_in_small_steps(void)
 {
     static const uint32_t rooms[] = {0, 1, 256, 4096, 65536, VSOCK_BUFFER_SIZE, 0xffffffff};
@@ -148,7 +148,8 @@ static void test_credit_of_the_device_in_small_steps(void)
         vsock_init(&table, CID, LIMIT, true);
         uint32_t slot = opened(10, 20);
         const struct vsock_connection *connection = &table.connections[slot];
-        /* All of it is taken before the first byte goes on; then the guest is told of each. */
+        /* All of it is received before the first byte is forwarded. Then the guest is told at each
+         * step. */
         for (uint32_t left = room > 0 ? room : 1; left > 0; left -= header.len) {
             header = from_guest(VIRTIO_VSOCK_OP_RW, 10, 20);
             header.buf_alloc = rooms[i];
@@ -162,8 +163,8 @@ static void test_credit_of_the_device_in_small_steps(void)
         CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
         CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_CREDIT_UPDATE);
         CU_ASSERT_EQUAL(header.fwd_cnt, 1);
-        /* What goes on at once, until the guest must think that half is taken: then it is told, by
-         * whatever comes first. */
+        /* Data is forwarded at once, until the guest must think that half of the buffer is used.
+         * Then the guest is told, by whatever packet comes first. */
         vsock_forwarded(&table, slot, vsock_buffered(connection));
         while (vsock_next_packet(&table, slot, &header))
             ;
@@ -180,7 +181,7 @@ static void test_credit_of_the_device_in_small_steps(void)
     }
 }
 
-/* Small ones cost the guest's kernel more than their bytes. */
+/* Small packets cost the guest's kernel more than their bytes. */
 static void test_packets_of_the_guest(void)
 {
     static const uint32_t rooms[] = {0, 256, 1024, 65536, 262144, 0x40000000, 0xffffffff};
@@ -202,12 +203,12 @@ static void test_packets_of_the_guest(void)
                 sent++;
             }
             CU_ASSERT_EQUAL(sent, most);
-            /* In good time it asks, but not for each. */
+            /* It asks early enough, but not for each packet. */
             uint32_t asked = 0;
             while (vsock_next_packet(&table, slot, &header))
                 asked += header.op == VIRTIO_VSOCK_OP_CREDIT_REQUEST;
             CU_ASSERT_EQUAL(asked, most > 1 ? 1 : asked);
-            /* None is read, all but one are, and more than there are. */
+            /* fwd_cnt says: none is read; all but one are read; more are read than there are. */
             header = from_guest(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 10, 20);
             header.buf_alloc = rooms[i];
             header.fwd_cnt = connection->sent - sent;
@@ -223,14 +224,14 @@ static void test_packets_of_the_guest(void)
     }
 }
 
-/* An answer that comes before the guest's program has read is not the last. */
+/* The guest may answer before its program has read. That answer is not the last one. */
 static void test_credit_is_asked_for_again(void)
 {
     struct virtio_vsock_hdr header;
     vsock_init(&table, CID, LIMIT, true);
     uint32_t slot = opened(10, 20), same;
     vsock_data_packet(&table, slot, 1000, 0, &header);
-    CU_ASSERT_FALSE(vsock_ask_again(&table, slot)); /* nobody has asked */
+    CU_ASSERT_FALSE(vsock_ask_again(&table, slot)); /* the device has not asked */
     vsock_ask_credit(&table, slot);
     CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
     header = from_guest(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 10, 20);
@@ -244,12 +245,12 @@ static void test_credit_is_asked_for_again(void)
     CU_ASSERT_FALSE(vsock_ask_again(&table, slot));
 }
 
-/* A message is not stopped by its own packets, however many the guest's buffers make of it. */
+/* A message's own packets do not stop it, however many the guest's buffers make of it. */
 static void test_a_message_is_brought_to_its_end(void)
 {
     struct virtio_vsock_hdr header;
     vsock_init(&table, CID, LIMIT, true);
-    uint32_t slot = opened(10, 20), same; /* 1000 bytes: one packet */
+    uint32_t slot = opened(10, 20), same; /* 1000 bytes are one packet */
     struct vsock_connection *connection = &table.connections[slot];
     connection->type = SEQPACKET;
     vsock_data_packet(&table, slot, 300, VIRTIO_VSOCK_SEQ_EOM, &header);
@@ -278,7 +279,7 @@ static void test_clients_of_the_host(void)
     CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header));
     vsock_request(&table, slot, 77);
     uint32_t port = table.connections[slot].host_port;
-    /* An answer to what was not asked yet. */
+    /* An answer to something that was not asked. */
     header = from_guest(VIRTIO_VSOCK_OP_RESPONSE, 77, port);
     struct vsock_table before = table;
     CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_BROKEN);
@@ -291,18 +292,18 @@ static void test_clients_of_the_host(void)
     header = from_guest(VIRTIO_VSOCK_OP_RESPONSE, 77, port);
     CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_ANSWERED);
     CU_ASSERT_EQUAL(table.connections[slot].state, VSOCK_OPEN);
-    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_BROKEN); /* twice */
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_BROKEN); /* it comes twice */
     table = before;
     header.op = VIRTIO_VSOCK_OP_RST;
     CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_GONE);
     vsock_host_gone(&table, slot, true);
     CU_ASSERT_EQUAL(table.connections[slot].state, VSOCK_FREE);
-    /* A client that is gone before the guest knew of it. */
+    /* A client that has gone before the guest knew of it. */
     table = before;
     table.connections[slot].due = 1u << VIRTIO_VSOCK_OP_REQUEST;
     vsock_host_gone(&table, slot, true);
     CU_ASSERT_EQUAL(table.connections[slot].state, VSOCK_FREE);
-    /* Ports wrap round, and none is used twice. */
+    /* Port numbers wrap round, and none is used twice. */
     vsock_init(&table, CID, LIMIT, false);
     table.next_port = 0x7fffffff;
     for (uint32_t i = 0; i < 4; i++) {
@@ -319,21 +320,22 @@ static void test_clean_ends(void)
     struct virtio_vsock_hdr header;
     uint32_t same;
     vsock_init(&table, CID, LIMIT, false);
-    /* The host is gone: SHUTDOWN, and the guest's RST ends it. */
+    /* The host's end has gone: the device sends SHUTDOWN, and the guest's RST ends the connection.
+     */
     uint32_t slot = opened(1, 2);
     vsock_host_gone(&table, slot, false);
     CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
     CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_SHUTDOWN);
     CU_ASSERT_EQUAL(header.flags, BOTH);
     CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header));
-    header = from_guest(VIRTIO_VSOCK_OP_RW, 1, 2); /* on its way */
+    header = from_guest(VIRTIO_VSOCK_OP_RW, 1, 2); /* it was on its way */
     header.len = 100;
     CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
     CU_ASSERT_EQUAL(vsock_buffered(&table.connections[slot]), 0);
     header = from_guest(VIRTIO_VSOCK_OP_RST, 1, 2);
     CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
     CU_ASSERT_EQUAL(table.connections[slot].state, VSOCK_FREE);
-    /* The guest is done: RST, once the host's end is closed. */
+    /* The guest has finished: the device sends RST when the host's end is closed. */
     slot = opened(1, 2);
     header = from_guest(VIRTIO_VSOCK_OP_SHUTDOWN, 1, 2);
     header.flags = VIRTIO_VSOCK_SHUTDOWN_SEND;
@@ -353,7 +355,7 @@ static void test_ports_again(void)
     struct virtio_vsock_hdr header;
     uint32_t same;
     vsock_init(&table, CID, LIMIT, false);
-    /* The host's end is gone, whether the guest was told or is owed an RST. */
+    /* The host's end has gone, and the guest was told, or an RST for it waits. */
     for (unsigned int reset = 0; reset < 2; reset++) {
         uint32_t slot = opened(1, 2);
         vsock_host_gone(&table, slot, reset == 1);
@@ -365,7 +367,7 @@ static void test_ports_again(void)
         CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_GONE);
         vsock_host_gone(&table, slot, false);
     }
-    /* The host has not answered yet: one answer, and one connection. */
+    /* The host has not answered yet: there is one answer, and one connection. */
     header = from_guest(VIRTIO_VSOCK_OP_REQUEST, 1, 2);
     uint32_t slot;
     CU_ASSERT_EQUAL(receive(&header, &slot), VSOCK_CONNECT);
@@ -375,12 +377,13 @@ static void test_ports_again(void)
     CU_ASSERT_TRUE(vsock_next_packet(&table, slot, &header));
     CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_RESPONSE);
     CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header));
-    /* One that works is not given up for it. */
+    /* A connection that works is not given up. */
     header = from_guest(VIRTIO_VSOCK_OP_REQUEST, 1, 2);
     CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_BROKEN);
 }
 
-/* Who waits for somebody that may never come, and for whom nobody waits. */
+/* Some connections wait for an answer that may never come, or nobody waits for them: these give
+ * way. */
 static void test_idle_ones_give_way(void)
 {
     struct virtio_vsock_hdr header;
@@ -414,7 +417,7 @@ static void test_who_gives_way(void)
     for (uint32_t i = 0; i < LIMIT; i++)
         opened(i, 9);
     CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), VSOCK_NONE);
-    /* One that is over but for the guest's RST; not before it was told. */
+    /* This one only waits for the guest's RST. It does not go before the guest was told. */
     vsock_host_gone(&table, 5, false);
     CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), VSOCK_NONE);
     CU_ASSERT_TRUE(vsock_next_packet(&table, 5, &header));
@@ -423,12 +426,12 @@ static void test_who_gives_way(void)
     CU_ASSERT_TRUE(vsock_next_reply(&table, &header));
     CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_RST);
     CU_ASSERT_EQUAL(header.dst_port, 5);
-    /* The silent client is the next to go, the oldest of several first. */
+    /* The silent client goes next; of several, the oldest goes first. */
     CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), 5);
     vsock_host_gone(&table, 3, false);
     CU_ASSERT_TRUE(vsock_next_packet(&table, 3, &header));
     CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_GREETING, STREAM, &evicted), 5);
-    CU_ASSERT_EQUAL(table.reply_count, 0); /* the guest never knew */
+    CU_ASSERT_EQUAL(table.reply_count, 0); /* the guest never knew of it */
 }
 
 int main(int argc, char **argv)

@@ -5,9 +5,9 @@
 
 #include <stdbool.h>
 
-extern char tool_answer[1 << 22]; /* what it wrote, errors included */
+extern char tool_answer[1 << 22]; /* what it wrote, including errors */
 
-/* Runs it with arguments for the shell; returns its exit status, -1 if it died. */
+/* Runs the tool with arguments for the shell. Returns its exit status, or -1 if it died. */
 int tool_run(const char *arguments);
 int tool_run_policy(const char *arguments);
 

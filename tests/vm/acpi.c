@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* A growing piece of guest memory. What does not fit is not written, and remembered. */
+/* A growing piece of guest memory. What does not fit is not written, and this is remembered. */
 struct writer {
     uint8_t *base;
     size_t used;
@@ -48,7 +48,7 @@ static void put_zeros(struct writer *w, size_t size)
         put8(w, 0);
 }
 
-/* ACPI 6.4 §5.2.6: length and checksum are filled in by table_end. */
+/* ACPI 6.4 §5.2.6: table_end fills in length and checksum. */
 static size_t table_begin(struct writer *w, const char *signature, unsigned int revision)
 {
     w->used = (w->used + 15) & ~(size_t)15;
@@ -80,7 +80,7 @@ static uint64_t table_end(struct writer *w, size_t start)
     return ACPI_BASE + start;
 }
 
-/* A package length (ACPI 6.4 §20.2.4), always in its two-byte form; counts itself. */
+/* A package length (ACPI 6.4 §20.2.4), always in its two-byte form. It includes its own bytes. */
 static size_t package_begin(struct writer *w)
 {
     put16(w, 0);
@@ -219,7 +219,7 @@ static uint64_t put_xsdt(struct writer *w, uint64_t fadt, uint64_t madt)
 
 int acpi_build(uint8_t *ram, unsigned int cpus, const struct acpi_device *devices, size_t count)
 {
-    struct writer w = {.base = ram + ACPI_BASE, .used = 64}; /* the RSDP comes last, in front */
+    struct writer w = {.base = ram + ACPI_BASE, .used = 64}; /* the RSDP comes last, at the start */
     uint64_t dsdt = put_dsdt(&w, devices, count);
     uint64_t fadt = put_fadt(&w, dsdt);
     uint64_t madt = put_madt(&w, cpus);

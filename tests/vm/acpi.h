@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ACPI tables by which the frontend's Linux learns what its machine has: processors,
- * serial ports, and the virtio-mmio devices (ACPI id LNRO0005). Hardware-reduced ACPI 6: no
- * firmware and no fixed hardware but the register that switches off.
+ * The ACPI tables from which the frontend's Linux learns what its machine has: processors, serial
+ * ports, and the virtio-mmio devices (ACPI id LNRO0005). They describe hardware-reduced ACPI 6: no
+ * firmware, and no fixed hardware except the register that switches the machine off.
  */
 #ifndef TESTS_VM_ACPI_H
 #define TESTS_VM_ACPI_H
@@ -17,15 +17,15 @@
 #define ACPI_DEVICES_MAX 18
 
 struct acpi_device {
-    char name[5];       /* four characters, unique */
-    const char *hid;    /* what it is, seven or eight characters */
+    char name[5];       /* four characters; must be unique */
+    const char *hid;    /* the kind of hardware, seven or eight characters */
     uint32_t base;      /* guest-physical address of its registers, or I/O port */
-    uint32_t size;      /* 0: it is at I/O ports, eight of them */
+    uint32_t size;      /* 0: the device has eight I/O ports instead */
     uint32_t interrupt; /* edge-triggered, active high */
 };
 
-/* Write the tables into the guest's memory (mapped at `ram`, at least 1 MiB of it). Returns 0,
- * or -ENOSPC if they do not fit. */
+/* Write the tables into the guest's memory (`ram` maps at least 1 MiB of it). Returns 0, or -ENOSPC
+ * if they do not fit. */
 int acpi_build(uint8_t *ram, unsigned int cpus, const struct acpi_device *devices, size_t count);
 
 #endif

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by scenario-tests: what a worker of the kernel's vhost that was taken over tries
-# (tests/attack/), with the stand-in and its driver for a frontend. The build machine's kernel may
-# lack vhost.
+# Sourced by scenario-tests: what a worker of the kernel's vhost tries after it was taken over
+# (tests/attack/). The frontend is the stand-in and its driver. It runs here because the build
+# machine's kernel may lack vhost.
 
-# vhost_attack TEST: one of attack-vhost's, by a word of its name.
+# vhost_attack TEST: run one test of attack-vhost, chosen by a word of its name.
 vhost_attack()
 {
     BVDM_ATTACKERS=/usr/lib/attack timeout 300 attack-vhost "$1" >/run/attack.out 2>&1

@@ -1,19 +1,19 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by the scenarios, in the backend VM: describes devices, starts the frontend VMs that
-# have them, and gives these commands. With it come the kinds of device, one file each in
-# kinds/; kinds.sh says what such a file holds.
+# Sourced by the scenarios, in the backend VM. It describes devices, starts the frontend VMs that
+# have them, and gives them commands. The kinds of device belong to it: one file each in kinds/.
+# kinds.sh says what such a file contains.
 
 # shellcheck disable=SC2016  # what the frontend expands is quoted here
 . /root/kinds.sh
 configuration=/run/configuration.yaml
-device_list=/run/devices # a line each: ID FRONTEND INDEX KIND TYPE ADDRESS LINE
+device_list=/run/devices # one line for each device: ID FRONTEND INDEX KIND TYPE ADDRESS LINE
 frontend_pid=
-frontend_number=1 # the frontend that is meant
+frontend_number=1 # the frontend that commands go to
 frontends_max=2
-device_model= # what is started in place of bao-virtio-dm
-# There is no PCI to look for, and what emulated nested KVM says of XSAVE contradicts itself.
-# On a busy machine an emulated processor may well stand still for half a minute.
+device_model= # the program that is started instead of bao-virtio-dm
+# There is no PCI to look for. Emulated nested KVM gives contradictory information about XSAVE. On a
+# busy machine, an emulated processor may stand still for half a minute.
 frontend_arguments="console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr pci=off noxsave \
 watchdog_thresh=60"
 
@@ -25,8 +25,8 @@ devices_begin()
     : >$device_list
 }
 
-# device TYPE DATA-PLANE 'KEY: VALUE'...: one more device, of frontend $frontend_number. Its id is
-# the next one; registers and interrupt line follow from the id.
+# device TYPE DATA-PLANE 'KEY: VALUE'...: add one device to frontend $frontend_number. It gets the
+# next id; registers and interrupt line follow from the id.
 device()
 {
     local id index address type=$1 plane=$2 key
@@ -44,7 +44,7 @@ device()
     } >>$configuration
 }
 
-# device_id [N]: the id of this kind's Nth device (the first).
+# device_id [N]: the id of this kind's Nth device (default: the first).
 device_id()
 {
     awk -v kind="$kind" -v n="${1:-1}" '$4 == kind && ++found == n { print $1 }' $device_list
@@ -55,7 +55,8 @@ device_field() # ID COLUMN
     awk -v id="$1" -v column="$2" '$1 == id { print $column }' $device_list
 }
 
-# The frontend's names of a device: of its virtio-mmio transport, and of the virtio device.
+# The names that the frontend has for a device: of its virtio-mmio transport, and of the virtio
+# device.
 transport_of() # ID
 {
     printf 'LNRO0005:%02x' "$(device_field "$1" 3)"
@@ -68,8 +69,8 @@ virtio_of() # ID
 
 # --- frontends -----------------------------------------------------------------------------
 
-# frontends_start [CONFIG]: run `bao-virtio-dm --config CONFIG` ($configuration) and the frontends
-# that have a device. Ready when their drivers are loaded.
+# frontends_start [CONFIG]: run `bao-virtio-dm --config CONFIG` (default: $configuration) and the
+# frontends that have a device. It returns when their drivers are loaded.
 frontends_start()
 {
     local arguments='' number id address line
@@ -107,7 +108,7 @@ frontends_start()
     frontend_number=1
 }
 
-# Until a frontend says that it is ready; a dot every two seconds if `dots` is set.
+# Wait until a frontend says that it is ready. If `dots` is set, print a dot every two seconds.
 frontend_wait() # NUMBER
 {
     local left=900 line
@@ -123,11 +124,11 @@ frontend_wait() # NUMBER
     return 1
 }
 
-# frontend COMMAND: run it in frontend $frontend_number, over a serial line; shows what it prints
-# and returns its exit status, or 124 if nothing was heard for ten minutes (fio says nothing, and a
-# busy machine is ten times as slow as a quiet one). A newline in it counts as
-# a space. A frontend that has not answered once is asked no more: questions and answers would no
-# longer belong together, and each would take as long again.
+# frontend COMMAND: run the command in frontend $frontend_number, over a serial line. Shows what the
+# command prints, and returns its exit status; 124 if nothing was heard for ten minutes (fio prints
+# nothing, and a busy machine is ten times as slow as a quiet one). A newline in the command counts
+# as a space. A frontend that once did not answer gets no more commands: answers would belong to
+# earlier commands, and each command would take as long again.
 frontend()
 {
     local line
@@ -136,7 +137,7 @@ frontend()
         return 124
     }
     printf '%s\n' "$(printf '%s' "$1" | tr '\n' ' ')" >&$((2 * frontend_number + 4))
-    # A reader like grep -q may leave early: the answer is taken to its end all the same.
+    # A reader like grep -q may leave early. The answer is read to its end nevertheless.
     trap '' PIPE
     local part='' limit=${frontend_limit:-600} silent=0
     while [ $silent -lt "$limit" ] && [ -d "/proc/$frontend_pid" ]; do
@@ -165,8 +166,8 @@ frontend()
     return 124
 }
 
-# The same in few words, for whoever sees the end of a log alone: what each of our threads waits in,
-# and what the frontends said last.
+# The same in few words, for somebody who sees only the end of a log: what each of our threads waits
+# for, and the last output of the frontends.
 show_stuck_shortly()
 {
     local task log
@@ -184,13 +185,13 @@ show_stuck_shortly()
     done
 }
 
-# Where everything that serves a frontend stands, while it is silent.
+# Show what every process that serves a frontend is doing while the frontend is silent.
 show_stuck()
 {
     local task
     echo "--- frontend $frontend_number is silent at $(seconds) s; what every thread waits in:"
     for task in /proc/[0-9]*/task/*; do
-        [ -n "$(tr -d '\0' <"$task/cmdline" 2>/dev/null)" ] || continue # the kernel's own
+        [ -n "$(tr -d '\0' <"$task/cmdline" 2>/dev/null)" ] || continue # skip the kernel's own threads
         printf '%s %s: %s, %s; system call %s\n' "${task##*/}" "$(cat "$task/comm")" \
             "$(sed -n 's/^State:[[:space:]]*//p' "$task/status")" "$(cat "$task/wchan")" \
             "$(cat "$task/syscall")"
@@ -206,7 +207,7 @@ show_stuck()
     show_details
 }
 
-# Ends the frontends and the device model; returns bao-monitor's exit status.
+# End the frontends and the device model. Returns bao-monitor's exit status.
 frontends_stop()
 {
     [ -n "$frontend_pid" ] || return 0
@@ -220,7 +221,7 @@ frontends_stop()
 
 # --- workers -------------------------------------------------------------------------------
 
-worker_of() # ID: pid of the device's worker
+worker_of() # ID: the pid of the device's worker
 {
     local pid name
     name="$(device_field "$1" 5) $1"
@@ -236,7 +237,7 @@ worker_is_new() # ID OLD-PID
     [ -n "$pid" ] && [ "$pid" != "$2" ]
 }
 
-# kill_worker ID: and wait for its successor.
+# kill_worker ID: kill the device's worker, and wait for its successor.
 kill_worker()
 {
     local pid
@@ -254,7 +255,7 @@ kill_worker()
 
 # --- other ---------------------------------------------------------------------------------
 
-# Everything that was logged, for the host to keep.
+# Show everything that was logged. The host keeps it.
 show_details()
 {
     local log
@@ -274,7 +275,8 @@ seconds()
     cut -d. -f1 /proc/uptime
 }
 
-# wait_for COMMAND...: until it succeeds. The limit is for what never comes, however slow a machine is.
+# wait_for COMMAND...: wait until the command succeeds. The limit is for what never comes, however
+# slow a machine is.
 wait_for()
 {
     local end=$(($(seconds) + 300))

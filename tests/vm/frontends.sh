@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by scenario-tests: many devices in one frontend and two frontends in one configuration,
-# all of one device model.
+# Sourced by scenario-tests: many devices in one frontend, and two frontends in one configuration.
+# One device model serves all of them.
 # shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by backend-lib.sh
 many_images=/run/many
 
@@ -23,7 +23,7 @@ many_devices()
     comes_up
 }
 
-# on NUMBER COMMAND: in that frontend.
+# on NUMBER COMMAND: run the command in that frontend.
 on()
 {
     frontend_number=$1
@@ -43,7 +43,8 @@ own_identities()
     [ "$(echo "$uids" | sort -u | wc -l)" = "$(wc -l <$device_list)" ]
 }
 
-# Each frontend writes on each of its disks which one it is; each image holds that, and only that.
+# Each frontend writes its number on each of its disks. Each image contains that number and no
+# other.
 own_images()
 {
     local disk n=0 image
@@ -74,7 +75,7 @@ sockets_of_both()
     vsock-perf run 3 --mib 4 --pings 20 --quiet && vsock-perf run 4 --mib 4 --pings 20 --quiet
 }
 
-# pids_but ID: of all workers but that device's.
+# pids_but ID: the pids of all workers except that device's.
 pids_but()
 {
     local id
@@ -83,8 +84,8 @@ pids_but()
     done
 }
 
-# All disks and both vsock devices are at work; the worker of the first frontend's third disk is
-# killed twice. No other worker changes, no request of any disk fails, no other stream breaks.
+# All disks and both vsock devices are at work. The worker of the first frontend's third disk is
+# killed twice. No other worker changes, no request to any disk fails, and no other stream breaks.
 others_never_notice()
 {
     local victim=3 before number write
@@ -119,13 +120,13 @@ others_never_notice()
     }
 }
 
-# One frontend goes; the devices of the other work as before.
+# One frontend ends. The devices of the other work as before.
 other_frontend_stays()
 {
     local before
     before=$(pidof bao-virtio-worker)
     printf 'poweroff -f\n' >&8
-    wait_for sh -c '! read -r -t 2 line <&9' # it says nothing any more
+    wait_for sh -c '! read -r -t 2 line <&9' # it prints nothing any more
     on 1 'dd if=/dev/zero of=/dev/vdg bs=64k count=8 oflag=direct' &&
         vsock-perf run 3 --mib 1 --pings 5 --quiet &&
         [ "$before" = "$(pidof bao-virtio-worker)" ] && [ -d "/proc/$frontend_pid" ]

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-kill-storm: kills workers, or the broker, of a running bao-virtio-dm at random moments, as
- * often as is wanted, and prints how long their successors took. What the guest gets meanwhile is
- * for others to verify.
+ * bao-kill-storm kills workers, or the broker, of a running bao-virtio-dm at random moments, as
+ * often as is wanted. It prints how long their successors took. It does not verify what the guest
+ * gets meanwhile: other programs do.
  *
- * As in tests/standin/storm.h, most workers die by a restart that is asked for, which ends them by
- * SIGKILL as well and keeps the pauses before a successor short.
+ * As in tests/standin/storm.h, most workers die of a restart that the control socket asks for. That
+ * ends them by SIGKILL as well, and keeps the pauses before a successor short.
  */
 #include <getopt.h>
 #include <signal.h>
@@ -21,17 +21,17 @@
 
 #include "tests/standin/control_client.h"
 
-#define PATIENCE_MS 60000 /* an emulated processor, and others at work on the machine */
+#define PATIENCE_MS 60000 /* for an emulated processor on a busy machine */
 #define LOOK_US 1000
 #define DEATHS_MAX 4096u
-#define KILL_EVERY 6u    /* by SIGKILL of our own; all others by a restart */
-#define AT_ONCE_EVERY 4u /* not waiting for the successor to be at work */
+#define KILL_EVERY 6u    /* one in so many is our own SIGKILL; all others are restarts */
+#define AT_ONCE_EVERY 4u /* one in so many does not wait until the successor is at work */
 
 static struct {
     const char *control;
     unsigned int deaths, moment_ms, idle_ms, stops;
     bool broker;
-    int device; /* id */
+    int device; /* the id */
 } options = {.deaths = 30, .moment_ms = 50, .idle_ms = 1000, .device = -1};
 
 static uint64_t now_us(void)
@@ -55,7 +55,7 @@ static int ask(enum control_verb verb, uint32_t index, struct control_reply *ret
     return control_client_ask(options.control, verb, index, ret_reply);
 }
 
-/* The place in the configuration of the device to be hit, or -1. */
+/* The device's place in the configuration, or -1. */
 static int find_device(void)
 {
     struct control_reply reply;
@@ -69,7 +69,7 @@ static int find_device(void)
     return -1;
 }
 
-/* Wait for another worker than `before` at that place; `at_work`: until it is ready. */
+/* Wait for another worker than `before` at that place. `at_work`: wait until it is ready. */
 static pid_t next_worker(int place, pid_t before, bool at_work, struct control_reply *ret_reply)
 {
     for (uint64_t end = now_us() + PATIENCE_MS * 1000ull; now_us() < end; usleep(LOOK_US)) {
@@ -84,7 +84,8 @@ static pid_t next_worker(int place, pid_t before, bool at_work, struct control_r
     return -1;
 }
 
-/* The guest gets something done, as the device counts it; for a while it may have nothing to do. */
+/* Wait until the guest has got something done, by the device's counters. For a while it may have
+ * nothing to do. */
 static void wait_for_progress(int place, const struct control_device *before)
 {
     struct control_reply reply;
@@ -97,7 +98,7 @@ static void wait_for_progress(int place, const struct control_device *before)
     }
 }
 
-/* The broker is the process that listens on the socket: other processes run its program, too. */
+/* The broker is the process that listens on the socket. Other processes run its program, too. */
 static pid_t find_broker(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -164,7 +165,7 @@ static int strike(int place, pid_t worker, unsigned int i)
 {
     struct control_reply reply;
     if (options.stops > 0 && i % (options.deaths / options.stops) == 0)
-        return kill(worker, SIGSTOP); /* until it is found, which is the death */
+        return kill(worker, SIGSTOP); /* it stays stopped until the broker finds and kills it */
     if (i % KILL_EVERY == KILL_EVERY / 2)
         return kill(worker, SIGKILL);
     if (ask(CONTROL_STATUS, (uint32_t)place, &reply) < 0)

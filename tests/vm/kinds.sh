@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# The kinds of device, as the tests in virtual machines see them: each is one file, kinds/KIND.sh,
-# and nothing else need be touched to add one. The file only defines:
+# The kinds of device, as the tests in virtual machines see them. Each is one file, kinds/KIND.sh.
+# To add a kind, nothing else need be changed. The file only defines:
 #
 #   kind_title               a word or two for people
 #   kind_frontend_programs   programs that the frontend (or the backend) needs besides BusyBox, as
 #   kind_backend_programs    names or paths on the host; tests/install-packages has their packages
 #   kind_frontend_tools      large programs of the frontend: they come on a disk that the block kind
-#                            mounts at /tools, started by the name alone
-#   kind_frontend_modules    kernel modules to be there; a virtio device's driver is loaded because
+#                            mounts at /tools, and are started by their names alone
+#   kind_frontend_modules    kernel modules that it needs; a virtio device's driver is loaded because
 #   kind_backend_modules     the device is there, all others when something asks for them
 #   kind_number              which of the two frontends has the devices (1)
 #
@@ -16,14 +16,14 @@
 #                   call `device TYPE DATA-PLANE 'KEY: VALUE'...` for each device (backend-lib.sh)
 #   kind_test       tests by `check WORDS COMMAND...`, which prints "ok KIND: WORDS" or "not ok ...".
 #                   `frontend COMMAND` runs a command there: what a user would do, not more
-#   kind_storm      (not every kind has it) the same while workers and brokers are killed (storms.sh)
+#   kind_storm      (optional) the same while workers and brokers are killed (storms.sh)
 #   kind_works      whether the devices do their job, within a second or two; leaves nothing behind
 #   kind_load       (a text) a command for the frontend that keeps the devices at work for some
-#                   seconds and succeeds if they were right; run with all other kinds' at once
+#                   seconds and succeeds if they were right; the loads of all kinds run at once
 #   kind_demo       its step of the demonstration: title, explain, verdict (scenario-demo)
 #
-# Each function runs in a subshell of its own: files in /run carry what must be remembered, and
-# names are nobody else's. `kind` is the file's name without .sh.
+# Each function runs in its own subshell. So what must be remembered goes into files in /run, and
+# names do not collide with others. `kind` is the file's name without .sh.
 
 kinds_all()
 {
@@ -34,7 +34,7 @@ kinds_all()
     done
 }
 
-# kind_run KIND COMMAND...: in a subshell where the kind's names are defined.
+# kind_run KIND COMMAND...: run the command in a subshell in which the kind's names are defined.
 kind_run()
 {
     (
@@ -49,7 +49,7 @@ kind_run()
     )
 }
 
-# kinds_value NAME: what all kinds have for a variable, one word a line.
+# kinds_value NAME: the values that all kinds have for a variable, one word a line.
 kinds_value()
 {
     local kind
@@ -60,7 +60,7 @@ kinds_value()
 
 # --- tests ---------------------------------------------------------------------------------
 
-# check WORDS COMMAND...: one test; what the command prints is shown if it fails.
+# check WORDS COMMAND...: one test. If the command fails, its output is shown.
 check()
 {
     local words="${kind:+$kind: }$1" began
@@ -75,9 +75,9 @@ check()
     fi
 }
 
-# refused CONFIG PATTERN DEVICE...: the device model ends with status 1 at once, and one line
-# of what it says has the pattern; no worker was started. Devices as for bao-monitor. With a control
-# socket of its own, since another device model may be running.
+# refused CONFIG PATTERN DEVICE...: the device model ends with status 1 at once. One line of its
+# output has the pattern, and no worker was started. DEVICE is as for bao-monitor. The device model
+# has its own control socket, since another one may be running.
 refused()
 {
     local config=$1 pattern=$2 arguments='' device status
@@ -101,10 +101,11 @@ refused()
     }
 }
 
-# Commands for check, of a device of this kind; kind_works says whether it does its job.
+# Commands for `check`, about a device of this kind. kind_works says whether the device does its
+# job.
 
-# Unbind and bind the virtio driver (or the transport's), four times (ten in the long form), with
-# work after each.
+# Unbind and bind the virtio driver (or the transport's) four times (ten in the long form). The
+# device works after each time.
 rebind_driver() # ID
 {
     local name

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by tests/demo and tests/vm/run-tests: makes the images of the backend and the frontend
-# VM, and boots the backend. The caller sets:
+# Sourced by tests/demo and tests/vm/run-tests: it makes the images of the backend VM and the
+# frontend VM, and boots the backend. The caller sets:
 #   source_dir  the project's root
 #   build_dir   a CMake build directory in which everything is built
-# Nothing is installed on the host, and everything is kept below $build_dir/vm.
+# Nothing is installed on the host. Everything is kept below $build_dir/vm.
 
 vm_dir=
-vm_logs= # where a boot's logs and monitor are; of its own for each of several at once
+vm_logs= # where the logs and the monitor of a boot are; each of several boots has its own
 vm_pid=
-vm_done= # parts of the scenario that an earlier boot got through, by commas
+vm_done= # parts of the scenario that an earlier boot has finished, separated by commas
 kinds_dir=$source_dir/tests/vm/kinds
 # shellcheck source=tests/vm/kinds.sh
 . "$source_dir/tests/vm/kinds.sh"
@@ -60,7 +60,7 @@ vm_make_root() # ROOT
     rm -rf "$1"
     mkdir -p "$1"/{usr/bin,usr/lib,usr/lib64,dev,proc,sys,tmp,run,root/.ssh,etc,mnt}
     chmod 700 "$1/root" "$1/root/.ssh"
-    ln -s bin "$1/usr/sbin" # where the kernel looks for modprobe
+    ln -s bin "$1/usr/sbin" # the kernel looks for modprobe there
     ln -s usr/bin usr/sbin usr/lib usr/lib64 "$1/"
     echo 'root::0:0:root:/root:/bin/sh' >"$1/etc/passwd"
     echo 'root:x:0:' >"$1/etc/group"
@@ -74,7 +74,7 @@ vm_make_root() # ROOT
     done
 }
 
-# A program of the host, found by name, with the shared libraries that it needs.
+# Add a program of the host, found by its name, and the shared libraries that it needs.
 vm_add_program() # ROOT NAME...
 {
     local root=$1 name path library
@@ -83,7 +83,7 @@ vm_add_program() # ROOT NAME...
         path=$(PATH=$PATH:/usr/sbin:/sbin command -v "$name") ||
             vm_fail "$name is not installed; tests/install-packages installs it"
         install -m 755 "$(readlink -f "$path")" "$root/usr/bin/${name##*/}"
-        # A static program has none.
+        # A static program has no libraries.
         while read -r library; do
             mkdir -p "$root${library%/*}"
             [ -e "$root$library" ] || cp -L "$library" "$root$library"
@@ -125,7 +125,7 @@ vm_make_keys()
     touch "$vm_dir/keys/complete"
 }
 
-# What all kinds of device need, as words. A program of ours is known by its name.
+# The programs that all kinds of device need, as words. A program of ours is known by its name.
 vm_kinds_programs() # VARIABLE
 {
     local name
@@ -156,7 +156,7 @@ vm_make_frontend()
     vm_pack "$root" "$vm_dir/frontend.cpio"
 }
 
-# The disk of large programs, which only pages that are used ever leave.
+# The disk of large programs: only the pages that are used are ever read from it.
 vm_make_tools()
 {
     local root=$vm_dir/tools-root
@@ -170,7 +170,7 @@ vm_make_tools()
     mkfs.ext4 -q -O ^has_journal -d "$root" "$vm_dir/tools.img"
 }
 
-# Debian's systemd, with as few units as make a system, and ours unmodified.
+# Debian's systemd, with as few units as a system needs, and our unit unmodified.
 vm_add_systemd() # ROOT
 {
     local root=$1 units=$1/usr/lib/systemd/system
@@ -236,8 +236,8 @@ vm_arguments()
 {
     vm_qemu=(qemu-system-x86_64 -no-user-config -nodefaults -display none -no-reboot
         -machine q35 -m 1536)
-    # Emulated, one processor: with two and a nested machine the kernel's processors were seen to
-    # wait for each other for ever, and it is not faster.
+    # Emulated, the machine has one processor. With two, and a nested machine, the kernel's
+    # processors were seen to wait for each other for ever; and it is not faster.
     if [ "$vm_accelerator" = kvm ]; then
         vm_qemu+=(-accel kvm -cpu host -smp 2)
     else
@@ -260,9 +260,9 @@ vm_result() # NAME: the last "@NAME value" line
     tr -d '\r' <"$vm_logs/backend.log" | sed -n "s/^@$1 //p" | tail -n 1
 }
 
-# Sets vm_accelerator, and vm_accelerator_words for people. A /dev/kvm may exist and not run a
-# kernel, or run one that cannot run another: only booting tells. The answer is kept until this
-# machine restarts.
+# Set vm_accelerator, and vm_accelerator_words for people. A /dev/kvm may exist and be unable to run
+# a kernel, or run a kernel that can't run another one: only a boot shows that. The answer is kept
+# until this machine restarts.
 vm_choose_accelerator()
 {
     local known=$vm_dir/accelerator boot
@@ -285,9 +285,9 @@ vm_choose_accelerator()
     fi
 }
 
-# Boot the backend, run a scenario in it, and return its exit status. What it shows goes to
-# stdout and to terminal.log. Not to be called in a pipeline: a signal would not reach the VM.
-# Where the emulator is stuck the scenario goes on, in another boot, after what it has got through.
+# Boot the backend, run a scenario in it, and return its exit status. Its output goes to stdout and
+# to terminal.log. Do not call this in a pipeline: a signal would not reach the VM. If the emulator
+# is stuck, the scenario goes on in another boot, after the parts that it has finished.
 # SCENARIO ARGUMENT TIME-LIMIT-SECONDS (of all boots)
 vm_run()
 {
@@ -340,15 +340,15 @@ vm_run_once()
     return 1
 }
 
-vm_ask() # COMMAND: of QEMU's monitor
+vm_ask() # COMMAND: send it to QEMU's monitor
 {
     { echo "$1"; sleep 0.5; } | timeout 5 socat - "UNIX-CONNECT:$vm_logs/monitor" 2>/dev/null | tr -d '\r'
 }
 
-# QEMU's emulation of a nested machine loses an interrupt now and then (7.2: its processor and its
-# timers both change the word of what is pending, without a lock), until another one makes it look
-# again. Where the lost one is the only timer's of an idle machine, that is never. So a key of the
-# machine's keyboard is pressed each second.
+# QEMU's emulation of a nested machine loses an interrupt now and then, until another interrupt
+# makes it look again (7.2: its processor and its timers change the word of pending interrupts
+# without a lock). If that of an idle machine's only timer is lost, no other interrupt comes. So a
+# key of the machine's keyboard is pressed each second.
 vm_press_key()
 {
     [ "$vm_accelerator" = tcg ] || return 0
@@ -357,11 +357,11 @@ vm_press_key()
     done | socat - "UNIX-CONNECT:$vm_logs/keyboard,retry=300,interval=0.1" >/dev/null 2>&1 || true
 }
 
-# An emulated machine in which another runs was seen to end like this (QEMU 7.2): its one processor
-# is halted with interrupts on, its timer's interrupt is pending in its APIC, and is never delivered;
-# not even an NMI wakes it. No program in the machine can bring that about, nor do anything for it.
-# True if that is so: for a minute and a half the backend, which says that it is alive every
-# ten seconds, has said nothing, and three looks find its processor like that.
+# An emulated machine in which another one runs was seen to end like this (QEMU 7.2): its one
+# processor is halted with interrupts on. Its timer's interrupt is pending in its APIC, and is never
+# delivered; not even an NMI wakes it. No program in the machine can cause that, or repair it.
+# Returns true if that is so: the backend says every ten seconds that it is alive, and has said
+# nothing for a minute and a half; and three looks find its processor in that state.
 vm_lost_interrupt()
 {
     local look
@@ -374,7 +374,7 @@ vm_lost_interrupt()
     done
 }
 
-# Where the backend's processor is, three times: is it stuck, and is it the frontend that runs?
+# Show the state of the backend's processor, three times: is it stuck, and does the frontend run?
 vm_show_processor()
 {
     local moment
@@ -385,7 +385,7 @@ vm_show_processor()
     done
 }
 
-# The same with the user's terminal, until he leaves it. SCENARIO ARGUMENT
+# The same with the user's terminal, until the user leaves it. SCENARIO ARGUMENT
 vm_run_interactive()
 {
     vm_arguments "$1" "$2" stdio,id=terminal,signal=off
@@ -408,7 +408,7 @@ vm_show_logs()
     echo "the backend was alive $(vm_result alive) s after its boot" >&2
 }
 
-# For the caller's EXIT trap.
+# For the EXIT trap of the caller.
 vm_clean_up()
 {
     if [ -n "$vm_pid" ]; then

@@ -53,7 +53,8 @@ static int open_sized(const char *name, int *ret_fd, size_t *ret_size)
     return 0;
 }
 
-/* The setup header says where the kernel wants to be; its decompressor needs init_size there. */
+/* The setup header says at which address the kernel wants to be. Its decompressor needs init_size
+ * bytes there. */
 static int load_kernel(uint8_t *ram, size_t ram_size, const char *name, struct boot_params *params,
                        uint64_t *ret_entry, size_t *ret_end)
 {
@@ -86,7 +87,7 @@ out:
     return err;
 }
 
-/* At the end of memory, where nothing of the kernel can reach it. */
+/* At the end of memory: nothing of the kernel can reach it there. */
 static int load_initrd(uint8_t *ram, size_t ram_size, size_t kernel_end, const char *name,
                        struct boot_params *params)
 {
@@ -120,7 +121,7 @@ static void describe_memory(struct boot_params *params, size_t ram_size)
     params->e820_entries = sizeof(map) / sizeof(map[0]);
 }
 
-/* Flat segments, and the first GiB mapped one to one in pages of 2 MiB. */
+/* Flat segments. The first GiB is mapped one to one, in pages of 2 MiB. */
 static void build_tables(uint8_t *ram)
 {
     const uint64_t gdt[] = {0, 0, 0x00af9b000000ffff, 0x00cf93000000ffff};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Puts a Linux kernel into a guest's memory by the 64-bit x86 boot protocol (the kernel's
+ * Loads a Linux kernel into a guest's memory with the 64-bit x86 boot protocol (the kernel's
  * Documentation/x86/boot.rst): no firmware, no boot loader.
  */
 #ifndef TESTS_VM_LINUX_BOOT_H

@@ -19,7 +19,7 @@
 #define COM2 0x2f8u
 #define COM1_GSI 4u
 #define COM2_GSI 3u
-#define KEYBOARD_PORT 0x64u /* by which a PC restarts itself */
+#define KEYBOARD_PORT 0x64u /* a PC restarts itself through this port */
 #define KEYBOARD_RESET 0xfeu
 #define TSS_ADDRESS                                                                                \
     0xfffbd000u /* three pages that the guest does not use: Intel's VMX needs them */
@@ -53,8 +53,8 @@ static int create_ram(struct machine *machine)
     return ioctl(machine->vm, KVM_SET_USER_MEMORY_REGION, &region) < 0 ? -errno : 0;
 }
 
-/* The processor as KVM offers it, with its own APIC id and the APIC's deadline timer: there is
- * no other timer here that Linux could measure it by. */
+/* The processor as KVM offers it, with its own APIC id and the APIC's deadline timer: Linux has no
+ * other timer here with which it could measure the processor's speed. */
 static int set_cpuid(struct machine *machine, struct machine_cpu *cpu)
 {
     struct {
@@ -89,8 +89,9 @@ static int create_cpu(struct machine *machine, unsigned int index)
     return set_cpuid(machine, cpu);
 }
 
-/* Interrupts go to the I/O APIC alone. By default they reach the 8259 as well, which a Linux on
- * hardware-reduced ACPI never sets up: an early interrupt would come as a processor exception. */
+/* Interrupts go only to the I/O APIC. By default they reach the 8259 as well. Linux on
+ * hardware-reduced ACPI never sets that up, so an early interrupt would come as a processor
+ * exception. */
 static int route_interrupts(struct machine *machine)
 {
     struct {
@@ -185,7 +186,7 @@ static struct kvm_segment flat_segment(uint16_t selector, bool code)
     };
 }
 
-/* 64-bit mode with paging on, as the boot protocol wants it. */
+/* 64-bit mode with paging on, as the boot protocol requires. */
 static int enter_long_mode(struct machine_cpu *cpu, uint64_t entry)
 {
     struct kvm_sregs sregs;
@@ -285,7 +286,7 @@ static void memory_exit(struct machine_cpu *cpu)
             memcpy(run->mmio.data, &value, sizeof(value));
         return;
     }
-    /* Nothing is there: reads as all ones, as on a PC. */
+    /* Nothing is there: a read gives all ones, as on a PC. */
     if (!run->mmio.is_write)
         memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
 }
@@ -356,7 +357,7 @@ bool machine_stop(struct machine *machine)
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec += 3;
-        cpu->run->immediate_exit = 1; /* should the signal come just before KVM_RUN */
+        cpu->run->immediate_exit = 1; /* in case the signal comes just before KVM_RUN */
         (void)pthread_kill(cpu->thread, KICK_SIGNAL);
         stopped &= pthread_timedjoin_np(cpu->thread, NULL, &until) == 0;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A frontend VM on KVM: memory, processors, interrupt controllers, two serial ports and the
- * register windows of virtio-mmio devices. It knows nothing of the device model: accesses to
- * a device's registers are handed to a function.
+ * A frontend VM on KVM: memory, processors, interrupt controllers, two serial ports, and the
+ * register windows of virtio-mmio devices. It knows nothing of the device model: a function gets
+ * the accesses to a device's registers.
  *
  * Memory is guest-physical 0 to ram_size, so it must end below the first device.
  */
@@ -21,10 +21,10 @@
 #define MACHINE_CPUS_MAX 4
 #define MACHINE_DEVICES_MAX 16
 #define MACHINE_REGISTERS_SIZE 0x200u /* of one virtio-mmio device */
-#define MACHINE_PORTS 2               /* serial ports: 0 the console, 1 the command channel */
+#define MACHINE_PORTS 2               /* serial ports: 0 is the console, 1 the command channel */
 
 struct machine_device {
-    unsigned int id; /* of the dispatcher */
+    unsigned int id; /* its dispatcher id */
     uint64_t addr;   /* guest-physical address of the registers */
     uint32_t gsi;    /* interrupt line: an input of the I/O APIC, 5 to 23 */
 };
@@ -33,13 +33,14 @@ struct machine_device {
 enum machine_end {
     MACHINE_RUNS,
     MACHINE_OFF,   /* the guest switched itself off */
-    MACHINE_RESET, /* the guest restarted itself: a panic, mostly */
+    MACHINE_RESET, /* the guest restarted itself: usually a panic */
     MACHINE_ERROR, /* KVM or a device access failed: `error` says what */
 };
 
 struct machine;
 
-/* Carry out a register access of the guest. For a read, *value is the answer. 0 or -errno. */
+/* Carry out a register access of the guest. For a read, *value is the answer. Returns 0 or -errno.
+ */
 typedef int machine_access_fn(void *context, const struct machine_device *device, uint64_t addr,
                               unsigned int width, bool is_write, uint64_t *value);
 
@@ -69,15 +70,15 @@ struct machine {
     char error[160];
 };
 
-/* Make the machine with its memory; devices, access and their context are set by the caller
- * before. Returns 0 or -errno, with *ret_what naming the step. */
+/* Make the machine with its memory. The caller has set devices, access and their context before.
+ * Returns 0 or -errno; *ret_what names the step. */
 int machine_create(struct machine *machine, const int out_fds[MACHINE_PORTS],
                    const char **ret_what);
 
 /* Load a kernel and put the first processor at its entry. */
 int machine_boot(struct machine *machine, const struct boot_image *image, const char **ret_what);
 
-/* Let an eventfd raise the interrupt line of a device. Returns 0 or -errno. */
+/* Make an eventfd raise the interrupt line of a device. Returns 0 or -errno. */
 int machine_connect_irq(struct machine *machine, const struct machine_device *device, int eventfd);
 
 /* Start the processors, one thread each; returns 0 or -errno. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bao-monitor plays the Bao hypervisor for real Linux frontends: each is a virtual machine on KVM
- * whose memory is the shared-memory window of its devices, and whose accesses to virtio-mmio
+ * bao-monitor plays the Bao hypervisor for real Linux frontends. Each frontend is a virtual machine
+ * on KVM. Its memory is the shared-memory window of its devices. Its accesses to virtio-mmio
  * registers go through the dispatcher stand-in to an unmodified bao-virtio-dm.
  */
 #include <errno.h>
@@ -30,7 +30,7 @@
 #define FIRST_DEVICE_GSI 5u
 #define LAST_GSI 23u
 #define START_TIMEOUT_MS 600000 /* for the device model to register its interrupts */
-#define ACCESS_TIMEOUT_MS 60000 /* for a register access: longer is a hung vCPU */
+#define ACCESS_TIMEOUT_MS 60000 /* for a register access: if it takes longer, the vCPU hangs */
 
 enum status {
     STATUS_OFF = 0,
@@ -153,7 +153,7 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* Another frontend, like the last one but for what is each one's own. */
+/* Add another frontend. It is like the last one, except for what each has of its own. */
 static bool add_frontend(struct monitor *monitor)
 {
     if (monitor->frontend_count == FRONTENDS_MAX)
@@ -232,7 +232,7 @@ static void check_devices(const struct monitor *monitor)
     }
 }
 
-/* Ends the program on --help, --probe and on what it does not understand. */
+/* Ends the program on --help, on --probe, and on arguments that it does not understand. */
 static void parse_command_line(struct monitor *monitor, int argc, char **argv)
 {
     int code;
@@ -269,7 +269,7 @@ static int open_output(const char *name, int otherwise)
 {
     if (!name)
         return otherwise;
-    /* Read as well, so that a FIFO without a reader is no error. */
+    /* It is opened for reading, too, so that a FIFO without a reader is no error. */
     int fd = open(name, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0600);
     return fd < 0 ? -errno : fd;
 }
@@ -402,7 +402,7 @@ static void feed_commands(struct frontend *frontend)
     if (n > 0)
         uart_receive(port, data, (size_t)n);
     else
-        (void)usleep(1000); /* the guest has yet to take what it was given */
+        (void)usleep(1000); /* the guest has not yet taken what it was given */
 }
 
 static int report_end(const struct frontend *frontend)
@@ -423,7 +423,8 @@ static int report_end(const struct frontend *frontend)
     return STATUS_FAILED;
 }
 
-/* Until all frontends have ended or one badly, the device model ends, or a signal asks for it. */
+/* Runs until all frontends have ended, or one has ended with an error, or the device model ends, or
+ * a signal asks for the end. */
 static void supervise(struct monitor *monitor)
 {
     size_t left = monitor->frontend_count;
@@ -455,7 +456,7 @@ static void supervise(struct monitor *monitor)
     }
 }
 
-/* The device model's own status counts where it ended by itself, or badly. */
+/* The device model's own status counts if it ended by itself, or with an error. */
 static int stop_device_model(struct monitor *monitor, int status)
 {
     bool ended = monitor->dm_pidfd >= 0 && dm_ended(monitor, 0);
@@ -518,7 +519,7 @@ int main(int argc, char **argv)
     sigprocmask(SIG_BLOCK, &ending, NULL);
     monitor.signal_fd = signalfd(-1, &ending, SFD_CLOEXEC);
 
-    setenv(STANDIN_SEVERAL, "1", 1); /* bao-dmctl, beside it, finds its socket by itself */
+    setenv(STANDIN_SEVERAL, "1", 1); /* so that bao-dmctl, beside it, finds its socket by itself */
     int status = create_frontends(&monitor);
     if (!status && monitor.dm_argv)
         status = start_device_model(&monitor);

@@ -2,8 +2,9 @@
 #ifndef TESTS_VM_PROBE_H
 #define TESTS_VM_PROBE_H
 
-/* Run a guest of a few instructions. Returns 0 if KVM carried it out within two seconds, 1 if
- * not, with the reason on stderr: a /dev/kvm that exists may still be unable to run a guest. */
+/* Run a guest of a few instructions. Returns 0 if KVM has run it within two seconds. Otherwise
+ * returns 1, with the reason on stderr: a /dev/kvm that exists may still be unable to run a guest.
+ */
 int probe_kvm(void);
 
 #endif

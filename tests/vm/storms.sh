@@ -1,10 +1,11 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by scenario-tests: kill storms. Those over the kernel's vhost have the stand-in and its
-# driver for a frontend, here, since the build machine's kernel may lack vhost; the others, one
-# function kind_storm a kind (kinds.sh), have Linux for a frontend. BVDM_LONG=1: many more deaths.
+# Sourced by scenario-tests: kill storms. In those over the kernel's vhost, the stand-in and its
+# driver are the frontend; they run here because the build machine's kernel may lack vhost. The
+# others have Linux as the frontend: each kind has a function kind_storm (kinds.sh). BVDM_LONG=1:
+# many more deaths.
 # shellcheck disable=SC2016,SC2034,SC2154  # expanded by the frontend; read, and set, by others
-storm_report=/run/storm.report # how long it took, for people
+storm_report=/run/storm.report # how long everything took, for people
 
 # deaths NORMAL LONG
 deaths()
@@ -14,7 +15,7 @@ deaths()
 
 # --- the stand-in's frontend ---------------------------------------------------------------
 
-# standin_storm TEST: of storm-vhost's, by a word of its name.
+# standin_storm TEST: run one test of storm-vhost, chosen by a word of its name.
 standin_storm()
 {
     timeout "$(deaths 300 3000)" storm-vhost "$1" >/run/storm.out 2>&1
@@ -43,8 +44,9 @@ storm_says()
 
 # --- Linux's drivers -----------------------------------------------------------------------
 
-# storm ROUND OPTION...: while the frontend repeats the command ROUND, which succeeds if its data
-# were right, bao-kill-storm does what the options say. At least one round, and none that fails.
+# storm ROUND OPTION...: the frontend repeats the command ROUND, which succeeds if its data was
+# right. Meanwhile bao-kill-storm does what the options say. There is at least one round, and none
+# fails.
 storm()
 {
     local round=$1 status
@@ -69,7 +71,8 @@ storm()
     [ $status = 0 ] && frontend 'grep -q "rounds were right" /tmp/storm'
 }
 
-# undisturbed ID: its driver has not been reset, and need not be; nor has the kernel complained.
+# undisturbed ID: the device's driver has not been reset, and need not be; and the kernel has not
+# complained.
 undisturbed()
 {
     [ "$(reset_count "$1")" = "$(cat "/run/resets.$1")" ] || {
@@ -91,7 +94,7 @@ reset_count() # ID
 }
 
 # rebind_storm ID OPTION...: the driver is unbound and bound again and again while workers die and
-# are stopped; each time it binds, and the device works afterwards.
+# are stopped. Each time it binds, and the device works afterwards.
 rebind_storm()
 {
     local name id=$1

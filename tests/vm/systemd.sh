@@ -1,13 +1,13 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by scenario-tests: the device model as a service of Debian's systemd, by the unit that is
-# installed, while a Linux frontend works (systemd-container, systemd-init).
+# Sourced by scenario-tests: the device model is a service of Debian's systemd, with the unit that
+# is installed, while a Linux frontend works (systemd-container, systemd-init).
 # shellcheck disable=SC2015,SC2016,SC2034,SC2154  # if one of several fails; expanded by the frontend; of backend-lib.sh
 service=bao-virtio-dm
 keeper_kills=4
 [ "$BVDM_LONG" != 1 ] || keeper_kills=10
 
-# A command among systemd's processes.
+# Run a command among systemd's processes.
 inside()
 {
     nsenter -t "$(pidof systemd)" -m -p -- "$@"
@@ -50,10 +50,11 @@ service_says()
     grep -q 'Active: active (running)' /run/status &&
         grep -q 'Status: "The devices are served."' /run/status &&
         [ "$(property NFileDescriptorStore)" = $((9 + 11 + 2 + 1 + 1 + 1)) ]
-    # Of queues there are 1 and 3; an image and a page about it, one about vsock; the configuration; who has what.
+    # One device has 1 queue, the other 3. In addition: an image and a page about it, a page about
+    # vsock, the configuration, and who has what.
 }
 
-# The frontend writes and compares, all the while; /tmp/rounds tells how often.
+# The frontend writes and compares all the time. /tmp/rounds counts the rounds.
 load_starts()
 {
     frontend 'rm -f /tmp/stop /tmp/wrong; echo 0 >/tmp/rounds; (
@@ -75,7 +76,7 @@ rounds_beyond()
     [ "$(rounds)" -gt "$1" ]
 }
 
-# Two rounds more, of which one has begun since; nothing was wrong.
+# Wait for two more rounds; one of them has begun after the call. Nothing was wrong.
 load_goes_on()
 {
     wait_for rounds_beyond $(($(rounds) + 1)) && frontend '[ ! -e /tmp/wrong ]' || {
@@ -101,7 +102,7 @@ is_another() # PID
     esac
 }
 
-# The pid that systemd knows is the one of its namespace.
+# The pid that systemd knows is the one in its own namespace.
 kills_of_keeper()
 {
     local round before old_workers

@@ -8,7 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* A reader of the output that stands still this long loses output; the guest never waits on. */
+/* If a reader of the output stands still for so long, output is lost: the guest never waits longer.
+ */
 #define OUTPUT_PATIENCE_MS 1000
 
 void uart_init(struct uart *uart, int vm, uint32_t gsi, int out_fd)
@@ -121,7 +122,7 @@ static void write_register(struct uart *uart, unsigned int offset, uint8_t value
         if (divisor) {
             uart->dlm = value;
         } else {
-            /* The transmitter is always empty: enabling its interrupt raises it. */
+            /* The transmitter is always empty, so enabling its interrupt raises it. */
             if ((value & UART_IER_THRI) && !(uart->ier & UART_IER_THRI))
                 uart->transmit_interrupt = true;
             uart->ier = value & 0x0f;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A 16550A serial port, as much of it as Linux's 8250 driver uses: the frontend's console and
- * the channel by which a test gives it commands. Output never waits; input waits in a buffer
- * until the guest takes it. Thread-safe after uart_init.
+ * A 16550A serial port, as far as Linux's 8250 driver uses it: the frontend's console, and the
+ * channel through which a test gives it commands. Output never waits. Input waits in a buffer until
+ * the guest takes it. Thread-safe after uart_init.
  */
 #ifndef TESTS_VM_UART_H
 #define TESTS_VM_UART_H
@@ -21,7 +21,7 @@ struct uart {
     uint32_t gsi; /* its interrupt line */
     int out_fd;   /* where the guest's output goes; -1: nowhere. Borrowed */
     uint8_t ier, lcr, mcr, scr, fcr, dll, dlm;
-    bool transmit_interrupt; /* "transmitter empty" was not yet reported by IIR */
+    bool transmit_interrupt; /* IIR has not yet reported "transmitter empty" */
     bool line;               /* level of the interrupt line */
     uint8_t rx[UART_BUFFER];
     size_t rx_first, rx_count;
@@ -33,7 +33,7 @@ void uart_init(struct uart *uart, int vm, uint32_t gsi, int out_fd);
 uint8_t uart_read(struct uart *uart, unsigned int offset);
 void uart_write(struct uart *uart, unsigned int offset, uint8_t value);
 
-/* How many bytes uart_receive takes now, and hand some to the guest. */
+/* The number of bytes that uart_receive takes now; and a function that hands bytes to the guest. */
 size_t uart_room(struct uart *uart);
 void uart_receive(struct uart *uart, const uint8_t *data, size_t size);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * uinput-keyboard NAME: makes a keyboard by Linux's uinput, with all letters, a wheel and two
- * lights, and prints "device /dev/input/eventN". A line "key CODE VALUE" or "wheel VALUE" on its
- * standard input is an event of it; "light CODE VALUE" on its standard output says what somebody
- * had it light. The keyboard is there until standard input ends.
+ * uinput-keyboard NAME: makes a keyboard with Linux's uinput. The keyboard has all letters, a wheel
+ * and two lights. The program prints "device /dev/input/eventN". A line "key CODE VALUE" or "wheel
+ * VALUE" on its standard input makes such an event. A line "light CODE VALUE" on its standard
+ * output says which light somebody has switched. The keyboard exists until standard input ends.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -37,7 +37,7 @@ static int make(int fd, const char *name)
     return result == 0 ? ioctl(fd, UI_DEV_CREATE) : result;
 }
 
-/* Its event device is the folder below its own. */
+/* The event device's folder is below the folder of the input device. */
 static int print_device(int fd)
 {
     char name[64] = "", path[128];
@@ -112,7 +112,7 @@ int main(int argc, char **argv)
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    setvbuf(stdin, NULL, _IONBF, 0); /* poll knows of no line that is here already */
+    setvbuf(stdin, NULL, _IONBF, 0); /* poll does not know about lines that stdio has read */
     int fd = open("/dev/uinput", O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return fail("/dev/uinput");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vsock-perf: how fast, and whether right. Streams pseudo-random bytes over AF_VSOCK in both
- * directions, each end summing up on its own what it sent or received, and times round trips of
- * one byte.
+ * vsock-perf measures speed and checks the data. It streams pseudo-random bytes over AF_VSOCK in
+ * both directions. Each end computes its own sum of what it sent or received. It also measures
+ * round trips of one byte.
  *
  * A connection carries one job. The client sends a struct job; then
  *   SEND:    the client streams `amount` bytes, the server answers with its sum;
@@ -28,7 +28,7 @@
 #define WORDS (CHUNK / sizeof(uint64_t))
 #define MIB ((uint64_t)1 << 20)
 #define PINGS_MAX 100000u
-#define STALL_S 300 /* what never comes, however slow a machine is */
+#define STALL_S 300 /* for what never comes, however slow a machine is */
 
 enum job_kind { JOB_SEND = 1, JOB_RECEIVE = 2, JOB_ECHO = 3 };
 
@@ -61,7 +61,7 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* xorshift64: a stream in which a lost, doubled or swapped piece shows. */
+/* xorshift64: a lost, doubled or swapped piece of this stream is found. */
 static void fill_chunk(uint64_t *state)
 {
     uint64_t x = *state;
@@ -74,7 +74,7 @@ static void fill_chunk(uint64_t *state)
     *state = x;
 }
 
-/* Depends on the order and the value of every word. */
+/* The sum depends on the order and the value of every word. */
 static uint64_t sum_chunk(uint64_t sum)
 {
     for (size_t i = 0; i < WORDS; i++)
@@ -127,7 +127,7 @@ static void show_progress(const char *what, uint64_t done, uint64_t amount, bool
     (void)fflush(stdout);
 }
 
-/* Stream out, or in; *ret_sum over what passed. */
+/* Stream out or in. *ret_sum is the sum of what passed. */
 static bool stream(int fd, const struct job *job, bool out, const char *label, uint64_t *ret_sum)
 {
     uint64_t state = job->seed;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A VM configuration of Bao: its values from a program compiled against the stand-in headers, the
-lines where they are written from the preprocessed text."""
+"""A VM configuration of Bao. A program that is compiled against the stand-in headers gives its
+values; the preprocessed text gives the lines where they are written."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import re
 from checker.compile import compiled
 from checker.problems import Unreadable, Value, hexadecimal
 
-# A list, and the member that has its length.
+# A list, and the member that holds its length.
 _COUNTERS = {"shmemlist": "shmemlist_size", "vmlist": "vmlist_size", "regions": "region_num", "devs": "dev_num",
              "remio_devs": "remio_dev_num", "ipcs": "ipc_num", "interrupts": "interrupt_num", "groups": "group_num"}
 
@@ -17,7 +17,7 @@ _MARKER = re.compile(r'# (\d+) "([^"]*)"')
 
 
 def _tokens(text, folder):
-    """(token, file, line) of what a preprocessor has printed."""
+    """(token, file, line) of the output of a preprocessor."""
     name, line = "", 0
     for row in text.split("\n"):
         marker = _MARKER.match(row)
@@ -57,7 +57,7 @@ class _Initialiser:
             self.places.setdefault(path, self.tokens[self.at][1:])
 
     def _skip_cast(self):
-        """Past the "(type[])" of a compound literal."""
+        """Skips the "(type[])" of a compound literal."""
         if self._word() != "(":
             return
         ahead, depth = 1, 1
@@ -118,7 +118,7 @@ class _Initialiser:
 
 
 class BaoConfig:
-    """vms and shmems are as tests/bao/print.c prints them."""
+    """vms and shmems have the form in which tests/bao/print.c prints them."""
 
     def __init__(self, path, platform, problems):
         self.path = path
@@ -143,13 +143,13 @@ class BaoConfig:
         self.shmems = printed["shmems"]
 
     def value(self, member, number, shown=None):
-        """A Value for the member of that path, with a number in the form that a reader looks for."""
+        """A Value for the member with that path. Its number has the form that a reader would search for."""
         name, line = self._place(member)
         last = re.search(r"[^.]*$", member).group(0)
         return Value(number, "%s = %s" % (last, shown or hexadecimal(number)), name, line)
 
     def _place(self, member):
-        """Where a member is written; if it is not, where something of it is, or what it belongs to."""
+        """The place of a member; if it is not written, the place of a part of it, or of what contains it."""
         places = self._initialiser.places
         if member in places:
             return places[member]
@@ -163,7 +163,7 @@ class BaoConfig:
         return self.value(".vmlist[%d]%s" % (vm, member), number, shown)
 
     def _check_counts(self, problems):
-        """A count that is too large makes Bao, and print.c, read what is behind the list."""
+        """If a count is too large, Bao and print.c read beyond the end of the list."""
         wrong = False
         for path in list(self._initialiser.places):
             name = re.search(r"\w*$", path).group(0)
@@ -182,7 +182,7 @@ class BaoConfig:
             raise Unreadable
 
     def _number_at(self, path):
-        """The integer that is written for a member; 0 if none is, None if it is not an integer."""
+        """The integer that is written for a member; 0: nothing is written; None: it is not an integer."""
         if path not in self._initialiser.places:
             return 0
         words = self._initialiser.tokens

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Broken copies of the project's own folders, one or more a rule: folder, variant, and edits, each a
-file, a regular expression, and what takes the place of all that it matches. Without an expression
-the file is written anew."""
+"""Broken copies of the project's own folders, one or more for each rule: folder, variant, and edits.
+An edit is a file, a regular expression, and the text that replaces every match. Without an
+expression, the text becomes the whole file."""
 
 _Z = "zcu102-vsock"
 _R = "rpi4-vsock"
@@ -26,7 +26,7 @@ _NO_TREES = [("demo.conf", r"backend\.dts.*?\n", "-\n"), ("demo.conf", r"fronten
 
 
 def _many_devices(count):
-    """One machine that serves that many devices, and another that has them. The YAML has the first 16."""
+    """One machine serves that many devices, and another machine has them. The YAML has the first 16."""
     def side(kind, number):
         registers = ".va = 0x%x, .size = 0x200, " % (0xA000000 + 0x200 * number) if kind == "FRONTEND" else ""
         return ("{ .bind_key = %d, .type = REMIO_DEV_%s, %s.interrupt = %d, "

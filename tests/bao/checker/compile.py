@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles a VM configuration of Bao against the stand-in headers of tests/bao, for today's Bao and
-for older ones, and runs the program that prints its values."""
+for older versions. Then runs the program that prints its values."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def _cc(words, folder="."):
 
 
 def _first_error(run):
-    """(text, file, line) of what a compiler says; file and line may be None."""
+    """(text, file, line) of a compiler's message; file and line may be None."""
     found = _ERROR.search(run.stderr)
     if found:
         return found.group(3), found.group(1), int(found.group(2))
@@ -68,7 +68,7 @@ class Build:
             self._object = file.read()
 
     def printed(self):
-        """What print.c says, as Python has it; None if it can't be linked."""
+        """The output of print.c, as Python objects; None: it can't be linked."""
         if self._printed is None:
             with tempfile.TemporaryDirectory() as work:
                 program, config = os.path.join(work, "print"), os.path.join(work, "config.o")
@@ -88,7 +88,7 @@ _lock = threading.Lock()
 
 
 def compiled(path, platform):
-    """The Build of a configuration; that of an earlier call if nothing in it is different."""
+    """The Build of a configuration. If nothing has changed, it is that of an earlier call."""
     folder, name = os.path.dirname(path) or ".", os.path.basename(path)
     flags = ["-I", os.path.join(TESTS, "bao")]
     if platform.arch == "riscv64":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""demo.conf, which says what belongs together in a folder, and the check of a whole folder."""
+"""demo.conf, which says which files of a folder belong together; and the check of a whole folder."""
 
 import os
 
@@ -88,7 +88,7 @@ def _read_line(folder, path, number, words, variant, problems):
 
 
 def _attempt(function, *arguments):
-    """None if the file can't be read, which has been reported."""
+    """None: the file can't be read, and this has been reported."""
     try:
         return function(*arguments)
     except Unreadable:
@@ -118,7 +118,7 @@ def _check_variant(folder, variant, broker, problems):
 
 
 def check_folder(folder, broker, only=None):
-    """[Problems], one a variant; of one variant only, if it is named."""
+    """[Problems], one for each variant; if a variant is named, only that one."""
     problems = Problems(folder, "")
     variants = _attempt(read_demo, folder, problems)
     if variants is None:

@@ -36,7 +36,7 @@ class Platform:
         return self.controller.startswith("gic")
 
 
-# U-Boot loads Bao to 2 MiB, and is itself at 128 MiB.
+# U-Boot loads Bao at 2 MiB; U-Boot itself is at 128 MiB.
 _U_BOOT = (0x200000, 0x8000000)
 
 _ZYNQMP_DEVICES = {
@@ -79,4 +79,4 @@ TIMER = 27
 """The INTID of a VM's timer on Arm: private to each CPU, so that every VM may have it."""
 
 FIRST_SPI = 32
-"""INTIDs below are private to a CPU. A device tree counts shared ones from here."""
+"""Lower INTIDs are private to a CPU. A device tree counts shared ones from here."""

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Violations of rules, each one line: folder, rule, the two places with their values, the cure."""
+"""Violations of rules. Each is one line: folder, rule, the two places with their values, the cure."""
 
 import os
 
 
 class Unreadable(Exception):
-    """A file can't be read so far that its values could be compared. It has been reported."""
+    """A file can't be read well enough to compare its values. This has been reported."""
 
 
 def shown(path):
@@ -31,7 +31,7 @@ class Value:
 
 
 class Problems:
-    """Of one variant of one folder. A line that says the same is kept once."""
+    """The problems of one variant of one folder. Equal lines are kept once."""
 
     def __init__(self, folder, variant):
         self.where = shown(folder) + (" [%s]" % variant if variant else "")
@@ -39,7 +39,7 @@ class Problems:
         self.rules = []
 
     def report(self, rule, first, second, cure):
-        """rule: a name of RULES. first, second: Values, or None where there is only one place."""
+        """rule: a name in RULES. first, second: Values; None: there is only one place."""
         from checker.rules import RULES
 
         assert rule in RULES, rule
@@ -59,7 +59,7 @@ def span(start, size):
 
 
 def overlap(first, second):
-    """Of two pairs (start, size)."""
+    """Whether two pairs (start, size) overlap."""
     return first[1] > 0 and second[1] > 0 and first[0] < second[0] + second[1] and second[0] < first[0] + first[1]
 
 

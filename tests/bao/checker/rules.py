@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules by name, with what each says. tests/configs --rules prints them; every one of them has a
-broken copy of a good folder in selftest.py that only it finds."""
+"""The rules: their names, and what each says. tests/configs --rules prints them. For each rule,
+selftest.py has a broken copy of a good folder that only this rule finds."""
 
 RULES = {
     # The files themselves.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of Bao's configuration alone: virtual machines and the two sides of VirtIO devices."""
+"""Rules about Bao's configuration alone: virtual machines and the two sides of VirtIO devices."""
 
 from checker.platforms import FIRST_SPI, TIMER
 from checker.problems import Value, inside, overlap, span
@@ -78,7 +78,7 @@ class _Rules:
             taken.update({cpu: affinity for cpu in range(self.platform.cpus) if mask >> cpu & 1})
 
     def placed(self):
-        """(machine, region, (physical address, size), Value) of what is placed."""
+        """(machine, region, (physical address, size), Value) of each region with a fixed place."""
         for number, vm in enumerate(self.config.vms):
             for i, region in enumerate(vm["regions"]):
                 if region["placed"]:
@@ -244,7 +244,7 @@ class _Rules:
                             None, "leave out devices until there are %d: the dispatcher's driver takes no more" % DEVICES_MAX)
 
     def sides(self):
-        """bind key to [(machine, index, device)]."""
+        """A map from bind key to [(machine, index, device)]."""
         keys = {}
         for number, vm in enumerate(self.config.vms):
             for i, dev in enumerate(vm["remio_devs"]):

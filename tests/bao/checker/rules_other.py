@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of the YAML files, the README's commands and the kernel fragments, against Bao's
-configuration and each other."""
+"""Rules about the YAML files, the README's commands and the kernel fragments. They are compared
+with Bao's configuration and with each other."""
 
 import os
 import re
@@ -102,7 +102,7 @@ _OPTION = re.compile(r"^(?:CONFIG_(\w+)=(.*)|# CONFIG_(\w+) is not set)$")
 
 
 def check_kernels(config, machines, devices, problems):
-    """machines: one a virtual machine, with .tree and .fragments."""
+    """machines: one for each virtual machine, with .tree and .fragments."""
     keys = {}
     for vm in config.vms:
         for i, dev in enumerate(vm["remio_devs"]):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of a machine's device tree, against Bao's configuration of that machine."""
+"""Rules about a machine's device tree. It is compared with Bao's configuration of that machine."""
 
 from checker.platforms import FIRST_SPI, TIMER
 from checker.problems import inside, overlap, span
@@ -49,7 +49,7 @@ class _Rules:
         return [node for node in self.tree.nodes() if node.enabled and node.compatible(*compatible)]
 
     def intid(self, cells):
-        """The number that Bao uses, or None for one that it has not."""
+        """The number that Bao uses; None: Bao has no such interrupt."""
         if not self.platform.gic:
             return cells[0] if cells else None
         if len(cells) < 3 or cells[0] > 1:
@@ -235,7 +235,7 @@ class _Rules:
     # ---- The frontend ----
 
     def is_virtio_of_bao(self, node):
-        """Not of QEMU, which would be mapped."""
+        """A VirtIO device of QEMU would be mapped, so it is none of Bao's."""
         areas = [(dev["va"], dev["size"]) for dev in self.vm["devs"]]
         return node.compatible("virtio,mmio") and not all(
             any(inside(pair, area) for area in areas) for pair in self.tree.reg(node))
@@ -308,7 +308,7 @@ class _Rules:
 
 
 def _covered(where, ranges):
-    """Is (address, size) covered by ranges together?"""
+    """Whether the ranges together cover (address, size)."""
     at, end = where[0], where[0] + where[1]
     while at < end:
         reach = max((start + size for start, size in ranges if start <= at < start + size), default=at)

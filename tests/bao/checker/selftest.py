@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""That tests/configs can fail: for each rule a copy of a good folder with a small edit, of which
-exactly that rule is to be reported."""
+"""Proves that tests/configs can fail. For each rule there is a copy of a good folder with a small
+edit. Exactly that rule must be reported."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from checker.rules import RULES
 
 _LINE = re.compile(r"^(\S+) \[\w[\w-]*\]: ([\w-]+): (\S+?)(?::(\d+))?: .+: .+$")
 
-# Of these the place is a whole file: a sum, or what is not there.
+# For these the place is a whole file: the problem is a sum, or something that is missing.
 _WITHOUT_LINE = {"ram-fits", "kernel-options", "yaml-readable"}
 
 
@@ -34,7 +34,7 @@ def _edit(root, folder, edits):
 
 
 def _complaint(rule, case, own, broker):
-    """What is wrong with how a broken copy is judged; "" if nothing is."""
+    """What is wrong with the judgement of a broken copy; "" if nothing is wrong."""
     folder, variant, edits = case
     with tempfile.TemporaryDirectory() as work:
         root = os.path.join(work, "configs")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A device tree: its values from the blob that dtc makes (Devicetree Specification 0.4, chapter 5),
-the lines where they are written from dtc's annotated source."""
+"""A device tree. The blob that dtc makes gives its values (Devicetree Specification 0.4, chapter 5).
+dtc's annotated source gives the lines where they are written."""
 
 import os
 import re
@@ -51,7 +51,7 @@ class Node:
         return self.strings("status") in ([], ["okay"], ["ok"])
 
     def child(self, name):
-        """By its whole name, or by what stands before "@"."""
+        """The child with that whole name, or with that name before "@"."""
         for child in self.children:
             if child.name == name or child.name.split("@")[0] == name:
                 return child
@@ -95,7 +95,7 @@ _PLACE = re.compile(r"([^,\s]+):(\d+)$")
 
 
 def _places(text, folder):
-    """(path of a node, property or None) to (file, line)."""
+    """A map from (path of a node, property or None) to (file, line)."""
     places, names = {}, []
     for row in text.split("\n"):
         node = _NODE_LINE.match(row)
@@ -136,7 +136,7 @@ class Tree:
                               capture_output=True, text=True)
 
     def _report(self, run, problems):
-        """Each warning of dtc; where it only ends with an error, that."""
+        """Reports each warning of dtc; if there is only an error, reports that."""
         found = _COMPLAINT.findall(run.stderr)
         for name, line, text in found:
             problems.report("dtc-clean", Value(0, text, os.path.join(self.folder, name), int(line)), None,
@@ -160,7 +160,7 @@ class Tree:
         return [(self._translate(node.parent, start), size) for start, size in self._own_reg(node)]
 
     def _translate(self, bus, address):
-        """An address on a bus, by the ranges of that bus and of those above."""
+        """An address on a bus, translated by the ranges of that bus and of the buses above it."""
         while bus is not None and bus.parent is not None:
             n_child, n_parent = bus.cell("#address-cells", 2), bus.parent.cell("#address-cells", 2)
             step = n_child + n_parent + bus.cell("#size-cells", 1)
@@ -184,7 +184,7 @@ class Tree:
         return pairs
 
     def interrupt_parent(self, node):
-        """The node of the controller, or None if its phandle is nobody's."""
+        """The node of the controller; None: no node has its phandle."""
         while node is not None:
             if "interrupt-parent" in node.props:
                 return self.by_phandle(node.cell("interrupt-parent"))
@@ -192,7 +192,7 @@ class Tree:
         return None
 
     def interrupts(self, node):
-        """Lists of cells, one an interrupt; None if the controller is unknown."""
+        """Lists of cells, one for each interrupt; None: the controller is unknown."""
         controller = self.interrupt_parent(node)
         if controller is None:
             return None

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The device model's own configuration. Whether it is valid, the broker says; here its keys are
-read, with their lines, for comparison with other files."""
+"""The device model's own configuration. The broker says whether it is valid. This module reads its
+keys and their lines, to compare them with other files."""
 
 import os
 import re
@@ -18,7 +18,7 @@ class Device:
         self.keys = {}
 
     def number(self, key):
-        """None if there is no such key, or it is no number."""
+        """None: there is no such key, or its value is no number."""
         try:
             return int(self.keys[key][0], 0)
         except (KeyError, ValueError):
@@ -33,7 +33,7 @@ class Device:
 
 
 def find_broker():
-    """The program that knows what is valid: BROKER in the environment, or one of a build, or None."""
+    """The program that knows what is valid: BROKER in the environment, or that of a build; or None."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     candidates = [os.environ.get("BROKER", "")]
     candidates += [os.path.join(root, "build", name, "bin", "bao-virtio-broker") for name in ("release", "debug")]

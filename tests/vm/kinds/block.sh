@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# block by virtio, see ../kinds.sh: an image that is written (vda), the disk of tools, a block device
-# that is only read (vdb), and an image with O_DIRECT and several queues (vdc).
+# block with virtio, see ../kinds.sh: an image that is written (vda); the disk of tools, a block
+# device that is only read (vdb); and an image with O_DIRECT and several queues (vdc).
 # shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
 kind_title="disk"
 kind_frontend_programs="mkfs.ext4 e2fsck blkdiscard fstrim"
@@ -9,9 +9,9 @@ kind_frontend_tools="fio"
 kind_frontend_modules="virtio_blk ext4 crc32c_generic"
 kind_backend_programs="mkfs.ext4 e2fsck"
 kind_backend_modules="virtio_pci virtio_blk loop ext4 crc32c_generic"
-image=/var/lib/bao-virtio-dm/disk.img # on an ext4 of the backend's, as on a board
+image=/var/lib/bao-virtio-dm/disk.img # on an ext4 file system of the backend, as on a board
 direct=${image%/*}/direct.img
-tools=/dev/vda # of the backend VM: QEMU's
+tools=/dev/vda # the backend VM's disk, which QEMU provides
 
 kind_prepare()
 {
@@ -36,7 +36,8 @@ kind_works()
 
 kind_load='dd if=/dev/zero of=/dev/vda bs=1M seek=8 count=48 oflag=direct 2>/dev/null'
 
-# Raw blocks: written, read back past the cache, and compared with the file in the backend.
+# Raw blocks are written, read back without the page cache, and compared with the file in the
+# backend.
 raw()
 {
     local theirs ours
@@ -63,13 +64,13 @@ file_system()
     [ "${#wrote}" -ge 64 ] && [ "$wrote" = "$read_back" ]
 }
 
-# What the frontend wrote is in the file: the file system is clean, seen from the backend.
+# What the frontend wrote is in the file. Seen from the backend, the file system is clean.
 image_clean()
 {
     e2fsck -fn $image
 }
 
-# Random reads and writes, each block verified by fio itself.
+# Random reads and writes; fio verifies each block.
 random_verified() # DISK BLOCK-SIZES
 {
     frontend "$(printf "disk=%s sizes=%s" "$1" "$2")"'; mkdir -p /tools && { grep -q " /tools " /proc/mounts || mount -t ext4 -o ro /dev/vdb /tools; } &&
@@ -85,14 +86,15 @@ read_only()
         frontend 'dd if=/dev/vdb of=/dev/null bs=1M count=8 iflag=direct'
 }
 
-# What the backend's kernel keeps for the image, in KiB.
+# The space that the backend's file system uses for the image, in KiB.
 kept()
 {
     du -k $image | cut -f1
 }
 
-# 24 MiB, of which some are then given back or zeroed: these read as zeros in the frontend and in
-# the image, the others are as they were, and what was given back takes no room in the backend.
+# 24 MiB are written; then some of them are given back or zeroed. Those read as zeros in the
+# frontend and in the image. The others are as they were. What was given back takes no space in the
+# backend.
 ranges() # BLKDISCARD-OPTION FROM-MIB LENGTH-MIB
 {
     local before after theirs ours
@@ -111,7 +113,7 @@ ranges() # BLKDISCARD-OPTION FROM-MIB LENGTH-MIB
     [ "$theirs" = "$ours" ] && { [ "$1" = -z ] || [ $((before - after)) -ge $(($3 * 1024 - 64)) ]; }
 }
 
-# A file system's free blocks are given back: of 24 MiB at least 20.
+# A file system's free blocks are given back: at least 20 of 24 MiB.
 given_back() # MOUNT-OPTIONS COMMAND
 {
     local before after
@@ -126,7 +128,7 @@ given_back() # MOUNT-OPTIONS COMMAND
     [ $((before - after)) -ge 20480 ]
 }
 
-# The image is made longer and shorter under the running driver.
+# The image becomes longer and shorter while the driver runs.
 resized()
 {
     local mib
@@ -145,8 +147,8 @@ resized()
     done
 }
 
-# A disk with O_DIRECT and several queues: its blocks are what the file system asks for, and data
-# that are not aligned in memory arrive as well.
+# A disk with O_DIRECT and several queues. Its block size is what the file system needs. Data that
+# is not aligned in memory arrives as well.
 direct()
 {
     [ "$(frontend 'ls /sys/block/vdc/mq | wc -l')" -ge 1 ] &&
@@ -214,7 +216,7 @@ kind_test()
     check "a killed worker's requests are carried out by its successor" worker_dies
 }
 
-# Files that stay as they are, and fio's blocks on the same file system, flushes included.
+# Files that do not change, and fio's blocks on the same file system, with flushes.
 storm_begins()
 {
     remember_resets "$(device_id)"
@@ -228,7 +230,7 @@ storm_round='fio --name=v --directory=/mnt --size=2m --ioengine=libaio --direct=
     --rw=randrw --bsrange=4k-64k --fsync=32 --verify=crc32c --verify_fatal=1 --minimal >/tmp/fio.out 2>&1 ||
     { tail -n 5 /tmp/fio.out; false; } && echo 3 >/proc/sys/vm/drop_caches && sha256sum -c -s /tmp/sums'
 
-# Seen from both sides.
+# Checked from both sides.
 storm_ends()
 {
     frontend 'umount /mnt && e2fsck -fn /dev/vda && mount -t ext4 /dev/vda /mnt && sha256sum -c -s /tmp/sums &&

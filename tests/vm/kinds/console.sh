@@ -1,24 +1,24 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# console by virtio, see ../kinds.sh: a getty on hvc0, reached by a terminal of the backend, and a
-# second port for programs.
+# console with virtio, see ../kinds.sh: a getty on hvc0, which a terminal of the backend reaches,
+# and a second port for programs.
 # shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
 kind_title="console"
 kind_frontend_modules="virtio_console"
 terminal=/run/frontend-console
-seen=/run/console.seen # what came out of it
+seen=/run/console.seen # the console's output
 password=correct-horse
-# Large pieces: Linux, which forgets it at close, is told not to look for line ends, and programs
-# write to a pipe (| cat).
+# To get large pieces, Linux is told not to look for line ends (it forgets that at close), and
+# programs write to a pipe (| cat).
 raw='exec 3>/dev/hvc0 && stty -F /dev/hvc0 -opost'
 
 kind_prepare()
 {
-    ln -s /dev/pts/4711 $terminal # of an earlier run
+    ln -s /dev/pts/4711 $terminal # a link that an earlier run has left
     device console virtio "pty_alias: $terminal" 'ports: 2'
 }
 
-# A user at the terminal, who reads all that comes, and types lines.
+# A user sits at the terminal, reads everything that comes, and types lines.
 sit_down()
 {
     : >$seen
@@ -56,7 +56,7 @@ kind_works()
 
 kind_load="$raw && seq 1 100000 | cat >&3"
 
-# As anybody would: Enter, name, password, a command, exit.
+# Log in as any user would: Enter, name, password, a command, exit.
 log_in()
 {
     frontend "mkdir -p /etc && printf 'root:%s:0:0:root:/root:/bin/sh\n' \"\$(mkpasswd -m sha512 $password)\" >/etc/passwd &&
@@ -90,13 +90,13 @@ follows_window()
     done
 }
 
-# Without anybody at the terminal the frontend does not wait.
+# If nobody is at the terminal, the frontend does not wait.
 nobody_there()
 {
     frontend_limit=120 frontend "$raw && seq 1 40000 | cat >&3"
 }
 
-# The second port, by the name that the device gives it: a megabyte each way.
+# The second port, under the name that the device gives it: a megabyte in each direction.
 second_port()
 {
     local theirs
@@ -115,7 +115,7 @@ second_port()
     [ "$theirs" = "$(cat /run/to /run/from | sha256sum)" ]
 }
 
-# While the frontend prints, the reader gets every line in order; a piece may come twice.
+# While the frontend prints, the reader gets every line in order. A piece may come twice.
 prints_while() # LINES COMMAND...
 {
     local last=$((1000000 + $1)) status

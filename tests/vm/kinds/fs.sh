@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# fs by vhost_user, see ../kinds.sh: a directory of the backend, by QEMU's virtiofsd.
+# fs with vhost_user, see ../kinds.sh: a directory of the backend, which QEMU's virtiofsd serves.
 # shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
 kind_title="a directory of the host"
 kind_frontend_modules="virtiofs"
@@ -12,7 +12,7 @@ kind_prepare()
 {
     mkdir -p $shared $sockets
     device fs vhost_user "socket_path: $sockets/" "tag: shared"
-    # It ends with each connection.
+    # virtiofsd ends with each connection, so this loop starts it again.
     [ -e /run/virtiofsd.pid ] || {
         while :; do
             virtiofsd --socket-path="$sockets/Fs$(device_id).sock" -o source=$shared -o sandbox=chroot
@@ -25,7 +25,7 @@ kind_prepare()
 mount_it='mkdir -p /tmp/shared && mount -t virtiofs shared /tmp/shared'
 unmount_it='umount /tmp/shared'
 
-# Mounted anew: what virtiofsd knows of a mounted file system ends with it.
+# It mounts the file system again: what virtiofsd knows of a mounted file system ends with it.
 kind_works()
 {
     local text
@@ -41,7 +41,8 @@ kind_load="$mount_it && dd if=/dev/urandom of=/tmp/shared/load bs=64k count=128 
     a=\$(sha256sum </tmp/shared/load) && echo 3 >/proc/sys/vm/drop_caches &&
     b=\$(sha256sum </tmp/shared/load) && rm /tmp/shared/load && $unmount_it && [ \"\$a\" = \"\$b\" ]"
 
-# A tree of files, written by the frontend: the same there after its caches are dropped, and here.
+# The frontend writes a tree of files. It reads the same there after its caches are dropped, and in
+# the backend.
 tree()
 {
     frontend "$mount_it" && frontend 'cd /tmp/shared && mkdir -p tree/a/b tree/c &&
@@ -84,7 +85,7 @@ kind_test()
     check "driver unbound and rebound several times, mounted after each" rebind_driver "$(device_id)"
 }
 
-# Mounted anew after each death: see above.
+# After each death it is mounted again: see above.
 worker_dies_often()
 {
     local n

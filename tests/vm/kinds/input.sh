@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# input by virtio, see ../kinds.sh: a keyboard that the backend makes by uinput, and Linux's
+# input with virtio, see ../kinds.sh: a keyboard that the backend makes with uinput, and Linux's
 # virtio_input in the frontend.
 # shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
 kind_title="keyboard"
@@ -8,11 +8,12 @@ kind_backend_programs="uinput-keyboard"
 kind_backend_modules="uinput evdev"
 kind_frontend_modules="virtio_input evdev"
 keyboard_name="bao test keyboard"
-keyboard=/run/keyboard     # .in: what is typed; .out: its event device, and its lights
+keyboard=/run/keyboard     # .in: the keys to type; .out: its event device, and its lights
 a=30                       # KEY_A
 caps=1                     # LED_CAPSL
 
-# In the frontend: its event device as $event, and the events as lines "type code value".
+# In the frontend: the path of the event device in $event, and the events as lines "type code
+# value".
 find_event='modprobe evdev; for name in /sys/class/input/event*/device/name; do
     grep -qx "bao test keyboard" $name && event=$(echo $name | cut -d/ -f5); done; [ -n "$event" ] && event=/dev/input/$event'
 show_events='od -An -v -tu2 -w24 /tmp/events | awk "{ print \$9, \$10, \$11; fflush() }"'
@@ -21,7 +22,7 @@ kind_prepare()
 {
     modprobe -a uinput evdev
     mkfifo $keyboard.in
-    # Held open, so that the keyboard stays between two who type.
+    # This holds the pipe open, so that the keyboard stays between two writers.
     (exec 3<>$keyboard.in && exec uinput-keyboard "$keyboard_name" <&3 >$keyboard.out 2>&1) &
     wait_for grep -q '^device ' $keyboard.out
     device input virtio "device_path: $(sed -n 's/^device //p' $keyboard.out)"
@@ -35,8 +36,8 @@ press() # KEY...
     done
 }
 
-# The frontend writes what it reads to /tmp/events, from now on: who opens the device later hears
-# nothing of what was typed before.
+# From now on, the frontend writes what it reads to /tmp/events. A program that opens the device
+# later hears nothing of what was typed before.
 listen()
 {
     frontend "$find_event"' && { [ ! -e /tmp/listener ] || kill $(cat /tmp/listener) 2>/dev/null;
@@ -44,7 +45,7 @@ listen()
         wait_for frontend 'ls -l /proc/$(cat /tmp/listener)/fd | grep -q /dev/input/event'
 }
 
-heard() # LINE: it is among what was heard
+heard() # LINE: it is among the events
 {
     frontend "$show_events" | grep -qx "$1"
 }
@@ -54,11 +55,11 @@ kind_works()
     listen && press $a && wait_for heard "1 $a 1" && wait_for heard "1 $a 0"
 }
 
-# A light goes on and off: as many times as the device takes in some seconds.
-# In one write, as an event device wants it.
+# A light goes on and off: as many times as the device accepts in some seconds. All events are in
+# one write, as an event device needs them.
 light="$find_event"' && light() { { printf "%016d" 0 | tr 0 "\000"; printf "\021\000\001\000\\$1\000\000\000"; } >/tmp/light &&
     dd if=/tmp/light of=$event bs=24 conv=notrunc 2>/dev/null; }'
-kind_load="$light && for i in \$(seq 1 50); do light 001 && light 000 || exit 1; done"
+kind_load="$light && for i in \$(seq 1 20); do light 001 && light 000 || exit 1; done"
 
 is_the_device()
 {
@@ -66,7 +67,7 @@ is_the_device()
         [ $(cat id/vendor) = 1234 ] && [ $(cat id/product) = 5678 ] && [ "$(cat capabilities/led)" = 3 ]'
 }
 
-# All of the alphabet's first row, in order, each pressed and released.
+# All keys of the alphabet's first row, in order, each pressed and released.
 types()
 {
     local expected
@@ -77,7 +78,7 @@ types()
     [ "$(frontend "$show_events" | grep '^1 ')" = "$expected" ]
 }
 
-lit() # VALUE: the last thing that the keyboard was asked for
+lit() # VALUE: the last request to the keyboard
 {
     [ "$(grep "^light $caps " $keyboard.out | tail -n 1)" = "light $caps $1" ]
 }
@@ -88,7 +89,7 @@ lights()
         frontend "$light && light 000" && wait_for lit 0
 }
 
-# Nobody else in the backend hears what is typed for the frontend.
+# No other program in the backend gets what is typed for the frontend.
 nobody_else_hears()
 {
     local device reader
@@ -100,7 +101,8 @@ nobody_else_hears()
     [ ! -s /run/overheard ]
 }
 
-# Pressed before the worker dies, released while there is none: the frontend's key does not stick.
+# A key is pressed before the worker dies, and released while there is no worker. It does not stay
+# pressed in the frontend.
 no_key_sticks()
 {
     local round

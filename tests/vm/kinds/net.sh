@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# net by virtio, see ../kinds.sh: a tap of the backend is one end of a wire with the addresses .1,
-# the frontend is the other with .2.
+# net with virtio, see ../kinds.sh: a wire between a tap of the backend, with the addresses .1, and
+# the frontend, with the addresses .2.
 # shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
 kind_title="network"
 kind_frontend_programs="ip ping iperf3 ethtool socat"
@@ -25,10 +25,10 @@ kind_prepare()
     socat TCP-LISTEN:5004,bind=$net.1,reuseaddr,fork EXEC:sha256sum &
 }
 
-# The frontend's name of it, as a word for its shell.
+# The frontend's name of the interface, as a word for its shell.
 interface='$(cd /sys/bus/platform/devices/TRANSPORT/virtio*/net && echo *)'
 
-# A command in the frontend; IFACE is the interface there.
+# Run a command in the frontend. IFACE stands for the interface there.
 there()
 {
     local name=${interface/TRANSPORT/$(transport_of "$(device_id)")}
@@ -47,7 +47,7 @@ kind_works()
         ping -q -c 5 -i 0.05 -W 20 $net.2
 }
 
-# iperf3 would measure time, of which there is little beside other loads.
+# iperf3 would measure a time, and there is little time beside the other loads.
 kind_load="dd if=/dev/urandom of=/tmp/$tap bs=64k count=96 2>/dev/null &&
     a=\$(socat -t 60 - TCP:$net.1:5004 </tmp/$tap) && b=\$(sha256sum </tmp/$tap) && rm /tmp/$tap &&
     [ \"\$a\" = \"\$b\" ]"
@@ -57,7 +57,7 @@ identity()
     wire && there 'ip link show IFACE' | grep "$mac" && [ "$(there 'cat /sys/class/net/IFACE/carrier')" = 1 ]
 }
 
-# Small packets, full ones, fragmented ones; both families.
+# Small packets, full ones and fragmented ones, with IPv4 and IPv6.
 pings()
 {
     local size
@@ -83,7 +83,7 @@ offloads()
     done
 }
 
-# A file each way over TCP, checksums compared.
+# A file in each direction over TCP; the checksums are compared.
 files() # MIB
 {
     local ours theirs
@@ -107,7 +107,7 @@ files() # MIB
     [ "$ours" = "$theirs" ]
 }
 
-# Neither direction starves: each gets a twentieth of the other at least.
+# Neither direction starves: each gets at least a twentieth of the other.
 both_directions()
 {
     local out speeds
@@ -121,7 +121,7 @@ both_directions()
         END { exit !(n == 2 && low * 20 >= high) }'
 }
 
-# Datagrams arrive whole; a few may be lost, as on any wire.
+# Datagrams arrive complete. A few may be lost, as on any wire.
 datagrams()
 {
     frontend "iperf3 -c $net.1 -u -b 4M -l 1400 -t 2" && frontend "iperf3 -c $net.1 -u -b 4M -l 4000 -t 2 -R"
@@ -136,7 +136,7 @@ link_follows()
         return 1
     }
     ip link set $tap up
-    ip address replace $net6:1/64 dev $tap nodad # which went with the link
+    ip address replace $net6:1/64 dev $tap nodad # the address went away with the link
     wait_for there '[ "$(cat /sys/class/net/IFACE/carrier)" = 1 ]' && kind_works
 }
 
@@ -150,11 +150,11 @@ new_mac()
 address_works()
 {
     there "ip link set IFACE address $1" || return 1
-    ip neighbour flush dev $tap # nobody was told
+    ip neighbour flush dev $tap # no one was told of the new address
     kind_works && ip neighbour show $net.2 dev $tap | grep "$1"
 }
 
-# Of the VLANs, the driver asks the device for those that it has.
+# The driver asks the device for the frames of the VLANs that it has, and for no others.
 vlans()
 {
     ip link add link $tap name $tap.5 type vlan id 5 && ip address add $net.129/28 dev $tap.5 &&
@@ -174,8 +174,8 @@ promiscuous()
         there 'ip link set IFACE promisc off allmulticast off' && kind_works
 }
 
-# A stream goes on when the worker dies; the frontend then announces itself: a false entry in the
-# backend's neighbour table is put right without anybody asking.
+# A stream goes on when the worker dies. Then the frontend announces itself: a wrong entry in the
+# backend's neighbour table becomes right, though nobody has asked.
 worker_dies()
 {
     kind_works || return 1
@@ -191,7 +191,7 @@ worker_dies()
 
 announced()
 {
-    sleep 1.2 # Linux believes a new address for a second
+    sleep 1.2 # for a second Linux keeps a new address
     ip neighbour replace $net.2 lladdr 52:54:00:00:00:01 dev $tap nud stale
     kill_worker "$(device_id)" || return 1
     wait_for eval "ip neighbour show $net.2 dev $tap | grep $mac" || {
@@ -217,7 +217,7 @@ kind_test()
     check "a TCP stream survives a killed worker" worker_dies
 }
 
-# What only the user-space device has: its control queue.
+# Only the user-space device has this: its control queue.
 kind_more_tests()
 {
     check "the address is changed while it runs" new_mac
@@ -226,7 +226,7 @@ kind_more_tests()
     check "after its worker was replaced the frontend announces itself" announced
 }
 
-# A stream each way, by a program that sends back what it gets; what comes back is compared.
+# A stream in each direction: a program sends back what it gets, and what comes back is compared.
 storm_begins()
 {
     kind_works || return 1

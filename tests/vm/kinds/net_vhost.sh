@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# net by vhost, see ../kinds.sh: all that net.sh tests, on a tap of its own, but for the control queue.
+# net with vhost, see ../kinds.sh: everything that net.sh tests, except the control queue, on a tap
+# of its own.
 # shellcheck disable=SC2034  # read by kinds.sh
 tap=tap1
 net=192.168.43

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# rng by virtio, see ../kinds.sh: one device without a limit and one with 4096 bytes a second.
+# rng with virtio, see ../kinds.sh: one device without a limit, and one with 4096 bytes a second.
 # shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
 kind_title="random bytes"
 kind_frontend_modules="virtio_rng"
 rate_limit=4096
-# Linux has all sources behind one /dev/hwrng; this chooses.
+# Linux has all sources behind one /dev/hwrng. This chooses one.
 choose='echo virtio_rng.0 >/sys/class/misc/hw_random/rng_current'
 
 kind_prepare()
@@ -21,7 +21,7 @@ kind_works()
 
 kind_load="$choose && [ \$(dd if=/dev/hwrng bs=1k count=16 iflag=fullblock 2>/dev/null | wc -c) = 16384 ]"
 
-# Linux has it as a source, and no two blocks of it are the same.
+# Linux uses it as a source, and no two of its blocks are equal.
 random()
 {
     frontend "$choose && cat /sys/class/misc/hw_random/rng_current" | grep -x virtio_rng.0 &&
@@ -30,8 +30,9 @@ random()
             [ $(od -An -v -tx8 -w8 /tmp/random | sort -u | wc -l) = 4096 ]'
 }
 
-# Three seconds' worth takes two at least: a tenth may come in advance, and Linux has a little left. At most is for
-# what has stopped: how fast it is to be, tests on a quiet machine say.
+# Three seconds' worth of bytes takes at least two seconds: a tenth may come in advance, and Linux
+# has a few left. The upper limit is only for a device that has stopped: tests on a quiet machine
+# measure how fast it is.
 limited()
 {
     local began took

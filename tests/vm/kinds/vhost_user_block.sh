@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# A device of any type by vhost_user, see ../kinds.sh: a disk, by QEMU's qemu-storage-daemon. It is
-# the second frontend's only disk, vda.
+# A device of any type with vhost_user, see ../kinds.sh: a disk that QEMU's qemu-storage-daemon
+# serves. It is the second frontend's only disk, vda.
 # shellcheck disable=SC2034  # read by kinds.sh
 kind_title="a disk by a daemon"
 kind_number=2
@@ -47,7 +47,7 @@ file_system()
     [ -n "$wrote" ] && [ "$wrote" = "$read_back" ]
 }
 
-# While nothing is in flight: it has no memory of requests that it took.
+# It dies while nothing is in flight: it has no memory of requests that it has taken.
 daemon_dies()
 {
     local round

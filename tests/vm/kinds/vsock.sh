@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# vsock by vhost, see ../kinds.sh: the frontend is CID 3.
+# vsock with vhost, see ../kinds.sh: the frontend has CID 3.
 # shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
 kind_title="sockets between a VM and its host"
 kind_frontend_programs="socat dropbear vsock-perf"
@@ -39,7 +39,7 @@ worker_dies()
 {
     local server client id
     id=$(device_id)
-    # One idle connection from each side; each must end, at both ends, when the worker dies.
+    # One idle connection from each side. When the worker dies, each must end, at both ends.
     frontend 'socat VSOCK-LISTEN:1030 SYSTEM:"echo up; sleep 100" 2>/dev/null &'
     socat VSOCK-LISTEN:1031 SYSTEM:'echo up; sleep 100' 2>/dev/null &
     server=$!
@@ -109,7 +109,7 @@ kind_test()
     check "a killed worker's sockets fail at once, new ones work" worker_dies
 }
 
-# A connection that a death ends is tried again; each fails at once, and none is wrong.
+# A connection that ends by a death is tried again. It fails at once, and no data is wrong.
 storm_round='n=0; until timeout 40 vsock-perf run 2 --mib 1 --pings 5 --quiet >/tmp/perf 2>&1; do
         n=$((n + 1)); [ $n -lt 40 ] || { cat /tmp/perf; false; break; }; ! grep -i -e differ -e wrong /tmp/perf || break;
         sleep 0.1; done && [ $n -lt 40 ]'
@@ -135,7 +135,7 @@ kind_demo()
     login
 }
 
-# Each sets `answer`, and fails as long as the other end's server does not listen yet.
+# Each sets `answer`. It fails as long as the other end's server does not listen yet.
 backend_says()
 {
     answer=$(echo 'Hello, frontend' | socat -t 30 - VSOCK-CONNECT:3:1024)
@@ -184,7 +184,7 @@ speed()
     verdict "the same for connections that the frontend opens" [ $? = 0 ]
 }
 
-# The frontend's dropbear, behind both forwarders, says its version first.
+# The frontend's dropbear is behind both forwarders. It sends its version first.
 sshd_answers()
 {
     socat -t 30 - TCP:127.0.0.1:2222 </dev/null | grep -q '^SSH-'

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# vsock by virtio, see ../kinds.sh: programs of the backend have the frontend's sockets as Unix
-# sockets. Linux has one vsock device at most, so this one is the second frontend's.
+# vsock with virtio, see ../kinds.sh: for programs of the backend, the frontend's sockets are Unix
+# sockets. Linux can have only one vsock device, so this one is the second frontend's.
 # shellcheck disable=SC2016,SC2034  # expanded by the frontend; read by kinds.sh
 kind_title="sockets, without help of the backend's kernel"
 kind_number=2
@@ -15,14 +15,16 @@ kind_prepare()
     mkdir -p "${socket%/*}"
     device vsock virtio "guest_cid: 4" "socket_path: $socket"
     socat UNIX-LISTEN:${socket}_60,fork,backlog=32 SYSTEM:'read line; echo backend heard $line' 2>/dev/null &
-    # What a program does that connects to the frontend: PORT COMMAND..., on the connection.
+    # What a program does that connects to the frontend: PORT COMMAND...; the command runs on the
+    # connection.
     printf '%s\n' '#!/bin/bash' 'echo "CONNECT $1"' 'read -r ok port && [ "$ok" = OK ] || exit 1' \
         'shift' 'exec "$@"' >/run/vsock-program
     printf '%s\n' '#!/bin/bash' 'echo "$1"' 'read -r answer && echo "$answer" >"$2"' >/run/vsock-line
     chmod 755 /run/vsock-program /run/vsock-line
 }
 
-# connect PORT COMMAND: to the frontend, with the connection as standard input and output.
+# connect PORT COMMAND: connect to the frontend. The connection is the command's standard input and
+# output.
 connect()
 {
     socat -t 30 UNIX-CONNECT:$socket "EXEC:/run/vsock-program $1 $2"
@@ -34,7 +36,7 @@ serve()
         SYSTEM:'\''read line; echo frontend heard $line'\'' >/dev/null 2>&1 &'
 }
 
-# A line and its answer, from each side. Linux gives a connection up after two seconds.
+# A line and its answer, from each side. Linux gives up a connection after two seconds.
 kind_works()
 {
     wait_for frontend_asks && wait_for asked hello
@@ -53,7 +55,7 @@ asked() # WORD
 
 kind_load='[ "$(echo load | socat -t 20 - VSOCK-CONNECT:2:60)" = "backend heard load" ]'
 
-# A file each way, checksums compared.
+# A file in each direction; the checksums are compared.
 files() # MIB
 {
     local sum server
@@ -66,15 +68,16 @@ files() # MIB
     echo "the frontend sent $sum, $(sha256sum </run/vsock.got) came"
     [ "$sum" = "$(sha256sum </run/vsock.got)" ] || return 1
     frontend 'rm -f /tmp/got; socat -u VSOCK-LISTEN:63 CREATE:/tmp/got >/dev/null 2>&1 &'
-    # Until it listens; it takes one connection.
+    # Try until it listens; it takes one connection.
     wait_for eval 'connect 63 "cat /run/vsock.got"; [ "$(frontend "sha256sum </tmp/got")" = "$sum" ]' || {
         echo "sent back, $(frontend 'sha256sum </tmp/got') came"
         return 1
     }
 }
 
-# Eight connections from each side at once, each with words of its own. Linux gives up a connection
-# that has not come about in two seconds, which a busy machine may take: it is asked for again.
+# Eight connections from each side at once, each with its own words. Linux gives up a connection
+# that is not made within two seconds. A busy machine may need longer, so the connection is tried
+# again.
 many()
 {
     local n programs='' failed=0
@@ -98,7 +101,7 @@ many()
         [ "$(cat /tmp/many.$n)" = "backend heard word$n" ] || { echo "$n: $(cat /tmp/many.$n)"; false; exit; }; done'
 }
 
-# Where nobody listens, one is told at once, on both sides.
+# If nobody listens, the other side is told at once, in both directions.
 refused_at_once()
 {
     local began
@@ -107,7 +110,7 @@ refused_at_once()
     rm -f /run/answer.99
     connect 99 '/run/vsock-line hello /run/answer.99'
     [ ! -e /run/answer.99 ] || return 1
-    [ $(($(seconds) - began)) -le 15 ] # less than the 20 of who is not told
+    [ $(($(seconds) - began)) -le 15 ] # a program that is not told waits 20 s
 }
 
 worker_dies()
@@ -155,7 +158,7 @@ kind_test()
     check "a killed worker's sockets fail at once, new ones work" worker_dies
 }
 
-# A connection that a death ends is tried again.
+# A connection that ends by a death is tried again.
 storm_round='n=0; until [ "$(echo storm | timeout 40 socat -t 30 - VSOCK-CONNECT:2:60 2>/dev/null)" = "backend heard storm" ]; do
         n=$((n + 1)); [ $n -lt 40 ] || break; sleep 0.1; done; [ $n -lt 40 ]'
 
