@@ -45,7 +45,7 @@ int control_client_ask(const char *path, enum control_verb verb, uint32_t index,
 {
     const struct control_request request = {
         .version = CONTROL_VERSION, .verb = (uint32_t)verb, .index = index};
-    const struct timeval patience = {.tv_sec = 2};
+    const struct timeval patience = {.tv_sec = 60}; /* on a busy machine, emulated */
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);

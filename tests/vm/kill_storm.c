@@ -261,12 +261,14 @@ int main(int argc, char **argv)
         else
             return usage();
     }
-    static char only[CONTROL_PATH_SIZE];
-    if (!options.control && control_client_find(only) == 0)
-        options.control = only;
-    if (!options.control || optind < argc || options.broker == (options.device >= 0) ||
-        options.deaths == 0 || options.stops > options.deaths)
+    if (optind < argc || options.broker == (options.device >= 0) || options.deaths == 0 ||
+        options.stops > options.deaths)
         return usage();
+    static char only[CONTROL_PATH_SIZE];
+    if (!options.control && control_client_find(only) < 0)
+        return fail("no bao-virtio-dm answers", 0);
+    if (!options.control)
+        options.control = only;
     if (options.broker)
         return kill_brokers();
     int place = find_device();
