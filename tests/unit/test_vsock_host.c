@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The host's ends of a socket device's connections. Each file is closed once. Each message arrives
- * whole, alone and once, however small the pieces are in which either side takes it.
+ * whole, alone and once, however small the pieces are in which either side takes it. A side that
+ * closes does so at once, and not first in one direction.
  */
 #include "tests/cunit_main.h"
 #include "worker/vsock/host.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -17,6 +19,7 @@
 
 #include "common/worker_fds.h"
 #include "worker/vsock/buffer.h"
+#include "worker/vsock/device.h"
 
 #define LIMIT 4u
 #define SLOT 2u
@@ -25,7 +28,7 @@
 #define FDS 256
 
 static struct vsock_table table;
-static unsigned int closes[FDS];
+static unsigned int closes[FDS], shutdowns;
 static uint8_t data[VSOCK_MESSAGE_MAX + 1], got[VSOCK_MESSAGE_MAX + 1];
 
 /* Replaces the C library's, to count. */
@@ -34,6 +37,12 @@ int close(int fd)
     if (fd >= 0 && fd < FDS)
         closes[fd]++;
     return (int)syscall(SYS_close, fd);
+}
+
+int shutdown(int fd, int how)
+{
+    shutdowns++;
+    return (int)syscall(SYS_shutdown, fd, how);
 }
 
 static uint32_t below(uint32_t limit)
@@ -183,6 +192,64 @@ static void test_empty_messages(void)
     vsock_host_reset();
 }
 
+/*
+ * A program of the host writes and closes. Its end shows in the socket before the event that says
+ * whether it is one of both directions.
+ */
+static void test_a_close_of_the_host(void)
+{
+    int other = open_slot(STREAM);
+    struct iovec room = {got, 100};
+    bool end;
+    CU_ASSERT_EQUAL(send(other, "a", 1, MSG_NOSIGNAL), 1);
+    CU_ASSERT_EQUAL(vsock_host_read(SLOT, STREAM, cursor_of(&room, 1), 1000, &end), 1);
+    close(other);
+    CU_ASSERT_EQUAL(vsock_host_read(SLOT, STREAM, cursor_of(&room, 1), 1000, &end), -EAGAIN);
+    vsock_host_event(SLOT, EPOLLIN | EPOLLRDHUP | EPOLLHUP);
+    CU_ASSERT_TRUE_FATAL(vsock_host_readable(SLOT));
+    CU_ASSERT_EQUAL(vsock_host_read(SLOT, STREAM, cursor_of(&room, 1), 1000, &end), 0);
+    CU_ASSERT_TRUE(vsock_host_hung_up(SLOT));
+    CU_ASSERT_FALSE(vsock_host_readable(SLOT));
+    vsock_host_reset();
+}
+
+static short seen_by(int fd)
+{
+    struct pollfd look = {.fd = fd, .events = POLLIN | POLLRDHUP};
+    return poll(&look, 1, 0) < 0 ? 0 : look.revents;
+}
+
+/* The guest's driver says both at once when its program closes. The host's program must not see the
+ * one without the other: it would take the guest for one that still listens. */
+static void test_a_close_of_the_guest(void)
+{
+    static struct device dev;
+    const uint8_t both = VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND;
+    int other = open_slot(STREAM);
+    vsock_init(&vsock.table, 3, LIMIT, true);
+    *vsock_connection(SLOT) = table.connections[SLOT];
+    /* In one direction. */
+    vsock_connection(SLOT)->guest_shutdown = VIRTIO_VSOCK_SHUTDOWN_SEND;
+    shutdowns = 0;
+    vsock_settle(&dev, SLOT);
+    CU_ASSERT_EQUAL(shutdowns, 1);
+    CU_ASSERT_EQUAL(seen_by(other), POLLIN | POLLRDHUP);
+    CU_ASSERT_TRUE(vsock_host_is_open(SLOT));
+    vsock_host_reset();
+    close(other);
+    /* In both. */
+    other = open_slot(STREAM);
+    *vsock_connection(SLOT) = table.connections[SLOT];
+    vsock_connection(SLOT)->guest_shutdown = both;
+    shutdowns = 0;
+    vsock_settle(&dev, SLOT);
+    CU_ASSERT_EQUAL(shutdowns, 0);
+    CU_ASSERT_EQUAL(seen_by(other), POLLIN | POLLRDHUP | POLLHUP);
+    CU_ASSERT_FALSE(vsock_host_is_open(SLOT));
+    CU_ASSERT_EQUAL(vsock_connection(SLOT)->due, 1u << VIRTIO_VSOCK_OP_RST);
+    close(other);
+}
+
 /* The guest sends a message of so many bytes, in packets. */
 static void deliver(uint32_t length)
 {
@@ -236,6 +303,8 @@ int main(int argc, char **argv)
         {"messages to the guest", test_messages_to_the_guest},
         {"empty messages", test_empty_messages},
         {"messages to the host", test_messages_to_the_host},
+        {"a close of the host", test_a_close_of_the_host},
+        {"a close of the guest", test_a_close_of_the_guest},
         CU_TEST_INFO_NULL,
     };
     CU_SuiteInfo suites[] = {{"host's ends of a socket device", prepare, NULL, NULL, NULL, tests},

@@ -412,7 +412,10 @@ ssize_t vsock_host_read(uint32_t slot, uint16_t type, struct cursor room, uint32
         static struct iovec segments[VSOCK_SEGMENTS_MAX];
         moved = read_in(end, segments, cursor_segments(&room, segments, VSOCK_SEGMENTS_MAX));
     }
-    if (moved == 0)
-        end->readable = false;
-    return moved;
+    if (moved != 0)
+        return moved;
+    /* The end. The event that reports it also tells whether the other side reads no more, either.
+     * The guest is to be told both at once, so the event is waited for. */
+    end->readable = false;
+    return end->ended ? 0 : -EAGAIN;
 }

@@ -90,7 +90,8 @@ uint32_t vsock_host_message(uint32_t slot);
  * nothing now; -EINTR if there can be something, but others have their turn first; -EMSGSIZE for a
  * message of more than `message_max` bytes, which is lost; -errno.
  *
- * An empty message is passed over: the guest could not tell it from an end.
+ * An empty message is passed over: the guest could not tell it from an end. The end is returned
+ * after vsock_host_event has reported it, so that vsock_host_hung_up then tells what kind it is.
  */
 ssize_t vsock_host_read(uint32_t slot, uint16_t type, struct cursor room, uint32_t message_max,
                         bool *ret_end);

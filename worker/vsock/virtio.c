@@ -86,14 +86,17 @@ void vsock_settle(struct device *dev, uint32_t slot)
     const uint8_t both = VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND;
     if (!vsock_host_is_open(slot))
         return;
-    vsock_host_shut(&vsock.table, slot);
     bool flushed = vsock_buffered(connection) == 0;
     bool guest_done = connection->state == VSOCK_DRAINING || connection->guest_shutdown == both;
     bool guest_deaf = (connection->guest_shutdown & VIRTIO_VSOCK_SHUTDOWN_RCV) != 0;
-    if ((guest_done && flushed) || (guest_deaf && vsock_host_hung_up(slot)))
+    /* A close ends both directions at once. Shut down one after the other, the socket would tell
+     * its program for a moment that the guest still listens. */
+    if ((guest_done && flushed) || (guest_deaf && vsock_host_hung_up(slot))) {
         vsock_drop(dev, slot, false);
-    else
+    } else {
+        vsock_host_shut(&vsock.table, slot);
         vsock_stir(dev, slot);
+    }
 }
 
 void vsock_flush(struct device *dev, uint32_t slot)
