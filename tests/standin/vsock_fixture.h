@@ -62,8 +62,13 @@ struct pair pair_by_kernel(struct vsock_fixture *test);
 /* A seqpacket connection that a client on the host makes. */
 struct pair pair_of_messages(struct vsock_fixture *test);
 struct pair pair_by_host(struct vsock_fixture *test, const char *name, int type);
+/* The same, for a device whose connections are all asked for at this moment: until the broker has
+ * said which of them have to wait, none gives way, and the client is turned away. It tries again
+ * for so long. */
+struct pair pair_by_host_within(struct vsock_fixture *test, const char *name, int type, int ms);
 
-/* Send "CONNECT GUEST_PORT"; returns the port in the answer OK, or 0. */
+/* Send "CONNECT GUEST_PORT"; returns the port in the answer OK; 0: the device has closed the
+ * connection, or has not answered. */
 uint32_t host_greet(struct vsock_fixture *test, int fd);
 
 /* Asserts that the connection works: a few bytes each way. */
