@@ -98,14 +98,27 @@ static void control_quiet(struct cell *cell)
 
 /* ---- Nodes ---- */
 
+/* Of C it is the first device's. The stand-in mounts it, so that it can't be removed: no step runs
+ * the matrix on C. */
+static const char *dispatcher_node(void)
+{
+    static const char *const nodes[] = {
+        [STANDIN_A] = BAO_DISPATCHER_NODE,
+        [STANDIN_B] = BAO_DISPATCHER_NODE,
+        [STANDIN_C] = BAO_DM_NODE "0",
+        [STANDIN_D] = BAO_NODE,
+    };
+    return nodes[standin_default_abi()];
+}
+
 static void dispatcher_removed(struct cell *cell)
 {
-    in_mounts_of_keeper(cell, remove_node, BAO_DISPATCHER_NODE);
+    in_mounts_of_keeper(cell, remove_node, dispatcher_node());
 }
 
 static void dispatcher_back(struct cell *cell)
 {
-    in_mounts_of_keeper(cell, make_node_again, BAO_DISPATCHER_NODE);
+    in_mounts_of_keeper(cell, make_node_again, dispatcher_node());
 }
 
 static void in_own_mounts(int (*action)(const char *path), const char *path)

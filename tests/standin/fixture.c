@@ -180,6 +180,8 @@ static void write_yaml(const struct fixture *fixture, const char *yaml, FILE *fi
                 fputc(yaml[i], file);
         }
         yaml += length;
+        if (told.wanted && yaml[-1] != '\n')
+            fputc('\n', file);
     }
     write_told(&told, file);
 }
