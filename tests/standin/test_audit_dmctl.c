@@ -271,7 +271,8 @@ static int told(unsigned int count, const char *first)
         {"console/virtio", "console"}, {"other/vhost_user", "block"}};
     FILE *file = fopen(path, "we");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    fprintf(file, "broker %d broker\n", fixture.broker);
+    fprintf(file, "broker %d %s\n", fixture.broker,
+            standin_default_abi() == STANDIN_D ? "broker_d" : "broker");
     for (unsigned int i = 0; i < count; i++) {
         if (i == 0 && first)
             fprintf(file, first, fixture.workers[0]);
