@@ -41,10 +41,12 @@ static void interrupts_of(const struct victim *victim)
 {
     struct session *session = session_of(victim);
     struct watch watch;
-    /* Its driver polls, so an interrupt may be outstanding. */
-    standin_write(session->fixture.standin, 0, fixture_base(0) + VIRTIO_MMIO_INTERRUPT_ACK, 4, 3,
-                  PROMPT_MS);
-    (void)standin_wait_irq(session->fixture.standin, 0, 0);
+    /* Its driver polls, so an interrupt may be outstanding, and another wait for its
+     * acknowledgement. */
+    do
+        standin_write(session->fixture.standin, 0, fixture_base(0) + VIRTIO_MMIO_INTERRUPT_ACK, 4,
+                      3, PROMPT_MS);
+    while (standin_wait_irq(session->fixture.standin, 0, 100) > 0);
     session_attack(session, 0, ATTACK_interrupt_flood, 0);
     session_watch(session, &watch);
     usleep(session_flood_ms() * 1000);
