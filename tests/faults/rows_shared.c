@@ -19,7 +19,6 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "common/bao_abi.h"
 #include "tests/standin/clock.h"
 
 /* ---- Configuration ---- */
@@ -98,27 +97,15 @@ static void control_quiet(struct cell *cell)
 
 /* ---- Nodes ---- */
 
-/* Of C it is the first device's. The stand-in mounts it, so that it can't be removed: no step runs
- * the matrix on C. */
-static const char *dispatcher_node(void)
-{
-    static const char *const nodes[] = {
-        [STANDIN_A] = BAO_DISPATCHER_NODE,
-        [STANDIN_B] = BAO_DISPATCHER_NODE,
-        [STANDIN_C] = BAO_DM_NODE "0",
-        [STANDIN_D] = BAO_NODE,
-    };
-    return nodes[standin_default_abi()];
-}
-
+/* The stand-in mounts C's nodes, so that they can't be removed: no step runs the matrix on C. */
 static void dispatcher_removed(struct cell *cell)
 {
-    in_mounts_of_keeper(cell, remove_node, dispatcher_node());
+    in_mounts_of_keeper(cell, remove_node, standin_node(STANDIN_DEFAULT));
 }
 
 static void dispatcher_back(struct cell *cell)
 {
-    in_mounts_of_keeper(cell, make_node_again, dispatcher_node());
+    in_mounts_of_keeper(cell, make_node_again, standin_node(STANDIN_DEFAULT));
 }
 
 static void in_own_mounts(int (*action)(const char *path), const char *path)

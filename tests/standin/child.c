@@ -150,11 +150,10 @@ static void make_dm_nodes(const struct standin *standin, int report)
     }
 }
 
+/* The one node of all devices; NULL: each has its own. */
 static const char *node_of(const struct standin *standin)
 {
-    if (standin->abi == STANDIN_C)
-        return NULL;
-    return standin->abi == STANDIN_D ? BAO_NODE : BAO_DISPATCHER_NODE;
+    return standin->abi == STANDIN_C ? NULL : standin_node(standin->abi);
 }
 
 #define RUN_DIRECTORY "/run/bao-virtio-dm"

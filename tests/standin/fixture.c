@@ -188,8 +188,13 @@ static void write_yaml(const struct fixture *fixture, const char *yaml, FILE *fi
 
 void fixture_configure(const struct fixture *fixture, const char *yaml)
 {
+    fixture_configure_as(fixture, "config.yaml", yaml);
+}
+
+void fixture_configure_as(const struct fixture *fixture, const char *name, const char *yaml)
+{
     char path[PATH_SIZE];
-    path_of(fixture, "config.yaml", path);
+    path_of(fixture, name, path);
     FILE *file = fopen(path, "we");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
     write_yaml(fixture, yaml, file);

@@ -50,6 +50,8 @@ void fixture_sector(uint64_t sector, uint8_t ret[512]);
 /* Write config.yaml; "@" stands for the directory. For generation D, each device with an id that
  * lacks window and interrupt gets them, in added lines after its own lines. */
 void fixture_configure(const struct fixture *fixture, const char *yaml);
+/* The same, to a file of this name in the directory. */
+void fixture_configure_as(const struct fixture *fixture, const char *name, const char *yaml);
 /* "config.yaml:LINE:REST". `line` is the line in the text that was given to fixture_configure; LINE
  * is where it is in the file, with `devices` devices before it. Four such strings can be in use at
  * a time. */

@@ -42,6 +42,17 @@ enum standin_abi standin_default_abi(void)
     return STANDIN_A + (enum standin_abi)(letter[0] - 'A');
 }
 
+const char *standin_node(enum standin_abi abi)
+{
+    static const char *const nodes[] = {
+        [STANDIN_A] = BAO_DISPATCHER_NODE,
+        [STANDIN_B] = BAO_DISPATCHER_NODE,
+        [STANDIN_C] = BAO_DM_NODE "0",
+        [STANDIN_D] = BAO_NODE,
+    };
+    return nodes[abi != STANDIN_DEFAULT ? abi : standin_default_abi()];
+}
+
 /* In generation C a device's file is its node. So the memory needs a name, and the node is made of
  * it. */
 static int make_named(struct device *device)

@@ -68,6 +68,9 @@ enum standin_abi { STANDIN_DEFAULT, STANDIN_A, STANDIN_B, STANDIN_C, STANDIN_D }
  * or A. */
 enum standin_abi standin_default_abi(void);
 
+/* The driver's node in this generation; of C, where each device has a node, that of device 0. */
+const char *standin_node(enum standin_abi abi);
+
 #define STANDIN_IRQ 52u /* the backend's interrupt of device 0; the others have the next ones */
 
 struct standin_options {

@@ -76,17 +76,6 @@ static const char start_all[] =
     "for i in 1 2 3 4 5 6; do wait; done\n"
     "exit 0\n";
 
-/* Writes the configuration to a file of this name, with what /dev/bao has to be told if it is that
- * one. */
-static void configure_as(const struct fixture *fixture, const char *name, const char *yaml)
-{
-    char from[256], to[256];
-    fixture_configure(fixture, yaml);
-    snprintf(from, sizeof(from), "%s/config.yaml", fixture->dir);
-    snprintf(to, sizeof(to), "%s/%s", fixture->dir, name);
-    CU_ASSERT_EQUAL_FATAL(rename(from, to), 0);
-}
-
 /* Copies the file as it is, except for the place of the images. */
 static void copy_config(const struct fixture *fixture, unsigned int vm)
 {
@@ -106,7 +95,7 @@ static void copy_config(const struct fixture *fixture, unsigned int vm)
     }
     fclose(from);
     CU_ASSERT_EQUAL(fclose(to), 0);
-    configure_as(fixture, name, yaml);
+    fixture_configure_as(fixture, name, yaml);
     free(yaml);
 }
 
@@ -337,7 +326,7 @@ static pid_t start_second(struct fixture *fixture, size_t i)
     snprintf(name, sizeof(name), "second%zu.yaml", i);
     snprintf(path, sizeof(path), "%s/%s", fixture->dir, name);
     snprintf(control, sizeof(control), "%s/control%zu", fixture->dir, i);
-    configure_as(fixture, name, seconds[i].yaml);
+    fixture_configure_as(fixture, name, seconds[i].yaml);
     char written[128];
     snprintf(name, sizeof(name), "log%zu", i);
     int log = fixture_open(fixture, name);
@@ -389,7 +378,7 @@ static void what_one_has_no_other_gets(void)
     fixture_init(&fixture);
     fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
     fixture_make_image(&fixture, "both.img", 64);
-    configure_as(&fixture, "first.yaml", first);
+    fixture_configure_as(&fixture, "first.yaml", first);
     fixture.config_name = "first.yaml";
     fixture_start(&fixture, 5, 5);
     snprintf(to, sizeof(to), "%s" AGAIN, fixture.dir);
@@ -429,7 +418,7 @@ static void files_of_one_name_have_two_sockets(void)
         CU_ASSERT_EQUAL(mkdir(path, 0700), 0);
         snprintf(path, sizeof(path), "%u/vm.yaml", i);
         snprintf(written, sizeof(written), yaml, i);
-        configure_as(&fixture, path, written);
+        fixture_configure_as(&fixture, path, written);
     }
     static char script[512];
     snprintf(script, sizeof(script),

@@ -12,7 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/bao_abi.h"
 #include "tests/cunit_main.h"
 #include "tests/standin/fixture.h"
 
@@ -109,9 +108,7 @@ static void an_access_ends_when_the_device_model_is_gone(void)
 static void the_node_is_not_the_hosts(void)
 {
     struct stat before, after;
-    const char *node = is_abi(STANDIN_D)   ? BAO_NODE
-                       : is_abi(STANDIN_C) ? BAO_DM_NODE "0"
-                                           : BAO_DISPATCHER_NODE;
+    const char *node = standin_node(STANDIN_DEFAULT);
     int had = stat(node, &before);
     struct standin *standin = start("serve");
     read_register(standin, 0, BASE);

@@ -157,13 +157,14 @@ struct pair pair_by_host(struct vsock_fixture *test, const char *name, int type)
 
 struct pair pair_by_host_within(struct vsock_fixture *test, const char *name, int type, int ms)
 {
-    struct pair pair = {.host = host_connect(test, name, type)};
-    uint32_t port = host_greet(test, pair.host);
-    for (uint64_t end = now_ms() + (uint64_t)ms; port == 0 && now_ms() < end;) {
-        close(pair.host);
-        guest_run(test, 5);
+    struct pair pair;
+    uint32_t port;
+    for (uint64_t end = now_ms() + (uint64_t)ms;; guest_run(test, 5)) {
         pair.host = host_connect(test, name, type);
         port = host_greet(test, pair.host);
+        if (port != 0 || now_ms() >= end)
+            break;
+        close(pair.host);
     }
     CU_ASSERT_FATAL(port >= 0x40000000u);
     pair.guest = guest_vsock_accepted(&test->vsock, port);

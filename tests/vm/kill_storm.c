@@ -265,10 +265,11 @@ int main(int argc, char **argv)
         options.stops > options.deaths)
         return usage();
     static char only[CONTROL_PATH_SIZE];
-    if (!options.control && control_client_find(only) < 0)
-        return fail("no bao-virtio-dm answers", 0);
-    if (!options.control)
+    if (!options.control) {
+        if (control_client_find(only) < 0)
+            return fail("no bao-virtio-dm answers", 0);
         options.control = only;
+    }
     if (options.broker)
         return kill_brokers();
     int place = find_device();
