@@ -60,6 +60,12 @@ kinds_value()
 
 # --- tests ---------------------------------------------------------------------------------
 
+# How many deaths, MiB or rounds, in the tests as they always run and in the long form.
+normal_or_long() # NORMAL LONG
+{
+    if [ "$BVDM_LONG" = 1 ]; then echo "$2"; else echo "$1"; fi
+}
+
 # check WORDS COMMAND...: one test. If the command fails, its output is shown.
 check()
 {
@@ -104,7 +110,7 @@ refused()
 # Commands for `check`, about a device of this kind. kind_works says whether the device does its
 # job.
 
-# Unbind and bind the virtio driver (or the transport's) four times (ten in the long form). The
+# Unbind and bind the virtio driver (or the transport's) twice (ten times in the long form). The
 # device works after each time.
 rebind_driver() # ID
 {
@@ -120,9 +126,8 @@ rebind_transport() # ID
 
 rebind() # DRIVER DEVICE
 {
-    local round rounds=4
-    [ "$BVDM_LONG" != 1 ] || rounds=10
-    for round in $(seq $rounds); do
+    local round
+    for round in $(seq "$(normal_or_long 2 10)"); do
         frontend "cd $1/ && echo $2 >unbind && echo $2 >bind" || {
             echo "round $round: unbind and bind failed"
             return 1

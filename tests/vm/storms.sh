@@ -7,18 +7,12 @@
 # shellcheck disable=SC2016,SC2034,SC2154  # expanded by the frontend; read, and set, by others
 storm_report=/run/storm.report # how long everything took, for people
 
-# deaths NORMAL LONG
-deaths()
-{
-    if [ "$BVDM_LONG" = 1 ]; then echo "$2"; else echo "$1"; fi
-}
-
 # --- the stand-in's frontend ---------------------------------------------------------------
 
 # standin_storm TEST: run one test of storm-vhost, chosen by a word of its name.
 standin_storm()
 {
-    timeout "$(deaths 300 3000)" storm-vhost "$1" >/run/storm.out 2>&1
+    timeout "$(normal_or_long 300 3000)" storm-vhost "$1" >/run/storm.out 2>&1
     local status=$?
     sed -n 's/^@storm /-- /p' /run/storm.out >>$storm_report
     cat /run/storm.out

@@ -34,7 +34,7 @@ kind_works()
         dd if=/dev/vda bs=64k count=4 iflag=direct 2>/dev/null | cmp - /tmp/r"
 }
 
-kind_load='dd if=/dev/zero of=/dev/vda bs=1M seek=8 count=48 oflag=direct 2>/dev/null'
+kind_load='dd if=/dev/zero of=/dev/vda bs=1M seek=8 count=16 oflag=direct 2>/dev/null'
 
 # Raw blocks are written, read back without the page cache, and compared with the file in the
 # backend.
@@ -74,7 +74,7 @@ image_clean()
 random_verified() # DISK BLOCK-SIZES
 {
     frontend "$(printf "disk=%s sizes=%s" "$1" "$2")"'; mkdir -p /tools && { grep -q " /tools " /proc/mounts || mount -t ext4 -o ro /dev/vdb /tools; } &&
-        fio --name=v --filename=$disk --size=24m --ioengine=libaio --direct=1 --iodepth=16
+        fio --name=v --filename=$disk --size='"$(normal_or_long 8 24)"'m --ioengine=libaio --direct=1 --iodepth=16
         --rw=randrw --bsrange=$sizes --verify=crc32c --verify_fatal=1 --minimal >/tmp/fio.out 2>&1 ||
         { tail -n 5 /tmp/fio.out; false; }'
 }
@@ -241,11 +241,11 @@ kind_storm()
 {
     check "a file system is made for a storm" storm_begins
     check "it keeps its files, and fio its blocks, while the worker dies again and again" \
-        storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 30 200)"
-    check "and while the broker does" storm "$storm_round" --broker --deaths "$(deaths 4 50)"
+        storm "$storm_round" --device "$(device_id)" --deaths "$(normal_or_long 10 200)"
+    check "and while the broker does" storm "$storm_round" --broker --deaths "$(normal_or_long 2 50)"
     check "it is clean and complete after that, and the driver has not noticed" storm_ends
     check "the driver is unbound and bound while workers die and stop" \
-        rebind_storm "$(device_id)" --deaths "$(deaths 12 100)" --stops "$(deaths 1 5)" --moment 300
+        rebind_storm "$(device_id)" --deaths "$(normal_or_long 4 100)" --stops "$(normal_or_long 1 5)" --moment 300
 }
 
 kind_demo()

@@ -54,7 +54,7 @@ kind_works()
     return $status
 }
 
-kind_load="$raw && seq 1 100000 | cat >&3"
+kind_load="$raw && seq 1 30000 | cat >&3"
 
 # Log in as any user would: Enter, name, password, a command, exit.
 log_in()
@@ -168,7 +168,7 @@ kind_test()
 kind_storm()
 {
     check "no line is lost while the worker dies again and again" \
-        prints_while "$(deaths 200000 600000)" storm_of_deaths "$(deaths 15 120)"
+        prints_while "$(normal_or_long 80000 600000)" storm_of_deaths "$(normal_or_long 6 120)"
 }
 
 kind_demo()

@@ -37,7 +37,7 @@ kind_works()
         [ "$(cat $shared/from-frontend)" = "$text, too" ]
 }
 
-kind_load="$mount_it && dd if=/dev/urandom of=/tmp/shared/load bs=64k count=128 2>/dev/null &&
+kind_load="$mount_it && dd if=/dev/urandom of=/tmp/shared/load bs=64k count=48 2>/dev/null &&
     a=\$(sha256sum </tmp/shared/load) && echo 3 >/proc/sys/vm/drop_caches &&
     b=\$(sha256sum </tmp/shared/load) && rm /tmp/shared/load && $unmount_it && [ \"\$a\" = \"\$b\" ]"
 
@@ -89,7 +89,7 @@ kind_test()
 worker_dies_often()
 {
     local n
-    for n in $(seq "$(deaths 4 30)"); do
+    for n in $(seq "$(normal_or_long 4 30)"); do
         worker_dies || {
             echo "after death $n it does not work"
             return 1

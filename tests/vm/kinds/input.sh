@@ -131,7 +131,7 @@ kind_test()
 kind_storm()
 {
     check "the keyboard works after its worker died again and again" storm "$kind_load" \
-        --device "$(device_id)" --deaths "$(deaths 15 120)"
+        --device "$(device_id)" --deaths "$(normal_or_long 5 120)"
 }
 
 kind_demo()

@@ -48,7 +48,7 @@ kind_works()
 }
 
 # iperf3 would measure a time, and there is little time beside the other loads.
-kind_load="dd if=/dev/urandom of=/tmp/$tap bs=64k count=96 2>/dev/null &&
+kind_load="dd if=/dev/urandom of=/tmp/$tap bs=64k count=32 2>/dev/null &&
     a=\$(socat -t 60 - TCP:$net.1:5004 </tmp/$tap) && b=\$(sha256sum </tmp/$tap) && rm /tmp/$tap &&
     [ \"\$a\" = \"\$b\" ]"
 
@@ -246,10 +246,10 @@ kind_storm()
 {
     check "a server for a storm" storm_begins
     check "TCP streams both ways are right while the worker dies again and again" \
-        storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 20 120)"
+        storm "$storm_round" --device "$(device_id)" --deaths "$(normal_or_long 8 120)"
     check "it works after that, and the driver has not noticed" storm_ends
     check "the driver is unbound and bound while workers die and stop" \
-        rebind_storm "$(device_id)" --deaths "$(deaths 8 100)" --stops "$(deaths 1 5)" --moment 300
+        rebind_storm "$(device_id)" --deaths "$(normal_or_long 4 100)" --stops "$(normal_or_long 1 5)" --moment 300
 }
 
 kind_demo()

@@ -69,7 +69,7 @@ kind_storm()
 {
     check "all bytes come while the worker dies again and again" \
         storm "$choose && [ \$(dd if=/dev/hwrng bs=512 count=16 iflag=fullblock 2>/dev/null | wc -c) = 8192 ]" \
-        --device "$(device_id)" --deaths "$(deaths 15 120)"
+        --device "$(device_id)" --deaths "$(normal_or_long 8 120)"
 }
 
 kind_demo()

@@ -33,7 +33,7 @@ kind_works()
         dd if=/dev/vda bs=64k skip=600 count=4 iflag=direct 2>/dev/null | cmp - /tmp/r"
 }
 
-kind_load='dd if=/dev/zero of=/dev/vda bs=1M seek=8 count=24 oflag=direct 2>/dev/null'
+kind_load='dd if=/dev/zero of=/dev/vda bs=1M seek=8 count=8 oflag=direct 2>/dev/null'
 
 file_system()
 {

@@ -99,8 +99,8 @@ kind_test()
     serve
     check "bao-acceptance passes: the board, ssh, bandwidth, a replaced worker, the audit" accepted
     check "bao-dmctl check-board names what a board lacks" board_lacks
-    check "100 MiB each way, checksums right at both ends" \
-        vsock-perf run 3 --mib 100 --pings 200 --quiet
+    check "streams each way, checksums right at both ends" \
+        vsock-perf run 3 --mib "$(normal_or_long 32 100)" --pings 200 --quiet
     check "the frontend connects to CID 2 and streams both ways" \
         frontend 'vsock-perf run 2 --mib 16 --pings 200 --quiet'
     check "a CID in use is named, and the first user goes on" cid_in_use
@@ -119,7 +119,7 @@ kind_storm()
     serve
     remember_resets "$(device_id)"
     check "new connections work while the worker dies again and again" \
-        storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 12 100)" --moment 300 --idle 100
+        storm "$storm_round" --device "$(device_id)" --deaths "$(normal_or_long 6 100)" --moment 300 --idle 100
     check "they work after that, from each side, and the driver has not noticed" storm_ends
 }
 

@@ -167,7 +167,7 @@ kind_storm()
     kind_works || serve
     remember_resets "$(device_id)"
     check "new connections work while the worker dies again and again" \
-        storm "$storm_round" --device "$(device_id)" --deaths "$(deaths 12 100)" --moment 300 --idle 100
+        storm "$storm_round" --device "$(device_id)" --deaths "$(normal_or_long 6 100)" --moment 300 --idle 100
     check "they work after that, from each side, and the driver has not noticed" storm_ends
 }
 
