@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "common/eventfd.h"
-#include "worker/linger.h"
 #include "worker/log.h"
 #include "worker/state_check.h"
 #include "worker/transport.h"
@@ -76,7 +75,6 @@ int device_init(struct device *dev, const struct message_start *start, struct st
         .queue_count = start->queue_count,
         .backend_fd_count = start->backend_fd_count,
         .config_changed = start->config_changed != 0,
-        .linger_looks = linger_calibrate(),
     };
     log_init(start->header.device);
     int r = dev->ops->init(dev, start);
@@ -84,6 +82,8 @@ int device_init(struct device *dev, const struct message_start *start, struct st
         return r;
     /* Without ACCESS_PLATFORM a Linux driver would put its buffers outside the window. */
     dev->features |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM;
+    polling_init(&dev->polling, start->poll_us,
+                 dev->backend_events != 0 || dev->ops->connection_event);
     if (dev->user_queues == (1u << dev->queue_count) - 1)
         dev->features |= QUEUE_FEATURES;
     dev->features &= ~start->features_off;
@@ -185,6 +185,7 @@ static void stop(struct device *dev)
     for (unsigned int q = 0; q < dev->queue_count; q++)
         virtqueue_stop(&dev->queues[q]);
     dev->work = 0;
+    dev->unasked = 0;
 }
 
 void device_needs_reset(struct device *dev, const struct guest_fault *fault)
@@ -267,6 +268,7 @@ void device_queue_unready(struct device *dev, unsigned int queue)
         dev->ops->queue_stop(dev, queue);
     virtqueue_stop(&dev->queues[queue]);
     dev->work &= ~(1u << queue);
+    dev->unasked &= ~(1u << queue);
     dev->state->queues[queue].ready = 0;
 }
 
@@ -347,6 +349,7 @@ void device_turns(struct device *dev)
             dev->work &= ~(1u << q);
             continue;
         }
+        dev->unasked &= ~(1u << q);
         poison_turn_begins(dev->state, q);
         enum serve r = dev->ops->turn(dev, q, &fault);
         poison_turn_ends(dev->state);
@@ -354,6 +357,31 @@ void device_turns(struct device *dev)
             device_needs_reset(dev, &fault);
         else if (r == SERVE_WAIT_ROOM || r == SERVE_WAIT_BACKEND)
             dev->work &= ~(1u << q);
+    }
+}
+
+bool device_look(struct device *dev)
+{
+    struct state_mailbox *mailbox = &dev->state->mailbox;
+    /* These loads are hints: the code that takes the chain or the access reads the index again,
+     * with acquire. */
+    uint32_t request = atomic_load_explicit(&mailbox->request_seq, memory_order_relaxed);
+    if (request != atomic_load_explicit(&mailbox->response_seq, memory_order_relaxed))
+        return true;
+    for (uint32_t rest = dev->unasked; rest != 0; rest &= rest - 1) {
+        uint32_t queue = rest & -rest;
+        if (virtqueue_available(&dev->queues[__builtin_ctz(rest)]))
+            dev->work |= queue;
+    }
+    return dev->work != 0;
+}
+
+void device_ask_for_kicks(struct device *dev)
+{
+    for (; dev->unasked != 0; dev->unasked &= dev->unasked - 1) {
+        unsigned int q = (unsigned int)__builtin_ctz(dev->unasked);
+        if (!virtqueue_enable_notify(&dev->queues[q]))
+            dev->work |= 1u << q;
     }
 }
 

@@ -15,6 +15,7 @@
 #include "common/device_kind.h"
 #include "common/message.h"
 #include "common/state.h"
+#include "worker/polling.h"
 #include "worker/virtqueue/virtqueue.h"
 #include "worker/virtqueue/window.h"
 
@@ -132,10 +133,12 @@ struct device {
     uint32_t queue_size_max;
     uint32_t config_size;
     uint8_t config[DEVICE_CONFIG_MAX];
-    bool config_changed;       /* the driver saw another configuration space with a predecessor */
-    uint32_t work;             /* bit q: queue q needs a turn */
-    unsigned int linger_looks; /* worker/linger.h */
-    unsigned int pause_ms;     /* the least time until pause_over is called; 0: no call is due */
+    bool config_changed; /* the driver saw another configuration space with a predecessor */
+    uint32_t work;       /* bit q: queue q needs a turn */
+    uint32_t unasked;    /* bit q: queue q is empty, and kicks are not yet asked for */
+    struct polling polling;
+    uint32_t found_in_a_row; /* worker/loop.c */
+    unsigned int pause_ms;   /* the least time until pause_over is called; 0: no call is due */
     struct virtqueue queues[STATE_QUEUES_MAX];
 };
 
@@ -208,6 +211,13 @@ bool device_control_event(struct device *dev);
 
 /* Serve each queue that needs it for a turn. */
 void device_turns(struct device *dev);
+
+/* Look at the rings for which kicks are not asked for, and at the mailbox: is there something to
+ * do? */
+bool device_look(struct device *dev);
+
+/* Ask for kicks for these rings. Chains that came before the driver knew become work. */
+void device_ask_for_kicks(struct device *dev);
 
 /* §2.1: is DRIVER_OK set, and DEVICE_NEEDS_RESET not set? */
 bool device_live(const struct device *dev);

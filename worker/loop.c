@@ -21,6 +21,11 @@ enum source {
 
 #define EVENTS_MAX 128 /* more than there are sources, so that one call takes all events */
 
+/* If looking at the rings has found something, there is no need to look at events as well, but for
+ * once in so many rounds. */
+#define NO_EVENTS (-2)
+#define FOUND_IN_A_ROW 16u
+
 /* A pause is waited for in pieces, so that an occasional event delays its end by one piece only. */
 #define PAUSE_SLICE_MS 100u
 
@@ -64,9 +69,10 @@ static void dispatch(struct device *dev, uint32_t source, uint32_t events)
         dev->ops->connection_event(dev, source - SOURCE_CONNECTION, events);
     else if (source >= SOURCE_BACKEND)
         device_backend_event(dev, source - SOURCE_BACKEND);
-    else if (source >= SOURCE_QUEUE)
+    else if (source >= SOURCE_QUEUE) {
+        polling_ends(&dev->polling, true);
         device_notify(dev, source - SOURCE_QUEUE);
-    else if (source == SOURCE_CONTROL && !device_control_event(dev))
+    } else if (source == SOURCE_CONTROL && !device_control_event(dev))
         _exit(EXIT_SUCCESS); /* the broker is gone, or broke the protocol: nothing is left to do */
     /* Nothing to do for SOURCE_REQUEST: every round looks at the mailbox, and at what the broker
      * says. */
@@ -86,7 +92,29 @@ static void passed(struct device *dev, int timeout_ms)
         dev->pause_ms -= (unsigned int)timeout_ms;
 }
 
-void loop_round(struct device *dev, int timeout_ms)
+static bool found(void *dev)
+{
+    return device_look(dev);
+}
+
+/* Nothing is to be done now. Look at the rings for a while, if that pays; then ask for kicks.
+ * Returns how long to wait for events, or NO_EVENTS. */
+static int idle(struct device *dev, int timeout_ms)
+{
+    switch (polling_look(&dev->polling, found, dev)) {
+    case POLLING_FOUND:
+        polling_ends(&dev->polling, false);
+        return ++dev->found_in_a_row % FOUND_IN_A_ROW == 0 ? 0 : NO_EVENTS;
+    case POLLING_ON:
+        return 0;
+    default:
+        device_ask_for_kicks(dev);
+        return dev->work != 0 ? 0 : timeout_ms;
+    }
+}
+
+/* Wait for events, and take them. */
+static void take_events(struct device *dev, int timeout_ms)
 {
     struct epoll_event events[EVENTS_MAX];
     int count = epoll_pwait(WORKER_FD_EPOLL, events, EVENTS_MAX, timeout_ms, NULL);
@@ -96,6 +124,16 @@ void loop_round(struct device *dev, int timeout_ms)
         passed(dev, timeout_ms);
     for (int i = 0; i < count; i++)
         dispatch(dev, events[i].data.u32, events[i].events);
+    if (dev->work != 0)
+        polling_ends(&dev->polling, false);
+}
+
+void loop_round(struct device *dev, int timeout_ms)
+{
+    if (timeout_ms != 0)
+        timeout_ms = idle(dev, timeout_ms);
+    if (timeout_ms != NO_EVENTS)
+        take_events(dev, timeout_ms);
     device_backend_changed(dev);
     transport_serve_mailbox(dev);
     device_alive(dev);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/turn.h"
 
-#include "worker/linger.h"
-
 enum serve turn_take(struct turn *turn, struct chain *ret_chain, size_t readable, size_t writable)
 {
     int r = virtqueue_pop(turn->vq, ret_chain, turn->ret_fault);
@@ -23,18 +21,10 @@ struct turn turn_begin(struct device *dev, unsigned int queue, struct guest_faul
         .dev = dev,
         .vq = vq,
         .ret_fault = ret_fault,
-        .first_used = vq->next_used,
     };
 }
 
-static bool worth_lingering(const struct turn *turn, const struct turn_rules *rules)
-{
-    uint16_t completed = (uint16_t)(turn->vq->next_used - turn->first_used);
-    return rules->linger_chains > 0 && completed >= rules->linger_chains &&
-           (!rules->linger_alone || turn->dev->work == 1u << turn->vq->index);
-}
-
-enum serve turn_end(struct turn *turn, const struct turn_rules *rules, enum serve last)
+enum serve turn_end(struct turn *turn, enum serve last)
 {
     struct device *dev = turn->dev;
     device_signal(dev, turn->vq);
@@ -42,8 +32,10 @@ enum serve turn_end(struct turn *turn, const struct turn_rules *rules, enum serv
         return SERVE_END; /* the turn has taken as much as it may */
     if (last != SERVE_WAIT_ROOM)
         return last;
-    if (worth_lingering(turn, rules) && linger(dev->linger_looks, turn->vq, &dev->state->mailbox))
-        return SERVE_END;
+    if (polling_pays(&dev->polling)) {
+        dev->unasked |= 1u << turn->vq->index;
+        return SERVE_WAIT_ROOM;
+    }
     /* The driver is to kick from now on. Chains that it made available before it knew that are
      * still to be served. */
     return virtqueue_enable_notify(turn->vq) ? SERVE_WAIT_ROOM : SERVE_END;

@@ -9,7 +9,8 @@
  *      After each step the driver sees what has been completed, and is interrupted if the rules
  *      say so;
  *   3  interrupts the driver, if that is due;
- *   4  if the ring is empty: lingers, asks the driver to kick, and looks at the ring once more.
+ *   4  if the ring is empty: asks the driver to kick, and looks at the ring once more. If the
+ * worker polls before it sleeps (worker/polling.h), loop.c does that later.
  *
  * turn_run and turn_serve are inlined into their callers, so that the step is called directly. It
  * is called for each request, and so no address of code lies in memory.
@@ -30,7 +31,6 @@ struct turn {
      * several chains counts the others itself, and the bytes that it has moved. */
     uint32_t steps, bytes;
     uint32_t completed_bytes; /* in the chains completed in this step, if the device counts */
-    uint16_t first_used;      /* vq->next_used at the turn's start */
 };
 
 /* Constants of a device. */
@@ -41,10 +41,6 @@ struct turn_rules {
     /* The driver is interrupted after this many chains without an interrupt, or if one step has
      * completed this many bytes. 0: it is interrupted only at the end of the turn. */
     uint32_t signal_chains, signal_bytes;
-    /* After a turn that has completed this many chains, the worker looks at an empty ring for a
-     * while (worker/linger.h). 0: it never does. */
-    uint32_t linger_chains;
-    bool linger_alone; /* it lingers only if no other queue has work */
 };
 
 /* One step: takes what it needs off the ring (turn_take), and completes it by virtqueue_push. */
@@ -58,7 +54,7 @@ enum serve turn_take(struct turn *turn, struct chain *ret_chain, size_t readable
 
 /* The three parts of turn_run, for a device that has something to do between them. */
 struct turn turn_begin(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
-enum serve turn_end(struct turn *turn, const struct turn_rules *rules, enum serve last);
+enum serve turn_end(struct turn *turn, enum serve last);
 
 __attribute__((always_inline)) static inline enum serve
 turn_serve(struct turn *turn, const struct turn_rules *rules, turn_step *step)
@@ -84,7 +80,7 @@ turn_run(struct device *dev, unsigned int queue, const struct turn_rules *rules,
          struct guest_fault *ret_fault)
 {
     struct turn turn = turn_begin(dev, queue, ret_fault);
-    return turn_end(&turn, rules, turn_serve(&turn, rules, step));
+    return turn_end(&turn, turn_serve(&turn, rules, step));
 }
 
 #endif

@@ -129,6 +129,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
     const struct raw_value *ports = &values[CONFIG_KEY_PORTS];
     const struct raw_value *log_size = &values[CONFIG_KEY_LOG_SIZE];
     const struct raw_value *connections = &values[CONFIG_KEY_CONNECTIONS];
+    const struct raw_value *poll_us = &values[CONFIG_KEY_POLL_US];
     struct device_config device = {
         .kind = kind,
         .id = (uint32_t)values[CONFIG_KEY_ID].number,
@@ -151,6 +152,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .features_off = features_off(values[CONFIG_KEY_FEATURES_OFF].number),
         .processors = values[CONFIG_KEY_CPU_AFFINITY].number,
         .sched_priority = (uint32_t)values[CONFIG_KEY_SCHED].number,
+        .poll_us = poll_us->given ? (uint32_t)poll_us->number : CONFIG_POLL_US,
         .digest = digest_of(values),
         .mark = raw->mark,
     };

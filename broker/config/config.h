@@ -41,6 +41,11 @@ struct config_mark {
 /* Bytes of a log file, if log_size is not given. */
 #define CONFIG_LOG_SIZE 0x1000000u
 
+/* How long a worker looks at its rings at most, in microseconds, if the file does not say it: a
+ * driver with one request under way has taken its interrupt and sent the next one within this
+ * time. */
+#define CONFIG_POLL_US 300u
+
 /* When the data of a block device are safe: `cache`. 0: the file does not say, and advertise_flush
  * chooses one of the first two. */
 enum config_cache {
@@ -78,6 +83,7 @@ struct device_config {
     uint64_t features_off;   /* feature bits that must not be offered */
     uint64_t processors;     /* bit n: processor n may be used; 0: any */
     uint32_t sched_priority; /* of SCHED_FIFO; 0: SCHED_OTHER */
+    uint32_t poll_us;        /* see worker/polling.h */
 
     /* The texts. */
 #define TEXT(name) char *name;

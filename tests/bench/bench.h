@@ -30,7 +30,8 @@ struct bench {
     uint64_t slice_ns;   /* how long each turn lasts */
     unsigned int rounds; /* turns of each of the two */
     pid_t worker, broker;
-    bool placed; /* place_processes */
+    bool placed;        /* place_processes, or place_guest */
+    bool one_processor; /* for the whole device model */
 };
 
 /* The samples, in nanoseconds; grows as needed. */
@@ -64,6 +65,11 @@ int64_t syscalls_by_ptrace(pid_t pid, uint64_t duration_ns);
  * all to the scheduler.
  */
 bool place_processes(pid_t worker, pid_t broker);
+/* What the caller starts from now on gets the last processor only, and finds no other: a backend
+ * with one processor. False: there is only one. */
+bool place_what_starts(void);
+/* This process gets the other processors. */
+bool place_guest(void);
 /* Leave the calling thread, and all that it starts from now on, to the scheduler again. */
 void place_nowhere(void);
 /* Processor time of all threads. */

@@ -144,6 +144,8 @@ static int start_device_model(struct bench *bench, const char *config, int log)
         .stdout_fd = log,
         .stderr_fd = log,
     };
+    if (bench->one_processor && !place_what_starts())
+        return -ENODEV;
     int r = standin_start(&options, &bench->standin);
     if (r < 0)
         return r;
@@ -154,7 +156,8 @@ static int start_device_model(struct bench *bench, const char *config, int log)
     if (r == 0 && (bench->worker < 0 || bench->broker < 0))
         r = -ESRCH;
     if (r == 0)
-        bench->placed = place_processes(bench->worker, bench->broker);
+        bench->placed =
+            bench->one_processor ? place_guest() : place_processes(bench->worker, bench->broker);
     return r;
 }
 
@@ -176,8 +179,10 @@ static void print_table(const struct bench *bench, struct block_result *results,
     printf("calls, irqs, kicks, cpu (the worker's): a request. bare: preadv of the same file,\n"
            "by turns. System calls by %s.\n%s\n\n",
            methods[results[PROMISED].method],
-           bench->placed ? "The worker has one processor, guest and broker have the others."
-                         : "One processor: guest, broker and worker take turns.");
+           !bench->placed ? "One processor: guest, broker and worker take turns."
+           : bench->one_processor
+               ? "The device model has one processor, the guest has the others."
+               : "The worker has one processor, guest and broker have the others.");
     const double floor50 = us(&registers->floor, 50);
     printf("%-28s %9s %9s %6s\n", "register read", "p50 us", "p99 us", "ratio");
     printf("%-28s %9.1f %9.1f %6.2f\n", "the stand-in's floor", floor50, us(&registers->floor, 99),
@@ -194,9 +199,9 @@ static void print_json(FILE *file, const struct bench *bench, struct block_resul
 {
     fprintf(file,
             "{\n  \"image_bytes\": %llu,\n  \"rounds\": %u,\n  \"slice_s\": %.3f,\n"
-            "  \"placed\": %s,\n",
+            "  \"placed\": %s,\n  \"device_model_has_one_processor\": %s,\n",
             (unsigned long long)bench->image_size, bench->rounds, (double)bench->slice_ns / 1e9,
-            bench->placed ? "true" : "false");
+            bench->placed ? "true" : "false", bench->one_processor ? "true" : "false");
     fprintf(file, "  \"syscalls_by\": \"%s\",\n  \"block\": [\n",
             methods[results[PROMISED].method]);
     for (size_t i = 0; i < WORKLOADS; i++) {
@@ -293,6 +298,8 @@ static const char usage[] =
     "  --rounds N   turns of each measurement (10)\n"
     "  --slice MS   how long each turn lasts (200)\n"
     "  --dir DIR    where the image is made (/tmp)\n"
+    "  --one        the device model has one processor, as in a backend with one; without it,\n"
+    "               the worker has one and the broker the others\n"
     "  --vsock      measure nothing but vsock/virtio\n";
 
 struct options {
@@ -303,10 +310,15 @@ struct options {
 static bool parse(int argc, char **argv, struct bench *bench, struct options *options)
 {
     static const struct option longs[] = {
-        {"check", no_argument, NULL, 'c'},        {"json", required_argument, NULL, 'j'},
-        {"rounds", required_argument, NULL, 'r'}, {"slice", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},    {"vsock", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+        {"check", no_argument, NULL, 'c'},
+        {"json", required_argument, NULL, 'j'},
+        {"rounds", required_argument, NULL, 'r'},
+        {"slice", required_argument, NULL, 's'},
+        {"dir", required_argument, NULL, 'd'},
+        {"vsock", no_argument, NULL, 'v'},
+        {"one", no_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -325,6 +337,9 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
             break;
         case 'd':
             options->dir = optarg;
+            break;
+        case 'o':
+            bench->one_processor = true;
             break;
         case 'v':
             options->vsock = true;

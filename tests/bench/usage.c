@@ -139,26 +139,45 @@ static bool set_threads(pid_t pid, const cpu_set_t *processors)
     return done;
 }
 
-bool place_processes(pid_t worker, pid_t broker)
-{
-    cpu_set_t guest, last;
-    CPU_ZERO(&last);
-    if (sched_getaffinity(0, sizeof(guest), &guest) < 0 || CPU_COUNT(&guest) < 2)
-        return false;
-    size_t processor = CPU_SETSIZE - 1;
-    while (!CPU_ISSET(processor, &guest))
-        processor--;
-    CPU_CLR(processor, &guest);
-    CPU_SET(processor, &last);
-    return set_threads(worker, &last) && set_threads(getpid(), &guest) &&
-           set_threads(broker, &guest);
-}
-
 void place_nowhere(void)
 {
     cpu_set_t all;
     memset(&all, 0xff, sizeof(all)); /* all that exist */
     (void)sched_setaffinity(0, sizeof(all), &all);
+}
+
+/* The last processor, and the others. */
+static bool split_processors(cpu_set_t *ret_last, cpu_set_t *ret_others)
+{
+    CPU_ZERO(ret_last);
+    if (sched_getaffinity(0, sizeof(*ret_others), ret_others) < 0 || CPU_COUNT(ret_others) < 2)
+        return false;
+    size_t processor = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(processor, ret_others))
+        processor--;
+    CPU_CLR(processor, ret_others);
+    CPU_SET(processor, ret_last);
+    return true;
+}
+
+bool place_processes(pid_t worker, pid_t broker)
+{
+    cpu_set_t guest, last;
+    return split_processors(&last, &guest) && set_threads(worker, &last) &&
+           set_threads(getpid(), &guest) && set_threads(broker, &guest);
+}
+
+bool place_what_starts(void)
+{
+    cpu_set_t guest, last;
+    return split_processors(&last, &guest) && sched_setaffinity(0, sizeof(last), &last) == 0;
+}
+
+bool place_guest(void)
+{
+    cpu_set_t guest, last;
+    place_nowhere();
+    return split_processors(&last, &guest) && set_threads(getpid(), &guest);
 }
 
 double private_kib(pid_t pid, bool shared_too)

@@ -168,45 +168,62 @@ static void test_late_chain(void)
 static void test_other_ends(void)
 {
     static const enum serve ends[] = {SERVE_WAIT_BACKEND, SERVE_FAULT, SERVE_END};
-    const struct turn_rules rules = {.steps = 10, .linger_chains = 1};
+    const struct turn_rules rules = {.steps = 10};
     for (unsigned int i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         start(2);
-        page.mailbox.request_seq = 1; /* this ends lingering */
-        dev.linger_looks = 1;
+        dev.polling = (struct polling){.max = 1000, .window = 1000};
         script.done_steps = 2;
         script.after = ends[i];
         CU_ASSERT_EQUAL(run(&rules), ends[i]);
         CU_ASSERT_TRUE(kicks_off());
+        CU_ASSERT_EQUAL(dev.unasked, 0);
         CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
     }
 }
 
-/* The result of a turn that has served `chains` chains, while a register access waits. */
-static enum serve lingered(unsigned int chains, uint32_t work, unsigned int looks, bool alone)
+/* The worker looks at its rings before it sleeps. So the driver is not asked to kick yet, except if
+ * looking does not pay. */
+static void test_polling(void)
 {
-    const struct turn_rules rules = {.steps = 10, .linger_chains = 2, .linger_alone = alone};
-    start(chains);
-    page.mailbox.request_seq = 1;
-    dev.work = work;
-    dev.linger_looks = looks;
-    enum serve r = run(&rules);
-    CU_ASSERT_EQUAL(kicks_off(), r == SERVE_END);
-    return r;
+    const struct turn_rules rules = {.steps = 10};
+    start(2);
+    dev.polling = (struct polling){.max = 1000, .window = 1000};
+    CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
+    CU_ASSERT_TRUE(kicks_off());
+    CU_ASSERT_EQUAL(dev.unasked, 1);
+    device_ask_for_kicks(&dev);
+    CU_ASSERT_FALSE(kicks_off());
+    CU_ASSERT_EQUAL(dev.unasked, 0);
+    start(2);
+    dev.polling = (struct polling){.max = 1000, .window = 1000, .skip = 1};
+    CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
+    CU_ASSERT_FALSE(kicks_off());
+    CU_ASSERT_EQUAL(dev.unasked, 0);
 }
 
-static void test_lingering(void)
+/* A chain that comes before kicks are asked for is found by looking, or at the latest when they
+ * are asked for. */
+static void test_found_without_a_kick(void)
 {
-    CU_ASSERT_EQUAL(lingered(2, 1, 1, false), SERVE_END);
-    CU_ASSERT_EQUAL(lingered(1, 1, 1, false), SERVE_WAIT_ROOM);
-    CU_ASSERT_EQUAL(lingered(2, 1, 0, false), SERVE_WAIT_ROOM);
-    CU_ASSERT_EQUAL(lingered(2, 3, 1, false), SERVE_END);
-    CU_ASSERT_EQUAL(lingered(2, 1, 1, true), SERVE_END);
-    CU_ASSERT_EQUAL(lingered(2, 3, 1, true), SERVE_WAIT_ROOM); /* another queue waits */
-    const struct turn_rules never = {.steps = 10};
-    start(2);
+    const struct turn_rules rules = {.steps = 10};
+    for (unsigned int look = 0; look < 2; look++) {
+        start(2);
+        dev.polling = (struct polling){.max = 1000, .window = 1000};
+        CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
+        dev.work = 0;
+        CU_ASSERT_FALSE(device_look(&dev));
+        offer_chains(1);
+        if (look == 1)
+            CU_ASSERT_TRUE(device_look(&dev));
+        device_ask_for_kicks(&dev);
+        CU_ASSERT_EQUAL(dev.work, 1);
+    }
+    /* A register access is found as well. */
+    start(0);
+    dev.work = 0;
+    CU_ASSERT_FALSE(device_look(&dev));
     page.mailbox.request_seq = 1;
-    dev.linger_looks = 1;
-    CU_ASSERT_EQUAL(run(&never), SERVE_WAIT_ROOM);
+    CU_ASSERT_TRUE(device_look(&dev));
 }
 
 static enum serve take(size_t readable, size_t writable)
@@ -254,7 +271,8 @@ int main(int argc, char **argv)
         {"it is interrupted as the rules say", test_interrupts},
         {"a chain that comes late is not lost", test_late_chain},
         {"who waits for something else asks for no kick", test_other_ends},
-        {"lingering", test_lingering},
+        {"if the worker polls, kicks are asked for later", test_polling},
+        {"what comes until then is found", test_found_without_a_kick},
         {"a chain that is too short is the guest's fault", test_chains_that_are_too_short},
         CU_TEST_INFO_NULL,
     };

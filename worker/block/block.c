@@ -30,9 +30,6 @@
 #define SIGNAL_REQUESTS 8u
 #define SIGNAL_BYTES 0x8000u
 
-/* After a turn of this many requests the driver is expected to send more at once. */
-#define LINGER_REQUESTS 8u
-
 #define FEATURE(bit) (1ull << (bit))
 
 struct block block;
@@ -413,8 +410,6 @@ static enum serve block_turn(struct device *dev, unsigned int queue, struct gues
         .bytes = share(dev, TURN_BYTES, TURN_BYTES_MIN),
         .signal_chains = SIGNAL_REQUESTS,
         .signal_bytes = SIGNAL_BYTES,
-        .linger_chains = LINGER_REQUESTS,
-        .linger_alone = true,
     };
     return turn_run(dev, queue, &rules, serve, ret_fault);
 }

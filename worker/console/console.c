@@ -309,7 +309,7 @@ static enum serve console_turn(struct device *dev, unsigned int queue,
     static const struct turn_rules input = {.steps = TURN_STEPS};
     /* Linux's console driver waits until its few bytes are completed, and then sends the next
      * ones. */
-    static const struct turn_rules output = {.steps = TURN_STEPS, .linger_chains = 1};
+    static const struct turn_rules output = {.steps = TURN_STEPS};
     if (queue > CONSOLE_TX && !console_multiport(dev))
         return SERVE_WAIT_BACKEND; /* §5.3.2: these queues do not exist */
     if (queue == CONSOLE_CONTROL_RX || queue == CONSOLE_CONTROL_TX)

@@ -10,7 +10,6 @@
 #include "worker/net/net.h"
 
 /* After a turn of this many frames the driver is expected to send more at once. */
-#define LINGER_FRAMES 8u
 
 static struct net_tx {
     bool waiting;       /* the frame in hand waits for room in the tap */
@@ -92,7 +91,6 @@ enum serve net_tx_turn(struct device *dev, unsigned int pair, struct guest_fault
     static const struct turn_rules rules = {
         .steps = NET_TURN_FRAMES,
         .bytes = NET_TURN_BYTES,
-        .linger_chains = LINGER_FRAMES,
     };
     return turn_run(dev, 2 * pair + 1, &rules, serve, ret_fault);
 }

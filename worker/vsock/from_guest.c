@@ -167,5 +167,5 @@ enum serve vsock_tx_turn(struct device *dev, struct guest_fault *ret_fault)
     flush_gathered(dev);
     if (r != SERVE_FAULT)
         vsock_count_turn(dev);
-    return turn_end(&turn, &vsock_turn_rules, r);
+    return turn_end(&turn, r);
 }
