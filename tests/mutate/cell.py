@@ -10,6 +10,7 @@ That is enough for a program that errs. It is no prison for one that is hostile:
 run() starts the cell; main() is its first process.
 """
 
+import contextlib
 import ctypes
 import glob
 import json
@@ -180,12 +181,19 @@ def _make(copy, at):
     resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
 
 
+def _set_oom(score):
+    """How likely the kernel is to end this process where the cell's memory does not suffice; -1000: never, where it may."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(str(score))
+
+
 def _run(step, at):
     environment = dict(os.environ, HOME="/tmp", CCACHE_READONLY="1", CCACHE_TEMPDIR="/tmp/ccache", CCACHE_BASEDIR=at)
     environment.update(step.get("environment", {}))
     with open("/tmp/.output", "w+b") as output:
         process = subprocess.Popen(step["argv"], cwd=os.path.join(at, step.get("folder", "")), env=environment,
-                                   stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+                                   stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                                   preexec_fn=lambda: _set_oom(0))
         end, why = time.monotonic() + step["seconds"], None
         while True:
             # The first process of a pid namespace reaps all orphans.
@@ -217,6 +225,7 @@ def main():
         signal.signal(number, signal.SIG_IGN)
     steps = json.load(sys.stdin)
     _make(copy, at)
+    _set_oom(-1000)
     result = {"passed": 0, "why": None, "output": "", "seconds": [], "hashes": []}
     for step in steps:
         started = time.monotonic()
