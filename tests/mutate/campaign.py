@@ -37,12 +37,13 @@ def choose(mutants, sample, seed):
 
 class Campaign:
     """
-    `trees`: copies of the same sources, the first of them configured. `say(text)` tells a person how far
-    it has come.
+    `trees`: copies of the same sources, the first of them configured. A test that takes longer than
+    `longest` seconds without a mutant is left out, and each that is not named in `only`; None: none is.
+    `say(text)` tells a person how far it has come.
     """
 
-    def __init__(self, trees, unit_only, longest, say):
-        self.trees, self.unit_only, self.longest, self.say = trees, unit_only, longest, say
+    def __init__(self, trees, say, unit_only=False, longest=None, only=None):
+        self.trees, self.say, self.unit_only, self.longest, self.only = trees, say, unit_only, longest, only
         self.seconds = {}  # of each test, without a mutant
         self.unit, self.standin = {}, {}  # path: names of tests
         self.first = {}  # path: (target, its object file)
@@ -58,8 +59,8 @@ class Campaign:
         for path in paths:
             if path not in tree.objects:
                 raise Refused("%s: no target compiles it" % path)
-            self.unit[path] = relevant.may_link(tree, path)
-            self.standin[path] = [] if self.unit_only else relevant.standin_tests(tree, path)
+            self.unit[path] = self.wanted(relevant.may_link(tree, path))
+            self.standin[path] = [] if self.unit_only else self.wanted(relevant.standin_tests(tree, path))
             names.update(self.unit[path] + self.standin[path])
             target = next(iter(sorted(tree.objects[path], key=lambda name: name in tree.tests)))
             self.first[path] = (target, tree.objects[path][target])
@@ -69,17 +70,23 @@ class Campaign:
             self.say("[%d/%d] %s, without a mutant" % (i + 1, len(names), name))
             self.baseline(tree, name)
         for path in paths:
-            quick = {name: taken for name, taken in self.seconds.items() if taken <= self.longest}
-            self.unit[path] = relevant.unit_tests(tree, path, quick)
-            self.standin[path] = [name for name in self.standin[path] if name in quick]
+            self.unit[path] = relevant.unit_tests(tree, path, self.seconds)
+            self.standin[path] = [name for name in self.standin[path] if name in self.seconds]
             self.known[path] = set(self.hashes(tree, path))
         for other in self.trees[1:]:
             shutil.rmtree(other.folder, ignore_errors=True)
             shutil.copytree(tree.folder, other.folder, symlinks=True)
             other.targets, other.tests, other.objects = tree.targets, tree.tests, tree.objects
 
+    def wanted(self, names):
+        return [name for name in names if self.only is None or name in self.only]
+
     def baseline(self, tree, name):
-        result = tree.run([tree.test_step(name, 3600)], 3700)
+        limit = 3600 if self.longest is None else self.longest
+        result = tree.run([tree.test_step(name, limit)], limit + 60)
+        if result["why"] == "timeout" and self.longest is not None:
+            self.say("%s takes longer than %g s: it is left out" % (name, limit))
+            return
         if result["why"]:
             raise Refused("%s %s without any mutant; nothing could be told from it:\n%s" %
                           (name, "had no end" if result["why"] == "timeout" else "failed", result["output"]))

@@ -87,7 +87,7 @@ def may_link(tree, path):
 
 
 def unit_tests(tree, path, built):
-    """Of those that may (they have been built), the ones that really do, and that passed: `built`, {name: seconds}."""
+    """Of those that may, the ones that really do, if they are in `built`: they have been."""
     objects = [made for made in tree.objects[path].values()]
     symbols = set()
     for made in objects:

@@ -200,7 +200,7 @@ def _campaign(folder):
     copy.refresh(source)
     copy.configure()
     campaign.SLACK = 1
-    made = campaign.Campaign([copy], True, 60, lambda text: None)
+    made = campaign.Campaign([copy], lambda text: None)
     made.prepare(["part.c"], 1)
     chosen = [mutant for mutant in places.mutants(PROJECT["part.c"]) if mutant.after in EXPECTED]
     result = report.Report(len(chosen), {"part.c": 0}, 90)
@@ -224,7 +224,7 @@ def _campaign(folder):
     yield _check(copy.read("part.c") == PROJECT["part.c"], "the copy is as it was")
     copy.write("test_part.c", "int main(void) { return 1; }\n")
     try:
-        campaign.Campaign([copy], True, 60, lambda text: None).prepare(["part.c"], 1)
+        campaign.Campaign([copy], lambda text: None).prepare(["part.c"], 1)
         yield _check(False, "a test that fails without a mutant is refused")
     except campaign.Refused as error:
         yield _check("test_part failed without any mutant" in str(error), "a test that fails without a mutant is refused", error)

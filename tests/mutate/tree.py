@@ -34,7 +34,7 @@ class Tree:
         self.build = os.path.join(folder, "build")
         os.makedirs(folder, exist_ok=True)
         os.makedirs(at, exist_ok=True)
-        self.targets, self.tests, self.objects = {}, {}, {}
+        self.targets, self.tests, self.objects, self._symbols = {}, {}, {}, {}
 
     # ---- The sources ----
 
@@ -163,7 +163,9 @@ class Tree:
         return found
 
     def symbols(self, file):
-        """The global functions and objects that a file of the build directory defines."""
-        listed = subprocess.run(["nm", "--defined-only", "--extern-only", os.path.join(self.build, file)],
-                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-        return {line.split()[-1] for line in listed.stdout.decode().splitlines() if line}
+        """The global functions and objects that a file of the build directory defines. It is read once: a mutant has the same."""
+        if file not in self._symbols:
+            listed = subprocess.run(["nm", "--defined-only", "--extern-only", os.path.join(self.build, file)],
+                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+            self._symbols[file] = {line.split()[-1] for line in listed.stdout.decode().splitlines() if line}
+        return self._symbols[file]
