@@ -98,6 +98,13 @@ static void a_successor_has_its_own_time(void)
     CU_ASSERT_EQUAL(found.step, ATTEMPT_TELL);
     CU_ASSERT_TRUE(found.is_again); /* the mailbox may hold spoilt values */
     CU_ASSERT_EQUAL(found.wait_ms, ANSWER);
+    /* Also if somebody rings: its predecessor's deadline, which is over, is not its own. */
+    expect(sight(2), ATTEMPT_WAIT, ANSWER);
+    now += ANSWER - 1;
+    expect(sight(2), ATTEMPT_WAIT, 1);
+    now += 1;
+    expect(sight(2), ATTEMPT_REPLACE, 0);
+    CU_ASSERT_EQUAL(attempt.missed, 2);
 }
 
 static void a_disk_excuses_and_not_for_ever(void)

@@ -92,6 +92,8 @@ static void test_segmentation(void)
     header.flags = 0;
     CU_ASSERT_EQUAL(sent(header, HOST_ALL, 1500, 3000), NET_GSO);
     header.flags = NEEDS_CSUM;
+    header.hdr_len = 3000; /* all of it is headers: odd, but it lies in the frame */
+    CU_ASSERT_EQUAL(sent(header, HOST_ALL, 1500, 3000), NET_OK);
     header.hdr_len = 3001;
     CU_ASSERT_EQUAL(sent(header, HOST_ALL, 1500, 3000), NET_HDR_LEN);
 }
@@ -186,6 +188,12 @@ static void test_addresses(void)
     memcpy(state.macs[STATE_NET_MACS - 1], group, 6);
     CU_ASSERT_TRUE(passes(other, 0));
     CU_ASSERT_TRUE(passes(group, 0));
+    /* What lies behind the addresses in use was left there by an earlier table. */
+    state.multicast = STATE_NET_MACS - 2;
+    CU_ASSERT_FALSE(passes(group, 0));
+    memcpy(state.macs[1], other, 6);
+    memcpy(state.macs[0], own, 6);
+    CU_ASSERT_FALSE(passes(other, 0));
 }
 
 static void test_vlans(void)
