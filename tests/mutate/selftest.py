@@ -175,6 +175,7 @@ for path in "$2/tests/written" /etc/written /proc/sys/kernel/hostname /sys/writt
 done
 echo x > /run/x && echo x > /tmp/x && echo x > /var/tmp/x && echo x > /dev/null || echo has no folders of its own
 test -z "$(find /dev -type b)" || echo has disks
+test -z "${BVDM_LONG-}" || echo takes the long form
 test $$ -lt 50 || echo has no processes of its own
 test "$(ls /sys/class/net)" = lo || echo has no network of its own
 ip link show lo | grep -q UP || echo has no loopback
@@ -186,6 +187,7 @@ kill -SEGV $$
 
 
 def _cells(root, copy, at):
+    os.environ["BVDM_LONG"] = "1"
     result = _in_cell(copy, at, ["sh", "-c", CELL, "sh", at, root])
     yield _check(result["output"].split() == "end ended by signal 11".split(), "what a cell can and can't", result)
     yield _check(os.path.exists(os.path.join(copy, "written")), "its copy is seen outside")
