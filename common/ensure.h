@@ -7,10 +7,10 @@
  *     ENSURE(slot != NULL);
  *
  * The process writes "FILE:LINE: CONDITION" to stderr by one call, if stderr takes it at once. Then
- * it ends by SIGILL, which needs no system call, and which kills the first process of a pid
- * namespace, too. This is for the keeper and the broker: other processes see their end and start
- * them again. Every filter of theirs allows the calls that are made here. A worker has no stderr:
- * it traps without a message (virtqueue.c).
+ * it ends by SIGILL, or SIGTRAP on aarch64 and riscv64. That needs no system call, and also kills
+ * the first process of a pid namespace. This is for the keeper and the broker: other processes see
+ * their end and start them again. Every filter of theirs allows the calls that are made here. A
+ * worker has no stderr: it traps without a message (virtqueue.c).
  */
 #ifndef COMMON_ENSURE_H
 #define COMMON_ENSURE_H

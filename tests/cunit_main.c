@@ -61,9 +61,38 @@ static void after_each(void)
         running()->pTearDownFunc();
 }
 
-/* Whether "SUITE: CASE" contains one of the words. */
+/* Whether the words are names of cases that do not run. */
+static bool is_without;
+
+static bool is_named(const CU_Test *test, char **words, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (strcmp(test->pName, words[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether each word is the name of a case. Any other name would leave out nothing. */
+static bool are_names(char **words, int count)
+{
+    for (int i = 0; i < count; i++) {
+        bool found = false;
+        for (CU_pSuite suite = CU_get_registry()->pSuite; suite; suite = suite->pNext)
+            found = found || CU_get_test_by_name(words[i], suite);
+        if (!found) {
+            fprintf(stderr, "--without '%s': no case has this name; --list names all\n", words[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether "SUITE: CASE" contains one of the words; with --without, whether no word is the CASE. */
 static bool is_wanted(const CU_Suite *suite, const CU_Test *test, char **words, int count)
 {
+    if (is_without)
+        return !is_named(test, words, count);
     char name[512];
     snprintf(name, sizeof(name), "%s: %s", suite->pName, test->pName);
     for (int i = 0; i < count; i++) {
@@ -113,11 +142,12 @@ int run_suites(int argc, char **argv, const CU_SuiteInfo *suites)
     char **words = argv + 1;
     int count = argc - 1;
     bool is_list = count > 0 && strcmp(words[0], "--list") == 0;
-    if (is_list) {
+    is_without = count > 0 && strcmp(words[0], "--without") == 0;
+    if (is_list || is_without) {
         words++;
         count--;
     }
-    if (count == 0 && by_environment) {
+    if (count == 0 && !is_without && by_environment) {
         words = &by_environment;
         count = 1;
     }
@@ -125,6 +155,8 @@ int run_suites(int argc, char **argv, const CU_SuiteInfo *suites)
         fprintf(stderr, "%s: CUnit refuses the suites: %s\n", argv[0], CU_get_error_msg());
         return 2;
     }
+    if (is_without && !are_names(words, count))
+        return 2;
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (choose(words, count, is_list) == 0) {
         fprintf(stderr, "%s: no case has these words in its name; --list names all\n", argv[0]);

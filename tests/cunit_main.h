@@ -2,9 +2,10 @@
 /*
  * The end of main of every CUnit program of tests/.
  *
- *     PROGRAM             runs all its cases
- *     PROGRAM WORDS...    runs those that have one of these words in "SUITE: CASE"
- *     PROGRAM --list      names its cases and runs none
+ *     PROGRAM                     runs all its cases
+ *     PROGRAM WORDS...            runs those that have one of these words in "SUITE: CASE"
+ *     PROGRAM --without CASE...   runs all but those of these names
+ *     PROGRAM --list              names its cases and runs none
  *
  * The environment variable BVDM_CASE has WORDS as well, for programs that another program starts.
  *

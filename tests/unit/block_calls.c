@@ -68,8 +68,11 @@ static bool refused(const struct iovec *iov, int count)
     return false;
 }
 
-static ssize_t move(enum call call, long number, const struct iovec *iov, int count, off_t offset,
-                    int flags)
+/* The calls without flags, which an emulator of programs has as well. */
+typedef ssize_t move_call(int fd, const struct iovec *iov, int count, off_t offset);
+
+static ssize_t move(enum call call, move_call *without_flags, const struct iovec *iov, int count,
+                    off_t offset, int flags)
 {
     struct call_record record = {
         .call = call, .segments = count, .flags = flags, .offset = (uint64_t)offset};
@@ -91,19 +94,19 @@ static ssize_t move(enum call call, long number, const struct iovec *iov, int co
             part[segments].iov_len = left;
         left -= part[segments].iov_len;
     }
-    return syscall(number, WORKER_FD_BACKEND, part, segments, offset, 0, 0);
+    return without_flags(WORKER_FD_BACKEND, part, segments, offset);
 }
 
 ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
     CU_ASSERT_EQUAL(fd, WORKER_FD_BACKEND);
-    return move(CALL_READ, SYS_preadv2, iov, count, offset, flags);
+    return move(CALL_READ, preadv, iov, count, offset, flags);
 }
 
 ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
     CU_ASSERT_EQUAL(fd, WORKER_FD_BACKEND);
-    return move(CALL_WRITE, SYS_pwritev2, iov, count, offset, flags);
+    return move(CALL_WRITE, pwritev, iov, count, offset, flags);
 }
 
 int fdatasync(int fd)

@@ -62,24 +62,27 @@ static bool recorded(enum call call, int segments, int flags)
     return errno == 0;
 }
 
-static ssize_t limited(long number, int fd, const struct iovec *iov, int count, off_t offset)
+/* The calls without flags, which an emulator of programs has as well. */
+typedef ssize_t move_call(int fd, const struct iovec *iov, int count, off_t offset);
+
+static ssize_t limited(move_call *call, int fd, const struct iovec *iov, int count, off_t offset)
 {
     struct iovec first = iov[0];
     if (bytes_max == SIZE_MAX)
-        return syscall(number, fd, iov, count, offset, 0, 0);
+        return call(fd, iov, count, offset);
     if (first.iov_len > bytes_max)
         first.iov_len = bytes_max;
-    return syscall(number, fd, &first, 1, offset, 0, 0);
+    return call(fd, &first, 1, offset);
 }
 
 ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
-    return recorded(CALL_READ, count, flags) ? limited(SYS_preadv2, fd, iov, count, offset) : -1;
+    return recorded(CALL_READ, count, flags) ? limited(preadv, fd, iov, count, offset) : -1;
 }
 
 ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
-    return recorded(CALL_WRITE, count, flags) ? limited(SYS_pwritev2, fd, iov, count, offset) : -1;
+    return recorded(CALL_WRITE, count, flags) ? limited(pwritev, fd, iov, count, offset) : -1;
 }
 
 int fdatasync(int fd)

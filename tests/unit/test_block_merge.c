@@ -392,7 +392,7 @@ static int direct_file(void)
 static int written_from(int file, void *memory)
 {
     const struct iovec iov = {memory, 4096};
-    return syscall(SYS_pwritev2, file, &iov, 1, 0, 0, 0) == 4096 ? 0 : errno;
+    return pwritev(file, &iov, 1, 0) == 4096 ? 0 : errno;
 }
 
 /* A mapping of bare pages (VM_PFNMAP) that each process has. The window of a real Bao is one, too.

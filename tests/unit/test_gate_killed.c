@@ -31,6 +31,9 @@
 #include "tests/cunit_main.h"
 
 #define BASE 0x10000000u
+#ifndef SELF
+#define SELF "/proc/self/exe" /* this program; under an emulator, a script that starts it */
+#endif
 #define LOST_MS 20000
 #define REQUEST_IDS 4u
 #define NO_REQUEST UINT64_MAX
@@ -279,11 +282,10 @@ static _Noreturn void run_frontend(uint64_t interrupts)
 
 static pid_t start(const char *role, const char *argument)
 {
-    char self[] = "/proc/self/exe";
     pid_t pid = fork();
     CU_ASSERT_FATAL(pid >= 0);
     if (pid == 0) {
-        execl(self, "test_gate_killed", role, argument, (char *)NULL);
+        execl(SELF, "test_gate_killed", role, argument, (char *)NULL);
         _exit(EXIT_FAILURE);
     }
     return pid;
