@@ -166,6 +166,16 @@ frontend()
     return 124
 }
 
+# on NUMBER COMMAND: run the command in that frontend.
+on()
+{
+    frontend_number=$1
+    frontend "$2"
+    local status=$?
+    frontend_number=1
+    return $status
+}
+
 # The same in few words, for somebody who sees only the end of a log: what each of our threads waits
 # for, and the last output of the frontends.
 show_stuck_shortly()

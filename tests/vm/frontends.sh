@@ -23,16 +23,6 @@ many_devices()
     comes_up
 }
 
-# on NUMBER COMMAND: run the command in that frontend.
-on()
-{
-    frontend_number=$1
-    frontend "$2"
-    local status=$?
-    frontend_number=1
-    return $status
-}
-
 own_identities()
 {
     local uids

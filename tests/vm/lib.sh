@@ -4,11 +4,14 @@
 # frontend VM, and boots the backend. The caller sets:
 #   source_dir  the project's root
 #   build_dir   a CMake build directory in which everything is built
+#   vm_linux_tests   yes if the images are to have Linux's tests of sockets
 # Nothing is installed on the host. Everything is kept below $build_dir/vm.
 
 vm_dir=
 vm_logs= # where the logs and the monitor of a boot are; each of several boots has its own
 vm_pid=
+vm_linux_tests=${vm_linux_tests:-}
+vm_linux_tests_dir=
 vm_done= # parts of the scenario that an earlier boot has finished, separated by commas
 kinds_dir=$source_dir/tests/vm/kinds
 # shellcheck source=tests/vm/kinds.sh
@@ -51,6 +54,34 @@ vm_find_kernel()
         depmod -b "$vm_kernel_dir" "$vm_kernel_version"
         touch "$vm_kernel_dir/depmod-done"
     fi
+}
+
+# Linux's own tests of sockets between machines, from Debian's package of that kernel's source: built
+# below $vm_dir, not installed, and no part of this project.
+vm_find_linux_tests()
+{
+    local version=${vm_kernel_version%.*} # as Debian's packages have it: 6.1 of 6.1.0-57-amd64
+    local source=linux-source-$version
+    local unpacked=$vm_dir/linux-tests/$source
+    vm_linux_tests_dir=$unpacked/tools/testing/vsock
+    [ ! -e "$unpacked/complete" ] || return 0
+    rm -rf "$unpacked"
+    mkdir -p "$unpacked"
+    (cd "$unpacked" && apt-get -qq -o APT::Sandbox::User=root download "$source" &&
+        dpkg-deb --fsys-tarfile "$source"_*.deb | tar -xO "./usr/src/$source.tar.xz" |
+        tar -xJ --strip-components=1 "$source"/tools/{testing/vsock,include} &&
+        rm -f "$source"_*.deb && make -s -C "$vm_linux_tests_dir" vsock_test vsock_diag_test) || {
+        rm -rf "$unpacked"
+        vm_fail "cannot build vsock_test of Debian's package $source: try 'apt-get update'"
+    }
+    touch "$unpacked/complete"
+}
+
+vm_add_linux_tests() # ROOT MODULE...
+{
+    [ -n "$vm_linux_tests_dir" ] || return 0
+    vm_add_program "$1" "$vm_linux_tests_dir"/{vsock_test,vsock_diag_test}
+    vm_add_modules "$@"
 }
 
 # --- root file systems ---------------------------------------------------------------------
@@ -146,6 +177,7 @@ vm_make_frontend()
     vm_add_program "$root" dash $(vm_kinds_programs kind_frontend_programs)
     # shellcheck disable=SC2046
     vm_add_modules "$root" virtio_mmio $(kinds_value kind_frontend_modules)
+    vm_add_linux_tests "$root" vsock_diag
     mkdir -p "$root/etc/dropbear" "$root/tools"
     cp "$vm_dir/keys/host" "$root/etc/dropbear/key"
     cp "$vm_dir/keys/user.pub" "$root/root/.ssh/authorized_keys"
@@ -193,7 +225,7 @@ vm_make_backend()
     local root=$vm_dir/backend-root program
     vm_make_root "$root"
     for program in bao-virtio-dm bao-virtio-broker bao-virtio-worker bao-seccomp bao-dmctl \
-        bao-monitor bao-kill-storm storm-vhost attack-vhost; do
+        bao-monitor bao-kill-storm storm-vhost attack-vhost vsock-bridge; do
         vm_add_program "$root" "$build_dir/bin/$program"
     done
     install -D -t "$root/usr/lib/attack" "$build_dir"/tests/attack/bin/bao-virtio-*
@@ -201,6 +233,7 @@ vm_make_backend()
     vm_add_program "$root" bash $(vm_kinds_programs kind_backend_programs)
     # shellcheck disable=SC2046
     vm_add_modules "$root" kvm_amd kvm_intel $(kinds_value kind_backend_modules)
+    vm_add_linux_tests "$root" vsock_diag vsock_loopback
     cp -r "$source_dir/configs" "$source_dir/tests/vm/kinds" "$root/root/"
     cp "$vm_dir/keys/user" "$root/root/.ssh/id_ed25519"
     printf 'Host localhost\n  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n' \
@@ -208,7 +241,7 @@ vm_make_backend()
     vm_add_systemd "$root"
     cp "$vm_kernel" "$root/root/frontend-kernel"
     cp "$vm_dir/frontend.cpio" "$root/root/frontend.cpio"
-    install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends,storms,attacks}.sh "$root/root/"
+    install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends,storms,attacks,vsock_test}.sh "$root/root/"
     install -m 755 "$source_dir"/tests/vm/scenario-* "$root/root/"
     install -m 755 "$source_dir/packaging/bao-acceptance" "$root/usr/bin/"
     install -m 755 "$source_dir/tests/vm/backend-init" "$root/init"
@@ -223,6 +256,7 @@ vm_prepare()
     vm_logs=$vm_dir
     mkdir -p "$vm_dir"
     vm_find_kernel
+    [ -z "$vm_linux_tests" ] || vm_find_linux_tests
     vm_make_keys
     vm_make_frontend
     vm_make_tools
