@@ -170,6 +170,11 @@ all_cases() # PLANE ROLE WORDS
     done
 }
 
+failures() # how many there are
+{
+    grep -c . /run/failures 2>/dev/null
+}
+
 no_worker_was_replaced() # PIDS
 {
     [ "$1" = "$(pidof bao-virtio-worker)" ]
@@ -178,11 +183,11 @@ no_worker_was_replaced() # PIDS
 linux_vsock_test()
 {
     local before plane kind=vsock-test
-    before=$(wc -l </run/failures 2>/dev/null)
+    before=$(failures)
     # shellcheck disable=SC2046  # vsock_diag_test counts all sockets of the backend
     kill $(pidof vsock-perf socat) 2>/dev/null
     check "the frontends come up" test_devices
-    [ "$before" = "$(wc -l </run/failures 2>/dev/null)" ] || return
+    [ "$before" = "$(failures)" ] || return
     check "what cannot be asked is named as the tests name it" untold_cases_exist
     before=$(pidof bao-virtio-worker)
     for plane in vhost virtio; do
