@@ -63,6 +63,9 @@ int audit_complain(const char *what, const char *found, const char *expected);
 /* Print the policies of this build, one in each line, on stderr or stdout. */
 void audit_print_policies(bool to_stderr);
 
+/* The pid that a text is, or 0. `text` may be NULL. */
+int audit_pid(const char *text);
+
 /* "" or "s". */
 const char *audit_plural(size_t count);
 

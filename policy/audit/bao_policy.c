@@ -28,8 +28,8 @@ static const char help[] =
     "Policies:\n";
 
 static const struct verb verbs[] = {
-    {"lint", audit_lint, NO_POLICY, true, POLICY_ARCHES},
-    {"trace", audit_trace, ONE_POLICY, true, POLICY_ARCH_NATIVE},
+    {"lint", audit_lint, NO_POLICY, true, POLICY_ARCHES, false},
+    {"trace", audit_trace, ONE_POLICY, true, POLICY_ARCH_NATIVE, false},
     {0},
 };
 

@@ -20,8 +20,9 @@ static const char help[] =
     "                    what would become of this call. Arguments are numbers, constants or\n"
     "                    @fds, as in a policy; put -- before negative ones\n"
     "  diff OLD NEW      what NEW allows more, and less. Each is \"this\" build, another\n"
-    "                    bao-seccomp, a directory of policies or of exported programs, one\n"
-    "                    exported program (.bpf), or the pid of a running process\n"
+    "                    bao-seccomp, one policy, a directory of policies or of exported\n"
+    "                    programs, any one program (.bpf), or the pid of any process. Dangerous\n"
+    "                    powers have a rank: high, medium or low\n"
     "  explain PID|FILE  what any seccomp program does with each call, and under which "
     "conditions:\n"
     "                    those of a running process (root), or a file of instructions\n"
@@ -33,6 +34,9 @@ static const char help[] =
     "\n"
     "  -a, --arch ARCH   x86_64, aarch64, riscv64 or all; by default that of this program,\n"
     "                    and all for hash, export and diff\n"
+    "      --effective   what all programs of a process do together, the keeper's and its own:\n"
+    "                    of list, show and explain. In place of POLICY, list and show then also\n"
+    "                    take the pid of a running process (root)\n"
     "  -j, --json        for tools\n"
     "  -m, --markdown    for a report: verify only\n"
     "      --told FILE   verify the device model whose broker has said this, with what it has "
@@ -47,14 +51,14 @@ static const char help[] =
     "Policies:\n";
 
 static const struct verb verbs[] = {
-    {"list", audit_list, ANY_POLICY, false, POLICY_ARCH_NATIVE},
-    {"show", audit_show, ANY_POLICY, false, POLICY_ARCH_NATIVE},
-    {"hash", audit_hash, ANY_POLICY, false, POLICY_ARCHES},
-    {"export", audit_export, NO_POLICY, true, POLICY_ARCHES},
-    {"check", audit_check, ONE_POLICY, true, POLICY_ARCH_NATIVE},
-    {"diff", audit_diff, NO_POLICY, true, POLICY_ARCHES},
-    {"explain", audit_explain, NO_POLICY, true, POLICY_ARCHES},
-    {"verify", audit_verify, NO_POLICY, true, POLICY_ARCH_NATIVE},
+    {"list", audit_list, ANY_POLICY, false, POLICY_ARCH_NATIVE, true},
+    {"show", audit_show, ANY_POLICY, false, POLICY_ARCH_NATIVE, true},
+    {"hash", audit_hash, ANY_POLICY, false, POLICY_ARCHES, false},
+    {"export", audit_export, NO_POLICY, true, POLICY_ARCHES, false},
+    {"check", audit_check, ONE_POLICY, true, POLICY_ARCH_NATIVE, false},
+    {"diff", audit_diff, NO_POLICY, true, POLICY_ARCHES, false},
+    {"explain", audit_explain, NO_POLICY, true, POLICY_ARCHES, true},
+    {"verify", audit_verify, NO_POLICY, true, POLICY_ARCH_NATIVE, false},
     {0},
 };
 

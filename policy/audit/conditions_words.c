@@ -10,23 +10,10 @@
 #define ARGUMENT_WORD (offsetof(struct seccomp_data, args) / 4)
 #define HIGH (UINT64_MAX << 32)
 
-/* A test of one argument, or of the instruction pointer (argument 6), of up to 64 bits. */
-struct condition {
-    unsigned int argument;
-    enum ways_relation relation;
-    uint64_t mask, value;
-};
-
-struct conditions {
-    size_t count;
-    struct condition items[CONDITIONS_MAX];
-    bool more;
-};
-
 static struct condition condition_of(const struct ways_test *test)
 {
     unsigned int word = test->word;
-    bool is_pointer = word < ARGUMENT_WORD; /* number and entry are known: never tested */
+    bool is_pointer = word < ARGUMENT_WORD; /* it is not the number or the entry */
     unsigned int from = is_pointer
                             ? (unsigned int)(offsetof(struct seccomp_data, instruction_pointer) / 4)
                             : (unsigned int)ARGUMENT_WORD;
@@ -74,10 +61,13 @@ static bool decides(const struct condition *equal, const struct condition *other
     }
 }
 
-/* Returns false if no call can meet them all. */
-static bool collect(const struct ways_leaf *leaf, struct conditions *ret)
+bool conditions_collect(const struct ways_leaf *leaf, struct conditions *ret)
 {
+    ret->count = 0;
+    ret->more = false;
     for (size_t i = 0; i < leaf->count; i++) {
+        if (leaf->tests[i].word <= WAYS_WORD_OF(arch)) /* the number or the entry */
+            continue;
         struct condition next = condition_of(&leaf->tests[i]);
         bool joined = false;
         for (size_t c = 0; c < ret->count && !joined; c++)
@@ -99,12 +89,6 @@ static bool collect(const struct ways_leaf *leaf, struct conditions *ret)
     }
     ret->count = kept;
     return true;
-}
-
-bool conditions_can_hold(const struct ways_leaf *leaf)
-{
-    struct conditions conditions = {0};
-    return collect(leaf, &conditions);
 }
 
 static void write_condition(FILE *file, const struct condition *condition, const char *call)
@@ -129,9 +113,9 @@ static void write_condition(FILE *file, const struct condition *condition, const
 
 bool conditions_in_words(const struct ways_leaf *leaf, const char *call, char *ret, size_t size)
 {
-    struct conditions conditions = {0};
+    struct conditions conditions;
     ret[0] = '\0';
-    if (!collect(leaf, &conditions))
+    if (!conditions_collect(leaf, &conditions))
         return false;
     FILE *file = fmemopen(ret, size, "w");
     if (!file)
@@ -148,4 +132,63 @@ bool conditions_in_words(const struct ways_leaf *leaf, const char *call, char *r
     fclose(file);
     ret[size - 1] = '\0';
     return true;
+}
+
+/* ---- For an auditor ---- */
+
+static void write_for_auditor(FILE *file, const struct condition *condition, uint32_t number,
+                              const struct policy_listing *listing)
+{
+    static const char *const whole[] = {"is", "is not", "is at least", "is below"};
+    static const char *const some[] = {"has", "has not", "has at least", "has less than"};
+    uint64_t mask = condition->mask, value = condition->value;
+    const char *call = audit_call_name(number, listing->arch);
+    char words[128];
+    bool high_only = (mask & ~HIGH) == 0;
+    fputs(high_only ? "the high half of " : "", file);
+    if (high_only) {
+        mask >>= 32;
+        value >>= 32;
+    }
+    if (condition->argument == POLICY_ARGUMENTS || high_only)
+        snprintf(words, sizeof(words), "0x%" PRIx64, value);
+    else
+        audit_value_words(listing, number, condition->argument, mask, value, words, sizeof(words));
+    bool is_whole = mask == UINT64_MAX || mask == UINT32_MAX;
+    fprintf(file, "%s %s %s",
+            condition->argument == POLICY_ARGUMENTS
+                ? "the instruction's address"
+                : audit_argument_name(call, condition->argument),
+            (is_whole ? whole : some)[condition->relation], words);
+    if (!is_whole)
+        fprintf(file, " of the bits 0x%" PRIx64, mask);
+}
+
+void conditions_for_auditor(const struct ways_leaf *leaf, uint32_t number,
+                            const struct policy_listing *listing, enum policy_arch arch, char *ret,
+                            size_t size)
+{
+    const struct policy_listing unnamed = {.arch = arch};
+    struct conditions conditions;
+    ret[0] = '\0';
+    FILE *file = fmemopen(ret, size, "w");
+    if (!file)
+        return;
+    conditions_collect(leaf, &conditions);
+    const char *between = "";
+    for (unsigned int argument = 0; argument <= POLICY_ARGUMENTS; argument++) {
+        for (size_t i = 0; i < conditions.count; i++) {
+            if (conditions.items[i].argument != argument)
+                continue;
+            fputs(between, file);
+            write_for_auditor(file, &conditions.items[i], number, listing ? listing : &unnamed);
+            between = "; ";
+        }
+    }
+    if (leaf->unclear || conditions.more)
+        fprintf(file, "%s%s", between,
+                leaf->unclear ? "a comparison of what is calculated from the call"
+                              : "more than is told here");
+    fclose(file);
+    ret[size - 1] = '\0';
 }

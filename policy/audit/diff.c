@@ -1,269 +1,302 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What one set of policies allows and another does not, in words. Both are brought to the same form
- * first (access.h), so that texts, builds and running processes can be compared with each other.
+ * What one set of programs allows and another does not, in words: a proof by every way through both
+ * (gap.h), so that programs of any origin can be compared with each other.
  */
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "policy/audit/access.h"
-#include "policy/audit/filters.h"
+#include "policy/audit/conditions_words.h"
+#include "policy/audit/danger.h"
+#include "policy/audit/fate.h"
+#include "policy/audit/gap.h"
 #include "policy/audit/json.h"
-#include "policy/audit/process.h"
-#include "policy/audit/texts.h"
+#include "policy/audit/side.h"
 
-struct subject {
-    char name[NAME_SIZE];
-    enum policy_arch arch;
-    struct access_set set;
+#define WORDS_SIZE 1024
+
+/* ---- What one side allows more ---- */
+
+/* Calls by which the other side is exceeded, on one way. */
+struct excess {
+    uint32_t number;
+    bool known;                  /* the other side allows the call with other arguments */
+    bool certain;                /* false: it could not be followed */
+    const struct danger *danger; /* the worst that these calls can do, or NULL */
+    char conditions[WORDS_SIZE];
 };
 
-struct side {
-    const char *words; /* as asked for */
-    bool single;       /* one program, from a file or a process: no others are missing */
+struct excesses {
+    const struct subject *has;
+    const struct stack *lacks;
+    const struct stack_entry *entry;
+    uint32_t number; /* of the call that is looked at */
+    size_t first;    /* the first of this call */
     size_t count;
-    struct subject subjects[NAMES_MAX * POLICY_ARCHES];
+    struct excess *items;
+    int error;
 };
 
-/* ---- Where the two sides come from ---- */
-
-/* Takes over the set. */
-static int add_subject(struct side *side, const char *name, enum policy_arch arch,
-                       const struct access_set *set)
+static bool note(void *context, const struct gap *gap)
 {
-    if (side->count == sizeof(side->subjects) / sizeof(side->subjects[0]))
-        return -E2BIG;
-    struct subject *subject = &side->subjects[side->count++];
-    snprintf(subject->name, sizeof(subject->name), "%s", name);
-    subject->arch = arch;
-    subject->set = *set;
-    return 0;
+    struct excesses *excesses = context;
+    enum policy_arch arch = excesses->entry->arch;
+    bool has_names = arch != POLICY_ARCHES;
+    const struct selection selection = {excesses->has->name, arch};
+    const struct policy_listing *listing = has_names ? selection_next(&selection, NULL) : NULL;
+    const char *call = has_names ? audit_call_name(excesses->number, arch) : NULL;
+    struct ways_test given[WAYS_CALL_TESTS];
+    ways_call_tests(excesses->entry->token, excesses->number, given);
+    struct excess next = {excesses->number,
+                          stack_allows_some(excesses->lacks, given, WAYS_CALL_TESTS), gap->certain,
+                          danger_of_way(call, gap->both->tests, gap->both->count), ""};
+    conditions_for_auditor(gap->way, excesses->number, listing, arch, next.conditions, WORDS_SIZE);
+    for (size_t i = excesses->first; i < excesses->count; i++) {
+        struct excess *before = &excesses->items[i];
+        if (strcmp(before->conditions, next.conditions) != 0)
+            continue;
+        before->certain |= next.certain;
+        if (next.danger && (!before->danger || next.danger->rank > before->danger->rank))
+            before->danger = next.danger;
+        return true;
+    }
+    struct excess *items = realloc(excesses->items, (excesses->count + 1) * sizeof(*items));
+    excesses->error = items ? 0 : -ENOMEM;
+    if (!items)
+        return false;
+    excesses->items = items;
+    items[excesses->count++] = next;
+    return true;
 }
 
-static int load_this(struct side *side)
+static bool was_looked_at(const struct excesses *excesses, uint32_t number)
 {
-    const struct selection all = {NULL, POLICY_ARCHES};
-    int error = 0;
-    for (const struct policy_listing *at = selection_next(&all, NULL); at && error == 0;
-         at = selection_next(&all, at)) {
-        struct access_set set;
-        error = access_of_program(at->program.filter, at->program.length, at->arch, &set);
-        if (error == 0)
-            error = add_subject(side, at->program.name, at->arch, &set);
+    for (size_t i = 0; i < excesses->count; i++) {
+        if (excesses->items[i].number == number)
+            return true;
     }
+    return false;
+}
+
+/* Whether calls without names are exceeded, all of them: then this number is among them. */
+static bool goes_without_saying(const struct excesses *excesses, uint32_t number)
+{
+    enum policy_arch arch = excesses->entry->arch;
+    bool named = arch != POLICY_ARCHES && audit_call_name(number, arch) != NULL;
+    return !named && number != STACK_UNNAMED_CALL && excesses->count > 0 &&
+           excesses->items[0].number == STACK_UNNAMED_CALL &&
+           excesses->items[0].conditions[0] == '\0';
+}
+
+static int look_at_call(struct excesses *excesses, uint32_t number)
+{
+    struct ways_test given[WAYS_CALL_TESTS];
+    if (was_looked_at(excesses, number) || goes_without_saying(excesses, number))
+        return 0;
+    ways_call_tests(excesses->entry->token, number, given);
+    excesses->number = number;
+    excesses->first = excesses->count;
+    int error =
+        gaps_find(&excesses->has->stack, excesses->lacks, given, WAYS_CALL_TESTS, note, excesses);
+    return excesses->error < 0 ? excesses->error : error;
+}
+
+/* What `has` allows by this entry and `lacks` does not; the items are to be freed in any case.
+ * Returns 0 or -errno. */
+static int find_excesses(const struct subject *has, const struct stack *lacks,
+                         const struct stack_entry *entry, struct excesses *ret)
+{
+    *ret = (struct excesses){.has = has, .lacks = lacks, .entry = entry};
+    int error = look_at_call(ret, STACK_UNNAMED_CALL);
+    uint32_t number;
+    for (size_t at = 0; error == 0 && stack_next_number(&has->stack, &at, &number);)
+        error = look_at_call(ret, number);
+    for (size_t at = 0; error == 0 && stack_next_number(lacks, &at, &number);)
+        error = look_at_call(ret, number);
     return error;
 }
 
-static void print_mistake(void *context, const char *text)
+static bool stop(void *context, const struct gap *gap)
 {
-    *(bool *)context = true;
-    fprintf(stderr, "%s\n", text);
+    (void)context;
+    (void)gap;
+    return false;
 }
 
-static int load_texts(struct side *side, const char *directory)
+/* Whether there is any call, of any number by any entry, that `has` allows and `lacks` does not. */
+static bool exceeds(const struct subject *has, const struct stack *lacks)
 {
-    bool mistakes = false;
-    struct texts *texts;
-    int error = texts_read(directory, print_mistake, &mistakes, &texts);
-    if (error < 0)
-        return error;
-    for (size_t i = 0; i < texts->count && error == 0; i++) {
-        const struct policy_listing *listing = &texts->policies[i].listing;
-        struct access_set set;
-        error = access_of_rules(listing, &set);
-        if (error == 0)
-            error = add_subject(side, listing->program.name, listing->arch, &set);
+    return gaps_find(&has->stack, lacks, NULL, 0, stop, NULL) != 0;
+}
+
+/* ---- In words ---- */
+
+static void print_excess(const struct excess *excess, const struct stack_entry *entry, char sign)
+{
+    char call[80];
+    printf("  %c %s%s%s%s", sign,
+           excess->number == STACK_UNNAMED_CALL
+               ? "calls that have no name here"
+               : fate_call_words(entry, excess->number, call, sizeof(call)),
+           excess->conditions[0] ? " with " : "", excess->conditions,
+           excess->certain ? "" : ", perhaps: the program calculates it");
+    if (!excess->known)
+        fputs(sign == '+' ? " (a call that was not allowed at all)"
+                          : " (the call is no longer allowed at all)",
+              stdout);
+    if (excess->danger)
+        printf(" [%s: %s]", rank_name(excess->danger->rank), excess->danger->can);
+    putchar('\n');
+}
+
+static void json_excess(const struct excess *excess, const struct stack_entry *entry)
+{
+    bool has_names = entry->arch != POLICY_ARCHES;
+    json_open('{');
+    json_text_of("syscall", has_names ? audit_call_name(excess->number, entry->arch) : NULL);
+    json_number_of("number", excess->number);
+    json_key("conditions");
+    json_open('[');
+    char words[WORDS_SIZE], *rest = NULL;
+    snprintf(words, sizeof(words), "%s", excess->conditions);
+    for (char *part = strtok_r(words, ";", &rest); part; part = strtok_r(NULL, ";", &rest))
+        json_text(part[0] == ' ' ? part + 1 : part);
+    json_close();
+    json_bool_of("call_in_both", excess->known);
+    json_bool_of("certain", excess->certain);
+    json_text_of("rank", excess->danger ? rank_name(excess->danger->rank) : NULL);
+    json_text_of("can", excess->danger ? excess->danger->can : NULL);
+    json_close();
+}
+
+static void report_half(const struct excesses *excesses, char sign, bool json)
+{
+    if (json) {
+        json_key(sign == '+' ? "gained" : "lost");
+        json_open('[');
     }
-    texts_free(texts);
-    return error == 0 && mistakes ? -EINVAL : error;
-}
-
-static int load_program(struct side *side, const char *path, const char *name,
-                        enum policy_arch arch)
-{
-    struct sock_filter filter[BPF_MAXINSNS];
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return -errno;
-    size_t length = fread(filter, sizeof(filter[0]), BPF_MAXINSNS, file);
-    bool whole = !ferror(file) && fgetc(file) == EOF;
-    fclose(file);
-    struct access_set set;
-    int error = whole ? access_of_program(filter, length, arch, &set) : -EINVAL;
-    return error == 0 ? add_subject(side, name, arch, &set) : error;
-}
-
-/* The name from "FOLDERS/ARCH/NAME.bpf". If there is no architecture's name in the path, it is the
- * name of the file. */
-static void name_of_program(const char *path, enum policy_arch arch, char *ret, size_t size)
-{
-    char folder[32];
-    snprintf(folder, sizeof(folder), "%s/", policy_arch_name(arch));
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
-    for (const char *at = strstr(path, folder); at; at = strstr(at + 1, folder)) {
-        if (at == path || at[-1] == '/')
-            name = at + strlen(folder);
+    for (size_t i = 0; i < excesses->count; i++) {
+        if (json)
+            json_excess(&excesses->items[i], excesses->entry);
+        else
+            print_excess(&excesses->items[i], excesses->entry, sign);
     }
-    snprintf(ret, size, "%.*s", (int)(strlen(name) - strlen(".bpf")), name);
+    if (json)
+        json_close();
 }
 
-static bool is_program(const char *path)
+/* "gained: 1 high, 2 low": each power of a call once. */
+static void print_ranks(const struct excesses *excesses, const char *what)
 {
-    size_t length = strlen(path);
-    return length > 4 && strcmp(path + length - 4, ".bpf") == 0;
-}
-
-/* Load one exported program. The program itself tests the architecture of a call, so that is
- * known. */
-static int load_one_program(struct side *side, const char *path)
-{
-    int error = -EINVAL;
-    side->single = true;
-    for (enum policy_arch arch = 0; arch < POLICY_ARCHES && error == -EINVAL; arch++) {
-        char name[NAME_SIZE];
-        name_of_program(path, arch, name, sizeof(name));
-        error = load_program(side, path, name, arch);
+    size_t counts[RANKS] = {0};
+    char words[80];
+    for (size_t i = 0; i < excesses->count; i++) {
+        const struct excess *excess = &excesses->items[i];
+        bool counted = !excess->danger;
+        for (size_t j = 0; j < i && !counted; j++)
+            counted = excesses->items[j].number == excess->number &&
+                      excesses->items[j].danger == excess->danger;
+        if (!counted)
+            counts[excess->danger->rank]++;
     }
-    return error;
-}
-
-/* Load ARCH/NAME.bpf files, as export and the build write them. */
-static int load_programs(struct side *side, const char *directory)
-{
-    int error = 0;
-    for (enum policy_arch arch = 0; arch < POLICY_ARCHES && error == 0; arch++) {
-        struct names names;
-        char folder[4096], path[4096 + NAME_SIZE + 8];
-        snprintf(folder, sizeof(folder), "%s/%s", directory, policy_arch_name(arch));
-        error = names_find(folder, ".bpf", &names);
-        if (error == -ENOENT)
-            error = 0;
-        for (size_t i = 0; i < names.count && error == 0; i++) {
-            snprintf(path, sizeof(path), "%s/%s.bpf", folder, names.names[i]);
-            error = load_program(side, path, names.names[i], arch);
-        }
-    }
-    return error == 0 && side->count == 0 ? -ENOENT : error;
-}
-
-static int remove_entry(const char *path, const struct stat *file, int type, struct FTW *walk)
-{
-    (void)file;
-    (void)type;
-    (void)walk;
-    return remove(path);
-}
-
-/* Another bao-seccomp: it is asked for its programs. */
-static int load_build(struct side *side, const char *path)
-{
-    char folder[] = "/tmp/bao-seccomp-XXXXXX";
-    int status = 0;
-    if (!mkdtemp(folder))
-        return -errno;
-    pid_t child = fork();
-    if (child == 0) {
-        execl(path, path, "export", folder, (char *)NULL);
-        _exit(127);
-    }
-    int error = child < 0 ? -errno : 0;
-    if (error == 0 && (waitpid(child, &status, 0) != child || status != 0))
-        error = -ENOEXEC;
-    if (error == 0)
-        error = load_programs(side, folder);
-    nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-    return error;
-}
-
-static int load_process(struct side *side, pid_t pid)
-{
-    struct process process;
-    struct filters filters;
-    side->single = true;
-    int error = process_read(pid, &process);
-    if (error == 0)
-        error = filters_read(pid, &filters);
-    if (error != 0)
-        return error;
-    const struct policy_listing *listing = process_policy(&process, &filters);
-    struct access_set set;
-    if (!listing || filters.count == 0)
-        error = -ENOMSG;
-    else
-        error = access_of_program(filters.items[filters.count - 1].filter,
-                                  filters.items[filters.count - 1].length, listing->arch, &set);
-    if (error == 0)
-        error = add_subject(side, listing->program.name, listing->arch, &set);
-    filters_free(&filters);
-    return error;
-}
-
-static const char *words_of(int error)
-{
-    switch (-error) {
-    case ENOEXEC:
-        return "it is no bao-seccomp that has 'export'";
-    case ENOMSG:
-        return "it is no process of a device model that has loaded its filter";
-    case EINVAL:
-        return "it holds what can't be read";
-    default:
-        return strerror(-error);
-    }
-}
-
-/* Returns AUDIT_GOOD or AUDIT_TROUBLE. */
-static int load(const char *what, struct side *side)
-{
-    struct stat file;
-    char *end;
-    long pid = strtol(what, &end, 10);
-    int error;
-    side->words = what;
-    if (strcmp(what, "this") == 0)
-        error = load_this(side);
-    else if (pid > 0 && *end == '\0')
-        error = load_process(side, (pid_t)pid);
-    else if (stat(what, &file) < 0)
-        error = -errno;
-    else if (!S_ISDIR(file.st_mode) && is_program(what))
-        error = load_one_program(side, what);
-    else if (!S_ISDIR(file.st_mode))
-        error = load_build(side, what);
-    else if (texts_are_in(what))
-        error = load_texts(side, what);
-    else
-        error = load_programs(side, what);
-    if (error == 0)
-        return AUDIT_GOOD;
-    fprintf(stderr, "bao-seccomp: %s can't be compared: %s\n", what, words_of(error));
-    return AUDIT_TROUBLE;
-}
-
-static void free_side(struct side *side)
-{
-    for (size_t i = 0; i < side->count; i++)
-        access_free(&side->subjects[i].set);
-    free(side);
+    ranks_in_words(counts, words, sizeof(words));
+    if (words[0] != '\0')
+        printf("  %s: %s\n", what, words);
 }
 
 /* ---- The comparison ---- */
 
-/* The policy of the same name. Two single programs are compared with each other, whatever their
- * names are. */
+/* A policy that does not exist is compared as if it allowed nothing. */
+static const struct subject *nothing(void)
+{
+    static const struct sock_filter deny[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)};
+    static const struct subject subject = {.stack = {1, {deny}, {1}}};
+    return &subject;
+}
+
+static void print_head(const struct subject *old, const struct subject *new,
+                       const struct stack_entry *entry)
+{
+    const struct subject *any = new ? new : old;
+    bool renamed = old && new &&strcmp(old->name, new->name) != 0;
+    printf("%s%s%s on %s%s\n", renamed ? old->name : "", renamed ? ", compared with " : "",
+           any->name, entry->name,
+           !old   ? ": a new policy"
+           : !new ? ": no longer there"
+                  : "");
+}
+
+static void report(const struct subject *old, const struct subject *new,
+                   const struct excesses *gained, const struct excesses *lost, bool json)
+{
+    if (json) {
+        json_open('{');
+        json_text_of("old", old ? old->name : NULL);
+        json_text_of("new", new ? new->name : NULL);
+        json_text_of("arch", gained->entry->name);
+    } else {
+        print_head(old, new, gained->entry);
+    }
+    report_half(gained, '+', json);
+    report_half(lost, '-', json);
+    if (json) {
+        json_close();
+    } else {
+        print_ranks(gained, "gained");
+        print_ranks(lost, "lost");
+    }
+}
+
+/* Compares what two subjects do with calls by one entry. Returns 1 if they differ, 0 or -errno. */
+static int compare_by_entry(const struct subject *old, const struct subject *new,
+                            const struct stack_entry *entry, bool json)
+{
+    const struct subject *was = old ? old : nothing(), *is = new ? new : nothing();
+    struct excesses gained, lost = {0};
+    int result = find_excesses(is, &was->stack, entry, &gained);
+    if (result == 0)
+        result = find_excesses(was, &is->stack, entry, &lost);
+    if (result == 0 && gained.count + lost.count > 0) {
+        report(old, new, &gained, &lost, json);
+        result = 1;
+    }
+    free(gained.items);
+    free(lost.items);
+    return result;
+}
+
+/* `old` or `new` is NULL if it is on one side only. Returns 1 if they differ, 0 or -errno. */
+static int compare(const struct subject *old, const struct subject *new, bool json)
+{
+    const struct subject *was = old ? old : nothing(), *is = new ? new : nothing();
+    int differ = 0;
+    if (!exceeds(is, &was->stack) && !exceeds(was, &is->stack))
+        return 0;
+    for (const struct stack_entry *entry = stack_entries; entry->name && differ >= 0; entry++) {
+        if (!stack_asks_for(&was->stack, entry) && !stack_asks_for(&is->stack, entry))
+            continue;
+        int result = compare_by_entry(old, new, entry, json);
+        differ = result < 0 ? result : differ | result;
+    }
+    return differ;
+}
+
+/* A foreign program has no architecture of its own. */
+static bool arches_match(enum policy_arch a, enum policy_arch b)
+{
+    return a == b || a == POLICY_ARCHES || b == POLICY_ARCHES;
+}
+
+/* The policy of the same name. Two single ones are compared with each other, whatever their names
+ * are. */
 static const struct subject *find(const struct side *side, const struct subject *like,
                                   const struct side *of)
 {
     for (size_t i = 0; i < side->count; i++) {
         const struct subject *subject = &side->subjects[i];
-        if (subject->arch == like->arch &&
+        if (arches_match(subject->arch, like->arch) &&
             ((side->single && of->single) || strcmp(subject->name, like->name) == 0))
             return subject;
     }
@@ -273,166 +306,91 @@ static const struct subject *find(const struct side *side, const struct subject 
 static bool has_arch(const struct side *side, enum policy_arch arch)
 {
     for (size_t i = 0; i < side->count; i++) {
-        if (side->subjects[i].arch == arch)
+        if (arches_match(side->subjects[i].arch, arch))
             return true;
     }
     return false;
 }
 
 /* A side with one policy on one architecture does not lack the other policies. */
-static bool is_comparable(const struct question *question, const struct side *other,
+static bool is_comparable(enum policy_arch asked, const struct side *other,
                           const struct subject *subject, const struct side *of)
 {
-    enum policy_arch asked = question->selection.arch;
-    if (asked != POLICY_ARCHES && asked != subject->arch)
+    if (!arches_match(asked, subject->arch))
         return false;
     return has_arch(other, subject->arch) && (!other->single || find(other, subject, of)) &&
            (!of->single || find(other, subject, of));
 }
 
-static void print_access(const struct access *access, const struct subject *subject, char sign,
-                         bool known)
+static bool has_foreign(const struct side *side)
 {
-    char words[256];
-    const struct selection selection = {subject->name, subject->arch};
-    const struct policy_listing *listing = selection_next(&selection, NULL);
-    const char *call = audit_call_name(access->number, subject->arch);
-    const char *between = " with ";
-    printf("  %c %s", sign, call ? call : "unknown call");
-    if (!call)
-        printf(" %u", access->number);
-    for (unsigned int i = 0; i < POLICY_ARGUMENTS; i++) {
-        if (!access_words(access, i, listing, subject->arch, words, sizeof(words)))
+    return side->count > 0 && side->subjects[0].arch == POLICY_ARCHES;
+}
+
+/* A foreign program is compared with the policy of one architecture. */
+static enum policy_arch asked_arch(const struct question *question, const struct side *old,
+                                   const struct side *new)
+{
+    bool foreign = has_foreign(old) || has_foreign(new);
+    return question->selection.arch == POLICY_ARCHES && foreign ? POLICY_ARCH_NATIVE
+                                                                : question->selection.arch;
+}
+
+struct comparison {
+    enum policy_arch asked;
+    bool json;
+    size_t compared, differ;
+};
+
+static int compare_all(struct comparison *comparison, const struct side *old,
+                       const struct side *new)
+{
+    int result = 0;
+    for (size_t i = 0; i < old->count && result >= 0; i++) {
+        const struct subject *subject = &old->subjects[i];
+        if (!is_comparable(comparison->asked, new, subject, old))
             continue;
-        printf("%s%s", between, words);
-        between = "; ";
+        comparison->compared++;
+        result = compare(subject, find(new, subject, old), comparison->json);
+        comparison->differ += result > 0;
     }
-    puts(known         ? ""
-         : sign == '+' ? " (a call that was not allowed at all)"
-                       : " (the call is no longer allowed at all)");
-}
-
-static void json_access(const struct access *access, const struct subject *subject, bool known)
-{
-    char words[256];
-    const struct selection selection = {subject->name, subject->arch};
-    const struct policy_listing *listing = selection_next(&selection, NULL);
-    json_open('{');
-    json_text_of("syscall", audit_call_name(access->number, subject->arch));
-    json_number_of("number", access->number);
-    json_key("conditions");
-    json_open('[');
-    for (unsigned int i = 0; i < POLICY_ARGUMENTS; i++) {
-        if (access_words(access, i, listing, subject->arch, words, sizeof(words)))
-            json_text(words);
-    }
-    json_close();
-    json_bool_of("call_in_both", known);
-    json_close();
-}
-
-/* Report what `has` allows and `lacks` does not. */
-static size_t report_half(const struct subject *has, const struct access_set *lacks, char sign,
-                          bool json)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < has->set.count; i++) {
-        const struct access *access = &has->set.items[i];
-        if (access_covers(lacks, access))
+    for (size_t i = 0; i < new->count &&result >= 0; i++) {
+        const struct subject *subject = &new->subjects[i];
+        if (!is_comparable(comparison->asked, old, subject, new) || find(old, subject, new))
             continue;
-        bool known = access_names(lacks, access->number);
-        if (json)
-            json_access(access, has, known);
-        else
-            print_access(access, has, sign, known);
-        count++;
+        comparison->compared++;
+        result = compare(NULL, subject, comparison->json);
+        comparison->differ += result > 0;
     }
-    return count;
-}
-
-static size_t count_half(const struct access_set *has, const struct access_set *lacks)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < has->count; i++)
-        count += !access_covers(lacks, &has->items[i]);
-    return count;
-}
-
-/* Report on one policy; `old` or `new` is NULL if it is on one side only. Returns whether they
- * differ. */
-static bool report(const struct subject *old, const struct subject *new, bool json)
-{
-    static const struct access_set nothing = {0};
-    const struct subject *any = new ? new : old;
-    if (!any)
-        return false;
-    const struct access_set *was = old ? &old->set : &nothing, *is = new ? &new->set : &nothing;
-    bool same = old && new &&count_half(was, is) == 0 && count_half(is, was) == 0;
-    if (same)
-        return false;
-    if (json) {
-        json_open('{');
-        json_text_of("old", old ? old->name : NULL);
-        json_text_of("new", new ? new->name : NULL);
-        json_text_of("arch", policy_arch_name(any->arch));
-        json_key("gained");
-        json_open('[');
-    } else {
-        bool renamed = old && new &&strcmp(old->name, new->name) != 0;
-        printf("%s%s%s on %s%s\n", renamed ? old->name : "", renamed ? ", compared with " : "",
-               any->name, policy_arch_name(any->arch),
-               !old   ? ": a new policy"
-               : !new ? ": no longer there"
-                      : "");
-    }
-    if (new)
-        report_half(new, was, '+', json);
-    if (json) {
-        json_close();
-        json_key("lost");
-        json_open('[');
-    }
-    if (old)
-        report_half(old, is, '-', json);
-    if (json) {
-        json_close();
-        json_close();
-    }
-    return true;
+    return result;
 }
 
 static int compare_sides(const struct question *question, const struct side *old,
                          const struct side *new)
 {
-    bool json = question->format == FORMAT_JSON;
-    size_t compared = 0, differ = 0;
-    if (json)
+    struct comparison comparison = {asked_arch(question, old, new), question->format == FORMAT_JSON,
+                                    0, 0};
+    if (comparison.json)
         json_open('[');
-    for (size_t i = 0; i < old->count; i++) {
-        const struct subject *subject = &old->subjects[i];
-        if (!is_comparable(question, new, subject, old))
-            continue;
-        compared++;
-        differ += report(subject, find(new, subject, old), json);
+    int result = compare_all(&comparison, old, new);
+    if (result < 0) {
+        fprintf(stderr, "bao-seccomp: the two can't be compared: %s\n",
+                result == -E2BIG ? "there are too many ways through one of the programs"
+                                 : strerror(-result));
+        return AUDIT_TROUBLE;
     }
-    for (size_t i = 0; i < new->count; i++) {
-        const struct subject *subject = &new->subjects[i];
-        if (!is_comparable(question, old, subject, new) || find(old, subject, new))
-            continue;
-        compared++;
-        differ += report(NULL, subject, json);
-    }
-    if (json)
+    if (comparison.json)
         json_close();
-    else if (compared > 0)
-        printf("%zu of %zu program%s differ\n", differ, compared, audit_plural(compared));
-    if (compared == 0) {
+    else if (comparison.compared > 0)
+        printf("%zu of %zu program%s differ\n", comparison.differ, comparison.compared,
+               audit_plural(comparison.compared));
+    if (comparison.compared == 0) {
         fputs("bao-seccomp: the two have no architecture or no policy in common (a single program "
               "has the name ARCH/NAME.bpf)\n",
               stderr);
         return AUDIT_TROUBLE;
     }
-    return differ == 0 ? AUDIT_GOOD : AUDIT_OBJECTS;
+    return comparison.differ == 0 ? AUDIT_GOOD : AUDIT_OBJECTS;
 }
 
 int audit_diff(const struct question *question)
@@ -443,15 +401,15 @@ int audit_diff(const struct question *question)
     struct side *old = calloc(1, sizeof(*old)), *new = calloc(1, sizeof(*new));
     int answer = -ENOMEM;
     if (old && new) {
-        answer = load(question->argv[0], old);
+        answer = side_load(question->argv[0], old);
         if (answer == AUDIT_GOOD)
-            answer = load(question->argv[1], new);
+            answer = side_load(question->argv[1], new);
         if (answer == AUDIT_GOOD)
             answer = compare_sides(question, old, new);
     }
     if (old)
-        free_side(old);
+        side_free(old);
     if (new)
-        free_side(new);
+        side_free(new);
     return answer;
 }

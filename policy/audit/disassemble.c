@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "policy/bpf.h"
+#include "policy/audit/audit.h"
+#include "policy/audit/ways.h"
 
 /* What is known before an instruction, by whatever way the program came there. */
 struct knowledge {
@@ -52,8 +53,10 @@ static void follow(const struct policy_listing *listing, unsigned int i, struct 
     struct knowledge next = known[i];
     if (BPF_CLASS(at->code) == BPF_RET)
         return;
-    if (BPF_CLASS(at->code) == BPF_LD)
+    if (at->code == (BPF_LD | BPF_W | BPF_ABS))
         next.loaded = at->k;
+    else if (BPF_CLASS(at->code) == BPF_LD || BPF_CLASS(at->code) == BPF_MISC)
+        next.loaded = NOTHING_LOADED;
     if (!is_conditional(at)) {
         merge(&known[i + 1 + (BPF_CLASS(at->code) == BPF_JMP ? at->k : 0)], &next);
         return;
@@ -78,21 +81,90 @@ static const char *jump_name(const struct sock_filter *at)
     }
 }
 
+static void write_jump(const struct sock_filter *at, unsigned int i, char *ret, size_t size)
+{
+    if (BPF_OP(at->code) == BPF_JA)
+        snprintf(ret, size, "ja   %" PRIu32, i + 1 + at->k);
+    else if (BPF_SRC(at->code) == BPF_X)
+        snprintf(ret, size, "%-4s %-10s then %u else %u", jump_name(at), "x", i + 1 + at->jt,
+                 i + 1 + at->jf);
+    else
+        snprintf(ret, size, "%-4s 0x%-8" PRIx32 " then %u else %u", jump_name(at), at->k,
+                 i + 1 + at->jt, i + 1 + at->jf);
+}
+
+static void write_calculation(const struct sock_filter *at, char *ret, size_t size)
+{
+    static const char *const names[] = {"add", "sub", "mul", "div", "or", "and",
+                                        "lsh", "rsh", "neg", "mod", "xor"};
+    const char *name = names[BPF_OP(at->code) >> 4];
+    if (BPF_OP(at->code) == BPF_NEG)
+        snprintf(ret, size, "%s", name);
+    else if (BPF_SRC(at->code) == BPF_X)
+        snprintf(ret, size, "%-4s x", name);
+    else
+        snprintf(ret, size, "%-4s 0x%" PRIx32, name, at->k);
+}
+
+static void write_load(const struct sock_filter *at, char *ret, size_t size)
+{
+    const char *name = BPF_CLASS(at->code) == BPF_LD ? "ld" : "ldx";
+    switch (BPF_MODE(at->code)) {
+    case BPF_ABS:
+        snprintf(ret, size, "%-4s [%" PRIu32 "]", name, at->k);
+        break;
+    case BPF_MEM:
+        snprintf(ret, size, "%-4s M[%" PRIu32 "]", name, at->k);
+        break;
+    case BPF_LEN:
+        snprintf(ret, size, "%-4s length", name);
+        break;
+    default:
+        snprintf(ret, size, "%-4s 0x%" PRIx32, name, at->k);
+    }
+}
+
+static void write_return(const struct sock_filter *at, char *ret, size_t size)
+{
+    uint32_t data = at->k & SECCOMP_RET_DATA;
+    if (BPF_RVAL(at->code) == BPF_A)
+        snprintf(ret, size, "ret  a");
+    else if (at->k == SECCOMP_RET_ALLOW)
+        snprintf(ret, size, "ret  ALLOW");
+    else if (at->k == SECCOMP_RET_KILL_PROCESS)
+        snprintf(ret, size, "ret  KILL_PROCESS");
+    else if (at->k == SECCOMP_RET_KILL_THREAD)
+        snprintf(ret, size, "ret  KILL_THREAD");
+    else if ((at->k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_ERRNO)
+        snprintf(ret, size, "ret  ERRNO %" PRIu32, data);
+    else
+        snprintf(ret, size, "ret  0x%" PRIx32, at->k);
+}
+
 static void write_text(const struct sock_filter *at, unsigned int i, struct disassembled *line)
 {
     size_t size = sizeof(line->text);
-    if (is_conditional(at))
-        snprintf(line->text, size, "%-4s 0x%-8" PRIx32 " then %u else %u", jump_name(at), at->k,
-                 i + 1 + at->jt, i + 1 + at->jf);
-    else if (BPF_CLASS(at->code) == BPF_JMP)
-        snprintf(line->text, size, "ja   %" PRIu32, i + 1 + at->k);
-    else if (BPF_CLASS(at->code) == BPF_LD)
-        snprintf(line->text, size, "ld   [%" PRIu32 "]", at->k);
-    else if (BPF_CLASS(at->code) == BPF_ALU)
-        snprintf(line->text, size, "and  0x%" PRIx32, at->k);
-    else
-        snprintf(line->text, size, "ret  %s",
-                 at->k == SECCOMP_RET_ALLOW ? "ALLOW" : "KILL_PROCESS");
+    switch (BPF_CLASS(at->code)) {
+    case BPF_JMP:
+        write_jump(at, i, line->text, size);
+        break;
+    case BPF_ALU:
+        write_calculation(at, line->text, size);
+        break;
+    case BPF_RET:
+        write_return(at, line->text, size);
+        break;
+    case BPF_ST:
+    case BPF_STX:
+        snprintf(line->text, size, "%-4s M[%" PRIu32 "]",
+                 BPF_CLASS(at->code) == BPF_ST ? "st" : "stx", at->k);
+        break;
+    case BPF_MISC:
+        snprintf(line->text, size, BPF_MISCOP(at->code) == BPF_TAX ? "tax" : "txa");
+        break;
+    default:
+        write_load(at, line->text, size);
+    }
 }
 
 static unsigned int argument_index(uint32_t offset)
@@ -172,7 +244,9 @@ static void comment_jump(const struct policy_listing *listing, const struct know
     if (known->loaded == OF(nr)) {
         const struct policy_rule *rule = rule_of(listing, at->k);
         bool x32 = BPF_OP(at->code) == BPF_JGE && at->k == 0x40000000;
-        words = rule ? rule->call : x32 ? "calls of the x32 ABI" : NULL;
+        words = rule  ? rule->call
+                : x32 ? "calls of the x32 ABI"
+                      : audit_call_name(at->k, listing->arch);
     } else if (known->loaded == OF(arch) && at->k == policy_arch_token(listing->arch)) {
         words = policy_arch_name(listing->arch);
     } else if (is_argument(known->loaded) && known->call) {
@@ -187,7 +261,7 @@ int disassemble(const struct policy_listing *listing, struct disassembled *lines
     const struct sock_filter *filter = listing->program.filter;
     unsigned int length = listing->program.length;
     size_t wrong;
-    if (bpf_validate(filter, length, &wrong) != NULL)
+    if (ways_validate(filter, length, &wrong) != NULL)
         return -EINVAL;
     struct knowledge *known = calloc(length, sizeof(*known));
     if (!known)
@@ -196,7 +270,7 @@ int disassemble(const struct policy_listing *listing, struct disassembled *lines
     for (unsigned int i = 0; i < length; i++) {
         lines[i] = (struct disassembled){0};
         write_text(&filter[i], i, &lines[i]);
-        if (BPF_CLASS(filter[i].code) == BPF_LD)
+        if (filter[i].code == (BPF_LD | BPF_W | BPF_ABS))
             comment_load(listing, &known[i], filter[i].k, &lines[i]);
         else if (is_conditional(&filter[i]))
             comment_jump(listing, &known[i], &filter[i], &lines[i]);

@@ -13,7 +13,8 @@ struct disassembled {
     char comment[128]; /* "the low half of preadv2's fd"; empty if there is nothing to say */
 };
 
-/* `lines` has one element for each instruction of the listing's program. Returns 0 or -errno. */
+/* `lines` has one element for each instruction of the listing's program, which may be any valid one
+ * (ways.h); without rules, there are less comments. Returns 0 or -errno. */
 int disassemble(const struct policy_listing *listing, struct disassembled *lines);
 
 #endif

@@ -108,24 +108,11 @@ static void json_fates(const struct fates *fates)
     json_close();
 }
 
-/* Whether some program asks for this entry. All entries that no program asks for have the same
- * fate. */
-static bool is_asked_for(const struct stack *stack, const struct fate_entry *entry)
-{
-    for (size_t p = 0; p < stack->count; p++) {
-        for (size_t i = 0; i < stack->lengths[p]; i++) {
-            if (stack->programs[p][i].k == entry->token)
-                return true;
-        }
-    }
-    return entry->token == 0;
-}
-
 static int explain_entries(const struct stack *stack, bool json)
 {
-    for (const struct fate_entry *entry = fate_entries; entry->name; entry++) {
+    for (const struct stack_entry *entry = stack_entries; entry->name; entry++) {
         struct fates fates;
-        if (!is_asked_for(stack, entry))
+        if (!stack_asks_for(stack, entry))
             continue;
         int error = fates_find(stack, entry, &fates);
         if (error < 0)
@@ -192,20 +179,18 @@ static int explain_stack(const struct stack *stack, const struct question *quest
 
 static int explain_file(const char *path, const struct question *question)
 {
-    static struct sock_filter filter[BPF_MAXINSNS + 1];
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return -errno;
-    size_t bytes = fread(filter, 1, sizeof(filter), file);
-    int error = ferror(file) ? -EIO : 0;
-    fclose(file);
-    if (error < 0)
-        return error;
-    if (bytes == 0 || bytes % sizeof(filter[0]) != 0 || bytes == sizeof(filter))
+    struct sock_filter *filter;
+    size_t length;
+    int answer = filter_of_file(path, &filter, &length);
+    if (answer == -EINVAL)
         return audit_complain("no program in", path,
                               "1 to 4096 instructions of 8 bytes (struct sock_filter)");
-    const struct stack stack = {1, {filter}, {bytes / sizeof(filter[0])}};
-    return explain_stack(&stack, question);
+    if (answer < 0)
+        return answer;
+    const struct stack stack = {1, {filter}, {length}};
+    answer = explain_stack(&stack, question);
+    free(filter);
+    return answer;
 }
 
 static int explain_process(pid_t pid, const struct question *question)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -106,4 +107,26 @@ void filters_free(struct filters *filters)
     for (size_t i = 0; i < FILTERS_MAX; i++)
         free(filters->items[i].filter);
     *filters = (struct filters){0};
+}
+
+int filter_of_file(const char *path, struct sock_filter **ret, size_t *ret_length)
+{
+    struct sock_filter *filter = calloc(BPF_MAXINSNS + 1, sizeof(*filter));
+    FILE *file = fopen(path, "re");
+    int error = !file ? -errno : !filter ? -ENOMEM : 0;
+    size_t bytes = error == 0 ? fread(filter, 1, (BPF_MAXINSNS + 1) * sizeof(*filter), file) : 0;
+    size_t length = bytes / sizeof(*filter);
+    if (error == 0 && ferror(file))
+        error = -EIO;
+    else if (error == 0 && (length == 0 || length > BPF_MAXINSNS || bytes % sizeof(*filter) != 0))
+        error = -EINVAL;
+    if (file)
+        fclose(file);
+    if (error < 0) {
+        free(filter);
+        return error;
+    }
+    *ret = filter;
+    *ret_length = length;
+    return 0;
 }

@@ -40,4 +40,8 @@ size_t filters_alike(const struct filters *a, const struct filters *b);
 
 void filters_free(struct filters *filters);
 
+/* A program from a file of instructions (struct sock_filter), as libseccomp and export write it. It
+ * is to be freed. Returns 0; -EINVAL if it is not 1 to BPF_MAXINSNS whole instructions; -errno. */
+int filter_of_file(const char *path, struct sock_filter **ret, size_t *ret_length);
+
 #endif

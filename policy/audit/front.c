@@ -84,7 +84,8 @@ static int find_selection(struct arguments *ret)
         if (selection->arch == POLICY_ARCHES && strcmp(ret->arch, "all") != 0)
             return audit_complain("no architecture", ret->arch, "x86_64, aarch64, riscv64 or all");
     }
-    if (selection_next(selection, NULL))
+    bool is_process = ret->question.effective && audit_pid(selection->policy) > 0;
+    if (is_process || selection_next(selection, NULL))
         return -1;
     audit_complain("no policy", selection->policy, "one of");
     audit_print_policies(true);
@@ -96,8 +97,8 @@ static int check_options(const struct arguments *arguments)
     bool verify = strcmp(arguments->verb->name, "verify") == 0;
     if (arguments->question.format == FORMAT_MARKDOWN && !verify)
         return audit_complain("--markdown with", arguments->verb->name, "verify");
-    if (arguments->question.effective && strcmp(arguments->verb->name, "explain") != 0)
-        return audit_complain("--effective with", arguments->verb->name, "explain");
+    if (arguments->question.effective && !arguments->verb->effective)
+        return audit_complain("--effective with", arguments->verb->name, "list, show or explain");
     if ((arguments->question.all || arguments->question.told) && !verify)
         return audit_complain(arguments->question.all ? "--all with" : "--told with",
                               arguments->verb->name, "verify");

@@ -15,6 +15,7 @@ struct verb {
     enum takes takes;
     bool more;             /* arguments after the policy are allowed */
     enum policy_arch arch; /* by default */
+    bool effective;        /* takes --effective */
 };
 
 struct tool {

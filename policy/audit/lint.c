@@ -67,12 +67,12 @@ static void check_reason(struct lint *lint, const struct policy_rule *rule)
 
 static void check_danger(struct lint *lint, const struct policy_rule *rule)
 {
-    const char *can = danger_of(rule);
-    if (can && !rule->justified)
+    const struct danger *danger = danger_of(rule);
+    if (danger && !rule->justified)
         found(lint,
               "%s: '%s' %s: expected conditions that prevent it, or: justified \"why it can "
               "do no harm here\"",
-              rule->source, rule->call, can);
+              rule->source, rule->call, danger->can);
 }
 
 static void check_widths(struct lint *lint, const struct policy_rule *rule)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
-#include "policy/audit/audit.h"
+#include "policy/audit/effective.h"
 #include "policy/audit/json.h"
 
 static void print_rule(const struct policy_rule *rule)
@@ -109,6 +109,8 @@ int audit_list(const struct question *question)
 {
     const struct selection *selection = &question->selection;
     bool json = question->format == FORMAT_JSON;
+    if (question->effective)
+        return effective_list(question);
     if (json)
         json_open('[');
     for (const struct policy_listing *at = selection_next(selection, NULL); at;

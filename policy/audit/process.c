@@ -10,7 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "policy/audit/access.h"
+#include "policy/audit/audit.h"
+#include "policy/audit/gap.h"
 #include "policy/catalog.h"
 
 static const struct {
@@ -227,17 +228,6 @@ static const struct policy_listing *policy_named(const char *name)
     return selection_next(&selection, NULL);
 }
 
-/* How many accesses only one of the two has. */
-static size_t difference(const struct access_set *a, const struct access_set *b)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < a->count; i++)
-        count += !access_covers(b, &a->items[i]);
-    for (size_t i = 0; i < b->count; i++)
-        count += !access_covers(a, &b->items[i]);
-    return count;
-}
-
 /* "block 0" is of the type with which "block/virtio" starts. */
 int process_name_fits(const char *policy, const char *name)
 {
@@ -248,30 +238,30 @@ int process_name_fits(const char *policy, const char *name)
     return strncmp(policy, any, strlen(any)) == 0 ? 1 : 0;
 }
 
+/* A program that allows more than named calls is as far from all of them. */
 static const struct policy_listing *nearest(const struct process *process,
                                             const struct filters *filters)
 {
     const struct selection all = {NULL, POLICY_ARCH_NATIVE};
     const struct policy_listing *best = NULL;
     size_t least = SIZE_MAX;
-    struct access_set loaded = {0};
+    struct stack loaded = {0};
     if (filters->count > 0)
-        (void)access_of_program(filters->items[filters->count - 1].filter,
-                                filters->items[filters->count - 1].length, POLICY_ARCH_NATIVE,
-                                &loaded);
+        stack_add(&loaded, filters->items[filters->count - 1].filter,
+                  filters->items[filters->count - 1].length);
+    bool any = stack_allows_unnamed(&loaded, policy_arch_token(POLICY_ARCH_NATIVE));
     for (const struct policy_listing *at = selection_next(&all, NULL); at;
          at = selection_next(&all, at)) {
-        struct access_set set = {0};
+        struct stack set = {0};
         if (process_name_fits(at->program.name, process->name) == 0 ||
-            access_of_rules(at, &set) < 0)
+            !stack_add(&set, at->program.filter, at->program.length))
             continue;
-        size_t found = difference(&loaded, &set);
+        size_t found =
+            any ? at->program.calls : gaps_count(&loaded, &set) + gaps_count(&set, &loaded);
         if (found < least)
             best = at;
         least = found < least ? found : least;
-        access_free(&set);
     }
-    access_free(&loaded);
     return best;
 }
 

@@ -3,15 +3,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "policy/audit/audit.h"
 #include "policy/audit/disassemble.h"
+#include "policy/audit/effective.h"
 #include "policy/audit/json.h"
 
 static void print_program(const struct policy_program *program, const char *arch,
                           const struct disassembled *lines)
 {
-    printf("%s on %s: %u instructions, SHA-256 %s\n", program->name, arch, program->length,
-           program->hash);
+    printf("%s on %s: %u instructions", program->name, arch, program->length);
+    printf(program->hash ? ", SHA-256 %s\n" : "\n", program->hash);
     for (unsigned int i = 0; i < program->length; i++) {
         const struct disassembled *line = &lines[i];
         if (line->comment[0] != '\0')
@@ -60,10 +60,31 @@ static int show(const struct policy_listing *listing, bool json)
     return error;
 }
 
+/* All programs, one after the other, as they are loaded. */
+static int show_effective(const struct effective *effective, bool json)
+{
+    const struct stack *stack = &effective->stack;
+    int error = 0;
+    if (!json)
+        printf("%s: %zu program%s, of which the kernel takes the strictest answer\n\n",
+               effective->name, stack->count, audit_plural(stack->count));
+    for (size_t i = 0; i < stack->count && error == 0; i++) {
+        const struct policy_program program = {.name = "a program that is none of this build's",
+                                               .filter = stack->programs[i],
+                                               .length = (unsigned short)stack->lengths[i]};
+        const struct policy_listing foreign = {.program = program, .arch = effective->arch};
+        const struct policy_listing *listing = effective->listings[i];
+        error = show(listing ? listing : &foreign, json);
+    }
+    return error;
+}
+
 int audit_show(const struct question *question)
 {
     const struct selection *selection = &question->selection;
     bool json = question->format == FORMAT_JSON;
+    if (question->effective)
+        return effective_answer(question, show_effective);
     if (json)
         json_open('[');
     for (const struct policy_listing *at = selection_next(selection, NULL); at;

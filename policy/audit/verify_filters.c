@@ -7,40 +7,28 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "policy/audit/access.h"
+#include "policy/audit/gap.h"
 #include "policy/audit/verify.h"
-
-static size_t count_only_in(const struct access_set *a, const struct access_set *b)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < a->count; i++)
-        count += !access_covers(b, &a->items[i]);
-    return count;
-}
 
 /* How a filter that is not the policy's program differs from it. */
 static void describe(const struct filters *filters, const struct policy_listing *policy, char *ret,
                      size_t size)
 {
-    struct access_set loaded, expected;
-    size_t last = filters->count - 1;
+    struct stack loaded = {0}, expected = {0};
     if (filters->count == 0) {
         snprintf(ret, size, "no filter");
         return;
     }
-    if (access_of_program(filters->items[last].filter, filters->items[last].length, policy->arch,
-                          &loaded) < 0) {
+    size_t last = filters->count - 1;
+    unsigned short length = filters->items[last].length;
+    stack_add(&loaded, filters->items[last].filter, length);
+    stack_add(&expected, policy->program.filter, policy->program.length);
+    if (stack_allows_unnamed(&loaded, policy_arch_token(policy->arch)))
         snprintf(ret, size, "a program of %u instructions that allows more than named calls",
-                 filters->items[last].length);
-        return;
-    }
-    if (access_of_rules(policy, &expected) == 0) {
+                 length);
+    else
         snprintf(ret, size, "another program, of %u instructions: allows %zu more, %zu less",
-                 filters->items[last].length, count_only_in(&loaded, &expected),
-                 count_only_in(&expected, &loaded));
-        access_free(&expected);
-    }
-    access_free(&loaded);
+                 length, gaps_count(&loaded, &expected), gaps_count(&expected, &loaded));
 }
 
 static void verify_own_filter(struct report *report, const struct verified *verified)

@@ -135,10 +135,13 @@ struct walk {
     bool (*leaf)(void *context, const struct ways_leaf *leaf);
     void *context;
     unsigned int steps;
-    struct ways_test tests[BPF_MAXINSNS]; /* no way makes more tests */
+    struct ways_test tests[WAYS_TESTS_MAX];
 };
 
 enum answer { NO, YES, EITHER };
+
+static const enum ways_relation opposite[] = {WAYS_NOT_EQUAL, WAYS_EQUAL, WAYS_BELOW,
+                                              WAYS_AT_LEAST};
 
 static uint32_t lowest(const struct fact *fact, uint32_t mask)
 {
@@ -342,13 +345,30 @@ static bool compare_constants(const struct state *state, bool *ret)
 
 static int follow(struct walk *walk, struct state *state);
 
+/* Whether the same comparison was made before on this way. Facts do not hold "is not 5". */
+static enum answer answered_before(const struct walk *walk, const struct state *state,
+                                   const struct ways_test *test)
+{
+    for (size_t i = 0; i < state->count; i++) {
+        const struct ways_test *before = &walk->tests[i];
+        if (before->word != test->word || before->mask != test->mask ||
+            before->value != test->value)
+            continue;
+        if (before->relation == test->relation)
+            return YES;
+        if (before->relation == opposite[test->relation])
+            return NO;
+    }
+    return EITHER;
+}
+
 /* Follows each of the two ways after a test, with what the test tells. */
 static int follow_test(struct walk *walk, const struct state *state, struct ways_test test,
                        bool holds, bool taken)
 {
-    static const enum ways_relation opposite[] = {WAYS_NOT_EQUAL, WAYS_EQUAL, WAYS_BELOW,
-                                                  WAYS_AT_LEAST};
     struct state half = *state;
+    if (half.count == WAYS_TESTS_MAX)
+        return -E2BIG;
     if (!holds)
         test.relation = opposite[test.relation];
     learn(&test, &half.facts[test.word]);
@@ -385,6 +405,8 @@ static int run_jump(struct walk *walk, struct state *state)
         if (!test_of(state, &test, &inverted))
             return follow_unclear(walk, state);
         enum answer answer = answer_of(&test, &state->facts[test.word]);
+        if (answer == EITHER)
+            answer = answered_before(walk, state, &test);
         if (answer == EITHER) {
             int error = follow_test(walk, state, test, true, !inverted);
             return error < 0 ? error : follow_test(walk, state, test, false, inverted);
@@ -454,23 +476,39 @@ static int follow(struct walk *walk, struct state *state)
     return 0;
 }
 
-int ways_of_call(const struct sock_filter *filter, uint32_t arch, uint32_t number,
-                 bool (*leaf)(void *context, const struct ways_leaf *leaf), void *context)
+int ways_after(const struct sock_filter *filter, const struct ways_test *given, size_t count,
+               bool (*leaf)(void *context, const struct ways_leaf *leaf), void *context)
 {
+    if (count > WAYS_TESTS_MAX)
+        return -E2BIG;
     struct walk *walk = malloc(sizeof(*walk));
     if (!walk)
         return -ENOMEM;
     walk->leaf = leaf;
     walk->context = context;
     walk->steps = 0;
-    struct state state = {.at = filter};
+    struct state state = {.at = filter, .count = count};
     for (size_t i = 0; i < WAYS_WORDS; i++)
         state.facts[i].high = UINT32_MAX;
-    const size_t nr = offsetof(struct seccomp_data, nr) / 4;
-    const size_t entry = offsetof(struct seccomp_data, arch) / 4;
-    state.facts[nr] = (struct fact){UINT32_MAX, number, number, number};
-    state.facts[entry] = (struct fact){UINT32_MAX, arch, arch, arch};
+    for (size_t i = 0; i < count; i++) {
+        walk->tests[i] = given[i];
+        learn(&given[i], &state.facts[given[i].word]);
+    }
     int error = follow(walk, &state);
     free(walk);
     return error;
+}
+
+void ways_call_tests(uint32_t arch, uint32_t number, struct ways_test ret[WAYS_CALL_TESTS])
+{
+    ret[0] = (struct ways_test){WAYS_WORD_OF(nr), WAYS_EQUAL, UINT32_MAX, number};
+    ret[1] = (struct ways_test){WAYS_WORD_OF(arch), WAYS_EQUAL, UINT32_MAX, arch};
+}
+
+int ways_of_call(const struct sock_filter *filter, uint32_t arch, uint32_t number,
+                 bool (*leaf)(void *context, const struct ways_leaf *leaf), void *context)
+{
+    struct ways_test given[WAYS_CALL_TESTS];
+    ways_call_tests(arch, number, given);
+    return ways_after(filter, given, WAYS_CALL_TESTS, leaf, context);
 }

@@ -14,6 +14,8 @@
 #include <stdint.h>
 
 #define WAYS_WORDS (sizeof(struct seccomp_data) / sizeof(uint32_t))
+#define WAYS_WORD_OF(field) (offsetof(struct seccomp_data, field) / sizeof(uint32_t))
+#define WAYS_TESTS_MAX 4096u    /* on one way */
 #define WAYS_STEPS_MAX 1000000u /* instructions on all ways of one call together */
 
 enum ways_relation { WAYS_EQUAL, WAYS_NOT_EQUAL, WAYS_AT_LEAST, WAYS_BELOW };
@@ -43,10 +45,19 @@ struct ways_leaf {
 const char *ways_validate(const struct sock_filter *filter, size_t length, size_t *ret_index);
 
 /*
- * Follows every way through a valid program that a call with this number can take, if it is made by
- * the entry of this architecture (AUDIT_ARCH_...). `leaf` is called at the end of each; false ends
- * the walk. Returns 0; -ECANCELED if `leaf` ended it; -E2BIG after WAYS_STEPS_MAX; -ENOMEM.
+ * Follows every way through a valid program that a call can take for which the given tests hold.
+ * `leaf` is called at the end of each; false ends the walk. Its tests begin with the given ones.
+ * Returns 0; -ECANCELED if `leaf` ended it; -E2BIG after WAYS_STEPS_MAX, or beyond
+ * WAYS_TESTS_MAX; -ENOMEM.
  */
+int ways_after(const struct sock_filter *filter, const struct ways_test *given, size_t count,
+               bool (*leaf)(void *context, const struct ways_leaf *leaf), void *context);
+
+/* The two tests that a call has this number, and is made by this entry (AUDIT_ARCH_...). */
+#define WAYS_CALL_TESTS 2
+void ways_call_tests(uint32_t arch, uint32_t number, struct ways_test ret[WAYS_CALL_TESTS]);
+
+/* Does ways_after() with these two. */
 int ways_of_call(const struct sock_filter *filter, uint32_t arch, uint32_t number,
                  bool (*leaf)(void *context, const struct ways_leaf *leaf), void *context);
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Words that several verbs use. */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "policy/audit/audit.h"
@@ -22,6 +24,13 @@ void audit_print_policies(bool to_stderr)
         if (at->arch == POLICY_ARCH_NATIVE)
             fprintf(to_stderr ? stderr : stdout, "  %-16s  %s\n", at->program.name, at->confines);
     }
+}
+
+int audit_pid(const char *text)
+{
+    char *end = NULL;
+    long pid = text ? strtol(text, &end, 10) : 0;
+    return text && end != text && *end == '\0' && pid > 0 && pid <= INT_MAX ? (int)pid : 0;
 }
 
 const char *audit_plural(size_t count)
