@@ -28,6 +28,7 @@ struct question {
     enum format format;
     bool all;          /* --all */
     bool effective;    /* --effective */
+    bool score;        /* --score */
     const char *told;  /* --told FILE, or NULL */
     int argc;          /* arguments after the verb that are no options */
     char *const *argv; /* ends with NULL */
@@ -52,6 +53,7 @@ int audit_lint(const struct question *question);
 int audit_diff(const struct question *question);
 int audit_explain(const struct question *question);
 int audit_trace(const struct question *question);
+int audit_export_as(const struct question *question);
 int audit_verify(const struct question *question);
 
 /* Which program asks: bao-seccomp or bao-policy. */

@@ -157,13 +157,7 @@ static void json_excess(const struct excess *excess, const struct stack_entry *e
     json_open('{');
     json_text_of("syscall", has_names ? audit_call_name(excess->number, entry->arch) : NULL);
     json_number_of("number", excess->number);
-    json_key("conditions");
-    json_open('[');
-    char words[WORDS_SIZE], *rest = NULL;
-    snprintf(words, sizeof(words), "%s", excess->conditions);
-    for (char *part = strtok_r(words, ";", &rest); part; part = strtok_r(NULL, ";", &rest))
-        json_text(part[0] == ' ' ? part + 1 : part);
-    json_close();
+    json_parts_of("conditions", excess->conditions);
     json_bool_of("call_in_both", excess->known);
     json_bool_of("certain", excess->certain);
     json_text_of("rank", excess->danger ? rank_name(excess->danger->rank) : NULL);

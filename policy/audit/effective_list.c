@@ -188,7 +188,7 @@ static void json_allowed(const struct list *list, const struct allowed *allowed)
     json_open('{');
     json_text_of("syscall", has_names ? audit_call_name(allowed->number, list->entry->arch) : NULL);
     json_number_of("number", allowed->number);
-    json_text_of("conditions", allowed->conditions);
+    json_parts_of("conditions", allowed->conditions);
     json_bool_of("certain", !allowed->unclear && !allowed->asks);
     json_key("rules");
     json_open('[');

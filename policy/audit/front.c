@@ -18,17 +18,13 @@ struct arguments {
 /* Returns -1 to go on, or the exit status. */
 static int parse_options(int argc, char **argv, struct arguments *ret)
 {
-    enum { ALL = 256, TOLD, EFFECTIVE };
+    enum { ALL = 256, TOLD, EFFECTIVE, SCORE };
     static const struct option options[] = {
-        {"arch", required_argument, NULL, 'a'},
-        {"json", no_argument, NULL, 'j'},
-        {"markdown", no_argument, NULL, 'm'},
-        {"all", no_argument, NULL, ALL},
-        {"told", required_argument, NULL, TOLD},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {"effective", no_argument, NULL, EFFECTIVE},
-        {0},
+        {"arch", required_argument, NULL, 'a'},  {"json", no_argument, NULL, 'j'},
+        {"markdown", no_argument, NULL, 'm'},    {"all", no_argument, NULL, ALL},
+        {"told", required_argument, NULL, TOLD}, {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},     {"effective", no_argument, NULL, EFFECTIVE},
+        {"score", no_argument, NULL, SCORE},     {0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "a:jmhV", options, NULL)) != -1) {
@@ -47,6 +43,9 @@ static int parse_options(int argc, char **argv, struct arguments *ret)
             break;
         case EFFECTIVE:
             ret->question.effective = true;
+            break;
+        case SCORE:
+            ret->question.score = true;
             break;
         case TOLD:
             ret->question.told = optarg;
@@ -78,7 +77,7 @@ static const struct verb *find_verb(const struct tool *tool, const char *name)
 static int find_selection(struct arguments *ret)
 {
     struct selection *selection = &ret->question.selection;
-    selection->arch = ret->verb->arch;
+    selection->arch = ret->question.score ? POLICY_ARCH_NATIVE : ret->verb->arch;
     if (ret->arch) {
         selection->arch = policy_arch_find(ret->arch);
         if (selection->arch == POLICY_ARCHES && strcmp(ret->arch, "all") != 0)
@@ -99,6 +98,8 @@ static int check_options(const struct arguments *arguments)
         return audit_complain("--markdown with", arguments->verb->name, "verify");
     if (arguments->question.effective && !arguments->verb->effective)
         return audit_complain("--effective with", arguments->verb->name, "list, show or explain");
+    if (arguments->question.score && strcmp(arguments->verb->name, "lint") != 0)
+        return audit_complain("--score with", arguments->verb->name, "bao-policy lint");
     if ((arguments->question.all || arguments->question.told) && !verify)
         return audit_complain(arguments->question.all ? "--all with" : "--told with",
                               arguments->verb->name, "verify");

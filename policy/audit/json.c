@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define DEPTH_MAX 16
 
@@ -116,4 +117,19 @@ void json_bool_of(const char *name, bool value)
 {
     json_key(name);
     json_bool(value);
+}
+
+void json_parts_of(const char *name, const char *text)
+{
+    json_key(name);
+    json_open('[');
+    while (*text != '\0') {
+        char part[512];
+        const char *end = strstr(text, "; ");
+        size_t length = end ? (size_t)(end - text) : strlen(text);
+        snprintf(part, sizeof(part), "%.*s", (int)length, text);
+        json_text(part);
+        text += length + (end ? strlen("; ") : 0);
+    }
+    json_close();
 }

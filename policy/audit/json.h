@@ -28,4 +28,7 @@ void json_text_of(const char *name, const char *text);
 void json_number_of(const char *name, uint64_t number);
 void json_bool_of(const char *name, bool value);
 
+/* Key, and an array of the parts of a text between which there is "; ". */
+void json_parts_of(const char *name, const char *text);
+
 #endif

@@ -165,6 +165,109 @@ static void test_lint_finds_what_the_keeper_lacks(void)
     policy_folder_write("keeper.policy", NULL);
 }
 
+/* It is proved: what the keeper lacks is found however narrow it is, and whatever form it has. */
+static const struct inherited_case {
+    const char *keeper, *own;
+    const char *beyond; /* a call that only the own policy allows; NULL: there is none */
+} inherited_cases[] = {
+    {"allow ioctl(request == BLKGETSIZE64)", "allow ioctl(fd == @image, request == BLKGETSIZE64)",
+     NULL},
+    {"allow ioctl(request == BLKGETSIZE64)", "allow ioctl(fd == @image, request == BLKSSZGET)",
+     "ioctl(0x8, 0x1268, 0)"},
+    /* One of several values; none of its own. */
+    {"allow preadv2(flags in {0, RWF_NOWAIT})",
+     "allow preadv2(fd == @image, flags in {0, RWF_HIPRI})", "preadv2(0x8, 0, 0, 0, 0, 0x1)"},
+    /* Bits that a mask leaves open: a sample with one pattern in them would miss these. */
+    {"allow mmap(prot & 0xc == 0, fd == -1)", "allow mmap(prot & PROT_EXEC == 0, fd == -1)",
+     "mmap(0, 0, 0x8, 0, 0xffffffff, 0)"},
+    {"allow mmap(prot & PROT_EXEC == 0)", "allow mmap(prot & 0xc == 0, fd == -1)", NULL},
+    {"allow lseek(offset & 0xfffffffffffffffe == 0)", "allow lseek(fd == @image, offset == 1)",
+     NULL},
+    {"allow lseek(offset == 0)", "allow lseek(fd == @image)", "lseek(0x8, 0x100000000, 0)"},
+    /* Two rules of the keeper's together allow what neither allows alone. */
+    {"allow lseek(whence & 1 == 0) \"a b\" allow lseek(whence & 1 == 1)",
+     "allow lseek(fd == @image)", NULL},
+    {"allow lseek(whence & 3 == 0) \"a b\" allow lseek(whence & 3 == 1)",
+     "allow lseek(fd == @image)", "lseek(0x8, 0, 0x2)"},
+};
+
+static void test_lint_proves_what_is_inherited(void)
+{
+    for (size_t i = 0; i < sizeof(inherited_cases) / sizeof(inherited_cases[0]); i++) {
+        const struct inherited_case *one = &inherited_cases[i];
+        char text[512], expected[256];
+        snprintf(text, sizeof(text), "confines \"all\" %s \"does it\" justified \"a test\"",
+                 one->keeper);
+        policy_folder_write("keeper.policy", text);
+        snprintf(text, sizeof(text),
+                 "confines \"a test\" fd @image = @backend \"the image\"\n%s \"does it\" justified "
+                 "\"a test\"",
+                 one->own);
+        int status = lint(text);
+        CU_ASSERT_EQUAL(status, one->beyond ? 1 : 0);
+        snprintf(expected, sizeof(expected),
+                 "is allowed here, but not by policy/keeper.policy, whose filter this process "
+                 "inherits: %s\n",
+                 one->beyond ? one->beyond : "");
+        if (one->beyond ? !tool_says(expected) : status != 0)
+            printf("\n    %s: expected %s\n    found %s", one->own, expected, tool_answer);
+        if (one->beyond)
+            CU_ASSERT(tool_says(expected));
+    }
+    policy_folder_write("keeper.policy", NULL);
+    CU_ASSERT_EQUAL(tool_run_policy("lint"), 0); /* this build: its texts, and its programs */
+}
+
+/* ---- lint --score ---- */
+
+static void test_score_sums_ranks(void)
+{
+    policy_folder_write("block/virtio.policy",
+                        "confines \"a test\"\n"
+                        "allow bpf() \"loads it\" allow ioctl() \"does it\"\n"
+                        "allow ptrace() \"does it\" allow fcntl() \"does it\"\n"
+                        "allow socket(domain == AF_UNIX) \"does it\"\n"
+                        "allow socket(domain == 2) \"does it\"\n");
+    char arguments[256];
+    snprintf(arguments, sizeof(arguments), "lint --score '%s'", policy_folder_path());
+    CU_ASSERT_EQUAL(tool_run_policy(arguments), 0);
+    CU_ASSERT(tool_says(": 34, for 3 high, 1 medium, 1 low\n"));
+    CU_ASSERT(
+        tool_says("  high   bpf              reaches a large part of the kernel that filters"));
+    CU_ASSERT(tool_says("  medium socket           reaches other processes or machines: "));
+    /* With the domain open, it is AF_ALG as well. */
+    policy_folder_write("block/virtio.policy", "confines \"a test\" allow socket() \"does it\"");
+    CU_ASSERT_EQUAL(tool_run_policy(arguments), 0);
+    CU_ASSERT(tool_says(": 10, for 1 high\n  high   socket           reaches the kernel's crypto"));
+    policy_folder_write(
+        "block/virtio.policy",
+        "confines \"a test\" allow clone(flags & CLONE_VM == CLONE_VM) \"does it\"");
+    CU_ASSERT_EQUAL(tool_run_policy(arguments), 0);
+    CU_ASSERT(tool_says(": 10, for 1 high\n  high   clone            makes processes and names"));
+    CU_ASSERT_EQUAL(tool_run_policy("lint --score"), 0);
+    CU_ASSERT(tool_says("block/virtio on "));
+    CU_ASSERT(tool_says(": 0\nbroker on "));
+    CU_ASSERT_EQUAL(tool_run("list --score"), 2);
+    CU_ASSERT(tool_says("--score with 'list': expected bao-policy lint"));
+}
+
+/* ---- export to others' tools ---- */
+
+/* What pfc, minijail and OCI say is what the policy says, and what is lost is named. */
+static void test_exports_agree(void)
+{
+    int status = system("'" EXPORTS_AGREE "' '" TOOL "' '" POLICY_TOOL "'");
+    CU_ASSERT_EQUAL(status, 0);
+    CU_ASSERT_EQUAL(tool_run_policy("export minijail block/virtio --arch x86_64"), 0);
+    CU_ASSERT(tool_says("# serves VIRTIO_BLK_T_FLUSH\nfdatasync: arg0 == 0x8\n"));
+    CU_ASSERT_EQUAL(tool_run_policy("export pfc"), 2);
+    CU_ASSERT(tool_says("export with 'too little': expected a format and one policy"));
+    CU_ASSERT_EQUAL(tool_run_policy("export docker keeper"), 2);
+    CU_ASSERT(tool_says("no format 'docker': expected pfc, minijail, oci or systemd"));
+    CU_ASSERT_EQUAL(tool_run_policy("export oci none"), 2);
+    CU_ASSERT_EQUAL(tool_run_policy("export oci keeper --arch all"), 2);
+}
+
 /* ---- diff and export ---- */
 
 static void diff(const char *text, int status)
@@ -274,8 +377,8 @@ static void test_diff_refuses_nonsense(void)
 
 /* ---- For tools ---- */
 
-/* A JSON reader checks the answer of each verb (the last two are of bao-policy) against the formats
- * of docs/POLICY.md. (For verify, see tests/standin/test_audit.c.) */
+/* A JSON reader checks the answer of each verb (the last three are of bao-policy) against the
+ * formats of docs/POLICY.md. (For verify, see tests/standin/test_audit.c.) */
 static void test_json_is_as_documented(void)
 {
     static const char *const questions[][2] = {
@@ -287,7 +390,10 @@ static void test_json_is_as_documented(void)
         {"check", "check all exit_group --arch all"},
         {"diff", "diff '" PROGRAMS_DIR "/aarch64/net/vhost.bpf' '" PROGRAMS_DIR
                  "/aarch64/vsock/vhost.bpf'"},
+        {"list --effective", "list --effective --arch all"},
+        {"show --effective", "show --effective block/virtio"},
         {"lint", "lint '%s'"},
+        {"lint --score", "lint --score"},
         {"trace", "trace all --json -- true"},
     };
     policy_folder_write("block/virtio.policy", "confines \"a test\" allow fsync() \"x\"\n");
@@ -295,8 +401,8 @@ static void test_json_is_as_documented(void)
         char verb[256], arguments[1024];
         snprintf(verb, sizeof(verb), questions[i][1], policy_folder_path());
         snprintf(arguments, sizeof(arguments),
-                 "--json %s 2>/dev/null | '" SHAPE "' '" DOCUMENT "' %s", verb, questions[i][0]);
-        bool is_board = i < sizeof(questions) / sizeof(questions[0]) - 2;
+                 "--json %s 2>/dev/null | '" SHAPE "' '" DOCUMENT "' '%s'", verb, questions[i][0]);
+        bool is_board = i < sizeof(questions) / sizeof(questions[0]) - 3;
         int status = is_board ? tool_run(arguments) : tool_run_policy(arguments);
         CU_ASSERT_EQUAL(status, 0);
         if (status != 0)
@@ -323,6 +429,9 @@ int main(int argc, char **argv)
         {"test_check_refuses_nonsense", test_check_refuses_nonsense},
         {"test_lint_finds", test_lint_finds},
         {"test_lint_finds_what_the_keeper_lacks", test_lint_finds_what_the_keeper_lacks},
+        {"test_lint_proves_what_is_inherited", test_lint_proves_what_is_inherited},
+        {"test_score_sums_ranks", test_score_sums_ranks},
+        {"test_exports_agree", test_exports_agree},
         {"test_diff_of_texts", test_diff_of_texts},
         {"test_diff_of_the_same", test_diff_of_the_same},
         {"test_diff_of_single_programs", test_diff_of_single_programs},

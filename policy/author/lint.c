@@ -11,9 +11,12 @@
 
 #include "policy/audit/audit.h"
 #include "policy/audit/danger.h"
+#include "policy/audit/gap.h"
 #include "policy/audit/json.h"
 #include "policy/audit/texts.h"
+#include "policy/author/score.h"
 #include "policy/catalog.h"
+#include "policy/compiler/vocabulary.h"
 #include "policy/walk.h"
 
 #define FINDINGS_MAX 512
@@ -200,40 +203,103 @@ static void check_other_arch(struct lint *lint, const struct policy_listing *her
 
 /* ---- Inheritance ---- */
 
-/* A call with the arguments that a rule asks for, by one choice of its alternatives. */
-static struct seccomp_data call_of(const struct policy_listing *listing,
-                                   const struct policy_rule *rule, const unsigned int *choice)
+/*
+ * Whatever process makes a call, the kernel also asks the keeper's filter: what a policy allows
+ * beyond it is not in force, and the process would die of it. All ways through both are followed,
+ * so that no call is missed.
+ */
+struct inheritance {
+    struct lint *lint;
+    const struct policy_listing *keeper, *listing;
+    const struct policy_rule *rule; /* NULL: the compiled program is looked at */
+};
+
+/* "preadv2(0x8, 0x0)" */
+static void call_in_words(const struct seccomp_data *call, enum policy_arch arch, char *ret,
+                          size_t size)
 {
-    struct seccomp_data data = {
-        .nr = (int)rule->number,
-        .arch = policy_arch_token(listing->arch),
-    };
-    /* Arguments that the rule does not test get a value that no rule asks for. */
-    memset(data.args, 0x5a, sizeof(data.args));
-    for (unsigned int i = 0; i < rule->condition_count; i++) {
-        const struct policy_condition *condition = &rule->conditions[i];
-        uint64_t others = (uint64_t)data.args[condition->index] & ~condition->mask;
-        data.args[condition->index] = condition->values[choice[i]] | others;
-    }
-    return data;
+    const char *name = audit_call_name((uint32_t)call->nr, arch);
+    const struct call_signature *signature = name ? call_signature_find(name) : NULL;
+    size_t used = (size_t)snprintf(ret, size, "%s(", name ? name : "an unknown call");
+    for (unsigned int i = 0;
+         signature && i < POLICY_ARGUMENTS && signature->arguments[i].name && used < size; i++)
+        used +=
+            (size_t)snprintf(ret + used, size - used, "%s%#llx", i > 0 ? ", " : "", call->args[i]);
+    if (used < size)
+        snprintf(ret + used, size - used, ")");
 }
 
-/* Whatever process makes the call, the kernel also asks the keeper's filter. */
+static bool note_gap(void *context, const struct gap *gap)
+{
+    const struct inheritance *inheritance = context;
+    const struct policy_listing *listing = inheritance->listing;
+    const char *keeper = inheritance->keeper->program.name;
+    char call[160] = "a call that could not be followed";
+    if (gap->certain)
+        call_in_words(&gap->example, listing->arch, call, sizeof(call));
+    if (inheritance->rule)
+        found(inheritance->lint,
+              "%s: '%s' is allowed here, but not by policy/%s.policy, whose filter this process "
+              "inherits: %s",
+              inheritance->rule->source, inheritance->rule->call, keeper, call);
+    else
+        found(inheritance->lint,
+              "policy/%s.policy: the program for %s allows what that of policy/%s.policy does not, "
+              "whose filter this process inherits: %s",
+              listing->program.name, policy_arch_name(listing->arch), keeper, call);
+    return false; /* one example is enough */
+}
+
+/* Shows that `more` allows nothing that `less` does not, or notes what. */
+static void prove_within(struct inheritance *inheritance, const struct stack *more,
+                         const struct stack *less)
+{
+    int error = gaps_find(more, less, NULL, 0, note_gap, inheritance);
+    if (error < 0 && error != -ECANCELED)
+        found(inheritance->lint,
+              "policy/%s.policy: it could not be shown that the keeper's allows "
+              "all of it: %s",
+              inheritance->listing->program.name, strerror(-error));
+}
+
+static void check_inherited_rules(struct inheritance *inheritance, const struct stack *keeper)
+{
+    const struct policy_listing *listing = inheritance->listing;
+    for (unsigned int r = 0; r < listing->rule_count; r++) {
+        struct sock_filter *program;
+        size_t length;
+        inheritance->rule = &listing->rules[r];
+        if (rules_program(listing, inheritance->rule, 1, &program, &length) < 0) {
+            found(inheritance->lint, "policy/%s.policy: there is not enough memory to look at it",
+                  listing->program.name);
+            return;
+        }
+        const struct stack own = {1, {program}, {length}};
+        prove_within(inheritance, &own, keeper);
+        free(program);
+    }
+    inheritance->rule = NULL;
+}
+
 static void check_inherited(struct lint *lint, const struct policy_listing *keeper,
                             const struct policy_listing *listing)
 {
-    for (unsigned int r = 0; r < listing->rule_count; r++) {
-        const struct policy_rule *rule = &listing->rules[r];
-        unsigned int choice[POLICY_ARGUMENTS] = {0};
-        do {
-            struct seccomp_data data = call_of(listing, rule, choice);
-            if (!policy_allows(keeper, &data))
-                found(lint,
-                      "%s: '%s' is allowed here, but not by policy/%s.policy, whose filter "
-                      "this process inherits",
-                      rule->source, rule->call, keeper->program.name);
-        } while (policy_next_choice(rule, choice));
+    struct inheritance inheritance = {lint, keeper, listing, NULL};
+    struct stack own = {0}, inherited = {0};
+    struct sock_filter *program;
+    size_t length;
+    if (rules_program(keeper, keeper->rules, keeper->rule_count, &program, &length) < 0) {
+        found(lint, "policy/%s.policy: there is not enough memory to look at it",
+              keeper->program.name);
+        return;
     }
+    const struct stack text = {1, {program}, {length}};
+    check_inherited_rules(&inheritance, &text);
+    free(program);
+    if (listing->program.filter && keeper->program.filter &&
+        stack_add(&own, listing->program.filter, listing->program.length) &&
+        stack_add(&inherited, keeper->program.filter, keeper->program.length))
+        prove_within(&inheritance, &own, &inherited);
 }
 
 /* ---- All of it ---- */
@@ -291,29 +357,28 @@ static int report(const struct findings *findings, enum format format)
     return findings->count == 0 ? AUDIT_GOOD : AUDIT_OBJECTS;
 }
 
-static int lint_texts(struct lint *lint, const char *directory)
-{
-    struct texts *texts;
-    int error = texts_read(directory, note, lint->findings, &texts);
-    if (error < 0)
-        return error;
-    const struct policy_listing *listings[LISTINGS_MAX + 1] = {0};
-    for (size_t i = 0; i < texts->count; i++)
-        listings[i] = &texts->policies[i].listing;
-    check_all(lint, listings);
-    if (texts->count == 0 && lint->findings->count == 0)
-        found(lint, "%s: expected at least one policy that can be read, found none", directory);
-    texts_free(texts);
-    return 0;
-}
+/* ---- Whose policies ---- */
 
-static int lint_catalog(struct lint *lint)
+struct subjects {
+    struct texts *texts;                                     /* NULL: this build's */
+    const struct policy_listing *listings[LISTINGS_MAX + 1]; /* ends with NULL */
+};
+
+/* Reads the policies of a directory; NULL: takes those of this build. Mistakes in a text are
+ * findings. */
+static int find_subjects(const char *directory, struct lint *lint, struct subjects *ret)
 {
-    const struct policy_listing *listings[LISTINGS_MAX + 1] = {0};
-    for (size_t i = 0; i < LISTINGS_MAX && policy_catalog[i].program.name; i++)
-        listings[i] = &policy_catalog[i];
-    check_all(lint, listings);
-    return 0;
+    *ret = (struct subjects){0};
+    for (size_t i = 0; !directory && i < LISTINGS_MAX && policy_catalog[i].program.name; i++)
+        ret->listings[i] = &policy_catalog[i];
+    if (!directory)
+        return 0;
+    int error = texts_read(directory, note, lint->findings, &ret->texts);
+    for (size_t i = 0; error == 0 && i < ret->texts->count; i++)
+        ret->listings[i] = &ret->texts->policies[i].listing;
+    if (error == 0 && ret->texts->count == 0 && lint->findings->count == 0)
+        found(lint, "%s: expected at least one policy that can be read, found none", directory);
+    return error;
 }
 
 int audit_lint(const struct question *question)
@@ -321,16 +386,21 @@ int audit_lint(const struct question *question)
     if (question->argc > 1)
         return audit_complain("unexpected argument", question->argv[1], "one directory at most");
     struct findings *findings = calloc(1, sizeof(*findings));
+    struct subjects subjects;
     if (!findings)
         return -ENOMEM;
     struct lint lint = {.findings = findings};
-    int result = question->argc == 1 ? lint_texts(&lint, question->argv[0]) : lint_catalog(&lint);
-    if (result == 0)
-        result = report(findings, question->format);
-    else if (question->argc == 1) {
+    int result = find_subjects(question->argv[0], &lint, &subjects);
+    if (result < 0) {
         fprintf(stderr, "bao-policy: %s can't be read: %s\n", question->argv[0], strerror(-result));
         result = AUDIT_TROUBLE;
+    } else if (question->score && findings->count == 0) {
+        result = score(question, subjects.listings);
+    } else {
+        check_all(&lint, subjects.listings);
+        result = report(findings, question->format);
     }
+    texts_free(subjects.texts);
     free(findings);
     return result;
 }

@@ -22,7 +22,7 @@
 
 #include "policy/audit/json.h"
 #include "policy/audit/process.h"
-#include "policy/audit/usage.h"
+#include "policy/author/usage.h"
 #include "policy/catalog.h"
 
 #define TASKS_MAX 4096

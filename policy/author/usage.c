@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "policy/audit/usage.h"
+#include "policy/author/usage.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which calls were made under a policy, by which rules they were allowed, and which were not. */
-#ifndef POLICY_AUDIT_USAGE_H
-#define POLICY_AUDIT_USAGE_H
+#ifndef POLICY_AUTHOR_USAGE_H
+#define POLICY_AUTHOR_USAGE_H
 
 #include "policy/audit/audit.h"
 
