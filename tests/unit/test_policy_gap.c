@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -323,6 +324,81 @@ static void a_foreign_process_is_compared(void)
     close(ready[1]);
 }
 
+/* ---- --effective ---- */
+
+/* What a policy says is in force: the keeper's program below it takes nothing away. */
+static void each_policy_is_in_force_as_a_whole(void)
+{
+    for (const struct policy_listing *at = policy_catalog; at->program.name; at++) {
+        char arguments[64], expected[160];
+        if (at->arch != POLICY_ARCH_NATIVE)
+            continue;
+        snprintf(arguments, sizeof(arguments), "list --effective %s", at->program.name);
+        CU_ASSERT_EQUAL(tool_run(arguments), 0);
+        bool keeper = strcmp(at->program.name, "keeper") == 0;
+        snprintf(expected, sizeof(expected),
+                 "%s by the entry of %s: %s%s\nallowed together: %u system calls; everything else: "
+                 "kill the process\n",
+                 at->program.name, policy_arch_name(at->arch), keeper ? "" : "keeper and ",
+                 at->program.name, at->program.calls);
+        CU_ASSERT(tool_says(expected));
+        for (unsigned int r = 0; r < at->rule_count; r++)
+            CU_ASSERT(tool_says(at->rules[r].reason));
+    }
+    CU_ASSERT_EQUAL(tool_run("list --effective block/virtio --arch riscv64"), 0);
+    CU_ASSERT(tool_says("  fdatasync        fd is the image (fd 8)\n"
+                        "      block/virtio: serves VIRTIO_BLK_T_FLUSH\n"));
+    CU_ASSERT(tool_says("      keeper: worker: block\n"));
+    CU_ASSERT_EQUAL(tool_run("show --effective block/virtio"), 0);
+    CU_ASSERT(
+        tool_says("block/virtio: 2 programs, of which the kernel takes the strictest answer"));
+    CU_ASSERT(strstr(tool_answer, "\nkeeper on ") < strstr(tool_answer, "\nblock/virtio on "));
+    CU_ASSERT_EQUAL(tool_run("hash --effective"), 2);
+    CU_ASSERT_EQUAL(tool_run("list --effective 999999999"), 2);
+    CU_ASSERT(tool_says("can't read the programs of '999999999': "));
+}
+
+/* Of a running process: what the kernel has, whoever made it, and the reasons of what is ours. */
+static void a_process_is_told_with_the_reasons_that_are_known(void)
+{
+    int ready[2];
+    char arguments[64], byte;
+    CU_ASSERT_EQUAL_FATAL(pipe2(ready, O_CLOEXEC), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        const struct policy_listing *keeper = policy_catalog;
+        while (strcmp(keeper->program.name, "keeper") != 0 || keeper->arch != POLICY_ARCH_NATIVE)
+            keeper++;
+        scmp_filter_ctx foreign = container(false);
+        seccomp_rule_add(foreign, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(openat), 0);
+        const struct sock_fprog loaded = {keeper->program.length,
+                                          (struct sock_filter *)keeper->program.filter};
+        if (seccomp_load(foreign) != 0 ||
+            syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &loaded) != 0 ||
+            write(ready[1], "", 1) != 1)
+            _exit(1);
+        for (;;)
+            sleep(1000);
+    }
+    CU_ASSERT_EQUAL(read(ready[0], &byte, 1), 1);
+    snprintf(arguments, sizeof(arguments), "list --effective %d", (int)child);
+    CU_ASSERT_EQUAL(tool_run(arguments), 0);
+    CU_ASSERT(tool_says("a program of "));
+    CU_ASSERT(tool_says(" instructions that is none of this build's and keeper\n"));
+    CU_ASSERT(tool_says("  fdatasync        with any arguments\n      keeper: worker: block\n"));
+    CU_ASSERT_FALSE(tool_says("  openat "));
+    CU_ASSERT_FALSE(tool_says("  ptrace "));
+    snprintf(arguments, sizeof(arguments), "show --effective %d", (int)child);
+    CU_ASSERT_EQUAL(tool_run(arguments), 0);
+    CU_ASSERT(tool_says(": 2 programs, of which the kernel takes the strictest answer\n"));
+    CU_ASSERT(tool_says("  ret  ERRNO 1\n"));
+    CU_ASSERT(tool_says("\nkeeper on "));
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    close(ready[0]);
+    close(ready[1]);
+}
+
 int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
@@ -335,6 +411,9 @@ int main(int argc, char **argv)
         {"only what is gained is ranked", only_what_is_gained_is_ranked},
         {"what can not be followed is said", what_can_not_be_followed_is_said},
         {"a foreign process is compared", a_foreign_process_is_compared},
+        {"each policy is in force as a whole", each_policy_is_in_force_as_a_whole},
+        {"a process is told with the reasons that are known",
+         a_process_is_told_with_the_reasons_that_are_known},
         CU_TEST_INFO_NULL,
     };
     return run_tests(argc, argv, "what one allows and another does not", tests);
