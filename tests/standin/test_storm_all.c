@@ -4,6 +4,7 @@
  * thread, while the broker is killed again and again. Then the keeper dies, and no process outlives
  * it.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -214,7 +215,7 @@ static void join(void)
         pthread_join(machine.parts[i].thread, NULL);
 }
 
-static void end(void)
+static void end_all(void)
 {
     block_daemon_kill(machine.daemon);
     vsock_load_end(&machine.vsock_load);
@@ -295,8 +296,98 @@ static void every_kind_survives_its_broker(void)
         CU_ASSERT_EQUAL(counts.dm_get_info, KINDS);
         CU_ASSERT_EQUAL(counts.dm_releases, 0);
         fixture_stop(&machine.fixture);
-        end();
+        end_all();
     }
+}
+
+/* ---- Nothing to do ---- */
+
+#define REST_MS 1000
+/* Of one process in that time: a heartbeat or two, and nothing that repeats itself. */
+#define REST_CPU_NS 3000000u
+#define REST_SWITCHES 20u
+
+/* What a process has used so far, all of its threads together. */
+struct use {
+    uint64_t cpu_ns, switches;
+};
+
+static struct use used(pid_t pid)
+{
+    struct use use = {0};
+    char path[80], line[128];
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    DIR *tasks = opendir(path);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(tasks);
+    for (const struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
+        unsigned long long number;
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof(path), "/proc/%d/task/%.10s/schedstat", (int)pid, entry->d_name);
+        FILE *file = fopen(path, "re");
+        CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+        CU_ASSERT_EQUAL(fscanf(file, "%llu", &number), 1);
+        use.cpu_ns += number;
+        fclose(file);
+        snprintf(path, sizeof(path), "/proc/%d/task/%.10s/status", (int)pid, entry->d_name);
+        file = fopen(path, "re");
+        CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+        while (fgets(line, sizeof(line), file)) {
+            if (sscanf(line, "voluntary_ctxt_switches: %llu", &number) == 1)
+                use.switches += number;
+        }
+        fclose(file);
+    }
+    closedir(tasks);
+    return use;
+}
+
+/* Whether the process has rested for REST_MS. */
+static bool rests(pid_t pid, struct use *before)
+{
+    struct use now = used(pid);
+    bool rested = now.cpu_ns - before->cpu_ns <= REST_CPU_NS &&
+                  now.switches - before->switches <= REST_SWITCHES;
+    *before = now;
+    return rested;
+}
+
+/* The first that does not rest; 0: all do. */
+static pid_t restless(const pid_t *pids, struct use *uses, size_t count)
+{
+    pid_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!rests(pids[i], &uses[i]) && found == 0)
+            found = pids[i];
+    }
+    return found;
+}
+
+static void who_has_nothing_to_do_sleeps(void)
+{
+    struct storm storm = {0};
+    pid_t pids[KINDS + 2];
+    struct use uses[KINDS + 2];
+    start(LOAD_DEADLINE_MS);
+    CU_ASSERT_TRUE(all_get_on());
+    join();
+    assert_nothing_is_lost(&storm);
+    memcpy(pids, machine.fixture.workers, KINDS * sizeof(pids[0]));
+    pids[KINDS] = machine.fixture.broker;
+    pids[KINDS + 1] = standin_pid(machine.fixture.standin);
+    for (size_t i = 0; i < KINDS + 2; i++)
+        uses[i] = used(pids[i]);
+    pid_t found;
+    const uint64_t end = now_ms() + LOAD_DEADLINE_MS;
+    do {
+        usleep(REST_MS * 1000);
+        found = restless(pids, uses, KINDS + 2);
+    } while (found != 0 && now_ms() < end);
+    if (found != 0)
+        fprintf(stderr, "\nprocess %d does not sleep\n", (int)found);
+    CU_ASSERT_EQUAL(found, 0);
+    fixture_stop(&machine.fixture);
+    end_all();
 }
 
 /* ---- The keeper ---- */
@@ -349,7 +440,7 @@ static void nobody_outlives_a_killed_keeper(void)
         int status = standin_stop(machine.fixture.standin);
         CU_ASSERT(status >= 0 && WIFSIGNALED(status));
         guest_queue_free(&machine.rng_load.queue);
-        end();
+        end_all();
     }
 }
 
@@ -357,6 +448,7 @@ int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"every kind survives its broker", every_kind_survives_its_broker},
+        {"who has nothing to do sleeps, also after work", who_has_nothing_to_do_sleeps},
         {"nobody outlives a killed keeper", nobody_outlives_a_killed_keeper},
         CU_TEST_INFO_NULL,
     };
