@@ -142,14 +142,47 @@ void device_backend_changed(struct device *dev)
         device_config_changed(dev);
 }
 
+/* An interrupt is for all queues of the device, §4.2.2: what has waited is told with it. */
+static bool late_due(struct device *dev)
+{
+    bool due = false;
+    for (; dev->late != 0; dev->late &= dev->late - 1)
+        due |= virtqueue_interrupt_due(&dev->queues[__builtin_ctz(dev->late)]);
+    return due;
+}
+
+static void interrupt_if(struct device *dev, bool due)
+{
+    if (due)
+        device_interrupt(dev, VIRTIO_MMIO_INT_VRING);
+    else
+        device_count(&dev->state->counters.interrupts_suppressed, 1);
+}
+
 void device_signal(struct device *dev, struct virtqueue *vq)
 {
     if (!virtqueue_undecided(vq))
         return;
-    if (virtqueue_interrupt_due(vq))
-        device_interrupt(dev, VIRTIO_MMIO_INT_VRING);
-    else
-        device_count(&dev->state->counters.interrupts_suppressed, 1);
+    dev->late &= ~(1u << vq->index);
+    bool due = virtqueue_interrupt_due(vq);
+    if (due)
+        (void)late_due(dev);
+    interrupt_if(dev, due);
+}
+
+void device_signal_late(struct device *dev, const struct virtqueue *vq)
+{
+    if (!virtqueue_undecided(vq))
+        return;
+    if (dev->late == 0)
+        dev->late_since = polling_ticks();
+    dev->late |= 1u << vq->index;
+}
+
+void device_late_is_over(struct device *dev, bool now)
+{
+    if (dev->late != 0 && (now || polling_ticks() - dev->late_since > dev->polling.max))
+        interrupt_if(dev, late_due(dev));
 }
 
 void device_notify(struct device *dev, unsigned int queue)
@@ -186,6 +219,7 @@ static void stop(struct device *dev)
         virtqueue_stop(&dev->queues[q]);
     dev->work = 0;
     dev->unasked = 0;
+    dev->late = 0;
 }
 
 void device_needs_reset(struct device *dev, const struct guest_fault *fault)
@@ -269,6 +303,7 @@ void device_queue_unready(struct device *dev, unsigned int queue)
     virtqueue_stop(&dev->queues[queue]);
     dev->work &= ~(1u << queue);
     dev->unasked &= ~(1u << queue);
+    dev->late &= ~(1u << queue);
     dev->state->queues[queue].ready = 0;
 }
 

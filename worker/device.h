@@ -136,6 +136,8 @@ struct device {
     bool config_changed; /* the driver saw another configuration space with a predecessor */
     uint32_t work;       /* bit q: queue q needs a turn */
     uint32_t unasked;    /* bit q: queue q is empty, and kicks are not yet asked for */
+    uint32_t late;       /* bit q: an interrupt may be due for queue q; it can wait */
+    uint64_t late_since; /* polling_ticks() when `late` was last 0 */
     struct polling polling;
     uint32_t found_in_a_row; /* worker/loop.c */
     unsigned int pause_ms;   /* the least time until pause_over is called; 0: no call is due */
@@ -231,6 +233,12 @@ void device_interrupt(struct device *dev, uint32_t bits);
 
 /* Interrupt the driver, if one is due for what the queue has published. */
 void device_signal(struct device *dev, struct virtqueue *vq);
+
+/* The same, but it can wait: for the next interrupt of the device, or for device_late_is_over. */
+void device_signal_late(struct device *dev, const struct virtqueue *vq);
+
+/* Interrupt the driver for what has waited: all of it (`now`), or if it has waited for long. */
+void device_late_is_over(struct device *dev, bool now);
 
 /* Answer the broker's question whether this process is alive. */
 static inline void device_alive(struct device *dev)

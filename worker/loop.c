@@ -108,6 +108,7 @@ static int idle(struct device *dev, int timeout_ms)
     case POLLING_ON:
         return 0;
     default:
+        device_late_is_over(dev, true);
         device_ask_for_kicks(dev);
         return dev->work != 0 ? 0 : timeout_ms;
     }
@@ -138,6 +139,7 @@ void loop_round(struct device *dev, int timeout_ms)
     transport_serve_mailbox(dev);
     device_alive(dev);
     device_turns(dev);
+    device_late_is_over(dev, false);
 }
 
 /* How long to wait for events until something else is due. */

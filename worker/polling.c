@@ -5,7 +5,7 @@
 #include <time.h>
 
 #define SAMPLE_NS 50000u
-#define SLICE_NS 10000u
+#define SLICE_NS 20000u
 #define GAP_NS 100000u
 #define LOOKS_MAX 100000u /* in one slice: a bound for a counter that stands still */
 #define MISSES_MAX 8u

@@ -24,10 +24,21 @@ struct turn turn_begin(struct device *dev, unsigned int queue, struct guest_faul
     };
 }
 
-enum serve turn_end(struct turn *turn, enum serve last)
+/* May the driver hear of what the turn has completed a little later? Only while the worker polls,
+ * so that it comes back before it sleeps, and only of a few chains. */
+static bool may_be_late(const struct turn *turn, const struct turn_rules *rules, enum serve last)
+{
+    return last == SERVE_WAIT_ROOM && polling_pays(&turn->dev->polling) &&
+           virtqueue_since_decision(turn->vq) <= rules->late_chains;
+}
+
+enum serve turn_end(struct turn *turn, const struct turn_rules *rules, enum serve last)
 {
     struct device *dev = turn->dev;
-    device_signal(dev, turn->vq);
+    if (may_be_late(turn, rules, last))
+        device_signal_late(dev, turn->vq);
+    else
+        device_signal(dev, turn->vq);
     if (last == SERVE_DONE)
         return SERVE_END; /* the turn has taken as much as it may */
     if (last != SERVE_WAIT_ROOM)

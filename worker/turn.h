@@ -8,7 +8,7 @@
  *   2  takes steps until one does not return SERVE_DONE, or the turn has taken as much as it may.
  *      After each step the driver sees what has been completed, and is interrupted if the rules
  *      say so;
- *   3  interrupts the driver, if that is due;
+ *   3  interrupts the driver, if that is due and can't wait;
  *   4  if the ring is empty: asks the driver to kick, and looks at the ring once more. If the
  * worker polls before it sleeps (worker/polling.h), loop.c does that later.
  *
@@ -41,6 +41,10 @@ struct turn_rules {
     /* The driver is interrupted after this many chains without an interrupt, or if one step has
      * completed this many bytes. 0: it is interrupted only at the end of the turn. */
     uint32_t signal_chains, signal_bytes;
+    /* If the turn has completed no more chains than this, and the worker polls, its interrupt waits
+     * for that of another queue of the device, or for the end of polling. For queues of which the
+     * driver waits for nothing but their buffers. */
+    uint32_t late_chains;
 };
 
 /* One step: takes what it needs off the ring (turn_take), and completes it by virtqueue_push. */
@@ -54,7 +58,7 @@ enum serve turn_take(struct turn *turn, struct chain *ret_chain, size_t readable
 
 /* The three parts of turn_run, for a device that has something to do between them. */
 struct turn turn_begin(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
-enum serve turn_end(struct turn *turn, enum serve last);
+enum serve turn_end(struct turn *turn, const struct turn_rules *rules, enum serve last);
 
 __attribute__((always_inline)) static inline enum serve
 turn_serve(struct turn *turn, const struct turn_rules *rules, turn_step *step)
@@ -80,7 +84,7 @@ turn_run(struct device *dev, unsigned int queue, const struct turn_rules *rules,
          struct guest_fault *ret_fault)
 {
     struct turn turn = turn_begin(dev, queue, ret_fault);
-    return turn_end(&turn, turn_serve(&turn, rules, step));
+    return turn_end(&turn, rules, turn_serve(&turn, rules, step));
 }
 
 #endif

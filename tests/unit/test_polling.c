@@ -205,8 +205,8 @@ static void test_time(void)
     double of_clock = (double)ticks * 1000 / (double)us;
     CU_ASSERT((double)polling.max > of_clock * 0.9);
     CU_ASSERT((double)polling.max < of_clock * 1.1);
-    CU_ASSERT((double)polling.slice > of_clock / 120);
-    CU_ASSERT((double)polling.slice < of_clock / 80);
+    CU_ASSERT((double)polling.slice > of_clock / 60);
+    CU_ASSERT((double)polling.slice < of_clock / 40);
     CU_ASSERT((double)polling.gap > of_clock / 12);
     CU_ASSERT((double)polling.gap < of_clock / 8);
 }

@@ -226,6 +226,87 @@ static void test_found_without_a_kick(void)
     CU_ASSERT_TRUE(device_look(&dev));
 }
 
+/* The chains of a turn whose interrupt can wait. */
+static void run_late(unsigned int chains, uint64_t window)
+{
+    const struct turn_rules rules = {.steps = 10, .late_chains = 2};
+    start(chains);
+    dev.polling = (struct polling){.max = 1ull << 40, .window = window};
+    CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
+    CU_ASSERT_EQUAL(ring.used->idx, chains); /* the driver sees them at once */
+}
+
+/* It waits only while the worker polls, and only of a few chains. */
+static void test_late(void)
+{
+    run_late(2, 1000);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 0);
+    device_late_is_over(&dev, false);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 0);
+    device_late_is_over(&dev, true);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+    device_late_is_over(&dev, true);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+    run_late(3, 1000);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+    run_late(2, 0);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+    /* Those of the next turn are added. */
+    const struct turn_rules rules = {.steps = 10, .late_chains = 2};
+    run_late(2, 1000);
+    offer_chains(1);
+    CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+    CU_ASSERT_EQUAL(dev.late, 0);
+}
+
+/* It waits for poll_us at most, from the first chain on. */
+static void test_late_has_an_end(void)
+{
+    const struct turn_rules rules = {.steps = 10, .late_chains = 2};
+    run_late(1, 1000);
+    dev.late_since = polling_ticks() - dev.polling.max - 1;
+    offer_chains(1);
+    CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 0);
+    device_late_is_over(&dev, false);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+}
+
+/* A driver that asks for no interrupt gets none, however late. */
+static void test_late_and_unwanted(void)
+{
+    run_late(1, 1000);
+    dev.queues[0].signal_always = false; /* as after its first interrupt */
+    ring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
+    device_late_is_over(&dev, true);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 0);
+    CU_ASSERT_EQUAL(page.counters.interrupts_suppressed, 1);
+}
+
+/* One interrupt is for all queues. */
+static void test_late_comes_along(void)
+{
+    static struct guest_ring other;
+    static struct chain chain;
+    run_late(1, 1000);
+    guest_ring_init(&other, 1, RING);
+    page.queues[1] = guest_ring_state(&other);
+    dev.queue_count = page.queue_count = 2;
+    CU_ASSERT_EQUAL_FATAL(
+        virtqueue_start(&dev.queues[1], 1, &guest_window, &page.queues[1], RING, 0, &fault), 0);
+    guest_desc(&other, 0, BUFFER, 64, VRING_DESC_F_WRITE, 0);
+    guest_offer(&other, 0);
+    CU_ASSERT_EQUAL_FATAL(virtqueue_pop(&dev.queues[1], &chain, &fault), 1);
+    virtqueue_push(&dev.queues[1], chain.ref, 0);
+    virtqueue_publish(&dev.queues[1]);
+    device_signal(&dev, &dev.queues[1]);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+    CU_ASSERT_EQUAL(dev.late, 0);
+    device_late_is_over(&dev, true);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+}
+
 static enum serve take(size_t readable, size_t writable)
 {
     static struct chain chain;
@@ -273,6 +354,10 @@ int main(int argc, char **argv)
         {"who waits for something else asks for no kick", test_other_ends},
         {"if the worker polls, kicks are asked for later", test_polling},
         {"what comes until then is found", test_found_without_a_kick},
+        {"an interrupt that can wait does, while the worker polls", test_late},
+        {"it does not wait for ever", test_late_has_an_end},
+        {"it is not sent if the driver wants none", test_late_and_unwanted},
+        {"it comes with that of another queue", test_late_comes_along},
         {"a chain that is too short is the guest's fault", test_chains_that_are_too_short},
         CU_TEST_INFO_NULL,
     };

@@ -9,7 +9,9 @@
 
 #include "worker/net/net.h"
 
-/* After a turn of this many frames the driver is expected to send more at once. */
+/* The driver needs the buffers of so few frames back only to free them. The answer to one of them
+ * mostly interrupts it soon. */
+#define LATE_FRAMES 4u
 
 static struct net_tx {
     bool waiting;       /* the frame in hand waits for room in the tap */
@@ -91,6 +93,7 @@ enum serve net_tx_turn(struct device *dev, unsigned int pair, struct guest_fault
     static const struct turn_rules rules = {
         .steps = NET_TURN_FRAMES,
         .bytes = NET_TURN_BYTES,
+        .late_chains = LATE_FRAMES,
     };
     return turn_run(dev, 2 * pair + 1, &rules, serve, ret_fault);
 }

@@ -208,6 +208,12 @@ static inline bool virtqueue_undecided(const struct virtqueue *vq)
     return vq->decided != vq->next_used;
 }
 
+/* How many those are, modulo 2^16. */
+static inline uint16_t virtqueue_since_decision(const struct virtqueue *vq)
+{
+    return (uint16_t)(vq->next_used - vq->decided);
+}
+
 /* Decide it, §2.7.7, §2.8.10: true if the driver is to be interrupted. */
 bool virtqueue_interrupt_due(struct virtqueue *vq);
 

@@ -162,10 +162,16 @@ static enum serve serve(struct turn *turn)
 
 enum serve vsock_tx_turn(struct device *dev, struct guest_fault *ret_fault)
 {
+    static const struct turn_rules rules = {
+        .steps = TURN_PACKETS,
+        .bytes = TURN_BYTES,
+        .signal_chains = SIGNAL_PACKETS,
+        .late_chains = LATE_PACKETS,
+    };
     struct turn turn = turn_begin(dev, QUEUE_TX, ret_fault);
-    enum serve r = turn_serve(&turn, &vsock_turn_rules, serve);
+    enum serve r = turn_serve(&turn, &rules, serve);
     flush_gathered(dev);
     if (r != SERVE_FAULT)
         vsock_count_turn(dev);
-    return turn_end(&turn, r);
+    return turn_end(&turn, &rules, r);
 }

@@ -250,5 +250,5 @@ enum serve vsock_rx_turn(struct device *dev, struct guest_fault *ret_fault)
         vsock_count_turn(dev);
     if (vsock.tx_waits && vsock_reply_room(&vsock.table))
         dev->work |= 1u << QUEUE_TX;
-    return turn_end(&turn, r);
+    return turn_end(&turn, &vsock_turn_rules, r);
 }
