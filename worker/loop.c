@@ -52,9 +52,10 @@ int loop_watch(struct device *dev)
     return r;
 }
 
-int loop_watch_connection(int fd, unsigned int number)
+int loop_watch_connection(int fd, unsigned int number, bool room)
 {
-    return watch(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, SOURCE_CONNECTION + number);
+    uint32_t out = room ? EPOLLOUT : 0;
+    return watch(fd, EPOLLIN | out | EPOLLRDHUP | EPOLLET, SOURCE_CONNECTION + number);
 }
 
 /* The broker may still hold a copy for a moment, so closing alone would not end the watch. */

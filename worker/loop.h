@@ -8,6 +8,8 @@
 #ifndef WORKER_LOOP_H
 #define WORKER_LOOP_H
 
+#include <stdbool.h>
+
 struct device;
 
 /*
@@ -17,13 +19,14 @@ struct device;
 int loop_watch(struct device *dev);
 
 /*
- * Watch a connection that came after lock-down, edge-triggered and in both directions. Its events
+ * Watch a connection that came after lock-down, edge-triggered: what comes from it, its end, and,
+ * if `room`, also when there is room in it again. Whatever is true already is an event, too. Events
  * go to device_ops.connection_event, with that number, until loop_forget_connection, which must
- * come before the connection's close. Returns 0 or -errno.
+ * come before the connection's close, and before it is watched in another way. Returns 0 or -errno.
  *
  * System calls: epoll_ctl with EPOLL_CTL_ADD and EPOLL_CTL_DEL.
  */
-int loop_watch_connection(int fd, unsigned int number);
+int loop_watch_connection(int fd, unsigned int number, bool room);
 void loop_forget_connection(int fd);
 
 /*

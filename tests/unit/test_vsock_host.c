@@ -2,7 +2,8 @@
 /*
  * The host's ends of a socket device's connections. Each file is closed once. Each message arrives
  * whole, alone and once, however small the pieces are in which either side takes it. A side that
- * closes does so at once, and not first in one direction.
+ * closes does so at once, and not first in one direction. A reader wakes the worker only if the
+ * worker may have something for it.
  */
 #include "tests/cunit_main.h"
 #include "worker/vsock/host.h"
@@ -296,6 +297,77 @@ static void test_messages_to_the_host(void)
     close(other);
 }
 
+/* What the worker is woken for. */
+static uint32_t reported(void)
+{
+    struct epoll_event event = {0};
+    return epoll_wait(WORKER_FD_EPOLL, &event, 1, 0) > 0 ? event.events : 0;
+}
+
+/* The guest sends `length` bytes of the pattern, which the other side has not all read before. */
+static void stream(uint32_t length)
+{
+    struct vsock_connection *connection = &table.connections[SLOT];
+    for (uint32_t done = 0, part; done < length; done += part) {
+        uint32_t place = connection->received % VSOCK_MESSAGE_MAX;
+        part =
+            length - done < VSOCK_MESSAGE_MAX - place ? length - done : VSOCK_MESSAGE_MAX - place;
+        const struct iovec segment = {data + place, part};
+        connection->received += part;
+        CU_ASSERT_EQUAL_FATAL(vsock_host_deliver(&table, SLOT, cursor_of(&segment, 1), false), 0);
+    }
+}
+
+/* The other side reads what is there, and compares. */
+static void read_stream(int other, uint32_t *position)
+{
+    ssize_t moved;
+    while ((moved = recv(other, got, VSOCK_MESSAGE_MAX - *position % VSOCK_MESSAGE_MAX, 0)) > 0) {
+        CU_ASSERT_EQUAL_FATAL(memcmp(got, data + *position % VSOCK_MESSAGE_MAX, (size_t)moved), 0);
+        *position += (uint32_t)moved;
+    }
+}
+
+/* The guest sends more than the socket takes. As the other side reads, reports of room bring the
+ * rest. */
+static void overfill(int other, uint32_t *position)
+{
+    struct vsock_connection *connection = &table.connections[SLOT];
+    for (uint32_t part = 40001; vsock_buffered(connection) == 0; part += 1001)
+        stream(part);
+    (void)reported(); /* it may have been asked for room while there was some left */
+    while (*position != connection->received) {
+        read_stream(other, position);
+        CU_ASSERT_NOT_EQUAL_FATAL(reported() & EPOLLOUT, 0);
+        CU_ASSERT_EQUAL(vsock_host_event(SLOT, EPOLLOUT), 0);
+        CU_ASSERT_EQUAL(vsock_host_flush(&table, SLOT), 0);
+    }
+}
+
+/* A socket that was never full, or not for a while, does not report that its reader reads. */
+static void test_reports_of_room(void)
+{
+    enum { MANY = 100 };
+    int other = open_slot(STREAM);
+    uint32_t position = 0;
+    CU_ASSERT_EQUAL(reported(), 0);
+    for (unsigned int round = 0; round < 3; round++) {
+        unsigned int reports = 0;
+        for (unsigned int i = 0; i < MANY; i++) {
+            stream(i % 7 + 1);
+            read_stream(other, &position);
+            uint32_t events = reported();
+            reports += events != 0;
+            CU_ASSERT_EQUAL(vsock_host_event(SLOT, events), 0);
+        }
+        CU_ASSERT_EQUAL(position, table.connections[SLOT].received);
+        CU_ASSERT(round == 0 ? reports == 0 : reports > 0 && reports < MANY / 2);
+        overfill(other, &position);
+    }
+    vsock_host_reset();
+    close(other);
+}
+
 int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
@@ -303,6 +375,7 @@ int main(int argc, char **argv)
         {"messages to the guest", test_messages_to_the_guest},
         {"empty messages", test_empty_messages},
         {"messages to the host", test_messages_to_the_host},
+        {"reports of room", test_reports_of_room},
         {"a close of the host", test_a_close_of_the_host},
         {"a close of the guest", test_a_close_of_the_guest},
         CU_TEST_INFO_NULL,

@@ -34,7 +34,7 @@ bool console_client_take(const union message *message, const int *fds, size_t fd
     if (message->header.type != MSG_CONNECTION || fd_count != 1)
         return false;
     drop();
-    if (loop_watch_connection(fds[0], 0) < 0) {
+    if (loop_watch_connection(fds[0], 0, true) < 0) {
         close(fds[0]);
         return true;
     }

@@ -68,6 +68,8 @@ void vsock_refuse_message(struct device *dev, uint32_t slot, uint32_t most);
 /* Called after data, or after an end of either side: is there anything left for this connection to
  * do? */
 void vsock_settle(struct device *dev, uint32_t slot);
+/* vsock_host_deliver or vsock_host_flush has returned `result`. */
+void vsock_delivered(struct device *dev, uint32_t slot, int result);
 void vsock_flush(struct device *dev, uint32_t slot);
 
 /* The slot has data, and the guest has no room for it. Asks the guest for room. */

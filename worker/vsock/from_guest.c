@@ -30,10 +30,7 @@ static void complete(struct device *dev, struct chain_ref ref)
 static void deliver(struct device *dev, uint32_t slot, struct cursor payload, bool message_ends)
 {
     device_count(&dev->state->counters.bytes_out, payload.left);
-    if (vsock_host_deliver(&vsock.table, slot, payload, message_ends) < 0)
-        vsock_refuse_message(dev, slot, VSOCK_MESSAGE_MAX);
-    else
-        vsock_settle(dev, slot);
+    vsock_delivered(dev, slot, vsock_host_deliver(&vsock.table, slot, payload, message_ends));
     vsock_stir(dev, slot);
 }
 

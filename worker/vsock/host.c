@@ -17,11 +17,18 @@
 #define EMPTY_READS_A_TURN 64u
 #define EMPTY_READS_MAX 1024u
 
+/* A socket that has reported room so many times, and was never full meanwhile, is no longer asked
+ * to report room: each report wakes the worker. */
+#define ROOM_REPORTS_MAX 16u
+
 struct end {
     bool open;
     bool readable, writable, hung_up;
     bool ended;     /* the other end writes no more: nothing comes after what is in the socket */
     bool shut_sent; /* SHUT_WR is done */
+    /* The socket reports when there is room in it again. If it does not, `writable` is true. */
+    bool reports_room;
+    uint32_t room_reports; /* since it was full last */
     int fd;
     uint32_t greeting_length;
     uint32_t unfinished;  /* bytes of the guest's message that is not complete yet */
@@ -68,7 +75,7 @@ void vsock_host_reset(void)
 
 bool vsock_host_open(uint32_t slot, uint16_t type, int fd)
 {
-    if (loop_watch_connection(fd, slot) < 0) {
+    if (loop_watch_connection(fd, slot, false) < 0) {
         close(fd);
         return false;
     }
@@ -92,7 +99,19 @@ void vsock_host_close(uint32_t slot)
     close(ends[slot].fd);
 }
 
-void vsock_host_event(uint32_t slot, uint32_t events)
+/* Returns false if the socket can't be watched any more: it is then unwatched. */
+static bool watch_room(uint32_t slot, bool room)
+{
+    struct end *end = &ends[slot];
+    end->room_reports = 0;
+    if (end->reports_room == room)
+        return true;
+    end->reports_room = room;
+    loop_forget_connection(end->fd);
+    return loop_watch_connection(end->fd, slot, room) == 0;
+}
+
+int vsock_host_event(uint32_t slot, uint32_t events)
 {
     struct end *end = &ends[slot];
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
@@ -103,6 +122,9 @@ void vsock_host_event(uint32_t slot, uint32_t events)
         end->ended = true;
     if ((events & (EPOLLHUP | EPOLLERR)) != 0)
         end->hung_up = true;
+    if ((events & EPOLLOUT) != 0 && ++end->room_reports > ROOM_REPORTS_MAX)
+        return watch_room(slot, false) ? 0 : -ENOMEM;
+    return 0;
 }
 
 bool vsock_host_hung_up(uint32_t slot)
@@ -208,7 +230,8 @@ static void discard(struct vsock_table *table, uint32_t slot)
 
 /*
  * Write, and count what the socket took. Returns bytes; 0 if the socket takes none now; -EPIPE if
- * it will never take any again, and then all is discarded; -EMSGSIZE.
+ * it will never take any again, and then all is discarded; -EMSGSIZE; -ENOMEM if it is full and
+ * can't report room.
  */
 static ssize_t give(struct vsock_table *table, uint32_t slot, struct cursor data)
 {
@@ -217,6 +240,9 @@ static ssize_t give(struct vsock_table *table, uint32_t slot, struct cursor data
         return 0;
     unsigned int count = cursor_segments(&data, segments, VSOCK_SEGMENTS_MAX);
     ssize_t moved = write_out(&ends[slot], segments, count);
+    bool full = moved == -EAGAIN || (moved >= 0 && (size_t)moved < data.left);
+    if (full && !watch_room(slot, true))
+        return -ENOMEM;
     if (moved == -EAGAIN)
         return 0;
     if (moved == -EMSGSIZE)
@@ -306,7 +332,7 @@ int vsock_host_flush(struct vsock_table *table, uint32_t slot)
         unsigned int count = vsock_buffer_get(buffer, connection->forwarded, end, parts);
         ssize_t moved = give(table, slot, cursor_of(parts, count));
         if (moved <= 0)
-            return moved == -EMSGSIZE ? (int)moved : 0;
+            return moved == -EPIPE ? 0 : (int)moved;
         if (connection->type == VIRTIO_VSOCK_TYPE_SEQPACKET)
             vsock_buffer_drop_end(buffer, end);
     }

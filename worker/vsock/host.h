@@ -43,8 +43,8 @@ bool vsock_host_open(uint32_t slot, uint16_t type, int fd);
 bool vsock_host_is_open(uint32_t slot);
 void vsock_host_close(uint32_t slot);
 
-/* EPOLL* bits from the loop. */
-void vsock_host_event(uint32_t slot, uint32_t events);
+/* EPOLL* bits from the loop. Returns 0, or -ENOMEM if the socket can't be watched any more. */
+int vsock_host_event(uint32_t slot, uint32_t events);
 /* The other end is closed altogether. */
 bool vsock_host_hung_up(uint32_t slot);
 
@@ -66,8 +66,9 @@ bool vsock_host_takes(const struct vsock_table *table, uint32_t slot);
  * Deliver a payload from the guest. It is the last bytes counted as received, and lies in guest
  * memory (VSOCK_SEGMENTS_MAX segments at most). It comes from one packet, or from several packets
  * of a stream. `end`: a seqpacket message ends here. Calls vsock_forwarded for what the socket
- * took, and vsock_host_shutdown if it takes no more. Returns 0, or -EMSGSIZE if a message is larger
- * than VSOCK_MESSAGE_MAX, or than the socket could ever take.
+ * took, and vsock_host_shutdown if it takes no more. Returns 0; -EMSGSIZE if a message is larger
+ * than VSOCK_MESSAGE_MAX, or than the socket could ever take; -ENOMEM if the socket can't be
+ * watched any more.
  */
 int vsock_host_deliver(struct vsock_table *table, uint32_t slot, struct cursor payload, bool end);
 

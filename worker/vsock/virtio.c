@@ -99,12 +99,19 @@ void vsock_settle(struct device *dev, uint32_t slot)
     }
 }
 
-void vsock_flush(struct device *dev, uint32_t slot)
+void vsock_delivered(struct device *dev, uint32_t slot, int result)
 {
-    if (vsock_host_flush(&vsock.table, slot) < 0)
+    if (result == -EMSGSIZE)
         vsock_refuse_message(dev, slot, VSOCK_MESSAGE_MAX);
+    else if (result < 0)
+        vsock_drop(dev, slot, true);
     else
         vsock_settle(dev, slot);
+}
+
+void vsock_flush(struct device *dev, uint32_t slot)
+{
+    vsock_delivered(dev, slot, vsock_host_flush(&vsock.table, slot));
 }
 
 static void greet(struct device *dev, uint32_t slot)
@@ -129,7 +136,10 @@ static void vsock_connection_event(struct device *dev, unsigned int slot, uint32
 {
     if (!vsock_host_is_open(slot))
         return; /* closed since, in the same round */
-    vsock_host_event(slot, events);
+    if (vsock_host_event(slot, events) < 0) {
+        vsock_drop(dev, slot, true);
+        return;
+    }
     switch (vsock_connection(slot)->state) {
     case VSOCK_GREETING:
         greet(dev, slot);
