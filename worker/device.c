@@ -377,7 +377,9 @@ void device_resume(struct device *dev)
 void device_turns(struct device *dev)
 {
     struct guest_fault fault;
-    for (unsigned int q = 0; q < dev->queue_count && dev->work != 0; q++) {
+    /* Downwards: of a pair, the queue to the device comes first. What it sends may have an answer,
+     * which the queue to the driver then brings in the same round. */
+    for (unsigned int q = dev->queue_count; q-- > 0 && dev->work != 0;) {
         if ((dev->work & 1u << q) == 0)
             continue;
         if (!dev->queues[q].running) {
