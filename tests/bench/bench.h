@@ -101,7 +101,7 @@ int block_run(struct bench *bench, const struct block_workload *workload,
 
 /* vsock.c: the socket device in user space, with programs of the host at the other ends. By turns,
  * a bare pair of Unix sockets moves the same bytes. */
-#define VSOCK_WORKLOADS 8
+#define VSOCK_WORKLOADS 12
 enum vsock_unit { VSOCK_BULK, VSOCK_PING, VSOCK_CONNECT };
 struct vsock_result {
     /* Bulk: MiB per second. Pings and connections: number per second. And the same of the bare
@@ -109,7 +109,8 @@ struct vsock_result {
     double rate[ROUNDS_MAX], bare_rate[ROUNDS_MAX];
     double amount; /* number of those units in all rounds; the values below are for one unit */
     double syscalls, worker_cpu_ns, kicks, interrupts;
-    struct samples latency, bare_latency; /* of pings */
+    double bare_cpu_ns;                         /* of both ends of the bare pair */
+    struct samples latency, bare_latency, echo; /* of pings; of two wake-ups by eventfd */
 };
 /* Uses its own device model. Files are made in `dir`. `results` has VSOCK_WORKLOADS elements. */
 int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result *results);

@@ -360,6 +360,7 @@ static void free_vsock(struct vsock_result *vsock)
     for (size_t i = 0; i < VSOCK_WORKLOADS; i++) {
         samples_free(&vsock[i].latency);
         samples_free(&vsock[i].bare_latency);
+        samples_free(&vsock[i].echo);
     }
 }
 

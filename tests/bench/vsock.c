@@ -8,13 +8,16 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/standin/guest_vsock.h"
@@ -40,8 +43,18 @@ static const struct load {
     {"to guest, 8", VSOCK_BULK, TO_GUEST, 8},
     {"to guest, 64", VSOCK_BULK, TO_GUEST, 64},
     {"round trip of 1 byte", VSOCK_PING, PING, 1},
+    {"round trips, 8 at once", VSOCK_PING, PING, 8},
+    {"round trips, 64 at once", VSOCK_PING, PING, 64},
     {"connection and its end", VSOCK_CONNECT, PING, 1},
+    {"connections, 8 at once", VSOCK_CONNECT, PING, 8},
+    {"connections, 64 at once", VSOCK_CONNECT, PING, 64},
 };
+
+/* The bare pair is one connection, and stays. */
+static bool has_bare(const struct load *load)
+{
+    return load->unit == VSOCK_BULK || (load->unit == VSOCK_PING && load->connections == 1);
+}
 
 static char bytes[GUEST_TX_SIZE];
 
@@ -98,8 +111,6 @@ static int bare_turn(const struct load *load, uint64_t duration_ns, double *ret_
     const char purpose = (char)load->purpose;
     const struct iovec all = {bytes, load->unit == VSOCK_PING ? 1 : sizeof(bytes)};
     uint64_t moved = 0, count = 0, start = bench_now_ns(), now = start;
-    if (load->unit == VSOCK_CONNECT)
-        return 0; /* the bare pair has nothing like it */
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 ||
         pthread_create(&thread, NULL, serve_bare, (void *)(intptr_t)pair[1]) != 0 ||
         send(pair[0], &purpose, 1, MSG_NOSIGNAL) != 1)
@@ -124,6 +135,47 @@ static int bare_turn(const struct load *load, uint64_t duration_ns, double *ret_
     return 0;
 }
 
+/* ---- Two wake-ups by eventfd ---- */
+
+struct echo {
+    int to, back;
+    pid_t worker; /* the thread runs where this process runs */
+};
+
+static void *serve_echo(void *argument)
+{
+    const struct echo *echo = argument;
+    cpu_set_t processors;
+    eventfd_t value;
+    if (sched_getaffinity(echo->worker, sizeof(processors), &processors) == 0)
+        (void)sched_setaffinity(0, sizeof(processors), &processors);
+    while (eventfd_read(echo->to, &value) == 0 && value == 1)
+        (void)eventfd_write(echo->back, 1);
+    return NULL;
+}
+
+/* The least that a round trip through another process takes: that process is woken, and wakes. */
+static int echo_turn(pid_t worker, uint64_t duration_ns, struct samples *samples)
+{
+    struct echo echo = {eventfd(0, EFD_CLOEXEC), eventfd(0, EFD_CLOEXEC), worker};
+    pthread_t thread;
+    eventfd_t value;
+    if (echo.to < 0 || echo.back < 0 || pthread_create(&thread, NULL, serve_echo, &echo) != 0)
+        return -EIO;
+    for (uint64_t start = bench_now_ns(), now = start, before; now - start < duration_ns;) {
+        before = now;
+        if (eventfd_write(echo.to, 1) < 0 || eventfd_read(echo.back, &value) < 0)
+            break;
+        now = bench_now_ns();
+        samples_add(samples, now - before);
+    }
+    (void)eventfd_write(echo.to, 2);
+    pthread_join(thread, NULL);
+    close(echo.to);
+    close(echo.back);
+    return 0;
+}
+
 /* ---- The guest ---- */
 
 struct turn {
@@ -137,7 +189,11 @@ static int connect_all(struct guest_vsock *vsock, const struct load *load,
     const char byte = (char)load->purpose;
     for (unsigned int i = 0; i < load->connections; i++) {
         sockets[i] = guest_vsock_connect(vsock, VIRTIO_VSOCK_TYPE_STREAM, PORT);
-        if (!sockets[i] || guest_vsock_wait(vsock, sockets[i], WAIT_MS) != SOCKET_CONNECTED ||
+        if (!sockets[i])
+            return -ECONNREFUSED;
+    }
+    for (unsigned int i = 0; i < load->connections; i++) {
+        if (guest_vsock_wait(vsock, sockets[i], WAIT_MS) != SOCKET_CONNECTED ||
             guest_vsock_send(vsock, sockets[i], &byte, 1, 0) != 1)
             return -ECONNREFUSED;
     }
@@ -170,31 +226,37 @@ static int step_bulk(struct guest_vsock *vsock, const struct load *load,
     return r < 0 ? r : 0;
 }
 
-static int step_ping(struct guest_vsock *vsock, struct guest_socket *socket, struct turn *turn,
-                     struct samples *latency)
+/* Each of them sends a byte, and gets it back. */
+static int step_ping(struct guest_vsock *vsock, const struct load *load,
+                     struct guest_socket **sockets, struct turn *turn, struct samples *latency)
 {
-    uint64_t start = bench_now_ns();
-    if (guest_vsock_send(vsock, socket, bytes, 1, 0) != 1)
-        return -EIO;
-    while (guest_vsock_receive(vsock, socket, bytes, 1) == 0) {
-        int r = guest_vsock_poll(vsock, WAIT_MS);
-        if (r < 0)
-            return r;
+    uint64_t starts[CONNECTIONS_MOST];
+    for (unsigned int i = 0; i < load->connections; i++) {
+        starts[i] = bench_now_ns();
+        if (guest_vsock_send(vsock, sockets[i], bytes, 1, 0) != 1)
+            return -EIO;
     }
-    if (latency)
-        samples_add(latency, bench_now_ns() - start);
-    turn->amount++;
+    for (unsigned int i = 0; i < load->connections; i++) {
+        while (guest_vsock_receive(vsock, sockets[i], bytes, 1) == 0) {
+            int r = guest_vsock_poll(vsock, WAIT_MS);
+            if (r < 0 || bench_now_ns() - starts[i] > WAIT_MS * 1000000ull)
+                return r < 0 ? r : -ETIMEDOUT;
+        }
+        if (latency)
+            samples_add(latency, bench_now_ns() - starts[i]);
+    }
+    turn->amount += load->connections;
     return 0;
 }
 
 static int step_connect(struct guest_vsock *vsock, const struct load *load, struct turn *turn)
 {
-    struct guest_socket *socket;
-    int r = connect_all(vsock, load, &socket);
+    struct guest_socket *sockets[CONNECTIONS_MOST];
+    int r = connect_all(vsock, load, sockets);
     if (r < 0)
         return r;
-    end_all(vsock, 1, &socket);
-    turn->amount++;
+    end_all(vsock, load->connections, sockets);
+    turn->amount += load->connections;
     return 0;
 }
 
@@ -240,19 +302,22 @@ static int run_turn(struct guest_vsock *vsock, const struct load *load, uint64_t
     uint64_t start = bench_now_ns();
     uint64_t kicks = vsock->guest.kicks, interrupts = vsock->guest.interrupts;
     *turn = (struct turn){0};
+    /* Bulk: the guest's bytes lie in its buffers, as those of the bare pair do. */
+    vsock->no_copies = load->unit == VSOCK_BULK;
     if (counted)
         begin_counting(counted);
     while (r == 0 && turn->ns < duration_ns) {
         if (load->unit == VSOCK_BULK)
             r = step_bulk(vsock, load, sockets, turn);
         else if (load->unit == VSOCK_PING)
-            r = step_ping(vsock, sockets[0], turn, latency);
+            r = step_ping(vsock, load, sockets, turn, latency);
         else
             r = step_connect(vsock, load, turn);
         turn->ns = bench_now_ns() - start;
     }
     if (counted)
         end_counting(counted);
+    vsock->no_copies = false;
     turn->kicks = (double)(vsock->guest.kicks - kicks);
     turn->interrupts = (double)(vsock->guest.interrupts - interrupts);
     if (r == 0 && load->unit != VSOCK_CONNECT)
@@ -261,6 +326,25 @@ static int run_turn(struct guest_vsock *vsock, const struct load *load, uint64_t
 }
 
 /* ---- Everything together ---- */
+
+static double own_cpu_ns(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (double)used.tv_sec * 1e9 + (double)used.tv_nsec;
+}
+
+static int measure_bare(const struct bench *bench, pid_t worker, const struct load *load,
+                        double *ret_rate, struct vsock_result *result)
+{
+    double cpu = own_cpu_ns();
+    int r = bare_turn(load, bench->slice_ns, ret_rate, &result->bare_latency);
+    double amount = *ret_rate * (double)bench->slice_ns / 1e9;
+    result->bare_cpu_ns += (own_cpu_ns() - cpu) / amount / bench->rounds;
+    if (r == 0 && load->unit == VSOCK_PING)
+        r = echo_turn(worker, bench->slice_ns / 4, &result->echo);
+    return r;
+}
 
 static int measure(struct guest_vsock *vsock, pid_t worker, const struct bench *bench,
                    const struct load *load, struct vsock_result *result)
@@ -274,13 +358,13 @@ static int measure(struct guest_vsock *vsock, pid_t worker, const struct bench *
         struct turn turn;
         uint64_t cpu = cpu_time_ns(worker);
         int r = run_turn(vsock, load, bench->slice_ns, &turn, &result->latency, NULL);
-        if (r == 0)
-            r = bare_turn(load, bench->slice_ns, &result->bare_rate[round], &result->bare_latency);
+        result->worker_cpu_ns += (double)(cpu_time_ns(worker) - cpu);
+        if (r == 0 && has_bare(load))
+            r = measure_bare(bench, worker, load, &result->bare_rate[round], result);
         if (r < 0)
             return r;
         result->rate[round] = turn.amount * 1e9 / (double)turn.ns;
         result->amount += turn.amount;
-        result->worker_cpu_ns += (double)(cpu_time_ns(worker) - cpu);
         result->kicks += turn.kicks;
         result->interrupts += turn.interrupts;
     }
@@ -303,24 +387,35 @@ static double us(struct samples *samples, unsigned int percent)
     return (double)samples_percentile(samples, percent) / 1e3;
 }
 
+static void print_latency(struct vsock_result *result, bool bare)
+{
+    printf("%-28s p50 %.1f us, p99 %.1f us", "", us(&result->latency, 50),
+           us(&result->latency, 99));
+    if (bare)
+        printf("; bare p50 %.1f us, p99 %.1f us; two eventfd wake-ups p50 %.1f us, p99 %.1f us",
+               us(&result->bare_latency, 50), us(&result->bare_latency, 99), us(&result->echo, 50),
+               us(&result->echo, 99));
+    printf("\n");
+}
+
 void vsock_print(const struct bench *bench, struct vsock_result *results)
 {
-    printf("\n%-28s %10s %10s %6s %8s %8s %8s %8s\n", "vsock/virtio", "MiB/s", "bare", "ratio",
-           "calls", "kicks", "irqs", "cpu us");
+    printf("\n%-28s %10s %10s %6s %8s %8s %8s %8s %8s\n", "vsock/virtio", "MiB/s", "bare", "ratio",
+           "calls", "kicks", "irqs", "cpu us", "bare us");
     for (unsigned int i = 0; i < VSOCK_WORKLOADS; i++) {
         struct vsock_result *result = &results[i];
-        printf("%-28s %10.0f %10.0f %6.2f %8.2f %8.2f %8.2f %8.1f\n", loads[i].name,
+        printf("%-28s %10.0f %10.0f %6.2f %8.2f %8.2f %8.2f %8.1f %8.1f\n", loads[i].name,
                median(result->rate, bench->rounds), median(result->bare_rate, bench->rounds),
                ratio(result, bench->rounds), result->syscalls, result->kicks, result->interrupts,
-               result->worker_cpu_ns / 1e3);
+               result->worker_cpu_ns / 1e3, result->bare_cpu_ns / 1e3);
         if (loads[i].unit == VSOCK_PING)
-            printf("%-28s p50 %.1f us, p99 %.1f us; bare p50 %.1f us, p99 %.1f us\n", "",
-                   us(&result->latency, 50), us(&result->latency, 99),
-                   us(&result->bare_latency, 50), us(&result->bare_latency, 99));
+            print_latency(result, has_bare(&loads[i]));
     }
-    printf("calls, kicks, irqs, cpu (the worker's): a MiB; a round trip, a connection. These two:\n"
-           "a second. bare: readv and writev of 64 KiB on a pair of Unix sockets, by turns. The\n"
-           "programs at the other ends share their processors with the guest.\n");
+    printf(
+        "calls, kicks, irqs, cpu (the worker's): a MiB; a round trip, a connection, of which the\n"
+        "first column has the number a second. 1 us a MiB is 1 ms a GiB. bare: readv and writev\n"
+        "of 64 KiB on a pair of Unix sockets, by turns, with the processor time of both ends. The\n"
+        "programs at the other ends share their processors with the guest.\n");
 }
 
 void vsock_print_json(FILE *file, const struct bench *bench, struct vsock_result *results)
@@ -332,12 +427,14 @@ void vsock_print_json(FILE *file, const struct bench *bench, struct vsock_result
                 "    {\"name\": \"%s\", \"rate\": %.1f, \"bare_rate\": %.1f, \"ratio\": %.3f, "
                 "\"syscalls\": %.4f, \"kicks\": %.4f, \"interrupts\": %.4f, "
                 "\"worker_cpu_us\": %.3f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
-                "\"bare_p50_us\": %.2f, \"bare_p99_us\": %.2f}%s\n",
+                "\"bare_p50_us\": %.2f, \"bare_p99_us\": %.2f, \"bare_cpu_us\": %.3f, "
+                "\"two_wakeups_p50_us\": %.2f}%s\n",
                 loads[i].name, median(result->rate, bench->rounds),
                 median(result->bare_rate, bench->rounds), ratio(result, bench->rounds),
                 result->syscalls, result->kicks, result->interrupts, result->worker_cpu_ns / 1e3,
                 us(&result->latency, 50), us(&result->latency, 99), us(&result->bare_latency, 50),
-                us(&result->bare_latency, 99), i + 1 < VSOCK_WORKLOADS ? "," : "");
+                us(&result->bare_latency, 99), result->bare_cpu_ns / 1e3, us(&result->echo, 50),
+                i + 1 < VSOCK_WORKLOADS ? "," : "");
     }
     fprintf(file, "  ],\n");
 }

@@ -157,7 +157,7 @@ int guest_vsock_packet(struct guest_vsock *vsock, const struct virtio_vsock_hdr 
     if (!buffer)
         return -ETIMEDOUT;
     memcpy(buffer->at, header, HEADER);
-    if (length > 0)
+    if (length > 0 && !vsock->no_copies)
         memcpy(buffer->at + HEADER, data, length);
     const struct guest_segment segments[] = {
         {buffer->addr, HEADER, false},
@@ -309,7 +309,7 @@ static void take_data(struct guest_vsock *vsock, struct guest_socket *socket,
         violated(vsock, "more than its credit", header);
         return;
     }
-    for (uint32_t done = 0, part; done < header->len; done += part) {
+    for (uint32_t done = 0, part; !vsock->no_copies && done < header->len; done += part) {
         uint32_t at = (socket->received + done) % GUEST_SOCKET_BUFFER_MAX;
         part = header->len - done;
         part = part < GUEST_SOCKET_BUFFER_MAX - at ? part : GUEST_SOCKET_BUFFER_MAX - at;
@@ -413,10 +413,8 @@ static int drain(struct guest_vsock *vsock)
         taken++;
     }
     while (!vsock->hold_rx && (buffer = guest_queue_get(&vsock->rx, &length))) {
-        uint8_t packet[GUEST_RX_SIZE];
-        memcpy(packet, buffer->at, length < sizeof(packet) ? length : sizeof(packet));
+        take_packet(vsock, buffer->at, length); /* it may take further buffers meanwhile */
         offer(&vsock->rx, buffer, GUEST_RX_SIZE);
-        take_packet(vsock, packet, length);
         taken++;
     }
     if (taken > 0)
@@ -485,7 +483,7 @@ uint32_t guest_vsock_receive(struct guest_vsock *vsock, struct guest_socket *soc
         socket->message_count--;
     }
     uint32_t part = there < length ? there : length;
-    for (uint32_t done = 0, piece; done < part; done += piece) {
+    for (uint32_t done = 0, piece; !vsock->no_copies && done < part; done += piece) {
         uint32_t at = (socket->forwarded + done) % GUEST_SOCKET_BUFFER_MAX;
         piece =
             part - done < GUEST_SOCKET_BUFFER_MAX - at ? part - done : GUEST_SOCKET_BUFFER_MAX - at;

@@ -66,6 +66,7 @@ struct guest_vsock {
     struct guest_socket sockets[GUEST_SOCKETS];
     uint32_t listening; /* port; 0: none */
     bool hold_rx;       /* no rx buffer is given back */
+    bool no_copies;     /* payloads are neither written nor kept: for measurements */
     uint32_t buf_alloc; /* of new sockets; 0: GUEST_SOCKET_BUFFER */
     uint64_t credit_requests, most_unread_packets;
     uint32_t next_port;
