@@ -47,6 +47,7 @@ enum audit_answer {
 int audit_list(const struct question *question);
 int audit_show(const struct question *question);
 int audit_hash(const struct question *question);
+int audit_notes(const struct question *question);
 int audit_export(const struct question *question);
 int audit_check(const struct question *question);
 int audit_lint(const struct question *question);

@@ -15,6 +15,9 @@ static const char help[] =
     "                    rule\n"
     "  show [POLICY]     the programs that the kernel runs, disassembled\n"
     "  hash [POLICY]     the SHA-256 of each program, equal wherever the same sources are built\n"
+    "  notes FILE...     which policies programs carry, by the ELF notes in them, and whether they "
+    "are\n"
+    "                    those of this build\n"
     "  export DIRECTORY  the programs, as DIRECTORY/ARCH/POLICY.bpf\n"
     "  check POLICY CALL [ARGUMENT...]\n"
     "                    what would become of this call. Arguments are numbers, constants or\n"
@@ -54,6 +57,7 @@ static const struct verb verbs[] = {
     {"list", audit_list, ANY_POLICY, false, POLICY_ARCH_NATIVE, true},
     {"show", audit_show, ANY_POLICY, false, POLICY_ARCH_NATIVE, true},
     {"hash", audit_hash, ANY_POLICY, false, POLICY_ARCHES, false},
+    {"notes", audit_notes, NO_POLICY, true, POLICY_ARCHES, false},
     {"export", audit_export, NO_POLICY, true, POLICY_ARCHES, false},
     {"check", audit_check, ONE_POLICY, true, POLICY_ARCH_NATIVE, false},
     {"diff", audit_diff, NO_POLICY, true, POLICY_ARCHES, false},
@@ -65,6 +69,7 @@ static const struct verb verbs[] = {
 int main(int argc, char **argv)
 {
     static const struct tool tool = {
-        "bao-seccomp", help, "list, show, hash, export, check, diff, explain or verify", verbs};
+        "bao-seccomp", help, "list, show, hash, notes, export, check, diff, explain or verify",
+        verbs};
     return audit_main(&tool, argc, argv);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/audit/elf_notes.h"
 #include "policy/audit/gap.h"
 #include "policy/audit/verify.h"
 
@@ -46,6 +47,27 @@ static void verify_own_filter(struct report *report, const struct verified *veri
         describe(filters, policy, row->found, sizeof(row->found));
 }
 
+/*
+ * Whether the process has loaded what the ELF note of its program says of the policy. The hash of
+ * what is loaded is that of the kernel's instructions, not that of this build.
+ */
+static void verify_note(struct report *report, const struct verified *verified)
+{
+    const struct filters *filters = &verified->filters;
+    char path[64], loaded[SHA256_TEXT] = "no filter";
+    struct elf_notes notes;
+    snprintf(path, sizeof(path), "/proc/%d/exe", (int)verified->process->pid);
+    int error = elf_notes_read(path, &notes);
+    const char *hash =
+        error == 0 ? elf_notes_find(&notes, verified->policy->program.name) : "can't be read";
+    if (filters->count > 0)
+        sha256_of_bytes(filters->items[filters->count - 1].filter,
+                        filters->items[filters->count - 1].length * sizeof(struct sock_filter),
+                        loaded);
+    report_equal(report, verified->process, "note of its program", loaded,
+                 hash ? hash : "has none of this policy");
+}
+
 /* All filters are in force, and the strictest answer counts: the process also has the keeper's
  * filter, below its own. */
 static void verify_inherited(struct report *report, const struct verified *verified,
@@ -78,11 +100,13 @@ void verify_field(struct report *report, const struct process *process, const ch
 void verify_filters(struct report *report, const struct verified *verified,
                     const struct filters *keeper_filters)
 {
-    if (verified->policy)
+    if (verified->policy) {
         verify_own_filter(report, verified);
-    else if (verified->process->role != PROCESS_OTHER)
+        verify_note(report, verified);
+    } else if (verified->process->role != PROCESS_OTHER) {
         snprintf(report_add(report, verified->process, NOT_AS_EXPECTED, "filter")->found,
                  REPORT_TEXT, "this build has no policy for a device of this name");
+    }
     verify_inherited(report, verified, keeper_filters);
     verify_threads(report, verified);
     verify_field(report, verified->process, "Seccomp", "2");

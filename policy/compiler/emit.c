@@ -7,6 +7,7 @@
 #include "policy/calls.h"
 #include "policy/compiler/compile.h"
 #include "policy/compiler/number.h"
+#include "policy/note.h"
 
 /* Strings need no escapes: the grammar and the file names have no quote and no backslash. */
 
@@ -25,6 +26,26 @@ static void emit_row(FILE *file, size_t index, const struct policy_program *prog
 {
     fprintf(file, "{\"%s\", filter_%zu, %u, %u,\n     \"%s\"}", program->name, index,
             program->length, program->calls, program->hash);
+}
+
+/* The fields of an ELF note have 4 bytes each; name and description are padded to multiples of
+ * that. */
+static void emit_note(FILE *file, size_t index, const struct policy_program *program)
+{
+    size_t size = strlen(POLICY_NOTE_OWNER) + strlen(program->name) + 1;
+    fprintf(file,
+            "\nstatic const struct {\n"
+            "    unsigned int name_size, description_size, type;\n"
+            "    char name[%zu];\n"
+            "    unsigned char description[%u];\n"
+            "} note_%zu __attribute__((used, aligned(4), section(\"" POLICY_NOTE_SECTION
+            "\"))) = {\n"
+            "    %zu, %u, 0x%x, \"" POLICY_NOTE_OWNER "%s\",\n    {",
+            (size + 3) / 4 * 4, POLICY_NOTE_SIZE, index, size, POLICY_NOTE_SIZE, POLICY_NOTE_TYPE,
+            program->name);
+    for (unsigned int i = 0; i < POLICY_NOTE_SIZE; i++)
+        fprintf(file, "0x%.2s,", program->hash + (size_t)2 * i);
+    fputs("}};\n", file);
 }
 
 static void emit_assertions(FILE *file, const struct parsed_policy *policy)
@@ -53,6 +74,8 @@ void emit_table(FILE *file, const struct parsed_policy *policies, size_t count)
         emit_assertions(file, &policies[i]);
     for (size_t i = 0; i < count; i++)
         emit_filter(file, i, &policies[i].listing.program);
+    for (size_t i = 0; i < count; i++)
+        emit_note(file, i, &policies[i].listing.program);
     fputs("\nconst struct policy_program policy_programs[] = {\n", file);
     for (size_t i = 0; i < count; i++) {
         fputs("    ", file);

@@ -58,6 +58,10 @@ static void finds_nothing_wrong(void)
     CU_ASSERT(audit_says("block/virtio, "));
     CU_ASSERT(audit_says("disk1.img: the image\n"));
     CU_ASSERT(audit_says("the kick eventfd of queue 0\n"));
+    char note[128];
+    snprintf(note, sizeof(note), "  ok     note of its program     %s\n",
+             policy_find("block/virtio")->hash);
+    CU_ASSERT(audit_says(note));
     CU_ASSERT(audit_says("10: 1 of the backend, 1 queues"));
     fixture_assert_never_restarted(&fixture);
     stop();
@@ -171,6 +175,7 @@ static void finds_another_filter(void)
     audit_add_filter(keeper);
     CU_ASSERT_EQUAL(audit_run("verify %d", keeper), 1);
     CU_ASSERT(audit_says("  WRONG  filter "));
+    CU_ASSERT(audit_says("  WRONG  note of its program "));
     CU_ASSERT(audit_says("a program of 1 instructions that allows more than named calls\n"));
     /* The newest program is compared with the policy. It allows whatever the kernel has. */
     CU_ASSERT_EQUAL(audit_run("diff this %d", keeper), 1);

@@ -17,8 +17,8 @@ static void test_wrong_questions(void)
     CU_ASSERT(tool_says("Usage: bao-seccomp VERB"));
     CU_ASSERT_EQUAL(tool_run("lst"), 2);
     CU_ASSERT(tool_says(
-        "bao-seccomp: no verb 'lst': expected list, show, hash, export, check, diff, explain or "
-        "verify\n"));
+        "bao-seccomp: no verb 'lst': expected list, show, hash, notes, export, check, diff, "
+        "explain or verify\n"));
     CU_ASSERT_EQUAL(tool_run("list no/such"), 2);
     CU_ASSERT(tool_says("bao-seccomp: no policy 'no/such': expected one of\n  block/virtio "));
     CU_ASSERT(tool_says("\n  vsock/vhost "));
