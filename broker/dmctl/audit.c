@@ -60,12 +60,23 @@ static void run_auditor(char *const argv[])
     }
 }
 
-void audit_run(int control, const struct snapshot *snapshot, bool json, bool markdown)
+void audit_run(int control, const struct snapshot *snapshot, bool json,
+               const struct audit_options *options)
 {
     struct ucred peer;
     socklen_t size = sizeof(peer);
-    char *const argv[] = {
-        AUDITOR, "verify", "--told", "-", json ? "--json" : markdown ? "--markdown" : NULL, NULL};
+    char *argv[10] = {(char *)AUDITOR, (char *)"verify", (char *)"--told", (char *)"-"};
+    size_t count = 4;
+    if (json || options->markdown)
+        argv[count++] = (char *)(json ? "--json" : "--markdown");
+    if (options->against) {
+        argv[count++] = (char *)"--against";
+        argv[count++] = (char *)options->against;
+    }
+    if (options->output) {
+        argv[count++] = (char *)"--output";
+        argv[count++] = (char *)options->output;
+    }
     int told = memfd_create("told", MFD_CLOEXEC);
     int error = told < 0 ? errno : 0;
     if (error == 0 && getsockopt(control, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)

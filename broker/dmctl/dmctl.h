@@ -72,11 +72,17 @@ void stats_print(const struct snapshot *snapshot, const struct snapshot *before,
 /* Prints counters and states in the text format of OpenMetrics 1.0. */
 void stats_print_openmetrics(const struct snapshot *snapshot);
 
+struct audit_options {
+    bool markdown;
+    const char *against, *output; /* files, for bao-seccomp; or NULL */
+};
+
 /*
  * Turns this process into bao-seccomp. That program verifies the processes of the broker behind the
  * control socket, against what the broker has said of every device. Returns only if it can't be
  * run, after a message.
  */
-void audit_run(int control, const struct snapshot *snapshot, bool json, bool markdown);
+void audit_run(int control, const struct snapshot *snapshot, bool json,
+               const struct audit_options *options);
 
 #endif

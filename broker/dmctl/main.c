@@ -29,9 +29,12 @@ static const char help[] =
     "  stats [DEVICE] [--json]    requests, bytes, kicks, interrupts since the device was started\n"
     "  stats --openmetrics        the same for collectors, as OpenMetrics 1.0 has it\n"
     "  stats --watch [SECONDS]    the same a second, again and again (1)\n"
-    "  audit [--json|--markdown]  is each process confined as it should be: bao-seccomp verify, "
+    "  audit [--json|--markdown] [--against FILE] [--output FILE]\n"
+    "                             is each process confined as it should be: bao-seccomp verify, "
     "with\n"
-    "                             what the broker knows (root); exit status 1 if one is not\n"
+    "                             what the broker knows (root); exit status 1 if one is not.\n"
+    "                             --against: what is different from an earlier report of --json;\n"
+    "                             --output: the report in a file, whole or not at all\n"
     "  restart DEVICE             replace the device's worker; the guest sees a delay\n"
     "  check-board [--config FILE] [--json]\n"
     "                             can a bao-virtio-dm work on this machine, and what is lost on "
@@ -51,7 +54,8 @@ static const char help[] =
 
 struct options {
     const char *control, *config;
-    bool json, watch, markdown, openmetrics, all;
+    struct audit_options audit;
+    bool json, watch, openmetrics, all;
     const char *words[3];
     int count;
 };
@@ -240,12 +244,12 @@ static int do_stats(int fd, const struct options *options)
 static int do_audit(int fd, const struct options *options)
 {
     static struct snapshot snapshot;
-    if (options->count > 1 || (options->json && options->markdown)) {
+    if (options->count > 1 || (options->json && options->audit.markdown)) {
         usage("audit takes --json or --markdown");
         return AUDIT_TROUBLE;
     }
     if (dmctl_take_snapshot(fd, NULL, &snapshot) == 0)
-        audit_run(fd, &snapshot, options->json, options->markdown);
+        audit_run(fd, &snapshot, options->json, &options->audit);
     return AUDIT_TROUBLE;
 }
 
@@ -278,7 +282,7 @@ static int do_log_level(int fd, const struct options *options)
 /* Returns -1 to continue, or the exit status. */
 static int parse(int argc, char **argv, struct options *ret)
 {
-    enum { CONTROL = 256, JSON, WATCH, MARKDOWN, OPENMETRICS, CONFIG, ALL };
+    enum { CONTROL = 256, JSON, WATCH, MARKDOWN, OPENMETRICS, CONFIG, ALL, AGAINST, OUTPUT };
     static const struct option options[] = {
         {"control", required_argument, NULL, CONTROL},
         {"config", required_argument, NULL, CONFIG},
@@ -287,6 +291,8 @@ static int parse(int argc, char **argv, struct options *ret)
         {"markdown", no_argument, NULL, MARKDOWN},
         {"openmetrics", no_argument, NULL, OPENMETRICS},
         {"all", no_argument, NULL, ALL},
+        {"against", required_argument, NULL, AGAINST},
+        {"output", required_argument, NULL, OUTPUT},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {0},
@@ -307,7 +313,13 @@ static int parse(int argc, char **argv, struct options *ret)
             ret->watch = true;
             break;
         case MARKDOWN:
-            ret->markdown = true;
+            ret->audit.markdown = true;
+            break;
+        case AGAINST:
+            ret->audit.against = optarg;
+            break;
+        case OUTPUT:
+            ret->audit.output = optarg;
             break;
         case OPENMETRICS:
             ret->openmetrics = true;
@@ -328,8 +340,9 @@ static int parse(int argc, char **argv, struct options *ret)
     }
     for (; optind < argc && ret->count < 3; optind++)
         ret->words[ret->count++] = argv[optind];
-    if (ret->markdown && ret->count > 0 && strcmp(ret->words[0], "audit") != 0)
-        return usage("--markdown is for audit");
+    bool of_audit = ret->audit.markdown || ret->audit.against || ret->audit.output;
+    if (of_audit && ret->count > 0 && strcmp(ret->words[0], "audit") != 0)
+        return usage("--markdown, --against and --output are for audit");
     if (ret->openmetrics && ret->count > 0 && strcmp(ret->words[0], "stats") != 0)
         return usage("--openmetrics is for stats");
     if (ret->config && (ret->count != 1 || strcmp(ret->words[0], "check-board") != 0))

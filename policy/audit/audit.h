@@ -26,12 +26,14 @@ enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_MARKDOWN };
 struct question {
     struct selection selection;
     enum format format;
-    bool all;          /* --all */
-    bool effective;    /* --effective */
-    bool score;        /* --score */
-    const char *told;  /* --told FILE, or NULL */
-    int argc;          /* arguments after the verb that are no options */
-    char *const *argv; /* ends with NULL */
+    bool all;            /* --all */
+    bool effective;      /* --effective */
+    bool score;          /* --score */
+    const char *told;    /* --told FILE, or NULL */
+    const char *against; /* --against FILE, or NULL */
+    const char *output;  /* --output FILE, or NULL */
+    int argc;            /* arguments after the verb that are no options */
+    char *const *argv;   /* ends with NULL */
 };
 
 /*

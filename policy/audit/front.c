@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "policy/audit/json.h"
+#include "policy/audit/output.h"
 
 struct arguments {
     const struct tool *tool;
@@ -18,13 +19,14 @@ struct arguments {
 /* Returns -1 to go on, or the exit status. */
 static int parse_options(int argc, char **argv, struct arguments *ret)
 {
-    enum { ALL = 256, TOLD, EFFECTIVE, SCORE };
+    enum { ALL = 256, TOLD, EFFECTIVE, AGAINST, OUTPUT, SCORE };
     static const struct option options[] = {
-        {"arch", required_argument, NULL, 'a'},  {"json", no_argument, NULL, 'j'},
-        {"markdown", no_argument, NULL, 'm'},    {"all", no_argument, NULL, ALL},
-        {"told", required_argument, NULL, TOLD}, {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},     {"effective", no_argument, NULL, EFFECTIVE},
-        {"score", no_argument, NULL, SCORE},     {0},
+        {"arch", required_argument, NULL, 'a'},      {"json", no_argument, NULL, 'j'},
+        {"markdown", no_argument, NULL, 'm'},        {"all", no_argument, NULL, ALL},
+        {"told", required_argument, NULL, TOLD},     {"against", required_argument, NULL, AGAINST},
+        {"output", required_argument, NULL, OUTPUT}, {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},         {"effective", no_argument, NULL, EFFECTIVE},
+        {"score", no_argument, NULL, SCORE},         {0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "a:jmhV", options, NULL)) != -1) {
@@ -49,6 +51,12 @@ static int parse_options(int argc, char **argv, struct arguments *ret)
             break;
         case TOLD:
             ret->question.told = optarg;
+            break;
+        case AGAINST:
+            ret->question.against = optarg;
+            break;
+        case OUTPUT:
+            ret->question.output = optarg;
             break;
         case 'h':
             fputs(ret->tool->help, stdout);
@@ -103,6 +111,9 @@ static int check_options(const struct arguments *arguments)
     if ((arguments->question.all || arguments->question.told) && !verify)
         return audit_complain(arguments->question.all ? "--all with" : "--told with",
                               arguments->verb->name, "verify");
+    if ((arguments->question.against || arguments->question.output) && !verify)
+        return audit_complain(arguments->question.against ? "--against with" : "--output with",
+                              arguments->verb->name, "verify");
     return -1;
 }
 
@@ -143,10 +154,15 @@ int audit_main(const struct tool *tool, int argc, char **argv)
     int status = parse_arguments(argc, argv, &arguments);
     if (status >= 0)
         return status;
-    status = arguments.verb->run(&arguments.question);
+    struct output output = {0};
+    status = arguments.question.output ? output_begin(arguments.question.output, &output) : 0;
+    if (status == 0)
+        status = arguments.verb->run(&arguments.question);
     json_close_all();
     if (fflush(stdout) != 0 || ferror(stdout))
         status = -errno;
+    int ended = output_end(&output, status == AUDIT_GOOD || status == AUDIT_OBJECTS);
+    status = ended < 0 ? ended : status;
     if (status >= 0)
         return status;
     fprintf(stderr, "%s: the answer could not be written: %s\n", tool->name, strerror(-status));

@@ -31,8 +31,7 @@ const char *process_role_name(enum process_role role)
     return roles[role].name;
 }
 
-/* Text from a process goes to a terminal, so control characters are replaced. */
-static void make_printable(char *text)
+void process_make_printable(char *text)
 {
     for (; *text != '\0'; text++) {
         if ((unsigned char)*text < 0x20 || (unsigned char)*text == 0x7f)
@@ -72,7 +71,7 @@ bool process_field(pid_t pid, const char *file, const char *key, char *ret, size
         for (size_t end = strlen(value); end > 0 && value[end - 1] == ' ';)
             value[--end] = '\0';
         snprintf(ret, size, "%s", value);
-        make_printable(ret);
+        process_make_printable(ret);
         return true;
     }
     return false;
@@ -86,7 +85,7 @@ bool process_link(pid_t pid, const char *name, char *ret, size_t size)
     if (length < 0)
         return false;
     ret[length] = '\0';
-    make_printable(ret);
+    process_make_printable(ret);
     return true;
 }
 

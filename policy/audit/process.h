@@ -9,6 +9,7 @@
 
 #include "common/device_kind.h"
 #include "policy/audit/filters.h"
+#include "policy/audit/sha256.h"
 #include "policy/rule.h"
 
 #define PROCESSES_MAX 256
@@ -23,11 +24,19 @@ enum process_role {
     PROCESS_CONNECTOR, /* the broker's program as it connects: broker/connector_process.h */
 };
 
+/* Where a process comes from (evidence.h). Each text is empty if it is not known. */
+struct origin {
+    char program_hash[SHA256_TEXT];
+    char configuration[PROCESS_TEXT]; /* its keeper's, by name */
+    char configuration_hash[SHA256_TEXT];
+};
+
 struct process {
     pid_t pid, parent;
     enum process_role role;  /* by the file name of its program */
     char name[PROCESS_TEXT]; /* its own name; a worker has its device's name, "block 0" */
     char program[PROCESS_TEXT];
+    struct origin origin;
 };
 
 /* -ESRCH if there is no such process, or only a zombie is left of it. */
@@ -50,6 +59,9 @@ bool process_file(pid_t pid, const char *name, char *ret, size_t size);
 
 /* The value after "KEY:" in a file of /proc/PID such as status; tabs become blanks. */
 bool process_field(pid_t pid, const char *file, const char *key, char *ret, size_t size);
+
+/* Replaces control characters: text from a process goes to a terminal. */
+void process_make_printable(char *text);
 
 /* Where a link of /proc/PID leads; unprintable characters become '?'. */
 bool process_link(pid_t pid, const char *name, char *ret, size_t size);

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "policy/audit/baseline.h"
+
 /* A process that was just started soon locks itself up. It is given this much time. */
 #define SETTLE_MS 10000
 #define SETTLE_PAUSE_US 50000
@@ -40,7 +42,7 @@ static void check_family(struct report *report, const struct verified *verified)
         return;
     snprintf(found, sizeof(found), "%d", (int)process->parent);
     if (verified->keeper) {
-        report_equal(report, process, "parent", found, found);
+        report_equal(report, process, "parent", found, found)->passing = true;
         return;
     }
     struct report_row *row = report_add(report, process, NOT_AS_EXPECTED, "parent");
@@ -77,8 +79,10 @@ static void verify_one(struct report *report, struct verified *verified,
     check_program(report, verified);
     if (verified->process->role == PROCESS_OPENER) {
         /* It is as privileged as the keeper, has the keeper's filter, and holds no guest's data. */
-        snprintf(report_add(report, verified->process, TO_KNOW, "state")->found, REPORT_TEXT,
+        struct report_row *row = report_add(report, verified->process, TO_KNOW, "state");
+        snprintf(row->found, sizeof(row->found),
                  "it opens a device's backend, and ends when that is open");
+        row->passing = true;
         return;
     }
     verify_filters(report, verified, keeper_filters);
@@ -146,9 +150,12 @@ static void verify_process(struct report *report, struct process *process,
     const struct process *parent = find(machine, process->parent);
     if (parent && parent->role == PROCESS_KEEPER)
         verified.keeper = parent;
+    struct origin origin = {0};
     int result = process_read(process->pid, process);
     while (result == 0) {
         const struct process before = *process;
+        evidence_of_process(process, process->role == PROCESS_KEEPER ? process : verified.keeper,
+                            &origin);
         bool again = look_at(&own, &verified);
         result = process_read(process->pid, process);
         /* The process may have taken its name during this, and the name decides about its
@@ -159,10 +166,12 @@ static void verify_process(struct report *report, struct process *process,
         usleep(SETTLE_PAUSE_US);
         report_clear(&own);
     }
+    process->origin = origin;
     if (result < 0) {
         report_clear(&own);
-        snprintf(report_add(&own, process, TO_KNOW, "state")->found, REPORT_TEXT,
-                 "it ended in the meantime");
+        struct report_row *row = report_add(&own, process, TO_KNOW, "state");
+        snprintf(row->found, sizeof(row->found), "it ended in the meantime");
+        row->passing = true;
     }
     for (size_t i = 0; i < own.count; i++)
         *report_add(report, process, own.rows[i].verdict, "") = own.rows[i];
@@ -262,6 +271,38 @@ static int hear(const struct question *question, struct machine *machine)
     return AUDIT_TROUBLE;
 }
 
+static int print(const struct report *report, enum format format)
+{
+    report_print(report, format);
+    bool changed = report->changes && report->changes->count > 0;
+    return report->wrong > 0 || changed ? AUDIT_OBJECTS : AUDIT_GOOD;
+}
+
+/* Prints the report with what is different from an earlier one. Returns what a verb returns. */
+static int print_changes(struct report *report, const struct question *question)
+{
+    struct baseline baseline = {0};
+    struct entries now = {0};
+    struct changes changes = {0};
+    char error[BASELINE_ERROR];
+    if (!baseline_read(question->against, &baseline, error)) {
+        fprintf(stderr, "bao-seccomp: %s: %s\n", question->against, error);
+        return AUDIT_TROUBLE;
+    }
+    report_entries(report, &now);
+    int answer = now.out_of_memory ? -ENOMEM : changes_find(&baseline.entries, &now, &changes);
+    if (answer == 0) {
+        report->baseline = baseline.time;
+        report->changes = &changes;
+        answer = print(report, question->format);
+        report->changes = NULL;
+    }
+    free(changes.items);
+    entries_free(&now);
+    entries_free(&baseline.entries);
+    return answer;
+}
+
 int audit_verify(const struct question *question)
 {
     static struct machine machine;
@@ -279,13 +320,13 @@ int audit_verify(const struct question *question)
         answer = choose(question, &machine, &only);
     if (answer != AUDIT_GOOD)
         return answer;
+    evidence_of_machine(&report.evidence);
     int verified = verify_all(&report, &machine, only);
-    if (verified >= 0)
-        report_print(&report, (size_t)verified, question->format);
+    report.process_count = verified < 0 ? 0 : (size_t)verified;
     answer = verified < 0           ? verified
              : report.out_of_memory ? -ENOMEM
-             : report.wrong == 0    ? AUDIT_GOOD
-                                    : AUDIT_OBJECTS;
+             : question->against    ? print_changes(&report, question)
+                                    : print(&report, question->format);
     free(report.rows);
     return answer;
 }

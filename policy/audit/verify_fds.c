@@ -88,8 +88,8 @@ static bool leads_nowhere(pid_t pid, const struct open_fd *fd)
     return !S_ISDIR(fd->mode) && !is_path_only(pid, fd->number);
 }
 
-static void add_row(struct report *report, const struct process *process, bool good,
-                    const struct open_fd *fd, const char *words)
+static struct report_row *add_row(struct report *report, const struct process *process, bool good,
+                                  const struct open_fd *fd, const char *words)
 {
     char check[32];
     snprintf(check, sizeof(check), "fd %u", fd->number);
@@ -100,6 +100,7 @@ static void add_row(struct report *report, const struct process *process, bool g
         snprintf(row->found, sizeof(row->found), "%s: %s", fd->target, words);
     else
         snprintf(row->found, sizeof(row->found), "%s", fd->target);
+    return row;
 }
 
 /* ---- A worker's ---- */
@@ -187,6 +188,7 @@ static void verify_numbers(struct report *report, const struct process *process,
         backends && (kind->connections ? numbered >= WORKER_FD_CONNECTION : numbered == fds->count);
     struct report_row *row =
         report_add(report, process, good ? AS_EXPECTED : NOT_AS_EXPECTED, "number of fds");
+    row->passing = kind->connections;
     snprintf(row->expected, sizeof(row->expected),
              "0 to %u, %u to %u backend files, an eventfd for each of 1 to %u queues%s",
              WORKER_FD_BACKEND - 1u, kind->backend_fd_count, kind->backend_fds_max,
@@ -220,7 +222,8 @@ static void verify_later_fd(struct report *report, const struct process *process
         snprintf(words, sizeof(words), "no file");
         good = false;
     }
-    add_row(report, process, good, fd, words);
+    add_row(report, process, good, fd, words)->passing =
+        kind->connections && fd->number >= WORKER_FD_CONNECTION;
 }
 
 static void verify_worker_fds(struct report *report, const struct verified *verified,

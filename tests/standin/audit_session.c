@@ -20,6 +20,8 @@
 
 char audit_answer[1 << 18];
 
+#define COMMAND_MAX 4096
+
 static int ask(const char *command)
 {
     FILE *pipe = popen(command, "re");
@@ -32,17 +34,17 @@ static int ask(const char *command)
 
 int audit_ask(const char *format, ...)
 {
-    char command[1024];
+    char command[COMMAND_MAX];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(command, sizeof(command), format, arguments);
+    CU_ASSERT_FATAL(vsnprintf(command, sizeof(command), format, arguments) < COMMAND_MAX);
     va_end(arguments);
     return ask(command);
 }
 
 static int run_tool(const char *tool, const char *format, va_list arguments)
 {
-    char command[1024];
+    char command[COMMAND_MAX];
     int used = snprintf(command, sizeof(command), "timeout 60 '%s' ", tool);
     used += vsnprintf(command + used, sizeof(command) - (size_t)used, format, arguments);
     snprintf(command + used, sizeof(command) - (size_t)used, " 2>&1");

@@ -115,7 +115,7 @@ static void reports_are_for_tools_and_for_a_signature(void)
 {
     start();
     CU_ASSERT_EQUAL(audit("--json | python3 -c \"import json,sys; d=json.load(sys.stdin); "
-                          "assert sorted(p['role'] for p in "
+                          "d=d['processes']; assert sorted(p['role'] for p in "
                           "d)==['broker']+['connector']*2+['keeper']+['worker']*6; "
                           "v={c['verdict'] for p in d for c in p['checks']}; "
                           "assert v=={'as expected','to know','not readable from outside'}, v\""),
