@@ -24,6 +24,8 @@ static const struct {
     [PROCESS_WORKER] = {"bao-virtio-worker", "worker"},
     [PROCESS_OPENER] = {"", "opener"},
     [PROCESS_CONNECTOR] = {"", "connector"},
+    [PROCESS_DAEMON] = {"", "daemon"},
+    [PROCESS_HOLDER] = {"", "holder"},
 };
 
 const char *process_role_name(enum process_role role)

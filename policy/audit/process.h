@@ -22,6 +22,8 @@ enum process_role {
     PROCESS_WORKER,
     PROCESS_OPENER,    /* the broker's program while it opens a backend: broker/opener.h */
     PROCESS_CONNECTOR, /* the broker's program as it connects: broker/connector_process.h */
+    PROCESS_DAEMON,    /* of others: serves a device by vhost-user */
+    PROCESS_HOLDER,    /* of others: has something of a device's (verify.h, verify_others) */
 };
 
 /* Where a process comes from (evidence.h). Each text is empty if it is not known. */

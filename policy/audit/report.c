@@ -139,9 +139,10 @@ static void text_report(const struct report *report)
         putchar('\n');
     if (report->changes)
         text_changes(report);
-    printf("%zu process%s, %zu check%s, %zu not readable from outside, %zu not as expected\n",
-           report->process_count, report->process_count == 1 ? "" : "es", report->count,
-           audit_plural(report->count), report->unseen, report->wrong);
+    printf("%zu process%s, %zu of others, %zu check%s, %zu not readable from outside, %zu not as "
+           "expected\n",
+           report->process_count, report->process_count == 1 ? "" : "es", report->other_count,
+           report->count, audit_plural(report->count), report->unseen, report->wrong);
 }
 
 /* ---- For a file that somebody signs ---- */
@@ -221,9 +222,11 @@ static void markdown_head(const struct report *report)
     markdown_fact("of", evidence->kernel_version, "");
     markdown_fact("compared with", "bao-seccomp " BVDM_VERSION, "");
     markdown_fact("its SHA-256", evidence->auditor, "");
-    printf("| processes | %zu |\n| checks | %zu |\n| not readable from outside | %zu |\n"
+    printf("| processes | %zu |\n| processes of others | %zu |\n| checks | %zu |\n| not readable "
+           "from outside | %zu |\n"
            "| **not as expected** | **%zu** |\n\n",
-           report->process_count, report->count, report->unseen, report->wrong);
+           report->process_count, report->other_count, report->count, report->unseen,
+           report->wrong);
     puts("The policies of this bao-seccomp, by their SHA-256:\n");
     const struct selection native = {NULL, POLICY_ARCH_NATIVE};
     for (const struct policy_listing *at = selection_next(&native, NULL); at;

@@ -31,7 +31,7 @@ struct report {
     size_t count, wrong, unseen;
     bool out_of_memory;
     struct report_row *rows;
-    size_t process_count;
+    size_t process_count, other_count; /* of ours, and of others */
     struct evidence evidence;
     const char *baseline;          /* the time of the report that it was compared with, or NULL */
     const struct changes *changes; /* since then */

@@ -125,6 +125,7 @@ static void print_summary(const struct report *report)
     json_key("summary");
     json_open('{');
     json_number_of("processes", report->process_count);
+    json_number_of("others", report->other_count);
     json_number_of("checks", report->count);
     json_number_of("not_readable", report->unseen);
     json_number_of("not_as_expected", report->wrong);

@@ -257,6 +257,22 @@ static int verify_all(struct report *report, struct machine *machine, pid_t only
     return verified;
 }
 
+/* Asks about processes of others, once all of ours are known. */
+static void look_for_others(struct report *report, const struct machine *machine)
+{
+    static struct process own[PROCESSES_MAX];
+    struct others others = {
+        .all = machine->processes, .all_count = machine->count, .own = own, .root = getpid()};
+    for (size_t i = 0; i < machine->count; i++) {
+        if (!is_asked_for(machine, &machine->processes[i], 0))
+            continue;
+        own[others.own_count++] = machine->processes[i];
+        if (machine->processes[i].role == PROCESS_KEEPER)
+            others.root = machine->processes[i].pid;
+    }
+    report->other_count = verify_others(report, &others);
+}
+
 static int hear(const struct question *question, struct machine *machine)
 {
     static struct told told;
@@ -323,6 +339,8 @@ int audit_verify(const struct question *question)
     evidence_of_machine(&report.evidence);
     int verified = verify_all(&report, &machine, only);
     report.process_count = verified < 0 ? 0 : (size_t)verified;
+    if (verified >= 0 && only == 0)
+        look_for_others(&report, &machine);
     answer = verified < 0           ? verified
              : report.out_of_memory ? -ENOMEM
              : question->against    ? print_changes(&report, question)

@@ -50,6 +50,21 @@ void verify_namespaces(struct report *report, const struct verified *verified);
 void verify_memory(struct report *report, const struct verified *verified);
 void verify_fds(struct report *report, const struct verified *verified);
 
+/* Where to look for processes of others. */
+struct others {
+    const struct process *all; /* every process of ours, of each device model */
+    size_t all_count;
+    const struct process *own; /* those that were asked about */
+    size_t own_count;          /* at most PROCESSES_MAX */
+    pid_t root;                /* a keeper, whose /dev has the driver's nodes */
+};
+
+/*
+ * Adds rows for each process of others that has the memory of a device, or a node of Bao's driver:
+ * who it is, how it is confined, what of this is weak. Returns how many there are.
+ */
+size_t verify_others(struct report *report, const struct others *others);
+
 /* Checks whether broker and worker are those that the broker names, and the layers that only a
  * worker's READY reports. */
 void verify_told(struct report *report, const struct verified *verified);

@@ -4,7 +4,6 @@
  * found there. A worker's numbers are fixed (common/worker_fds.h). How many queues and backend
  * files it has is taken from what is found, and must be possible for its kind of device.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <linux/kcmp.h>
 #include <stdio.h>
@@ -17,57 +16,11 @@
 #include "common/bao_abi.h"
 #include "common/control.h"
 #include "common/worker_fds.h"
+#include "policy/audit/open_fds.h"
 #include "policy/audit/verify.h"
 
-#define FDS_MAX 1024u
 #define PATH_ONLY 010000000u /* O_PATH, in fdinfo's octal flags */
 #define EVENTFD "anon_inode:[eventfd]"
-
-struct open_fd {
-    unsigned int number;
-    char target[PROCESS_TEXT];
-    mode_t mode;
-    struct stat file;
-    bool is_node; /* a node of Bao's driver, for all devices */
-};
-
-struct open_fds {
-    size_t count;
-    struct open_fd items[FDS_MAX];
-};
-
-static int compare(const void *a, const void *b)
-{
-    const struct open_fd *first = a, *second = b;
-    return (first->number > second->number) - (first->number < second->number);
-}
-
-static void read_fds(pid_t pid, struct open_fds *ret)
-{
-    char path[64];
-    ret->count = 0;
-    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
-    DIR *dir = opendir(path);
-    const struct dirent *entry;
-    while (dir && (entry = readdir(dir)) && ret->count < FDS_MAX) {
-        struct open_fd *fd = &ret->items[ret->count];
-        struct stat file = {0};
-        char name[32];
-        if (entry->d_name[0] == '.')
-            continue;
-        fd->number = (unsigned int)strtoul(entry->d_name, NULL, 10);
-        snprintf(name, sizeof(name), "fd/%u", fd->number);
-        if (!process_link(pid, name, fd->target, sizeof(fd->target)))
-            continue;
-        fd->mode = fstatat(dirfd(dir), entry->d_name, &file, 0) == 0 ? file.st_mode : 0;
-        fd->file = file;
-        fd->is_node = false;
-        ret->count++;
-    }
-    if (dir)
-        closedir(dir);
-    qsort(ret->items, ret->count, sizeof(ret->items[0]), compare);
-}
 
 static bool starts_with(const char *text, const char *start)
 {
@@ -270,7 +223,7 @@ static void verify_shared_files(struct report *report, const struct verified *ve
     char found[REPORT_TEXT] = "";
     if (!verified->keeper)
         return;
-    read_fds(verified->keeper->pid, &of_keeper);
+    open_fds_read(verified->keeper->pid, &of_keeper);
     for (size_t i = 0; i < fds->count * of_keeper.count; i++) {
         const struct open_fd *own = &fds->items[i / of_keeper.count];
         const struct open_fd *other = &of_keeper.items[i % of_keeper.count];
@@ -318,35 +271,6 @@ static const struct place places[] = {
     {"anon_inode:[bao-dm", "a device's DM file", PROCESS_OTHER},
     {BAO_DM_NODE, "a device's DM file: its node", PROCESS_OTHER},
 };
-
-/*
- * The driver's nodes for all devices. A process that holds one can get any device, and with
- * generation D any physical memory. So no process holds one once all devices are there. The nodes
- * are also looked up in the keeper's root: the keeper may have another /dev than this program, and
- * the broker has none.
- */
-static void mark_nodes(const struct verified *verified, struct open_fds *fds)
-{
-    static const char *const nodes[] = {BAO_DISPATCHER_NODE, BAO_NODE};
-    const struct process *keeper = verified->keeper ? verified->keeper : verified->process;
-    for (size_t i = 0; i < 2 * sizeof(nodes) / sizeof(nodes[0]); i++) {
-        char path[96];
-        struct stat node;
-        if (i % 2 == 0)
-            snprintf(path, sizeof(path), "%s", nodes[i / 2]);
-        else
-            snprintf(path, sizeof(path), "/proc/%d/root%s", (int)keeper->pid, nodes[i / 2]);
-        bool there = stat(path, &node) == 0;
-        for (size_t f = 0; f < fds->count; f++) {
-            struct open_fd *fd = &fds->items[f];
-            bool same =
-                there &&
-                ((fd->file.st_dev == node.st_dev && fd->file.st_ino == node.st_ino) ||
-                 (S_ISCHR(fd->mode) && S_ISCHR(node.st_mode) && fd->file.st_rdev == node.st_rdev));
-            fd->is_node |= same || strcmp(fd->target, nodes[i / 2]) == 0;
-        }
-    }
-}
 
 static void verify_nodes(struct report *report, const struct process *process,
                          const struct open_fds *fds)
@@ -414,11 +338,12 @@ static void verify_fd(struct report *report, const struct process *process,
 void verify_fds(struct report *report, const struct verified *verified)
 {
     static struct open_fds fds;
-    read_fds(verified->process->pid, &fds);
-    if (fds.count == FDS_MAX)
+    open_fds_read(verified->process->pid, &fds);
+    if (fds.count == OPEN_FDS_MAX)
         snprintf(report_add(report, verified->process, NOT_AS_EXPECTED, "number of fds")->found,
                  REPORT_TEXT, "more than are looked at");
-    mark_nodes(verified, &fds);
+    /* The keeper may have another /dev than this program, and the broker has none. */
+    open_fds_mark_nodes(verified->keeper ? verified->keeper->pid : verified->process->pid, &fds);
     verify_nodes(report, verified->process, &fds);
     if (verified->process->role == PROCESS_WORKER) {
         verify_worker_fds(report, verified, &fds);

@@ -4,6 +4,7 @@
  * nothing wrong with any kind of device that this machine can serve, also while workers are
  * replaced. For each thing that is different, one row names it.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,12 +115,13 @@ static void what_cannot_be_read_is_said_to_be_so(void)
 static void reports_are_for_tools_and_for_a_signature(void)
 {
     start();
-    CU_ASSERT_EQUAL(audit("--json | python3 -c \"import json,sys; d=json.load(sys.stdin); "
-                          "d=d['processes']; assert sorted(p['role'] for p in "
-                          "d)==['broker']+['connector']*2+['keeper']+['worker']*6; "
-                          "v={c['verdict'] for p in d for c in p['checks']}; "
-                          "assert v=={'as expected','to know','not readable from outside'}, v\""),
-                    0);
+    CU_ASSERT_EQUAL(
+        audit("--json | python3 -c \"import json,sys; d=json.load(sys.stdin); "
+              "d=d['processes']; assert sorted(p['role'] for p in "
+              "d)==['broker']+['connector']*2+['daemon','holder','keeper']+['worker']*6; "
+              "v={c['verdict'] for p in d for c in p['checks']}; "
+              "assert v=={'as expected','to know','not readable from outside'}, v\""),
+        0);
     CU_ASSERT_EQUAL(audit("--markdown"), 0);
     CU_ASSERT(audit_says("# Audit of a running bao-virtio-dm\n"));
     CU_ASSERT(audit_says("| processes | 10 |"));
@@ -214,6 +216,91 @@ static void a_successor_of_the_broker_is_asked(void)
     kill(fixture.broker, SIGKILL);
     CU_ASSERT(fixture_wait_broker(&fixture, fixture.broker) > 0);
     CU_ASSERT_EQUAL(standin_read(fixture.standin, 0, fixture_base(0), 4, &value, 8000), 0);
+    expect_good();
+    stop();
+}
+
+/* ---- Processes of others ---- */
+
+/* The part of the answer about a process: from its heading to the next empty line. */
+static const char *part_about(const char *role, pid_t pid)
+{
+    static char part[1 << 14];
+    char heading[64];
+    snprintf(heading, sizeof(heading), "%s %d ", role, (int)pid);
+    const char *at = strstr(audit_answer, heading);
+    const char *end = at ? strstr(at, "\n\n") : NULL;
+    CU_ASSERT_PTR_NOT_NULL(end);
+    snprintf(part, sizeof(part), "%.*s\n", end ? (int)(end - at) : 0, at ? at : "");
+    return part;
+}
+
+/* The daemon closes the DM file once it has mapped it, and still has all that the file gives. The
+ * process of the tests plays Bao, so it has the memory too. */
+static void a_daemon_and_what_is_weak_of_it_is_told(void)
+{
+    static const char *const said[] = {
+        "  note   serves                  block 5\n",
+        "  note   memory of devices       has mapped the DM file\n",
+        "  ok     nodes of Bao's driver   none\n",
+        "  note   Uid                     0 0 0 0\n",
+        "  note   Seccomp                 0\n",
+        "  note   NoNewPrivs              0\n",
+        "  note   root directory          the machine's\n",
+        "  note   weak                    root, capabilities, more capabilities, no filter of "
+        "system "
+        "calls, may gain privileges, the machine's pid, mnt, net, ipc, uts, cgroup, user, the "
+        "machine's files\n",
+    };
+    start();
+    expect_good();
+    const char *part = part_about("daemon", served);
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        CU_ASSERT_PTR_NOT_NULL(strstr(part, said[i]));
+        if (!strstr(part, said[i]))
+            printf("\n    expected \"%s\"", said[i]);
+    }
+    part = part_about("holder", getpid());
+    CU_ASSERT_PTR_NULL(strstr(part, "serves"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(part, "has the DM file open, and has mapped it\n"));
+    /* An audit of one process alone looks for no others. */
+    CU_ASSERT_EQUAL(audit_run("verify %d", fixture.workers[5]), 0);
+    CU_ASSERT_PTR_NULL(strstr(audit_answer, "\ndaemon "));
+    stop();
+}
+
+/* A process of nobody's that has the driver's node open: it could answer for every device. */
+static void a_foreign_holder_of_a_node_is_found(void)
+{
+    char node[64];
+    int ready[2];
+    start();
+    CU_ASSERT_EQUAL_FATAL(pipe2(ready, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        /* Where the keeper sees it: in the tests its /dev is another one. */
+        static const char *const names[] = {"bao-io-dispatcher", "bao"};
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+            snprintf(node, sizeof(node), "/proc/%d/root/dev/%s", standin_pid(fixture.standin),
+                     names[i]);
+            if (open(node, O_RDONLY) >= 0)
+                break;
+        }
+        if (write(ready[1], "", 1) != 1)
+            _exit(1);
+        pause();
+        _exit(0);
+    }
+    char byte;
+    CU_ASSERT_EQUAL(read(ready[0], &byte, 1), 1);
+    CU_ASSERT_EQUAL(audit(""), 1);
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(part_about("holder", pid), "  WRONG  nodes of Bao's driver   /dev/bao"));
+    CU_ASSERT(audit_says(", 1 not as expected\n"));
+    kill(pid, SIGKILL);
+    CU_ASSERT_EQUAL(waitpid(pid, NULL, 0), pid);
+    close(ready[0]);
+    close(ready[1]);
     expect_good();
     stop();
 }
@@ -351,6 +438,8 @@ int main(int argc, char **argv)
         {"a worker that is being started is waited for",
          a_worker_that_is_being_started_is_waited_for},
         {"a successor of the broker is asked", a_successor_of_the_broker_is_asked},
+        {"a daemon and what is weak of it is told", a_daemon_and_what_is_weak_of_it_is_told},
+        {"a foreign holder of a node is found", a_foreign_holder_of_a_node_is_found},
         {"an fd too many is found", an_fd_too_many_is_found},
         {"another filter is found", another_filter_is_found},
         {"another capability is found", another_capability_is_found},

@@ -98,6 +98,7 @@ static void it_names_what_was_looked_at(void)
               "k = d['kernel']; u = open('uname').read().strip()\n"
               "assert ' '.join((k['release'], k['version'], k['machine'])) == u, (k, u)\n"
               "assert d['time'][:13] <= open('date').read().strip(), d['time']\n"
+              "d['processes'] = [p for p in d['processes'] if p['role'] != 'holder']\n"
               "assert len(d['processes']) == 6, d['processes']\n"
               "assert all(p['sha256'] == sums[p['program']] for p in d['processes'])\n"
               "assert d['auditor']['sha256'] == sums['" PROGRAM_DIR "/bao-seccomp']\n"
