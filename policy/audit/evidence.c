@@ -7,6 +7,8 @@
 #include <sys/utsname.h>
 #include <time.h>
 
+#include "policy/audit/open_fds.h"
+
 #define COMMAND_LINE_MAX (PATH_MAX + 1024)
 
 void evidence_of_machine(struct evidence *ret)
@@ -44,32 +46,61 @@ static const char *configuration_of(const char *arguments)
     return found;
 }
 
+/* The name of the keeper's configuration, by its command line; NULL: not known. */
+static const char *name_of_configuration(const struct process *keeper)
+{
+    static char arguments[COMMAND_LINE_MAX];
+    memset(arguments, 0, sizeof(arguments));
+    if (!process_file(keeper->pid, "cmdline", arguments, sizeof(arguments) - 1))
+        return NULL;
+    return configuration_of(arguments);
+}
+
 /* The file as the keeper sees it, whatever the root and the working directory of this program are.
  */
-static void hash_configuration(pid_t keeper, const char *name, struct origin *ret)
+void evidence_of_configuration_file(const struct process *keeper, char ret[static SHA256_TEXT])
 {
     char path[PATH_MAX + 64];
-    bool absolute = name[0] == '/';
-    snprintf(ret->configuration, sizeof(ret->configuration), "%s", name);
-    process_make_printable(ret->configuration);
-    snprintf(path, sizeof(path), "/proc/%d/%s/%s", (int)keeper, absolute ? "root" : "cwd", name);
-    if (sha256_of_file(path, ret->configuration_hash) < 0)
-        ret->configuration_hash[0] = '\0';
+    const char *name = name_of_configuration(keeper);
+    ret[0] = '\0';
+    if (!name)
+        return;
+    snprintf(path, sizeof(path), "/proc/%d/%s/%s", (int)keeper->pid,
+             name[0] == '/' ? "root" : "cwd", name);
+    if (sha256_of_file(path, ret) < 0)
+        ret[0] = '\0';
+}
+
+/* The keeper has the text that it has read in a sealed memfd, for brokers to come
+ * (broker/config/config.h). */
+static void hash_text_in_use(const struct process *keeper, char ret[static SHA256_TEXT])
+{
+    static struct open_fds fds;
+    static const char name[] = "/memfd:configuration";
+    char path[64];
+    open_fds_read(keeper->pid, &fds);
+    for (size_t i = 0; i < fds.count; i++) {
+        if (strncmp(fds.items[i].target, name, strlen(name)) != 0)
+            continue;
+        snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)keeper->pid, fds.items[i].number);
+        if (sha256_of_file(path, ret) == 0)
+            return;
+    }
+    ret[0] = '\0';
 }
 
 void evidence_of_process(const struct process *process, const struct process *keeper,
                          struct origin *ret)
 {
-    static char arguments[COMMAND_LINE_MAX];
     char path[64];
     *ret = (struct origin){0};
     snprintf(path, sizeof(path), "/proc/%d/exe", (int)process->pid);
     if (sha256_of_file(path, ret->program_hash) < 0)
         ret->program_hash[0] = '\0';
-    memset(arguments, 0, sizeof(arguments));
-    if (!keeper || !process_file(keeper->pid, "cmdline", arguments, sizeof(arguments) - 1))
+    const char *name = keeper ? name_of_configuration(keeper) : NULL;
+    if (!name)
         return;
-    const char *name = configuration_of(arguments);
-    if (name)
-        hash_configuration(keeper->pid, name, ret);
+    snprintf(ret->configuration, sizeof(ret->configuration), "%s", name);
+    process_make_printable(ret->configuration);
+    hash_text_in_use(keeper, ret->configuration_hash);
 }

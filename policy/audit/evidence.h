@@ -14,11 +14,13 @@ struct evidence {
 void evidence_of_machine(struct evidence *ret);
 
 /*
- * Where a process comes from: the program that it runs, and the configuration that its keeper was
- * started with, by the keeper's command line. Both are hashed as they are now. `keeper` may be the
- * process itself, or NULL.
+ * Where a process comes from: the program that it runs, and the configuration of its keeper, as the
+ * keeper has read it. `keeper` may be the process itself, or NULL.
  */
 void evidence_of_process(const struct process *process, const struct process *keeper,
                          struct origin *ret);
+
+/* The hash of a keeper's configuration file as it is now; "" if it can't be read. */
+void evidence_of_configuration_file(const struct process *keeper, char ret[static SHA256_TEXT]);
 
 #endif

@@ -103,7 +103,7 @@ static void text_process(const struct process *process)
     if (origin->program_hash[0] != '\0')
         printf("         program                 SHA-256 %s\n", origin->program_hash);
     if (process->role == PROCESS_KEEPER && origin->configuration_hash[0] != '\0')
-        printf("         configuration           SHA-256 %s, %s as it is now\n",
+        printf("         configuration           SHA-256 %s, %s as it was read\n",
                origin->configuration_hash, origin->configuration);
 }
 
@@ -176,7 +176,7 @@ static void markdown_hash(const char *name, const char *hash)
 /* Each program and configuration once. */
 static void markdown_origins(const struct report *report)
 {
-    puts("\nThe programs that run and the configuration as it is now, by their SHA-256:\n");
+    puts("\nThe programs that run and the configuration as it was read, by their SHA-256:\n");
     for (size_t i = 0; i < report->count; i++) {
         const struct process *process = report->rows[i].process;
         bool first_row = true, first_program = true;

@@ -50,6 +50,24 @@ static void check_family(struct report *report, const struct verified *verified)
     snprintf(row->found, sizeof(row->found), "%s", found);
 }
 
+/* Whether the file still says what the keeper has read. Anybody may edit it for the next start. */
+static void check_configuration(struct report *report, const struct process *process)
+{
+    struct origin origin;
+    char file[SHA256_TEXT];
+    evidence_of_process(process, process, &origin);
+    evidence_of_configuration_file(process, file);
+    bool same = file[0] != '\0' && strcmp(file, origin.configuration_hash) == 0;
+    struct report_row *row =
+        report_add(report, process, same ? AS_EXPECTED : TO_KNOW, "configuration");
+    snprintf(row->expected, sizeof(row->expected), "the file is as it was read");
+    snprintf(row->found, sizeof(row->found), "%s",
+             same                                   ? row->expected
+             : file[0] == '\0'                      ? "the file can't be read"
+             : origin.configuration_hash[0] == '\0' ? "what was read is not known"
+                                                    : "the file has changed since it was read");
+}
+
 /* A keeper has one broker, and workers. After an upgrade, processes run programs that no file name
  * leads to. */
 static void check_program(struct report *report, const struct verified *verified)
@@ -61,6 +79,8 @@ static void check_program(struct report *report, const struct verified *verified
             verified->all[i].role == PROCESS_BROKER && verified->all[i].parent == process->pid;
     if (process->role == PROCESS_KEEPER)
         report_number(report, process, "brokers", 1, brokers);
+    if (process->role == PROCESS_KEEPER)
+        check_configuration(report, process);
     if (process->role == PROCESS_OTHER) {
         struct report_row *row = report_add(report, process, NOT_AS_EXPECTED, "program");
         snprintf(row->expected, sizeof(row->expected), "bao-virtio-broker or bao-virtio-worker");
