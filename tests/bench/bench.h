@@ -32,6 +32,7 @@ struct bench {
     pid_t worker, broker;
     bool placed;        /* place_processes, or place_guest */
     bool one_processor; /* for the whole device model */
+    bool no_polling;    /* poll_us: 0 */
 };
 
 /* The samples, in nanoseconds; grows as needed. */

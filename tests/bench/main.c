@@ -122,15 +122,15 @@ static int make_image(const char *path, struct bench *bench)
     return 0;
 }
 
-static int write_config(const char *path, const char *image)
+static int write_config(const char *path, const char *image, bool no_polling)
 {
     FILE *file = fopen(path, "we");
     if (!file)
         return -errno;
     fprintf(file,
             "devices:\n  - id: 0\n    type: block\n    data_plane: virtio\n    mmio_addr: 0x%llx\n"
-            "    file_path: %s\n    read_only: true\n",
-            BENCH_BASE, image);
+            "    file_path: %s\n    read_only: true\n%s",
+            BENCH_BASE, image, no_polling ? "    poll_us: 0\n" : "");
     return fclose(file) < 0 ? -errno : 0;
 }
 
@@ -300,6 +300,7 @@ static const char usage[] =
     "  --dir DIR    where the image is made (/tmp)\n"
     "  --one        the device model has one processor, as in a backend with one; without it,\n"
     "               the worker has one and the broker the others\n"
+    "  --no-polling the worker sleeps at once (poll_us: 0)\n"
     "  --vsock      measure nothing but vsock/virtio\n";
 
 struct options {
@@ -310,15 +311,11 @@ struct options {
 static bool parse(int argc, char **argv, struct bench *bench, struct options *options)
 {
     static const struct option longs[] = {
-        {"check", no_argument, NULL, 'c'},
-        {"json", required_argument, NULL, 'j'},
-        {"rounds", required_argument, NULL, 'r'},
-        {"slice", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},
-        {"vsock", no_argument, NULL, 'v'},
-        {"one", no_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"check", no_argument, NULL, 'c'},        {"json", required_argument, NULL, 'j'},
+        {"rounds", required_argument, NULL, 'r'}, {"slice", required_argument, NULL, 's'},
+        {"dir", required_argument, NULL, 'd'},    {"no-polling", no_argument, NULL, 'n'},
+        {"vsock", no_argument, NULL, 'v'},        {"one", no_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -337,6 +334,9 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
             break;
         case 'd':
             options->dir = optarg;
+            break;
+        case 'n':
+            bench->no_polling = true;
             break;
         case 'o':
             bench->one_processor = true;
@@ -463,7 +463,7 @@ int main(int argc, char **argv)
     int result = EXIT_FAILURE;
     int r = make_image(image, &bench);
     if (r == 0)
-        r = write_config(config, image);
+        r = write_config(config, image, bench.no_polling);
     if (r < 0 || log < 0)
         fprintf(stderr, "bench: cannot make %s: %s\n", image, strerror(r < 0 ? -r : errno));
     else if (options.vsock)

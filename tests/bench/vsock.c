@@ -439,7 +439,7 @@ void vsock_print_json(FILE *file, const struct bench *bench, struct vsock_result
     fprintf(file, "  ],\n");
 }
 
-static int start(const char *dir, int log, struct standin **ret)
+static int start(const struct bench *bench, const char *dir, int log, struct standin **ret)
 {
     char config[PATH_SIZE];
     snprintf(config, sizeof(config), "%s/vsock.yaml", dir);
@@ -448,8 +448,8 @@ static int start(const char *dir, int log, struct standin **ret)
         return -errno;
     fprintf(file,
             "devices:\n  - id: 0\n    type: vsock\n    data_plane: virtio\n"
-            "    mmio_addr: 0x%llx\n    guest_cid: 3\n    socket_path: %s/v\n",
-            BENCH_BASE, dir);
+            "    mmio_addr: 0x%llx\n    guest_cid: 3\n    socket_path: %s/v\n%s",
+            BENCH_BASE, dir, bench->no_polling ? "    poll_us: 0\n" : "");
     if (fclose(file) < 0)
         return -errno;
     const char *argv[] = {PROGRAM_DIR "/bao-virtio-dm", "--config", config, NULL};
@@ -495,7 +495,7 @@ int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result
         listen(listener, 128) < 0 || pthread_create(&server, NULL, serve, &listener) != 0)
         return -EIO;
     struct standin *standin = NULL;
-    int r = start(dir, log, &standin);
+    int r = start(bench, dir, log, &standin);
     if (r == 0)
         r = run(bench, standin, results);
     if (standin && standin_stop(standin) < 0 && r == 0)
