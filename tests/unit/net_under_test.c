@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/net_under_test.h"
+
+#include <errno.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_mmio.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/cunit_main.h"
+
+struct guest_ring net_rings[2 * 2 + 1];
+int net_wire[2] = {-1, -1};
+unsigned int net_offloads, offload_calls;
+const uint8_t net_mac[6] = {2, 0, 0, 0, 0, 7};
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    va_list arguments;
+    va_start(arguments, request);
+    unsigned long value = va_arg(arguments, unsigned long);
+    va_end(arguments);
+    if (fd != net_tap(0) || request != TUNSETOFFLOAD) {
+        errno = EINVAL;
+        return -1;
+    }
+    net_offloads = (unsigned int)value;
+    offload_calls++;
+    return 0;
+}
+
+void net_worker(unsigned int taps)
+{
+    struct message_start start = guest_start(DEVICE_NET_VIRTIO);
+    start.backend_fd_count = taps;
+    start.queue_count = 2 * taps + 1;
+    start.net = (struct start_net){
+        .mtu = 1500,
+        .tun_offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6,
+    };
+    memcpy(start.net.mac, net_mac, sizeof(net_mac));
+    guest_fds(DEVICE_NET_VIRTIO, -1);
+    for (unsigned int tap = 0; tap < taps; tap++) {
+        int pair[2];
+        if (net_wire[tap] >= 0)
+            close(net_wire[tap]);
+        CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+        CU_ASSERT_EQUAL_FATAL(dup2(pair[1], net_tap(tap)), net_tap(tap));
+        close(pair[1]);
+        net_wire[tap] = pair[0];
+    }
+    guest_worker(&start);
+}
+
+void net_driver(unsigned int taps, uint64_t features, uint16_t size)
+{
+    uint32_t status = guest_negotiate(features);
+    CU_ASSERT_TRUE_FATAL((status & VIRTIO_CONFIG_S_FEATURES_OK) != 0);
+    for (unsigned int q = 0; q < 2 * taps + 1; q++) {
+        guest_ring_init(&net_rings[q], q, size);
+        guest_queue_setup(q, &net_rings[q]);
+    }
+    guest_driver_ok();
+    guest_run();
+}
+
+void net_running(unsigned int taps, uint64_t features, uint16_t size)
+{
+    memset(&guest_state, 0, sizeof(guest_state));
+    memset(guest_at(BUFFER(0)), 0, 0x400000);
+    net_worker(taps);
+    net_driver(taps, features, size);
+    guest_logged(LOG_FRAME_DROPPED); /* and all older messages are gone */
+}
+
+void net_offer(unsigned int queue, uint16_t head, uint64_t addr, uint32_t length, uint16_t flags)
+{
+    guest_desc(&net_rings[queue], head, addr, length, flags, 0);
+    guest_offer(&net_rings[queue], head);
+}
+
+int64_t net_used(unsigned int queue, uint32_t id)
+{
+    struct vring_used_elem element;
+    if (!guest_used(&net_rings[queue], &element))
+        return -1;
+    CU_ASSERT_EQUAL(element.id, id);
+    return element.len;
+}
+
+void net_send(unsigned int tap, uint32_t length, uint8_t fill)
+{
+    static uint8_t frame[NET_HEADER_SIZE + NET_FRAME_MAX + 1];
+    memset(frame, 0, NET_HEADER_SIZE);
+    memset(frame + NET_HEADER_SIZE, fill, length);
+    ssize_t sent = send(net_wire[tap], frame, NET_HEADER_SIZE + length, 0);
+    CU_ASSERT_EQUAL(sent, (ssize_t)(NET_HEADER_SIZE + length));
+}
+
+ssize_t net_received(unsigned int tap, void *to, size_t size)
+{
+    return recv(net_wire[tap], to, size, MSG_DONTWAIT);
+}
+
+bool net_needs_reset(void)
+{
+    return (guest_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET) != 0;
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The network device's control queue, VirtIO 1.2 §5.1.6.5: what each command sets, and what is
+ * refused without a trace. */
+#include <linux/if_tun.h>
+#include <string.h>
+
+#include "tests/cunit_main.h"
+#include "tests/unit/net_under_test.h"
+#include "worker/net/filter.h"
+
+#define CTRL BIT(VIRTIO_NET_F_CTRL_VQ)
+#define CTRL_RX (CTRL | BIT(VIRTIO_NET_F_CTRL_RX))
+#define EXTRA (CTRL_RX | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA))
+#define VLAN (CTRL | BIT(VIRTIO_NET_F_CTRL_VLAN))
+#define MAC (CTRL | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR))
+#define ANNOUNCE (CTRL | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))
+#define MQ (CTRL | BIT(VIRTIO_NET_F_MQ))
+#define CSUM BIT(VIRTIO_NET_F_GUEST_CSUM)
+#define TSO4 BIT(VIRTIO_NET_F_GUEST_TSO4)
+#define TSO6 BIT(VIRTIO_NET_F_GUEST_TSO6)
+#define OFFLOADS (CTRL | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | CSUM | TSO4)
+
+#define OK VIRTIO_NET_OK
+#define ERR VIRTIO_NET_ERR
+#define NO_ANSWER 0xee
+
+static unsigned int control_queue;
+
+static const struct state_net *state(void)
+{
+    return &guest_state.of_kind.net;
+}
+
+static void running(uint64_t features)
+{
+    net_running(2, VERSION_1 | features, 16);
+    control_queue = (features & BIT(VIRTIO_NET_F_MQ)) != 0 ? 4 : 2;
+}
+
+/* Send a command in pieces of `piece` bytes. Returns the answer. */
+static uint8_t command_in_pieces(uint8_t class, uint8_t command, const void *data, uint32_t length,
+                                 uint32_t piece)
+{
+    struct guest_ring *ring = &net_rings[control_queue];
+    uint8_t *bytes = guest_at(BUFFER(0)), *answer = guest_at(BUFFER(1));
+    bytes[0] = class;
+    bytes[1] = command;
+    memcpy(bytes + 2, data, length);
+    *answer = NO_ANSWER;
+    uint16_t number = 0;
+    for (uint32_t at = 0; at < length + 2; at += piece, number++) {
+        uint32_t left = length + 2 - at;
+        guest_desc(ring, number, BUFFER(0) + at, left < piece ? left : piece, VRING_DESC_F_NEXT,
+                   (uint16_t)(number + 1));
+    }
+    guest_desc(ring, number, BUFFER(1), 1, VRING_DESC_F_WRITE, 0);
+    guest_offer(ring, 0);
+    guest_kick(control_queue);
+    CU_ASSERT_EQUAL(net_used(control_queue, 0), 1);
+    return *answer;
+}
+
+static uint8_t command(uint8_t class, uint8_t number, const void *data, uint32_t length)
+{
+    return command_in_pieces(class, number, data, length, 0x10000);
+}
+
+static uint8_t command16(uint8_t class, uint8_t number, uint16_t value)
+{
+    return command(class, number, &value, sizeof(value));
+}
+
+/* ---- §5.1.6.5.1 ---- */
+
+static void test_rx_modes(void)
+{
+    for (uint8_t mode = 0; mode <= VIRTIO_NET_CTRL_RX_NOBCAST; mode++) {
+        bool extra = mode >= VIRTIO_NET_CTRL_RX_ALLUNI;
+        uint16_t before;
+        running(EXTRA);
+        before = state()->rx_mode;
+        CU_ASSERT_EQUAL(before, NET_RX_PROMISC);
+        CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_RX, mode, "\1", 1), OK);
+        CU_ASSERT_EQUAL(state()->rx_mode, before | 1u << mode);
+        CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_RX, mode, "\0", 1), OK);
+        CU_ASSERT_EQUAL(state()->rx_mode, before & ~(1u << mode));
+        CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_RX, mode, "\xff", 1), OK);
+        CU_ASSERT_EQUAL(state()->rx_mode, before | 1u << mode);
+        running(CTRL_RX);
+        CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_RX, mode, "\0", 1), extra ? ERR : OK);
+        running(CTRL);
+        CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_RX, mode, "\0", 1), ERR);
+        CU_ASSERT_EQUAL(state()->rx_mode, before);
+    }
+    running(EXTRA);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOBCAST + 1, "\1", 1), ERR);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_RX, 0, "", 0), ERR); /* without its byte */
+    CU_ASSERT_EQUAL(state()->rx_mode, NET_RX_PROMISC);
+}
+
+/* ---- §5.1.6.5.2 ---- */
+
+static uint8_t macs[4 + (STATE_NET_MACS + 1) * 6 + 4 + (STATE_NET_MACS + 1) * 6];
+
+/* Lay out the two lists; address k of list l ends with l and k. Returns their length. */
+static uint32_t two_lists(uint32_t unicast, uint32_t multicast)
+{
+    const uint32_t counts[] = {unicast, multicast};
+    uint8_t *at = macs;
+    for (uint8_t list = 0; list < 2; list++) {
+        memcpy(at, &counts[list], 4);
+        at += 4;
+        for (uint32_t k = 0; k < counts[list]; k++, at += 6)
+            memcpy(at, (uint8_t[]){list, 9, 9, 9, list, (uint8_t)k}, 6);
+    }
+    return (uint32_t)(at - macs);
+}
+
+static uint8_t set_table(uint32_t unicast, uint32_t multicast)
+{
+    uint32_t length = two_lists(unicast, multicast);
+    return command(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, macs, length);
+}
+
+static void test_mac_table(void)
+{
+    const uint16_t both = NET_RX_UNICAST_FULL | NET_RX_MULTICAST_FULL;
+    running(CTRL_RX);
+    CU_ASSERT_EQUAL(set_table(2, 3), OK);
+    CU_ASSERT_EQUAL(state()->unicast, 2);
+    CU_ASSERT_EQUAL(state()->multicast, 3);
+    CU_ASSERT_EQUAL(memcmp(state()->macs[1], (uint8_t[]){0, 9, 9, 9, 0, 1}, 6), 0);
+    CU_ASSERT_EQUAL(memcmp(state()->macs[2], (uint8_t[]){1, 9, 9, 9, 1, 0}, 6), 0);
+    CU_ASSERT_EQUAL(memcmp(state()->macs[4], (uint8_t[]){1, 9, 9, 9, 1, 2}, 6), 0);
+    CU_ASSERT_EQUAL(state()->rx_mode & both, 0);
+    /* As many as there is room for. */
+    CU_ASSERT_EQUAL(set_table(1, STATE_NET_MACS - 1), OK);
+    CU_ASSERT_EQUAL(state()->multicast, STATE_NET_MACS - 1);
+    CU_ASSERT_EQUAL(state()->rx_mode & both, 0);
+    /* One more: all multicast addresses pass. */
+    CU_ASSERT_EQUAL(set_table(1, STATE_NET_MACS), OK);
+    CU_ASSERT_EQUAL(state()->unicast, 1);
+    CU_ASSERT_EQUAL(state()->multicast, 0);
+    CU_ASSERT_EQUAL(state()->rx_mode & both, NET_RX_MULTICAST_FULL);
+    /* The second list is read behind a first one that is too long. */
+    CU_ASSERT_EQUAL(set_table(STATE_NET_MACS + 1, 2), OK);
+    CU_ASSERT_EQUAL(state()->unicast, 0);
+    CU_ASSERT_EQUAL(state()->multicast, 2);
+    CU_ASSERT_EQUAL(memcmp(state()->macs[1], (uint8_t[]){1, 9, 9, 9, 1, 1}, 6), 0);
+    CU_ASSERT_EQUAL(state()->rx_mode & both, NET_RX_UNICAST_FULL);
+    CU_ASSERT_EQUAL(set_table(0, 0), OK);
+    CU_ASSERT_EQUAL(state()->multicast, 0);
+    CU_ASSERT_EQUAL(state()->rx_mode, NET_RX_PROMISC);
+}
+
+/* A table that breaks off is refused as a whole. */
+static void test_mac_table_cut(void)
+{
+    running(CTRL_RX);
+    CU_ASSERT_EQUAL(set_table(1, 1), OK);
+    uint32_t length = two_lists(2, 2);
+    for (uint32_t cut = 0; cut < length; cut++)
+        CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, macs, cut),
+                        ERR);
+    length = two_lists(STATE_NET_MACS + 1, 0);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, macs, length - 5),
+                    ERR);
+    CU_ASSERT_EQUAL(state()->unicast, 1);
+    CU_ASSERT_EQUAL(state()->multicast, 1);
+    CU_ASSERT_EQUAL(state()->rx_mode, NET_RX_PROMISC);
+    running(MAC);
+    CU_ASSERT_EQUAL(set_table(1, 1), ERR); /* without CTRL_RX */
+    CU_ASSERT_EQUAL(state()->unicast, 0);
+}
+
+static void test_mac_address(void)
+{
+    static const uint8_t other[6] = {2, 1, 2, 3, 4, 5};
+    running(MAC);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, other, 5), ERR);
+    CU_ASSERT_EQUAL(memcmp(state()->mac, net_mac, 6), 0);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, other, 6), OK);
+    CU_ASSERT_EQUAL(memcmp(state()->mac, other, 6), 0);
+    CU_ASSERT_EQUAL(memcmp(guest_device.config, other, 6), 0);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET + 1, other, 6), ERR);
+    running(CTRL_RX);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, other, 6), ERR);
+    CU_ASSERT_EQUAL(memcmp(state()->mac, net_mac, 6), 0);
+    CU_ASSERT_EQUAL(memcmp(guest_device.config, net_mac, 6), 0);
+}
+
+/* ---- §5.1.6.5.3 ---- */
+
+static unsigned int vlans(void)
+{
+    unsigned int count = 0;
+    for (size_t i = 0; i < sizeof(state()->vlans); i++)
+        count += (unsigned int)__builtin_popcount(state()->vlans[i]);
+    return count;
+}
+
+static void test_vlans(void)
+{
+    static const uint16_t ids[] = {0, 1, 7, 8, 4095};
+    running(VLAN);
+    for (unsigned int i = 0; i < 5; i++) {
+        CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, ids[i]), OK);
+        CU_ASSERT_EQUAL(vlans(), i + 1);
+        CU_ASSERT_TRUE((state()->vlans[ids[i] / 8] & 1 << ids[i] % 8) != 0);
+    }
+    CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, 4096), ERR);
+    CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL + 1, 2), ERR);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, "\2", 1), ERR);
+    CU_ASSERT_EQUAL(vlans(), 5);
+    CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, 7), OK);
+    CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, 9), OK);
+    CU_ASSERT_EQUAL(vlans(), 4);
+    CU_ASSERT_EQUAL(state()->vlans[0], 3);
+    running(CTRL);
+    CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, 1), ERR);
+    CU_ASSERT_EQUAL(vlans(), 0);
+}
+
+/* ---- §5.1.6.5.4 ---- */
+
+static void test_announcement(void)
+{
+    running(ANNOUNCE);
+    net_set_status(&guest_device, VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK + 1, "", 0),
+                    ERR);
+    CU_ASSERT_EQUAL(net_status(&guest_device), VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, "", 0), OK);
+    CU_ASSERT_EQUAL(net_status(&guest_device), VIRTIO_NET_S_LINK_UP);
+    running(CTRL);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, "", 0), ERR);
+}
+
+/* ---- §5.1.6.5.5 ---- */
+
+static void test_pairs(void)
+{
+    running(MQ);
+    CU_ASSERT_EQUAL(state()->pairs, 1);
+    CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 3), ERR);
+    CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 0), ERR);
+    CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET + 1, 2), ERR);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\2", 1), ERR);
+    CU_ASSERT_EQUAL(state()->pairs, 1);
+    /* A frame that waited in a pair without use is sent as soon as the pair is used. */
+    memset(guest_at(BUFFER(8)), 0, 100);
+    net_offer(3, 0, BUFFER(8), 100, 0);
+    guest_kick(3);
+    CU_ASSERT_EQUAL(net_used(3, 0), -1);
+    CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 2), OK);
+    CU_ASSERT_EQUAL(state()->pairs, 2);
+    CU_ASSERT_EQUAL(net_used(3, 0), 0);
+    CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 1), OK);
+    CU_ASSERT_EQUAL(state()->pairs, 1);
+    running(CTRL);
+    CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 1), ERR);
+}
+
+/* ---- §5.1.6.5.8 ---- */
+
+static uint8_t set_offloads(uint64_t offloads)
+{
+    return command(VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, &offloads,
+                   sizeof(offloads));
+}
+
+static void test_offloads(void)
+{
+    running(OFFLOADS);
+    CU_ASSERT_EQUAL(state()->offloads, CSUM | TSO4);
+    CU_ASSERT_EQUAL(net_offloads, TUN_F_CSUM | TUN_F_TSO4);
+    offload_calls = 0;
+    CU_ASSERT_EQUAL(set_offloads(CSUM | TSO4), OK);
+    CU_ASSERT_EQUAL(offload_calls, 0); /* nothing changes: the kernel is not asked */
+    CU_ASSERT_EQUAL(set_offloads(CSUM), OK);
+    CU_ASSERT_EQUAL(state()->offloads, CSUM);
+    CU_ASSERT_EQUAL(net_offloads, TUN_F_CSUM);
+    CU_ASSERT_EQUAL(offload_calls, 1);
+    CU_ASSERT_EQUAL(set_offloads(CSUM | TSO6), ERR);                      /* not negotiated */
+    CU_ASSERT_EQUAL(set_offloads(CSUM | BIT(VIRTIO_NET_F_CTRL_VQ)), ERR); /* no offload */
+    const uint64_t none = 0;
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET + 1,
+                            &none, sizeof(none)),
+                    ERR);
+    CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET,
+                            &none, sizeof(none) - 1),
+                    ERR);
+    CU_ASSERT_EQUAL(state()->offloads, CSUM);
+    CU_ASSERT_EQUAL(offload_calls, 1);
+    CU_ASSERT_EQUAL(set_offloads(0), OK);
+    CU_ASSERT_EQUAL(net_offloads, 0);
+    running(CTRL | CSUM);
+    CU_ASSERT_EQUAL(set_offloads(CSUM), ERR);
+}
+
+/* ---- Any command ---- */
+
+static void test_layouts(void)
+{
+    running(CTRL_RX);
+    CU_ASSERT_EQUAL(command(6, 0, "", 0), ERR);    /* no such class */
+    for (uint32_t piece = 2; piece < 6; piece++) { /* the ring has room for so many pieces */
+        uint32_t length = two_lists(1, 0);
+        CU_ASSERT_EQUAL(command_in_pieces(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, macs,
+                                          length, piece),
+                        OK);
+        CU_ASSERT_EQUAL(state()->unicast, 1);
+        CU_ASSERT_EQUAL(set_table(0, 0), OK);
+        CU_ASSERT_EQUAL(command_in_pieces(VIRTIO_NET_CTRL_RX, 1, "\1", 1, 1), OK);
+        CU_ASSERT_EQUAL(state()->rx_mode, NET_RX_PROMISC | NET_RX_ALLMULTI);
+        CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_RX, 1, "\0", 1), OK);
+    }
+}
+
+/* Half a header is answered; without room for the answer, the device needs a reset. */
+static void test_too_short(void)
+{
+    running(CTRL_RX);
+    struct guest_ring *ring = &net_rings[control_queue];
+    uint8_t *answer = guest_at(BUFFER(1));
+    *answer = NO_ANSWER;
+    guest_desc(ring, 0, BUFFER(0), 1, VRING_DESC_F_NEXT, 1);
+    guest_desc(ring, 1, BUFFER(1), 1, VRING_DESC_F_WRITE, 0);
+    guest_offer(ring, 0);
+    guest_kick(control_queue);
+    CU_ASSERT_EQUAL(net_used(control_queue, 0), 1);
+    CU_ASSERT_EQUAL(*answer, ERR);
+    CU_ASSERT_FALSE(net_needs_reset());
+    net_offer(control_queue, 0, BUFFER(0), 3, 0);
+    guest_kick(control_queue);
+    CU_ASSERT_TRUE(net_needs_reset());
+}
+
+int main(int argc, char **argv)
+{
+    CU_TestInfo tests[] = {
+        {"rx modes", test_rx_modes},
+        {"table of addresses", test_mac_table},
+        {"a table that breaks off", test_mac_table_cut},
+        {"the device's address", test_mac_address},
+        {"VLANs", test_vlans},
+        {"announcement", test_announcement},
+        {"pairs", test_pairs},
+        {"offloads", test_offloads},
+        {"layouts", test_layouts},
+        {"too short", test_too_short},
+        CU_TEST_INFO_NULL,
+    };
+    guest_window_init();
+    return run_tests(argc, argv, "net_control", tests);
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The network device's frames in both directions: nothing is lost, altered, sent twice or delivered
+ * in part, whatever the driver's buffers and the tap's room are.
+ */
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/cunit_main.h"
+#include "tests/unit/net_under_test.h"
+
+#define MRG BIT(VIRTIO_NET_F_MRG_RXBUF)
+#define HEADER NET_HEADER_SIZE
+
+static uint8_t got[HEADER + NET_FRAME_MAX + 1];
+
+static const struct state_counters *counters(void)
+{
+    return &guest_state.counters;
+}
+
+/* ---- From the driver ---- */
+
+/* A frame in buffer `number`: header of zeros, then `length` bytes. */
+static void transmit(uint16_t number, uint32_t length, uint8_t fill)
+{
+    memset(guest_at(BUFFER(number)), 0, HEADER);
+    memset(guest_at(BUFFER(number) + HEADER), fill, length);
+    net_offer(TX, number, BUFFER(number), HEADER + length, 0);
+}
+
+static bool is_filled(const uint8_t *bytes, size_t length, uint8_t fill)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (bytes[i] != fill)
+            return false;
+    }
+    return true;
+}
+
+static void test_sent_whole(void)
+{
+    net_running(1, VERSION_1, 16);
+    transmit(3, 60, 0xa5);
+    guest_kick(TX);
+    CU_ASSERT_EQUAL(net_received(0, got, sizeof(got)), HEADER + 60);
+    CU_ASSERT_TRUE(is_filled(got, HEADER, 0));
+    CU_ASSERT_TRUE(is_filled(got + HEADER, 60, 0xa5));
+    CU_ASSERT_EQUAL(net_used(TX, 3), 0);
+    CU_ASSERT_EQUAL(counters()->requests, 1);
+    CU_ASSERT_EQUAL(counters()->bytes_out, 60);
+    CU_ASSERT_EQUAL(counters()->dropped_out, 0);
+    CU_ASSERT_EQUAL(guest_interrupts(), 1);
+    CU_ASSERT_EQUAL(net_received(0, got, sizeof(got)), -1);
+}
+
+/* §2.7.4: where a buffer ends says nothing about what is in it. */
+static void test_sent_from_pieces(void)
+{
+    uint8_t frame[HEADER + 40];
+    for (uint8_t i = 0; i < sizeof(frame); i++)
+        frame[i] = i < HEADER ? 0 : i;
+    net_running(1, VERSION_1, 64);
+    memcpy(guest_at(BUFFER(0)), frame, sizeof(frame));
+    for (uint16_t i = 0; i < sizeof(frame); i++) {
+        bool last = i + 1u == sizeof(frame);
+        guest_desc(&net_rings[TX], i, BUFFER(0) + i, 1, last ? 0 : VRING_DESC_F_NEXT,
+                   (uint16_t)(i + 1));
+    }
+    guest_offer(&net_rings[TX], 0);
+    guest_kick(TX);
+    CU_ASSERT_EQUAL(net_received(0, got, sizeof(got)), sizeof(frame));
+    CU_ASSERT_EQUAL(memcmp(got, frame, sizeof(frame)), 0);
+    CU_ASSERT_EQUAL(net_used(TX, 0), 0);
+}
+
+/* A frame that is too short is completed, counted and logged, and the next one is sent. */
+static void test_short_is_dropped(void)
+{
+    static const uint32_t lengths[] = {1, HEADER - 1, HEADER, HEADER + 13};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        net_running(1, VERSION_1, 16);
+        net_offer(TX, 0, BUFFER(0), lengths[i], 0);
+        transmit(1, 14, 0x11);
+        guest_kick(TX);
+        CU_ASSERT_EQUAL(net_used(TX, 0), 0);
+        CU_ASSERT_EQUAL(net_used(TX, 1), 0);
+        CU_ASSERT_EQUAL(counters()->dropped_out, 1);
+        CU_ASSERT_EQUAL(counters()->dropped_in, 0);
+        CU_ASSERT_EQUAL(counters()->bytes_out, 14);
+        CU_ASSERT_EQUAL(guest_logged(LOG_FRAME_DROPPED), 1);
+        CU_ASSERT_EQUAL(net_received(0, got, sizeof(got)), HEADER + 14);
+        CU_ASSERT_EQUAL(net_received(0, got, sizeof(got)), -1);
+        CU_ASSERT_FALSE(net_needs_reset());
+    }
+}
+
+#define FULL 16u /* frames of 32 KiB: more than the tap holds */
+
+/* Offer FULL frames; returns how many the tap took. */
+static unsigned int fill_the_tap(void)
+{
+    unsigned int done = 0;
+    for (uint16_t i = 0; i < FULL; i++)
+        transmit(i, 0x8000, (uint8_t)(i + 1));
+    guest_kick(TX);
+    while (net_used(TX, done) == 0)
+        done++;
+    CU_ASSERT_TRUE(done > 0 && done < FULL);
+    CU_ASSERT_TRUE(net_tx_waits(0));
+    return done;
+}
+
+/* A tap without room is no fault: each frame is sent once there is room, once, in its order. */
+static void test_full_tap(void)
+{
+    net_running(1, VERSION_1, 16);
+    unsigned int done = fill_the_tap(), seen = 0;
+    guest_kick(TX); /* changes nothing */
+    CU_ASSERT_EQUAL(net_used(TX, done), -1);
+    for (unsigned int rounds = 0; rounds < 2 * FULL && seen < FULL; rounds++) {
+        while (net_received(0, got, sizeof(got)) > 0) {
+            seen++;
+            CU_ASSERT_TRUE(is_filled(got + HEADER, 0x8000, (uint8_t)seen));
+        }
+        guest_run(); /* the tap's event is enough: no kick */
+        while (done < FULL && net_used(TX, done) == 0)
+            done++;
+    }
+    CU_ASSERT_EQUAL(seen, FULL);
+    CU_ASSERT_EQUAL(done, FULL);
+    CU_ASSERT_FALSE(net_tx_waits(0));
+    CU_ASSERT_EQUAL(counters()->requests, FULL);
+    CU_ASSERT_EQUAL(counters()->bytes_out, FULL * 0x8000);
+    CU_ASSERT_EQUAL(counters()->dropped_out, 0);
+}
+
+/* After a reset, nothing of the former driver's frame in hand is sent. */
+static void test_reset_forgets_what_waits(void)
+{
+    net_running(1, VERSION_1, 16);
+    fill_the_tap();
+    net_driver(1, VERSION_1, 16);
+    CU_ASSERT_FALSE(net_tx_waits(0));
+    while (net_received(0, got, sizeof(got)) > 0) {
+    }
+    transmit(5, 77, 0x77);
+    guest_kick(TX);
+    CU_ASSERT_EQUAL(net_received(0, got, sizeof(got)), HEADER + 77);
+    CU_ASSERT_EQUAL(net_received(0, got, sizeof(got)), -1);
+    CU_ASSERT_EQUAL(net_used(TX, 5), 0);
+}
+
+/* A tap that is gone takes nothing. Its driver's frames are completed, and counted as dropped. */
+static void test_tap_is_gone(void)
+{
+    net_running(1, VERSION_1, 16);
+    shutdown(net_wire[0], SHUT_RDWR);
+    transmit(0, 60, 1);
+    transmit(1, 60, 2);
+    guest_kick(TX);
+    CU_ASSERT_EQUAL(net_used(TX, 0), 0);
+    CU_ASSERT_EQUAL(net_used(TX, 1), 0);
+    CU_ASSERT_EQUAL(counters()->dropped_out, 2);
+    CU_ASSERT_EQUAL(counters()->bytes_out, 0);
+    CU_ASSERT_FALSE(net_tx_waits(0));
+}
+
+/* ---- To the driver ---- */
+
+static void receive_buffers(unsigned int queue, uint16_t count, uint32_t length)
+{
+    for (uint16_t i = 0; i < count; i++) {
+        memset(guest_at(BUFFER(i)), 0xee, length + 1);
+        net_offer(queue, i, BUFFER(i), length, VRING_DESC_F_WRITE);
+    }
+    guest_kick(queue);
+}
+
+static uint16_t num_buffers(void)
+{
+    return ((struct virtio_net_hdr_v1 *)guest_at(BUFFER(0)))->num_buffers;
+}
+
+static void test_delivered_whole(void)
+{
+    static const uint32_t lengths[] = {14, 17, 18, 19, 60, 1514};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        net_running(1, VERSION_1, 16);
+        receive_buffers(RX, 1, 2000);
+        net_send(0, lengths[i], 0x5a);
+        guest_run();
+        CU_ASSERT_EQUAL(net_used(RX, 0), HEADER + lengths[i]);
+        const uint8_t *buffer = guest_at(BUFFER(0));
+        CU_ASSERT_EQUAL(num_buffers(), 1);
+        CU_ASSERT_TRUE(is_filled(buffer, HEADER - 2, 0));
+        CU_ASSERT_TRUE(is_filled(buffer + HEADER, lengths[i], 0x5a));
+        CU_ASSERT_EQUAL(counters()->bytes_in, HEADER + lengths[i]);
+        CU_ASSERT_EQUAL(counters()->requests, 1);
+        CU_ASSERT_EQUAL(guest_interrupts(), 1);
+    }
+}
+
+/* §5.1.6.3: with merged buffers each but the last is filled, and nothing behind the last is
+ * touched. */
+static void test_merged(void)
+{
+    net_running(1, VERSION_1 | MRG, 16);
+    receive_buffers(RX, 8, 64);
+    net_send(0, 300, 0x33); /* 312 bytes: four times 64, and 56 */
+    guest_run();
+    for (unsigned int i = 0; i < 4; i++) {
+        CU_ASSERT_EQUAL(net_used(RX, i), 64);
+        uint32_t skip = i == 0 ? HEADER : 0;
+        CU_ASSERT_TRUE(is_filled((uint8_t *)guest_at(BUFFER(i)) + skip, 64 - skip, 0x33));
+    }
+    CU_ASSERT_EQUAL(net_used(RX, 4), 56);
+    CU_ASSERT_TRUE(is_filled(guest_at(BUFFER(4)), 56, 0x33));
+    CU_ASSERT_EQUAL(net_used(RX, 5), -1);
+    CU_ASSERT_EQUAL(num_buffers(), 5);
+    /* The buffers that are left have the next frame. */
+    net_send(0, 100, 0x44);
+    guest_run();
+    CU_ASSERT_EQUAL(net_used(RX, 5), 64);
+    CU_ASSERT_EQUAL(net_used(RX, 6), 48);
+    CU_ASSERT_TRUE(is_filled((uint8_t *)guest_at(BUFFER(5)) + HEADER, 64 - HEADER, 0x44));
+    CU_ASSERT_TRUE(is_filled(guest_at(BUFFER(6)), 48, 0x44));
+}
+
+/* A frame for which there is too little room waits for more, and arrives whole. */
+static void test_held(void)
+{
+    net_running(1, VERSION_1 | MRG, 16);
+    receive_buffers(RX, 2, 64);
+    net_send(0, 300, 0x66);
+    guest_run();
+    CU_ASSERT_EQUAL(net_used(RX, 0), -1);
+    for (uint16_t i = 2; i < 5; i++)
+        net_offer(RX, i, BUFFER(i), 64, VRING_DESC_F_WRITE);
+    guest_kick(RX);
+    uint8_t all[320];
+    for (unsigned int i = 0; i < 5; i++) {
+        CU_ASSERT_EQUAL(net_used(RX, i), i < 4 ? 64 : 56);
+        memcpy(all + (size_t)64 * i, guest_at(BUFFER(i)), 64);
+    }
+    CU_ASSERT_TRUE(is_filled(all + HEADER, 300, 0x66));
+    CU_ASSERT_EQUAL(num_buffers(), 5);
+    CU_ASSERT_EQUAL(counters()->dropped_in, 0);
+}
+
+/* What no buffers of this driver can ever hold is dropped. The buffers remain for the next. */
+static void test_no_room(void)
+{
+    for (int merged = 0; merged < 2; merged++) {
+        net_running(1, VERSION_1 | (merged ? MRG : 0), 4);
+        receive_buffers(RX, merged ? 4 : 1, 64);
+        net_send(0, 1000, 0x22);
+        net_send(0, 50, 0x23);
+        guest_run();
+        CU_ASSERT_EQUAL(counters()->dropped_in, 1);
+        CU_ASSERT_EQUAL(guest_logged(LOG_FRAME_DROPPED), 1);
+        CU_ASSERT_EQUAL(net_used(RX, 0), HEADER + 50);
+        CU_ASSERT_TRUE(is_filled((uint8_t *)guest_at(BUFFER(0)) + HEADER, 50, 0x23));
+        CU_ASSERT_EQUAL(num_buffers(), 1);
+        CU_ASSERT_EQUAL(net_used(RX, 1), -1);
+        CU_ASSERT_FALSE(net_needs_reset());
+    }
+}
+
+/* Nothing shorter than an Ethernet header, and nothing longer than any frame. */
+static void test_lengths(void)
+{
+    static const struct {
+        uint32_t length;
+        bool passes;
+    } rows[] = {
+        {0, false}, {13, false}, {14, true}, {NET_FRAME_MAX, true}, {NET_FRAME_MAX + 1, false}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        net_running(1, VERSION_1, 16);
+        receive_buffers(RX, 1, HEADER + NET_FRAME_MAX + 1);
+        net_send(0, rows[i].length, 0x12);
+        guest_run();
+        CU_ASSERT_EQUAL(net_used(RX, 0), rows[i].passes ? HEADER + (int64_t)rows[i].length : -1);
+        CU_ASSERT_EQUAL(counters()->dropped_in, rows[i].passes ? 0 : 1);
+    }
+}
+
+/* Buffers that only hold a part of the header break the promise of §5.1.6.3.1. */
+static void test_buffer_too_short(void)
+{
+    net_running(1, VERSION_1, 16);
+    net_send(0, 60, 1);
+    receive_buffers(RX, 1, HEADER - 1);
+    CU_ASSERT_TRUE(net_needs_reset());
+}
+
+/* §5.1.6.5.5: frames of all queues of the tap reach the pairs that are in use. */
+static void test_pairs(void)
+{
+    net_running(2, VERSION_1 | BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_CTRL_VQ), 16);
+    receive_buffers(RX, 4, 128);
+    receive_buffers(2, 4, 128);
+    net_send(0, 20, 1);
+    net_send(1, 21, 2);
+    guest_run();
+    int64_t first = net_used(RX, 0), second = net_used(RX, 1);
+    CU_ASSERT_EQUAL(first + second, 2 * HEADER + 20 + 21);
+    CU_ASSERT_EQUAL(net_used(2, 0), -1);
+    guest_state.of_kind.net.pairs = 2;
+    net_send(1, 22, 3);
+    guest_run();
+    CU_ASSERT_EQUAL(net_used(2, 0), HEADER + 22);
+    net_send(0, 23, 4);
+    guest_run();
+    CU_ASSERT_EQUAL(net_used(RX, 2), HEADER + 23);
+    /* The second pair sends by the second queue of the tap. */
+    memset(guest_at(BUFFER(9)), 0, HEADER + 30);
+    net_offer(3, 0, BUFFER(9), HEADER + 30, 0);
+    guest_kick(3);
+    CU_ASSERT_EQUAL(net_received(1, got, sizeof(got)), HEADER + 30);
+    CU_ASSERT_EQUAL(net_received(0, got, sizeof(got)), -1);
+}
+
+/* What the tap held before there was a driver is for nobody. */
+static void test_drained(void)
+{
+    memset(&guest_state, 0, sizeof(guest_state));
+    net_worker(2);
+    for (unsigned int tap = 0; tap < 2; tap++) {
+        net_send(tap, 60, 1);
+        net_send(tap, 60, 2);
+    }
+    net_driver(2, VERSION_1, 16);
+    receive_buffers(RX, 4, 128);
+    CU_ASSERT_EQUAL(net_used(RX, 0), -1);
+    net_send(1, 33, 3);
+    guest_run();
+    CU_ASSERT_EQUAL(net_used(RX, 0), HEADER + 33);
+}
+
+int main(int argc, char **argv)
+{
+    CU_TestInfo tests[] = {
+        {"sent whole", test_sent_whole},
+        {"sent from pieces", test_sent_from_pieces},
+        {"a short frame is dropped", test_short_is_dropped},
+        {"a full tap", test_full_tap},
+        {"a reset forgets what waits", test_reset_forgets_what_waits},
+        {"a tap that is gone", test_tap_is_gone},
+        {"delivered whole", test_delivered_whole},
+        {"merged buffers", test_merged},
+        {"a frame that waits for buffers", test_held},
+        {"a frame that no buffers hold", test_no_room},
+        {"lengths from the tap", test_lengths},
+        {"a buffer that holds no header", test_buffer_too_short},
+        {"pairs", test_pairs},
+        {"frames of before", test_drained},
+        CU_TEST_INFO_NULL,
+    };
+    signal(SIGPIPE, SIG_IGN); /* as in a worker: a tap raises none */
+    guest_window_init();
+    return run_tests(argc, argv, "net_frames", tests);
+}
