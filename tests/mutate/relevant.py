@@ -19,7 +19,7 @@ STANDIN = [
     ("worker/vhost/", ["test_vhost_user", "test_storage_daemon"]),
     ("worker/virtqueue/", ["test_rings", "test_block", "test_fuzz", "test_net"]),
     ("worker/sandbox/", ["test_confinement", "test_names", "test_audit"]),
-    ("worker/linger.c", ["test_block_features", "test_net"]),
+    ("worker/polling.c", ["test_block_features", "test_net"]),
     ("worker/", ["test_registers", "test_block", "test_rings", "test_console", "test_lifecycle", "test_poison", "test_bounds"]),
     ("broker/config/", ["test_startup", "test_options"]),
     ("broker/backend/block.c", ["test_block", "test_block_features", "test_names"]),
