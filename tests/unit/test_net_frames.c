@@ -229,6 +229,86 @@ static void test_merged(void)
     CU_ASSERT_TRUE(is_filled(guest_at(BUFFER(6)), 48, 0x44));
 }
 
+/* Byte `at` of frame `number`. */
+static uint8_t content(unsigned int number, size_t at)
+{
+    return (uint8_t)(number * 37 + at + (at >> 8));
+}
+
+/* Collect the next frame, from as many buffers as its header says. Returns its length. */
+static uint32_t collect(uint32_t *head, uint32_t buffers, uint32_t size)
+{
+    uint32_t length = 0;
+    unsigned int parts = 1;
+    for (unsigned int i = 0; i < parts; i++) {
+        uint32_t id = *head;
+        int64_t used = net_used(RX, id);
+        CU_ASSERT_FATAL(used > 0 && used <= size && length + (uint64_t)used <= sizeof(got));
+        if (i == 0)
+            parts = ((struct virtio_net_hdr_v1 *)guest_at(BUFFER(id)))->num_buffers;
+        CU_ASSERT_TRUE(i + 1 == parts || used == size);
+        memcpy(got + length, guest_at(BUFFER(id)), (size_t)used);
+        length += (uint32_t)used;
+        memset(guest_at(BUFFER(id)), 0xee, size); /* and the driver offers it again */
+        guest_offer(&net_rings[RX], (uint16_t)id);
+        *head = (id + 1) % buffers;
+    }
+    return length;
+}
+
+/* Frames of all lengths arrive one after the other, each in the next buffers and as it was sent. */
+static void stream(uint64_t features, uint16_t buffers, uint32_t size)
+{
+    static uint8_t frame[HEADER + 1514];
+    uint32_t head = 0;
+    net_running(1, VERSION_1 | features, buffers);
+    receive_buffers(RX, buffers, size);
+    for (unsigned int number = 0; number < 300; number++) {
+        uint32_t length = HEADER + 14 + (uint32_t)(guest_random() % 1501);
+        for (size_t i = HEADER; i < length; i++)
+            frame[i] = content(number, i);
+        CU_ASSERT_EQUAL_FATAL(send(net_wire[0], frame, length, 0), length);
+        guest_run();
+        CU_ASSERT_EQUAL_FATAL(collect(&head, buffers, size), length);
+        CU_ASSERT_EQUAL_FATAL(memcmp(got + HEADER, frame + HEADER, length - HEADER), 0);
+        guest_kick(RX);
+    }
+    CU_ASSERT_EQUAL(counters()->requests, 300);
+    CU_ASSERT_EQUAL(counters()->dropped_in, 0);
+}
+
+static void test_one_after_the_other(void)
+{
+    stream(0, 8, 2000);
+    stream(MRG, 8, 2000);
+    stream(MRG, 32, 100);
+    stream(MRG, 32, 50); /* the longest need all of them */
+}
+
+/* A frame that needs an offload which the driver does not take is dropped. That is no fault. */
+static void test_offloads(void)
+{
+    const uint64_t takes = BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4);
+    struct {
+        struct virtio_net_hdr_v1 header;
+        uint8_t bytes[60];
+    } frame = {.header = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                          .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+                          .hdr_len = 54,
+                          .gso_size = 3}};
+    for (int taken = 0; taken < 2; taken++) {
+        net_running(1, VERSION_1 | (taken ? takes : 0), 16);
+        receive_buffers(RX, 1, HEADER + NET_FRAME_MAX);
+        CU_ASSERT_EQUAL(send(net_wire[0], &frame, HEADER + 60, 0), HEADER + 60);
+        guest_run();
+        CU_ASSERT_EQUAL(net_used(RX, 0), taken ? (int64_t)HEADER + 60 : -1);
+        CU_ASSERT_EQUAL(counters()->dropped_in, taken ? 0 : 1);
+        CU_ASSERT_EQUAL(guest_logged(LOG_FRAME_DROPPED), 0);
+        if (taken)
+            CU_ASSERT_EQUAL(memcmp(guest_at(BUFFER(0)), &frame, HEADER - 2), 0);
+    }
+}
+
 /* A frame for which there is too little room waits for more, and arrives whole. */
 static void test_held(void)
 {
@@ -351,6 +431,8 @@ int main(int argc, char **argv)
         {"a tap that is gone", test_tap_is_gone},
         {"delivered whole", test_delivered_whole},
         {"merged buffers", test_merged},
+        {"one after the other", test_one_after_the_other},
+        {"offloads", test_offloads},
         {"a frame that waits for buffers", test_held},
         {"a frame that no buffers hold", test_no_room},
         {"lengths from the tap", test_lengths},
