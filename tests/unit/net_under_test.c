@@ -8,12 +8,14 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "tests/cunit_main.h"
 
-struct guest_ring net_rings[2 * 2 + 1];
-int net_wire[2] = {-1, -1};
+struct guest_ring net_rings[2 * TAPS + 1];
+int net_wire[TAPS] = {-1, -1};
 unsigned int net_offloads, offload_calls;
 const uint8_t net_mac[6] = {2, 0, 0, 0, 0, 7};
 
@@ -30,6 +32,20 @@ int ioctl(int fd, unsigned long request, ...)
     net_offloads = (unsigned int)value;
     offload_calls++;
     return 0;
+}
+
+/* As tun_put_user() of Linux: a frame for whose header there is no room is lost, with an error. */
+ssize_t readv(int fd, const struct iovec *to, int count)
+{
+    ssize_t length = syscall(SYS_readv, fd, to, count);
+    size_t room = 0;
+    for (int i = 0; i < count; i++)
+        room += to[i].iov_len;
+    bool is_tap = fd >= net_tap(0) && fd < net_tap(TAPS);
+    if (!is_tap || length < 0 || room >= NET_HEADER_SIZE)
+        return length;
+    errno = EINVAL;
+    return -1;
 }
 
 void net_worker(unsigned int taps)

@@ -18,8 +18,10 @@
 #define TX 1u
 #define BUFFER(n) (GUEST_BASE + GUEST_BUFFERS + (n)*0x20000ull)
 
-extern struct guest_ring net_rings[2 * 2 + 1];
-extern int net_wire[2];            /* the other ends of the taps */
+#define TAPS 2
+
+extern struct guest_ring net_rings[2 * TAPS + 1];
+extern int net_wire[TAPS];         /* the other ends of the taps */
 extern unsigned int net_offloads;  /* of the last TUNSETOFFLOAD */
 extern unsigned int offload_calls; /* how many there were */
 extern const uint8_t net_mac[6];   /* the device's own address */

@@ -95,6 +95,13 @@ static void test_short_is_dropped(void)
         CU_ASSERT_EQUAL(net_received(0, got, sizeof(got)), -1);
         CU_ASSERT_FALSE(net_needs_reset());
     }
+    /* A chain without a byte that the device may read. */
+    net_running(1, VERSION_1, 16);
+    net_offer(TX, 0, BUFFER(0), 64, VRING_DESC_F_WRITE);
+    guest_kick(TX);
+    CU_ASSERT_EQUAL(net_used(TX, 0), 0);
+    CU_ASSERT_EQUAL(counters()->dropped_out, 1);
+    CU_ASSERT_FALSE(net_needs_reset());
 }
 
 #define FULL 16u /* frames of 32 KiB: more than the tap holds */

@@ -267,8 +267,10 @@ void net_rx_stop(unsigned int pair)
 
 void net_rx_drain(void)
 {
-    uint8_t byte;
-    struct iovec part = {&byte, sizeof(byte)};
+    /* A tap gives up a frame to whoever has room for its header. With less room it takes the frame
+     * off its queue as well, but says EINVAL, as if it had none. */
+    uint8_t header[NET_HEADER_SIZE];
+    struct iovec part = {header, sizeof(header)};
     for (unsigned int tap = 0; tap < net.taps; tap++) {
         for (unsigned int n = 0; n < DRAIN_FRAMES && readv(net_tap(tap), &part, 1) >= 0; n++) {
         }
