@@ -67,6 +67,8 @@ const struct constant constants[] = {
     SAME(RWF_HIPRI),
     SAME(RWF_NOWAIT),
     SAME(RWF_SYNC),
+    /* fadvise64 */
+    SAME(POSIX_FADV_WILLNEED),
     /* fallocate */
     SAME(FALLOC_FL_KEEP_SIZE),
     SAME(FALLOC_FL_PUNCH_HOLE),

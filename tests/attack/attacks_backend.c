@@ -42,6 +42,8 @@ void attack_image_read(struct device *dev, struct attack_report *report)
     for (off_t at = 0;; at = (at + (1 << 20)) % image_size(dev)) {
         attack_step(dev, report, preadv2(WORKER_FD_BACKEND, &memory, 1, at, 0));
         attack_step(dev, report, lseek(WORKER_FD_BACKEND, 0, SEEK_END));
+        attack_step(dev, report,
+                    posix_fadvise(WORKER_FD_BACKEND, 0, image_size(dev), POSIX_FADV_WILLNEED));
     }
 }
 

@@ -9,6 +9,7 @@
 #define WAIT "epoll_pwait(epfd == @epoll)"
 #define WAIT_READERS "epoll_pwait(epfd in {@epoll, @readers})"
 #define IMAGE_READ "preadv2(fd == @image, flags in {0, RWF_NOWAIT})"
+#define IMAGE_ANNOUNCE "fadvise64(fd == @image, advice == POSIX_FADV_WILLNEED)"
 #define IMAGE_WRITE "pwritev2(fd == @image, flags in {0, RWF_DSYNC})"
 #define IMAGE_SYNC "fdatasync(fd == @image)"
 #define IMAGE_ALLOCATE "fallocate(fd == @image, mode == FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)"
@@ -147,6 +148,8 @@ const struct power powers[] = {
     /* ---- block ---- */
     {IMAGE_READ, "reads all of its image, again and again", OWN_TIME ", and the disk's",
      ATTACK_image_read, NULL},
+    {IMAGE_ANNOUNCE, "has its image read ahead without end",
+     OWN_TIME ", and the disk's; no more than it could read itself", ATTACK_image_read, NULL},
     {IMAGE_WRITE, "writes anything anywhere in its image",
      "it is its own frontend's; behind the image's end RLIMIT_FSIZE lets it write nothing",
      ATTACK_image_beyond, NULL},

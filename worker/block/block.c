@@ -273,13 +273,17 @@ ssize_t block_move(struct turn *turn, uint32_t type, const struct cursor *data, 
         block_before_write(turn);
         return block_write(turn->dev, data, offset);
     }
+    block_ahead(turn, offset);
     if (virtqueue_undecided(turn->vq)) {
         ssize_t moved = block_read(turn->dev, data, offset, false);
         if (moved != -EAGAIN)
             return moved;
         device_signal(turn->dev, turn->vq);
     }
-    return block_read(turn->dev, data, offset, true);
+    uint64_t began = polling_ticks();
+    ssize_t moved = block_read(turn->dev, data, offset, true);
+    block_read_took(turn, began, moved);
+    return moved;
 }
 
 int block_flush(struct turn *turn)

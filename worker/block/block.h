@@ -4,6 +4,7 @@
  *
  *   block.c   the device: configuration space, framing, one turn of a queue
  *   merge.c   neighbours in the ring that are neighbours in the image: one call
+ *   ahead.c   what waits in the ring is announced to a disk that is slow
  *   ranges.c  VIRTIO_BLK_T_DISCARD and VIRTIO_BLK_T_WRITE_ZEROES
  *   io.c      the calls on the image, and what O_DIRECT asks of memory
  *
@@ -59,6 +60,7 @@ struct block_queue {
 };
 
 struct block {
+    uint32_t slow;     /* ahead.c */
     uint64_t capacity; /* sectors */
     uint32_t blk_size; /* bytes: a power of two, from 512 to 65536 */
     bool read_only;
@@ -124,6 +126,16 @@ enum serve block_merged(struct turn *turn);
 /* Is it worth trying? */
 bool block_mergeable(const struct turn *turn);
 
+/* ---- ahead.c ---- */
+
+/* A read at `offset` is to be made next: if the disk is slow, announce the reads that wait behind
+ * it. */
+void block_ahead(struct turn *turn, uint64_t offset);
+
+/* A read that may have waited for the disk has taken this long, since `began` in polling_ticks(),
+ * and has moved so many bytes, or failed. */
+void block_read_took(const struct turn *turn, uint64_t began, ssize_t moved);
+
 /* ---- ranges.c ---- */
 
 /* Do the next step of the current discard or write zeroes. */
@@ -136,6 +148,9 @@ void block_measure(struct message_start *start);
 uint64_t block_file_size_max(const struct message_start *start);
 
 /* ---- io.c ---- */
+
+/* The image will be read here soon: the kernel begins with it, and does not wait. */
+void block_announce(struct device *dev, uint64_t offset, uint64_t length);
 
 /* Call it after block.direct is set. It asks once whether O_DIRECT reaches the window; it does not
  * read the window. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * System calls, all on WORKER_FD_BACKEND: preadv2 (flags 0, RWF_NOWAIT), pwritev2 (flags 0,
+ * System calls, all on WORKER_FD_BACKEND: fadvise64 (POSIX_FADV_WILLNEED), preadv2 (flags 0,
+ * RWF_NOWAIT), pwritev2 (flags 0,
  * RWF_DSYNC), fdatasync, fallocate (PUNCH_HOLE | KEEP_SIZE), lseek (0, SEEK_END).
  *
  * There is no fallocate that allocates. A filter can't bound its offset, so a worker that was taken
@@ -114,6 +115,14 @@ static ssize_t read_image(struct device *dev, const struct cursor *data, uint64_
     ssize_t moved = result(preadv2(WORKER_FD_BACKEND, to, count, (off_t)offset, 0));
     device_io_ends(dev);
     return moved;
+}
+
+void block_announce(struct device *dev, uint64_t offset, uint64_t length)
+{
+    /* The kernel may wait for a place in the disk's queue. */
+    device_io_begins(dev);
+    (void)posix_fadvise(WORKER_FD_BACKEND, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
+    device_io_ends(dev);
 }
 
 static ssize_t write_image(struct device *dev, const struct cursor *data, uint64_t offset)

@@ -69,6 +69,7 @@ int virtqueue_start(struct virtqueue *vq, unsigned int index, const struct windo
             return r;
     }
     vq->running = true;
+    vq->ahead.next_avail = vq->next_avail;
     return 0;
 }
 
@@ -86,6 +87,40 @@ int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fa
     if (r > 0)
         vq->taken[place] = ret_chain->ref.id;
     return r;
+}
+
+static struct virtqueue_place place(const struct virtqueue *vq)
+{
+    struct virtqueue_place place = {.next_avail = vq->next_avail};
+    if (vq->is_packed)
+        place.avail_position = vq->packed.avail_position;
+    else
+        place.avail_idx = vq->split.avail_idx;
+    return place;
+}
+
+static void go_to(struct virtqueue *vq, const struct virtqueue_place *place)
+{
+    vq->next_avail = place->next_avail;
+    if (vq->is_packed)
+        vq->packed.avail_position = place->avail_position;
+    else
+        vq->split.avail_idx = place->avail_idx;
+}
+
+bool virtqueue_ahead(struct virtqueue *vq, struct chain *ret_chain)
+{
+    struct guest_fault unused;
+    const struct virtqueue_place here = place(vq);
+    const uint16_t taken = vq->state->next_avail;
+    if ((int16_t)(vq->ahead.next_avail - vq->next_avail) > 0)
+        go_to(vq, &vq->ahead);
+    int r = vq->is_packed ? packed_pop(vq, ret_chain, &unused) : split_pop(vq, ret_chain, &unused);
+    if (r > 0)
+        vq->ahead = place(vq);
+    go_to(vq, &here);
+    vq->state->next_avail = taken;
+    return r > 0;
 }
 
 /*

@@ -111,6 +111,13 @@ struct packed_ring {
     uint32_t undecided;      /* descriptors published since virtqueue_interrupt_due was asked */
 };
 
+/* Where the next chain is. */
+struct virtqueue_place {
+    uint16_t next_avail;
+    uint16_t avail_idx;      /* split */
+    uint16_t avail_position; /* packed */
+};
+
 struct virtqueue {
     const struct window *window;
     struct state_queue *state;
@@ -122,11 +129,12 @@ struct virtqueue {
     bool notify_off;    /* the driver has been asked not to kick */
     bool signal_always; /* it is not known here what the driver knows of the last interrupt */
     uint16_t size;
-    uint16_t next_avail; /* free-running: chains taken */
-    uint16_t next_used;  /* free-running: chains published */
-    uint16_t decided;    /* next_used when it was last asked whether an interrupt is due */
-    uint16_t signalled;  /* next_used when an interrupt was last due */
-    uint16_t filled;     /* elements in state->batch, not yet published */
+    uint16_t next_avail;          /* free-running: chains taken */
+    uint16_t next_used;           /* free-running: chains published */
+    uint16_t decided;             /* next_used when it was last asked whether an interrupt is due */
+    uint16_t signalled;           /* next_used when an interrupt was last due */
+    uint16_t filled;              /* elements in state->batch, not yet published */
+    struct virtqueue_place ahead; /* behind the last chain that virtqueue_ahead has shown */
     uint16_t taken[QUEUE_SIZE_MAX]; /* ids of the chains that are outstanding, by next_avail */
     union {
         struct split_ring split;
@@ -166,6 +174,19 @@ void virtqueue_stop(struct virtqueue *vq);
  * the queue must not be used until it is started again.
  */
 int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault *ret_fault);
+
+/*
+ * Look at a chain that waits in the ring, without taking it: each call shows the next one that was
+ * not shown before. The driver may still change it, so what it says is a hint. Returns false if
+ * there is none, or if it is broken: virtqueue_pop finds that out when it is due.
+ */
+bool virtqueue_ahead(struct virtqueue *vq, struct chain *ret_chain);
+
+/* Has virtqueue_ahead shown the chain that was taken last? */
+static inline bool virtqueue_was_shown(const struct virtqueue *vq)
+{
+    return (int16_t)(vq->ahead.next_avail - vq->next_avail) >= 0;
+}
 
 /*
  * Complete the oldest chain taken. `length` bytes of its device-writable part were written, from

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The block device: if the disk is slow, the reads that wait in the ring are announced to it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "tests/unit/block_calls.h"
+#include "worker/block/block.h"
+
+#define USUAL (FEATURE(VIRTIO_F_VERSION_1) | FEATURE(VIRTIO_BLK_F_FLUSH))
+#define SLOW 64u
+#define FAR 100u /* sectors between requests: no two are neighbours */
+
+static struct {
+    uint64_t offset, length;
+    unsigned int calls; /* reads and writes before it */
+} announced[CALLS_MAX];
+static unsigned int announced_count;
+
+int posix_fadvise(int fd, off_t offset, off_t length, int advice)
+{
+    CU_ASSERT_EQUAL(fd, WORKER_FD_BACKEND);
+    CU_ASSERT_EQUAL(advice, POSIX_FADV_WILLNEED);
+    CU_ASSERT_FATAL(announced_count < CALLS_MAX);
+    announced[announced_count].offset = (uint64_t)offset;
+    announced[announced_count].length = (uint64_t)length;
+    announced[announced_count++].calls = call_count;
+    return 0;
+}
+
+static void set_up(uint64_t features, unsigned int slow)
+{
+    block_start = guest_start(DEVICE_BLOCK_VIRTIO);
+    make_image();
+    block_running(1, features);
+    announced_count = 0;
+    block.slow = slow;
+}
+
+/* `count` reads that wait, served. */
+static void reads(unsigned int count)
+{
+    for (unsigned int i = 0; i < count; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, (uint64_t)FAR * i, 8 * SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), count);
+    for (unsigned int i = 0; i < count; i++)
+        CU_ASSERT_EQUAL(request_status(0, i), VIRTIO_BLK_S_OK);
+}
+
+/* Those behind the first are announced before it is read: the disk works on all of them. */
+static void test_slow(void)
+{
+    set_up(USUAL, SLOW);
+    reads(10);
+    CU_ASSERT_EQUAL(announced_count, 9);
+    for (unsigned int i = 0; i < announced_count; i++) {
+        CU_ASSERT_EQUAL(announced[i].offset, (uint64_t)(i + 1) * FAR * SECTOR);
+        CU_ASSERT_EQUAL(announced[i].length, 8ull * SECTOR);
+        CU_ASSERT_EQUAL(announced[i].calls, 0);
+    }
+    CU_ASSERT_EQUAL(call_count, 10);
+}
+
+/* Neighbours are one announcement, however the driver cut them. */
+static void test_neighbours(void)
+{
+    set_up(USUAL, SLOW);
+    offer(0, 0, VIRTIO_BLK_T_IN, 0, SECTOR);
+    for (unsigned int i = 1; i < 5; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, 500 + i, SECTOR);
+    offer(0, 5, VIRTIO_BLK_T_IN, 700, SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 6);
+    CU_ASSERT_EQUAL_FATAL(announced_count, 2);
+    CU_ASSERT_EQUAL(announced[0].offset, 501ull * SECTOR);
+    CU_ASSERT_EQUAL(announced[0].length, 4ull * SECTOR);
+    CU_ASSERT_EQUAL(announced[1].offset, 700ull * SECTOR);
+    CU_ASSERT_EQUAL(announced[1].length, SECTOR);
+}
+
+static void test_fast(void)
+{
+    set_up(USUAL, 0);
+    reads(10);
+    CU_ASSERT(announced_count == 0 || block.slow > 0); /* this machine may stop for a moment */
+    CU_ASSERT_EQUAL(call_count, 10);
+}
+
+/* O_DIRECT does not read from the page cache. */
+static void test_direct(void)
+{
+    set_up(USUAL, SLOW);
+    block.direct = true;
+    struct turn turn = {.dev = &guest_device, .vq = &guest_device.queues[0]};
+    for (unsigned int i = 0; i < 3; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, (uint64_t)FAR * i, 8 * SECTOR);
+    block_ahead(&turn, 0);
+    CU_ASSERT_EQUAL(announced_count, 0);
+    block.direct = false;
+}
+
+/* Nothing but reads, and none that goes beyond the end. */
+static void test_others(void)
+{
+    set_up(USUAL, SLOW);
+    offer(0, 0, VIRTIO_BLK_T_IN, 0, 8 * SECTOR);
+    offer(0, 1, VIRTIO_BLK_T_OUT, FAR, 8 * SECTOR);
+    offer(0, 2, VIRTIO_BLK_T_FLUSH, 0, 0);
+    offer(0, 3, VIRTIO_BLK_T_IN, SECTORS - 4, 8 * SECTOR);
+    offer(0, 4, VIRTIO_BLK_T_IN, UINT64_MAX - 4, 8 * SECTOR);
+    offer(0, 5, VIRTIO_BLK_T_IN, 5ull * FAR, SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 6);
+    CU_ASSERT_EQUAL(announced_count, 1);
+    CU_ASSERT_EQUAL(announced[0].offset, 5ull * FAR * SECTOR);
+    CU_ASSERT_EQUAL(announced[0].length, SECTOR);
+    CU_ASSERT_EQUAL(request_status(0, 3), VIRTIO_BLK_S_IOERR);
+    CU_ASSERT_EQUAL(request_status(0, 4), VIRTIO_BLK_S_IOERR);
+}
+
+/* What is announced is neither taken off the ring nor recorded as taken. */
+static void test_only_looked_at(void)
+{
+    struct virtqueue *vq = &guest_device.queues[0];
+    static struct chain chain;
+    set_up(USUAL, 0);
+    for (unsigned int i = 0; i < 3; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, (uint64_t)FAR * i, 8 * SECTOR);
+    uint16_t before = vq->next_avail, recorded = vq->state->next_avail;
+    for (unsigned int i = 0; i < 3; i++)
+        CU_ASSERT_TRUE(virtqueue_ahead(vq, &chain));
+    CU_ASSERT_FALSE(virtqueue_ahead(vq, &chain)); /* each once */
+    CU_ASSERT_EQUAL(vq->next_avail, before);
+    CU_ASSERT_EQUAL(vq->state->next_avail, recorded);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 3);
+    /* Those that come later are shown. */
+    offer(0, 3, VIRTIO_BLK_T_IN, 3ull * FAR, 8 * SECTOR);
+    CU_ASSERT_TRUE(virtqueue_ahead(vq, &chain));
+    CU_ASSERT_FALSE(virtqueue_ahead(vq, &chain));
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 1);
+}
+
+/* How long it took decides; large reads may take longer. */
+static void test_how_slow(void)
+{
+    static struct device dev;
+    struct turn turn = {.dev = &dev};
+    dev.polling.per_ms = 1000000000; /* far more than this test takes */
+    block.slow = 0;
+    block_read_took(&turn, polling_ticks(), 4096);
+    CU_ASSERT_EQUAL(block.slow, 0);
+    uint64_t us = dev.polling.per_ms / 1000;
+    block_read_took(&turn, polling_ticks() - 60 * us, 4096);
+    CU_ASSERT_EQUAL(block.slow, SLOW);
+    block_read_took(&turn, polling_ticks() - 60 * us, 80 * 4096);
+    CU_ASSERT_EQUAL(block.slow, SLOW - 1);
+    for (unsigned int i = 0; i < 2 * SLOW; i++)
+        block_read_took(&turn, polling_ticks(), 4096);
+    CU_ASSERT_EQUAL(block.slow, 0);
+    block_read_took(&turn, polling_ticks() - 60 * us, -EIO);
+    CU_ASSERT_EQUAL(block.slow, SLOW);
+}
+
+int main(int argc, char **argv)
+{
+    CU_TestInfo tests[] = {
+        {"reads that wait are announced to a slow disk", test_slow},
+        {"neighbours together", test_neighbours},
+        {"a fast one needs no announcement", test_fast},
+        {"O_DIRECT does not, either", test_direct},
+        {"nothing but reads inside the image", test_others},
+        {"what is announced stays in the ring", test_only_looked_at},
+        {"what slow means", test_how_slow},
+        CU_TEST_INFO_NULL,
+    };
+    return block_calls_main(argc, argv, "reads that are announced", tests);
+}
