@@ -41,12 +41,12 @@ static uint64_t ticks_per_ms(void)
 
 void polling_init(struct polling *polling, uint32_t max_us, bool backend_events)
 {
-    *polling = (struct polling){.per_ms = ticks_per_ms()};
+    *polling = (struct polling){0};
     cpu_set_t processors;
     if (max_us == 0 || sched_getaffinity(0, sizeof(processors), &processors) < 0 ||
         CPU_COUNT(&processors) < 2)
         return;
-    uint64_t per_ms = polling->per_ms;
+    uint64_t per_ms = ticks_per_ms();
     polling->max = per_ms * max_us / 1000;
     polling->slice = backend_events ? per_ms * SLICE_NS / 1000000 : polling->max;
     polling->gap = per_ms * GAP_NS / 1000000;

@@ -23,7 +23,6 @@
 
 /* All times are in ticks of the processor's counter. */
 struct polling {
-    uint64_t per_ms; /* how many ticks a millisecond has */
     uint64_t max;    /* a window is never longer; 0: the worker never looks */
     uint64_t slice;  /* it looks for so long, then at the backend's events */
     uint64_t gap;    /* a look that comes later than this: another process had the processor */

@@ -1,25 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reads that wait in the ring are announced to the kernel, if the disk is slow: while the worker
- * waits for one of them, the disk works on all. Data that is in the page cache takes no time, so a
- * disk is slow if a read took longer than copying does; after some reads that did not, it is
- * no longer.
+ * waits for one of them, the disk works on all. A disk is slow if a read would have waited for it
+ * (RWF_NOWAIT); after some reads that would not, it is slow no longer. A file system that does not
+ * tell gets no announcements: time would tell as well who else had the processor.
  *
  * An announcement is a hint. It changes neither what a request does, nor the order of requests.
  */
 #include "worker/block/block.h"
 
-#define SLOW_US 50u
-#define COPIED_A_US 4096u /* bytes that any machine copies in a microsecond */
-/* So many reads in a row must be fast before announcing stops: those that were announced are. */
+/* So many reads in a row must have been in memory before announcing stops: those that were
+ * announced mostly are. */
 #define FAST_READS 64u
 #define ANNOUNCED_AT_ONCE 64u
 
-void block_read_took(const struct turn *turn, uint64_t began, ssize_t moved)
+void block_read_waits(bool waits)
 {
-    uint64_t copying = moved > 0 ? (uint64_t)moved / COPIED_A_US : 0;
-    uint64_t limit = turn->dev->polling.per_ms * (SLOW_US + copying) / 1000;
-    if (polling_ticks() - began > limit)
+    if (waits)
         block.slow = FAST_READS;
     else if (block.slow > 0)
         block.slow--;

@@ -274,16 +274,16 @@ ssize_t block_move(struct turn *turn, uint32_t type, const struct cursor *data, 
         return block_write(turn->dev, data, offset);
     }
     block_ahead(turn, offset);
-    if (virtqueue_undecided(turn->vq)) {
+    /* It matters whether the read will wait for the disk: to the driver, if an interrupt may be
+     * due, and to the requests behind it. */
+    if (virtqueue_undecided(turn->vq) || virtqueue_available(turn->vq)) {
         ssize_t moved = block_read(turn->dev, data, offset, false);
+        block_read_waits(moved == -EAGAIN);
         if (moved != -EAGAIN)
             return moved;
         device_signal(turn->dev, turn->vq);
     }
-    uint64_t began = polling_ticks();
-    ssize_t moved = block_read(turn->dev, data, offset, true);
-    block_read_took(turn, began, moved);
-    return moved;
+    return block_read(turn->dev, data, offset, true);
 }
 
 int block_flush(struct turn *turn)

@@ -132,9 +132,9 @@ bool block_mergeable(const struct turn *turn);
  * it. */
 void block_ahead(struct turn *turn, uint64_t offset);
 
-/* A read that may have waited for the disk has taken this long, since `began` in polling_ticks(),
- * and has moved so many bytes, or failed. */
-void block_read_took(const struct turn *turn, uint64_t began, ssize_t moved);
+/* A read was to be made without waiting; it would have had to wait for the disk (`waits`), or not.
+ */
+void block_read_waits(bool waits);
 
 /* ---- ranges.c ---- */
 
