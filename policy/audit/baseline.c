@@ -174,9 +174,13 @@ static void read_process(struct reader *reader, const yaml_node_t *process)
     const char *hash = text_of(reader, process, "sha256");
     const char *configuration = text_of(reader, process, "configuration");
     const yaml_node_t *checks = find(reader, process, "checks");
-    if (checks && checks->type != YAML_SEQUENCE_NODE)
+    if (has_failed(reader))
+        return;
+    if (!checks || checks->type != YAML_SEQUENCE_NODE) {
         fail(reader, "expected an array as \"checks\"");
-    if (has_failed(reader) || !has_lasting(reader, checks))
+        return;
+    }
+    if (!has_lasting(reader, checks))
         return;
     entries_name_process(role, name, configuration, where, sizeof(where));
     entries_program(path, hash, program, sizeof(program));

@@ -111,17 +111,18 @@ void filters_free(struct filters *filters)
 
 int filter_of_file(const char *path, struct sock_filter **ret, size_t *ret_length)
 {
-    struct sock_filter *filter = calloc(BPF_MAXINSNS + 1, sizeof(*filter));
     FILE *file = fopen(path, "re");
-    int error = !file ? -errno : !filter ? -ENOMEM : 0;
+    if (!file)
+        return -errno;
+    struct sock_filter *filter = calloc(BPF_MAXINSNS + 1, sizeof(*filter));
+    int error = filter ? 0 : -ENOMEM;
     size_t bytes = error == 0 ? fread(filter, 1, (BPF_MAXINSNS + 1) * sizeof(*filter), file) : 0;
     size_t length = bytes / sizeof(*filter);
     if (error == 0 && ferror(file))
         error = -EIO;
     else if (error == 0 && (length == 0 || length > BPF_MAXINSNS || bytes % sizeof(*filter) != 0))
         error = -EINVAL;
-    if (file)
-        fclose(file);
+    fclose(file);
     if (error < 0) {
         free(filter);
         return error;

@@ -29,7 +29,7 @@ static uint32_t rotate(uint32_t word, unsigned int bits)
 /* §6.2.2, step 1: the message schedule. */
 static void prepare(const uint8_t block[SHA256_BLOCK], uint32_t words[ROUNDS])
 {
-    for (unsigned int i = 0; i < 16; i++)
+    for (size_t i = 0; i < 16; i++)
         words[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
                    (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
     for (unsigned int i = 16; i < ROUNDS; i++) {

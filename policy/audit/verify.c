@@ -332,6 +332,7 @@ static int print_changes(struct report *report, const struct question *question)
         report->changes = &changes;
         answer = print(report, question->format);
         report->changes = NULL;
+        report->baseline = NULL;
     }
     free(changes.items);
     entries_free(&now);

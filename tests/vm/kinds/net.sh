@@ -28,6 +28,9 @@ kind_prepare()
 # The frontend's name of the interface, as a word for its shell.
 interface='$(cd /sys/bus/platform/devices/TRANSPORT/virtio*/net && echo *)'
 
+# For who connects to a server that has just been started.
+patiently=retry=600,interval=0.1
+
 # Run a command in the frontend. IFACE stands for the interface there.
 there()
 {
@@ -90,8 +93,7 @@ files() # MIB
     dd if=/dev/urandom of=/tmp/net.file bs=1M count="$1" 2>/dev/null
     frontend 'rm -f /tmp/net.got; (socat -u TCP-LISTEN:5000,reuseaddr CREATE:/tmp/net.part &&
         mv /tmp/net.part /tmp/net.got) >/dev/null 2>&1 &'
-    sleep 0.5
-    socat -u OPEN:/tmp/net.file TCP:$net.2:5000 && wait_for frontend '[ -e /tmp/net.got ]' ||
+    socat -u OPEN:/tmp/net.file "TCP:$net.2:5000,$patiently" && wait_for frontend '[ -e /tmp/net.got ]' ||
         return 1
     ours=$(sha256sum </tmp/net.file)
     theirs=$(frontend 'sha256sum </tmp/net.got')
@@ -99,8 +101,7 @@ files() # MIB
     [ "$ours" = "$theirs" ] || return 1
     socat -u TCP-LISTEN:5002,reuseaddr,bind=$net.1 CREATE:/tmp/net.back &
     local server=$!
-    sleep 0.5
-    frontend "socat -u OPEN:/tmp/net.got TCP:$net.1:5002; rm -f /tmp/net.got" && wait $server
+    frontend "socat -u OPEN:/tmp/net.got TCP:$net.1:5002,$patiently; rm -f /tmp/net.got" && wait $server
     theirs=$(sha256sum </tmp/net.back)
     rm -f /tmp/net.file /tmp/net.back
     echo "sent $ours, came back $theirs"
