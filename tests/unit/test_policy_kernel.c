@@ -273,6 +273,14 @@ static bool is_uprobe_trampoline(uint32_t number)
 #endif
 }
 
+/* A child for each call takes its time, and the build has proved each program. So a policy tries
+ * one of `parts` calls that die, and the policies together try all; in the long form each tries
+ * all. */
+static bool is_tried(const struct policy_listing *listing, uint32_t number, uint32_t parts)
+{
+    return long_form() || number % parts == (uint32_t)(listing - policy_catalog) % parts;
+}
+
 /* A call passes exactly if there is a rule for its number. */
 static void test_every_number(void)
 {
@@ -281,6 +289,8 @@ static void test_every_number(void)
         unsigned int allowed = 0;
         for (uint32_t number = 0; number < NUMBERS; number++) {
             const struct policy_rule *rule = rule_for(listing, number);
+            if (!rule && !is_tried(listing, number, 4))
+                continue;
             struct seccomp_data call = rule ? allowed_call(rule, 0) : random_call(number);
             enum outcome outcome = try_call(listing, &call);
             bool by_kernel = is_uprobe_trampoline(number) && outcome == DIED_OTHERWISE;
@@ -310,6 +320,8 @@ static void test_x32_numbers_die(void)
     FOR_EACH_POLICY(listing)
     {
         for (uint32_t number = 0; number < X32_NUMBERS; number++) {
+            if (!is_tried(listing, number, 8))
+                continue;
             const struct policy_rule *rule = rule_for(listing, number);
             struct seccomp_data call = rule ? allowed_call(rule, 0) : random_call(number);
             call.nr = (int)(number | X32_BIT);
@@ -354,6 +366,8 @@ static void test_32_bit_entry_dies(void)
         for (uint32_t number = 0; number < I386_NUMBERS; number++) {
             struct seccomp_data call = {.nr = (int)number, .arch = AUDIT_ARCH_I386};
             CU_ASSERT_EQUAL(interpreted(listing, &call), KILLED);
+            if (!is_tried(listing, number, 8))
+                continue;
             CU_ASSERT_EQUAL(end_of_32_bit_call(&listing->program, number),
                             without == SIGILL ? SIGSYS : SIGSEGV);
         }
