@@ -147,8 +147,7 @@ static void test_in_vain(void)
     }
 }
 
-/* If another process had the processor, this one looks no more, even if it has found something
- * just then. */
+/* If another process had the processor, this one looks no more. */
 static void test_other_work(void)
 {
     start();
