@@ -374,9 +374,21 @@ void device_resume(struct device *dev)
 
 /* ---- Work ---- */
 
+/* Chains in rings for which kicks are not asked for become work. */
+static void look_at_rings(struct device *dev)
+{
+    for (uint32_t rest = dev->unasked; rest != 0; rest &= rest - 1) {
+        unsigned int q = (unsigned int)__builtin_ctz(rest);
+        if (virtqueue_available(&dev->queues[q]))
+            dev->work |= 1u << q;
+    }
+}
+
 void device_turns(struct device *dev)
 {
     struct guest_fault fault;
+    /* While another queue is busy, nobody else finds what comes without a kick. */
+    look_at_rings(dev);
     /* Downwards: of a pair, the queue to the device comes first. What it sends may have an answer,
      * which the queue to the driver then brings in the same round. */
     for (unsigned int q = dev->queue_count; q-- > 0 && dev->work != 0;) {
@@ -405,11 +417,7 @@ bool device_look(struct device *dev)
     uint32_t request = atomic_load_explicit(&mailbox->request_seq, memory_order_relaxed);
     if (request != atomic_load_explicit(&mailbox->response_seq, memory_order_relaxed))
         return true;
-    for (uint32_t rest = dev->unasked; rest != 0; rest &= rest - 1) {
-        uint32_t queue = rest & -rest;
-        if (virtqueue_available(&dev->queues[__builtin_ctz(rest)]))
-            dev->work |= queue;
-    }
+    look_at_rings(dev);
     return dev->work != 0;
 }
 

@@ -211,7 +211,7 @@ void device_backend_changed(struct device *dev);
  */
 bool device_control_event(struct device *dev);
 
-/* Serve each queue that needs it for a turn. */
+/* Serve each queue that needs it for a turn, also those with chains for which no kick comes. */
 void device_turns(struct device *dev);
 
 /* Look at the rings for which kicks are not asked for, and at the mailbox: is there something to

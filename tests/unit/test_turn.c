@@ -226,6 +226,31 @@ static void test_found_without_a_kick(void)
     CU_ASSERT_TRUE(device_look(&dev));
 }
 
+static enum serve busy_and_waiting(struct device *of, unsigned int queue, struct guest_fault *ret)
+{
+    const struct turn_rules rules = {.steps = 10};
+    return queue == 1 ? SERVE_END : turn_run(of, queue, &rules, step, ret);
+}
+
+/* A queue that always has work does not keep the worker from looking at one without kicks. */
+static void test_found_beside_a_busy_queue(void)
+{
+    static const struct device_ops ops = {.turn = busy_and_waiting};
+    start(2);
+    dev.ops = &ops;
+    dev.queue_count = page.queue_count = 2;
+    dev.queues[1].running = true;
+    dev.polling = (struct polling){.max = 1000, .window = 1000};
+    dev.work = 3;
+    device_turns(&dev);
+    CU_ASSERT_EQUAL(dev.work, 2);
+    CU_ASSERT_EQUAL(dev.unasked, 1);
+    offer_chains(1);
+    device_turns(&dev);
+    CU_ASSERT_EQUAL(ring.used->idx, 3);
+    CU_ASSERT_EQUAL(dev.work, 2);
+}
+
 /* The chains of a turn whose interrupt can wait. */
 static void run_late(unsigned int chains, uint64_t window)
 {
@@ -354,6 +379,7 @@ int main(int argc, char **argv)
         {"who waits for something else asks for no kick", test_other_ends},
         {"if the worker polls, kicks are asked for later", test_polling},
         {"what comes until then is found", test_found_without_a_kick},
+        {"also while another queue is busy", test_found_beside_a_busy_queue},
         {"an interrupt that can wait does, while the worker polls", test_late},
         {"it does not wait for ever", test_late_has_an_end},
         {"it is not sent if the driver wants none", test_late_and_unwanted},
