@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "bpf_some.h"
+#include "confined_child.h"
 #include "policy/audit/ways.h"
 #include "tests/cunit_main.h"
 #include "tool.h"
@@ -166,23 +167,18 @@ static void a_list_of_what_is_forbidden_is_told(void)
     seccomp_release(filter);
 }
 
+static bool load_two(void)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    seccomp_rule_add(filter, SCMP_ACT_TRAP, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, TIOCSTI));
+    return seccomp_load(list_of_forbidden()) == 0 && seccomp_load(filter) == 0;
+}
+
 static void the_programs_of_a_process_are_told(void)
 {
-    int ready[2];
-    char pid[16], byte;
-    CU_ASSERT_EQUAL_FATAL(pipe2(ready, O_CLOEXEC), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-        seccomp_rule_add(filter, SCMP_ACT_TRAP, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, TIOCSTI));
-        if (seccomp_load(list_of_forbidden()) != 0 || seccomp_load(filter) != 0 ||
-            write(ready[1], "", 1) != 1)
-            _exit(1);
-        pause();
-    }
-    close(ready[1]); /* a child that ends early ends the wait */
-    CU_ASSERT_EQUAL_FATAL(read(ready[0], &byte, 1), 1);
-    snprintf(pid, sizeof(pid), "%d", (int)child);
+    char pid[16];
+    struct confined_child child = confined_child_start(load_two);
+    snprintf(pid, sizeof(pid), "%d", (int)child.pid);
     explain(pid, "");
     CU_ASSERT(tool_says(": 2 programs, of which the kernel takes the strictest answer\n"));
     CU_ASSERT(tool_says("  ptrace, bpf:\n"));
@@ -192,9 +188,7 @@ static void the_programs_of_a_process_are_told(void)
     CU_ASSERT(tool_says("\n2 programs of "));
     CU_ASSERT(tool_says("  ptrace, bpf:\n"));
     CU_ASSERT(tool_says("  ioctl:\n    signal SIGSYS if request == 0x5412\n"));
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
-    close(ready[0]);
+    confined_child_end(&child);
 }
 
 static void a_process_without_programs_is_told(void)
@@ -249,35 +243,27 @@ static void all_programs_together_allow_what_the_own_one_says(void)
     }
 }
 
+static bool load_two_about_one_argument(void)
+{
+    scmp_filter_ctx one = seccomp_init(SCMP_ACT_ALLOW), two = seccomp_init(SCMP_ACT_ALLOW);
+    seccomp_rule_add(one, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(kill), 1, SCMP_A1(SCMP_CMP_EQ, SIGSTOP));
+    seccomp_rule_add(one, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(kill), 1, SCMP_A1(SCMP_CMP_EQ, SIGCONT));
+    seccomp_rule_add(two, SCMP_ACT_TRAP, SCMP_SYS(kill), 1, SCMP_A1(SCMP_CMP_EQ, SIGSTOP));
+    return seccomp_load(one) == 0 && seccomp_load(two) == 0;
+}
+
 /* The stricter of two answers counts, even if both depend on the same argument. */
 static void the_strictest_answer_of_two_programs_is_told(void)
 {
-    int ready[2];
-    char pid[16], byte;
-    CU_ASSERT_EQUAL_FATAL(pipe2(ready, O_CLOEXEC), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        scmp_filter_ctx one = seccomp_init(SCMP_ACT_ALLOW), two = seccomp_init(SCMP_ACT_ALLOW);
-        seccomp_rule_add(one, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(kill), 1,
-                         SCMP_A1(SCMP_CMP_EQ, SIGSTOP));
-        seccomp_rule_add(one, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(kill), 1,
-                         SCMP_A1(SCMP_CMP_EQ, SIGCONT));
-        seccomp_rule_add(two, SCMP_ACT_TRAP, SCMP_SYS(kill), 1, SCMP_A1(SCMP_CMP_EQ, SIGSTOP));
-        if (seccomp_load(one) != 0 || seccomp_load(two) != 0 || write(ready[1], "", 1) != 1)
-            _exit(1);
-        pause();
-    }
-    close(ready[1]); /* a child that ends early ends the wait */
-    CU_ASSERT_EQUAL_FATAL(read(ready[0], &byte, 1), 1);
-    snprintf(pid, sizeof(pid), "%d", (int)child);
+    char pid[16];
+    struct confined_child child = confined_child_start(load_two_about_one_argument);
+    snprintf(pid, sizeof(pid), "%d", (int)child.pid);
     explain(pid, "--effective");
     CU_ASSERT(tool_says("    signal SIGSYS if sig == 0x13\n"));
     CU_ASSERT(tool_says("    error 13 (Permission denied) if sig == 0x12\n"));
     CU_ASSERT_FALSE(tool_says("if sig == 0x13 and sig"));
     CU_ASSERT_FALSE(tool_says("error 13 (Permission denied) if sig == 0x13"));
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
-    close(ready[0]);
+    confined_child_end(&child);
 }
 
 int main(int argc, char **argv)

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "bpf_some.h"
+#include "confined_child.h"
 #include "policy/audit/example.h"
 #include "policy/audit/gap.h"
 #include "policy/catalog.h"
@@ -292,36 +293,30 @@ static void what_can_not_be_followed_is_said(void)
     CU_ASSERT_EQUAL(system(command), 0);
 }
 
+static bool load_foreign(void)
+{
+    return seccomp_load(container(false)) == 0;
+}
+
 /* A process of any program is compared with a policy; or, here, with one without a filter. */
 static void a_foreign_process_is_compared(void)
 {
-    int ready[2];
-    char arguments[64], byte;
-    CU_ASSERT_EQUAL_FATAL(pipe2(ready, O_CLOEXEC), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        if (seccomp_load(container(false)) != 0 || write(ready[1], "", 1) != 1)
-            _exit(1);
-        pause();
-    }
-    CU_ASSERT_EQUAL(read(ready[0], &byte, 1), 1);
-    snprintf(arguments, sizeof(arguments), "diff %d block/virtio", (int)child);
+    char arguments[64];
+    struct confined_child child = confined_child_start(load_foreign);
+    snprintf(arguments, sizeof(arguments), "diff %d block/virtio", (int)child.pid);
     CU_ASSERT_EQUAL(tool_run(arguments), 1);
     snprintf(arguments, sizeof(arguments), "process %d, compared with block/virtio on ",
-             (int)child);
+             (int)child.pid);
     CU_ASSERT(tool_says(arguments));
     CU_ASSERT(tool_says("  - calls that have no name here (the call is no longer allowed at all)"));
     CU_ASSERT(tool_says("  - preadv2\n"));
     CU_ASSERT(tool_says("  - execve (the call is no longer allowed at all) [high: runs another"));
     CU_ASSERT_FALSE(tool_says("  + "));
-    snprintf(arguments, sizeof(arguments), "diff %d $$", (int)child);
+    snprintf(arguments, sizeof(arguments), "diff %d $$", (int)child.pid);
     CU_ASSERT_EQUAL(tool_run(arguments), 1);
     CU_ASSERT(tool_says("  + ptrace (a call that was not allowed at all) [high: "));
     CU_ASSERT(tool_says("  + clone [high: makes processes and namespaces"));
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
-    close(ready[0]);
-    close(ready[1]);
+    confined_child_end(&child);
 }
 
 /* ---- --effective ---- */
@@ -358,45 +353,37 @@ static void each_policy_is_in_force_as_a_whole(void)
     CU_ASSERT(tool_says("can't read the programs of '999999999': "));
 }
 
+static bool load_foreign_and_keeper(void)
+{
+    const struct policy_listing *keeper = policy_catalog;
+    while (strcmp(keeper->program.name, "keeper") != 0 || keeper->arch != POLICY_ARCH_NATIVE)
+        keeper++;
+    scmp_filter_ctx foreign = container(false);
+    seccomp_rule_add(foreign, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(openat), 0);
+    const struct sock_fprog loaded = {keeper->program.length,
+                                      (struct sock_filter *)keeper->program.filter};
+    return seccomp_load(foreign) == 0 &&
+           syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &loaded) == 0;
+}
+
 /* Of a running process: what the kernel has, whoever made it, and the reasons of what is ours. */
 static void a_process_is_told_with_the_reasons_that_are_known(void)
 {
-    int ready[2];
-    char arguments[64], byte;
-    CU_ASSERT_EQUAL_FATAL(pipe2(ready, O_CLOEXEC), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        const struct policy_listing *keeper = policy_catalog;
-        while (strcmp(keeper->program.name, "keeper") != 0 || keeper->arch != POLICY_ARCH_NATIVE)
-            keeper++;
-        scmp_filter_ctx foreign = container(false);
-        seccomp_rule_add(foreign, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(openat), 0);
-        const struct sock_fprog loaded = {keeper->program.length,
-                                          (struct sock_filter *)keeper->program.filter};
-        if (seccomp_load(foreign) != 0 ||
-            syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &loaded) != 0 ||
-            write(ready[1], "", 1) != 1)
-            _exit(1);
-        for (;;)
-            sleep(1000);
-    }
-    CU_ASSERT_EQUAL(read(ready[0], &byte, 1), 1);
-    snprintf(arguments, sizeof(arguments), "list --effective %d", (int)child);
+    char arguments[64];
+    struct confined_child child = confined_child_start(load_foreign_and_keeper);
+    snprintf(arguments, sizeof(arguments), "list --effective %d", (int)child.pid);
     CU_ASSERT_EQUAL(tool_run(arguments), 0);
     CU_ASSERT(tool_says("a program of "));
     CU_ASSERT(tool_says(" instructions that is none of this build's and keeper\n"));
     CU_ASSERT(tool_says("  fdatasync        with any arguments\n      keeper: worker: block\n"));
     CU_ASSERT_FALSE(tool_says("  openat "));
     CU_ASSERT_FALSE(tool_says("  ptrace "));
-    snprintf(arguments, sizeof(arguments), "show --effective %d", (int)child);
+    snprintf(arguments, sizeof(arguments), "show --effective %d", (int)child.pid);
     CU_ASSERT_EQUAL(tool_run(arguments), 0);
     CU_ASSERT(tool_says(": 2 programs, of which the kernel takes the strictest answer\n"));
     CU_ASSERT(tool_says("  ret  ERRNO 1\n"));
     CU_ASSERT(tool_says("\nkeeper on "));
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
-    close(ready[0]);
-    close(ready[1]);
+    confined_child_end(&child);
 }
 
 int main(int argc, char **argv)
