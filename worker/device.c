@@ -82,7 +82,7 @@ int device_init(struct device *dev, const struct message_start *start, struct st
         return r;
     /* Without ACCESS_PLATFORM a Linux driver would put its buffers outside the window. */
     dev->features |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM;
-    polling_init(&dev->polling, start->poll_us,
+    polling_init(&dev->polling, dev->user_queues != 0 ? start->poll_us : 0,
                  dev->backend_events != 0 || dev->ops->connection_event);
     if (dev->user_queues == (1u << dev->queue_count) - 1)
         dev->features |= QUEUE_FEATURES;

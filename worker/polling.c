@@ -94,7 +94,7 @@ void polling_ends(struct polling *polling, bool kicked)
     if (!polling->idle)
         return;
     polling->idle = false;
-    if (!kicked || polling->max == 0)
+    if (!kicked)
         return;
     if (polling->skip > 0) {
         polling->skip--;

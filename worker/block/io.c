@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * System calls, all on WORKER_FD_BACKEND: fadvise64 (POSIX_FADV_WILLNEED), preadv2 (flags 0,
- * RWF_NOWAIT), pwritev2 (flags 0,
- * RWF_DSYNC), fdatasync, fallocate (PUNCH_HOLE | KEEP_SIZE), lseek (0, SEEK_END).
+ * RWF_NOWAIT), pwritev2 (flags 0, RWF_DSYNC), fdatasync, fallocate (PUNCH_HOLE | KEEP_SIZE), lseek
+ * (0, SEEK_END).
  *
  * There is no fallocate that allocates. A filter can't bound its offset, so a worker that was taken
  * over could fill the image's file system from beyond the end of the image, where RLIMIT_FSIZE does

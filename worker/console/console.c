@@ -306,16 +306,13 @@ static enum serve serve_input(struct turn *turn)
 static enum serve console_turn(struct device *dev, unsigned int queue,
                                struct guest_fault *ret_fault)
 {
-    static const struct turn_rules input = {.steps = TURN_STEPS};
-    /* Linux's console driver waits until its few bytes are completed, and then sends the next
-     * ones. */
-    static const struct turn_rules output = {.steps = TURN_STEPS};
+    static const struct turn_rules rules = {.steps = TURN_STEPS};
     if (queue > CONSOLE_TX && !console_multiport(dev))
         return SERVE_WAIT_BACKEND; /* §5.3.2: these queues do not exist */
     if (queue == CONSOLE_CONTROL_RX || queue == CONSOLE_CONTROL_TX)
         return console_control_turn(dev, queue, ret_fault);
-    return queue % 2 == 0 ? turn_run(dev, queue, &input, serve_input, ret_fault)
-                          : turn_run(dev, queue, &output, serve_output, ret_fault);
+    return queue % 2 == 0 ? turn_run(dev, queue, &rules, serve_input, ret_fault)
+                          : turn_run(dev, queue, &rules, serve_output, ret_fault);
 }
 
 /* There is input, or room for output, or a reader has left: each turn finds out by itself. */

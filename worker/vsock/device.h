@@ -19,13 +19,6 @@
 #define TURN_PACKETS 128u
 #define TURN_BYTES 0x80000u /* 512 KiB */
 #define SIGNAL_PACKETS 8u   /* as in worker/block/block.c */
-#define LATE_PACKETS 4u     /* as in worker/net/tx.c */
-
-static const struct turn_rules vsock_turn_rules = {
-    .steps = TURN_PACKETS,
-    .bytes = TURN_BYTES,
-    .signal_chains = SIGNAL_PACKETS,
-};
 
 struct vsock_device {
     uint32_t device; /* index, for messages to the broker */

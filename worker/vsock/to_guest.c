@@ -244,11 +244,16 @@ static enum serve serve(struct turn *turn)
 
 enum serve vsock_rx_turn(struct device *dev, struct guest_fault *ret_fault)
 {
+    static const struct turn_rules rules = {
+        .steps = TURN_PACKETS,
+        .bytes = TURN_BYTES,
+        .signal_chains = SIGNAL_PACKETS,
+    };
     struct turn turn = turn_begin(dev, QUEUE_RX, ret_fault);
-    enum serve r = turn_serve(&turn, &vsock_turn_rules, serve);
+    enum serve r = turn_serve(&turn, &rules, serve);
     if (r != SERVE_FAULT)
         vsock_count_turn(dev);
     if (vsock.tx_waits && vsock_reply_room(&vsock.table))
         dev->work |= 1u << QUEUE_TX;
-    return turn_end(&turn, &vsock_turn_rules, r);
+    return turn_end(&turn, &rules, r);
 }
