@@ -240,8 +240,6 @@ static void take_stdio(const struct standin_options *options, int report)
     }
 }
 
-#define LEFT_OPEN_FD 190
-
 _Noreturn void standin_child_run(const struct standin *standin,
                                  const struct standin_options *options, int report)
 {
@@ -258,7 +256,7 @@ _Noreturn void standin_child_run(const struct standin *standin,
     if (syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
         fail(report, "mark its files close-on-exec");
     /* A shell may leave a file open in the same way. The device model must not keep it. */
-    if (fcntl(node, F_DUPFD, LEFT_OPEN_FD) < 0)
+    if (fcntl(node, F_DUPFD, STANDIN_LEFT_OPEN_FD) < 0)
         fail(report, "leave a file open");
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         fail(report, "be killed together with its parent");

@@ -73,6 +73,9 @@ const char *standin_node(enum standin_abi abi);
 
 #define STANDIN_IRQ 52u /* the backend's interrupt of device 0; the others have the next ones */
 
+/* The device model starts with this fd, on the driver's node, which it must not keep. */
+#define STANDIN_LEFT_OPEN_FD 190
+
 struct standin_options {
     enum standin_abi abi;
     const char *other_node; /* a node that exists as well; NULL: none */

@@ -67,14 +67,16 @@ static const struct {
     {0xa003c00, 3, VIRTIO_ID_BLOCK},
 };
 
-/* When the shell gets SIGTERM, it ends all three, and then ends itself. */
-static const char start_all[] =
-    "trap 'kill $(cat pid1 pid2 pid3) 2>/dev/null' TERM\n"
-    "for vm in 1 2 3; do\n"
-    "    " START " --config config-virtio-demo-vm$vm.yaml & echo $! >pid$vm\n"
-    "done\n"
-    "exec 190<&-; for i in 1 2 3 4 5 6; do wait; done\n"
-    "exit 0\n";
+/* When the shell gets SIGTERM, it ends all three, and then ends itself. It closes the fd that it
+ * was started with, since an audit would find it with the shell. (dash can't.) */
+#define START_ALL                                                                                  \
+    "trap 'kill $(cat pid1 pid2 pid3) 2>/dev/null' TERM\n"                                         \
+    "for vm in 1 2 3; do\n"                                                                        \
+    "    " START " --config config-virtio-demo-vm$vm.yaml & echo $! >pid$vm\n"                     \
+    "done\n"                                                                                       \
+    "exec %d<&-\n"                                                                                 \
+    "for i in 1 2 3 4 5 6; do wait; done\n"                                                        \
+    "exit 0\n"
 
 /* Copies the file as it is, except for the place of the images. */
 static void copy_config(const struct fixture *fixture, unsigned int vm)
@@ -110,7 +112,7 @@ static void wait_for_device(const struct fixture *fixture, unsigned int id)
 
 static void start_demo(struct fixture *fixture)
 {
-    static char script[sizeof(start_all) + 128];
+    static char script[sizeof(START_ALL) + 128];
     fixture_init(fixture);
     for (unsigned int vm = 1; vm <= FILES; vm++)
         copy_config(fixture, vm);
@@ -118,8 +120,7 @@ static void start_demo(struct fixture *fixture)
     fixture_make_image(fixture, "ext4_frontend_vm2_image.img", FIXTURE_IMAGE_SECTORS);
     fixture->log_fd = fixture_open(fixture, "log");
     CU_ASSERT_EQUAL(fcntl(fixture->log_fd, F_SETFL, O_APPEND), 0);
-    snprintf(script, sizeof(script), "cd %s\n%s", fixture->dir, start_all);
-    /* It closes the stand-in's node (dash can't): an audit would find it with the shell. */
+    snprintf(script, sizeof(script), "cd %s\n" START_ALL, fixture->dir, STANDIN_LEFT_OPEN_FD);
     static const char *argv[] = {"/bin/bash", "-c", script, NULL};
     struct standin_options options = {
         .argv = argv, .stdin_fd = -1, .stdout_fd = fixture->log_fd, .stderr_fd = fixture->log_fd};

@@ -29,6 +29,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/vm/send_all.h"
+
 #define MESSAGE_MAX ((size_t)256 << 10)
 #define BACKLOG 128
 #define LOOK_MS 50 /* how often to look for what no event tells of */
@@ -61,21 +63,6 @@ static bool closed_altogether(struct side side)
         return send(side.fd, "", 0, MSG_NOSIGNAL) < 0 && (errno == EPIPE || errno == ENOTCONN);
     struct pollfd look = {.fd = side.fd};
     return poll(&look, 1, 0) > 0 && (look.revents & POLLHUP) != 0;
-}
-
-/* A message of a seqpacket socket goes as a whole, by one call: it waits until all has gone. */
-static bool send_all(int fd, const char *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        data += n;
-        size -= (size_t)n;
-    }
-    return true;
 }
 
 /* Until `from` has ended, or `to` takes no more. */

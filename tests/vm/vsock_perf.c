@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/vm/send_all.h"
+
 #define PORT_DEFAULT 5201u
 #define CHUNK ((size_t)256 << 10)
 #define WORDS (CHUNK / sizeof(uint64_t))
@@ -80,21 +82,6 @@ static uint64_t sum_chunk(uint64_t sum)
     for (size_t i = 0; i < WORDS; i++)
         sum = (sum ^ chunk[i]) * 0x9e3779b97f4a7c15u + (sum >> 29);
     return sum;
-}
-
-static bool send_all(int fd, const void *data, size_t size)
-{
-    const uint8_t *next = data;
-    while (size > 0) {
-        ssize_t n = send(fd, next, size, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        next += n;
-        size -= (size_t)n;
-    }
-    return true;
 }
 
 static bool receive_all(int fd, void *data, size_t size)
