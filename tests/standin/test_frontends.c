@@ -210,8 +210,18 @@ static void one_that_polls_is_served(void)
     stop_block(&fixture, &block);
 }
 
+/* Take one interrupt as a driver does. Returns the bits that it acknowledged. */
+static uint64_t take_an_interrupt(struct fixture *fixture, struct guest_block *block)
+{
+    CU_ASSERT_EQUAL_FATAL(standin_wait_irq(fixture->standin, 0, PATIENCE_MS), 1);
+    uint64_t bits = guest_read(&block->guest, VIRTIO_MMIO_INTERRUPT_STATUS, 4);
+    guest_write(&block->guest, VIRTIO_MMIO_INTERRUPT_ACK, 4, bits);
+    return bits;
+}
+
 /* The device completes requests between the driver's read of InterruptStatus and its write of
- * InterruptACK. One more interrupt announces them afterwards. */
+ * InterruptACK. One more interrupt announces them afterwards. The driver sees an answer in the
+ * ring before the device announces it, so the last answer can have an interrupt of its own. */
 static void one_that_acknowledges_late_misses_nothing(void)
 {
     struct fixture fixture;
@@ -225,10 +235,13 @@ static void one_that_acknowledges_late_misses_nothing(void)
         for (unsigned int late = 0; late < 3; late++)
             read_by_polling(&block, i + late);
         guest_write(&block.guest, VIRTIO_MMIO_INTERRUPT_ACK, 4, bits);
-        CU_ASSERT_EQUAL_FATAL(standin_wait_irq(fixture.standin, 0, PATIENCE_MS), 1);
-        guest_write(&block.guest, VIRTIO_MMIO_INTERRUPT_ACK, 4,
-                    guest_read(&block.guest, VIRTIO_MMIO_INTERRUPT_STATUS, 4));
-        CU_ASSERT_EQUAL(guest_read(&block.guest, VIRTIO_MMIO_INTERRUPT_STATUS, 4), 0);
+        CU_ASSERT_EQUAL(take_an_interrupt(&fixture, &block), VIRTIO_MMIO_INT_VRING);
+        bits = guest_read(&block.guest, VIRTIO_MMIO_INTERRUPT_STATUS, 4);
+        if (bits != 0) {
+            CU_ASSERT_EQUAL(take_an_interrupt(&fixture, &block), VIRTIO_MMIO_INT_VRING);
+            bits = guest_read(&block.guest, VIRTIO_MMIO_INTERRUPT_STATUS, 4);
+        }
+        CU_ASSERT_EQUAL(bits, 0);
     }
     stop_block(&fixture, &block);
 }
