@@ -9,6 +9,8 @@
  *   RECEIVE: the server streams `amount` bytes and then its sum;
  *   ECHO:    the server returns every byte until end of file.
  */
+#include <sys/socket.h> /* before linux/vm_sockets.h, which in Linux 6.1 does not include it */
+
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -18,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
