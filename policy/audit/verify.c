@@ -237,9 +237,6 @@ static int find_more(struct machine *machine)
 static int choose(const struct question *question, const struct machine *machine, pid_t *ret_only)
 {
     *ret_only = 0;
-    if (question->argc > 1 || (question->argc == 1 && (question->all || question->told)))
-        return audit_complain("verify with", question->argv[question->argc - 1],
-                              "one PID, or --all");
     if (machine->count == 0) {
         fputs("bao-seccomp: no bao-virtio-dm is running here\n", stderr);
         return AUDIT_TROUBLE;
@@ -350,6 +347,9 @@ int audit_verify(const struct question *question)
               stderr);
         return AUDIT_TROUBLE;
     }
+    if (question->argc > 1 || (question->argc == 1 && (question->all || question->told)))
+        return audit_complain("verify with", question->argv[question->argc - 1],
+                              "one PID, or --all");
     int answer = hear(question, &machine);
     if (answer == AUDIT_GOOD)
         answer = find_more(&machine);
