@@ -66,20 +66,13 @@ int step_check_mdwe(const struct sandbox *sandbox, uint32_t layers)
 
 int step_enter_landlock(const struct sandbox *sandbox)
 {
-    uint64_t node_rights; /* not used: no rule will allow anything */
+    struct landlock landlock;
     (void)sandbox;
-    int ruleset = confine_landlock_ruleset(&node_rights);
-    if (ruleset < 0)
-        return ruleset == -EOPNOTSUPP ? 0 : ruleset;
-    int error = confine_landlock_enter(ruleset);
-    close(ruleset);
-    if (error < 0)
-        return error;
-    /* The root's mode allows to read it, so only Landlock can refuse. */
-    int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root >= 0)
-        close(root);
-    return root < 0 && errno == EACCES ? 1 : -ENOTRECOVERABLE;
+    int result = confine_landlock_begin(&landlock);
+    if (result < 0)
+        return result == -EOPNOTSUPP ? 0 : result;
+    result = confine_landlock_enter(&landlock); /* no rule allows anything */
+    return result < 0 ? result : 1;
 }
 
 /*
