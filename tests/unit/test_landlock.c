@@ -22,6 +22,7 @@
 #include "broker/backend/unix_socket.h"
 #include "broker/lockdown.h"
 #include "common/confine.h"
+#include "policy/audit/landlock_log.h"
 #include "tests/cunit_main.h"
 
 static char dir[] = "/tmp/bao-landlock-XXXXXX"; /* the children's root */
@@ -176,6 +177,44 @@ static void a_broker_opens_its_nodes_and_connects_to_nothing(void)
     forbidden_from(1, made.root);
 }
 
+/* ---- The kernel's log ---- */
+
+#define RECORD(at, words) "5,771," at ",-;audit: type=1424 audit(1796000000.123:71): " words "\n"
+#define MADE_BY(pid) "domain=1a6fdc66f status=allocated mode=enforcing pid=" pid " uid=0 exe=\"/x\""
+
+static bool tells(const char *record, uint64_t *ret)
+{
+    *ret = 0;
+    return landlock_log_tells(record, 4711, 5000000, ret);
+}
+
+static void the_kernels_log_tells_of_a_domain(void)
+{
+    static const char *const others[] = {
+        RECORD("4999999", MADE_BY("4711")), /* of an earlier process with that pid */
+        RECORD("5000000", MADE_BY("471")),
+        RECORD("5000000", MADE_BY("47110")),
+        RECORD("5000000", "domain=1a6fdc66f status=deallocated denials=4711"),
+        RECORD("5000000", "domain=1a6fdc66f"),
+        RECORD("5000000", ""),
+        "5,771,5000000,-;audit: type=1423 audit(1796000000.123:71): " MADE_BY("4711") "\n",
+        "5,771,5000000,-;worker: audit: type=1424 audit(1796000000.123:71): " MADE_BY("4711") "\n",
+        "5,771,5000000,-;audit: type=1424 audit(",
+        "13,771,5000000,-;audit: type=1424 audit(1796000000.123:71): " MADE_BY("4711") "\n",
+        "5,771,5000000",
+        "",
+    };
+    uint64_t domain;
+    CU_ASSERT_TRUE(tells(RECORD("5000000", MADE_BY("4711")), &domain));
+    CU_ASSERT_EQUAL(domain, 0x1a6fdc66f);
+    CU_ASSERT_TRUE(
+        tells("5,1,6000000,-,caller=T9;audit: type=1424 audit(1.2:3): " MADE_BY("4711"), &domain));
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        CU_ASSERT_FALSE(tells(others[i], &domain));
+        CU_ASSERT_EQUAL(domain, 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
@@ -185,6 +224,7 @@ int main(int argc, char **argv)
          a_connector_connects_in_its_directory_alone},
         {"a broker opens its nodes and connects to nothing",
          a_broker_opens_its_nodes_and_connects_to_nothing},
+        {"the kernel's log tells of a domain", the_kernels_log_tells_of_a_domain},
         CU_TEST_INFO_NULL,
     };
     CU_SuiteInfo suites[] = {
