@@ -98,7 +98,7 @@ vm_find_linux_tests()
     [ ! -e "$unpacked/patient" ] || return 0
     rm -rf "$unpacked"
     mkdir -p "$unpacked"
-    (cd "$unpacked" && apt-get -qq -o APT::Sandbox::User=root download "$source" &&
+    (cd "$unpacked" && apt-get -qq "${vm_apt[@]}" -o APT::Sandbox::User=root download "$source" &&
         dpkg-deb --fsys-tarfile "$source"_*.deb | tar -xO "./usr/src/$source.tar.xz" |
         tar -xJ --strip-components=1 "$source"/tools/{testing/vsock,include} &&
         rm -f "$source"_*.deb &&
