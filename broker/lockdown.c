@@ -41,7 +41,7 @@ static int set_limits(struct lockdown *lockdown)
     if (getrlimit(RLIMIT_NOFILE, &files) < 0)
         return -errno;
     const struct {
-        __rlimit_resource_t resource;
+        int resource;
         rlim_t limit;
     } limits[] = {
         {RLIMIT_CORE, 0},                /* no core file: its memory shows all registrations */

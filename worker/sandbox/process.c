@@ -80,7 +80,7 @@ int step_enter_landlock(const struct sandbox *sandbox)
  * mapped, and the stack keeps the 128 KiB with which every process is started, but neither can
  * grow. The fds stay open, but no more can be opened, or only as many as the broker may hand over.
  */
-static const enum __rlimit_resource floored[] = {
+static const int floored[] = {
     RLIMIT_AS,      RLIMIT_DATA,     RLIMIT_STACK,      RLIMIT_CORE, RLIMIT_NPROC,  RLIMIT_LOCKS,
     RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING, RLIMIT_NICE, RLIMIT_RTPRIO,
 };
@@ -100,7 +100,7 @@ int step_enter_rlimits(const struct sandbox *sandbox)
     return setrlimit(RLIMIT_FSIZE, &file_size) < 0 ? -errno : 1;
 }
 
-static bool is_limited(enum __rlimit_resource resource, uint64_t value)
+static bool is_limited(int resource, uint64_t value)
 {
     struct rlimit limit = {~value, ~value}; /* the kernel fills this in */
     return getrlimit(resource, &limit) == 0 && limit.rlim_cur == value && limit.rlim_max == value;
