@@ -92,7 +92,7 @@ static int allow(const struct landlock *landlock, const char *path, uint64_t rig
     struct landlock_path_beneath_attr rule = {.allowed_access = rights & all.files};
     if (rule.allowed_access == 0)
         return 0; /* a kernel that does not know the right does not deny it, either */
-    rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
+    rule.parent_fd = openat(AT_FDCWD, path, O_PATH | O_CLOEXEC);
     if (rule.parent_fd < 0)
         return errno == ENOENT ? 0 : -errno;
     long result =
@@ -125,7 +125,7 @@ static int enter(const struct landlock *landlock)
     if (syscall(SYS_landlock_restrict_self, landlock->ruleset, 0) < 0)
         return -errno;
     /* The root's mode allows to read it, so only Landlock can refuse. */
-    int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int root = openat(AT_FDCWD, "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root >= 0)
         close(root);
     return root < 0 && errno == EACCES ? 0 : -ENOTRECOVERABLE;

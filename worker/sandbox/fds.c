@@ -127,7 +127,7 @@ static int compare_fds(const struct sandbox *sandbox, int dir)
 
 int step_enter_fds(const struct sandbox *sandbox)
 {
-    int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int dir = openat(AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return -errno;
     int error = compare_fds(sandbox, dir);

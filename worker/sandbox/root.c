@@ -112,7 +112,7 @@ int step_check_namespaces(const struct sandbox *sandbox, uint32_t layers)
 static int list_root(void)
 {
     _Alignas(struct listing_entry) char buffer[512];
-    int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int root = openat(AT_FDCWD, "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return -errno;
     int entries = 0;
