@@ -2,11 +2,12 @@
 /*
  * Functions of the C library, where that is not GNU's. The policies allow one call for each
  * purpose, and GNU's C library makes it. musl has others for some arguments: preadv and pwritev
- * where there are no flags; fstat and stat where an architecture still has them. Here are the same
- * calls as GNU's. Both C libraries have the kernel's struct stat on the architectures that there
- * are policies for.
+ * where there are no flags; fstat and stat where an architecture still has them. And it changes no
+ * scheduling class. Here are the same calls as GNU's. Both C libraries have the kernel's struct
+ * stat on the architectures that there are policies for.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -29,6 +30,11 @@ ssize_t preadv2(int fd, const struct iovec *to, int count, off_t offset, int fla
 ssize_t pwritev2(int fd, const struct iovec *from, int count, off_t offset, int flags)
 {
     return syscall(SYS_pwritev2, fd, from, count, offset, 0L, flags);
+}
+
+int sched_setscheduler(pid_t process, int class, const struct sched_param *parameters)
+{
+    return (int)syscall(SYS_sched_setscheduler, process, class, parameters);
 }
 
 int fstat(int fd, struct stat *ret)
