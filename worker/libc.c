@@ -2,9 +2,9 @@
 /*
  * Functions of the C library, where that is not GNU's. The policies allow one call for each
  * purpose, and GNU's C library makes it. musl has others for some arguments: preadv and pwritev
- * where there are no flags; fstat and stat where an architecture still has them. And it changes no
- * scheduling class. Here are the same calls as GNU's. Both C libraries have the kernel's struct
- * stat on the architectures that there are policies for.
+ * where there are no flags; stat where an architecture still has it. And it changes no scheduling
+ * class. Here are the same calls as GNU's. Both C libraries have the kernel's struct stat on the
+ * architectures that there are policies for.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -35,11 +35,6 @@ ssize_t pwritev2(int fd, const struct iovec *from, int count, off_t offset, int 
 int sched_setscheduler(pid_t process, int class, const struct sched_param *parameters)
 {
     return (int)syscall(SYS_sched_setscheduler, process, class, parameters);
-}
-
-int fstat(int fd, struct stat *ret)
-{
-    return (int)syscall(SYS_newfstatat, fd, "", ret, AT_EMPTY_PATH);
 }
 
 int stat(const char *restrict path, struct stat *restrict ret)
