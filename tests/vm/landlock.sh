@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by scenario-tests: Landlock, as far as the backend's kernel has it. The kernel audits.
+# Sourced by scenario-tests: Landlock, as far as the backend's kernel has it. From Linux 6.15 on the kernel audits.
 
 # The version that is to be used with this kernel, by its own numbers: Linux 5.13 has the first, and
 # those from 6.10 on that matter here are the fifth and so on. Prints nothing for a kernel that is

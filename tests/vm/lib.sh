@@ -49,7 +49,7 @@ vm_use_suite()
 # PACKAGE PATTERN: the packages on which it depends, of those whose names match.
 vm_depends()
 {
-    apt-cache "${vm_apt[@]}" depends "$1" 2>/dev/null | sed -n "s/^ *Depends: \($2\)\$/\1/p"
+    { apt-cache "${vm_apt[@]}" depends "$1" 2>/dev/null || true; } | sed -n "s/^ *Depends: \($2\)\$/\1/p"
 }
 
 vm_find_kernel()
