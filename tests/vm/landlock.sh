@@ -1,17 +1,18 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by scenario-tests: Landlock, as far as the backend's kernel has it. From Linux 6.15 on the kernel audits.
+# Sourced by scenario-tests: Landlock, as far as the backend's kernel has it. From Linux 6.15 on the
+# kernel audits.
 
-# The version that is to be used with this kernel, by its own numbers: Linux 5.13 has the first, and
-# those from 6.10 on that matter here are the fifth and so on. Prints nothing for a kernel that is
-# not in the table.
+# The version that is to be used with this kernel. These kernels were the first with 1, 2 and so on: Linux
+# 5.13, 5.19 ... 7.3.
 landlock_abi()
 {
-    case $(uname -r) in
-    6.1.* | 6.1-*) echo 2 ;;
-    6.12.*) echo 6 ;;
-    7.3.*) echo 11 ;;
-    esac
+    local major minor first abi=0
+    IFS=.- read -r major minor _ < <(uname -r)
+    for first in 5013 5019 6002 6007 6010 6012 6015 7000 7001 7002 7003; do
+        ((major * 1000 + minor < first)) || abi=$((abi + 1))
+    done
+    echo $abi
 }
 
 # A device with a connector, and one without.
@@ -62,7 +63,6 @@ landlock_tests()
 {
     local abi
     abi=$(landlock_abi)
-    check "this kernel's version of Landlock is known to the tests" [ -n "$abi" ]
     check "a connector connects to the sockets of its directory, and, from ABI 9 on, to no others" rulesets_hold
     check "the device model starts" landlock_devices
     check "the start line and bao-dmctl check-board name the version" start_line_names_abi "$abi"
