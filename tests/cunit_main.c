@@ -26,6 +26,12 @@ bool long_form(void)
     return wanted && strcmp(wanted, "1") == 0;
 }
 
+bool processor_is_emulated(void)
+{
+    const char *word = getenv("BVDM_EMULATED");
+    return word && strcmp(word, "1") == 0;
+}
+
 void case_skipped(const char *what_is_missing)
 {
     is_skipped = true;

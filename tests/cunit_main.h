@@ -29,6 +29,9 @@ int run_tests(int argc, char **argv, const char *suite, CU_TestInfo *tests);
 /* Whether the long form was asked for: BVDM_LONG=1. */
 bool long_form(void);
 
+/* Whether the processor is emulated: BVDM_EMULATED=1. Speeds say nothing then. */
+bool processor_is_emulated(void);
+
 /* The case that is running, or the rest of it, needs something that this machine lacks; the words
  * say what. */
 void case_skipped(const char *what_is_missing);

@@ -98,8 +98,9 @@ static int load_program(struct side *side, const char *path, const char *name,
     return -EINVAL;
 }
 
-/* The name from "FOLDERS/ARCH/NAME.bpf"; false if there is no folder of this architecture. */
-static bool name_of_program(const char *path, enum policy_arch arch, char *ret, size_t size)
+/* Where NAME.bpf begins in "FOLDERS/ARCH/NAME.bpf"; NULL if there is no folder of this
+ * architecture. */
+static const char *behind_folder(const char *path, enum policy_arch arch)
 {
     char folder[32];
     snprintf(folder, sizeof(folder), "%s/", policy_arch_name(arch));
@@ -108,9 +109,7 @@ static bool name_of_program(const char *path, enum policy_arch arch, char *ret, 
         if (at == path || at[-1] == '/')
             name = at + strlen(folder);
     }
-    if (name)
-        snprintf(ret, size, "%.*s", (int)(strlen(name) - strlen(".bpf")), name);
-    return name != NULL;
+    return name;
 }
 
 static bool is_program(const char *path)
@@ -123,13 +122,21 @@ static bool is_program(const char *path)
  * policy's program; or else it is a foreign one, which may be about several architectures. */
 static int load_one_program(struct side *side, const char *path)
 {
-    char name[NAME_SIZE];
+    enum policy_arch arch = POLICY_ARCHES;
+    const char *last = NULL; /* folders further up may have the name of an architecture, too */
     side->single = true;
-    for (enum policy_arch arch = 0; arch < POLICY_ARCHES; arch++) {
-        if (name_of_program(path, arch, name, sizeof(name)))
-            return load_program(side, path, name, arch);
+    for (enum policy_arch each = 0; each < POLICY_ARCHES; each++) {
+        const char *name = behind_folder(path, each);
+        if (name && (!last || name > last)) {
+            last = name;
+            arch = each;
+        }
     }
-    return load_program(side, path, path, POLICY_ARCHES);
+    if (!last)
+        return load_program(side, path, path, arch);
+    char name[NAME_SIZE];
+    snprintf(name, sizeof(name), "%.*s", (int)(strlen(last) - strlen(".bpf")), last);
+    return load_program(side, path, name, arch);
 }
 
 /* Load ARCH/NAME.bpf files, as export and the build write them. */

@@ -117,6 +117,9 @@ struct vsock_result {
 int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result *results);
 void vsock_print(const struct bench *bench, struct vsock_result *results);
 void vsock_print_json(FILE *file, const struct bench *bench, struct vsock_result *results);
+/* The most that any bulk load took in system calls for a KiB (negative: they were not counted), and
+ * one connection's round trip in interrupts. */
+void vsock_largest(const struct vsock_result *results, double *ret_calls, double *ret_interrupts);
 
 /* restart.c: the time from a worker's death to the next completed request, and memory, for each
  * kind that the stand-in can run. Each kind has its own device model. */

@@ -19,6 +19,10 @@
 #define MERGED_SYSCALLS_MAX 0.4 /* of sequential requests */
 #define INTERRUPTS_MAX 0.2
 #define RATIO_WANTED 0.6
+/* Sockets. One readv for each of the guest's buffers of 4 KiB would be 0.25 a KiB. A round trip has
+ * one packet each way, and each may interrupt. */
+#define VSOCK_CALLS_MAX 0.1
+#define VSOCK_INTERRUPTS_MAX 2.0
 /* The promise for every kind of device. */
 #define WORKER_KIB_MAX 1024.0
 #define BROKER_KIB_MAX 3072.0
@@ -234,10 +238,11 @@ static void print_json(FILE *file, const struct bench *bench, struct block_resul
 /* The counts depend only on the program, so they are checked. The speed also depends on the
  * machine. */
 static int check(const struct bench *bench, const struct block_result *results,
-                 const struct restart_result *restarts)
+                 const struct vsock_result *vsock, const struct restart_result *restarts)
 {
-    double worker_kib, broker_kib;
+    double worker_kib, broker_kib, vsock_calls, vsock_interrupts;
     restart_largest(restarts, &worker_kib, &broker_kib);
+    vsock_largest(vsock, &vsock_calls, &vsock_interrupts);
     const struct block_result *result = &results[PROMISED], *merged = &results[MERGED];
     const struct {
         const char *what;
@@ -252,6 +257,10 @@ static int check(const struct bench *bench, const struct block_result *results,
          merged->syscalls, MERGED_SYSCALLS_MAX},
         {"interrupts a request at depth 32", result->interrupts <= INTERRUPTS_MAX,
          result->interrupts, INTERRUPTS_MAX},
+        {"system calls a KiB over sockets in bulk",
+         vsock_calls >= 0 && vsock_calls <= VSOCK_CALLS_MAX, vsock_calls, VSOCK_CALLS_MAX},
+        {"interrupts a round trip over a socket", vsock_interrupts <= VSOCK_INTERRUPTS_MAX,
+         vsock_interrupts, VSOCK_INTERRUPTS_MAX},
         {"KiB of private memory of a worker", worker_kib <= WORKER_KIB_MAX, worker_kib,
          WORKER_KIB_MAX},
         {"KiB of private memory of the broker", broker_kib <= BROKER_KIB_MAX, broker_kib,
@@ -416,7 +425,7 @@ static int measure(struct bench *bench, const struct options *options, const cha
         if (file != stdout)
             fclose(file);
     }
-    int result = options->check ? check(bench, results, &restarts) : EXIT_SUCCESS;
+    int result = options->check ? check(bench, results, vsock, &restarts) : EXIT_SUCCESS;
     for (size_t i = 0; i < WORKLOADS; i++) {
         samples_free(&results[i].latency);
         samples_free(&results[i].bare_latency);

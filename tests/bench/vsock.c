@@ -439,6 +439,20 @@ void vsock_print_json(FILE *file, const struct bench *bench, struct vsock_result
     fprintf(file, "  ],\n");
 }
 
+void vsock_largest(const struct vsock_result *results, double *ret_calls, double *ret_interrupts)
+{
+    *ret_calls = 0;
+    *ret_interrupts = 0;
+    for (unsigned int i = 0; i < VSOCK_WORKLOADS; i++) {
+        const struct vsock_result *result = &results[i];
+        const double calls = result->syscalls / 1024;
+        if (loads[i].unit == VSOCK_BULK && *ret_calls >= 0 && (calls < 0 || calls > *ret_calls))
+            *ret_calls = calls;
+        if (loads[i].unit == VSOCK_PING && loads[i].connections == 1)
+            *ret_interrupts = result->interrupts;
+    }
+}
+
 static int start(const struct bench *bench, const char *dir, int log, struct standin **ret)
 {
     char config[PATH_SIZE];

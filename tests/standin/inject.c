@@ -47,12 +47,12 @@ static int set_registers(pid_t pid, const registers *regs)
     return ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &set) < 0 ? -errno : 0;
 }
 
-/* The process stands behind its system call instruction: set it back before the instruction, with
- * another call. */
-static void prepare_call(registers *regs, long number, const long a[6])
+/* Set the process before its system call instruction, with another call. `behind`: it stands behind
+ * the instruction. */
+static void prepare_call(registers *regs, bool behind, long number, const long a[6])
 {
 #if defined(__x86_64__)
-    regs->rip -= CALL_LENGTH;
+    regs->rip -= behind ? CALL_LENGTH : 0;
     regs->orig_rax = ~0ull; /* no call to restart */
     regs->rax = (unsigned long long)number;
     regs->rdi = (unsigned long long)a[0];
@@ -62,12 +62,12 @@ static void prepare_call(registers *regs, long number, const long a[6])
     regs->r8 = (unsigned long long)a[4];
     regs->r9 = (unsigned long long)a[5];
 #elif defined(__aarch64__)
-    regs->pc -= CALL_LENGTH;
+    regs->pc -= behind ? CALL_LENGTH : 0;
     regs->regs[8] = (unsigned long long)number;
     for (int i = 0; i < 6; i++)
         regs->regs[i] = (unsigned long long)a[i];
 #elif defined(__riscv)
-    regs->pc -= CALL_LENGTH;
+    regs->pc -= behind ? CALL_LENGTH : 0;
     regs->a7 = (unsigned long)number;
     regs->a0 = (unsigned long)a[0];
     regs->a1 = (unsigned long)a[1];
@@ -98,12 +98,24 @@ static long call_result(const registers *regs)
 #endif
 }
 
-static bool is_behind_call(pid_t pid, const registers *regs)
+static bool is_call(pid_t pid, unsigned long address)
 {
     const unsigned long mask = CALL_LENGTH == 2 ? 0xffff : 0xffffffff;
     errno = 0;
-    long word = ptrace(PTRACE_PEEKTEXT, pid, program_counter(regs) - CALL_LENGTH, 0);
+    long word = ptrace(PTRACE_PEEKTEXT, pid, address, 0);
     return errno == 0 && ((unsigned long)word & mask) == CALL_INSTRUCTION;
+}
+
+static bool is_behind_call(pid_t pid, const registers *regs)
+{
+    return is_call(pid, program_counter(regs) - CALL_LENGTH);
+}
+
+/* Other architectures than x86 set a process that waits in a call back before the instruction, to
+ * repeat the call, and only then let it stop. */
+static bool is_before_call(pid_t pid, const registers *regs)
+{
+    return CALL_LENGTH != 2 && is_call(pid, program_counter(regs));
 }
 
 /* Wait for a stop. Returns 1; 0 with the status if the process has ended; -errno. */
@@ -133,7 +145,7 @@ int inject_attach(pid_t pid)
         int error = get_registers(pid, &regs);
         if (error < 0)
             return error;
-        if (is_behind_call(pid, &regs))
+        if (is_behind_call(pid, &regs) || is_before_call(pid, &regs))
             return 0;
         if (ptrace(PTRACE_CONT, pid, 0, 0) < 0)
             return -errno;
@@ -179,6 +191,25 @@ static int see_it_die(pid_t pid, long *ret_status)
     return stopped > 0 ? -EBUSY : stopped;
 }
 
+/* At the entry of a call. Where the kernel was about to continue a call that waits for a time, it
+ * has replaced our number by that of restart_syscall. */
+static int set_number(pid_t pid, long number)
+{
+#if defined(__aarch64__)
+    int value = (int)number;
+    struct iovec set = {&value, sizeof(value)};
+    return ptrace(PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &set) < 0 ? -errno : 0;
+#elif defined(__riscv)
+    registers regs = {0};
+    int error = get_registers(pid, &regs);
+    regs.a7 = (unsigned long)number;
+    return error < 0 ? error : set_registers(pid, &regs);
+#else
+    (void)pid, (void)number;
+    return 0;
+#endif
+}
+
 int inject_call(pid_t pid, long number, const long arguments[6], long *ret_result)
 {
     registers before = {0}, regs = {0};
@@ -187,7 +218,7 @@ int inject_call(pid_t pid, long number, const long arguments[6], long *ret_resul
     if (error < 0)
         return error;
     regs = before;
-    prepare_call(&regs, number, arguments);
+    prepare_call(&regs, is_behind_call(pid, &before), number, arguments);
     error = set_registers(pid, &regs);
     if (error < 0)
         return error;
@@ -201,6 +232,8 @@ int inject_call(pid_t pid, long number, const long arguments[6], long *ret_resul
             *ret_result = status;
             return 0;
         }
+        if (stops == 0 && (error = set_number(pid, number)) < 0)
+            return error;
     }
     if (is_doomed(pid))
         return see_it_die(pid, ret_result);
@@ -256,7 +289,7 @@ int inject_endless(pid_t pid, long number, const long arguments[6])
     int error = get_registers(pid, &regs);
     if (error < 0)
         return error;
-    prepare_call(&regs, number, arguments);
+    prepare_call(&regs, is_behind_call(pid, &regs), number, arguments);
     /* The code: make the call; set the register that holds its result as it was before; jump back.
      */
 #if defined(__x86_64__)

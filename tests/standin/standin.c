@@ -367,6 +367,8 @@ int standin_wait_all(struct standin *standin, int timeout_ms)
 {
     struct timespec deadline;
     clock_gettime(CLOCK_MONOTONIC, &deadline);
+    /* Before Linux 6.11 a process counts until its parent has waited for it. */
+    (void)standin_wait(standin, timeout_ms);
     deadline.tv_sec += timeout_ms / 1000 + 1; /* rounded up */
     int r = 0;
     pthread_mutex_lock(&standin->lock);

@@ -17,6 +17,7 @@
 
 #include "common/log_code.h"
 #include "common/message.h"
+#include "tests/cunit_main.h"
 #include "tests/standin/clock.h"
 #include "tests/standin/hung_files.h"
 #include "tests/standin/inject.h"
@@ -124,7 +125,10 @@ static void a_flood_of_connections(void)
            (unsigned long long)took, (double)spent / 1e6);
     CU_ASSERT_EQUAL(test.vsock.resets, 0);
     CU_ASSERT(made > 0);
-    CU_ASSERT(spent < took * 300000); /* in ns: 0.3 of a processor */
+    if (processor_is_emulated())
+        case_skipped("a processor that is not emulated, for the broker's share of it");
+    else
+        CU_ASSERT_TRUE(spent < took * 300000); /* in ns: 0.3 of a processor */
     CU_ASSERT_EQUAL(standin_find_process(test.fixture.standin, "bao-virtio-broker", 0),
                     test.fixture.broker);
     vsock_stop(&test, false);

@@ -97,6 +97,7 @@ static void an_access_ends_when_the_device_model_is_gone(void)
     standin_expect_end(standin);
     CU_ASSERT_EQUAL(read_register(standin, 0, BASE), 0);
     kill(standin_pid(standin), SIGKILL);
+    CU_ASSERT(standin_wait(standin, TIMEOUT_MS) >= 0); /* alive, it could complete the access */
     uint64_t value = 1;
     int result = standin_read(standin, 0, BASE, 4, &value, TIMEOUT_MS);
     /* If the last close destroys the device, the driver itself may have answered: with 0. */

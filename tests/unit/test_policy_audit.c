@@ -364,6 +364,21 @@ static void test_diff_of_single_programs(void)
     CU_ASSERT(tool_says("can't be compared: it holds what can't be read\n= 2"));
 }
 
+/* The last folder counts: a checkout or a build may lie in one that is named after an
+ * architecture. */
+static void test_architecture_of_a_path(void)
+{
+    CU_ASSERT_EQUAL(
+        tool_run("list >/dev/null; "
+                 "for a in aarch64 riscv64 x86_64; do for b in aarch64 riscv64 x86_64; do "
+                 "f=/tmp/test-policy-audit/$a/$b; mkdir -p $f; cp '" PROGRAMS_DIR
+                 "'/$b/keeper.bpf $f; '" TOOL "' diff this $f/keeper.bpf || echo $f: $?; "
+                 "done; done; rm -r /tmp/test-policy-audit"),
+        0);
+    CU_ASSERT(!tool_says("/tmp/test-policy-audit/"));
+    CU_ASSERT(tool_says("0 of 1 program differ"));
+}
+
 static void test_diff_refuses_nonsense(void)
 {
     CU_ASSERT_EQUAL(tool_run("diff this"), 2);
@@ -435,6 +450,7 @@ int main(int argc, char **argv)
         {"test_diff_of_texts", test_diff_of_texts},
         {"test_diff_of_the_same", test_diff_of_the_same},
         {"test_diff_of_single_programs", test_diff_of_single_programs},
+        {"test_architecture_of_a_path", test_architecture_of_a_path},
         {"test_diff_refuses_nonsense", test_diff_refuses_nonsense},
         {"test_json_is_as_documented", test_json_is_as_documented},
         CU_TEST_INFO_NULL,

@@ -125,9 +125,9 @@ other_frontend_stays()
 two_frontends()
 {
     local before
-    before=$(wc -l </run/failures 2>/dev/null)
+    before=$(failures)
     check "all devices of two frontends come up" many_devices
-    [ "$before" = "$(wc -l </run/failures 2>/dev/null)" ] || return
+    [ "$before" = "$(failures)" ] || return
     check "each device of both frontends has a confined worker of its own" workers_confined
     check "each worker has a user id of its own" own_identities
     check "nine disks of two frontends go to nine images" own_images

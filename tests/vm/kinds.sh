@@ -81,6 +81,12 @@ check()
     fi
 }
 
+# How many tests have failed. The rest of a part is of no use if its start has failed.
+failures()
+{
+    grep -c . /run/failures 2>/dev/null
+}
+
 # refused CONFIG PATTERN DEVICE...: the device model ends with status 1 at once. One line of its
 # output has the pattern, and no worker was started. DEVICE is as for bao-monitor. The device model
 # has its own control socket, since another one may be running.

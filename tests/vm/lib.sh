@@ -276,7 +276,7 @@ vm_make_backend()
     vm_add_systemd "$root"
     cp "$vm_kernel" "$root/root/frontend-kernel"
     cp "$vm_dir/frontend.cpio" "$root/root/frontend.cpio"
-    install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends,landlock,storms,attacks,vsock_test}.sh "$root/root/"
+    install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends,landlock,storms,attacks,vsock_test,vsock_bench}.sh "$root/root/"
     install -m 755 "$source_dir"/tests/vm/scenario-* "$root/root/"
     install -m 755 "$source_dir/packaging/bao-acceptance" "$root/usr/bin/"
     install -m 755 "$source_dir/tests/vm/backend-init" "$root/init"

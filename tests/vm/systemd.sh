@@ -153,9 +153,9 @@ service_stops()
 systemd_service()
 {
     local before
-    before=$(wc -l /run/failures 2>/dev/null)
+    before=$(failures)
     check "systemd starts the service, and the frontend's devices come up" service_starts
-    if [ "$before" = "$(wc -l /run/failures 2>/dev/null)" ]; then
+    if [ "$before" = "$(failures)" ]; then
         check "systemd says that it is active and running, and keeps its files" service_says
         check "the frontend writes and compares" load_starts
         check "the keeper is killed $keeper_kills times: nothing is lost, nobody is left over" kills_of_keeper

@@ -15,6 +15,8 @@
  *
  * Two processes serve a connection, one for each direction, so that each may simply wait.
  */
+#include <sys/socket.h> /* before linux/vm_sockets.h, which in Linux 6.1 does not include it */
+
 #include <errno.h>
 #include <linux/vm_sockets.h>
 #include <poll.h>
@@ -24,7 +26,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>

@@ -9,6 +9,8 @@
  *   RECEIVE: the server streams `amount` bytes and then its sum;
  *   ECHO:    the server returns every byte until end of file.
  */
+#include <sys/socket.h> /* before linux/vm_sockets.h, which in Linux 6.1 does not include it */
+
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -18,7 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,6 +46,8 @@ struct job {
 struct settings {
     unsigned int port;
     unsigned int cid;
+    const char *path; /* not NULL: the Unix socket of a device, which leads to its frontend */
+    char peer[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 4]; /* for people */
     uint64_t bytes;
     unsigned int pings;
     bool quiet;
@@ -132,12 +136,13 @@ static bool stream(int fd, const struct job *job, bool out, const char *label, u
     return true;
 }
 
-static bool set_timeouts(int fd)
+static bool set_timeouts(int fd, bool is_vsock)
 {
     struct timeval limit = {.tv_sec = STALL_S};
     return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0 &&
            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0 &&
-           setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit, sizeof(limit)) == 0;
+           (!is_vsock ||
+            setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit, sizeof(limit)) == 0);
 }
 
 static bool serve_echo(int fd)
@@ -154,7 +159,7 @@ static bool serve_echo(int fd)
 static bool serve_job(int fd)
 {
     struct job job;
-    if (!set_timeouts(fd) || !receive_all(fd, &job, sizeof(job)))
+    if (!set_timeouts(fd, true) || !receive_all(fd, &job, sizeof(job)))
         return false;
     uint64_t sum;
     switch (job.kind) {
@@ -195,13 +200,40 @@ static int serve(const struct settings *settings)
     }
 }
 
-static int start_job(const struct settings *settings, const struct job *job)
+static bool connect_by_cid(int fd, const struct settings *settings)
 {
     struct sockaddr_vm address = {
         .svm_family = AF_VSOCK, .svm_cid = settings->cid, .svm_port = settings->port};
-    int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || !set_timeouts(fd) ||
-        connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+    return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+}
+
+/* The device is asked for the port by a line, and answers by one. */
+static bool connect_by_path(int fd, const struct settings *settings)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char line[32];
+    int length = snprintf(line, sizeof(line), "CONNECT %u\n", settings->port);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", settings->path);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        !send_all(fd, line, (size_t)length))
+        return false;
+    char byte, first = '\0';
+    do {
+        if (!receive_all(fd, &byte, 1))
+            return false;
+        if (first == '\0')
+            first = byte;
+    } while (byte != '\n');
+    if (first != 'O')
+        errno = ECONNREFUSED;
+    return first == 'O';
+}
+
+static int start_job(const struct settings *settings, const struct job *job)
+{
+    int fd = socket(settings->path ? AF_UNIX : AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || !set_timeouts(fd, !settings->path) ||
+        !(settings->path ? connect_by_path(fd, settings) : connect_by_cid(fd, settings)) ||
         !send_all(fd, job, sizeof(*job))) {
         say("cannot connect");
         if (fd >= 0)
@@ -233,8 +265,8 @@ static bool measure_stream(const struct settings *settings, bool out)
     close(fd);
     if (!ok)
         return false;
-    printf("   | %s CID %u: %" PRIu64 " MiB in %.2f s, %.1f MiB/s, checksum %016" PRIx64 " %s\n",
-           out ? "sent to      " : "received from", settings->cid, job.amount / MIB,
+    printf("   | %s %s: %" PRIu64 " MiB in %.2f s, %.1f MiB/s, checksum %016" PRIx64 " %s\n",
+           out ? "sent to      " : "received from", settings->peer, job.amount / MIB,
            (double)took / 1e9, (double)job.amount / (double)MIB / ((double)took / 1e9), ours,
            ours == theirs ? "right at both ends" : "DIFFERS at the other end");
     return ours == theirs;
@@ -269,10 +301,9 @@ static bool measure_round_trips(const struct settings *settings)
     qsort(times, settings->pings, sizeof(times[0]), compare);
     const unsigned int middle = settings->pings / 2;
     const unsigned int last_hundredth = (unsigned int)((uint64_t)settings->pings * 99 / 100);
-    printf(
-        "   | round trip to CID %u: median %.0f us, 99%% below %.0f us, best %.0f us (%u tries)\n",
-        settings->cid, (double)times[middle] / 1e3, (double)times[last_hundredth] / 1e3,
-        (double)times[0] / 1e3, settings->pings);
+    printf("   | round trip to %s: median %.0f us, 99%% below %.0f us, best %.0f us (%u tries)\n",
+           settings->peer, (double)times[middle] / 1e3, (double)times[last_hundredth] / 1e3,
+           (double)times[0] / 1e3, settings->pings);
     return true;
 }
 
@@ -288,11 +319,13 @@ static int run(const struct settings *settings)
 
 static int usage(FILE *to, int status)
 {
-    (void)fputs("usage: vsock-perf serve [--port PORT]\n"
-                "       vsock-perf run CID [--port PORT] [--mib N] [--pings N] [--quiet]\n"
-                "Streams N MiB to the server on a CID and back with checksums (64), and times N\n"
-                "round trips of a byte (500); 0 leaves one out. Exit status 0: all was right.\n",
-                to);
+    (void)fputs(
+        "usage: vsock-perf serve [--port PORT]\n"
+        "       vsock-perf run CID|SOCKET [--port PORT] [--mib N] [--pings N] [--quiet]\n"
+        "Streams N MiB to the server on a CID and back with checksums (64), and times N\n"
+        "round trips of a byte (500); 0 leaves one out. SOCKET is the Unix socket of a\n"
+        "vsock/virtio device: the server is in its frontend. Exit status 0: all was right.\n",
+        to);
     return status;
 }
 
@@ -330,9 +363,15 @@ int main(int argc, char **argv)
     }
     if (optind + 1 == argc && strcmp(argv[optind], "serve") == 0)
         return serve(&settings);
-    if (optind + 2 == argc && strcmp(argv[optind], "run") == 0 &&
-        parse_number(argv[optind + 1], UINT32_MAX, &number)) {
-        settings.cid = (unsigned int)number;
+    if (optind + 2 == argc && strcmp(argv[optind], "run") == 0) {
+        if (argv[optind + 1][0] == '/')
+            settings.path = argv[optind + 1];
+        else if (!parse_number(argv[optind + 1], UINT32_MAX, &number))
+            return usage(stderr, 2);
+        else
+            settings.cid = (unsigned int)number;
+        (void)snprintf(settings.peer, sizeof(settings.peer), "%s%s", settings.path ? "" : "CID ",
+                       argv[optind + 1]);
         return run(&settings);
     }
     return usage(stderr, 2);

@@ -170,11 +170,6 @@ all_cases() # PLANE ROLE WORDS
     done
 }
 
-failures() # how many there are
-{
-    grep -c . /run/failures 2>/dev/null
-}
-
 no_worker_was_replaced() # PIDS
 {
     [ "$1" = "$(pidof bao-virtio-worker)" ]
