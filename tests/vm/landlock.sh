@@ -8,7 +8,7 @@
 landlock_abi()
 {
     local major minor first abi=0
-    IFS=.- read -r major minor _ < <(uname -r)
+    IFS=.- read -r major minor _ <<<"$(uname -r)"
     for first in 5013 5019 6002 6007 6010 6012 6015 7000 7001 7002 7003; do
         ((major * 1000 + minor < first)) || abi=$((abi + 1))
     done
