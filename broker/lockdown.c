@@ -41,7 +41,7 @@ static int set_limits(struct lockdown *lockdown)
     if (getrlimit(RLIMIT_NOFILE, &files) < 0)
         return -errno;
     const struct {
-        __rlimit_resource_t resource;
+        int resource;
         rlim_t limit;
     } limits[] = {
         {RLIMIT_CORE, 0},                /* no core file: its memory shows all registrations */
@@ -165,7 +165,8 @@ static const struct step steps[] = {
     {set_no_new_privs, "set no_new_privs"},
     /* After the capabilities: a change of them could undo it. */
     {become_undumpable, "become undumpable"},
-    /* Before there are threads: Landlock restricts the calling thread only. */
+    /* Before there are threads: Landlock restricts the calling thread only. So
+     * LANDLOCK_RESTRICT_SELF_TSYNC is not needed. */
     {lockdown_landlock, "deny itself every other file by Landlock"},
     /* Before the filter, which does not allow clone. */
     {start_threads, "start its threads"},

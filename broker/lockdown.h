@@ -8,14 +8,12 @@
 #ifndef BROKER_LOCKDOWN_H
 #define BROKER_LOCKDOWN_H
 
-#include <stdbool.h>
-
 #include "broker/supervisor.h"
 
 struct lockdown {
     struct supervisor *supervisor; /* set for the broker: the relays of its devices are prepared */
     int directory;                 /* set for a connector: a detached mount of its directory */
-    bool landlock;                 /* set by the lock-down: the kernel has Landlock */
+    unsigned int landlock_abi;     /* set by the lock-down: of Landlock; 0: the kernel has none */
 };
 
 /*

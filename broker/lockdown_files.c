@@ -6,13 +6,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/landlock.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "broker/lockdown.h"
@@ -143,37 +141,33 @@ int lockdown_connector_root(struct lockdown *lockdown)
 
 /* --- Landlock ------------------------------------------------------------------------------- */
 
-/* A connector's directory gets no rule. Its process only connects to sockets there. Newer versions
- * of Landlock have a right to connect to a socket by its path, but the ruleset does not handle that
- * right (common/confine.c). */
-static int allow_node(const struct node *node, int ruleset, uint64_t rights)
+/* A broker opens its nodes, and connects to nothing. A connector connects to the sockets in its
+ * directory, and opens nothing. That directory was there when the keeper opened it. */
+static int allow_what_is_needed(const struct lockdown *lockdown, const struct landlock *landlock)
 {
-    struct landlock_path_beneath_attr rule = {
-        .allowed_access = rights,
-        .parent_fd = open(node->in_root, O_PATH | O_CLOEXEC),
-    };
-    if (rule.parent_fd < 0)
-        return errno == ENOENT ? 0 : -errno;
-    long result = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
-    int error = result < 0 ? -errno : 0;
-    close(rule.parent_fd);
-    return error;
+    struct node nodes[NODES_MAX];
+    size_t count = list_nodes(lockdown, nodes);
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < count; i++)
+        result = confine_landlock_allow_node(landlock, nodes[i].in_root);
+    if (result == 0 && !lockdown->supervisor)
+        result = confine_landlock_allow_sockets(landlock, CONNECTOR_DIRECTORY);
+    return result;
 }
 
 int lockdown_landlock(struct lockdown *lockdown)
 {
-    struct node nodes[NODES_MAX];
-    uint64_t rights;
-    size_t count = list_nodes(lockdown, nodes);
-    int ruleset = confine_landlock_ruleset(&rights);
-    if (ruleset < 0)
-        return ruleset == -EOPNOTSUPP ? 0 : ruleset; /* a kernel without Landlock */
-    int result = 0;
-    for (size_t i = 0; result == 0 && i < count; i++)
-        result = allow_node(&nodes[i], ruleset, rights);
+    struct landlock landlock;
+    int result = confine_landlock_begin(&landlock);
+    if (result < 0)
+        return result == -EOPNOTSUPP ? 0 : result; /* a kernel without Landlock */
+    result = allow_what_is_needed(lockdown, &landlock);
+    if (result < 0) {
+        confine_landlock_drop(&landlock);
+        return result;
+    }
+    result = confine_landlock_enter(&landlock);
     if (result == 0)
-        result = confine_landlock_enter(ruleset);
-    close(ruleset);
-    lockdown->landlock = result == 0;
+        lockdown->landlock_abi = landlock.abi;
     return result;
 }

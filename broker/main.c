@@ -432,10 +432,13 @@ static int start_supervising(struct supervisor *supervisor)
         log_line(NULL, "the broker failed to %s: %s", step, words_error(-result));
         return result;
     }
+    char landlock[sizeof("landlock ABI 4294967295, ")] = "";
+    if (lockdown.landlock_abi != 0)
+        snprintf(landlock, sizeof(landlock), "landlock ABI %u, ", lockdown.landlock_abi);
     log_info(NULL,
              "broker ready, confined by: capabilities, own root, no_new_privs, not dumpable, "
              "rlimits, %sseccomp",
-             lockdown.landlock ? "landlock, " : "");
+             landlock);
     union message running = {.header = {.type = MSG_RUNNING, .device = MESSAGE_NO_DEVICE}};
     return message_send(KEEPER_FD, &running, NULL, 0);
 }

@@ -11,11 +11,11 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
 #include "broker/backend/directory.h"
+#include "broker/backend/raw_mode.h"
 
 #define TERMINALS "/dev/pts/" /* the directory of all terminals */
 #define TERMINAL_NAME_SIZE 32
@@ -29,18 +29,12 @@
  */
 static int prepare_terminal(int master)
 {
-    struct termios mode;
-    int result = 0;
     int fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    if (tcgetattr(fd, &mode) < 0) {
+    int result = raw_mode(fd);
+    if (result == 0 && fchmod(fd, 0600) < 0)
         result = -errno;
-    } else {
-        cfmakeraw(&mode);
-        if (tcsetattr(fd, TCSANOW, &mode) < 0 || fchmod(fd, 0600) < 0)
-            result = -errno;
-    }
     close(fd);
     return result;
 }

@@ -24,7 +24,8 @@ struct board_facts {
     char release[65];
     bool is_root;
     /* What the kernel has. */
-    bool seccomp, landlock, deny_write_execute, kcmp, checkpoint_restore, cgroup2;
+    bool seccomp, deny_write_execute, kcmp, checkpoint_restore, cgroup2;
+    unsigned int landlock_abi; /* as far as it is used; 0: no Landlock */
     bool pid_namespaces, user_namespaces;
     bool vhost_vsock, vhost_net, tun; /* nodes */
     /* Bao's driver: one node, if all is well. */

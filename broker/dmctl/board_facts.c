@@ -16,11 +16,11 @@
 
 #include "broker/dmctl/board.h"
 #include "broker/initramfs.h"
+#include "common/confine.h"
 
 #ifndef PR_GET_MDWE
 #define PR_GET_MDWE 66 /* Linux 6.3 */
 #endif
-#define LANDLOCK_VERSION 1u /* LANDLOCK_CREATE_RULESET_VERSION */
 
 /* ---- Files ---- */
 
@@ -49,7 +49,8 @@ static void ask_kernel(struct board_facts *ret)
     const uint32_t kill_process = SECCOMP_RET_KILL_PROCESS;
     pid_t self = getpid();
     ret->seccomp = syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &kill_process) == 0;
-    ret->landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION) > 0;
+    int abi = confine_landlock_abi();
+    ret->landlock_abi = abi > 0 ? (unsigned int)abi : 0;
     ret->deny_write_execute = prctl(PR_GET_MDWE, 0, 0, 0, 0) >= 0;
     ret->kcmp = syscall(SYS_kcmp, self, self, 0 /* KCMP_FILE */, 0, 0) >= 0 || errno != ENOSYS;
     ret->is_root = geteuid() == 0;

@@ -68,8 +68,6 @@ static void judge_options(const struct board_facts *facts, struct board_report *
         {"user namespaces", facts->user_namespaces, BOARD_NOTE,
          "workers go without this layer of confinement",
          "CONFIG_USER_NS=y, and /proc/sys/user/max_user_namespaces above 0"},
-        {"Landlock", facts->landlock, BOARD_NOTE, "workers go without this layer of confinement",
-         "CONFIG_SECURITY_LANDLOCK=y, and landlock in CONFIG_LSM or lsm="},
         {"memory-deny-write-execute", facts->deny_write_execute, BOARD_NOTE,
          "workers go without this layer of confinement", "Linux 6.3 or newer"},
         {"kcmp", facts->kcmp, BOARD_NOTE,
@@ -94,6 +92,16 @@ static void judge_options(const struct board_facts *facts, struct board_report *
     }
 }
 
+static void judge_landlock(const struct board_facts *facts, struct board_report *report)
+{
+    if (facts->landlock_abi != 0)
+        add(report, BOARD_OK, "Landlock", "there, ABI %u", facts->landlock_abi);
+    else
+        cure(add(report, BOARD_NOTE, "Landlock",
+                 "not there: the processes go without this layer of confinement"),
+             "CONFIG_SECURITY_LANDLOCK=y, and landlock in CONFIG_LSM or lsm=");
+}
+
 static void judge_kernel(const struct board_facts *facts, struct board_report *report)
 {
     bool enough = facts->kernel_major > 6 || (facts->kernel_major == 6 && facts->kernel_minor >= 1);
@@ -105,6 +113,7 @@ static void judge_kernel(const struct board_facts *facts, struct board_report *r
         cure(add(report, BOARD_NOTE, "user", "not root: what only root sees is taken for absent"),
              "run this as root");
     judge_options(facts, report);
+    judge_landlock(facts, report);
 }
 
 /* ---- Bao's driver ---- */

@@ -4,15 +4,17 @@
  * not show from outside. If a broker was asked (bao-dmctl audit), it knows both; the rest is
  * reported as unknown.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/sandbox_layer.h"
+#include "policy/audit/landlock_log.h"
 #include "policy/audit/verify.h"
 
 #define COMM_LENGTH 15 /* how many characters of a name the kernel keeps */
 
-/* X(layer): what the kernel does not show. */
+/* X(layer): what the kernel does not show, except that its log may tell of Landlock. */
 #define UNSEEN_LAYERS(X)                                                                           \
     X(KEYRING)                                                                                     \
     X(LANDLOCK)                                                                                    \
@@ -48,6 +50,22 @@ static bool one_lacks_a_worker(const struct told *told)
     return false;
 }
 
+/* `known`: what is known about it if the kernel's log does not tell. */
+static void verify_landlock(struct report *report, const struct process *process, const char *known)
+{
+    uint64_t domain;
+    if (!landlock_log_find(process->pid, &domain)) {
+        report_unseen(report, process, layers[LAYER_LANDLOCK].name, known);
+        return;
+    }
+    struct report_row *row = report_add(report, process, AS_EXPECTED, layers[LAYER_LANDLOCK].name);
+    row->passing = true; /* the next report may not find it in the log any more */
+    snprintf(row->expected, sizeof(row->expected), "it refuses this process something");
+    snprintf(row->found, sizeof(row->found),
+             "by the kernel's log, domain %" PRIx64 " of this process has refused it something",
+             domain);
+}
+
 /* ---- A worker ---- */
 
 static void unseen_layers(struct report *report, const struct process *process,
@@ -61,10 +79,13 @@ static void unseen_layers(struct report *report, const struct process *process,
     for (size_t i = 0; i < sizeof(unseen) / sizeof(unseen[0]); i++) {
         bool ready = device && device->layers != 0;
         bool in_force = ready && (device->layers & 1u << unseen[i]) != 0;
-        report_unseen(report, process, layers[unseen[i]].name,
-                      in_force ? "by the worker's READY, it is in force"
-                      : ready  ? "by the worker's READY, this kernel lacks it"
-                               : "the worker's READY tells: see bao-dmctl audit, or the log");
+        const char *known = in_force ? "by the worker's READY, it is in force"
+                            : ready  ? "by the worker's READY, this kernel lacks it"
+                                     : "the worker's READY tells: see bao-dmctl audit, or the log";
+        if (unseen[i] == LAYER_LANDLOCK)
+            verify_landlock(report, process, known);
+        else
+            report_unseen(report, process, layers[unseen[i]].name, known);
     }
     report_unseen(report, process, "securebits", "the worker checks them before it serves");
 }
@@ -164,15 +185,15 @@ static void verify_broker(struct report *report, const struct verified *verified
                      verified->policy ? verified->policy->program.name : "none");
     for (size_t i = 0; told && i < told->count; i++)
         verify_device(report, verified, &told->devices[i]);
-    report_unseen(report, verified->process, "landlock",
-                  "the broker enters it where the kernel has it, and ends if that fails");
+    verify_landlock(report, verified->process,
+                    "the broker enters it where the kernel has it, and ends if that fails");
     report_unseen(report, verified->process, "securebits", "the broker ends if it can't lock them");
 }
 
 static void verify_connector(struct report *report, const struct verified *verified)
 {
-    report_unseen(report, verified->process, "landlock",
-                  "the connector enters it where the kernel has it, and ends if that fails");
+    verify_landlock(report, verified->process,
+                    "the connector enters it where the kernel has it, and ends if that fails");
     report_unseen(report, verified->process, "securebits",
                   "the connector ends if it can't lock them");
 }

@@ -109,6 +109,7 @@ pid_t start_child(const struct child_plan *plan)
 
     int control[2];
     must(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, control) == 0, "socketpair");
+    close(control[1]); /* before the child can send */
     fflush(NULL);
     struct clone_args args = {
         .flags = (CLONE_NEWPID | CLONE_NEWNET) & ~plan->no_namespaces,
@@ -124,7 +125,6 @@ pid_t start_child(const struct child_plan *plan)
         _exit(0);
     }
     close(control[0]);
-    close(control[1]);
     return pid;
 }
 

@@ -41,7 +41,7 @@ static struct board_facts good(void)
         .release = "6.12.0",
         .is_root = true,
         .seccomp = true,
-        .landlock = true,
+        .landlock_abi = 9,
         .deny_write_execute = true,
         .kcmp = true,
         .checkpoint_restore = true,
@@ -128,7 +128,6 @@ static void test_each_lack_is_one_line_with_its_cure(void)
         LACK(seccomp, BOARD_MISSING, "seccomp filters", "CONFIG_SECCOMP_FILTER"),
         LACK(pid_namespaces, BOARD_MISSING, "pid namespaces", "CONFIG_PID_NS"),
         LACK(user_namespaces, BOARD_NOTE, "user namespaces", "CONFIG_USER_NS"),
-        LACK(landlock, BOARD_NOTE, "Landlock", "CONFIG_SECURITY_LANDLOCK"),
         LACK(deny_write_execute, BOARD_NOTE, "memory-deny-write-execute", "6.3"),
         LACK(kcmp, BOARD_NOTE, "kcmp", "CONFIG_KCMP"),
         LACK(checkpoint_restore, BOARD_NOTE, "checkpoint/restore", "CONFIG_CHECKPOINT_RESTORE"),
@@ -154,6 +153,10 @@ static void test_each_lack_is_one_line_with_its_cure(void)
 static void test_numbers(void)
 {
     struct board_facts facts = good();
+    facts.landlock_abi = 0;
+    judge(&facts, VSOCK("0"));
+    CU_ASSERT_TRUE(only(BOARD_NOTE, "Landlock", "CONFIG_SECURITY_LANDLOCK"));
+    facts = good();
     facts.kernel_major = 5;
     judge(&facts, VSOCK("0"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "kernel", "6.1"));
@@ -183,6 +186,7 @@ static void test_a_driver_that_is_not_there(void)
     facts.node_count = 0;
     judge(&facts, VSOCK("0"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "dispatcher", "bao,io-dispatcher"));
+    CU_ASSERT_TRUE(says("Landlock", "there, ABI 9"));
     CU_ASSERT_TRUE(says("dispatcher", "no /dev/bao-io-dispatcher, /dev/bao-dm0 or /dev/bao"));
     facts.driver = (struct driver_module){DRIVER_INSTALLED, "iodispatcher"};
     judge(&facts, VSOCK("0"));

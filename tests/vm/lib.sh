@@ -5,12 +5,15 @@
 #   source_dir  the project's root
 #   build_dir   a CMake build directory in which everything is built
 #   vm_linux_tests   yes if the images are to have Linux's tests of sockets
+#   vm_suite    the suite of Debian that the kernel is from; empty: the one that is installed
 # Nothing is installed on the host. Everything is kept below $build_dir/vm.
 
 vm_dir=
 vm_logs= # where the logs and the monitor of a boot are; each of several boots has its own
 vm_pid=
 vm_linux_tests=${vm_linux_tests:-}
+vm_suite=${vm_suite:-}
+vm_audit= # whether the backend's kernel audits
 vm_linux_tests_dir=
 vm_done= # parts of the scenario that an earlier boot has finished, separated by commas
 kinds_dir=$source_dir/tests/vm/kinds
@@ -25,17 +28,44 @@ vm_fail()
 
 # --- the kernel: Debian's newest, unpacked and not installed -------------------------------
 
+vm_apt=() # options of apt
+
+# apt's own files for another suite than the installed one are below $vm_dir. It checks Debian's
+# signatures there, too.
+vm_use_suite()
+{
+    local apt=$vm_dir/apt
+    mkdir -p "$apt"/{lists/partial,cache/archives/partial}
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $vm_suite main" \
+        >"$apt/sources.list"
+    : >"$apt/status"
+    vm_apt=(-o Acquire::Languages=none -o Acquire::Retries=3 -o Dir::State::lists="$apt/lists"
+        -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" -o Dir::Etc::sourcelist="$apt/sources.list"
+        -o Dir::Etc::sourceparts=/dev/null -o APT::Architectures=amd64)
+    apt-get -qq "${vm_apt[@]}" -o APT::Sandbox::User=root update ||
+        echo "apt can't read the list of packages of $vm_suite" >&2
+}
+
+# PACKAGE PATTERN: the packages on which it depends, of those whose names match.
+vm_depends()
+{
+    { apt-cache "${vm_apt[@]}" depends "$1" 2>/dev/null || true; } | sed -n "s/^ *Depends: \($2\)\$/\1/p"
+}
+
 vm_find_kernel()
 {
     local package
-    package=$(apt-cache depends linux-image-amd64 2>/dev/null |
-        sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    [ -z "$vm_suite" ] || vm_use_suite
+    package=$(vm_depends linux-image-amd64 'linux-image-[0-9].*' | head -n 1)
     if [ -n "$package" ] && ! [ -e "$vm_dir/kernel/$package/complete" ]; then
-        local unpacked=$vm_dir/kernel/$package
+        local unpacked=$vm_dir/kernel/$package deb
         rm -rf "$unpacked"
         mkdir -p "$unpacked"
-        if (cd "$unpacked" && apt-get -qq -o APT::Sandbox::User=root download "$package" &&
-            dpkg-deb -x "$package"_*.deb . && rm -f "$package"_*.deb); then
+        # Since Linux 7 the image is packages of their own: files for all, kernel, modules.
+        # shellcheck disable=SC2046  # words
+        if (cd "$unpacked" && apt-get -qq "${vm_apt[@]}" -o APT::Sandbox::User=root download "$package" \
+            $(vm_depends "$package" "linux-\(base\|binary\|modules\)-${package#linux-image-}") &&
+            for deb in linux-*.deb; do dpkg-deb -x "$deb" . || exit 1; done && rm -f linux-*.deb); then
             touch "$unpacked/complete"
         else
             rm -rf "$unpacked"
@@ -47,10 +77,10 @@ vm_find_kernel()
     [ -n "$complete" ] ||
         vm_fail "cannot download Debian's kernel package linux-image-amd64: try 'apt-get update'"
     vm_kernel_dir=${complete%/complete}
-    vm_kernel=$(echo "$vm_kernel_dir"/boot/vmlinuz-*)
-    vm_kernel_version=${vm_kernel##*/vmlinuz-}
+    vm_kernel=$(find "$vm_kernel_dir" \( -path '*/boot/vmlinuz-*' -o -path '*/modules/*/vmlinuz' \) | head -n 1)
+    [ -d "$vm_kernel_dir/lib/modules" ] || ln -s usr/lib "$vm_kernel_dir/lib"
+    vm_kernel_version=$(ls "$vm_kernel_dir/lib/modules")
     if ! [ -e "$vm_kernel_dir/depmod-done" ]; then
-        [ -d "$vm_kernel_dir/lib/modules" ] || ln -s usr/lib "$vm_kernel_dir/lib"
         depmod -b "$vm_kernel_dir" "$vm_kernel_version"
         touch "$vm_kernel_dir/depmod-done"
     fi
@@ -68,7 +98,7 @@ vm_find_linux_tests()
     [ ! -e "$unpacked/patient" ] || return 0
     rm -rf "$unpacked"
     mkdir -p "$unpacked"
-    (cd "$unpacked" && apt-get -qq -o APT::Sandbox::User=root download "$source" &&
+    (cd "$unpacked" && apt-get -qq "${vm_apt[@]}" -o APT::Sandbox::User=root download "$source" &&
         dpkg-deb --fsys-tarfile "$source"_*.deb | tar -xO "./usr/src/$source.tar.xz" |
         tar -xJ --strip-components=1 "$source"/tools/{testing/vsock,include} &&
         rm -f "$source"_*.deb &&
@@ -130,7 +160,8 @@ vm_add_modules() # ROOT NAME...
 {
     local root=$1 file
     shift
-    modprobe -d "$vm_kernel_dir" -S "$vm_kernel_version" -a --show-depends "$@" 2>/dev/null |
+    # One kernel has as a module what another has in itself (crc32c_generic, before Linux 6.15).
+    { modprobe -d "$vm_kernel_dir" -S "$vm_kernel_version" -a --show-depends "$@" 2>/dev/null || true; } |
         sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u | while read -r file; do
         local to=$root/usr/lib/modules/${file#*/lib/modules/}
         mkdir -p "${to%/*}"
@@ -229,7 +260,7 @@ vm_make_backend()
     local root=$vm_dir/backend-root program
     vm_make_root "$root"
     for program in bao-virtio-dm bao-virtio-broker bao-virtio-worker bao-seccomp bao-dmctl \
-        bao-monitor bao-kill-storm storm-vhost attack-vhost vsock-bridge; do
+        ../tests/test_landlock bao-monitor bao-kill-storm storm-vhost attack-vhost vsock-bridge; do
         vm_add_program "$root" "$build_dir/bin/$program"
     done
     install -D -t "$root/usr/lib/attack" "$build_dir"/tests/attack/bin/bao-virtio-*
@@ -245,7 +276,7 @@ vm_make_backend()
     vm_add_systemd "$root"
     cp "$vm_kernel" "$root/root/frontend-kernel"
     cp "$vm_dir/frontend.cpio" "$root/root/frontend.cpio"
-    install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends,storms,attacks,vsock_test,vsock_bench}.sh "$root/root/"
+    install -m 644 "$source_dir"/tests/vm/{backend-lib,kinds,frontends,landlock,storms,attacks,vsock_test,vsock_bench}.sh "$root/root/"
     install -m 755 "$source_dir"/tests/vm/scenario-* "$root/root/"
     install -m 755 "$source_dir/packaging/bao-acceptance" "$root/usr/bin/"
     install -m 755 "$source_dir/tests/vm/backend-init" "$root/init"
@@ -256,7 +287,7 @@ vm_prepare()
 {
     [ "$(uname -m)" = x86_64 ] ||
         vm_fail "the virtual machines are x86_64; this machine is $(uname -m)"
-    vm_dir=$build_dir/vm
+    vm_dir=$build_dir/vm${vm_suite:+-$vm_suite}
     vm_logs=$vm_dir
     mkdir -p "$vm_dir"
     vm_find_kernel
@@ -288,7 +319,7 @@ vm_arguments()
         -drive "file=$vm_dir/tools.img,if=none,id=tools,format=raw,readonly=on"
         -device virtio-blk-pci,drive=tools
         -kernel "$vm_kernel" -initrd "$vm_dir/backend.cpio"
-        -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable watchdog_thresh=60 \
+        -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable watchdog_thresh=60 $vm_audit \
 bvdm.scenario=$1 bvdm.argument=$2 bvdm.long=${BVDM_LONG:-0} bvdm.done=$vm_done")
     : >"$vm_logs/backend.log"
 }

@@ -3,7 +3,6 @@
  * The files that a worker holds. It keeps for ever what it was given before lock-down, so one fd
  * too many is a hole that no later layer closes.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -16,6 +15,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "worker/sandbox/listing.h"
 #include "worker/sandbox/step.h"
 
 #define NULL_MAJOR 1 /* /dev/null, Documentation/admin-guide/devices.txt */
@@ -38,15 +38,15 @@ static int note_entry(const struct sandbox *sandbox, const char *name, int dir,
 
 static int list_fds(const struct sandbox *sandbox, int dir, bool seen[SANDBOX_FDS_MAX])
 {
-    _Alignas(struct dirent64) char buffer[2048];
+    _Alignas(struct listing_entry) char buffer[2048];
     ssize_t length;
-    while ((length = getdents64(dir, buffer, sizeof(buffer))) > 0) {
+    while ((length = listing_read(dir, buffer, sizeof(buffer))) > 0) {
         for (ssize_t at = 0; at < length;) {
-            const struct dirent64 *entry = (const void *)(buffer + at);
-            int error = note_entry(sandbox, entry->d_name, dir, seen);
+            const struct listing_entry *entry = (const void *)(buffer + at);
+            int error = note_entry(sandbox, entry->name, dir, seen);
             if (error < 0)
                 return error;
-            at += entry->d_reclen;
+            at += entry->length;
         }
     }
     return length < 0 ? -errno : 0;
@@ -127,7 +127,7 @@ static int compare_fds(const struct sandbox *sandbox, int dir)
 
 int step_enter_fds(const struct sandbox *sandbox)
 {
-    int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int dir = openat(AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return -errno;
     int error = compare_fds(sandbox, dir);

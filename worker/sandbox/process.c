@@ -66,20 +66,13 @@ int step_check_mdwe(const struct sandbox *sandbox, uint32_t layers)
 
 int step_enter_landlock(const struct sandbox *sandbox)
 {
-    uint64_t node_rights; /* not used: no rule will allow anything */
+    struct landlock landlock;
     (void)sandbox;
-    int ruleset = confine_landlock_ruleset(&node_rights);
-    if (ruleset < 0)
-        return ruleset == -EOPNOTSUPP ? 0 : ruleset;
-    int error = confine_landlock_enter(ruleset);
-    close(ruleset);
-    if (error < 0)
-        return error;
-    /* The root's mode allows to read it, so only Landlock can refuse. */
-    int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root >= 0)
-        close(root);
-    return root < 0 && errno == EACCES ? 1 : -ENOTRECOVERABLE;
+    int result = confine_landlock_begin(&landlock);
+    if (result < 0)
+        return result == -EOPNOTSUPP ? 0 : result;
+    result = confine_landlock_enter(&landlock); /* no rule allows anything */
+    return result < 0 ? result : 1;
 }
 
 /*
@@ -87,7 +80,7 @@ int step_enter_landlock(const struct sandbox *sandbox)
  * mapped, and the stack keeps the 128 KiB with which every process is started, but neither can
  * grow. The fds stay open, but no more can be opened, or only as many as the broker may hand over.
  */
-static const enum __rlimit_resource floored[] = {
+static const int floored[] = {
     RLIMIT_AS,      RLIMIT_DATA,     RLIMIT_STACK,      RLIMIT_CORE, RLIMIT_NPROC,  RLIMIT_LOCKS,
     RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING, RLIMIT_NICE, RLIMIT_RTPRIO,
 };
@@ -107,7 +100,7 @@ int step_enter_rlimits(const struct sandbox *sandbox)
     return setrlimit(RLIMIT_FSIZE, &file_size) < 0 ? -errno : 1;
 }
 
-static bool is_limited(enum __rlimit_resource resource, uint64_t value)
+static bool is_limited(int resource, uint64_t value)
 {
     struct rlimit limit = {~value, ~value}; /* the kernel fills this in */
     return getrlimit(resource, &limit) == 0 && limit.rlim_cur == value && limit.rlim_max == value;

@@ -2,7 +2,6 @@
 /*
  * Namespaces, and a root with nothing in it.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/confine.h"
+#include "worker/sandbox/listing.h"
 #include "worker/sandbox/step.h"
 
 #ifndef SO_NETNS_COOKIE
@@ -111,15 +111,15 @@ int step_check_namespaces(const struct sandbox *sandbox, uint32_t layers)
 /* Check that the root is empty. */
 static int list_root(void)
 {
-    _Alignas(struct dirent64) char buffer[512];
-    int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _Alignas(struct listing_entry) char buffer[512];
+    int root = openat(AT_FDCWD, "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return -errno;
     int entries = 0;
     ssize_t length;
-    while ((length = getdents64(root, buffer, sizeof(buffer))) > 0) {
+    while ((length = listing_read(root, buffer, sizeof(buffer))) > 0) {
         for (ssize_t at = 0; at < length; entries++)
-            at += ((const struct dirent64 *)(const void *)(buffer + at))->d_reclen;
+            at += ((const struct listing_entry *)(const void *)(buffer + at))->length;
     }
     int error = length < 0 ? -errno : 0;
     close(root);
