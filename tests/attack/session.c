@@ -100,7 +100,7 @@ static void start_bystander(unsigned int number)
 
 static void stop_bystanders(void)
 {
-    for (unsigned int i = 0; i < session.bystander_count; i++) {
+    for (unsigned int i = 0; i < session.bystander_count && i < BYSTANDERS_MAX; i++) {
         struct bystander *bystander = &session.bystanders[i];
         atomic_store(&bystander->ending, 1);
         if (bystander->running)

@@ -185,7 +185,7 @@ static int do_init(struct hang_fs *fs, const struct fuse_init_in *in)
 static int do_make(struct hang_fs *fs, const struct fuse_in_header *header, const char *name,
                    mode_t mode, const char *target)
 {
-    struct node *node;
+    struct node *node = NULL;
     if (target && strlen(target) >= TARGET_SIZE)
         return -ENAMETOOLONG;
     int r = add(fs, name, mode, -1, &node);

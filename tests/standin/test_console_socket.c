@@ -81,7 +81,8 @@ static bool reads(struct console_session *test, const char *text)
 {
     char seen[256] = "";
     size_t length = 0;
-    for (uint64_t end = now_ms() + PATIENCE_MS; now_ms() < end && length < strlen(text);) {
+    for (uint64_t end = now_ms() + PATIENCE_MS;
+         now_ms() < end && length < strlen(text) && length < sizeof(seen) - 1;) {
         ssize_t got = read(test->user, seen + length, sizeof(seen) - 1 - length);
         length += got > 0 ? (size_t)got : 0;
         guest_console_poll(&test->console);

@@ -40,8 +40,9 @@ static bool user_reads(const struct console_session *test, const char *text)
 {
     char seen[GUEST_FREERTOS_BUFFER + 1];
     size_t length = 0, wanted = strlen(text);
-    for (uint64_t end = now_ms() + PATIENCE_MS; length < wanted && now_ms() < end;) {
-        ssize_t got = read(test->user, seen + length, wanted - length);
+    const uint64_t end = now_ms() + PATIENCE_MS;
+    while (length < wanted && length < sizeof(seen) && now_ms() < end) {
+        ssize_t got = read(test->user, seen + length, sizeof(seen) - length);
         length += got > 0 ? (size_t)got : 0;
         if (got <= 0)
             usleep(50);

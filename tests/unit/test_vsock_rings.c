@@ -206,7 +206,9 @@ static void host_reads(const struct host *host, uint32_t length)
 {
     uint32_t done = 0;
     ssize_t moved;
-    while (done < length && (moved = read(host->fd, bytes + done, sizeof(bytes) - done)) > 0)
+    CU_ASSERT_TRUE_FATAL(length <= sizeof(bytes));
+    while (done < length && done < sizeof(bytes) &&
+           (moved = read(host->fd, bytes + done, sizeof(bytes) - done)) > 0)
         done += (uint32_t)moved;
     CU_ASSERT_EQUAL_FATAL(done, length);
     CU_ASSERT_TRUE(is_pattern(bytes, host->to_host - length, length));
