@@ -283,14 +283,14 @@ static bool arches_match(enum policy_arch a, enum policy_arch b)
     return a == b || a == POLICY_ARCHES || b == POLICY_ARCHES;
 }
 
-/* The policy of the same name. Two single ones are compared with each other, whatever their names
- * are. */
-static const struct subject *find(const struct side *side, const struct subject *like,
-                                  const struct side *of)
+/* The policy of the same name, on the architecture that is asked for if `like` has none. Two single
+ * ones are compared with each other, whatever their names are. */
+static const struct subject *find(enum policy_arch asked, const struct side *side,
+                                  const struct subject *like, const struct side *of)
 {
     for (size_t i = 0; i < side->count; i++) {
         const struct subject *subject = &side->subjects[i];
-        if (arches_match(subject->arch, like->arch) &&
+        if (arches_match(subject->arch, like->arch) && arches_match(subject->arch, asked) &&
             ((side->single && of->single) || strcmp(subject->name, like->name) == 0))
             return subject;
     }
@@ -312,8 +312,8 @@ static bool is_comparable(enum policy_arch asked, const struct side *other,
 {
     if (!arches_match(asked, subject->arch))
         return false;
-    return has_arch(other, subject->arch) && (!other->single || find(other, subject, of)) &&
-           (!of->single || find(other, subject, of));
+    return has_arch(other, subject->arch) && (!other->single || find(asked, other, subject, of)) &&
+           (!of->single || find(asked, other, subject, of));
 }
 
 static bool has_foreign(const struct side *side)
@@ -345,12 +345,13 @@ static int compare_all(struct comparison *comparison, const struct side *old,
         if (!is_comparable(comparison->asked, new, subject, old))
             continue;
         comparison->compared++;
-        result = compare(subject, find(new, subject, old), comparison->json);
+        result = compare(subject, find(comparison->asked, new, subject, old), comparison->json);
         comparison->differ += result > 0;
     }
     for (size_t i = 0; i < new->count &&result >= 0; i++) {
         const struct subject *subject = &new->subjects[i];
-        if (!is_comparable(comparison->asked, old, subject, new) || find(old, subject, new))
+        if (!is_comparable(comparison->asked, old, subject, new) ||
+            find(comparison->asked, old, subject, new))
             continue;
         comparison->compared++;
         result = compare(NULL, subject, comparison->json);

@@ -312,6 +312,15 @@ static void a_foreign_process_is_compared(void)
     CU_ASSERT(tool_says("  - preadv2\n"));
     CU_ASSERT(tool_says("  - execve (the call is no longer allowed at all) [high: runs another"));
     CU_ASSERT_FALSE(tool_says("  + "));
+    /* With that of the architecture that is asked for, which is this machine's if none is. */
+    static const char *const arches[] = {"x86_64", "aarch64", "riscv64"};
+    for (size_t i = 0; i < sizeof(arches) / sizeof(arches[0]); i++) {
+        snprintf(arguments, sizeof(arguments), "diff --arch %s %d block/virtio", arches[i],
+                 (int)child.pid);
+        CU_ASSERT_EQUAL(tool_run(arguments), 1);
+        snprintf(arguments, sizeof(arguments), "compared with block/virtio on %s\n", arches[i]);
+        CU_ASSERT(tool_says(arguments));
+    }
     snprintf(arguments, sizeof(arguments), "diff %d $$", (int)child.pid);
     CU_ASSERT_EQUAL(tool_run(arguments), 1);
     CU_ASSERT(tool_says("  + ptrace (a call that was not allowed at all) [high: "));
