@@ -91,7 +91,8 @@ vm_find_kernel()
 # each other; here 120 s, since a frontend in an emulated backend can take longer.
 vm_find_linux_tests()
 {
-    local version=${vm_kernel_version%.*} # as Debian's packages have it: 6.1 of 6.1.0-57-amd64
+    local version # as Debian's packages have it: 6.1 of 6.1.0-57-amd64, 7.3 of 7.3.4+deb13-amd64
+    version=$(grep -oE "^[0-9]+\.[0-9]+" <<<"$vm_kernel_version")
     local source=linux-source-$version
     local unpacked=$vm_dir/linux-tests/$source
     vm_linux_tests_dir=$unpacked/tools/testing/vsock
