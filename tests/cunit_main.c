@@ -20,16 +20,20 @@ static struct {
 } skipped[SKIPPED_MAX];
 static size_t skipped_count;
 
+static bool is_set(const char *name)
+{
+    const char *value = getenv(name);
+    return value && strcmp(value, "1") == 0;
+}
+
 bool long_form(void)
 {
-    const char *wanted = getenv("BVDM_LONG");
-    return wanted && strcmp(wanted, "1") == 0;
+    return is_set("BVDM_LONG");
 }
 
 bool processor_is_emulated(void)
 {
-    const char *word = getenv("BVDM_EMULATED");
-    return word && strcmp(word, "1") == 0;
+    return is_set("BVDM_EMULATED");
 }
 
 void case_skipped(const char *what_is_missing)

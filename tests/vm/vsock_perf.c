@@ -136,13 +136,11 @@ static bool stream(int fd, const struct job *job, bool out, const char *label, u
     return true;
 }
 
-static bool set_timeouts(int fd, bool is_vsock)
+static bool set_timeouts(int fd)
 {
     struct timeval limit = {.tv_sec = STALL_S};
     return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) == 0 &&
-           setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0 &&
-           (!is_vsock ||
-            setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit, sizeof(limit)) == 0);
+           setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0;
 }
 
 static bool serve_echo(int fd)
@@ -159,7 +157,7 @@ static bool serve_echo(int fd)
 static bool serve_job(int fd)
 {
     struct job job;
-    if (!set_timeouts(fd, true) || !receive_all(fd, &job, sizeof(job)))
+    if (!set_timeouts(fd) || !receive_all(fd, &job, sizeof(job)))
         return false;
     uint64_t sum;
     switch (job.kind) {
@@ -204,7 +202,9 @@ static bool connect_by_cid(int fd, const struct settings *settings)
 {
     struct sockaddr_vm address = {
         .svm_family = AF_VSOCK, .svm_cid = settings->cid, .svm_port = settings->port};
-    return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    struct timeval limit = {.tv_sec = STALL_S};
+    return setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit, sizeof(limit)) == 0 &&
+           connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
 }
 
 /* The device is asked for the port by a line, and answers by one. */
@@ -232,7 +232,7 @@ static bool connect_by_path(int fd, const struct settings *settings)
 static int start_job(const struct settings *settings, const struct job *job)
 {
     int fd = socket(settings->path ? AF_UNIX : AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || !set_timeouts(fd, !settings->path) ||
+    if (fd < 0 || !set_timeouts(fd) ||
         !(settings->path ? connect_by_path(fd, settings) : connect_by_cid(fd, settings)) ||
         !send_all(fd, job, sizeof(*job))) {
         say("cannot connect");
