@@ -38,6 +38,7 @@
 #define KEEPER_FD 3
 #define TEXT_FD 4
 #define CLAIMS_FD 5
+#define TAPS_FD 6
 #define FIRST_OPENING_MS                                                                           \
     10000 /* how long the first start waits for backends, before it goes on without them */
 /* The same at a later start with a new configuration, so that the new configuration can be judged.
@@ -211,8 +212,7 @@ static void note_earlier(struct device *device, const struct handed_device *befo
         strncmp(net->name, tap, sizeof(net->name)) != 0)
         return;
     device->opening.tap_index = net->index;
-    if (opened->digest != device->config->digest && before->opened_count > 0)
-        device->opening.tap_held = tap_hold(before->opened_fds[0]);
+    device->opening.tap_kept = true;
 }
 
 /* The keeper keeps the files of devices that we do not use. */
@@ -542,7 +542,7 @@ int main(int argc, char **argv)
         return connector_run(KEEPER_FD, TEXT_FD); /* TEXT_FD is the directory here */
     bool again = argc == 6 && strcmp(argv[1], "--open-again") == 0;
     if (again || (argc == 6 && strcmp(argv[1], "--open") == 0)) {
-        const struct opener opener = {
+        struct opener opener = {
             .socket = KEEPER_FD,
             .text = TEXT_FD,
             .path = argv[3],
@@ -551,9 +551,13 @@ int main(int argc, char **argv)
                 {
                     .ran = again,
                     .index = (int)strtoul(argv[4], NULL, 10),
-                    .held = argv[5][0] != '\0',
                 },
         };
+        const unsigned long taps = strtoul(argv[5], NULL, 10);
+        while (opener.tap.file_count < taps && opener.tap.file_count < TAP_QUEUES_MAX) {
+            opener.tap.files[opener.tap.file_count] = TAPS_FD + (int)opener.tap.file_count;
+            opener.tap.file_count++;
+        }
         return opener_run(&opener);
     }
     bool by_name = argc == 5 && strcmp(argv[1], "--config") == 0;

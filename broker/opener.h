@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The opener: bao-virtio-broker --open ID NAME TAP HELD (or --open-again, for a device that has run
- * before). It opens the backend of one device with privileges, before it could get any byte of a
- * guest. It sends what it has to the broker (MSG_OPENED), and ends. It does nothing else and nobody
- * waits for it, so an image, a directory or a tap may keep it waiting for any time: that delays
- * only its own device.
+ * The opener: bao-virtio-broker --open ID NAME TAP FILES (or --open-again, for a device that has
+ * run before). It opens the backend of one device with privileges, before it could get any byte of
+ * a guest. It sends what it has to the broker (MSG_OPENED), and ends. It does nothing else and
+ * nobody waits for it, so an image, a directory or a tap may keep it waiting for any time: that
+ * delays only its own device.
  */
 #ifndef BROKER_OPENER_H
 #define BROKER_OPENER_H

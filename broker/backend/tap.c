@@ -121,11 +121,30 @@ static void close_all(struct tap *tap)
         close(tap->socket);
 }
 
-bool tap_hold(int file)
+/* Is it a file of the interface with this index? The interface may have been removed, or moved to
+ * another network namespace, where its name means nothing to us. */
+static bool is_file_of(int file, int socket, int index)
 {
     struct ifreq request = {0};
-    return ioctl(file, TUNGETIFF, &request) == 0 && (request.ifr_flags & IFF_PERSIST) == 0 &&
-           ioctl(file, TUNSETPERSIST, 1ul) == 0;
+    return ioctl(file, TUNGETIFF, &request) == 0 && ioctl(socket, SIOCGIFINDEX, &request) == 0 &&
+           request.ifr_ifindex == index;
+}
+
+/* Go on with copies of the files from before, as far as they are wanted. */
+static void use_again(struct tap *tap, const struct tap_before *before, unsigned int queues)
+{
+    const int size = VNET_HEADER_SIZE;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    for (unsigned int i = 0; fd >= 0 && i < before->file_count && tap->queue_count < queues; i++) {
+        if (!is_file_of(before->files[i], fd, before->index) ||
+            ioctl(before->files[i], TUNSETVNETHDRSZ, &size) < 0)
+            continue;
+        int copy = fcntl(before->files[i], F_DUPFD_CLOEXEC, 0);
+        if (copy >= 0)
+            tap->queues[tap->queue_count++] = copy;
+    }
+    if (fd >= 0)
+        close(fd);
 }
 
 /* Find the present name of the interface. It is an error if there is no interface of that name. */
@@ -159,6 +178,8 @@ int tap_open(struct tap *tap, const char *name, unsigned int queues,
     snprintf(tap->name, sizeof(tap->name), "%s", name);
     tap->made = !before->ran && if_nametoindex(name) == 0;
     int result = before->ran ? find_again(tap, before, &index, failure) : 0;
+    if (result == 0)
+        use_again(tap, before, queues);
     while (result == 0 && tap->queue_count < queues) {
         int fd = open_queue(tap->name, queues > 1, failure);
         if (fd < 0)
@@ -170,8 +191,6 @@ int tap_open(struct tap *tap, const char *name, unsigned int queues,
         result = learn(tap, failure);
     if (result == 0 && before->ran && tap->index != index)
         result = failure_set(failure, -EAGAIN, "tap \"%s\" was removed meanwhile", tap->name);
-    if (result == 0 && before->held && ioctl(tap->queues[0], TUNSETPERSIST, 0ul) < 0)
-        result = failed(failure, tap->name, "TUNSETPERSIST", errno);
     if (result < 0)
         close_all(tap);
     return result;

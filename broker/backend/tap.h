@@ -28,22 +28,19 @@ struct tap {
 /* Of a device that an earlier broker has served. */
 struct tap_before {
     bool ran;
-    int index; /* of the interface that it had, with the same name; 0: not known */
-    bool held; /* tap_hold has changed the interface, and that has to be undone */
+    int index;                 /* of the interface that it had, with the same name; 0: not known */
+    int files[TAP_QUEUES_MAX]; /* files of that interface; borrowed */
+    unsigned int file_count;
 };
-
-/*
- * `file` is a file of an interface. Make the interface outlast its files, so that they can be
- * closed before others are opened. Returns whether this was needed and done.
- */
-bool tap_hold(int file);
 
 /*
  * Open the interface, or make it if no interface has that name; then it lasts as long as its files.
  * No interface is made for a device that has run before: its interface may have got another name
  * meanwhile, and a new interface with the old name would be connected to nothing. For such a
  * device, the interface with the known index is opened, if there is one; otherwise an interface of
- * that name must exist. Returns 0, or -errno with *failure filled in and nothing left open.
+ * that name must exist. Files of the interface with the known index are used again, since one that
+ * lasts as long as its files must never be without a file. Returns 0, or -errno with *failure
+ * filled in and nothing left open.
  */
 int tap_open(struct tap *tap, const char *name, unsigned int queues,
              const struct tap_before *before, struct failure *failure);

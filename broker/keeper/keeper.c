@@ -188,10 +188,11 @@ static void start_opener(struct keeper *keeper, const struct message_open *messa
     uint32_t dm_id = message->header.device;
     struct child *opener = &keeper->openers[dm_id];
     int text = keeper->running ? keeper->store.config : given_text;
-    int result = 0;
+    int taps[SPAWN_TAPS_MAX], result = 0;
+    unsigned int tap_count = message->tap_kept ? kept_taps(&keeper->store, dm_id, taps) : 0;
     if (opener->pidfd < 0)
         result = spawn_opener(&keeper->executables, socket, text, keeper->broker_argv[2], message,
-                              opener);
+                              taps, tap_count, opener);
     if (result < 0)
         log_line(NULL, "can't start a process that opens the backend of device %u: %s", dm_id,
                  strerror(-result));

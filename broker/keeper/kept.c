@@ -104,6 +104,17 @@ int kept_file(const struct fd_store *store, uint32_t dm_id, enum opened_file fil
     return kept->fds[__builtin_popcount(files & ((1u << file) - 1))];
 }
 
+unsigned int kept_taps(const struct fd_store *store, uint32_t dm_id, int *ret)
+{
+    unsigned int count = 0;
+    for (unsigned int file = OPENED_TAP_FIRST; file < OPENED_TAP_SOCKET; file++) {
+        int fd = kept_file(store, dm_id, (enum opened_file)file);
+        if (fd >= 0)
+            ret[count++] = fd;
+    }
+    return count;
+}
+
 bool kept_put_config(struct fd_store *store, int fd)
 {
     const struct fd_name before = {FD_NAME_NO_DEVICE, FD_NAME_CONFIG, store->config_generation};

@@ -27,6 +27,10 @@ bool kept_put(struct fd_store *store, const struct message_opened *message, cons
 /* That file of that device, borrowed; -1: it is not kept. */
 int kept_file(const struct fd_store *store, uint32_t dm_id, enum opened_file file);
 
+/* The files of the tap of that device, borrowed, to ret[] (SPAWN_TAPS_MAX). Returns their number.
+ */
+unsigned int kept_taps(const struct fd_store *store, uint32_t dm_id, int *ret);
+
 /* Keep this text, in place of what was kept before. The fd is then ours; if it returns false, it is
  * still the caller's. */
 bool kept_put_config(struct fd_store *store, int fd);

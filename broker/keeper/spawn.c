@@ -19,6 +19,7 @@
 #define SOCKET_FD 3
 #define TEXT_FD 4
 #define CLAIMS_FD 5
+#define TAPS_FD 6
 #define ASIDE_FD 16 /* fds from here on do not collide with a child's numbers */
 #define EXIT_NOT_STARTED 127
 
@@ -97,6 +98,8 @@ struct plan {
     int executable, null, socket;
     int text;   /* or a directory; -1: none */
     int claims; /* -1: none */
+    const int *taps;
+    unsigned int tap_count;
     char *const *argv;
     uint64_t namespaces; /* CLONE_NEW* */
     bool keeps_stderr;
@@ -119,7 +122,9 @@ static _Noreturn void run_child(const struct plan *plan)
     sigemptyset(&none);
     /* A file may have a number that another one needs, or the number that it needs itself. */
     int executable = put_aside(plan->executable), socket = put_aside(plan->socket);
-    int text = put_aside(plan->text), claims = put_aside(plan->claims);
+    int text = put_aside(plan->text), claims = put_aside(plan->claims), taps[SPAWN_TAPS_MAX];
+    for (unsigned int i = 0; i < plan->tap_count; i++)
+        taps[i] = put_aside(plan->taps[i]);
     if ((plan->own_session && setsid() < 0) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         _exit(EXIT_NOT_STARTED);
     if (dup2(plan->null, STDIN_FILENO) < 0 || dup2(plan->null, STDOUT_FILENO) < 0 ||
@@ -130,6 +135,10 @@ static _Noreturn void run_child(const struct plan *plan)
         (plan->text >= 0 && dup2(text, TEXT_FD) < 0) ||
         (plan->claims >= 0 && dup2(claims, CLAIMS_FD) < 0))
         _exit(EXIT_NOT_STARTED);
+    for (unsigned int i = 0; i < plan->tap_count; i++) {
+        if (dup2(taps[i], TAPS_FD + (int)i) < 0)
+            _exit(EXIT_NOT_STARTED);
+    }
     if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
         _exit(EXIT_NOT_STARTED);
     execute(executable, plan->argv);
@@ -194,16 +203,18 @@ int spawn_broker(const struct executables *executables, int socket, int text, in
 }
 
 int spawn_opener(const struct executables *executables, int socket, int text, char *path,
-                 const struct message_open *message, struct child *ret)
+                 const struct message_open *message, const int *taps, unsigned int tap_count,
+                 struct child *ret)
 {
     static char name[] = "bao-virtio-broker", first[] = "--open", later[] = "--open-again";
-    static char held[] = "held", own[] = "";
-    char id[16], tap[16];
-    char *const argv[] = {name, message->again ? later : first, id,  path,
-                          tap,  message->tap_held ? held : own, NULL};
+    char id[16], tap[16], files[16];
+    char *const argv[] = {name, message->again ? later : first, id, path, tap, files, NULL};
     snprintf(id, sizeof(id), "%u", message->header.device);
     snprintf(tap, sizeof(tap), "%u", message->tap_index);
-    const struct plan plan = plan_of(executables, executables->broker, socket, text, argv);
+    snprintf(files, sizeof(files), "%u", tap_count);
+    struct plan plan = plan_of(executables, executables->broker, socket, text, argv);
+    plan.taps = taps;
+    plan.tap_count = tap_count;
     return spawn(&plan, ret);
 }
 

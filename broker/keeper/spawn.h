@@ -2,8 +2,9 @@
 /*
  * Processes that the keeper starts. A child starts with: /dev/null as fds 0, 1 and 2 (the broker,
  * which logs, keeps its 2); one socket as 3; the text of the configuration or a directory as 4, if
- * it needs one; for the broker, the file of claims (broker/claims.h) as 5. It has no other fd, no
- * environment, and no blocked or handled signal. It dies with the keeper.
+ * it needs one; for the broker, the file of claims (broker/claims.h) as 5; for an opener, files of
+ * a tap from 6 on. It has no other fd, no environment, and no blocked or handled signal. It dies
+ * with the keeper.
  */
 #ifndef BROKER_KEEPER_SPAWN_H
 #define BROKER_KEEPER_SPAWN_H
@@ -13,6 +14,8 @@
 #include <sys/types.h>
 
 #include "common/message.h"
+
+#define SPAWN_TAPS_MAX 7u
 
 struct executables {
     int broker, worker; /* O_PATH */
@@ -42,9 +45,11 @@ int spawn_broker(const struct executables *executables, int socket, int text, in
                  char *const argv[], struct child *ret);
 
 /* Start an opener (broker/opener.h) for the device in the message, with the configuration `text`,
- * whose name is `path`. fds and result as for spawn_broker. */
+ * whose name is `path`. `taps` (`tap_count`, at most SPAWN_TAPS_MAX): the files of its tap that are
+ * kept, as its fds from 6 on. fds and result as for spawn_broker. */
 int spawn_opener(const struct executables *executables, int socket, int text, char *path,
-                 const struct message_open *message, struct child *ret);
+                 const struct message_open *message, const int *taps, unsigned int tap_count,
+                 struct child *ret);
 
 /* Start a connector (broker/connector_process.h), with `directory` as its fd 4. fds and result as
  * for spawn_broker. */

@@ -229,7 +229,6 @@ const struct constant constants[] = {
     SAME(TUNGETIFF),
     SAME(TUNSETIFF),
     SAME(TUNSETOFFLOAD),
-    SAME(TUNSETPERSIST),
     SAME(TUNSETVNETHDRSZ),
     SAME(TUN_F_CSUM),
     SAME(TUN_F_TSO4),

@@ -98,12 +98,58 @@ static void a_tap_of_its_own_is_the_same_after_a_restart(void)
     CU_ASSERT_EQUAL(if_nametoindex("tap0"), 0);
 }
 
+/* The first opener of the second run fails when it has the tap's files already. */
+static void a_tap_of_its_own_outlasts_a_failure_to_open_it_again(void)
+{
+    struct managed managed;
+    if (!net_fixture_namespace())
+        CU_FAIL_FATAL("no namespace for a tap");
+    start(&managed);
+    const unsigned int index = if_nametoindex("tap0");
+    net_fixture_ip("link set tap0 mtu 1000");
+    fixture_configure(&managed.fixture, NET("02"));
+    managed_restart(&managed, "");
+    fixture_wait_logged(&managed.fixture, "tap \"tap0\" has an MTU of 1000", DEADLINE_MS);
+    CU_ASSERT_EQUAL(if_nametoindex("tap0"), index);
+    net_fixture_ip("link set tap0 mtu 1500");
+    fixture_wait_logged(&managed.fixture, "net 1: its backend is open now", DEADLINE_MS);
+    CU_ASSERT_EQUAL(if_nametoindex("tap0"), index);
+    managed_stop(&managed, 2);
+    CU_ASSERT_EQUAL(if_nametoindex("tap0"), 0);
+}
+
+/* Each restart meets the one before it while the tap's files are being replaced. */
+static void a_tap_of_its_own_outlasts_restarts_that_are_cut_short(void)
+{
+    struct managed managed;
+    if (!net_fixture_namespace())
+        CU_FAIL_FATAL("no namespace for a tap");
+    start(&managed);
+    const unsigned int index = if_nametoindex("tap0");
+    for (unsigned int round = 0; round < 10; round++) {
+        unsigned int started = managed_events(&managed, "started");
+        fixture_configure(&managed.fixture, round % 2 == 0 ? NET("02") : NET("01"));
+        managed_command(&managed, "r");
+        managed_wait_events(&managed, "started", started + 1);
+        usleep(round * 5000); /* another moment each time */
+        CU_ASSERT_EQUAL(if_nametoindex("tap0"), index);
+    }
+    restart_with(&managed, NET("03"), "tap0");
+    CU_ASSERT_EQUAL(if_nametoindex("tap0"), index);
+    managed_stop(&managed, 2);
+    CU_ASSERT_EQUAL(if_nametoindex("tap0"), 0);
+}
+
 int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
         {"a tap of another name is not made anew", a_tap_of_another_name_is_not_made_anew},
         {"a tap of its own is the same after a restart",
          a_tap_of_its_own_is_the_same_after_a_restart},
+        {"a tap of its own outlasts a failure to open it again",
+         a_tap_of_its_own_outlasts_a_failure_to_open_it_again},
+        {"a tap of its own outlasts restarts that are cut short",
+         a_tap_of_its_own_outlasts_restarts_that_are_cut_short},
         CU_TEST_INFO_NULL,
     };
     return fixture_main(argc, argv, "the taps of a restart", tests);
