@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 #include "policy/audit/audit.h"
 #include "policy/audit/gap.h"
 #include "policy/catalog.h"
+
+#define LOADING_MS 100 /* more than a program takes to get its arguments */
 
 static const struct {
     const char *program;
@@ -104,13 +107,30 @@ static enum process_role role_of(const char *program)
     return PROCESS_OTHER;
 }
 
+/* A program that is just being loaded has no arguments for some microseconds, and a process that is
+ * ending has neither arguments nor a program any more. Returns false if it is ending. */
+static bool read_arguments(pid_t pid, char *ret, size_t size)
+{
+    char program[PATH_MAX];
+    for (unsigned int i = 0; i < LOADING_MS; i++) {
+        ret[0] = '\0';
+        if (process_file(pid, "cmdline", ret, size) && ret[0] != '\0')
+            return true;
+        if (!process_link(pid, "exe", program, sizeof(program)))
+            return false;
+        usleep(1000);
+    }
+    return true;
+}
+
 /* For what purpose the broker's program was started, by its arguments, each of which ends with a 0
- * byte: --open and --open-again, --connect, or else it is the broker. */
+ * byte: --open and --open-again, --connect, or else it is the broker. PROCESS_OTHER: it is ending.
+ */
 static enum process_role purpose_of(pid_t pid)
 {
-    char arguments[64] = "";
-    if (!process_file(pid, "cmdline", arguments, sizeof(arguments)))
-        return PROCESS_BROKER;
+    char arguments[64];
+    if (!read_arguments(pid, arguments, sizeof(arguments)))
+        return PROCESS_OTHER;
     const char *first = arguments + strnlen(arguments, sizeof(arguments) - 2) + 1;
     if (strncmp(first, "--open", strlen("--open")) == 0)
         return PROCESS_OPENER;
@@ -129,8 +149,11 @@ int process_read(pid_t pid, struct process *ret)
         process.role = role_of(process.program);
     else if (errno == ENOENT) /* it has given up its memory: it is ending, or is a zombie */
         return -ESRCH;
-    if (process.role == PROCESS_BROKER)
+    if (process.role == PROCESS_BROKER) {
         process.role = purpose_of(pid);
+        if (process.role == PROCESS_OTHER)
+            return -ESRCH;
+    }
     *ret = process;
     return 0;
 }

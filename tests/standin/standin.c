@@ -427,18 +427,19 @@ static unsigned int list_processes(const struct standin *standin, pid_t *pids)
 }
 
 /* The processes that open and connect for the broker run the broker's program, too. They have
- * another first argument. */
-static bool helps_broker(pid_t pid)
+ * another first argument. A process that is ending, or whose program has just been loaded, has no
+ * arguments: it is not taken for a broker. */
+static bool is_itself(pid_t pid)
 {
     char path[64], arguments[64] = "";
     snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || read(fd, arguments, sizeof(arguments) - 2) < 0)
-        arguments[0] = '\0';
+    ssize_t length = fd < 0 ? -1 : read(fd, arguments, sizeof(arguments) - 2);
     if (fd >= 0)
         close(fd);
     const char *first = arguments + strlen(arguments) + 1;
-    return strncmp(first, "--open", strlen("--open")) == 0 || strcmp(first, "--connect") == 0;
+    return length > 0 && strncmp(first, "--open", strlen("--open")) != 0 &&
+           strcmp(first, "--connect") != 0;
 }
 
 static bool runs_program(pid_t pid, const char *program)
@@ -450,7 +451,7 @@ static bool runs_program(pid_t pid, const char *program)
         return false; /* this includes a zombie */
     link[length] = '\0';
     const char *name = strrchr(link, '/');
-    return strncmp(name ? name + 1 : link, program, strlen(program)) == 0 && !helps_broker(pid);
+    return strncmp(name ? name + 1 : link, program, strlen(program)) == 0 && is_itself(pid);
 }
 
 pid_t standin_find_process(const struct standin *standin, const char *program, unsigned int index)
