@@ -21,4 +21,8 @@ int connector_run(int socket, int directory);
  * false at the end of the socket, or if the socket takes no answer. */
 bool connector_serve(int socket);
 
+/* Let a seqpacket socket take messages of CONNECTION_MESSAGE_MAX, which its usual buffer does not.
+ * If the machine's limit (net.core.wmem_max) is below half of that, it takes as much as it may. */
+void connector_take_messages(int fd);
+
 #endif

@@ -6,6 +6,14 @@
 
 #include "broker/connector_process.h"
 #include "common/message.h"
+#include "common/worker_fds.h"
+
+void connector_take_messages(int fd)
+{
+    const int size =
+        CONNECTION_MESSAGE_MAX; /* the kernel doubles it, for what comes with the bytes */
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
 
 /* Never waits for the server: a server whose backlog is full refuses (EAGAIN). */
 static int connect_to(const struct message_connect_to *to)
@@ -13,6 +21,8 @@ static int connect_to(const struct message_connect_to *to)
     int fd = socket(AF_UNIX, (int)to->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
+    if (to->type == SOCK_SEQPACKET)
+        connector_take_messages(fd);
     if (connect(fd, (const struct sockaddr *)&to->address, sizeof(to->address)) == 0)
         return fd;
     int error = errno;

@@ -56,9 +56,13 @@ static inline unsigned int connections_fd_limit(unsigned int connections)
            (connections < CONNECTION_FDS_MIN ? CONNECTION_FDS_MIN : connections + 1);
 }
 
+/* The largest message of a seqpacket connection, in either direction: what Linux lets a guest send
+ * to a peer with the buffer (buf_alloc) of a socket device. */
+#define CONNECTION_MESSAGE_MAX 0x40000u
+
 /* Bytes of a socket device's worker for each connection. They are mapped at its start, so the
  * kernel has promised them; a page counts only once it was used. */
-#define CONNECTION_MEMORY 427008u
+#define CONNECTION_MEMORY 558080u
 
 /* The kick eventfd of queue q of a device with b backend fds is WORKER_FD_BACKEND + b + q. */
 

@@ -18,6 +18,7 @@
 #include "broker/backend/backend.h"
 #include "broker/backend/unix_socket.h"
 #include "broker/config/names.h"
+#include "broker/connector_process.h"
 
 #define SUFFIX_MAX sizeof("_4294967295") /* with the terminating 0 */
 #define DIRECTORY_MAX sizeof(CONNECTOR_DIRECTORY "/")
@@ -99,7 +100,10 @@ static int vsock_accept(struct backend *backend, unsigned int number, uint32_t *
     static const uint32_t types[BACKEND_LISTENERS] = {VIRTIO_VSOCK_TYPE_STREAM,
                                                       VIRTIO_VSOCK_TYPE_SEQPACKET};
     *ret_type = types[number];
-    return unix_accept(backend_listener(backend, number));
+    int fd = unix_accept(backend_listener(backend, number));
+    if (fd >= 0 && types[number] == VIRTIO_VSOCK_TYPE_SEQPACKET)
+        connector_take_messages(fd);
+    return fd;
 }
 
 static int vsock_address(const struct backend *backend, uint32_t port, uint32_t type,

@@ -370,8 +370,8 @@ static void clients_that_talk_nonsense_are_closed(void)
 
 /* ---- Seqpacket ---- */
 
-static const uint32_t message_sizes[] = {1,    2,    3,     100,    4051,  4052,
-                                         4053, 8192, 65536, 100000, 131072};
+static const uint32_t message_sizes[] = {1,    2,     3,      100,    4051,   4052,  4053,
+                                         8192, 65536, 100000, 131072, 196608, 262144};
 #define MESSAGE_SIZES (sizeof(message_sizes) / sizeof(message_sizes[0]))
 
 static void send_message(struct vsock_fixture *test, struct guest_socket *socket,
@@ -391,7 +391,7 @@ static void send_message(struct vsock_fixture *test, struct guest_socket *socket
 
 static void seqpacket_to_host(struct vsock_fixture *test, const struct pair *pair)
 {
-    static uint8_t data[131072], heard[131072 + 1];
+    static uint8_t data[262144], heard[262144 + 1];
     fill(data, 7, sizeof(data));
     /* First one message after the other; then small ones that pile up. */
     for (size_t i = 0; i < MESSAGE_SIZES; i++) {
@@ -411,7 +411,7 @@ static void seqpacket_to_host(struct vsock_fixture *test, const struct pair *pai
 
 static void seqpacket_to_guest(struct vsock_fixture *test, const struct pair *pair)
 {
-    static uint8_t data[131072], heard[131072 + 1];
+    static uint8_t data[262144], heard[262144 + 1];
     fill(data, 9, sizeof(data));
     for (size_t i = 0; i < MESSAGE_SIZES; i++) {
         CU_ASSERT_EQUAL(send(pair->host, data, message_sizes[i], MSG_NOSIGNAL),
@@ -437,6 +437,7 @@ static void seqpacket_keeps_its_boundaries(void)
     CU_ASSERT_EQUAL(guest_vsock_wait(&test.vsock, by_guest.guest, WAIT_MS), SOCKET_CONNECTED);
     by_guest.host = accept4(server, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     CU_ASSERT_FATAL(by_guest.host >= 0);
+    host_sends_large_messages(by_guest.host);
     seqpacket_to_host(&test, &by_host);
     seqpacket_to_guest(&test, &by_host);
     seqpacket_to_host(&test, &by_guest);
@@ -447,7 +448,7 @@ static void seqpacket_keeps_its_boundaries(void)
     CU_ASSERT_TRUE(host_at_end(&test, by_guest.host));
     CU_ASSERT_TRUE(guest_is_reset(&test, by_guest.guest));
     /* A message that is too large ends the connection. */
-    static uint8_t large[131073];
+    static uint8_t large[262145];
     CU_ASSERT_EQUAL(send(by_host.host, large, sizeof(large), MSG_NOSIGNAL), (ssize_t)sizeof(large));
     CU_ASSERT_TRUE(host_wait(&test, by_host.host));
     CU_ASSERT_TRUE(guest_is_reset(&test, by_host.guest));

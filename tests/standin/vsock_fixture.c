@@ -34,11 +34,19 @@ int host_listen(const struct vsock_fixture *test, const char *name, int type)
     return fd;
 }
 
+void host_sends_large_messages(int fd)
+{
+    const int size = 262144;
+    CU_ASSERT_EQUAL(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+}
+
 int host_connect(const struct vsock_fixture *test, const char *name, int type)
 {
     const struct sockaddr_un address = address_of(test, name);
     int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     CU_ASSERT_EQUAL_FATAL(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    if (type == SOCK_SEQPACKET)
+        host_sends_large_messages(fd);
     return fd;
 }
 

@@ -30,6 +30,8 @@ void vsock_stop(struct vsock_fixture *test, bool restarted);
 
 /* Non-blocking sockets of the host; `name` in the fixture's directory. */
 int host_listen(const struct vsock_fixture *test, const char *name, int type);
+/* Let a seqpacket socket send messages larger than its usual buffer. host_connect does it. */
+void host_sends_large_messages(int fd);
 int host_connect(const struct vsock_fixture *test, const char *name, int type);
 /* Let the guest run until the fd is readable. False after WAIT_MS. */
 bool host_wait(struct vsock_fixture *test, int fd);

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "broker/connector_process.h"
 #include "common/worker_fds.h"
 #include "worker/vsock/buffer.h"
 #include "worker/vsock/device.h"
@@ -71,6 +72,8 @@ static int open_slot(uint16_t type)
     int pair[2], flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
     CU_ASSERT_EQUAL_FATAL(
         socketpair(AF_UNIX, (type == STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | flags, 0, pair), 0);
+    for (unsigned int i = 0; i < 2; i++)
+        connector_take_messages(pair[i]);
     vsock_init(&table, 3, LIMIT, true);
     table.connections[SLOT] =
         (struct vsock_connection){.state = VSOCK_OPEN, .type = type, .peer_alloc = 0x100000};

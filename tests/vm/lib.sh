@@ -116,6 +116,7 @@ vm_add_linux_tests() # ROOT MODULE...
 {
     [ -n "$vm_linux_tests_dir" ] || return 0
     vm_add_program "$1" "$vm_linux_tests_dir"/{vsock_test,vsock_diag_test}
+    vm_add_library "$1" libgcc_s.so.1 # the C library loads it when a thread is cancelled
     vm_add_modules "$@"
 }
 
@@ -155,6 +156,16 @@ vm_add_program() # ROOT NAME...
             [ -e "$root$library" ] || cp -L "$library" "$root$library"
         done < <(ldd "$path" 2>/dev/null | grep -o '/[^ ]*')
     done
+}
+
+# Add a library that no program names, by its name.
+vm_add_library() # ROOT NAME
+{
+    local path
+    path=$(ldconfig -p | awk -v name="$2" '$1 == name { print $NF; exit }')
+    [ -n "$path" ] || vm_fail "$2 is not installed; tests/install-packages installs it"
+    mkdir -p "$1${path%/*}"
+    cp -L "$path" "$1$path"
 }
 
 vm_add_modules() # ROOT NAME...

@@ -172,6 +172,13 @@ static bool greet(const struct settings *settings, int fd)
     return strncmp(line, "OK ", 3) == 0;
 }
 
+/* Room for every message of AF_VSOCK: more than a Unix socket usually has. */
+static void take_messages(int fd)
+{
+    const int size = MESSAGE_MAX;
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
 /* Returns the connected socket, or -1. */
 static int connect_far(const struct settings *settings)
 {
@@ -200,6 +207,8 @@ static int serve_connection(const struct settings *settings, int near_fd)
     const bool messages = settings->type == SOCK_SEQPACKET;
     const struct side near = {near_fd, !settings->from_frontend, messages};
     const struct side far = {connect_far(settings), settings->from_frontend, messages};
+    if (messages)
+        take_messages(settings->from_frontend ? near.fd : far.fd);
     if (far.fd < 0) {
         say("the other side refuses a connection");
         return 1;

@@ -18,11 +18,16 @@ untold_cases()
     local only_backend='it is asked of the backend alone, and no device takes part'
     local counts='it counts the sockets of the kernel, and those of the bridge are among them'
     local refused='the bridge would have to refuse a connection of AF_VSOCK, which no program can: see vsock_bridge.c'
+    local buffer='it asks how much the other end takes before it reads: the bridge and the Unix sockets take more'
     cat <<TABLE
 virtio client vsock_test 6 SOCK_SEQPACKET msg bounds|it asks for MSG_EOR, which Unix sockets do not have
 virtio server vsock_test 6 SOCK_SEQPACKET msg bounds|it asks for MSG_EOR, which Unix sockets do not have
 virtio server vsock_test 0 SOCK_STREAM connection reset|$refused
 virtio server vsock_test 1 SOCK_STREAM bind only|$refused
+virtio client vsock_test 30 SOCK_STREAM retry failed connect()|$refused
+virtio server vsock_test 30 SOCK_STREAM retry failed connect()|$refused
+virtio client vsock_test 38 SOCK_STREAM TX credit bounds|$buffer
+virtio server vsock_test 38 SOCK_STREAM TX credit bounds|$buffer
 virtio client vsock_diag_test 0 No sockets|$only_backend
 virtio client vsock_diag_test 1 Listen socket|$only_backend
 virtio client vsock_diag_test 2 Connect|$counts
@@ -44,15 +49,19 @@ cases_of() # PROGRAM: a line each, NUMBER NAME
     "$1" --list | tr '\t' ' ' | grep '^[0-9]'
 }
 
+# An older kernel may not have a case yet. If it has one of that number, it is that case.
 untold_cases_exist()
 {
-    local line program
+    local line program number name
     untold_cases | while IFS='|' read -r line _; do
-        program=$(echo "$line" | cut -d' ' -f3)
-        cases_of "$program" | grep -qxF "$(echo "$line" | cut -d' ' -f4-)" || {
-            echo "$program of this kernel has no case '$line'"
+        read -r _ _ program number name <<<"$line"
+        case $(cases_of "$program" | grep "^$number ") in
+        '' | "$number $name") ;;
+        *)
+            echo "$program of this kernel has another case than '$line'"
             return 1
-        }
+            ;;
+        esac
     done
 }
 
@@ -148,7 +157,7 @@ one_case() # PLANE ROLE PROGRAM NUMBER NAME
     }
     # Not only no end has failed: both have come through this case, which neither has skipped.
     for file in /run/ends/*; do
-        grep -qF "$id - $name...ok" "$file" || status=1
+        grep -F "$id - $name..." "$file" | grep -qvF "$id - $name...skipped" || status=1
     done
     tail -n 5 /run/ends/*
     [ -z "$bridge" ] || cat /run/bridge.out

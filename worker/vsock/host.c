@@ -46,6 +46,7 @@ struct memory {
     unsigned char message[VSOCK_MESSAGE_MAX + 1]; /* so a message that is too large shows */
 };
 
+_Static_assert(VSOCK_MESSAGE_MAX <= VSOCK_BUFFER_SIZE, "the guest has credit for every message");
 _Static_assert(sizeof(struct memory) <= CONNECTION_MEMORY, "what bao-dmctl tells of");
 
 static struct end ends[VSOCK_CONNECTIONS_MAX];
@@ -279,7 +280,9 @@ int vsock_host_deliver(struct vsock_table *table, uint32_t slot, struct cursor p
     }
     if (connection->type == VIRTIO_VSOCK_TYPE_SEQPACKET) {
         ends[slot].unfinished += length;
-        if (ends[slot].unfinished > VSOCK_MESSAGE_MAX)
+        /* Without an end by now there is no more credit for it. */
+        uint32_t most = end ? VSOCK_MESSAGE_MAX : VSOCK_MESSAGE_MAX - 1;
+        if (ends[slot].unfinished > most)
             return -EMSGSIZE;
         if (end)
             ends[slot].unfinished = 0;

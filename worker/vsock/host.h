@@ -15,14 +15,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/worker_fds.h"
 #include "worker/virtqueue/cursor.h"
 #include "worker/vsock/table.h"
 
-/*
- * The largest message of a seqpacket socket, in either direction: a Unix socket with its usual
- * buffer takes it. A message cannot be read in parts: what the guest has no room for is kept here.
- */
-#define VSOCK_MESSAGE_MAX 0x20000u
+/* A message cannot be read in parts: what the guest has no room for is kept here. */
+#define VSOCK_MESSAGE_MAX CONNECTION_MESSAGE_MAX
 
 /* "CONNECT 4294967295\n", with room for some more blanks. */
 #define VSOCK_GREETING_MAX 32u
@@ -67,8 +65,8 @@ bool vsock_host_takes(const struct vsock_table *table, uint32_t slot);
  * memory (VSOCK_SEGMENTS_MAX segments at most). It comes from one packet, or from several packets
  * of a stream. `end`: a seqpacket message ends here. Calls vsock_forwarded for what the socket
  * took, and vsock_host_shutdown if it takes no more. Returns 0; -EMSGSIZE if a message is larger
- * than VSOCK_MESSAGE_MAX, or than the socket could ever take; -ENOMEM if the socket can't be
- * watched any more.
+ * than VSOCK_MESSAGE_MAX, or than the socket could ever take (net.core.wmem_max is small); -ENOMEM
+ * if the socket can't be watched any more.
  */
 int vsock_host_deliver(struct vsock_table *table, uint32_t slot, struct cursor payload, bool end);
 
