@@ -5,7 +5,7 @@
 
 #include "tests/standin/fixture.h"
 
-#define PATIENCE_MS 8000
+#define PATIENCE_MS 20000
 #define CHUNK 4096u
 #define ALIAS "    pty_alias: \"@/console\"\n"
 

@@ -104,7 +104,7 @@ static void assert_refused(const char *const *words)
     struct standin_counts counts;
     fixture_start(&fixture, 1, 0);
     fixture_assert_start_fails(&fixture, EXIT_MS);
-    CU_ASSERT_EQUAL(standin_wait_all(fixture.standin, 1000), 0);
+    CU_ASSERT_EQUAL(standin_wait_all(fixture.standin, 20000), 0);
     char *log = fixture_log(&fixture);
     const char *end = strchr(log, '\n');
     CU_ASSERT(end && end[1] == '\0');

@@ -226,9 +226,9 @@ static void ends_by(int signal)
     fixture_assert_reads(&block, 1);
     standin_expect_end(fixture.standin);
     CU_ASSERT_EQUAL(kill(standin_pid(fixture.standin), signal), 0);
-    int status = standin_wait(fixture.standin, 5000);
+    int status = standin_wait(fixture.standin, 20000);
     CU_ASSERT(status >= 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    CU_ASSERT_EQUAL(standin_wait_all(fixture.standin, 1000), 0);
+    CU_ASSERT_EQUAL(standin_wait_all(fixture.standin, 20000), 0);
     uint64_t value;
     CU_ASSERT_EQUAL(standin_read(fixture.standin, 0, fixture_base(0), 4, &value, 100), -ESHUTDOWN);
     stop(&fixture, &block);
@@ -260,7 +260,7 @@ static void nobody_outlives_a_killed_keeper(void)
     start(&fixture, &block);
     standin_expect_end(fixture.standin);
     CU_ASSERT_EQUAL(kill(standin_pid(fixture.standin), SIGKILL), 0);
-    CU_ASSERT_EQUAL(standin_wait_all(fixture.standin, 3000), 0);
+    CU_ASSERT_EQUAL(standin_wait_all(fixture.standin, 20000), 0);
     int status = standin_stop(fixture.standin);
     CU_ASSERT(status >= 0 && WIFSIGNALED(status));
     guest_block_free(&block);

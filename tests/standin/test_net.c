@@ -15,7 +15,7 @@
 #include "tests/standin/net_fixture.h"
 
 #define BIT(n) (1ull << (n))
-#define WAIT_MS 2000
+#define WAIT_MS 20000
 #define NOTHING_MS 60 /* we wait this long to be sure that no frame comes */
 
 static const struct guest_net_options plain = {

@@ -18,7 +18,7 @@
 #include "tests/standin/net_fixture.h"
 
 #define BIT(n) (1ull << (n))
-#define WAIT_MS 2000
+#define WAIT_MS 20000
 #define STREAM_BYTES (4u << 20)
 #define SEGMENT 1400u    /* gso_size of what the guest sends */
 #define SEND_SIZE 32200u /* payload of one frame: 23 segments */

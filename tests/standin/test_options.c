@@ -66,7 +66,7 @@ static void a_processor_that_is_not_there_is_said(void)
     fixture_make_image(&fixture, "disk.img", 64);
     fixture_configure(&fixture, DEVICE "    cpu_affinity: 63\n");
     fixture_start(&fixture, 1, 0);
-    fixture_wait_logged(&fixture, "cpu_affinity", 8000);
+    fixture_wait_logged(&fixture, "cpu_affinity", 20000);
     fixture_assert_logged(&fixture, "take its processors and scheduling class");
     fixture_stop(&fixture);
     fixture_free(&fixture);

@@ -12,7 +12,7 @@
 #define QUEUE_RESET 0x0c0 /* QueueReset, since VirtIO 1.2; not in the kernel's header yet */
 #define RING_RESET 40     /* VIRTIO_F_RING_RESET */
 #define REGISTERS_END 0x200
-#define DEADLINE_MS 2000
+#define DEADLINE_MS 20000
 
 static const unsigned int widths[] = {1, 2, 4, 8};
 

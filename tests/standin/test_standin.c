@@ -16,7 +16,7 @@
 #include "tests/standin/fixture.h"
 
 #define BASE 0xa003e00u
-#define TIMEOUT_MS 5000
+#define TIMEOUT_MS 20000
 
 /* The generation for all of these tests comes from BVDM_ABI in the environment. */
 static bool is_abi(enum standin_abi abi)

@@ -50,7 +50,7 @@ static void assert_fails(struct fixture *fixture, unsigned int devices, uint64_t
     struct standin_counts counts;
     fixture_start(fixture, devices, 0);
     fixture_assert_start_fails(fixture, EXIT_MS);
-    CU_ASSERT_EQUAL(standin_wait_all(fixture->standin, 1000), 0);
+    CU_ASSERT_EQUAL(standin_wait_all(fixture->standin, 20000), 0);
     assert_one_line(fixture, words);
     standin_counts(fixture->standin, &counts);
     CU_ASSERT_EQUAL(counts.dm_get_info, dm_files);

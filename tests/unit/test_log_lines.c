@@ -92,10 +92,11 @@ static void check(int reader, unsigned int cut)
 {
     struct seen seen = {0};
     say_lines(LINES);
-    CU_ASSERT_FALSE(log_tell_lost());
+    /* The kernel moves a terminal's bytes on by itself, so there may be room again in between. */
+    bool told = log_tell_lost();
+    CU_ASSERT(!told || cut > 0);
     read_lines(reader, &seen);
     CU_ASSERT(seen.said > 0 && seen.said < LINES);
-    /* The kernel moves a terminal's bytes on by itself, so there may be room again in between. */
     CU_ASSERT(seen.lost == 0 || cut > 0);
     CU_ASSERT_TRUE(log_tell_lost());
     CU_ASSERT_TRUE(log_tell_lost()); /* only once */

@@ -31,7 +31,7 @@
 #define WINDOW_SIZE 0x100000u
 #define IMAGE_SIZE 65536u
 #define BLOCK_FDS (WORKER_FD_BACKEND + 2u) /* image and one kick eventfd */
-#define WAIT_MS 5000
+#define WAIT_MS 20000
 
 enum { FD_STATE = 5, FD_DM, FD_COUNT }; /* in the order of the message, from REQUEST on */
 
