@@ -264,6 +264,17 @@ static void verify_undumpable(struct report *report, const struct process *proce
     report_equal(report, process, "dumpable", "no", good ? "no" : "yes");
 }
 
+/* Its number in its own pid namespace alone would not tell: that of a container's first session is
+ * 1 as well. */
+static void verify_session(struct report *report, const struct process *process)
+{
+    char pids[64] = "", sessions[64] = "";
+    bool known = process_field(process->pid, "status", "NSpid", pids, sizeof(pids)) &&
+                 process_field(process->pid, "status", "NSsid", sessions, sizeof(sessions));
+    bool own = known && strcmp(pids, sessions) == 0;
+    report_equal(report, process, "session", "its own", own ? "its own" : "another's");
+}
+
 void verify_memory(struct report *report, const struct verified *verified)
 {
     const struct process *process = verified->process;
@@ -272,8 +283,5 @@ void verify_memory(struct report *report, const struct verified *verified)
         return;
     verify_limits(report, verified);
     verify_undumpable(report, process);
-    char pids[64] = "";
-    process_field(process->pid, "status", "NSsid", pids, sizeof(pids));
-    const char *inner = strrchr(pids, ' ');
-    report_equal(report, process, "session", "1", inner ? inner + 1 : pids);
+    verify_session(report, process);
 }
