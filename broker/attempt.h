@@ -7,6 +7,10 @@
  * A READY worker has answer_ms to answer, or slow_ms in total while it says that it waits for a
  * disk. After that it has to be replaced. An access without a worker waits until the device has
  * been silent for give_up_ms. It waits at least answer_ms for a worker that is being started.
+ *
+ * The whole machine may have stood still (broker/alive.h). The relay sees that when it wakes up too
+ * late. Such a time is not counted, nor is the second before it. For a worker that was told, the
+ * first wait ends a second before the deadline, since the clock is read only then.
  */
 #ifndef BROKER_ATTEMPT_H
 #define BROKER_ATTEMPT_H
@@ -34,6 +38,8 @@ struct attempt {
     int64_t excused;      /* until then, a worker that waits for a disk is not late */
     int64_t patient;      /* until then, the access waits for a worker that is being started */
     int64_t silent_since; /* of the device, over all accesses; 0: a worker answered the last one */
+    int64_t wake_by;      /* when the present wait ends; 0: the clock was not read before it */
+    uint32_t stalls;      /* how often the relay woke up too late */
 };
 
 /* What the relay has seen when it looks. */
@@ -68,8 +74,7 @@ void attempt_answered(struct attempt *attempt);
 bool attempt_is_worker(uint32_t worker);
 
 /* Whether attempt_next needs `now` with this worker. The clock is read only when something goes
- * wrong: the first wait is as long as a worker may take, so if it ends without an event, the
- * deadline is reached. */
+ * wrong: if the first wait ends without an event, the last part of the worker's time begins. */
 bool attempt_needs_clock(const struct attempt *attempt, uint32_t worker);
 
 /* What to do next. */

@@ -9,6 +9,8 @@
 #define ANSWER 5000
 #define SLOW 15000
 #define GIVE_UP 10000
+#define LAST (ANSWER / 5) /* the part of a worker's time that is waited for apart */
+#define FIRST (ANSWER - LAST)
 #define START 1000000
 
 static const struct relay_limits limits = {
@@ -57,17 +59,25 @@ static void the_first_worker_is_told_without_a_clock(void)
     struct attempt_next found = next(sight(1));
     CU_ASSERT_EQUAL(found.step, ATTEMPT_TELL);
     CU_ASSERT_FALSE(found.is_again);
-    CU_ASSERT_EQUAL(found.wait_ms, ANSWER);
+    CU_ASSERT_EQUAL(found.wait_ms, FIRST);
     CU_ASSERT_TRUE(attempt_needs_clock(&attempt, 1));
     CU_ASSERT_TRUE(attempt_needs_clock(&attempt, RELAY_NO_WORKER));
     CU_ASSERT_TRUE(attempt_needs_clock(&attempt, RELAY_WORKER_STARTING));
 }
 
-static void the_end_of_the_first_wait_is_the_deadline(void)
+/* Worker 1 is told, and does not answer in time. */
+static void miss(void)
+{
+    expect(sight(1), ATTEMPT_TELL, FIRST);
+    now += FIRST;
+    expect(late(1), ATTEMPT_WAIT, LAST);
+    now += LAST;
+}
+
+static void the_end_of_the_last_wait_is_the_deadline(void)
 {
     begin();
-    expect(sight(1), ATTEMPT_TELL, ANSWER);
-    now += ANSWER;
+    miss();
     expect(late(1), ATTEMPT_REPLACE, 0);
     CU_ASSERT_EQUAL(attempt.missed, 1);
     CU_ASSERT_EQUAL(attempt.silent_since, START); /* it has been silent since it was asked */
@@ -77,7 +87,7 @@ static void the_end_of_the_first_wait_is_the_deadline(void)
 static void noise_puts_nothing_off(void)
 {
     begin();
-    expect(sight(1), ATTEMPT_TELL, ANSWER);
+    expect(sight(1), ATTEMPT_TELL, FIRST);
     int64_t first = now;
     for (unsigned int i = 0; i < 50; i++) {
         expect(sight(1), ATTEMPT_WAIT, ANSWER - (now - first));
@@ -89,15 +99,14 @@ static void noise_puts_nothing_off(void)
 static void a_successor_has_its_own_time(void)
 {
     begin();
-    expect(sight(1), ATTEMPT_TELL, ANSWER);
-    now += ANSWER;
+    miss();
     expect(late(1), ATTEMPT_REPLACE, 0);
     expect(sight(RELAY_NO_WORKER), ATTEMPT_WAIT, GIVE_UP - ANSWER);
     now += 100;
     struct attempt_next found = next(sight(2));
     CU_ASSERT_EQUAL(found.step, ATTEMPT_TELL);
     CU_ASSERT_TRUE(found.is_again); /* the mailbox may hold spoilt values */
-    CU_ASSERT_EQUAL(found.wait_ms, ANSWER);
+    CU_ASSERT_EQUAL(found.wait_ms, FIRST);
     /* Also if somebody rings: its predecessor's deadline, which is over, is not its own. */
     expect(sight(2), ATTEMPT_WAIT, ANSWER);
     now += ANSWER - 1;
@@ -110,8 +119,7 @@ static void a_successor_has_its_own_time(void)
 static void a_disk_excuses_and_not_for_ever(void)
 {
     begin();
-    expect(sight(1), ATTEMPT_TELL, ANSWER);
-    now += ANSWER;
+    miss();
     int64_t end = START + SLOW;
     while (now < end) {
         struct attempt_seen seen = late(1);
@@ -129,8 +137,7 @@ static void a_disk_excuses_and_not_for_ever(void)
 static void what_was_excused_and_is_over_is_judged(void)
 {
     begin();
-    expect(sight(1), ATTEMPT_TELL, ANSWER);
-    now += ANSWER;
+    miss();
     struct attempt_seen seen = late(1);
     seen.is_in_io = true;
     expect(seen, ATTEMPT_WAIT, 500);
@@ -182,7 +189,7 @@ static void every_worker_wedges(void)
     struct attempt_next found = {0};
     while (now < START + 10 * GIVE_UP) {
         found = next(sight(worker));
-        if (found.step == ATTEMPT_TELL) {
+        while (found.step == ATTEMPT_TELL || found.step == ATTEMPT_WAIT) {
             now += found.wait_ms;
             found = next(late(worker));
         }
@@ -195,6 +202,57 @@ static void every_worker_wedges(void)
     }
     CU_ASSERT_EQUAL(found.step, ATTEMPT_GIVE_UP);
     CU_ASSERT_EQUAL(now, START + GIVE_UP);
+}
+
+/* The worker's last part begins when the machine goes on, and again if it has stood still in that.
+ */
+static void a_worker_has_its_time_though_the_machine_stood_still(void)
+{
+    begin();
+    expect(sight(1), ATTEMPT_TELL, FIRST);
+    now += FIRST + 60000;
+    expect(late(1), ATTEMPT_WAIT, LAST);
+    now += LAST + 60000;
+    expect(late(1), ATTEMPT_WAIT, LAST);
+    now += LAST + LAST - 1; /* on a busy machine that is no standstill */
+    expect(late(1), ATTEMPT_REPLACE, 0);
+}
+
+static void no_access_is_given_up_because_the_machine_stood_still(void)
+{
+    begin();
+    expect(sight(RELAY_NO_WORKER), ATTEMPT_WAIT, GIVE_UP);
+    now += GIVE_UP + 60000;
+    expect(late(RELAY_NO_WORKER), ATTEMPT_WAIT, LAST);
+    expect(sight(RELAY_WORKER_STARTING), ATTEMPT_WAIT, ANSWER);
+    now += ANSWER + 60000;
+    expect(late(RELAY_WORKER_STARTING), ATTEMPT_WAIT, LAST);
+    now += LAST;
+    expect(late(RELAY_WORKER_STARTING), ATTEMPT_GIVE_UP, 0);
+}
+
+static void a_disk_excuses_though_the_machine_stood_still(void)
+{
+    begin();
+    miss();
+    struct attempt_seen seen = late(1);
+    seen.is_in_io = true;
+    expect(seen, ATTEMPT_WAIT, 500);
+    now += 500 + 60000;
+    seen.now = now;
+    expect(seen, ATTEMPT_WAIT, LAST);
+}
+
+/* A machine on which every wait ends too late is no reason to wait for ever. */
+static void standstills_end_as_well(void)
+{
+    unsigned int waits = 0;
+    begin();
+    expect(sight(1), ATTEMPT_TELL, FIRST);
+    now += FIRST;
+    while (next(late(1)).step == ATTEMPT_WAIT && waits++ < 100)
+        now += LAST + 60000;
+    CU_ASSERT_EQUAL(waits, 11);
 }
 
 static void at_the_end_nothing_waits(void)
@@ -211,7 +269,7 @@ int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"the first worker is told without a clock", the_first_worker_is_told_without_a_clock},
-        {"the end of the first wait is the deadline", the_end_of_the_first_wait_is_the_deadline},
+        {"the end of the last wait is the deadline", the_end_of_the_last_wait_is_the_deadline},
         {"noise puts nothing off", noise_puts_nothing_off},
         {"a successor has its own time", a_successor_has_its_own_time},
         {"a disk excuses, and not for ever", a_disk_excuses_and_not_for_ever},
@@ -219,6 +277,13 @@ int main(int argc, char **argv)
         {"without a worker it is given up in time", without_a_worker_it_is_given_up_in_time},
         {"one that is being started has time", one_that_is_being_started_has_time},
         {"every worker wedges", every_worker_wedges},
+        {"a worker has its time though the machine stood still",
+         a_worker_has_its_time_though_the_machine_stood_still},
+        {"no access is given up because the machine stood still",
+         no_access_is_given_up_because_the_machine_stood_still},
+        {"a disk excuses though the machine stood still",
+         a_disk_excuses_though_the_machine_stood_still},
+        {"standstills end as well", standstills_end_as_well},
         {"at the end nothing waits", at_the_end_nothing_waits},
         CU_TEST_INFO_NULL,
     };
