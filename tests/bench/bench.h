@@ -6,13 +6,19 @@
  *   main.c      options, the table, JSON, the check
  *   block.c     block requests through a guest's driver, and a bare preadv loop
  *   vsock.c     bulk and pings between a guest's driver and a Unix socket
+ *   net.c       frames between a guest's driver and a tap
+ *   console.c   what a guest prints, and what a user types
+ *   rng.c       random bytes
+ *   load.c      what the last three share: turns, the table, JSON, the check
  *   restart.c   deaths of workers, and memory
  *   register.c  relayed register accesses, and the stand-in's own floor
  *   usage.c     processor time, memory and system calls of a process
+ *   model.c     a device model, and samples
  */
 #ifndef TESTS_BENCH_BENCH_H
 #define TESTS_BENCH_BENCH_H
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "tests/standin/guest.h"
@@ -35,6 +41,27 @@ struct bench {
     bool no_polling;    /* poll_us: 0 */
 };
 
+/* model.c */
+
+/* A device model with one device. */
+struct model {
+    struct standin *standin;
+    pid_t worker, broker;
+    bool placed; /* place_processes, or place_guest */
+};
+
+/*
+ * Start it and place its processes, as `bench` says, and wait until it is up. `keys` are the lines
+ * of the device, "    type: ..." and so on, without id, mmio_addr and poll_us; "@" stands for
+ * `dir`, in which the configuration is made. Returns 0 or -errno; model_stop is called in both
+ * cases.
+ */
+int model_start(const struct bench *bench, const char *dir, int log, const char *keys,
+                struct model *ret);
+/* Returns `result`; if that is 0, -ECHILD unless the device model ends with exit status 0, or
+ * -EPROTO after a protocol error. */
+int model_stop(struct model *model, int result);
+
 /* The samples, in nanoseconds; grows as needed. */
 struct samples {
     uint64_t *ns;
@@ -44,8 +71,13 @@ struct samples {
 void samples_add(struct samples *samples, uint64_t ns);
 /* Sorts the samples. 0 if there are none. */
 uint64_t samples_percentile(struct samples *samples, unsigned int percent);
+/* The same in microseconds. */
+double samples_us(struct samples *samples, unsigned int percent);
 void samples_free(struct samples *samples);
 uint64_t bench_now_ns(void);
+double median(const double *values, unsigned int count);
+/* The median of rates[i] / bare[i], which were measured one after the other. 0 without bare. */
+double median_ratio(const double *rates, const double *bare, unsigned int count);
 
 /* usage.c */
 enum syscall_method { SYSCALLS_TRACEPOINT, SYSCALLS_PTRACE, SYSCALLS_NONE };
@@ -60,6 +92,18 @@ uint64_t syscall_counter_read(const struct syscall_counter *counter);
 void syscall_counter_close(struct syscall_counter *counter);
 /* Follow a process with ptrace for so long, and count. Meanwhile the process is slower. */
 int64_t syscalls_by_ptrace(pid_t pid, uint64_t duration_ns);
+
+/* The system calls of a process between two moments, counted in whichever way works here. */
+struct counted {
+    pid_t pid;
+    uint64_t duration_ns; /* ptrace counts for so long */
+    enum syscall_method method;
+    struct syscall_counter counter;
+    pthread_t tracer;
+    int64_t syscalls; /* -1: unknown */
+};
+void counted_begin(struct counted *counted, pid_t pid, uint64_t duration_ns);
+void counted_end(struct counted *counted);
 /*
  * Pin the worker to the last processor, and this process and the broker to the others: Bao, too,
  * gives the frontend its own processors. If there is only one processor, returns false and leaves
@@ -150,6 +194,57 @@ struct register_result {
 };
 int register_run(struct bench *bench, struct register_result *result);
 
-double median(const double *values, unsigned int count);
+/* load.c: workloads that count operations, and have a device model of their own. */
+#define LOADS_MAX 10u
+
+struct load_turn {
+    uint64_t duration_ns;    /* how long it should last */
+    struct samples *latency; /* of each operation, if the load times them */
+    uint64_t count, ns;      /* set by the turn: operations, and how long they took */
+};
+
+/* Runs one turn. Returns 0 or -errno. */
+typedef int load_turn_function(void *context, struct load_turn *turn);
+
+struct load {
+    const char *name;
+    uint32_t bytes; /* that an operation moves */
+    bool timed;     /* the turns sample each operation */
+    load_turn_function *turn, *bare;
+    /* What --check promises for one operation; 0: nothing. */
+    double syscalls_max, kicks_max, interrupts_max;
+};
+
+struct load_result {
+    const struct load *load;
+    double rate[ROUNDS_MAX], bare_rate[ROUNDS_MAX]; /* operations per second */
+    double syscalls, kicks, interrupts,
+        worker_cpu_ns; /* for one operation; syscalls < 0: unknown */
+    struct samples latency, bare_latency;
+};
+
+/* A kind of device, whose loads are measured with one call. */
+struct load_set {
+    const char *name, *title, *operation;
+    const char *notes; /* below the table */
+    /* Fills in `results`, and their number. Files are made in `dir`. */
+    int (*run)(struct bench *bench, const char *dir, int log, struct load_set *set);
+    unsigned int count;
+    struct load_result results[LOADS_MAX];
+};
+extern struct load_set net_set, console_set, rng_set;
+
+/* Measure one more load of the set. `context` is for its turns. */
+int load_run(const struct bench *bench, struct load_set *set, const struct load *load,
+             void *context, struct guest *guest, pid_t worker);
+/* Take the interrupt if it has been raised, without waiting. Returns 0 or -errno. */
+int load_take_interrupt(struct guest *guest);
+/* Wait for the queue's interrupt, unless chains were used in the meantime. Returns 0 or -errno. */
+int load_wait(struct guest_queue *queue);
+void load_print(const struct bench *bench, struct load_set *set);
+void load_print_json(FILE *file, const struct bench *bench, struct load_set *set);
+/* Print each promise, and whether it was kept. Adds to both counts. */
+void load_check(const struct load_set *set, unsigned int *count, unsigned int *failed);
+void load_free(struct load_set *set);
 
 #endif

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define IMAGE_SIZE (128ull << 20)
@@ -38,77 +36,18 @@ static const struct block_workload workloads[] = {
 #define PROMISED 1 /* the workload of the promise */
 #define MERGED 2   /* the workload with neighbours */
 
+static struct load_set *const sets[] = {&rng_set};
+#define SETS (sizeof(sets) / sizeof(sets[0]))
+
 static const char *const methods[] = {
     [SYSCALLS_TRACEPOINT] = "tracepoint raw_syscalls:sys_enter, in a turn of its own",
     [SYSCALLS_PTRACE] = "ptrace, in a turn of its own that it slows down",
     [SYSCALLS_NONE] = "not counted: neither tracepoint nor ptrace can be used",
 };
 
-uint64_t bench_now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-void samples_add(struct samples *samples, uint64_t ns)
-{
-    if (samples->count == samples->capacity) {
-        samples->capacity = samples->capacity == 0 ? 65536 : samples->capacity * 2;
-        samples->ns = reallocarray(samples->ns, samples->capacity, sizeof(samples->ns[0]));
-        if (!samples->ns)
-            abort();
-    }
-    samples->ns[samples->count++] = ns;
-}
-
-static int compare(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static int compare_double(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-uint64_t samples_percentile(struct samples *samples, unsigned int percent)
-{
-    if (samples->count == 0)
-        return 0;
-    qsort(samples->ns, samples->count, sizeof(samples->ns[0]), compare);
-    return samples->ns[(samples->count - 1) * percent / 100];
-}
-
-void samples_free(struct samples *samples)
-{
-    free(samples->ns);
-    *samples = (struct samples){0};
-}
-
-double median(const double *values, unsigned int count)
-{
-    double sorted[ROUNDS_MAX];
-    memcpy(sorted, values, count * sizeof(values[0]));
-    qsort(sorted, count, sizeof(sorted[0]), compare_double);
-    return count % 2 != 0 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
-}
-
-/* The median over the rounds of device model : bare loop. The two of a pair are measured one after
- * the other. */
 static double ratio(const struct block_result *result, unsigned int rounds)
 {
-    double ratios[ROUNDS_MAX] = {0};
-    for (unsigned int i = 0; i < rounds; i++)
-        ratios[i] = result->rate[i] / result->bare_rate[i];
-    return median(ratios, rounds);
-}
-
-static double us(struct samples *samples, unsigned int percent)
-{
-    return (double)samples_percentile(samples, percent) / 1e3;
+    return median_ratio(result->rate, result->bare_rate, rounds);
 }
 
 static int make_image(const char *path, struct bench *bench)
@@ -126,45 +65,6 @@ static int make_image(const char *path, struct bench *bench)
     return 0;
 }
 
-static int write_config(const char *path, const char *image, bool no_polling)
-{
-    FILE *file = fopen(path, "we");
-    if (!file)
-        return -errno;
-    fprintf(file,
-            "devices:\n  - id: 0\n    type: block\n    data_plane: virtio\n    mmio_addr: 0x%llx\n"
-            "    file_path: %s\n    read_only: true\n%s",
-            BENCH_BASE, image, no_polling ? "    poll_us: 0\n" : "");
-    return fclose(file) < 0 ? -errno : 0;
-}
-
-static int start_device_model(struct bench *bench, const char *config, int log)
-{
-    const char *argv[] = {PROGRAM_DIR "/bao-virtio-dm", "--config", config, NULL};
-    struct standin_options options = {
-        .devices = {{.present = true, .shmem_addr = BENCH_SHMEM, .shmem_size = BENCH_SHMEM_SIZE}},
-        .argv = argv,
-        .stdin_fd = -1,
-        .stdout_fd = log,
-        .stderr_fd = log,
-    };
-    if (bench->one_processor && !place_what_starts())
-        return -ENODEV;
-    int r = standin_start(&options, &bench->standin);
-    if (r < 0)
-        return r;
-    uint64_t value;
-    r = standin_read(bench->standin, 0, BENCH_BASE, 4, &value, 10000); /* when it is up */
-    bench->worker = standin_find_process(bench->standin, "bao-virtio-worker", 0);
-    bench->broker = standin_find_process(bench->standin, "bao-virtio-broker", 0);
-    if (r == 0 && (bench->worker < 0 || bench->broker < 0))
-        r = -ESRCH;
-    if (r == 0)
-        bench->placed =
-            bench->one_processor ? place_guest() : place_processes(bench->worker, bench->broker);
-    return r;
-}
-
 static void print_table(const struct bench *bench, struct block_result *results,
                         struct register_result *registers)
 {
@@ -176,9 +76,9 @@ static void print_table(const struct bench *bench, struct block_result *results,
         printf("%-28s %10.0f %10.0f %6.2f %9.1f %9.1f %9.1f %9.1f %8.3f %8.3f %8.3f %8.2f\n",
                workloads[i].name, median(result->rate, bench->rounds),
                median(result->bare_rate, bench->rounds), ratio(result, bench->rounds),
-               us(&result->latency, 50), us(&result->latency, 99), us(&result->bare_latency, 50),
-               us(&result->bare_latency, 99), result->syscalls, result->interrupts, result->kicks,
-               result->worker_cpu_ns / 1e3);
+               samples_us(&result->latency, 50), samples_us(&result->latency, 99),
+               samples_us(&result->bare_latency, 50), samples_us(&result->bare_latency, 99),
+               result->syscalls, result->interrupts, result->kicks, result->worker_cpu_ns / 1e3);
     }
     printf("calls, irqs, kicks, cpu (the worker's): a request. bare: preadv of the same file,\n"
            "by turns. System calls by %s.\n%s\n\n",
@@ -187,14 +87,16 @@ static void print_table(const struct bench *bench, struct block_result *results,
            : bench->one_processor
                ? "The device model has one processor, the guest has the others."
                : "The worker has one processor, guest and broker have the others.");
-    const double floor50 = us(&registers->floor, 50);
+    const double floor50 = samples_us(&registers->floor, 50);
     printf("%-28s %9s %9s %6s\n", "register read", "p50 us", "p99 us", "ratio");
-    printf("%-28s %9.1f %9.1f %6.2f\n", "the stand-in's floor", floor50, us(&registers->floor, 99),
-           1.0);
-    printf("%-28s %9.1f %9.1f %6.2f\n", "answered by the broker", us(&registers->interrupt, 50),
-           us(&registers->interrupt, 99), us(&registers->interrupt, 50) / floor50);
-    printf("%-28s %9.1f %9.1f %6.2f\n", "answered by the worker", us(&registers->relayed, 50),
-           us(&registers->relayed, 99), us(&registers->relayed, 50) / floor50);
+    printf("%-28s %9.1f %9.1f %6.2f\n", "the stand-in's floor", floor50,
+           samples_us(&registers->floor, 99), 1.0);
+    printf("%-28s %9.1f %9.1f %6.2f\n", "answered by the broker",
+           samples_us(&registers->interrupt, 50), samples_us(&registers->interrupt, 99),
+           samples_us(&registers->interrupt, 50) / floor50);
+    printf("%-28s %9.1f %9.1f %6.2f\n", "answered by the worker",
+           samples_us(&registers->relayed, 50), samples_us(&registers->relayed, 99),
+           samples_us(&registers->relayed, 50) / floor50);
 }
 
 static void print_json(FILE *file, const struct bench *bench, struct block_result *results,
@@ -218,21 +120,24 @@ static void print_json(FILE *file, const struct bench *bench, struct block_resul
                 "\"broker_cpu_us\": %.3f}%s\n",
                 workloads[i].name, median(result->rate, bench->rounds),
                 median(result->bare_rate, bench->rounds), ratio(result, bench->rounds),
-                us(&result->latency, 50), us(&result->latency, 99), us(&result->bare_latency, 50),
-                us(&result->bare_latency, 99), result->syscalls, result->interrupts, result->kicks,
-                result->register_accesses, result->worker_cpu_ns / 1e3, result->broker_cpu_ns / 1e3,
+                samples_us(&result->latency, 50), samples_us(&result->latency, 99),
+                samples_us(&result->bare_latency, 50), samples_us(&result->bare_latency, 99),
+                result->syscalls, result->interrupts, result->kicks, result->register_accesses,
+                result->worker_cpu_ns / 1e3, result->broker_cpu_ns / 1e3,
                 i + 1 < WORKLOADS ? "," : "");
     }
     fprintf(file, "  ],\n");
     vsock_print_json(file, bench, vsock);
+    for (size_t i = 0; i < SETS; i++)
+        load_print_json(file, bench, sets[i]);
     restart_print_json(file, restarts);
     fprintf(file,
             "  \"register\": {\"floor_p50_us\": %.2f, \"floor_p99_us\": %.2f, "
             "\"broker_p50_us\": %.2f, \"broker_p99_us\": %.2f, \"worker_p50_us\": %.2f, "
             "\"worker_p99_us\": %.2f}\n}\n",
-            us(&registers->floor, 50), us(&registers->floor, 99), us(&registers->interrupt, 50),
-            us(&registers->interrupt, 99), us(&registers->relayed, 50),
-            us(&registers->relayed, 99));
+            samples_us(&registers->floor, 50), samples_us(&registers->floor, 99),
+            samples_us(&registers->interrupt, 50), samples_us(&registers->interrupt, 99),
+            samples_us(&registers->relayed, 50), samples_us(&registers->relayed, 99));
 }
 
 /* The counts depend only on the program, so they are checked. The speed also depends on the
@@ -266,14 +171,15 @@ static int check(const struct bench *bench, const struct block_result *results,
         {"KiB of private memory of the broker", broker_kib <= BROKER_KIB_MAX, broker_kib,
          BROKER_KIB_MAX},
     };
-    unsigned int failed = 0;
+    unsigned int failed = 0, count = sizeof(promises) / sizeof(promises[0]);
     printf("\n");
-    const unsigned int count = sizeof(promises) / sizeof(promises[0]);
-    for (size_t i = 0; i < count; i++) {
+    for (unsigned int i = 0; i < sizeof(promises) / sizeof(promises[0]); i++) {
         printf("%s: %s: %.3f, at most %.1f\n", promises[i].kept ? "ok" : "MISSED", promises[i].what,
                promises[i].is, promises[i].limit);
         failed += !promises[i].kept;
     }
+    for (size_t i = 0; i < SETS; i++)
+        load_check(sets[i], &count, &failed);
     double is = ratio(result, bench->rounds);
     printf("%s: %.2f of the bare loop's requests/s at depth 32, %.1f wanted\n",
            is >= RATIO_WANTED ? "reached" : "not reached (reported only)", is, RATIO_WANTED);
@@ -293,8 +199,7 @@ static int run(struct bench *bench, struct block_result *results, struct registe
     int r = register_run(bench, registers);
     if (r < 0)
         fprintf(stderr, "bench: register accesses: %s\n", strerror(-r));
-    const char *wrong = standin_protocol_error(bench->standin);
-    return wrong ? -EPROTO : r;
+    return r;
 }
 
 static const char usage[] =
@@ -310,21 +215,31 @@ static const char usage[] =
     "  --one        the device model has one processor, as in a backend with one; without it,\n"
     "               the worker has one and the broker the others\n"
     "  --no-polling the worker sleeps at once (poll_us: 0)\n"
-    "  --vsock      measure nothing but vsock/virtio\n";
+    "  --vsock, --net, --console, --rng\n"
+    "               measure only this kind; it can't be checked\n";
 
 struct options {
     bool check, vsock;
+    struct load_set *only; /* NULL: all */
     const char *json, *dir;
 };
 
 static bool parse(int argc, char **argv, struct bench *bench, struct options *options)
 {
     static const struct option longs[] = {
-        {"check", no_argument, NULL, 'c'},        {"json", required_argument, NULL, 'j'},
-        {"rounds", required_argument, NULL, 'r'}, {"slice", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},    {"no-polling", no_argument, NULL, 'n'},
-        {"vsock", no_argument, NULL, 'v'},        {"one", no_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+        {"check", no_argument, NULL, 'c'},
+        {"json", required_argument, NULL, 'j'},
+        {"rounds", required_argument, NULL, 'r'},
+        {"slice", required_argument, NULL, 's'},
+        {"dir", required_argument, NULL, 'd'},
+        {"no-polling", no_argument, NULL, 'n'},
+        {"vsock", no_argument, NULL, 'v'},
+        {"one", no_argument, NULL, 'o'},
+        {"net", no_argument, NULL, '0'},
+        {"console", no_argument, NULL, '1'},
+        {"rng", no_argument, NULL, '2'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -353,6 +268,11 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
         case 'v':
             options->vsock = true;
             break;
+        case '0':
+        case '1':
+        case '2':
+            options->only = sets[option - '0'];
+            break;
         case 'h':
             fputs(usage, stdout);
             exit(EXIT_SUCCESS);
@@ -373,57 +293,108 @@ static void free_vsock(struct vsock_result *vsock)
     }
 }
 
-/* Only this, without the rest. */
-static int measure_vsock(struct bench *bench, const char *dir, int log)
+static int run_vsock(struct bench *bench, const char *dir, int log, struct vsock_result *vsock)
 {
-    static struct vsock_result vsock[VSOCK_WORKLOADS];
     int r = vsock_run(bench, dir, log, vsock);
-    if (r < 0) {
+    if (r < 0)
         fprintf(stderr, "bench: vsock: %s\n", strerror(-r));
-        return EXIT_FAILURE;
-    }
-    vsock_print(bench, vsock);
-    free_vsock(vsock);
-    return EXIT_SUCCESS;
+    return r;
 }
 
-static int measure(struct bench *bench, const struct options *options, const char *dir,
-                   const char *config, int log)
+static int run_set(struct bench *bench, const char *dir, int log, struct load_set *set)
+{
+    int r = set->run(bench, dir, log, set);
+    if (r < 0)
+        fprintf(stderr, "bench: %s: %s\n", set->name, strerror(-r));
+    return r;
+}
+
+static FILE *open_json(const struct options *options)
+{
+    FILE *file = strcmp(options->json, "-") == 0 ? stdout : fopen(options->json, "we");
+    if (!file)
+        fprintf(stderr, "bench: %s: %s\n", options->json, strerror(errno));
+    return file;
+}
+
+static int close_json(FILE *file)
+{
+    return file == stdout || fclose(file) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Only one kind, without the rest. */
+static int measure_one(struct bench *bench, const struct options *options, const char *dir, int log)
+{
+    static struct vsock_result vsock[VSOCK_WORKLOADS];
+    struct load_set *set = options->only;
+    if ((set ? run_set(bench, dir, log, set) : run_vsock(bench, dir, log, vsock)) < 0)
+        return EXIT_FAILURE;
+    if (set)
+        load_print(bench, set);
+    else
+        vsock_print(bench, vsock);
+    int result = EXIT_SUCCESS;
+    FILE *file = options->json ? open_json(options) : NULL;
+    if (file) {
+        fprintf(file, "{\n");
+        if (set)
+            load_print_json(file, bench, set);
+        else
+            vsock_print_json(file, bench, vsock);
+        fprintf(file, "  \"rounds\": %u\n}\n", bench->rounds);
+        result = close_json(file);
+    }
+    if (set)
+        load_free(set);
+    else
+        free_vsock(vsock);
+    return options->json && !file ? EXIT_FAILURE : result;
+}
+
+/* The disk, and register accesses. */
+static int run_block(struct bench *bench, const char *dir, int log, struct block_result *results,
+                     struct register_result *registers)
+{
+    struct model model;
+    int r = model_start(bench, dir, log,
+                        "    type: block\n    data_plane: virtio\n    file_path: @/image\n"
+                        "    read_only: true\n",
+                        &model);
+    if (r < 0)
+        fprintf(stderr, "bench: the device model does not come up: %s\n", strerror(-r));
+    bench->standin = model.standin;
+    bench->worker = model.worker;
+    bench->broker = model.broker;
+    bench->placed = model.placed;
+    if (r == 0)
+        r = run(bench, results, registers);
+    return model_stop(&model, r);
+}
+
+static int measure(struct bench *bench, const struct options *options, const char *dir, int log)
 {
     static struct block_result results[WORKLOADS];
     static struct register_result registers;
     static struct vsock_result vsock[VSOCK_WORKLOADS];
     static struct restart_result restarts;
-    int r = start_device_model(bench, config, log);
-    if (r < 0) {
-        fprintf(stderr, "bench: the device model does not come up: %s\n", strerror(-r));
-        return EXIT_FAILURE;
-    }
-    r = run(bench, results, &registers);
-    int status = standin_stop(bench->standin);
-    if (r < 0 || status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return EXIT_FAILURE;
-    place_nowhere();
-    r = vsock_run(bench, dir, log, vsock);
-    if (r < 0) {
-        fprintf(stderr, "bench: vsock: %s\n", strerror(-r));
-        return EXIT_FAILURE;
-    }
-    place_nowhere();
-    if (restart_run(bench, dir, log, &restarts) < 0)
+    int r = run_block(bench, dir, log, results, &registers);
+    if (r == 0)
+        r = run_vsock(bench, dir, log, vsock);
+    for (size_t i = 0; r == 0 && i < SETS; i++)
+        r = run_set(bench, dir, log, sets[i]);
+    if (r < 0 || restart_run(bench, dir, log, &restarts) < 0)
         return EXIT_FAILURE;
     print_table(bench, results, &registers);
     vsock_print(bench, vsock);
+    for (size_t i = 0; i < SETS; i++)
+        load_print(bench, sets[i]);
     restart_print(&restarts);
     if (options->json) {
-        FILE *file = strcmp(options->json, "-") == 0 ? stdout : fopen(options->json, "we");
-        if (!file) {
-            fprintf(stderr, "bench: %s: %s\n", options->json, strerror(errno));
+        FILE *file = open_json(options);
+        if (!file)
             return EXIT_FAILURE;
-        }
         print_json(file, bench, results, &registers, vsock, &restarts);
-        if (file != stdout)
-            fclose(file);
+        (void)close_json(file);
     }
     int result = options->check ? check(bench, results, vsock, &restarts) : EXIT_SUCCESS;
     for (size_t i = 0; i < WORKLOADS; i++) {
@@ -431,6 +402,8 @@ static int measure(struct bench *bench, const struct options *options, const cha
         samples_free(&results[i].bare_latency);
     }
     free_vsock(vsock);
+    for (size_t i = 0; i < SETS; i++)
+        load_free(sets[i]);
     restart_free(&restarts);
     samples_free(&registers.relayed);
     samples_free(&registers.interrupt);
@@ -459,30 +432,26 @@ int main(int argc, char **argv)
                 "bench: root is needed: it starts the device model, which confines itself\n");
         return EXIT_FAILURE;
     }
-    char dir[PATH_SIZE], image[PATH_SIZE + 16], config[PATH_SIZE + 16], log_path[PATH_SIZE + 16];
+    char dir[PATH_SIZE], image[PATH_SIZE + 16], log_path[PATH_SIZE + 16];
     snprintf(dir, sizeof(dir), "%s/bao-bench-XXXXXX", options.dir);
     if (!mkdtemp(dir)) {
         fprintf(stderr, "bench: %s: %s\n", dir, strerror(errno));
         return EXIT_FAILURE;
     }
     snprintf(image, sizeof(image), "%s/image", dir);
-    snprintf(config, sizeof(config), "%s/config.yaml", dir);
     snprintf(log_path, sizeof(log_path), "%s/log", dir);
     int log = open(log_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     int result = EXIT_FAILURE;
     int r = make_image(image, &bench);
-    if (r == 0)
-        r = write_config(config, image, bench.no_polling);
     if (r < 0 || log < 0)
         fprintf(stderr, "bench: cannot make %s: %s\n", image, strerror(r < 0 ? -r : errno));
-    else if (options.vsock)
-        result = measure_vsock(&bench, dir, log);
+    else if (options.vsock || options.only)
+        result = measure_one(&bench, &options, dir, log);
     else
-        result = measure(&bench, &options, dir, config, log);
+        result = measure(&bench, &options, dir, log);
     if (result != EXIT_SUCCESS)
         copy_log(log);
     unlink(image);
-    unlink(config);
     unlink(log_path);
     rmdir(dir);
     return result;

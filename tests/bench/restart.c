@@ -404,11 +404,6 @@ int restart_run(const struct bench *bench, const char *dir, int log, struct rest
 
 /* ---- The results ---- */
 
-static double us(struct samples *samples, unsigned int percent)
-{
-    return (double)samples_percentile(samples, percent) / 1e3;
-}
-
 void restart_print(struct restart_result *result)
 {
     printf("\n%-28s %9s %9s %9s %9s %11s %11s\n", "worker's death", "p50 us", "p99 us", "max us",
@@ -416,8 +411,9 @@ void restart_print(struct restart_result *result)
     for (size_t i = 0; i < RESTART_KINDS; i++) {
         struct restart_kind *kind = &result->kinds[i];
         printf("%-28s %9.0f %9.0f %9.0f %9zu %11.0f %11.0f\n", kinds[i].name,
-               us(&kind->outages, 50), us(&kind->outages, 99), us(&kind->outages, 100),
-               kind->outages.count, kind->worker_kib, kind->broker_kib);
+               samples_us(&kind->outages, 50), samples_us(&kind->outages, 99),
+               samples_us(&kind->outages, 100), kind->outages.count, kind->worker_kib,
+               kind->broker_kib);
     }
     printf("From the kill to the next request completed (vsock: connection made). KiB: private\n"
            "memory; the worker's without the window and what it shares with the broker.\n"
@@ -433,9 +429,9 @@ void restart_print_json(FILE *file, struct restart_result *result)
         fprintf(file,
                 "    {\"name\": \"%s\", \"deaths\": %zu, \"p50_us\": %.1f, \"p99_us\": %.1f, "
                 "\"max_us\": %.1f, \"worker_private_kib\": %.0f, \"broker_private_kib\": %.0f}%s\n",
-                kinds[i].name, kind->outages.count, us(&kind->outages, 50), us(&kind->outages, 99),
-                us(&kind->outages, 100), kind->worker_kib, kind->broker_kib,
-                i + 1 < RESTART_KINDS ? "," : "");
+                kinds[i].name, kind->outages.count, samples_us(&kind->outages, 50),
+                samples_us(&kind->outages, 99), samples_us(&kind->outages, 100), kind->worker_kib,
+                kind->broker_kib, i + 1 < RESTART_KINDS ? "," : "");
     }
     fprintf(file, "  ],\n");
 }

@@ -103,6 +103,31 @@ int64_t syscalls_by_ptrace(pid_t pid, uint64_t duration_ns)
     }
 }
 
+static void *trace(void *argument)
+{
+    struct counted *counted = argument;
+    counted->syscalls = syscalls_by_ptrace(counted->pid, counted->duration_ns);
+    return NULL;
+}
+
+void counted_begin(struct counted *counted, pid_t pid, uint64_t duration_ns)
+{
+    *counted = (struct counted){.pid = pid, .duration_ns = duration_ns, .syscalls = -1};
+    counted->method = syscall_counter_open(&counted->counter, pid);
+    if (counted->method == SYSCALLS_PTRACE &&
+        pthread_create(&counted->tracer, NULL, trace, counted) != 0)
+        counted->method = SYSCALLS_NONE;
+}
+
+void counted_end(struct counted *counted)
+{
+    if (counted->method == SYSCALLS_PTRACE)
+        pthread_join(counted->tracer, NULL);
+    else if (counted->method == SYSCALLS_TRACEPOINT)
+        counted->syscalls = (int64_t)syscall_counter_read(&counted->counter);
+    syscall_counter_close(&counted->counter);
+}
+
 uint64_t cpu_time_ns(pid_t pid)
 {
     char path[320];

@@ -24,13 +24,12 @@
 
 #define PORT 53
 #define WAIT_MS 5000
-#define PATH_SIZE 96
 #define CONNECTIONS_MOST 64u
 
 /* The purpose of a connection: its first byte. */
 enum purpose { TO_HOST = 's', TO_GUEST = 'g', PING = 'p' };
 
-static const struct load {
+static const struct vsock_load {
     const char *name;
     enum vsock_unit unit;
     enum purpose purpose;
@@ -51,7 +50,7 @@ static const struct load {
 };
 
 /* The bare pair is one connection, and stays. */
-static bool has_bare(const struct load *load)
+static bool has_bare(const struct vsock_load *load)
 {
     return load->unit == VSOCK_BULK || (load->unit == VSOCK_PING && load->connections == 1);
 }
@@ -103,7 +102,7 @@ static void *serve(void *argument)
 
 /* ---- The bare pair ---- */
 
-static int bare_turn(const struct load *load, uint64_t duration_ns, double *ret_rate,
+static int bare_turn(const struct vsock_load *load, uint64_t duration_ns, double *ret_rate,
                      struct samples *latency)
 {
     int pair[2];
@@ -183,7 +182,7 @@ struct turn {
     double amount, kicks, interrupts;
 };
 
-static int connect_all(struct guest_vsock *vsock, const struct load *load,
+static int connect_all(struct guest_vsock *vsock, const struct vsock_load *load,
                        struct guest_socket **sockets)
 {
     const char byte = (char)load->purpose;
@@ -209,7 +208,7 @@ static void end_all(struct guest_vsock *vsock, unsigned int count, struct guest_
 }
 
 /* Each of them moves what it can. If none moved anything, wait for the device. */
-static int step_bulk(struct guest_vsock *vsock, const struct load *load,
+static int step_bulk(struct guest_vsock *vsock, const struct vsock_load *load,
                      struct guest_socket **sockets, struct turn *turn)
 {
     uint64_t moved = 0;
@@ -227,7 +226,7 @@ static int step_bulk(struct guest_vsock *vsock, const struct load *load,
 }
 
 /* Each of them sends a byte, and gets it back. */
-static int step_ping(struct guest_vsock *vsock, const struct load *load,
+static int step_ping(struct guest_vsock *vsock, const struct vsock_load *load,
                      struct guest_socket **sockets, struct turn *turn, struct samples *latency)
 {
     uint64_t starts[CONNECTIONS_MOST];
@@ -249,7 +248,7 @@ static int step_ping(struct guest_vsock *vsock, const struct load *load,
     return 0;
 }
 
-static int step_connect(struct guest_vsock *vsock, const struct load *load, struct turn *turn)
+static int step_connect(struct guest_vsock *vsock, const struct vsock_load *load, struct turn *turn)
 {
     struct guest_socket *sockets[CONNECTIONS_MOST];
     int r = connect_all(vsock, load, sockets);
@@ -260,42 +259,9 @@ static int step_connect(struct guest_vsock *vsock, const struct load *load, stru
     return 0;
 }
 
-/* The worker's system calls while data flows, without those at the start and end of connections. */
-struct counted {
-    pid_t worker;
-    uint64_t duration_ns;
-    enum syscall_method method;
-    struct syscall_counter counter;
-    pthread_t tracer;
-    int64_t syscalls; /* -1: unknown */
-};
-
-static void *trace(void *argument)
-{
-    struct counted *counted = argument;
-    counted->syscalls = syscalls_by_ptrace(counted->worker, counted->duration_ns);
-    return NULL;
-}
-
-static void begin_counting(struct counted *counted)
-{
-    counted->method = syscall_counter_open(&counted->counter, counted->worker);
-    if (counted->method == SYSCALLS_PTRACE &&
-        pthread_create(&counted->tracer, NULL, trace, counted) != 0)
-        counted->method = SYSCALLS_NONE;
-}
-
-static void end_counting(struct counted *counted)
-{
-    if (counted->method == SYSCALLS_PTRACE)
-        pthread_join(counted->tracer, NULL);
-    else if (counted->method == SYSCALLS_TRACEPOINT)
-        counted->syscalls = (int64_t)syscall_counter_read(&counted->counter);
-    syscall_counter_close(&counted->counter);
-}
-
-static int run_turn(struct guest_vsock *vsock, const struct load *load, uint64_t duration_ns,
-                    struct turn *turn, struct samples *latency, struct counted *counted)
+static int run_turn(struct guest_vsock *vsock, pid_t worker, const struct vsock_load *load,
+                    uint64_t duration_ns, struct turn *turn, struct samples *latency,
+                    struct counted *counted)
 {
     struct guest_socket *sockets[CONNECTIONS_MOST];
     int r = load->unit == VSOCK_CONNECT ? 0 : connect_all(vsock, load, sockets);
@@ -304,8 +270,9 @@ static int run_turn(struct guest_vsock *vsock, const struct load *load, uint64_t
     *turn = (struct turn){0};
     /* Bulk: the guest's bytes lie in its buffers, as those of the bare pair do. */
     vsock->no_copies = load->unit == VSOCK_BULK;
+    /* Without the calls at the start and end of connections. */
     if (counted)
-        begin_counting(counted);
+        counted_begin(counted, worker, duration_ns);
     while (r == 0 && turn->ns < duration_ns) {
         if (load->unit == VSOCK_BULK)
             r = step_bulk(vsock, load, sockets, turn);
@@ -316,7 +283,7 @@ static int run_turn(struct guest_vsock *vsock, const struct load *load, uint64_t
         turn->ns = bench_now_ns() - start;
     }
     if (counted)
-        end_counting(counted);
+        counted_end(counted);
     vsock->no_copies = false;
     turn->kicks = (double)(vsock->guest.kicks - kicks);
     turn->interrupts = (double)(vsock->guest.interrupts - interrupts);
@@ -334,7 +301,7 @@ static double own_cpu_ns(void)
     return (double)used.tv_sec * 1e9 + (double)used.tv_nsec;
 }
 
-static int measure_bare(const struct bench *bench, pid_t worker, const struct load *load,
+static int measure_bare(const struct bench *bench, pid_t worker, const struct vsock_load *load,
                         double *ret_rate, struct vsock_result *result)
 {
     double cpu = own_cpu_ns();
@@ -347,17 +314,17 @@ static int measure_bare(const struct bench *bench, pid_t worker, const struct lo
 }
 
 static int measure(struct guest_vsock *vsock, pid_t worker, const struct bench *bench,
-                   const struct load *load, struct vsock_result *result)
+                   const struct vsock_load *load, struct vsock_result *result)
 {
-    struct counted counted = {.worker = worker, .duration_ns = bench->slice_ns, .syscalls = -1};
+    struct counted counted;
     struct turn traced;
-    int counts = run_turn(vsock, load, bench->slice_ns, &traced, NULL, &counted);
+    int counts = run_turn(vsock, worker, load, bench->slice_ns, &traced, NULL, &counted);
     result->syscalls =
         counts < 0 || counted.syscalls < 0 ? -1 : (double)counted.syscalls / traced.amount;
     for (unsigned int round = 0; round < bench->rounds; round++) {
         struct turn turn;
         uint64_t cpu = cpu_time_ns(worker);
-        int r = run_turn(vsock, load, bench->slice_ns, &turn, &result->latency, NULL);
+        int r = run_turn(vsock, worker, load, bench->slice_ns, &turn, &result->latency, NULL);
         result->worker_cpu_ns += (double)(cpu_time_ns(worker) - cpu);
         if (r == 0 && has_bare(load))
             r = measure_bare(bench, worker, load, &result->bare_rate[round], result);
@@ -374,27 +341,14 @@ static int measure(struct guest_vsock *vsock, pid_t worker, const struct bench *
     return vsock->violations == 0 && vsock->guest.error == 0 ? 0 : -EPROTO;
 }
 
-static double ratio(const struct vsock_result *result, unsigned int rounds)
-{
-    double ratios[ROUNDS_MAX] = {0};
-    for (unsigned int i = 0; i < rounds; i++)
-        ratios[i] = result->bare_rate[i] > 0 ? result->rate[i] / result->bare_rate[i] : 0;
-    return median(ratios, rounds);
-}
-
-static double us(struct samples *samples, unsigned int percent)
-{
-    return (double)samples_percentile(samples, percent) / 1e3;
-}
-
 static void print_latency(struct vsock_result *result, bool bare)
 {
-    printf("%-28s p50 %.1f us, p99 %.1f us", "", us(&result->latency, 50),
-           us(&result->latency, 99));
+    printf("%-28s p50 %.1f us, p99 %.1f us", "", samples_us(&result->latency, 50),
+           samples_us(&result->latency, 99));
     if (bare)
         printf("; bare p50 %.1f us, p99 %.1f us; two eventfd wake-ups p50 %.1f us, p99 %.1f us",
-               us(&result->bare_latency, 50), us(&result->bare_latency, 99), us(&result->echo, 50),
-               us(&result->echo, 99));
+               samples_us(&result->bare_latency, 50), samples_us(&result->bare_latency, 99),
+               samples_us(&result->echo, 50), samples_us(&result->echo, 99));
     printf("\n");
 }
 
@@ -406,8 +360,9 @@ void vsock_print(const struct bench *bench, struct vsock_result *results)
         struct vsock_result *result = &results[i];
         printf("%-28s %10.0f %10.0f %6.2f %8.2f %8.2f %8.2f %8.1f %8.1f\n", loads[i].name,
                median(result->rate, bench->rounds), median(result->bare_rate, bench->rounds),
-               ratio(result, bench->rounds), result->syscalls, result->kicks, result->interrupts,
-               result->worker_cpu_ns / 1e3, result->bare_cpu_ns / 1e3);
+               median_ratio(result->rate, result->bare_rate, bench->rounds), result->syscalls,
+               result->kicks, result->interrupts, result->worker_cpu_ns / 1e3,
+               result->bare_cpu_ns / 1e3);
         if (loads[i].unit == VSOCK_PING)
             print_latency(result, has_bare(&loads[i]));
     }
@@ -430,10 +385,12 @@ void vsock_print_json(FILE *file, const struct bench *bench, struct vsock_result
                 "\"bare_p50_us\": %.2f, \"bare_p99_us\": %.2f, \"bare_cpu_us\": %.3f, "
                 "\"two_wakeups_p50_us\": %.2f}%s\n",
                 loads[i].name, median(result->rate, bench->rounds),
-                median(result->bare_rate, bench->rounds), ratio(result, bench->rounds),
-                result->syscalls, result->kicks, result->interrupts, result->worker_cpu_ns / 1e3,
-                us(&result->latency, 50), us(&result->latency, 99), us(&result->bare_latency, 50),
-                us(&result->bare_latency, 99), result->bare_cpu_ns / 1e3, us(&result->echo, 50),
+                median(result->bare_rate, bench->rounds),
+                median_ratio(result->rate, result->bare_rate, bench->rounds), result->syscalls,
+                result->kicks, result->interrupts, result->worker_cpu_ns / 1e3,
+                samples_us(&result->latency, 50), samples_us(&result->latency, 99),
+                samples_us(&result->bare_latency, 50), samples_us(&result->bare_latency, 99),
+                result->bare_cpu_ns / 1e3, samples_us(&result->echo, 50),
                 i + 1 < VSOCK_WORKLOADS ? "," : "");
     }
     fprintf(file, "  ],\n");
@@ -453,54 +410,23 @@ void vsock_largest(const struct vsock_result *results, double *ret_calls, double
     }
 }
 
-static int start(const struct bench *bench, const char *dir, int log, struct standin **ret)
-{
-    char config[PATH_SIZE];
-    snprintf(config, sizeof(config), "%s/vsock.yaml", dir);
-    FILE *file = fopen(config, "we");
-    if (!file)
-        return -errno;
-    fprintf(file,
-            "devices:\n  - id: 0\n    type: vsock\n    data_plane: virtio\n"
-            "    mmio_addr: 0x%llx\n    guest_cid: 3\n    socket_path: %s/v\n%s",
-            BENCH_BASE, dir, bench->no_polling ? "    poll_us: 0\n" : "");
-    if (fclose(file) < 0)
-        return -errno;
-    const char *argv[] = {PROGRAM_DIR "/bao-virtio-dm", "--config", config, NULL};
-    struct standin_options options = {
-        .devices = {{.present = true, .shmem_addr = BENCH_SHMEM, .shmem_size = BENCH_SHMEM_SIZE}},
-        .argv = argv,
-        .stdin_fd = -1,
-        .stdout_fd = log,
-        .stderr_fd = log,
-    };
-    uint64_t value;
-    int r = standin_start(&options, ret);
-    if (r == 0)
-        r = standin_read(*ret, 0, BENCH_BASE, 4, &value, 10000); /* when it is up */
-    unlink(config);
-    return r;
-}
-
-static int run(struct bench *bench, struct standin *standin, struct vsock_result *results)
+static int run(struct bench *bench, const struct model *model, struct vsock_result *results)
 {
     static struct guest_vsock vsock;
-    pid_t worker = standin_find_process(standin, "bao-virtio-worker", 0);
-    if (worker < 0)
-        return worker;
-    (void)place_processes(worker, standin_find_process(standin, "bao-virtio-broker", 0));
-    guest_init(&vsock.guest, standin, 0, BENCH_BASE, BENCH_SHMEM, BENCH_SHMEM_SIZE);
+    guest_init(&vsock.guest, model->standin, 0, BENCH_BASE, BENCH_SHMEM, BENCH_SHMEM_SIZE);
     int r = guest_vsock_start(&vsock, GUEST_VSOCK_FEATURES);
     if (r == 0)
         (void)signal(SIGPIPE, SIG_IGN); /* for writev, after the guest has read enough */
     for (unsigned int i = 0; r == 0 && i < VSOCK_WORKLOADS; i++)
-        r = measure(&vsock, worker, bench, &loads[i], &results[i]);
+        r = measure(&vsock, model->worker, bench, &loads[i], &results[i]);
     guest_vsock_free(&vsock);
     return r;
 }
 
 int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result *results)
 {
+    static const char keys[] = "    type: vsock\n    data_plane: virtio\n    guest_cid: 3\n"
+                               "    socket_path: @/v\n";
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof(address.sun_path), "%s/v_%u", dir, PORT);
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -508,12 +434,11 @@ int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result
     if (listener < 0 || bind(listener, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
         listen(listener, 128) < 0 || pthread_create(&server, NULL, serve, &listener) != 0)
         return -EIO;
-    struct standin *standin = NULL;
-    int r = start(bench, dir, log, &standin);
+    struct model model;
+    int r = model_start(bench, dir, log, keys, &model);
     if (r == 0)
-        r = run(bench, standin, results);
-    if (standin && standin_stop(standin) < 0 && r == 0)
-        r = -ECHILD;
+        r = run(bench, &model, results);
+    r = model_stop(&model, r);
     shutdown(listener, SHUT_RDWR);
     pthread_join(server, NULL);
     close(listener);

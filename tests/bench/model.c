@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/bench/bench.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PATH_SIZE 128
+#define UP_MS 10000
+
+uint64_t bench_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+void samples_add(struct samples *samples, uint64_t ns)
+{
+    if (samples->count == samples->capacity) {
+        samples->capacity = samples->capacity == 0 ? 65536 : samples->capacity * 2;
+        samples->ns = reallocarray(samples->ns, samples->capacity, sizeof(samples->ns[0]));
+        if (!samples->ns)
+            abort();
+    }
+    samples->ns[samples->count++] = ns;
+}
+
+static int compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int compare_double(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+uint64_t samples_percentile(struct samples *samples, unsigned int percent)
+{
+    if (samples->count == 0)
+        return 0;
+    qsort(samples->ns, samples->count, sizeof(samples->ns[0]), compare);
+    return samples->ns[(samples->count - 1) * percent / 100];
+}
+
+void samples_free(struct samples *samples)
+{
+    free(samples->ns);
+    *samples = (struct samples){0};
+}
+
+double median(const double *values, unsigned int count)
+{
+    double sorted[ROUNDS_MAX];
+    memcpy(sorted, values, count * sizeof(values[0]));
+    qsort(sorted, count, sizeof(sorted[0]), compare_double);
+    return count % 2 != 0 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
+}
+
+double samples_us(struct samples *samples, unsigned int percent)
+{
+    return (double)samples_percentile(samples, percent) / 1e3;
+}
+
+double median_ratio(const double *rates, const double *bare, unsigned int count)
+{
+    double ratios[ROUNDS_MAX] = {0};
+    for (unsigned int i = 0; i < count; i++)
+        ratios[i] = bare[i] > 0 ? rates[i] / bare[i] : 0;
+    return median(ratios, count);
+}
+
+/* ---- A device model ---- */
+
+static int write_config(const struct bench *bench, const char *path, const char *dir,
+                        const char *keys)
+{
+    FILE *file = fopen(path, "we");
+    if (!file)
+        return -errno;
+    fprintf(file, "devices:\n  - id: 0\n    mmio_addr: 0x%llx\n%s", BENCH_BASE,
+            bench->no_polling ? "    poll_us: 0\n" : "");
+    for (const char *at = keys; *at; at++) {
+        if (*at == '@')
+            fputs(dir, file);
+        else
+            fputc(*at, file);
+    }
+    return fclose(file) < 0 ? -errno : 0;
+}
+
+int model_start(const struct bench *bench, const char *dir, int log, const char *keys,
+                struct model *ret)
+{
+    char config[PATH_SIZE];
+    const char *argv[] = {PROGRAM_DIR "/bao-virtio-dm", "--config", config, NULL};
+    struct standin_options options = {
+        .devices = {{.present = true, .shmem_addr = BENCH_SHMEM, .shmem_size = BENCH_SHMEM_SIZE}},
+        .argv = argv,
+        .stdin_fd = -1,
+        .stdout_fd = log,
+        .stderr_fd = log,
+    };
+    *ret = (struct model){0};
+    snprintf(config, sizeof(config), "%s/config.yaml", dir);
+    int r = write_config(bench, config, dir, keys);
+    if (r == 0 && bench->one_processor && !place_what_starts())
+        r = -ENODEV;
+    if (r == 0)
+        r = standin_start(&options, &ret->standin);
+    uint64_t value;
+    if (r == 0)
+        r = standin_read(ret->standin, 0, BENCH_BASE, 4, &value, UP_MS); /* when it is up */
+    unlink(config);
+    if (r < 0)
+        return r;
+    ret->worker = standin_find_process(ret->standin, "bao-virtio-worker", 0);
+    ret->broker = standin_find_process(ret->standin, "bao-virtio-broker", 0);
+    if (ret->worker < 0 || ret->broker < 0)
+        return -ESRCH;
+    ret->placed = bench->one_processor ? place_guest() : place_processes(ret->worker, ret->broker);
+    return 0;
+}
+
+int model_stop(struct model *model, int result)
+{
+    if (model->standin) {
+        const bool wrong = standin_protocol_error(model->standin) != NULL;
+        int status = standin_stop(model->standin);
+        if (result == 0 && wrong)
+            result = -EPROTO;
+        if (result == 0 && (status < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0))
+            result = -ECHILD;
+    }
+    model->standin = NULL;
+    place_nowhere();
+    return result;
+}
