@@ -264,3 +264,16 @@ bool guest_queue_enable_interrupts(struct guest_queue *queue)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return LOAD(queue->used->idx, RELAXED) == queue->used_index;
 }
+
+bool guest_queue_delay_interrupts(struct guest_queue *queue)
+{
+    if (queue->is_packed || !has(queue->guest, VIRTIO_RING_F_EVENT_IDX))
+        return guest_queue_enable_interrupts(queue);
+    const uint16_t under_way = (uint16_t)(queue->avail_index - queue->used_index);
+    const uint16_t delay = (uint16_t)(under_way * 3u / 4);
+    queue->interrupts_off = false;
+    STORE(*used_event(queue), (uint16_t)(queue->used_index + delay), RELAXED);
+    /* As in guest_queue_enable_interrupts. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return (uint16_t)(LOAD(queue->used->idx, RELAXED) - queue->used_index) <= delay;
+}

@@ -1,0 +1,653 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The network device on a tap. The guest sends as Linux's driver does: the interrupt for buffers
+ * that come back waits until three quarters of them are back; while it takes frames, interrupts of
+ * that queue are off. It kicks once for BATCH frames, as Linux does for what its queueing
+ * discipline hands over at once. The host's end is a packet socket, in the guest's thread: what it
+ * has under way is bounded, so that no frame is lost, and the counts do not depend on the
+ * scheduler. Bare: a loop of writev or readv of the same frames on another tap: nothing can be
+ * faster.
+ */
+#include "tests/bench/bench.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/standin/guest_net.h"
+
+#define BULK_TYPE 0x88b5 /* EtherTypes for experiments; not used by the kernel */
+#define PING_TYPE 0x88b6
+#define HEADER_SIZE ((uint32_t)sizeof(struct virtio_net_hdr_v1))
+#define HEADERS 54u /* Ethernet, IP, TCP */
+#define SEGMENT 1448u
+#define LARGE (HEADERS + 45 * SEGMENT) /* one frame of 64 KiB for segmentation offload */
+#define PAGE 4096u
+#define PAIRS 4u
+#define BUFFERS 256u   /* of each queue of the guest */
+#define UNDER_WAY 256u /* most small frames; a tap has room for 500 */
+#define UNDER_WAY_LARGE 16u
+#define BATCH 32u
+#define REFILL 32u /* buffers that come together to the device, as in Linux */
+#define WAIT_MS 5000
+#define STOP_LOOK_US 100000
+
+enum direction { TO_TAP, TO_GUEST, PING };
+
+struct net_load {
+    struct load load;
+    enum direction direction;
+    unsigned int pairs;
+};
+
+struct frame {
+    struct virtio_net_hdr_v1 header;
+    uint8_t bytes[LARGE];
+};
+
+struct session {
+    const struct net_load *now;
+    struct guest_net net;
+    /* What the guest may use for the next frame, or give to the device. */
+    struct guest_net_buffer *tx[PAIRS][BUFFERS], *rx[BUFFERS];
+    unsigned int tx_count[PAIRS], rx_count;
+    int host, bare_host; /* packet sockets on both taps; opened for each load */
+    int bare;            /* the other tap itself */
+};
+
+static const uint8_t guest_mac[ETH_ALEN] = {2, 0, 0, 0, 0, 2},
+                     host_mac[ETH_ALEN] = {2, 0, 0, 0, 0, 1};
+static struct frame frame;
+
+static bool large(const struct net_load *load)
+{
+    return load->load.bytes > ETH_FRAME_LEN;
+}
+
+static uint16_t type_of(const struct net_load *load)
+{
+    return load->direction == PING ? PING_TYPE : large(load) ? ETH_P_IP : BULK_TYPE;
+}
+
+/* The frame of the load, to the guest or from it. A large one is of TCP, and the kernel could make
+ * segments of it. The addresses are not those of the tap, so no socket but ours gets it. */
+static void make_frame(const struct net_load *load, bool to_guest)
+{
+    memset(&frame, 0, sizeof(frame));
+    memcpy(frame.bytes, to_guest ? guest_mac : host_mac, ETH_ALEN);
+    memcpy(frame.bytes + ETH_ALEN, to_guest ? host_mac : guest_mac, ETH_ALEN);
+    const uint16_t type = htons(type_of(load));
+    memcpy(frame.bytes + 12, &type, 2);
+    if (!large(load))
+        return;
+    const uint16_t length = htons(LARGE - ETH_HLEN);
+    const uint8_t ip[] = {0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2};
+    memcpy(frame.bytes + ETH_HLEN, ip, sizeof(ip));
+    memcpy(frame.bytes + ETH_HLEN + 2, &length, 2);
+    frame.bytes[46] = 0x50; /* the length of the TCP header */
+    frame.bytes[47] = 0x10; /* ACK */
+    frame.header = (struct virtio_net_hdr_v1){
+        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+        .gso_size = SEGMENT,
+        .hdr_len = HEADERS,
+        .csum_start = 34,
+        .csum_offset = 16,
+    };
+}
+
+/* ---- The host's end ---- */
+
+static int open_host(const char *tap, uint16_t type)
+{
+    const int on = 1, least = 1;
+    const struct sockaddr_ll address = {
+        .sll_family = AF_PACKET,
+        .sll_protocol = htons(type),
+        .sll_ifindex = (int)if_nametoindex(tap),
+    };
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    /* Nobody reads what the guest sends in bulk: it is counted, and dropped. */
+    if (fd < 0 ||
+        (type != PING_TYPE && (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) < 0 ||
+                               setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least)) < 0)) ||
+        setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)) < 0 ||
+        bind(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)) < 0) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+/* Frames that have come since the last call. */
+static uint64_t host_count(int host)
+{
+    struct tpacket_stats stats = {0};
+    socklen_t size = sizeof(stats);
+    if (getsockopt(host, SOL_PACKET, PACKET_STATISTICS, &stats, &size) < 0)
+        return 0;
+    return stats.tp_packets;
+}
+
+static int host_send(int host, uint32_t length, unsigned int count)
+{
+    struct virtio_net_hdr header;
+    struct iovec parts[] = {{&header, sizeof(header)}, {frame.bytes, length}};
+    struct mmsghdr messages[UNDER_WAY] = {0};
+    memcpy(&header, &frame.header, sizeof(header)); /* it lacks num_buffers */
+    for (unsigned int i = 0; i < count; i++)
+        messages[i].msg_hdr = (struct msghdr){.msg_iov = parts, .msg_iovlen = 2};
+    for (unsigned int sent = 0; sent < count;) {
+        int r = sendmmsg(host, messages + sent, count - sent, 0);
+        if (r <= 0)
+            return r < 0 ? -errno : -EIO;
+        sent += (unsigned int)r;
+    }
+    return 0;
+}
+
+/* A program of the host that sends each frame back. */
+struct echo {
+    int host;
+    bool anywhere; /* the scheduler places it, as it would beside a bare loop */
+    _Atomic bool end;
+    pthread_t thread;
+};
+
+static void *serve_echo(void *argument)
+{
+    struct echo *echo = argument;
+    uint8_t bytes[ETH_FRAME_LEN];
+    if (echo->anywhere)
+        place_nowhere();
+    while (!atomic_load(&echo->end)) {
+        ssize_t length = recv(echo->host, bytes, sizeof(bytes), 0);
+        if (length <= ETH_HLEN)
+            continue;
+        memcpy(bytes, guest_mac, ETH_ALEN);
+        memcpy(bytes + ETH_ALEN, host_mac, ETH_ALEN);
+        (void)send(echo->host, bytes, (size_t)length, 0);
+    }
+    return NULL;
+}
+
+static int echo_start(struct echo *echo, int host, bool anywhere)
+{
+    const struct timeval look = {.tv_usec = STOP_LOOK_US};
+    *echo = (struct echo){.host = host, .anywhere = anywhere};
+    if (setsockopt(host, SOL_SOCKET, SO_RCVTIMEO, &look, sizeof(look)) < 0)
+        return -errno;
+    return -pthread_create(&echo->thread, NULL, serve_echo, echo);
+}
+
+static void echo_stop(struct echo *echo)
+{
+    atomic_store(&echo->end, true);
+    pthread_join(echo->thread, NULL);
+}
+
+/* ---- The bare tap ---- */
+
+static int bare_to_tap(struct session *session, struct load_turn *turn)
+{
+    const struct iovec parts[] = {{&frame.header, HEADER_SIZE},
+                                  {frame.bytes, session->now->load.bytes}};
+    for (const uint64_t start = bench_now_ns(); turn->ns < turn->duration_ns;) {
+        for (unsigned int i = 0; i < BATCH; i++, turn->count++) {
+            if (writev(session->bare, parts, 2) < 0)
+                return -errno;
+        }
+        turn->ns = bench_now_ns() - start;
+    }
+    return 0;
+}
+
+/* Only the time of reading counts. */
+static int bare_to_guest(struct session *session, struct load_turn *turn)
+{
+    static struct frame found;
+    const struct iovec parts[] = {{&found.header, HEADER_SIZE}, {found.bytes, LARGE}};
+    const unsigned int under_way = large(session->now) ? UNDER_WAY_LARGE : UNDER_WAY;
+    for (const uint64_t start = bench_now_ns(); bench_now_ns() - start < turn->duration_ns;) {
+        int r = host_send(session->bare_host, session->now->load.bytes, under_way);
+        const uint64_t before = bench_now_ns();
+        unsigned int count = 0;
+        while (r == 0 && count < under_way && readv(session->bare, parts, 2) > 0)
+            count++;
+        if (count < under_way)
+            return r < 0 ? r : -EIO;
+        turn->ns += bench_now_ns() - before;
+        turn->count += count;
+    }
+    return 0;
+}
+
+static int bare_ping_once(struct session *session)
+{
+    static struct frame found;
+    const struct iovec parts[] = {{&frame.header, HEADER_SIZE},
+                                  {frame.bytes, session->now->load.bytes}};
+    const struct iovec back[] = {{&found.header, HEADER_SIZE}, {found.bytes, LARGE}};
+    struct pollfd tap = {.fd = session->bare, .events = POLLIN};
+    if (writev(session->bare, parts, 2) < 0)
+        return -errno;
+    do {
+        if (poll(&tap, 1, WAIT_MS) <= 0 || readv(session->bare, back, 2) < 0)
+            return -EIO;
+    } while (memcmp(found.bytes, guest_mac, ETH_ALEN) != 0);
+    return 0;
+}
+
+static int bare_ping(struct session *session, struct load_turn *turn)
+{
+    struct echo echo;
+    int r = echo_start(&echo, session->bare_host, true);
+    if (r < 0)
+        return r;
+    for (const uint64_t start = bench_now_ns(); r == 0 && turn->ns < turn->duration_ns;) {
+        const uint64_t before = turn->ns;
+        r = bare_ping_once(session);
+        turn->ns = bench_now_ns() - start;
+        turn->count++;
+        if (turn->latency)
+            samples_add(turn->latency, turn->ns - before);
+    }
+    echo_stop(&echo);
+    return r;
+}
+
+static int bare_turn(void *context, struct load_turn *turn)
+{
+    struct session *session = context;
+    make_frame(session->now, session->now->direction == TO_GUEST);
+    switch (session->now->direction) {
+    case TO_TAP:
+        return bare_to_tap(session, turn);
+    case TO_GUEST:
+        return bare_to_guest(session, turn);
+    case PING:
+        return bare_ping(session, turn);
+    }
+    return -EINVAL;
+}
+
+/* ---- The guest sends ---- */
+
+/* All buffers are back. The frame is put into those that the load uses. */
+static void fill_buffers(struct session *session)
+{
+    const struct net_load *load = session->now;
+    const unsigned int count = large(load) ? UNDER_WAY_LARGE : BUFFERS;
+    make_frame(load, false);
+    for (unsigned int p = 0; p < load->pairs; p++) {
+        for (unsigned int i = 0; i < count; i++) {
+            struct guest_net_buffer *buffer = &session->net.tx_buffers[p * BUFFERS + i];
+            memcpy(buffer->data, &frame, HEADER_SIZE + load->load.bytes);
+            session->tx[p][i] = buffer;
+        }
+        session->tx_count[p] = count;
+    }
+}
+
+static unsigned int take_back(struct session *session, unsigned int pair)
+{
+    struct guest_net_buffer *buffer;
+    unsigned int count = 0;
+    uint32_t length;
+    for (; (buffer = guest_queue_get(&session->net.tx[pair], &length)); count++)
+        session->tx[pair][session->tx_count[pair]++] = buffer;
+    return count;
+}
+
+/* A small frame is one segment with its header; a large one has its headers in one, and its data in
+ * pages, as in Linux. */
+static int put(struct session *session, unsigned int pair)
+{
+    const struct guest_net_buffer *buffer = session->tx[pair][--session->tx_count[pair]];
+    const uint32_t length = HEADER_SIZE + session->now->load.bytes;
+    struct guest_segment segments[1 + LARGE / PAGE + 1] = {{buffer->addr, length, false}};
+    unsigned int count = 1;
+    if (large(session->now)) {
+        segments[0].len = HEADER_SIZE + HEADERS;
+        for (uint32_t at = segments[0].len; at < length; at += PAGE)
+            segments[count++] = (struct guest_segment){
+                buffer->addr + at, length - at < PAGE ? length - at : PAGE, false};
+    }
+    return guest_queue_add(&session->net.tx[pair], segments, count, (void *)buffer);
+}
+
+/* Take back what is back, and send up to `most` frames. Returns how many came back, or -errno. */
+static int send_some(struct session *session, unsigned int pair, unsigned int most,
+                     unsigned int *ret_sent)
+{
+    struct guest_queue *queue = &session->net.tx[pair];
+    guest_queue_disable_interrupts(queue);
+    const unsigned int back = take_back(session, pair);
+    (void)guest_queue_delay_interrupts(queue);
+    unsigned int sent = 0;
+    for (; sent < most && session->tx_count[pair] > 0; sent++) {
+        int r = put(session, pair);
+        if (r < 0)
+            return r;
+    }
+    guest_queue_kick(queue);
+    *ret_sent += sent;
+    return session->net.guest.error < 0 ? session->net.guest.error : (int)back;
+}
+
+/* Every buffer is at the device. Wait until enough of them are back. */
+static int wait_back(struct session *session)
+{
+    for (unsigned int p = 0; p < session->now->pairs; p++) {
+        if (!guest_queue_delay_interrupts(&session->net.tx[p]))
+            return 0;
+    }
+    int r = guest_take_interrupt(&session->net.guest);
+    return r < 0 ? r : 0;
+}
+
+static int to_tap(struct session *session, struct load_turn *turn)
+{
+    uint64_t sent = 0;
+    int r = 0;
+    (void)host_count(session->host);
+    const uint64_t start = bench_now_ns();
+    while (r >= 0 && (turn->ns < turn->duration_ns || turn->count < sent)) {
+        const unsigned int most = turn->ns < turn->duration_ns ? BATCH : 0;
+        unsigned int now = 0;
+        for (unsigned int p = 0; r >= 0 && p < session->now->pairs; p++) {
+            r = send_some(session, p, most, &now);
+            turn->count += r > 0 ? (unsigned int)r : 0;
+        }
+        sent += now;
+        if (r >= 0)
+            r = now == 0 && turn->count < sent ? wait_back(session)
+                                               : load_take_interrupt(&session->net.guest);
+        turn->ns = bench_now_ns() - start;
+    }
+    if (r >= 0 && host_count(session->host) != sent)
+        r = -EIO; /* the tap has got others, or fewer */
+    return r < 0 ? r : 0;
+}
+
+/* ---- The guest takes frames ---- */
+
+static int give(struct session *session)
+{
+    struct guest_queue *queue = &session->net.rx[0];
+    int r = 0;
+    while (r == 0 && session->rx_count > 0) {
+        struct guest_net_buffer *buffer = session->rx[--session->rx_count];
+        const struct guest_segment segment = {buffer->addr, session->net.rx_size, true};
+        r = guest_queue_add(queue, &segment, 1, buffer);
+    }
+    guest_queue_kick(queue);
+    return r;
+}
+
+/* Take all frames that are there. Returns how many were frames of this load, or -errno. */
+static int take(struct session *session)
+{
+    const uint16_t type = htons(type_of(session->now));
+    struct guest_net_buffer *buffer;
+    int count = 0, r = 0;
+    uint32_t length;
+    while (r == 0 && (buffer = guest_queue_get(&session->net.rx[0], &length))) {
+        struct virtio_net_hdr_v1 header;
+        memcpy(&header, buffer->data, HEADER_SIZE);
+        count += memcmp(buffer->data + HEADER_SIZE + 12, &type, 2) == 0;
+        session->rx[session->rx_count++] = buffer;
+        for (unsigned int i = 1; i < header.num_buffers; i++) {
+            buffer = guest_queue_get(&session->net.rx[0], &length);
+            if (!buffer)
+                return -EPROTO;
+            session->rx[session->rx_count++] = buffer;
+        }
+        if (session->rx_count >= REFILL)
+            r = give(session);
+    }
+    return r < 0 ? r : session->net.guest.error < 0 ? session->net.guest.error : count;
+}
+
+/* Take the next frames; wait for the interrupt if there is none. Returns how many, or -errno. */
+static int take_next(struct session *session)
+{
+    struct guest_queue *queue = &session->net.rx[0];
+    int count = take(session);
+    if (count != 0)
+        return count;
+    int r = load_wait(queue);
+    guest_queue_disable_interrupts(queue);
+    return r;
+}
+
+static int to_guest(struct session *session, struct load_turn *turn)
+{
+    const unsigned int most = large(session->now) ? UNDER_WAY_LARGE : UNDER_WAY;
+    unsigned int under_way = 0;
+    int r = 0;
+    make_frame(session->now, true);
+    const uint64_t start = bench_now_ns();
+    while (r == 0 && (turn->ns < turn->duration_ns || under_way > 0)) {
+        if (turn->ns < turn->duration_ns && under_way <= most / 2) {
+            r = host_send(session->host, session->now->load.bytes, most - under_way);
+            under_way = most;
+        }
+        int count = r < 0 ? r : take_next(session);
+        if (count < 0)
+            return count;
+        under_way -= (unsigned int)count;
+        turn->count += (unsigned int)count;
+        turn->ns = bench_now_ns() - start;
+    }
+    return r;
+}
+
+static int ping_once(struct session *session)
+{
+    unsigned int sent = 0;
+    int r = send_some(session, 0, 1, &sent);
+    if (r >= 0 && sent != 1)
+        r = -EIO;
+    for (int count = 0; r >= 0 && count == 0;)
+        r = count = take_next(session);
+    return r < 0 ? r : 0;
+}
+
+static int ping(struct session *session, struct load_turn *turn)
+{
+    struct echo echo;
+    int r = echo_start(&echo, session->host, false);
+    if (r < 0)
+        return r;
+    for (const uint64_t start = bench_now_ns(); r == 0 && turn->ns < turn->duration_ns;) {
+        const uint64_t before = turn->ns;
+        r = ping_once(session);
+        turn->ns = bench_now_ns() - start;
+        turn->count++;
+        if (turn->latency)
+            samples_add(turn->latency, turn->ns - before);
+    }
+    while (r == 0 && guest_net_flush(&session->net, 0) == 0 && take_back(session, 0) > 0) {
+    }
+    echo_stop(&echo);
+    return r;
+}
+
+static int guest_turn(void *context, struct load_turn *turn)
+{
+    struct session *session = context;
+    switch (session->now->direction) {
+    case TO_TAP:
+        fill_buffers(session);
+        return to_tap(session, turn);
+    case TO_GUEST:
+        return to_guest(session, turn);
+    case PING:
+        fill_buffers(session);
+        return ping(session, turn);
+    }
+    return -EINVAL;
+}
+
+/* ---- Everything together ---- */
+
+#define TURNS .turn = guest_turn, .bare = bare_turn
+/* What is promised for a frame. One call moves it. The guest kicks at most once for a batch, and is
+ * interrupted at most once for what it waits for. A host that sends more slowly than the worker
+ * reads may wake it for each frame: then there are two more calls. */
+#define TO_TAP_MAX .syscalls_max = 1.5, .kicks_max = 0.1, .interrupts_max = 0.1
+#define TO_GUEST_MAX .syscalls_max = 2, .kicks_max = 0.1, .interrupts_max = 0.2
+#define LARGE_TO_TAP_MAX .syscalls_max = 2.5, .kicks_max = 0.2, .interrupts_max = 0.2
+#define LARGE_TO_GUEST_MAX .syscalls_max = 3.5, .kicks_max = 0.2, .interrupts_max = 0.5
+/* Of a round trip; how long the worker polls meanwhile depends on the machine. The frame may
+ * interrupt twice: when it has gone, and when it has come back. */
+#define PING_MAX .kicks_max = 1.2, .interrupts_max = 2.1
+
+static const struct net_load loads[] = {
+    {{.name = "64 B to the tap", .bytes = 64, TURNS, TO_TAP_MAX}, TO_TAP, 1},
+    {{.name = "1514 B to the tap", .bytes = ETH_FRAME_LEN, TURNS, TO_TAP_MAX}, TO_TAP, 1},
+    {{.name = "64 KiB to the tap", .bytes = LARGE, TURNS, LARGE_TO_TAP_MAX}, TO_TAP, 1},
+    {{.name = "64 B to the guest", .bytes = 64, TURNS, TO_GUEST_MAX}, TO_GUEST, 1},
+    {{.name = "1514 B to the guest", .bytes = ETH_FRAME_LEN, TURNS, TO_GUEST_MAX}, TO_GUEST, 1},
+    {{.name = "64 KiB to the guest", .bytes = LARGE, TURNS, LARGE_TO_GUEST_MAX}, TO_GUEST, 1},
+    {{.name = "round trip of 64 B", .bytes = 64, .timed = true, TURNS, PING_MAX}, PING, 1},
+    {{.name = "1514 B to the tap, 4 pairs", .bytes = ETH_FRAME_LEN, TURNS, TO_TAP_MAX},
+     TO_TAP,
+     PAIRS},
+};
+#define LOADS (sizeof(loads) / sizeof(loads[0]))
+
+static int command(const char *text)
+{
+    int status = system(text);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ENODEV;
+}
+
+/* The kernel has nothing to say on these interfaces. */
+static int make_taps(void)
+{
+    if (unshare(CLONE_NEWNET) < 0)
+        return -errno;
+    return command(
+        "for tap in 'bench0 mode tap' 'bench4 mode tap multi_queue' 'bare0 mode tap'; do\n"
+        "    ip tuntap add $tap || exit 1\n"
+        "    set -- $tap\n"
+        "    ipv6=/proc/sys/net/ipv6/conf/$1/disable_ipv6\n"
+        "    [ ! -e $ipv6 ] || echo 1 >$ipv6\n"
+        "    ip link set $1 up || exit 1\n"
+        "done");
+}
+
+static int open_bare(void)
+{
+    struct ifreq request = {.ifr_name = "bare0", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+    const int size = (int)HEADER_SIZE;
+    const unsigned int offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+    int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &size) < 0 ||
+        ioctl(fd, TUNSETOFFLOAD, offloads) < 0) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+static int start(struct session *session, const struct model *model, unsigned int pairs)
+{
+    const uint16_t count = (uint16_t)pairs;
+    const struct guest_net_options options = {
+        .features = GUEST_NET_FEATURES,
+        .pairs = pairs,
+        .rx_count = BUFFERS,
+        .tx_count = BUFFERS,
+        .rx_size = PAGE,
+        .tx_size = HEADER_SIZE + (pairs == 1 ? LARGE : ETH_FRAME_LEN),
+    };
+    session->net = (struct guest_net){0};
+    guest_init(&session->net.guest, model->standin, 0, BENCH_BASE, BENCH_SHMEM, BENCH_SHMEM_SIZE);
+    int r = guest_net_start(&session->net, &options);
+    if (r == 0 && pairs > 1 &&
+        guest_net_command(&session->net, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET,
+                          &count, sizeof(count)) != VIRTIO_NET_OK)
+        r = -EIO;
+    for (unsigned int p = 0; r == 0 && p < pairs; p++)
+        guest_queue_disable_interrupts(&session->net.rx[p]);
+    return r;
+}
+
+static int measure(struct bench *bench, struct load_set *set, struct session *session,
+                   const struct net_load *load, pid_t worker)
+{
+    session->now = load;
+    session->host = open_host(load->pairs == 1 ? "bench0" : "bench4", type_of(load));
+    session->bare_host = open_host("bare0", type_of(load));
+    int r = session->host < 0 ? session->host : session->bare_host < 0 ? session->bare_host : 0;
+    if (r == 0)
+        r = load_run(bench, set, &load->load, session, &session->net.guest, worker);
+    close(session->host);
+    close(session->bare_host);
+    return r;
+}
+
+/* All loads with that many pairs. */
+static int run_pairs(struct bench *bench, const char *dir, int log, struct load_set *set,
+                     struct session *session, unsigned int pairs)
+{
+    static const char one[] = "    type: net\n    data_plane: virtio\n    tap_name: bench0\n",
+                      more[] = "    type: net\n    data_plane: virtio\n    tap_name: bench4\n"
+                               "    queues: 4\n";
+    struct model model;
+    int r = model_start(bench, dir, log, pairs == 1 ? one : more, &model);
+    if (r == 0)
+        r = start(session, &model, pairs);
+    for (unsigned int i = 0; r == 0 && i < LOADS; i++) {
+        if (loads[i].pairs == pairs)
+            r = measure(bench, set, session, &loads[i], model.worker);
+    }
+    guest_net_free(&session->net);
+    return model_stop(&model, r);
+}
+
+static int run(struct bench *bench, const char *dir, int log, struct load_set *set)
+{
+    static struct session session;
+    int r = make_taps();
+    if (r == 0)
+        r = session.bare = open_bare();
+    if (r >= 0)
+        r = run_pairs(bench, dir, log, set, &session, 1);
+    if (r == 0)
+        r = run_pairs(bench, dir, log, set, &session, PAIRS);
+    if (session.bare > 0)
+        close(session.bare);
+    return r;
+}
+
+struct load_set net_set = {
+    .name = "net",
+    .title = "net/virtio on a tap",
+    .operation = "frames/s",
+    .notes =
+        "calls, kicks, irqs, cpu (the worker's): a frame, or a round trip. 64 KiB: one frame\n"
+        "with segmentation offload. The guest kicks once for 32 frames. bare: writev or readv\n"
+        "of the same frames on another tap, by turns; of readv, only the time of reading. The\n"
+        "host's packet socket shares its processors with the guest.\n",
+    .run = run,
+};
