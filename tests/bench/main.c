@@ -36,7 +36,7 @@ static const struct block_workload workloads[] = {
 #define PROMISED 1 /* the workload of the promise */
 #define MERGED 2   /* the workload with neighbours */
 
-static struct load_set *const sets[] = {&net_set, &rng_set};
+static struct load_set *const sets[] = {&net_set, &console_set, &rng_set};
 #define SETS (sizeof(sets) / sizeof(sets[0]))
 
 static const char *const methods[] = {
