@@ -210,13 +210,13 @@ static const char usage[] =
     "  --check      fail if the promised counts per request, or of memory, are missed\n"
     "  --json FILE  write the results as JSON as well (- for standard output)\n"
     "  --rounds N   turns of each measurement (10)\n"
-    "  --slice MS   how long each turn lasts (200)\n"
+    "  --slice MS   how long each turn lasts (200); half of it for net, console and rng\n"
     "  --dir DIR    where the image is made (/tmp)\n"
     "  --one        the device model has one processor, as in a backend with one; without it,\n"
     "               the worker has one and the broker the others\n"
     "  --no-polling the worker sleeps at once (poll_us: 0)\n"
     "  --vsock, --net, --console, --rng\n"
-    "               measure only this kind; it can't be checked\n";
+    "               measure only this kind; --vsock can't be checked alone\n";
 
 struct options {
     bool check, vsock;
@@ -281,7 +281,7 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
         }
     }
     return optind == argc && bench->rounds >= 1 && bench->rounds <= ROUNDS_MAX &&
-           bench->slice_ns > 0;
+           bench->slice_ns > 0 && !(options->vsock && options->check);
 }
 
 static void free_vsock(struct vsock_result *vsock)
@@ -322,6 +322,15 @@ static int close_json(FILE *file)
     return file == stdout || fclose(file) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static bool check_one(const struct load_set *set)
+{
+    unsigned int count = 0, failed = 0;
+    printf("\n");
+    load_check(set, &count, &failed);
+    printf("%u passed, %u failed\n", count - failed, failed);
+    return failed == 0;
+}
+
 /* Only one kind, without the rest. */
 static int measure_one(struct bench *bench, const struct options *options, const char *dir, int log)
 {
@@ -344,6 +353,8 @@ static int measure_one(struct bench *bench, const struct options *options, const
         fprintf(file, "  \"rounds\": %u\n}\n", bench->rounds);
         result = close_json(file);
     }
+    if (set && options->check && !check_one(set))
+        result = EXIT_FAILURE;
     if (set)
         load_free(set);
     else

@@ -509,12 +509,13 @@ static int guest_turn(void *context, struct load_turn *turn)
 
 #define TURNS .turn = guest_turn, .bare = bare_turn
 /* What is promised for a frame. One call moves it. The guest kicks at most once for a batch, and is
- * interrupted at most once for what it waits for. A host that sends more slowly than the worker
- * reads may wake it for each frame: then there are two more calls. */
+ * interrupted at most once for what it waits for: 16 small frames and more, or one of 64 KiB. A
+ * host that sends more slowly than the worker reads may wake it for each frame: then there are two
+ * more calls. */
 #define TO_TAP_MAX .syscalls_max = 1.5, .kicks_max = 0.1, .interrupts_max = 0.1
 #define TO_GUEST_MAX .syscalls_max = 2, .kicks_max = 0.1, .interrupts_max = 0.2
-#define LARGE_TO_TAP_MAX .syscalls_max = 2.5, .kicks_max = 0.2, .interrupts_max = 0.2
-#define LARGE_TO_GUEST_MAX .syscalls_max = 3.5, .kicks_max = 0.2, .interrupts_max = 0.5
+#define LARGE_TO_TAP_MAX .syscalls_max = 2.5, .kicks_max = 0.5, .interrupts_max = 0.5
+#define LARGE_TO_GUEST_MAX .syscalls_max = 3.5, .kicks_max = 0.5, .interrupts_max = 1.1
 /* Of a round trip; how long the worker polls meanwhile depends on the machine. The frame may
  * interrupt twice: when it has gone, and when it has come back. */
 #define PING_MAX .kicks_max = 1.2, .interrupts_max = 2.1
