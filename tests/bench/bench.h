@@ -6,7 +6,7 @@
  *   main.c      options, the table, JSON, the check
  *   block.c     block requests through a guest's driver, and a bare preadv loop
  *   vsock.c     bulk and pings between a guest's driver and a Unix socket
- *   net.c       frames between a guest's driver and a tap
+ *   net.c       frames between a guest's driver and a tap, of which tap.c is the other end
  *   console.c   what a guest prints, and what a user types
  *   rng.c       random bytes
  *   load.c      what the last three share: turns, the table, JSON, the check

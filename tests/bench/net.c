@@ -8,43 +8,24 @@
  * scheduler. Bare: a loop of writev or readv of the same frames on another tap: nothing can be
  * faster.
  */
-#include "tests/bench/bench.h"
+#include "tests/bench/tap.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
 #include <poll.h>
-#include <sched.h>
-#include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/standin/guest_net.h"
 
-#define BULK_TYPE 0x88b5 /* EtherTypes for experiments; not used by the kernel */
-#define PING_TYPE 0x88b6
-#define HEADER_SIZE ((uint32_t)sizeof(struct virtio_net_hdr_v1))
-#define HEADERS 54u /* Ethernet, IP, TCP */
-#define SEGMENT 1448u
-#define LARGE (HEADERS + 45 * SEGMENT) /* one frame of 64 KiB for segmentation offload */
 #define PAGE 4096u
 #define PAIRS 4u
-#define BUFFERS 256u   /* of each queue of the guest */
-#define UNDER_WAY 256u /* most small frames; a tap has room for 500 */
+#define BUFFERS 256u /* of each queue of the guest */
 #define UNDER_WAY_LARGE 16u
 #define BATCH 32u
 #define REFILL 32u /* buffers that come together to the device, as in Linux */
 #define WAIT_MS 5000
-#define STOP_LOOK_US 100000
 
 enum direction { TO_TAP, TO_GUEST, PING };
 
@@ -52,11 +33,6 @@ struct net_load {
     struct load load;
     enum direction direction;
     unsigned int pairs;
-};
-
-struct frame {
-    struct virtio_net_hdr_v1 header;
-    uint8_t bytes[LARGE];
 };
 
 struct session {
@@ -69,9 +45,7 @@ struct session {
     int bare;            /* the other tap itself */
 };
 
-static const uint8_t guest_mac[ETH_ALEN] = {2, 0, 0, 0, 0, 2},
-                     host_mac[ETH_ALEN] = {2, 0, 0, 0, 0, 1};
-static struct frame frame;
+static struct tap_frame frame;
 
 static bool large(const struct net_load *load)
 {
@@ -80,132 +54,14 @@ static bool large(const struct net_load *load)
 
 static uint16_t type_of(const struct net_load *load)
 {
-    return load->direction == PING ? PING_TYPE : large(load) ? ETH_P_IP : BULK_TYPE;
-}
-
-/* The frame of the load, to the guest or from it. A large one is of TCP, and the kernel could make
- * segments of it. The addresses are not those of the tap, so no socket but ours gets it. */
-static void make_frame(const struct net_load *load, bool to_guest)
-{
-    memset(&frame, 0, sizeof(frame));
-    memcpy(frame.bytes, to_guest ? guest_mac : host_mac, ETH_ALEN);
-    memcpy(frame.bytes + ETH_ALEN, to_guest ? host_mac : guest_mac, ETH_ALEN);
-    const uint16_t type = htons(type_of(load));
-    memcpy(frame.bytes + 12, &type, 2);
-    if (!large(load))
-        return;
-    const uint16_t length = htons(LARGE - ETH_HLEN);
-    const uint8_t ip[] = {0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2};
-    memcpy(frame.bytes + ETH_HLEN, ip, sizeof(ip));
-    memcpy(frame.bytes + ETH_HLEN + 2, &length, 2);
-    frame.bytes[46] = 0x50; /* the length of the TCP header */
-    frame.bytes[47] = 0x10; /* ACK */
-    frame.header = (struct virtio_net_hdr_v1){
-        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-        .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
-        .gso_size = SEGMENT,
-        .hdr_len = HEADERS,
-        .csum_start = 34,
-        .csum_offset = 16,
-    };
-}
-
-/* ---- The host's end ---- */
-
-static int open_host(const char *tap, uint16_t type)
-{
-    const int on = 1, least = 1;
-    const struct sockaddr_ll address = {
-        .sll_family = AF_PACKET,
-        .sll_protocol = htons(type),
-        .sll_ifindex = (int)if_nametoindex(tap),
-    };
-    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-    /* Nobody reads what the guest sends in bulk: it is counted, and dropped. */
-    if (fd < 0 ||
-        (type != PING_TYPE && (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) < 0 ||
-                               setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least)) < 0)) ||
-        setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)) < 0 ||
-        bind(fd, (const struct sockaddr *)(const void *)&address, sizeof(address)) < 0) {
-        int r = -errno;
-        close(fd);
-        return r;
-    }
-    return fd;
-}
-
-/* Frames that have come since the last call. */
-static uint64_t host_count(int host)
-{
-    struct tpacket_stats stats = {0};
-    socklen_t size = sizeof(stats);
-    if (getsockopt(host, SOL_PACKET, PACKET_STATISTICS, &stats, &size) < 0)
-        return 0;
-    return stats.tp_packets;
-}
-
-static int host_send(int host, uint32_t length, unsigned int count)
-{
-    struct virtio_net_hdr header;
-    struct iovec parts[] = {{&header, sizeof(header)}, {frame.bytes, length}};
-    struct mmsghdr messages[UNDER_WAY] = {0};
-    memcpy(&header, &frame.header, sizeof(header)); /* it lacks num_buffers */
-    for (unsigned int i = 0; i < count; i++)
-        messages[i].msg_hdr = (struct msghdr){.msg_iov = parts, .msg_iovlen = 2};
-    for (unsigned int sent = 0; sent < count;) {
-        int r = sendmmsg(host, messages + sent, count - sent, 0);
-        if (r <= 0)
-            return r < 0 ? -errno : -EIO;
-        sent += (unsigned int)r;
-    }
-    return 0;
-}
-
-/* A program of the host that sends each frame back. */
-struct echo {
-    int host;
-    bool anywhere; /* the scheduler places it, as it would beside a bare loop */
-    _Atomic bool end;
-    pthread_t thread;
-};
-
-static void *serve_echo(void *argument)
-{
-    struct echo *echo = argument;
-    uint8_t bytes[ETH_FRAME_LEN];
-    if (echo->anywhere)
-        place_nowhere();
-    while (!atomic_load(&echo->end)) {
-        ssize_t length = recv(echo->host, bytes, sizeof(bytes), 0);
-        if (length <= ETH_HLEN)
-            continue;
-        memcpy(bytes, guest_mac, ETH_ALEN);
-        memcpy(bytes + ETH_ALEN, host_mac, ETH_ALEN);
-        (void)send(echo->host, bytes, (size_t)length, 0);
-    }
-    return NULL;
-}
-
-static int echo_start(struct echo *echo, int host, bool anywhere)
-{
-    const struct timeval look = {.tv_usec = STOP_LOOK_US};
-    *echo = (struct echo){.host = host, .anywhere = anywhere};
-    if (setsockopt(host, SOL_SOCKET, SO_RCVTIMEO, &look, sizeof(look)) < 0)
-        return -errno;
-    return -pthread_create(&echo->thread, NULL, serve_echo, echo);
-}
-
-static void echo_stop(struct echo *echo)
-{
-    atomic_store(&echo->end, true);
-    pthread_join(echo->thread, NULL);
+    return load->direction == PING ? TAP_PING_TYPE : large(load) ? ETH_P_IP : TAP_BULK_TYPE;
 }
 
 /* ---- The bare tap ---- */
 
 static int bare_to_tap(struct session *session, struct load_turn *turn)
 {
-    const struct iovec parts[] = {{&frame.header, HEADER_SIZE},
+    const struct iovec parts[] = {{&frame.header, TAP_HEADER_SIZE},
                                   {frame.bytes, session->now->load.bytes}};
     for (const uint64_t start = bench_now_ns(); turn->ns < turn->duration_ns;) {
         for (unsigned int i = 0; i < BATCH; i++, turn->count++) {
@@ -220,11 +76,11 @@ static int bare_to_tap(struct session *session, struct load_turn *turn)
 /* Only the time of reading counts. */
 static int bare_to_guest(struct session *session, struct load_turn *turn)
 {
-    static struct frame found;
-    const struct iovec parts[] = {{&found.header, HEADER_SIZE}, {found.bytes, LARGE}};
-    const unsigned int under_way = large(session->now) ? UNDER_WAY_LARGE : UNDER_WAY;
+    static struct tap_frame found;
+    const struct iovec parts[] = {{&found.header, TAP_HEADER_SIZE}, {found.bytes, TAP_LARGE}};
+    const unsigned int under_way = large(session->now) ? UNDER_WAY_LARGE : TAP_UNDER_WAY;
     for (const uint64_t start = bench_now_ns(); bench_now_ns() - start < turn->duration_ns;) {
-        int r = host_send(session->bare_host, session->now->load.bytes, under_way);
+        int r = tap_host_send(session->bare_host, &frame, session->now->load.bytes, under_way);
         const uint64_t before = bench_now_ns();
         unsigned int count = 0;
         while (r == 0 && count < under_way && readv(session->bare, parts, 2) > 0)
@@ -239,24 +95,24 @@ static int bare_to_guest(struct session *session, struct load_turn *turn)
 
 static int bare_ping_once(struct session *session)
 {
-    static struct frame found;
-    const struct iovec parts[] = {{&frame.header, HEADER_SIZE},
+    static struct tap_frame found;
+    const struct iovec parts[] = {{&frame.header, TAP_HEADER_SIZE},
                                   {frame.bytes, session->now->load.bytes}};
-    const struct iovec back[] = {{&found.header, HEADER_SIZE}, {found.bytes, LARGE}};
+    const struct iovec back[] = {{&found.header, TAP_HEADER_SIZE}, {found.bytes, TAP_LARGE}};
     struct pollfd tap = {.fd = session->bare, .events = POLLIN};
     if (writev(session->bare, parts, 2) < 0)
         return -errno;
     do {
         if (poll(&tap, 1, WAIT_MS) <= 0 || readv(session->bare, back, 2) < 0)
             return -EIO;
-    } while (memcmp(found.bytes, guest_mac, ETH_ALEN) != 0);
+    } while (memcmp(found.bytes, tap_guest_mac, ETH_ALEN) != 0);
     return 0;
 }
 
 static int bare_ping(struct session *session, struct load_turn *turn)
 {
-    struct echo echo;
-    int r = echo_start(&echo, session->bare_host, true);
+    struct tap_echo echo;
+    int r = tap_echo_start(&echo, session->bare_host, true);
     if (r < 0)
         return r;
     for (const uint64_t start = bench_now_ns(); r == 0 && turn->ns < turn->duration_ns;) {
@@ -267,14 +123,15 @@ static int bare_ping(struct session *session, struct load_turn *turn)
         if (turn->latency)
             samples_add(turn->latency, turn->ns - before);
     }
-    echo_stop(&echo);
+    tap_echo_stop(&echo);
     return r;
 }
 
 static int bare_turn(void *context, struct load_turn *turn)
 {
     struct session *session = context;
-    make_frame(session->now, session->now->direction == TO_GUEST);
+    tap_make_frame(&frame, type_of(session->now), session->now->load.bytes,
+                   session->now->direction == TO_GUEST);
     switch (session->now->direction) {
     case TO_TAP:
         return bare_to_tap(session, turn);
@@ -293,11 +150,11 @@ static void fill_buffers(struct session *session)
 {
     const struct net_load *load = session->now;
     const unsigned int count = large(load) ? UNDER_WAY_LARGE : BUFFERS;
-    make_frame(load, false);
+    tap_make_frame(&frame, type_of(load), load->load.bytes, false);
     for (unsigned int p = 0; p < load->pairs; p++) {
         for (unsigned int i = 0; i < count; i++) {
             struct guest_net_buffer *buffer = &session->net.tx_buffers[p * BUFFERS + i];
-            memcpy(buffer->data, &frame, HEADER_SIZE + load->load.bytes);
+            memcpy(buffer->data, &frame, TAP_HEADER_SIZE + load->load.bytes);
             session->tx[p][i] = buffer;
         }
         session->tx_count[p] = count;
@@ -319,11 +176,11 @@ static unsigned int take_back(struct session *session, unsigned int pair)
 static int put(struct session *session, unsigned int pair)
 {
     const struct guest_net_buffer *buffer = session->tx[pair][--session->tx_count[pair]];
-    const uint32_t length = HEADER_SIZE + session->now->load.bytes;
-    struct guest_segment segments[1 + LARGE / PAGE + 1] = {{buffer->addr, length, false}};
+    const uint32_t length = TAP_HEADER_SIZE + session->now->load.bytes;
+    struct guest_segment segments[1 + TAP_LARGE / PAGE + 1] = {{buffer->addr, length, false}};
     unsigned int count = 1;
     if (large(session->now)) {
-        segments[0].len = HEADER_SIZE + HEADERS;
+        segments[0].len = TAP_HEADER_SIZE + TAP_HEADERS;
         for (uint32_t at = segments[0].len; at < length; at += PAGE)
             segments[count++] = (struct guest_segment){
                 buffer->addr + at, length - at < PAGE ? length - at : PAGE, false};
@@ -365,7 +222,7 @@ static int to_tap(struct session *session, struct load_turn *turn)
 {
     uint64_t sent = 0;
     int r = 0;
-    (void)host_count(session->host);
+    (void)tap_host_count(session->host);
     const uint64_t start = bench_now_ns();
     while (r >= 0 && (turn->ns < turn->duration_ns || turn->count < sent)) {
         const unsigned int most = turn->ns < turn->duration_ns ? BATCH : 0;
@@ -380,7 +237,7 @@ static int to_tap(struct session *session, struct load_turn *turn)
                                                : load_take_interrupt(&session->net.guest);
         turn->ns = bench_now_ns() - start;
     }
-    if (r >= 0 && host_count(session->host) != sent)
+    if (r >= 0 && tap_host_count(session->host) != sent)
         r = -EIO; /* the tap has got others, or fewer */
     return r < 0 ? r : 0;
 }
@@ -409,8 +266,8 @@ static int take(struct session *session)
     uint32_t length;
     while (r == 0 && (buffer = guest_queue_get(&session->net.rx[0], &length))) {
         struct virtio_net_hdr_v1 header;
-        memcpy(&header, buffer->data, HEADER_SIZE);
-        count += memcmp(buffer->data + HEADER_SIZE + 12, &type, 2) == 0;
+        memcpy(&header, buffer->data, TAP_HEADER_SIZE);
+        count += memcmp(buffer->data + TAP_HEADER_SIZE + 12, &type, 2) == 0;
         session->rx[session->rx_count++] = buffer;
         for (unsigned int i = 1; i < header.num_buffers; i++) {
             buffer = guest_queue_get(&session->net.rx[0], &length);
@@ -438,14 +295,14 @@ static int take_next(struct session *session)
 
 static int to_guest(struct session *session, struct load_turn *turn)
 {
-    const unsigned int most = large(session->now) ? UNDER_WAY_LARGE : UNDER_WAY;
+    const unsigned int most = large(session->now) ? UNDER_WAY_LARGE : TAP_UNDER_WAY;
     unsigned int under_way = 0;
     int r = 0;
-    make_frame(session->now, true);
+    tap_make_frame(&frame, type_of(session->now), session->now->load.bytes, true);
     const uint64_t start = bench_now_ns();
     while (r == 0 && (turn->ns < turn->duration_ns || under_way > 0)) {
         if (turn->ns < turn->duration_ns && under_way <= most / 2) {
-            r = host_send(session->host, session->now->load.bytes, most - under_way);
+            r = tap_host_send(session->host, &frame, session->now->load.bytes, most - under_way);
             under_way = most;
         }
         int count = r < 0 ? r : take_next(session);
@@ -471,8 +328,8 @@ static int ping_once(struct session *session)
 
 static int ping(struct session *session, struct load_turn *turn)
 {
-    struct echo echo;
-    int r = echo_start(&echo, session->host, false);
+    struct tap_echo echo;
+    int r = tap_echo_start(&echo, session->host, false);
     if (r < 0)
         return r;
     for (const uint64_t start = bench_now_ns(); r == 0 && turn->ns < turn->duration_ns;) {
@@ -485,7 +342,7 @@ static int ping(struct session *session, struct load_turn *turn)
     }
     while (r == 0 && guest_net_flush(&session->net, 0) == 0 && take_back(session, 0) > 0) {
     }
-    echo_stop(&echo);
+    tap_echo_stop(&echo);
     return r;
 }
 
@@ -523,52 +380,16 @@ static int guest_turn(void *context, struct load_turn *turn)
 static const struct net_load loads[] = {
     {{.name = "64 B to the tap", .bytes = 64, TURNS, TO_TAP_MAX}, TO_TAP, 1},
     {{.name = "1514 B to the tap", .bytes = ETH_FRAME_LEN, TURNS, TO_TAP_MAX}, TO_TAP, 1},
-    {{.name = "64 KiB to the tap", .bytes = LARGE, TURNS, LARGE_TO_TAP_MAX}, TO_TAP, 1},
+    {{.name = "64 KiB to the tap", .bytes = TAP_LARGE, TURNS, LARGE_TO_TAP_MAX}, TO_TAP, 1},
     {{.name = "64 B to the guest", .bytes = 64, TURNS, TO_GUEST_MAX}, TO_GUEST, 1},
     {{.name = "1514 B to the guest", .bytes = ETH_FRAME_LEN, TURNS, TO_GUEST_MAX}, TO_GUEST, 1},
-    {{.name = "64 KiB to the guest", .bytes = LARGE, TURNS, LARGE_TO_GUEST_MAX}, TO_GUEST, 1},
+    {{.name = "64 KiB to the guest", .bytes = TAP_LARGE, TURNS, LARGE_TO_GUEST_MAX}, TO_GUEST, 1},
     {{.name = "round trip of 64 B", .bytes = 64, .timed = true, TURNS, PING_MAX}, PING, 1},
     {{.name = "1514 B to the tap, 4 pairs", .bytes = ETH_FRAME_LEN, TURNS, TO_TAP_MAX},
      TO_TAP,
      PAIRS},
 };
 #define LOADS (sizeof(loads) / sizeof(loads[0]))
-
-static int command(const char *text)
-{
-    int status = system(text);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ENODEV;
-}
-
-/* The kernel has nothing to say on these interfaces. */
-static int make_taps(void)
-{
-    if (unshare(CLONE_NEWNET) < 0)
-        return -errno;
-    return command(
-        "for tap in 'bench0 mode tap' 'bench4 mode tap multi_queue' 'bare0 mode tap'; do\n"
-        "    ip tuntap add $tap || exit 1\n"
-        "    set -- $tap\n"
-        "    ipv6=/proc/sys/net/ipv6/conf/$1/disable_ipv6\n"
-        "    [ ! -e $ipv6 ] || echo 1 >$ipv6\n"
-        "    ip link set $1 up || exit 1\n"
-        "done");
-}
-
-static int open_bare(void)
-{
-    struct ifreq request = {.ifr_name = "bare0", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
-    const int size = (int)HEADER_SIZE;
-    const unsigned int offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
-    int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &size) < 0 ||
-        ioctl(fd, TUNSETOFFLOAD, offloads) < 0) {
-        int r = -errno;
-        close(fd);
-        return r;
-    }
-    return fd;
-}
 
 static int start(struct session *session, const struct model *model, unsigned int pairs)
 {
@@ -579,7 +400,7 @@ static int start(struct session *session, const struct model *model, unsigned in
         .rx_count = BUFFERS,
         .tx_count = BUFFERS,
         .rx_size = PAGE,
-        .tx_size = HEADER_SIZE + (pairs == 1 ? LARGE : ETH_FRAME_LEN),
+        .tx_size = TAP_HEADER_SIZE + (pairs == 1 ? TAP_LARGE : ETH_FRAME_LEN),
     };
     session->net = (struct guest_net){0};
     guest_init(&session->net.guest, model->standin, 0, BENCH_BASE, BENCH_SHMEM, BENCH_SHMEM_SIZE);
@@ -597,8 +418,8 @@ static int measure(struct bench *bench, struct load_set *set, struct session *se
                    const struct net_load *load, pid_t worker)
 {
     session->now = load;
-    session->host = open_host(load->pairs == 1 ? "bench0" : "bench4", type_of(load));
-    session->bare_host = open_host("bare0", type_of(load));
+    session->host = tap_open_host(load->pairs == 1 ? "bench0" : "bench4", type_of(load));
+    session->bare_host = tap_open_host("bare0", type_of(load));
     int r = session->host < 0 ? session->host : session->bare_host < 0 ? session->bare_host : 0;
     if (r == 0)
         r = load_run(bench, set, &load->load, session, &session->net.guest, worker);
@@ -629,9 +450,9 @@ static int run_pairs(struct bench *bench, const char *dir, int log, struct load_
 static int run(struct bench *bench, const char *dir, int log, struct load_set *set)
 {
     static struct session session;
-    int r = make_taps();
+    int r = tap_make_all();
     if (r == 0)
-        r = session.bare = open_bare();
+        r = session.bare = tap_open_bare();
     if (r >= 0)
         r = run_pairs(bench, dir, log, set, &session, 1);
     if (r == 0)
