@@ -41,6 +41,13 @@
 /* A turn ends after this many steps, and each step moves at most CALL_BYTES (about what a pty takes
  * at a time). So no register access waits for long. */
 #define TURN_STEPS 64u
+
+/* The driver needs the buffers of so few writes back only to free them: Linux's spins until a write
+ * is used, and does not wait for the interrupt. Its console (hvc) writes 16 bytes at a time; a
+ * program that writes large pieces may wait when it has eight of them under way. */
+#define LATE_WRITES 4u
+#define LATE_SMALL_WRITES 16u
+#define SMALL_BYTES 256u /* of a turn */
 #define CALL_BYTES 4096u
 
 /* How long port 0 waits for a reader who takes nothing. It is well below the time after which Linux
@@ -230,6 +237,7 @@ static enum serve write_some(struct turn *turn, unsigned int port)
     note(turn->vq, &dev->state->of_kind.console.written[port],
          tx->chain.readable_length - (uint32_t)tx->left.left);
     device_count(&dev->state->counters.bytes_out, (uint64_t)written);
+    turn->bytes += (uint32_t)written;
     return SERVE_DONE;
 }
 
@@ -301,6 +309,15 @@ static enum serve serve_input(struct turn *turn)
     return fill_buffer(turn, port);
 }
 
+static enum serve output_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
+{
+    static const struct turn_rules large = {.steps = TURN_STEPS, .late_chains = LATE_WRITES};
+    static const struct turn_rules small = {.steps = TURN_STEPS, .late_chains = LATE_SMALL_WRITES};
+    struct turn turn = turn_begin(dev, queue, ret_fault);
+    enum serve r = turn_serve(&turn, &large, serve_output);
+    return turn_end(&turn, turn.bytes <= SMALL_BYTES ? &small : &large, r);
+}
+
 /* ---- The device ---- */
 
 static enum serve console_turn(struct device *dev, unsigned int queue,
@@ -312,7 +329,7 @@ static enum serve console_turn(struct device *dev, unsigned int queue,
     if (queue == CONSOLE_CONTROL_RX || queue == CONSOLE_CONTROL_TX)
         return console_control_turn(dev, queue, ret_fault);
     return queue % 2 == 0 ? turn_run(dev, queue, &rules, serve_input, ret_fault)
-                          : turn_run(dev, queue, &rules, serve_output, ret_fault);
+                          : output_turn(dev, queue, ret_fault);
 }
 
 /* There is input, or room for output, or a reader has left: each turn finds out by itself. */

@@ -13,6 +13,9 @@
  * mostly interrupts it soon. */
 #define LATE_FRAMES 4u
 
+/* A driver whose ring is full goes on while the worker sends the rest of its frames. */
+#define SIGNAL_FRAMES 64u
+
 static struct net_tx {
     bool waiting;       /* the frame in hand waits for room in the tap */
     uint32_t length;    /* of the frame, without the header */
@@ -93,6 +96,7 @@ enum serve net_tx_turn(struct device *dev, unsigned int pair, struct guest_fault
     static const struct turn_rules rules = {
         .steps = NET_TURN_FRAMES,
         .bytes = NET_TURN_BYTES,
+        .signal_chains = SIGNAL_FRAMES,
         .late_chains = LATE_FRAMES,
     };
     return turn_run(dev, 2 * pair + 1, &rules, serve, ret_fault);
