@@ -47,7 +47,7 @@ struct memory {
 };
 
 _Static_assert(VSOCK_MESSAGE_MAX <= VSOCK_BUFFER_SIZE, "the guest has credit for every message");
-_Static_assert(sizeof(struct memory) <= CONNECTION_MEMORY, "what bao-dmctl tells of");
+_Static_assert(sizeof(struct memory) / 1024 < CONNECTION_MEMORY / 1024, "what bao-dmctl tells of");
 
 static struct end ends[VSOCK_CONNECTIONS_MAX];
 static struct memory *memories; /* ends_used elements */

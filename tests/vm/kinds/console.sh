@@ -57,6 +57,20 @@ kind_works()
 kind_load="$raw && seq 1 30000 | cat >&3"
 
 # Log in as any user would: Enter, name, password, a command, exit.
+# login prints its prompt before that; nobody types so fast.
+echo_is_off()
+{
+    frontend 'stty -F /dev/hvc0 -a | grep -q -e "-echo "'
+}
+
+password_is_unseen()
+{
+    ! grep -q $password $seen || {
+        echo "the password was echoed"
+        return 1
+    }
+}
+
 log_in()
 {
     frontend "mkdir -p /etc && printf 'root:%s:0:0:root:/root:/bin/sh\n' \"\$(mkpasswd -m sha512 $password)\" >/etc/passwd &&
@@ -64,9 +78,9 @@ log_in()
     sit_down
     sleep 1
     type_line ''
-    shows 'frontend login:' && type_line root && shows 'Password:' && type_line $password &&
+    shows 'frontend login:' && type_line root && shows 'Password:' && wait_for echo_is_off && type_line $password &&
         shows '~ # ' && type_line 'echo the sum is $((6 * 7)) on $(tty)' &&
-        shows 'the sum is 42 on /dev/hvc0' && type_line 'exit' && ! grep -q $password $seen
+        shows 'the sum is 42 on /dev/hvc0' && type_line 'exit' && password_is_unseen
     local status=$?
     stand_up
     frontend 'kill $(cat /tmp/getty) 2>/dev/null; true'
