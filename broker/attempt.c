@@ -61,7 +61,6 @@ static void discount(struct attempt *attempt, const struct relay_limits *limits,
     put_off(&attempt->excused, late_ms);
     put_off(&attempt->patient, late_ms);
     put_off(&attempt->silent_since, late_ms);
-    attempt->wake_by = now;
 }
 
 /* There is no worker that can be asked. */
