@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -422,6 +423,9 @@ static void test_mdwe(void)
 
 /* ---- Landlock ---- */
 
+/* A file that nobody misses if a worker can remove it after all. */
+static char own_file[] = "/tmp/landlock-XXXXXX";
+
 static void landlock(const struct sandbox *sandbox, const void *argument)
 {
     (void)argument;
@@ -433,7 +437,7 @@ static void landlock(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(open("/tmp/file-of-a-worker", O_CREAT | O_WRONLY, 0600) == -1 && errno == EACCES);
     CHILD_EXPECT(mkdir("/tmp/directory-of-a-worker", 0700) == -1 && errno == EACCES);
     CHILD_EXPECT(symlink("/", "/tmp/link-of-a-worker") == -1 && errno == EACCES);
-    CHILD_EXPECT(unlink("/etc/passwd") == -1 && errno == EACCES);
+    CHILD_EXPECT(unlink(own_file) == -1 && errno == EACCES);
     CHILD_EXPECT(execl("/bin/true", "true", (char *)NULL) == -1 && errno == EACCES);
     CHILD_EXPECT(mount("none", "/tmp", "tmpfs", 0, NULL) == -1 && errno == EPERM);
     /* Files that were open before still work. */
@@ -443,7 +447,11 @@ static void landlock(const struct sandbox *sandbox, const void *argument)
 
 static void test_landlock(void)
 {
+    int fd = mkstemp(own_file);
+    CU_ASSERT_FATAL(fd >= 0);
+    close(fd);
     test_optional(LAYER_LANDLOCK, STEP_LANDLOCK, landlock);
+    CU_ASSERT_EQUAL(unlink(own_file), 0);
 }
 
 /* ---- resource limits ---- */
