@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/box.h"
+#include "common/one_fd.h"
 #include "tests/cunit_main.h"
 
 static char path[] = "/tmp/bao-box-XXXXXX";
@@ -34,6 +35,29 @@ static bool can_be_locked(void)
     bool locked = lock(fd);
     close(fd);
     return locked;
+}
+
+static int lowest_free(void)
+{
+    int fd = fcntl(0, F_DUPFD_CLOEXEC, 0);
+    CU_ASSERT_FATAL(fd >= 0);
+    close(fd);
+    return fd;
+}
+
+static void it_takes_one_fd(void)
+{
+    int fd = a_file(), box = box_make(fd);
+    CU_ASSERT_EQUAL(lowest_free(), box + 1);
+    int copy = box_open(box);
+    CU_ASSERT_EQUAL(copy, box + 1);
+    CU_ASSERT_EQUAL(lowest_free(), copy + 1);
+    close(copy);
+    close(box);
+    close(fd);
+    CU_ASSERT_EQUAL(lowest_free(), fd);
+    CU_ASSERT_EQUAL(box_make(1000000), -EBADF); /* and nothing of it is left */
+    CU_ASSERT_EQUAL(lowest_free(), fd);
 }
 
 static void it_comes_out_as_often_as_wanted(void)
@@ -86,6 +110,17 @@ static void it_is_passed_on(void)
     CU_ASSERT_TRUE(can_be_locked());
 }
 
+/* As a box holds it, but for the mark. */
+static void send_file(int socket, int fd)
+{
+    char mark = 'x';
+    union one_fd room = {0};
+    struct iovec iov = {.iov_base = &mark, .iov_len = 1};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    one_fd_attach(&message, &room, fd);
+    CU_ASSERT_EQUAL(sendmsg(socket, &message, 0), 1);
+}
+
 static void anything_else_is_no_box(void)
 {
     int fd = a_file(), event = eventfd(0, EFD_CLOEXEC), ends[2];
@@ -99,6 +134,17 @@ static void anything_else_is_no_box(void)
     CU_ASSERT_EQUAL(box_open(ends[0]), -EPROTO); /* it holds no file */
     close(ends[0]);
     close(ends[1]);
+    CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    send_file(ends[1], fd);
+    int next = lowest_free();
+    CU_ASSERT_EQUAL(box_open(ends[0]), -EPROTO); /* it has another mark */
+    CU_ASSERT_EQUAL(lowest_free(), next);
+    char byte;
+    CU_ASSERT_EQUAL(read(ends[0], &byte, 1), 1);
+    close(ends[1]);
+    errno = EIO;
+    CU_ASSERT_EQUAL(box_open(ends[0]), -EPROTO); /* it is at its end */
+    close(ends[0]);
     close(event);
     close(fd);
 }
@@ -106,6 +152,7 @@ static void anything_else_is_no_box(void)
 int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
+        {"it takes one fd", it_takes_one_fd},
         {"it comes out as often as it is wanted", it_comes_out_as_often_as_wanted},
         {"it keeps its lock as long as there is a box", it_keeps_its_lock},
         {"it is passed on, in other processes' queues", it_is_passed_on},

@@ -58,7 +58,8 @@ static int files[MESSAGE_FDS_MAX + FDS_EXTRA]; /* distinct, to be sent */
 
 static int open_pair(void)
 {
-    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair);
+    /* It is the calls that do not block, whatever the socket does. */
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
 }
 
 static void close_pair(void)
