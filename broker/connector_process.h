@@ -6,7 +6,7 @@
  * of a name, and it hands over its connections unread.
  *
  * It is confined as the broker is (lockdown.h), and more: its root holds only that directory, and
- * its filter allows only messages, sockets and connect().
+ * its filter allows only messages, sockets, connect() and the size of a socket's buffer.
  */
 #ifndef BROKER_CONNECTOR_PROCESS_H
 #define BROKER_CONNECTOR_PROCESS_H
