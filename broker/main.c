@@ -26,6 +26,7 @@
 #include "broker/connector_process.h"
 #include "broker/control.h"
 #include "broker/handed.h"
+#include "broker/keeper/spawn.h"
 #include "broker/kernel_log.h"
 #include "broker/lockdown.h"
 #include "broker/log.h"
@@ -35,10 +36,6 @@
 #include "broker/supervisor.h"
 #include "broker/words.h"
 
-#define KEEPER_FD 3
-#define TEXT_FD 4
-#define CLAIMS_FD 5
-#define TAPS_FD 6
 #define FIRST_OPENING_MS                                                                           \
     10000 /* how long the first start waits for backends, before it goes on without them */
 /* The same at a later start with a new configuration, so that the new configuration can be judged.
@@ -49,7 +46,7 @@ static struct config config;
 static struct device devices[BAO_DEVICES_MAX];
 static struct bao_devices all = {&config, devices, 0}; /* the devices that can work */
 static struct handed handed;
-static bool has_claims; /* the keeper could open the file, and it is CLAIMS_FD */
+static bool has_claims; /* the keeper could open the file, and it is SPAWN_CLAIMS_FD */
 
 /* --- The configuration ----------------------------------------------------------------------- */
 
@@ -142,7 +139,7 @@ static bool fits_what_runs(const char *path)
 static int tell_text(const struct text *text, bool fresh)
 {
     union message message = {.header = {.type = MSG_CONFIG, .device = MESSAGE_NO_DEVICE}};
-    return message_send(KEEPER_FD, &message, &text->fd, fresh ? 1 : 0);
+    return message_send(SPAWN_SOCKET_FD, &message, &text->fd, fresh ? 1 : 0);
 }
 
 static void reject_text(struct text *text)
@@ -156,7 +153,7 @@ static void reject_text(struct text *text)
 
 static int choose_text(struct text *text, bool by_name)
 {
-    text->before = shared_page_is_text(TEXT_FD) ? TEXT_FD : -1;
+    text->before = shared_page_is_text(SPAWN_TEXT_FD) ? SPAWN_TEXT_FD : -1;
     if (by_name) {
         text->fd = config_read_text(text->path, &diagnostics);
         if (text->fd < 0)
@@ -212,7 +209,6 @@ static void note_earlier(struct device *device, const struct handed_device *befo
         strncmp(net->name, tap, sizeof(net->name)) != 0)
         return;
     device->opening.tap_index = net->index;
-    device->opening.tap_kept = true;
 }
 
 /* The keeper keeps the files of devices that we do not use. */
@@ -239,10 +235,10 @@ static int restore_device(uint32_t id)
         note_earlier(device, before);
     if (before->kept && device && device->opening.phase != OPENING_DONE) {
         (void)opening_take_kept(device, &before->opened, before->opened_fds, before->opened_count,
-                                KEEPER_FD);
+                                SPAWN_SOCKET_FD);
     } else if (before->kept) {
         handed_close_kept(before);
-        (void)opening_forget(id, KEEPER_FD);
+        (void)opening_forget(id, SPAWN_SOCKET_FD);
     }
     return 0;
 }
@@ -282,7 +278,7 @@ static int take_claims(int32_t keeper)
         return 0;
     for (uint32_t id = 0; id < BAO_DEVICES_MAX; id++)
         kept |= handed.devices[id].stored ? 1u << id : 0;
-    int result = claims_take(CLAIMS_FD, &config, keeper, kept, &refused);
+    int result = claims_take(SPAWN_CLAIMS_FD, &config, keeper, kept, &refused);
     if (result == 0)
         return 0;
     const struct device *device =
@@ -300,7 +296,7 @@ static int settle_claims(const struct device *device, enum config_key *ret_key,
                          struct failure *failure)
 {
     const struct backend *backend = &device->backend;
-    return has_claims ? claims_settle(CLAIMS_FD, device->config, &backend->file_id,
+    return has_claims ? claims_settle(SPAWN_CLAIMS_FD, device->config, &backend->file_id,
                                       &backend->directory_id, ret_key, failure)
                       : 0;
 }
@@ -388,7 +384,7 @@ static int prepare_devices(struct opening_context *context, const char *control,
     if (result == 0)
         result = check_windows(context->config->path);
     if (result == 0)
-        result = bao_devices_register(&all, KEEPER_FD);
+        result = bao_devices_register(&all, SPAWN_SOCKET_FD);
     if (result == 0 && all.count > 0)
         log_info(NULL, "Bao's driver is of generation %s (%s)",
                  generations[devices[0].generation].name, generations[devices[0].generation].node);
@@ -440,7 +436,7 @@ static int start_supervising(struct supervisor *supervisor)
              "rlimits, %sseccomp",
              landlock);
     union message running = {.header = {.type = MSG_RUNNING, .device = MESSAGE_NO_DEVICE}};
-    return message_send(KEEPER_FD, &running, NULL, 0);
+    return message_send(SPAWN_SOCKET_FD, &running, NULL, 0);
 }
 
 /* The process that made the socket between keeper and broker. */
@@ -448,7 +444,8 @@ static int32_t keeper_pid(void)
 {
     struct ucred keeper = {0};
     socklen_t length = sizeof(keeper);
-    return getsockopt(KEEPER_FD, SOL_SOCKET, SO_PEERCRED, &keeper, &length) == 0 ? keeper.pid : 0;
+    return getsockopt(SPAWN_SOCKET_FD, SOL_SOCKET, SO_PEERCRED, &keeper, &length) == 0 ? keeper.pid
+                                                                                       : 0;
 }
 
 /* A control socket that can't be opened does not keep the broker from serving the guests. The
@@ -490,7 +487,7 @@ static int start(struct supervisor *supervisor, struct text *text, const char *c
     if (result == 0 && !asked_for && !handed_any(&handed))
         log_info(NULL, "bao-dmctl finds it by %s", text->control);
     if (has_claims)
-        close(CLAIMS_FD); /* the keeper has the file, and the locks with it */
+        close(SPAWN_CLAIMS_FD); /* the keeper has the file, and the locks with it */
     return result;
 }
 
@@ -501,7 +498,7 @@ static int run(struct text *text, bool by_name, bool control_asked, const char *
     log_warning(NULL, "built for debugging: a stuck worker keeps its guest waiting for %d minutes",
                 WORKER_ANSWER_MS / 60000);
 #endif
-    int result = handed_receive(KEEPER_FD, &handed);
+    int result = handed_receive(SPAWN_SOCKET_FD, &handed);
     if (result < 0) {
         log_line(NULL, "can't take over from the keeper: %s", strerror(-result));
         return EXIT_FAILURE;
@@ -509,7 +506,7 @@ static int run(struct text *text, bool by_name, bool control_asked, const char *
     if (choose_text(text, by_name) < 0 || restore_devices() < 0)
         return EXIT_FAILURE;
     struct supervisor supervisor = {
-        .keeper = KEEPER_FD,
+        .keeper = SPAWN_SOCKET_FD,
         .report = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
         .kernel_log = kernel_log_open(),
         .devices = devices,
@@ -518,7 +515,7 @@ static int run(struct text *text, bool by_name, bool control_asked, const char *
                     .devices = devices,
                     .device_count = all.count,
                     .text = text->fd,
-                    .keeper = KEEPER_FD},
+                    .keeper = SPAWN_SOCKET_FD},
     };
     if (start(&supervisor, text, control_mode, control_asked) < 0) {
         if (text->fresh && text->before >= 0)
@@ -539,12 +536,13 @@ int main(int argc, char **argv)
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "--check-config") == 0)
         return check_config(argv[2], argc == 4 ? argv[3] : "");
     if (argc == 2 && strcmp(argv[1], "--connect") == 0)
-        return connector_run(KEEPER_FD, TEXT_FD); /* TEXT_FD is the directory here */
+        return connector_run(SPAWN_SOCKET_FD,
+                             SPAWN_TEXT_FD); /* SPAWN_TEXT_FD is the directory here */
     bool again = argc == 6 && strcmp(argv[1], "--open-again") == 0;
     if (again || (argc == 6 && strcmp(argv[1], "--open") == 0)) {
         struct opener opener = {
-            .socket = KEEPER_FD,
-            .text = TEXT_FD,
+            .socket = SPAWN_SOCKET_FD,
+            .text = SPAWN_TEXT_FD,
             .path = argv[3],
             .dm_id = (uint32_t)strtoul(argv[2], NULL, 10),
             .tap =
@@ -555,7 +553,7 @@ int main(int argc, char **argv)
         };
         const unsigned long taps = strtoul(argv[5], NULL, 10);
         while (opener.tap.file_count < taps && opener.tap.file_count < TAP_QUEUES_MAX) {
-            opener.tap.files[opener.tap.file_count] = TAPS_FD + (int)opener.tap.file_count;
+            opener.tap.files[opener.tap.file_count] = SPAWN_TAPS_FD + (int)opener.tap.file_count;
             opener.tap.file_count++;
         }
         return opener_run(&opener);
@@ -564,7 +562,7 @@ int main(int argc, char **argv)
     if (by_name || (argc == 5 && strcmp(argv[1], "--kept-config") == 0)) {
         struct text text = {
             .path = argv[2], .control = control_path(argv[3], argv[2]), .fd = -1, .before = -1};
-        has_claims = fcntl(CLAIMS_FD, F_GETFD) >= 0;
+        has_claims = fcntl(SPAWN_CLAIMS_FD, F_GETFD) >= 0;
         _exit(run(&text, by_name, argv[3][0] != '\0', argv[4])); /* no clean-up while relays run */
     }
     log_line(NULL, "bao-virtio-broker is started by bao-virtio-dm: use that");

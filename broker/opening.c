@@ -86,7 +86,7 @@ bool opening_take_kept(struct device *device, const struct message_opened *kept,
                        size_t fd_count, int keeper)
 {
     if (adopt(device, kept, fds, fd_count) < 0) {
-        if (!device->opening.tap_kept)
+        if (device->opening.tap_index == 0)
             (void)opening_forget(device->config->id, keeper);
         return false;
     }
@@ -202,7 +202,6 @@ static void start(struct device *device, const struct opening_context *context, 
                     .header = {.type = MSG_OPEN, .device = device->config->id},
                     .again = opening->again,
                     .tap_index = opening->tap_index,
-                    .tap_kept = opening->tap_kept,
                 },
         };
         const int fds[] = {sockets[1], context->text};

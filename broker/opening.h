@@ -35,12 +35,12 @@ struct opening {
     int socket;   /* the socket to the opener; -1: none */
     int64_t when; /* ms. DUE: when to start an opener; RUNS: when it was started; DONE: when to hand
                      copies to the keeper */
-    uint32_t wait_ms;   /* the wait before this attempt; 0: it is the first */
-    bool told_slow;     /* the log says that it takes long */
-    bool unkept;        /* the keeper still has to get copies */
-    bool again;         /* an earlier broker has had it open */
-    uint32_t tap_index; /* if `again` and it is a tap: the interface by this name; 0: not known */
-    bool tap_kept; /* the opener goes on with the files that the keeper has of that interface */
+    uint32_t wait_ms;    /* the wait before this attempt; 0: it is the first */
+    bool told_slow;      /* the log says that it takes long */
+    bool unkept;         /* the keeper still has to get copies */
+    bool again;          /* an earlier broker has had it open */
+    uint32_t tap_index;  /* if `again` and it is a tap: the interface by this name, whose kept files
+                            are for the opener; 0: not known */
     struct failure said; /* the failure that was last logged, "" at first */
     enum config_key said_key;
 };
@@ -50,7 +50,7 @@ uint32_t opening_next_wait(uint32_t wait_ms);
 
 /* Take the files that the keeper had kept. Call it before lock-down. The device owns the fds.
  * Returns false if they can't be used; then they are closed, and the keeper forgets them as well,
- * unless they are for the opener (`tap_kept`).
+ * unless they are for the opener (`tap_index`).
  */
 bool opening_take_kept(struct device *device, const struct message_opened *kept, const int *fds,
                        size_t fd_count, int keeper);

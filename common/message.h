@@ -275,9 +275,8 @@ struct message_store { /* also MSG_RESTORE */
 struct message_open {
     struct message_header header; /* device: the dispatcher's id */
     uint32_t again;               /* 1: the device has run before, by an earlier broker */
-    uint32_t tap_index;           /* net: index of the interface that it had then; 0: not known */
-    uint32_t tap_kept; /* 1: the keeper has files of it, and the opener goes on with them */
-    uint32_t reserved;
+    uint32_t tap_index; /* net: index of the interface that it had then, of which the keeper
+                           has files; 0: not known */
 };
 
 struct message_spawned {

@@ -100,10 +100,6 @@ static int learn(struct tap *tap, struct failure *failure)
     memcpy(request.ifr_name, tap->name, sizeof(request.ifr_name));
     if (probe_offloads(tap->queues[0], &tap->offloads) < 0)
         return failed(failure, tap->name, "TUNSETOFFLOAD", errno);
-    /* Any address family will do: the request goes to the network namespace. */
-    tap->socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (tap->socket < 0)
-        return failed(failure, tap->name, "socket", errno);
     if (ioctl(tap->socket, SIOCGIFMTU, &request) < 0)
         return failed(failure, tap->name, "SIOCGIFMTU", errno);
     tap->mtu = (uint32_t)request.ifr_mtu;
@@ -117,8 +113,7 @@ static void close_all(struct tap *tap)
 {
     for (unsigned int i = 0; i < tap->queue_count; i++)
         close(tap->queues[i]);
-    if (tap->socket >= 0)
-        close(tap->socket);
+    close(tap->socket);
 }
 
 /* Is it a file of the interface with this index? The interface may have been removed, or moved to
@@ -134,17 +129,14 @@ static bool is_file_of(int file, int socket, int index)
 static void use_again(struct tap *tap, const struct tap_before *before, unsigned int queues)
 {
     const int size = VNET_HEADER_SIZE;
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    for (unsigned int i = 0; fd >= 0 && i < before->file_count && tap->queue_count < queues; i++) {
-        if (!is_file_of(before->files[i], fd, before->index) ||
+    for (unsigned int i = 0; i < before->file_count && tap->queue_count < queues; i++) {
+        if (!is_file_of(before->files[i], tap->socket, before->index) ||
             ioctl(before->files[i], TUNSETVNETHDRSZ, &size) < 0)
             continue;
         int copy = fcntl(before->files[i], F_DUPFD_CLOEXEC, 0);
         if (copy >= 0)
             tap->queues[tap->queue_count++] = copy;
     }
-    if (fd >= 0)
-        close(fd);
 }
 
 /* Find the present name of the interface. It is an error if there is no interface of that name. */
@@ -152,15 +144,11 @@ static int find_again(struct tap *tap, const struct tap_before *before, int *ret
                       struct failure *failure)
 {
     struct ifreq request = {.ifr_ifindex = before->index};
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return failed(failure, tap->name, "socket", errno);
-    if (before->index > 0 && ioctl(fd, SIOCGIFNAME, &request) == 0)
+    if (before->index > 0 && ioctl(tap->socket, SIOCGIFNAME, &request) == 0)
         snprintf(tap->name, sizeof(tap->name), "%.*s", IFNAMSIZ - 1, request.ifr_name);
     request = (struct ifreq){0};
     memcpy(request.ifr_name, tap->name, sizeof(request.ifr_name));
-    int error = ioctl(fd, SIOCGIFINDEX, &request) < 0 ? errno : 0;
-    close(fd);
+    int error = ioctl(tap->socket, SIOCGIFINDEX, &request) < 0 ? errno : 0;
     *ret_index = request.ifr_ifindex;
     if (error == ENODEV)
         return failure_set(failure, -error,
@@ -174,8 +162,12 @@ int tap_open(struct tap *tap, const char *name, unsigned int queues,
              const struct tap_before *before, struct failure *failure)
 {
     int index = 0;
-    *tap = (struct tap){.socket = -1};
+    *tap = (struct tap){0};
     snprintf(tap->name, sizeof(tap->name), "%s", name);
+    /* Any address family will do: its requests go to the network namespace. */
+    tap->socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (tap->socket < 0)
+        return failed(failure, tap->name, "socket", errno);
     tap->made = !before->ran && if_nametoindex(name) == 0;
     int result = before->ran ? find_again(tap, before, &index, failure) : 0;
     if (result == 0)

@@ -189,7 +189,7 @@ static void start_opener(struct keeper *keeper, const struct message_open *messa
     struct child *opener = &keeper->openers[dm_id];
     int text = keeper->running ? keeper->store.config : given_text;
     int taps[SPAWN_TAPS_MAX], result = 0;
-    unsigned int tap_count = message->tap_kept ? kept_taps(&keeper->store, dm_id, taps) : 0;
+    unsigned int tap_count = message->tap_index != 0 ? kept_taps(&keeper->store, dm_id, taps) : 0;
     if (opener->pidfd < 0)
         result = spawn_opener(&keeper->executables, socket, text, keeper->broker_argv[2], message,
                               taps, tap_count, opener);

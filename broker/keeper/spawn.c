@@ -16,10 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SOCKET_FD 3
-#define TEXT_FD 4
-#define CLAIMS_FD 5
-#define TAPS_FD 6
 #define ASIDE_FD 16 /* fds from here on do not collide with a child's numbers */
 #define EXIT_NOT_STARTED 127
 
@@ -46,7 +42,7 @@ int executables_open(struct executables *ret, const char **ret_missing)
 {
     struct executables found = {.null = -1};
     *ret_missing = "/dev/null";
-    while (found.null < CLAIMS_FD) {
+    while (found.null < SPAWN_CLAIMS_FD) {
         found.null = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (found.null < 0)
             return -errno;
@@ -128,15 +124,16 @@ static _Noreturn void run_child(const struct plan *plan)
     if ((plan->own_session && setsid() < 0) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         _exit(EXIT_NOT_STARTED);
     if (dup2(plan->null, STDIN_FILENO) < 0 || dup2(plan->null, STDOUT_FILENO) < 0 ||
-        (!plan->keeps_stderr && dup2(plan->null, STDERR_FILENO) < 0) || dup2(socket, SOCKET_FD) < 0)
+        (!plan->keeps_stderr && dup2(plan->null, STDERR_FILENO) < 0) ||
+        dup2(socket, SPAWN_SOCKET_FD) < 0)
         _exit(EXIT_NOT_STARTED);
     /* They are closed by the exec, not now: the executable is one of them. */
-    if (close_range(SOCKET_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0 ||
-        (plan->text >= 0 && dup2(text, TEXT_FD) < 0) ||
-        (plan->claims >= 0 && dup2(claims, CLAIMS_FD) < 0))
+    if (close_range(SPAWN_SOCKET_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0 ||
+        (plan->text >= 0 && dup2(text, SPAWN_TEXT_FD) < 0) ||
+        (plan->claims >= 0 && dup2(claims, SPAWN_CLAIMS_FD) < 0))
         _exit(EXIT_NOT_STARTED);
     for (unsigned int i = 0; i < plan->tap_count; i++) {
-        if (dup2(taps[i], TAPS_FD + (int)i) < 0)
+        if (dup2(taps[i], SPAWN_TAPS_FD + (int)i) < 0)
             _exit(EXIT_NOT_STARTED);
     }
     if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)

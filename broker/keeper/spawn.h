@@ -15,7 +15,12 @@
 
 #include "common/message.h"
 
-#define SPAWN_TAPS_MAX 7u
+/* Numbers of these files. */
+#define SPAWN_SOCKET_FD 3
+#define SPAWN_TEXT_FD 4
+#define SPAWN_CLAIMS_FD 5
+#define SPAWN_TAPS_FD 6
+#define SPAWN_TAPS_MAX ((unsigned int)(OPENED_TAP_SOCKET - OPENED_TAP_FIRST))
 
 struct executables {
     int broker, worker; /* O_PATH */
