@@ -80,32 +80,41 @@ static void a_tap_of_another_name_is_not_made_anew(void)
     net_fixture_ip("link del tap0");
 }
 
+/* There is no tap, so the device model makes one. Returns its index. */
+static unsigned int start_with_own_tap(struct managed *managed)
+{
+    if (!net_fixture_namespace())
+        CU_FAIL_FATAL("no namespace for a tap");
+    start(managed);
+    unsigned int index = if_nametoindex("tap0");
+    CU_ASSERT_NOT_EQUAL(index, 0);
+    return index;
+}
+
+static void stop_with_own_tap(struct managed *managed)
+{
+    managed_stop(managed, 2);
+    CU_ASSERT_EQUAL(if_nametoindex("tap0"), 0);
+}
+
 /* The device model has made this tap. The tap lasts as long as the device model runs, though its
  * files are replaced. */
 static void a_tap_of_its_own_is_the_same_after_a_restart(void)
 {
     struct managed managed;
-    if (!net_fixture_namespace())
-        CU_FAIL_FATAL("no namespace for a tap");
-    start(&managed);
-    const unsigned int index = if_nametoindex("tap0");
-    CU_ASSERT_NOT_EQUAL(index, 0);
+    const unsigned int index = start_with_own_tap(&managed);
     restart_with(&managed, NET("02"), "tap0");
     CU_ASSERT_EQUAL(if_nametoindex("tap0"), index);
     restart_with(&managed, NET("03"), "tap0");
     CU_ASSERT_EQUAL(if_nametoindex("tap0"), index);
-    managed_stop(&managed, 2);
-    CU_ASSERT_EQUAL(if_nametoindex("tap0"), 0);
+    stop_with_own_tap(&managed);
 }
 
 /* The first opener of the second run fails when it has the tap's files already. */
 static void a_tap_of_its_own_outlasts_a_failure_to_open_it_again(void)
 {
     struct managed managed;
-    if (!net_fixture_namespace())
-        CU_FAIL_FATAL("no namespace for a tap");
-    start(&managed);
-    const unsigned int index = if_nametoindex("tap0");
+    const unsigned int index = start_with_own_tap(&managed);
     net_fixture_ip("link set tap0 mtu 1000");
     fixture_configure(&managed.fixture, NET("02"));
     managed_restart(&managed, "");
@@ -114,18 +123,14 @@ static void a_tap_of_its_own_outlasts_a_failure_to_open_it_again(void)
     net_fixture_ip("link set tap0 mtu 1500");
     fixture_wait_logged(&managed.fixture, "net 1: its backend is open now", DEADLINE_MS);
     CU_ASSERT_EQUAL(if_nametoindex("tap0"), index);
-    managed_stop(&managed, 2);
-    CU_ASSERT_EQUAL(if_nametoindex("tap0"), 0);
+    stop_with_own_tap(&managed);
 }
 
 /* Each restart meets the one before it while the tap's files are being replaced. */
 static void a_tap_of_its_own_outlasts_restarts_that_are_cut_short(void)
 {
     struct managed managed;
-    if (!net_fixture_namespace())
-        CU_FAIL_FATAL("no namespace for a tap");
-    start(&managed);
-    const unsigned int index = if_nametoindex("tap0");
+    const unsigned int index = start_with_own_tap(&managed);
     for (unsigned int round = 0; round < 10; round++) {
         unsigned int started = managed_events(&managed, "started");
         fixture_configure(&managed.fixture, round % 2 == 0 ? NET("02") : NET("01"));
@@ -136,8 +141,7 @@ static void a_tap_of_its_own_outlasts_restarts_that_are_cut_short(void)
     }
     restart_with(&managed, NET("03"), "tap0");
     CU_ASSERT_EQUAL(if_nametoindex("tap0"), index);
-    managed_stop(&managed, 2);
-    CU_ASSERT_EQUAL(if_nametoindex("tap0"), 0);
+    stop_with_own_tap(&managed);
 }
 
 int main(int argc, char **argv)
