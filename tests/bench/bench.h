@@ -28,27 +28,31 @@
 #define BENCH_BASE 0xa003e00ull
 #define ROUNDS_MAX 20
 
-/* The device model that is measured. */
-struct bench {
-    struct standin *standin;
-    int image;
-    uint64_t image_size; /* bytes */
-    uint64_t slice_ns;   /* how long each turn lasts */
-    unsigned int rounds; /* turns of each of the two */
-    pid_t worker, broker;
-    bool placed;        /* place_processes, or place_guest */
-    bool one_processor; /* for the whole device model */
-    bool no_polling;    /* poll_us: 0 */
-};
-
-/* model.c */
-
 /* A device model with one device. */
 struct model {
     struct standin *standin;
     pid_t worker, broker;
     bool placed; /* place_processes, or place_guest */
 };
+
+struct bench {
+    struct model model; /* with the disk, while block requests and register accesses are measured */
+    int image;
+    uint64_t image_size; /* bytes */
+    uint64_t slice_ns;   /* how long each turn lasts */
+    unsigned int rounds; /* turns of each of the two */
+    bool one_processor;  /* for the whole device model */
+    bool no_polling;     /* poll_us: 0 */
+};
+
+/* model.c */
+
+/* Write the configuration of one device to `path`. `keys` are its lines, "    type: ..." and so on,
+ * without id, mmio_addr and poll_us; "@" stands for `dir`. Returns 0 or -errno. */
+int model_write_config(const char *path, const char *dir, const char *keys, bool no_polling);
+/* Start a device model, with a control socket or without (NULL), and wait until it is up. Returns 0
+ * or -errno; the stand-in may be there in both cases. */
+int model_launch(const char *config, const char *control, int log, struct standin **ret);
 
 /*
  * Start it and place its processes, as `bench` says, and wait until it is up. `keys` are the lines
@@ -86,12 +90,6 @@ struct syscall_counter {
     enum syscall_method method;
     int event; /* SYSCALLS_TRACEPOINT */
 };
-/* Finds out how system calls can be counted here. */
-enum syscall_method syscall_counter_open(struct syscall_counter *counter, pid_t pid);
-uint64_t syscall_counter_read(const struct syscall_counter *counter);
-void syscall_counter_close(struct syscall_counter *counter);
-/* Follow a process with ptrace for so long, and count. Meanwhile the process is slower. */
-int64_t syscalls_by_ptrace(pid_t pid, uint64_t duration_ns);
 
 /* The system calls of a process between two moments, counted in whichever way works here. */
 struct counted {
@@ -234,6 +232,9 @@ struct load_set {
 };
 extern struct load_set net_set, console_set, rng_set;
 
+/* Do one operation after the other until the turn's time is over, or one fails. Returns 0 or its
+ * -errno. */
+int load_repeat(struct load_turn *turn, int (*once)(void *context), void *context);
 /* Measure one more load of the set. `context` is for its turns. */
 int load_run(const struct bench *bench, struct load_set *set, const struct load *load,
              void *context, struct guest *guest, pid_t worker);

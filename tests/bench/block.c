@@ -85,58 +85,26 @@ static double bare_turn(struct turn *turn, uint64_t duration_ns, void *buffer)
     return (double)turn->done * 1e9 / (double)(before - start);
 }
 
-/* If no tracepoint can count, ptrace follows a separate turn. */
-struct traced {
-    pid_t pid;
-    uint64_t duration_ns;
-    int64_t syscalls;
-};
-
-static void *trace(void *argument)
-{
-    struct traced *traced = argument;
-    traced->syscalls = syscalls_by_ptrace(traced->pid, traced->duration_ns);
-    return NULL;
-}
-
-static int count_by_ptrace(struct bench *bench, const struct block_workload *workload,
-                           struct guest_block *block, struct block_result *result)
+/* Counting slows down the worker and nothing else, so it has its own turn. */
+static int count_calls(const struct bench *bench, const struct block_workload *workload,
+                       struct guest_block *block, struct block_result *result)
 {
     struct samples unused = {0};
     struct turn turn = {.bench = bench, .workload = workload, .latency = &unused, .random = 1};
-    struct traced traced = {.pid = bench->worker, .duration_ns = bench->slice_ns * 2};
-    pthread_t tracer;
-    if (pthread_create(&tracer, NULL, trace, &traced) != 0)
-        return -EAGAIN;
+    struct counted counted;
+    counted_begin(&counted, bench->model.worker, bench->slice_ns * 2);
     double rate = guest_turn(block, &turn, bench->slice_ns);
-    pthread_join(tracer, NULL);
+    counted_end(&counted);
     samples_free(&unused);
-    if (rate < 0 || traced.syscalls < 0)
-        return -EIO;
-    result->syscalls = (double)traced.syscalls / (double)turn.done;
-    return 0;
-}
-
-/* Counting slows down the worker and nothing else, so it has its own turns. */
-static double counted_turn(const struct bench *bench, const struct block_workload *workload,
-                           struct guest_block *block, enum syscall_method *ret_method)
-{
-    struct samples unused = {0};
-    struct turn turn = {.bench = bench, .workload = workload, .latency = &unused, .random = 1};
-    struct syscall_counter counter;
-    *ret_method = syscall_counter_open(&counter, bench->worker);
-    double rate = guest_turn(block, &turn, bench->slice_ns);
-    uint64_t syscalls = syscall_counter_read(&counter);
-    syscall_counter_close(&counter);
-    samples_free(&unused);
-    return rate < 0 ? rate : (double)syscalls / (double)turn.done;
+    result->method = counted.syscalls < 0 ? SYSCALLS_NONE : counted.method;
+    result->syscalls = (double)counted.syscalls / (double)turn.done;
+    return rate < 0 ? -EIO : 0;
 }
 
 static int run_turns(struct bench *bench, const struct block_workload *workload,
                      struct guest_block *block, struct block_result *result)
 {
-    result->syscalls = counted_turn(bench, workload, block, &result->method);
-    if (result->syscalls < 0)
+    if (count_calls(bench, workload, block, result) < 0)
         return -EIO;
     struct guest before = block->guest;
     uint64_t cpu = 0, broker_cpu = 0, requests = 0;
@@ -145,11 +113,11 @@ static int run_turns(struct bench *bench, const struct block_workload *workload,
     for (unsigned int round = 0; round < bench->rounds && r == 0; round++) {
         struct turn turn = {
             .bench = bench, .workload = workload, .latency = &result->latency, .random = round + 1};
-        uint64_t cpu_before = cpu_time_ns(bench->worker);
-        uint64_t broker_before = cpu_time_ns(bench->broker);
+        uint64_t cpu_before = cpu_time_ns(bench->model.worker);
+        uint64_t broker_before = cpu_time_ns(bench->model.broker);
         result->rate[round] = guest_turn(block, &turn, bench->slice_ns);
-        cpu += cpu_time_ns(bench->worker) - cpu_before;
-        broker_cpu += cpu_time_ns(bench->broker) - broker_before;
+        cpu += cpu_time_ns(bench->model.worker) - cpu_before;
+        broker_cpu += cpu_time_ns(bench->model.broker) - broker_before;
         requests += turn.done;
 
         turn = (struct turn){.bench = bench,
@@ -178,15 +146,12 @@ int block_run(struct bench *bench, const struct block_workload *workload,
               struct block_result *result)
 {
     struct guest_block block = {0};
-    guest_init(&block.guest, bench->standin, 0, BENCH_BASE, BENCH_SHMEM, BENCH_SHMEM_SIZE);
+    guest_init(&block.guest, bench->model.standin, 0, BENCH_BASE, BENCH_SHMEM, BENCH_SHMEM_SIZE);
     int r = guest_block_start(&block, GUEST_BLOCK_FEATURES | workload->format, workload->depth,
                               workload->size);
     block.done = request_done;
     if (r == 0)
         r = run_turns(bench, workload, &block, result);
-    if (r == 0 && result->method == SYSCALLS_PTRACE &&
-        count_by_ptrace(bench, workload, &block, result) < 0)
-        result->method = SYSCALLS_NONE;
     guest_block_free(&block);
     return r;
 }

@@ -38,7 +38,8 @@ struct console_load {
 struct session {
     const struct console_load *now;
     struct guest_console console;
-    int user; /* the host's end */
+    int user;    /* the host's end */
+    int pair[2]; /* the bare pair: the device's end, and the user's */
 };
 
 static const uint8_t text[GUEST_CONSOLE_BUFFER];
@@ -131,25 +132,24 @@ static int print_sleeping(struct session *session, uint32_t length)
     return r;
 }
 
+static int print_once(void *context)
+{
+    struct session *session = context;
+    const uint32_t length = session->now->load.bytes;
+    return session->now->doing == SPINNING ? print_spinning(session, length)
+                                           : print_sleeping(session, length);
+}
+
 static int print_turn(struct session *session, struct load_turn *turn)
 {
-    const bool spinning = session->now->doing == SPINNING;
-    const uint32_t length = session->now->load.bytes;
     struct reader reader;
     int r = reader_start(&reader, session->user, false, false);
     if (r < 0)
         return r;
-    for (const uint64_t start = bench_now_ns(); r == 0 && turn->ns < turn->duration_ns;) {
-        const uint64_t before = turn->ns;
-        r = spinning ? print_spinning(session, length) : print_sleeping(session, length);
-        turn->ns = bench_now_ns() - start;
-        turn->count++;
-        if (turn->latency)
-            samples_add(turn->latency, turn->ns - before);
-    }
+    r = load_repeat(turn, print_once, session);
     while (r == 0 && guest_console_busy(&session->console, 0) > 0)
         r = wait_output(session);
-    return reader_stop(&reader, r, turn->count * length);
+    return reader_stop(&reader, r, turn->count * session->now->load.bytes);
 }
 
 /* The user's end gets one more byte. */
@@ -161,8 +161,9 @@ static int user_reads(int user)
 }
 
 /* The user types a character, and the guest's terminal echoes it. */
-static int type_once(struct session *session)
+static int type_once(void *context)
 {
+    struct session *session = context;
     struct guest_console *console = &session->console;
     const uint64_t received = console->ports[0].received;
     int r = write(session->user, text, 1) == 1 ? 0 : -EIO;
@@ -175,24 +176,11 @@ static int type_once(struct session *session)
     return r < 0 ? r : user_reads(session->user);
 }
 
-static int type_turn(struct session *session, struct load_turn *turn)
-{
-    int r = 0;
-    for (const uint64_t start = bench_now_ns(); r == 0 && turn->ns < turn->duration_ns;) {
-        const uint64_t before = turn->ns;
-        r = type_once(session);
-        turn->ns = bench_now_ns() - start;
-        turn->count++;
-        if (turn->latency)
-            samples_add(turn->latency, turn->ns - before);
-    }
-    return r;
-}
-
 static int guest_turn(void *context, struct load_turn *turn)
 {
     struct session *session = context;
-    return session->now->doing == TYPING ? type_turn(session, turn) : print_turn(session, turn);
+    return session->now->doing == TYPING ? load_repeat(turn, type_once, session)
+                                         : print_turn(session, turn);
 }
 
 /* ---- The bare pair ---- */
@@ -214,8 +202,10 @@ static int open_pair(bool is_socket, int pair[2])
     return tcsetattr(pair[1], TCSANOW, &raw) < 0 ? -errno : 0;
 }
 
-static int bare_once(const struct session *session, const int pair[2])
+static int bare_once(void *context)
 {
+    const struct session *session = context;
+    const int *pair = session->pair;
     if (session->now->doing == TYPING)
         return write(pair[1], text, 1) == 1 ? user_reads(pair[1]) : -EIO;
     for (uint32_t at = 0; at < session->now->load.bytes;) {
@@ -229,26 +219,19 @@ static int bare_once(const struct session *session, const int pair[2])
 
 static int bare_turn(void *context, struct load_turn *turn)
 {
-    const struct session *session = context;
+    struct session *session = context;
     const bool typing = session->now->doing == TYPING;
     struct reader reader;
-    int pair[2] = {-1, -1};
-    int r = open_pair(session->now->socket, pair);
+    session->pair[0] = session->pair[1] = -1;
+    int r = open_pair(session->now->socket, session->pair);
     if (r == 0)
-        r = reader_start(&reader, pair[typing ? 0 : 1], true, typing);
+        r = reader_start(&reader, session->pair[typing ? 0 : 1], true, typing);
     if (r == 0) {
-        for (const uint64_t start = bench_now_ns(); r == 0 && turn->ns < turn->duration_ns;) {
-            const uint64_t before = turn->ns;
-            r = bare_once(session, pair);
-            turn->ns = bench_now_ns() - start;
-            turn->count++;
-            if (turn->latency)
-                samples_add(turn->latency, turn->ns - before);
-        }
+        r = load_repeat(turn, bare_once, session);
         r = reader_stop(&reader, r, turn->count * session->now->load.bytes);
     }
-    close(pair[0]);
-    close(pair[1]);
+    close(session->pair[0]);
+    close(session->pair[1]);
     return r;
 }
 

@@ -30,6 +30,20 @@ int load_wait(struct guest_queue *queue)
 
 /* ---- Turns ---- */
 
+int load_repeat(struct load_turn *turn, int (*once)(void *context), void *context)
+{
+    int r = 0;
+    for (const uint64_t start = bench_now_ns(); r == 0 && turn->ns < turn->duration_ns;) {
+        const uint64_t before = turn->ns;
+        r = once(context);
+        turn->ns = bench_now_ns() - start;
+        turn->count++;
+        if (turn->latency)
+            samples_add(turn->latency, turn->ns - before);
+    }
+    return r;
+}
+
 static int count_calls(const struct bench *bench, const struct load *load, void *context,
                        pid_t worker, struct load_result *result)
 {

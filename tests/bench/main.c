@@ -83,7 +83,7 @@ static void print_table(const struct bench *bench, struct block_result *results,
     printf("calls, irqs, kicks, cpu (the worker's): a request. bare: preadv of the same file,\n"
            "by turns. System calls by %s.\n%s\n\n",
            methods[results[PROMISED].method],
-           !bench->placed ? "One processor: guest, broker and worker take turns."
+           !bench->model.placed ? "One processor: guest, broker and worker take turns."
            : bench->one_processor
                ? "The device model has one processor, the guest has the others."
                : "The worker has one processor, guest and broker have the others.");
@@ -107,7 +107,7 @@ static void print_json(FILE *file, const struct bench *bench, struct block_resul
             "{\n  \"image_bytes\": %llu,\n  \"rounds\": %u,\n  \"slice_s\": %.3f,\n"
             "  \"placed\": %s,\n  \"device_model_has_one_processor\": %s,\n",
             (unsigned long long)bench->image_size, bench->rounds, (double)bench->slice_ns / 1e9,
-            bench->placed ? "true" : "false", bench->one_processor ? "true" : "false");
+            bench->model.placed ? "true" : "false", bench->one_processor ? "true" : "false");
     fprintf(file, "  \"syscalls_by\": \"%s\",\n  \"block\": [\n",
             methods[results[PROMISED].method]);
     for (size_t i = 0; i < WORKLOADS; i++) {
@@ -366,20 +366,15 @@ static int measure_one(struct bench *bench, const struct options *options, const
 static int run_block(struct bench *bench, const char *dir, int log, struct block_result *results,
                      struct register_result *registers)
 {
-    struct model model;
     int r = model_start(bench, dir, log,
                         "    type: block\n    data_plane: virtio\n    file_path: @/image\n"
                         "    read_only: true\n",
-                        &model);
+                        &bench->model);
     if (r < 0)
         fprintf(stderr, "bench: the device model does not come up: %s\n", strerror(-r));
-    bench->standin = model.standin;
-    bench->worker = model.worker;
-    bench->broker = model.broker;
-    bench->placed = model.placed;
     if (r == 0)
         r = run(bench, results, registers);
-    return model_stop(&model, r);
+    return model_stop(&bench->model, r);
 }
 
 static int measure(struct bench *bench, const struct options *options, const char *dir, int log)

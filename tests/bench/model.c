@@ -79,14 +79,13 @@ double median_ratio(const double *rates, const double *bare, unsigned int count)
 
 /* ---- A device model ---- */
 
-static int write_config(const struct bench *bench, const char *path, const char *dir,
-                        const char *keys)
+int model_write_config(const char *path, const char *dir, const char *keys, bool no_polling)
 {
     FILE *file = fopen(path, "we");
     if (!file)
         return -errno;
     fprintf(file, "devices:\n  - id: 0\n    mmio_addr: 0x%llx\n%s", BENCH_BASE,
-            bench->no_polling ? "    poll_us: 0\n" : "");
+            no_polling ? "    poll_us: 0\n" : "");
     for (const char *at = keys; *at; at++) {
         if (*at == '@')
             fputs(dir, file);
@@ -96,11 +95,10 @@ static int write_config(const struct bench *bench, const char *path, const char 
     return fclose(file) < 0 ? -errno : 0;
 }
 
-int model_start(const struct bench *bench, const char *dir, int log, const char *keys,
-                struct model *ret)
+int model_launch(const char *config, const char *control, int log, struct standin **ret)
 {
-    char config[PATH_SIZE];
-    const char *argv[] = {PROGRAM_DIR "/bao-virtio-dm", "--config", config, NULL};
+    const char *argv[] = {PROGRAM_DIR "/bao-virtio-dm", "--config", config,
+                          control ? "--control" : NULL, control,    NULL};
     struct standin_options options = {
         .devices = {{.present = true, .shmem_addr = BENCH_SHMEM, .shmem_size = BENCH_SHMEM_SIZE}},
         .argv = argv,
@@ -108,16 +106,22 @@ int model_start(const struct bench *bench, const char *dir, int log, const char 
         .stdout_fd = log,
         .stderr_fd = log,
     };
+    uint64_t value;
+    int r = standin_start(&options, ret);
+    return r < 0 ? r : standin_read(*ret, 0, BENCH_BASE, 4, &value, UP_MS); /* when it is up */
+}
+
+int model_start(const struct bench *bench, const char *dir, int log, const char *keys,
+                struct model *ret)
+{
+    char config[PATH_SIZE];
     *ret = (struct model){0};
     snprintf(config, sizeof(config), "%s/config.yaml", dir);
-    int r = write_config(bench, config, dir, keys);
+    int r = model_write_config(config, dir, keys, bench->no_polling);
     if (r == 0 && bench->one_processor && !place_what_starts())
         r = -ENODEV;
     if (r == 0)
-        r = standin_start(&options, &ret->standin);
-    uint64_t value;
-    if (r == 0)
-        r = standin_read(ret->standin, 0, BENCH_BASE, 4, &value, UP_MS); /* when it is up */
+        r = model_launch(config, NULL, log, &ret->standin);
     unlink(config);
     if (r < 0)
         return r;

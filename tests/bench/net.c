@@ -93,8 +93,9 @@ static int bare_to_guest(struct session *session, struct load_turn *turn)
     return 0;
 }
 
-static int bare_ping_once(struct session *session)
+static int bare_ping_once(void *context)
 {
+    struct session *session = context;
     static struct tap_frame found;
     const struct iovec parts[] = {{&frame.header, TAP_HEADER_SIZE},
                                   {frame.bytes, session->now->load.bytes}};
@@ -115,14 +116,7 @@ static int bare_ping(struct session *session, struct load_turn *turn)
     int r = tap_echo_start(&echo, session->bare_host, true);
     if (r < 0)
         return r;
-    for (const uint64_t start = bench_now_ns(); r == 0 && turn->ns < turn->duration_ns;) {
-        const uint64_t before = turn->ns;
-        r = bare_ping_once(session);
-        turn->ns = bench_now_ns() - start;
-        turn->count++;
-        if (turn->latency)
-            samples_add(turn->latency, turn->ns - before);
-    }
+    r = load_repeat(turn, bare_ping_once, session);
     tap_echo_stop(&echo);
     return r;
 }
@@ -315,8 +309,9 @@ static int to_guest(struct session *session, struct load_turn *turn)
     return r;
 }
 
-static int ping_once(struct session *session)
+static int ping_once(void *context)
 {
+    struct session *session = context;
     unsigned int sent = 0;
     int r = send_some(session, 0, 1, &sent);
     if (r >= 0 && sent != 1)
@@ -332,14 +327,7 @@ static int ping(struct session *session, struct load_turn *turn)
     int r = tap_echo_start(&echo, session->host, false);
     if (r < 0)
         return r;
-    for (const uint64_t start = bench_now_ns(); r == 0 && turn->ns < turn->duration_ns;) {
-        const uint64_t before = turn->ns;
-        r = ping_once(session);
-        turn->ns = bench_now_ns() - start;
-        turn->count++;
-        if (turn->latency)
-            samples_add(turn->latency, turn->ns - before);
-    }
+    r = load_repeat(turn, ping_once, session);
     while (r == 0 && guest_net_flush(&session->net, 0) == 0 && take_back(session, 0) > 0) {
     }
     tap_echo_stop(&echo);

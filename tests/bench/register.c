@@ -34,9 +34,9 @@ int register_run(struct bench *bench, struct register_result *result)
     if (r < 0)
         return r;
     for (unsigned int round = 0; round < bench->rounds && r == 0; round++) {
-        r = run_turn(bench->standin, VIRTIO_MMIO_STATUS, &result->relayed);
+        r = run_turn(bench->model.standin, VIRTIO_MMIO_STATUS, &result->relayed);
         if (r == 0)
-            r = run_turn(bench->standin, VIRTIO_MMIO_INTERRUPT_STATUS, &result->interrupt);
+            r = run_turn(bench->model.standin, VIRTIO_MMIO_INTERRUPT_STATUS, &result->interrupt);
         if (r == 0)
             r = run_turn(floor, VIRTIO_MMIO_STATUS, &result->floor);
     }

@@ -298,42 +298,13 @@ static int one_outage(const struct kind *kind, const char *control, struct sampl
 
 /* ---- A device model of each kind ---- */
 
-static int write_config(const char *path, const char *dir, const struct kind *kind)
-{
-    FILE *file = fopen(path, "we");
-    if (!file)
-        return -errno;
-    fprintf(file, "devices:\n  - id: 0\n    mmio_addr: 0x%llx\n", BENCH_BASE);
-    for (const char *at = kind->yaml; *at; at++) {
-        if (*at == '@')
-            fputs(dir, file);
-        else
-            fputc(*at, file);
-    }
-    return fclose(file) < 0 ? -errno : 0;
-}
-
 static int start(const char *dir, const char *config, const char *control, int log,
                  const struct kind *kind, struct standin **ret)
 {
-    const char *argv[] = {
-        PROGRAM_DIR "/bao-virtio-dm", "--config", config, "--control", control, NULL};
-    struct standin_options options = {
-        .devices = {{.present = true, .shmem_addr = BENCH_SHMEM, .shmem_size = BENCH_SHMEM_SIZE}},
-        .argv = argv,
-        .stdin_fd = -1,
-        .stdout_fd = log,
-        .stderr_fd = log,
-    };
-    uint64_t value;
-    int r = write_config(config, dir, kind);
+    int r = model_write_config(config, dir, kind->yaml, false);
     if (r == 0 && kind->prepare)
         r = kind->prepare(dir);
-    if (r == 0)
-        r = standin_start(&options, ret);
-    if (r == 0)
-        r = standin_read(*ret, 0, BENCH_BASE, 4, &value, WAIT_MS); /* when it is up */
-    return r;
+    return r < 0 ? r : model_launch(config, control, log, ret);
 }
 
 static int measure(const struct bench *bench, const struct kind *kind, const char *dir,

@@ -19,8 +19,9 @@ struct session {
     uint8_t *data;
 };
 
-static int request(struct session *session)
+static int request(void *context)
 {
+    struct session *session = context;
     const struct guest_segment segment = {session->addr, session->size, true};
     uint32_t length;
     int r = guest_queue_add(&session->queue, &segment, 1, session->data);
@@ -32,32 +33,19 @@ static int request(struct session *session)
 
 static int turn(void *context, struct load_turn *turn)
 {
-    struct session *session = context;
-    int r = 0;
-    for (const uint64_t start = bench_now_ns(); r == 0 && turn->ns < turn->duration_ns;) {
-        const uint64_t before = turn->ns;
-        r = request(session);
-        turn->ns = bench_now_ns() - start;
-        turn->count++;
-        if (turn->latency)
-            samples_add(turn->latency, turn->ns - before);
-    }
-    return r;
+    return load_repeat(turn, request, context);
+}
+
+static int get_random(void *context)
+{
+    const struct session *session = context;
+    uint8_t bytes[LARGEST];
+    return getrandom(bytes, session->size, 0) == (ssize_t)session->size ? 0 : -EIO;
 }
 
 static int bare(void *context, struct load_turn *turn)
 {
-    const struct session *session = context;
-    uint8_t bytes[LARGEST];
-    for (const uint64_t start = bench_now_ns(); turn->ns < turn->duration_ns; turn->count++) {
-        const uint64_t before = turn->ns;
-        if (getrandom(bytes, session->size, 0) != (ssize_t)session->size)
-            return -EIO;
-        turn->ns = bench_now_ns() - start;
-        if (turn->latency)
-            samples_add(turn->latency, turn->ns - before);
-    }
-    return 0;
+    return load_repeat(turn, get_random, context);
 }
 
 /* getrandom, the call of the interrupt, and one for events; and one more now and then. */

@@ -42,7 +42,8 @@ static int64_t tracepoint_id(void)
     return id;
 }
 
-enum syscall_method syscall_counter_open(struct syscall_counter *counter, pid_t pid)
+/* Finds out how system calls can be counted here. */
+static enum syscall_method syscall_counter_open(struct syscall_counter *counter, pid_t pid)
 {
     *counter = (struct syscall_counter){.method = SYSCALLS_PTRACE, .event = -1};
     int64_t id = tracepoint_id();
@@ -59,7 +60,7 @@ enum syscall_method syscall_counter_open(struct syscall_counter *counter, pid_t 
     return counter->method;
 }
 
-uint64_t syscall_counter_read(const struct syscall_counter *counter)
+static uint64_t syscall_counter_read(const struct syscall_counter *counter)
 {
     uint64_t count = 0;
     if (counter->event >= 0 && read(counter->event, &count, sizeof(count)) != sizeof(count))
@@ -67,14 +68,15 @@ uint64_t syscall_counter_read(const struct syscall_counter *counter)
     return count;
 }
 
-void syscall_counter_close(struct syscall_counter *counter)
+static void syscall_counter_close(struct syscall_counter *counter)
 {
     if (counter->event >= 0)
         close(counter->event);
     counter->event = -1;
 }
 
-int64_t syscalls_by_ptrace(pid_t pid, uint64_t duration_ns)
+/* Follow a process with ptrace for so long, and count. Meanwhile the process is slower. */
+static int64_t syscalls_by_ptrace(pid_t pid, uint64_t duration_ns)
 {
     int status;
     if (ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACESYSGOOD) < 0 ||
