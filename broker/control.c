@@ -2,18 +2,16 @@
 #include "broker/control.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "broker/clock.h"
 #include "broker/log.h"
 #include "broker/supervisor.h"
+#include "broker/unix_socket.h"
 
 /* A rate that bao-dmctl never reaches, whoever runs it, and that costs the broker little time. */
 static bool rate_allows(struct control *control)
@@ -24,11 +22,6 @@ static bool rate_allows(struct control *control)
 }
 
 /* ---- The socket ---- */
-
-static int failed(struct failure *failure, int error, const char *path)
-{
-    return failure_set(failure, -error, "control socket \"%s\": %s", path, strerror(error));
-}
 
 #define LOOK_MS 10
 #define NAME_BYTES 64u /* of the configuration's name; keeps the socket's name short */
@@ -52,73 +45,33 @@ void control_default_path(const char *config, unsigned int number, char ret[CONT
              again);
 }
 
-/* Does a process listen on the socket file? */
-static bool answers(const struct sockaddr_un *address)
+static int explain(struct failure *failure, const char *path, int result)
 {
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return true; /* not known: then the file is left alone */
-    bool refused = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
-                   errno == ECONNREFUSED;
-    close(fd);
-    return !refused;
-}
-
-static int make_room(const struct sockaddr_un *address, struct failure *failure)
-{
-    const char *path = address->sun_path;
-    struct stat file;
-    if (lstat(path, &file) < 0)
-        return errno == ENOENT ? 0 : failed(failure, errno, path);
-    if (!S_ISSOCK(file.st_mode))
-        return failure_set(failure, -EEXIST,
+    if (result == -EEXIST)
+        return failure_set(failure, result,
                            "control socket \"%s\": another file has that name: choose another by "
                            "--control",
                            path);
-    if (answers(address))
-        return failure_set(failure, -EADDRINUSE,
+    if (result == -EADDRINUSE)
+        return failure_set(failure, result,
                            "control socket \"%s\": another bao-virtio-dm serves it: choose another "
                            "by --control",
                            path);
-    return unlinkat(AT_FDCWD, path, 0) < 0 ? failed(failure, errno, path) : 0;
-}
-
-static int listen_on(const struct sockaddr_un *address, uint32_t mode)
-{
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    mode_t before = umask(~mode & 0777);
-    int result = bind(fd, (const struct sockaddr *)address, sizeof(*address));
-    umask(before);
-    if (result < 0 || listen(fd, CONTROL_CLIENTS_MAX) < 0) {
-        int error = errno;
-        close(fd);
-        return -error;
-    }
-    return fd;
+    return failure_set(failure, result, "control socket \"%s\": %s", path, strerror(-result));
 }
 
 int control_open(struct control *control, const char *path, uint32_t mode, bool again,
                  struct failure *failure)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     control->listener = -1;
     control->rate = (struct rate_limit){0};
-    size_t length = strlen(path);
-    if (length >= sizeof(address.sun_path))
-        return failed(failure, ENAMETOOLONG, path);
-    memcpy(address.sun_path, path, length + 1);
     const int64_t end = clock_ms() + (again ? CONTROL_WAIT_MS : 0);
     int result;
     do
-        result = make_room(&address, failure);
+        result = unix_listen(path, SOCK_SEQPACKET, mode, CONTROL_CLIENTS_MAX);
     while (result == -EADDRINUSE && clock_ms() < end && poll(NULL, 0, LOOK_MS) == 0);
     if (result < 0)
-        return result;
-    result = listen_on(&address, mode);
-    if (result < 0)
-        return failed(failure, -result, path);
+        return explain(failure, path, result);
     control->listener = result;
     for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
         control->clients[i] = -1;
@@ -148,9 +101,9 @@ int control_accept(struct control *control)
     socklen_t length = sizeof(peer);
     if (!rate_allows(control))
         return -EBUSY;
-    int fd = accept4(control->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = unix_accept(control->listener);
     if (fd < 0)
-        return -errno;
+        return fd;
     for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
         if (control->clients[i] >= 0)
             continue;

@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
-#include "broker/backend/unix_socket.h"
+#include "broker/backend/socket_path.h"
+#include "broker/unix_socket.h"
 
 #define SOCKET_MODE 0600 /* as for a terminal: access to a console may give a login */
 
@@ -26,7 +27,8 @@ static int socket_open(struct backend *backend, enum config_key *ret_key, struct
     if (result < 0)
         return result;
     backend->directory_id = directory.id;
-    int fd = unix_listen(&directory, directory.name, path, SOCK_STREAM, SOCKET_MODE, failure);
+    int fd =
+        socket_path_listen(&directory, directory.name, path, SOCK_STREAM, SOCKET_MODE, failure);
     directory_close(&directory);
     if (fd < 0)
         return fd;

@@ -16,9 +16,10 @@
 #include <sys/un.h>
 
 #include "broker/backend/backend.h"
-#include "broker/backend/unix_socket.h"
+#include "broker/backend/socket_path.h"
 #include "broker/config/names.h"
 #include "broker/connector_process.h"
+#include "broker/unix_socket.h"
 
 #define SUFFIX_MAX sizeof("_4294967295") /* with the terminating 0 */
 #define DIRECTORY_MAX sizeof(CONNECTOR_DIRECTORY "/")
@@ -48,7 +49,8 @@ static int listen_all(struct backend *backend, const struct directory *directory
         {seqpacket, SOCK_SEQPACKET},
     };
     for (unsigned int i = 0; i < BACKEND_LISTENERS; i++) {
-        int fd = unix_listen(directory, sockets[i].name, path, sockets[i].type, 0, failure);
+        int fd = socket_path_listen(directory, sockets[i].name, path, sockets[i].type,
+                                    UNIX_MODE_OF_UMASK, failure);
         if (fd < 0)
             return fd;
         backend->files[OPENED_LISTENER_FIRST + i] = fd;

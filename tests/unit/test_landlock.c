@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #include "broker/backend/connector.h"
-#include "broker/backend/unix_socket.h"
 #include "broker/lockdown.h"
+#include "broker/unix_socket.h"
 #include "common/confine.h"
 #include "policy/audit/landlock_log.h"
 #include "tests/cunit_main.h"
