@@ -246,7 +246,7 @@ static int run_confined(void)
 
 static void traces_what_is_used(void)
 {
-    char arguments[512];
+    char arguments[4096];
     snprintf(arguments, sizeof(arguments), "trace block/virtio -- %s " CONFINED,
              program_invocation_name);
     CU_ASSERT_EQUAL(audit_run_policy("%s", arguments), 1);
@@ -275,7 +275,7 @@ static void traces_what_is_used(void)
 
 static void traces_nothing_else(void)
 {
-    char arguments[256];
+    char arguments[4096];
     CU_ASSERT_EQUAL(audit_run_policy("trace block/virtio -- true"), 2);
     CU_ASSERT(audit_says("nothing that true started loaded block/virtio of this build"));
     snprintf(arguments, sizeof(arguments), "trace broker -- %s " CONFINED, program_invocation_name);

@@ -30,7 +30,7 @@ struct said {
 static struct said dmctl_as(const struct fixture *fixture, unsigned int user, const char *arguments)
 {
     struct said said = {0};
-    char command[512];
+    char command[4096];
     snprintf(command, sizeof(command),
              "setpriv --reuid %u --clear-groups " DMCTL " --control %s/control %s 2>&1", user,
              fixture->dir, arguments);
@@ -100,7 +100,7 @@ static void status_names_devices_workers_layers_and_drivers(void)
 static void json_is_read_by_a_json_reader(void)
 {
     struct fixture fixture;
-    char command[512];
+    char command[4096];
     static const char *const programs[][2] = {
         {"status --json",
          "d=json.load(sys.stdin); assert d[1]['device']=='block 1'; assert "

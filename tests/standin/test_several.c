@@ -81,7 +81,7 @@ static const struct {
 /* Copies the file as it is, except for the place of the images. */
 static void copy_config(const struct fixture *fixture, unsigned int vm)
 {
-    char name[64], path[256], line[256], *yaml = NULL;
+    char name[64], path[4096], line[256], *yaml = NULL;
     size_t size;
     snprintf(name, sizeof(name), "config-virtio-demo-vm%u.yaml", vm);
     snprintf(path, sizeof(path), DEMO_DIR "/%s", name);
@@ -422,7 +422,7 @@ static void files_of_one_name_have_two_sockets(void)
         snprintf(written, sizeof(written), yaml, i);
         fixture_configure_as(&fixture, path, written);
     }
-    static char script[512];
+    static char script[4096];
     snprintf(script, sizeof(script),
              "cd %s; end=; trap 'end=1; kill $p' TERM; for i in 0 1; do " START
              " --config $i/vm.yaml & p=\"$p $!\"; until [ $end ] || " DMCTL

@@ -17,7 +17,7 @@
 /* What bao-dmctl prints; the caller frees it. */
 static char *ask(const struct fixture *fixture, const char *words)
 {
-    char command[256], *said = NULL;
+    char command[4096], *said = NULL;
     size_t size = 0, length;
     snprintf(command, sizeof(command), DMCTL " --control %s/control %s", fixture->dir, words);
     FILE *pipe = popen(command, "re");

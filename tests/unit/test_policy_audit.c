@@ -319,7 +319,7 @@ static void test_diff_of_the_same(void)
                                        "'" TOOL "'"};
     for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
         for (size_t j = 0; j < sizeof(same) / sizeof(same[0]); j++) {
-            char arguments[1024];
+            char arguments[4096];
             snprintf(arguments, sizeof(arguments), "diff %s %s", same[i], same[j]);
             CU_ASSERT_EQUAL(tool_run(arguments), 0);
         }
@@ -331,7 +331,7 @@ static void test_diff_of_single_programs(void)
 {
     const char *const bpf = "'" PROGRAMS_DIR "'";
     for (const struct policy_listing *at = policy_catalog; at->program.name; at++) {
-        char arguments[1024];
+        char arguments[4096];
         snprintf(arguments, sizeof(arguments), "diff %s/%s/%s.bpf this", bpf,
                  policy_arch_name(at->arch), at->program.name);
         CU_ASSERT_EQUAL(tool_run(arguments), 0);
@@ -413,7 +413,7 @@ static void test_json_is_as_documented(void)
     };
     policy_folder_write("block/virtio.policy", "confines \"a test\" allow fsync() \"x\"\n");
     for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
-        char verb[256], arguments[1024];
+        char verb[2048], arguments[4096];
         snprintf(verb, sizeof(verb), questions[i][1], policy_folder_path());
         snprintf(arguments, sizeof(arguments),
                  "--json %s 2>/dev/null | '" SHAPE "' '" DOCUMENT "' '%s'", verb, questions[i][0]);

@@ -142,7 +142,7 @@ static char *written(scmp_filter_ctx filter)
 
 static void explain(const char *subject, const char *options)
 {
-    char arguments[128];
+    char arguments[4096];
     snprintf(arguments, sizeof(arguments), "explain %s %s", subject, options);
     CU_ASSERT_EQUAL(tool_run(arguments), 0);
 }

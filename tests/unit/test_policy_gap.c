@@ -214,7 +214,7 @@ static scmp_filter_ctx container(bool with_more)
 static int diff_of(scmp_filter_ctx old, scmp_filter_ctx new, const char *options)
 {
     char paths[2][32] = {"/tmp/test_policy_gap.XXXXXX", "/tmp/test_policy_gap.XXXXXX"};
-    char arguments[256];
+    char arguments[4096];
     write_filter(old, paths[0]);
     write_filter(new, paths[1]);
     snprintf(arguments, sizeof(arguments), "diff %s.bpf %s.bpf %s; s=$?; rm %s.bpf %s.bpf; exit $s",

@@ -18,7 +18,7 @@ static char directory[] = "/tmp/bao-notes-XXXXXX";
 
 __attribute__((format(printf, 1, 0))) static void shell(const char *format, const char *argument)
 {
-    char command[512];
+    char command[4096];
     snprintf(command, sizeof(command), format, argument, directory);
     CU_ASSERT_EQUAL_FATAL(system(command), 0);
 }
@@ -281,7 +281,7 @@ int main(int argc, char **argv)
     };
     if (!mkdtemp(directory))
         return 1;
-    char command[512];
+    char command[4096];
     snprintf(command, sizeof(command), "cp '" WORKER "' '%s/worker'", directory);
     int status = system(command) == 0 ? run_tests(argc, argv, "notes of programs", tests) : 1;
     snprintf(command, sizeof(command), "rm -rf '%s'", directory);

@@ -10,7 +10,7 @@ char tool_answer[1 << 22];
 
 static int run(const char *tool, const char *arguments)
 {
-    char command[1024];
+    char command[8192];
     int length = snprintf(command, sizeof(command), "{ '%s' %s; } 2>&1", tool, arguments);
     CU_ASSERT_FATAL(length < (int)sizeof(command));
     FILE *pipe = popen(command, "re");
