@@ -24,7 +24,8 @@
 #define BUFFERS 256u /* of each queue of the guest */
 #define UNDER_WAY_LARGE 16u
 #define BATCH 32u
-#define REFILL 32u /* buffers that come together to the device, as in Linux */
+#define RX_BUFFER 1536u /* as Linux has them while frames are small */
+#define REFILL 32u      /* buffers that come together to the device, as in Linux */
 #define WAIT_MS 5000
 
 enum direction { TO_TAP, TO_GUEST, PING };
@@ -387,7 +388,7 @@ static int start(struct session *session, const struct model *model, unsigned in
         .pairs = pairs,
         .rx_count = BUFFERS,
         .tx_count = BUFFERS,
-        .rx_size = PAGE,
+        .rx_size = RX_BUFFER,
         .tx_size = TAP_HEADER_SIZE + (pairs == 1 ? TAP_LARGE : ETH_FRAME_LEN),
     };
     session->net = (struct guest_net){0};

@@ -263,15 +263,32 @@ static uint32_t collect(uint32_t *head, uint32_t buffers, uint32_t size)
     return length;
 }
 
-/* Frames of all lengths arrive one after the other, each in the next buffers and as it was sent. */
-static void stream(uint64_t features, uint16_t buffers, uint32_t size)
+static uint32_t any_ordinary_length(unsigned int number)
 {
-    static uint8_t frame[HEADER + 1514];
+    (void)number;
+    return HEADER + 14 + (uint32_t)(guest_random() % 1501);
+}
+
+/* Runs of large frames begin and end, shorter and longer ones than the device remembers. */
+static uint32_t large_and_small_by_turns(unsigned int number)
+{
+    const bool is_large = number % 100 < 3 || number % 7 == 0;
+    if (number >= 100 && number < 200)
+        return any_ordinary_length(number);
+    return is_large ? HEADER + NET_FRAME_MAX - (uint32_t)(guest_random() % 60000)
+                    : any_ordinary_length(number);
+}
+
+/* Frames arrive one after the other, each in the next buffers and as it was sent. */
+static void stream(uint64_t features, uint16_t buffers, uint32_t size,
+                   uint32_t (*length_of)(unsigned int number))
+{
+    static uint8_t frame[HEADER + NET_FRAME_MAX];
     uint32_t head = 0;
     net_running(1, VERSION_1 | features, buffers);
     receive_buffers(RX, buffers, size);
     for (unsigned int number = 0; number < 300; number++) {
-        uint32_t length = HEADER + 14 + (uint32_t)(guest_random() % 1501);
+        const uint32_t length = length_of(number);
         for (size_t i = HEADER; i < length; i++)
             frame[i] = content(number, i);
         CU_ASSERT_EQUAL_FATAL(send(net_wire[0], frame, length, 0), length);
@@ -286,10 +303,18 @@ static void stream(uint64_t features, uint16_t buffers, uint32_t size)
 
 static void test_one_after_the_other(void)
 {
-    stream(0, 8, 2000);
-    stream(MRG, 8, 2000);
-    stream(MRG, 32, 100);
-    stream(MRG, 32, 50); /* the longest need all of them */
+    stream(0, 8, 2000, any_ordinary_length);
+    stream(MRG, 8, 2000, any_ordinary_length);
+    stream(MRG, 32, 100, any_ordinary_length);
+    stream(MRG, 32, 50, any_ordinary_length); /* the longest need all of them */
+}
+
+/* A frame may be longer than the room that the device has made for it. */
+static void test_large_among_small(void)
+{
+    stream(MRG, 64, 1536, large_and_small_by_turns);
+    stream(MRG, 128, 520, large_and_small_by_turns); /* the longest need nearly all of them */
+    stream(0, 4, HEADER + NET_FRAME_MAX, large_and_small_by_turns);
 }
 
 /* A frame that needs an offload which the driver does not take is dropped. That is no fault. */
@@ -319,7 +344,7 @@ static void test_offloads(void)
 /* A frame for which there is too little room waits for more, and arrives whole. */
 static void test_held(void)
 {
-    stream(MRG, 32, 50); /* nothing goes where a former frame went */
+    stream(MRG, 32, 50, any_ordinary_length); /* nothing goes where a former frame went */
     net_running(1, VERSION_1 | MRG, 16);
     receive_buffers(RX, 2, 64);
     net_send(0, 300, 0x66);
@@ -440,6 +465,7 @@ int main(int argc, char **argv)
         {"delivered whole", test_delivered_whole},
         {"merged buffers", test_merged},
         {"one after the other", test_one_after_the_other},
+        {"large frames among small ones", test_large_among_small},
         {"offloads", test_offloads},
         {"a frame that waits for buffers", test_held},
         {"a frame that no buffers hold", test_no_room},

@@ -25,6 +25,10 @@ _Static_assert(CHAINS_MAX <= VIRTQUEUE_BATCH_MAX, "a frame reaches the driver as
 /* A driver that sleeps is woken after this many frames, while this side works on the others. */
 #define SIGNAL_FRAMES 16u
 
+/* After a frame that only segmentation offload makes so long, so many frames are read as if they
+ * were of that kind. */
+#define LARGE_FRAMES 64u
+
 struct rx_chain {
     struct chain_ref ref;
     uint32_t length; /* bytes */
@@ -32,11 +36,13 @@ struct rx_chain {
 };
 
 static struct net_rx {
+    /* The chains in hand are the first ones from `first_chain` on, and so are their segments. */
     struct rx_chain chains[CHAINS_MAX];
     struct iovec segments[SEGMENTS_MAX];
-    unsigned int chain_count, segment_count;
-    uint64_t room;     /* bytes of all chains: a guest can describe 4 GiB in each */
-    unsigned int last; /* the queue of the tap that was read last */
+    unsigned int first_chain, chain_count, first_segment, segment_count;
+    uint64_t room;      /* bytes of all chains: a guest can describe 4 GiB in each */
+    unsigned int large; /* so many more frames are read as if they were large */
+    unsigned int last;  /* the queue of the tap that was read last */
 
     /* Bytes of the frame that was read and is held, with its header; 0: there is none. */
     uint32_t held;
@@ -61,6 +67,33 @@ static bool full(const struct net_rx *queue)
            queue->segment_count > SEGMENTS_MAX - CHAIN_SEGMENTS_MAX;
 }
 
+/* The places behind the chains in hand are used up. Those before them become free again. */
+static void move_to_front(struct net_rx *queue)
+{
+    memmove(queue->chains, queue->chains + queue->first_chain,
+            queue->chain_count * sizeof(queue->chains[0]));
+    memmove(queue->segments, queue->segments + queue->first_segment,
+            queue->segment_count * sizeof(queue->segments[0]));
+    queue->first_chain = 0;
+    queue->first_segment = 0;
+}
+
+static void keep_chain(struct net_rx *queue, const struct chain *chain)
+{
+    const struct cursor buffers = chain_writable(chain);
+    unsigned int end = queue->first_segment + queue->segment_count;
+    if (queue->first_chain + queue->chain_count == CHAINS_MAX ||
+        end > SEGMENTS_MAX - CHAIN_SEGMENTS_MAX) {
+        move_to_front(queue);
+        end = queue->segment_count;
+    }
+    unsigned int segments = cursor_segments(&buffers, queue->segments + end, SEGMENTS_MAX - end);
+    queue->chains[queue->first_chain + queue->chain_count++] =
+        (struct rx_chain){chain->ref, chain->writable_length, segments};
+    queue->segment_count += segments;
+    queue->room += chain->writable_length;
+}
+
 /* Take one more chain. Returns as turn_take; SERVE_WAIT_ROOM also if there is no place for it. */
 static enum serve take_chain(struct turn *turn, struct net_rx *queue)
 {
@@ -68,16 +101,9 @@ static enum serve take_chain(struct turn *turn, struct net_rx *queue)
     if (full(queue))
         return SERVE_WAIT_ROOM;
     enum serve r = turn_take(turn, &chain, 0, NET_HEADER_SIZE);
-    if (r != SERVE_DONE)
-        return r;
-    const struct cursor buffers = chain_writable(&chain);
-    unsigned int segments = cursor_segments(&buffers, queue->segments + queue->segment_count,
-                                            SEGMENTS_MAX - queue->segment_count);
-    queue->segment_count += segments;
-    queue->chains[queue->chain_count++] =
-        (struct rx_chain){chain.ref, chain.writable_length, segments};
-    queue->room += chain.writable_length;
-    return SERVE_DONE;
+    if (r == SERVE_DONE)
+        keep_chain(queue, &chain);
+    return r;
 }
 
 /* Take chains until there is room for `length` bytes. Returns as take_chain. */
@@ -92,7 +118,8 @@ static enum serve make_room(struct turn *turn, struct net_rx *queue, uint32_t le
 /* The buffers of all chains one after the other, without the first `skip` bytes. */
 static struct cursor after(const struct net_rx *queue, uint32_t skip)
 {
-    struct cursor room = cursor_over(queue->segments, queue->segment_count, queue->room);
+    struct cursor room =
+        cursor_over(queue->segments + queue->first_segment, queue->segment_count, queue->room);
     cursor_skip(&room, skip);
     return room;
 }
@@ -113,7 +140,7 @@ static void complete(struct turn *turn, struct net_rx *queue)
     unsigned int chains = 0, segments = 0;
     uint64_t room = 0;
     while (left > 0) {
-        const struct rx_chain *chain = &queue->chains[chains++];
+        const struct rx_chain *chain = &queue->chains[queue->first_chain + chains++];
         uint32_t part = chain->length < left ? chain->length : left;
         virtqueue_push(turn->vq, chain->ref, part);
         room += chain->length;
@@ -124,11 +151,10 @@ static void complete(struct turn *turn, struct net_rx *queue)
     put(queue, 0, queue->prefix, length < PREFIX_SIZE ? length : PREFIX_SIZE);
 
     queue->room -= room;
+    queue->first_chain += chains;
     queue->chain_count -= chains;
+    queue->first_segment += segments;
     queue->segment_count -= segments;
-    memmove(queue->chains, queue->chains + chains, queue->chain_count * sizeof(queue->chains[0]));
-    memmove(queue->segments, queue->segments + segments,
-            queue->segment_count * sizeof(queue->segments[0]));
     queue->held = 0;
     device_count(&turn->dev->state->counters.requests, 1);
     device_count(&turn->dev->state->counters.bytes_in, length);
@@ -172,12 +198,14 @@ static bool wanted(struct device *dev, struct net_rx *queue, unsigned int index,
                              frame < NET_ADDRESS_PART ? frame : NET_ADDRESS_PART);
 }
 
-/* Read one frame from queue `tap`. Returns its length with header, or -errno. */
-static ssize_t read_frame(struct net_rx *queue, unsigned int tap)
+/* Read one frame from queue `tap`, up to `room` bytes of it to the chains, or fewer if they hold
+ * fewer. Returns its length with header, or -errno. */
+static ssize_t read_frame(struct net_rx *queue, unsigned int tap, uint32_t room)
 {
     static struct iovec parts[SEGMENTS_MAX + 2];
     parts[0] = (struct iovec){queue->prefix, PREFIX_SIZE};
-    const struct cursor rest = after(queue, PREFIX_SIZE);
+    struct cursor rest = after(queue, PREFIX_SIZE);
+    cursor_cut(&rest, room - PREFIX_SIZE);
     unsigned int count = 1 + cursor_segments(&rest, parts + 1, SEGMENTS_MAX);
     parts[count++] = (struct iovec){queue->overflow, sizeof(queue->overflow)};
     ssize_t length = readv(net_tap(tap), parts, (int)count);
@@ -197,21 +225,34 @@ static int next_tap(const struct net_rx *queue, unsigned int pair, unsigned int 
     return -1;
 }
 
-/* How much room there should be before a frame is read, so that no frame has to be copied. */
-static uint32_t wanted_room(const struct device *dev)
+/* Bytes, with its header, of the longest frame that is not the work of segmentation offload. */
+static uint32_t ordinary_room(void)
 {
-    const uint64_t gso = 1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_GUEST_TSO6 |
-                         1ull << VIRTIO_NET_F_GUEST_UFO;
-    if ((dev->state->of_kind.net.offloads & gso) != 0)
-        return NET_HEADER_SIZE + NET_FRAME_MAX;
     return NET_HEADER_SIZE + ETH_HLEN + NET_TAGS + net.mtu;
 }
 
-/* Note where the `length` bytes of the frame in hand lie. */
-static void hold(struct net_rx *queue, uint32_t length)
+/*
+ * How much room there should be for the next frame, so that it need not be copied. With many small
+ * buffers, room for the largest frame costs far more than a small frame does. So there is so much
+ * only as long as large frames come.
+ */
+static uint32_t wanted_room(const struct net_rx *queue)
 {
+    return queue->large > 0 ? NET_HEADER_SIZE + NET_FRAME_MAX : ordinary_room();
+}
+
+/* Note that a frame of `length` bytes was read, for which there was to be `room`, and where its
+ * bytes lie. */
+static void hold(struct net_rx *queue, uint32_t length, uint32_t room)
+{
+    if (length > ordinary_room())
+        queue->large = LARGE_FRAMES;
+    else if (queue->large > 0)
+        queue->large--;
+    if (room > queue->room)
+        room = (uint32_t)queue->room;
     queue->held = length;
-    queue->in_place = queue->room < length ? (uint32_t)queue->room : length;
+    queue->in_place = room < length ? room : length;
     if (queue->in_place < PREFIX_SIZE)
         queue->in_place = length < PREFIX_SIZE ? length : PREFIX_SIZE;
 }
@@ -226,12 +267,13 @@ static enum serve serve(struct turn *turn)
     int tap = next_tap(queue, pair, turn->dev->state->of_kind.net.pairs);
     if (tap < 0)
         return SERVE_WAIT_BACKEND; /* and the driver need not kick when it adds buffers */
-    enum serve r = make_room(turn, queue, wanted_room(turn->dev));
+    const uint32_t room = wanted_room(queue);
+    enum serve r = make_room(turn, queue, room);
     if (r == SERVE_FAULT)
         return r;
     if (queue->chain_count == 0)
         return SERVE_WAIT_ROOM;
-    ssize_t length = read_frame(queue, (unsigned int)tap);
+    ssize_t length = read_frame(queue, (unsigned int)tap, room);
     if (length < 0) {
         /* EAGAIN, or the tap is gone: its next event says when to look again. */
         if (length != -EINTR)
@@ -242,7 +284,7 @@ static enum serve serve(struct turn *turn)
     turn->bytes += (uint32_t)length;
     if (!wanted(turn->dev, queue, turn->vq->index, (uint32_t)length))
         return SERVE_DONE;
-    hold(queue, (uint32_t)length);
+    hold(queue, (uint32_t)length, room);
     return deliver(turn, queue);
 }
 
@@ -259,9 +301,12 @@ enum serve net_rx_turn(struct device *dev, unsigned int pair, struct guest_fault
 void net_rx_stop(unsigned int pair)
 {
     struct net_rx *queue = &rx[pair];
+    queue->first_chain = 0;
     queue->chain_count = 0;
+    queue->first_segment = 0;
     queue->segment_count = 0;
     queue->room = 0;
+    queue->large = 0;
     queue->held = 0;
 }
 
