@@ -42,8 +42,8 @@ struct turn_rules {
      * completed this many bytes. 0: it is interrupted only at the end of the turn. */
     uint32_t signal_chains, signal_bytes;
     /* If the turn has completed no more chains than this, and the worker polls, its interrupt waits
-     * for that of another queue of the device, or for the end of polling. For queues of which the
-     * driver waits for nothing but their buffers. */
+     * for that of another queue of the device, or for the end of polling. For queues whose driver
+     * does not sleep until it gets its buffers back. */
     uint32_t late_chains;
 };
 

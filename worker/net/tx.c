@@ -9,10 +9,6 @@
 
 #include "worker/net/net.h"
 
-/* The driver needs the buffers of so few frames back only to free them. The answer to one of them
- * mostly interrupts it soon. */
-#define LATE_FRAMES 4u
-
 /* A driver whose ring is full goes on while the worker sends the rest of its frames. */
 #define SIGNAL_FRAMES 64u
 
@@ -97,7 +93,6 @@ enum serve net_tx_turn(struct device *dev, unsigned int pair, struct guest_fault
         .steps = NET_TURN_FRAMES,
         .bytes = NET_TURN_BYTES,
         .signal_chains = SIGNAL_FRAMES,
-        .late_chains = LATE_FRAMES,
     };
     return turn_run(dev, 2 * pair + 1, &rules, serve, ret_fault);
 }

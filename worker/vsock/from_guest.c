@@ -163,7 +163,6 @@ enum serve vsock_tx_turn(struct device *dev, struct guest_fault *ret_fault)
         .steps = TURN_PACKETS,
         .bytes = TURN_BYTES,
         .signal_chains = SIGNAL_PACKETS,
-        .late_chains = 4, /* as in worker/net/tx.c */
     };
     struct turn turn = turn_begin(dev, QUEUE_TX, ret_fault);
     enum serve r = turn_serve(&turn, &rules, serve);
