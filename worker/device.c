@@ -430,10 +430,10 @@ void device_ask_for_kicks(struct device *dev)
     }
 }
 
-void device_backend_event(struct device *dev, unsigned int file)
+void device_backend_event(struct device *dev, unsigned int file, uint32_t events)
 {
     struct guest_fault fault;
-    if (dev->ops->backend_event && dev->ops->backend_event(dev, file, &fault) < 0)
+    if (dev->ops->backend_event && dev->ops->backend_event(dev, file, events, &fault) < 0)
         device_needs_reset(dev, &fault);
 }
 

@@ -73,10 +73,12 @@ struct device_ops {
      */
     enum serve (*turn)(struct device *dev, unsigned int queue, struct guest_fault *ret_fault);
     /*
-     * There is an event on backend file number `file`, one of those in dev->backend_events. Returns
-     * 0; -EBADMSG with *ret_fault: needs reset. Optional.
+     * There is an event on backend file number `file`, one of those in dev->backend_events.
+     * `events`: everything that is true of the file now, EPOLL* bits. What becomes true later is
+     * another event. Returns 0; -EBADMSG with *ret_fault: needs reset. Optional.
      */
-    int (*backend_event)(struct device *dev, unsigned int file, struct guest_fault *ret_fault);
+    int (*backend_event)(struct device *dev, unsigned int file, uint32_t events,
+                         struct guest_fault *ret_fault);
 
     /*
      * The broker has changed dev->state->backend: take the change over into the configuration
@@ -196,8 +198,8 @@ static inline int device_kick_fd(const struct device *dev, unsigned int queue)
 /* An available buffer notification for `queue` has come, by any way. */
 void device_notify(struct device *dev, unsigned int queue);
 
-/* Backend file `file` is readable. */
-void device_backend_event(struct device *dev, unsigned int file);
+/* There is an event on backend file `file`: EPOLL* bits. */
+void device_backend_event(struct device *dev, unsigned int file, uint32_t events);
 
 /* The pause that the device asked for is over. */
 void device_pause_over(struct device *dev);

@@ -69,7 +69,7 @@ static void dispatch(struct device *dev, uint32_t source, uint32_t events)
     if (source >= SOURCE_CONNECTION)
         dev->ops->connection_event(dev, source - SOURCE_CONNECTION, events);
     else if (source >= SOURCE_BACKEND)
-        device_backend_event(dev, source - SOURCE_BACKEND);
+        device_backend_event(dev, source - SOURCE_BACKEND, events);
     else if (source >= SOURCE_QUEUE) {
         polling_ends(&dev->polling, true);
         device_notify(dev, source - SOURCE_QUEUE);

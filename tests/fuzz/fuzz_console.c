@@ -133,6 +133,12 @@ static void files(void)
     next_error = errors[number(1) % 8];
 }
 
+/* `which`: the port, and EPOLL* bits. */
+static void event(uint32_t which)
+{
+    device_backend_event(&guest_device, 1 + which % start.console.ports, which);
+}
+
 static void act(void)
 {
     switch (number(1) % 13) {
@@ -156,7 +162,7 @@ static void act(void)
         break;
     case 6:
         if (start.kind == DEVICE_CONSOLE_VIRTIO)
-            device_backend_event(&guest_device, 1 + (unsigned int)number(1) % start.console.ports);
+            event((uint32_t)number(1));
         break;
     case 7:
         (void)transport_read(&guest_device, (uint32_t)number(2) % 0x200, 1u << number(1) % 4);

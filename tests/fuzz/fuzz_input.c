@@ -12,6 +12,7 @@
 #include <linux/virtio_mmio.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -124,7 +125,7 @@ static void say_something(void)
         say(type, code, (int32_t)number(1));
     }
     say(EV_SYN, SYN_REPORT, 0);
-    device_backend_event(&guest_device, 0);
+    device_backend_event(&guest_device, 0, EPOLLIN);
 }
 
 /* ---- The guest ---- */
@@ -235,7 +236,7 @@ static void recover(void)
             say(EV_KEY, (uint16_t)key, 0);
         if (said_count >= EVENTS_MAX - 4) {
             say(EV_SYN, SYN_REPORT, 0);
-            device_backend_event(&guest_device, 0);
+            device_backend_event(&guest_device, 0, EPOLLIN);
             hear(down);
             rings_driver(0); /* with fresh rings */
             memset(down, 0, sizeof(down));
@@ -243,7 +244,7 @@ static void recover(void)
     }
     say(EV_KEY, KEY_A, 1);
     say(EV_SYN, SYN_REPORT, 0);
-    device_backend_event(&guest_device, 0);
+    device_backend_event(&guest_device, 0, EPOLLIN);
     hear(down);
     for (unsigned int key = 0; key < KEY_CNT; key++) {
         if (((down[key / 8] & 1u << key % 8) != 0) != (key == KEY_A))

@@ -186,9 +186,13 @@ static bool alphabet(const char *text, size_t length)
     return true;
 }
 
+/* As the kernel tells it: everything that is true of the file. */
 static void event(unsigned int port)
 {
-    device_backend_event(&guest_device, 1 + port);
+    const struct file *file = &files[port];
+    uint32_t events = (file->typed[0] != 0 ? EPOLLIN : 0u) | (file->room > 0 ? EPOLLOUT : 0u) |
+                      (file->reader ? 0u : EPOLLHUP);
+    device_backend_event(&guest_device, 1 + port, events);
     guest_run();
 }
 
@@ -304,6 +308,45 @@ static void test_no_reader(void)
     event(0);
     CU_ASSERT_EQUAL(used(CONSOLE_TX), 0);
     CU_ASSERT_EQUAL(files[0].written_length, 30);
+}
+
+/* An event says what there is to do. Nothing else costs a call. */
+static void test_events_are_exact(void)
+{
+    running(1, VERSION_1);
+    files[0].room = 150;
+    offer_buffer(CONSOLE_RX, 0, 64);
+    offer_output(CONSOLE_TX, 0, BUFFER(0), 2, 100);
+    guest_kick(CONSOLE_RX);
+    guest_kick(CONSOLE_TX);
+    CU_ASSERT_EQUAL(used(CONSOLE_TX), -1);
+    const unsigned int reads = files[0].reads, writes = files[0].writes;
+    asked = 0;
+    files[0].room = 10; /* the reader makes room: it is written to, and there is no more */
+    event(0);
+    CU_ASSERT_EQUAL(files[0].reads, reads);
+    CU_ASSERT_EQUAL(files[0].writes, writes + 2);
+    CU_ASSERT_EQUAL(asked, 1); /* before waiting again */
+    files[0].typed = "x";      /* input while there is no room */
+    event(0);
+    CU_ASSERT_EQUAL(files[0].writes, writes + 2);
+    CU_ASSERT_EQUAL(used(CONSOLE_RX), 1);
+    CU_ASSERT_EQUAL(asked, 1);
+    files[0].room = SIZE_MAX;
+    event(0);
+    CU_ASSERT_EQUAL(used(CONSOLE_TX), 0);
+    const unsigned int all_reads = files[0].reads, all_writes = files[0].writes;
+    event(0); /* room for which nothing waits */
+    CU_ASSERT_EQUAL(files[0].reads, all_reads);
+    CU_ASSERT_EQUAL(files[0].writes, all_writes);
+    CU_ASSERT_EQUAL(asked, 1);
+    CU_ASSERT_EQUAL(guest_device.work, 0);
+    files[0].reader = false; /* the last reader leaves */
+    event(0);
+    offer_output(CONSOLE_TX, 1, BUFFER(0), 1, 100);
+    guest_kick(CONSOLE_TX);
+    CU_ASSERT_EQUAL(used(CONSOLE_TX), 0);
+    CU_ASSERT_EQUAL(files[0].writes, all_writes);
 }
 
 static void test_failing_output(void)
@@ -617,6 +660,7 @@ int main(int argc, char **argv)
         {"slow reader", test_slow_reader},
         {"patience", test_patience},
         {"no reader", test_no_reader},
+        {"an event costs no call but those that it asks for", test_events_are_exact},
         {"failing output", test_failing_output},
         {"input", test_input},
         {"a buffer to read", test_buffer_to_read},

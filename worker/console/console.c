@@ -332,24 +332,32 @@ static enum serve console_turn(struct device *dev, unsigned int queue,
                           : output_turn(dev, queue, ret_fault);
 }
 
-/* There is input, or room for output, or a reader has left: each turn finds out by itself. */
-static int console_backend_event(struct device *dev, unsigned int file,
+/*
+ * There is input, or room for output; or the last reader has left (EPOLLHUP). A reader who makes
+ * room again and again causes no call but the one that writes: a chain in hand waits for the room.
+ */
+static int console_backend_event(struct device *dev, unsigned int file, uint32_t events,
                                  struct guest_fault *ret_fault)
 {
     unsigned int port = file - (PORT_FD(0) - WORKER_FD_BACKEND);
     (void)ret_fault;
-    console.readers &= ~(1u << port);
-    dev->work |= 3u << console_rx_queue(port);
+    if ((events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) != 0)
+        console.readers &= ~(1u << port);
+    if ((events & ~(uint32_t)EPOLLOUT) != 0)
+        dev->work |= 1u << console_rx_queue(port);
+    if ((events & ~(uint32_t)EPOLLIN) != 0 && console.tx[port].active)
+        dev->work |= 1u << console_tx_queue(port);
     return 0;
 }
 
-/* It does not matter which connection the event is about: here, too, each turn finds out by
- * itself. */
+/* An old connection's event does no harm: each turn finds out by itself what there is. */
 static void console_connection_event(struct device *dev, unsigned int number, uint32_t events)
 {
     (void)number;
-    (void)events;
-    dev->work |= 1u << CONSOLE_RX | 1u << CONSOLE_TX;
+    if ((events & ~(uint32_t)EPOLLOUT) != 0)
+        dev->work |= 1u << CONSOLE_RX;
+    if ((events & ~(uint32_t)EPOLLIN) != 0 && console.tx[0].active)
+        dev->work |= 1u << CONSOLE_TX;
 }
 
 /* A client has come: port 0 waits for it again, even if it no longer waited for the last one. */

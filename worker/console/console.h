@@ -23,6 +23,11 @@ static inline unsigned int console_rx_queue(unsigned int port)
     return port == 0 ? CONSOLE_RX : CONSOLE_RX1 + 2 * (port - 1);
 }
 
+static inline unsigned int console_tx_queue(unsigned int port)
+{
+    return console_rx_queue(port) + 1;
+}
+
 /* The port of a queue that is not a control queue. */
 static inline unsigned int console_port(unsigned int queue)
 {

@@ -480,8 +480,10 @@ static enum serve input_turn(struct device *dev, unsigned int queue, struct gues
 
 /* Events are read without a driver, too, so that it is known what is pressed when a driver
  * starts. */
-static int input_backend_event(struct device *dev, unsigned int file, struct guest_fault *ret_fault)
+static int input_backend_event(struct device *dev, unsigned int file, uint32_t events,
+                               struct guest_fault *ret_fault)
 {
+    (void)events;
     (void)file;
     (void)ret_fault;
     dev->work |= 1u << QUEUE_EVENTS;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "worker/log.h"
 #include "worker/net/filter.h"
@@ -148,15 +149,18 @@ static enum serve net_turn(struct device *dev, unsigned int queue, struct guest_
     return queue % 2 == 0 ? net_rx_turn(dev, pair, ret_fault) : net_tx_turn(dev, pair, ret_fault);
 }
 
-/* A tap's event only says that something may have changed. */
-static int net_backend_event(struct device *dev, unsigned int file, struct guest_fault *ret_fault)
+/* A tap that has been removed has an error, and no frames: each turn finds that out by itself. */
+static int net_backend_event(struct device *dev, unsigned int file, uint32_t events,
+                             struct guest_fault *ret_fault)
 {
     (void)ret_fault;
     if (!net.running)
         return 0;
-    net.readable |= 1u << file;
-    dev->work |= 1u << 2 * (file % dev->state->of_kind.net.pairs);
-    if (net_tx_waits(file))
+    if ((events & ~(uint32_t)EPOLLOUT) != 0) {
+        net.readable |= 1u << file;
+        dev->work |= 1u << 2 * (file % dev->state->of_kind.net.pairs);
+    }
+    if ((events & ~(uint32_t)EPOLLIN) != 0 && net_tx_waits(file))
         dev->work |= 1u << (2 * file + 1);
     return 0;
 }

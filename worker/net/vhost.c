@@ -120,9 +120,10 @@ static void net_vhost_queue_stop(struct device *dev, unsigned int queue)
     stop_kernel();
 }
 
-static int net_vhost_backend_event(struct device *dev, unsigned int file,
+static int net_vhost_backend_event(struct device *dev, unsigned int file, uint32_t events,
                                    struct guest_fault *ret_fault)
 {
+    (void)events;
     (void)dev;
     if (file != ERROR_FILE || running == 0)
         return 0; /* a late event, about rings that have been taken back since */

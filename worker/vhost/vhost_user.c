@@ -337,8 +337,10 @@ static bool take_request(struct device *dev)
     return true;
 }
 
-static int backend_event(struct device *dev, unsigned int file, struct guest_fault *ret_fault)
+static int backend_event(struct device *dev, unsigned int file, uint32_t events,
+                         struct guest_fault *ret_fault)
 {
+    (void)events;
     if (file == FILE_DAEMON) {
         look_at_daemon();
     } else if (file == FILE_REQUESTS) {

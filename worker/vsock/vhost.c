@@ -126,8 +126,10 @@ static enum serve vsock_turn(struct device *dev, unsigned int queue, struct gues
     return vsock_event_turn(dev, &vsock.reset_pending, ret_fault);
 }
 
-static int vsock_backend_event(struct device *dev, unsigned int file, struct guest_fault *ret_fault)
+static int vsock_backend_event(struct device *dev, unsigned int file, uint32_t events,
+                               struct guest_fault *ret_fault)
 {
+    (void)events;
     (void)dev;
     if (file != ERROR_FILE || !vsock.running)
         return 0; /* a late event, about rings that have been taken back since */
