@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 
 #include "common/eventfd.h"
+#include "common/wait.h"
 
 #define STACK_SIZE ((size_t)256 * 1024) /* aarch64 takes no less than 128 KiB */
 #define EVENTS_MAX 16
@@ -107,7 +108,7 @@ static void *gate_thread(void *argument)
     (void)eventfd_signal(gate->report);
     for (;;) {
         struct epoll_event events[EVENTS_MAX];
-        int count = epoll_wait(gate->epoll, events, EVENTS_MAX, -1);
+        int count = wait_events(gate->epoll, events, EVENTS_MAX, WAIT_FOR_EVER);
         for (int i = 0; i < count; i++)
             hear(gate->lines[events[i].data.u32]);
     }

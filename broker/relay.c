@@ -15,6 +15,7 @@
 #include "broker/dispatcher.h"
 #include "common/ensure.h"
 #include "common/eventfd.h"
+#include "common/wait.h"
 
 #define STACK_SIZE ((size_t)256 * 1024) /* aarch64 takes no less than 128 KiB */
 #define ATTACH_RETRY_MS 100
@@ -37,11 +38,11 @@ static void report(struct relay *relay)
     (void)eventfd_signal(relay->report);
 }
 
-/* Both fds are edge-triggered and never read, so one epoll_wait is the whole wait. */
+/* Both fds are edge-triggered and never read, so one epoll_pwait2 is the whole wait. */
 static bool wait_event(struct relay *relay, int64_t timeout_ms)
 {
     struct epoll_event events[2];
-    return epoll_wait(relay->epoll, events, 2, (int)timeout_ms) != 0;
+    return wait_events(relay->epoll, events, 2, wait_ns(timeout_ms)) != 0;
 }
 
 /* --- The mailbox -------------------------------------------------------------------------- */

@@ -2,8 +2,9 @@
 /*
  * The register path of one device: a thread that takes the frontend's register accesses from the
  * dispatcher, has the worker answer them, and completes them. It runs for the life of the broker,
- * across every restart of the worker. An access takes four system calls (ATTACH, write, epoll_wait,
- * COMPLETE). An access to an interrupt register takes two, since the relay answers it itself.
+ * across every restart of the worker. An access takes four system calls (ATTACH, write,
+ * epoll_pwait2, COMPLETE). An access to an interrupt register takes two, since the relay answers it
+ * itself.
  *
  * Its promise: no vCPU waits for ever. A worker that does not answer is reported and replaced, and
  * the access stays in the mailbox for its successor. If no successor comes in time, the access is

@@ -18,6 +18,7 @@
 #include "common/eventfd.h"
 #include "common/log_code.h"
 #include "common/sandbox_layer.h"
+#include "common/wait.h"
 #include "common/worker_fds.h"
 
 #define BACKEND_LOOK_MS 1000
@@ -439,7 +440,7 @@ static bool handle_event(struct supervisor *supervisor, uint32_t source)
 }
 
 /*
- * Nothing in this loop waits, except epoll_wait: if it waited for one device, all others would
+ * Nothing in this loop waits, except wait_events: if it waited for one device, all others would
  * wait, too. What it calls, and why that does not wait:
  *
  * - recvmsg, sendmsg: always with MSG_DONTWAIT; the filter requires it. To hand on an fd does not
@@ -476,7 +477,7 @@ int supervisor_run(struct supervisor *supervisor)
         int timeout = handle_time(supervisor);
         if (supervisor->abandoned)
             return EXIT_SUCCESS;
-        int count = epoll_wait(supervisor->epoll, events, EVENTS_MAX, timeout);
+        int count = wait_events(supervisor->epoll, events, EVENTS_MAX, wait_ns(timeout));
         for (int i = 0; i < count; i++) {
             if (!handle_event(supervisor, events[i].data.u32)) {
                 if (!supervisor->abandoned)

@@ -2,9 +2,11 @@
 #include "tests/cunit_main.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include <CUnit/Basic.h>
 
@@ -24,6 +26,15 @@ static bool is_set(const char *name)
 {
     const char *value = getenv(name);
     return value && strcmp(value, "1") == 0;
+}
+
+/* The emulator of programs (qemu-user 7.2) lacks epoll_pwait2. So what runs within a test waits by
+ * epoll_pwait, for milliseconds, rounded up. A test may have a function of its own instead. */
+__attribute__((weak)) int epoll_pwait2(int epoll, struct epoll_event *events, int max,
+                                       const struct timespec *timeout, const sigset_t *mask)
+{
+    int64_t ms = timeout ? timeout->tv_sec * 1000 + (timeout->tv_nsec + 999999) / 1000000 : -1;
+    return epoll_pwait(epoll, events, max, (int)ms, mask);
 }
 
 bool long_form(void)

@@ -3,15 +3,18 @@
  * Functions of the C library, where that is not GNU's. The policies allow one call for each
  * purpose, and GNU's C library makes it. musl has others for some arguments: preadv and pwritev
  * where there are no flags; stat where an architecture still has it. And it changes no scheduling
- * class. Here are the same calls as GNU's. Both C libraries have the kernel's struct stat on the
- * architectures that there are policies for.
+ * class. And it has no epoll_pwait2. Here are the same calls as GNU's. Both C libraries have the
+ * kernel's struct stat on the architectures that there are policies for.
  */
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "common/wait.h"
 
 #ifndef __GLIBC__
 
@@ -35,6 +38,12 @@ ssize_t pwritev2(int fd, const struct iovec *from, int count, off_t offset, int 
 int sched_setscheduler(pid_t process, int class, const struct sched_param *parameters)
 {
     return (int)syscall(SYS_sched_setscheduler, process, class, parameters);
+}
+
+int epoll_pwait2(int epoll, struct epoll_event *events, int max, const struct timespec *timeout,
+                 const sigset_t *mask)
+{
+    return (int)syscall(SYS_epoll_pwait2, epoll, events, max, timeout, mask, _NSIG / 8);
 }
 
 int stat(const char *restrict path, struct stat *restrict ret)

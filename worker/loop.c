@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "common/wait.h"
 #include "worker/device.h"
 #include "worker/log.h"
 #include "worker/transport.h"
@@ -119,7 +120,7 @@ static int idle(struct device *dev, int timeout_ms)
 static void take_events(struct device *dev, int timeout_ms)
 {
     struct epoll_event events[EVENTS_MAX];
-    int count = epoll_pwait(WORKER_FD_EPOLL, events, EVENTS_MAX, timeout_ms, NULL);
+    int count = wait_events(WORKER_FD_EPOLL, events, EVENTS_MAX, wait_ns(timeout_ms));
     if (count < 0 && errno != EINTR)
         _exit(EXIT_FAILURE);
     if (count == 0)

@@ -34,7 +34,7 @@ void loop_forget_connection(int fd);
  * after lock-down, and is the first function that reads anything that a guest or a predecessor
  * wrote.
  *
- * System calls of its own: epoll_pwait, exit_group.
+ * System calls of its own: epoll_pwait2, exit_group.
  */
 _Noreturn void loop_run(struct device *dev);
 

@@ -19,7 +19,7 @@
     X(forged_answers, "answers each register read at once, with random bits of all 64")            \
     X(log_flood, "sends the fixed log messages without end")                                       \
     X(bad_message, "sends what is not a message, or not its to send, or not now")                  \
-    X(epoll_flood, "calls epoll_pwait without end")                                                \
+    X(epoll_flood, "calls epoll_pwait2 without end")                                               \
     X(spin, "calls nothing, and takes all the processor time that it gets")                        \
     X(spoil_page, "writes random bits all over the state page, and goes on doing so")              \
     X(spoilt_page, "leaves random bits all over the state page, and dies")                         \

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "common/wait.h"
 #include "tests/attack/attacker.h"
 
 #define PIECE 65536u
@@ -162,7 +163,7 @@ void attack_readers_flood(struct device *dev, struct attack_report *report)
 {
     struct epoll_event event;
     for (;;)
-        attack_step(dev, report, epoll_pwait(WORKER_FD_BACKEND, &event, 1, 0, NULL));
+        attack_step(dev, report, wait_events(WORKER_FD_BACKEND, &event, 1, 0));
 }
 
 /* ---- Connections: console/socket, vsock/virtio ---- */

@@ -13,6 +13,7 @@
 
 #include "common/eventfd.h"
 #include "common/log_code.h"
+#include "common/wait.h"
 #include "tests/attack/attacker.h"
 
 /* ---- Eventfds ---- */
@@ -175,7 +176,7 @@ void attack_epoll_flood(struct device *dev, struct attack_report *report)
 {
     struct epoll_event event;
     for (;;)
-        attack_step(dev, report, epoll_pwait(WORKER_FD_EPOLL, &event, 1, 0, NULL));
+        attack_step(dev, report, wait_events(WORKER_FD_EPOLL, &event, 1, 0));
 }
 
 void attack_spin(struct device *dev, struct attack_report *report)
@@ -189,7 +190,7 @@ void attack_lie_in_io(struct device *dev, struct attack_report *report)
     struct epoll_event event;
     device_io_begins(dev);
     for (;;)
-        attack_count(report, epoll_pwait(WORKER_FD_EPOLL, &event, 1, 100, NULL));
+        attack_count(report, wait_events(WORKER_FD_EPOLL, &event, 1, wait_ns(100)));
 }
 
 /* Whoever asked for the attack gets the answer first. */
@@ -197,7 +198,7 @@ static void let_relay_take_answer(void)
 {
     struct epoll_event event;
     for (unsigned int i = 0; i < 5; i++)
-        (void)epoll_pwait(WORKER_FD_EPOLL, &event, 1, 10, NULL);
+        (void)wait_events(WORKER_FD_EPOLL, &event, 1, wait_ns(10));
 }
 
 /* Called before each look at the mailbox. */

@@ -45,10 +45,10 @@ ssize_t __real_write(int fd, const void *from, size_t length);
 ssize_t __wrap_write(int fd, const void *from, size_t length);
 ssize_t __real_read(int fd, void *to, size_t length);
 ssize_t __wrap_read(int fd, void *to, size_t length);
-int __real_epoll_pwait(int fd, struct epoll_event *events, int max, int timeout,
-                       const sigset_t *mask);
-int __wrap_epoll_pwait(int fd, struct epoll_event *events, int max, int timeout,
-                       const sigset_t *mask);
+int __real_epoll_pwait2(int fd, struct epoll_event *events, int max, const struct timespec *timeout,
+                        const sigset_t *mask);
+int __wrap_epoll_pwait2(int fd, struct epoll_event *events, int max, const struct timespec *timeout,
+                        const sigset_t *mask);
 
 static bool is_port(int fd)
 {
@@ -97,12 +97,12 @@ ssize_t __wrap_read(int fd, void *to, size_t length)
     return count;
 }
 
-int __wrap_epoll_pwait(int fd, struct epoll_event *events, int max, int timeout,
-                       const sigset_t *mask)
+int __wrap_epoll_pwait2(int fd, struct epoll_event *events, int max, const struct timespec *timeout,
+                        const sigset_t *mask)
 {
     int count = 0;
     if (fd != WORKER_FD_BACKEND)
-        return __real_epoll_pwait(fd, events, max, timeout, mask);
+        return __real_epoll_pwait2(fd, events, max, timeout, mask);
     for (unsigned int p = 0; p < start.console.ports && count < max; p++) {
         if ((readers & 1u << p) == 0)
             events[count++] = (struct epoll_event){.events = EPOLLHUP, .data.u32 = p};

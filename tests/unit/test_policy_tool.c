@@ -75,7 +75,7 @@ static void test_show(void)
 {
     CU_ASSERT_EQUAL(tool_run("show vsock/vhost --arch riscv64"), 0);
     CU_ASSERT(tool_says("; riscv64\n"));
-    CU_ASSERT(tool_says("; epoll_pwait\n"));
+    CU_ASSERT(tool_says("; epoll_pwait2\n"));
     CU_ASSERT(tool_says("; ioctl: low half of request\n"));
     CU_ASSERT(tool_says("; VHOST_VSOCK_SET_RUNNING\n"));
     CU_ASSERT(tool_says("  ret  KILL_PROCESS\n"));

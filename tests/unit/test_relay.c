@@ -20,8 +20,8 @@ static _Atomic int64_t passed_ms;
 static _Atomic int64_t waits_until[1024]; /* index: epoll fd; value in passed_ms, 0: nobody waits */
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret);
-int __wrap_epoll_wait(int epoll, struct epoll_event *events, int count, int timeout_ms);
-int __real_epoll_wait(int epoll, struct epoll_event *events, int count, int timeout_ms);
+int __wrap_epoll_pwait2(int epoll, struct epoll_event *events, int count,
+                        const struct timespec *timeout, const sigset_t *mask);
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
 {
@@ -31,16 +31,19 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
     return 0;
 }
 
-int __wrap_epoll_wait(int epoll, struct epoll_event *events, int count, int timeout_ms)
+int __wrap_epoll_pwait2(int epoll, struct epoll_event *events, int count,
+                        const struct timespec *timeout, const sigset_t *mask)
 {
+    (void)mask;
+    int64_t timeout_ms = timeout ? timeout->tv_sec * 1000 + timeout->tv_nsec / 1000000 : -1;
     int64_t end = atomic_load(&passed_ms) + timeout_ms;
     /* An event that is there already ends a wait before any time passes. */
-    int found = __real_epoll_wait(epoll, events, count, 0);
+    int found = epoll_wait(epoll, events, count, 0);
     if (found != 0 || timeout_ms <= 0)
         return found;
     atomic_store(&waits_until[epoll], end);
     do
-        found = __real_epoll_wait(epoll, events, count, 1);
+        found = epoll_wait(epoll, events, count, 1);
     while (found == 0 && atomic_load(&passed_ms) < end);
     atomic_store(&waits_until[epoll], 0);
     return found;

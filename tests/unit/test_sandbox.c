@@ -76,13 +76,14 @@ static void allowed_block(const struct sandbox *sandbox, const void *argument)
     char byte = 'x';
     const struct iovec data = {&byte, 1};
     struct epoll_event event;
+    const struct timespec at_once = {0};
     const struct message_ready ready = {{.type = MSG_READY, .version = MESSAGE_VERSION}, 0, 0};
 
     CHILD_EXPECT(ftruncate(WORKER_FD_BACKEND, 512) == 0);
     CHILD_EXPECT(enter_all(sandbox) == 0);
     CHILD_EXPECT(write(WORKER_FD_REPLY, &one, sizeof(one)) == sizeof(one));
     CHILD_EXPECT(write(WORKER_FD_CALL, &one, sizeof(one)) == sizeof(one));
-    CHILD_EXPECT(epoll_pwait(WORKER_FD_EPOLL, &event, 1, 0, NULL) == 0);
+    CHILD_EXPECT(syscall(SYS_epoll_pwait2, WORKER_FD_EPOLL, &event, 1, &at_once, NULL, 8) == 0);
     CHILD_EXPECT(pwritev2(WORKER_FD_BACKEND, &data, 1, 0, RWF_DSYNC) == 1);
     byte = 0;
     CHILD_EXPECT(preadv2(WORKER_FD_BACKEND, &data, 1, 0, 0) == 1 && byte == 'x');
@@ -208,7 +209,8 @@ static const struct call forbidden[] = {
     CALL(write, 1 << 10 | WORKER_FD_REPLY, AT scratch, 8),
     CALL(preadv2, WORKER_FD_CONTROL, AT scratch, 0, 0, 0, 0),
     CALL(epoll_ctl, WORKER_FD_EPOLL, EPOLL_CTL_DEL, WORKER_FD_CONTROL, 0),
-    CALL(epoll_pwait, WORKER_FD_CONTROL, AT scratch, 1, 0, 0, 8),
+    CALL(epoll_pwait2, WORKER_FD_CONTROL, AT scratch, 1, 0, 0, 8),
+    CALL(epoll_pwait, WORKER_FD_EPOLL, AT scratch, 1, 0, 0, 8),
     CALL(io_uring_setup, 1, AT scratch),
     CALL(bpf, 0, AT scratch, 64),
     CALL(perf_event_open, AT scratch, 0, -1, -1, 0),

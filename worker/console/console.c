@@ -16,7 +16,7 @@
  * A console with a socket has one port, whose file is the connection of the present client
  * (worker/console/client.h). A write that fails shows that the client has left.
  *
- * System calls: read and write on the ports' files, epoll_pwait on WORKER_FD_BACKEND, those of
+ * System calls: read and write on the ports' files, epoll_pwait2 on WORKER_FD_BACKEND, those of
  * worker/console/log_file.h; with a socket, those of worker/console/client.h instead of the last
  * two.
  */
@@ -30,6 +30,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "common/wait.h"
 #include "worker/console/client.h"
 #include "worker/console/log_file.h"
 #include "worker/log.h"
@@ -123,7 +124,7 @@ static void ask_for_readers(void)
         console.readers = console_client_reads() ? 1u << 0 : 0;
         return;
     }
-    int count = epoll_pwait(READERS_FD, missing, STATE_CONSOLE_PORTS, 0, NULL);
+    int count = wait_events(READERS_FD, missing, STATE_CONSOLE_PORTS, 0);
     if (count < 0)
         return; /* interrupted: keep what was known until the next time */
     console.readers = (1u << STATE_CONSOLE_PORTS) - 1;
