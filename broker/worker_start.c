@@ -99,6 +99,7 @@ static int send_start(struct device *device, int socket)
                 .queue_count = device->queue_count,
                 .sched_priority = device->config->sched_priority,
                 .poll_us = device->config->poll_us,
+                .irq_delay_us = device->config->irq_delay_us,
                 .processors = device->config->processors,
                 .features_off = device->config->features_off,
                 .shmem_addr = device->shmem_addr,

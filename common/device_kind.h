@@ -13,6 +13,8 @@
 
 #define QUEUE_SIZE_MAX 1024u /* VirtIO 1.2 §2.6: Queue Size; a worker has room for this */
 #define QUEUE_SIZE_ALWAYS 256u
+/* No interrupt waits longer, whatever a key or a driver says. */
+#define IRQ_DELAY_US_MAX 10000u
 
 enum device_kind {
 #define DEVICE_KIND(name, ...) DEVICE_##name,

@@ -170,11 +170,11 @@ struct message_start {
     uint32_t config_changed;   /* 1: the configuration space differs from the one shown before */
     uint32_t sched_priority;   /* of SCHED_FIFO; 0: SCHED_OTHER */
     uint32_t poll_us;          /* the worker looks at its rings for so long at most */
-    uint32_t reserved;
-    uint64_t processors;   /* bit n: may run on processor n; 0: on any */
-    uint64_t features_off; /* not offered, even if the device has them */
-    uint64_t shmem_addr;   /* guest-physical base of the window */
-    uint64_t shmem_size;   /* bytes: map no more than this */
+    uint32_t irq_delay_us;     /* an interrupt that can wait does so, up to IRQ_DELAY_US_MAX */
+    uint64_t processors;       /* bit n: may run on processor n; 0: on any */
+    uint64_t features_off;     /* not offered, even if the device has them */
+    uint64_t shmem_addr;       /* guest-physical base of the window */
+    uint64_t shmem_size;       /* bytes: map no more than this */
     union {
         struct start_block block;
         struct start_console console;

@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "common/eventfd.h"
+#include "common/wait.h"
 #include "worker/log.h"
 #include "worker/state_check.h"
+#include "worker/ticks.h"
 #include "worker/transport.h"
 #include "worker/virtqueue/poison.h"
 
@@ -55,6 +57,7 @@ bool device_start_usable(const struct message_start *start)
     const struct device_ops *ops = ops_of_kind[start->kind];
     return start->backend_fd_count <= info->backend_fds_max &&
            start->boxed >> start->backend_fd_count == 0 &&
+           start->irq_delay_us <= IRQ_DELAY_US_MAX &&
            (info->connections_max == 0 || start->vsock.connections <= info->connections_max) &&
            (!ops->start_usable || ops->start_usable(start));
 }
@@ -82,6 +85,8 @@ int device_init(struct device *dev, const struct message_start *start, struct st
         return r;
     /* Without ACCESS_PLATFORM a Linux driver would put its buffers outside the window. */
     dev->features |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM;
+    ticks_init();
+    dev->irq_delay = ticks_of_us(start->irq_delay_us);
     polling_init(&dev->polling, dev->user_queues != 0 ? start->poll_us : 0,
                  dev->backend_events != 0 || dev->ops->connection_event);
     if (dev->user_queues == (1u << dev->queue_count) - 1)
@@ -146,9 +151,16 @@ void device_backend_changed(struct device *dev)
 static bool late_due(struct device *dev)
 {
     bool due = false;
+    dev->late_awake = 0;
     for (; dev->late != 0; dev->late &= dev->late - 1)
         due |= virtqueue_interrupt_due(&dev->queues[__builtin_ctz(dev->late)]);
     return due;
+}
+
+static void forget_late(struct device *dev, uint32_t queues)
+{
+    dev->late &= ~queues;
+    dev->late_awake &= ~queues;
 }
 
 static void interrupt_if(struct device *dev, bool due)
@@ -163,26 +175,51 @@ void device_signal(struct device *dev, struct virtqueue *vq)
 {
     if (!virtqueue_undecided(vq))
         return;
-    dev->late &= ~(1u << vq->index);
+    forget_late(dev, 1u << vq->index);
     bool due = virtqueue_interrupt_due(vq);
     if (due)
         (void)late_due(dev);
     interrupt_if(dev, due);
 }
 
-void device_signal_late(struct device *dev, const struct virtqueue *vq)
+void device_signal_late(struct device *dev, const struct virtqueue *vq, uint64_t ticks)
 {
     if (!virtqueue_undecided(vq))
         return;
-    if (dev->late == 0)
-        dev->late_since = polling_ticks();
+    const uint64_t until = ticks_now() + ticks;
+    if (dev->late == 0 || until < dev->late_until)
+        dev->late_until = until;
     dev->late |= 1u << vq->index;
+}
+
+void device_signal_while_polling(struct device *dev, const struct virtqueue *vq)
+{
+    device_signal_late(dev, vq, dev->polling.max);
+    dev->late_awake |= dev->late & 1u << vq->index;
+}
+
+/* A time further away than any that was set is over as well: the counter has jumped. */
+static uint64_t late_left(const struct device *dev)
+{
+    const uint64_t left = dev->late_until - ticks_now();
+    return left <= ticks_of_us(IRQ_DELAY_US_MAX) ? left : 0;
 }
 
 void device_late_is_over(struct device *dev, bool now)
 {
-    if (dev->late != 0 && (now || polling_ticks() - dev->late_since > dev->polling.max))
+    if (dev->late != 0 && (now || late_left(dev) == 0))
         interrupt_if(dev, late_due(dev));
+}
+
+void device_late_before_sleep(struct device *dev)
+{
+    if (dev->late_awake != 0)
+        device_late_is_over(dev, true);
+}
+
+uint64_t device_late_ns(const struct device *dev)
+{
+    return dev->late != 0 ? ticks_to_ns(late_left(dev)) : WAIT_FOR_EVER;
 }
 
 void device_notify(struct device *dev, unsigned int queue)
@@ -219,7 +256,7 @@ static void stop(struct device *dev)
         virtqueue_stop(&dev->queues[q]);
     dev->work = 0;
     dev->unasked = 0;
-    dev->late = 0;
+    forget_late(dev, dev->late);
 }
 
 void device_needs_reset(struct device *dev, const struct guest_fault *fault)
@@ -303,7 +340,7 @@ void device_queue_unready(struct device *dev, unsigned int queue)
     virtqueue_stop(&dev->queues[queue]);
     dev->work &= ~(1u << queue);
     dev->unasked &= ~(1u << queue);
-    dev->late &= ~(1u << queue);
+    forget_late(dev, 1u << queue);
     dev->state->queues[queue].ready = 0;
 }
 

@@ -139,7 +139,9 @@ struct device {
     uint32_t work;       /* bit q: queue q needs a turn */
     uint32_t unasked;    /* bit q: queue q is empty, and kicks are not yet asked for */
     uint32_t late;       /* bit q: an interrupt may be due for queue q; it can wait */
-    uint64_t late_since; /* polling_ticks() when `late` was last 0 */
+    uint32_t late_awake; /* those of them that can't wait while the worker sleeps */
+    uint64_t late_until; /* ticks_now() when none of them can wait any more */
+    uint64_t irq_delay;  /* ticks; the key irq_delay_us */
     struct polling polling;
     uint32_t found_in_a_row; /* worker/loop.c */
     unsigned int pause_ms;   /* the least time until pause_over is called; 0: no call is due */
@@ -236,11 +238,21 @@ void device_interrupt(struct device *dev, uint32_t bits);
 /* Interrupt the driver, if one is due for what the queue has published. */
 void device_signal(struct device *dev, struct virtqueue *vq);
 
-/* The same, but it can wait: for the next interrupt of the device, or for device_late_is_over. */
-void device_signal_late(struct device *dev, const struct virtqueue *vq);
+/*
+ * The same, but it can wait: for the next interrupt of the device, and for so many ticks,
+ * those of IRQ_DELAY_US_MAX at most. If this process dies meanwhile, its successor interrupts
+ * the driver in any case (device_resume).
+ */
+void device_signal_late(struct device *dev, const struct virtqueue *vq, uint64_t ticks);
+/* It can wait until the worker stops polling. */
+void device_signal_while_polling(struct device *dev, const struct virtqueue *vq);
 
-/* Interrupt the driver for what has waited: all of it (`now`), or if it has waited for long. */
+/* Interrupt the driver for what has waited: all of it (`now`), or if the time is over. */
 void device_late_is_over(struct device *dev, bool now);
+/* The worker is about to sleep: do it now if something can't wait for so long. */
+void device_late_before_sleep(struct device *dev);
+/* The time that is left, in nanoseconds; WAIT_FOR_EVER (common/wait.h): nothing waits. */
+uint64_t device_late_ns(const struct device *dev);
 
 /* Answer the broker's question whether this process is alive. */
 static inline void device_alive(struct device *dev)

@@ -110,20 +110,24 @@ static int idle(struct device *dev, int timeout_ms)
     case POLLING_ON:
         return 0;
     default:
-        device_late_is_over(dev, true);
+        device_late_before_sleep(dev);
         device_ask_for_kicks(dev);
         return dev->work != 0 ? 0 : timeout_ms;
     }
 }
 
-/* Wait for events, and take them. */
+/* Wait for events, and take them. An interrupt that waits has an end, by the kernel's clock. */
 static void take_events(struct device *dev, int timeout_ms)
 {
     struct epoll_event events[EVENTS_MAX];
-    int count = wait_events(WORKER_FD_EPOLL, events, EVENTS_MAX, wait_ns(timeout_ms));
+    const uint64_t timeout_ns = wait_ns(timeout_ms), late_ns = device_late_ns(dev);
+    const bool late = late_ns < timeout_ns;
+    int count = wait_events(WORKER_FD_EPOLL, events, EVENTS_MAX, late ? late_ns : timeout_ns);
     if (count < 0 && errno != EINTR)
         _exit(EXIT_FAILURE);
-    if (count == 0)
+    if (count == 0 && late)
+        device_late_is_over(dev, true);
+    else if (count == 0)
         passed(dev, timeout_ms);
     for (int i = 0; i < count; i++)
         dispatch(dev, events[i].data.u32, events[i].events);

@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* All times are in ticks of the processor's counter. */
+/* All times are in ticks (worker/ticks.h). */
 struct polling {
     uint64_t max;    /* a window is never longer; 0: the worker never looks */
     uint64_t slice;  /* it looks for so long, then at the backend's events */
@@ -33,25 +33,6 @@ struct polling {
     bool idle;       /* there has been nothing to do since idle_since */
 };
 
-/* The counter that the vDSO's clock reads, too. Reading it is no system call, whatever clock the
- * kernel has chosen. */
-static inline uint64_t polling_ticks(void)
-{
-#if defined(__x86_64__)
-    return __builtin_ia32_rdtsc();
-#elif defined(__aarch64__)
-    uint64_t value;
-    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(value));
-    return value;
-#elif defined(__riscv) && __riscv_xlen == 64
-    uint64_t value;
-    __asm__ volatile("rdtime %0" : "=r"(value));
-    return value;
-#else
-#error "which counter of this processor can a process read?"
-#endif
-}
-
 enum polling_result {
     POLLING_FOUND, /* there is something to do */
     POLLING_ON,    /* nothing yet; the window is still open */
@@ -59,9 +40,9 @@ enum polling_result {
 };
 
 /*
- * Before lock-down: it asks for the number of processors, and compares the processor's counter with
- * the clock. A window is at most max_us microseconds; 0: the worker never looks. backend_events:
- * the backend has events, which must not wait for a whole window.
+ * Before lock-down, since it asks for the number of processors, and after ticks_init. A window is
+ * at most max_us microseconds; 0: the worker never looks. backend_events: the backend has events,
+ * which must not wait for a whole window.
  */
 void polling_init(struct polling *polling, uint32_t max_us, bool backend_events);
 

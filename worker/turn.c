@@ -24,21 +24,23 @@ struct turn turn_begin(struct device *dev, unsigned int queue, struct guest_faul
     };
 }
 
-/* May the driver hear of what the turn has completed a little later? Only while the worker polls,
- * so that it comes back before it sleeps, and only of a few chains. */
-static bool may_be_late(const struct turn *turn, const struct turn_rules *rules, enum serve last)
+/* Tell the driver of what the turn has completed, at once or a little later. */
+static void tell(const struct turn *turn, const struct turn_rules *rules, enum serve last)
 {
-    return last == SERVE_WAIT_ROOM && polling_pays(&turn->dev->polling) &&
-           virtqueue_since_decision(turn->vq) <= rules->late_chains;
+    struct device *dev = turn->dev;
+    const bool few = virtqueue_since_decision(turn->vq) <= rules->late_chains;
+    if (few && rules->late_ticks > 0 && last != SERVE_FAULT)
+        device_signal_late(dev, turn->vq, rules->late_ticks);
+    else if (few && rules->late_polling && last == SERVE_WAIT_ROOM && polling_pays(&dev->polling))
+        device_signal_while_polling(dev, turn->vq);
+    else
+        device_signal(dev, turn->vq);
 }
 
 enum serve turn_end(struct turn *turn, const struct turn_rules *rules, enum serve last)
 {
     struct device *dev = turn->dev;
-    if (may_be_late(turn, rules, last))
-        device_signal_late(dev, turn->vq);
-    else
-        device_signal(dev, turn->vq);
+    tell(turn, rules, last);
     if (last == SERVE_DONE)
         return SERVE_END; /* the turn has taken as much as it may */
     if (last != SERVE_WAIT_ROOM)

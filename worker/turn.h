@@ -33,7 +33,7 @@ struct turn {
     uint32_t completed_bytes; /* in the chains completed in this step, if the device counts */
 };
 
-/* Constants of a device. */
+/* What a device asks for. Constants, but for late_ticks and what a driver may set. */
 struct turn_rules {
     /* A turn ends after this many steps or bytes, so that no register access and no other queue
      * waits for long. bytes 0: there is no bound of bytes. */
@@ -41,10 +41,13 @@ struct turn_rules {
     /* The driver is interrupted after this many chains without an interrupt, or if one step has
      * completed this many bytes. 0: it is interrupted only at the end of the turn. */
     uint32_t signal_chains, signal_bytes;
-    /* If the turn has completed no more chains than this, and the worker polls, its interrupt waits
-     * for that of another queue of the device, or for the end of polling. For queues whose driver
+    /* If the driver has not heard of so few chains, the interrupt for them can wait at the end of
+     * the turn: for that of another queue of the device, and for late_ticks (worker/ticks.h) at
+     * most; or, with late_polling, for the end of polling. late_polling is for queues whose driver
      * does not sleep until it gets its buffers back. */
     uint32_t late_chains;
+    bool late_polling;
+    uint64_t late_ticks;
 };
 
 /* One step: takes what it needs off the ring (turn_take), and completes it by virtqueue_push. */

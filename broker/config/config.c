@@ -153,6 +153,7 @@ static struct device_config to_device(const struct raw_device *raw, enum device_
         .processors = values[CONFIG_KEY_CPU_AFFINITY].number,
         .sched_priority = (uint32_t)values[CONFIG_KEY_SCHED].number,
         .poll_us = poll_us->given ? (uint32_t)poll_us->number : CONFIG_POLL_US,
+        .irq_delay_us = (uint32_t)values[CONFIG_KEY_IRQ_DELAY_US].number,
         .digest = digest_of(values),
         .mark = raw->mark,
     };

@@ -84,6 +84,7 @@ struct device_config {
     uint64_t processors;     /* bit n: processor n may be used; 0: any */
     uint32_t sched_priority; /* of SCHED_FIFO; 0: SCHED_OTHER */
     uint32_t poll_us;        /* see worker/polling.h */
+    uint32_t irq_delay_us;   /* 0: no interrupt waits */
 
     /* The texts. */
 #define TEXT(name) char *name;

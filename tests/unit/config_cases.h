@@ -57,7 +57,8 @@ struct config_case {
     "cache, direct, tap_name, mac_addr, guest_cid, socket_path, connections, pty_alias, "          \
     "log_path, "                                                                                   \
     "log_size, ports, tag, "                                                                       \
-    "config, config_size, rate_limit, mtu, poll_us, queues, queue_size, features_off, "            \
+    "config, config_size, rate_limit, mtu, poll_us, irq_delay_us, queues, queue_size, "            \
+    "features_off, "                                                                               \
     "cpu_affinity, "                                                                               \
     "sched, shmem_addr, shmem_size, shmem_path, irq"
 

@@ -9,8 +9,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "common/wait.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/guest.h"
+#include "worker/ticks.h"
 #include "worker/turn.h"
 
 #define RING 16u
@@ -254,9 +256,9 @@ static void test_found_beside_a_busy_queue(void)
 /* The chains of a turn whose interrupt can wait. */
 static void run_late(unsigned int chains, uint64_t window)
 {
-    const struct turn_rules rules = {.steps = 10, .late_chains = 2};
+    const struct turn_rules rules = {.steps = 10, .late_chains = 2, .late_polling = true};
     start(chains);
-    dev.polling = (struct polling){.max = 1ull << 40, .window = window};
+    dev.polling = (struct polling){.max = ticks_of_us(IRQ_DELAY_US_MAX), .window = window};
     CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
     CU_ASSERT_EQUAL(ring.used->idx, chains); /* the driver sees them at once */
 }
@@ -266,10 +268,9 @@ static void test_late(void)
 {
     run_late(2, 1000);
     CU_ASSERT_EQUAL(page.counters.interrupts_sent, 0);
-    device_late_is_over(&dev, false);
-    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 0);
-    device_late_is_over(&dev, true);
+    device_late_before_sleep(&dev);
     CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+    device_late_before_sleep(&dev);
     device_late_is_over(&dev, true);
     CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
     run_late(3, 1000);
@@ -277,7 +278,7 @@ static void test_late(void)
     run_late(2, 0);
     CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
     /* Those of the next turn are added. */
-    const struct turn_rules rules = {.steps = 10, .late_chains = 2};
+    const struct turn_rules rules = {.steps = 10, .late_chains = 2, .late_polling = true};
     run_late(2, 1000);
     offer_chains(1);
     CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
@@ -288,14 +289,83 @@ static void test_late(void)
 /* It waits for poll_us at most, from the first chain on. */
 static void test_late_has_an_end(void)
 {
-    const struct turn_rules rules = {.steps = 10, .late_chains = 2};
+    const struct turn_rules rules = {.steps = 10, .late_chains = 2, .late_polling = true};
     run_late(1, 1000);
-    dev.late_since = polling_ticks() - dev.polling.max - 1;
+    dev.late_until = ticks_now() - 1;
     offer_chains(1);
     CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
     CU_ASSERT_EQUAL(page.counters.interrupts_sent, 0);
     device_late_is_over(&dev, false);
     CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+    /* The same if the processor's counter jumps back. */
+    run_late(1, 1000);
+    dev.late_until = ticks_now() + (1ull << 60);
+    CU_ASSERT_EQUAL(device_late_ns(&dev), 0);
+    device_late_is_over(&dev, false);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+}
+
+/* A time for which it waits, also while the worker sleeps. */
+static void test_late_for_a_time(void)
+{
+    const uint64_t ticks = ticks_of_us(IRQ_DELAY_US_MAX);
+    const struct turn_rules rules = {.steps = 10, .late_chains = 2, .late_ticks = ticks};
+    start(1);
+    CU_ASSERT_EQUAL(device_late_ns(&dev), WAIT_FOR_EVER);
+    CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
+    device_late_before_sleep(&dev);
+    device_late_is_over(&dev, false);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 0);
+    CU_ASSERT(device_late_ns(&dev) > 0);
+    CU_ASSERT(device_late_ns(&dev) <= 1001ull * IRQ_DELAY_US_MAX);
+    /* It begins with the first chain. A queue whose time is over sooner has all told. */
+    const uint64_t until = dev.late_until;
+    offer_chains(1);
+    CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
+    CU_ASSERT_EQUAL(dev.late_until, until);
+    offer_chains(1);
+    CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM); /* the third is no longer few */
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 1);
+    CU_ASSERT_EQUAL(dev.late, 0);
+    const struct turn_rules sooner = {.steps = 10, .late_chains = 2, .late_ticks = ticks / 2};
+    offer_chains(1);
+    CU_ASSERT_EQUAL(run(&rules), SERVE_WAIT_ROOM);
+    offer_chains(1);
+    CU_ASSERT_EQUAL(run(&sooner), SERVE_WAIT_ROOM);
+    CU_ASSERT(dev.late_until - ticks_now() <= ticks / 2);
+}
+
+/* It waits for whatever reason the turn has ended, but for an error of the guest's. */
+static void test_late_at_any_end(void)
+{
+    static const enum serve ends[] = {SERVE_WAIT_BACKEND, SERVE_END, SERVE_FAULT};
+    const struct turn_rules rules = {.steps = 10, .late_chains = 2, .late_ticks = 1000};
+    for (unsigned int i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        start(2);
+        script.done_steps = 2;
+        script.after = ends[i];
+        CU_ASSERT_EQUAL(run(&rules), ends[i]);
+        CU_ASSERT_EQUAL(page.counters.interrupts_sent, ends[i] == SERVE_FAULT ? 1 : 0);
+    }
+}
+
+/* Nothing waits on behalf of a queue that the driver has stopped, nor after a reset. */
+static void test_late_and_stopped(void)
+{
+    static const struct device_ops ops = {.turn = busy_and_waiting};
+    for (unsigned int reset = 0; reset < 2; reset++) {
+        run_late(1, 1000);
+        CU_ASSERT(dev.late == 1 && dev.late_awake == 1);
+        dev.ops = &ops;
+        if (reset == 0)
+            device_queue_unready(&dev, 0);
+        else
+            device_reset(&dev);
+        CU_ASSERT(dev.late == 0 && dev.late_awake == 0);
+        CU_ASSERT_EQUAL(device_late_ns(&dev), WAIT_FOR_EVER);
+        device_late_is_over(&dev, true);
+        CU_ASSERT_EQUAL(page.counters.interrupts_sent, 0);
+    }
 }
 
 /* A driver that asks for no interrupt gets none, however late. */
@@ -367,6 +437,7 @@ static void test_chains_that_are_too_short(void)
 
 int main(int argc, char **argv)
 {
+    ticks_init();
     int call = eventfd(0, EFD_NONBLOCK);
     if (call < 0 || dup2(call, WORKER_FD_CALL) < 0)
         return EXIT_FAILURE;
@@ -382,6 +453,9 @@ int main(int argc, char **argv)
         {"also while another queue is busy", test_found_beside_a_busy_queue},
         {"an interrupt that can wait does, while the worker polls", test_late},
         {"it does not wait for ever", test_late_has_an_end},
+        {"it waits for a time, while the worker sleeps, too", test_late_for_a_time},
+        {"but not with an error of the guest's", test_late_at_any_end},
+        {"nothing waits for a queue that is stopped", test_late_and_stopped},
         {"it is not sent if the driver wants none", test_late_and_unwanted},
         {"it comes with that of another queue", test_late_comes_along},
         {"a chain that is too short is the guest's fault", test_chains_that_are_too_short},

@@ -312,11 +312,15 @@ static enum serve serve_input(struct turn *turn)
 
 static enum serve output_turn(struct device *dev, unsigned int queue, struct guest_fault *ret_fault)
 {
-    static const struct turn_rules large = {.steps = TURN_STEPS, .late_chains = LATE_WRITES};
-    static const struct turn_rules small = {.steps = TURN_STEPS, .late_chains = LATE_SMALL_WRITES};
+    struct turn_rules rules = {
+        .steps = TURN_STEPS,
+        .late_polling = true,
+        .late_ticks = dev->irq_delay,
+    };
     struct turn turn = turn_begin(dev, queue, ret_fault);
-    enum serve r = turn_serve(&turn, &large, serve_output);
-    return turn_end(&turn, turn.bytes <= SMALL_BYTES ? &small : &large, r);
+    enum serve r = turn_serve(&turn, &rules, serve_output);
+    rules.late_chains = turn.bytes <= SMALL_BYTES ? LATE_SMALL_WRITES : LATE_WRITES;
+    return turn_end(&turn, &rules, r);
 }
 
 /* ---- The device ---- */

@@ -9,6 +9,9 @@
 
 #include "worker/net/net.h"
 
+/* The driver needs the buffers of so few frames back only to free them. */
+#define LATE_FRAMES 4u
+
 /* A driver whose ring is full goes on while the worker sends the rest of its frames. */
 #define SIGNAL_FRAMES 64u
 
@@ -89,10 +92,12 @@ static enum serve serve(struct turn *turn)
 
 enum serve net_tx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault)
 {
-    static const struct turn_rules rules = {
+    struct turn_rules rules = {
         .steps = NET_TURN_FRAMES,
         .bytes = NET_TURN_BYTES,
         .signal_chains = SIGNAL_FRAMES,
+        .late_chains = LATE_FRAMES,
+        .late_ticks = dev->irq_delay,
     };
     return turn_run(dev, 2 * pair + 1, &rules, serve, ret_fault);
 }

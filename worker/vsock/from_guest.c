@@ -13,6 +13,9 @@
 
 #define GATHERED_MAX 64u
 
+/* The driver needs the buffers of so few packets back only to free them. */
+#define LATE_PACKETS 4u
+
 static struct {
     uint32_t slot, bytes; /* valid if packets > 0 */
     unsigned int packets, segments;
@@ -159,10 +162,12 @@ static enum serve serve(struct turn *turn)
 
 enum serve vsock_tx_turn(struct device *dev, struct guest_fault *ret_fault)
 {
-    static const struct turn_rules rules = {
+    const struct turn_rules rules = {
         .steps = TURN_PACKETS,
         .bytes = TURN_BYTES,
         .signal_chains = SIGNAL_PACKETS,
+        .late_chains = LATE_PACKETS,
+        .late_ticks = dev->irq_delay,
     };
     struct turn turn = turn_begin(dev, QUEUE_TX, ret_fault);
     enum serve r = turn_serve(&turn, &rules, serve);
