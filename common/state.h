@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define STATE_MAGIC 0x6574617473647662ull /* "bvdstate" */
-#define STATE_VERSION 7u                  /* changes with every change of this file's structures */
+#define STATE_VERSION 8u                  /* changes with every change of this file's structures */
 #define STATE_QUEUES_MAX 16u
 #define STATE_BATCH_MAX 256u /* maximum number of chains that are published at once */
 
@@ -151,6 +151,13 @@ struct state_backend {
 };
 
 #define STATE_NET_MACS 64u
+#define STATE_NET_QUEUES 14u /* those of the frames: 7 pairs */
+
+/* VirtIO 1.3 §5.1.6.5.10. If one of the two is 0, each frame may interrupt. */
+struct state_net_coal {
+    uint32_t max_packets;
+    uint32_t max_usecs;
+};
 
 /* What a driver has told a net device through its control queue, VirtIO 1.2 §5.1.6.5;
  * worker-written. */
@@ -164,6 +171,9 @@ struct state_net {
     uint16_t reserved;
     uint8_t macs[STATE_NET_MACS][6];
     uint8_t vlans[512]; /* bit per VLAN ID */
+    /* What a receive queue (0) or a transmit queue (1) has when it becomes ready. */
+    struct state_net_coal coal_of_all[2];
+    struct state_net_coal coal[STATE_NET_QUEUES]; /* by queue */
 };
 
 #define STATE_CONSOLE_PORTS 7u /* 2 queues for each port and 2 for control: STATE_QUEUES_MAX */

@@ -54,6 +54,8 @@ static const struct feature {
     F("net", "NET_F_GUEST_ANNOUNCE", 21),
     F("net", "NET_F_MQ", 22),
     F("net", "NET_F_CTRL_MAC_ADDR", 23),
+    F("net", "NET_F_VQ_NOTF_COAL", 52),
+    F("net", "NET_F_NOTF_COAL", 53),
     F("console", "CONSOLE_F_SIZE", 0),
     F("console", "CONSOLE_F_MULTIPORT", 1),
     F("console", "CONSOLE_F_EMERG_WRITE", 2),
@@ -81,6 +83,8 @@ static const struct dependency {
     {"VIRTIO_NET_F_MQ", "VIRTIO_NET_F_CTRL_VQ"},
     {"VIRTIO_NET_F_CTRL_MAC_ADDR", "VIRTIO_NET_F_CTRL_VQ"},
     {"VIRTIO_NET_F_CTRL_GUEST_OFFLOADS", "VIRTIO_NET_F_CTRL_VQ"},
+    {"VIRTIO_NET_F_VQ_NOTF_COAL", "VIRTIO_NET_F_CTRL_VQ"},
+    {"VIRTIO_NET_F_NOTF_COAL", "VIRTIO_NET_F_CTRL_VQ"},
 };
 
 static size_t row_of(const char *name)

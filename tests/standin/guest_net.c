@@ -210,21 +210,33 @@ int guest_net_flush(struct guest_net *net, unsigned int pair)
 
 /* ---- Commands ---- */
 
-int guest_net_command(struct guest_net *net, uint8_t class, uint8_t command, const void *data,
-                      uint32_t length)
+int guest_net_ask(struct guest_net *net, uint8_t class, uint8_t command, const void *data,
+                  uint32_t length, void *ret_answer, uint32_t size)
 {
     const struct guest_segment segments[] = {
         {net->ctrl_data_addr, 2, false},
         {net->ctrl_data_addr + 2, length, false},
+        {net->ctrl_data_addr + 2 + length, size, true},
         {net->ctrl_ack_addr, 1, true},
     };
+    struct guest_segment ack_alone[] = {segments[0], segments[1], segments[3]};
     net->ctrl_data[0] = class;
     net->ctrl_data[1] = command;
     memcpy(net->ctrl_data + 2, data, length);
     *net->ctrl_ack = 0xff;
-    if (guest_queue_add(&net->ctrl, segments, 3, net) < 0)
+    if (guest_queue_add(&net->ctrl, size > 0 ? segments : ack_alone, size > 0 ? 4 : 3, net) < 0)
         return -ENOSPC;
     guest_queue_kick(&net->ctrl);
     uint32_t used;
-    return wait_used(net, &net->ctrl, &used, net->guest.timeout_ms) ? *net->ctrl_ack : -ETIMEDOUT;
+    if (!wait_used(net, &net->ctrl, &used, net->guest.timeout_ms))
+        return -ETIMEDOUT;
+    if (size > 0)
+        memcpy(ret_answer, net->ctrl_data + 2 + length, size);
+    return *net->ctrl_ack;
+}
+
+int guest_net_command(struct guest_net *net, uint8_t class, uint8_t command, const void *data,
+                      uint32_t length)
+{
+    return guest_net_ask(net, class, command, data, length, NULL, 0);
 }

@@ -67,5 +67,8 @@ int guest_net_receive(struct guest_net *net, unsigned int pair, struct virtio_ne
 /* A command of the control queue. Returns VIRTIO_NET_OK or _ERR, or -ETIMEDOUT. */
 int guest_net_command(struct guest_net *net, uint8_t class, uint8_t command, const void *data,
                       uint32_t length);
+/* The same, with an answer of `size` bytes before the ack. */
+int guest_net_ask(struct guest_net *net, uint8_t class, uint8_t command, const void *data,
+                  uint32_t length, void *ret_answer, uint32_t size);
 
 #endif

@@ -17,6 +17,7 @@
 struct guest_ring net_rings[2 * TAPS + 1];
 int net_wire[TAPS] = {-1, -1};
 unsigned int net_offloads, offload_calls;
+uint32_t net_irq_delay_us;
 const uint8_t net_mac[6] = {2, 0, 0, 0, 0, 7};
 
 int ioctl(int fd, unsigned long request, ...)
@@ -53,6 +54,7 @@ void net_worker(unsigned int taps)
     struct message_start start = guest_start(DEVICE_NET_VIRTIO);
     start.backend_fd_count = taps;
     start.queue_count = 2 * taps + 1;
+    start.irq_delay_us = net_irq_delay_us;
     start.net = (struct start_net){
         .mtu = 1500,
         .tun_offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6,

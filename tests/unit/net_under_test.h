@@ -24,6 +24,7 @@ extern struct guest_ring net_rings[2 * TAPS + 1];
 extern int net_wire[TAPS];         /* the other ends of the taps */
 extern unsigned int net_offloads;  /* of the last TUNSETOFFLOAD */
 extern unsigned int offload_calls; /* how many there were */
+extern uint32_t net_irq_delay_us;  /* of workers from now on */
 extern const uint8_t net_mac[6];   /* the device's own address */
 
 /* A device with 1 or 2 taps, fresh, whose driver accepts `features` and has set up all its queues

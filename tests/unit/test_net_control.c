@@ -2,6 +2,7 @@
 /* The network device's control queue, VirtIO 1.2 §5.1.6.5: what each command sets, and what is
  * refused without a trace. */
 #include <linux/if_tun.h>
+#include <linux/virtio_mmio.h>
 #include <string.h>
 
 #include "tests/cunit_main.h"
@@ -19,6 +20,9 @@
 #define TSO4 BIT(VIRTIO_NET_F_GUEST_TSO4)
 #define TSO6 BIT(VIRTIO_NET_F_GUEST_TSO6)
 #define OFFLOADS (CTRL | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | CSUM | TSO4)
+
+#define COAL (CTRL | BIT(VIRTIO_NET_F_NOTF_COAL))
+#define VQ_COAL (CTRL | BIT(VIRTIO_NET_F_VQ_NOTF_COAL))
 
 #define OK VIRTIO_NET_OK
 #define ERR VIRTIO_NET_ERR
@@ -305,12 +309,131 @@ static void test_offloads(void)
     CU_ASSERT_EQUAL(set_offloads(CSUM), ERR);
 }
 
+/* ---- VirtIO 1.3 §5.1.6.5.10 ---- */
+
+static uint8_t coal_set(uint8_t number, uint32_t packets, uint32_t usecs)
+{
+    return command(VIRTIO_NET_CTRL_NOTF_COAL, number, (uint32_t[]){packets, usecs}, 8);
+}
+
+static uint8_t coal_set_queue(uint16_t queue, uint32_t packets, uint32_t usecs)
+{
+    const uint32_t all[] = {queue | 0xabcd0000, packets, usecs}; /* `reserved` is ignored */
+    return command(VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, all, sizeof(all));
+}
+
+/* Ask, with room for `room` bytes. Returns the length of the answer, which is in BUFFER(1). */
+static int64_t coal_get(uint16_t queue, uint32_t room)
+{
+    struct guest_ring *ring = &net_rings[control_queue];
+    const uint8_t bytes[] = {VIRTIO_NET_CTRL_NOTF_COAL,
+                             VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET,
+                             (uint8_t)queue,
+                             (uint8_t)(queue >> 8),
+                             1,
+                             2};
+    memcpy(guest_at(BUFFER(0)), bytes, sizeof(bytes));
+    memset(guest_at(BUFFER(1)), NO_ANSWER, 32);
+    guest_desc(ring, 0, BUFFER(0), sizeof(bytes), VRING_DESC_F_NEXT, 1);
+    guest_desc(ring, 1, BUFFER(1), room, VRING_DESC_F_WRITE, 0);
+    guest_offer(ring, 0);
+    guest_kick(control_queue);
+    return net_used(control_queue, 0);
+}
+
+static bool coal_is(uint16_t queue, uint32_t packets, uint32_t usecs)
+{
+    const uint32_t expected[] = {packets, usecs};
+    const uint8_t *answer = guest_at(BUFFER(1));
+    return coal_get(queue, 9) == 9 && memcmp(answer, expected, 8) == 0 && answer[8] == OK;
+}
+
+/* The last command counts, for one queue or for all of a direction. */
+static void test_coalescing(void)
+{
+    running(COAL | VQ_COAL | MQ);
+    for (uint16_t q = 0; q < 4; q++)
+        CU_ASSERT_TRUE(coal_is(q, 0, 0));
+    CU_ASSERT_EQUAL(coal_set(VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, 15, 10), OK);
+    CU_ASSERT_EQUAL(coal_set_queue(0, 7, 8), OK);
+    CU_ASSERT_EQUAL(coal_set_queue(1, 1, 2), OK);
+    CU_ASSERT_TRUE(coal_is(0, 7, 8) && coal_is(1, 1, 2) && coal_is(2, 15, 10) && coal_is(3, 0, 0));
+    CU_ASSERT_EQUAL(coal_set(VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, UINT32_MAX, IRQ_DELAY_US_MAX), OK);
+    CU_ASSERT_TRUE(coal_is(1, UINT32_MAX, IRQ_DELAY_US_MAX));
+    CU_ASSERT_TRUE(coal_is(3, UINT32_MAX, IRQ_DELAY_US_MAX));
+    CU_ASSERT_TRUE(coal_is(0, 7, 8) && coal_is(2, 15, 10));
+    /* A queue that comes back has what was set for all. */
+    guest_write(VIRTIO_MMIO_QUEUE_SEL, 0);
+    guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
+    CU_ASSERT_EQUAL(coal_get(0, 9), 9); /* it is not there now */
+    CU_ASSERT_EQUAL(((uint8_t *)guest_at(BUFFER(1)))[8], ERR);
+    CU_ASSERT_EQUAL(coal_set_queue(0, 1, 1), ERR);
+    guest_ring_init(&net_rings[0], 0, 16);
+    guest_queue_setup(0, &net_rings[0]);
+    CU_ASSERT_TRUE(coal_is(0, 15, 10));
+    /* Another driver begins with zeros. */
+    guest_write(VIRTIO_MMIO_STATUS, 0);
+    net_driver(2, VERSION_1 | COAL | VQ_COAL | MQ, 16);
+    CU_ASSERT_TRUE(coal_is(0, 0, 0) && coal_is(3, 0, 0));
+}
+
+static void test_coalescing_refused(void)
+{
+    const uint8_t *answer = guest_at(BUFFER(1));
+    running(COAL | VQ_COAL);
+    CU_ASSERT_EQUAL(coal_set(VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 1, IRQ_DELAY_US_MAX + 1), ERR);
+    CU_ASSERT_EQUAL(coal_set(VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, 1, UINT32_MAX), ERR);
+    CU_ASSERT_EQUAL(coal_set_queue(1, 1, IRQ_DELAY_US_MAX + 1), ERR);
+    CU_ASSERT_EQUAL(coal_set_queue(2, 1, 1), ERR); /* the control queue */
+    CU_ASSERT_EQUAL(coal_set_queue(0xffff, 1, 1), ERR);
+    CU_ASSERT_EQUAL(coal_set(VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET + 1, 1, 1), ERR);
+    for (uint8_t number = 0; number <= VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET; number++)
+        CU_ASSERT_EQUAL(command(VIRTIO_NET_CTRL_NOTF_COAL, number, "\1\0\0\0\0\0\0", 7), ERR);
+    CU_ASSERT_TRUE(coal_is(0, 0, 0) && coal_is(1, 0, 0));
+    /* An answer without room for its values, and one about no queue. */
+    CU_ASSERT_EQUAL(coal_get(0, 8), 1);
+    CU_ASSERT_EQUAL(answer[0], ERR);
+    CU_ASSERT_EQUAL(coal_get(2, 20), 9);
+    CU_ASSERT(memcmp(answer, (uint8_t[8]){0}, 8) == 0 && answer[8] == ERR &&
+              answer[9] == NO_ANSWER);
+    running(VQ_COAL); /* each feature has its commands */
+    CU_ASSERT_EQUAL(coal_set(VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 1, 1), ERR);
+    CU_ASSERT_EQUAL(coal_set_queue(1, 1, 1), OK);
+    running(COAL);
+    CU_ASSERT_EQUAL(coal_set(VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 1, 1), OK);
+    CU_ASSERT_EQUAL(coal_set_queue(1, 1, 1), ERR);
+    CU_ASSERT_EQUAL(coal_get(1, 9), 9);
+    CU_ASSERT_EQUAL(answer[8], ERR);
+}
+
+/* A successor has them, unless no worker could have written them. */
+static void test_coalescing_and_successors(void)
+{
+    running(COAL | VQ_COAL | MQ);
+    CU_ASSERT_EQUAL(coal_set(VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 3, 4), OK);
+    CU_ASSERT_EQUAL(coal_set_queue(2, 5, 6), OK);
+    net_worker(2);
+    guest_run();
+    CU_ASSERT_FALSE(net_needs_reset());
+    CU_ASSERT_TRUE(coal_is(1, 3, 4) && coal_is(2, 5, 6) && coal_is(3, 3, 4));
+    struct state_net *of_net = &guest_state.of_kind.net;
+    uint32_t *const values[] = {&of_net->coal_of_all[0].max_usecs,
+                                &of_net->coal_of_all[1].max_usecs, &of_net->coal[0].max_usecs,
+                                &of_net->coal[STATE_NET_QUEUES - 1].max_usecs};
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        running(COAL);
+        *values[i] = IRQ_DELAY_US_MAX + 1;
+        net_worker(2);
+        CU_ASSERT_TRUE(net_needs_reset());
+    }
+}
+
 /* ---- Any command ---- */
 
 static void test_layouts(void)
 {
     running(CTRL_RX);
-    CU_ASSERT_EQUAL(command(6, 0, "", 0), ERR);    /* no such class */
+    CU_ASSERT_EQUAL(command(99, 0, "", 0), ERR);   /* no such class */
     for (uint32_t piece = 2; piece < 6; piece++) { /* the ring has room for so many pieces */
         uint32_t length = two_lists(1, 0);
         CU_ASSERT_EQUAL(command_in_pieces(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, macs,
@@ -354,6 +477,9 @@ int main(int argc, char **argv)
         {"announcement", test_announcement},
         {"pairs", test_pairs},
         {"offloads", test_offloads},
+        {"interrupts that wait", test_coalescing},
+        {"what is refused of them", test_coalescing_refused},
+        {"a successor lets them wait as well", test_coalescing_and_successors},
         {"layouts", test_layouts},
         {"too short", test_too_short},
         CU_TEST_INFO_NULL,

@@ -5,11 +5,13 @@
  */
 #include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "tests/cunit_main.h"
 #include "tests/unit/net_under_test.h"
+#include "worker/loop.h"
 
 #define MRG BIT(VIRTIO_NET_F_MRG_RXBUF)
 #define HEADER NET_HEADER_SIZE
@@ -437,6 +439,93 @@ static void test_pairs(void)
 }
 
 /* What the tap held before there was a driver is for nobody. */
+/* ---- Interrupts that wait ---- */
+
+/* Nothing happens until the time is over. Returns how many interrupts come then. */
+static uint64_t interrupts_in_the_end(void)
+{
+    uint64_t count = 0;
+    for (unsigned int rounds = 0; rounds < 20 && count == 0; rounds++) {
+        loop_round(&guest_device, 20000);
+        count = guest_interrupts();
+    }
+    CU_ASSERT_EQUAL(guest_device.late, 0);
+    return count;
+}
+
+static void coalesce(unsigned int queue, uint32_t packets, uint32_t usecs)
+{
+    net_running(1, VERSION_1, 16);
+    guest_interrupts();
+    guest_state.of_kind.net.coal[queue] = (struct state_net_coal){packets, usecs};
+}
+
+/* However slow this machine is, the time does not end here: only the loop looks at it. */
+static void one_frame(unsigned int queue, uint16_t number)
+{
+    if (queue == TX)
+        transmit(number, 60, 1);
+    else
+        net_send(0, 60, 1);
+    guest_device.work |= 1u << queue;
+    device_backend_event(&guest_device, 0, EPOLLIN);
+    device_turns(&guest_device);
+    if (queue == TX)
+        CU_ASSERT_EQUAL(net_received(0, got, sizeof(got)), HEADER + 60);
+    CU_ASSERT(net_used(queue, number) >= 0); /* the driver sees it at once */
+}
+
+/* After max_packets, or max_usecs, whichever is first; and then anew. */
+static void test_coalesced(void)
+{
+    for (unsigned int queue = RX; queue <= TX; queue++) {
+        coalesce(queue, 3, IRQ_DELAY_US_MAX);
+        for (uint16_t n = 0; queue == RX && n < 16; n++)
+            net_offer(RX, n, BUFFER(n), 2000, VRING_DESC_F_WRITE);
+        uint16_t number = 0;
+        for (unsigned int turn = 0; turn < 3; turn++) {
+            one_frame(queue, number++);
+            one_frame(queue, number++);
+            CU_ASSERT_EQUAL(guest_interrupts(), 0);
+            one_frame(queue, number++);
+            CU_ASSERT_EQUAL(guest_interrupts(), 1);
+        }
+        one_frame(queue, number++);
+        CU_ASSERT_EQUAL(guest_interrupts(), 0);
+        CU_ASSERT_EQUAL(interrupts_in_the_end(), 1);
+        guest_state.of_kind.net.coal[queue].max_usecs = 0;
+        one_frame(queue, number++);
+        CU_ASSERT_EQUAL(guest_interrupts(), 1);
+        guest_state.of_kind.net.coal[queue] = (struct state_net_coal){0, 1000};
+        one_frame(queue, number++);
+        CU_ASSERT_EQUAL(guest_interrupts(), 1);
+    }
+}
+
+/* The driver sends little, and the key lets the interrupt wait. */
+static void test_irq_delay(void)
+{
+    net_irq_delay_us = IRQ_DELAY_US_MAX;
+    net_running(1, VERSION_1, 16);
+    guest_interrupts();
+    one_frame(TX, 0);
+    CU_ASSERT_EQUAL(guest_interrupts(), 0);
+    CU_ASSERT_EQUAL(guest_device.late, 1u << TX);
+    CU_ASSERT_EQUAL(interrupts_in_the_end(), 1);
+    /* It comes along with a frame that arrives. */
+    one_frame(TX, 1);
+    net_offer(RX, 0, BUFFER(9), 2000, VRING_DESC_F_WRITE);
+    one_frame(RX, 0);
+    CU_ASSERT_EQUAL(guest_interrupts(), 1);
+    CU_ASSERT_EQUAL(guest_device.late, 0);
+    /* If the worker dies meanwhile, its successor tells the driver. */
+    one_frame(TX, 2);
+    net_worker(1);
+    guest_run();
+    CU_ASSERT(guest_interrupts() >= 1);
+    net_irq_delay_us = 0;
+}
+
 static void test_drained(void)
 {
     memset(&guest_state, 0, sizeof(guest_state));
@@ -472,6 +561,8 @@ int main(int argc, char **argv)
         {"lengths from the tap", test_lengths},
         {"a buffer that holds no header", test_buffer_too_short},
         {"pairs", test_pairs},
+        {"interrupts that wait for more frames, or for a time", test_coalesced},
+        {"interrupts that wait for those of frames that come", test_irq_delay},
         {"frames of before", test_drained},
         CU_TEST_INFO_NULL,
     };

@@ -12,6 +12,13 @@
 
 #include "worker/device.h"
 
+/* What headers of an older kernel lack. */
+#ifndef VIRTIO_NET_F_VQ_NOTF_COAL /* Linux 6.6 */
+#define VIRTIO_NET_F_VQ_NOTF_COAL 52
+#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET 2
+#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET 3
+#endif
+
 /* What CTRL_GUEST_OFFLOADS can switch, §5.1.6.5.8. */
 #define NET_GUEST_OFFLOADS                                                                         \
     (1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_GUEST_TSO4 |                           \

@@ -147,11 +147,66 @@ static bool set_offloads(struct device *dev, uint8_t command, struct cursor *res
     return true;
 }
 
-static bool carry_out(struct device *dev, struct cursor *rest)
+/* ---- Interrupts that wait, VirtIO 1.3 §5.1.6.5.10 ---- */
+
+/* What has waited so far is told, whatever the new parameters say: §5.1.6.5.10.4. */
+static bool coal_set(struct device *dev, struct state_net_coal *to, struct state_net_coal coal)
 {
-    struct virtio_net_ctrl_hdr header;
-    if (!take(rest, &header, sizeof(header)))
+    if (coal.max_usecs > IRQ_DELAY_US_MAX)
         return false;
+    *to = coal;
+    device_late_is_over(dev, true);
+    return true;
+}
+
+static bool coal_set_all(struct device *dev, unsigned int direction, struct cursor *rest)
+{
+    struct state_net *state = &dev->state->of_kind.net;
+    struct state_net_coal coal;
+    if (!net_has(VIRTIO_NET_F_NOTF_COAL) || !take(rest, &coal, sizeof(coal)) ||
+        !coal_set(dev, &state->coal_of_all[direction], coal))
+        return false;
+    for (unsigned int q = direction; q < 2 * net.taps; q += 2)
+        state->coal[q] = coal;
+    return true;
+}
+
+/* The parameters of the queue that a command names; NULL: it is no queue of frames, or not
+ * ready. */
+static struct state_net_coal *coal_of(struct device *dev, struct cursor *rest)
+{
+    uint16_t index[2]; /* and the field `reserved` */
+    if (!net_has(VIRTIO_NET_F_VQ_NOTF_COAL) || !take(rest, index, sizeof(index)) ||
+        index[0] >= net_control_queue() || dev->state->queues[index[0]].ready == 0)
+        return NULL;
+    return &dev->state->of_kind.net.coal[index[0]];
+}
+
+static bool set_coal(struct device *dev, uint8_t command, struct cursor *rest,
+                     struct state_net_coal *ret_coal)
+{
+    struct state_net_coal coal, *of_queue;
+    switch (command) {
+    case VIRTIO_NET_CTRL_NOTF_COAL_TX_SET:
+        return coal_set_all(dev, 1, rest);
+    case VIRTIO_NET_CTRL_NOTF_COAL_RX_SET:
+        return coal_set_all(dev, 0, rest);
+    case VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET:
+        of_queue = coal_of(dev, rest);
+        return of_queue && take(rest, &coal, sizeof(coal)) && coal_set(dev, of_queue, coal);
+    case VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET:
+        of_queue = coal_of(dev, rest);
+        if (of_queue)
+            *ret_coal = *of_queue;
+        return of_queue;
+    default:
+        return false;
+    }
+}
+
+static bool carry_out(struct device *dev, struct virtio_net_ctrl_hdr header, struct cursor *rest,
+                      struct state_net_coal *ret_coal)
+{
     switch (header.class) {
     case VIRTIO_NET_CTRL_RX:
         return set_rx_mode(&dev->state->of_kind.net, header.cmd, rest);
@@ -165,9 +220,18 @@ static bool carry_out(struct device *dev, struct cursor *rest)
         return set_pairs(dev, header.cmd, rest);
     case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
         return set_offloads(dev, header.cmd, rest);
+    case VIRTIO_NET_CTRL_NOTF_COAL:
+        return set_coal(dev, header.cmd, rest, ret_coal);
     default:
         return false;
     }
+}
+
+/* Does the command have an answer besides the ack? It comes before the ack. */
+static bool asks(const struct virtio_net_ctrl_hdr *header)
+{
+    return header->class == VIRTIO_NET_CTRL_NOTF_COAL &&
+           header->cmd == VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET;
 }
 
 static enum serve serve(struct turn *turn)
@@ -177,9 +241,20 @@ static enum serve serve(struct turn *turn)
     if (r != SERVE_DONE)
         return r;
     struct cursor command = chain_readable(&chain), answer = chain_writable(&chain);
-    const virtio_net_ctrl_ack ack = carry_out(turn->dev, &command) ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+    struct virtio_net_ctrl_hdr header;
+    struct state_net_coal coal = {0};
+    virtio_net_ctrl_ack ack = VIRTIO_NET_ERR;
+    uint32_t before = 0; /* the answer's bytes before the ack */
+    if (take(&command, &header, sizeof(header))) {
+        before = asks(&header) ? sizeof(coal) : 0;
+        if (chain.writable_length < before + sizeof(ack))
+            before = 0;
+        else if (carry_out(turn->dev, header, &command, &coal))
+            ack = VIRTIO_NET_OK;
+    }
+    cursor_write(&answer, &coal, before);
     cursor_write(&answer, &ack, sizeof(ack));
-    virtqueue_push(turn->vq, chain.ref, sizeof(ack));
+    virtqueue_push(turn->vq, chain.ref, before + sizeof(ack));
     return SERVE_DONE;
 }
 

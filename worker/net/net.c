@@ -20,6 +20,7 @@ static uint64_t offered(uint32_t tun_offloads)
                         BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_CTRL_RX_EXTRA) |
                         BIT(VIRTIO_NET_F_CTRL_VLAN) | BIT(VIRTIO_NET_F_CTRL_MAC_ADDR) |
                         BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |
+                        BIT(VIRTIO_NET_F_NOTF_COAL) | BIT(VIRTIO_NET_F_VQ_NOTF_COAL) |
                         net_offload_features(tun_offloads);
     if (net.taps > 1)
         features |= BIT(VIRTIO_NET_F_MQ);
@@ -70,13 +71,25 @@ static void init_state(struct state_net *state)
     state->multicast = 0;
     memcpy(state->mac, net.default_mac, sizeof(state->mac));
     memset(state->vlans, 0, sizeof(state->vlans));
+    memset(state->coal_of_all, 0, sizeof(state->coal_of_all));
+    memset(state->coal, 0, sizeof(state->coal));
+}
+
+static bool coal_valid(const struct state_net *state)
+{
+    bool valid = state->coal_of_all[0].max_usecs <= IRQ_DELAY_US_MAX &&
+                 state->coal_of_all[1].max_usecs <= IRQ_DELAY_US_MAX;
+    for (unsigned int q = 0; q < STATE_NET_QUEUES; q++)
+        valid &= state->coal[q].max_usecs <= IRQ_DELAY_US_MAX;
+    return valid;
 }
 
 static bool state_valid(const struct state_net *state)
 {
     return state->pairs >= 1 && state->pairs <= net.taps &&
            (state->pairs == 1 || net_has(VIRTIO_NET_F_MQ)) &&
-           (state->offloads & ~(net.features & NET_GUEST_OFFLOADS)) == 0 && net_filter_valid(state);
+           (state->offloads & ~(net.features & NET_GUEST_OFFLOADS)) == 0 &&
+           net_filter_valid(state) && coal_valid(state);
 }
 
 /* §5.1.4: a driver's settings end when the driver ends. After a restart of the worker the same
@@ -126,11 +139,13 @@ static void net_stop(struct device *dev)
     net.running = false;
 }
 
+/* VirtIO 1.3 §5.1.6.5.10.5: a queue that comes back has what was set for all. */
 static void net_queue_stop(struct device *dev, unsigned int queue)
 {
-    (void)dev;
+    struct state_net *state = &dev->state->of_kind.net;
     if (queue / 2 >= net.taps)
         return;
+    state->coal[queue] = state->coal_of_all[queue % 2];
     if (queue % 2 == 0)
         net_rx_stop(queue / 2);
     else

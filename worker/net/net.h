@@ -14,9 +14,11 @@
 
 #include "worker/net/config.h"
 #include "worker/net/header.h"
+#include "worker/ticks.h"
 #include "worker/turn.h"
 
 #define NET_PAIRS_MAX 7u
+_Static_assert(STATE_NET_QUEUES == 2 * NET_PAIRS_MAX, "rx and tx");
 
 /* A turn ends after this many frames or bytes, so that neither direction waits long for the other,
  * and no register access waits long for either. */
@@ -54,6 +56,23 @@ static inline int net_tap(unsigned int index)
 static inline uint32_t net_driver_mtu(void)
 {
     return net_has(VIRTIO_NET_F_MTU) ? net.mtu : 0;
+}
+
+/*
+ * How the turns of a queue interrupt the driver: as `rules` say, or as it has asked for, VirtIO 1.3
+ * §5.1.6.5.10. It counts packets. Here it is chains, of which a frame can take several: so it is
+ * interrupted for no more packets than it has said.
+ */
+static inline struct turn_rules net_rules(const struct device *dev, unsigned int queue,
+                                          struct turn_rules rules)
+{
+    const struct state_net_coal *coal = &dev->state->of_kind.net.coal[queue];
+    if (coal->max_packets == 0 || coal->max_usecs == 0)
+        return rules;
+    rules.signal_chains = coal->max_packets;
+    rules.late_chains = coal->max_packets - 1;
+    rules.late_ticks = ticks_of_us(coal->max_usecs);
+    return rules;
 }
 
 /* Count a dropped frame. Log it, unless it only came too late (NET_OFFLOADS). */

@@ -290,12 +290,14 @@ static enum serve serve(struct turn *turn)
 
 enum serve net_rx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault)
 {
-    static const struct turn_rules rules = {
-        .steps = NET_TURN_FRAMES,
-        .bytes = NET_TURN_BYTES,
-        .signal_chains = SIGNAL_FRAMES,
-    };
-    return turn_run(dev, 2 * pair, &rules, serve, ret_fault);
+    const unsigned int queue = 2 * pair;
+    const struct turn_rules rules = net_rules(dev, queue,
+                                              (struct turn_rules){
+                                                  .steps = NET_TURN_FRAMES,
+                                                  .bytes = NET_TURN_BYTES,
+                                                  .signal_chains = SIGNAL_FRAMES,
+                                              });
+    return turn_run(dev, queue, &rules, serve, ret_fault);
 }
 
 void net_rx_stop(unsigned int pair)

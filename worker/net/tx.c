@@ -92,14 +92,16 @@ static enum serve serve(struct turn *turn)
 
 enum serve net_tx_turn(struct device *dev, unsigned int pair, struct guest_fault *ret_fault)
 {
-    struct turn_rules rules = {
-        .steps = NET_TURN_FRAMES,
-        .bytes = NET_TURN_BYTES,
-        .signal_chains = SIGNAL_FRAMES,
-        .late_chains = LATE_FRAMES,
-        .late_ticks = dev->irq_delay,
-    };
-    return turn_run(dev, 2 * pair + 1, &rules, serve, ret_fault);
+    const unsigned int queue = 2 * pair + 1;
+    const struct turn_rules rules = net_rules(dev, queue,
+                                              (struct turn_rules){
+                                                  .steps = NET_TURN_FRAMES,
+                                                  .bytes = NET_TURN_BYTES,
+                                                  .signal_chains = SIGNAL_FRAMES,
+                                                  .late_chains = LATE_FRAMES,
+                                                  .late_ticks = dev->irq_delay,
+                                              });
+    return turn_run(dev, queue, &rules, serve, ret_fault);
 }
 
 bool net_tx_waits(unsigned int pair)

@@ -218,12 +218,32 @@ kind_test()
     check "a TCP stream survives a killed worker" worker_dies
 }
 
+# Linux's driver counts on it that the device takes what it allows, and refuses what it does not. Each
+# queue for itself: Linux 6.6 and newer.
+coalescing()
+{
+    there 'ethtool -C IFACE rx-usecs 200 rx-frames 8 tx-usecs 300 tx-frames 16' && kind_works &&
+        there 'ethtool -c IFACE' | grep -E '^tx-usecs:[[:space:]]*300$' &&
+        there '! ethtool -C IFACE rx-usecs 20000' && files 1 && coalescing_of_a_queue &&
+        there 'ethtool -C IFACE rx-usecs 0 rx-frames 0 tx-usecs 0 tx-frames 1' && kind_works
+}
+
+coalescing_of_a_queue()
+{
+    there 'ethtool -Q IFACE queue_mask 1 --show-coalesce' || return 0
+    # ethtool does not fail if the device refuses it; what was set before stays.
+    there 'ethtool -Q IFACE queue_mask 1 --coalesce rx-usecs 100 rx-frames 4' && kind_works &&
+        there 'ethtool -Q IFACE queue_mask 1 --coalesce rx-usecs 20000' &&
+        there 'ethtool -Q IFACE queue_mask 1 --show-coalesce' | grep -E '^rx-usecs:[[:space:]]*100$'
+}
+
 # Only the user-space device has this: its control queue.
 kind_more_tests()
 {
     check "the address is changed while it runs" new_mac
     check "a VLAN" vlans
     check "promiscuous, and back" promiscuous
+    check "interrupts wait for each other (ethtool -C), and no longer" coalescing
     check "after its worker was replaced the frontend announces itself" announced
 }
 
