@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_tun.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +10,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "common/newer_net.h"
 
 #define NODE "/dev/net/tun"
 #define VNET_HEADER_SIZE 12 /* VirtIO 1.2 §5.1.6: with num_buffers */
@@ -82,6 +83,7 @@ static int open_queue(const char *name, bool multi_queue, struct failure *failur
 static int probe_offloads(int fd, uint32_t *ret_offloads)
 {
     static const uint32_t sets[] = {
+        TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_UFO | TUN_F_USO4 | TUN_F_USO6,
         TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_UFO,
         TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
         TUN_F_CSUM,

@@ -235,6 +235,8 @@ const struct constant constants[] = {
     SAME(TUN_F_TSO6),
     SAME(TUN_F_TSO_ECN),
     SAME(TUN_F_UFO),
+    SAME(TUN_F_USO4),
+    SAME(TUN_F_USO6),
     /* ioctl: vhost */
     SAME(VHOST_GET_BACKEND_FEATURES),
     SAME(VHOST_GET_FEATURES),

@@ -33,6 +33,7 @@
 #include <time.h>
 
 #include "common/bao_abi.h"
+#include "common/newer_net.h"
 #include "common/vhost_values.h"
 #include "common/worker_fds.h"
 

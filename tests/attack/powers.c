@@ -21,7 +21,7 @@
 #define FRAME_WRITE "writev(fd in " TAPS ")"
 #define OFFLOAD                                                                                    \
     "ioctl(fd == @tap, request == TUNSETOFFLOAD, arg & ~(TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | "  \
-    "TUN_F_TSO_ECN | TUN_F_UFO) == 0)"
+    "TUN_F_TSO_ECN | TUN_F_UFO | TUN_F_USO4 | TUN_F_USO6) == 0)"
 #define PORTS "{@port0, @port1, @port2, @port3, @port4, @port5, @port6}"
 #define RECEIVE "recvmsg(sockfd == @control, flags == MSG_DONTWAIT | MSG_CMSG_CLOEXEC)"
 #define KICK                                                                                       \

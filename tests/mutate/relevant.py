@@ -10,7 +10,7 @@ STANDIN = [
     ("worker/block/", ["test_block", "test_rings", "test_block_features", "test_lifecycle"]),
     ("worker/console/", ["test_console", "test_console_socket", "test_console_deaths", "test_frontends"]),
     ("worker/net/vhost.c", ["test_startup"]),
-    ("worker/net/", ["test_net", "test_net_load"]),
+    ("worker/net/", ["test_net", "test_net_load", "test_net_udp"]),
     ("worker/rng.c", ["test_rng"]),
     ("worker/input/", []),
     ("worker/vsock/vhost.c", ["test_startup"]),

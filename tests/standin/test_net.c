@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The network device, VirtIO 1.2 §5.1, from the driver's side and the tap's. */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/ip.h>
-#include <netinet/udp.h>
 #include <sched.h>
-#include <signal.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/newer_net.h"
 #include "tests/standin/net_fixture.h"
 
 #define BIT(n) (1ull << (n))
-#define NOTF_COAL 53 /* VIRTIO_NET_F_: headers of an older kernel lack some */
-#define VQ_NOTF_COAL 52
 #define WAIT_MS 20000
 #define NOTHING_MS 60 /* we wait this long to be sure that no frame comes */
 
@@ -84,27 +78,17 @@ static void offers_what_it_should_and_tells_its_configuration(void)
     start(&net, "", &plain);
     uint64_t offered = guest_offered_features(&net.net.guest);
     const unsigned int wanted[] = {
-        VIRTIO_NET_F_CSUM,
-        VIRTIO_NET_F_GUEST_CSUM,
-        VIRTIO_NET_F_HOST_TSO4,
-        VIRTIO_NET_F_HOST_TSO6,
-        VIRTIO_NET_F_GUEST_TSO4,
-        VIRTIO_NET_F_GUEST_TSO6,
-        VIRTIO_NET_F_HOST_ECN,
-        VIRTIO_NET_F_GUEST_ECN,
-        VIRTIO_NET_F_MRG_RXBUF,
-        VIRTIO_NET_F_MAC,
-        VIRTIO_NET_F_STATUS,
-        VIRTIO_NET_F_MTU,
-        VIRTIO_NET_F_CTRL_VQ,
-        VIRTIO_NET_F_CTRL_RX,
-        VIRTIO_NET_F_CTRL_RX_EXTRA,
-        VIRTIO_NET_F_CTRL_VLAN,
-        VIRTIO_NET_F_CTRL_MAC_ADDR,
-        VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
-        VIRTIO_NET_F_GUEST_ANNOUNCE,
-        NOTF_COAL,
-        VQ_NOTF_COAL,
+        VIRTIO_NET_F_CSUM,           VIRTIO_NET_F_GUEST_CSUM,
+        VIRTIO_NET_F_HOST_TSO4,      VIRTIO_NET_F_HOST_TSO6,
+        VIRTIO_NET_F_GUEST_TSO4,     VIRTIO_NET_F_GUEST_TSO6,
+        VIRTIO_NET_F_HOST_ECN,       VIRTIO_NET_F_GUEST_ECN,
+        VIRTIO_NET_F_MRG_RXBUF,      VIRTIO_NET_F_MAC,
+        VIRTIO_NET_F_STATUS,         VIRTIO_NET_F_MTU,
+        VIRTIO_NET_F_CTRL_VQ,        VIRTIO_NET_F_CTRL_RX,
+        VIRTIO_NET_F_CTRL_RX_EXTRA,  VIRTIO_NET_F_CTRL_VLAN,
+        VIRTIO_NET_F_CTRL_MAC_ADDR,  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+        VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_NET_F_NOTF_COAL,
+        VIRTIO_NET_F_VQ_NOTF_COAL,
     };
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
         CU_ASSERT((offered & BIT(wanted[i])) != 0);
@@ -234,66 +218,6 @@ static void frames_that_must_not_be_sent_are_dropped(void)
     while (net_fixture_host_receive(&net, found, NOTHING_MS) > 0) {
     }
     expect_at_host(&net, 100, 77);
-    stop(&net);
-}
-
-/* §5.1.6.2: the kernel completes the checksum. It accepts a packet whose checksum is announced as
- * partial. */
-static void the_kernel_takes_a_partial_checksum(void)
-{
-    struct net_fixture net;
-    const struct sockaddr_in here = {
-        .sin_family = AF_INET, .sin_port = htons(7000), .sin_addr.s_addr = htonl(0x0a090001)};
-    const char text[] = "partially checksummed";
-    start(&net, "", &plain);
-    int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    struct timeval patience = {.tv_sec = 2};
-    setsockopt(udp, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    CU_ASSERT_EQUAL_FATAL(bind(udp, (const struct sockaddr *)(const void *)&here, sizeof(here)), 0);
-
-    struct {
-        struct ethhdr eth;
-        struct iphdr ip;
-        struct udphdr udp;
-        char text[sizeof(text)];
-    } __attribute__((packed)) packet = {
-        .eth.h_proto = htons(ETH_P_IP),
-        .ip = {.version = 4,
-               .ihl = 5,
-               .ttl = 64,
-               .protocol = IPPROTO_UDP,
-               .tot_len = htons(28 + sizeof(text)),
-               .saddr = htonl(0x0a090002),
-               .daddr = here.sin_addr.s_addr},
-        .udp = {.source = htons(7001), .dest = here.sin_port, .len = htons(8 + sizeof(text))},
-    };
-    memcpy(packet.eth.h_dest, net.host_mac, ETH_ALEN);
-    memcpy(packet.eth.h_source, net_fixture_mac, ETH_ALEN);
-    memcpy(packet.text, text, sizeof(text));
-    const uint8_t *ip = (const uint8_t *)&packet.ip;
-    uint32_t sum = 0;
-    for (unsigned int i = 0; i < sizeof(packet.ip); i += 2)
-        sum += (uint32_t)(ip[i] | ip[i + 1] << 8);
-    sum = (sum & 0xffff) + (sum >> 16);
-    packet.ip.check = (uint16_t) ~(sum + (sum >> 16));
-
-    packet.udp.check = htons(0x1234); /* wrong, and not announced as partial */
-    CU_ASSERT_EQUAL(guest_net_send(&net.net, 0, &no_offload, &packet, sizeof(packet)), 0);
-    const struct virtio_net_hdr_v1 partial = {
-        .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-        .csum_start = sizeof(packet.eth) + sizeof(packet.ip),
-        .csum_offset = offsetof(struct udphdr, check),
-    };
-    packet.udp.source = htons(7002);
-    CU_ASSERT_EQUAL(guest_net_send(&net.net, 0, &partial, &packet, sizeof(packet)), 0);
-    char got[64];
-    struct sockaddr_in from;
-    socklen_t size = sizeof(from);
-    CU_ASSERT_EQUAL(recvfrom(udp, got, sizeof(got), 0, (struct sockaddr *)(void *)&from, &size),
-                    (ssize_t)sizeof(text));
-    CU_ASSERT_EQUAL(from.sin_port, htons(7002));
-    CU_ASSERT_STRING_EQUAL(got, text);
-    close(udp);
     stop(&net);
 }
 
@@ -541,96 +465,6 @@ static void vlans_are_filtered(void)
     stop(&net);
 }
 
-/* ---- Interrupts that wait, VirtIO 1.3 §5.1.6.5.10 ---- */
-
-enum { COAL_CLASS = 6, COAL_TX_SET = 0, COAL_RX_SET, COAL_VQ_SET, COAL_VQ_GET };
-
-static bool coal_is(struct net_fixture *net, uint16_t queue, uint32_t packets, uint32_t usecs)
-{
-    const uint16_t asked[] = {queue, 0};
-    const uint32_t expected[] = {packets, usecs};
-    uint32_t answer[2];
-    return guest_net_ask(&net->net, COAL_CLASS, COAL_VQ_GET, asked, sizeof(asked), answer,
-                         sizeof(answer)) == VIRTIO_NET_OK &&
-           memcmp(answer, expected, sizeof(expected)) == 0;
-}
-
-static uint8_t coal_set(struct net_fixture *net, uint8_t command, uint32_t packets, uint32_t usecs)
-{
-    const uint32_t values[] = {packets, usecs};
-    return (uint8_t)guest_net_command(&net->net, COAL_CLASS, command, values, sizeof(values));
-}
-
-/* Interrupts that are left, of commands above all, are taken. The next one is for this queue. */
-static void listen_to(struct net_fixture *net, struct guest_queue *queue)
-{
-    struct guest *guest = &net->net.guest;
-    const int patience = guest->timeout_ms;
-    guest_queue_disable_interrupts(&net->net.ctrl);
-    guest_queue_disable_interrupts(&net->net.rx[0]);
-    guest_queue_disable_interrupts(&net->net.tx[0]);
-    CU_ASSERT_EQUAL(guest_net_flush(&net->net, 0), 0);
-    guest->timeout_ms = NOTHING_MS;
-    while (guest_take_interrupt(guest) >= 0) {
-    }
-    guest->timeout_ms = patience;
-    CU_ASSERT_TRUE(guest_queue_enable_interrupts(queue));
-}
-
-static void put_frame(struct net_fixture *net)
-{
-    net_fixture_frame(sent, net->host_mac, net_fixture_mac, 100, 1);
-    CU_ASSERT_EQUAL(guest_net_put(&net->net, 0, &no_offload, sent, 100), 0);
-    guest_net_kick(&net->net, 0);
-}
-
-/* Far fewer frames than max_packets: the interrupt comes when max_usecs are over, and it also comes
- * from a successor, who waits in the same way. */
-static void an_interrupt_waits_as_the_driver_says(void)
-{
-    struct net_fixture net;
-    struct guest_net_options options = plain;
-    options.features |= BIT(NOTF_COAL) | BIT(VQ_NOTF_COAL);
-    start(&net, "", &options);
-    CU_ASSERT_TRUE(coal_is(&net, 0, 0, 0) && coal_is(&net, 1, 0, 0));
-    CU_ASSERT_EQUAL(coal_set(&net, COAL_TX_SET, 32, 3000), VIRTIO_NET_OK);
-    CU_ASSERT_EQUAL(coal_set(&net, COAL_RX_SET, 64, 10000), VIRTIO_NET_OK);
-    CU_ASSERT_EQUAL(coal_set(&net, COAL_RX_SET, 64, 10001), VIRTIO_NET_ERR);
-    pid_t worker = fixture_worker(&net.fixture, 0);
-    for (unsigned int life = 0; life < 2; life++) {
-        CU_ASSERT_TRUE(coal_is(&net, 0, 64, 10000) && coal_is(&net, 1, 32, 3000));
-        listen_to(&net, &net.net.tx[0]);
-        put_frame(&net);
-        CU_ASSERT(guest_take_interrupt(&net.net.guest) > 0);
-        listen_to(&net, &net.net.rx[0]);
-        send_to_guest(&net, net_fixture_mac, 100, 2);
-        CU_ASSERT(guest_take_interrupt(&net.net.guest) > 0);
-        expect_at_guest(&net, 100, 2);
-        if (life > 0)
-            continue;
-        listen_to(&net, &net.net.tx[0]);
-        put_frame(&net);
-        CU_ASSERT_EQUAL(kill(worker, SIGKILL), 0);
-        CU_ASSERT(guest_take_interrupt(&net.net.guest) > 0);
-        fixture_wait_worker(&net.fixture, 0, worker);
-    }
-    net_fixture_stop(&net);
-}
-
-/* The key: nobody but the device asks for it. */
-static void an_interrupt_waits_as_the_key_says(void)
-{
-    struct net_fixture net;
-    start(&net, "    irq_delay_us: 5000\n    poll_us: 0\n", &plain);
-    for (unsigned int round = 0; round < 3; round++) {
-        listen_to(&net, &net.net.tx[0]);
-        put_frame(&net);
-        CU_ASSERT(guest_take_interrupt(&net.net.guest) > 0);
-    }
-    expect_at_host(&net, 100, 1);
-    stop(&net);
-}
-
 static void wrong_commands_are_refused(void)
 {
     struct net_fixture net;
@@ -692,7 +526,6 @@ int main(int argc, char **argv)
          a_frame_too_large_for_the_buffers_is_dropped_as_a_whole},
         {"a frame waits for the driver to make room", a_frame_waits_for_the_driver_to_make_room},
         {"frames that must not be sent are dropped", frames_that_must_not_be_sent_are_dropped},
-        {"the kernel takes a partial checksum", the_kernel_takes_a_partial_checksum},
         {"the link follows the tap", the_link_follows_the_tap},
         {"the link follows a tap with another name", the_link_follows_a_tap_with_another_name},
         {"the link follows a tap in another namespace",
@@ -700,8 +533,6 @@ int main(int argc, char **argv)
         {"the driver says which frames it wants", the_driver_says_which_frames_it_wants},
         {"a table that is too long lets all pass", a_table_that_is_too_long_lets_all_pass},
         {"VLANs are filtered", vlans_are_filtered},
-        {"an interrupt waits as the driver says", an_interrupt_waits_as_the_driver_says},
-        {"an interrupt waits as the key says", an_interrupt_waits_as_the_key_says},
         {"wrong commands are refused", wrong_commands_are_refused},
         {"a driver without any feature is served", a_driver_without_any_feature_is_served},
         CU_TEST_INFO_NULL,

@@ -19,6 +19,8 @@
 #define CSUM BIT(VIRTIO_NET_F_GUEST_CSUM)
 #define TSO4 BIT(VIRTIO_NET_F_GUEST_TSO4)
 #define TSO6 BIT(VIRTIO_NET_F_GUEST_TSO6)
+#define USO4 BIT(VIRTIO_NET_F_GUEST_USO4)
+#define USO6 BIT(VIRTIO_NET_F_GUEST_USO6)
 #define OFFLOADS (CTRL | BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | CSUM | TSO4)
 
 #define COAL (CTRL | BIT(VIRTIO_NET_F_NOTF_COAL))
@@ -307,6 +309,14 @@ static void test_offloads(void)
     CU_ASSERT_EQUAL(net_offloads, 0);
     running(CTRL | CSUM);
     CU_ASSERT_EQUAL(set_offloads(CSUM), ERR);
+    /* The kernel takes UDP only for both IPs at once. */
+    running(OFFLOADS | USO4 | USO6);
+    CU_ASSERT_EQUAL(net_offloads, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_USO4 | TUN_F_USO6);
+    CU_ASSERT_EQUAL(set_offloads(CSUM | USO4), OK);
+    CU_ASSERT_EQUAL(state()->offloads, CSUM | USO4);
+    CU_ASSERT_EQUAL(net_offloads, TUN_F_CSUM);
+    CU_ASSERT_EQUAL(set_offloads(USO4 | USO6), OK);
+    CU_ASSERT_EQUAL(net_offloads, 0);
 }
 
 /* ---- VirtIO 1.3 §5.1.6.5.10 ---- */

@@ -12,14 +12,16 @@
 #define CSUM BIT(VIRTIO_NET_F_CSUM)
 #define HOST_ALL                                                                                   \
     (CSUM | BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |                            \
-     BIT(VIRTIO_NET_F_HOST_UFO) | BIT(VIRTIO_NET_F_HOST_ECN))
+     BIT(VIRTIO_NET_F_HOST_UFO) | BIT(VIRTIO_NET_F_HOST_USO) | BIT(VIRTIO_NET_F_HOST_ECN))
 #define GUEST_ALL                                                                                  \
     (BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |  \
-     BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_GUEST_ECN))
+     BIT(VIRTIO_NET_F_GUEST_UFO) | BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6) |   \
+     BIT(VIRTIO_NET_F_GUEST_ECN))
 #define NEEDS_CSUM VIRTIO_NET_HDR_F_NEEDS_CSUM
 #define TCP4 VIRTIO_NET_HDR_GSO_TCPV4
 #define TCP6 VIRTIO_NET_HDR_GSO_TCPV6
 #define UDP VIRTIO_NET_HDR_GSO_UDP
+#define UDP_L4 VIRTIO_NET_HDR_GSO_UDP_L4
 #define ECN VIRTIO_NET_HDR_GSO_ECN
 
 static enum net_check sent(struct virtio_net_hdr_v1 header, uint64_t features, uint32_t mtu,
@@ -66,6 +68,7 @@ static void test_segmentation(void)
         {TCP4, BIT(VIRTIO_NET_F_HOST_TSO4)},
         {TCP6, BIT(VIRTIO_NET_F_HOST_TSO6)},
         {UDP, BIT(VIRTIO_NET_F_HOST_UFO)},
+        {UDP_L4, BIT(VIRTIO_NET_F_HOST_USO)},
         {TCP4 | ECN, BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_ECN)},
         {TCP6 | ECN, BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN)},
     };
@@ -122,7 +125,16 @@ static void test_from_kernel(void)
     header.gso_type = TCP6 | ECN;
     CU_ASSERT_EQUAL(net_header_from_kernel(&header, GUEST_ALL & ~BIT(VIRTIO_NET_F_GUEST_ECN)),
                     NET_OFFLOADS);
-    header.gso_type = 5;
+    /* UDP: whether the frame is IPv4 or IPv6 is not said. */
+    header.gso_type = UDP_L4;
+    CU_ASSERT_EQUAL(net_header_from_kernel(&header, GUEST_ALL), NET_OK);
+    CU_ASSERT_EQUAL(net_header_from_kernel(&header, GUEST_ALL & ~BIT(VIRTIO_NET_F_GUEST_USO4)),
+                    NET_OFFLOADS);
+    CU_ASSERT_EQUAL(net_header_from_kernel(&header, GUEST_ALL & ~BIT(VIRTIO_NET_F_GUEST_USO6)),
+                    NET_OFFLOADS);
+    header.gso_type = UDP_L4 | ECN;
+    CU_ASSERT_EQUAL(net_header_from_kernel(&header, ~0ull), NET_OFFLOADS);
+    header.gso_type = 6;
     CU_ASSERT_EQUAL(net_header_from_kernel(&header, ~0ull), NET_OFFLOADS);
     header.gso_type = VIRTIO_NET_HDR_GSO_NONE;
     CU_ASSERT_EQUAL(net_header_from_kernel(&header, 0), NET_OFFLOADS);

@@ -2,7 +2,6 @@
 #include "worker/net/config.h"
 
 #include <linux/if_ether.h>
-#include <linux/if_tun.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -63,6 +62,8 @@ static const struct {
     {TUN_F_TSO6, VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_GUEST_TSO6},
     {TUN_F_TSO_ECN, VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_GUEST_ECN},
     {TUN_F_UFO, VIRTIO_NET_F_HOST_UFO, VIRTIO_NET_F_GUEST_UFO},
+    {TUN_F_USO4, VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_GUEST_USO4},
+    {TUN_F_USO6, VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_GUEST_USO6},
 };
 
 #define OFFLOAD_ROWS (sizeof(offload_rows) / sizeof(offload_rows[0]))
@@ -92,5 +93,7 @@ void net_set_offloads(int tap, uint64_t features)
         flags = 0;
     if ((flags & (TUN_F_TSO4 | TUN_F_TSO6)) == 0)
         flags &= ~(unsigned int)TUN_F_TSO_ECN;
+    if ((flags & TUN_F_USO4) == 0 || (flags & TUN_F_USO6) == 0) /* Linux takes only both */
+        flags &= ~(unsigned int)(TUN_F_USO4 | TUN_F_USO6);
     (void)ioctl(tap, TUNSETOFFLOAD, (unsigned long)flags);
 }

@@ -6,24 +6,18 @@
 #ifndef WORKER_NET_CONFIG_H
 #define WORKER_NET_CONFIG_H
 
-#include <linux/virtio_net.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/newer_net.h"
 #include "worker/device.h"
-
-/* What headers of an older kernel lack. */
-#ifndef VIRTIO_NET_F_VQ_NOTF_COAL /* Linux 6.6 */
-#define VIRTIO_NET_F_VQ_NOTF_COAL 52
-#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET 2
-#define VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET 3
-#endif
 
 /* What CTRL_GUEST_OFFLOADS can switch, §5.1.6.5.8. */
 #define NET_GUEST_OFFLOADS                                                                         \
     (1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_GUEST_TSO4 |                           \
      1ull << VIRTIO_NET_F_GUEST_TSO6 | 1ull << VIRTIO_NET_F_GUEST_ECN |                            \
-     1ull << VIRTIO_NET_F_GUEST_UFO)
+     1ull << VIRTIO_NET_F_GUEST_UFO | 1ull << VIRTIO_NET_F_GUEST_USO4 |                            \
+     1ull << VIRTIO_NET_F_GUEST_USO6)
 
 /* Fill in the configuration space of a device with `pairs` pairs of queues. The link is up until
  * the broker says otherwise. */

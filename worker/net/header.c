@@ -5,18 +5,41 @@
 
 #define BIT(n) (1ull << (n))
 
+/* What each kind of frame needs, in one direction. */
+struct gso_features {
+    uint64_t tcp4, tcp6, udp, udp_l4, ecn;
+};
+
+static const struct gso_features of_host = {
+    .tcp4 = BIT(VIRTIO_NET_F_HOST_TSO4),
+    .tcp6 = BIT(VIRTIO_NET_F_HOST_TSO6),
+    .udp = BIT(VIRTIO_NET_F_HOST_UFO),
+    .udp_l4 = BIT(VIRTIO_NET_F_HOST_USO),
+    .ecn = BIT(VIRTIO_NET_F_HOST_ECN),
+};
+
+static const struct gso_features of_guest = {
+    .tcp4 = BIT(VIRTIO_NET_F_GUEST_TSO4),
+    .tcp6 = BIT(VIRTIO_NET_F_GUEST_TSO6),
+    .udp = BIT(VIRTIO_NET_F_GUEST_UFO),
+    /* The type does not say which IP it is; a tap does both or none (worker/net/config.c). */
+    .udp_l4 = BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6),
+    .ecn = BIT(VIRTIO_NET_F_GUEST_ECN),
+};
+
 /* The features that a gso_type needs; 0: no feature allows this type. */
-static uint64_t needed_for(uint8_t gso_type, uint64_t tcp4, uint64_t tcp6, uint64_t udp,
-                           uint64_t ecn)
+static uint64_t needed_for(uint8_t gso_type, const struct gso_features *of)
 {
-    uint64_t needed = (gso_type & VIRTIO_NET_HDR_GSO_ECN) != 0 ? ecn : 0;
+    uint64_t needed = (gso_type & VIRTIO_NET_HDR_GSO_ECN) != 0 ? of->ecn : 0;
     switch (gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
     case VIRTIO_NET_HDR_GSO_TCPV4:
-        return needed | tcp4;
+        return needed | of->tcp4;
     case VIRTIO_NET_HDR_GSO_TCPV6:
-        return needed | tcp6;
+        return needed | of->tcp6;
     case VIRTIO_NET_HDR_GSO_UDP:
-        return needed == 0 ? udp : 0;
+        return needed == 0 ? of->udp : 0;
+    case VIRTIO_NET_HDR_GSO_UDP_L4:
+        return needed == 0 ? of->udp_l4 : 0;
     default:
         return 0;
     }
@@ -35,10 +58,7 @@ static bool csum_valid(const struct virtio_net_hdr_v1 *header, uint64_t features
 
 static bool gso_valid(const struct virtio_net_hdr_v1 *header, uint64_t features)
 {
-    uint64_t needed =
-        needed_for(header->gso_type, BIT(VIRTIO_NET_F_HOST_TSO4), BIT(VIRTIO_NET_F_HOST_TSO6),
-                   BIT(VIRTIO_NET_F_HOST_UFO), BIT(VIRTIO_NET_F_HOST_ECN));
-    return negotiated(needed, features) && header->gso_size != 0 &&
+    return negotiated(needed_for(header->gso_type, &of_host), features) && header->gso_size != 0 &&
            (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
 }
 
@@ -67,13 +87,9 @@ enum net_check net_header_from_driver(struct virtio_net_hdr_v1 *header, uint64_t
 
 enum net_check net_header_from_kernel(struct virtio_net_hdr_v1 *header, uint64_t offloads)
 {
-    if (header->gso_type != VIRTIO_NET_HDR_GSO_NONE) {
-        uint64_t needed =
-            needed_for(header->gso_type, BIT(VIRTIO_NET_F_GUEST_TSO4), BIT(VIRTIO_NET_F_GUEST_TSO6),
-                       BIT(VIRTIO_NET_F_GUEST_UFO), BIT(VIRTIO_NET_F_GUEST_ECN));
-        if (!negotiated(needed, offloads))
-            return NET_OFFLOADS;
-    }
+    if (header->gso_type != VIRTIO_NET_HDR_GSO_NONE &&
+        !negotiated(needed_for(header->gso_type, &of_guest), offloads))
+        return NET_OFFLOADS;
     if ((offloads & BIT(VIRTIO_NET_F_GUEST_CSUM)) != 0)
         return NET_OK;
     if ((header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0)

@@ -8,8 +8,9 @@
 #define WORKER_NET_HEADER_H
 
 #include <linux/if_ether.h>
-#include <linux/virtio_net.h>
 #include <stdint.h>
+
+#include "common/newer_net.h"
 
 #define NET_HEADER_SIZE 12u
 #define NET_TAGS 8u          /* bytes of two VLAN tags */
