@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The console device: its system calls; what it does after short and failing ones, with a full
- * port, with readers, with a predecessor's page, and with messages. read, write and epoll_pwait2 on
- * the ports are this program's own, in front of the C library's.
+ * port, with readers, with a predecessor's page, and with messages.
  */
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -11,104 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/cunit_main.h"
+#include "tests/unit/console_files.h"
 #include "tests/unit/guest.h"
 #include "worker/console/console.h"
 #include "worker/transport.h"
 
 #define VERSION_1 (1ull << VIRTIO_F_VERSION_1)
 #define MULTIPORT (1ull << VIRTIO_CONSOLE_F_MULTIPORT)
-#define PORT_FD(p) (WORKER_FD_BACKEND2 + (int)(p))
 #define BUFFER(n) (GUEST_BASE + GUEST_BUFFERS + (n)*0x10000ull)
 #define EMERG_WR (VIRTIO_MMIO_CONFIG + 8)
 
-/* A port's file. */
-static struct file {
-    bool reader;
-    char written[1 << 18];
-    size_t written_length;
-    size_t room;       /* it takes so many bytes before EAGAIN */
-    size_t call_max;   /* bytes in one call */
-    int error;         /* the error of the next call */
-    const char *typed; /* input that can be read */
-    unsigned int reads, writes;
-    size_t longest;
-} files[STATE_CONSOLE_PORTS];
-
-static unsigned int asked; /* number of questions about ports without a reader */
 static struct guest_ring rings[STATE_QUEUES_MAX];
-static unsigned int ports;
-
-static struct file *file_of(int fd)
-{
-    return fd >= PORT_FD(0) && fd < PORT_FD(STATE_CONSOLE_PORTS) ? &files[fd - PORT_FD(0)] : NULL;
-}
-
-static bool fails(struct file *file)
-{
-    errno = file->error;
-    file->error = 0;
-    return errno != 0;
-}
-
-ssize_t write(int fd, const void *from, size_t length)
-{
-    struct file *file = file_of(fd);
-    if (!file)
-        return syscall(SYS_write, fd, from, length);
-    file->writes++;
-    file->longest = length > file->longest ? length : file->longest;
-    if (fails(file))
-        return -1;
-    length = length < file->call_max ? length : file->call_max;
-    length = length < file->room ? length : file->room;
-    if (length == 0) {
-        errno = EAGAIN;
-        return -1;
-    }
-    memcpy(file->written + file->written_length, from, length);
-    file->written_length += length;
-    file->room -= length;
-    return (ssize_t)length;
-}
-
-ssize_t read(int fd, void *to, size_t length)
-{
-    struct file *file = file_of(fd);
-    if (!file)
-        return syscall(SYS_read, fd, to, length);
-    file->reads++;
-    file->longest = length > file->longest ? length : file->longest;
-    if (fails(file))
-        return -1;
-    size_t left = strlen(file->typed);
-    length = length < left ? length : left;
-    if (length == 0) {
-        errno = file->reader ? EAGAIN : EIO;
-        return -1;
-    }
-    memcpy(to, file->typed, length);
-    file->typed += length;
-    return (ssize_t)length;
-}
-
-int epoll_pwait2(int fd, struct epoll_event *events, int max, const struct timespec *timeout,
-                 const sigset_t *mask)
-{
-    int count = 0;
-    if (fd != WORKER_FD_BACKEND)
-        return epoll_pwait(fd, events, max, (int)(timeout->tv_nsec / 1000000), mask);
-    asked++;
-    CU_ASSERT(timeout->tv_sec == 0 && timeout->tv_nsec == 0);
-    for (unsigned int p = 0; p < ports && count < max; p++) {
-        if (!files[p].reader)
-            events[count++] = (struct epoll_event){.events = EPOLLHUP, .data.u32 = p};
-    }
-    return count;
-}
 
 /* ---- A driver ---- */
 
@@ -150,7 +65,7 @@ static void running(unsigned int count, uint64_t features)
     guest_fds(DEVICE_CONSOLE_VIRTIO, -1);
     successor();
     driver(features);
-    asked = 0;
+    questions = 0;
 }
 
 /* Output of "abc...", in `count` segments of `length` bytes that continue one another. */
@@ -208,7 +123,7 @@ static void test_output_in_pieces(void)
     CU_ASSERT_EQUAL(files[0].written_length, 500);
     CU_ASSERT(alphabet(files[0].written, 500));
     CU_ASSERT_EQUAL(used(CONSOLE_TX), 0);
-    CU_ASSERT_EQUAL(asked, 1);
+    CU_ASSERT_EQUAL(questions, 1);
     CU_ASSERT_EQUAL(rings[CONSOLE_TX].used->flags, 0);
 }
 
@@ -314,40 +229,31 @@ static void test_no_reader(void)
 /* An event says what there is to do. Nothing else costs a call. */
 static void test_events_are_exact(void)
 {
+    struct file *file = &files[0];
     running(1, VERSION_1);
-    files[0].room = 150;
+    file->room = 150;
     offer_buffer(CONSOLE_RX, 0, 64);
     offer_output(CONSOLE_TX, 0, BUFFER(0), 2, 100);
     guest_kick(CONSOLE_RX);
     guest_kick(CONSOLE_TX);
-    CU_ASSERT_EQUAL(used(CONSOLE_TX), -1);
-    const unsigned int reads = files[0].reads, writes = files[0].writes;
-    asked = 0;
-    files[0].room = 10; /* the reader makes room: it is written to, and there is no more */
+    file->reads = file->writes = questions = 0;
+    file->room = 10; /* the reader makes room: it is filled, and then waited for */
     event(0);
-    CU_ASSERT_EQUAL(files[0].reads, reads);
-    CU_ASSERT_EQUAL(files[0].writes, writes + 2);
-    CU_ASSERT_EQUAL(asked, 1); /* before waiting again */
-    files[0].typed = "x";      /* input while there is no room */
+    CU_ASSERT(file->reads == 0 && file->writes == 2 && questions == 1);
+    file->typed = "x"; /* input while there is no room */
     event(0);
-    CU_ASSERT_EQUAL(files[0].writes, writes + 2);
-    CU_ASSERT_EQUAL(used(CONSOLE_RX), 1);
-    CU_ASSERT_EQUAL(asked, 1);
-    files[0].room = SIZE_MAX;
+    CU_ASSERT(used(CONSOLE_RX) == 1 && file->writes == 2 && questions == 1);
+    file->room = SIZE_MAX;
     event(0);
     CU_ASSERT_EQUAL(used(CONSOLE_TX), 0);
-    const unsigned int all_reads = files[0].reads, all_writes = files[0].writes;
+    file->reads = file->writes = questions = 0;
     event(0); /* room for which nothing waits */
-    CU_ASSERT_EQUAL(files[0].reads, all_reads);
-    CU_ASSERT_EQUAL(files[0].writes, all_writes);
-    CU_ASSERT_EQUAL(asked, 1);
-    CU_ASSERT_EQUAL(guest_device.work, 0);
-    files[0].reader = false; /* the last reader leaves */
+    CU_ASSERT(file->reads + file->writes + questions == 0 && guest_device.work == 0);
+    file->reader = false; /* the last reader leaves: what is printed is discarded */
     event(0);
     offer_output(CONSOLE_TX, 1, BUFFER(0), 1, 100);
     guest_kick(CONSOLE_TX);
-    CU_ASSERT_EQUAL(used(CONSOLE_TX), 0);
-    CU_ASSERT_EQUAL(files[0].writes, all_writes);
+    CU_ASSERT(used(CONSOLE_TX) == 0 && file->writes == 0);
 }
 
 static void test_failing_output(void)
