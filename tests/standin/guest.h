@@ -20,8 +20,17 @@
 
 #include "tests/standin/standin.h"
 
+/* A device that the stand-in does not serve: its registers and its interrupt. The functions return
+ * 0 or -errno; wait_interrupt returns how often the interrupt was raised. */
+struct guest_device {
+    int (*read)(struct guest_device *device, uint64_t offset, uint64_t *ret_value);
+    int (*write)(struct guest_device *device, uint64_t offset, uint64_t value);
+    int (*wait_interrupt)(struct guest_device *device, int timeout_ms);
+};
+
 struct guest {
     struct standin *standin;
+    struct guest_device *device; /* NULL: the stand-in's device `id` */
     unsigned int id;
     uint64_t base; /* guest-physical base of the registers */
     uint8_t *window;
@@ -37,6 +46,9 @@ struct guest {
 /* Set up a guest that has the whole window of device `id`. */
 void guest_init(struct guest *guest, struct standin *standin, unsigned int id, uint64_t base,
                 uint64_t shmem_addr, uint64_t shmem_size);
+/* The same without the stand-in; the window is mapped at `window`. */
+void guest_init_device(struct guest *guest, struct guest_device *device, void *window,
+                       uint64_t shmem_addr, uint64_t shmem_size);
 
 uint64_t guest_read(struct guest *guest, uint64_t offset, unsigned int width);
 void guest_write(struct guest *guest, uint64_t offset, unsigned int width, uint64_t value);

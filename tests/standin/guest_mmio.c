@@ -21,12 +21,25 @@ void guest_init(struct guest *guest, struct standin *standin, unsigned int id, u
     };
 }
 
+void guest_init_device(struct guest *guest, struct guest_device *device, void *window,
+                       uint64_t shmem_addr, uint64_t shmem_size)
+{
+    *guest = (struct guest){
+        .device = device,
+        .window = window,
+        .shmem_addr = shmem_addr,
+        .shmem_size = shmem_size,
+        .timeout_ms = TIMEOUT_MS,
+    };
+}
+
 uint64_t guest_read(struct guest *guest, uint64_t offset, unsigned int width)
 {
     uint64_t value = 0;
     guest->register_accesses++;
-    int r = standin_read(guest->standin, guest->id, guest->base + offset, width, &value,
-                         guest->timeout_ms);
+    int r = guest->device ? guest->device->read(guest->device, offset, &value)
+                          : standin_read(guest->standin, guest->id, guest->base + offset, width,
+                                         &value, guest->timeout_ms);
     if (r < 0 && guest->error == 0)
         guest->error = r;
     return value;
@@ -35,8 +48,9 @@ uint64_t guest_read(struct guest *guest, uint64_t offset, unsigned int width)
 void guest_write(struct guest *guest, uint64_t offset, unsigned int width, uint64_t value)
 {
     guest->register_accesses++;
-    int r = standin_write(guest->standin, guest->id, guest->base + offset, width, value,
-                          guest->timeout_ms);
+    int r = guest->device ? guest->device->write(guest->device, offset, value)
+                          : standin_write(guest->standin, guest->id, guest->base + offset, width,
+                                          value, guest->timeout_ms);
     if (r < 0 && guest->error == 0)
         guest->error = r;
 }
@@ -145,7 +159,8 @@ void guest_config(struct guest *guest, uint64_t offset, void *ret, size_t size, 
 
 int guest_take_interrupt(struct guest *guest)
 {
-    int raised = standin_wait_irq(guest->standin, guest->id, guest->timeout_ms);
+    int raised = guest->device ? guest->device->wait_interrupt(guest->device, guest->timeout_ms)
+                               : standin_wait_irq(guest->standin, guest->id, guest->timeout_ms);
     if (raised < 0)
         return raised;
     guest->interrupts += (unsigned int)raised;

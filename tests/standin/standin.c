@@ -465,6 +465,15 @@ pid_t standin_find_process(const struct standin *standin, const char *program, u
     return -ESRCH;
 }
 
+unsigned int standin_processes(const struct standin *standin, pid_t *ret, unsigned int max)
+{
+    pid_t pids[PROCESSES_MAX];
+    unsigned int count = list_processes(standin, pids);
+    count = count < max ? count : max;
+    memcpy(ret, pids, count * sizeof(pids[0]));
+    return count;
+}
+
 int standin_stop(struct standin *standin)
 {
     pid_t pids[PROCESSES_MAX];
