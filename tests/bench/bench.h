@@ -3,8 +3,12 @@
  * The benchmark: the real device model on the stand-in. What it is compared with is measured in the
  * same run, by turns.
  *
- *   main.c      options, the table, JSON, the check
- *   block.c     block requests through a guest's driver, and a bare preadv loop
+ *   main.c      options, and what is measured
+ *   block.c     block requests through a guest's driver, and a bare loop
+ *   blocks.c    which of them, the tables, JSON, the check
+ *   sides.c     what serves a disk: the device model, and what it is compared with
+ *   image.c     a disk's image, in which a lost write is found
+ *   front_end.c a vhost-user front end, for the comparison with a daemon
  *   vsock.c     bulk and pings between a guest's driver and a Unix socket
  *   net.c       frames between a guest's driver and a tap, of which tap.c is the other end
  *   console.c   what a guest prints, and what a user types
@@ -12,6 +16,7 @@
  *   load.c      what the last three share: turns, the table, JSON, the check
  *   restart.c   deaths of workers, and memory
  *   register.c  relayed register accesses, and the stand-in's own floor
+ *   startup.c   the start of the program
  *   usage.c     processor time, memory and system calls of a process
  *   model.c     a device model, and samples
  */
@@ -21,6 +26,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "tests/bench/image.h"
 #include "tests/standin/guest.h"
 
 #define BENCH_SHMEM 0x50000000ull
@@ -32,17 +38,18 @@
 struct model {
     struct standin *standin;
     pid_t worker, broker;
-    bool placed; /* place_processes, or place_guest */
+    bool placed;       /* place_processes, or place_guest */
+    uint64_t start_ns; /* from the start of the program until a register was answered */
 };
 
 struct bench {
-    struct model model; /* with the disk, while block requests and register accesses are measured */
-    int image;
-    uint64_t image_size; /* bytes */
     uint64_t slice_ns;   /* how long each turn lasts */
     unsigned int rounds; /* turns of each of the two */
     bool one_processor;  /* for the whole device model */
     bool no_polling;     /* poll_us: 0 */
+    bool check;          /* measure only what --check looks at */
+    const char *peer;    /* another device model's program; NULL: none */
+    const char *peer_config;
 };
 
 /* model.c */
@@ -52,7 +59,14 @@ struct bench {
 int model_write_config(const char *path, const char *dir, const char *keys, bool no_polling);
 /* Start a device model, with a control socket or without (NULL), and wait until it is up. Returns 0
  * or -errno; the stand-in may be there in both cases. */
-int model_launch(const char *config, const char *control, int log, struct standin **ret);
+int model_launch(const char *program, const char *config, const char *control, int log,
+                 struct standin **ret);
+#define MODEL_PROGRAM PROGRAM_DIR "/bao-virtio-dm"
+
+/* Start `program` with this configuration, which may be a program of another project. Of that,
+ * worker and broker are < 0, and the scheduler places it. Otherwise as model_start. */
+int model_start_program(const struct bench *bench, const char *program, const char *config, int log,
+                        struct model *ret);
 
 /*
  * Start it and place its processes, as `bench` says, and wait until it is up. `keys` are the lines
@@ -79,6 +93,8 @@ uint64_t samples_percentile(struct samples *samples, unsigned int percent);
 double samples_us(struct samples *samples, unsigned int percent);
 void samples_free(struct samples *samples);
 uint64_t bench_now_ns(void);
+/* Say on stderr what is measured now, and how long it has taken until here. */
+void progress(const char *what);
 double median(const double *values, unsigned int count);
 /* The median of rates[i] / bare[i], which were measured one after the other. 0 without bare. */
 double median_ratio(const double *rates, const double *bare, unsigned int count);
@@ -86,14 +102,22 @@ double median_ratio(const double *rates, const double *bare, unsigned int count)
 /* usage.c */
 enum syscall_method { SYSCALLS_TRACEPOINT, SYSCALLS_PTRACE, SYSCALLS_NONE };
 
-struct syscall_counter {
-    enum syscall_method method;
-    int event; /* SYSCALLS_TRACEPOINT */
+/* Processes whose work is counted together. */
+#define PROCESSES_MAX 8u
+struct processes {
+    pid_t pids[PROCESSES_MAX];
+    unsigned int count;
 };
 
-/* The system calls of a process between two moments, counted in whichever way works here. */
+#define SYSCALL_EVENTS_MAX 256u
+struct syscall_counter {
+    int events[SYSCALL_EVENTS_MAX]; /* SYSCALLS_TRACEPOINT */
+    unsigned int count;
+};
+
+/* The system calls of processes between two moments, counted in whichever way works here. */
 struct counted {
-    pid_t pid;
+    pid_t pid;            /* for ptrace */
     uint64_t duration_ns; /* ptrace counts for so long */
     enum syscall_method method;
     struct syscall_counter counter;
@@ -101,7 +125,15 @@ struct counted {
     int64_t syscalls; /* -1: unknown */
 };
 void counted_begin(struct counted *counted, pid_t pid, uint64_t duration_ns);
+void counted_begin_all(struct counted *counted, const struct processes *processes,
+                       uint64_t duration_ns);
 void counted_end(struct counted *counted);
+
+/* What processes have used since they began. Switches are those of the threads that still exist. */
+struct use {
+    uint64_t cpu_ns, voluntary, involuntary;
+};
+struct use use_of(const struct processes *processes);
 /*
  * Pin the worker to the last processor, and this process and the broker to the others: Bao, too,
  * gives the frontend its own processors. If there is only one processor, returns false and leaves
@@ -122,25 +154,75 @@ uint64_t cpu_time_ns(pid_t pid);
  * such process. */
 double private_kib(pid_t pid, bool shared_too);
 
+/* sides.c: what serves a disk. Each has an image of its own, all of the same size. */
+enum side_id { SIDE_OURS, SIDE_UNCONFINED, SIDE_STORAGE_DAEMON, SIDE_PEER, SIDES };
+#define IMAGE_SIZE (64ull << 20)
+/* Our device, as model_start takes it. */
+#define SIDE_KEYS "    type: block\n    data_plane: virtio\n    file_path: \"@/image\"\n"
+
+struct side {
+    bool up;
+    char *dir;          /* where its files are */
+    struct model model; /* SIDE_STORAGE_DAEMON has none, but these two: */
+    pid_t daemon;
+    struct front_end *front_end;
+    struct image image;
+    struct processes data, rest; /* the worker; the broker. Of others, `data` is all */
+};
+
+extern const char *const side_names[SIDES];
+/* Whether it can be had here: a program is installed, a peer was given. */
+bool side_exists(const struct bench *bench, enum side_id id);
+/* Make its files, in `dir`. Returns 0 or -errno; side_free is called in both cases. */
+int side_make(enum side_id id, const char *dir, struct side *ret);
+void side_free(struct side *side);
+/* Start it, and wait until it is up. Returns 0 or -errno; side_stop is called in both cases. */
+int side_start(const struct bench *bench, enum side_id id, int log, struct side *side);
+/* Returns `result`, or what model_stop returns. */
+int side_stop(struct side *side, int result);
+/* A guest that has the whole window. */
+void side_guest(const struct side *side, struct guest *ret);
+
 /* block.c */
 struct block_workload {
     const char *name;
     unsigned int depth;
     uint32_t size; /* bytes */
-    bool sequential;
+    bool sequential, write;
     uint64_t format; /* of the ring: 0, or GUEST_PACKED */
+    bool checked;    /* --check measures it, too */
 };
 
-struct block_result {
-    double rate[ROUNDS_MAX], bare_rate[ROUNDS_MAX]; /* requests per second, a value for each turn */
-    struct samples latency, bare_latency;
-    double syscalls, interrupts, kicks, register_accesses; /* per request */
-    double worker_cpu_ns, broker_cpu_ns;                   /* per request */
+/* What a request took of processes. */
+struct request_use {
+    double syscalls; /* < 0: unknown */
+    double cpu_ns, voluntary, involuntary;
+};
+
+struct block_served {
+    bool measured;           /* false: the side is not there, or lacks the ring's format */
+    double rate[ROUNDS_MAX]; /* requests per second, a value for each turn */
+    double p50_us, p99_us;
+    double interrupts, kicks, register_accesses; /* per request */
+    struct request_use data, rest;
     enum syscall_method method;
 };
 
-int block_run(struct bench *bench, const struct block_workload *workload,
-              struct block_result *result);
+struct block_result {
+    struct block_served served[SIDES];
+    double bare_rate[ROUNDS_MAX], bare_p50_us, bare_p99_us;
+};
+
+/* Measure the sides that are up by turns, and a bare loop on `image`. */
+int block_run(const struct bench *bench, const struct block_workload *workload, struct side *sides,
+              struct image *image, struct block_result *result);
+
+/* blocks.c. With the sides up, accesses to registers of the first are measured as well. */
+int blocks_run(const struct bench *bench, const char *dir, int log);
+void blocks_print(const struct bench *bench);
+void blocks_print_json(FILE *file, const struct bench *bench);
+/* Print each promise, and whether it was kept. Adds to both counts. */
+void blocks_check(const struct bench *bench, unsigned int *count, unsigned int *failed);
 
 /* vsock.c: the socket device in user space, with programs of the host at the other ends. By turns,
  * a bare pair of Unix sockets moves the same bytes. */
@@ -159,6 +241,7 @@ struct vsock_result {
 int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result *results);
 void vsock_print(const struct bench *bench, struct vsock_result *results);
 void vsock_print_json(FILE *file, const struct bench *bench, struct vsock_result *results);
+void vsock_free(struct vsock_result *results);
 /* The most that any bulk load took in system calls for a KiB (negative: they were not counted), and
  * one connection's round trip in interrupts. */
 void vsock_largest(const struct vsock_result *results, double *ret_calls, double *ret_interrupts);
@@ -184,13 +267,15 @@ void restart_largest(const struct restart_result *result, double *ret_worker_kib
                      double *ret_broker_kib);
 void restart_free(struct restart_result *result);
 
-/* register.c */
-struct register_result {
-    struct samples relayed;   /* answered by the worker */
-    struct samples interrupt; /* InterruptStatus: answered by the broker */
-    struct samples floor;     /* a client that answers at once */
-};
-int register_run(struct bench *bench, struct register_result *result);
+/* register.c. `ours` is up, with any device. */
+int register_run(const struct bench *bench, struct standin *ours);
+void register_print(void);
+void register_print_json(FILE *file);
+
+/* startup.c: from the start of the program until its device answers. */
+int startup_run(const struct bench *bench, const char *dir, int log);
+void startup_print(void);
+void startup_print_json(FILE *file);
 
 /* load.c: workloads that count operations, and have a device model of their own. */
 #define LOADS_MAX 10u

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/bench/bench.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -9,14 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define IMAGE_SIZE (128ull << 20)
+#include "tests/bench/bench.h"
+
 #define PATH_SIZE 128
 
-/* The promise at depth 32. */
-#define SYSCALLS_MAX 1.3
-#define MERGED_SYSCALLS_MAX 0.4 /* of sequential requests */
-#define INTERRUPTS_MAX 0.2
-#define RATIO_WANTED 0.6
 /* Sockets. One readv for each of the guest's buffers of 4 KiB would be 0.25 a KiB. A round trip has
  * one packet each way, and each may interrupt. */
 #define VSOCK_CALLS_MAX 0.1
@@ -25,397 +19,249 @@
 #define WORKER_KIB_MAX 1024.0
 #define BROKER_KIB_MAX 3072.0
 
-static const struct block_workload workloads[] = {
-    {.name = "4 KiB random, depth 1", .depth = 1, .size = 4096},
-    {.name = "4 KiB random, depth 32", .depth = 32, .size = 4096},
-    {.name = "4 KiB sequential, depth 32", .depth = 32, .size = 4096, .sequential = true},
-    {.name = "4 KiB random, 32, packed", .depth = 32, .size = 4096, .format = GUEST_PACKED},
-    {.name = "128 KiB sequential, depth 8", .depth = 8, .size = 131072, .sequential = true},
-};
-#define WORKLOADS (sizeof(workloads) / sizeof(workloads[0]))
-#define PROMISED 1 /* the workload of the promise */
-#define MERGED 2   /* the workload with neighbours */
-
 static struct load_set *const sets[] = {&net_set, &console_set, &rng_set};
 #define SETS (sizeof(sets) / sizeof(sets[0]))
 
-static const char *const methods[] = {
-    [SYSCALLS_TRACEPOINT] = "tracepoint raw_syscalls:sys_enter, in a turn of its own",
-    [SYSCALLS_PTRACE] = "ptrace, in a turn of its own that it slows down",
-    [SYSCALLS_NONE] = "not counted: neither tracepoint nor ptrace can be used",
+/* What is measured: bits. The sets follow, from PART_SETS on. */
+enum part { PART_BLOCK = 1, PART_VSOCK = 2, PART_RESTART = 4, PART_STARTUP = 8, PART_SETS = 16 };
+#define PART_ALL ((PART_SETS << SETS) - 1u)
+
+static struct vsock_result vsock[VSOCK_WORKLOADS];
+static struct restart_result restarts;
+
+static bool has(unsigned int parts, unsigned int part)
+{
+    return (parts & part) != 0;
+}
+
+/* ---- All parts, one after the other ---- */
+
+static int report(const char *what, int r)
+{
+    if (r < 0)
+        fprintf(stderr, "bench: %s: %s\n", what, strerror(-r));
+    return r;
+}
+
+static int measure(struct bench *bench, unsigned int parts, const char *dir, int log)
+{
+    int r = 0;
+    if (has(parts, PART_BLOCK))
+        r = report("block", blocks_run(bench, dir, log));
+    if (r == 0 && has(parts, PART_STARTUP))
+        r = report("starts", startup_run(bench, dir, log));
+    if (r == 0 && has(parts, PART_VSOCK)) {
+        progress("sockets");
+        r = report("vsock", vsock_run(bench, dir, log, vsock));
+    }
+    for (size_t i = 0; r == 0 && i < SETS; i++) {
+        if (!has(parts, PART_SETS << i))
+            continue;
+        progress(sets[i]->title);
+        r = report(sets[i]->name, sets[i]->run(bench, dir, log, sets[i]));
+    }
+    if (r == 0 && has(parts, PART_RESTART)) {
+        progress("deaths of workers");
+        r = restart_run(bench, dir, log, &restarts);
+    }
+    return r;
+}
+
+static void print(const struct bench *bench, unsigned int parts)
+{
+    if (has(parts, PART_BLOCK)) {
+        blocks_print(bench);
+        register_print();
+    }
+    if (has(parts, PART_STARTUP))
+        startup_print();
+    if (has(parts, PART_VSOCK))
+        vsock_print(bench, vsock);
+    for (size_t i = 0; i < SETS; i++) {
+        if (has(parts, PART_SETS << i))
+            load_print(bench, sets[i]);
+    }
+    if (has(parts, PART_RESTART))
+        restart_print(&restarts);
+}
+
+static int print_json(const char *path, const struct bench *bench, unsigned int parts)
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
+    if (!file)
+        return report(path, -errno);
+    fprintf(file, "{\n");
+    if (has(parts, PART_BLOCK)) {
+        blocks_print_json(file, bench);
+        register_print_json(file);
+    }
+    if (has(parts, PART_STARTUP))
+        startup_print_json(file);
+    if (has(parts, PART_VSOCK))
+        vsock_print_json(file, bench, vsock);
+    for (size_t i = 0; i < SETS; i++) {
+        if (has(parts, PART_SETS << i))
+            load_print_json(file, bench, sets[i]);
+    }
+    if (has(parts, PART_RESTART))
+        restart_print_json(file, &restarts);
+    fprintf(file,
+            "  \"rounds\": %u,\n  \"slice_s\": %.3f,\n"
+            "  \"device_model_has_one_processor\": %s\n}\n",
+            bench->rounds, (double)bench->slice_ns / 1e9, bench->one_processor ? "true" : "false");
+    return file == stdout || fclose(file) == 0 ? 0 : -EIO;
+}
+
+/* ---- The check ---- */
+
+struct promise {
+    const char *what;
+    double is, limit;
 };
 
-static double ratio(const struct block_result *result, unsigned int rounds)
+static void check_promises(const struct promise *promises, unsigned int made, unsigned int *count,
+                           unsigned int *failed)
 {
-    return median_ratio(result->rate, result->bare_rate, rounds);
-}
-
-static int make_image(const char *path, struct bench *bench)
-{
-    static char chunk[1 << 20];
-    bench->image_size = IMAGE_SIZE;
-    bench->image = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (bench->image < 0)
-        return -errno;
-    for (uint64_t at = 0; at < IMAGE_SIZE; at += sizeof(chunk)) {
-        memset(chunk, (int)(at >> 20), sizeof(chunk));
-        if (write(bench->image, chunk, sizeof(chunk)) != (ssize_t)sizeof(chunk))
-            return errno ? -errno : -ENOSPC;
+    for (unsigned int i = 0; i < made; i++) {
+        const bool kept = promises[i].is >= 0 && promises[i].is <= promises[i].limit;
+        printf("%s: %s: %.3f, at most %.1f\n", kept ? "ok" : "MISSED", promises[i].what,
+               promises[i].is, promises[i].limit);
+        *count += 1;
+        *failed += !kept;
     }
-    return 0;
-}
-
-static void print_table(const struct bench *bench, struct block_result *results,
-                        struct register_result *registers)
-{
-    printf("%-28s %10s %10s %6s %9s %9s %9s %9s %8s %8s %8s %8s\n", "block read", "requests/s",
-           "bare/s", "ratio", "p50 us", "p99 us", "bare p50", "bare p99", "calls", "irqs", "kicks",
-           "cpu us");
-    for (size_t i = 0; i < WORKLOADS; i++) {
-        struct block_result *result = &results[i];
-        printf("%-28s %10.0f %10.0f %6.2f %9.1f %9.1f %9.1f %9.1f %8.3f %8.3f %8.3f %8.2f\n",
-               workloads[i].name, median(result->rate, bench->rounds),
-               median(result->bare_rate, bench->rounds), ratio(result, bench->rounds),
-               samples_us(&result->latency, 50), samples_us(&result->latency, 99),
-               samples_us(&result->bare_latency, 50), samples_us(&result->bare_latency, 99),
-               result->syscalls, result->interrupts, result->kicks, result->worker_cpu_ns / 1e3);
-    }
-    printf("calls, irqs, kicks, cpu (the worker's): a request. bare: preadv of the same file,\n"
-           "by turns. System calls by %s.\n%s\n\n",
-           methods[results[PROMISED].method],
-           !bench->model.placed ? "One processor: guest, broker and worker take turns."
-           : bench->one_processor
-               ? "The device model has one processor, the guest has the others."
-               : "The worker has one processor, guest and broker have the others.");
-    const double floor50 = samples_us(&registers->floor, 50);
-    printf("%-28s %9s %9s %6s\n", "register read", "p50 us", "p99 us", "ratio");
-    printf("%-28s %9.1f %9.1f %6.2f\n", "the stand-in's floor", floor50,
-           samples_us(&registers->floor, 99), 1.0);
-    printf("%-28s %9.1f %9.1f %6.2f\n", "answered by the broker",
-           samples_us(&registers->interrupt, 50), samples_us(&registers->interrupt, 99),
-           samples_us(&registers->interrupt, 50) / floor50);
-    printf("%-28s %9.1f %9.1f %6.2f\n", "answered by the worker",
-           samples_us(&registers->relayed, 50), samples_us(&registers->relayed, 99),
-           samples_us(&registers->relayed, 50) / floor50);
-}
-
-static void print_json(FILE *file, const struct bench *bench, struct block_result *results,
-                       struct register_result *registers, struct vsock_result *vsock,
-                       struct restart_result *restarts)
-{
-    fprintf(file,
-            "{\n  \"image_bytes\": %llu,\n  \"rounds\": %u,\n  \"slice_s\": %.3f,\n"
-            "  \"placed\": %s,\n  \"device_model_has_one_processor\": %s,\n",
-            (unsigned long long)bench->image_size, bench->rounds, (double)bench->slice_ns / 1e9,
-            bench->model.placed ? "true" : "false", bench->one_processor ? "true" : "false");
-    fprintf(file, "  \"syscalls_by\": \"%s\",\n  \"block\": [\n",
-            methods[results[PROMISED].method]);
-    for (size_t i = 0; i < WORKLOADS; i++) {
-        struct block_result *result = &results[i];
-        fprintf(file,
-                "    {\"name\": \"%s\", \"requests_per_s\": %.0f, \"bare_per_s\": %.0f, "
-                "\"ratio\": %.3f, \"p50_us\": %.2f, \"p99_us\": %.2f, \"bare_p50_us\": %.2f, "
-                "\"bare_p99_us\": %.2f, \"syscalls\": %.4f, \"interrupts\": %.4f, "
-                "\"kicks\": %.4f, \"register_accesses\": %.4f, \"worker_cpu_us\": %.3f, "
-                "\"broker_cpu_us\": %.3f}%s\n",
-                workloads[i].name, median(result->rate, bench->rounds),
-                median(result->bare_rate, bench->rounds), ratio(result, bench->rounds),
-                samples_us(&result->latency, 50), samples_us(&result->latency, 99),
-                samples_us(&result->bare_latency, 50), samples_us(&result->bare_latency, 99),
-                result->syscalls, result->interrupts, result->kicks, result->register_accesses,
-                result->worker_cpu_ns / 1e3, result->broker_cpu_ns / 1e3,
-                i + 1 < WORKLOADS ? "," : "");
-    }
-    fprintf(file, "  ],\n");
-    vsock_print_json(file, bench, vsock);
-    for (size_t i = 0; i < SETS; i++)
-        load_print_json(file, bench, sets[i]);
-    restart_print_json(file, restarts);
-    fprintf(file,
-            "  \"register\": {\"floor_p50_us\": %.2f, \"floor_p99_us\": %.2f, "
-            "\"broker_p50_us\": %.2f, \"broker_p99_us\": %.2f, \"worker_p50_us\": %.2f, "
-            "\"worker_p99_us\": %.2f}\n}\n",
-            samples_us(&registers->floor, 50), samples_us(&registers->floor, 99),
-            samples_us(&registers->interrupt, 50), samples_us(&registers->interrupt, 99),
-            samples_us(&registers->relayed, 50), samples_us(&registers->relayed, 99));
 }
 
 /* The counts depend only on the program, so they are checked. The speed also depends on the
  * machine. */
-static int check(const struct bench *bench, const struct block_result *results,
-                 const struct vsock_result *vsock, const struct restart_result *restarts)
+static int check(const struct bench *bench, unsigned int parts)
 {
     double worker_kib, broker_kib, vsock_calls, vsock_interrupts;
-    restart_largest(restarts, &worker_kib, &broker_kib);
-    vsock_largest(vsock, &vsock_calls, &vsock_interrupts);
-    const struct block_result *result = &results[PROMISED], *merged = &results[MERGED];
-    const struct {
-        const char *what;
-        bool kept;
-        double is, limit;
-    } promises[] = {
-        {"system calls a request at depth 32",
-         result->method != SYSCALLS_NONE && result->syscalls <= SYSCALLS_MAX, result->syscalls,
-         SYSCALLS_MAX},
-        {"system calls a sequential request at depth 32",
-         merged->method != SYSCALLS_NONE && merged->syscalls <= MERGED_SYSCALLS_MAX,
-         merged->syscalls, MERGED_SYSCALLS_MAX},
-        {"interrupts a request at depth 32", result->interrupts <= INTERRUPTS_MAX,
-         result->interrupts, INTERRUPTS_MAX},
-        {"system calls a KiB over sockets in bulk",
-         vsock_calls >= 0 && vsock_calls <= VSOCK_CALLS_MAX, vsock_calls, VSOCK_CALLS_MAX},
-        {"interrupts a round trip over a socket", vsock_interrupts <= VSOCK_INTERRUPTS_MAX,
-         vsock_interrupts, VSOCK_INTERRUPTS_MAX},
-        {"KiB of private memory of a worker", worker_kib <= WORKER_KIB_MAX, worker_kib,
-         WORKER_KIB_MAX},
-        {"KiB of private memory of the broker", broker_kib <= BROKER_KIB_MAX, broker_kib,
-         BROKER_KIB_MAX},
-    };
-    unsigned int failed = 0, count = sizeof(promises) / sizeof(promises[0]);
+    unsigned int failed = 0, count = 0;
     printf("\n");
-    for (unsigned int i = 0; i < sizeof(promises) / sizeof(promises[0]); i++) {
-        printf("%s: %s: %.3f, at most %.1f\n", promises[i].kept ? "ok" : "MISSED", promises[i].what,
-               promises[i].is, promises[i].limit);
-        failed += !promises[i].kept;
+    if (has(parts, PART_BLOCK))
+        blocks_check(bench, &count, &failed);
+    if (has(parts, PART_VSOCK)) {
+        vsock_largest(vsock, &vsock_calls, &vsock_interrupts);
+        const struct promise promises[] = {
+            {"system calls a KiB over sockets in bulk", vsock_calls, VSOCK_CALLS_MAX},
+            {"interrupts a round trip over a socket", vsock_interrupts, VSOCK_INTERRUPTS_MAX},
+        };
+        check_promises(promises, 2, &count, &failed);
     }
-    for (size_t i = 0; i < SETS; i++)
-        load_check(sets[i], &count, &failed);
-    double is = ratio(result, bench->rounds);
-    printf("%s: %.2f of the bare loop's requests/s at depth 32, %.1f wanted\n",
-           is >= RATIO_WANTED ? "reached" : "not reached (reported only)", is, RATIO_WANTED);
+    if (has(parts, PART_RESTART)) {
+        restart_largest(&restarts, &worker_kib, &broker_kib);
+        const struct promise promises[] = {
+            {"KiB of private memory of a worker", worker_kib, WORKER_KIB_MAX},
+            {"KiB of private memory of the broker", broker_kib, BROKER_KIB_MAX},
+        };
+        check_promises(promises, 2, &count, &failed);
+    }
+    for (size_t i = 0; i < SETS; i++) {
+        if (has(parts, PART_SETS << i))
+            load_check(sets[i], &count, &failed);
+    }
     printf("%u passed, %u failed\n", count - failed, failed);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int run(struct bench *bench, struct block_result *results, struct register_result *registers)
-{
-    for (size_t i = 0; i < WORKLOADS; i++) {
-        int r = block_run(bench, &workloads[i], &results[i]);
-        if (r < 0) {
-            fprintf(stderr, "bench: %s: %s\n", workloads[i].name, strerror(-r));
-            return r;
-        }
-    }
-    int r = register_run(bench, registers);
-    if (r < 0)
-        fprintf(stderr, "bench: register accesses: %s\n", strerror(-r));
-    return r;
-}
+/* ---- Options ---- */
 
 static const char usage[] =
-    "usage: tests/bench/run [--check] [--json FILE] [--rounds N] [--slice MS] [--dir DIR]\n"
+    "usage: tests/bench/run [OPTION]...\n"
     "\n"
     "Measures the device model on the dispatcher stand-in. Needs root.\n"
     "\n"
     "  --check      fail if the promised counts per request, or of memory, are missed\n"
     "  --json FILE  write the results as JSON as well (- for standard output)\n"
     "  --rounds N   turns of each measurement (10)\n"
-    "  --slice MS   how long each turn lasts (200); half of it for net, console and rng\n"
-    "  --dir DIR    where the image is made (/tmp)\n"
+    "  --slice MS   how long each turn lasts (200); half of it except for vsock\n"
+    "  --dir DIR    where the images are made (/tmp)\n"
     "  --one        the device model has one processor, as in a backend with one; without it,\n"
     "               the worker has one and the broker the others\n"
     "  --no-polling the worker sleeps at once (poll_us: 0)\n"
-    "  --vsock, --net, --console, --rng\n"
-    "               measure only this kind; --vsock can't be checked alone\n";
+    "  --peer PATH --config FILE\n"
+    "               another device model's program, measured by turns with ours. It is started\n"
+    "               as PATH --config FILE, on the same stand-in. FILE is its own configuration:\n"
+    "               device 0 is a disk with its registers at 0xa003e00 and the window of 32 MiB\n"
+    "               at 0x50000000. \"@\" in FILE stands for a folder with the disk's \"image\"\n"
+    "  --block, --vsock, --net, --console, --rng, --restart, --startup\n"
+    "               measure only this kind, or these\n";
 
 struct options {
-    bool check, vsock;
-    struct load_set *only; /* NULL: all */
+    unsigned int parts; /* 0: all */
     const char *json, *dir;
+};
+
+enum { CHECK = 1000, JSON, ROUNDS, SLICE, DIR_OF_FILES, NO_POLLING, ONE, PEER, CONFIG, HELP };
+
+static const struct option longs[] = {
+    {"check", no_argument, NULL, CHECK},
+    {"json", required_argument, NULL, JSON},
+    {"rounds", required_argument, NULL, ROUNDS},
+    {"slice", required_argument, NULL, SLICE},
+    {"dir", required_argument, NULL, DIR_OF_FILES},
+    {"no-polling", no_argument, NULL, NO_POLLING},
+    {"one", no_argument, NULL, ONE},
+    {"peer", required_argument, NULL, PEER},
+    {"config", required_argument, NULL, CONFIG},
+    {"help", no_argument, NULL, HELP},
+    {"block", no_argument, NULL, PART_BLOCK},
+    {"vsock", no_argument, NULL, PART_VSOCK},
+    {"restart", no_argument, NULL, PART_RESTART},
+    {"startup", no_argument, NULL, PART_STARTUP},
+    {"net", no_argument, NULL, PART_SETS},
+    {"console", no_argument, NULL, PART_SETS << 1},
+    {"rng", no_argument, NULL, PART_SETS << 2},
+    {NULL, 0, NULL, 0},
 };
 
 static bool parse(int argc, char **argv, struct bench *bench, struct options *options)
 {
-    static const struct option longs[] = {
-        {"check", no_argument, NULL, 'c'},
-        {"json", required_argument, NULL, 'j'},
-        {"rounds", required_argument, NULL, 'r'},
-        {"slice", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},
-        {"no-polling", no_argument, NULL, 'n'},
-        {"vsock", no_argument, NULL, 'v'},
-        {"one", no_argument, NULL, 'o'},
-        {"net", no_argument, NULL, '0'},
-        {"console", no_argument, NULL, '1'},
-        {"rng", no_argument, NULL, '2'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
     int option;
     while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         switch (option) {
-        case 'c':
-            options->check = true;
+        case CHECK:
+            bench->check = true;
             break;
-        case 'j':
+        case JSON:
             options->json = optarg;
             break;
-        case 'r':
+        case ROUNDS:
             bench->rounds = (unsigned int)strtoul(optarg, NULL, 10);
             break;
-        case 's':
+        case SLICE:
             bench->slice_ns = strtoull(optarg, NULL, 10) * 1000000;
             break;
-        case 'd':
+        case DIR_OF_FILES:
             options->dir = optarg;
             break;
-        case 'n':
+        case NO_POLLING:
             bench->no_polling = true;
             break;
-        case 'o':
+        case ONE:
             bench->one_processor = true;
             break;
-        case 'v':
-            options->vsock = true;
+        case PEER:
+            bench->peer = optarg;
             break;
-        case '0':
-        case '1':
-        case '2':
-            options->only = sets[option - '0'];
+        case CONFIG:
+            bench->peer_config = optarg;
             break;
-        case 'h':
+        case HELP:
             fputs(usage, stdout);
             exit(EXIT_SUCCESS);
-        default:
+        case '?':
             return false;
+        default:
+            options->parts |= (unsigned int)option;
+            break;
         }
     }
     return optind == argc && bench->rounds >= 1 && bench->rounds <= ROUNDS_MAX &&
-           bench->slice_ns > 0 && !(options->vsock && options->check);
+           bench->slice_ns > 0 && !bench->peer == !bench->peer_config;
 }
 
-static void free_vsock(struct vsock_result *vsock)
-{
-    for (size_t i = 0; i < VSOCK_WORKLOADS; i++) {
-        samples_free(&vsock[i].latency);
-        samples_free(&vsock[i].bare_latency);
-        samples_free(&vsock[i].echo);
-    }
-}
-
-static int run_vsock(struct bench *bench, const char *dir, int log, struct vsock_result *vsock)
-{
-    int r = vsock_run(bench, dir, log, vsock);
-    if (r < 0)
-        fprintf(stderr, "bench: vsock: %s\n", strerror(-r));
-    return r;
-}
-
-static int run_set(struct bench *bench, const char *dir, int log, struct load_set *set)
-{
-    int r = set->run(bench, dir, log, set);
-    if (r < 0)
-        fprintf(stderr, "bench: %s: %s\n", set->name, strerror(-r));
-    return r;
-}
-
-static FILE *open_json(const struct options *options)
-{
-    FILE *file = strcmp(options->json, "-") == 0 ? stdout : fopen(options->json, "we");
-    if (!file)
-        fprintf(stderr, "bench: %s: %s\n", options->json, strerror(errno));
-    return file;
-}
-
-static int close_json(FILE *file)
-{
-    return file == stdout || fclose(file) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
-static bool check_one(const struct load_set *set)
-{
-    unsigned int count = 0, failed = 0;
-    printf("\n");
-    load_check(set, &count, &failed);
-    printf("%u passed, %u failed\n", count - failed, failed);
-    return failed == 0;
-}
-
-/* Only one kind, without the rest. */
-static int measure_one(struct bench *bench, const struct options *options, const char *dir, int log)
-{
-    static struct vsock_result vsock[VSOCK_WORKLOADS];
-    struct load_set *set = options->only;
-    if ((set ? run_set(bench, dir, log, set) : run_vsock(bench, dir, log, vsock)) < 0)
-        return EXIT_FAILURE;
-    if (set)
-        load_print(bench, set);
-    else
-        vsock_print(bench, vsock);
-    int result = EXIT_SUCCESS;
-    FILE *file = options->json ? open_json(options) : NULL;
-    if (file) {
-        fprintf(file, "{\n");
-        if (set)
-            load_print_json(file, bench, set);
-        else
-            vsock_print_json(file, bench, vsock);
-        fprintf(file, "  \"rounds\": %u\n}\n", bench->rounds);
-        result = close_json(file);
-    }
-    if (set && options->check && !check_one(set))
-        result = EXIT_FAILURE;
-    if (set)
-        load_free(set);
-    else
-        free_vsock(vsock);
-    return options->json && !file ? EXIT_FAILURE : result;
-}
-
-/* The disk, and register accesses. */
-static int run_block(struct bench *bench, const char *dir, int log, struct block_result *results,
-                     struct register_result *registers)
-{
-    int r = model_start(bench, dir, log,
-                        "    type: block\n    data_plane: virtio\n    file_path: @/image\n"
-                        "    read_only: true\n",
-                        &bench->model);
-    if (r < 0)
-        fprintf(stderr, "bench: the device model does not come up: %s\n", strerror(-r));
-    if (r == 0)
-        r = run(bench, results, registers);
-    return model_stop(&bench->model, r);
-}
-
-static int measure(struct bench *bench, const struct options *options, const char *dir, int log)
-{
-    static struct block_result results[WORKLOADS];
-    static struct register_result registers;
-    static struct vsock_result vsock[VSOCK_WORKLOADS];
-    static struct restart_result restarts;
-    int r = run_block(bench, dir, log, results, &registers);
-    if (r == 0)
-        r = run_vsock(bench, dir, log, vsock);
-    for (size_t i = 0; r == 0 && i < SETS; i++)
-        r = run_set(bench, dir, log, sets[i]);
-    if (r < 0 || restart_run(bench, dir, log, &restarts) < 0)
-        return EXIT_FAILURE;
-    print_table(bench, results, &registers);
-    vsock_print(bench, vsock);
-    for (size_t i = 0; i < SETS; i++)
-        load_print(bench, sets[i]);
-    restart_print(&restarts);
-    if (options->json) {
-        FILE *file = open_json(options);
-        if (!file)
-            return EXIT_FAILURE;
-        print_json(file, bench, results, &registers, vsock, &restarts);
-        (void)close_json(file);
-    }
-    int result = options->check ? check(bench, results, vsock, &restarts) : EXIT_SUCCESS;
-    for (size_t i = 0; i < WORKLOADS; i++) {
-        samples_free(&results[i].latency);
-        samples_free(&results[i].bare_latency);
-    }
-    free_vsock(vsock);
-    for (size_t i = 0; i < SETS; i++)
-        load_free(sets[i]);
-    restart_free(&restarts);
-    samples_free(&registers.relayed);
-    samples_free(&registers.interrupt);
-    samples_free(&registers.floor);
-    return result;
-}
+/* ---- Begin and end ---- */
 
 static void copy_log(int log)
 {
@@ -423,6 +269,43 @@ static void copy_log(int log)
     ssize_t length = pread(log, text, sizeof(text) - 1, 0);
     if (length > 0)
         fprintf(stderr, "bench: log of the device model:\n%.*s", (int)length, text);
+}
+
+/* The check compares the program with itself, so that it knows that a peer can be measured. */
+static int be_the_peer(struct bench *bench, const char *config)
+{
+    bench->peer = MODEL_PROGRAM;
+    bench->peer_config = config;
+    return model_write_config(config, "@", SIDE_KEYS, bench->no_polling);
+}
+
+static int run(struct bench *bench, const struct options *options, const char *dir, int log)
+{
+    const unsigned int parts = options->parts == 0 ? PART_ALL : options->parts;
+    char config[PATH_SIZE + 16];
+    snprintf(config, sizeof(config), "%s/peer.yaml", dir);
+    int r = bench->check && !bench->peer ? be_the_peer(bench, config) : 0;
+    if (r == 0)
+        r = measure(bench, parts, dir, log);
+    unlink(config);
+    if (r == 0)
+        print(bench, parts);
+    if (r == 0 && options->json)
+        r = print_json(options->json, bench, parts);
+    if (r < 0)
+        copy_log(log);
+    const int result = r < 0 ? EXIT_FAILURE : bench->check ? check(bench, parts) : EXIT_SUCCESS;
+    vsock_free(vsock);
+    for (size_t i = 0; i < SETS; i++)
+        load_free(sets[i]);
+    restart_free(&restarts);
+    return result;
+}
+
+static int open_file(const char *dir, const char *name, int flags, char path[PATH_SIZE + 16])
+{
+    snprintf(path, PATH_SIZE + 16, "%s/%s", dir, name);
+    return open(path, O_RDWR | O_CREAT | O_CLOEXEC | flags, 0600);
 }
 
 int main(int argc, char **argv)
@@ -444,19 +327,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench: %s: %s\n", dir, strerror(errno));
         return EXIT_FAILURE;
     }
-    snprintf(image, sizeof(image), "%s/image", dir);
-    snprintf(log_path, sizeof(log_path), "%s/log", dir);
-    int log = open(log_path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     int result = EXIT_FAILURE;
-    int r = make_image(image, &bench);
-    if (r < 0 || log < 0)
-        fprintf(stderr, "bench: cannot make %s: %s\n", image, strerror(r < 0 ? -r : errno));
-    else if (options.vsock || options.only)
-        result = measure_one(&bench, &options, dir, log);
+    int log = open_file(dir, "log", O_APPEND, log_path), disk = open_file(dir, "image", 0, image);
+    if (log < 0 || disk < 0 || ftruncate(disk, IMAGE_SIZE) < 0)
+        fprintf(stderr, "bench: cannot make %s: %s\n", image, strerror(errno));
     else
-        result = measure(&bench, &options, dir, log);
-    if (result != EXIT_SUCCESS)
-        copy_log(log);
+        result = run(&bench, &options, dir, log);
     unlink(image);
     unlink(log_path);
     rmdir(dir);

@@ -19,6 +19,14 @@ uint64_t bench_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+void progress(const char *what)
+{
+    static uint64_t start;
+    if (start == 0)
+        start = bench_now_ns();
+    fprintf(stderr, "bench: %3.0f s: %s\n", (double)(bench_now_ns() - start) / 1e9, what);
+}
+
 void samples_add(struct samples *samples, uint64_t ns)
 {
     if (samples->count == samples->capacity) {
@@ -95,10 +103,10 @@ int model_write_config(const char *path, const char *dir, const char *keys, bool
     return fclose(file) < 0 ? -errno : 0;
 }
 
-int model_launch(const char *config, const char *control, int log, struct standin **ret)
+int model_launch(const char *program, const char *config, const char *control, int log,
+                 struct standin **ret)
 {
-    const char *argv[] = {PROGRAM_DIR "/bao-virtio-dm", "--config", config,
-                          control ? "--control" : NULL, control,    NULL};
+    const char *argv[] = {program, "--config", config, control ? "--control" : NULL, control, NULL};
     struct standin_options options = {
         .devices = {{.present = true, .shmem_addr = BENCH_SHMEM, .shmem_size = BENCH_SHMEM_SIZE}},
         .argv = argv,
@@ -111,6 +119,26 @@ int model_launch(const char *config, const char *control, int log, struct standi
     return r < 0 ? r : standin_read(*ret, 0, BENCH_BASE, 4, &value, UP_MS); /* when it is up */
 }
 
+int model_start_program(const struct bench *bench, const char *program, const char *config, int log,
+                        struct model *ret)
+{
+    *ret = (struct model){0};
+    place_nowhere();
+    if (bench->one_processor && !place_what_starts())
+        return -ENODEV;
+    const uint64_t before = bench_now_ns();
+    int r = model_launch(program, config, NULL, log, &ret->standin);
+    if (r < 0)
+        return r;
+    ret->start_ns = bench_now_ns() - before;
+    ret->worker = standin_find_process(ret->standin, "bao-virtio-worker", 0);
+    ret->broker = standin_find_process(ret->standin, "bao-virtio-broker", 0);
+    const bool ours = ret->worker > 0 && ret->broker > 0;
+    ret->placed =
+        ours && !bench->one_processor ? place_processes(ret->worker, ret->broker) : place_guest();
+    return 0;
+}
+
 int model_start(const struct bench *bench, const char *dir, int log, const char *keys,
                 struct model *ret)
 {
@@ -118,19 +146,10 @@ int model_start(const struct bench *bench, const char *dir, int log, const char 
     *ret = (struct model){0};
     snprintf(config, sizeof(config), "%s/config.yaml", dir);
     int r = model_write_config(config, dir, keys, bench->no_polling);
-    if (r == 0 && bench->one_processor && !place_what_starts())
-        r = -ENODEV;
     if (r == 0)
-        r = model_launch(config, NULL, log, &ret->standin);
+        r = model_start_program(bench, MODEL_PROGRAM, config, log, ret);
     unlink(config);
-    if (r < 0)
-        return r;
-    ret->worker = standin_find_process(ret->standin, "bao-virtio-worker", 0);
-    ret->broker = standin_find_process(ret->standin, "bao-virtio-broker", 0);
-    if (ret->worker < 0 || ret->broker < 0)
-        return -ESRCH;
-    ret->placed = bench->one_processor ? place_guest() : place_processes(ret->worker, ret->broker);
-    return 0;
+    return r == 0 && (ret->worker < 0 || ret->broker < 0) ? -ESRCH : r;
 }
 
 int model_stop(struct model *model, int result)

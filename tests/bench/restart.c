@@ -304,7 +304,7 @@ static int start(const char *dir, const char *config, const char *control, int l
     int r = model_write_config(config, dir, kind->yaml, false);
     if (r == 0 && kind->prepare)
         r = kind->prepare(dir);
-    return r < 0 ? r : model_launch(config, control, log, ret);
+    return r < 0 ? r : model_launch(MODEL_PROGRAM, config, control, log, ret);
 }
 
 static int measure(const struct bench *bench, const struct kind *kind, const char *dir,

@@ -14,10 +14,12 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TRACING "/sys/kernel/tracing"
 #define EVENT_ID TRACING "/events/raw_syscalls/sys_enter/id"
+#define THREADS_MAX 96u /* of a process */
 
 static int64_t read_number(const char *path)
 {
@@ -31,6 +33,24 @@ static int64_t read_number(const char *path)
     return number;
 }
 
+/* The threads of a process, at most THREADS_MAX. Returns their number. */
+static unsigned int list_threads(pid_t pid, pid_t threads[THREADS_MAX])
+{
+    char path[64];
+    unsigned int count = 0;
+    const struct dirent *entry;
+    snprintf(path, sizeof(path), "/proc/%d/task", pid);
+    DIR *tasks = opendir(path);
+    while (tasks && count < THREADS_MAX && (entry = readdir(tasks))) {
+        pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (thread > 0)
+            threads[count++] = thread;
+    }
+    if (tasks)
+        closedir(tasks);
+    return count;
+}
+
 static int64_t tracepoint_id(void)
 {
     int64_t id = read_number(EVENT_ID);
@@ -42,37 +62,60 @@ static int64_t tracepoint_id(void)
     return id;
 }
 
-/* Finds out how system calls can be counted here. */
-static enum syscall_method syscall_counter_open(struct syscall_counter *counter, pid_t pid)
+/* Count for this thread, and for those that it starts. */
+static bool add_event(struct syscall_counter *counter, int64_t id, pid_t thread)
 {
-    *counter = (struct syscall_counter){.method = SYSCALLS_PTRACE, .event = -1};
-    int64_t id = tracepoint_id();
     struct perf_event_attr attr = {
         .type = PERF_TYPE_TRACEPOINT,
         .size = sizeof(attr),
         .config = (uint64_t)id,
+        .inherit = 1,
     };
-    if (id >= 0)
-        counter->event =
-            (int)syscall(SYS_perf_event_open, &attr, pid, -1, -1, PERF_FLAG_FD_CLOEXEC);
-    if (counter->event >= 0)
-        counter->method = SYSCALLS_TRACEPOINT;
-    return counter->method;
-}
-
-static uint64_t syscall_counter_read(const struct syscall_counter *counter)
-{
-    uint64_t count = 0;
-    if (counter->event >= 0 && read(counter->event, &count, sizeof(count)) != sizeof(count))
-        count = 0;
-    return count;
+    int event =
+        counter->count == SYSCALL_EVENTS_MAX
+            ? -1
+            : (int)syscall(SYS_perf_event_open, &attr, thread, -1, -1, PERF_FLAG_FD_CLOEXEC);
+    if (event >= 0)
+        counter->events[counter->count++] = event;
+    return event >= 0;
 }
 
 static void syscall_counter_close(struct syscall_counter *counter)
 {
-    if (counter->event >= 0)
-        close(counter->event);
-    counter->event = -1;
+    while (counter->count > 0)
+        close(counter->events[--counter->count]);
+}
+
+/* Finds out how system calls can be counted here. ptrace follows one thread. */
+static enum syscall_method syscall_counter_open(struct syscall_counter *counter,
+                                                const struct processes *processes)
+{
+    pid_t threads[THREADS_MAX];
+    const int64_t id = tracepoint_id();
+    bool all = id >= 0;
+    unsigned int thread_count = 0;
+    *counter = (struct syscall_counter){0};
+    for (unsigned int i = 0; i < processes->count; i++) {
+        const unsigned int count = list_threads(processes->pids[i], threads);
+        thread_count += count;
+        for (unsigned int t = 0; all && t < count; t++)
+            all = add_event(counter, id, threads[t]);
+    }
+    if (all) /* no process makes no calls */
+        return SYSCALLS_TRACEPOINT;
+    syscall_counter_close(counter);
+    return thread_count == 1 ? SYSCALLS_PTRACE : SYSCALLS_NONE;
+}
+
+static int64_t syscall_counter_read(const struct syscall_counter *counter)
+{
+    int64_t sum = 0;
+    for (unsigned int i = 0; i < counter->count; i++) {
+        int64_t count = 0;
+        if (read(counter->events[i], &count, sizeof(count)) == sizeof(count))
+            sum += count;
+    }
+    return sum;
 }
 
 /* Follow a process with ptrace for so long, and count. Meanwhile the process is slower. */
@@ -112,13 +155,20 @@ static void *trace(void *argument)
     return NULL;
 }
 
-void counted_begin(struct counted *counted, pid_t pid, uint64_t duration_ns)
+void counted_begin_all(struct counted *counted, const struct processes *processes,
+                       uint64_t duration_ns)
 {
-    *counted = (struct counted){.pid = pid, .duration_ns = duration_ns, .syscalls = -1};
-    counted->method = syscall_counter_open(&counted->counter, pid);
+    *counted =
+        (struct counted){.pid = processes->pids[0], .duration_ns = duration_ns, .syscalls = -1};
+    counted->method = syscall_counter_open(&counted->counter, processes);
     if (counted->method == SYSCALLS_PTRACE &&
         pthread_create(&counted->tracer, NULL, trace, counted) != 0)
         counted->method = SYSCALLS_NONE;
+}
+
+void counted_begin(struct counted *counted, pid_t pid, uint64_t duration_ns)
+{
+    counted_begin_all(counted, &(struct processes){.pids = {pid}, .count = 1}, duration_ns);
 }
 
 void counted_end(struct counted *counted)
@@ -126,43 +176,57 @@ void counted_end(struct counted *counted)
     if (counted->method == SYSCALLS_PTRACE)
         pthread_join(counted->tracer, NULL);
     else if (counted->method == SYSCALLS_TRACEPOINT)
-        counted->syscalls = (int64_t)syscall_counter_read(&counted->counter);
+        counted->syscalls = syscall_counter_read(&counted->counter);
     syscall_counter_close(&counted->counter);
 }
 
 uint64_t cpu_time_ns(pid_t pid)
 {
-    char path[320];
-    uint64_t total = 0;
-    snprintf(path, sizeof(path), "/proc/%d/task", pid);
-    DIR *tasks = opendir(path);
-    const struct dirent *entry;
-    while (tasks && (entry = readdir(tasks))) {
-        if (entry->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", pid, entry->d_name);
-        int64_t ns = read_number(path); /* the first number of the line */
-        total += ns > 0 ? (uint64_t)ns : 0;
+    clockid_t clock;
+    struct timespec time = {0};
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &time) < 0)
+        return 0;
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* The number behind the key, in the thread's status. */
+static uint64_t read_switches(const char *text, const char *key)
+{
+    const char *at = strstr(text, key);
+    return at ? strtoull(at + strlen(key), NULL, 10) : 0;
+}
+
+struct use use_of(const struct processes *processes)
+{
+    char path[64], text[4096];
+    pid_t threads[THREADS_MAX];
+    struct use use = {0};
+    for (unsigned int i = 0; i < processes->count; i++) {
+        const unsigned int count = list_threads(processes->pids[i], threads);
+        use.cpu_ns += cpu_time_ns(processes->pids[i]);
+        for (unsigned int t = 0; t < count; t++) {
+            snprintf(path, sizeof(path), "/proc/%d/task/%d/status", processes->pids[i], threads[t]);
+            FILE *file = fopen(path, "re");
+            const size_t length = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+            text[length] = '\0';
+            use.voluntary += read_switches(text, "\nvoluntary_ctxt_switches:");
+            use.involuntary += read_switches(text, "\nnonvoluntary_ctxt_switches:");
+            if (file)
+                fclose(file);
+        }
     }
-    if (tasks)
-        closedir(tasks);
-    return total;
+    return use;
 }
 
 static bool set_threads(pid_t pid, const cpu_set_t *processors)
 {
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/task", pid);
-    DIR *tasks = opendir(path);
-    const struct dirent *entry;
-    bool done = tasks != NULL;
-    while (tasks && (entry = readdir(tasks))) {
-        pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (thread > 0 && sched_setaffinity(thread, sizeof(*processors), processors) < 0)
+    pid_t threads[THREADS_MAX];
+    const unsigned int count = list_threads(pid, threads);
+    bool done = count > 0;
+    for (unsigned int i = 0; i < count; i++) {
+        if (sched_setaffinity(threads[i], sizeof(*processors), processors) < 0)
             done = false;
     }
-    if (tasks)
-        closedir(tasks);
     return done;
 }
 
@@ -173,9 +237,10 @@ void place_nowhere(void)
     (void)sched_setaffinity(0, sizeof(all), &all);
 }
 
-/* The last processor, and the others. */
+/* The last processor of this machine, and the others. The caller is on all of them. */
 static bool split_processors(cpu_set_t *ret_last, cpu_set_t *ret_others)
 {
+    place_nowhere();
     CPU_ZERO(ret_last);
     if (sched_getaffinity(0, sizeof(*ret_others), ret_others) < 0 || CPU_COUNT(ret_others) < 2)
         return false;
@@ -203,7 +268,6 @@ bool place_what_starts(void)
 bool place_guest(void)
 {
     cpu_set_t guest, last;
-    place_nowhere();
     return split_processors(&last, &guest) && set_threads(getpid(), &guest);
 }
 

@@ -450,3 +450,12 @@ int vsock_run(struct bench *bench, const char *dir, int log, struct vsock_result
     }
     return r;
 }
+
+void vsock_free(struct vsock_result *results)
+{
+    for (size_t i = 0; i < VSOCK_WORKLOADS; i++) {
+        samples_free(&results[i].latency);
+        samples_free(&results[i].bare_latency);
+        samples_free(&results[i].echo);
+    }
+}

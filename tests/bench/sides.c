@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/bench/bench.h"
+#include "tests/bench/front_end.h"
+
+#define STORAGE_DAEMON "/usr/bin/qemu-storage-daemon"
+#define PATH_SIZE 192
+#define OPTION_SIZE 320
+#define UP_MS 20000
+
+const char *const side_names[SIDES] = {
+    [SIDE_OURS] = "bao-virtio-dm",
+    [SIDE_UNCONFINED] = "unconfined",
+    [SIDE_STORAGE_DAEMON] = "qemu-storage-daemon",
+    [SIDE_PEER] = "peer",
+};
+
+bool side_exists(const struct bench *bench, enum side_id id)
+{
+    switch (id) {
+    case SIDE_OURS:
+    case SIDE_UNCONFINED:
+        return true;
+    case SIDE_STORAGE_DAEMON:
+        return access(STORAGE_DAEMON, X_OK) == 0;
+    case SIDE_PEER:
+        return bench->peer != NULL;
+    case SIDES:
+        break;
+    }
+    return false;
+}
+
+/* ---- qemu-storage-daemon ---- */
+
+/* With the page cache, as our default. */
+static _Noreturn void run_daemon(const struct side *side, const char *socket_path, int log)
+{
+    char file[OPTION_SIZE], export[OPTION_SIZE];
+    snprintf(file, sizeof(file),
+             "driver=file,node-name=disk,filename=%s/image,aio=threads,cache.direct=off",
+             side->dir);
+    snprintf(export, sizeof(export),
+             "type=vhost-user-blk,id=disk,node-name=disk,writable=on,iothread=io,"
+             "addr.type=unix,addr.path=%s",
+             socket_path);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(log, STDERR_FILENO);
+    execl(STORAGE_DAEMON, "qemu-storage-daemon", "--object", "iothread,id=io", "--blockdev", file,
+          "--export", export, NULL);
+    _exit(127);
+}
+
+static int start_daemon(struct side *side, int log)
+{
+    char path[PATH_SIZE];
+    struct stat status;
+    snprintf(path, sizeof(path), "%s/socket", side->dir);
+    (void)place_what_starts(); /* on the worker's processor */
+    side->daemon = fork();
+    if (side->daemon == 0)
+        run_daemon(side, path, log);
+    (void)place_guest();
+    if (side->daemon < 0)
+        return -errno;
+    for (unsigned int i = 0; i < UP_MS && stat(path, &status) < 0; i++)
+        usleep(1000);
+    side->front_end = calloc(1, sizeof(*side->front_end));
+    if (!side->front_end)
+        return -ENOMEM;
+    side->data = (struct processes){.pids = {side->daemon}, .count = 1};
+    return front_end_open(path, BENCH_SHMEM, BENCH_SHMEM_SIZE, side->front_end);
+}
+
+static int stop_daemon(struct side *side)
+{
+    int status = 0;
+    front_end_close(side->front_end);
+    free(side->front_end);
+    kill(side->daemon, SIGTERM);
+    waitpid(side->daemon, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECHILD;
+}
+
+/* ---- Device models ---- */
+
+static int start_ours(const struct bench *bench, struct side *side, const char *program, int log)
+{
+    char config[PATH_SIZE];
+    snprintf(config, sizeof(config), "%s/config.yaml", side->dir);
+    int r = model_write_config(config, side->dir, SIDE_KEYS, bench->no_polling);
+    if (r == 0)
+        r = model_start_program(bench, program, config, log, &side->model);
+    unlink(config);
+    side->data = (struct processes){.pids = {side->model.worker}, .count = 1};
+    side->rest = (struct processes){.pids = {side->model.broker}, .count = 1};
+    return r == 0 && (side->model.worker < 0 || side->model.broker < 0) ? -ESRCH : r;
+}
+
+/* The peer's own configuration, in which "@" is the folder of its image. */
+static int copy_config(const char *from, const char *to, const char *dir)
+{
+    FILE *in = fopen(from, "re"), *out = fopen(to, "we");
+    const bool opened = in && out;
+    for (int c; opened && (c = fgetc(in)) != EOF;) {
+        if (c == '@')
+            fputs(dir, out);
+        else
+            fputc(c, out);
+    }
+    if (in)
+        fclose(in);
+    if (out)
+        fclose(out);
+    return opened ? 0 : -ENOENT;
+}
+
+static int start_peer(const struct bench *bench, struct side *side, int log)
+{
+    char config[PATH_SIZE];
+    snprintf(config, sizeof(config), "%s/config.yaml", side->dir);
+    int r = copy_config(bench->peer_config, config, side->dir);
+    if (r == 0)
+        r = model_start_program(bench, bench->peer, config, log, &side->model);
+    unlink(config);
+    if (r == 0)
+        side->data.count = standin_processes(side->model.standin, side->data.pids, PROCESSES_MAX);
+    return r;
+}
+
+/* ---- Any ---- */
+
+int side_make(enum side_id id, const char *dir, struct side *ret)
+{
+    char path[PATH_SIZE];
+    *ret = (struct side){0};
+    if (asprintf(&ret->dir, "%s/%s", dir, side_names[id]) < 0)
+        return -ENOMEM;
+    if (mkdir(ret->dir, 0755) < 0)
+        return -errno;
+    snprintf(path, sizeof(path), "%s/image", ret->dir);
+    return image_make(path, IMAGE_SIZE, &ret->image);
+}
+
+void side_free(struct side *side)
+{
+    static const char *const files[] = {"image", "socket"};
+    char path[PATH_SIZE];
+    image_free(&side->image);
+    for (unsigned int i = 0; side->dir && i < sizeof(files) / sizeof(files[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", side->dir, files[i]);
+        unlink(path);
+    }
+    if (side->dir)
+        rmdir(side->dir);
+    free(side->dir);
+    *side = (struct side){0};
+}
+
+int side_start(const struct bench *bench, enum side_id id, int log, struct side *side)
+{
+    int r = -EINVAL;
+    switch (id) {
+    case SIDE_OURS:
+        r = start_ours(bench, side, MODEL_PROGRAM, log);
+        break;
+    case SIDE_UNCONFINED:
+        r = start_ours(bench, side, UNCONFINED_PROGRAM, log);
+        break;
+    case SIDE_STORAGE_DAEMON:
+        r = start_daemon(side, log);
+        break;
+    case SIDE_PEER:
+        r = start_peer(bench, side, log);
+        break;
+    case SIDES:
+        break;
+    }
+    side->up = r == 0;
+    return r;
+}
+
+int side_stop(struct side *side, int result)
+{
+    side->up = false;
+    if (side->front_end) {
+        int r = stop_daemon(side);
+        result = result == 0 ? r : result;
+    }
+    side->front_end = NULL;
+    return model_stop(&side->model, result);
+}
+
+void side_guest(const struct side *side, struct guest *ret)
+{
+    if (side->front_end)
+        guest_init_device(ret, &side->front_end->device, side->front_end->window, BENCH_SHMEM,
+                          BENCH_SHMEM_SIZE);
+    else
+        guest_init(ret, side->model.standin, 0, BENCH_BASE, BENCH_SHMEM, BENCH_SHMEM_SIZE);
+}
