@@ -18,6 +18,7 @@
  *   register.c  relayed register accesses, and the stand-in's own floor
  *   startup.c   the start of the program
  *   usage.c     processor time, memory and system calls of a process
+ *   plots.c     how cost grows; lanes.c: their driver, of many queues and devices; svg.c: pictures
  *   model.c     a device model, and samples
  */
 #ifndef TESTS_BENCH_BENCH_H
@@ -34,10 +35,29 @@
 #define BENCH_BASE 0xa003e00ull
 #define ROUNDS_MAX 20
 
-/* A device model with one device. */
+/* Where the registers and the window of a device are. */
+static inline uint64_t bench_base(unsigned int id)
+{
+    return BENCH_BASE - 0x200ull * id;
+}
+
+static inline uint64_t bench_shmem(unsigned int id)
+{
+    return BENCH_SHMEM + BENCH_SHMEM_SIZE * id;
+}
+
+/* Processes whose work is counted together. */
+#define PROCESSES_MAX 16u
+struct processes {
+    pid_t pids[PROCESSES_MAX];
+    unsigned int count;
+};
+
+/* A device model, mostly with one device. */
 struct model {
     struct standin *standin;
-    pid_t worker, broker;
+    pid_t worker, broker; /* of the first device */
+    struct processes workers;
     bool placed;       /* place_processes, or place_guest */
     uint64_t start_ns; /* from the start of the program until a register was answered */
 };
@@ -63,10 +83,11 @@ int model_launch(const char *program, const char *config, const char *control, i
                  struct standin **ret);
 #define MODEL_PROGRAM PROGRAM_DIR "/bao-virtio-dm"
 
-/* Start `program` with this configuration, which may be a program of another project. Of that,
- * worker and broker are < 0, and the scheduler places it. Otherwise as model_start. */
+/* Start `program` with this configuration, which has the first so many devices. It may be a program
+ * of another project: then worker and broker are < 0, and the scheduler places it. Otherwise as
+ * model_start. */
 int model_start_program(const struct bench *bench, const char *program, const char *config, int log,
-                        struct model *ret);
+                        unsigned int devices, struct model *ret);
 
 /*
  * Start it and place its processes, as `bench` says, and wait until it is up. `keys` are the lines
@@ -96,18 +117,13 @@ uint64_t bench_now_ns(void);
 /* Say on stderr what is measured now, and how long it has taken until here. */
 void progress(const char *what);
 double median(const double *values, unsigned int count);
+/* The value below which that part of the values is: 0 to 1. */
+double quantile(const double *values, unsigned int count, double part);
 /* The median of rates[i] / bare[i], which were measured one after the other. 0 without bare. */
 double median_ratio(const double *rates, const double *bare, unsigned int count);
 
 /* usage.c */
 enum syscall_method { SYSCALLS_TRACEPOINT, SYSCALLS_PTRACE, SYSCALLS_NONE };
-
-/* Processes whose work is counted together. */
-#define PROCESSES_MAX 8u
-struct processes {
-    pid_t pids[PROCESSES_MAX];
-    unsigned int count;
-};
 
 #define SYSCALL_EVENTS_MAX 256u
 struct syscall_counter {
@@ -135,11 +151,11 @@ struct use {
 };
 struct use use_of(const struct processes *processes);
 /*
- * Pin the worker to the last processor, and this process and the broker to the others: Bao, too,
+ * Pin the workers to the last processor, and this process and the broker to the others: Bao, too,
  * gives the frontend its own processors. If there is only one processor, returns false and leaves
  * all to the scheduler.
  */
-bool place_processes(pid_t worker, pid_t broker);
+bool place_processes(const struct processes *workers, pid_t broker);
 /* What the caller starts from now on gets the last processor only, and finds no other: a backend
  * with one processor. False: there is only one. */
 bool place_what_starts(void);
@@ -276,6 +292,10 @@ void register_print_json(FILE *file);
 int startup_run(const struct bench *bench, const char *dir, int log);
 void startup_print(void);
 void startup_print_json(FILE *file);
+
+/* plots.c: how the cost of a request grows. Writes pictures and the numbers into the folder
+ * `plots`, which it makes. Files are made in `dir`. Returns 0 or -errno. */
+int plots_run(const struct bench *bench, const char *plots, const char *dir, int log);
 
 /* load.c: workloads that count operations, and have a device model of their own. */
 #define LOADS_MAX 10u

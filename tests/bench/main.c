@@ -184,15 +184,30 @@ static const char usage[] =
     "               as PATH --config FILE, on the same stand-in. FILE is its own configuration:\n"
     "               device 0 is a disk with its registers at 0xa003e00 and the window of 32 MiB\n"
     "               at 0x50000000. \"@\" in FILE stands for a folder with the disk's \"image\"\n"
+    "  --plots DIR  only this: how the cost of a read grows with the number under way, its size,\n"
+    "               queues and devices, as pictures (SVG) and as DIR/plots.json\n"
     "  --block, --vsock, --net, --console, --rng, --restart, --startup\n"
     "               measure only this kind, or these\n";
 
 struct options {
     unsigned int parts; /* 0: all */
     const char *json, *dir;
+    const char *plots; /* NULL: none */
 };
 
-enum { CHECK = 1000, JSON, ROUNDS, SLICE, DIR_OF_FILES, NO_POLLING, ONE, PEER, CONFIG, HELP };
+enum {
+    CHECK = 1000,
+    JSON,
+    ROUNDS,
+    SLICE,
+    DIR_OF_FILES,
+    NO_POLLING,
+    ONE,
+    PEER,
+    CONFIG,
+    PLOTS,
+    HELP
+};
 
 static const struct option longs[] = {
     {"check", no_argument, NULL, CHECK},
@@ -204,6 +219,7 @@ static const struct option longs[] = {
     {"one", no_argument, NULL, ONE},
     {"peer", required_argument, NULL, PEER},
     {"config", required_argument, NULL, CONFIG},
+    {"plots", required_argument, NULL, PLOTS},
     {"help", no_argument, NULL, HELP},
     {"block", no_argument, NULL, PART_BLOCK},
     {"vsock", no_argument, NULL, PART_VSOCK},
@@ -246,6 +262,9 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
             break;
         case CONFIG:
             bench->peer_config = optarg;
+            break;
+        case PLOTS:
+            options->plots = optarg;
             break;
         case HELP:
             fputs(usage, stdout);
@@ -302,6 +321,14 @@ static int run(struct bench *bench, const struct options *options, const char *d
     return result;
 }
 
+static int run_plots(const struct bench *bench, const char *plots, const char *dir, int log)
+{
+    int r = report("plots", plots_run(bench, plots, dir, log));
+    if (r < 0)
+        copy_log(log);
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static int open_file(const char *dir, const char *name, int flags, char path[PATH_SIZE + 16])
 {
     snprintf(path, PATH_SIZE + 16, "%s/%s", dir, name);
@@ -331,6 +358,8 @@ int main(int argc, char **argv)
     int log = open_file(dir, "log", O_APPEND, log_path), disk = open_file(dir, "image", 0, image);
     if (log < 0 || disk < 0 || ftruncate(disk, IMAGE_SIZE) < 0)
         fprintf(stderr, "bench: cannot make %s: %s\n", image, strerror(errno));
+    else if (options.plots)
+        result = run_plots(&bench, options.plots, dir, log);
     else
         result = run(&bench, &options, dir, log);
     unlink(image);

@@ -72,6 +72,14 @@ double median(const double *values, unsigned int count)
     return count % 2 != 0 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
 }
 
+double quantile(const double *values, unsigned int count, double part)
+{
+    double sorted[ROUNDS_MAX];
+    memcpy(sorted, values, count * sizeof(values[0]));
+    qsort(sorted, count, sizeof(sorted[0]), compare_double);
+    return sorted[(unsigned int)((count - 1) * part + 0.5)];
+}
+
 double samples_us(struct samples *samples, unsigned int percent)
 {
     return (double)samples_percentile(samples, percent) / 1e3;
@@ -103,39 +111,54 @@ int model_write_config(const char *path, const char *dir, const char *keys, bool
     return fclose(file) < 0 ? -errno : 0;
 }
 
-int model_launch(const char *program, const char *config, const char *control, int log,
-                 struct standin **ret)
+static int launch(const char *program, const char *config, const char *control, int log,
+                  unsigned int devices, struct standin **ret)
 {
     const char *argv[] = {program, "--config", config, control ? "--control" : NULL, control, NULL};
     struct standin_options options = {
-        .devices = {{.present = true, .shmem_addr = BENCH_SHMEM, .shmem_size = BENCH_SHMEM_SIZE}},
         .argv = argv,
         .stdin_fd = -1,
         .stdout_fd = log,
         .stderr_fd = log,
     };
+    for (unsigned int i = 0; i < devices; i++)
+        options.devices[i] = (struct standin_device){
+            .present = true, .shmem_addr = bench_shmem(i), .shmem_size = BENCH_SHMEM_SIZE};
     uint64_t value;
     int r = standin_start(&options, ret);
-    return r < 0 ? r : standin_read(*ret, 0, BENCH_BASE, 4, &value, UP_MS); /* when it is up */
+    for (unsigned int i = 0; r == 0 && i < devices; i++)
+        r = standin_read(*ret, i, bench_base(i), 4, &value, UP_MS); /* when it is up */
+    return r;
+}
+
+int model_launch(const char *program, const char *config, const char *control, int log,
+                 struct standin **ret)
+{
+    return launch(program, config, control, log, 1, ret);
 }
 
 int model_start_program(const struct bench *bench, const char *program, const char *config, int log,
-                        struct model *ret)
+                        unsigned int devices, struct model *ret)
 {
     *ret = (struct model){0};
     place_nowhere();
     if (bench->one_processor && !place_what_starts())
         return -ENODEV;
     const uint64_t before = bench_now_ns();
-    int r = model_launch(program, config, NULL, log, &ret->standin);
+    int r = launch(program, config, NULL, log, devices, &ret->standin);
     if (r < 0)
         return r;
     ret->start_ns = bench_now_ns() - before;
     ret->worker = standin_find_process(ret->standin, "bao-virtio-worker", 0);
     ret->broker = standin_find_process(ret->standin, "bao-virtio-broker", 0);
+    for (unsigned int i = 0; i < devices; i++) {
+        const pid_t worker = standin_find_process(ret->standin, "bao-virtio-worker", i);
+        if (worker > 0)
+            ret->workers.pids[ret->workers.count++] = worker;
+    }
     const bool ours = ret->worker > 0 && ret->broker > 0;
     ret->placed =
-        ours && !bench->one_processor ? place_processes(ret->worker, ret->broker) : place_guest();
+        ours && !bench->one_processor ? place_processes(&ret->workers, ret->broker) : place_guest();
     return 0;
 }
 
@@ -147,7 +170,7 @@ int model_start(const struct bench *bench, const char *dir, int log, const char 
     snprintf(config, sizeof(config), "%s/config.yaml", dir);
     int r = model_write_config(config, dir, keys, bench->no_polling);
     if (r == 0)
-        r = model_start_program(bench, MODEL_PROGRAM, config, log, ret);
+        r = model_start_program(bench, MODEL_PROGRAM, config, log, 1, ret);
     unlink(config);
     return r == 0 && (ret->worker < 0 || ret->broker < 0) ? -ESRCH : r;
 }

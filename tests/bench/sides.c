@@ -99,7 +99,7 @@ static int start_ours(const struct bench *bench, struct side *side, const char *
     snprintf(config, sizeof(config), "%s/config.yaml", side->dir);
     int r = model_write_config(config, side->dir, SIDE_KEYS, bench->no_polling);
     if (r == 0)
-        r = model_start_program(bench, program, config, log, &side->model);
+        r = model_start_program(bench, program, config, log, 1, &side->model);
     unlink(config);
     side->data = (struct processes){.pids = {side->model.worker}, .count = 1};
     side->rest = (struct processes){.pids = {side->model.broker}, .count = 1};
@@ -130,7 +130,7 @@ static int start_peer(const struct bench *bench, struct side *side, int log)
     snprintf(config, sizeof(config), "%s/config.yaml", side->dir);
     int r = copy_config(bench->peer_config, config, side->dir);
     if (r == 0)
-        r = model_start_program(bench, bench->peer, config, log, &side->model);
+        r = model_start_program(bench, bench->peer, config, log, 1, &side->model);
     unlink(config);
     if (r == 0)
         side->data.count = standin_processes(side->model.standin, side->data.pids, PROCESSES_MAX);

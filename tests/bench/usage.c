@@ -252,11 +252,13 @@ static bool split_processors(cpu_set_t *ret_last, cpu_set_t *ret_others)
     return true;
 }
 
-bool place_processes(pid_t worker, pid_t broker)
+bool place_processes(const struct processes *workers, pid_t broker)
 {
     cpu_set_t guest, last;
-    return split_processors(&last, &guest) && set_threads(worker, &last) &&
-           set_threads(getpid(), &guest) && set_threads(broker, &guest);
+    bool done = split_processors(&last, &guest);
+    for (unsigned int i = 0; done && i < workers->count; i++)
+        done = set_threads(workers->pids[i], &last);
+    return done && set_threads(getpid(), &guest) && set_threads(broker, &guest);
 }
 
 bool place_what_starts(void)
