@@ -57,19 +57,20 @@ struct processes {
 struct model {
     struct standin *standin;
     pid_t worker, broker; /* of the first device */
-    struct processes workers;
+    /* The workers; the broker. Of another project's program, `workers` are all. */
+    struct processes workers, rest;
     bool placed;       /* place_processes, or place_guest */
     uint64_t start_ns; /* from the start of the program until a register was answered */
 };
 
 struct bench {
-    uint64_t slice_ns;   /* how long each turn lasts */
-    unsigned int rounds; /* turns of each of the two */
-    bool one_processor;  /* for the whole device model */
-    bool no_polling;     /* poll_us: 0 */
-    bool check;          /* measure only what --check looks at */
-    const char *peer;    /* another device model's program; NULL: none */
-    const char *peer_config;
+    uint64_t slice_ns;                         /* how long each turn lasts */
+    unsigned int rounds;                       /* turns of each of the two */
+    bool one_processor;                        /* for the whole device model */
+    bool no_polling;                           /* poll_us: 0 */
+    bool check;                                /* measure only what --check looks at */
+    const char *peer;                          /* another device model's program; NULL: none */
+    const char *peer_config, *peer_net_config; /* of a disk, of a network; NULL: none */
 };
 
 /* model.c */
@@ -150,6 +151,22 @@ struct use {
     uint64_t cpu_ns, voluntary, involuntary;
 };
 struct use use_of(const struct processes *processes);
+/* Add what they have used since `before`. */
+void use_add(struct use *sum, struct use before, const struct processes *processes);
+
+/* What an operation took of processes. */
+struct request_use {
+    double syscalls; /* < 0: unknown */
+    double cpu_ns, voluntary, involuntary;
+};
+
+/* Sets all but the system calls. */
+void use_divide(const struct use *use, double count, struct request_use *ret);
+/* A table of workers and brokers, and its lines. */
+void use_print_title(const char *title);
+void use_print(const char *name, const struct request_use *data, const struct request_use *rest);
+/* ", name: {...}" */
+void use_print_json(FILE *file, const char *name, const struct request_use *use);
 /*
  * Pin the workers to the last processor, and this process and the broker to the others: Bao, too,
  * gives the frontend its own processors. If there is only one processor, returns false and leaves
@@ -187,6 +204,8 @@ struct side {
 };
 
 extern const char *const side_names[SIDES];
+/* Write the peer's configuration to `to`, with `dir` for "@". Returns 0 or -errno. */
+int side_copy_config(const char *from, const char *to, const char *dir);
 /* Whether it can be had here: a program is installed, a peer was given. */
 bool side_exists(const struct bench *bench, enum side_id id);
 /* Make its files, in `dir`. Returns 0 or -errno; side_free is called in both cases. */
@@ -207,12 +226,6 @@ struct block_workload {
     bool sequential, write;
     uint64_t format; /* of the ring: 0, or GUEST_PACKED */
     bool checked;    /* --check measures it, too */
-};
-
-/* What a request took of processes. */
-struct request_use {
-    double syscalls; /* < 0: unknown */
-    double cpu_ns, voluntary, involuntary;
 };
 
 struct block_served {
@@ -318,12 +331,27 @@ struct load {
     double syscalls_max, kicks_max, interrupts_max;
 };
 
+/* What is measured: the driver of a device, and the processes that serve it. */
+struct load_side {
+    void *context; /* for the turns; NULL: there is none */
+    struct guest *guest;
+    const struct model *model;
+};
+
+/* What was measured of a side; for one operation, but the rates. */
+struct load_served {
+    double rate[ROUNDS_MAX]; /* operations per second */
+    double kicks, interrupts, register_accesses;
+    struct request_use data, rest;
+    struct samples latency;
+};
+
 struct load_result {
     const struct load *load;
-    double rate[ROUNDS_MAX], bare_rate[ROUNDS_MAX]; /* operations per second */
-    double syscalls, kicks, interrupts,
-        worker_cpu_ns; /* for one operation; syscalls < 0: unknown */
-    struct samples latency, bare_latency;
+    struct load_served ours, peer;
+    bool has_peer;
+    double bare_rate[ROUNDS_MAX];
+    struct samples bare_latency;
 };
 
 /* A kind of device, whose loads are measured with one call. */
@@ -340,9 +368,10 @@ extern struct load_set net_set, console_set, rng_set;
 /* Do one operation after the other until the turn's time is over, or one fails. Returns 0 or its
  * -errno. */
 int load_repeat(struct load_turn *turn, int (*once)(void *context), void *context);
-/* Measure one more load of the set. `context` is for its turns. */
+/* Measure one more load of the set, by turns. If the peer fails, it is not measured any more:
+ * its context becomes NULL. */
 int load_run(const struct bench *bench, struct load_set *set, const struct load *load,
-             void *context, struct guest *guest, pid_t worker);
+             const struct load_side *ours, struct load_side *peer);
 /* Take the interrupt if it has been raised, without waiting. Returns 0 or -errno. */
 int load_take_interrupt(struct guest *guest);
 /* Wait for the queue's interrupt, unless chains were used in the meantime. Returns 0 or -errno. */

@@ -164,14 +164,6 @@ static int count_calls(const struct block_workload *workload, struct measured *m
     return rate < 0 ? (int)rate : 0;
 }
 
-static void add_use(struct use *sum, struct use before, const struct processes *processes)
-{
-    const struct use after = use_of(processes);
-    sum->cpu_ns += after.cpu_ns - before.cpu_ns;
-    sum->voluntary += after.voluntary - before.voluntary;
-    sum->involuntary += after.involuntary - before.involuntary;
-}
-
 static int measure_turn(const struct block_workload *workload, struct measured *measured,
                         uint64_t duration_ns, unsigned int round, struct block_served *served)
 {
@@ -179,17 +171,10 @@ static int measure_turn(const struct block_workload *workload, struct measured *
     struct turn turn = turn_of(workload, side, &measured->latency, round);
     const struct use data = use_of(&side->data), rest = use_of(&side->rest);
     served->rate[round] = guest_turn(&measured->block, &turn, duration_ns);
-    add_use(&measured->data, data, &side->data);
-    add_use(&measured->rest, rest, &side->rest);
+    use_add(&measured->data, data, &side->data);
+    use_add(&measured->rest, rest, &side->rest);
     measured->requests += turn.done;
     return served->rate[round] < 0 ? (int)served->rate[round] : 0;
-}
-
-static void divide(const struct use *use, double n, struct request_use *ret)
-{
-    ret->cpu_ns = (double)use->cpu_ns / n;
-    ret->voluntary = (double)use->voluntary / n;
-    ret->involuntary = (double)use->involuntary / n;
 }
 
 static void conclude(struct measured *measured, const struct guest *before,
@@ -203,8 +188,8 @@ static void conclude(struct measured *measured, const struct guest *before,
                                 served->kicks; /* kicks never reach the device model as accesses */
     served->p50_us = samples_us(&measured->latency, 50);
     served->p99_us = samples_us(&measured->latency, 99);
-    divide(&measured->data, n, &served->data);
-    divide(&measured->rest, n, &served->rest);
+    use_divide(&measured->data, n, &served->data);
+    use_divide(&measured->rest, n, &served->rest);
 }
 
 /* Returns 0 or -errno; -ENOTSUP if it lacks the ring's format. */
@@ -223,6 +208,21 @@ static int begin(const struct block_workload *workload, struct side *side,
 
 /* ---- All sides, by turns ---- */
 
+/* What ours can't do ends the bench. What another can't is said, and it is left out: this workload
+ * if it lacks the format, and from now on if it fails. Returns 0, or `result` of ours. */
+static int look_at(enum side_id id, struct side *side, struct block_served *served, int result)
+{
+    if (id == SIDE_OURS || result == 0)
+        return result;
+    served->measured = false;
+    if (result != -ENOTSUP) {
+        fprintf(stderr, "bench: %s fails, and is left out: %s\n", side_names[id],
+                result == -EILSEQ ? "a write is not in the image" : strerror(-result));
+        side->up = false;
+    }
+    return 0;
+}
+
 static int run_rounds(const struct bench *bench, const struct block_workload *workload,
                       struct image *image, struct measured *measured, struct block_result *result)
 {
@@ -235,8 +235,10 @@ static int run_rounds(const struct bench *bench, const struct block_workload *wo
     for (unsigned int round = 0; round < bench->rounds && r == 0; round++) {
         for (unsigned int i = 0; i < SIDES && r == 0; i++) {
             const unsigned int s = (round + i) % SIDES; /* each is the first of a round */
-            if (result->served[s].measured)
-                r = measure_turn(workload, &measured[s], duration_ns, round, &result->served[s]);
+            struct block_served *served = &result->served[s];
+            if (served->measured)
+                r = look_at(s, measured[s].side, served,
+                            measure_turn(workload, &measured[s], duration_ns, round, served));
         }
         struct turn turn = {
             .workload = workload, .image = image, .latency = &bare, .random = round + 1};
@@ -261,13 +263,12 @@ int block_run(const struct bench *bench, const struct block_workload *workload, 
     for (unsigned int s = 0; s < SIDES && r == 0; s++) {
         if (!sides[s].up)
             continue;
+        struct block_served *served = &result->served[s];
+        served->measured = true;
         r = begin(workload, &sides[s], &measured[s]);
-        result->served[s].measured = r == 0;
         if (r == 0)
-            r = count_calls(workload, &measured[s], bench->slice_ns / TURN_PART,
-                            &result->served[s]);
-        else if (r == -ENOTSUP && s != SIDE_OURS)
-            r = 0;
+            r = count_calls(workload, &measured[s], bench->slice_ns / TURN_PART, served);
+        r = look_at(s, &sides[s], served, r);
         before[s] = measured[s].block.guest;
     }
     if (r == 0)

@@ -133,24 +133,13 @@ static void print_ours(const struct bench *bench)
     }
 }
 
-static void print_use(const struct request_use *use)
-{
-    printf(" | %8.2f %8.3f %9.3f %9.3f", use->cpu_ns / 1e3, use->syscalls, use->voluntary,
-           use->involuntary);
-}
-
 static void print_processes(const struct bench *bench)
 {
-    printf("\n%-28s | %-37s | %s\n%-28s | %8s %8s %9s %9s | %8s %8s %9s %9s\n", "", "worker",
-           "broker", "block, a request", "cpu us", "calls", "voluntary", "involunt.", "cpu us",
-           "calls", "voluntary", "involunt.");
+    use_print_title("block, a request");
     for (size_t i = 0; i < WORKLOADS; i++) {
-        if (!is_measured(bench, i))
-            continue;
-        printf("%-28s", workloads[i].name);
-        print_use(&results[i].served[SIDE_OURS].data);
-        print_use(&results[i].served[SIDE_OURS].rest);
-        printf("\n");
+        const struct block_served *ours = &results[i].served[SIDE_OURS];
+        if (is_measured(bench, i))
+            use_print(workloads[i].name, &ours->data, &ours->rest);
     }
 }
 
@@ -208,7 +197,7 @@ void blocks_print(const struct bench *bench)
             print_beside(bench, side);
         else
             printf("\nof %s: %s\n", side_names[side],
-                   side == SIDE_PEER ? "none was given (--peer)" : "it is not installed");
+                   side == SIDE_PEER ? "none was given (--peer)" : "not installed");
     }
     confinement(bench, &cpu, &rate);
     printf(
@@ -220,14 +209,6 @@ void blocks_print(const struct bench *bench)
 }
 
 /* ---- JSON ---- */
-
-static void print_use_json(FILE *file, const char *name, const struct request_use *use)
-{
-    fprintf(file,
-            ", \"%s\": {\"cpu_us\": %.3f, \"syscalls\": %.4f, \"voluntary_switches\": %.4f, "
-            "\"involuntary_switches\": %.4f}",
-            name, use->cpu_ns / 1e3, use->syscalls, use->voluntary, use->involuntary);
-}
 
 static void print_served_json(FILE *file, const struct bench *bench,
                               const struct block_result *result, enum side_id side)
@@ -241,9 +222,9 @@ static void print_served_json(FILE *file, const struct bench *bench,
             median_ratio(result->served[SIDE_OURS].rate, served->rate, bench->rounds),
             served->p50_us, served->p99_us, served->interrupts, served->kicks,
             served->register_accesses);
-    print_use_json(file, served->rest.cpu_ns > 0 ? "worker" : "all", &served->data);
+    use_print_json(file, served->rest.cpu_ns > 0 ? "worker" : "all", &served->data);
     if (served->rest.cpu_ns > 0)
-        print_use_json(file, "broker", &served->rest);
+        use_print_json(file, "broker", &served->rest);
     fprintf(file, "}");
 }
 

@@ -179,11 +179,12 @@ static const char usage[] =
     "  --one        the device model has one processor, as in a backend with one; without it,\n"
     "               the worker has one and the broker the others\n"
     "  --no-polling the worker sleeps at once (poll_us: 0)\n"
-    "  --peer PATH --config FILE\n"
+    "  --peer PATH [--config FILE] [--net-config FILE]\n"
     "               another device model's program, measured by turns with ours. It is started\n"
-    "               as PATH --config FILE, on the same stand-in. FILE is its own configuration:\n"
-    "               device 0 is a disk with its registers at 0xa003e00 and the window of 32 MiB\n"
-    "               at 0x50000000. \"@\" in FILE stands for a folder with the disk's \"image\"\n"
+    "               as PATH --config FILE, on the same stand-in. FILE is its own configuration\n"
+    "               of one device, number 0, with its registers at 0xa003e00 and the window of\n"
+    "               32 MiB at 0x50000000: of a disk, whose image is \"@/image\" (\"@\" stands for\n"
+    "               a folder), or of a network, whose tap is peer0\n"
     "  --plots DIR  only this: how the cost of a read grows with the number under way, its size,\n"
     "               queues and devices, as pictures (SVG) and as DIR/plots.json\n"
     "  --block, --vsock, --net, --console, --rng, --restart, --startup\n"
@@ -205,6 +206,7 @@ enum {
     ONE,
     PEER,
     CONFIG,
+    NET_CONFIG,
     PLOTS,
     HELP
 };
@@ -219,6 +221,7 @@ static const struct option longs[] = {
     {"one", no_argument, NULL, ONE},
     {"peer", required_argument, NULL, PEER},
     {"config", required_argument, NULL, CONFIG},
+    {"net-config", required_argument, NULL, NET_CONFIG},
     {"plots", required_argument, NULL, PLOTS},
     {"help", no_argument, NULL, HELP},
     {"block", no_argument, NULL, PART_BLOCK},
@@ -263,6 +266,9 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
         case CONFIG:
             bench->peer_config = optarg;
             break;
+        case NET_CONFIG:
+            bench->peer_net_config = optarg;
+            break;
         case PLOTS:
             options->plots = optarg;
             break;
@@ -277,7 +283,7 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
         }
     }
     return optind == argc && bench->rounds >= 1 && bench->rounds <= ROUNDS_MAX &&
-           bench->slice_ns > 0 && !bench->peer == !bench->peer_config;
+           bench->slice_ns > 0 && !bench->peer == !(bench->peer_config || bench->peer_net_config);
 }
 
 /* ---- Begin and end ---- */
@@ -291,22 +297,27 @@ static void copy_log(int log)
 }
 
 /* The check compares the program with itself, so that it knows that a peer can be measured. */
-static int be_the_peer(struct bench *bench, const char *config)
+static int be_the_peer(struct bench *bench, const char *config, const char *net_config)
 {
+    static const char net[] = "    type: net\n    data_plane: virtio\n    tap_name: peer0\n";
     bench->peer = MODEL_PROGRAM;
     bench->peer_config = config;
-    return model_write_config(config, "@", SIDE_KEYS, bench->no_polling);
+    bench->peer_net_config = net_config;
+    int r = model_write_config(config, "@", SIDE_KEYS, bench->no_polling);
+    return r < 0 ? r : model_write_config(net_config, "@", net, bench->no_polling);
 }
 
 static int run(struct bench *bench, const struct options *options, const char *dir, int log)
 {
     const unsigned int parts = options->parts == 0 ? PART_ALL : options->parts;
-    char config[PATH_SIZE + 16];
+    char config[PATH_SIZE + 16], net_config[PATH_SIZE + 16];
     snprintf(config, sizeof(config), "%s/peer.yaml", dir);
-    int r = bench->check && !bench->peer ? be_the_peer(bench, config) : 0;
+    snprintf(net_config, sizeof(net_config), "%s/net.yaml", dir);
+    int r = bench->check && !bench->peer ? be_the_peer(bench, config, net_config) : 0;
     if (r == 0)
         r = measure(bench, parts, dir, log);
     unlink(config);
+    unlink(net_config);
     if (r == 0)
         print(bench, parts);
     if (r == 0 && options->json)

@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@
 #define RX_BUFFER 1536u /* as Linux has them while frames are small */
 #define REFILL 32u      /* buffers that come together to the device, as in Linux */
 #define WAIT_MS 5000
+#define PATH_SIZE 192
 
 enum direction { TO_TAP, TO_GUEST, PING };
 
@@ -403,51 +405,107 @@ static int start(struct session *session, const struct model *model, unsigned in
     return r;
 }
 
-static int measure(struct bench *bench, struct load_set *set, struct session *session,
-                   const struct net_load *load, pid_t worker)
+static int open_hosts(struct session *session, const char *tap, const struct net_load *load)
 {
     session->now = load;
-    session->host = tap_open_host(load->pairs == 1 ? "bench0" : "bench4", type_of(load));
+    session->host = tap_open_host(tap, type_of(load));
     session->bare_host = tap_open_host("bare0", type_of(load));
-    int r = session->host < 0 ? session->host : session->bare_host < 0 ? session->bare_host : 0;
-    if (r == 0)
-        r = load_run(bench, set, &load->load, session, &session->net.guest, worker);
+    return session->host < 0 ? session->host : session->bare_host < 0 ? session->bare_host : 0;
+}
+
+static void close_hosts(struct session *session)
+{
     close(session->host);
     close(session->bare_host);
+}
+
+/* A frame of 64 KiB has several buffers, which not every device can fill. The check only wants to
+ * know that a peer can be measured. */
+static bool is_for_peer(const struct bench *bench, const struct net_load *load,
+                        const struct session *peer)
+{
+    const uint64_t needed = 1ull << VIRTIO_NET_F_MRG_RXBUF | 1ull << VIRTIO_NET_F_HOST_TSO4 |
+                            1ull << VIRTIO_NET_F_GUEST_TSO4;
+    return load->pairs == 1 && (!large(load) || (peer->net.guest.features & needed) == needed) &&
+           (!bench->check || load->load.bytes == ETH_FRAME_LEN);
+}
+
+/* Both devices, and their drivers. */
+struct both {
+    struct model model, peer_model;
+    struct session session, peer;
+    struct load_side ours, other;
+};
+
+static int measure(struct bench *bench, struct load_set *set, struct both *both,
+                   const struct net_load *load)
+{
+    struct load_side none = {0};
+    const bool with_peer = both->other.context && is_for_peer(bench, load, &both->peer);
+    int r = open_hosts(&both->session, load->pairs == 1 ? "bench0" : "bench4", load);
+    if (r == 0 && with_peer)
+        r = open_hosts(&both->peer, TAP_PEER, load);
+    if (r == 0)
+        r = load_run(bench, set, &load->load, &both->ours, with_peer ? &both->other : &none);
+    if (with_peer)
+        close_hosts(&both->peer);
+    close_hosts(&both->session);
+    return r;
+}
+
+static int start_peer(const struct bench *bench, const char *dir, int log, struct both *both)
+{
+    char config[PATH_SIZE];
+    snprintf(config, sizeof(config), "%s/peer-net.yaml", dir);
+    int r = side_copy_config(bench->peer_net_config, config, dir);
+    if (r == 0)
+        r = model_start_program(bench, bench->peer, config, log, 1, &both->peer_model);
+    unlink(config);
+    if (r == 0)
+        r = start(&both->peer, &both->peer_model, 1);
+    both->other = (struct load_side){&both->peer, &both->peer.net.guest, &both->peer_model};
     return r;
 }
 
 /* All loads with that many pairs. */
 static int run_pairs(struct bench *bench, const char *dir, int log, struct load_set *set,
-                     struct session *session, unsigned int pairs)
+                     struct both *both, unsigned int pairs)
 {
     static const char one[] = "    type: net\n    data_plane: virtio\n    tap_name: bench0\n",
                       more[] = "    type: net\n    data_plane: virtio\n    tap_name: bench4\n"
                                "    queues: 4\n";
-    struct model model;
-    int r = model_start(bench, dir, log, pairs == 1 ? one : more, &model);
+    int r = model_start(bench, dir, log, pairs == 1 ? one : more, &both->model);
     if (r == 0)
-        r = start(session, &model, pairs);
+        r = start(&both->session, &both->model, pairs);
+    both->ours = (struct load_side){&both->session, &both->session.net.guest, &both->model};
+    if (r == 0 && pairs == 1 && bench->peer_net_config) {
+        r = start_peer(bench, dir, log, both);
+        if (r < 0)
+            fprintf(stderr, "bench: the peer's network does not come up\n");
+    }
     for (unsigned int i = 0; r == 0 && i < LOADS; i++) {
         if (loads[i].pairs == pairs)
-            r = measure(bench, set, session, &loads[i], model.worker);
+            r = measure(bench, set, both, &loads[i]);
     }
-    guest_net_free(&session->net);
-    return model_stop(&model, r);
+    guest_net_free(&both->peer.net);
+    guest_net_free(&both->session.net);
+    r = model_stop(&both->peer_model, r);
+    both->other = (struct load_side){0};
+    return model_stop(&both->model, r);
 }
 
 static int run(struct bench *bench, const char *dir, int log, struct load_set *set)
 {
-    static struct session session;
+    static struct both both;
     int r = tap_make_all();
     if (r == 0)
-        r = session.bare = tap_open_bare();
+        r = both.session.bare = tap_open_bare();
     if (r >= 0)
-        r = run_pairs(bench, dir, log, set, &session, 1);
+        r = run_pairs(bench, dir, log, set, &both, 1);
     if (r == 0)
-        r = run_pairs(bench, dir, log, set, &session, PAIRS);
-    if (session.bare > 0)
-        close(session.bare);
+        r = run_pairs(bench, dir, log, set, &both, PAIRS);
+    if (both.session.bare > 0)
+        close(both.session.bare);
     return r;
 }
 
@@ -456,7 +514,7 @@ struct load_set net_set = {
     .title = "net/virtio on a tap",
     .operation = "frames/s",
     .notes =
-        "calls, kicks, irqs, cpu (the worker's): a frame, or a round trip. 64 KiB: one frame\n"
+        "All but the rate: a frame, or a round trip. 64 KiB: one frame\n"
         "with segmentation offload. The guest kicks once for 32 frames. bare: writev or readv\n"
         "of the same frames on another tap, by turns; of readv, only the time of reading. The\n"
         "host's packet socket shares its processors with the guest.\n",

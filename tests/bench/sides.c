@@ -33,7 +33,7 @@ bool side_exists(const struct bench *bench, enum side_id id)
     case SIDE_STORAGE_DAEMON:
         return access(STORAGE_DAEMON, X_OK) == 0;
     case SIDE_PEER:
-        return bench->peer != NULL;
+        return bench->peer && bench->peer_config;
     case SIDES:
         break;
     }
@@ -101,13 +101,11 @@ static int start_ours(const struct bench *bench, struct side *side, const char *
     if (r == 0)
         r = model_start_program(bench, program, config, log, 1, &side->model);
     unlink(config);
-    side->data = (struct processes){.pids = {side->model.worker}, .count = 1};
-    side->rest = (struct processes){.pids = {side->model.broker}, .count = 1};
     return r == 0 && (side->model.worker < 0 || side->model.broker < 0) ? -ESRCH : r;
 }
 
 /* The peer's own configuration, in which "@" is the folder of its image. */
-static int copy_config(const char *from, const char *to, const char *dir)
+int side_copy_config(const char *from, const char *to, const char *dir)
 {
     FILE *in = fopen(from, "re"), *out = fopen(to, "we");
     const bool opened = in && out;
@@ -128,12 +126,10 @@ static int start_peer(const struct bench *bench, struct side *side, int log)
 {
     char config[PATH_SIZE];
     snprintf(config, sizeof(config), "%s/config.yaml", side->dir);
-    int r = copy_config(bench->peer_config, config, side->dir);
+    int r = side_copy_config(bench->peer_config, config, side->dir);
     if (r == 0)
         r = model_start_program(bench, bench->peer, config, log, 1, &side->model);
     unlink(config);
-    if (r == 0)
-        side->data.count = standin_processes(side->model.standin, side->data.pids, PROCESSES_MAX);
     return r;
 }
 
@@ -184,6 +180,10 @@ int side_start(const struct bench *bench, enum side_id id, int log, struct side 
         break;
     case SIDES:
         break;
+    }
+    if (id != SIDE_STORAGE_DAEMON) {
+        side->data = side->model.workers;
+        side->rest = side->model.rest;
     }
     side->up = r == 0;
     return r;

@@ -141,14 +141,14 @@ int tap_make_all(void)
 {
     if (unshare(CLONE_NEWNET) < 0)
         return -errno;
-    return command(
-        "for tap in 'bench0 mode tap' 'bench4 mode tap multi_queue' 'bare0 mode tap'; do\n"
-        "    ip tuntap add $tap || exit 1\n"
-        "    set -- $tap\n"
-        "    ipv6=/proc/sys/net/ipv6/conf/$1/disable_ipv6\n"
-        "    [ ! -e $ipv6 ] || echo 1 >$ipv6\n"
-        "    ip link set $1 up || exit 1\n"
-        "done");
+    return command("for tap in 'bench0 mode tap' 'bench4 mode tap multi_queue' 'bare0 mode tap' "
+                   "'peer0 mode tap'; do\n"
+                   "    ip tuntap add $tap || exit 1\n"
+                   "    set -- $tap\n"
+                   "    ipv6=/proc/sys/net/ipv6/conf/$1/disable_ipv6\n"
+                   "    [ ! -e $ipv6 ] || echo 1 >$ipv6\n"
+                   "    ip link set $1 up || exit 1\n"
+                   "done");
 }
 
 int tap_open_bare(void)

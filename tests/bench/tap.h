@@ -15,6 +15,7 @@
 #define TAP_HEADERS 54u /* Ethernet, IP, TCP */
 #define TAP_SEGMENT 1448u
 #define TAP_LARGE (TAP_HEADERS + 45 * TAP_SEGMENT) /* 64 KiB for segmentation offload */
+#define TAP_PEER "peer0"
 #define TAP_UNDER_WAY 256u /* most frames to send at once; a tap has room for 500 */
 
 struct tap_frame {
@@ -30,8 +31,8 @@ extern const uint8_t tap_guest_mac[ETH_ALEN];
  */
 void tap_make_frame(struct tap_frame *frame, uint16_t ether_type, uint32_t length, bool to_guest);
 
-/* Enter a network namespace with the taps bench0, bench4 (for several queues) and bare0. The kernel
- * has nothing to say on them. Returns 0 or -errno. */
+/* Enter a network namespace with the taps bench0, bench4 (for several queues), bare0 and peer0. The
+ * kernel has nothing to say on them. Returns 0 or -errno. */
 int tap_make_all(void);
 /* Open bare0, without waiting, as the device model opens its tap. Returns an fd or -errno. */
 int tap_open_bare(void);

@@ -218,6 +218,50 @@ struct use use_of(const struct processes *processes)
     return use;
 }
 
+void use_add(struct use *sum, struct use before, const struct processes *processes)
+{
+    const struct use after = use_of(processes);
+    sum->cpu_ns += after.cpu_ns - before.cpu_ns;
+    sum->voluntary += after.voluntary - before.voluntary;
+    sum->involuntary += after.involuntary - before.involuntary;
+}
+
+void use_divide(const struct use *use, double count, struct request_use *ret)
+{
+    ret->cpu_ns = (double)use->cpu_ns / count;
+    ret->voluntary = (double)use->voluntary / count;
+    ret->involuntary = (double)use->involuntary / count;
+}
+
+void use_print_title(const char *title)
+{
+    printf("\n%-28s | %-37s | %s\n%-28s | %8s %8s %9s %9s | %8s %8s %9s %9s\n", "", "worker",
+           "broker", title, "cpu us", "calls", "voluntary", "involunt.", "cpu us", "calls",
+           "voluntary", "involunt.");
+}
+
+static void print_one(const struct request_use *use)
+{
+    printf(" | %8.2f %8.3f %9.3f %9.3f", use->cpu_ns / 1e3, use->syscalls, use->voluntary,
+           use->involuntary);
+}
+
+void use_print(const char *name, const struct request_use *data, const struct request_use *rest)
+{
+    printf("%-28s", name);
+    print_one(data);
+    print_one(rest);
+    printf("\n");
+}
+
+void use_print_json(FILE *file, const char *name, const struct request_use *use)
+{
+    fprintf(file,
+            ", \"%s\": {\"cpu_us\": %.3f, \"syscalls\": %.4f, \"voluntary_switches\": %.4f, "
+            "\"involuntary_switches\": %.4f}",
+            name, use->cpu_ns / 1e3, use->syscalls, use->voluntary, use->involuntary);
+}
+
 static bool set_threads(pid_t pid, const cpu_set_t *processors)
 {
     pid_t threads[THREADS_MAX];
