@@ -67,6 +67,7 @@ struct bench {
     uint64_t slice_ns;                         /* how long each turn lasts */
     unsigned int rounds;                       /* turns of each of the two */
     bool one_processor;                        /* for the whole device model */
+    bool anywhere;                             /* the scheduler places all processes */
     bool no_polling;                           /* poll_us: 0 */
     bool check;                                /* measure only what --check looks at */
     const char *peer;                          /* another device model's program; NULL: none */
@@ -194,7 +195,7 @@ enum side_id { SIDE_OURS, SIDE_UNCONFINED, SIDE_STORAGE_DAEMON, SIDE_PEER, SIDES
 #define SIDE_KEYS "    type: block\n    data_plane: virtio\n    file_path: \"@/image\"\n"
 
 struct side {
-    bool up;
+    bool up, foreign;   /* foreign: how it ends is no matter of ours */
     char *dir;          /* where its files are */
     struct model model; /* SIDE_STORAGE_DAEMON has none, but these two: */
     pid_t daemon;
@@ -368,8 +369,8 @@ extern struct load_set net_set, console_set, rng_set;
 /* Do one operation after the other until the turn's time is over, or one fails. Returns 0 or its
  * -errno. */
 int load_repeat(struct load_turn *turn, int (*once)(void *context), void *context);
-/* Measure one more load of the set, by turns. If the peer fails, it is not measured any more:
- * its context becomes NULL. */
+/* Measure one more load of the set, by turns. If the peer fails, that is said, and its context
+ * becomes NULL. */
 int load_run(const struct bench *bench, struct load_set *set, const struct load *load,
              const struct load_side *ours, struct load_side *peer);
 /* Take the interrupt if it has been raised, without waiting. Returns 0 or -errno. */

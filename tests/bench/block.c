@@ -192,7 +192,13 @@ static void conclude(struct measured *measured, const struct guest *before,
     use_divide(&measured->rest, n, &served->rest);
 }
 
-/* Returns 0 or -errno; -ENOTSUP if it lacks the ring's format. */
+/* Without indirect descriptors, a request takes three places of the ring. */
+static bool fits(const struct guest_block *block)
+{
+    return block->queue.indirect || 3 * block->depth <= block->queue.size;
+}
+
+/* Returns 0 or -errno; -ENOTSUP if it lacks the ring's format, or a ring of that size. */
 static int begin(const struct block_workload *workload, struct side *side,
                  struct measured *measured)
 {
@@ -201,25 +207,24 @@ static int begin(const struct block_workload *workload, struct side *side,
     side_guest(side, &measured->block.guest);
     int r = guest_block_start(&measured->block, wanted, workload->depth, workload->size);
     measured->block.done = request_done;
-    if (r == 0 && (measured->block.guest.features & workload->format) != workload->format)
+    if (r == 0 && ((measured->block.guest.features & workload->format) != workload->format ||
+                   !fits(&measured->block)))
         r = -ENOTSUP;
     return r;
 }
 
 /* ---- All sides, by turns ---- */
 
-/* What ours can't do ends the bench. What another can't is said, and it is left out: this workload
- * if it lacks the format, and from now on if it fails. Returns 0, or `result` of ours. */
-static int look_at(enum side_id id, struct side *side, struct block_served *served, int result)
+/* What ours can't do ends the bench. Another is left out of this workload, and unless it only lacks
+ * such a ring, that is said. Returns 0, or `result` of ours. */
+static int look_at(enum side_id id, struct block_served *served, int result)
 {
     if (id == SIDE_OURS || result == 0)
         return result;
     served->measured = false;
-    if (result != -ENOTSUP) {
-        fprintf(stderr, "bench: %s fails, and is left out: %s\n", side_names[id],
+    if (result != -ENOTSUP)
+        fprintf(stderr, "bench: %s fails, and is left out here: %s\n", side_names[id],
                 result == -EILSEQ ? "a write is not in the image" : strerror(-result));
-        side->up = false;
-    }
     return 0;
 }
 
@@ -237,7 +242,7 @@ static int run_rounds(const struct bench *bench, const struct block_workload *wo
             const unsigned int s = (round + i) % SIDES; /* each is the first of a round */
             struct block_served *served = &result->served[s];
             if (served->measured)
-                r = look_at(s, measured[s].side, served,
+                r = look_at(s, served,
                             measure_turn(workload, &measured[s], duration_ns, round, served));
         }
         struct turn turn = {
@@ -268,7 +273,7 @@ int block_run(const struct bench *bench, const struct block_workload *workload, 
         r = begin(workload, &sides[s], &measured[s]);
         if (r == 0)
             r = count_calls(workload, &measured[s], bench->slice_ns / TURN_PART, served);
-        r = look_at(s, &sides[s], served, r);
+        r = look_at(s, served, r);
         before[s] = measured[s].block.guest;
     }
     if (r == 0)

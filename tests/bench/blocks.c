@@ -62,12 +62,25 @@ static double cpu_ns(const struct block_served *served)
     return served->data.cpu_ns + served->rest.cpu_ns;
 }
 
-static int run_workloads(const struct bench *bench, struct side *sides, struct image *image)
+/* Not every device model can be used again after the driver's reset, so a peer starts anew. */
+static void restart_peer(const struct bench *bench, struct side *peer, int log)
+{
+    if (!peer->foreign)
+        return;
+    (void)side_stop(peer, 0);
+    int r = side_start(bench, SIDE_PEER, log, peer);
+    if (r < 0)
+        fprintf(stderr, "bench: the peer does not come up: %s\n", strerror(-r));
+}
+
+static int run_workloads(const struct bench *bench, struct side *sides, struct image *image,
+                         int log)
 {
     for (size_t i = 0; i < WORKLOADS; i++) {
         struct side only[SIDES] = {[SIDE_OURS] = sides[SIDE_OURS]};
         if (!is_measured(bench, i))
             continue;
+        restart_peer(bench, &sides[SIDE_PEER], log);
         progress(workloads[i].name);
         int r = block_run(bench, &workloads[i], bench->check && i != PROMISED ? only : sides, image,
                           &results[i]);
@@ -98,7 +111,7 @@ int blocks_run(const struct bench *bench, const char *dir, int log)
     }
     placed = sides[SIDE_OURS].model.placed;
     if (r == 0)
-        r = run_workloads(bench, sides, &image);
+        r = run_workloads(bench, sides, &image, log);
     if (r == 0)
         r = register_run(bench, sides[SIDE_OURS].model.standin);
     for (enum side_id id = SIDE_OURS; id < SIDES; id++) {
@@ -188,7 +201,7 @@ void blocks_print(const struct bench *bench)
     printf("irqs, kicks, regs (register accesses): a request. voluntary, involuntary: context\n"
            "switches. bare: preadv or pwritev of such a file, by turns. System calls by\n%s.\n%s\n",
            methods[results[PROMISED].served[SIDE_OURS].method],
-           !placed                ? "One processor: guest, broker and worker take turns."
+           !placed                ? "The scheduler places guest, broker and worker."
            : bench->one_processor ? "The device model has one processor, the guest has the others."
                                   : "The worker has one processor, guest and broker have the "
                                     "others.");

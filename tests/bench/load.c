@@ -114,7 +114,7 @@ static void look_at_peer(const struct load *load, struct load_side *peer, int re
 {
     if (result == 0)
         return;
-    fprintf(stderr, "bench: %s: the peer fails, and is left out: %s\n", load->name,
+    fprintf(stderr, "bench: %s: the peer fails, and is left out here: %s\n", load->name,
             strerror(-result));
     peer->context = NULL;
 }

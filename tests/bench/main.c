@@ -178,6 +178,7 @@ static const char usage[] =
     "  --dir DIR    where the images are made (/tmp)\n"
     "  --one        the device model has one processor, as in a backend with one; without it,\n"
     "               the worker has one and the broker the others\n"
+    "  --anywhere   the scheduler places all processes, those of a peer and ours alike\n"
     "  --no-polling the worker sleeps at once (poll_us: 0)\n"
     "  --peer PATH [--config FILE] [--net-config FILE]\n"
     "               another device model's program, measured by turns with ours. It is started\n"
@@ -204,6 +205,7 @@ enum {
     DIR_OF_FILES,
     NO_POLLING,
     ONE,
+    ANYWHERE,
     PEER,
     CONFIG,
     NET_CONFIG,
@@ -219,6 +221,7 @@ static const struct option longs[] = {
     {"dir", required_argument, NULL, DIR_OF_FILES},
     {"no-polling", no_argument, NULL, NO_POLLING},
     {"one", no_argument, NULL, ONE},
+    {"anywhere", no_argument, NULL, ANYWHERE},
     {"peer", required_argument, NULL, PEER},
     {"config", required_argument, NULL, CONFIG},
     {"net-config", required_argument, NULL, NET_CONFIG},
@@ -256,6 +259,9 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
             break;
         case NO_POLLING:
             bench->no_polling = true;
+            break;
+        case ANYWHERE:
+            bench->anywhere = true;
             break;
         case ONE:
             bench->one_processor = true;

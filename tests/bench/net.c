@@ -415,45 +415,38 @@ static int open_hosts(struct session *session, const char *tap, const struct net
 
 static void close_hosts(struct session *session)
 {
-    close(session->host);
-    close(session->bare_host);
-}
-
-/* A frame of 64 KiB has several buffers, which not every device can fill. The check only wants to
- * know that a peer can be measured. */
-static bool is_for_peer(const struct bench *bench, const struct net_load *load,
-                        const struct session *peer)
-{
-    const uint64_t needed = 1ull << VIRTIO_NET_F_MRG_RXBUF | 1ull << VIRTIO_NET_F_HOST_TSO4 |
-                            1ull << VIRTIO_NET_F_GUEST_TSO4;
-    return load->pairs == 1 && (!large(load) || (peer->net.guest.features & needed) == needed) &&
-           (!bench->check || load->load.bytes == ETH_FRAME_LEN);
+    if (session->host > 0)
+        close(session->host);
+    if (session->bare_host > 0)
+        close(session->bare_host);
+    session->host = session->bare_host = -1;
 }
 
 /* Both devices, and their drivers. */
 struct both {
     struct model model, peer_model;
     struct session session, peer;
-    struct load_side ours, other;
 };
 
-static int measure(struct bench *bench, struct load_set *set, struct both *both,
-                   const struct net_load *load)
+/* The check only wants to know that a peer can be measured. */
+static bool is_for_peer(const struct bench *bench, const struct net_load *load)
 {
-    struct load_side none = {0};
-    const bool with_peer = both->other.context && is_for_peer(bench, load, &both->peer);
-    int r = open_hosts(&both->session, load->pairs == 1 ? "bench0" : "bench4", load);
-    if (r == 0 && with_peer)
-        r = open_hosts(&both->peer, TAP_PEER, load);
-    if (r == 0)
-        r = load_run(bench, set, &load->load, &both->ours, with_peer ? &both->other : &none);
-    if (with_peer)
-        close_hosts(&both->peer);
-    close_hosts(&both->session);
-    return r;
+    return bench->peer_net_config && load->pairs == 1 &&
+           (!bench->check || load->load.bytes == ETH_FRAME_LEN);
 }
 
-static int start_peer(const struct bench *bench, const char *dir, int log, struct both *both)
+/* Frames of 64 KiB need several buffers, and offloads. */
+static bool can(const struct session *peer, const struct net_load *load)
+{
+    const uint64_t needed = 1ull << VIRTIO_NET_F_MRG_RXBUF | 1ull << VIRTIO_NET_F_HOST_TSO4 |
+                            1ull << VIRTIO_NET_F_GUEST_TSO4;
+    return !large(load) || (peer->net.guest.features & needed) == needed;
+}
+
+/* Not every device model can be used again after the driver's reset, so a peer starts anew for each
+ * load. */
+static int start_peer(const struct bench *bench, const char *dir, int log, struct both *both,
+                      const struct net_load *load)
 {
     char config[PATH_SIZE];
     snprintf(config, sizeof(config), "%s/peer-net.yaml", dir);
@@ -463,7 +456,36 @@ static int start_peer(const struct bench *bench, const char *dir, int log, struc
     unlink(config);
     if (r == 0)
         r = start(&both->peer, &both->peer_model, 1);
-    both->other = (struct load_side){&both->peer, &both->peer.net.guest, &both->peer_model};
+    if (r == 0 && !can(&both->peer, load))
+        return -ENOTSUP;
+    if (r == 0)
+        r = open_hosts(&both->peer, TAP_PEER, load);
+    if (r < 0)
+        fprintf(stderr, "bench: the peer's network does not come up: %s\n", strerror(-r));
+    return r;
+}
+
+static void stop_peer(struct both *both)
+{
+    close_hosts(&both->peer);
+    guest_net_free(&both->peer.net);
+    (void)model_stop(&both->peer_model, 0); /* SIGTERM may end it in any way */
+}
+
+static int measure(struct bench *bench, const char *dir, int log, struct load_set *set,
+                   struct both *both, const struct net_load *load)
+{
+    const struct load_side ours = {&both->session, &both->session.net.guest, &both->model};
+    struct load_side peer = {0};
+    const bool with_peer = is_for_peer(bench, load);
+    if (with_peer && start_peer(bench, dir, log, both, load) == 0)
+        peer = (struct load_side){&both->peer, &both->peer.net.guest, &both->peer_model};
+    int r = open_hosts(&both->session, load->pairs == 1 ? "bench0" : "bench4", load);
+    if (r == 0)
+        r = load_run(bench, set, &load->load, &ours, &peer);
+    close_hosts(&both->session);
+    if (with_peer)
+        stop_peer(both);
     return r;
 }
 
@@ -477,20 +499,11 @@ static int run_pairs(struct bench *bench, const char *dir, int log, struct load_
     int r = model_start(bench, dir, log, pairs == 1 ? one : more, &both->model);
     if (r == 0)
         r = start(&both->session, &both->model, pairs);
-    both->ours = (struct load_side){&both->session, &both->session.net.guest, &both->model};
-    if (r == 0 && pairs == 1 && bench->peer_net_config) {
-        r = start_peer(bench, dir, log, both);
-        if (r < 0)
-            fprintf(stderr, "bench: the peer's network does not come up\n");
-    }
     for (unsigned int i = 0; r == 0 && i < LOADS; i++) {
         if (loads[i].pairs == pairs)
-            r = measure(bench, set, both, &loads[i]);
+            r = measure(bench, dir, log, set, both, &loads[i]);
     }
-    guest_net_free(&both->peer.net);
     guest_net_free(&both->session.net);
-    r = model_stop(&both->peer_model, r);
-    both->other = (struct load_side){0};
     return model_stop(&both->model, r);
 }
 

@@ -60,16 +60,18 @@ static _Noreturn void run_daemon(const struct side *side, const char *socket_pat
     _exit(127);
 }
 
-static int start_daemon(struct side *side, int log)
+static int start_daemon(const struct bench *bench, struct side *side, int log)
 {
     char path[PATH_SIZE];
     struct stat status;
     snprintf(path, sizeof(path), "%s/socket", side->dir);
-    (void)place_what_starts(); /* on the worker's processor */
+    if (!bench->anywhere)
+        (void)place_what_starts(); /* on the worker's processor */
     side->daemon = fork();
     if (side->daemon == 0)
         run_daemon(side, path, log);
-    (void)place_guest();
+    if (!bench->anywhere)
+        (void)place_guest();
     if (side->daemon < 0)
         return -errno;
     for (unsigned int i = 0; i < UP_MS && stat(path, &status) < 0; i++)
@@ -173,9 +175,10 @@ int side_start(const struct bench *bench, enum side_id id, int log, struct side 
         r = start_ours(bench, side, UNCONFINED_PROGRAM, log);
         break;
     case SIDE_STORAGE_DAEMON:
-        r = start_daemon(side, log);
+        r = start_daemon(bench, side, log);
         break;
     case SIDE_PEER:
+        side->foreign = true;
         r = start_peer(bench, side, log);
         break;
     case SIDES:
@@ -197,7 +200,10 @@ int side_stop(struct side *side, int result)
         result = result == 0 ? r : result;
     }
     side->front_end = NULL;
-    return model_stop(&side->model, result);
+    if (!side->foreign)
+        return model_stop(&side->model, result);
+    (void)model_stop(&side->model, result); /* SIGTERM may end it in any way */
+    return result;
 }
 
 void side_guest(const struct side *side, struct guest *ret)

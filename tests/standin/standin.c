@@ -468,9 +468,11 @@ pid_t standin_find_process(const struct standin *standin, const char *program, u
 unsigned int standin_processes(const struct standin *standin, pid_t *ret, unsigned int max)
 {
     pid_t pids[PROCESSES_MAX];
-    unsigned int count = list_processes(standin, pids);
-    count = count < max ? count : max;
-    memcpy(ret, pids, count * sizeof(pids[0]));
+    const unsigned int below = list_processes(standin, pids);
+    ret[0] = standin->pid;
+    unsigned int count = 1;
+    for (unsigned int i = 0; i < below && count < max; i++)
+        ret[count++] = pids[i];
     return count;
 }
 

@@ -108,7 +108,7 @@ pid_t standin_pid(const struct standin *standin);
  */
 pid_t standin_find_process(const struct standin *standin, const char *program, unsigned int index);
 
-/* All of its processes that are there, at most `max`. Returns their number. */
+/* The process that was started, and those below it, at most `max`. Returns their number. */
 unsigned int standin_processes(const struct standin *standin, pid_t *ret, unsigned int max);
 
 /* The window of a device, mapped; NULL if there is no such id. */
