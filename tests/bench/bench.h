@@ -64,14 +64,15 @@ struct model {
 };
 
 struct bench {
-    uint64_t slice_ns;                         /* how long each turn lasts */
-    unsigned int rounds;                       /* turns of each of the two */
-    bool one_processor;                        /* for the whole device model */
-    bool anywhere;                             /* the scheduler places all processes */
-    bool no_polling;                           /* poll_us: 0 */
-    bool check;                                /* measure only what --check looks at */
-    const char *peer;                          /* another device model's program; NULL: none */
-    const char *peer_config, *peer_net_config; /* of a disk, of a network; NULL: none */
+    uint64_t slice_ns;   /* how long each turn lasts */
+    unsigned int rounds; /* turns of each of the two */
+    bool one_processor;  /* for the whole device model */
+    bool anywhere;       /* the scheduler places all processes */
+    bool no_polling;     /* poll_us: 0 */
+    bool check;          /* measure only what --check looks at */
+    /* Another device model's program, and its configurations of a disk and of a network; NULL. */
+    const char *peer;
+    const char *peer_config, *peer_net_config;
 };
 
 /* model.c */

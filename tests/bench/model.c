@@ -161,8 +161,9 @@ int model_start_program(const struct bench *bench, const char *program, const ch
         ret->rest = (struct processes){.pids = {ret->broker}, .count = 1};
     else
         ret->workers.count = standin_processes(ret->standin, ret->workers.pids, PROCESSES_MAX);
-    ret->placed =
-        ours && !bench->one_processor ? place_processes(&ret->workers, ret->broker) : place_guest();
+    if (!bench->anywhere)
+        ret->placed = ours && !bench->one_processor ? place_processes(&ret->workers, ret->broker)
+                                                    : place_guest();
     return 0;
 }
 

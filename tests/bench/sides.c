@@ -83,14 +83,14 @@ static int start_daemon(const struct bench *bench, struct side *side, int log)
     return front_end_open(path, BENCH_SHMEM, BENCH_SHMEM_SIZE, side->front_end);
 }
 
-static int stop_daemon(struct side *side)
+/* Nothing that it could still write is of use, and so it need not end in good order. */
+static void stop_daemon(struct side *side)
 {
-    int status = 0;
     front_end_close(side->front_end);
     free(side->front_end);
-    kill(side->daemon, SIGTERM);
-    waitpid(side->daemon, &status, 0);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECHILD;
+    side->front_end = NULL;
+    kill(side->daemon, SIGKILL);
+    waitpid(side->daemon, NULL, 0);
 }
 
 /* ---- Device models ---- */
@@ -195,11 +195,8 @@ int side_start(const struct bench *bench, enum side_id id, int log, struct side 
 int side_stop(struct side *side, int result)
 {
     side->up = false;
-    if (side->front_end) {
-        int r = stop_daemon(side);
-        result = result == 0 ? r : result;
-    }
-    side->front_end = NULL;
+    if (side->front_end)
+        stop_daemon(side);
     if (!side->foreign)
         return model_stop(&side->model, result);
     (void)model_stop(&side->model, result); /* SIGTERM may end it in any way */
