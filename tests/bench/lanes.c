@@ -71,7 +71,7 @@ int lanes_start(struct lanes *lanes, const struct lanes_load *load)
 {
     int r = 0;
     for (unsigned int i = 0; r == 0 && i < load->devices; i++)
-        r = start_lane(&lanes->lanes[i], load);
+        r = start_lane(&lanes->lanes[load->first + i], load);
     return r;
 }
 
@@ -133,8 +133,9 @@ int lanes_turn(struct lanes *lanes, const struct lanes_load *load, uint64_t dura
     lanes->size = load->size;
     lanes->error = 0;
     for (unsigned int i = 0; i < load->devices; i++) {
-        struct lane *lane = &lanes->lanes[i];
-        lines[i] = (struct pollfd){.fd = standin_irq_fd(lane->guest.standin, i), .events = POLLIN};
+        struct lane *lane = &lanes->lanes[load->first + i];
+        lines[i] = (struct pollfd){.fd = standin_irq_fd(lane->guest.standin, lane->guest.id),
+                                   .events = POLLIN};
         for (unsigned int n = 0; n < lane->depth; n++)
             submit(lanes, &lane->requests[n]);
         for (unsigned int q = 0; q < lane->queue_count; q++)
@@ -146,7 +147,7 @@ int lanes_turn(struct lanes *lanes, const struct lanes_load *load, uint64_t dura
         const bool last = bench_now_ns() - start >= duration_ns;
         for (unsigned int i = 0; i < load->devices; i++) {
             if (lines[i].revents != 0)
-                take(lanes, &lanes->lanes[i], last);
+                take(lanes, &lanes->lanes[load->first + i], last);
         }
     }
     *ret_count = lanes->done;

@@ -25,9 +25,10 @@ struct lane {
 
 /* What a turn is to do. */
 struct lanes_load {
-    unsigned int devices, queues;
-    unsigned int depth; /* requests under way on each device, spread over its queues */
-    uint32_t size;      /* bytes */
+    unsigned int first, devices; /* these work, one after the other */
+    unsigned int queues;         /* of each */
+    unsigned int depth;          /* requests under way on each device, spread over its queues */
+    uint32_t size;               /* bytes */
 };
 
 struct lanes {

@@ -17,8 +17,9 @@
 #define PATH_SIZE 256
 #define CONFIG_SIZE 4096
 #define TURN_PART 2u
-#define LEAST 0.001 /* what has no logarithm is drawn there */
-#define CLIFF 1.5   /* times what a step of the axis explains */
+#define LEAST 0.001                 /* what has no logarithm is drawn there */
+#define WITH_QUEUES (LANES_MAX - 1) /* this device has several queues, the others have one */
+#define CLIFF 1.5                   /* times what a step of the axis explains */
 
 struct axis {
     const char *name, *title, *subtitle, *unit;
@@ -45,7 +46,7 @@ static const char *const devices[] = {"1", "2", "3", "4", "6", "8", "12", "16"};
     }
 #define QUEUES(n)                                                                                  \
     {                                                                                              \
-        .devices = 1, .queues = n, .depth = 32, .size = 4096                                       \
+        .first = WITH_QUEUES, .devices = 1, .queues = n, .depth = 32, .size = 4096                 \
     }
 #define DEVICES(n)                                                                                 \
     {                                                                                              \
@@ -120,11 +121,12 @@ static double axis_value(const struct axis *axis, unsigned int point)
 
 static int count_calls(struct plots *plots, const struct lanes_load *load, struct point *point)
 {
-    struct processes workers = plots->model.workers;
+    struct processes workers = {.count = load->devices};
     struct counted worker, broker;
     uint64_t count = 0, ns;
     const uint64_t duration_ns = plots->bench->slice_ns / TURN_PART;
-    workers.count = load->devices;
+    memcpy(workers.pids, plots->model.workers.pids + load->first,
+           load->devices * sizeof(workers.pids[0]));
     counted_begin_all(&worker, &workers, duration_ns);
     counted_begin_all(&broker, &plots->broker, duration_ns);
     int r = lanes_turn(&plots->lanes, load, duration_ns, &count, &ns);
@@ -181,7 +183,7 @@ static int start(struct plots *plots, const char *dir, int log)
                 "  - id: %u\n    mmio_addr: 0x%llx\n    type: block\n    data_plane: virtio\n"
                 "    file_path: \"%s/plots\"\n    read_only: true\n    queues: %u\n"
                 "    queue_size: 1024\n%s",
-                i, (unsigned long long)bench_base(i), dir, LANE_QUEUES,
+                i, (unsigned long long)bench_base(i), dir, i == WITH_QUEUES ? LANE_QUEUES : 1,
                 plots->bench->no_polling ? "    poll_us: 0\n" : "");
     int r = fclose(file) < 0 ? -errno : 0;
     if (r == 0)
