@@ -158,21 +158,22 @@ static void print_processes(const struct bench *bench)
 
 static void print_beside(const struct bench *bench, enum side_id side)
 {
-    printf("\nof %-25s %10s %6s %9s %9s %9s %6s %7s %7s %7s %7s\n", side_names[side], "requests/s",
-           "ratio", "p50 us", "p99 us", "cpu us", "ratio", "calls", "switch", "irqs", "kicks");
+    printf("\nof %-25s %10s %6s %9s %9s %9s %6s %7s %7s %7s %7s %7s\n", side_names[side],
+           "requests/s", "ratio", "p50 us", "p99 us", "cpu us", "ratio", "calls", "switch", "irqs",
+           "kicks", "regs");
     for (size_t i = 0; i < WORKLOADS; i++) {
         const struct block_served *ours = &results[i].served[SIDE_OURS],
                                   *its = &results[i].served[side];
         if (!its->measured)
             continue;
         const struct request_use *data = &its->data, *rest = &its->rest;
-        printf("%-28s %10.0f %6.2f %9.1f %9.1f %9.2f %6.2f %7.3f %7.3f %7.3f %7.3f\n",
+        printf("%-28s %10.0f %6.2f %9.1f %9.1f %9.2f %6.2f %7.3f %7.3f %7.3f %7.3f %7.3f\n",
                workloads[i].name, median(its->rate, bench->rounds),
                median_ratio(ours->rate, its->rate, bench->rounds), its->p50_us, its->p99_us,
                cpu_ns(its) / 1e3, cpu_ns(its) > 0 ? cpu_ns(ours) / cpu_ns(its) : 0,
                data->syscalls < 0 || rest->syscalls < 0 ? -1 : data->syscalls + rest->syscalls,
                data->voluntary + data->involuntary + rest->voluntary + rest->involuntary,
-               its->interrupts, its->kicks);
+               its->interrupts, its->kicks, its->register_accesses);
     }
 }
 
@@ -198,13 +199,15 @@ void blocks_print(const struct bench *bench)
     double cpu, rate;
     print_ours(bench);
     print_processes(bench);
-    printf("irqs, kicks, regs (register accesses): a request. voluntary, involuntary: context\n"
-           "switches. bare: preadv or pwritev of such a file, by turns. System calls by\n%s.\n%s\n",
-           methods[results[PROMISED].served[SIDE_OURS].method],
-           !placed                ? "The scheduler places guest, broker and worker."
-           : bench->one_processor ? "The device model has one processor, the guest has the others."
-                                  : "The worker has one processor, guest and broker have the "
-                                    "others.");
+    printf(
+        "irqs (how often the interrupt was raised), kicks, regs (register accesses): a request.\n"
+        "voluntary, involuntary: context switches. bare: preadv or pwritev of such a file, by "
+        "turns. System calls by\n%s.\n%s\n",
+        methods[results[PROMISED].served[SIDE_OURS].method],
+        !placed                ? "The scheduler places guest, broker and worker."
+        : bench->one_processor ? "The device model has one processor, the guest has the others."
+                               : "The worker has one processor, guest and broker have the "
+                                 "others.");
     for (enum side_id side = SIDE_OURS + 1; side < SIDES; side++) {
         if (results[PROMISED].served[side].measured)
             print_beside(bench, side);
