@@ -194,20 +194,24 @@ static void confinement(const struct bench *bench, double *ret_cpu, double *ret_
     *ret_rate = count > 0 ? median(rate, count) : 0;
 }
 
+static const char *placement(const struct bench *bench)
+{
+    return !placed                ? "The scheduler places guest, broker and worker."
+           : bench->one_processor ? "The device model has one processor, the guest has the others."
+                                  : "The worker has one processor, guest and broker have the "
+                                    "others.";
+}
+
 void blocks_print(const struct bench *bench)
 {
     double cpu, rate;
     print_ours(bench);
     print_processes(bench);
     printf(
-        "irqs (how often the interrupt was raised), kicks, regs (register accesses): a request.\n"
-        "voluntary, involuntary: context switches. bare: preadv or pwritev of such a file, by "
-        "turns. System calls by\n%s.\n%s\n",
-        methods[results[PROMISED].served[SIDE_OURS].method],
-        !placed                ? "The scheduler places guest, broker and worker."
-        : bench->one_processor ? "The device model has one processor, the guest has the others."
-                               : "The worker has one processor, guest and broker have the "
-                                 "others.");
+        "irqs: how often the interrupt was raised. regs: register accesses. They, kicks and the\n"
+        "processes' columns: a request. voluntary, involuntary: context switches. bare: preadv\n"
+        "or pwritev of such a file, by turns. System calls by\n%s.\n%s\n",
+        methods[results[PROMISED].served[SIDE_OURS].method], placement(bench));
     for (enum side_id side = SIDE_OURS + 1; side < SIDES; side++) {
         if (results[PROMISED].served[side].measured)
             print_beside(bench, side);
@@ -216,12 +220,12 @@ void blocks_print(const struct bench *bench)
                    side == SIDE_PEER ? "none was given (--peer)" : "not installed");
     }
     confinement(bench, &cpu, &rate);
-    printf(
-        "ratio: ours to its. unconfined: a worker built for this bench alone, without filter,\n"
-        "Landlock, user and root of its own. Confinement takes %.1f %% of the worker's processor\n"
-        "time and %.1f %% of the rate (medians; below %.0f %% wanted). qemu-storage-daemon: over\n"
-        "vhost-user, so its guest has no register accesses, and no trap lies between.\n\n",
-        cpu, rate, CONFINEMENT_WANTED);
+    printf("ratio: ours to its. unconfined: a worker built for this bench alone, without filter,\n"
+           "Landlock, user and root of its own. Confinement takes %.1f %% of the worker's\n"
+           "processor time and %.1f %% of the rate (medians; below %.0f %% wanted).\n"
+           "qemu-storage-daemon: over vhost-user; its guest's registers are in the bench, so no\n"
+           "access to them is a trap.\n\n",
+           cpu, rate, CONFINEMENT_WANTED);
 }
 
 /* ---- JSON ---- */

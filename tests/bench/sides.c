@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <linux/io_uring.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,13 +44,23 @@ bool side_exists(const struct bench *bench, enum side_id id)
 
 /* ---- qemu-storage-daemon ---- */
 
+/* Whichever serves it best: this kernel may not let us have io_uring. */
+static const char *asynchronous(void)
+{
+    struct io_uring_params parameters = {0};
+    const int ring = (int)syscall(SYS_io_uring_setup, 1, &parameters);
+    if (ring >= 0)
+        close(ring);
+    return ring >= 0 ? "io_uring" : "threads";
+}
+
 /* With the page cache, as our default. */
 static _Noreturn void run_daemon(const struct side *side, const char *socket_path, int log)
 {
     char file[OPTION_SIZE], export[OPTION_SIZE];
     snprintf(file, sizeof(file),
-             "driver=file,node-name=disk,filename=%s/image,aio=threads,cache.direct=off",
-             side->dir);
+             "driver=file,node-name=disk,filename=%s/image,aio=%s,cache.direct=off", side->dir,
+             asynchronous());
     snprintf(export, sizeof(export),
              "type=vhost-user-blk,id=disk,node-name=disk,writable=on,iothread=io,"
              "addr.type=unix,addr.path=%s",
