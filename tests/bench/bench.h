@@ -143,9 +143,8 @@ struct counted {
     pthread_t tracer;
     int64_t syscalls; /* -1: unknown */
 };
-void counted_begin(struct counted *counted, pid_t pid, uint64_t duration_ns);
-void counted_begin_all(struct counted *counted, const struct processes *processes,
-                       uint64_t duration_ns);
+void counted_begin(struct counted *counted, const struct processes *processes,
+                   uint64_t duration_ns);
 void counted_end(struct counted *counted);
 
 /* What processes have used since they began. Switches are those of the threads that still exist. */
@@ -264,7 +263,8 @@ struct vsock_result {
      * pair. */
     double rate[ROUNDS_MAX], bare_rate[ROUNDS_MAX];
     double amount; /* number of those units in all rounds; the values below are for one unit */
-    double syscalls, worker_cpu_ns, kicks, interrupts;
+    double kicks, interrupts;
+    struct request_use worker, broker;
     double bare_cpu_ns;                         /* of both ends of the bare pair */
     struct samples latency, bare_latency, echo; /* of pings; of two wake-ups by eventfd */
 };

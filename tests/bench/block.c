@@ -149,9 +149,9 @@ static int count_calls(const struct block_workload *workload, struct measured *m
     struct samples unused = {0};
     struct turn turn = turn_of(workload, measured->side, &unused, 0);
     struct counted data, rest;
-    counted_begin_all(&data, &measured->side->data, duration_ns * 2);
+    counted_begin(&data, &measured->side->data, duration_ns * 2);
     if (data.method == SYSCALLS_TRACEPOINT)
-        counted_begin_all(&rest, &measured->side->rest, duration_ns * 2);
+        counted_begin(&rest, &measured->side->rest, duration_ns * 2);
     else
         rest = (struct counted){.method = SYSCALLS_NONE, .syscalls = -1};
     double rate = guest_turn(&measured->block, &turn, duration_ns);

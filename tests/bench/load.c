@@ -50,9 +50,9 @@ static int count_calls(const struct bench *bench, const struct load *load,
 {
     struct load_turn turn = {.duration_ns = bench->slice_ns / TURN_PART};
     struct counted data, rest = {.method = SYSCALLS_NONE, .syscalls = -1};
-    counted_begin_all(&data, &side->model->workers, turn.duration_ns);
+    counted_begin(&data, &side->model->workers, turn.duration_ns);
     if (data.method == SYSCALLS_TRACEPOINT)
-        counted_begin_all(&rest, &side->model->rest, turn.duration_ns);
+        counted_begin(&rest, &side->model->rest, turn.duration_ns);
     int r = load->turn(side->context, &turn);
     counted_end(&rest);
     counted_end(&data);

@@ -127,8 +127,8 @@ static int count_calls(struct plots *plots, const struct lanes_load *load, struc
     const uint64_t duration_ns = plots->bench->slice_ns / TURN_PART;
     memcpy(workers.pids, plots->model.workers.pids + load->first,
            load->devices * sizeof(workers.pids[0]));
-    counted_begin_all(&worker, &workers, duration_ns);
-    counted_begin_all(&broker, &plots->broker, duration_ns);
+    counted_begin(&worker, &workers, duration_ns);
+    counted_begin(&broker, &plots->broker, duration_ns);
     int r = lanes_turn(&plots->lanes, load, duration_ns, &count, &ns);
     counted_end(&broker);
     counted_end(&worker);

@@ -155,8 +155,7 @@ static void *trace(void *argument)
     return NULL;
 }
 
-void counted_begin_all(struct counted *counted, const struct processes *processes,
-                       uint64_t duration_ns)
+void counted_begin(struct counted *counted, const struct processes *processes, uint64_t duration_ns)
 {
     *counted =
         (struct counted){.pid = processes->pids[0], .duration_ns = duration_ns, .syscalls = -1};
@@ -164,11 +163,6 @@ void counted_begin_all(struct counted *counted, const struct processes *processe
     if (counted->method == SYSCALLS_PTRACE &&
         pthread_create(&counted->tracer, NULL, trace, counted) != 0)
         counted->method = SYSCALLS_NONE;
-}
-
-void counted_begin(struct counted *counted, pid_t pid, uint64_t duration_ns)
-{
-    counted_begin_all(counted, &(struct processes){.pids = {pid}, .count = 1}, duration_ns);
 }
 
 void counted_end(struct counted *counted)

@@ -259,9 +259,9 @@ static int step_connect(struct guest_vsock *vsock, const struct vsock_load *load
     return 0;
 }
 
-static int run_turn(struct guest_vsock *vsock, pid_t worker, const struct vsock_load *load,
-                    uint64_t duration_ns, struct turn *turn, struct samples *latency,
-                    struct counted *counted)
+static int run_turn(struct guest_vsock *vsock, const struct model *model,
+                    const struct vsock_load *load, uint64_t duration_ns, struct turn *turn,
+                    struct samples *latency, struct counted *counted)
 {
     struct guest_socket *sockets[CONNECTIONS_MOST];
     int r = load->unit == VSOCK_CONNECT ? 0 : connect_all(vsock, load, sockets);
@@ -271,8 +271,10 @@ static int run_turn(struct guest_vsock *vsock, pid_t worker, const struct vsock_
     /* Bulk: the guest's bytes lie in its buffers, as those of the bare pair do. */
     vsock->no_copies = load->unit == VSOCK_BULK;
     /* Without the calls at the start and end of connections. */
-    if (counted)
-        counted_begin(counted, worker, duration_ns);
+    if (counted) {
+        counted_begin(&counted[0], &model->workers, duration_ns);
+        counted_begin(&counted[1], &model->rest, duration_ns);
+    }
     while (r == 0 && turn->ns < duration_ns) {
         if (load->unit == VSOCK_BULK)
             r = step_bulk(vsock, load, sockets, turn);
@@ -282,8 +284,10 @@ static int run_turn(struct guest_vsock *vsock, pid_t worker, const struct vsock_
             r = step_connect(vsock, load, turn);
         turn->ns = bench_now_ns() - start;
     }
-    if (counted)
-        counted_end(counted);
+    if (counted) {
+        counted_end(&counted[1]);
+        counted_end(&counted[0]);
+    }
     vsock->no_copies = false;
     turn->kicks = (double)(vsock->guest.kicks - kicks);
     turn->interrupts = (double)(vsock->guest.interrupts - interrupts);
@@ -313,29 +317,37 @@ static int measure_bare(const struct bench *bench, pid_t worker, const struct vs
     return r;
 }
 
-static int measure(struct guest_vsock *vsock, pid_t worker, const struct bench *bench,
+static double calls(const struct counted *counted, double amount)
+{
+    return counted->syscalls < 0 ? -1 : (double)counted->syscalls / amount;
+}
+
+static int measure(struct guest_vsock *vsock, const struct model *model, const struct bench *bench,
                    const struct vsock_load *load, struct vsock_result *result)
 {
-    struct counted counted;
+    struct counted counted[2]; /* the worker, the broker */
     struct turn traced;
-    int counts = run_turn(vsock, worker, load, bench->slice_ns, &traced, NULL, &counted);
-    result->syscalls =
-        counts < 0 || counted.syscalls < 0 ? -1 : (double)counted.syscalls / traced.amount;
-    for (unsigned int round = 0; round < bench->rounds; round++) {
+    struct use worker = {0}, broker = {0};
+    int r = run_turn(vsock, model, load, bench->slice_ns, &traced, NULL, counted);
+    for (unsigned int round = 0; r == 0 && round < bench->rounds; round++) {
         struct turn turn;
-        uint64_t cpu = cpu_time_ns(worker);
-        int r = run_turn(vsock, worker, load, bench->slice_ns, &turn, &result->latency, NULL);
-        result->worker_cpu_ns += (double)(cpu_time_ns(worker) - cpu);
+        const struct use before = use_of(&model->workers), broker_before = use_of(&model->rest);
+        r = run_turn(vsock, model, load, bench->slice_ns, &turn, &result->latency, NULL);
+        use_add(&worker, before, &model->workers);
+        use_add(&broker, broker_before, &model->rest);
         if (r == 0 && has_bare(load))
-            r = measure_bare(bench, worker, load, &result->bare_rate[round], result);
-        if (r < 0)
-            return r;
+            r = measure_bare(bench, model->worker, load, &result->bare_rate[round], result);
         result->rate[round] = turn.amount * 1e9 / (double)turn.ns;
         result->amount += turn.amount;
         result->kicks += turn.kicks;
         result->interrupts += turn.interrupts;
     }
-    result->worker_cpu_ns /= result->amount;
+    if (r < 0)
+        return r;
+    use_divide(&worker, result->amount, &result->worker);
+    use_divide(&broker, result->amount, &result->broker);
+    result->worker.syscalls = calls(&counted[0], traced.amount);
+    result->broker.syscalls = calls(&counted[1], traced.amount);
     result->kicks /= result->amount;
     result->interrupts /= result->amount;
     return vsock->violations == 0 && vsock->guest.error == 0 ? 0 : -EPROTO;
@@ -354,23 +366,25 @@ static void print_latency(struct vsock_result *result, bool bare)
 
 void vsock_print(const struct bench *bench, struct vsock_result *results)
 {
-    printf("\n%-28s %10s %10s %6s %8s %8s %8s %8s %8s\n", "vsock/virtio", "MiB/s", "bare", "ratio",
-           "calls", "kicks", "irqs", "cpu us", "bare us");
+    printf("\n%-28s %10s %10s %6s %8s %8s %8s\n", "vsock/virtio", "MiB/s", "bare", "ratio", "kicks",
+           "irqs", "bare us");
     for (unsigned int i = 0; i < VSOCK_WORKLOADS; i++) {
         struct vsock_result *result = &results[i];
-        printf("%-28s %10.0f %10.0f %6.2f %8.2f %8.2f %8.2f %8.1f %8.1f\n", loads[i].name,
+        printf("%-28s %10.0f %10.0f %6.2f %8.2f %8.2f %8.1f\n", loads[i].name,
                median(result->rate, bench->rounds), median(result->bare_rate, bench->rounds),
-               median_ratio(result->rate, result->bare_rate, bench->rounds), result->syscalls,
-               result->kicks, result->interrupts, result->worker_cpu_ns / 1e3,
-               result->bare_cpu_ns / 1e3);
+               median_ratio(result->rate, result->bare_rate, bench->rounds), result->kicks,
+               result->interrupts, result->bare_cpu_ns / 1e3);
         if (loads[i].unit == VSOCK_PING)
             print_latency(result, has_bare(&loads[i]));
     }
+    use_print_title("vsock/virtio");
+    for (unsigned int i = 0; i < VSOCK_WORKLOADS; i++)
+        use_print(loads[i].name, &results[i].worker, &results[i].broker);
     printf(
-        "calls, kicks, irqs, cpu (the worker's): a MiB; a round trip, a connection, of which the\n"
-        "first column has the number a second. 1 us a MiB is 1 ms a GiB. bare: readv and writev\n"
-        "of 64 KiB on a pair of Unix sockets, by turns, with the processor time of both ends. The\n"
-        "programs at the other ends share their processors with the guest.\n");
+        "All but the rate: a MiB; a round trip, a connection, of which the first column has the\n"
+        "number a second. 1 us a MiB is 1 ms a GiB. bare: readv and writev of 64 KiB on a pair of\n"
+        "Unix sockets, by turns, with the processor time of both ends. The programs at the other\n"
+        "ends share their processors with the guest.\n");
 }
 
 void vsock_print_json(FILE *file, const struct bench *bench, struct vsock_result *results)
@@ -380,18 +394,19 @@ void vsock_print_json(FILE *file, const struct bench *bench, struct vsock_result
         struct vsock_result *result = &results[i];
         fprintf(file,
                 "    {\"name\": \"%s\", \"rate\": %.1f, \"bare_rate\": %.1f, \"ratio\": %.3f, "
-                "\"syscalls\": %.4f, \"kicks\": %.4f, \"interrupts\": %.4f, "
-                "\"worker_cpu_us\": %.3f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
+                "\"kicks\": %.4f, \"interrupts\": %.4f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
                 "\"bare_p50_us\": %.2f, \"bare_p99_us\": %.2f, \"bare_cpu_us\": %.3f, "
-                "\"two_wakeups_p50_us\": %.2f}%s\n",
+                "\"two_wakeups_p50_us\": %.2f",
                 loads[i].name, median(result->rate, bench->rounds),
                 median(result->bare_rate, bench->rounds),
-                median_ratio(result->rate, result->bare_rate, bench->rounds), result->syscalls,
-                result->kicks, result->interrupts, result->worker_cpu_ns / 1e3,
-                samples_us(&result->latency, 50), samples_us(&result->latency, 99),
-                samples_us(&result->bare_latency, 50), samples_us(&result->bare_latency, 99),
-                result->bare_cpu_ns / 1e3, samples_us(&result->echo, 50),
-                i + 1 < VSOCK_WORKLOADS ? "," : "");
+                median_ratio(result->rate, result->bare_rate, bench->rounds), result->kicks,
+                result->interrupts, samples_us(&result->latency, 50),
+                samples_us(&result->latency, 99), samples_us(&result->bare_latency, 50),
+                samples_us(&result->bare_latency, 99), result->bare_cpu_ns / 1e3,
+                samples_us(&result->echo, 50));
+        use_print_json(file, "worker", &result->worker);
+        use_print_json(file, "broker", &result->broker);
+        fprintf(file, "}%s\n", i + 1 < VSOCK_WORKLOADS ? "," : "");
     }
     fprintf(file, "  ],\n");
 }
@@ -402,9 +417,9 @@ void vsock_largest(const struct vsock_result *results, double *ret_calls, double
     *ret_interrupts = 0;
     for (unsigned int i = 0; i < VSOCK_WORKLOADS; i++) {
         const struct vsock_result *result = &results[i];
-        const double calls = result->syscalls / 1024;
-        if (loads[i].unit == VSOCK_BULK && *ret_calls >= 0 && (calls < 0 || calls > *ret_calls))
-            *ret_calls = calls;
+        const double a_kib = result->worker.syscalls / 1024;
+        if (loads[i].unit == VSOCK_BULK && *ret_calls >= 0 && (a_kib < 0 || a_kib > *ret_calls))
+            *ret_calls = a_kib;
         if (loads[i].unit == VSOCK_PING && loads[i].connections == 1)
             *ret_interrupts = result->interrupts;
     }
@@ -418,7 +433,7 @@ static int run(struct bench *bench, const struct model *model, struct vsock_resu
     if (r == 0)
         (void)signal(SIGPIPE, SIG_IGN); /* for writev, after the guest has read enough */
     for (unsigned int i = 0; r == 0 && i < VSOCK_WORKLOADS; i++)
-        r = measure(&vsock, model->worker, bench, &loads[i], &results[i]);
+        r = measure(&vsock, model, bench, &loads[i], &results[i]);
     guest_vsock_free(&vsock);
     return r;
 }
