@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define ANSWER_MS 10000
+#define UP_MS 20000u
 #define BLOCK_DEVICE_ID 2
 #define MAGIC 0x74726976u /* "virt" */
 
@@ -379,6 +380,19 @@ static int agree(struct front_end *front_end)
     return r;
 }
 
+/* The socket's name is there before somebody listens. */
+static int connect_when_up(int fd, const struct sockaddr_un *address)
+{
+    for (unsigned int i = 0; i < UP_MS; i++) {
+        if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+            return 0;
+        if (errno != ENOENT && errno != ECONNREFUSED)
+            break;
+        usleep(1000);
+    }
+    return -errno;
+}
+
 int front_end_open(const char *socket_path, uint64_t window_addr, uint64_t window_size,
                    struct front_end *ret)
 {
@@ -395,9 +409,8 @@ int front_end_open(const char *socket_path, uint64_t window_addr, uint64_t windo
     if (r < 0 || strlen(socket_path) >= sizeof(address.sun_path))
         return r < 0 ? r : -ENAMETOOLONG;
     memcpy(address.sun_path, socket_path, strlen(socket_path));
-    if (connect(ret->socket, (struct sockaddr *)&address, sizeof(address)) < 0)
-        return -errno;
-    return agree(ret);
+    r = connect_when_up(ret->socket, &address);
+    return r < 0 ? r : agree(ret);
 }
 
 static void close_file(int fd)

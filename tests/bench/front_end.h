@@ -34,8 +34,8 @@ struct front_end {
     } queues[FRONT_END_QUEUES];
 };
 
-/* Connect to the daemon, and make a window. Returns 0 or -errno; front_end_close is called in both
- * cases. */
+/* Connect to the daemon as soon as it listens, and make a window. Returns 0 or -errno;
+ * front_end_close is called in both cases. */
 int front_end_open(const char *socket_path, uint64_t window_addr, uint64_t window_size,
                    struct front_end *ret);
 void front_end_close(struct front_end *front_end);

@@ -17,7 +17,6 @@
 #define STORAGE_DAEMON "/usr/bin/qemu-storage-daemon"
 #define PATH_SIZE 192
 #define OPTION_SIZE 320
-#define UP_MS 20000
 
 const char *const side_names[SIDES] = {
     [SIDE_OURS] = "bao-virtio-dm",
@@ -75,7 +74,6 @@ static _Noreturn void run_daemon(const struct side *side, const char *socket_pat
 static int start_daemon(const struct bench *bench, struct side *side, int log)
 {
     char path[PATH_SIZE];
-    struct stat status;
     snprintf(path, sizeof(path), "%s/socket", side->dir);
     if (!bench->anywhere)
         (void)place_what_starts(); /* on the worker's processor */
@@ -86,8 +84,6 @@ static int start_daemon(const struct bench *bench, struct side *side, int log)
         (void)place_guest();
     if (side->daemon < 0)
         return -errno;
-    for (unsigned int i = 0; i < UP_MS && stat(path, &status) < 0; i++)
-        usleep(1000);
     side->front_end = calloc(1, sizeof(*side->front_end));
     if (!side->front_end)
         return -ENOMEM;
