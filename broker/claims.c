@@ -46,16 +46,13 @@ static bool is_others(int fd, uint32_t id)
     return fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
 }
 
-/* Copy a place; in the copy, all texts are terminated. */
+/* Copy a place. In the copy, the name is terminated. The other texts may not be. */
 static void read_place(const struct claim *claims, uint32_t id, struct claim *ret)
 {
     memcpy(ret, &claims[id], sizeof(*ret));
     if (ret->version != CLAIMS_VERSION)
         *ret = (struct claim){.kind = DEVICE_KINDS};
-    ret->names.directory[sizeof(ret->names.directory) - 1] = '\0';
     ret->names.name[sizeof(ret->names.name) - 1] = '\0';
-    ret->tap_name[sizeof(ret->tap_name) - 1] = '\0';
-    ret->config[sizeof(ret->config) - 1] = '\0';
     if (ret->names.scheme > CONFIG_SCHEME_LOG || ret->names.ports > STATE_CONSOLE_PORTS)
         ret->has_names = false;
 }
@@ -65,10 +62,9 @@ static void read_place(const struct claim *claims, uint32_t id, struct claim *re
 /* Works on the text only: a look at the file could wait for a disk, or for a server. */
 void claims_absolute(const char *path, char ret[PATH_MAX])
 {
-    char here[PATH_MAX] = "";
-    if (path[0] != '/' && readlink("/proc/self/cwd", here, sizeof(here) - 1) < 0)
-        here[0] = '\0';
-    const char *slash = here[0] != '\0' && strcmp(here, "/") != 0 ? "/" : "";
+    char here[PATH_MAX + 1] = "";
+    ssize_t length = path[0] == '/' ? 0 : readlink("/proc/self/cwd", here, PATH_MAX);
+    const char *slash = length > 1 ? "/" : ""; /* "/" needs no second one */
     if (snprintf(ret, PATH_MAX, "%s%s%s", here, slash, path) >= PATH_MAX)
         ret[PATH_MAX - 1] = '\0';
 }
@@ -149,8 +145,8 @@ static bool both_read(const struct claim *a, const struct claim *b)
 static int names_taken(const struct claim *mine, const struct claim *other, struct failure *failure)
 {
     char name[CONFIG_NAME_SIZE];
-    bool same_directory = strcmp(mine->names.directory, other->names.directory) == 0 ||
-                          same_file(&mine->directory, &other->directory);
+    bool same_text = strncmp(mine->names.directory, other->names.directory, PATH_MAX) == 0;
+    bool same_directory = same_text || same_file(&mine->directory, &other->directory);
     if (!mine->has_names || !other->has_names || !same_directory ||
         !config_names_meet(&mine->names, &other->names, name))
         return 0;
@@ -169,9 +165,9 @@ static int compare(const struct device_config *device, const struct claim *mine,
 {
     struct config_names names;
     if (mine->tap_name[0] != '\0' && mine->network == other->network &&
-        strcmp(mine->tap_name, other->tap_name) == 0) {
+        strncmp(mine->tap_name, other->tap_name, sizeof(mine->tap_name)) == 0) {
         *ret_key = CONFIG_KEY_TAP_NAME;
-        return failure_set(failure, -EEXIST, "tap \"%s\" is %s: choose another", mine->tap_name,
+        return failure_set(failure, -EEXIST, "tap \"%.15s\" is %s: choose another", mine->tap_name,
                            whose(other).text);
     }
     if (mine->guest_cid != 0 && mine->guest_cid == other->guest_cid) {
@@ -199,7 +195,7 @@ static int compare_all(int fd, const struct claim *claims, const struct device_c
         if (id == device->id)
             return id_taken(&other, id, ret_key, failure);
         int result = compare(device, mine, &other, ret_key, failure);
-        if (result < 0)
+        if (result != 0)
             return result;
     }
     return 0;
@@ -219,6 +215,12 @@ static void keep_files(const struct claim *claims, uint32_t id, struct claim *mi
     mine->directory = before.directory;
 }
 
+static int take_place(int fd, uint32_t id, struct failure *failure)
+{
+    int result = lock_place(fd, F_WRLCK, id);
+    return result < 0 ? failure_set(failure, result, CLAIMS_PATH ": %s", strerror(-result)) : 0;
+}
+
 static int take(int fd, struct claim *claims, const struct config *config,
                 const struct device_config *device, int32_t keeper, bool runs,
                 struct claim_refused *ret_refused)
@@ -230,13 +232,11 @@ static int take(int fd, struct claim *claims, const struct config *config,
         keep_files(claims, device->id, &mine);
     int result = compare_all(fd, claims, device, &mine, &refused.key, &refused.failure);
     if (result == 0)
-        result = lock_place(fd, F_WRLCK, device->id);
+        result = take_place(fd, device->id, &refused.failure);
     if (result == 0) {
         memcpy(&claims[device->id], &mine, sizeof(mine));
         return 0;
     }
-    if (refused.failure.text[0] == '\0')
-        failure_set(&refused.failure, result, CLAIMS_PATH ": %s", strerror(-result));
     *ret_refused = refused;
     return -EBUSY;
 }
@@ -244,21 +244,14 @@ static int take(int fd, struct claim *claims, const struct config *config,
 static int take_all(int fd, struct claim *claims, const struct config *config, int32_t keeper,
                     uint32_t kept, struct claim_refused *ret_refused)
 {
-    uint32_t wanted = kept;
     int result = 0;
-    for (size_t i = 0; i < config->device_count; i++)
-        wanted |= 1u << config->devices[i].id;
-    for (uint32_t id = 0; id < BAO_DEVICES_MAX; id++) {
-        if ((wanted & 1u << id) == 0)
-            (void)lock_place(fd, F_UNLCK, id);
-        else if ((kept & 1u << id) != 0)
-            (void)lock_place(fd, F_WRLCK, id);
-    }
+    for (uint32_t id = 0; id < BAO_DEVICES_MAX; id++)
+        (void)lock_place(fd, (kept & 1u << id) != 0 ? F_WRLCK : F_UNLCK, id);
     for (size_t i = config->device_count; i-- > 0;) { /* backwards: the first one is reported */
         const struct device_config *device = &config->devices[i];
         bool runs = (kept & 1u << device->id) != 0;
         int r = take(fd, claims, config, device, keeper, runs, ret_refused);
-        result = r < 0 ? r : result;
+        result = r != 0 ? r : result;
     }
     return result;
 }
