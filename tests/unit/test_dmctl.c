@@ -885,6 +885,10 @@ static void the_auditor_gets_what_the_broker_says(void)
     devices[0].generation = BAO_GENERATIONS;
     (void)audit("audit");
     CU_ASSERT_PTR_NOT_NULL(strstr(input, " unknown\ndevice"));
+    device_count = 1;
+    devices[0].generation = BAO_D;
+    (void)audit("audit");
+    CU_ASSERT_PTR_NOT_NULL(strstr(input, " broker_d\n"));
     device_count = 0;
     (void)audit("audit");
     CU_ASSERT_PTR_NOT_NULL(strstr(input, " broker\n"));
