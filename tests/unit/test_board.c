@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bao-dmctl check-board finds what a backend VM lacks, and says nothing against what it has. */
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "broker/dmctl/board.h"
@@ -147,6 +154,337 @@ static void test_each_lack_is_one_line_with_its_cure(void)
         if (!found)
             fprintf(stderr, "\nnot found: %s\n", lacks[i].check);
         CU_ASSERT_TRUE(found);
+    }
+}
+
+/* ---- The kernel's answers ---- */
+
+static short tap_flags; /* of the interface tap0; -1: there is none */
+static uid_t user;
+static int mdwe_error, kcmp_error, seccomp_error;
+static long processors;
+static ssize_t random_bytes;
+
+int __wrap_ioctl(int fd, unsigned long request, ...);
+uid_t __wrap_geteuid(void);
+int __wrap_prctl(int option, ...);
+long __wrap_syscall(long number, ...);
+long __wrap_sysconf(int name);
+ssize_t __wrap_getrandom(void *buffer, size_t size, unsigned int flags);
+long __real_sysconf(int name);
+
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+    va_list arguments;
+    va_start(arguments, request);
+    struct ifreq *it = va_arg(arguments, struct ifreq *);
+    va_end(arguments);
+    CU_ASSERT(fd >= 0);
+    CU_ASSERT_EQUAL(request, SIOCGIFFLAGS);
+    errno = ENODEV;
+    if (tap_flags < 0 || strcmp(it->ifr_name, "tap0") != 0)
+        return -1;
+    it->ifr_flags = tap_flags;
+    return 0;
+}
+
+uid_t __wrap_geteuid(void)
+{
+    return user;
+}
+
+int __wrap_prctl(int option, ...)
+{
+    CU_ASSERT_EQUAL(option, 66); /* PR_GET_MDWE */
+    errno = mdwe_error;
+    return mdwe_error ? -1 : 0;
+}
+
+long __wrap_syscall(long number, ...)
+{
+    va_list arguments;
+    va_start(arguments, number);
+    long first = va_arg(arguments, long), second = va_arg(arguments, long);
+    const void *third = va_arg(arguments, const void *);
+    va_end(arguments);
+    int error = number == SYS_kcmp ? kcmp_error : number == SYS_seccomp ? seccomp_error : ENOSYS;
+    if (number == SYS_kcmp)
+        CU_ASSERT((pid_t)first == getpid() && (pid_t)second == getpid() && !third);
+    if (number == SYS_seccomp) {
+        CU_ASSERT_EQUAL(first, SECCOMP_GET_ACTION_AVAIL);
+        CU_ASSERT_EQUAL(second, 0);
+        CU_ASSERT_EQUAL(*(const uint32_t *)third, SECCOMP_RET_KILL_PROCESS);
+    }
+    errno = error;
+    return error ? -1 : 0;
+}
+
+long __wrap_sysconf(int name)
+{
+    return name == _SC_NPROCESSORS_ONLN ? processors : __real_sysconf(name);
+}
+
+ssize_t __wrap_getrandom(void *buffer, size_t size, unsigned int flags)
+{
+    CU_ASSERT(buffer && size == 1 && flags != 0);
+    return random_bytes;
+}
+
+static void a_good_kernel(void)
+{
+    user = 0;
+    mdwe_error = kcmp_error = seccomp_error = 0;
+    processors = 3;
+    random_bytes = 1;
+}
+
+static void test_the_kernel_is_asked(void)
+{
+    struct board_facts facts;
+    a_good_kernel();
+    board_facts(root, &facts);
+    CU_ASSERT(facts.is_root && facts.deny_write_execute && facts.kcmp && facts.seccomp);
+    CU_ASSERT(facts.random_ready && facts.processors == 3);
+    CU_ASSERT_EQUAL(facts.landlock_abi, 0); /* ENOSYS */
+    CU_ASSERT(facts.kernel_major >= 4 && facts.release[0] != '\0');
+    user = 1000;
+    mdwe_error = EINVAL;
+    kcmp_error = EPERM; /* it is there, and does not let us */
+    processors = -1;
+    random_bytes = -1;
+    board_facts(root, &facts);
+    CU_ASSERT(!facts.is_root && !facts.deny_write_execute && facts.kcmp && facts.seccomp);
+    CU_ASSERT(!facts.random_ready && facts.processors == 1);
+    kcmp_error = ENOSYS;
+    seccomp_error = EOPNOTSUPP;
+    board_facts(root, &facts);
+    CU_ASSERT(!facts.kcmp && !facts.seccomp);
+    a_good_kernel();
+}
+
+/* ---- Findings, word for word ---- */
+
+static void are_the_findings(const struct board_finding *expected, size_t expected_count)
+{
+    CU_ASSERT_EQUAL(report.count, expected_count);
+    for (size_t i = 0; i < report.count && i < expected_count; i++) {
+        CU_ASSERT_EQUAL(report.items[i].level, expected[i].level);
+        CU_ASSERT_STRING_EQUAL(report.items[i].check, expected[i].check);
+        CU_ASSERT_STRING_EQUAL(report.items[i].found, expected[i].found);
+        CU_ASSERT_STRING_EQUAL(report.items[i].cure, expected[i].cure);
+    }
+}
+
+#define ARE_THE_FINDINGS(...)                                                                      \
+    are_the_findings((const struct board_finding[]){__VA_ARGS__},                                  \
+                     sizeof((const struct board_finding[]){__VA_ARGS__}) /                         \
+                         sizeof(struct board_finding))
+
+#define GOOD_KERNEL                                                                                \
+    {BOARD_OK, "kernel", "Linux 6.12.0", ""}, {BOARD_OK, "seccomp filters", "there", ""},          \
+        {BOARD_OK, "pid namespaces", "there", ""}, {BOARD_OK, "user namespaces", "there", ""},     \
+        {BOARD_OK, "memory-deny-write-execute", "there", ""}, {BOARD_OK, "kcmp", "there", ""},     \
+        {BOARD_OK, "checkpoint/restore", "there", ""}, {BOARD_OK, "cgroup v2", "there", ""},       \
+    {                                                                                              \
+        BOARD_OK, "Landlock", "there, ABI 9", ""                                                   \
+    }
+#define FRONTEND                                                                                   \
+    {                                                                                              \
+        BOARD_NOTE, "frontend",                                                                    \
+            "can't be seen from here: a Linux frontend needs CONFIG_DMA_RESTRICTED_POOL=y",        \
+            "in the frontend: \"zcat /proc/config.gz | grep DMA_RESTRICTED_POOL\""                 \
+    }
+#define GOOD_DRIVER                                                                                \
+    {                                                                                              \
+        BOARD_OK, "dispatcher",                                                                    \
+            "/dev/bao-io-dispatcher, generation A or B, of the module bao-iodispatcher", ""        \
+    }
+
+static void test_what_is_good_is_told_too(void)
+{
+    struct board_facts facts = good();
+    facts.vhost_net = false;
+    judge(&facts, NULL);
+    ARE_THE_FINDINGS(
+        GOOD_KERNEL, GOOD_DRIVER, {BOARD_OK, "device tree", "it has 2 devices of the driver's", ""},
+        {BOARD_OK, "/dev/vhost-vsock", "there", ""},
+        {BOARD_NOTE, "/dev/vhost-net", "not there: net with data_plane vhost can't be served",
+         "\"modprobe vhost_net\", if you need it"},
+        {BOARD_OK, "/dev/net/tun", "there", ""},
+        {BOARD_OK, "memory", "500000 KiB are available, of which up to 8192 KiB are needed", ""},
+        {BOARD_OK, "processors", "2", ""}, {BOARD_OK, "random numbers", "ready", ""}, FRONTEND);
+    facts = good();
+    facts.window_count = 1;
+    facts.driver.name = NULL;
+    facts.memory_available = 0;
+    facts.random_ready = false;
+    facts.random_device = true;
+    tap_flags = IFF_UP;
+    judge(&facts, "devices:\n"
+                  "- {id: 0, type: net, data_plane: virtio, mmio_addr: 0, tap_name: tap0}\n");
+    ARE_THE_FINDINGS(GOOD_KERNEL,
+                     {BOARD_OK, "dispatcher",
+                      "/dev/bao-io-dispatcher, generation A or B, of the module (built in)", ""},
+                     {BOARD_OK, "device tree", "it has 1 device of the driver's", ""},
+                     {BOARD_OK, "/dev/net/tun", "there", ""}, {BOARD_OK, "tap", "net 0: tap0", ""},
+                     {BOARD_NOTE, "memory", "/proc/meminfo does not tell how much is free", ""},
+                     {BOARD_OK, "processors", "2", ""},
+                     {BOARD_NOTE, "random numbers",
+                      "the kernel has no entropy yet: rng devices wait for it",
+                      "a moment's patience: there is /dev/hwrng"},
+                     FRONTEND);
+}
+
+static void test_what_is_missing_is_told_with_its_cure(void)
+{
+    struct board_facts facts = good();
+    tap_flags = 0;
+    facts.window_count = 0;
+    facts.tun = facts.random_ready = false;
+    facts.memory_available = 12287;
+    facts.processors = 1;
+    judge(
+        &facts,
+        "devices:\n"
+        "- {id: 0, type: net, data_plane: virtio, mmio_addr: 0, tap_name: tap0}\n"
+        "- {id: 1, type: net, data_plane: virtio, mmio_addr: 0x1000, tap_name: tap1, queues: 2}\n");
+    ARE_THE_FINDINGS(
+        GOOD_KERNEL, GOOD_DRIVER, {BOARD_OK, "device tree", "it has 0 devices of the driver's", ""},
+        {BOARD_MISSING, "device tree", "net 0: the ids of the device tree: none",
+         "f:2: another id, or one more device in the device tree"},
+        {BOARD_MISSING, "/dev/net/tun", "not there", "\"modprobe tun\", of CONFIG_TUN"},
+        {BOARD_NOTE, "tap", "net 0: tap0 is down", "\"ip link set tap0 up\""},
+        {BOARD_MISSING, "device tree", "net 1: the ids of the device tree: none",
+         "f:3: another id, or one more device in the device tree"},
+        {BOARD_NOTE, "tap", "net 1: there is no tap1: it will be made, down and without an address",
+         "\"ip tuntap add tap1 mode tap multi_queue\", \"ip link set tap1 up\""},
+        {BOARD_MISSING, "memory", "12287 KiB are available; 2 devices take up to 12288 KiB",
+         "give the backend VM more, or end other programs"},
+        {BOARD_NOTE, "processors", "one: a device at full load takes it from all else here",
+         "no \"sched: fifo\", and vhost for vsock and net"},
+        {BOARD_NOTE, "random numbers", "the kernel has no entropy yet: rng devices wait for it",
+         "a driver for the board's generator, or rng-tools"},
+        FRONTEND);
+    facts.memory_available = 12288;
+    judge(&facts, VSOCK("0"));
+    CU_ASSERT_EQUAL(report.items[report.count - 4].level, BOARD_OK);
+}
+
+static void test_files_folders_and_daemons(void)
+{
+    struct board_facts facts = good();
+    const size_t before = 11; /* findings about kernel and driver */
+    char yaml[512], words[256];
+    put_text("image", "x");
+    snprintf(yaml, sizeof(yaml), DEVICE("0", "block", "virtio", "    file_path: %s/image\n"), root);
+    judge(&facts, yaml);
+    snprintf(words, sizeof(words), "block 0: %s/image", root);
+    CU_ASSERT_EQUAL(report.count, before + 5);
+    CU_ASSERT_EQUAL(report.items[before].level, BOARD_OK);
+    CU_ASSERT_STRING_EQUAL(report.items[before].found, words);
+    judge(&facts, DEVICE("0", "block", "virtio", "    file_path: /no/such\n"));
+    CU_ASSERT_STRING_EQUAL(report.items[before].found,
+                           "block 0: /no/such: No such file or directory");
+    CU_ASSERT_STRING_EQUAL(report.items[before].cure, "make it, or name another in file_path");
+    /* A folder in / and one that is there need no words; a file is no folder. */
+    judge(&facts, DEVICE("0", "console", "virtio", "    log_path: /log\n"));
+    CU_ASSERT_EQUAL(report.count, before + 4);
+    judge(&facts, DEVICE("0", "console", "virtio", "    log_path: log\n"));
+    CU_ASSERT_EQUAL(report.count, before + 4);
+    snprintf(yaml, sizeof(yaml), DEVICE("0", "console", "virtio", "    log_path: %s/image/log\n"),
+             root);
+    judge(&facts, yaml);
+    CU_ASSERT_EQUAL(report.count, before + 5);
+    snprintf(words, sizeof(words), "console 0: there is no folder %s/image", root);
+    CU_ASSERT_STRING_EQUAL(report.items[before].found, words);
+    snprintf(words, sizeof(words), "\"mkdir -p %s/image\"", root);
+    CU_ASSERT_STRING_EQUAL(report.items[before].cure, words);
+    /* The socket of a daemon, by its own name or by that of its folder. */
+    put_text("run/Fs0.sock", "");
+    for (unsigned int i = 0; i < 2; i++) {
+        snprintf(yaml, sizeof(yaml),
+                 DEVICE("0", "fs", "vhost_user", "    socket_path: %s/run/%s\n"), root,
+                 i == 0 ? "" : "Fs0.sock");
+        judge(&facts, yaml);
+        snprintf(words, sizeof(words), "fs 0: %s/run/Fs0.sock", root);
+        CU_ASSERT_EQUAL(report.items[before].level, BOARD_OK);
+        CU_ASSERT_STRING_EQUAL(report.items[before].found, words);
+    }
+    judge(&facts, DEVICE("0", "fs", "vhost_user", "    socket_path: /tmp/none.sock\n"));
+    CU_ASSERT_STRING_EQUAL(report.items[before].found, "fs 0: nobody has made /tmp/none.sock");
+    CU_ASSERT_STRING_EQUAL(report.items[before].cure, "start the daemon");
+    facts.root_is_initramfs = true;
+    judge(&facts, DEVICE("0", "gpu", "vhost_user", "    socket_path: /tmp/none.sock\n"));
+    CU_ASSERT_STRING_EQUAL(report.items[before].cure, "start the daemon"); /* no virtiofsd */
+}
+
+static void test_the_report_has_an_end(void)
+{
+    struct board_facts facts = good();
+    char yaml[4096] = "devices:\n";
+    facts.in_device_tree = false;
+    for (unsigned int i = 0; i < 16; i++)
+        snprintf(yaml + strlen(yaml), 200,
+                 "- {id: %u, type: fs, data_plane: vhost_user, mmio_addr: 0x%u000, socket_path: "
+                 "/no%u/such.sock}\n",
+                 i, i + 1, i);
+    judge(&facts, yaml);
+    CU_ASSERT(report.count <= BOARD_FINDINGS_MAX - 1);
+    CU_ASSERT(report.count >= 11 + 32 + 4 || report.count == BOARD_FINDINGS_MAX - 1);
+}
+
+static void test_kernels_that_are_new_enough(void)
+{
+    static const struct {
+        unsigned int major, minor;
+        bool enough;
+    } cases[] = {{5, 19, false}, {6, 0, false}, {6, 1, true}, {7, 0, true}};
+    for (size_t i = 0; i < 4; i++) {
+        struct board_facts facts = good();
+        facts.kernel_major = cases[i].major;
+        facts.kernel_minor = cases[i].minor;
+        judge(&facts, VSOCK("0"));
+        CU_ASSERT_EQUAL(report.items[0].level, cases[i].enough ? BOARD_OK : BOARD_MISSING);
+        CU_ASSERT_STRING_EQUAL(report.items[0].cure, cases[i].enough ? "" : "Linux 6.1 or newer");
+    }
+}
+
+static void test_windows_in_each_number_of_cells(void)
+{
+    static const unsigned char one[] = {0, 0, 0, 1}, two[] = {0, 0, 0, 2}, three[] = {0, 0, 0, 3},
+                               none[] = {0, 0, 0, 0}, short_cell[] = {0, 0, 1};
+    static const unsigned char reg[] = {0xd0, 1, 2, 3, 0x10, 0, 0, 4, 0xd5, 0, 0, 0, 0, 0x20, 0, 0};
+    static const struct {
+        const unsigned char *address, *size;
+        size_t count;
+        uint64_t addr, window;
+    } cases[] = {
+        {one, one, 2, 0xd0010203, 0x10000004},
+        {two, one, 1, 0xd001020310000004, 0xd5000000},
+        {one, two, 1, 0xd0010203, 0x10000004d5000000},
+        {two, two, 1, 0xd001020310000004, 0xd500000000200000},
+        {none, one, 0, 0, 0},
+        {three, one, 0, 0, 0},
+        {one, three, 0, 0, 0},
+        {one, none, 0, 0, 0},
+    };
+    struct board_facts facts;
+    put("tree/proc/device-tree/soc/bao/compatible", "bao,io-dispatcher", 18);
+    put("tree/proc/device-tree/soc/bao/reg", reg, sizeof(reg));
+    put("tree/proc/device-tree/soc/bao/bao,id", short_cell, 3); /* this is no cell */
+    char tree[64];
+    snprintf(tree, sizeof(tree), "%s/tree", root);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        put("tree/proc/device-tree/soc/#address-cells", cases[i].address, 4);
+        put("tree/proc/device-tree/soc/#size-cells", cases[i].size, 4);
+        board_facts(tree, &facts);
+        CU_ASSERT_TRUE(facts.in_device_tree);
+        CU_ASSERT_EQUAL_FATAL(facts.window_count, cases[i].count);
+        if (facts.window_count == 0)
+            continue;
+        CU_ASSERT_EQUAL(facts.windows[0].id, 0);
+        CU_ASSERT_EQUAL(facts.windows[0].addr, cases[i].addr);
+        CU_ASSERT_EQUAL(facts.windows[0].size, cases[i].window);
     }
 }
 
@@ -382,10 +720,19 @@ int main(int argc, char **argv)
     char command[64];
     if (!mkdtemp(root))
         return EXIT_FAILURE;
+    tap_flags = -1;
+    a_good_kernel();
     CU_TestInfo tests[] = {
         {"a good machine", test_a_good_machine},
         {"each lack is one line with its cure", test_each_lack_is_one_line_with_its_cure},
         {"numbers", test_numbers},
+        {"the kernel is asked", test_the_kernel_is_asked},
+        {"what is good is told, too", test_what_is_good_is_told_too},
+        {"what is missing is told", test_what_is_missing_is_told_with_its_cure},
+        {"files, folders and daemons", test_files_folders_and_daemons},
+        {"the report has an end", test_the_report_has_an_end},
+        {"kernels that are new enough", test_kernels_that_are_new_enough},
+        {"windows in each number of cells", test_windows_in_each_number_of_cells},
         {"a driver that is not there", test_a_driver_that_is_not_there},
         {"each generation of the driver", test_each_generation_of_the_driver},
         {"the device tree beside the file", test_the_device_tree_beside_the_file},
