@@ -59,14 +59,13 @@ static void log_ready(struct device *device, uint32_t layers)
 {
     char in_force[WORDS_SIZE], missing[WORDS_SIZE];
     const struct log_source source = supervision_source(device);
-    uint32_t all = (1u << LAYER_COUNT) - 1;
     if (layers == device->worker.layers_logged) {
         log_from(LOG_LEVEL_INFO, &source, "worker %d ready", (int)device->worker.pid);
         return;
     }
     device->worker.layers_logged = layers;
-    words_layers(layers & all, in_force);
-    words_layers(~layers & all, missing);
+    words_layers(layers, in_force);
+    words_layers(~layers, missing);
     log_from(LOG_LEVEL_INFO, &source, "worker %d ready, confined by: %s%s%s",
              (int)device->worker.pid, in_force, missing[0] ? "; not available: " : "", missing);
 }

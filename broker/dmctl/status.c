@@ -77,13 +77,12 @@ static void print_duration(uint64_t ms)
 static void print_limits(uint32_t cgroup)
 {
     char in_force[WORDS_SIZE], missing[WORDS_SIZE];
-    const uint32_t all = (1u << CGROUP_CONTROLLERS) - 1;
     if (cgroup == 0) {
         puts("  limits      none: it has no cgroup of its own");
         return;
     }
     (void)words_limits(cgroup, in_force);
-    (void)words_limits(~cgroup & all, missing);
+    (void)words_limits(~cgroup, missing);
     printf("  limits      %s%s%s\n", in_force[0] ? in_force : "none",
            missing[0] ? "; not available: " : "", missing);
 }
@@ -105,7 +104,6 @@ static void print_limits_json(uint32_t cgroup)
 static void print_text(const struct control_device *device)
 {
     char in_force[WORDS_SIZE], missing[WORDS_SIZE];
-    const uint32_t all = (1u << LAYER_COUNT) - 1;
     printf("%s (%s), registers at 0x%" PRIx64 ", window of 0x%" PRIx64 " bytes at 0x%" PRIx64 "\n",
            device->name, data_plane(device), device->mmio_addr, device->shmem_size,
            device->shmem_addr);
@@ -121,8 +119,8 @@ static void print_text(const struct control_device *device)
     if (device->trouble[0] != '\0')
         printf("  trouble     %s\n", device->trouble);
     if (device->layers != 0) {
-        printf("  confined by %s\n", words_layers(device->layers & all, in_force));
-        if (words_layers(~device->layers & all, missing)[0])
+        printf("  confined by %s\n", words_layers(device->layers, in_force));
+        if (words_layers(~device->layers, missing)[0])
             printf("  without     %s\n", missing);
     }
     if (device->pid > 0)

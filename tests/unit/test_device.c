@@ -73,6 +73,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
 static void be_the_keeper(void)
 {
     union message message;
+    memset(kept_fds, 0x5a, sizeof(kept_fds));
     if (message_receive(keeper_end, ROLE_BROKER, &message, kept_fds, &kept_count) != 1)
         return;
     CU_ASSERT_EQUAL(message.header.type, MSG_STORE);
@@ -536,6 +537,8 @@ static void the_next_broker_goes_on(void)
     CU_ASSERT(device->call == copies[STORE_CALL] && device->irq == copies[STORE_IRQ]);
     CU_ASSERT_EQUAL(device->kicks[0], copies[STORE_QUEUE_FIRST]);
     CU_ASSERT_EQUAL(device->kicks[1], copies[STORE_QUEUE_FIRST + 1]);
+    CU_ASSERT_EQUAL(device->kicks[2], 0); /* it has no third queue */
+    CU_ASSERT_STRING_EQUAL(failure.text, "");
     CU_ASSERT_EQUAL(device->state->transport.config_generation, 77);
     CU_ASSERT_EQUAL(device->journal->doubts, 5);
     CU_ASSERT_EQUAL(device->journal->given_up, 0);

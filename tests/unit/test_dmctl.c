@@ -113,9 +113,7 @@ static unsigned int execs;
 
 int __wrap_execv(const char *path, char *const argv[])
 {
-    snprintf(executed + strlen(executed), 640, "%s", strrchr(path, '/'));
-    const char *beside = strstr(path, "/../bin/");
-    strcat(executed, beside ? " in ../bin:" : ":");
+    snprintf(executed + strlen(executed), 640, "%s:", path);
     for (size_t i = 0; argv[i]; i++) {
         strcat(executed, " ");
         strcat(executed, argv[i]);
@@ -126,6 +124,35 @@ int __wrap_execv(const char *path, char *const argv[])
         input[length] = '\0';
     errno = exec_error[execs++];
     return -1;
+}
+
+static const char *program; /* this program's path; NULL: it can't be read */
+static int dup2_error;
+ssize_t __wrap_readlink(const char *path, char *buffer, size_t size);
+ssize_t __wrap___readlink_chk(const char *path, char *buffer, size_t size, size_t room);
+int __wrap_dup2(int old, int new);
+
+ssize_t __wrap_readlink(const char *path, char *buffer, size_t size)
+{
+    CU_ASSERT_STRING_EQUAL(path, "/proc/self/exe");
+    CU_ASSERT_EQUAL(size, 511); /* the terminating 0 has room as well */
+    memset(buffer, '/', size);
+    if (program)
+        memcpy(buffer, program, strlen(program));
+    errno = ELOOP;
+    return program ? (ssize_t)strlen(program) : -1;
+}
+
+ssize_t __wrap___readlink_chk(const char *path, char *buffer, size_t size, size_t room)
+{
+    CU_ASSERT(size < room);
+    return __wrap_readlink(path, buffer, size);
+}
+
+int __wrap_dup2(int old, int new)
+{
+    errno = dup2_error;
+    return dup2_error && new == STDIN_FILENO ? -1 : (int)syscall(SYS_dup3, old, new, 0);
 }
 
 static struct board_report found;
@@ -279,6 +306,8 @@ static void begin(void)
     answers_left = 1000;
     execs = 0;
     exec_error[0] = exec_error[1] = ENOENT;
+    program = "/usr/sbin/bao-dmctl";
+    dup2_error = 0;
     executed[0] = input[0] = '\0';
     devices[0] = (struct control_device){
         .name = "rng 0", .kind = DEVICE_RNG_VIRTIO, .generation = BAO_B, .virtio_id = 4};
@@ -425,15 +454,11 @@ static void status_says_how_long_and_how_far(void)
         uint64_t ms;
         const char *words;
     } times[] = {
-        {0, " for 0.0 s;"},
-        {999, " for 0.9 s;"},
-        {59999, " for 59.9 s;"},
-        {60000, " for 1 min 0 s;"},
-        {3599999, " for 59 min 59 s;"},
-        {3600000, " for 1 h 0 min;"},
-        {86399999, " for 23 h 59 min;"},
-        {86400000, " for 1 d 0 h;"},
-        {180000000, " for 2 d 2 h;"},
+        {0, " for 0.0 s;"},           {100, " for 0.1 s;"},
+        {999, " for 0.9 s;"},         {59999, " for 59.9 s;"},
+        {60000, " for 1 min 0 s;"},   {3599999, " for 59 min 59 s;"},
+        {3600000, " for 1 h 0 min;"}, {86399999, " for 23 h 59 min;"},
+        {86400000, " for 1 d 0 h;"},  {180000000, " for 2 d 2 h;"},
     };
     begin();
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
@@ -452,6 +477,12 @@ static void status_says_how_long_and_how_far(void)
     has_line("worker      ending,");
     devices[1].phase = CONTROL_ENDING + 1;
     has_line("worker      unknown,");
+    strcpy(devices[1].trouble, "x");
+    has_line("  trouble     x\n");
+    devices[1].connections = 1;
+    has_line("  connections up to 1, memory for them 545 KiB\n");
+    CU_ASSERT_EQUAL(run("status 3 --json"), EXIT_SUCCESS);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out.text, "\"connections\": {\"max\": 1, \"memory_kib\": 545}"));
     devices[1].restarts = 1;
     has_line("; 1 restart, last death");
     devices[1].features = 0;
@@ -536,6 +567,7 @@ static void rates_are_differences_by_time(void)
     now.devices[1].id = 9;
     now.devices[2] = a_vsock();
     now.devices[2].id = 5; /* it was not there before */
+    before.devices[2] = now.devices[2];
     said_begin(&out, STDOUT_FILENO);
     stats_print(&now, &before, false);
     said_end(&out);
@@ -584,7 +616,8 @@ static void openmetrics_has_every_counter_and_state(void)
     static const char *const lines[] = {
         "# TYPE bao_virtio_requests counter\n# HELP bao_virtio_requests Requests that the worker "
         "has completed.\nbao_virtio_requests_total{device=\"rng 0\",id=\"0\"} "
-        "0\nbao_virtio_requests_total{device=\"vsock 3\",id=\"3\"} 100\n",
+        "0\nbao_virtio_requests_total{device=\"vsock 3\",id=\"3\"} 100\n# TYPE bao_virtio_bytes_in "
+        "counter\n",
         "bao_virtio_bytes_in_total{device=\"vsock 3\",id=\"3\"} 1000\n",
         "bao_virtio_interrupts_raised_total{device=\"vsock 3\",id=\"3\"} 5\n",
         "bao_virtio_dropped_out_total{device=\"vsock 3\",id=\"3\"} 11\n",
@@ -714,6 +747,7 @@ static void usage_is_explained(void)
         {"", "no command"},
         {"status a", "status takes one DEVICE, a number"},
         {"status 1 2", "status takes one DEVICE, a number"},
+        {"status 1 2 3 4", "status takes one DEVICE, a number"},
         {"status 123456789", "status takes one DEVICE, a number"},
         {"stats 1 2", "stats takes one number"},
         {"stats x", "stats takes one number"},
@@ -819,7 +853,8 @@ static void only_sockets_that_answer_count(void)
     snprintf(path, sizeof(path), "%s/dead.socket", folder);
     close(listen_at("dead.socket"));
     close(listen_at(".socket")); /* no name at all */
-    int other = listen_at("other");
+    int other = listen_at("other"), third = listen_at("m.socket");
+    close(third);
     memset(long_name, 'l', sizeof(long_name));
     strcpy(long_name + 100, CONTROL_SUFFIX);
     char long_path[320];
@@ -835,13 +870,17 @@ static void only_sockets_that_answer_count(void)
     CU_ASSERT_EQUAL(send(connected, "", 1, MSG_NOSIGNAL), -1);
     close(other);
     connect_error = EACCES;
-    CU_ASSERT(instances_find(instances) >= 1);
+    CU_ASSERT_EQUAL(instances_find(instances), 3);
+    CU_ASSERT_STRING_EQUAL(instances[0].path, "/run/bao-virtio-dm/dead.socket");
+    CU_ASSERT_STRING_EQUAL(instances[1].path, "/run/bao-virtio-dm/m.socket");
+    CU_ASSERT_STRING_EQUAL(instances[2].path, "/run/bao-virtio-dm/vm.socket");
     CU_ASSERT_EQUAL(instances[0].fd, -EACCES);
     CU_ASSERT_EQUAL(fcntl(refused, F_GETFD), -1); /* it is closed */
     unlink(path);
     unlink(long_path);
     remove_file(".socket");
     remove_file("other");
+    remove_file("m.socket");
     end();
 }
 
@@ -853,7 +892,7 @@ static int audit(const char *line)
     executed[0] = input[0] = '\0';
     execs = 0;
     int status = run(line);
-    dup2(before, STDIN_FILENO);
+    (void)syscall(SYS_dup3, before, STDIN_FILENO, 0);
     close(before);
     return status;
 }
@@ -863,8 +902,8 @@ static void the_auditor_gets_what_the_broker_says(void)
     char expected[512];
     begin();
     CU_ASSERT_EQUAL(audit("audit"), 2);
-    CU_ASSERT_STRING_EQUAL(executed, "/bao-seccomp: bao-seccomp verify --told -\n"
-                                     "/bao-seccomp in ../bin: bao-seccomp verify --told -\n");
+    CU_ASSERT_STRING_EQUAL(executed, "/usr/sbin/bao-seccomp: bao-seccomp verify --told -\n"
+                                     "/usr/sbin/../bin/bao-seccomp: bao-seccomp verify --told -\n");
     snprintf(expected, sizeof(expected),
              "broker %d broker\ndevice 0 0 0 rng/virtio rng 0\ndevice 3 4711 %x vsock/virtio vsock "
              "3\n",
@@ -877,11 +916,28 @@ static void the_auditor_gets_what_the_broker_says(void)
     exec_error[0] = EACCES;
     CU_ASSERT_EQUAL(audit("audit --json --against old --output new"), 2);
     CU_ASSERT_STRING_EQUAL(
-        executed, "/bao-seccomp: bao-seccomp verify --told - --json --against old --output new\n");
+        executed,
+        "/usr/sbin/bao-seccomp: bao-seccomp verify --told - --json --against old --output new\n");
     CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "can't be run: Permission denied: "));
     CU_ASSERT_PTR_NOT_NULL(strstr(input, " broker_d\ndevice 0 0 0 unknown rng 0\n"));
     CU_ASSERT_EQUAL(audit("audit --markdown"), 2);
-    CU_ASSERT_STRING_EQUAL(executed, "/bao-seccomp: bao-seccomp verify --told - --markdown\n");
+    CU_ASSERT_STRING_EQUAL(executed,
+                           "/usr/sbin/bao-seccomp: bao-seccomp verify --told - --markdown\n");
+    program = "bao-dmctl"; /* without a folder */
+    CU_ASSERT_EQUAL(audit("audit"), 2);
+    CU_ASSERT_STRING_EQUAL(executed, "");
+    program = NULL;
+    CU_ASSERT_EQUAL(audit("audit"), 2);
+    CU_ASSERT_STRING_EQUAL(executed, "");
+    CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "bao-seccomp can't be run: Too many levels of "));
+    program = "/bao-dmctl";
+    dup2_error = EBUSY;
+    CU_ASSERT_EQUAL(audit("audit"), 2);
+    CU_ASSERT_STRING_EQUAL(executed, "");
+    CU_ASSERT_STRING_EQUAL(err.text,
+                           "bao-dmctl: what the broker says can't be handed on: Device or "
+                           "resource busy\n");
+    dup2_error = 0;
     devices[0].generation = BAO_GENERATIONS;
     (void)audit("audit");
     CU_ASSERT_PTR_NOT_NULL(strstr(input, " unknown\ndevice"));
