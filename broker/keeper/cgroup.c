@@ -144,11 +144,11 @@ static bool lock_base(struct cgroups *cgroups)
     return false;
 }
 
-static void unlock_base(struct cgroups *cgroups)
+static void close_file(int *fd)
 {
-    if (cgroups->base_lock >= 0)
-        close(cgroups->base_lock);
-    cgroups->base_lock = -1;
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
 }
 
 /* Returns NULL, or the reason why there can be no cgroups. */
@@ -305,9 +305,7 @@ void cgroups_leave(struct cgroups *cgroups)
     if (cgroups->base[0] == '\0')
         return;
     for (unsigned int i = 0; i < BAO_DEVICES_MAX; i++) {
-        if (cgroups->workers[i] >= 0)
-            close(cgroups->workers[i]);
-        cgroups->workers[i] = -1;
+        close_file(&cgroups->workers[i]);
         snprintf(part, sizeof(part), ALL_WORKERS "/%u", i);
         remove_group(cgroups, part);
     }
@@ -320,7 +318,9 @@ void cgroups_leave(struct cgroups *cgroups)
     }
     if (cgroups->entered && write_text(cgroups->base_procs, "0") == 0)
         remove_group(cgroups, LEAF);
-    unlock_base(cgroups);
+    close_file(&cgroups->base_procs);
+    close_file(&cgroups->base_subtree);
+    close_file(&cgroups->base_lock);
     cgroups->base[0] = '\0';
 }
 
@@ -346,7 +346,7 @@ void cgroups_enter(struct cgroups *ret)
         ret->workers[i] = -1;
     const char *why = find_base(ret, &in_leaf);
     if (why) {
-        unlock_base(ret);
+        close_file(&ret->base_lock);
         ret->base[0] = '\0';
         snprintf(ret->words, sizeof(ret->words), "no worker has a cgroup of its own: %s", why);
         return;
