@@ -62,9 +62,9 @@ static void check_tap(const struct raw_value *tap, struct config_diagnostics *di
 static size_t appended(const struct raw_device *device, enum config_key key)
 {
     const struct raw_value *ports = &device->values[CONFIG_KEY_PORTS];
-    if (key == CONFIG_KEY_PTY_ALIAS && ports->valid && ports->number > 1)
-        return strlen(".6");
-    return 0;
+    if (key == CONFIG_KEY_LOG_PATH)
+        return strlen(".1");
+    return key == CONFIG_KEY_PTY_ALIAS && ports->valid && ports->number > 1 ? strlen(".6") : 0;
 }
 
 /* The longest part between two "/". */

@@ -15,6 +15,7 @@
 
 #include "broker/dmctl/board.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/fd_count.h"
 
 static char root[] = "/tmp/board-XXXXXX";
 
@@ -241,23 +242,29 @@ static void a_good_kernel(void)
 static void test_the_kernel_is_asked(void)
 {
     struct board_facts facts;
+    char tree[64];
+    snprintf(tree, sizeof(tree), "%s/kernel", root);
     a_good_kernel();
-    board_facts(root, &facts);
+    put_text("kernel/proc/self/mounts", "rootfs / rootfs rw 0 0\n");
+    put_text("kernel/proc/meminfo", "MemTotal: 9 kB\n");
+    const unsigned int before = fd_count();
+    board_facts(tree, &facts);
     CU_ASSERT(facts.is_root && facts.deny_write_execute && facts.kcmp && facts.seccomp);
     CU_ASSERT(facts.random_ready && facts.processors == 3);
     CU_ASSERT_EQUAL(facts.landlock_abi, 0); /* ENOSYS */
     CU_ASSERT(facts.kernel_major >= 4 && facts.release[0] != '\0');
+    CU_ASSERT_EQUAL(fd_count(), before);
     user = 1000;
     mdwe_error = EINVAL;
     kcmp_error = EPERM; /* it is there, and does not let us */
     processors = -1;
     random_bytes = -1;
-    board_facts(root, &facts);
+    board_facts(tree, &facts);
     CU_ASSERT(!facts.is_root && !facts.deny_write_execute && facts.kcmp && facts.seccomp);
     CU_ASSERT(!facts.random_ready && facts.processors == 1);
     kcmp_error = ENOSYS;
     seccomp_error = EOPNOTSUPP;
-    board_facts(root, &facts);
+    board_facts(tree, &facts);
     CU_ASSERT(!facts.kcmp && !facts.seccomp);
     a_good_kernel();
 }

@@ -205,16 +205,30 @@ static void test_rate_limit(void)
     CU_ASSERT_TRUE(rate_limit_pass(&limit, 1000200, &left_out));
     CU_ASSERT_EQUAL(left_out, 7);
     CU_ASSERT_FALSE(rate_limit_pass(&limit, 1000399, &left_out));
+    CU_ASSERT_TRUE(rate_limit_pass(&limit, 1000400, &left_out));
+    CU_ASSERT_EQUAL(left_out, 1); /* the seven were told */
     /* A second later five pass, and no more. */
     unsigned int passed = 0;
     for (int i = 0; i < 100; i++)
         passed += rate_limit_pass(&limit, 1001200, &left_out);
-    CU_ASSERT_EQUAL(passed, 5);
+    CU_ASSERT_EQUAL(passed, 4);
     /* A long silence fills the bucket, but not beyond its size. */
     passed = 0;
     for (int i = 0; i < 100; i++)
         passed += rate_limit_pass(&limit, 9000000, &left_out);
     CU_ASSERT_EQUAL(passed, RATE_LIMIT_BURST);
+}
+
+/* A full bucket saves no time for the next token. */
+static void test_full_bucket(void)
+{
+    struct rate_limit limit = {0};
+    uint64_t left_out;
+    CU_ASSERT_TRUE(rate_limit_pass(&limit, 1000000, &left_out));
+    for (unsigned int i = 0; i < RATE_LIMIT_BURST; i++)
+        CU_ASSERT_TRUE(rate_limit_pass(&limit, 1000399, &left_out));
+    CU_ASSERT_FALSE(rate_limit_pass(&limit, 1000400, &left_out));
+    CU_ASSERT_TRUE(rate_limit_pass(&limit, 1000599, &left_out));
 }
 
 static void test_other_rates(void)
@@ -480,6 +494,7 @@ int main(int argc, char **argv)
         {"rate limit", test_rate_limit},
         {"pace", test_pace},
         {"other rates", test_other_rates},
+        {"a full bucket", test_full_bucket},
         CU_TEST_INFO_NULL,
     };
     CU_TestInfo words_tests[] = {

@@ -14,6 +14,26 @@
 #include "tests/cunit_main.h"
 #include "tests/unit/config_expect.h"
 
+static int read_error; /* of the next read */
+
+ssize_t __wrap_read(int fd, void *buffer, size_t size);
+ssize_t __wrap___read_chk(int fd, void *buffer, size_t size, size_t room);
+ssize_t __real_read(int fd, void *buffer, size_t size);
+
+ssize_t __wrap_read(int fd, void *buffer, size_t size)
+{
+    int error = read_error;
+    read_error = 0;
+    errno = error;
+    return error ? -1 : __real_read(fd, buffer, size);
+}
+
+ssize_t __wrap___read_chk(int fd, void *buffer, size_t size, size_t room)
+{
+    CU_ASSERT(size <= room);
+    return __wrap_read(fd, buffer, size);
+}
+
 static void expect_load(const char *path, int result, const char *expected)
 {
     CU_ASSERT_EQUAL(config_load(path, &config, &diags), result);
@@ -59,6 +79,24 @@ static void test_files(void)
     expect_load(path, -EFBIG, "f: larger than 1048576 bytes; expected a YAML file of devices\n");
     unlink(path);
     rmdir(directory);
+}
+
+static void test_reads_that_fail(void)
+{
+    static const char good[] = "devices:\n- {id: 0, type: rng, data_plane: virtio, mmio_addr: 0}\n";
+    char path[] = "/tmp/test-config-XXXXXX";
+    int fd = mkostemp(path, O_CLOEXEC);
+    CU_ASSERT_FATAL(fd >= 0);
+    close(fd);
+    write_file(path, good, strlen(good));
+    read_error = EINTR; /* it is repeated */
+    expect_load(path, 0, "");
+    CU_ASSERT_EQUAL(config.device_count, 1);
+    config_free(&config);
+    read_error = EIO;
+    expect_load(path, -EIO,
+                "f: cannot be read: Input/output error; expected a YAML file that can be opened\n");
+    unlink(path);
 }
 
 static void test_unreadable(void)
@@ -140,6 +178,7 @@ int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"files", test_files},
+        {"reads that fail", test_reads_that_fail},
         {"unreadable file", test_unreadable},
         {"every example", test_every_example},
         {"what examples say", test_examples},

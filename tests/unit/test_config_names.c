@@ -4,6 +4,7 @@
  * of files that two devices have; names that one device's frontend could turn into another's.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,9 @@ static const struct config_case path_cases[] = {
      ONE("console", "virtio", "ports: 2, pty_alias: /" TWO_FIFTY "0123"),
      "f:2:86: pty_alias has 254 bytes between two \"/\"; expected at most 253: the kernel takes no "
      "longer names\n"},
+    {"log too long with its number", ONE("console", "virtio", "log_path: /" TWO_FIFTY "0123"),
+     "f:2:75: log_path has 254 bytes between two \"/\"; expected at most 253: the kernel takes no "
+     "longer names\n"},
     {"console's socket too long", ONE("console", "virtio", "socket_path: /" FIFTY FIFTY "0123456"),
      "f:2:78: socket_path is 108 bytes long; expected at most 107: the kernel takes no longer "
      "names\n"},
@@ -88,6 +92,9 @@ static const struct config_case path_cases[] = {
 static const char *const right_paths[] = {
     ONE("block", "virtio", "file_path: /" TWO_FIFTY "01234/a"),
     ONE("console", "virtio", "ports: 2, pty_alias: /" TWO_FIFTY "012"),
+    ONE("console", "virtio", "pty_alias: /" TWO_FIFTY "01234"),
+    ONE("console", "virtio", "ports: 1, pty_alias: /" TWO_FIFTY "01234"),
+    ONE("console", "virtio", "log_path: /" TWO_FIFTY "012"),
     ONE("console", "virtio", "socket_path: /" FIFTY FIFTY "012345"),
     ONE("vsock", "virtio", "guest_cid: 3, socket_path: /" FIFTY TEN TEN TEN "01234"),
     ONE("fs", "vhost_user", "socket_path: /" TWO_FIFTY "/" TWO_FIFTY "/"),
@@ -210,6 +217,26 @@ static void test_names(void)
     expect_all_good(apart, COUNT(apart));
 }
 
+/* What needs a feature that is off is off as well. */
+static void test_features_that_need_others(void)
+{
+    static const struct {
+        const char *off;
+        uint64_t bits;
+    } cases[] = {
+        {"VIRTIO_NET_F_HOST_TSO4", 1ull << 11},
+        {"VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6", 1ull << 11 | 1ull << 12 | 1ull << 13},
+        {"VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6", 1ull << 7 | 1ull << 8 | 1ull << 9},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char yaml[256];
+        snprintf(yaml, sizeof(yaml), NET_WITH("tap_name: t, features_off: [%s]"), cases[i].off);
+        config_expect_good("features", yaml, "");
+        CU_ASSERT_EQUAL(config.devices[0].features_off, cases[i].bits);
+        config_free(&config);
+    }
+}
+
 /* Published files have one address twice, for two frontends. So that is no error. */
 static void test_same_mac(void)
 {
@@ -300,6 +327,7 @@ int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"addresses and names of interfaces", test_interfaces},
+        {"features that need others", test_features_that_need_others},
         {"one address twice", test_same_mac},
         {"paths that no file can have", test_paths},
         {"names that meet, and that don't", test_names},

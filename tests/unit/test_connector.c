@@ -12,6 +12,7 @@
 #include "broker/connector_process.h"
 #include "common/message.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/fd_count.h"
 
 static struct connector connector;
 static int process; /* the process's end of the socket */
@@ -70,6 +71,24 @@ static void answers_come_in_order(void)
     close(accept(listener, NULL, NULL));
     CU_ASSERT_EQUAL(result_of(3), -EPROTOTYPE);
     CU_ASSERT_FALSE(connector_answered(&connector));
+    end();
+}
+
+static void no_connection_stays_with_the_process(void)
+{
+    begin();
+    const unsigned int before = fd_count();
+    CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 1), 0);
+    CU_ASSERT_EQUAL(ask("stream", SOCK_SEQPACKET, 2), 0);
+    CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, 3), 0);
+    CU_ASSERT_TRUE(connector_serve(process));
+    CU_ASSERT_EQUAL(fd_count(), before); /* it is in the socket, and nowhere else */
+    CU_ASSERT_TRUE(connector_receive(&connector));
+    CU_ASSERT_EQUAL(fd_count(), before + 1);
+    close(result_of(1));
+    close(accept(listener, NULL, NULL));
+    CU_ASSERT_EQUAL(result_of(2), -EPROTOTYPE);
+    CU_ASSERT_EQUAL(result_of(3), -ENOENT);
     end();
 }
 
@@ -161,6 +180,7 @@ int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"answers come in order", answers_come_in_order},
+        {"no connection stays with the process", no_connection_stays_with_the_process},
         {"no more wait than there is room for", no_more_wait_than_there_is_room_for},
         {"its end is an answer", its_end_is_an_answer},
         {"what answers nothing ends it", what_answers_nothing_ends_it},

@@ -270,6 +270,19 @@ static void a_worker_spoils_nothing_for_its_successor(void)
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
 }
 
+/* Calls that raise nothing are counted from the last acknowledgement on, and for each worker. */
+static void idle_calls_are_counted_anew(void)
+{
+    begin(false);
+    atomic_store(&line->unheard, GATE_UNHEARD_MAX - 1);
+    acknowledge(VRING);
+    CU_ASSERT_EQUAL(atomic_load(&line->unheard), 0);
+    atomic_store(&line->unheard, GATE_UNHEARD_MAX - 1);
+    atomic_store(&line->open, false); /* the gate hears nothing meanwhile */
+    gate_renew(line, 0);
+    CU_ASSERT_EQUAL(atomic_load(&line->unheard), 0);
+}
+
 /* The predecessor was killed between any two steps. */
 static void a_successor_finds_what_is_pending(void)
 {
@@ -366,6 +379,7 @@ int main(int argc, char **argv)
         {"a call without bits means a used buffer", a_call_without_bits_means_a_used_buffer},
         {"a flood costs nothing", a_flood_costs_nothing},
         {"a worker spoils nothing for its successor", a_worker_spoils_nothing_for_its_successor},
+        {"idle calls are counted anew", idle_calls_are_counted_anew},
         {"a successor finds what is pending", a_successor_finds_what_is_pending},
         {"an acknowledgement that is carried out twice is one",
          an_acknowledgement_carried_out_twice_is_one},
