@@ -832,6 +832,11 @@ static void says_config_without_a_text(void)
     says(MSG_CONFIG, MESSAGE_NO_DEVICE, NULL, 0);
 }
 
+static void says_config_that_can_change(void)
+{
+    says(MSG_CONFIG, MESSAGE_NO_DEVICE, &signals[0], 1);
+}
+
 static void the_kept_text_must_be_there(void)
 {
     begin();
@@ -841,8 +846,12 @@ static void the_kept_text_must_be_there(void)
     CU_ASSERT_TRUE(fakes[0].killed);
     CU_ASSERT_STRING_EQUAL(argv_of_broker[1], "--config");
     begin();
+    steps[0] = gets_the_end;
+    steps[1] = says_config_that_can_change;
+    CU_ASSERT_EQUAL(run(), EXIT_FAILURE);
+    CU_ASSERT_TRUE(fakes[0].killed);
+    begin();
     keeper.store.config = shared_page_of_text("configuration", "abc", 3);
-    steps[0] = runs;
     keeper.has_run = true;
     steps[0] = gets_the_end;
     steps[1] = says_config_without_a_text;
@@ -1026,6 +1035,11 @@ static void stops_between_two_brokers(void)
     asked_to_stop();
 }
 
+static void nothing_comes(void)
+{
+    gets_nothing();
+}
+
 static void without_a_broker_it_ends_at_once(void)
 {
     begin();
@@ -1034,6 +1048,23 @@ static void without_a_broker_it_ends_at_once(void)
     steps[0] = stops_between_two_brokers;
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_EQUAL(broker_count, 0);
+}
+
+/* Each kind of child is waited for, also if it is the last one. */
+static void the_last_child_is_waited_for(void)
+{
+    for (unsigned int kind = 0; kind < 3; kind++) {
+        begin();
+        steps[0] = runs;
+        steps[1] = kind == 0 ? asks_for_a_worker : keeps_a_backend;
+        steps[2] = kind == 1 ? asks_for_an_opener : asks_for_a_connector;
+        steps[3] = kind == 0 ? asked_to_stop : nothing_comes;
+        steps[4] = kind == 0 ? ends : asked_to_stop;
+        steps[5] = kind == 0 ? NULL : ends;
+        CU_ASSERT_EQUAL(run(), 0);
+        CU_ASSERT_EQUAL(spawned, 2);
+        CU_ASSERT_EQUAL(fakes[1].child.pidfd, -1);
+    }
 }
 
 static void stops_with_a_worker(void)
@@ -1047,11 +1078,15 @@ static void all_children_are_ended(void)
     begin();
     steps[0] = runs;
     steps[1] = asks_for_a_worker;
-    steps[2] = stops_with_a_worker;
-    steps[3] = ends;
+    steps[2] = asks_for_an_opener;
+    steps[3] = keeps_a_backend;
+    steps[4] = asks_for_a_connector;
+    steps[5] = stops_with_a_worker;
+    steps[6] = ends;
     CU_ASSERT_EQUAL(run(), 0);
-    CU_ASSERT_TRUE(fakes[1].killed);
-    CU_ASSERT_EQUAL(keeper.workers[DM_ID].pidfd, -1); /* and reaped */
+    CU_ASSERT_EQUAL(spawned, 4);
+    for (unsigned int i = 1; i < spawned; i++)
+        CU_ASSERT(fakes[i].killed && fakes[i].child.pidfd == -1); /* and reaped */
 }
 
 /* ---- The service manager ---- */
@@ -1171,6 +1206,7 @@ int main(int argc, char **argv)
         {"a broker gets time to end", a_broker_gets_time_to_end},
         {"without a broker it ends at once", without_a_broker_it_ends_at_once},
         {"all children are ended", all_children_are_ended},
+        {"the last child is waited for", the_last_child_is_waited_for},
         {"a service manager hears how it is", a_service_manager_hears_how_it_is},
         {"a watchdog is fed", a_watchdog_is_fed},
         {"what outlives us is left as it is", what_outlives_us_is_left_as_it_is},
