@@ -50,7 +50,8 @@ static unsigned int step, turns;
 static int slept;
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret);
-int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout);
+int __wrap_epoll_pwait2(int epoll, struct epoll_event *events, int most,
+                        const struct timespec *timeout, const sigset_t *mask);
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
 {
@@ -64,9 +65,11 @@ static int wait_0(int epoll, struct epoll_event *events, int most)
     return (int)syscall(SYS_epoll_pwait, epoll, events, most, 0, NULL, 0);
 }
 
-int __wrap_epoll_wait(int epoll, struct epoll_event *events, int most, int timeout)
+int __wrap_epoll_pwait2(int epoll, struct epoll_event *events, int most,
+                        const struct timespec *timeout, const sigset_t *mask)
 {
-    slept = timeout;
+    CU_ASSERT_PTR_NULL(mask);
+    slept = timeout ? (int)(timeout->tv_sec * 1000 + timeout->tv_nsec / 1000000) : -1;
     int count = wait_0(epoll, events, most);
     if (count != 0)
         return count;
