@@ -25,14 +25,14 @@ static int failed(struct failure *failure, const char *name, const char *what, i
     return failure_set(failure, -error, "tap \"%s\": %s: %s", name, what, strerror(error));
 }
 
-static int attach(int fd, const char *name, int flags)
+static int attach(int fd, const char name[IFNAMSIZ], int flags)
 {
     struct ifreq request = {.ifr_flags = (short)flags};
-    strncpy(request.ifr_name, name, sizeof(request.ifr_name) - 1);
+    memcpy(request.ifr_name, name, sizeof(request.ifr_name));
     return ioctl(fd, TUNSETIFF, &request) < 0 ? -errno : 0;
 }
 
-static int attach_patiently(int fd, const char *name, int flags)
+static int attach_patiently(int fd, const char name[IFNAMSIZ], int flags)
 {
     const struct timespec pause = {.tv_nsec = BUSY_RETRY_MS * 1000000L};
     int result = attach(fd, name, flags);
@@ -57,7 +57,7 @@ static int cannot_attach(struct failure *failure, const char *name, bool multi_q
 }
 
 /* Open one file of the interface. A tap that was made for several queues also works with one. */
-static int open_queue(const char *name, bool multi_queue, struct failure *failure)
+static int open_queue(const char name[IFNAMSIZ], bool multi_queue, struct failure *failure)
 {
     const int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
     int fd = open(NODE, O_RDWR | O_CLOEXEC | O_NONBLOCK);
@@ -141,14 +141,14 @@ static void use_again(struct tap *tap, const struct tap_before *before, unsigned
     }
 }
 
-/* Find the present name of the interface. It is an error if there is no interface of that name. */
+/* Find the present name of the interface, if its index is known: none has the index 0. It is an
+ * error if there is no interface of that name. */
 static int find_again(struct tap *tap, const struct tap_before *before, int *ret_index,
                       struct failure *failure)
 {
     struct ifreq request = {.ifr_ifindex = before->index};
-    if (before->index > 0 && ioctl(tap->socket, SIOCGIFNAME, &request) == 0)
-        snprintf(tap->name, sizeof(tap->name), "%.*s", IFNAMSIZ - 1, request.ifr_name);
-    request = (struct ifreq){0};
+    if (ioctl(tap->socket, SIOCGIFNAME, &request) == 0)
+        memcpy(tap->name, request.ifr_name, sizeof(tap->name));
     memcpy(request.ifr_name, tap->name, sizeof(request.ifr_name));
     int error = ioctl(tap->socket, SIOCGIFINDEX, &request) < 0 ? errno : 0;
     *ret_index = request.ifr_ifindex;
@@ -194,16 +194,15 @@ int tap_open(struct tap *tap, const char *name, unsigned int queues,
  * namespace any more. */
 static bool ask_flags(int socket, int index, short *ret)
 {
-    struct ifreq request = {.ifr_ifindex = index};
     /* Try again if it got another name in between. */
     for (int i = 0; i < 2; i++) {
+        struct ifreq request = {.ifr_ifindex = index};
         if (ioctl(socket, SIOCGIFNAME, &request) < 0)
             return false;
         if (ioctl(socket, SIOCGIFFLAGS, &request) == 0) {
             *ret = request.ifr_flags;
             return true;
         }
-        request.ifr_ifindex = index;
     }
     return false;
 }
