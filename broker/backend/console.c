@@ -63,7 +63,7 @@ static int replace_link(const char *link, const char *alias, const char *name,
 {
     char target[sizeof(TERMINALS)] = "";
     ssize_t length = readlinkat(AT_FDCWD, link, target, sizeof(target) - 1);
-    bool stale = length > 0 && memcmp(target, TERMINALS, sizeof(TERMINALS)) == 0;
+    bool stale = memcmp(target, TERMINALS, sizeof(TERMINALS)) == 0;
     if (length >= 0 ? !stale : errno == EINVAL)
         return failure_set(failure, -EEXIST,
                            "\"%s\" is there already, and is no link to a terminal (" TERMINALS
@@ -164,7 +164,7 @@ static int open_logs_in(struct backend *backend, const struct directory *directo
     struct file_id old_id, again;
     snprintf(old_path, sizeof(old_path), "%s.1", log_path);
     int length = snprintf(old.name, sizeof(old.name), "%s.1", directory->name);
-    if (length < 0 || (size_t)length >= sizeof(old.name))
+    if ((size_t)length >= sizeof(old.name))
         return failure_set(failure, -ENAMETOOLONG, "log file \"%s\": %s", old_path,
                            strerror(ENAMETOOLONG));
     const struct {
