@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/input.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -19,12 +20,53 @@
 
 #include "broker/backend/backend.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
+#include "tests/unit/open_fds.h"
 
 static char folder[] = "/tmp/test_backend_input.XXXXXX";
 static char path[64];
 
-static bool is_event_device, grabbed_by_another;
+static bool is_event_device, knows_its_ids = true;
+static int grab_error; /* 0: it can be grabbed */
 static unsigned int grabs;
+static int open_flags, opened = -1;
+
+static bool unplugged, waited;
+
+/* The device has no events here, but the kernel reports that it has gone. */
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+    waited = waited || timeout != 0;
+    CU_ASSERT(count == 1 && fds->events == 0);
+    fds->revents = unplugged ? POLLERR | POLLHUP : 0;
+    return count == 1 && unplugged;
+}
+
+int __real_openat(int directory, const char *name, int flags, ...);
+int __wrap_openat(int directory, const char *name, int flags, ...);
+int __wrap_openat(int directory, const char *name, int flags, ...)
+{
+    if ((flags & O_PATH) != 0) /* on its way to the device */
+        return __real_openat(directory, name, flags);
+    open_flags = flags;
+    opened = call_fails("openat") ? -1 : __real_openat(directory, name, flags);
+    return opened;
+}
+
+static bool is_a_users; /* what is opened is a device node of some user */
+
+int __real_fstat(int fd, struct stat *status);
+int __wrap_fstat(int fd, struct stat *status);
+int __wrap_fstat(int fd, struct stat *status)
+{
+    int result = fd == opened && call_fails("fstat") ? -1 : __real_fstat(fd, status);
+    if (is_a_users && S_ISREG(status->st_mode)) {
+        status->st_mode = S_IFCHR | 0600;
+        status->st_uid = 4711;
+    }
+    return result;
+}
 
 int __wrap_ioctl(int fd, unsigned long request, ...);
 
@@ -40,7 +82,7 @@ static int answer(unsigned long request, void *to)
     static const struct input_absinfo axis = {
         .value = 7, .minimum = -5, .maximum = 1919, .fuzz = 1, .flat = 2, .resolution = 12};
     const size_t room = _IOC_SIZE(request);
-    if (request == EVIOCGID)
+    if (request == EVIOCGID && knows_its_ids)
         return fill(to, room, &ids, sizeof(ids)), 0;
     if (request == EVIOCGNAME(room))
         return fill(to, room, "a keyboard", sizeof("a keyboard"));
@@ -71,12 +113,12 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
     }
     if (request == EVIOCGVERSION)
         return 0;
-    if (request == EVIOCGRAB && grabbed_by_another) {
-        errno = EBUSY;
+    if (request == EVIOCGRAB && grab_error != 0) {
+        errno = grab_error;
         return -1;
     }
     if (request == EVIOCGRAB) {
-        grabs += argument != NULL;
+        grabs += argument != NULL; /* NULL would let it go */
         return 0;
     }
     return answer(request, argument);
@@ -90,6 +132,7 @@ static int open_device(struct backend *backend, const char *device, struct failu
     snprintf(name, sizeof(name), "%s", device);
     config = (struct device_config){.kind = DEVICE_INPUT_VIRTIO, .id = 4, .device_path = name};
     grabs = 0;
+    opened = -1;
     failure->text[0] = '\0';
     backend_init(backend, &config);
     int result = backend_input.open(backend, &key, failure);
@@ -104,31 +147,65 @@ static void refused(const char *device, int error, const char *words)
 {
     struct backend backend;
     struct failure failure;
+    char line[600];
+    unsigned int before = open_fds();
     CU_ASSERT_EQUAL(open_device(&backend, device, &failure), error);
-    CU_ASSERT_PTR_NOT_NULL(strstr(failure.text, words));
+    snprintf(line, sizeof(line), "input device \"%s\"%s", device, words);
+    CU_ASSERT_STRING_EQUAL(failure.text, line);
     CU_ASSERT_EQUAL(grabs, 0);
+    CU_ASSERT_EQUAL(open_fds(), before);
 }
+
+#define NO_EVENT_DEVICE                                                                            \
+    " is no event device: choose one of /dev/input/event*, which \"cat /proc/bus/input/devices\" " \
+    "lists"
 
 static void what_is_no_event_device_is_refused(void)
 {
     is_event_device = false;
-    refused("/dev/input/there-is-none", -ENOENT, "No such file");
-    refused("/dev/null", -EINVAL, "is no event device");
+    refused("/dev/input/there-is-none", -ENOENT, ": No such file or directory");
+    refused("/dev/there-is-none", -ENOENT, ": No such file or directory");
+    refused("/dev/null", -EINVAL, NO_EVENT_DEVICE);
     is_event_device = true; /* even if ioctl answers */
     CU_ASSERT_EQUAL(mkfifo(path, 0600), 0);
-    refused(path, -EINVAL, "is no event device"); /* the open does not hang either */
+    refused(path, -EINVAL, NO_EVENT_DEVICE); /* the open does not hang either */
     unlink(path);
     close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
-    refused(path, -EINVAL, "is no event device");
+    refused(path, -EINVAL, NO_EVENT_DEVICE);
     unlink(path);
 }
 
 static void one_that_somebody_has_is_busy(void)
 {
     is_event_device = true;
-    grabbed_by_another = true;
-    refused("/dev/null", -EBUSY, "is grabbed by another process");
-    grabbed_by_another = false;
+    grab_error = EBUSY;
+    refused("/dev/null", -EBUSY, " is grabbed by another process: end that one first");
+    grab_error = EPERM;
+    refused("/dev/null", -EPERM, ": Operation not permitted");
+    grab_error = 0;
+}
+
+static void calls_that_fail(void)
+{
+    is_event_device = true;
+    fail_once("openat", EIO, 0);
+    refused("/dev/null", -EIO, ": Input/output error");
+    fail_once("fstat", EIO, 0);
+    refused("/dev/null", -EINVAL, " Input/output error");
+}
+
+/* Somebody who may write to a folder could have put another user's node there. */
+static void nodes_of_somebody_else(void)
+{
+    is_event_device = true;
+    is_a_users = true;
+    snprintf(path, sizeof(path), "%s/device", folder);
+    close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+    refused(path, -EINVAL,
+            " belongs neither to root nor to the owner of its directory: change its owner, or move "
+            "it to a directory that only root may write to");
+    is_a_users = false;
+    unlink(path);
 }
 
 static void what_there_is_is_grabbed_and_learned(void)
@@ -144,6 +221,9 @@ static void what_there_is_is_grabbed_and_learned(void)
     int fd = backend.files[OPENED_PORT_FIRST];
     CU_ASSERT_EQUAL(fcntl(fd, F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDWR | O_NONBLOCK);
     CU_ASSERT_EQUAL(fcntl(fd, F_GETFD), FD_CLOEXEC);
+    /* A terminal of that name does not become ours, and a link is not followed. */
+    CU_ASSERT_EQUAL(open_flags, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
+    CU_ASSERT_EQUAL(backend_input.files(backend.config), 1u << OPENED_PORT_FIRST);
     /* The same device under another name is still the same: two devices can't have it. */
     CU_ASSERT_EQUAL(stat("/dev/null", &node), 0);
     CU_ASSERT(backend.file_id.device == node.st_rdev && backend.file_id.inode == 0);
@@ -165,6 +245,62 @@ static void what_there_is_is_grabbed_and_learned(void)
     close(fd);
 }
 
+static void what_a_device_does_not_know_is_0(void)
+{
+    struct backend backend;
+    struct failure failure;
+    is_event_device = true;
+    knows_its_ids = false;
+    CU_ASSERT_EQUAL_FATAL(open_device(&backend, "/dev/null", &failure), 0);
+    knows_its_ids = true;
+    const struct virtio_input_devids *ids = &backend.learned.input.ids;
+    CU_ASSERT(ids->bustype == 0 && ids->vendor == 0 && ids->product == 0 && ids->version == 0);
+    close(backend.files[OPENED_PORT_FIRST]);
+}
+
+/* The log is told once, and the status says it from then on. */
+static void a_device_that_is_unplugged(void)
+{
+    static const char removed[] = "input device \"/dev/null\" was removed: start bao-virtio-dm "
+                                  "again once it is back";
+    struct backend backend;
+    struct failure failure;
+    struct state_backend state = {0}, untouched = {0};
+    is_event_device = true;
+    waited = false;
+    CU_ASSERT_EQUAL_FATAL(open_device(&backend, "/dev/null", &failure), 0);
+    CU_ASSERT_FALSE(backend_input.look(&backend, &state));
+    CU_ASSERT(backend.news.text[0] == '\0' && backend.trouble.text[0] == '\0');
+    unplugged = true;
+    CU_ASSERT_FALSE(backend_input.look(&backend, &state)); /* the worker sees it itself */
+    CU_ASSERT_STRING_EQUAL(backend.news.text, removed);
+    CU_ASSERT_STRING_EQUAL(backend.trouble.text, removed);
+    backend.news.text[0] = '\0'; /* as logging it does */
+    unplugged = false;           /* what is plugged in again is another device */
+    CU_ASSERT_FALSE(backend_input.look(&backend, &state));
+    CU_ASSERT_STRING_EQUAL(backend.news.text, "");
+    CU_ASSERT_STRING_EQUAL(backend.trouble.text, removed);
+    unplugged = true;
+    CU_ASSERT_FALSE(backend_input.look(&backend, &state));
+    CU_ASSERT_STRING_EQUAL(backend.news.text, "");
+    CU_ASSERT_EQUAL(memcmp(&state, &untouched, sizeof(state)), 0);
+    CU_ASSERT_FALSE(waited);
+    unplugged = false;
+    close(backend.files[OPENED_PORT_FIRST]);
+}
+
+/* A number of a file is no failure unless it is negative. */
+static void a_device_may_have_the_number_0(void)
+{
+    struct backend backend;
+    struct failure failure;
+    is_event_device = true;
+    gives_0 = "openat";
+    CU_ASSERT_EQUAL(open_device(&backend, "/dev/null", &failure), 0);
+    CU_ASSERT_EQUAL(backend.files[OPENED_PORT_FIRST], 0);
+    take_0_back();
+}
+
 static int make_folder(void)
 {
     if (!mkdtemp(folder))
@@ -183,7 +319,12 @@ int main(int argc, char **argv)
     static CU_TestInfo tests[] = {
         {"what is no event device is refused", what_is_no_event_device_is_refused},
         {"one that somebody has is busy", one_that_somebody_has_is_busy},
+        {"calls that fail", calls_that_fail},
+        {"nodes of somebody else", nodes_of_somebody_else},
         {"what there is is grabbed, and learned", what_there_is_is_grabbed_and_learned},
+        {"what a device does not know is 0", what_a_device_does_not_know_is_0},
+        {"a device that is unplugged", a_device_that_is_unplugged},
+        {"a device may have the number 0", a_device_may_have_the_number_0},
         CU_TEST_INFO_NULL,
     };
     CU_SuiteInfo suites[] = {{.pName = "input device",
