@@ -41,6 +41,7 @@ struct kernel_mode {
 static struct kernel_mode *stand_in; /* of a terminal in any mode; NULL: terminals are real */
 static int peer_flags, master_flags, log_flags[CONSOLE_LOG_FILES];
 static unsigned int logs_opened;
+static int last_log = -1;
 static void (*before_log)(unsigned int number);
 
 int __real_ioctl(int fd, unsigned long request, ...);
@@ -85,7 +86,8 @@ int __wrap_openat(int directory, const char *name, int flags, ...)
         before_log(logs_opened);
     if (logs_opened < CONSOLE_LOG_FILES)
         log_flags[logs_opened++] = flags;
-    return __real_openat(directory, name, flags, mode);
+    last_log = __real_openat(directory, name, flags, mode);
+    return last_log;
 }
 
 int __real_posix_openpt(int flags);
@@ -103,12 +105,19 @@ int __wrap_ptsname_r(int fd, char *name, size_t size)
     return call_fails("ptsname_r") ? errno : __real_ptsname_r(fd, name, size);
 }
 
+/* Only of a log. */
+int __real_fstat(int fd, struct stat *status);
+int __wrap_fstat(int fd, struct stat *status);
+int __wrap_fstat(int fd, struct stat *status)
+{
+    return fd == last_log && call_fails("fstat") ? -1 : __real_fstat(fd, status);
+}
+
 WRAPPED(int, epoll_create1, (int flags), (flags))
 WRAPPED(int, epoll_ctl, (int epoll, int what, int fd, struct epoll_event *event),
         (epoll, what, fd, event))
 WRAPPED(int, unlockpt, (int fd), (fd))
 WRAPPED(int, fchmod, (int fd, mode_t mode), (fd, mode))
-WRAPPED(int, fstat, (int fd, struct stat *status), (fd, status))
 WRAPPED(int, fchdir, (int fd), (fd))
 WRAPPED(int, unlinkat, (int directory, const char *name, int flags), (directory, name, flags))
 WRAPPED(int, symlinkat, (const char *target, int directory, const char *name),
@@ -122,6 +131,7 @@ static void begin(uint32_t ports)
     backend_init(&backend, &config);
     backend.console.readers = -1;
     logs_opened = 0;
+    last_log = -1;
 }
 
 static int open_backend(void)
@@ -625,6 +635,9 @@ static void logs_that_fail(void)
     begin_log(path);
     fail_once("openat", EROFS, 2);
     cannot_log(EROFS, path, ": Read-only file system");
+    begin_log(path);
+    fail_once("fstat", EIO, 0);
+    cannot_log(EINVAL, path, " Input/output error");
     begin_log(path);
     fail_once("epoll_create1", EMFILE, 0);
     refused(EMFILE, CONFIG_KEY_PTY_ALIAS, "can't watch terminals: Too many open files");
