@@ -31,8 +31,9 @@ void vhost_user_init(struct vhost_user *vu)
 struct request {
     union vhost_user_payload payload;
     uint32_t size;
-    int fd;     /* -1: none */
-    bool owned; /* to be closed once it is sent */
+    int fd;            /* -1: none */
+    bool owned;        /* to be closed once it is sent */
+    const char *wrong; /* why it can't be sent; NULL: it can */
 };
 
 static bool has(const struct vhost_user *vu, enum vhost_user_protocol_feature bit)
@@ -51,6 +52,7 @@ static bool has_protocol_features(const struct vhost_user *vu)
 static const char *take_features(struct vhost_user *vu)
 {
     vu->features = vu->payload.u64;
+    vu->protocol_features = 0; /* the daemon of the last connection may have been another one */
     if ((vu->features & 1ull << VIRTIO_F_VERSION_1) == 0)
         return "it does not offer VIRTIO_F_VERSION_1";
     return vu->terms.config_needed && !has_protocol_features(vu) ? no_config : NULL;
@@ -92,8 +94,10 @@ static bool has_requests(const struct vhost_user *vu)
 static void fill_requests(struct vhost_user *vu, struct request *request)
 {
     int sockets[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) < 0)
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) < 0) {
+        request->wrong = words_error(errno);
         return;
+    }
     vu->requests = sockets[0];
     request->fd = sockets[1];
     request->owned = true;
@@ -221,6 +225,8 @@ static const char *send_request(struct vhost_user *vu, const struct step *step)
     struct request request = {.fd = -1};
     if (step->fill)
         step->fill(vu, &request);
+    if (request.wrong)
+        return request.wrong;
     struct vhost_user_header header = {step->request, VHOST_USER_VERSION, request.size};
     if (step->answer == ANSWER_ACK && expects_answer(vu, step))
         header.flags |= VHOST_USER_NEED_REPLY;
@@ -323,8 +329,6 @@ static void forget_connection(struct vhost_user *vu)
     close_fd(&vu->requests);
     vu->step = 0;
     vu->sent = false;
-    vu->received = 0;
-    vu->features = vu->protocol_features = 0;
 }
 
 static int fail(struct vhost_user *vu, int64_t now, const char *where, const char *wrong,

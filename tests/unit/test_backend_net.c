@@ -162,7 +162,7 @@ static void mtu(uint32_t of_file, int of_tap, bool accepted, uint16_t learned)
         snprintf(words, sizeof(words),
                  "tap \"tap0\" has an MTU of %d; expected 1280 to 65535: \"ip link set tap0 mtu "
                  "1500\"",
-                 of_tap);
+                 of_file > 0 ? (int)of_file : of_tap);
         CU_ASSERT_STRING_EQUAL(failure.text, words);
     }
     close_backend();
@@ -177,6 +177,7 @@ static void mtus(void)
     mtu(0, 65536, false, 0);
     mtu(1281, 68, true, 1281);
     mtu(9000, 70000, true, 9000);
+    mtu(1, 1500, false, 0);
 }
 
 static void a_tap_that_fails(void)

@@ -157,6 +157,7 @@ static void a_file_may_have_the_number_0(void)
     kernel_gives_0(CALL_OPEN);
     CU_ASSERT_EQUAL(give(), 0);
     CU_ASSERT(given.fds[0] == 0 && given.fds[1] > 0);
+    CU_ASSERT_EQUAL(kernel_calls(VHOST_VSOCK_SET_GUEST_CID), 2);
     close(given.fds[1]);
     kernel_takes_0();
     kernel_gives_0(CALL_EVENTFD);
