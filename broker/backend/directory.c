@@ -133,8 +133,6 @@ static int follow_link(struct walk *walk, int link)
         return -ENAMETOOLONG;
     target[length] = '/';
     memcpy(target + length + 1, walk->left, left + 1);
-    if (left == 0)
-        target[length] = '\0';
     memcpy(walk->left, target, (size_t)length + 1 + left + 1);
     return target[0] == '/' ? stand_in_root(walk) : 0;
 }

@@ -34,11 +34,17 @@ static inline void fail_once(const char *call, int error, unsigned int later)
     failing.later = later;
 }
 
+/* The number 0 is free from now on: the next file gets it. */
+static inline void free_0(void)
+{
+    standard_input = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    close(0);
+}
+
 static inline bool call_fails(const char *call)
 {
     if (gives_0 && strcmp(gives_0, call) == 0) { /* the lowest number that is free */
-        standard_input = fcntl(0, F_DUPFD_CLOEXEC, 3);
-        close(0);
+        free_0();
         gives_0 = NULL;
     }
     if (!failing.call || strcmp(failing.call, call) != 0 || failing.later-- > 0)

@@ -5,7 +5,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +17,35 @@
 
 #include "broker/backend/directory.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
+#include "tests/unit/open_fds.h"
 
 #define OWN "/mnt/own"     /* belongs to root */
 #define SHARED "/mnt/open" /* everybody may write to it */
 #define USER 54321
+
+WRAPPED(int, fstat, (int fd, struct stat *status), (fd, status))
+WRAPPED(int, fchdir, (int fd), (fd))
+WRAPPED(ssize_t, readlinkat, (int fd, const char *name, char *target, size_t size),
+        (fd, name, target, size))
+
+int __real_openat(int directory, const char *name, int flags, ...);
+int __wrap_openat(int directory, const char *name, int flags, ...);
+int __wrap_openat(int directory, const char *name, int flags, ...)
+{
+    return call_fails("openat") ? -1 : __real_openat(directory, name, flags);
+}
+
+int __real_open(const char *name, int flags, ...);
+int __wrap_open(const char *name, int flags, ...);
+int __wrap_open(const char *name, int flags, ...)
+{
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
+    return call_fails("open") ? -1 : __real_open(name, flags, mode);
+}
 
 static bool make_file(const char *path)
 {
@@ -43,14 +70,38 @@ static int leave_world(void)
     return umount("/mnt");
 }
 
-/* Asserts that the path is found to be `name` in `folder`. */
-static void expect_found(const char *path, bool follow, const char *folder, const char *name,
-                         bool roots_own)
+/* Each path is walked along in three ways: as it is; with a free number 0, which is then one of the
+ * walk's files; and with a step more, so that another of its files has that number. */
+enum { AS_IT_IS, WITH_0, WITH_0_LATER, WAYS };
+
+static int find(const char *path, bool follow, int way, struct directory *ret,
+                struct failure *failure)
+{
+    char longer[PATH_MAX + 8];
+    snprintf(longer, sizeof(longer), "%s%s", path[0] == '/' ? "/." : "./", path);
+    if (way != AS_IT_IS)
+        free_0();
+    int result = directory_find(way == WITH_0_LATER ? longer : path, follow, "image", ret, failure);
+    if (way != AS_IT_IS && result == 0 && ret->fd == 0)
+        ret->fd = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    if (way != AS_IT_IS)
+        take_0_back();
+    return result;
+}
+
+static void found_in(const char *path, bool follow, int way, const char *folder, const char *name,
+                     bool roots_own)
 {
     struct directory directory;
     struct failure failure;
     struct stat status;
-    CU_ASSERT_EQUAL_FATAL(directory_find(path, follow, "image", &directory, &failure), 0);
+    unsigned int before = open_fds();
+    CU_ASSERT_EQUAL_FATAL(find(path, follow, way, &directory, &failure), 0);
+    CU_ASSERT_EQUAL(open_fds(), before + 1);
+    CU_ASSERT_EQUAL(fcntl(directory.fd, F_GETFD), FD_CLOEXEC);
+    CU_ASSERT_TRUE((fcntl(directory.fd, F_GETFL) & O_PATH) != 0);
+    CU_ASSERT_EQUAL_FATAL(fstat(directory.fd, &status), 0);
+    CU_ASSERT_EQUAL(directory.id.inode, status.st_ino);
     CU_ASSERT_STRING_EQUAL(directory.name, name);
     CU_ASSERT_EQUAL(directory.roots_own, roots_own);
     CU_ASSERT_EQUAL_FATAL(stat(folder, &status), 0);
@@ -58,17 +109,35 @@ static void expect_found(const char *path, bool follow, const char *folder, cons
     CU_ASSERT_EQUAL(directory.id.inode, status.st_ino);
     CU_ASSERT_EQUAL(directory.owner, status.st_uid);
     directory_close(&directory);
+    CU_ASSERT_EQUAL(directory.fd, -1);
+    CU_ASSERT_EQUAL(open_fds(), before);
 }
 
-static void expect_refused(const char *path, bool follow, int error, const char *words)
+/* Asserts that the path is found to be `name` in `folder`. */
+static void expect_found(const char *path, bool follow, const char *folder, const char *name,
+                         bool roots_own)
+{
+    for (int way = AS_IT_IS; way < WAYS; way++)
+        found_in(path, follow, way, folder, name, roots_own);
+}
+
+static void refused_with(const char *path, bool follow, int way, int error, const char *words)
 {
     struct directory directory;
     struct failure failure;
-    CU_ASSERT_EQUAL(directory_find(path, follow, "image", &directory, &failure), -error);
+    unsigned int before = open_fds();
+    CU_ASSERT_EQUAL(find(path, follow, way, &directory, &failure), -error);
+    CU_ASSERT_EQUAL(open_fds(), before);
     CU_ASSERT_NSTRING_EQUAL(failure.text, "image \"", 7);
     if (!strstr(failure.text, words))
         fprintf(stderr, "\nnot in \"%s\": %s\n", failure.text, words);
     CU_ASSERT_PTR_NOT_NULL(strstr(failure.text, words));
+}
+
+static void expect_refused(const char *path, bool follow, int error, const char *words)
+{
+    for (int way = AS_IT_IS; way < WAYS; way++)
+        refused_with(path, follow, way, error, words);
 }
 
 static void test_without_links(void)
@@ -81,7 +150,119 @@ static void test_without_links(void)
     expect_found(SHARED "/sub/../../own/file", true, OWN, "file", false);
     expect_refused(OWN "/absent/file", true, ENOENT, "No such file or directory");
     expect_refused(OWN "/sub/file/x", true, ENOTDIR, "Not a directory");
-    expect_refused("/", true, EISDIR, "Is a directory");
+    for (int way = AS_IT_IS; way < WITH_0_LATER; way++) {
+        refused_with("/", true, way, EISDIR, "Is a directory");
+        refused_with("", true, way, EISDIR, "Is a directory");
+    }
+    expect_found(OWN "/sub/file///", true, OWN "/sub", "file", true);
+    expect_found(OWN "/sub/file", false, OWN "/sub", "file", true);
+}
+
+/* Fill `ret` with `size` - 1 characters: `path`, after steps that lead nowhere. */
+static void lengthen(char *ret, size_t size, const char *path)
+{
+    size_t length = strlen(path);
+    memset(ret, '/', size - 1 - length);
+    memcpy(ret + size - 1 - length, path, length + 1);
+}
+
+static void test_long_paths(void)
+{
+    char path[PATH_MAX + 1], name[NAME_MAX + 1];
+    lengthen(path, PATH_MAX, OWN "/sub/file");
+    found_in(path, true, AS_IT_IS, OWN "/sub", "file", true);
+    lengthen(path, PATH_MAX + 1, OWN "/sub/file");
+    refused_with(path, true, AS_IT_IS, ENAMETOOLONG, "image \"/");
+    int used = snprintf(path, sizeof(path), OWN "/");
+    memset(name, 'x', NAME_MAX);
+    name[NAME_MAX] = '\0';
+    snprintf(path + used, sizeof(path) - (size_t)used, "%s", name);
+    expect_found(path, false, OWN, name, true);
+    expect_found(path, true, OWN, name, true);
+    snprintf(path + used, sizeof(path) - (size_t)used, "%sx", name);
+    expect_refused(path, false, ENAMETOOLONG, "File name too long");
+    snprintf(path + used, sizeof(path) - (size_t)used, "%sx/file", name);
+    expect_refused(path, true, ENAMETOOLONG, "File name too long");
+}
+
+/* What a link leads to and what is left of the path make a path, too. */
+static void test_long_links(void)
+{
+    char target[PATH_MAX], path[PATH_MAX];
+    const size_t left = sizeof("left/file") - 1;
+    lengthen(target, PATH_MAX - 1 - left, OWN "/sub");
+    CU_ASSERT_EQUAL(symlink(target, OWN "/long"), 0);
+    CU_ASSERT_EQUAL(mkdir(OWN "/sub/left", 0755), 0);
+    snprintf(path, sizeof(path), OWN "/long/left/file");
+    expect_found(path, true, OWN "/sub/left", "file", true);
+    CU_ASSERT_EQUAL(unlink(OWN "/long"), 0);
+    lengthen(target, PATH_MAX - left, OWN "/sub");
+    CU_ASSERT_EQUAL(symlink(target, OWN "/long"), 0);
+    expect_refused(path, true, ENAMETOOLONG, "File name too long");
+    CU_ASSERT_EQUAL(unlink(OWN "/long"), 0);
+    CU_ASSERT_EQUAL(rmdir(OWN "/sub/left"), 0);
+}
+
+/* As many links as the kernel follows. */
+static void test_many_links(void)
+{
+    char target[32], link[64];
+    for (int i = 0; i < 41; i++) {
+        snprintf(target, sizeof(target), i == 0 ? "sub/file" : "%d", i - 1);
+        snprintf(link, sizeof(link), OWN "/%d", i);
+        CU_ASSERT_EQUAL(symlink(target, link), 0);
+    }
+    expect_found(OWN "/0", true, OWN "/sub", "file", true); /* this target has one letter */
+    expect_found(OWN "/1", true, OWN "/sub", "file", true);
+    expect_found(OWN "/39", true, OWN "/sub", "file", true);
+    expect_refused(OWN "/40", true, ELOOP, "Too many levels of symbolic links");
+    for (int i = 0; i < 41; i++) {
+        snprintf(link, sizeof(link), OWN "/%d", i);
+        CU_ASSERT_EQUAL(unlink(link), 0);
+    }
+    CU_ASSERT_EQUAL(symlink("/", OWN "/root"), 0);
+    expect_refused(OWN "/root", true, EISDIR, "Is a directory");
+    expect_found(OWN "/root/mnt/own/x", true, OWN, "x", true);
+    expect_found(OWN "/sub/f", true, OWN "/sub", "f", true);
+    CU_ASSERT_EQUAL(unlink(OWN "/root"), 0);
+}
+
+/* Let the first call fail, then the second, and so on. Returns how many there are. */
+static unsigned int let_fail(const char *call, const char *path)
+{
+    for (unsigned int later = 0;; later++) {
+        struct directory directory;
+        struct failure failure;
+        char words[200];
+        unsigned int before = open_fds();
+        fail_once(call, EIO, later);
+        int result = directory_find(path, true, "image", &directory, &failure);
+        if (result == 0) {
+            CU_ASSERT_PTR_NOT_NULL(failing.call);
+            failing.call = NULL;
+            directory_close(&directory);
+            return later;
+        }
+        snprintf(words, sizeof(words), "image \"%s\": Input/output error", path);
+        CU_ASSERT_EQUAL(result, -EIO);
+        CU_ASSERT_STRING_EQUAL(failure.text, words);
+        CU_ASSERT_EQUAL(open_fds(), before);
+    }
+}
+
+/* Whichever call fails, its error comes back, and nothing stays open. */
+static void test_calls_that_fail(void)
+{
+    CU_ASSERT_EQUAL(symlink("sub/file", OWN "/failing"), 0);
+    /* At least one for each part of the way, and here for each directory up to the root. */
+    CU_ASSERT_TRUE(let_fail("openat", OWN "/failing") >= 5);
+    CU_ASSERT_TRUE(let_fail("fstat", OWN "/failing") >= 5);
+    CU_ASSERT_EQUAL(let_fail("readlinkat", OWN "/failing"), 1);
+    CU_ASSERT_EQUAL_FATAL(chdir(OWN), 0);
+    CU_ASSERT_TRUE(let_fail("openat", "failing") >= 6);
+    CU_ASSERT_TRUE(let_fail("fstat", "failing") >= 6);
+    CU_ASSERT_EQUAL_FATAL(chdir("/"), 0);
+    CU_ASSERT_EQUAL(unlink(OWN "/failing"), 0);
 }
 
 /* For example /dev/disk/by-id/... */
@@ -132,6 +313,19 @@ static void test_relative_paths(void)
     expect_refused("up/file", true, ELOOP, "is a link");
     CU_ASSERT_EQUAL_FATAL(chdir(OWN "/sub"), 0);
     expect_found("link", true, OWN "/sub", "file", true);
+    /* Each directory above it counts. */
+    CU_ASSERT_EQUAL(chmod(OWN "/sub", 0777), 0);
+    expect_refused("link", true, ELOOP, "is a link");
+    CU_ASSERT_EQUAL(chmod(OWN "/sub", 0755), 0);
+    CU_ASSERT_EQUAL(chmod(OWN, 0777), 0);
+    expect_refused("link", true, ELOOP, "is a link");
+    CU_ASSERT_EQUAL(chmod(OWN, 0755), 0);
+    CU_ASSERT_EQUAL(chmod("/mnt", 0777), 0);
+    expect_refused("link", true, ELOOP, "is a link");
+    CU_ASSERT_EQUAL(chmod("/mnt", 0755), 0);
+    expect_found("link", true, OWN "/sub", "file", true);
+    CU_ASSERT_EQUAL_FATAL(chdir("/"), 0);
+    expect_found("mnt", true, "/", "mnt", true);
     CU_ASSERT_EQUAL_FATAL(chdir("/"), 0);
 }
 
@@ -143,12 +337,43 @@ static void test_entered(void)
     int back;
     CU_ASSERT_PTR_NOT_NULL(getcwd(before, sizeof(before)));
     CU_ASSERT_EQUAL_FATAL(directory_find(OWN "/sub/file", true, "image", &directory, &failure), 0);
+    unsigned int open_before = open_fds();
     CU_ASSERT_EQUAL_FATAL(directory_enter(&directory, &back), 0);
+    CU_ASSERT_EQUAL(fcntl(back, F_GETFD), FD_CLOEXEC);
+    CU_ASSERT_TRUE((fcntl(back, F_GETFL) & O_PATH) != 0);
     CU_ASSERT_PTR_NOT_NULL(getcwd(within, sizeof(within)));
     directory_leave(back);
+    CU_ASSERT_EQUAL(open_fds(), open_before);
     directory_close(&directory);
     CU_ASSERT_PTR_NOT_NULL(getcwd(after, sizeof(after)));
     CU_ASSERT_STRING_EQUAL(within, OWN "/sub");
+    CU_ASSERT_STRING_EQUAL(after, before);
+}
+
+static void test_entering_that_fails(void)
+{
+    struct directory directory;
+    struct failure failure;
+    char before[64], after[64];
+    int back = -77;
+    CU_ASSERT_PTR_NOT_NULL(getcwd(before, sizeof(before)));
+    CU_ASSERT_EQUAL_FATAL(directory_find(OWN "/sub/file", true, "image", &directory, &failure), 0);
+    unsigned int open_before = open_fds();
+    fail_once("open", EMFILE, 0);
+    CU_ASSERT_EQUAL(directory_enter(&directory, &back), -EMFILE);
+    fail_once("fchdir", EACCES, 0);
+    CU_ASSERT_EQUAL(directory_enter(&directory, &back), -EACCES);
+    CU_ASSERT_EQUAL(back, -77);
+    CU_ASSERT_EQUAL(open_fds(), open_before);
+    CU_ASSERT_PTR_NOT_NULL(getcwd(after, sizeof(after)));
+    CU_ASSERT_STRING_EQUAL(after, before);
+    free_0(); /* no number says that it failed, but a negative one */
+    CU_ASSERT_EQUAL(directory_enter(&directory, &back), 0);
+    CU_ASSERT_EQUAL(back, 0);
+    directory_leave(back);
+    take_0_back();
+    directory_close(&directory);
+    CU_ASSERT_PTR_NOT_NULL(getcwd(after, sizeof(after)));
     CU_ASSERT_STRING_EQUAL(after, before);
 }
 
@@ -169,16 +394,26 @@ static void test_files(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(judged(false, USER + 1, 1, false), "belongs neither to root"));
     CU_ASSERT_PTR_NOT_NULL_FATAL(judged(false, 0, 2, true));
     CU_ASSERT_PTR_NOT_NULL(strstr(judged(false, 0, 2, true), "hard links"));
+    CU_ASSERT_PTR_NOT_NULL(judged(false, 1, 1, true));
+    /* A directory has several names, and so may a node: neither is written to by its name. */
+    const struct directory directory = {.owner = USER};
+    const struct stat node = {.st_uid = 0, .st_nlink = 2, .st_mode = S_IFBLK | 0600};
+    CU_ASSERT_PTR_NULL(directory_refuses(&directory, &node, true));
 }
 
 int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"paths without links", test_without_links},
+        {"long paths", test_long_paths},
+        {"long links", test_long_links},
+        {"many links", test_many_links},
+        {"calls that fail", test_calls_that_fail},
         {"links of root's", test_links_of_roots},
         {"links that others could have made", test_links_of_others},
         {"relative paths", test_relative_paths},
         {"entered and left", test_entered},
+        {"entering that fails", test_entering_that_fails},
         {"files in directories of others", test_files},
         CU_TEST_INFO_NULL,
     };
