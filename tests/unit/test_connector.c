@@ -13,15 +13,20 @@
 #include "common/message.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/fd_count.h"
+#include "tests/unit/failing_calls.h"
+#include "tests/unit/open_fds.h"
 
 static struct connector connector;
 static int process; /* the process's end of the socket */
 static int listener;
 static char dir[] = "/tmp/bao-connector-XXXXXX";
 
+static unsigned int open_before;
+
 static void begin(void)
 {
     int sockets[2];
+    open_before = open_fds();
     CU_ASSERT_EQUAL_FATAL(
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets), 0);
     connector = (struct connector){.socket = sockets[0]};
@@ -34,6 +39,7 @@ static void end(void)
         close(connector.socket);
     if (process >= 0)
         close(process);
+    CU_ASSERT_EQUAL(open_fds(), open_before); /* nothing else is left open */
 }
 
 static int ask(const char *name, int type, uint32_t tag)
@@ -138,6 +144,8 @@ static void expect_ended(struct message_connected sent, const int *fds, size_t c
 static void what_answers_nothing_ends_it(void)
 {
     const int null = listener;
+    begin(); /* nobody has asked */
+    expect_ended((struct message_connected){.error = 0}, &null, 1);
     begin();
     expect_ended((struct message_connected){.error = ENOENT}, NULL, 0);
     begin();
@@ -146,6 +154,55 @@ static void what_answers_nothing_ends_it(void)
     begin();
     CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 1), 0);
     expect_ended((struct message_connected){.error = ENOENT}, &null, 1); /* error, with a socket */
+}
+
+/* An error of any number comes back. */
+static void errors_come_back(void)
+{
+    begin();
+    for (int error = 1; error < 3; error++) {
+        union message message = {.connected = {.header = {.type = MSG_CONNECTED}, .error = error}};
+        CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 1), 0);
+        CU_ASSERT_EQUAL(message_send(process, &message, NULL, 0), 0);
+        CU_ASSERT_TRUE(connector_receive(&connector));
+        CU_ASSERT_EQUAL(result_of(1), -error);
+    }
+    end();
+}
+
+/* No number says that there is no socket, but a negative one. */
+static void a_socket_may_have_the_number_0(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 1), 0);
+    CU_ASSERT_TRUE(connector_serve(process));
+    free_0();
+    CU_ASSERT_TRUE(connector_receive(&connector));
+    CU_ASSERT_EQUAL(result_of(1), 0);
+    take_0_back();
+    close(accept(listener, NULL, NULL));
+    end();
+    begin(); /* one that nobody has asked for is closed */
+    union message message = {.connected = {.header = {.type = MSG_CONNECTED}}};
+    CU_ASSERT_EQUAL(message_send(process, &message, &listener, 1), 0);
+    free_0();
+    CU_ASSERT_FALSE(connector_receive(&connector));
+    CU_ASSERT_TRUE(fcntl(0, F_GETFD) < 0);
+    take_0_back();
+    end();
+    begin(); /* nor does the connector's own */
+    free_0();
+    int own = fcntl(connector.socket, F_DUPFD_CLOEXEC, 0);
+    close(connector.socket);
+    connector.socket = own;
+    CU_ASSERT_EQUAL(own, 0);
+    CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, 1), 0);
+    CU_ASSERT_TRUE(connector_serve(process));
+    CU_ASSERT_TRUE(connector_receive(&connector));
+    CU_ASSERT_EQUAL(result_of(1), -ENOENT);
+    connector.socket = -1;
+    take_0_back();
+    end();
 }
 
 /* Messages that only the broker could send, but that ask for nothing. */
@@ -184,6 +241,8 @@ int main(int argc, char **argv)
         {"no more wait than there is room for", no_more_wait_than_there_is_room_for},
         {"its end is an answer", its_end_is_an_answer},
         {"what answers nothing ends it", what_answers_nothing_ends_it},
+        {"errors come back", errors_come_back},
+        {"a socket may have the number 0", a_socket_may_have_the_number_0},
         {"what asks for nothing ends the process", what_asks_for_nothing_ends_the_process},
         CU_TEST_INFO_NULL,
     };
