@@ -385,6 +385,10 @@ static void holes_in_files(void)
         CU_ASSERT_EQUAL(hole.mode, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
         CU_ASSERT(hole.offset == cases[i].beyond && hole.length == 4096);
     }
+    begin_file(4097, 0, 0); /* even if it is no image: not a byte of it is touched */
+    refused(EINVAL, " has 4097 bytes, expected a multiple of 512 and not 0: make one with "
+                    "\"truncate --size 1G FILE\"");
+    CU_ASSERT_EQUAL(hole.offset, 8192);
     begin_file(512, 0, 0);
     fail_once("fallocate", EOPNOTSUPP, 0);
     CU_ASSERT_EQUAL(opens()->discard_sectors, 0);
