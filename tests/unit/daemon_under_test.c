@@ -295,20 +295,6 @@ void the_next_dialogue_is_right(void)
     CU_ASSERT_EQUAL(requests[8], has_buffer ? 0 : whole_dialogue[8]);
 }
 
-static int standard_input = -1;
-
-void free_0(void)
-{
-    standard_input = fcntl(0, F_DUPFD_CLOEXEC, 3);
-    close(0);
-}
-
-void take_0_back(void)
-{
-    dup2(standard_input, 0);
-    close(standard_input);
-}
-
 static void *serve(void *argument)
 {
     struct pollfd broker = {.fd = *(const int *)argument, .events = POLLIN};

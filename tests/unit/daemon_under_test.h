@@ -81,8 +81,4 @@ bool is_the_memory(int fd);
 /* This process may have no file beyond that number; -1: as before. */
 void limit_files(int limit);
 
-/* The number 0 is free; and as before, when whatever has got it can be closed. */
-void free_0(void);
-void take_0_back(void);
-
 #endif

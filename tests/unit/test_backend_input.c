@@ -86,6 +86,8 @@ static int answer(unsigned long request, void *to)
         return fill(to, room, &ids, sizeof(ids)), 0;
     if (request == EVIOCGNAME(room))
         return fill(to, room, "a keyboard", sizeof("a keyboard"));
+    if (request == EVIOCGUNIQ(room) && knows_its_ids)
+        return fill(to, room, "serial-1", sizeof("serial-1"));
     if (request == EVIOCGPROP(room))
         return fill(to, room, &(uint8_t){1 << INPUT_PROP_DIRECT}, 1);
     if (request == EVIOCGBIT(EV_KEY, room))
@@ -233,7 +235,7 @@ static void what_there_is_is_grabbed_and_learned(void)
     CU_ASSERT_FALSE(given.owned); /* the next worker gets it as well */
     const struct start_input *input = &start.input;
     CU_ASSERT_STRING_EQUAL(input->name, "a keyboard");
-    CU_ASSERT_STRING_EQUAL(input->serial, "");
+    CU_ASSERT_STRING_EQUAL(input->serial, "serial-1");
     CU_ASSERT(input->ids.bustype == BUS_USB && input->ids.version == 0x0111);
     CU_ASSERT_EQUAL(input->properties[0], 1 << INPUT_PROP_DIRECT);
     CU_ASSERT_EQUAL(input->keys[KEY_A / 8], 1 << KEY_A % 8);
@@ -255,6 +257,7 @@ static void what_a_device_does_not_know_is_0(void)
     knows_its_ids = true;
     const struct virtio_input_devids *ids = &backend.learned.input.ids;
     CU_ASSERT(ids->bustype == 0 && ids->vendor == 0 && ids->product == 0 && ids->version == 0);
+    CU_ASSERT_STRING_EQUAL(backend.learned.input.serial, "");
     close(backend.files[OPENED_PORT_FIRST]);
 }
 

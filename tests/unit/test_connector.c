@@ -2,6 +2,7 @@
 /* Whoever asks a connector gets an answer to each question, in order, whatever happens to the
  * process. It never gets more answers than questions. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -15,6 +15,7 @@
 #include "common/message.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/daemon_under_test.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/open_fds.h"
 
 /* The answer comes in two pieces, each with a file. */
