@@ -16,7 +16,7 @@ struct walk {
     bool roots_own;
     bool follow;
     unsigned int links;
-    char left[2 * PATH_MAX];
+    char left[PATH_MAX];
     char part[NAME_MAX + 1];
 };
 
@@ -85,15 +85,15 @@ static int all_roots(bool *ret)
         *ret = *ret && directory_is_roots(&status);
     }
     close(fd);
+    *ret = *ret && result > 0; /* it has come to the root */
     return result < 0 ? result : 0;
 }
 
 static int begin(struct walk *walk, const char *path)
 {
     struct stat status = {0};
-    if (strlen(path) >= PATH_MAX)
+    if (snprintf(walk->left, sizeof(walk->left), "%s", path) >= PATH_MAX)
         return -ENAMETOOLONG;
-    memcpy(walk->left, path, strlen(path) + 1);
     if (path[0] == '/')
         return stand_in_root(walk);
     int fd = open_path(AT_FDCWD, ".", &status);
@@ -122,18 +122,16 @@ static int next_part(struct walk *walk)
 
 static int follow_link(struct walk *walk, int link)
 {
-    char target[2 * PATH_MAX];
-    ssize_t length = readlinkat(link, "", target, PATH_MAX);
+    char target[PATH_MAX], joined[PATH_MAX];
+    ssize_t length = readlinkat(link, "", target, sizeof(target));
     if (length < 0)
         return -errno;
     if (length == 0 || length >= PATH_MAX || ++walk->links > LINKS_MAX)
         return -ELOOP;
-    size_t left = strlen(walk->left);
-    if ((size_t)length + 1 + left >= PATH_MAX)
+    target[length] = '\0';
+    if (snprintf(joined, sizeof(joined), "%s/%s", target, walk->left) >= PATH_MAX)
         return -ENAMETOOLONG;
-    target[length] = '/';
-    memcpy(target + length + 1, walk->left, left + 1);
-    memcpy(walk->left, target, (size_t)length + 1 + left + 1);
+    memcpy(walk->left, joined, sizeof(walk->left));
     return target[0] == '/' ? stand_in_root(walk) : 0;
 }
 
