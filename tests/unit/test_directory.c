@@ -84,6 +84,8 @@ static int find(const char *path, bool follow, int way, struct directory *ret,
     int result = directory_find(way == WITH_0_LATER ? longer : path, follow, "image", ret, failure);
     if (way != AS_IT_IS && result == 0 && ret->fd == 0)
         ret->fd = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    else if (way != AS_IT_IS)
+        CU_ASSERT_TRUE(fcntl(0, F_GETFD) < 0); /* no file of the walk is left */
     if (way != AS_IT_IS)
         take_0_back();
     return result;
