@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "tests/unit/failing_calls.h"
-#include "tests/unit/open_fds.h"
+#include "tests/unit/fd_count.h"
 
 char folder[] = "/tmp/test_console.XXXXXX";
 char path[PATH_MAX];
@@ -160,12 +160,12 @@ int master_of(unsigned int port)
 
 void refused(int error, enum config_key expected_key, const char *words)
 {
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL(open_backend(), -error);
     CU_ASSERT_EQUAL(key, expected_key);
     CU_ASSERT_STRING_EQUAL(failure.text, words);
     close_backend();
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 int make_folder(void)

@@ -18,7 +18,7 @@
 #include "tests/cunit_main.h"
 #include "tests/unit/console_under_test.h"
 #include "tests/unit/failing_calls.h"
-#include "tests/unit/open_fds.h"
+#include "tests/unit/fd_count.h"
 
 /* ---- Raw mode ---- */
 
@@ -264,11 +264,11 @@ static void links(void)
     begin(1); /* what an earlier run left is replaced */
     config.pty_alias = path;
     int taken = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC); /* of the number that is free */
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL_FATAL(open_backend(), 0);
     leads_to(path, 0);
     close_backend();
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
     close(taken);
     unlink(path);
     unlink(second);

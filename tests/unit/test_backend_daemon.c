@@ -20,7 +20,7 @@
 #include "broker/backend/backend.h"
 #include "broker/unix_socket.h"
 #include "tests/cunit_main.h"
-#include "tests/unit/open_fds.h"
+#include "tests/unit/fd_count.h"
 
 #define BIT(name) (1ull << VHOST_USER_PROTOCOL_F_##name)
 #define LONGEST 98 /* of a socket's name, with "/sockets/" and the 0 at its end */
@@ -82,9 +82,9 @@ static void finds(const char *given, const char *socket_path, const char *addres
 {
     struct stat status, here;
     begin(DEVICE_FS_VHOST_USER, given);
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL_FATAL(open_backend(), 0);
-    CU_ASSERT_EQUAL(open_fds(), before + 1);
+    CU_ASSERT_EQUAL(fd_count(), before + 1);
     CU_ASSERT_STRING_EQUAL(backend.socket_path, socket_path);
     CU_ASSERT_EQUAL(backend.learned.daemon.address.sun_family, AF_UNIX);
     CU_ASSERT_STRING_EQUAL(backend.learned.daemon.address.sun_path, address);
@@ -116,11 +116,11 @@ static void names_of_sockets(void)
 static void refused(const char *given, int error, const char *words)
 {
     begin(DEVICE_OTHER_VHOST_USER, given);
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL(open_backend(), -error);
     CU_ASSERT_STRING_EQUAL(failure.text, words);
     close_backend();
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 static void sockets_that_fail(void)
@@ -402,7 +402,7 @@ static int finish(uint64_t protocol_features)
 static void a_daemon_that_can_do_little(void)
 {
     begin_fs();
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     int fd = finish(0);
     give(0);
     CU_ASSERT_EQUAL(given.fds[0], fd);
@@ -415,14 +415,14 @@ static void a_daemon_that_can_do_little(void)
     CU_ASSERT_EQUAL(start.vhost_user.protocol_features, 0);
     CU_ASSERT_EQUAL(start.config_changed, 0);
     close_given();
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 /* The buffer for requests in flight stays the broker's: the next worker needs it as well. */
 static void a_daemon_that_can_do_all(void)
 {
     begin_fs();
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     struct vhost_user *dialogue = &backend.daemon.dialogue;
     int fd = finish(BIT(INFLIGHT_SHMFD) | BIT(CONFIG) | BIT(BACKEND_REQ));
     int channel = dialogue->requests = eventfd(0, EFD_CLOEXEC);
@@ -443,7 +443,7 @@ static void a_daemon_that_can_do_all(void)
     close_given();
     CU_ASSERT_TRUE(fcntl(buffer, F_GETFD) >= 0);
     close(buffer);
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 /* No number says that there is no channel, but a negative one. */

@@ -22,7 +22,7 @@
 #include "broker/backend/backend.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/failing_calls.h"
-#include "tests/unit/open_fds.h"
+#include "tests/unit/fd_count.h"
 
 #define ANY UINT64_MAX /* the kernel has no such file */
 
@@ -252,11 +252,11 @@ static const struct start_block *opens(void)
 static void refused(int error, const char *words)
 {
     char line[600];
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL(open_image(), -error);
     snprintf(line, sizeof(line), "image \"%s\"%s", path, words);
     CU_ASSERT_STRING_EQUAL(failure.text, line);
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 /* ---- A disk ---- */
@@ -268,9 +268,9 @@ static void geometry(void)
     disk.physical = 16384;
     disk.min_io = 65536;
     disk.opt_io = 1 << 20;
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     const struct start_block *block = opens();
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
     CU_ASSERT_EQUAL(block->capacity, (1 << 20) / 512);
     CU_ASSERT_EQUAL(block->blk_size, 4096);
     CU_ASSERT_EQUAL(block->physical_blk_exp, 2);
@@ -489,13 +489,13 @@ static void an_image_may_have_the_number_0(void)
     CU_ASSERT_EQUAL(backend.files[OPENED_IMAGE], 0);
     take_0_back();
     begin();
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     gives_0 = "openat";
     fail_once("fstat", EIO, 0);
     CU_ASSERT_EQUAL(open_image(), -EIO);
     CU_ASSERT_TRUE(fcntl(0, F_GETFD) < 0 && errno == EBADF); /* it is closed */
     take_0_back();
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 static void what_a_worker_gets(void)

@@ -21,7 +21,7 @@
 #include "broker/backend/backend.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/failing_calls.h"
-#include "tests/unit/open_fds.h"
+#include "tests/unit/fd_count.h"
 
 static char folder[] = "/tmp/test_backend_input.XXXXXX";
 static char path[64];
@@ -150,12 +150,12 @@ static void refused(const char *device, int error, const char *words)
     struct backend backend;
     struct failure failure;
     char line[600];
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL(open_device(&backend, device, &failure), error);
     snprintf(line, sizeof(line), "input device \"%s\"%s", device, words);
     CU_ASSERT_STRING_EQUAL(failure.text, line);
     CU_ASSERT_EQUAL(grabs, 0);
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 #define NO_EVENT_DEVICE                                                                            \

@@ -15,8 +15,8 @@
 
 #include "broker/backend/backend.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/fd_count.h"
 #include "tests/unit/kernel_nodes.h"
-#include "tests/unit/open_fds.h"
 
 static struct backend backend;
 static struct failure failure;
@@ -183,12 +183,12 @@ static void mtus(void)
 static void a_tap_that_fails(void)
 {
     begin(DEVICE_NET_VIRTIO);
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     kernel_refuses(SIOCGIFMTU, EPERM, 0, 1);
     CU_ASSERT_EQUAL(open_backend(), -EPERM);
     CU_ASSERT_EQUAL(key, CONFIG_KEY_TAP_NAME);
     CU_ASSERT_STRING_EQUAL(failure.text, "tap \"tap0\": SIOCGIFMTU: Operation not permitted");
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
     for (size_t file = 0; file < OPENED_FILES; file++)
         CU_ASSERT_EQUAL(backend.files[file], -1);
 }
@@ -307,9 +307,9 @@ static void a_tap_is_removed(void)
 static void vhost_is_there(void)
 {
     begin(DEVICE_NET_VHOST);
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL_FATAL(open_backend(), 0);
-    CU_ASSERT_EQUAL(open_fds(), before + 2); /* the tap, and a socket: the node is closed again */
+    CU_ASSERT_EQUAL(fd_count(), before + 2); /* the tap, and a socket: the node is closed again */
     has_its_files();
     CU_ASSERT_EQUAL(kernel_calls(VHOST_GET_FEATURES), 1);
     CU_ASSERT_STRING_EQUAL(backend.ops->node, "/dev/vhost-net");
@@ -322,7 +322,7 @@ static void what_a_vhost_worker_gets(void)
 {
     begin(DEVICE_NET_VHOST);
     CU_ASSERT_EQUAL_FATAL(open_backend(), 0);
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL_FATAL(give(), 0);
     CU_ASSERT_STRING_EQUAL(kernel.opened, backend.ops->node_in_root);
     CU_ASSERT_EQUAL(kernel.open_flags, O_RDWR | O_CLOEXEC);
@@ -340,19 +340,19 @@ static void what_a_vhost_worker_gets(void)
     CU_ASSERT_EQUAL(given.boxed, 0);
     close(given.fds[0]);
     close(given.fds[2]);
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
     close_backend();
 }
 
 static void vhost_refused(unsigned long request, int error, const char *words)
 {
     begin(DEVICE_NET_VHOST);
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     kernel_refuses(request, error, 0, 1);
     CU_ASSERT_EQUAL(open_backend(), -error);
     CU_ASSERT_EQUAL(key, CONFIG_KEY_DATA_PLANE);
     CU_ASSERT_STRING_EQUAL(failure.text, words);
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 static void vhost_that_fails(void)
@@ -372,12 +372,12 @@ static void giving_that_fails(void)
     static const unsigned long requests[] = {CALL_OPEN, VHOST_GET_FEATURES, CALL_EVENTFD};
     begin(DEVICE_NET_VHOST);
     CU_ASSERT_EQUAL_FATAL(open_backend(), 0);
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
         memset(kernel.refusals, 0, sizeof(kernel.refusals));
         kernel_refuses(requests[i], EMFILE, 0, 1);
         CU_ASSERT_EQUAL(give(), -EMFILE);
-        CU_ASSERT_EQUAL(open_fds(), before);
+        CU_ASSERT_EQUAL(fd_count(), before);
     }
     close_backend();
 }

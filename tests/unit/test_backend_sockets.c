@@ -22,7 +22,7 @@
 #include "common/worker_fds.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/failing_calls.h"
-#include "tests/unit/open_fds.h"
+#include "tests/unit/fd_count.h"
 
 static char folder[] = "/tmp/test_backend_sockets.XXXXXX";
 static char path[64], seqpacket_path[80];
@@ -145,11 +145,11 @@ static void refused(int error, const char *words)
 {
     char here[PATH_MAX], afterwards[PATH_MAX];
     CU_ASSERT_PTR_NOT_NULL(getcwd(here, sizeof(here)));
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL(open_backend(), -error);
     CU_ASSERT_STRING_EQUAL(failure.text, words);
     close_backend();
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
     CU_ASSERT_PTR_NOT_NULL(getcwd(afterwards, sizeof(afterwards)));
     CU_ASSERT_STRING_EQUAL(afterwards, here);
 }
@@ -165,9 +165,9 @@ static void opened_in_its_directory(void)
     CU_ASSERT_PTR_NOT_NULL(getcwd(here, sizeof(here)));
     for (size_t i = 0; i < 2; i++) {
         begin(both[i], path);
-        unsigned int before = open_fds();
+        unsigned int before = fd_count();
         CU_ASSERT_EQUAL_FATAL(open_backend(), 0);
-        CU_ASSERT_EQUAL(open_fds(), before + (i == 0 ? 1 : 3));
+        CU_ASSERT_EQUAL(fd_count(), before + (i == 0 ? 1 : 3));
         has_its_files();
         CU_ASSERT_PTR_NOT_NULL(getcwd(afterwards, sizeof(afterwards)));
         CU_ASSERT_STRING_EQUAL(afterwards, here);
@@ -289,7 +289,7 @@ static void the_next_one_is_turned_away(void)
     begin_console();
     int client = connect_to(path, SOCK_STREAM);
     int fd = accept_client();
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     for (int i = 0; i < 2; i++) {
         int next = connect_to(path, SOCK_STREAM);
         CU_ASSERT_EQUAL(accept_client(), -ECONNREFUSED);
@@ -297,7 +297,7 @@ static void the_next_one_is_turned_away(void)
         CU_ASSERT_TRUE(has_ended(next));
         CU_ASSERT_FALSE(has_ended(client));
         close(next);
-        CU_ASSERT_EQUAL(open_fds(), before);
+        CU_ASSERT_EQUAL(fd_count(), before);
         shutdown(client, SHUT_WR);
     }
     CU_ASSERT_EQUAL(accept_client(), -EAGAIN);
@@ -308,7 +308,7 @@ static void the_next_one_is_turned_away(void)
     CU_ASSERT_TRUE(accept_client() >= 0);
     CU_ASSERT_EQUAL(write(next, "x", 1), 1);
     CU_ASSERT_EQUAL(recv(backend.client, &(char){0}, 1, 0), 1);
-    CU_ASSERT_EQUAL(open_fds(), before); /* the copy of the first is closed */
+    CU_ASSERT_EQUAL(fd_count(), before); /* the copy of the first is closed */
     close(next);
     close_backend();
     remove_sockets();

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <stdio.h>
@@ -15,12 +14,14 @@
 #include <unistd.h>
 
 #include "broker/backend/tap.h"
+#include "common/newer_net.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/fd_count.h"
 #include "tests/unit/kernel_nodes.h"
-#include "tests/unit/open_fds.h"
 
 #define LONGEST "tap-15-letters-" /* the longest name that an interface can have */
-#define ALL_OFFLOADS (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_UFO)
+#define USO ((unsigned long)(TUN_F_USO4 | TUN_F_USO6))
+#define ALL_OFFLOADS (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_UFO | USO)
 
 static const struct tap_before never;
 static struct tap tap;
@@ -52,10 +53,10 @@ static int open_tap(const char *name, unsigned int queues, const struct tap_befo
 static void refused(const char *name, unsigned int queues, const struct tap_before *before,
                     int error, const char *words)
 {
-    unsigned int open_before = open_fds();
+    unsigned int open_before = fd_count();
     CU_ASSERT_EQUAL(open_tap(name, queues, before), -error);
     CU_ASSERT_STRING_EQUAL(failure.text, words);
-    CU_ASSERT_EQUAL(open_fds(), open_before);
+    CU_ASSERT_EQUAL(fd_count(), open_before);
 }
 
 /* Each file is attached to the interface, and as a worker needs it. */
@@ -139,9 +140,10 @@ static void offloads(void)
         unsigned int tries;
     } cases[] = {
         {~0ul, ALL_OFFLOADS, 1},
-        {~(unsigned long)TUN_F_UFO, ALL_OFFLOADS & ~TUN_F_UFO, 2},
-        {TUN_F_CSUM, TUN_F_CSUM, 3},
-        {0, 0, 3},
+        {~USO, ALL_OFFLOADS & ~USO, 2},
+        {~(USO | TUN_F_UFO), ALL_OFFLOADS & ~(USO | TUN_F_UFO), 3},
+        {TUN_F_CSUM, TUN_F_CSUM, 4},
+        {0, 0, 4},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         kernel_begin();
@@ -387,14 +389,14 @@ static void files_that_refuse(void)
     static const unsigned long requests[] = {TUNGETIFF, TUNSETVNETHDRSZ, CALL_COPY};
     for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
         struct tap_before before = files_from_before(2);
-        unsigned int open_before = open_fds();
+        unsigned int open_before = fd_count();
         kernel_refuses(requests[i], EPERM, 0, 1);
         CU_ASSERT_EQUAL_FATAL(open_tap("tap0", 2, &before), 0);
         queues_are_right(2, &kernel.interfaces[0]);
         CU_ASSERT_TRUE(kernel_same_file(tap.queues[0], before.files[1]));
         CU_ASSERT_FALSE(kernel_same_file(tap.queues[1], before.files[0]));
         close_tap();
-        CU_ASSERT_EQUAL(open_fds(), open_before);
+        CU_ASSERT_EQUAL(fd_count(), open_before);
         close_before(&before);
     }
 }

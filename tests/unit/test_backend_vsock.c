@@ -12,8 +12,8 @@
 #include "broker/backend/backend.h"
 #include "broker/backend/vhost_node.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/fd_count.h"
 #include "tests/unit/kernel_nodes.h"
-#include "tests/unit/open_fds.h"
 
 #define FEATURES 0x1234567812345678
 
@@ -52,13 +52,13 @@ static int give(void)
 static void the_cid_is_tried(void)
 {
     begin();
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL(open_backend(), 0);
     CU_ASSERT_EQUAL(kernel.cid, 42);
     CU_ASSERT_STRING_EQUAL(kernel.opened, "/dev/vhost-vsock");
     CU_ASSERT_STRING_EQUAL(backend_vsock_vhost.node, kernel.opened);
     CU_ASSERT_EQUAL(kernel.pauses, 0);
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
     for (size_t file = 0; file < OPENED_FILES; file++)
         CU_ASSERT_EQUAL(backend.files[file], -1);
 }
@@ -66,7 +66,7 @@ static void the_cid_is_tried(void)
 static void what_a_worker_gets(void)
 {
     begin();
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL_FATAL(give(), 0);
     CU_ASSERT_EQUAL(kernel.cid, 42);
     CU_ASSERT_STRING_EQUAL(kernel.opened, backend_vsock_vhost.node_in_root);
@@ -81,7 +81,7 @@ static void what_a_worker_gets(void)
     CU_ASSERT(read(given.fds[1], &errors, sizeof(errors)) < 0 && errno == EAGAIN);
     close(given.fds[0]);
     close(given.fds[1]);
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 /* A worker that was killed still has the CID for a moment. */
@@ -92,7 +92,7 @@ static void a_cid_that_is_in_use(void)
     CU_ASSERT_EQUAL(open_backend(), 0);
     CU_ASSERT(kernel.pauses == 19 && kernel.paused_ns == 19 * 25000000);
     begin();
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     kernel_refuses(VHOST_VSOCK_SET_GUEST_CID, EADDRINUSE, 0, 1000);
     CU_ASSERT_EQUAL(open_backend(), -EADDRINUSE);
     CU_ASSERT_EQUAL(key, CONFIG_KEY_GUEST_CID);
@@ -100,23 +100,23 @@ static void a_cid_that_is_in_use(void)
         failure.text,
         "guest_cid 42 is in use by another virtual machine: choose another, or end that one");
     CU_ASSERT(kernel.pauses == 19 && kernel.paused_ns == 19 * 25000000);
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
     begin(); /* giving never waits: the broker asks again later */
     kernel_refuses(VHOST_VSOCK_SET_GUEST_CID, EADDRINUSE, 0, 1);
     CU_ASSERT_EQUAL(give(), -EADDRINUSE);
     CU_ASSERT_EQUAL(kernel.pauses, 0);
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 static void refused(unsigned long request, int error, const char *words)
 {
     begin();
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     kernel_refuses(request, error, 0, 1000);
     CU_ASSERT_EQUAL(open_backend(), -error);
     CU_ASSERT_EQUAL(key, CONFIG_KEY_DATA_PLANE);
     CU_ASSERT_STRING_EQUAL(failure.text, words);
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 static void opening_that_fails(void)
@@ -140,10 +140,10 @@ static void giving_that_fails(void)
                                              VHOST_VSOCK_SET_GUEST_CID, CALL_EVENTFD};
     for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
         begin();
-        unsigned int before = open_fds();
+        unsigned int before = fd_count();
         kernel_refuses(requests[i], EMFILE, 0, 1);
         CU_ASSERT_EQUAL(give(), -EMFILE);
-        CU_ASSERT_EQUAL(open_fds(), before);
+        CU_ASSERT_EQUAL(fd_count(), before);
     }
 }
 

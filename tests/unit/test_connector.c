@@ -13,9 +13,8 @@
 #include "broker/connector_process.h"
 #include "common/message.h"
 #include "tests/cunit_main.h"
-#include "tests/unit/fd_count.h"
 #include "tests/unit/failing_calls.h"
-#include "tests/unit/open_fds.h"
+#include "tests/unit/fd_count.h"
 
 static struct connector connector;
 static int process; /* the process's end of the socket */
@@ -27,7 +26,7 @@ static unsigned int open_before;
 static void begin(void)
 {
     int sockets[2];
-    open_before = open_fds();
+    open_before = fd_count();
     CU_ASSERT_EQUAL_FATAL(
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets), 0);
     connector = (struct connector){.socket = sockets[0]};
@@ -40,7 +39,7 @@ static void end(void)
         close(connector.socket);
     if (process >= 0)
         close(process);
-    CU_ASSERT_EQUAL(open_fds(), open_before); /* nothing else is left open */
+    CU_ASSERT_EQUAL(fd_count(), open_before); /* nothing else is left open */
 }
 
 static int ask(const char *name, int type, uint32_t tag)

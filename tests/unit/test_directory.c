@@ -18,7 +18,7 @@
 #include "broker/backend/directory.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/failing_calls.h"
-#include "tests/unit/open_fds.h"
+#include "tests/unit/fd_count.h"
 
 #define OWN "/mnt/own"     /* belongs to root */
 #define SHARED "/mnt/open" /* everybody may write to it */
@@ -97,9 +97,9 @@ static void found_in(const char *path, bool follow, int way, const char *folder,
     struct directory directory;
     struct failure failure;
     struct stat status;
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL_FATAL(find(path, follow, way, &directory, &failure), 0);
-    CU_ASSERT_EQUAL(open_fds(), before + 1);
+    CU_ASSERT_EQUAL(fd_count(), before + 1);
     CU_ASSERT_EQUAL(fcntl(directory.fd, F_GETFD), FD_CLOEXEC);
     CU_ASSERT_TRUE((fcntl(directory.fd, F_GETFL) & O_PATH) != 0);
     CU_ASSERT_EQUAL_FATAL(fstat(directory.fd, &status), 0);
@@ -112,7 +112,7 @@ static void found_in(const char *path, bool follow, int way, const char *folder,
     CU_ASSERT_EQUAL(directory.owner, status.st_uid);
     directory_close(&directory);
     CU_ASSERT_EQUAL(directory.fd, -1);
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 /* Asserts that the path is found to be `name` in `folder`. */
@@ -127,9 +127,9 @@ static void refused_with(const char *path, bool follow, int way, int error, cons
 {
     struct directory directory;
     struct failure failure;
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL(find(path, follow, way, &directory, &failure), -error);
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
     CU_ASSERT_NSTRING_EQUAL(failure.text, "image \"", 7);
     if (!strstr(failure.text, words))
         fprintf(stderr, "\nnot in \"%s\": %s\n", failure.text, words);
@@ -236,7 +236,7 @@ static unsigned int let_fail(const char *call, const char *path)
         struct directory directory;
         struct failure failure;
         char words[200];
-        unsigned int before = open_fds();
+        unsigned int before = fd_count();
         fail_once(call, EIO, later);
         int result = directory_find(path, true, "image", &directory, &failure);
         if (result == 0) {
@@ -248,7 +248,7 @@ static unsigned int let_fail(const char *call, const char *path)
         snprintf(words, sizeof(words), "image \"%s\": Input/output error", path);
         CU_ASSERT_EQUAL(result, -EIO);
         CU_ASSERT_STRING_EQUAL(failure.text, words);
-        CU_ASSERT_EQUAL(open_fds(), before);
+        CU_ASSERT_EQUAL(fd_count(), before);
     }
 }
 
@@ -339,13 +339,13 @@ static void test_entered(void)
     int back;
     CU_ASSERT_PTR_NOT_NULL(getcwd(before, sizeof(before)));
     CU_ASSERT_EQUAL_FATAL(directory_find(OWN "/sub/file", true, "image", &directory, &failure), 0);
-    unsigned int open_before = open_fds();
+    unsigned int open_before = fd_count();
     CU_ASSERT_EQUAL_FATAL(directory_enter(&directory, &back), 0);
     CU_ASSERT_EQUAL(fcntl(back, F_GETFD), FD_CLOEXEC);
     CU_ASSERT_TRUE((fcntl(back, F_GETFL) & O_PATH) != 0);
     CU_ASSERT_PTR_NOT_NULL(getcwd(within, sizeof(within)));
     directory_leave(back);
-    CU_ASSERT_EQUAL(open_fds(), open_before);
+    CU_ASSERT_EQUAL(fd_count(), open_before);
     directory_close(&directory);
     CU_ASSERT_PTR_NOT_NULL(getcwd(after, sizeof(after)));
     CU_ASSERT_STRING_EQUAL(within, OWN "/sub");
@@ -360,13 +360,13 @@ static void test_entering_that_fails(void)
     int back = -77;
     CU_ASSERT_PTR_NOT_NULL(getcwd(before, sizeof(before)));
     CU_ASSERT_EQUAL_FATAL(directory_find(OWN "/sub/file", true, "image", &directory, &failure), 0);
-    unsigned int open_before = open_fds();
+    unsigned int open_before = fd_count();
     fail_once("open", EMFILE, 0);
     CU_ASSERT_EQUAL(directory_enter(&directory, &back), -EMFILE);
     fail_once("fchdir", EACCES, 0);
     CU_ASSERT_EQUAL(directory_enter(&directory, &back), -EACCES);
     CU_ASSERT_EQUAL(back, -77);
-    CU_ASSERT_EQUAL(open_fds(), open_before);
+    CU_ASSERT_EQUAL(fd_count(), open_before);
     CU_ASSERT_PTR_NOT_NULL(getcwd(after, sizeof(after)));
     CU_ASSERT_STRING_EQUAL(after, before);
     free_0(); /* no number says that it failed, but a negative one */

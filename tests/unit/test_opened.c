@@ -14,7 +14,7 @@
 #include "common/box.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/failing_calls.h"
-#include "tests/unit/open_fds.h"
+#include "tests/unit/fd_count.h"
 
 static const char path[] = "/dev/null"; /* any file will do */
 
@@ -233,18 +233,18 @@ static void boxes_that_fail(void)
     backend_init(&backend, &config);
     int image = open(path, O_RDWR | O_CLOEXEC);
     backend.files[OPENED_IMAGE] = image;
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     fail_once("socketpair", EMFILE, 0);
     CU_ASSERT_EQUAL(opened_box(&backend, &failure), -EMFILE);
     CU_ASSERT_STRING_EQUAL(failure.text, "can't keep its files open: Too many open files");
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
     CU_ASSERT_EQUAL(backend.files[OPENED_IMAGE], image);
     free_0(); /* no number says that it failed, but a negative one */
     CU_ASSERT_EQUAL(opened_box(&backend, &failure), 0);
     CU_ASSERT_EQUAL(backend.files[OPENED_IMAGE], 0);
     take_0_back();
     close(image);
-    CU_ASSERT_EQUAL(open_fds(), before - 1);
+    CU_ASSERT_EQUAL(fd_count(), before - 1);
 }
 
 WRAPPED(int, socketpair, (int domain, int type, int protocol, int fds[2]),

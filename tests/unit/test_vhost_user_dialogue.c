@@ -15,14 +15,14 @@
 #include "broker/backend/dialogue.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/daemon_under_test.h"
-#include "tests/unit/open_fds.h"
+#include "tests/unit/fd_count.h"
 
 static void the_whole_dialogue(void)
 {
     for (unsigned int piece = 0; piece < 30; piece++) {
         struct manners manners = right_manners;
         uint32_t requests[16] = {0};
-        unsigned int before = open_fds();
+        unsigned int before = fd_count();
         manners.piece = piece;
         dialogue_begin();
         CU_ASSERT_EQUAL(dialogue_run(&manners, requests), 0);
@@ -35,7 +35,7 @@ static void the_whole_dialogue(void)
         CU_ASSERT_EQUAL(vu.inflight.mmap_size, 4096);
         CU_ASSERT(vu.requests >= 0 && vu.inflight_fd >= 0);
         dialogue_end();
-        CU_ASSERT_EQUAL(open_fds(), before);
+        CU_ASSERT_EQUAL(fd_count(), before);
     }
 }
 
@@ -235,7 +235,7 @@ static void lies(void)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct manners manners = right_manners;
         uint32_t requests[16] = {0};
-        unsigned int before = open_fds();
+        unsigned int before = fd_count();
         manners.wrong = cases[i].request;
         manners.spoil = cases[i].spoil;
         dialogue_begin();
@@ -245,7 +245,7 @@ static void lies(void)
         CU_ASSERT_EQUAL(vu.until, NOW);
         the_next_dialogue_is_right();
         dialogue_end();
-        CU_ASSERT_EQUAL(open_fds(), before);
+        CU_ASSERT_EQUAL(fd_count(), before);
     }
 }
 

@@ -16,14 +16,14 @@
 #include "tests/cunit_main.h"
 #include "tests/unit/daemon_under_test.h"
 #include "tests/unit/failing_calls.h"
-#include "tests/unit/open_fds.h"
+#include "tests/unit/fd_count.h"
 
 /* The answer comes in two pieces, each with a file. */
 static void a_file_too_many_in_the_second_piece(void)
 {
     struct packet packet;
     uint32_t requests[16] = {0};
-    unsigned int before = open_fds();
+    unsigned int before = fd_count();
     struct manners manners = right_manners;
     manners.protocol_features = BIT(INFLIGHT_SHMFD);
     dialogue_begin();
@@ -41,7 +41,7 @@ static void a_file_too_many_in_the_second_piece(void)
     CU_ASSERT_STRING_EQUAL(failure.text,
                            "GET_INFLIGHT_FD: it sends files that it was not asked for");
     dialogue_end();
-    CU_ASSERT_EQUAL(open_fds(), before);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 static void connection_that_ends(void)
