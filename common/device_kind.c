@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/device_kind.h"
 
+#include <stddef.h>
+#include <string.h>
+
 #include "common/state.h"
 
 const struct device_kind_info device_kinds[DEVICE_KINDS] = {
@@ -8,6 +11,18 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
 #include "common/kinds.def"
 #undef DEVICE_KIND
 };
+
+const char *device_kind_keeper(const char *policy)
+{
+    static const char keeper[] = "keeper", with_ring[] = "keeper_uring";
+    if (strcmp(policy, with_ring) == 0)
+        return with_ring;
+    for (size_t i = 0; i < DEVICE_KINDS; i++) {
+        if (device_kinds[i].ring && strcmp(device_kinds[i].policy, policy) == 0)
+            return with_ring;
+    }
+    return keeper;
+}
 
 uint32_t device_kind_queue_size(const struct device_kind_info *info, uint32_t queues,
                                 uint64_t window)

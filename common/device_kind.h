@@ -32,6 +32,8 @@ struct device_kind_info {
     const char *policy;     /* policy/NAME.policy, and the embedded program's name */
     bool by_socket_path;    /* it replaces the kind with the same type and data plane if the key
                                socket_path is given */
+    bool ring;              /* it has an io_uring (worker/ring.h); it replaces the kind with the same
+                               type and data plane if the key io_engine asks for it */
     bool daemon;            /* a vhost-user daemon at socket_path serves the device */
     uint32_t virtio_id;     /* VirtIO 1.2 §5: DeviceID; 0: the configuration says */
     uint32_t nodes;         /* enum kind_node */
@@ -49,11 +51,19 @@ struct device_kind_info {
     uint32_t connections_max; /* maximum in a START message; 0: it has no such number */
 };
 
+/* For the user it is the same kind as another one, which it replaces if some key asks for it. */
+static inline bool device_kind_replaces(const struct device_kind_info *info)
+{
+    return info->by_socket_path || info->ring;
+}
+
 /* How many fds a worker has after lock-down, from 0 on, with this number of backend files and
  * queues. */
 static inline uint32_t device_kind_fds(const struct device_kind_info *info, uint32_t backend_fds,
                                        uint32_t queues)
 {
+    if (info->ring)
+        return WORKER_FD_RING + 1;
     return info->connections ? WORKER_FD_CONNECTION : WORKER_FD_BACKEND + backend_fds + queues;
 }
 
@@ -65,6 +75,10 @@ static inline uint32_t device_kind_fds(const struct device_kind_info *info, uint
  */
 uint32_t device_kind_queue_size(const struct device_kind_info *info, uint32_t queues,
                                 uint64_t window);
+
+/* The policy of the keeper below which a process with this policy runs: io_uring is allowed there
+ * only if a device has one. */
+const char *device_kind_keeper(const char *policy);
 
 /* One row for each kind, indexed by enum device_kind. */
 extern const struct device_kind_info device_kinds[DEVICE_KINDS];

@@ -64,6 +64,13 @@ static inline unsigned int connections_fd_limit(unsigned int connections)
  * kernel has promised them; a page counts only once it was used. */
 #define CONNECTION_MEMORY 558080u
 
+/*
+ * The io_uring of a kind that has one (struct device_kind_info). It is made before lock-down and
+ * has this number in every such worker, behind the kick of the last queue that a device can have;
+ * free numbers below it are filled with /dev/null.
+ */
+#define WORKER_FD_RING 32
+
 /* The kick eventfd of queue q of a device with b backend fds is WORKER_FD_BACKEND + b + q. */
 
 #endif

@@ -19,6 +19,7 @@
 #include "common/worker_fds.h"
 #include "worker/device.h"
 #include "worker/loop.h"
+#include "worker/ring.h"
 #include "worker/sandbox/sandbox.h"
 #include "worker/start.h"
 
@@ -95,6 +96,9 @@ int main(void)
     error = start_fill_fds(&start);
     if (error < 0)
         fail(STEP_FDS, error);
+    error = start_open_ring(&start);
+    if (error < 0)
+        fail(STEP_RING, error);
     start_measure(&start);
     error = device_init(&device, &start, state, window);
     if (error < 0)
@@ -111,6 +115,7 @@ int main(void)
         .file_size_max = start_file_size_max(&start),
         .fd_count = worker_fd_count(&start),
         .fd_limit = start_fd_limit(&start),
+        .threads = device_kinds[start.kind].ring ? RING_THREADS : 0,
         .policy = policy_find(device_kinds[start.kind].policy),
         .confined = confined,
     };

@@ -13,6 +13,7 @@
 
 #include "common/box.h"
 #include "worker/device.h"
+#include "worker/ring.h"
 
 #define SCHED_PRIORITY_MAX 99u /* sched(7) */
 
@@ -117,6 +118,27 @@ int start_open_boxes(const struct message_start *start)
     return 0;
 }
 
+/*
+ * The mark of worker/ring.h: an open file description of the state page that is this process's
+ * alone. What the broker sent is its own, with its own locks.
+ */
+static int open_mark(int state)
+{
+    char path[] = "/proc/self/fd/\0\0"; /* numbers of at most two digits */
+    char *digit = path + strlen(path);
+    if (state >= 10)
+        *digit++ = (char)('0' + state / 10);
+    *digit = (char)('0' + state % 10);
+    int mark = open(path, O_RDWR | O_CLOEXEC);
+    if (mark < 0)
+        return -errno;
+    int moved = fcntl(mark, F_DUPFD_CLOEXEC, WORKER_FD_RING);
+    close(mark);
+    if (moved < 0)
+        return -errno;
+    return moved == WORKER_FD_RING ? 0 : -EBUSY;
+}
+
 int start_map_state(const struct message_start *start, struct state_page **ret_state)
 {
     const int needed = F_SEAL_SHRINK | F_SEAL_GROW;
@@ -130,6 +152,9 @@ int start_map_state(const struct message_start *start, struct state_page **ret_s
     if (file.st_size != STATE_SIZE)
         return -EINVAL;
 
+    int error = device_kinds[start->kind].ring ? open_mark(fd) : 0;
+    if (error < 0)
+        return error;
     void *page = mmap(NULL, STATE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (page == MAP_FAILED || close(fd) < 0)
         return -errno;
@@ -173,12 +198,21 @@ int start_schedule(const struct message_start *start)
 
 int start_fill_fds(const struct message_start *start)
 {
-    for (int fd = (int)start_fd_count(start); fd < (int)worker_fd_count(start); fd++) {
+    bool ring = device_kinds[start->kind].ring;
+    int end = ring ? WORKER_FD_RING : (int)worker_fd_count(start);
+    for (int fd = (int)start_fd_count(start); fd < end; fd++) {
         int filled = fcntl(WORKER_FD_NULL_IN, F_DUPFD_CLOEXEC, fd);
         if (filled != fd)
             return filled < 0 ? -errno : -EBUSY;
     }
     return 0;
+}
+
+int start_open_ring(const struct message_start *start)
+{
+    if (!device_kinds[start->kind].ring)
+        return 0;
+    return ring_open(start->block.direct && !start->block.read_only, start->processors);
 }
 
 unsigned int start_fd_limit(const struct message_start *start)
@@ -206,6 +240,8 @@ void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)
         else
             ret_kinds[fd] = fd < start_fd_count(start) ? FD_EVENT : FD_NULL;
     }
+    if (device_kinds[start->kind].ring)
+        ret_kinds[WORKER_FD_RING] = FD_RING;
 }
 
 /* The worker measures, and not the broker, since a disk or a server can make the caller wait. */

@@ -48,7 +48,8 @@ int start_receive(struct message_start *ret_start);
 int start_open_boxes(const struct message_start *start);
 
 /*
- * Map the state page and close its file. It must be sealed against a change of its size: otherwise
+ * Map the state page and close its file; if the kind has a ring, the mark (worker/ring.h) takes the
+ * ring's number. The page must be sealed against a change of its size: otherwise
  * any process that shares it could end this process by truncating it.
  * Returns 0; -EPERM without the seals, -EINVAL with a wrong size, -errno.
  */
@@ -72,10 +73,14 @@ void start_measure(struct message_start *start);
 int start_schedule(const struct message_start *start);
 
 /*
- * If later connections have numbers of their own, fill every free number below them with /dev/null.
- * After start_map_window. Returns 0 or -errno.
+ * If later connections have numbers of their own, or the ring has, fill every free number below
+ * them with /dev/null. After start_map_window. Returns 0 or -errno.
  */
 int start_fill_fds(const struct message_start *start);
+
+/* Make the ring, if the kind has one. After start_fill_fds. It waits for the ring of a predecessor.
+ * Returns 0 or -errno. */
+int start_open_ring(const struct message_start *start);
 
 /* RLIMIT_NOFILE: one above the highest number that a later connection can have; else 0. */
 unsigned int start_fd_limit(const struct message_start *start);

@@ -11,11 +11,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
 #include "broker/backend/directory.h"
+#include "common/ring.h"
 
 #define SECTOR 512u
 #define BLOCK_SIZE_MAX 65536u
@@ -244,15 +246,39 @@ static int open_image(struct backend *backend, struct failure *failure)
     return result < 0 ? result : fd;
 }
 
+/* Would the kernel make a ring as the worker makes it? */
+static int try_ring(struct failure *failure)
+{
+    struct io_uring_params params = {.flags = RING_FLAGS};
+    int ring = (int)syscall(SYS_io_uring_setup, RING_ENTRIES, &params);
+    if (ring >= 0) {
+        close(ring);
+        return 0;
+    }
+    const char *why = errno == ENOSYS   ? "this kernel has none (CONFIG_IO_URING)"
+                      : errno == EINVAL ? "this needs Linux 6.1"
+                      : errno == EPERM  ? "/proc/sys/kernel/io_uring_disabled, or the filter of a "
+                                          "container or a service, forbids it"
+                                        : strerror(errno);
+    return failure_set(failure, -errno,
+                       "the kernel makes no io_uring: %s: allow it, or use io_engine: sync", why);
+}
+
 static int block_open(struct backend *backend, enum config_key *ret_key, struct failure *failure)
 {
     const struct device_config *config = backend->config;
     struct start_block block = {.blk_size = SECTOR};
+    int result = 0;
+    *ret_key = CONFIG_KEY_IO_ENGINE;
+    if (device_kinds[config->kind].ring)
+        result = try_ring(failure);
+    if (result < 0)
+        return result;
     *ret_key = CONFIG_KEY_FILE_PATH;
     int fd = open_image(backend, failure);
     if (fd < 0)
         return fd;
-    int result = lock_image(fd, config, failure);
+    result = lock_image(fd, config, failure);
     if (result == 0)
         result = measure(fd, config, &block, failure);
     if (result == 0 && fcntl(fd, F_SETFL, config->direct ? O_DIRECT : 0) < 0)

@@ -74,7 +74,7 @@ static size_t find_kind(const struct raw_value *type, const struct raw_value *da
     }
     for (size_t i = 0; i < DEVICE_KINDS; i++) {
         bool is_any = device_kinds[i].virtio_id == 0;
-        if (device_kinds[i].by_socket_path || (!is_any && device_kinds[i].virtio_id != id))
+        if (device_kind_replaces(&device_kinds[i]) || (!is_any && device_kinds[i].virtio_id != id))
             continue;
         if (data_plane->valid && strcmp(device_kinds[i].data_plane, data_plane->text) == 0)
             return i;
@@ -87,11 +87,11 @@ static size_t find_kind(const struct raw_value *type, const struct raw_value *da
     return DEVICE_KINDS;
 }
 
-/* The kind that replaces this one if the device has a socket_path. */
-static enum device_kind with_socket(enum device_kind kind)
+/* The kind that replaces this one, since the device has a socket_path, or wants an io_uring. */
+static enum device_kind replaced(enum device_kind kind, bool socket, bool ring)
 {
     for (enum device_kind i = 0; i < DEVICE_KINDS; i++) {
-        if (device_kinds[i].by_socket_path &&
+        if (device_kinds[i].by_socket_path == socket && device_kinds[i].ring == ring &&
             device_kinds[i].virtio_id == device_kinds[kind].virtio_id &&
             strcmp(device_kinds[i].data_plane, device_kinds[kind].data_plane) == 0)
             return i;
@@ -263,8 +263,10 @@ static enum device_kind check_kind(const struct raw_device *device, enum device_
     check_numbers(device, kind, diags);
     if (device->complete)
         check_missing(device, COMMON_REQUIRED | kind_keys[kind].required, diags);
-    if (device->values[CONFIG_KEY_SOCKET_PATH].given)
-        kind = with_socket(kind);
+    bool socket = device->values[CONFIG_KEY_SOCKET_PATH].given;
+    bool ring = device->values[CONFIG_KEY_IO_ENGINE].number != 0;
+    if (socket || ring)
+        kind = replaced(kind, socket, ring);
     config_check_values(device, kind, diags);
     return kind;
 }

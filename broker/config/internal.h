@@ -79,6 +79,7 @@ struct key_info {
         VALUE_MAC,
         VALUE_SCHED,      /* the priority; 0 for "other" */
         VALUE_CACHE,      /* enum config_cache */
+        VALUE_ENGINE,     /* 1 for "io_uring", 0 for "sync" */
         VALUE_PROCESSORS, /* a list, or one item of it: bit n for number n */
         VALUE_FEATURES,   /* a list, or one item of it: features_read */
         VALUE_BYTES,      /* two hexadecimal digits for each byte, kept as text */

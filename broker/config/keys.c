@@ -151,6 +151,12 @@ static bool read_cache(const char *text, uint64_t *ret)
     return false;
 }
 
+static bool read_engine(const char *text, uint64_t *ret)
+{
+    *ret = strcmp(text, "io_uring") == 0;
+    return *ret != 0 || strcmp(text, "sync") == 0;
+}
+
 static bool read_processor(const struct key_info *info, const char *text, uint64_t *mask)
 {
     uint64_t number;
@@ -212,6 +218,8 @@ static bool read_scalar(const struct key_info *info, const struct raw_scalar *sc
         return read_sched(scalar->text, &value->number);
     case VALUE_CACHE:
         return read_cache(scalar->text, &value->number);
+    case VALUE_ENGINE:
+        return read_engine(scalar->text, &value->number);
     case VALUE_PROCESSORS:
         return read_processor(info, scalar->text, &value->number);
     case VALUE_FEATURES:
@@ -237,7 +245,7 @@ static bool is_number(const struct key_info *info)
 static bool may_be_quoted(const struct key_info *info)
 {
     return is_text(info) || info->type == VALUE_SCHED || info->type == VALUE_CACHE ||
-           info->type == VALUE_FEATURES;
+           info->type == VALUE_ENGINE || info->type == VALUE_FEATURES;
 }
 
 bool key_takes_list(enum config_key key)

@@ -206,7 +206,8 @@ static int run_keeper(struct keeper *keeper)
         result = keeper->signals < 0 ? keeper->signals : 0;
     }
     if (result == 0)
-        result = privileges_reduce(&step);
+        result = privileges_reduce(
+            privileges_ring_wanted(keeper->broker_argv[2], keeper->store.config), &step);
     if (result < 0) {
         log_line(NULL, "the keeper failed to %s: %s", step, strerror(-result));
         cgroups_leave(&keeper->cgroups);

@@ -3,10 +3,16 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "broker/config/config.h"
 #include "common/kept_capabilities.h"
 #include "common/policy.h"
 
@@ -52,17 +58,40 @@ static int keep_capabilities(void)
     return capng_apply(CAPNG_SELECT_ALL) != 0 ? -EPERM : 0;
 }
 
-static int load_filter(void)
+static bool names_ring(int fd)
+{
+    static const char word[] = "io_uring";
+    struct stat file;
+    if (fstat(fd, &file) < 0 || !S_ISREG(file.st_mode))
+        return true;
+    char *text = malloc(CONFIG_FILE_SIZE_MAX);
+    ssize_t size = text ? pread(fd, text, CONFIG_FILE_SIZE_MAX, 0) : -1;
+    bool found = size < 0 || memmem(text, (size_t)size, word, strlen(word));
+    free(text);
+    return found;
+}
+
+bool privileges_ring_wanted(const char *path, int before)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    bool wanted = fd >= 0 && names_ring(fd);
+    if (fd >= 0)
+        close(fd);
+    return wanted || (before >= 0 && names_ring(before));
+}
+
+static int load_filter(bool ring)
 {
 #ifdef BVDM_SANITIZE
+    (void)ring;
     return 0; /* the sanitizers' run-time makes system calls of its own */
 #else
-    const struct policy_program *program = policy_find("keeper");
+    const struct policy_program *program = policy_find(ring ? "keeper_uring" : "keeper");
     return program ? policy_load(program, 0) : -ENOENT;
 #endif
 }
 
-int privileges_reduce(const char **ret_step)
+int privileges_reduce(bool ring, const char **ret_step)
 {
     /* When a child executes a program as root, it keeps what the keeper has, and never gains more:
      * the kernel guarantees that with no_new_privs. */
@@ -74,5 +103,5 @@ int privileges_reduce(const char **ret_step)
     if (result < 0)
         return result;
     *ret_step = "load its seccomp filter";
-    return load_filter();
+    return load_filter(ring);
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/device_kind.h"
 #include "policy/audit/audit.h"
 #include "policy/audit/fate.h"
 #include "policy/audit/filters.h"
@@ -225,7 +226,7 @@ static const struct policy_program *program_of(const char *policy, enum policy_a
 static int explain_policy(const struct policy_program *own, enum policy_arch arch,
                           const struct question *question)
 {
-    const struct policy_program *keeper = program_of("keeper", arch);
+    const struct policy_program *keeper = program_of(device_kind_keeper(own->name), arch);
     struct stack stack = {1, {own->filter}, {own->length}};
     if (own != keeper && question->effective) {
         stack.programs[stack.count] = keeper->filter;

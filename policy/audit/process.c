@@ -289,14 +289,15 @@ static const struct policy_listing *nearest(const struct process *process,
     return best;
 }
 
-/* The broker has one of two policies, by the generation of Bao's driver. This returns the one that
- * confines it. */
-static const struct policy_listing *policy_of_broker(const struct filters *filters)
+/* The broker has one of two policies, by the generation of Bao's driver; the keeper also, by
+ * whether a device has an io_uring. This returns the one that confines it. */
+static const struct policy_listing *policy_of_two(const struct filters *filters, const char *usual,
+                                                  const char *other)
 {
-    const struct policy_listing *of_d = policy_named("broker_d");
-    if (of_d && filters->count > 0 && process_has_program(filters, filters->count - 1, of_d))
-        return of_d;
-    return policy_named("broker");
+    const struct policy_listing *second = policy_named(other);
+    if (second && filters->count > 0 && process_has_program(filters, filters->count - 1, second))
+        return second;
+    return policy_named(usual);
 }
 
 const struct policy_listing *process_policy(const struct process *process,
@@ -304,8 +305,10 @@ const struct policy_listing *process_policy(const struct process *process,
 {
     const struct selection all = {NULL, POLICY_ARCH_NATIVE};
     if (process->role == PROCESS_BROKER)
-        return policy_of_broker(filters);
-    if (process->role == PROCESS_KEEPER || process->role == PROCESS_CONNECTOR)
+        return policy_of_two(filters, "broker", "broker_d");
+    if (process->role == PROCESS_KEEPER)
+        return policy_of_two(filters, "keeper", "keeper_uring");
+    if (process->role == PROCESS_CONNECTOR)
         return policy_named(process_role_name(process->role));
     if (process->role != PROCESS_WORKER)
         return NULL;

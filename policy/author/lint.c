@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/device_kind.h"
 #include "policy/audit/audit.h"
 #include "policy/audit/danger.h"
 #include "policy/audit/gap.h"
@@ -304,8 +305,6 @@ static void check_inherited(struct lint *lint, const struct policy_listing *keep
 
 /* ---- All of it ---- */
 
-static const char ancestor[] = "keeper"; /* the keeper starts all other processes */
-
 /* `listings` ends with NULL. */
 static void check_all(struct lint *lint, const struct policy_listing *const *listings)
 {
@@ -322,6 +321,8 @@ static void check_all(struct lint *lint, const struct policy_listing *const *lis
             const struct policy_listing *other = listings[j];
             if (strcmp(listing->program.name, other->program.name) == 0 && i != j)
                 check_other_arch(lint, listing, other);
+            /* The keeper starts all other processes. */
+            const char *ancestor = device_kind_keeper(listing->program.name);
             if (strcmp(other->program.name, ancestor) == 0 && listing->arch == other->arch)
                 check_inherited(lint, other, listing);
         }

@@ -57,6 +57,13 @@ const struct constant constants[] = {
     SAME(LOCK_NB),
     SAME(LOCK_SH),
     SAME(LOCK_UN),
+    /* io_uring_enter, io_uring_register */
+    SAME(IORING_ENTER_GETEVENTS),
+    SAME(IORING_REGISTER_FILES),
+    SAME(IORING_REGISTER_RESTRICTIONS),
+    SAME(IORING_REGISTER_ENABLE_RINGS),
+    SAME(IORING_REGISTER_IOWQ_AFF),
+    SAME(IORING_REGISTER_IOWQ_MAX_WORKERS),
     /* lseek */
     SAME(SEEK_SET),
     SAME(SEEK_CUR),

@@ -13,6 +13,7 @@
 #include <linux/futex.h>
 #include <linux/if_tun.h>
 #include <linux/input.h>
+#include <linux/io_uring.h>
 #include <linux/prctl.h>
 #include <linux/random.h>
 #include <linux/seccomp.h>

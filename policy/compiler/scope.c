@@ -35,6 +35,12 @@ void scope_init(struct scope *scope, struct parsed_policy *policy)
     unsigned int kicks = WORKER_FD_BACKEND + kind->backend_fds_max;
     for (size_t i = 0; i < FIXED_FDS && fixed_fds[i].number < kicks; i++)
         scope->fds[scope->fd_count++] = fixed_fds[i];
+    if (kind->ring)
+        scope->fds[scope->fd_count++] = (struct policy_fd){
+            .name = "ring",
+            .number = WORKER_FD_RING,
+            .words = "the io_uring, which takes only what its restrictions name",
+        };
     if (kind->backend_fd_count != kind->backend_fds_max)
         return;
     for (unsigned int queue = 0; queue < kind->queues_max && scope->fd_count < SCOPE_FDS_MAX;

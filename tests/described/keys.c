@@ -81,7 +81,7 @@ int main(int argc, char **argv)
         print_key(&key_infos[key], key + 1 < CONFIG_KEYS ? "," : "");
     puts("], \"kinds\": [");
     for (unsigned int kind = 0; kind < DEVICE_KINDS; kind++) {
-        if (device_kinds[kind].by_socket_path)
+        if (device_kind_replaces(&device_kinds[kind]))
             continue; /* for the user it is the same as the other */
         struct kind_keys keys = config_kind_keys((enum device_kind)kind);
         printf("  {\"type\": \"%s\", \"virtio_id\": %u, \"data_plane\": \"%s\", \"queues_max\": %u",

@@ -201,6 +201,12 @@ void fixture_configure_as(const struct fixture *fixture, const char *name, const
     CU_ASSERT_EQUAL_FATAL(fclose(file), 0);
 }
 
+const char *fixture_engine(void)
+{
+    const char *engine = getenv("BVDM_ENGINE");
+    return engine && strcmp(engine, "io_uring") == 0 ? "    io_engine: io_uring\n" : "";
+}
+
 void fixture_configure_blocks(struct fixture *fixture, unsigned int count)
 {
     char yaml[1024] = "devices:\n", name[32];
@@ -209,8 +215,8 @@ void fixture_configure_blocks(struct fixture *fixture, unsigned int count)
         snprintf(yaml + used, sizeof(yaml) - used,
                  "  - id: %u\n    type: block\n    data_plane: virtio\n"
                  "    mmio_addr: 0x%llx\n    file_path: \"@/disk%u.img\"\n"
-                 "    read_only: false\n    advertise_flush: true\n",
-                 i, (unsigned long long)fixture_base(i), i);
+                 "    read_only: false\n    advertise_flush: true\n%s",
+                 i, (unsigned long long)fixture_base(i), i, fixture_engine());
         snprintf(name, sizeof(name), "disk%u.img", i);
         fixture_make_image(fixture, name, FIXTURE_IMAGE_SECTORS);
     }

@@ -57,6 +57,9 @@ void fixture_configure_as(const struct fixture *fixture, const char *name, const
  * a time. */
 const char *fixture_line(const struct fixture *fixture, unsigned int line, unsigned int devices,
                          const char *rest);
+/* A line of a disk's configuration: the key io_engine, if BVDM_ENGINE in the environment is
+ * io_uring; else "". */
+const char *fixture_engine(void);
 /* Configure `count` block devices on disk0.img, disk1.img, ..., and make these images. */
 void fixture_configure_blocks(struct fixture *fixture, unsigned int count);
 

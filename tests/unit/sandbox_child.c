@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <linux/landlock.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -16,6 +17,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+
+#include "worker/ring.h"
 
 #ifndef PR_GET_MDWE
 #define PR_GET_MDWE 66
@@ -50,6 +53,10 @@ static int make_fd(enum fd_kind kind)
         return epoll_create1(0);
     case FD_EVENT:
         return eventfd(0, EFD_NONBLOCK);
+    case FD_RING: {
+        struct io_uring_params params = {0};
+        return (int)syscall(SYS_io_uring_setup, 1, &params);
+    }
     case FD_BACKEND:
         return memfd_create("image", 0);
     case FD_SOCKET:
@@ -67,8 +74,10 @@ static enum fd_kind kind_of(unsigned int fd, const struct device_kind_info *info
         return FD_SOCKET;
     if (fd == WORKER_FD_EPOLL)
         return FD_EPOLL;
+    if (info->ring && fd == WORKER_FD_RING)
+        return FD_RING;
     if (fd >= WORKER_FD_BACKEND + info->backend_fd_count + info->queue_count)
-        return FD_NULL; /* occupies the number of a connection */
+        return FD_NULL; /* occupies the number of a connection, or one below the ring's */
     bool backend = fd >= WORKER_FD_BACKEND && fd < WORKER_FD_BACKEND + info->backend_fd_count;
     return backend ? FD_BACKEND : FD_EVENT;
 }
@@ -81,6 +90,7 @@ static void describe(enum device_kind kind, struct sandbox *sandbox)
         .file_size_max = CHILD_FILE_SIZE_MAX,
         .fd_count = device_kind_fds(info, info->backend_fd_count, info->queue_count),
         .fd_limit = info->connections ? connections_fd_limit(0) : 0,
+        .threads = info->ring ? RING_THREADS : 0,
         .policy = policy_find(info->policy),
     };
     for (unsigned int fd = 0; fd < sandbox->fd_count; fd++)

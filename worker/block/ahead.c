@@ -70,7 +70,7 @@ void block_ahead(struct turn *turn, uint64_t offset)
     const struct block_request *request = &block_queue(turn)->request;
     struct virtio_blk_outhdr header;
     struct stretch stretch = {0};
-    if (block.slow == 0 || block.direct)
+    if (block.slow == 0 || block.direct || block.ring)
         return;
     if (is_next(request, offset) && !virtqueue_was_shown(turn->vq))
         add(turn, &stretch, request->sector, request->data_length);

@@ -103,6 +103,7 @@ static int block_init(struct device *dev, const struct message_start *start)
     block.read_only = from->read_only != 0;
     block.direct = from->direct != 0;
     block.unsafe = from->unsafe != 0;
+    block.ring = dev->info->ring;
     for (unsigned int queue = 0; queue < dev->queue_count; queue++)
         block.queues[queue].request.active = false;
     memcpy(block.serial, from->serial, sizeof(block.serial));
@@ -275,8 +276,11 @@ ssize_t block_move(struct turn *turn, uint32_t type, const struct cursor *data, 
     }
     block_ahead(turn, offset);
     /* It matters whether the read will wait for the disk: to the driver, if an interrupt may be
-     * due, and to the requests behind it. */
-    if (virtqueue_undecided(turn->vq) || virtqueue_available(turn->vq)) {
+     * due, and to the requests behind it. With a ring, only reads that are too large for it come
+     * here. */
+    if (block.ring) {
+        device_signal(turn->dev, turn->vq);
+    } else if (virtqueue_undecided(turn->vq) || virtqueue_available(turn->vq)) {
         ssize_t moved = block_read(turn->dev, data, offset, false);
         block_read_waits(moved == -EAGAIN);
         if (moved != -EAGAIN)
@@ -360,8 +364,7 @@ static uint8_t refusal(const struct device *dev, uint32_t type)
     return VIRTIO_BLK_S_OK;
 }
 
-/* Do the next step of the current request. */
-static enum serve serve_request(struct turn *turn)
+enum serve block_serve_alone(struct turn *turn)
 {
     struct block_request *request = &block_queue(turn)->request;
     uint8_t refused = refusal(turn->dev, request->type);
@@ -399,7 +402,7 @@ static enum serve serve(struct turn *turn)
         if (r != SERVE_DONE)
             return r;
     }
-    return serve_request(turn);
+    return block_serve_alone(turn);
 }
 
 static uint32_t share(const struct device *dev, uint32_t all, uint32_t least)
@@ -415,7 +418,13 @@ static enum serve block_turn(struct device *dev, unsigned int queue, struct gues
         .signal_chains = SIGNAL_REQUESTS,
         .signal_bytes = SIGNAL_BYTES,
     };
-    return turn_run(dev, queue, &rules, serve, ret_fault);
+    if (!block.ring)
+        return turn_run(dev, queue, &rules, serve, ret_fault);
+    struct turn turn = turn_begin(dev, queue, ret_fault);
+    block_flight_begins(rules.bytes);
+    enum serve last = turn_serve(&turn, &rules, block_flight_step);
+    block_flight_ends(&turn);
+    return turn_end(&turn, &rules, last);
 }
 
 static void block_queue_stop(struct device *dev, unsigned int queue)

@@ -4,6 +4,7 @@
  *
  *   block.c   the device: configuration space, framing, one turn of a queue
  *   merge.c   neighbours in the ring that are neighbours in the image: one call
+ *   flight.c  with an io_uring (worker/ring.h): several requests at once
  *   ahead.c   what waits in the ring is announced to a disk that is slow
  *   ranges.c  VIRTIO_BLK_T_DISCARD and VIRTIO_BLK_T_WRITE_ZEROES
  *   io.c      the calls on the image, and what O_DIRECT asks of memory
@@ -65,6 +66,7 @@ struct block {
     uint32_t blk_size; /* bytes: a power of two, from 512 to 65536 */
     bool read_only;
     bool direct;
+    bool ring; /* it has an io_uring */
     bool unsafe; /* the user wants that nothing waits for the disk */
     char serial[VIRTIO_BLK_ID_BYTES];
     struct block_queue queues[STATE_QUEUES_MAX];
@@ -113,6 +115,19 @@ ssize_t block_move(struct turn *turn, uint32_t type, const struct cursor *data, 
 int block_flush(struct turn *turn);
 /* The same decision, before other calls that write. */
 void block_before_write(struct turn *turn);
+
+/* Do the next step of the current request, whatever it is. */
+enum serve block_serve_alone(struct turn *turn);
+
+/* ---- flight.c ---- */
+
+/*
+ * A turn of a queue, if the device has a ring: block_flight_begins, with the bytes that the turn
+ * may move; steps, as of turn.h; block_flight_ends, which waits for all that is under way.
+ */
+void block_flight_begins(uint32_t bytes_max);
+enum serve block_flight_step(struct turn *turn);
+void block_flight_ends(struct turn *turn);
 
 /* ---- merge.c ---- */
 
@@ -164,6 +179,8 @@ void block_io_init(const struct device *dev, const struct message_start *start);
  */
 ssize_t block_read(struct device *dev, const struct cursor *data, uint64_t offset, bool may_wait);
 ssize_t block_write(struct device *dev, const struct cursor *data, uint64_t offset);
+/* The same, but what is written is stable only after block_sync. */
+ssize_t block_write_unstable(struct device *dev, const struct cursor *data, uint64_t offset);
 /* Write zeros to up to `length` bytes, as block_write does. */
 ssize_t block_write_zeros(struct device *dev, uint64_t offset, uint64_t length);
 /* Punch a hole. -EOPNOTSUPP: the image does not support it. */

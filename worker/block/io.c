@@ -125,11 +125,12 @@ void block_announce(struct device *dev, uint64_t offset, uint64_t length)
     device_io_ends(dev);
 }
 
-static ssize_t write_image(struct device *dev, const struct cursor *data, uint64_t offset)
+static ssize_t write_image(struct device *dev, const struct cursor *data, uint64_t offset,
+                           bool stable)
 {
     int count;
     const struct iovec *from = array_of(data, &count);
-    int flags = block_durable(dev) ? RWF_DSYNC : 0;
+    int flags = stable ? RWF_DSYNC : 0;
     device_io_begins(dev);
     ssize_t moved = result(pwritev2(WORKER_FD_BACKEND, from, count, (off_t)offset, flags));
     device_io_ends(dev);
@@ -212,7 +213,8 @@ static ssize_t read_detour(struct device *dev, const struct cursor *data, uint64
  * to the image between the two calls, since the image is locked and this process does one thing at
  * a time.
  */
-static ssize_t write_detour(struct device *dev, const struct cursor *data, uint64_t offset)
+static ssize_t write_detour(struct device *dev, const struct cursor *data, uint64_t offset,
+                            bool stable)
 {
     struct detour detour = plan(data, offset);
     const struct cursor blocks = cursor_of(&detour.iov, 1);
@@ -225,7 +227,7 @@ static ssize_t write_detour(struct device *dev, const struct cursor *data, uint6
     }
     struct cursor from = *data;
     cursor_read(&from, bounce + detour.skip, detour.data);
-    return data_moved(&detour, write_image(dev, &blocks, detour.start));
+    return data_moved(&detour, write_image(dev, &blocks, detour.start, stable));
 }
 
 /* ---- What requests are made of ---- */
@@ -241,7 +243,8 @@ ssize_t block_read(struct device *dev, const struct cursor *data, uint64_t offse
     return (reachable(data, offset) ? read_image : read_detour)(dev, data, offset, may_wait);
 }
 
-ssize_t block_write(struct device *dev, const struct cursor *data, uint64_t offset)
+static ssize_t write_call(struct device *dev, const struct cursor *data, uint64_t offset,
+                          bool stable)
 {
     struct cursor part;
     if (data->left > BLOCK_CALL_BYTES) {
@@ -249,7 +252,17 @@ ssize_t block_write(struct device *dev, const struct cursor *data, uint64_t offs
         cursor_cut(&part, bytes_of_call(part));
         data = &part;
     }
-    return (reachable(data, offset) ? write_image : write_detour)(dev, data, offset);
+    return (reachable(data, offset) ? write_image : write_detour)(dev, data, offset, stable);
+}
+
+ssize_t block_write(struct device *dev, const struct cursor *data, uint64_t offset)
+{
+    return write_call(dev, data, offset, block_durable(dev));
+}
+
+ssize_t block_write_unstable(struct device *dev, const struct cursor *data, uint64_t offset)
+{
+    return write_call(dev, data, offset, false);
 }
 
 ssize_t block_punch(struct device *dev, uint64_t offset, uint64_t length)
@@ -272,7 +285,7 @@ ssize_t block_write_zeros(struct device *dev, uint64_t offset, uint64_t length)
     cursor_cut(&data, length);
     /* The zeros are our own memory, and aligned. */
     bool whole = !block.direct || whole_blocks(offset, data.left);
-    return (whole ? write_image : write_detour)(dev, &data, offset);
+    return (whole ? write_image : write_detour)(dev, &data, offset, block_durable(dev));
 }
 
 int block_sync(struct device *dev)

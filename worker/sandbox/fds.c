@@ -101,6 +101,8 @@ static bool is_of_kind(int dir, int fd, enum fd_kind kind)
         return is_anonymous(dir, fd, "anon_inode:[eventpoll]");
     case FD_EVENT:
         return is_anonymous(dir, fd, "anon_inode:[eventfd]");
+    case FD_RING:
+        return is_anonymous(dir, fd, "anon_inode:[io_uring]");
     case FD_BACKEND:
         return leads_nowhere(fd, &file);
     }

@@ -81,10 +81,17 @@ int step_enter_landlock(const struct sandbox *sandbox)
  * grow. The fds stay open, but no more can be opened, or only as many as the broker may hand over.
  */
 static const int floored[] = {
-    RLIMIT_AS,      RLIMIT_DATA,     RLIMIT_STACK,      RLIMIT_CORE, RLIMIT_NPROC,  RLIMIT_LOCKS,
-    RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING, RLIMIT_NICE, RLIMIT_RTPRIO,
+    RLIMIT_AS,       RLIMIT_DATA,       RLIMIT_STACK, RLIMIT_CORE,   RLIMIT_LOCKS, RLIMIT_MEMLOCK,
+    RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING, RLIMIT_NICE,  RLIMIT_RTPRIO,
 };
 #define FLOORED_COUNT (sizeof(floored) / sizeof(floored[0]))
+
+/* RLIMIT_NPROC. The kernel's threads for a ring count as processes of this user. No policy allows
+ * a call that makes a process or a thread. */
+static rlim_t processes_max(const struct sandbox *sandbox)
+{
+    return sandbox->threads > 0 ? sandbox->threads + 1 : 0; /* and this process */
+}
 
 int step_enter_rlimits(const struct sandbox *sandbox)
 {
@@ -93,6 +100,9 @@ int step_enter_rlimits(const struct sandbox *sandbox)
         if (setrlimit(floored[i], &zero) < 0)
             return -errno;
     }
+    const struct rlimit processes = {processes_max(sandbox), processes_max(sandbox)};
+    if (setrlimit(RLIMIT_NPROC, &processes) < 0)
+        return -errno;
     const struct rlimit fds = {sandbox->fd_limit, sandbox->fd_limit};
     if (setrlimit(RLIMIT_NOFILE, &fds) < 0)
         return -errno;
@@ -113,7 +123,8 @@ int step_check_rlimits(const struct sandbox *sandbox, uint32_t layers)
         if (!is_limited(floored[i], 0))
             return -ENOTRECOVERABLE;
     }
-    return is_limited(RLIMIT_NOFILE, sandbox->fd_limit) &&
+    return is_limited(RLIMIT_NPROC, processes_max(sandbox)) &&
+                   is_limited(RLIMIT_NOFILE, sandbox->fd_limit) &&
                    is_limited(RLIMIT_FSIZE, sandbox->file_size_max)
                ? 0
                : -ENOTRECOVERABLE;

@@ -29,6 +29,7 @@ enum fd_kind {
     FD_SOCKET,  /* an AF_UNIX SOCK_SEQPACKET socket */
     FD_EPOLL,   /* an epoll instance */
     FD_EVENT,   /* an eventfd */
+    FD_RING,    /* an io_uring */
     FD_BACKEND, /* any file that leads to no others: not a directory, not an O_PATH fd */
 };
 
@@ -37,6 +38,7 @@ struct sandbox {
     uint64_t file_size_max; /* bytes: no file can be made longer or be written beyond this */
     unsigned int fd_count;  /* the process holds fds 0 to fd_count - 1, and no other */
     unsigned int fd_limit;  /* fds that it is given later have lower numbers; 0: it is given none */
+    unsigned int threads;  /* the kernel may make so many threads of the process, for its ring */
     enum fd_kind fds[SANDBOX_FDS_MAX]; /* what each of them is */
     const struct policy_program *policy;
     /*
