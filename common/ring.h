@@ -9,6 +9,10 @@
 /* Requests that are under way at once. */
 #define RING_ENTRIES 64u
 
+/* Where a file system can't read without waiting, the kernel makes threads of the worker that wait
+ * in its place. They never run code of the worker's. It makes at most this many. */
+#define RING_THREADS 32u
+
 /*
  * R_DISABLED: nothing can be submitted until the restrictions are in force. SINGLE_ISSUER: this
  * thread alone submits. DEFER_TASKRUN: what the kernel has to do in this thread, it does while the

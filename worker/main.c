@@ -15,11 +15,11 @@
 #include "common/device_kind.h"
 #include "common/message.h"
 #include "common/policy.h"
+#include "common/ring.h"
 #include "common/sandbox_layer.h"
 #include "common/worker_fds.h"
 #include "worker/device.h"
 #include "worker/loop.h"
-#include "worker/ring.h"
 #include "worker/sandbox/sandbox.h"
 #include "worker/start.h"
 

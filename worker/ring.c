@@ -15,18 +15,7 @@
 /* The registered files, by their index. */
 enum { FILE_IMAGE, FILE_MARK, FILES };
 
-static struct {
-    /* Of the submission queue: this process writes the tail, the kernel the head. */
-    const uint32_t *submit_head;
-    uint32_t *submit_tail;
-    uint32_t submit_mask;
-    struct io_uring_sqe *entries;
-    /* Of the completion queue, the other way round. */
-    uint32_t *done_head;
-    const uint32_t *done_tail;
-    uint32_t done_mask;
-    const struct io_uring_cqe *results;
-} ring;
+struct ring_queues ring_queues;
 
 /* ---- Before lock-down ---- */
 
@@ -78,14 +67,14 @@ static int map(int fd, const struct io_uring_params *params)
                          IORING_OFF_SQES);
     if (rings == MAP_FAILED || entries == MAP_FAILED)
         return -errno;
-    ring.submit_head = (const void *)(rings + submit->head);
-    ring.submit_tail = (void *)(rings + submit->tail);
-    ring.submit_mask = params->sq_entries - 1;
-    ring.entries = entries;
-    ring.done_head = (void *)(rings + done->head);
-    ring.done_tail = (const void *)(rings + done->tail);
-    ring.done_mask = params->cq_entries - 1;
-    ring.results = (const void *)(rings + done->cqes);
+    ring_queues.submit_head = (const void *)(rings + submit->head);
+    ring_queues.submit_tail = (void *)(rings + submit->tail);
+    ring_queues.submit_mask = params->sq_entries - 1;
+    ring_queues.entries = entries;
+    ring_queues.done_head = (void *)(rings + done->head);
+    ring_queues.done_tail = (const void *)(rings + done->tail);
+    ring_queues.done_mask = params->cq_entries - 1;
+    ring_queues.results = (const void *)(rings + done->cqes);
     /* Entry n of the queue is always request n of the array. */
     uint32_t *order = (void *)(rings + submit->array);
     for (uint32_t i = 0; i < params->sq_entries; i++)
@@ -142,10 +131,10 @@ int ring_open(bool writes, uint64_t processors)
 
 static void add(const struct io_uring_sqe *entry)
 {
-    uint32_t tail = *ring.submit_tail;
-    ring.entries[tail & ring.submit_mask] = *entry;
+    uint32_t tail = *ring_queues.submit_tail;
+    ring_queues.entries[tail & ring_queues.submit_mask] = *entry;
     /* Release: pairs with the kernel's acquire of the tail. It then reads the entry. */
-    __atomic_store_n(ring.submit_tail, tail + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(ring_queues.submit_tail, tail + 1, __ATOMIC_RELEASE);
 }
 
 void ring_add_read(uint32_t number, const struct iovec *to, unsigned int count, uint64_t offset)
@@ -179,7 +168,7 @@ void ring_add_write(uint32_t number, const struct iovec *from, unsigned int coun
 /* Acquire: pairs with the kernel's release of the head. Before that it has read the entries. */
 static uint32_t not_taken(void)
 {
-    return *ring.submit_tail - __atomic_load_n(ring.submit_head, __ATOMIC_ACQUIRE);
+    return *ring_queues.submit_tail - __atomic_load_n(ring_queues.submit_head, __ATOMIC_ACQUIRE);
 }
 
 int ring_enter(unsigned int wait)
@@ -193,24 +182,24 @@ bool ring_take_back(uint32_t *ret_number)
 {
     if (not_taken() == 0)
         return false;
-    uint32_t last = *ring.submit_tail - 1;
-    *ret_number = (uint32_t)ring.entries[last & ring.submit_mask].user_data;
-    __atomic_store_n(ring.submit_tail, last, __ATOMIC_RELEASE);
+    uint32_t last = *ring_queues.submit_tail - 1;
+    *ret_number = (uint32_t)ring_queues.entries[last & ring_queues.submit_mask].user_data;
+    __atomic_store_n(ring_queues.submit_tail, last, __ATOMIC_RELEASE);
     return true;
 }
 
 bool ring_done(uint32_t *ret_number, int32_t *ret_result)
 {
-    uint32_t head = *ring.done_head;
+    uint32_t head = *ring_queues.done_head;
     /* Acquire: pairs with the kernel's release of the tail. Before that it has written the result,
      * and the data. */
-    if (head == __atomic_load_n(ring.done_tail, __ATOMIC_ACQUIRE))
+    if (head == __atomic_load_n(ring_queues.done_tail, __ATOMIC_ACQUIRE))
         return false;
-    const struct io_uring_cqe *result = &ring.results[head & ring.done_mask];
+    const struct io_uring_cqe *result = &ring_queues.results[head & ring_queues.done_mask];
     *ret_number = (uint32_t)result->user_data;
     *ret_result = result->res;
     /* Release: pairs with the kernel's acquire of the head. It may then write another result
      * here. */
-    __atomic_store_n(ring.done_head, head + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(ring_queues.done_head, head + 1, __ATOMIC_RELEASE);
     return true;
 }

@@ -34,9 +34,21 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/* Where a file system can't read without waiting, the kernel makes threads of this process that
- * wait in its place. They never run code of the worker's. It makes at most this many. */
-#define RING_THREADS 32u
+/* The two queues, which the process shares with the kernel. Only worker/ring.c uses them, and a
+ * test that tries what a worker could put into them that was taken over. */
+struct ring_queues {
+    /* Of the submission queue: this process writes the tail, the kernel the head. */
+    const uint32_t *submit_head;
+    uint32_t *submit_tail;
+    uint32_t submit_mask;
+    struct io_uring_sqe *entries;
+    /* Of the completion queue, the other way round. */
+    uint32_t *done_head;
+    const uint32_t *done_tail;
+    uint32_t done_mask;
+    const struct io_uring_cqe *results;
+};
+extern struct ring_queues ring_queues;
 
 /*
  * Make the ring, as WORKER_FD_RING. Before lock-down. Until now that number is the mark: an open

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
@@ -21,6 +22,8 @@
 
 #define SECTOR 512u
 #define BLOCK_SIZE_MAX 65536u
+#define LOCK_TRIES 50
+#define LOCK_PAUSE_NS 20000000 /* 20 ms: a second in all */
 #define PAGE 4096u /* the unit in which a file is kept in memory, and mostly on the disk */
 
 static int failed(struct failure *failure, const char *path, int error)
@@ -28,15 +31,24 @@ static int failed(struct failure *failure, const char *path, int error)
     return failure_set(failure, -error, "image \"%s\": %s", path, strerror(error));
 }
 
-/* The lock belongs to the open file description, so every copy of the fd holds it, in workers
- * too. */
+/*
+ * The lock belongs to the open file description, so every copy of the fd holds it, in workers too.
+ * An io_uring holds one until the last request in it is done, mostly some ten milliseconds after
+ * its worker has ended (worker/ring.h). A device model that is started again waits for that.
+ */
 static int lock_image(int fd, const struct device_config *config, struct failure *failure)
 {
     struct flock lock = {
         .l_type = config->read_only ? F_RDLCK : F_WRLCK,
         .l_whence = SEEK_SET,
     };
-    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+    int locked = fcntl(fd, F_OFD_SETLK, &lock);
+    for (int tries = 0; locked < 0 && errno == EAGAIN && tries < LOCK_TRIES; tries++) {
+        const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+        nanosleep(&pause, NULL);
+        locked = fcntl(fd, F_OFD_SETLK, &lock);
+    }
+    if (locked == 0)
         return 0;
     if (errno == EAGAIN || errno == EACCES)
         return failure_set(

@@ -99,16 +99,25 @@ static size_t count_numbered(const struct open_fds *fds)
     return count;
 }
 
+/* The first number behind the fillers; 0: a worker of this kind has none. */
+static size_t behind_fillers(const struct device_kind_info *kind)
+{
+    if (kind->ring)
+        return WORKER_FD_RING;
+    return kind->connections ? WORKER_FD_CONNECTION : 0;
+}
+
 /*
- * A worker that is handed connections has them from WORKER_FD_CONNECTION on, and /dev/null at the
- * free numbers below. Returns how many fds it has before these fillers.
+ * A worker that is handed connections has them from WORKER_FD_CONNECTION on, one with a ring has it
+ * at WORKER_FD_RING, and both have /dev/null at the free numbers below. Returns how many fds it has
+ * before these fillers.
  */
 static size_t count_own(const struct device_kind_info *kind, const struct open_fds *fds)
 {
-    size_t own = count_numbered(fds);
-    if (!kind->connections)
+    size_t own = count_numbered(fds), behind = behind_fillers(kind);
+    if (behind == 0)
         return own;
-    own = own < WORKER_FD_CONNECTION ? own : WORKER_FD_CONNECTION;
+    own = own < behind ? own : behind;
     while (own > WORKER_FD_BACKEND && strcmp(fds->items[own - 1].target, "/dev/null") == 0)
         own--;
     return own;
@@ -145,7 +154,10 @@ static void verify_numbers(struct report *report, const struct process *process,
     snprintf(row->expected, sizeof(row->expected),
              "0 to %u, %u to %u backend files, an eventfd for each of 1 to %u queues%s",
              WORKER_FD_BACKEND - 1u, kind->backend_fd_count, kind->backend_fds_max,
-             kind->queues_max, kind->connections ? "; connections behind them" : "; no others");
+             kind->queues_max,
+             kind->connections ? "; connections behind them"
+             : kind->ring      ? "; the ring behind them"
+                               : "; no others");
     if (good)
         snprintf(row->found, sizeof(row->found), "%zu: %u of the backend, %zu queues", fds->count,
                  *backends, own - WORKER_FD_BACKEND - *backends);
@@ -164,9 +176,13 @@ static void verify_later_fd(struct report *report, const struct process *process
     if (fd->number < own) {
         snprintf(words, sizeof(words), "the kick eventfd of queue %u", fd->number - kicks);
         good = strcmp(fd->target, EVENTFD) == 0 && fd->number - kicks < kind->queues_max;
-    } else if (kind->connections && fd->number < WORKER_FD_CONNECTION) {
-        snprintf(words, sizeof(words), "nothing: connections have the numbers behind it");
+    } else if (fd->number < behind_fillers(kind)) {
+        snprintf(words, sizeof(words), "nothing: %s behind it",
+                 kind->ring ? "the ring has a number" : "connections have the numbers");
         good = strcmp(fd->target, "/dev/null") == 0;
+    } else if (kind->ring && fd->number == WORKER_FD_RING) {
+        snprintf(words, sizeof(words), "the io_uring, which takes only what its restrictions name");
+        good = strcmp(fd->target, "anon_inode:[io_uring]") == 0;
     } else if (kind->connections) {
         snprintf(words, sizeof(words), "a connection that the broker made");
         good = starts_with(fd->target, "socket:[") &&

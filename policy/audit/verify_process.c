@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/kept_capabilities.h"
+#include "common/ring.h"
 #include "common/worker_fds.h"
 #include "policy/audit/verify.h"
 
@@ -218,7 +219,8 @@ static void verify_maps(struct report *report, const struct process *process)
                  "%lu: its window, the state page, and what its kind of device shares", shared);
 }
 
-/* The limits are 0; but a process that is handed connections must be able to hold them. */
+/* The limits are 0; but a process that is handed connections must be able to hold them, and the
+ * kernel's threads for an io_uring count as processes. */
 static void verify_limits(struct report *report, const struct verified *verified)
 {
     static const char *const floored[] = {
@@ -232,13 +234,16 @@ static void verify_limits(struct report *report, const struct verified *verified
     unsigned long files = kind && kind->connections ? connections_fd_limit(0) : 0;
     unsigned long files_max =
         kind && kind->connections ? connections_fd_limit(kind->connections_max) : files;
+    const unsigned long processes = kind && kind->ring ? RING_THREADS + 1 : 0;
     char text[4096] = "", found[REPORT_TEXT] = "";
     unsigned long good = 0;
     process_file(verified->process->pid, "limits", text, sizeof(text));
     for (size_t i = 0; i < count; i++) {
         unsigned long soft = ULONG_MAX, hard = ULONG_MAX;
         bool is_files = strcmp(floored[i], "Max open files") == 0;
-        unsigned long least = is_files ? files : 0, most = is_files ? files_max : 0;
+        bool is_processes = strcmp(floored[i], "Max processes") == 0;
+        unsigned long least = is_files ? files : is_processes ? processes : 0;
+        unsigned long most = is_files ? files_max : least;
         const char *at = strstr(text, floored[i]);
         bool right = at && sscanf(at + strlen(floored[i]), "%lu %lu", &soft, &hard) == 2 &&
                      soft >= least && soft <= most && hard == soft;
@@ -249,8 +254,9 @@ static void verify_limits(struct report *report, const struct verified *verified
     struct report_row *row =
         report_add(report, verified->process, good == count ? AS_EXPECTED : NOT_AS_EXPECTED,
                    "resource limits");
-    snprintf(row->expected, sizeof(row->expected), "%zu of them are 0%s", count,
-             files > 0 ? ", but for the files of connections" : "");
+    snprintf(row->expected, sizeof(row->expected), "%zu of them are 0%s%s", count,
+             files > 0 ? ", but for the files of connections" : "",
+             processes > 0 ? ", but for the kernel's threads for its io_uring" : "");
     snprintf(row->found, sizeof(row->found), "%s", good == count ? row->expected : found);
 }
 

@@ -38,6 +38,8 @@
     X(image_sync, "writes durably, and syncs, without end")                                        \
     X(image_allocate, "has the file system allocate behind the image's end, as far as it goes")    \
     X(image_holes, "punches holes and zeroes ranges without end")                                  \
+    X(ring_read, "reads the image by its ring without end, as much at once as it can")             \
+    X(ring_escape, "puts every other operation, file and flag into its ring")                      \
     /* net */                                                                                      \
     X(frame_flood, "sends frames without end")                                                     \
     X(frame_take, "takes frames without end, and gives them to nobody")                            \

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/if_tun.h>
+#include <linux/io_uring.h>
 #include <linux/random.h>
 #include <linux/virtio_net.h>
 #include <string.h>
@@ -14,8 +15,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "common/ring.h"
 #include "common/wait.h"
 #include "tests/attack/attacker.h"
+#include "worker/ring.h"
 
 #define PIECE 65536u
 
@@ -90,6 +93,70 @@ void attack_image_holes(struct device *dev, struct attack_report *report)
         attack_step(
             dev, report,
             fallocate(WORKER_FD_BACKEND, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, 4096));
+}
+
+/* ---- block, with a ring ---- */
+
+/* Hands these entries to the kernel, and waits for the results. Returns the last of them. */
+static int submit(const struct io_uring_sqe *entry, uint32_t count)
+{
+    uint32_t tail = *ring_queues.submit_tail, number;
+    int32_t result = -EAGAIN;
+    for (uint32_t i = 0; i < count; i++)
+        ring_queues.entries[(tail + i) & ring_queues.submit_mask] = *entry;
+    __atomic_store_n(ring_queues.submit_tail, tail + count, __ATOMIC_RELEASE);
+    for (uint32_t done = 0; done < count;) {
+        if (ring_enter(1) < 0)
+            return -errno;
+        while (ring_done(&number, &result))
+            done++;
+    }
+    return result;
+}
+
+void attack_ring_read(struct device *dev, struct attack_report *report)
+{
+    const struct iovec memory = {dev->window.base, 1 << 20};
+    struct io_uring_sqe entry = {.opcode = IORING_OP_READV,
+                                 .flags = IOSQE_FIXED_FILE,
+                                 .addr = (uintptr_t)&memory,
+                                 .len = 1};
+    for (;; entry.off = (entry.off + (1 << 20)) % (uint64_t)image_size(dev)) {
+        int result = submit(&entry, RING_ENTRIES);
+        errno = result < 0 ? -result : 0;
+        attack_step(dev, report, result < 0 ? -1 : result);
+    }
+}
+
+/* result[0]: number of entries that should have been refused, and were not; result[1]: 1 if a read
+ * of the image works. */
+void attack_ring_escape(struct device *dev, struct attack_report *report)
+{
+    static const char path[] = "/";
+    const struct iovec memory = {dev->window.base, 512};
+    for (unsigned int opcode = 0; opcode < 256; opcode++) {
+        const struct io_uring_sqe entry = {.opcode = (uint8_t)opcode,
+                                           .flags = IOSQE_FIXED_FILE,
+                                           .addr = (uintptr_t)(opcode == IORING_OP_OPENAT
+                                                                   ? (const void *)path
+                                                                   : (const void *)&memory),
+                                           .len = 1};
+        bool good = submit(&entry, 1) >= 0;
+        attack_count(report, good ? 0 : -1);
+        report->result[opcode == IORING_OP_READV ? 1 : 0] += good;
+    }
+    for (unsigned int flags = 0; flags < 256; flags++) {
+        for (int fd = -1; fd <= WORKER_FD_RING + 1; fd++) {
+            const struct io_uring_sqe entry = {.opcode = IORING_OP_READV,
+                                               .flags = (uint8_t)flags,
+                                               .fd = fd,
+                                               .addr = (uintptr_t)&memory,
+                                               .len = 1};
+            bool good = submit(&entry, 1) >= 0, may = flags == IOSQE_FIXED_FILE && fd <= 1;
+            attack_count(report, good ? 0 : -1);
+            report->result[0] += good && !(may && fd >= 0);
+        }
+    }
 }
 
 /* ---- net ---- */

@@ -11,6 +11,10 @@
 #define IMAGE_READ "preadv2(fd == @image, flags in {0, RWF_NOWAIT})"
 #define IMAGE_ANNOUNCE "fadvise64(fd == @image, advice == POSIX_FADV_WILLNEED)"
 #define IMAGE_WRITE "pwritev2(fd == @image, flags in {0, RWF_DSYNC})"
+#define IMAGE_RING                                                                                 \
+    "io_uring_enter(fd == @ring, to_submit & ~127 == 0, min_complete in {0, 1}, "                  \
+    "flags == IORING_ENTER_GETEVENTS, arg == NULL)"
+#define IMAGE_READ_ALONE "preadv2(fd == @image, flags == 0)"
 #define IMAGE_SYNC "fdatasync(fd == @image)"
 #define IMAGE_ALLOCATE "fallocate(fd == @image, mode == FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)"
 #define IMAGE_SIZE "lseek(fd == @image, offset == 0, whence == SEEK_END)"
@@ -148,6 +152,14 @@ const struct power powers[] = {
     /* ---- block ---- */
     {IMAGE_READ, "reads all of its image, again and again", OWN_TIME ", and the disk's",
      ATTACK_image_read, NULL},
+    {IMAGE_READ_ALONE, "the same (`io_engine: io_uring`)", OWN_TIME ", and the disk's",
+     ATTACK_image_read, NULL},
+    {IMAGE_RING, "reads its image by its ring, up to 64 times at once, without end",
+     OWN_TIME ", of which the kernel's threads for its ring, 32 at most, are a part, and the disk's",
+     ATTACK_ring_read, NULL},
+    {IMAGE_RING, "puts any other operation, file or flag into its ring, which no filter sees",
+     "the ring refuses it: its restrictions were set before the worker knew its guest, and stay",
+     ATTACK_ring_escape, NULL},
     {IMAGE_ANNOUNCE, "has its image read ahead without end",
      OWN_TIME ", and the disk's; no more than it could read itself", ATTACK_image_read, NULL},
     {IMAGE_WRITE, "writes anything anywhere in its image",

@@ -24,6 +24,7 @@ FLOOD(victim_rng, getrandom_flood)
 FLOOD(victim_block, image_read)
 FLOOD(victim_block, image_sync)
 FLOOD(victim_block, image_holes)
+FLOOD(victim_ring, ring_read)
 FLOOD(victim_net, frame_flood)
 FLOOD(victim_net, frame_take)
 FLOOD(victim_net, offload_flood)
@@ -95,6 +96,20 @@ static void image_allocate(void)
     CU_ASSERT_EQUAL(statvfs(path, &left), 0);
     CU_ASSERT(left.f_bavail * left.f_frsize > 32 << 20);
     session_judge(session, &watch, ATTACK_image_allocate);
+    session_replace(session);
+}
+
+/* The restrictions of the ring hold in the kernel, whatever is in the ring. */
+static void ring_escape(void)
+{
+    struct session *session = session_of(&victim_ring);
+    pid_t worker = fixture_worker(&session->fixture, 0);
+    session_attack(session, 0, ATTACK_ring_escape, 0);
+    wait_over(session, worker);
+    CU_ASSERT_EQUAL(fixture_worker(&session->fixture, 0), worker);
+    CU_ASSERT_EQUAL(session_report(session, 0)->result[0], 0);
+    CU_ASSERT_EQUAL(session_report(session, 0)->result[1], 1);
+    CU_ASSERT(atomic_load(&session_report(session, 0)->calls) > 8000);
     session_replace(session);
 }
 
@@ -198,6 +213,8 @@ const CU_TestInfo backend_tests[] = {
     {"image_allocate: the file system keeps its room", image_allocate},
     {"image_sync: its own image's writes", image_sync},
     {"image_holes: its own image's blocks", image_holes},
+    {"ring_read: its own image", ring_read},
+    {"ring_escape: nothing but reads of its own image", ring_escape},
     {"frame_flood: its own tap", frame_flood},
     {"frame_take: its own tap", frame_take},
     {"offload_flood: its own tap", offload_flood},

@@ -141,6 +141,19 @@ const struct victim victim_block = {
     .free = free_block,
 };
 
+const struct victim victim_ring = {
+    .name = "block/io_uring",
+    .yaml = "  - id: 0\n    type: block\n    data_plane: virtio\n    mmio_addr: 0xa003e00\n"
+            "    file_path: \"@/fs/disk.img\"\n    io_engine: io_uring\n",
+    .devices = 1,
+    .folder = "fs",
+    .prepare = make_file_system,
+    .clean_up = remove_file_system,
+    .start = start_block,
+    .serves = block_serves,
+    .free = free_block,
+};
+
 static pid_t daemon_pid;
 
 static void start_daemon(struct session *session)

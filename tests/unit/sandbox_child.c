@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "worker/ring.h"
+#include "common/ring.h"
 
 #ifndef PR_GET_MDWE
 #define PR_GET_MDWE 66

@@ -20,7 +20,7 @@ static void test_wrong_questions(void)
         "bao-seccomp: no verb 'lst': expected list, show, hash, notes, export, check, diff, "
         "explain or verify\n"));
     CU_ASSERT_EQUAL(tool_run("list no/such"), 2);
-    CU_ASSERT(tool_says("bao-seccomp: no policy 'no/such': expected one of\n  block/virtio "));
+    CU_ASSERT(tool_says("bao-seccomp: no policy 'no/such': expected one of\n  block/io_uring "));
     CU_ASSERT(tool_says("\n  vsock/vhost "));
     CU_ASSERT_EQUAL(tool_run("list --arch sparc"), 2);
     CU_ASSERT(tool_says("no architecture 'sparc': expected x86_64, aarch64, riscv64 or all"));
