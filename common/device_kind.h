@@ -32,11 +32,11 @@ struct device_kind_info {
     const char *policy;     /* policy/NAME.policy, and the embedded program's name */
     bool by_socket_path;    /* it replaces the kind with the same type and data plane if the key
                                socket_path is given */
-    bool ring;              /* it has an io_uring (worker/ring.h); it replaces the kind with the same
-                               type and data plane if the key io_engine asks for it */
-    bool daemon;            /* a vhost-user daemon at socket_path serves the device */
-    uint32_t virtio_id;     /* VirtIO 1.2 §5: DeviceID; 0: the configuration says */
-    uint32_t nodes;         /* enum kind_node */
+    bool ring;          /* it has an io_uring (worker/ring.h); it replaces the kind with the same
+                           type and data plane if the key io_engine asks for it */
+    bool daemon;        /* a vhost-user daemon at socket_path serves the device */
+    uint32_t virtio_id; /* VirtIO 1.2 §5: DeviceID; 0: the configuration says */
+    uint32_t nodes;     /* enum kind_node */
 
     /* What a device has with only the required keys, and the maximum, up to STATE_QUEUES_MAX and
      * BACKEND_FDS_MAX. START says what the device has. */

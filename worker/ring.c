@@ -137,32 +137,30 @@ static void add(const struct io_uring_sqe *entry)
     __atomic_store_n(ring_queues.submit_tail, tail + 1, __ATOMIC_RELEASE);
 }
 
-void ring_add_read(uint32_t number, const struct iovec *to, unsigned int count, uint64_t offset)
+static struct io_uring_sqe entry_of(uint8_t opcode, uint32_t number, const struct iovec *data,
+                                    unsigned int count, uint64_t offset)
 {
-    add(&(struct io_uring_sqe){
-        .opcode = IORING_OP_READV,
+    return (struct io_uring_sqe){
+        .opcode = opcode,
         .flags = IOSQE_FIXED_FILE,
         .fd = FILE_IMAGE,
         .off = offset,
-        .addr = (uintptr_t)to,
+        .addr = (uintptr_t)data,
         .len = count,
         .user_data = number,
-    });
+    };
 }
 
-void ring_add_write(uint32_t number, const struct iovec *from, unsigned int count, uint64_t offset,
-                    int flags)
+void ring_add_read(uint32_t number, const struct iovec *to, unsigned int count, uint64_t offset)
 {
-    add(&(struct io_uring_sqe){
-        .opcode = IORING_OP_WRITEV,
-        .flags = IOSQE_FIXED_FILE,
-        .fd = FILE_IMAGE,
-        .off = offset,
-        .addr = (uintptr_t)from,
-        .len = count,
-        .rw_flags = (uint32_t)flags,
-        .user_data = number,
-    });
+    const struct io_uring_sqe entry = entry_of(IORING_OP_READV, number, to, count, offset);
+    add(&entry);
+}
+
+void ring_add_write(uint32_t number, const struct iovec *from, unsigned int count, uint64_t offset)
+{
+    const struct io_uring_sqe entry = entry_of(IORING_OP_WRITEV, number, from, count, offset);
+    add(&entry);
 }
 
 /* Acquire: pairs with the kernel's release of the head. Before that it has read the entries. */

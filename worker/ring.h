@@ -66,11 +66,11 @@ int ring_open(bool writes, uint64_t processors);
 
 /*
  * Add a request; ring_enter hands it to the kernel. There must be fewer than RING_ENTRIES
- * (common/ring.h) under way. `number` comes back with the result. The array stays as it is until then.
+ * (common/ring.h) under way. `number` comes back with the result. The array stays as it is until
+ * then.
  */
 void ring_add_read(uint32_t number, const struct iovec *to, unsigned int count, uint64_t offset);
-void ring_add_write(uint32_t number, const struct iovec *from, unsigned int count, uint64_t offset,
-                    int flags);
+void ring_add_write(uint32_t number, const struct iovec *from, unsigned int count, uint64_t offset);
 
 /*
  * Hand over what was added, and wait until at least `wait` requests are done. Returns 0; -EINTR if

@@ -14,8 +14,8 @@ int privileges_raise_fd_limit(void);
 
 /*
  * Does one of these configurations ask for io_uring? The keeper does not parse them: it looks for
- * the word. `path`: the user's file; `before`: the text of an earlier start, or -1. A file that can be
- * read only once counts as if it asked.
+ * the word. `path`: the user's file; `before`: the text of an earlier start, or -1. A file that can
+ * be read only once counts as if it asked.
  */
 bool privileges_ring_wanted(const char *path, int before);
 

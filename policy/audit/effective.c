@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/device_kind.h"
 #include "policy/audit/effective.h"
+#include "common/device_kind.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +24,8 @@ static const struct policy_listing *policy_of(const char *name, enum policy_arch
 
 static void of_policy(const struct policy_listing *own, struct effective *ret)
 {
-    const struct policy_listing *keeper = policy_of(device_kind_keeper(own->program.name), own->arch);
+    const struct policy_listing *keeper =
+        policy_of(device_kind_keeper(own->program.name), own->arch);
     *ret = (struct effective){.arch = own->arch};
     snprintf(ret->name, sizeof(ret->name), "%s", own->program.name);
     if (own != keeper)

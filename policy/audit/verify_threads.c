@@ -20,8 +20,8 @@
 /* PF_USER_WORKER, a kernel thread of vhost, and since Linux 6.4 also of an io_uring; PF_IO_WORKER,
  * one of an io_uring. */
 #define KERNEL_THREADS (0x4000u | 0x10u)
-#define THREADS_MAX 256u    /* a broker has one for each device, and its main thread */
-#define TURNS_MAX 100u      /* a thread that is about to end can't be stopped, and soon ends */
+#define THREADS_MAX 256u /* a broker has one for each device, and its main thread */
+#define TURNS_MAX 100u   /* a thread that is about to end can't be stopped, and soon ends */
 #define TURN_PAUSE_US 1000u
 
 enum { THREAD_STOPPED, THREAD_KERNELS, THREAD_WRONG, THREAD_GONE };
@@ -222,5 +222,6 @@ void verify_threads(struct report *report, const struct verified *verified)
                       states[THREAD_STOPPED] + states[THREAD_WRONG]);
     if (states[THREAD_KERNELS] > 0)
         snprintf(report_add(report, process, TO_KNOW, "threads of the kernel")->found, REPORT_TEXT,
-                 "%lu, of vhost or of an io_uring: they make no system calls", states[THREAD_KERNELS]);
+                 "%lu, of vhost or of an io_uring: they make no system calls",
+                 states[THREAD_KERNELS]);
 }

@@ -117,10 +117,8 @@ static int submit(const struct io_uring_sqe *entry, uint32_t count)
 void attack_ring_read(struct device *dev, struct attack_report *report)
 {
     const struct iovec memory = {dev->window.base, 1 << 20};
-    struct io_uring_sqe entry = {.opcode = IORING_OP_READV,
-                                 .flags = IOSQE_FIXED_FILE,
-                                 .addr = (uintptr_t)&memory,
-                                 .len = 1};
+    struct io_uring_sqe entry = {
+        .opcode = IORING_OP_READV, .flags = IOSQE_FIXED_FILE, .addr = (uintptr_t)&memory, .len = 1};
     for (;; entry.off = (entry.off + (1 << 20)) % (uint64_t)image_size(dev)) {
         int result = submit(&entry, RING_ENTRIES);
         errno = result < 0 ? -result : 0;

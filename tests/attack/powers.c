@@ -155,7 +155,8 @@ const struct power powers[] = {
     {IMAGE_READ_ALONE, "the same (`io_engine: io_uring`)", OWN_TIME ", and the disk's",
      ATTACK_image_read, NULL},
     {IMAGE_RING, "reads its image by its ring, up to 64 times at once, without end",
-     OWN_TIME ", of which the kernel's threads for its ring, 32 at most, are a part, and the disk's",
+     OWN_TIME
+     ", of which the kernel's threads for its ring, 32 at most, are a part, and the disk's",
      ATTACK_ring_read, NULL},
     {IMAGE_RING, "puts any other operation, file or flag into its ring, which no filter sees",
      "the ring refuses it: its restrictions were set before the worker knew its guest, and stay",

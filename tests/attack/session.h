@@ -34,8 +34,8 @@ struct victim {
     void (*free)(struct session *session); /* frees the driver's memory */
 };
 
-extern const struct victim victim_rng, victim_block, victim_ring, victim_console, victim_log_file, victim_socket,
-    victim_net, victim_vsock, victim_daemon;
+extern const struct victim victim_rng, victim_block, victim_ring, victim_console, victim_log_file,
+    victim_socket, victim_net, victim_vsock, victim_daemon;
 #define VICTIM_LOG_SIZE "65536" /* bytes of victim_log_file's log */
 /* These exist only if the kernel has vhost. */
 extern const struct victim victim_vsock_vhost, victim_net_vhost;

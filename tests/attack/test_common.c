@@ -23,8 +23,8 @@
 #define PROMPT_MS 2000
 
 static const struct victim *const everyone[] = {
-    &victim_rng, &victim_block, &victim_ring, &victim_console, &victim_socket,
-    &victim_net, &victim_vsock, &victim_daemon,  NULL,
+    &victim_rng,   &victim_block,  &victim_ring, &victim_console, &victim_socket, &victim_net,
+    &victim_vsock, &victim_daemon, NULL,
 };
 
 static void of_each_kind(void (*test)(const struct victim *victim))

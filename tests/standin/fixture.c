@@ -165,6 +165,15 @@ const char *fixture_lacks_device(unsigned int id)
     return text;
 }
 
+/* BVDM_ENGINE in the environment is the io_engine of each disk. */
+static void write_engine(const char *line, size_t length, FILE *file)
+{
+    static const char image[] = "    file_path:";
+    const char *engine = getenv("BVDM_ENGINE");
+    if (engine && length > strlen(image) && strncmp(line, image, strlen(image)) == 0)
+        fprintf(file, "%s    io_engine: %s\n", line[length - 1] == '\n' ? "" : "\n", engine);
+}
+
 static void write_yaml(const struct fixture *fixture, const char *yaml, FILE *file)
 {
     struct told told = {.dash = SIZE_MAX};
@@ -179,6 +188,7 @@ static void write_yaml(const struct fixture *fixture, const char *yaml, FILE *fi
             else
                 fputc(yaml[i], file);
         }
+        write_engine(yaml, length, file);
         yaml += length;
         if (told.wanted && yaml[-1] != '\n')
             fputc('\n', file);
@@ -201,12 +211,6 @@ void fixture_configure_as(const struct fixture *fixture, const char *name, const
     CU_ASSERT_EQUAL_FATAL(fclose(file), 0);
 }
 
-const char *fixture_engine(void)
-{
-    const char *engine = getenv("BVDM_ENGINE");
-    return engine && strcmp(engine, "io_uring") == 0 ? "    io_engine: io_uring\n" : "";
-}
-
 void fixture_configure_blocks(struct fixture *fixture, unsigned int count)
 {
     char yaml[1024] = "devices:\n", name[32];
@@ -215,8 +219,8 @@ void fixture_configure_blocks(struct fixture *fixture, unsigned int count)
         snprintf(yaml + used, sizeof(yaml) - used,
                  "  - id: %u\n    type: block\n    data_plane: virtio\n"
                  "    mmio_addr: 0x%llx\n    file_path: \"@/disk%u.img\"\n"
-                 "    read_only: false\n    advertise_flush: true\n%s",
-                 i, (unsigned long long)fixture_base(i), i, fixture_engine());
+                 "    read_only: false\n    advertise_flush: true\n",
+                 i, (unsigned long long)fixture_base(i), i);
         snprintf(name, sizeof(name), "disk%u.img", i);
         fixture_make_image(fixture, name, FIXTURE_IMAGE_SECTORS);
     }

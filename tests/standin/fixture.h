@@ -47,7 +47,8 @@ void fixture_init(struct fixture *fixture);
 void fixture_make_image(const struct fixture *fixture, const char *name, unsigned int sectors);
 int fixture_open(const struct fixture *fixture, const char *name);
 void fixture_sector(uint64_t sector, uint8_t ret[512]);
-/* Write config.yaml; "@" stands for the directory. For generation D, each device with an id that
+/* Write config.yaml; "@" stands for the directory. Each disk has the io_engine that BVDM_ENGINE in
+ * the environment names, if it names one. For generation D, each device with an id that
  * lacks window and interrupt gets them, in added lines after its own lines. */
 void fixture_configure(const struct fixture *fixture, const char *yaml);
 /* The same, to a file of this name in the directory. */
@@ -57,9 +58,6 @@ void fixture_configure_as(const struct fixture *fixture, const char *name, const
  * a time. */
 const char *fixture_line(const struct fixture *fixture, unsigned int line, unsigned int devices,
                          const char *rest);
-/* A line of a disk's configuration: the key io_engine, if BVDM_ENGINE in the environment is
- * io_uring; else "". */
-const char *fixture_engine(void);
 /* Configure `count` block devices on disk0.img, disk1.img, ..., and make these images. */
 void fixture_configure_blocks(struct fixture *fixture, unsigned int count);
 

@@ -2,7 +2,7 @@
 /*
  * The worker for tests whose window is as on a real Bao: bare physical memory that the kernel can't
  * pin. The stand-in's window is a memfd. So this file plays the kernel's part, in front of the
- * system calls of the worker's own sources. O_DIRECT on the window fails with EFAULT.
+ * system calls of the worker's own sources, and of what goes into its ring. O_DIRECT on the window fails with EFAULT.
  * MADV_POPULATE_READ, by which the worker asks whether the window can be pinned, fails with EINVAL.
  */
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "worker/block/block.h"
+#include "worker/ring.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14 */
@@ -78,4 +79,30 @@ ssize_t __wrap_pwritev2(int fd, const struct iovec *iov, int count, off_t offset
         return __real_pwritev2(fd, iov, count, offset, flags);
     errno = EFAULT;
     return -1;
+}
+
+/* The kernel answers so where there is no memory. */
+static const struct iovec nowhere = {(void *)1, 512};
+
+void __real_ring_add_read(uint32_t number, const struct iovec *to, unsigned int count,
+                          uint64_t offset);
+void __real_ring_add_write(uint32_t number, const struct iovec *from, unsigned int count,
+                           uint64_t offset);
+void __wrap_ring_add_read(uint32_t number, const struct iovec *to, unsigned int count,
+                          uint64_t offset);
+void __wrap_ring_add_write(uint32_t number, const struct iovec *from, unsigned int count,
+                           uint64_t offset);
+
+void __wrap_ring_add_read(uint32_t number, const struct iovec *to, unsigned int count,
+                          uint64_t offset)
+{
+    bool may = !refused(to, (int)count);
+    __real_ring_add_read(number, may ? to : &nowhere, may ? count : 1, offset);
+}
+
+void __wrap_ring_add_write(uint32_t number, const struct iovec *from, unsigned int count,
+                           uint64_t offset)
+{
+    bool may = !refused(from, (int)count);
+    __real_ring_add_write(number, may ? from : &nowhere, may ? count : 1, offset);
 }

@@ -54,7 +54,8 @@ struct config_case {
 #define ALL_KEYS                                                                                   \
     "id, type, mmio_addr, data_plane, file_path, device_path, read_only, root_device, "            \
     "advertise_flush, "                                                                            \
-    "cache, direct, io_engine, tap_name, mac_addr, guest_cid, socket_path, connections, pty_alias, "          \
+    "cache, direct, io_engine, tap_name, mac_addr, guest_cid, socket_path, connections, "          \
+    "pty_alias, "                                                                                  \
     "log_path, "                                                                                   \
     "log_size, ports, tag, "                                                                       \
     "config, config_size, rate_limit, mtu, poll_us, irq_delay_us, queues, queue_size, "            \
@@ -210,7 +211,8 @@ static const struct config_case key_cases[] = {
      "f:7:3: id a second time in this device; expected once (first in line 2)\n"},
     {"vsock's key in block", BLOCK("  guest_cid: 3\n"),
      "f:7:3: guest_cid does not apply to block/virtio; expected only file_path, read_only, "
-     "root_device, advertise_flush, cache, direct, io_engine, poll_us besides the keys of all devices\n"},
+     "root_device, advertise_flush, cache, direct, io_engine, poll_us besides the keys of all "
+     "devices\n"},
     {"block's key in vsock", VSOCK("3\n  read_only: true\n"),
      "f:7:3: read_only does not apply to vsock/vhost; expected only guest_cid besides the keys of "
      "all devices\n"},
@@ -537,7 +539,8 @@ static const struct config_case many_errors = {
     "f:19:5: id a second time in this device; expected once (first in line 14)\n"
     "f:20:5: guest_cid does not apply to block/virtio; expected only file_path, "
     "read_only, "
-    "root_device, advertise_flush, cache, direct, io_engine, poll_us besides the keys of all devices\n",
+    "root_device, advertise_flush, cache, direct, io_engine, poll_us besides the keys of all "
+    "devices\n",
 };
 
 #define FIFO_WORDS "expected other, or fifo:N with a priority N from 1 to 99\n"

@@ -46,7 +46,8 @@ static int end_of(const char *policy, bool holds, char *ret_words, size_t size)
 
 static void it_ends_with_words(void)
 {
-    static const char *const policies[] = {NULL, "keeper", "keeper_uring", "broker", "broker_d", "connector"};
+    static const char *const policies[] = {NULL,     "keeper",   "keeper_uring",
+                                           "broker", "broker_d", "connector"};
     for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
         char words[256];
         int status = end_of(policies[i], false, words, sizeof(words));

@@ -19,8 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/device_kind.h"
 #include "bpf_some.h"
+#include "common/device_kind.h"
 #include "confined_child.h"
 #include "policy/audit/example.h"
 #include "policy/audit/gap.h"
@@ -342,11 +342,12 @@ static void each_policy_is_in_force_as_a_whole(void)
         CU_ASSERT_EQUAL(tool_run(arguments), 0);
         const char *above = device_kind_keeper(at->program.name);
         bool keeper = strcmp(at->program.name, above) == 0;
-        snprintf(expected, sizeof(expected),
-                 "%s by the entry of %s: %s%s%s\nallowed together: %u system calls; everything else: "
-                 "kill the process\n",
-                 at->program.name, policy_arch_name(at->arch), keeper ? "" : above,
-                 keeper ? "" : " and ", at->program.name, at->program.calls);
+        snprintf(
+            expected, sizeof(expected),
+            "%s by the entry of %s: %s%s%s\nallowed together: %u system calls; everything else: "
+            "kill the process\n",
+            at->program.name, policy_arch_name(at->arch), keeper ? "" : above,
+            keeper ? "" : " and ", at->program.name, at->program.calls);
         CU_ASSERT(tool_says(expected));
         for (unsigned int r = 0; r < at->rule_count; r++)
             CU_ASSERT(tool_says(at->rules[r].reason));

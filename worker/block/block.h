@@ -66,7 +66,7 @@ struct block {
     uint32_t blk_size; /* bytes: a power of two, from 512 to 65536 */
     bool read_only;
     bool direct;
-    bool ring; /* it has an io_uring */
+    bool ring;   /* it has an io_uring */
     bool unsafe; /* the user wants that nothing waits for the disk */
     char serial[VIRTIO_BLK_ID_BYTES];
     struct block_queue queues[STATE_QUEUES_MAX];
@@ -194,5 +194,8 @@ int64_t block_bytes(struct device *dev);
 /* Is the data whole blocks that one call can move, either directly or through memory of our own?
  * Always true without O_DIRECT. */
 bool block_aligned(const struct cursor *data, uint64_t offset);
+
+/* Must data go through memory of our own, even if they are aligned? */
+bool block_needs_detour(void);
 
 #endif

@@ -7,8 +7,11 @@
  * in the order of the ring: as soon as the oldest one is done, the driver sees it, and all behind
  * it that are done, too. Nothing is under way between two turns of a queue.
  *
- * A write into the page cache does not wait for the disk, so it is done at once. If each write has
- * to be stable when it completes, one fdatasync makes all those stable that are under way.
+ * A write into the page cache does not wait for the disk, so it is done at once. With O_DIRECT the
+ * kernel gets it like a read. If each write has to be stable when it completes, one fdatasync makes
+ * all those stable that are under way.
+ *
+ * Where O_DIRECT does not reach the window (io.c), each request has memory of our own.
  *
  * What does not end as it should, because it moved less than all, or failed in any way, is done by
  * itself in the end, by a call that waits: that one shows what is wrong. The same holds if the
@@ -23,6 +26,12 @@
 /* The driver sees what is done at least after so many requests that were taken off the ring. */
 #define TAKEN_AT_ONCE 8u
 
+/* What the requests of a turn need at most, and what is lost between them: it moves TURN_BYTES and
+ * one request more (block.c). */
+#define POOL_BYTES (4 * BLOCK_CALL_BYTES)
+#define POOL_ALIGNMENT 65536u /* the largest block size */
+#define PLACE_ALIGNMENT 4096u /* the largest alignment that O_DIRECT asks of memory */
+
 enum stage {
     STAGE_SENT,   /* the kernel has it */
     STAGE_MOVED,  /* it is done */
@@ -32,17 +41,24 @@ enum stage {
 struct sent {
     struct block_request request;
     enum stage stage;
-    int32_t result; /* bytes moved, or -errno */
+    int32_t result;   /* bytes moved, or -errno */
+    int error;        /* of making it stable: -errno, or 0 */
+    struct iovec own; /* the memory of our own; length 0: none */
 };
+
+static _Alignas(POOL_ALIGNMENT) unsigned char pool[POOL_BYTES];
 
 static struct {
     struct sent items[RING_ENTRIES];
     uint32_t first;     /* the oldest one; counts on, modulo RING_ENTRIES */
     uint32_t count;     /* how many are under way */
+    uint32_t sent;      /* how many of them are in the ring, or were just added */
     uint32_t bytes;     /* of all of them */
     uint32_t bytes_max; /* in this turn, those that are done included */
     struct iovec segments[BLOCK_SEGMENTS_MAX];
-    unsigned int segment_count; /* used by all that were sent since nothing was under way */
+    /* Of these and of `pool`: used by all that were sent since nothing was under way. */
+    unsigned int segment_count;
+    uint32_t pool_used;
 } flight;
 
 static struct sent *item(uint32_t number)
@@ -56,22 +72,23 @@ static struct sent *item(uint32_t number)
 static bool can_fly(const struct turn *turn, const struct block_request *request)
 {
     bool reads = request->type == VIRTIO_BLK_T_IN;
-    if (block.direct)
-        return false;
     bool writes = request->type == VIRTIO_BLK_T_OUT && !block.read_only;
     /* Writes that need not wait are best joined with their neighbours (merge.c), unless there are
      * reads to go on with meanwhile. */
-    if (!reads && !(writes && (block_durable(turn->dev) || flight.count > 0)))
+    bool may_wait = block.direct || block_durable(turn->dev) || flight.count > 0;
+    if (!reads && !(writes && may_wait))
         return false;
     return request->done == 0 && request->data_length > 0 &&
            request->data_length <= BLOCK_CALL_BYTES &&
-           block_range_valid(request->sector, request->data_length);
+           block_range_valid(request->sector, request->data_length) &&
+           block_aligned(&request->data, request->sector * BLOCK_SECTOR);
 }
 
 static bool has_room(const struct turn *turn)
 {
     return flight.count < RING_ENTRIES && turn->bytes + flight.bytes < flight.bytes_max &&
-           flight.segment_count + CHAIN_SEGMENTS_MAX <= BLOCK_SEGMENTS_MAX;
+           flight.segment_count + CHAIN_SEGMENTS_MAX <= BLOCK_SEGMENTS_MAX &&
+           flight.pool_used + BLOCK_CALL_BYTES <= POOL_BYTES;
 }
 
 /* Take over the request, and its segments. */
@@ -89,15 +106,42 @@ static struct sent *board(struct block_request *request)
     return sent;
 }
 
+static void give_memory(struct sent *sent)
+{
+    uint32_t length = sent->request.data_length;
+    sent->own = (struct iovec){pool + flight.pool_used, length};
+    flight.pool_used += (length + PLACE_ALIGNMENT - 1) & ~(PLACE_ALIGNMENT - 1);
+    if (sent->request.type == VIRTIO_BLK_T_OUT) {
+        struct cursor data = sent->request.data;
+        cursor_read(&data, sent->own.iov_base, length);
+    }
+}
+
+/* The kernel moves it, and ring_done tells when that is done. */
+static void add_to_ring(struct sent *sent, uint32_t number)
+{
+    const struct cursor *data = &sent->request.data;
+    uint64_t offset = sent->request.sector * BLOCK_SECTOR;
+    if (block_needs_detour())
+        give_memory(sent);
+    const struct iovec *segments = sent->own.iov_len > 0 ? &sent->own : data->segments;
+    unsigned int count = sent->own.iov_len > 0 ? 1 : data->count;
+    sent->stage = STAGE_SENT;
+    flight.sent++;
+    if (sent->request.type == VIRTIO_BLK_T_IN)
+        ring_add_read(number, segments, count, offset);
+    else
+        ring_add_write(number, segments, count, offset);
+}
+
 static void launch(struct turn *turn, struct block_request *request)
 {
     uint32_t number = flight.first + flight.count;
     struct sent *sent = board(request);
     const struct cursor *data = &sent->request.data;
     uint64_t offset = sent->request.sector * BLOCK_SECTOR;
-    if (sent->request.type == VIRTIO_BLK_T_IN) {
-        sent->stage = STAGE_SENT;
-        ring_add_read(number, data->segments, data->count, offset);
+    if (sent->request.type == VIRTIO_BLK_T_IN || block.direct) {
+        add_to_ring(sent, number);
         return;
     }
     ssize_t moved = block_write_unstable(turn->dev, data, offset);
@@ -128,24 +172,33 @@ static enum serve gather(struct turn *turn)
 
 /* ---- From the kernel ---- */
 
-static void take_results(void)
+static void note_result(struct turn *turn, uint32_t number, int32_t result)
 {
-    uint32_t number;
-    int32_t result;
-    while (ring_done(&number, &result)) {
-        item(number)->stage = STAGE_MOVED;
-        item(number)->result = result;
+    struct sent *sent = item(number);
+    bool wrote = sent->request.type == VIRTIO_BLK_T_OUT;
+    sent->stage = wrote && block_durable(turn->dev) ? STAGE_WRITTEN : STAGE_MOVED;
+    sent->result = result;
+    flight.sent--;
+    if (!wrote && sent->own.iov_len > 0 && result > 0) {
+        struct cursor data = sent->request.data;
+        cursor_write(&data, sent->own.iov_base, (size_t)result);
     }
 }
 
-/* What the kernel does not take, is done alone. */
-static void take_back(int error)
+static void take_results(struct turn *turn)
 {
     uint32_t number;
-    while (ring_take_back(&number)) {
-        item(number)->stage = STAGE_MOVED;
-        item(number)->result = error;
-    }
+    int32_t result;
+    while (ring_done(&number, &result))
+        note_result(turn, number, result);
+}
+
+/* What the kernel does not take, is done alone. */
+static void take_back(struct turn *turn, int error)
+{
+    uint32_t number;
+    while (ring_take_back(&number))
+        note_result(turn, number, error);
 }
 
 static void enter(struct turn *turn, unsigned int wait)
@@ -154,8 +207,8 @@ static void enter(struct turn *turn, unsigned int wait)
     int r = ring_enter(wait);
     device_io_ends(turn->dev);
     if (r < 0 && r != -EINTR)
-        take_back(r);
-    take_results();
+        take_back(turn, r);
+    take_results(turn);
 }
 
 /* ---- To the driver ---- */
@@ -176,51 +229,59 @@ static int move_rest(struct turn *turn, struct block_request *request)
     return 0;
 }
 
-/* Make stable what was written. If that fails, it is not known which of them are: the kernel tells
- * of a failure only once. */
+/* Make stable what is wholly written. If that fails, it is not known which of them are: the kernel
+ * tells of a failure only once. */
 static void make_stable(struct turn *turn)
 {
     device_signal(turn->dev, turn->vq); /* this can take long */
     int r = block_sync(turn->dev);
     for (uint32_t i = 0; i < flight.count; i++) {
         struct sent *sent = item(flight.first + i);
-        if (sent->stage != STAGE_WRITTEN)
+        bool whole = sent->result == (int32_t)sent->request.data_length;
+        if (sent->stage != STAGE_WRITTEN || (r == 0 && !whole))
             continue;
         sent->stage = STAGE_MOVED;
-        if (r < 0)
-            sent->result = r;
+        sent->error = r;
     }
+}
+
+/* Do all that is left of the oldest one. Returns 0 or -errno. */
+static int settle_oldest(struct turn *turn)
+{
+    struct sent *sent = item(flight.first);
+    struct block_request *request = &sent->request;
+    if (sent->result > 0)
+        block_advance(turn, request, (uint32_t)sent->result);
+    int r = sent->error == 0 ? move_rest(turn, request) : sent->error;
+    if (r < 0 || sent->stage != STAGE_WRITTEN)
+        return r;
+    sent->result = (int32_t)request->data_length;
+    make_stable(turn);
+    return sent->error;
 }
 
 static void finish_oldest(struct turn *turn)
 {
-    struct sent *sent = item(flight.first);
-    struct block_request *request = &sent->request;
-    int r = 0;
-    if (sent->result > 0)
-        block_advance(turn, request, (uint32_t)sent->result);
-    if (request->done < request->data_length)
-        r = move_rest(turn, request);
+    struct block_request *request = &item(flight.first)->request;
+    int r = settle_oldest(turn);
     if (r < 0)
         block_fail(turn, request, -r);
     else
         block_finish_moved(turn, request);
     flight.bytes -= request->data_length;
     flight.first++;
-    if (--flight.count == 0)
+    if (--flight.count == 0) {
         flight.segment_count = 0;
+        flight.pool_used = 0;
+    }
 }
 
 /* Complete the oldest ones that are done. Returns how many. */
 static unsigned int finish(struct turn *turn)
 {
     unsigned int finished = 0;
-    while (flight.count > 0 && item(flight.first)->stage != STAGE_SENT) {
-        if (item(flight.first)->stage == STAGE_WRITTEN)
-            make_stable(turn);
+    for (; flight.count > 0 && item(flight.first)->stage != STAGE_SENT; finished++)
         finish_oldest(turn);
-        finished++;
-    }
     return finished;
 }
 
@@ -240,10 +301,12 @@ enum serve block_flight_step(struct turn *turn)
     enum serve r = gather(turn);
     if (flight.count == 0)
         return request->active ? block_serve_alone(turn) : r;
-    /* It matters whether it has to be waited for: if so, the driver works on what it has, and may
-     * have to be interrupted for that. */
+    /* The driver works on what it has seen. If there is nothing to do before the oldest one is
+     * done, the driver may have to be interrupted for what it has not seen. */
     bool wait = r != SERVE_DONE || request->active || !has_room(turn);
-    enter(turn, wait && !virtqueue_undecided(turn->vq) ? 1 : 0);
+    bool oldest_sent = item(flight.first)->stage == STAGE_SENT;
+    if (flight.sent > 0)
+        enter(turn, wait && oldest_sent && !virtqueue_undecided(turn->vq) ? 1 : 0);
     if (finish(turn) == 0 && wait)
         wait_for_oldest(turn);
     return r == SERVE_FAULT ? r : SERVE_DONE;

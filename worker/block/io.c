@@ -168,6 +168,11 @@ bool block_aligned(const struct cursor *data, uint64_t offset)
     return io.detour ? whole_blocks(offset, data->left) : reachable(data, offset);
 }
 
+bool block_needs_detour(void)
+{
+    return io.detour;
+}
+
 /* The blocks around a piece of the data that fits into `bounce`. */
 struct detour {
     uint64_t start;   /* where the first block is in the image */

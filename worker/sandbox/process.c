@@ -81,8 +81,8 @@ int step_enter_landlock(const struct sandbox *sandbox)
  * grow. The fds stay open, but no more can be opened, or only as many as the broker may hand over.
  */
 static const int floored[] = {
-    RLIMIT_AS,       RLIMIT_DATA,       RLIMIT_STACK, RLIMIT_CORE,   RLIMIT_LOCKS, RLIMIT_MEMLOCK,
-    RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING, RLIMIT_NICE,  RLIMIT_RTPRIO,
+    RLIMIT_AS,      RLIMIT_DATA,     RLIMIT_STACK,      RLIMIT_CORE, RLIMIT_LOCKS,
+    RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_SIGPENDING, RLIMIT_NICE, RLIMIT_RTPRIO,
 };
 #define FLOORED_COUNT (sizeof(floored) / sizeof(floored[0]))
 

@@ -38,7 +38,7 @@ struct sandbox {
     uint64_t file_size_max; /* bytes: no file can be made longer or be written beyond this */
     unsigned int fd_count;  /* the process holds fds 0 to fd_count - 1, and no other */
     unsigned int fd_limit;  /* fds that it is given later have lower numbers; 0: it is given none */
-    unsigned int threads;  /* the kernel may make so many threads of the process, for its ring */
+    unsigned int threads;   /* the kernel may make so many threads of the process, for its ring */
     enum fd_kind fds[SANDBOX_FDS_MAX]; /* what each of them is */
     const struct policy_program *policy;
     /*
