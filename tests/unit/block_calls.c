@@ -223,6 +223,11 @@ void offer(unsigned int queue, unsigned int number, uint32_t type, uint64_t sect
     offer_at(queue, number, type, sector, data_place(queue, number), length);
 }
 
+uint16_t block_used(unsigned int queue)
+{
+    return rings[queue].used->idx;
+}
+
 unsigned int completions(unsigned int queue)
 {
     struct vring_used_elem element;

@@ -63,6 +63,8 @@ void offer_at(unsigned int queue, unsigned int number, uint32_t type, uint64_t s
               uint64_t address, uint32_t length);
 void *request_data(unsigned int queue, unsigned int number);
 uint8_t request_status(unsigned int queue, unsigned int number);
+/* The driver's used->idx of that queue. */
+uint16_t block_used(unsigned int queue);
 /* How many new completions the driver can see since the last call. */
 unsigned int completions(unsigned int queue);
 

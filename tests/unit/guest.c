@@ -164,7 +164,7 @@ struct message_start guest_start(enum device_kind kind)
         .shmem_addr = GUEST_BASE,
         .shmem_size = GUEST_SIZE,
     };
-    if (kind == DEVICE_BLOCK_VIRTIO)
+    if (kind == DEVICE_BLOCK_VIRTIO || kind == DEVICE_BLOCK_URING)
         start.block = (struct start_block){
             .capacity = 2048, .blk_size = 512, .advertise_flush = 1, .serial = "unit-test-serial"};
     else if (kind == DEVICE_VSOCK_VHOST)
