@@ -173,7 +173,7 @@ static int do_init(struct hang_fs *fs, const struct fuse_init_in *in)
         .major = FUSE_KERNEL_VERSION,
         .minor = FUSE_KERNEL_MINOR_VERSION,
         .max_readahead = in->max_readahead,
-        .flags = FUSE_BIG_WRITES & in->flags,
+        .flags = (FUSE_BIG_WRITES | FUSE_ASYNC_DIO) & in->flags,
         .max_write = WRITE_MAX,
         .max_background = 64,
         .congestion_threshold = 48,

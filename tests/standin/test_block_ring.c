@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A disk with io_engine: io_uring, by the real programs: what is in force, how many requests are
+ * under way at once, and what becomes of them when the worker dies. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/faults/hang_fs.h"
+#include "tests/standin/audit_session.h"
+#include "tests/standin/clock.h"
+#include "tests/standin/fixture.h"
+
+#define DEPTH 48u
+#define WAIT_MS 20000
+#define DISK                                                                                       \
+    "devices:\n  - id: 0\n    type: block\n    data_plane: virtio\n    mmio_addr: 0xa003e00\n"     \
+    "    file_path: \"@/fs/disk.img\"\n"
+
+/* A disk in a file system that hangs when it is told to. */
+struct disk {
+    struct fixture fixture;
+    struct hang_fs *fs;
+    struct guest_block block;
+    char dir[96];
+};
+
+static void start(struct disk *disk, const char *yaml)
+{
+    *disk = (struct disk){0};
+    fixture_init(&disk->fixture);
+    fixture_make_image(&disk->fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
+    int image = fixture_open(&disk->fixture, "disk.img");
+    snprintf(disk->dir, sizeof(disk->dir), "%s/fs", disk->fixture.dir);
+    CU_ASSERT_EQUAL_FATAL(mkdir(disk->dir, 0700), 0);
+    CU_ASSERT_EQUAL_FATAL(hang_fs_start(disk->dir, &disk->fs), 0);
+    CU_ASSERT_EQUAL_FATAL(hang_fs_add(disk->fs, "disk.img", image), 0);
+    close(image);
+    fixture_configure(&disk->fixture, yaml);
+    fixture_start(&disk->fixture, 1, 1);
+    fixture_block(&disk->fixture, 0, &disk->block, GUEST_BLOCK_FEATURES, DEPTH, 4096);
+}
+
+static void stop(struct disk *disk)
+{
+    CU_ASSERT_EQUAL(disk->block.guest.error, 0);
+    guest_block_free(&disk->block);
+    fixture_stop(&disk->fixture);
+    hang_fs_stop(disk->fs);
+    fixture_free(&disk->fixture);
+}
+
+static void submit_reads(struct disk *disk)
+{
+    for (unsigned int i = 0; i < DEPTH; i++)
+        CU_ASSERT_EQUAL(guest_block_submit(&disk->block, &disk->block.requests[i], VIRTIO_BLK_T_IN,
+                                           64ul * i, 4096),
+                        0);
+    guest_queue_kick(&disk->block.queue);
+}
+
+static void assert_reads(struct disk *disk)
+{
+    uint8_t expected[512];
+    for (unsigned int i = 0; i < DEPTH; i++) {
+        struct guest_block_request *request = &disk->block.requests[i];
+        while (request->busy)
+            CU_ASSERT_FATAL(guest_block_interrupt(&disk->block) >= 0);
+        CU_ASSERT_EQUAL(*request->status, VIRTIO_BLK_S_OK);
+        fixture_sector(64ul * i + 7, expected);
+        CU_ASSERT_EQUAL(memcmp(request->data + 7ul * 512, expected, 512), 0);
+    }
+}
+
+static void are_under_way_at_once(const char *yaml)
+{
+    struct disk disk;
+    start(&disk, yaml);
+    hang_fs_hang(disk.fs, HANG_READ);
+    submit_reads(&disk);
+    CU_ASSERT_EQUAL(hang_fs_wait_held(disk.fs, 32, WAIT_MS), 0);
+    hang_fs_go_on(disk.fs);
+    assert_reads(&disk);
+    fixture_assert_never_restarted(&disk.fixture);
+    stop(&disk);
+}
+
+static void many_reads_are_under_way_at_once(void)
+{
+    are_under_way_at_once(DISK "    io_engine: io_uring\n");
+}
+
+static void many_direct_reads_are_under_way_at_once(void)
+{
+    are_under_way_at_once(DISK "    io_engine: io_uring\n    direct: true\n");
+}
+
+/* Somebody waits for a lock that belongs to an open file description. */
+static bool waits_for_lock(void)
+{
+    char line[256];
+    bool found = false;
+    FILE *locks = fopen("/proc/locks", "re");
+    while (locks && fgets(line, sizeof(line), locks))
+        found |= strstr(line, "-> OFDLCK") != NULL;
+    if (locks)
+        fclose(locks);
+    return found;
+}
+
+/* What the dead one's requests write to the driver's memory, or to the disk, would come too late
+ * otherwise. */
+static void a_successor_waits_for_the_requests_of_the_dead(void)
+{
+    struct disk disk;
+    start(&disk, DISK "    io_engine: io_uring\n    direct: true\n");
+    pid_t before = fixture_worker(&disk.fixture, 0);
+    hang_fs_hang(disk.fs, HANG_READ);
+    submit_reads(&disk);
+    CU_ASSERT_EQUAL(hang_fs_wait_held(disk.fs, 32, WAIT_MS), 0);
+    CU_ASSERT_EQUAL(kill(before, SIGKILL), 0);
+    uint64_t end = now_ms() + WAIT_MS;
+    while (!waits_for_lock() && now_ms() < end)
+        usleep(1000);
+    CU_ASSERT(waits_for_lock());
+    hang_fs_go_on(disk.fs);
+    CU_ASSERT(fixture_wait_worker(&disk.fixture, 0, before) > 0);
+    assert_reads(&disk);
+    stop(&disk);
+}
+
+static void the_audit_knows_it(void)
+{
+    struct disk disk;
+    start(&disk, DISK "    io_engine: io_uring\n");
+    submit_reads(&disk);
+    assert_reads(&disk);
+    CU_ASSERT_EQUAL(audit_run("verify"), 0);
+    CU_ASSERT(audit_says("block/io_uring, "));
+    CU_ASSERT(audit_says("keeper_uring, "));
+    CU_ASSERT(audit_says("anon_inode:[io_uring]"));
+    stop(&disk);
+}
+
+/* Who does not ask for a ring has no process that may make one. */
+static void without_it_nobody_may_make_a_ring(void)
+{
+    struct disk disk;
+    start(&disk, DISK "    io_engine: sync\n    direct: true\n");
+    CU_ASSERT_EQUAL(audit_run("verify"), 0);
+    CU_ASSERT(audit_says("block/virtio, "));
+    CU_ASSERT(audit_says("keeper, "));
+    CU_ASSERT_PTR_NULL(strstr(audit_answer, "keeper_uring"));
+    CU_ASSERT_PTR_NULL(strstr(audit_answer, "[io_uring]"));
+    stop(&disk);
+}
+
+int main(int argc, char **argv)
+{
+    static CU_TestInfo tests[] = {
+        {"many reads are under way at once", many_reads_are_under_way_at_once},
+        {"many direct reads are under way at once", many_direct_reads_are_under_way_at_once},
+        {"a successor waits for the requests of the dead",
+         a_successor_waits_for_the_requests_of_the_dead},
+        {"the audit knows it", the_audit_knows_it},
+        {"without it nobody may make a ring", without_it_nobody_may_make_a_ring},
+        CU_TEST_INFO_NULL,
+    };
+    return fixture_main(argc, argv, "a disk with a ring", tests);
+}
