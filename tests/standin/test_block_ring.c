@@ -159,6 +159,59 @@ static void without_it_nobody_may_make_a_ring(void)
     stop(&disk);
 }
 
+/* ---- What a ring is not for ---- */
+
+#define BIT(n) (1ull << (n))
+#define LARGE (1u << 20) /* more than one call moves */
+
+/* Each write has to be stable when it completes: the driver can't ask for a flush. */
+static void what_the_ring_does_not_do_is_done_as_without_it(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    struct virtio_blk_discard_write_zeroes zeroes = {
+        .sector = 3000, .num_sectors = 64, .flags = VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP};
+    uint8_t *data = malloc(LARGE), *found = malloc(LARGE);
+    CU_ASSERT_FATAL(data != NULL && found != NULL);
+    memset(data, 0x3c, LARGE);
+    fixture_init(&fixture);
+    fixture_make_image(&fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
+    fixture_configure(&fixture, "devices:\n  - id: 0\n    type: block\n    data_plane: virtio\n"
+                                "    mmio_addr: 0xa003e00\n    file_path: \"@/disk.img\"\n"
+                                "    io_engine: io_uring\n    advertise_flush: false\n"
+                                "    cpu_affinity: [0]\n");
+    fixture_start(&fixture, 1, 1);
+    fixture_block(&fixture, 0, &block, GUEST_BLOCK_FEATURES | BIT(VIRTIO_BLK_F_WRITE_ZEROES), 2,
+                  LARGE);
+    CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_OUT, 8, data, LARGE), 0);
+    CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_IN, 8, found, LARGE), 0);
+    CU_ASSERT_EQUAL(memcmp(found, data, LARGE), 0);
+    memset(data, 0x3d, 4096);
+    CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_OUT, 16, data, 4096), 0);
+    CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_IN, 16, found, 4096), 0);
+    CU_ASSERT_EQUAL(memcmp(found, data, 4096), 0);
+    CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_WRITE_ZEROES, 0, &zeroes, sizeof(zeroes)),
+                    0);
+    fixture_assert_never_restarted(&fixture);
+
+    /* The image grows. */
+    int image = fixture_open(&fixture, "disk.img");
+    CU_ASSERT_EQUAL(ftruncate(image, 2L * FIXTURE_IMAGE_SECTORS * 512), 0);
+    close(image);
+    uint64_t capacity = 0, before = block.guest.config_changes;
+    for (unsigned int i = 0; i < 5 && block.guest.config_changes == before; i++)
+        CU_ASSERT_FATAL(guest_take_interrupt(&block.guest) >= 0);
+    guest_config(&block.guest, 0, &capacity, 8, 4);
+    CU_ASSERT_EQUAL(capacity, 2ull * FIXTURE_IMAGE_SECTORS);
+    CU_ASSERT_EQUAL(guest_block_io(&block, VIRTIO_BLK_T_IN, capacity - 8, found, 4096), 0);
+    CU_ASSERT_EQUAL(block.guest.error, 0);
+    guest_block_free(&block);
+    fixture_stop(&fixture);
+    fixture_free(&fixture);
+    free(data);
+    free(found);
+}
+
 int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
@@ -168,6 +221,8 @@ int main(int argc, char **argv)
          a_successor_waits_for_the_requests_of_the_dead},
         {"the audit knows it", the_audit_knows_it},
         {"without it nobody may make a ring", without_it_nobody_may_make_a_ring},
+        {"what the ring does not do is done as without it",
+         what_the_ring_does_not_do_is_done_as_without_it},
         CU_TEST_INFO_NULL,
     };
     return fixture_main(argc, argv, "a disk with a ring", tests);
