@@ -27,6 +27,8 @@ struct board_facts {
     bool seccomp, deny_write_execute, kcmp, checkpoint_restore, cgroup2;
     unsigned int landlock_abi; /* as far as it is used; 0: no Landlock */
     bool pid_namespaces, user_namespaces;
+    bool io_uring,
+        io_uring_forbidden; /* the kernel has it; /proc/sys/kernel/io_uring_disabled is 2 */
     bool vhost_vsock, vhost_net, tun; /* nodes */
     /* Bao's driver: one node, if all is well. */
     size_t node_count;

@@ -54,6 +54,7 @@ static void ask_kernel(struct board_facts *ret)
     ret->deny_write_execute = prctl(PR_GET_MDWE, 0, 0, 0, 0) >= 0;
     ret->kcmp = syscall(SYS_kcmp, self, self, 0 /* KCMP_FILE */, 0, 0) >= 0 || errno != ENOSYS;
     ret->is_root = geteuid() == 0;
+    ret->io_uring = syscall(SYS_io_uring_setup, 0, NULL) >= 0 || errno != ENOSYS;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     ret->processors = processors > 0 ? (unsigned int)processors : 1;
     char byte;
@@ -67,6 +68,10 @@ static void look_at_proc(const char *root, struct board_facts *ret)
     read_file(path, text, sizeof(text) - 1);
     ret->user_namespaces = is_there(root, "/proc/self/ns/user") && strtoul(text, NULL, 10) > 0;
     ret->pid_namespaces = is_there(root, "/proc/self/ns/pid");
+    snprintf(path, sizeof(path), "%s/proc/sys/kernel/io_uring_disabled", root); /* Linux 6.6 */
+    text[0] = '\0';
+    read_file(path, text, sizeof(text) - 1);
+    ret->io_uring_forbidden = strtoul(text, NULL, 10) == 2; /* 1: not root, as the workers start */
     /* Only this option makes the file. */
     ret->checkpoint_restore = is_there(root, "/proc/sys/kernel/ns_last_pid");
     ret->cgroup2 = is_there(root, "/sys/fs/cgroup/cgroup.controllers");

@@ -102,6 +102,21 @@ static void judge_landlock(const struct board_facts *facts, struct board_report 
              "CONFIG_SECURITY_LANDLOCK=y, and landlock in CONFIG_LSM or lsm=");
 }
 
+/* If a device of the configuration wants one. */
+static void judge_ring(const struct board_facts *facts, struct board_report *report)
+{
+    if (!facts->io_uring)
+        cure(add(report, BOARD_MISSING, "io_uring",
+                 "not there: disks can't have io_engine: io_uring"),
+             "CONFIG_IO_URING=y, or io_engine: sync");
+    else if (facts->io_uring_forbidden)
+        cure(add(report, BOARD_MISSING, "io_uring",
+                 "forbidden: disks can't have io_engine: io_uring"),
+             "\"sysctl kernel.io_uring_disabled=1\", or io_engine: sync");
+    else
+        add(report, BOARD_OK, "io_uring", "there");
+}
+
 static void judge_kernel(const struct board_facts *facts, struct board_report *report)
 {
     bool enough = facts->kernel_major > 6 || (facts->kernel_major == 6 && facts->kernel_minor >= 1);
@@ -440,6 +455,11 @@ void board_judge(const struct board_facts *facts, const struct config *config,
 {
     ret->count = 0;
     judge_kernel(facts, ret);
+    bool ring = false;
+    for (size_t i = 0; config && i < config->device_count; i++)
+        ring |= device_kinds[config->devices[i].kind].ring;
+    if (ring)
+        judge_ring(facts, ret);
     judge_nodes(facts, ret);
     judge_device_tree(facts, ret);
     for (size_t i = 0; config && i < config->device_count; i++)

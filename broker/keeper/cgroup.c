@@ -14,6 +14,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "common/ring.h"
+
 #define LEAF "keeper"
 #define ALL_WORKERS "workers"
 #define TEXT_SIZE 4096
@@ -248,7 +250,7 @@ static int make_worker(struct cgroups *cgroups, unsigned int device)
     if (result < 0)
         return result;
     limit(cgroups, part, CGROUP_MEMORY, memory_part(1, 2));
-    limit(cgroups, part, CGROUP_PIDS, CGROUP_WORKER_PIDS);
+    limit(cgroups, part, CGROUP_PIDS, CGROUP_WORKER_PIDS + (cgroups->rings ? RING_THREADS : 0));
     limit(cgroups, part, CGROUP_CPU, 100);
     cgroups->workers[device] = open_file(cgroups, part, NULL, O_PATH | O_DIRECTORY);
     return cgroups->workers[device] < 0 ? cgroups->workers[device] : 0;
@@ -341,7 +343,8 @@ void cgroups_enter(struct cgroups *ret)
 {
     bool in_leaf;
     const char *step;
-    *ret = (struct cgroups){.base_procs = -1, .base_subtree = -1, .base_lock = -1};
+    *ret = (struct cgroups){
+        .rings = ret->rings, .base_procs = -1, .base_subtree = -1, .base_lock = -1};
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
         ret->workers[i] = -1;
     const char *why = find_base(ret, &in_leaf);

@@ -32,7 +32,8 @@
     8 /* it has one; a vhost thread of the kernel counts, and so may a dying process */
 
 struct cgroups {
-    bool entered;                      /* the keeper itself has moved to BASE/keeper */
+    bool rings;   /* set it before cgroups_enter: workers have threads for an io_uring as well */
+    bool entered; /* the keeper itself has moved to BASE/keeper */
     bool controls[CGROUP_CONTROLLERS]; /* which the workers' cgroups have */
     char base[PATH_MAX];               /* "": there are no cgroups */
     int base_procs, base_subtree;      /* files of BASE, for cgroups_leave; -1 */

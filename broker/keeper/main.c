@@ -197,6 +197,7 @@ static int run_keeper(struct keeper *keeper)
     if (taken < 0)
         return EXIT_FILES_KEPT;
     open_claims(&keeper->store);
+    keeper->cgroups.rings = privileges_ring_wanted(keeper->broker_argv[2], keeper->store.config);
     cgroups_enter(&keeper->cgroups);
     const char *step = "raise its limit of open files to 1024";
     result = privileges_raise_fd_limit();
@@ -206,8 +207,7 @@ static int run_keeper(struct keeper *keeper)
         result = keeper->signals < 0 ? keeper->signals : 0;
     }
     if (result == 0)
-        result = privileges_reduce(
-            privileges_ring_wanted(keeper->broker_argv[2], keeper->store.config), &step);
+        result = privileges_reduce(keeper->cgroups.rings, &step);
     if (result < 0) {
         log_line(NULL, "the keeper failed to %s: %s", step, strerror(-result));
         cgroups_leave(&keeper->cgroups);

@@ -2,8 +2,9 @@
 /*
  * The worker for tests whose window is as on a real Bao: bare physical memory that the kernel can't
  * pin. The stand-in's window is a memfd. So this file plays the kernel's part, in front of the
- * system calls of the worker's own sources, and of what goes into its ring. O_DIRECT on the window fails with EFAULT.
- * MADV_POPULATE_READ, by which the worker asks whether the window can be pinned, fails with EINVAL.
+ * system calls of the worker's own sources, and of what goes into its ring. O_DIRECT on the window
+ * fails with EFAULT. MADV_POPULATE_READ, by which the worker asks whether the window can be pinned,
+ * fails with EINVAL.
  */
 #include <errno.h>
 #include <sys/mman.h>

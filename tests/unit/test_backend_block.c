@@ -3,10 +3,16 @@
  * others. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "broker/backend/backend.h"
@@ -235,6 +241,49 @@ static void test_locks(void)
     close(first.files[OPENED_IMAGE]);
 }
 
+/* A filter that forbids a ring, as a container's may. */
+static void forbid_ring(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        _exit(2);
+}
+
+static void test_a_ring_is_refused(void)
+{
+    static struct device_config config = {
+        .kind = DEVICE_BLOCK_URING, .file_path = path, .advertise_flush = true};
+    enum config_key key = CONFIG_KEY_ID;
+    struct backend backend;
+    struct failure failure;
+    int status = -1;
+    make_image(1 << 20);
+    backend_init(&backend, &config);
+    CU_ASSERT_EQUAL(backend_block.open(&backend, &key, &failure), 0);
+    close(backend.files[OPENED_IMAGE]);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        forbid_ring();
+        int result = backend_block.open(&backend, &key, &failure);
+        _exit(result == -EPERM && key == CONFIG_KEY_IO_ENGINE &&
+                      strstr(failure.text, "io_uring_disabled") &&
+                      strstr(failure.text, "io_engine: sync")
+                  ? 0
+                  : 1);
+    }
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    remove_image();
+}
+
 int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
@@ -245,6 +294,7 @@ int main(int argc, char **argv)
         {"a hard link", test_hard_link},
         {"holes", test_holes},
         {"O_DIRECT", test_direct},
+        {"a ring is refused", test_a_ring_is_refused},
         {"queues", test_queues},
         {"two writers can't share an image", test_locks},
         CU_TEST_INFO_NULL,

@@ -152,7 +152,7 @@ static int reduce(const char **ret_step)
 {
     done[0] = '\0';
     *ret_step = "";
-    return privileges_reduce(ret_step);
+    return privileges_reduce(false, ret_step);
 }
 
 static void only_what_is_needed_is_kept(void)
