@@ -13,7 +13,7 @@ static const char *const types[] = {
     [VALUE_INTEGER] = "integer",   [VALUE_BOOLEAN] = "boolean", [VALUE_STRING] = "string",
     [VALUE_MAC] = "mac",           [VALUE_SCHED] = "sched",     [VALUE_PROCESSORS] = "processors",
     [VALUE_FEATURES] = "features", [VALUE_BYTES] = "bytes",     [VALUE_CACHE] = "cache",
-    [VALUE_PATH] = "string",       [VALUE_NAME] = "string",
+    [VALUE_ENGINE] = "engine",     [VALUE_PATH] = "string",     [VALUE_NAME] = "string",
 };
 
 static void print_string(const char *text)
@@ -80,16 +80,19 @@ int main(int argc, char **argv)
     for (size_t key = 0; key < CONFIG_KEYS; key++)
         print_key(&key_infos[key], key + 1 < CONFIG_KEYS ? "," : "");
     puts("], \"kinds\": [");
+    const char *between = "";
     for (unsigned int kind = 0; kind < DEVICE_KINDS; kind++) {
         if (device_kind_replaces(&device_kinds[kind]))
             continue; /* for the user it is the same as the other */
         struct kind_keys keys = config_kind_keys((enum device_kind)kind);
-        printf("  {\"type\": \"%s\", \"virtio_id\": %u, \"data_plane\": \"%s\", \"queues_max\": %u",
-               device_kinds[kind].type, device_kinds[kind].virtio_id, device_kinds[kind].data_plane,
-               keys.queues_max);
+        printf(
+            "%s  {\"type\": \"%s\", \"virtio_id\": %u, \"data_plane\": \"%s\", \"queues_max\": %u",
+            between, device_kinds[kind].type, device_kinds[kind].virtio_id,
+            device_kinds[kind].data_plane, keys.queues_max);
         print_keys_of("required", keys.required);
         print_keys_of("optional", keys.optional);
-        printf("}%s\n", kind + 1 < DEVICE_KINDS ? "," : "");
+        printf("}\n");
+        between = ",";
     }
     type_names(&names);
     printf("], \"types\": \"%s\", \"features\": [", names.text);
