@@ -35,9 +35,7 @@ enum sandbox_layer {
     X(START_MESSAGE, "receive its start message")                                                  \
     X(MAP_STATE, "map the state page")                                                             \
     X(MAP_WINDOW, "map the shared-memory window")                                                  \
-    X(RING,                                                                                        \
-      "make its io_uring (is it in the kernel, and does /proc/sys/kernel/io_uring_disabled allow " \
-      "it? io_engine: sync needs none)")                                                           \
+    X(RING, "make its io_uring (io_engine: sync needs none)")                                      \
     X(DEVICE, "set up its device")                                                                 \
     X(EVENTS, "watch its events")                                                                  \
     X(SCHEDULING, "take its processors and scheduling class (keys cpu_affinity, sched)")           \
