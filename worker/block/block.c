@@ -420,16 +420,18 @@ static enum serve block_turn(struct device *dev, unsigned int queue, struct gues
     };
     if (!block.ring)
         return turn_run(dev, queue, &rules, serve, ret_fault);
+    if (!block_flight_begins(queue, rules.bytes))
+        return SERVE_END;
     struct turn turn = turn_begin(dev, queue, ret_fault);
-    block_flight_begins(rules.bytes);
     enum serve last = turn_serve(&turn, &rules, block_flight_step);
-    block_flight_ends(&turn);
+    block_flight_ends(&turn, last);
     return turn_end(&turn, &rules, last);
 }
 
 static void block_queue_stop(struct device *dev, unsigned int queue)
 {
-    (void)dev;
+    if (block.ring)
+        block_flight_stop(dev, queue);
     block.queues[queue].request.active = false;
 }
 

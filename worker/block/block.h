@@ -123,11 +123,15 @@ enum serve block_serve_alone(struct turn *turn);
 
 /*
  * A turn of a queue, if the device has a ring: block_flight_begins, with the bytes that the turn
- * may move; steps, as of turn.h; block_flight_ends, which waits for all that is under way.
+ * may move (false: requests of another queue are under way, which has its turn first); steps, as
+ * of turn.h; block_flight_ends, with the last step's result. It waits for all that is under way,
+ * unless the queue will have another turn and no other queue has to have one.
  */
-void block_flight_begins(uint32_t bytes_max);
+bool block_flight_begins(unsigned int queue, uint32_t bytes_max);
 enum serve block_flight_step(struct turn *turn);
-void block_flight_ends(struct turn *turn);
+void block_flight_ends(struct turn *turn, enum serve last);
+/* The queue stops: wait for what is under way, and complete none of it. */
+void block_flight_stop(struct device *dev, unsigned int queue);
 
 /* ---- merge.c ---- */
 

@@ -5,7 +5,9 @@
  *
  * Requests are handed to the kernel in the order of the ring, end in any order, and are completed
  * in the order of the ring: as soon as the oldest one is done, the driver sees it, and all behind
- * it that are done, too. Nothing is under way between two turns of a queue.
+ * it that are done, too. If a turn ends at its bound, those that are under way stay so until the
+ * next turn of the same queue, unless another queue waits: the disk goes on while the worker looks
+ * at its mailbox. When the queue stops, none is under way any more.
  *
  * A write into the page cache does not wait for the disk, so it is done at once. With O_DIRECT the
  * kernel gets it like a read. If each write has to be stable when it completes, one fdatasync makes
@@ -26,8 +28,6 @@
 /* The driver sees what is done at least after so many requests that were taken off the ring. */
 #define TAKEN_AT_ONCE 8u
 
-/* What the requests of a turn need at most, and what is lost between them: it moves TURN_BYTES and
- * one request more (block.c). */
 #define POOL_BYTES (4 * BLOCK_CALL_BYTES)
 #define POOL_ALIGNMENT 65536u /* the largest block size */
 #define PLACE_ALIGNMENT 4096u /* the largest alignment that O_DIRECT asks of memory */
@@ -50,6 +50,7 @@ static _Alignas(POOL_ALIGNMENT) unsigned char pool[POOL_BYTES];
 
 static struct {
     struct sent items[RING_ENTRIES];
+    unsigned int queue; /* of which they are */
     uint32_t first;     /* the oldest one; counts on, modulo RING_ENTRIES */
     uint32_t count;     /* how many are under way */
     uint32_t sent;      /* how many of them are in the ring, or were just added */
@@ -172,11 +173,11 @@ static enum serve gather(struct turn *turn)
 
 /* ---- From the kernel ---- */
 
-static void note_result(struct turn *turn, uint32_t number, int32_t result)
+static void note_result(const struct device *dev, uint32_t number, int32_t result)
 {
     struct sent *sent = item(number);
     bool wrote = sent->request.type == VIRTIO_BLK_T_OUT;
-    sent->stage = wrote && block_durable(turn->dev) ? STAGE_WRITTEN : STAGE_MOVED;
+    sent->stage = wrote && block_durable(dev) ? STAGE_WRITTEN : STAGE_MOVED;
     sent->result = result;
     flight.sent--;
     if (!wrote && sent->own.iov_len > 0 && result > 0) {
@@ -185,30 +186,30 @@ static void note_result(struct turn *turn, uint32_t number, int32_t result)
     }
 }
 
-static void take_results(struct turn *turn)
+static void take_results(const struct device *dev)
 {
     uint32_t number;
     int32_t result;
     while (ring_done(&number, &result))
-        note_result(turn, number, result);
+        note_result(dev, number, result);
 }
 
 /* What the kernel does not take, is done alone. */
-static void take_back(struct turn *turn, int error)
+static void take_back(const struct device *dev, int error)
 {
     uint32_t number;
     while (ring_take_back(&number))
-        note_result(turn, number, error);
+        note_result(dev, number, error);
 }
 
-static void enter(struct turn *turn, unsigned int wait)
+static void enter(struct device *dev, unsigned int wait)
 {
-    device_io_begins(turn->dev);
+    device_io_begins(dev);
     int r = ring_enter(wait);
-    device_io_ends(turn->dev);
+    device_io_ends(dev);
     if (r < 0 && r != -EINTR)
-        take_back(turn, r);
-    take_results(turn);
+        take_back(dev, r);
+    take_results(dev);
 }
 
 /* ---- To the driver ---- */
@@ -290,7 +291,7 @@ static void wait_for_oldest(struct turn *turn)
 {
     device_signal(turn->dev, turn->vq);
     while (finish(turn) == 0)
-        enter(turn, 1);
+        enter(turn->dev, 1);
 }
 
 /* ---- A turn ---- */
@@ -306,20 +307,35 @@ enum serve block_flight_step(struct turn *turn)
     bool wait = r != SERVE_DONE || request->active || !has_room(turn);
     bool oldest_sent = item(flight.first)->stage == STAGE_SENT;
     if (flight.sent > 0)
-        enter(turn, wait && oldest_sent && !virtqueue_undecided(turn->vq) ? 1 : 0);
+        enter(turn->dev, wait && oldest_sent && !virtqueue_undecided(turn->vq) ? 1 : 0);
     if (finish(turn) == 0 && wait)
         wait_for_oldest(turn);
     return r == SERVE_FAULT ? r : SERVE_DONE;
 }
 
-void block_flight_begins(uint32_t bytes_max)
+bool block_flight_begins(unsigned int queue, uint32_t bytes_max)
 {
+    if (flight.count > 0 && flight.queue != queue)
+        return false;
+    flight.queue = queue;
     flight.bytes_max = bytes_max;
+    return true;
 }
 
-void block_flight_ends(struct turn *turn)
+void block_flight_stop(struct device *dev, unsigned int queue)
 {
-    while (flight.count > 0) {
+    if (flight.count == 0 || flight.queue != queue)
+        return;
+    while (flight.sent > 0)
+        enter(dev, 1);
+    flight.first += flight.count;
+    flight.count = flight.bytes = flight.segment_count = flight.pool_used = 0;
+}
+
+void block_flight_ends(struct turn *turn, enum serve last)
+{
+    const uint32_t others = turn->dev->work & ~(1u << flight.queue);
+    while (flight.count > 0 && (last != SERVE_DONE || others != 0)) {
         if (finish(turn) == 0)
             wait_for_oldest(turn);
         virtqueue_publish(turn->vq);
