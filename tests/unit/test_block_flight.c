@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_mmio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -423,6 +424,67 @@ static void what_is_before_a_broken_chain_is_not_lost(void)
     CU_ASSERT_EQUAL(fake.added_count + fake.taken_count, 0);
 }
 
+/* 24 reads of 64 KiB: three turns and more. */
+static void start_a_turn(void)
+{
+    set_up(USUAL);
+    for (unsigned int i = 0; i < 24; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, 128ull * (i % 8), 0x10000);
+    device_notify(&guest_device, 0);
+    device_turns(&guest_device);
+}
+
+static void what_is_under_way_stays_so_until_the_next_turn(void)
+{
+    start_a_turn();
+    unsigned int seen = completions(0);
+    CU_ASSERT(seen > 0 && seen < 24);
+    CU_ASSERT(fake.added_count + fake.taken_count > 0);
+    guest_run();
+    CU_ASSERT_EQUAL(completions(0), 24 - seen);
+    for (unsigned int i = 0; i < 24; i++)
+        CU_ASSERT_TRUE(data_is(i, 128ull * (i % 8), 0x10000));
+}
+
+static void nothing_is_under_way_after_a_reset(void)
+{
+    start_a_turn();
+    unsigned int seen = completions(0), moved = fake.moved;
+    CU_ASSERT(fake.added_count + fake.taken_count > 0);
+    guest_write(VIRTIO_MMIO_STATUS, 0);
+    CU_ASSERT_EQUAL(fake.added_count + fake.taken_count, 0);
+    CU_ASSERT(fake.moved > moved);
+    CU_ASSERT_EQUAL(completions(0), 0); /* the driver has given them up */
+    CU_ASSERT(seen > 0);
+    block_running(1, USUAL);
+    fake.moved = 0;
+    offer_reads(10);
+    CU_ASSERT_EQUAL(completions(0), 10);
+    assert_reads(10);
+}
+
+static void another_queue_has_its_turn(void)
+{
+    memset(&fake, 0, sizeof(fake));
+    block_start = guest_start(DEVICE_BLOCK_URING);
+    make_image();
+    block_running(2, USUAL);
+    for (unsigned int i = 0; i < 24; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, 128ull * (i % 8), 0x10000);
+    device_notify(&guest_device, 0);
+    device_turns(&guest_device);
+    CU_ASSERT(fake.added_count + fake.taken_count > 0);
+    offer(1, 0, VIRTIO_BLK_T_IN, 8, PAGE);
+    device_notify(&guest_device, 1);
+    device_turns(&guest_device); /* the first queue's requests end */
+    CU_ASSERT_EQUAL(fake.added_count + fake.taken_count, 0);
+    device_turns(&guest_device);
+    CU_ASSERT_EQUAL(completions(1), 1);
+    CU_ASSERT_EQUAL(request_status(1, 0), VIRTIO_BLK_S_OK);
+    guest_run();
+    CU_ASSERT_EQUAL(completions(0), 24);
+}
+
 /* Too large for one call, or not whole sectors, or beyond the end: as without a ring. */
 static void what_has_to_be_alone_is_alone(void)
 {
@@ -463,6 +525,10 @@ int main(int argc, char **argv)
         {"a window that is not pinned", a_window_that_is_not_pinned},
         {"direct writes are made stable together", direct_writes_are_made_stable_together},
         {"what is before a broken chain is not lost", what_is_before_a_broken_chain_is_not_lost},
+        {"what is under way stays so until the next turn",
+         what_is_under_way_stays_so_until_the_next_turn},
+        {"nothing is under way after a reset", nothing_is_under_way_after_a_reset},
+        {"another queue has its turn", another_queue_has_its_turn},
         {"what has to be alone is alone", what_has_to_be_alone_is_alone},
         CU_TEST_INFO_NULL,
     };

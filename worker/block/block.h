@@ -122,9 +122,9 @@ enum serve block_serve_alone(struct turn *turn);
 /* ---- flight.c ---- */
 
 /*
- * A turn of a queue, if the device has a ring: block_flight_begins, with the bytes that the turn
- * may move (false: requests of another queue are under way, which has its turn first); steps, as
- * of turn.h; block_flight_ends, with the last step's result. It waits for all that is under way,
+ * A turn of a queue, if the device has a ring: block_flight_begins, with the bytes that may
+ * be under way (false: requests of another queue are under way, which has its turn first); steps,
+ * as of turn.h; block_flight_ends, with the last step's result. It waits for all that is under way,
  * unless the queue will have another turn and no other queue has to have one.
  */
 bool block_flight_begins(unsigned int queue, uint32_t bytes_max);

@@ -55,7 +55,7 @@ static struct {
     uint32_t count;     /* how many are under way */
     uint32_t sent;      /* how many of them are in the ring, or were just added */
     uint32_t bytes;     /* of all of them */
-    uint32_t bytes_max; /* in this turn, those that are done included */
+    uint32_t bytes_max; /* when so many are under way, no more are taken */
     struct iovec segments[BLOCK_SEGMENTS_MAX];
     /* Of these and of `pool`: used by all that were sent since nothing was under way. */
     unsigned int segment_count;
@@ -85,9 +85,9 @@ static bool can_fly(const struct turn *turn, const struct block_request *request
            block_aligned(&request->data, request->sector * BLOCK_SECTOR);
 }
 
-static bool has_room(const struct turn *turn)
+static bool has_room(void)
 {
-    return flight.count < RING_ENTRIES && turn->bytes + flight.bytes < flight.bytes_max &&
+    return flight.count < RING_ENTRIES && flight.bytes < flight.bytes_max &&
            flight.segment_count + CHAIN_SEGMENTS_MAX <= BLOCK_SEGMENTS_MAX &&
            flight.pool_used + BLOCK_CALL_BYTES <= POOL_BYTES;
 }
@@ -158,7 +158,7 @@ static void launch(struct turn *turn, struct block_request *request)
 static enum serve gather(struct turn *turn)
 {
     struct block_request *request = &block_queue(turn)->request;
-    for (unsigned int taken = 0; taken < TAKEN_AT_ONCE && has_room(turn); taken++) {
+    for (unsigned int taken = 0; taken < TAKEN_AT_ONCE && has_room(); taken++) {
         enum serve r = request->active ? SERVE_DONE : block_next(turn);
         if (r != SERVE_DONE)
             return r;
@@ -304,7 +304,7 @@ enum serve block_flight_step(struct turn *turn)
         return request->active ? block_serve_alone(turn) : r;
     /* The driver works on what it has seen. If there is nothing to do before the oldest one is
      * done, the driver may have to be interrupted for what it has not seen. */
-    bool wait = r != SERVE_DONE || request->active || !has_room(turn);
+    bool wait = r != SERVE_DONE || request->active || !has_room();
     bool oldest_sent = item(flight.first)->stage == STAGE_SENT;
     if (flight.sent > 0)
         enter(turn->dev, wait && oldest_sent && !virtqueue_undecided(turn->vq) ? 1 : 0);
