@@ -152,7 +152,7 @@ const struct power powers[] = {
     /* ---- block ---- */
     {IMAGE_READ, "reads all of its image, again and again", OWN_TIME ", and the disk's",
      ATTACK_image_read, NULL},
-    {IMAGE_READ_ALONE, "the same (`io_engine: io_uring`)", OWN_TIME ", and the disk's",
+    {IMAGE_READ_ALONE, "reads all of its image, again and again", OWN_TIME ", and the disk's",
      ATTACK_image_read, NULL},
     {IMAGE_RING, "reads its image by its ring, up to 64 times at once, without end",
      OWN_TIME

@@ -7,6 +7,8 @@ import os
 # the head of each program.
 GENERAL = ["test_startup", "test_registers", "test_block", "test_lifecycle", "test_trouble"]
 STANDIN = [
+    ("worker/block/flight.c", ["test_block_ring"]),
+    ("worker/ring.c", ["test_block_ring"]),
     ("worker/block/", ["test_block", "test_rings", "test_block_features", "test_lifecycle"]),
     ("worker/console/", ["test_console", "test_console_socket", "test_console_deaths", "test_frontends"]),
     ("worker/net/vhost.c", ["test_startup"]),
