@@ -13,6 +13,7 @@
  *   net.c       frames between a guest's driver and a tap, of which tap.c is the other end
  *   console.c   what a guest prints, and what a user types
  *   rng.c       random bytes
+ *   disk.c      disks by the two engines, from a slow disk (slow_disk.c) and from memory
  *   load.c      what the last three share: turns, the table, JSON, the check
  *   restart.c   deaths of workers, and memory
  *   register.c  relayed register accesses, and the stand-in's own floor
@@ -313,7 +314,7 @@ void startup_print_json(FILE *file);
 int plots_run(const struct bench *bench, const char *plots, const char *dir, int log);
 
 /* load.c: workloads that count operations, and have a device model of their own. */
-#define LOADS_MAX 10u
+#define LOADS_MAX 12u
 
 struct load_turn {
     uint64_t duration_ns;    /* how long it should last */
@@ -365,7 +366,7 @@ struct load_set {
     unsigned int count;
     struct load_result results[LOADS_MAX];
 };
-extern struct load_set net_set, console_set, rng_set;
+extern struct load_set net_set, console_set, rng_set, disk_set;
 
 /* Do one operation after the other until the turn's time is over, or one fails. Returns 0 or its
  * -errno. */
