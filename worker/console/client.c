@@ -10,7 +10,7 @@
 static struct {
     int fd;
     bool reads;
-} client = {.fd = -1};
+} client;
 
 int console_client_init(bool expected)
 {
