@@ -8,8 +8,8 @@ void ensure_failed(const char *words, size_t length)
 {
     struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
     /* Write only if stderr takes it at once: a reader that does not read must not delay the end of
-     * a process for which others wait. */
-    if (poll(&output, 1, 0) == 1 && (output.revents & POLLOUT) != 0) {
+     * a process for which others wait. A reader that has gone must not make it another end. */
+    if (poll(&output, 1, 0) == 1 && output.revents == POLLOUT) {
         ssize_t written = write(STDERR_FILENO, words, length);
         (void)written;
     }

@@ -110,6 +110,21 @@ static void it_is_passed_on(void)
     CU_ASSERT_TRUE(can_be_locked());
 }
 
+/* Number 0 is a number like any other. */
+static void it_takes_fd_0(void)
+{
+    int kept = fcntl(0, F_DUPFD_CLOEXEC, 3), fd = a_file();
+    CU_ASSERT_EQUAL_FATAL(dup2(fd, 0), 0);
+    close(fd);
+    int box = box_make(0);
+    CU_ASSERT_FATAL(box >= 0);
+    close(0);
+    CU_ASSERT_EQUAL(box_open(box), 0);
+    close(box);
+    CU_ASSERT_EQUAL(dup2(kept, 0), 0);
+    close(kept);
+}
+
 /* As a box holds it, but for the mark. */
 static void send_file(int socket, int fd)
 {
@@ -156,6 +171,7 @@ int main(int argc, char **argv)
         {"it comes out as often as it is wanted", it_comes_out_as_often_as_wanted},
         {"it keeps its lock as long as there is a box", it_keeps_its_lock},
         {"it is passed on, in other processes' queues", it_is_passed_on},
+        {"fd 0", it_takes_fd_0},
         {"anything else is no box", anything_else_is_no_box},
         CU_TEST_INFO_NULL,
     };

@@ -6,8 +6,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/landlock.h>
+#include <linux/seccomp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +97,40 @@ static void the_version_of_this_kernel(void)
     CU_ASSERT_TRUE(landlock.ruleset > 2);
     confine_landlock_drop(&landlock);
     CU_ASSERT_EQUAL(landlock.ruleset, -1);
+}
+
+/* A kernel that says yes and does nothing. Returns in the child what the step said. */
+static void enter_in_vain(void)
+{
+    const struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_landlock_restrict_self, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]),
+                                       (struct sock_filter *)filter};
+    struct landlock landlock = {0};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || confine_landlock_begin(&landlock) < 0 ||
+        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
+        _exit(1);
+    close(0); /* the lowest free number, and the first that a trial takes */
+    int ruleset = landlock.ruleset, result = confine_landlock_enter(&landlock);
+    bool closed = fcntl(0, F_GETFD) < 0 && fcntl(ruleset, F_GETFD) < 0;
+    _exit(result == -ENOTRECOVERABLE && landlock.ruleset == -1 && closed ? 0 : 2);
+}
+
+static void what_does_not_hold_is_found(void)
+{
+    int status = -1;
+    CU_ASSERT_EQUAL(confine_landlock_abi() < 0, kernel_abi < 0);
+    if (kernel_abi < 0)
+        return;
+    pid_t pid = fork();
+    if (pid == 0)
+        enter_in_vain();
+    CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+    CU_ASSERT_EQUAL(status, 0);
 }
 
 /* ---- The steps of broker and connector ---- */
@@ -220,6 +257,7 @@ int main(int argc, char **argv)
     CU_TestInfo tests[] = {
         {"what each version denies", what_each_version_denies},
         {"the version of this kernel", the_version_of_this_kernel},
+        {"what does not hold is found", what_does_not_hold_is_found},
         {"a connector connects in its directory alone",
          a_connector_connects_in_its_directory_alone},
         {"a broker opens its nodes and connects to nothing",
