@@ -25,33 +25,33 @@
 int step_enter_not_dumpable(const struct sandbox *sandbox)
 {
     (void)sandbox;
-    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 1;
+    return step_prctl(PR_SET_DUMPABLE, 0) < 0 ? -errno : 1;
 }
 
 int step_check_not_dumpable(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)sandbox;
     (void)layers;
-    return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0 ? 0 : -ENOTRECOVERABLE;
+    return step_prctl(PR_GET_DUMPABLE, 0) == 0 ? 0 : -ENOTRECOVERABLE;
 }
 
 int step_enter_no_new_privs(const struct sandbox *sandbox)
 {
     (void)sandbox;
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 1;
+    return step_prctl(PR_SET_NO_NEW_PRIVS, 1) < 0 ? -errno : 1;
 }
 
 int step_check_no_new_privs(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)sandbox;
     (void)layers;
-    return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ? 0 : -ENOTRECOVERABLE;
+    return step_prctl(PR_GET_NO_NEW_PRIVS, 0) == 1 ? 0 : -ENOTRECOVERABLE;
 }
 
 int step_enter_mdwe(const struct sandbox *sandbox)
 {
     (void)sandbox;
-    if (prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0)
+    if (step_prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN) == 0)
         return 1;
     return errno == EINVAL ? 0 : -errno; /* EINVAL: Linux before 6.3 */
 }
@@ -60,7 +60,7 @@ int step_check_mdwe(const struct sandbox *sandbox, uint32_t layers)
 {
     (void)sandbox;
     (void)layers;
-    int mdwe = prctl(PR_GET_MDWE, 0, 0, 0, 0);
+    int mdwe = step_prctl(PR_GET_MDWE, 0);
     return mdwe == (int)PR_MDWE_REFUSE_EXEC_GAIN ? 0 : -ENOTRECOVERABLE;
 }
 

@@ -11,6 +11,7 @@
 #define WORKER_SANDBOX_STEP_H
 
 #include <stddef.h>
+#include <sys/prctl.h>
 
 #include "worker/sandbox/sandbox.h"
 
@@ -28,6 +29,12 @@ extern const size_t sandbox_step_count;
 static inline int sandbox_in_force(uint32_t layers, enum sandbox_layer layer)
 {
     return (layers & (1u << layer)) != 0;
+}
+
+/* prctl with an option that takes one value. */
+static inline int step_prctl(int option, unsigned long value)
+{
+    return prctl(option, value, 0, 0, 0);
 }
 
 /* fds.c */

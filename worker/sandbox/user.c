@@ -34,7 +34,7 @@
 int step_enter_uid(const struct sandbox *sandbox)
 {
     /* The capabilities stay for now: USER_NAMESPACE and CAPABILITIES need them. */
-    if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0)
+    if (step_prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0)
         return -errno;
     if (setgroups(0, NULL) < 0)
         return -errno;
@@ -107,7 +107,7 @@ int step_enter_session(const struct sandbox *sandbox)
         return -errno;
     /* No worker outlives its keeper. If the keeper is dead already, the broker is about to die, and
      * the end of the control socket reports that. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+    if (step_prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         return -errno;
     return 1;
 }
@@ -117,7 +117,7 @@ int step_check_session(const struct sandbox *sandbox, uint32_t layers)
     (void)sandbox;
     (void)layers;
     int death_signal = 0;
-    if (prctl(PR_GET_PDEATHSIG, &death_signal, 0, 0, 0) < 0)
+    if (step_prctl(PR_GET_PDEATHSIG, (unsigned long)(uintptr_t)&death_signal) < 0)
         return -errno;
     /* Who leads a session leads a process group as well, and can't leave it. */
     if (getsid(0) != getpid() || death_signal != SIGKILL)
@@ -128,10 +128,10 @@ int step_check_session(const struct sandbox *sandbox, uint32_t layers)
 static int drop_bounding_set(void)
 {
     for (unsigned long cap = 0; cap < CAPS_MAX; cap++) {
-        int present = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
+        int present = step_prctl(PR_CAPBSET_READ, cap);
         if (present < 0)
             return errno == EINVAL && cap > 0 ? 0 : -errno;
-        if (present > 0 && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+        if (present > 0 && step_prctl(PR_CAPBSET_DROP, cap) < 0)
             return -errno;
     }
     return 0;
@@ -147,7 +147,7 @@ int step_enter_capabilities(const struct sandbox *sandbox)
     int error = drop_bounding_set();
     if (error < 0)
         return error;
-    if (prctl(PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0) < 0)
+    if (step_prctl(PR_SET_SECUREBITS, SECUREBITS) < 0)
         return -errno;
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
         return -errno;
@@ -170,9 +170,9 @@ int step_check_capabilities(const struct sandbox *sandbox, uint32_t layers)
             return -ENOTRECOVERABLE;
     }
     for (unsigned long cap = 0; cap < CAPS_MAX; cap++) {
-        if (prctl(PR_CAPBSET_READ, cap, 0, 0, 0) > 0 ||
+        if (step_prctl(PR_CAPBSET_READ, cap) > 0 ||
             prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, cap, 0, 0) > 0)
             return -ENOTRECOVERABLE;
     }
-    return prctl(PR_GET_SECUREBITS, 0, 0, 0, 0) == SECUREBITS ? 0 : -ENOTRECOVERABLE;
+    return step_prctl(PR_GET_SECUREBITS, 0) == SECUREBITS ? 0 : -ENOTRECOVERABLE;
 }
