@@ -211,6 +211,128 @@ static void test_ready(void)
     CU_ASSERT(exits_with(pid, 0)); /* because the broker has gone */
 }
 
+/* The worker is ready; returns its pid. */
+static pid_t ready(struct start *start, int *ret_broker)
+{
+    union message message = {0};
+    pid_t pid = start_worker(start, ret_broker);
+    send_start(start, *ret_broker);
+    CU_ASSERT_EQUAL(answer(*ret_broker, &message), 1);
+    CU_ASSERT_EQUAL(message.header.type, MSG_READY);
+    return pid;
+}
+
+/* The rest of the line of /proc/PID/NAME that begins with `begin`. */
+static void look_up(pid_t pid, const char *name, const char *begin, char *ret, size_t size)
+{
+    char path[64], line[256];
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    FILE *file = fopen(path, "re");
+    *ret = 0;
+    while (file && *ret == 0 && fgets(line, sizeof(line), file)) {
+        if (strncmp(line, begin, strlen(begin)) == 0)
+            snprintf(ret, size, "%.*s", (int)strcspn(line + strlen(begin), "\n"),
+                     line + strlen(begin));
+    }
+    if (file)
+        fclose(file);
+}
+
+static unsigned long long limit_of(pid_t pid, const char *name)
+{
+    char text[256];
+    unsigned long long soft = 0, hard = 1;
+    look_up(pid, "limits", name, text, sizeof(text));
+    CU_ASSERT_EQUAL(sscanf(text, "%llu %llu", &soft, &hard), 2);
+    CU_ASSERT_EQUAL(soft, hard);
+    return soft;
+}
+
+/* What others see of it: its name, and how far it can write. */
+static void test_seen(void)
+{
+    char name[64];
+    int broker;
+    struct start start = good_start();
+    pid_t pid = ready(&start, &broker);
+    look_up(pid, "comm", "", name, sizeof(name));
+    CU_ASSERT_STRING_EQUAL(name, "block 3");
+    CU_ASSERT_EQUAL(limit_of(pid, "Max file size"), IMAGE_SIZE);
+    CU_ASSERT_EQUAL(limit_of(pid, "Max open files"), 0);
+    finish(&start, broker);
+    CU_ASSERT(exits_with(pid, 0));
+}
+
+/* A device with later connections: every lower number is taken, by /dev/null. */
+static void test_connections(void)
+{
+    char path[64], target[64];
+    int broker;
+    struct start start = good_start();
+    start.message.start.kind = DEVICE_CONSOLE_SOCKET;
+    start.message.start.queue_count = 2;
+    start.message.start.backend_fd_count = 0;
+    start.message.start.console = (struct start_console){.ports = 1};
+    replace_fd(&start, WORKER_FD_BACKEND - WORKER_FD_REQUEST,
+               eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    pid_t pid = ready(&start, &broker);
+    for (int fd = 0; fd < WORKER_FD_CONNECTION; fd++) {
+        bool filled = fd <= WORKER_FD_NULL_ERR || fd >= WORKER_FD_BACKEND + 2;
+        snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+        ssize_t length = readlink(path, target, sizeof(target) - 1);
+        CU_ASSERT_FATAL(length > 0);
+        target[length] = 0;
+        CU_ASSERT_EQUAL(strcmp(target, "/dev/null") == 0 || strcmp(target, "/null") == 0, filled);
+    }
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, WORKER_FD_CONNECTION);
+    CU_ASSERT(readlink(path, target, sizeof(target)) < 0);
+    CU_ASSERT_EQUAL(limit_of(pid, "Max open files"), WORKER_FD_CONNECTION + CONNECTION_FDS_MIN);
+    CU_ASSERT_EQUAL(limit_of(pid, "Max file size"), 0);
+    finish(&start, broker);
+    CU_ASSERT(exits_with(pid, 0));
+}
+
+/* The broker has gone before the worker was ready: that is a failure. */
+static void test_broker_gone(void)
+{
+    int broker;
+    struct start start = good_start();
+    pid_t pid = start_worker(&start, &broker);
+    send_start(&start, broker);
+    finish(&start, broker);
+    CU_ASSERT(exits_with(pid, 1));
+}
+
+/* The processors that the user wants, and no call if nothing is wanted. */
+static void test_schedule(void)
+{
+    static const long calls[] = {SYS_sched_setaffinity, SYS_sched_setscheduler};
+    int broker;
+    cpu_set_t mine, seen;
+    CU_ASSERT_FATAL(sched_getaffinity(0, sizeof(mine), &mine) == 0);
+    for (size_t n = 0; n < 64; n++) {
+        if (!CPU_ISSET(n, &mine))
+            continue;
+        struct start start = good_start();
+        start.message.start.processors = 1ull << n;
+        pid_t pid = ready(&start, &broker);
+        CU_ASSERT(sched_getaffinity(pid, sizeof(seen), &seen) == 0);
+        CU_ASSERT(CPU_COUNT(&seen) == 1 && CPU_ISSET(n, &seen));
+        finish(&start, broker);
+        CU_ASSERT(exits_with(pid, 0));
+    }
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        struct start start = good_start();
+        start.fault_call = calls[i];
+        start.fault_error = EIO;
+        pid_t pid = ready(&start, &broker);
+        CU_ASSERT(sched_getaffinity(pid, sizeof(seen), &seen) == 0);
+        CU_ASSERT(CPU_EQUAL(&seen, &mine));
+        finish(&start, broker);
+        CU_ASSERT(exits_with(pid, 0));
+    }
+}
+
 /* The image comes in a box. The worker gets the file that is in the box. Nobody else can see that
  * it was in a box. */
 static void test_box(void)
@@ -316,6 +438,19 @@ static void test_fds(void)
     WITH(start.message.start.boxed = 1, "image is no box", FDS, EPROTO);
 }
 
+static void test_no_schedule(void)
+{
+    WITH((start.message.start.processors = 1, start.fault_call = SYS_sched_setaffinity,
+          start.fault_error = EINVAL),
+         "no such processor", SCHEDULING, EINVAL);
+    WITH((start.message.start.sched_priority = 1, start.fault_call = SYS_sched_setscheduler,
+          start.fault_error = EPERM),
+         "the lowest priority", SCHEDULING, EPERM);
+    WITH((start.message.start.sched_priority = 99, start.fault_call = SYS_sched_setscheduler,
+          start.fault_error = EIO),
+         "the highest priority", SCHEDULING, EIO);
+}
+
 static void test_surroundings(void)
 {
     WITH(start.namespaces = CLONE_NEWNET, "our pid namespace", NAMESPACES, EXDEV);
@@ -340,8 +475,11 @@ static void test_by_hand(void)
         _exit(127);
     }
     close(pipes[1]);
-    CU_ASSERT(read(pipes[0], text, sizeof(text) - 1) > 0);
+    ssize_t length = read(pipes[0], text, sizeof(text) - 1);
+    CU_ASSERT_FATAL(length > 0);
     CU_ASSERT_PTR_NOT_NULL(strstr(text, "start bao-virtio-dm"));
+    CU_ASSERT_PTR_EQUAL(strchr(text, '\n'), text + length - 1); /* one whole line */
+    CU_ASSERT_EQUAL(strlen(text), (size_t)length);
     CU_ASSERT(exits_with(pid, 1));
     close(pipes[0]);
 }
@@ -350,12 +488,17 @@ int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"says READY, and ends with its broker", test_ready},
+        {"what others see of it", test_seen},
+        {"connections have numbers of their own", test_connections},
+        {"its broker has gone before it was ready", test_broker_gone},
+        {"processors", test_schedule},
         {"an image in a box", test_box},
         {"no START message", test_no_start},
         {"fields out of range", test_fields},
         {"another message, other fds", test_message},
         {"state page and window that cannot be used", test_mappings},
         {"fds that should not be there", test_fds},
+        {"processors and priorities that it does not get", test_no_schedule},
         {"namespaces forgotten, a kernel that refuses or lies", test_surroundings},
         {"started by hand", test_by_hand},
         CU_TEST_INFO_NULL,
