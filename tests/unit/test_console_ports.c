@@ -274,6 +274,17 @@ static void test_failing_output(void)
     CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 1);
 }
 
+/* A chain with nothing to read is no error: it is completed. */
+static void test_empty_output(void)
+{
+    running(1, VERSION_1);
+    guest_desc(&rings[CONSOLE_TX], 0, BUFFER(0), 10, VRING_DESC_F_WRITE, 0);
+    guest_offer(&rings[CONSOLE_TX], 0);
+    guest_kick(CONSOLE_TX);
+    CU_ASSERT_EQUAL(used(CONSOLE_TX), 0);
+    CU_ASSERT(files[0].writes == 0 && guest_state.counters.guest_errors == 0);
+}
+
 /* ---- Input ---- */
 
 static void test_input(void)
@@ -569,6 +580,7 @@ int main(int argc, char **argv)
         {"no reader", test_no_reader},
         {"an event costs no call but those that it asks for", test_events_are_exact},
         {"failing output", test_failing_output},
+        {"output of nothing", test_empty_output},
         {"input", test_input},
         {"a buffer to read", test_buffer_to_read},
         {"emergency output", test_emergency},

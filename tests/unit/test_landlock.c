@@ -99,6 +99,38 @@ static void the_version_of_this_kernel(void)
     CU_ASSERT_EQUAL(landlock.ruleset, -1);
 }
 
+/* What is allowed is only named: opening a node can have an effect, and opening a socket fails.
+ * Even if it gets the number 0, it is closed again. */
+static void allow_some(void)
+{
+    struct landlock landlock = {0};
+    if (confine_landlock_begin(&landlock) < 0)
+        _exit(1);
+    close(0);
+    errno = EIO;
+    bool good = confine_landlock_allow_node(&landlock, "sockets/inside") == 0 &&
+                confine_landlock_allow_node(&landlock, "node") == 0 &&
+                confine_landlock_allow_sockets(&landlock, "sockets") == 0 &&
+                confine_landlock_allow_node(&landlock, "nothing") == 0 &&
+                confine_landlock_allow_node(&landlock, "node/below") == -ENOTDIR;
+    confine_landlock_drop(&landlock);
+    good &= confine_landlock_allow_node(&landlock, "node") == -EBADF;
+    _exit(good && fcntl(0, F_GETFD) < 0 ? 0 : 2);
+}
+
+static void what_is_allowed_is_not_opened(void)
+{
+    int status = -1;
+    CU_ASSERT_EQUAL(confine_landlock_abi() < 0, kernel_abi < 0);
+    if (kernel_abi < 0)
+        return;
+    pid_t pid = fork();
+    if (pid == 0)
+        allow_some();
+    CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+    CU_ASSERT_EQUAL(status, 0);
+}
+
 /* A kernel that says yes and does nothing. Returns in the child what the step said. */
 static void enter_in_vain(void)
 {
@@ -257,6 +289,7 @@ int main(int argc, char **argv)
     CU_TestInfo tests[] = {
         {"what each version denies", what_each_version_denies},
         {"the version of this kernel", the_version_of_this_kernel},
+        {"what is allowed is not opened", what_is_allowed_is_not_opened},
         {"what does not hold is found", what_does_not_hold_is_found},
         {"a connector connects in its directory alone",
          a_connector_connects_in_its_directory_alone},
