@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of kinds, and the sizes of queues and numbers of files that follow from it. */
+#include <stdlib.h>
+
+#include "common/device_kind.h"
+#include "common/state.h"
+#include "common/worker_fds.h"
+#include "tests/cunit_main.h"
+
+#define PAGE 4096ull /* of a Linux driver's buffer */
+
+/* The size is halved until the buffers of half of the queues take at most half of the window. */
+static void test_queue_size(void)
+{
+    const struct device_kind_info *info = &device_kinds[DEVICE_NET_VIRTIO];
+    for (uint32_t queues = 1; queues <= STATE_QUEUES_MAX; queues++) {
+        const uint64_t filled = (queues + 1) / 2;
+        for (uint32_t size = info->queue_size; size > QUEUE_SIZE_ALWAYS; size /= 2) {
+            const uint64_t window = 2 * filled * size * PAGE;
+            CU_ASSERT_EQUAL(device_kind_queue_size(info, queues, window), size);
+            CU_ASSERT_EQUAL(device_kind_queue_size(info, queues, window - 1), size / 2);
+        }
+        CU_ASSERT_EQUAL(device_kind_queue_size(info, queues, UINT64_MAX), info->queue_size);
+        CU_ASSERT_EQUAL(device_kind_queue_size(info, queues, 0), QUEUE_SIZE_ALWAYS);
+    }
+}
+
+static void test_fds(void)
+{
+    for (unsigned int kind = 0; kind < DEVICE_KINDS; kind++) {
+        const struct device_kind_info *info = &device_kinds[kind];
+        uint32_t fds = device_kind_fds(info, info->backend_fd_count, info->queue_count);
+        uint32_t most = WORKER_FD_BACKEND + info->backend_fds_max + info->queues_max;
+        CU_ASSERT(info->backend_fd_count <= info->backend_fds_max || info->backend_fds_max == 0);
+        CU_ASSERT(info->queue_count <= info->queues_max);
+        CU_ASSERT(info->queues_max <= STATE_QUEUES_MAX);
+        CU_ASSERT(most <= WORKER_FD_CONNECTION); /* the numbers of connections stay free */
+        CU_ASSERT_EQUAL(fds, info->connections
+                                 ? WORKER_FD_CONNECTION
+                                 : WORKER_FD_BACKEND + info->backend_fd_count + info->queue_count);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    CU_TestInfo tests[] = {
+        {"the size of queues follows from the window", test_queue_size},
+        {"all files have their numbers", test_fds},
+        CU_TEST_INFO_NULL,
+    };
+    return run_tests(argc, argv, "kinds of devices", tests);
+}
