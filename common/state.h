@@ -248,10 +248,10 @@ struct state_page {
 
 /*
  * Do what a reset by the driver does to the registers, the queues and what the kind keeps, §2.4.
- * They become 0, but status becomes `status`, and ConfigGeneration stays. Pending interrupts stay as
- * well: the caller knows whether they are to go. If a worker dies in this function, its successor
- * can use the page. For this, the queues stop first, since positions are checked against status and
- * features only if a queue is ready. Then the status changes, and only then the rest.
+ * They become 0, but status becomes `status`, and ConfigGeneration stays. Pending interrupts stay
+ * as well: the caller knows whether they are to go. If a worker dies in this function, its
+ * successor can use the page. For this, the queues stop first, since positions are checked against
+ * status and features only if a queue is ready. Then the status changes, and only then the rest.
  */
 void state_reset(struct state_page *state, uint32_t status);
 
