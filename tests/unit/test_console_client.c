@@ -362,6 +362,50 @@ static void test_patience(void)
     close(next);
 }
 
+static void set_up_again(unsigned int queue)
+{
+    guest_write(VIRTIO_MMIO_QUEUE_SEL, queue);
+    guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
+    guest_ring_init(&rings[queue], queue, 16);
+    guest_queue_setup(queue, &rings[queue]);
+    guest_run();
+}
+
+/* §2.6.1: a queue is reset alone. Its chain in hand belongs to the driver again, and the other
+ * queue goes on with its own. */
+static void test_queue_reset(void)
+{
+    running(false);
+    int end = client();
+    size_t total = fill();
+    print(0, "later");
+    offer_buffer(0);
+    set_up_again(CONSOLE_RX);
+    CU_ASSERT_EQUAL(send(end, "typed", 5, 0), 5);
+    guest_run();
+    CU_ASSERT_EQUAL(used(CONSOLE_RX), -1); /* there is no buffer */
+    take(end, total);
+    guest_run();
+    expect_output(end, "later");
+    CU_ASSERT_EQUAL(used(CONSOLE_TX), 0);
+    offer_buffer(1);
+    expect_input(1, "typed");
+
+    offer_buffer(2);
+    total = fill();
+    print(1, "never");
+    set_up_again(CONSOLE_TX);
+    take(end, total);
+    guest_run();
+    print(0, "again");
+    expect_output(end, "again");
+    CU_ASSERT_EQUAL(used(CONSOLE_TX), 0);
+    CU_ASSERT_EQUAL(send(end, "more", 4, 0), 4);
+    guest_run();
+    expect_input(2, "more");
+    close(end);
+}
+
 /* ---- What the broker sends ---- */
 
 /* No such message: the worker has nothing left to do with this broker. */
@@ -428,6 +472,7 @@ int main(int argc, char **argv)
         {"a client has left", test_left},
         {"a slow client", test_slow_client},
         {"patience begins anew with each client", test_patience},
+        {"a queue is reset alone", test_queue_reset},
         {"other messages are refused", test_other_messages},
         {"a file that can't be watched", test_not_watched},
         {"START is checked", test_start_checked},

@@ -238,6 +238,28 @@ static void test_resized(void)
     CU_ASSERT_EQUAL(state()->pending[0], 0);
 }
 
+/* §2.6.1: a queue is reset alone. What is noted of its chain goes, what is noted of the other one
+ * stays. The control queues have nothing of the kind. */
+static void test_queue_reset(void)
+{
+    struct guest_fault fault;
+    CU_ASSERT_EQUAL(console_ops.write_config(&guest_device, 0, 4, 'x', &fault), 0);
+    for (unsigned int q = 0; q < 6; q++) {
+        running(2);
+        for (unsigned int p = 0; p < STATE_CONSOLE_PORTS; p++) {
+            state()->read[p] = 10 + p;
+            state()->written[p] = 20 + p;
+        }
+        struct state_console expected = *state();
+        if (q == CONSOLE_RX || q == CONSOLE_RX1)
+            expected.read[q == CONSOLE_RX1] = 0;
+        else if (q == CONSOLE_TX || q == CONSOLE_RX1 + 1)
+            expected.written[q != CONSOLE_TX] = 0;
+        console_ops.queue_stop(&guest_device, q);
+        CU_ASSERT_EQUAL(memcmp(state(), &expected, sizeof(expected)), 0);
+    }
+}
+
 /* A driver that says much at a time does not keep the other queues from their turn. */
 static void test_turn_is_bounded(void)
 {
@@ -299,6 +321,7 @@ int main(int argc, char **argv)
         {"ports are opened and closed", test_open},
         {"names", test_names},
         {"a new size", test_resized},
+        {"a queue is reset alone", test_queue_reset},
         {"a turn is bounded", test_turn_is_bounded},
         {"only a possible state is valid", test_valid},
         CU_TEST_INFO_NULL,
