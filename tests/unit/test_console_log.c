@@ -3,6 +3,7 @@
  * A console's log file. Neither it nor the older file ever takes more than its bound. The newest
  * bytes are always there, whenever a worker dies.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_console.h>
@@ -14,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/cunit_main.h"
@@ -33,6 +35,38 @@ static struct guest_ring rings[2];
 static struct message_start start;
 static unsigned char sent[STREAM_MAX]; /* all that was sent */
 static size_t sent_length;
+
+/* How the next calls on the older file end: with an error, or, if `most` is not 0, after so many
+ * bytes. write and read are this program's own, in front of the C library's. */
+static struct {
+    int error;
+    bool returns_nothing; /* 0, which no file system should */
+    size_t most;
+    unsigned int writes, outside_io; /* calls; those that the broker takes for a stuck worker */
+} older;
+static int read_error; /* of the next read */
+
+ssize_t write(int fd, const void *from, size_t length)
+{
+    if (fd != LOG_FILE_OLD)
+        return syscall(SYS_write, fd, from, length);
+    older.writes++;
+    older.outside_io += atomic_load(&guest_state.watch.in_io) != 1;
+    errno = older.error != 0 ? older.error : EINTR; /* an old one, if the call succeeds */
+    if (older.error != 0 || older.returns_nothing)
+        return older.error = 0, older.returns_nothing ? 0 : -1;
+    return syscall(SYS_write, fd, from,
+                   older.most > 0 && older.most < length ? older.most : length);
+}
+
+ssize_t read(int fd, void *to, size_t length)
+{
+    if (fd != LOG_FILE_READ || read_error == 0)
+        return syscall(SYS_read, fd, to, length);
+    errno = read_error;
+    read_error = 0;
+    return -1;
+}
 
 static void put_at(int fd, int number)
 {
@@ -82,6 +116,8 @@ static void running(uint64_t size)
     unlink(path);
     unlink(old_path);
     memset(&guest_state, 0, sizeof(guest_state));
+    memset(&older, 0, sizeof(older));
+    read_error = 0;
     sent_length = 0;
     start = guest_start(DEVICE_CONSOLE_VIRTIO);
     start.queue_count = 2;
@@ -271,6 +307,45 @@ static void test_no_room_for_the_old(void)
     CU_ASSERT_EQUAL(file.st_size, 100);
 }
 
+/* Calls that are interrupted, or do a part of their work, lose nothing. */
+static void test_short_calls(void)
+{
+    running(SIZE);
+    send_some(SIZE);
+    older.most = 1000;
+    older.error = EINTR;
+    read_error = EINTR;
+    send_some(10);
+    expect_newest(SIZE, SIZE + 10);
+    CU_ASSERT(older.writes > SIZE / 1000);
+    CU_ASSERT_EQUAL(older.outside_io, 0);
+    CU_ASSERT_EQUAL(atomic_load(&guest_state.watch.in_io), 0);
+    CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 0);
+
+    running(2000);
+    send_some(2000);
+    older.most = 1; /* byte by byte */
+    send_some(10);
+    expect_newest(2000, 2000 + 10);
+}
+
+/* After the first failure no more is copied: the file begins anew at once. */
+static void test_copy_fails(void)
+{
+    for (int i = 0; i < 2; i++) {
+        struct stat file;
+        running(SIZE);
+        send_some(SIZE);
+        older.error = i == 0 ? EIO : 0;
+        older.returns_nothing = i == 1;
+        send_some(100);
+        CU_ASSERT_EQUAL(older.writes, 1);
+        CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 1);
+        CU_ASSERT(stat(path, &file) == 0 && file.st_size == 100);
+        CU_ASSERT(stat(old_path, &file) == 0 && file.st_size == 0);
+    }
+}
+
 /* Nothing can be written at all: the output is lost, and the guest does not wait. */
 static void test_no_room_at_all(void)
 {
@@ -315,6 +390,8 @@ int main(int argc, char **argv)
         {"too long before", test_too_long_before},
         {"others write", test_others_write},
         {"no room for the old", test_no_room_for_the_old},
+        {"interrupted and short calls", test_short_calls},
+        {"the copy fails", test_copy_fails},
         {"no room at all", test_no_room_at_all},
         {"emergency output", test_emergency_output},
         CU_TEST_INFO_NULL,

@@ -461,6 +461,9 @@ static void test_errors(void)
         expect_failure(&faults[i], EIO, -EIO);
     for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
         expect_failure(&errors[i], EIO, -EIO);
+    /* The trial with an invalid address must fail in no other way. */
+    static const struct fault trial = FAULT_IF(seccomp, 0, SECCOMP_SET_MODE_FILTER, SECCOMP);
+    expect_failure(&trial, EINVAL, -ENOTRECOVERABLE);
 }
 
 static void test_lies(void)

@@ -3,6 +3,7 @@
  * child still has the privileges that the deed needs. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/securebits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -53,6 +54,25 @@ static void test_namespaces(void)
     const struct child_plan outside = {
         .act = namespaces, .argument = &bad, .no_namespaces = CLONE_NEWPID};
     CU_ASSERT(exited(run_child(&outside), 0));
+}
+
+/* What a step opens for a moment may get the number 0, and is closed again. */
+static void with_number_0(const struct sandbox *sandbox, const void *argument)
+{
+    static const enum worker_step steps[] = {STEP_NAMESPACES, STEP_EMPTY_ROOT, STEP_NO_NEW_PRIVS,
+                                             STEP_LANDLOCK};
+    (void)argument;
+    CHILD_EXPECT(close(0) == 0);
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        errno = EIO;
+        CHILD_EXPECT(take(steps[i], sandbox) >= 0);
+        CHILD_EXPECT(fcntl(0, F_GETFD) < 0);
+    }
+}
+
+static void test_number_0(void)
+{
+    CU_ASSERT(exited(child(with_number_0, NULL), 0));
 }
 
 /* ---- empty root ---- */
@@ -191,7 +211,48 @@ static void session(const struct sandbox *sandbox, const void *argument)
 
 static void test_session(void)
 {
+    /* In our pid namespace, process 1 is another one. */
+    const struct child_plan outside = {.act = session, .no_namespaces = CLONE_NEWPID};
     CU_ASSERT(exited(child(session, NULL), 0));
+    CU_ASSERT(exited(run_child(&outside), 0));
+}
+
+/* ---- capabilities ---- */
+
+/* The kernel refuses the securebits: somebody has locked one of them as it was. */
+static void locked(const struct sandbox *sandbox, const void *argument)
+{
+    (void)argument;
+    CHILD_EXPECT(prctl(PR_SET_SECUREBITS, SECBIT_NOROOT_LOCKED) == 0);
+    CHILD_EXPECT(take(STEP_CAPABILITIES, sandbox) == -EPERM);
+    CHILD_EXPECT(step_check_capabilities(sandbox, 0) == -ENOTRECOVERABLE);
+}
+
+static void test_capabilities(void)
+{
+    CU_ASSERT(exited(child(locked, NULL), 0));
+}
+
+/* ---- All that is in force is found to be so ---- */
+
+static void all_good(const struct sandbox *sandbox, const void *argument)
+{
+    uint32_t layers = 0;
+    (void)argument;
+    for (size_t i = 0; i + 1 < sandbox_step_count; i++) { /* without the filter */
+        int result = sandbox_steps[i].enter(sandbox);
+        CHILD_EXPECT(result == 0 || result == 1);
+        layers |= (uint32_t)result << sandbox_steps[i].layer;
+    }
+    for (size_t i = 0; i + 1 < sandbox_step_count; i++) {
+        if (sandbox_steps[i].check && sandbox_in_force(layers, sandbox_steps[i].layer))
+            CHILD_EXPECT(sandbox_steps[i].check(sandbox, layers) == 0);
+    }
+}
+
+static void test_all_good(void)
+{
+    CU_ASSERT(exited(child(all_good, NULL), 0));
 }
 
 /* ---- resource limits ---- */
@@ -280,9 +341,12 @@ int main(int argc, char **argv)
     CU_TestInfo tests[] = {
         {"fds", test_fds},
         {"namespaces", test_namespaces},
+        {"no step leaves an fd", test_number_0},
         {"empty root", test_empty_root},
         {"uid: each id, and the groups", test_uid},
         {"session", test_session},
+        {"capabilities", test_capabilities},
+        {"what is in force", test_all_good},
         {"resource limits: each of them", test_rlimits},
         {"all of them once more at the end", test_undone},
         CU_TEST_INFO_NULL,

@@ -263,18 +263,24 @@ static void test_seen(void)
     CU_ASSERT(exits_with(pid, 0));
 }
 
+/* Instead of the image: a second kick eventfd. */
+static void make_console(struct start *start, uint32_t ports)
+{
+    start->message.start.kind = DEVICE_CONSOLE_SOCKET;
+    start->message.start.queue_count = 2;
+    start->message.start.backend_fd_count = 0;
+    start->message.start.console = (struct start_console){.ports = ports};
+    replace_fd(start, WORKER_FD_BACKEND - WORKER_FD_REQUEST,
+               eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
 /* A device with later connections: every lower number is taken, by /dev/null. */
 static void test_connections(void)
 {
     char path[64], target[64];
     int broker;
     struct start start = good_start();
-    start.message.start.kind = DEVICE_CONSOLE_SOCKET;
-    start.message.start.queue_count = 2;
-    start.message.start.backend_fd_count = 0;
-    start.message.start.console = (struct start_console){.ports = 1};
-    replace_fd(&start, WORKER_FD_BACKEND - WORKER_FD_REQUEST,
-               eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    make_console(&start, 1);
     pid_t pid = ready(&start, &broker);
     for (int fd = 0; fd < WORKER_FD_CONNECTION; fd++) {
         bool filled = fd <= WORKER_FD_NULL_ERR || fd >= WORKER_FD_BACKEND + 2;
@@ -453,6 +459,8 @@ static void test_no_schedule(void)
 
 static void test_surroundings(void)
 {
+    WITH(make_console(&start, 2), "ports without queues", DEVICE, EINVAL);
+    WITH((start.fault_call = SYS_epoll_ctl, start.fault_error = EIO), "epoll_ctl", EVENTS, EIO);
     WITH(start.namespaces = CLONE_NEWNET, "our pid namespace", NAMESPACES, EXDEV);
     WITH(start.namespaces = CLONE_NEWPID, "our net namespace", NAMESPACES, EXDEV);
     WITH((start.fault_call = SYS_setresuid, start.fault_error = EIO), "setresuid", UID, EIO);
