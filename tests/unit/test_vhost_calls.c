@@ -200,6 +200,20 @@ static void test_ring_base(void)
     }
 }
 
+/* Each size that a queue can have by the standard. */
+static void test_sizes(void)
+{
+    for (uint32_t most = 1; most <= 0x8000; most *= 2) {
+        munmap((void *)VHOST_VALUES, VHOST_VALUES_SIZE);
+        CU_ASSERT_EQUAL_FATAL(vhost_values_map(&features, ~0ull, most, -1), 0);
+        for (uint32_t size = 1; size <= 0x8000; size *= 2) {
+            const struct vhost_vring_state *num = vhost_values_num(1, size);
+            CU_ASSERT_EQUAL(num->num, size <= most ? size : 0);
+            CU_ASSERT_EQUAL(num->index, size <= most ? 1 : 0);
+        }
+    }
+}
+
 static void test_kick(void)
 {
     prepare();
@@ -223,6 +237,7 @@ int main(int argc, char **argv)
         {"features and rings", test_program},
         {"a failure is reported with its call", test_program_fails},
         {"where the kernel goes on", test_ring_base},
+        {"sizes of rings", test_sizes},
         {"kicks", test_kick},
         CU_TEST_INFO_NULL,
     };
