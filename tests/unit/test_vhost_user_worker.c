@@ -263,6 +263,74 @@ static void test_wrong_answers(void)
     }
 }
 
+/* The next answer to GET_CONFIG. */
+static void answer_config(const char *content)
+{
+    struct vhost_user_config config = {.size = 8};
+    memcpy(config.region, content, 8);
+    answer(VHOST_USER_GET_CONFIG, &config, VHOST_USER_CONFIG_HEADER + 8);
+}
+
+static void hears_get_config(void)
+{
+    const struct vhost_user_config config = {.size = 8};
+    hears(daemon_end, VHOST_USER_GET_CONFIG, VHOST_USER_VERSION, &config,
+          VHOST_USER_CONFIG_HEADER + 8, false);
+}
+
+/* What a driver writes goes to the daemon, and the whole space is read again. */
+static void test_config_is_written(void)
+{
+    struct vhost_user_config config = {.offset = 4, .size = 2, .region = {0x34, 0x12}};
+    prepare(BIT(VHOST_USER_PROTOCOL_F_MQ), false);
+    CU_ASSERT_EQUAL(OPS.write_config(&device, 4, 2, 0x1234, &fault), 0);
+    hears_nothing_more(daemon_end);
+    prepare(BIT(VHOST_USER_PROTOCOL_F_CONFIG), false);
+    answer_config("12345678");
+    CU_ASSERT_EQUAL(OPS.write_config(&device, 4, 2, 0x1234, &fault), 0);
+    hears(daemon_end, VHOST_USER_SET_CONFIG, VHOST_USER_VERSION, &config,
+          VHOST_USER_CONFIG_HEADER + 2, false);
+    hears_get_config();
+    hears_nothing_more(daemon_end);
+    CU_ASSERT_EQUAL(memcmp(device.config, "12345678", 8), 0);
+}
+
+/* All that the daemon has asked is done in one turn. The driver hears of a new content only. */
+static void test_config_changes(void)
+{
+    const uint64_t done = 0;
+    prepare(BIT(VHOST_USER_PROTOCOL_F_CONFIG) | BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ), false);
+    const uint32_t generation = guest_state.transport.config_generation;
+    say(requests_end, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG,
+        VHOST_USER_VERSION | VHOST_USER_NEED_REPLY, "", 0);
+    say(requests_end, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, VHOST_USER_VERSION, "", 0);
+    answer_config("12345678");
+    answer_config("12345678");
+    CU_ASSERT_EQUAL(OPS.backend_event(&device, 2, &fault), 0);
+    hears_get_config();
+    hears_get_config();
+    hears(requests_end, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, ANSWER, &done, 8, false);
+    hears_nothing_more(requests_end);
+    hears_nothing_more(daemon_end);
+    CU_ASSERT_EQUAL(memcmp(device.config, "12345678", 8), 0);
+    CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 1);
+    CU_ASSERT_EQUAL(shutdown(requests_end, SHUT_WR), 0);
+    CU_ASSERT_EQUAL(OPS.backend_event(&device, 2, &fault), 0); /* the end of the channel */
+}
+
+/* Events without a meaning: of a daemon that said nothing, and of a ring that does not run. */
+static void test_events(void)
+{
+    prepare(0, false);
+    CU_ASSERT_EQUAL(OPS.backend_event(&device, 0, &fault), 0);
+    CU_ASSERT_EQUAL(OPS.backend_event(&device, 1, &fault), 0);
+    for (int i = 0; i < 3; i++)
+        answer_number(VHOST_USER_GET_FEATURES, 0);
+    CU_ASSERT_EQUAL(OPS.start(&device, false, &fault), 0);
+    CU_ASSERT_EQUAL(OPS.backend_event(&device, 1, &fault), -EBADMSG);
+    CU_ASSERT_EQUAL(fault.code, LOG_DAEMON_RING);
+}
+
 static void test_start_checked(void)
 {
     struct message_start start = start_of(0);
@@ -291,6 +359,9 @@ int main(int argc, char **argv)
         {"rings are started and stopped", test_start_and_stop},
         {"each message is acknowledged", test_acknowledged},
         {"wrong answers", test_wrong_answers},
+        {"the configuration is written", test_config_is_written},
+        {"the configuration changes", test_config_changes},
+        {"events", test_events},
         {"START is checked", test_start_checked},
         CU_TEST_INFO_NULL,
     };
