@@ -9,6 +9,7 @@
 #include <linux/virtio_config.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -306,7 +307,7 @@ static void test_config_changes(void)
     say(requests_end, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, VHOST_USER_VERSION, "", 0);
     answer_config("12345678");
     answer_config("12345678");
-    CU_ASSERT_EQUAL(OPS.backend_event(&device, 2, &fault), 0);
+    CU_ASSERT_EQUAL(OPS.backend_event(&device, 2, EPOLLIN, &fault), 0);
     hears_get_config();
     hears_get_config();
     hears(requests_end, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, ANSWER, &done, 8, false);
@@ -315,19 +316,19 @@ static void test_config_changes(void)
     CU_ASSERT_EQUAL(memcmp(device.config, "12345678", 8), 0);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 1);
     CU_ASSERT_EQUAL(shutdown(requests_end, SHUT_WR), 0);
-    CU_ASSERT_EQUAL(OPS.backend_event(&device, 2, &fault), 0); /* the end of the channel */
+    CU_ASSERT_EQUAL(OPS.backend_event(&device, 2, EPOLLIN, &fault), 0); /* the end of the channel */
 }
 
 /* Events without a meaning: of a daemon that said nothing, and of a ring that does not run. */
 static void test_events(void)
 {
     prepare(0, false);
-    CU_ASSERT_EQUAL(OPS.backend_event(&device, 0, &fault), 0);
-    CU_ASSERT_EQUAL(OPS.backend_event(&device, 1, &fault), 0);
+    CU_ASSERT_EQUAL(OPS.backend_event(&device, 0, EPOLLIN, &fault), 0);
+    CU_ASSERT_EQUAL(OPS.backend_event(&device, 1, EPOLLIN, &fault), 0);
     for (int i = 0; i < 3; i++)
         answer_number(VHOST_USER_GET_FEATURES, 0);
     CU_ASSERT_EQUAL(OPS.start(&device, false, &fault), 0);
-    CU_ASSERT_EQUAL(OPS.backend_event(&device, 1, &fault), -EBADMSG);
+    CU_ASSERT_EQUAL(OPS.backend_event(&device, 1, EPOLLIN, &fault), -EBADMSG);
     CU_ASSERT_EQUAL(fault.code, LOG_DAEMON_RING);
 }
 
