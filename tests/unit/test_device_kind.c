@@ -35,9 +35,12 @@ static void test_fds(void)
         CU_ASSERT(info->queue_count <= info->queues_max);
         CU_ASSERT(info->queues_max <= STATE_QUEUES_MAX);
         CU_ASSERT(most <= WORKER_FD_CONNECTION); /* the numbers of connections stay free */
-        CU_ASSERT_EQUAL(fds, info->connections
-                                 ? WORKER_FD_CONNECTION
-                                 : WORKER_FD_BACKEND + info->backend_fd_count + info->queue_count);
+        if (info->ring)
+            CU_ASSERT_EQUAL(fds, WORKER_FD_RING + 1)
+        else if (info->connections)
+            CU_ASSERT_EQUAL(fds, WORKER_FD_CONNECTION)
+        else
+            CU_ASSERT_EQUAL(fds, WORKER_FD_BACKEND + info->backend_fd_count + info->queue_count)
     }
 }
 
