@@ -68,7 +68,7 @@ void emit_table(FILE *file, const struct parsed_policy *policies, size_t count)
 {
     fputs("/* Made by policyc from the texts in policy/. */\n"
           "#include \"common/policy.h\"\n"
-          "#include \"policy/compiler/headers.h\"\n\n",
+          "#include \"policy/compiler/constants.def\"\n\n",
           file);
     for (size_t i = 0; i < count; i++)
         emit_assertions(file, &policies[i]);

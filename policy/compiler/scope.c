@@ -107,7 +107,7 @@ static bool constant_term(struct scope *scope, struct lexer *lexer, struct value
     if (!constant)
         return lex_error(lexer,
                          "unknown constant '%s': expected one of "
-                         "policy/compiler/constants.c, or add it there",
+                         "policy/compiler/constants.def, or add it there",
                          name);
     *ret_value = (struct value){constant->value[scope->policy->listing.arch], name, name};
     return use_constant(scope, lexer, constant) && lex_next(lexer);

@@ -106,7 +106,7 @@ static const struct mistake {
      "for this argument"},
     {CONFINES "allow preadv2(flags == RWF_NONE) \"x\"", NULL,
      "policy/block/virtio.policy:2:24: unknown constant 'RWF_NONE': expected one of "
-     "policy/compiler/constants.c, or add it there"},
+     "policy/compiler/constants.def, or add it there"},
     {CONFINES "allow preadv2(flags == (RWF_SYNC RWF_DSYNC)) \"x\"", NULL,
      "policy/block/virtio.policy:2:34: expected '|' or ')', found 'RWF_DSYNC'"},
     {CONFINES "allow preadv2(flags in 0) \"x\"", NULL,
