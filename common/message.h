@@ -11,12 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <linux/input-event-codes.h>
-#include <linux/virtio_input.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "common/vhost_user.h"
+#include "common/of_kind.h"
 #include "common/worker_fds.h"
 
 #define MESSAGE_VERSION 1u
@@ -69,93 +67,6 @@ struct message_header {
 
 #define MESSAGE_NO_DEVICE UINT32_MAX
 
-struct start_block {
-    uint64_t capacity;         /* sectors of 512 bytes, at the broker's start */
-    uint32_t blk_size;         /* logical block size, bytes */
-    uint32_t physical_blk_exp; /* log2 of logical blocks per physical block */
-    uint32_t min_io_size;      /* logical blocks */
-    uint32_t opt_io_size;      /* logical blocks */
-    uint32_t discard_sectors;  /* granularity of FALLOC_FL_PUNCH_HOLE; 0: not possible */
-    uint32_t mem_alignment;    /* of buffers, bytes: a power of two up to 4096; 1: any will do */
-    uint8_t read_only;
-    uint8_t advertise_flush;
-    uint8_t direct; /* O_DIRECT: offsets and lengths must be multiples of blk_size */
-    uint8_t unsafe; /* flushes are acknowledged, and nothing waits for the disk */
-    uint8_t reserved[4];
-    char serial[20]; /* VIRTIO_BLK_T_GET_ID; padded with 0 */
-    uint8_t reserved2[4];
-};
-
-/* An incomplete block at the end of an image does not belong to the disk. */
-static inline uint64_t block_sectors(uint64_t bytes, uint32_t blk_size)
-{
-    return bytes / blk_size * (blk_size / 512);
-}
-
-struct start_net {
-    uint8_t mac[6];
-    uint16_t mtu;
-    uint32_t tun_offloads; /* TUN_F_*: what taps of this kernel support */
-    uint32_t reserved;
-    uint64_t vhost_features; /* vhost: of VHOST_GET_FEATURES */
-};
-
-struct start_vsock {
-    uint64_t guest_cid;
-    uint64_t vhost_features; /* of VHOST_GET_FEATURES; vsock/vhost only */
-    uint32_t connections;    /* 1 to CONNECTIONS_MAX; vsock/virtio only */
-    uint32_t reserved;
-};
-
-/* The files that a console with a log has instead of terminals: the log, the file that takes the
- * contents of a full log, and the log for reading. */
-#define CONSOLE_LOG_FILES 3u
-
-struct start_console {
-    uint32_t ports;  /* 1 to STATE_CONSOLE_PORTS */
-    uint32_t files;  /* bit p: port p is a log file, not a terminal */
-    uint32_t client; /* with a socket: 1: a predecessor's client follows as MSG_CONNECTION */
-    uint32_t reserved;
-    uint64_t log_size; /* maximum of a log file, bytes; 0: no file */
-};
-
-struct start_rng {
-    uint64_t rate_limit; /* bytes per second, below 2^32; 0: none */
-};
-
-/* X(EV_ type, its bits in struct start_input, number of codes): the event types that VirtIO 1.2
- * §5.8 transports. */
-#define INPUT_EVENTS(X)                                                                            \
-    X(EV_KEY, keys, KEY_CNT)                                                                       \
-    X(EV_REL, relative, REL_CNT)                                                                   \
-    X(EV_ABS, absolute, ABS_CNT)                                                                   \
-    X(EV_MSC, other, MSC_CNT)                                                                      \
-    X(EV_SW, switches, SW_CNT)                                                                     \
-    X(EV_LED, lights, LED_CNT)                                                                     \
-    X(EV_SND, sounds, SND_CNT)
-
-/* What the kernel says of an input device: everything that its configuration space can show. */
-struct start_input {
-    char name[128]; /* perhaps without a terminating 0: 128 bytes can be shown */
-    char serial[128];
-    struct virtio_input_devids ids;
-    uint8_t properties[(INPUT_PROP_CNT + 7) / 8]; /* bit per INPUT_PROP_ number */
-#define X(type, bits, count) uint8_t bits[((count) + 7) / 8];
-    INPUT_EVENTS(X)
-#undef X
-    uint8_t reserved[3];
-    struct virtio_input_absinfo axes[ABS_CNT]; /* valid for those in `absolute` */
-};
-
-struct start_vhost_user {
-    uint64_t features;          /* of GET_FEATURES */
-    uint64_t protocol_features; /* agreed */
-    struct vhost_user_inflight inflight;
-    uint32_t config_size; /* bytes */
-    uint32_t reserved;
-    uint8_t config[VHOST_USER_CONFIG_MAX];
-};
-
 struct message_start {
     struct message_header header;
     char name[DEVICE_NAME_SIZE];
@@ -175,15 +86,7 @@ struct message_start {
     uint64_t features_off;     /* not offered, even if the device has them */
     uint64_t shmem_addr;       /* guest-physical base of the window */
     uint64_t shmem_size;       /* bytes: map no more than this */
-    union {
-        struct start_block block;
-        struct start_console console;
-        struct start_rng rng;
-        struct start_vsock vsock;
-        struct start_net net;
-        struct start_vhost_user vhost_user;
-        struct start_input input;
-    };
+    union start_kind of_kind;
 };
 
 struct message_ready {
@@ -291,50 +194,11 @@ struct message_died {
     int32_t status; /* exit status or signal */
 };
 
-/*
- * An open backend: what was learned of it, in numbers, and its files. It goes from the opener to
- * the broker (MSG_OPENED), from there to the keeper (MSG_KEEP), and to the next broker (MSG_KEPT).
- * The files whose bit in `files` is set come with it, in the order of this list.
- */
-enum opened_file {
-    OPENED_IMAGE,     /* in a box (common/box.h) */
-    OPENED_TAP_FIRST, /* one for each queue */
-    OPENED_TAP_SOCKET = OPENED_TAP_FIRST + 7,
-    OPENED_PORT_FIRST, /* of a console: the master of each terminal, or CONSOLE_LOG_FILES in boxes.
-                          Of an input device: its event device is the first */
-    OPENED_LISTENER_FIRST = OPENED_PORT_FIRST + 7,
-    OPENED_DIRECTORY = OPENED_LISTENER_FIRST + 2, /* of sockets; O_PATH */
-    OPENED_FILES,
-};
-
+/* What an opener has opened goes to the broker (MSG_OPENED), from there to the keeper (MSG_KEEP),
+ * and to the next broker (MSG_KEPT). */
 #define OPENED_MAGIC 0x656e65706f647662ull /* "bvdopene": for a copy in a page */
 #define OPENED_VERSION 4u                  /* changes with every change of the structure */
 #define OPENED_TEXT 512
-
-struct opened_net {
-    char name[16];  /* of the interface */
-    uint32_t index; /* its index */
-    uint32_t reserved;
-    struct start_net start;
-};
-
-struct opened_vsock {
-    char name[96]; /* the names of all its sockets in the directory begin with this */
-};
-
-struct opened_daemon {
-    struct sockaddr_un address; /* as a path in the connector's root */
-};
-
-/* What was learned of a backend when it was opened. The configuration does not say it, and it is
- * the same for every worker. */
-union opened_part {
-    struct start_block block;
-    struct opened_net net;
-    struct opened_vsock vsock;
-    struct opened_daemon daemon;
-    struct start_input input;
-};
 
 struct message_opened {
     struct message_header header;

@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/of_kind.h"
+
 #define STATE_MAGIC 0x6574617473647662ull /* "bvdstate" */
 #define STATE_VERSION 8u                  /* changes with every change of this file's structures */
 #define STATE_QUEUES_MAX 16u
@@ -124,22 +126,6 @@ struct state_counters {
     uint64_t reserved[6];
 };
 
-#define STATE_CAPACITY_NONE UINT64_MAX
-
-/* Block, VirtIO 1.2 §5.2; worker-written. */
-struct state_block {
-    uint64_t capacity;  /* sectors: the last value that the driver can have read, or
-                           STATE_CAPACITY_NONE if that was 0; 0: it has read none yet */
-    uint32_t writeback; /* enum state_writeback */
-    uint32_t reserved;
-};
-
-enum state_writeback {
-    STATE_WRITEBACK_INITIAL, /* as after reset */
-    STATE_WRITEBACK_OFF,     /* the driver wrote 0 to the field `writeback` */
-    STATE_WRITEBACK_ON,      /* it wrote 1 */
-};
-
 /* What the broker has found out about the backend, for the worker while it runs. */
 struct state_backend {
     _Atomic uint32_t changes; /* broker: + 1 after each change of the fields below, and then a
@@ -148,66 +134,6 @@ struct state_backend {
     _Atomic uint32_t size;    /* broker: console: columns << 16 | rows of port 0's terminal; 0: not
                                  known */
     uint32_t reserved[13];
-};
-
-#define STATE_NET_MACS 64u
-#define STATE_NET_QUEUES 14u /* those of the frames: 7 pairs */
-
-/* VirtIO 1.3 §5.1.6.5.10. If one of the two is 0, each frame may interrupt. */
-struct state_net_coal {
-    uint32_t max_packets;
-    uint32_t max_usecs;
-};
-
-/* What a driver has told a net device through its control queue, VirtIO 1.2 §5.1.6.5;
- * worker-written. */
-struct state_net {
-    uint64_t offloads;  /* VIRTIO_NET_F_GUEST_* bits in force */
-    uint16_t pairs;     /* of queues that are in use */
-    uint16_t rx_mode;   /* enum net_rx_mode (worker/net/filter.h) */
-    uint8_t mac[6];     /* the device's address */
-    uint16_t unicast;   /* number of unicast addresses, at the start of `macs` */
-    uint16_t multicast; /* number of multicast addresses, which follow in `macs` */
-    uint16_t reserved;
-    uint8_t macs[STATE_NET_MACS][6];
-    uint8_t vlans[512]; /* bit per VLAN ID */
-    /* What a receive queue (0) or a transmit queue (1) has when it becomes ready. */
-    struct state_net_coal coal_of_all[2];
-    struct state_net_coal coal[STATE_NET_QUEUES]; /* by queue */
-};
-
-#define STATE_CONSOLE_PORTS 7u /* 2 queues for each port and 2 for control: STATE_QUEUES_MAX */
-
-/* Console, VirtIO 1.2 §5.3; worker-written. */
-struct state_console {
-    /* Bits 63 to 32: the value of next_used at which the chain will be completed. Bits 31 to 0: how
-     * many bytes of the chain were written to the port's file, or read from it. */
-    uint64_t written[STATE_CONSOLE_PORTS];
-    uint64_t read[STATE_CONSOLE_PORTS];
-    uint8_t pending[STATE_CONSOLE_PORTS]; /* bits: messages that the driver must still get */
-    uint8_t ready;                        /* bit p: the driver has said PORT_READY */
-    uint8_t guest_open;                   /* bit p: the driver has said PORT_OPEN */
-    uint8_t reserved[3];
-    uint32_t size; /* as the driver knows it, columns << 16 | rows */
-};
-
-#define STATE_INPUT_KEYS 768u /* KEY_CNT */
-
-/* Input, VirtIO 1.2 §5.8; worker-written. */
-struct state_input {
-    uint8_t select, subsel; /* as the driver wrote them, §5.8.5.2 */
-    uint8_t reserved[6];
-    uint64_t slots;                     /* bit s: the driver knows of a contact in slot s */
-    uint8_t keys[STATE_INPUT_KEYS / 8]; /* bit k: the driver may know key k as pressed: set before
-                                           it is told so, cleared after it was told the opposite */
-};
-
-/* What one kind needs besides, so that a successor can continue; all zero after a reset. */
-union state_kind {
-    struct state_block block;
-    struct state_net net;
-    struct state_console console;
-    struct state_input input;
 };
 
 /*

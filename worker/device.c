@@ -58,7 +58,8 @@ bool device_start_usable(const struct message_start *start)
     return start->backend_fd_count <= info->backend_fds_max &&
            start->boxed >> start->backend_fd_count == 0 &&
            start->irq_delay_us <= IRQ_DELAY_US_MAX &&
-           (info->connections_max == 0 || start->vsock.connections <= info->connections_max) &&
+           (info->connections_max == 0 ||
+            start->of_kind.vsock.connections <= info->connections_max) &&
            (!ops->start_usable || ops->start_usable(start));
 }
 

@@ -37,7 +37,7 @@ static struct {
 
 static int rng_init(struct device *dev, const struct message_start *start)
 {
-    uint64_t rate = start->rng.rate_limit;
+    uint64_t rate = start->of_kind.rng.rate_limit;
     memset(&rng, 0, sizeof(rng));
     if (rate > UINT32_MAX)
         return -EINVAL;

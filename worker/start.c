@@ -212,7 +212,8 @@ int start_open_ring(const struct message_start *start)
 {
     if (!device_kinds[start->kind].ring)
         return 0;
-    return ring_open(start->block.direct && !start->block.read_only, start->processors);
+    return ring_open(start->of_kind.block.direct && !start->of_kind.block.read_only,
+                     start->processors);
 }
 
 unsigned int start_fd_limit(const struct message_start *start)
@@ -220,7 +221,7 @@ unsigned int start_fd_limit(const struct message_start *start)
     const struct device_kind_info *info = &device_kinds[start->kind];
     if (!info->connections)
         return 0;
-    return connections_fd_limit(info->connections_max > 0 ? start->vsock.connections : 0);
+    return connections_fd_limit(info->connections_max > 0 ? start->of_kind.vsock.connections : 0);
 }
 
 void start_fd_kinds(const struct message_start *start, enum fd_kind *ret_kinds)

@@ -313,7 +313,7 @@ static uint32_t block_files(const struct device_config *config)
 static int block_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
     const struct device_config *config = backend->config;
-    struct start_block *block = &start->block;
+    struct start_block *block = &start->of_kind.block;
     char serial[sizeof(block->serial) + 1];
     *block = backend->learned.block;
     block->read_only = config->read_only;

@@ -269,15 +269,15 @@ static int console_give(struct backend *backend, struct message_start *start,
 {
     const struct device_config *config = backend->config;
     unsigned int files = file_count(config);
-    start->console = (struct start_console){.ports = config->ports};
+    start->of_kind.console = (struct start_console){.ports = config->ports};
     *ret =
         (struct backend_fds){.fds = {backend->console.readers}, .count = 1 + STATE_CONSOLE_PORTS};
     for (unsigned int i = 0; i < STATE_CONSOLE_PORTS; i++)
         ret->fds[1 + i] =
             i < files ? backend->files[OPENED_PORT_FIRST + i] : backend->console.readers;
     if (config->log_path) {
-        start->console.files = 1u << 0;
-        start->console.log_size = config->log_size;
+        start->of_kind.console.files = 1u << 0;
+        start->of_kind.console.log_size = config->log_size;
         ret->boxed = ((1u << files) - 1) << 1;
     }
     return 0;

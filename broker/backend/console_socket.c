@@ -46,7 +46,7 @@ static uint32_t socket_files(const struct device_config *config)
 static int socket_give(struct backend *backend, struct message_start *start,
                        struct backend_fds *ret)
 {
-    start->console = (struct start_console){.ports = 1, .client = backend->client >= 0};
+    start->of_kind.console = (struct start_console){.ports = 1, .client = backend->client >= 0};
     *ret = (struct backend_fds){.count = 0};
     return 0;
 }

@@ -123,7 +123,7 @@ static uint32_t input_files(const struct device_config *config)
 
 static int input_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
-    start->input = backend->learned.input;
+    start->of_kind.input = backend->learned.input;
     *ret = (struct backend_fds){.fds = {backend->files[OPENED_PORT_FIRST]}, .count = 1};
     return 0;
 }

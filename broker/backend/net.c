@@ -85,7 +85,7 @@ static uint32_t net_queues(const struct device_config *config)
 
 static int net_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
-    start->net = backend->learned.net.start;
+    start->of_kind.net = backend->learned.net.start;
     *ret = (struct backend_fds){.count = pairs(backend->config), .owned = false};
     memcpy(ret->fds, &backend->files[OPENED_TAP_FIRST], ret->count * sizeof(ret->fds[0]));
     return 0;
@@ -169,8 +169,8 @@ static int vhost_open(struct backend *backend, enum config_key *ret_key, struct 
 
 static int vhost_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
-    start->net = backend->learned.net.start;
-    int vhost = vhost_node_open(NODE_IN_ROOT, &start->net.vhost_features);
+    start->of_kind.net = backend->learned.net.start;
+    int vhost = vhost_node_open(NODE_IN_ROOT, &start->of_kind.net.vhost_features);
     if (vhost < 0)
         return vhost;
     int ring_error = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -12,7 +12,7 @@ static int rng_open(struct backend *backend, enum config_key *ret_key, struct fa
 
 static int rng_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
-    start->rng = (struct start_rng){.rate_limit = backend->config->rate_limit};
+    start->of_kind.rng = (struct start_rng){.rate_limit = backend->config->rate_limit};
     *ret = (struct backend_fds){.count = 0};
     return 0;
 }

@@ -227,7 +227,7 @@ static int give(struct backend *backend, struct message_start *start, struct bac
         memcmp(given.config, backend->daemon.given.config, sizeof(given.config)) != 0)
         start->config_changed = 1;
     backend->daemon.given = given;
-    start->vhost_user = given;
+    start->of_kind.vhost_user = given;
 
     bool has_inflight =
         vhost_user_has(given.protocol_features, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD);

@@ -80,7 +80,7 @@ static int vsock_give(struct backend *backend, struct message_start *start, stru
         close(vhost);
         return -error;
     }
-    start->vsock = (struct start_vsock){
+    start->of_kind.vsock = (struct start_vsock){
         .guest_cid = backend->config->guest_cid,
         .vhost_features = features,
     };

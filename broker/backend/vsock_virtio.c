@@ -89,7 +89,7 @@ static bool vsock_learned_usable(const union opened_part *learned)
 
 static int vsock_give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
-    start->vsock = (struct start_vsock){
+    start->of_kind.vsock = (struct start_vsock){
         .guest_cid = backend->config->guest_cid,
         .connections = backend->config->connections,
     };

@@ -58,7 +58,7 @@ static bool is_port(int fd)
 
 static ssize_t moved(int fd, const void *data, size_t length, uint16_t *limit)
 {
-    if (fd >= PORT_FD(start.console.ports))
+    if (fd >= PORT_FD(start.of_kind.console.ports))
         violated("a call on a port that does not exist");
     if (length == 0 || length > CALL_MAX)
         violated("a call that is not bounded");
@@ -103,7 +103,7 @@ int __wrap_epoll_pwait2(int fd, struct epoll_event *events, int max, const struc
     int count = 0;
     if (fd != WORKER_FD_BACKEND)
         return __real_epoll_pwait2(fd, events, max, timeout, mask);
-    for (unsigned int p = 0; p < start.console.ports && count < max; p++) {
+    for (unsigned int p = 0; p < start.of_kind.console.ports && count < max; p++) {
         if ((readers & 1u << p) == 0)
             events[count++] = (struct epoll_event){.events = EPOLLHUP, .data.u32 = p};
     }
@@ -136,7 +136,7 @@ static void files(void)
 /* `which`: the port, and EPOLL* bits. */
 static void event(uint32_t which)
 {
-    device_backend_event(&guest_device, 1 + which % start.console.ports, which);
+    device_backend_event(&guest_device, 1 + which % start.of_kind.console.ports, which);
 }
 
 static void act(void)
@@ -250,12 +250,12 @@ static void choose(uint8_t which)
     unsigned int ports = which % 8;
     start = guest_start(ports == 0 ? DEVICE_RNG_VIRTIO : DEVICE_CONSOLE_VIRTIO);
     if (ports == 0) {
-        start.rng.rate_limit = which / 8 * 1000u;
+        start.of_kind.rng.rate_limit = which / 8 * 1000u;
         return;
     }
     strcpy(start.name, "console 15");
-    start.console.ports = ports;
-    start.console.files = 0x7f; /* no file can be watched */
+    start.of_kind.console.ports = ports;
+    start.of_kind.console.files = 0x7f; /* no file can be watched */
     start.queue_count = ports == 1 ? 2 : 2 * ports + 2;
 }
 

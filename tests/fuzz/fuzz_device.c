@@ -20,12 +20,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct message_start start = machine_start(DEVICE_BLOCK_VIRTIO);
     uint8_t options = (uint8_t)input_number(&input, 1);
     start.queue_count = 3;
-    start.block.read_only = (options & 7) == 1;
-    start.block.advertise_flush = (options & 7) != 2;
+    start.of_kind.block.read_only = (options & 7) == 1;
+    start.of_kind.block.advertise_flush = (options & 7) != 2;
     if ((options & 7) == 3) {
-        start.block.direct = 1;
-        start.block.blk_size = DIRECT_BLOCK;
-        start.block.mem_alignment = DIRECT_MEMORY;
+        start.of_kind.block.direct = 1;
+        start.of_kind.block.blk_size = DIRECT_BLOCK;
+        start.of_kind.block.mem_alignment = DIRECT_MEMORY;
     }
     machine_clear(DEVICE_BLOCK_VIRTIO, &start);
     actions_run(&input);

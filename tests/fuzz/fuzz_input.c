@@ -264,14 +264,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     guest_window_init();
     guest_fds(DEVICE_INPUT_VIRTIO, -1);
     start = guest_start(DEVICE_INPUT_VIRTIO);
-    memset(start.input.keys, 0xff, sizeof(start.input.keys));
-    set(start.input.relative, REL_WHEEL);
-    set(start.input.absolute, ABS_X);
-    set(start.input.absolute, ABS_MT_SLOT);
-    set(start.input.absolute, ABS_MT_TRACKING_ID);
-    set(start.input.lights, LED_NUML);
-    set(start.input.lights, LED_CAPSL);
-    set(start.input.sounds, SND_BELL);
+    memset(start.of_kind.input.keys, 0xff, sizeof(start.of_kind.input.keys));
+    set(start.of_kind.input.relative, REL_WHEEL);
+    set(start.of_kind.input.absolute, ABS_X);
+    set(start.of_kind.input.absolute, ABS_MT_SLOT);
+    set(start.of_kind.input.absolute, ABS_MT_TRACKING_ID);
+    set(start.of_kind.input.lights, LED_NUML);
+    set(start.of_kind.input.lights, LED_CAPSL);
+    set(start.of_kind.input.sounds, SND_BELL);
     return 0;
 }
 

@@ -404,8 +404,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     guest_window_init();
     guest_fds(DEVICE_VSOCK_VIRTIO, -1);
     start = guest_start(DEVICE_VSOCK_VIRTIO);
-    start.vsock.guest_cid = 3;
-    start.vsock.connections = 63;
+    start.of_kind.vsock.guest_cid = 3;
+    start.of_kind.vsock.connections = 63;
     guest_worker(&start);
     return 0;
 }

@@ -183,7 +183,7 @@ void machine_clear(enum device_kind kind, const struct message_start *options)
 
 bool machine_direct(void)
 {
-    return start.block.direct != 0;
+    return start.of_kind.block.direct != 0;
 }
 
 void machine_poke(uint32_t offset, const void *from, size_t length)

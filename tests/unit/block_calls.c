@@ -61,7 +61,7 @@ int madvise(void *address, size_t length, int advice)
 
 static bool refused(const struct iovec *iov, int count)
 {
-    for (int i = 0; unpinned && block_start.block.direct && i < count; i++) {
+    for (int i = 0; unpinned && block_start.of_kind.block.direct && i < count; i++) {
         if (in_window(iov[i].iov_base))
             return true;
     }

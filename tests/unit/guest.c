@@ -165,10 +165,10 @@ struct message_start guest_start(enum device_kind kind)
         .shmem_size = GUEST_SIZE,
     };
     if (kind == DEVICE_BLOCK_VIRTIO || kind == DEVICE_BLOCK_URING)
-        start.block = (struct start_block){
+        start.of_kind.block = (struct start_block){
             .capacity = 2048, .blk_size = 512, .advertise_flush = 1, .serial = "unit-test-serial"};
     else if (kind == DEVICE_VSOCK_VHOST)
-        start.vsock = (struct start_vsock){.guest_cid = 3, .vhost_features = ~0ull};
+        start.of_kind.vsock = (struct start_vsock){.guest_cid = 3, .vhost_features = ~0ull};
     return start;
 }
 

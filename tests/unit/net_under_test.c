@@ -55,11 +55,11 @@ void net_worker(unsigned int taps)
     start.backend_fd_count = taps;
     start.queue_count = 2 * taps + 1;
     start.irq_delay_us = net_irq_delay_us;
-    start.net = (struct start_net){
+    start.of_kind.net = (struct start_net){
         .mtu = 1500,
         .tun_offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6,
     };
-    memcpy(start.net.mac, net_mac, sizeof(net_mac));
+    memcpy(start.of_kind.net.mac, net_mac, sizeof(net_mac));
     guest_fds(DEVICE_NET_VIRTIO, -1);
     for (unsigned int tap = 0; tap < taps; tap++) {
         int pair[2];

@@ -91,12 +91,13 @@ static void test_regular_file(void)
     CU_ASSERT_EQUAL(fcntl(backend.files[OPENED_IMAGE], F_GETFD), FD_CLOEXEC);
 
     CU_ASSERT_EQUAL(backend_block.give(&backend, &start, &given), 0);
-    CU_ASSERT_EQUAL(start.block.capacity, 3);
-    CU_ASSERT_EQUAL(start.block.blk_size, 512);
-    CU_ASSERT_EQUAL(start.block.physical_blk_exp, 3);
-    CU_ASSERT_EQUAL(start.block.read_only, 0);
-    CU_ASSERT_EQUAL(start.block.advertise_flush, 1);
-    CU_ASSERT_NSTRING_EQUAL(start.block.serial, "bao-block-4", sizeof(start.block.serial));
+    CU_ASSERT_EQUAL(start.of_kind.block.capacity, 3);
+    CU_ASSERT_EQUAL(start.of_kind.block.blk_size, 512);
+    CU_ASSERT_EQUAL(start.of_kind.block.physical_blk_exp, 3);
+    CU_ASSERT_EQUAL(start.of_kind.block.read_only, 0);
+    CU_ASSERT_EQUAL(start.of_kind.block.advertise_flush, 1);
+    CU_ASSERT_NSTRING_EQUAL(start.of_kind.block.serial, "bao-block-4",
+                            sizeof(start.of_kind.block.serial));
     CU_ASSERT_EQUAL(given.fds[0], backend.files[OPENED_IMAGE]);
     CU_ASSERT_FALSE(given.owned); /* the next worker gets it as well */
     close(backend.files[OPENED_IMAGE]);
@@ -108,7 +109,7 @@ static struct start_block given_block(struct backend *backend)
     struct message_start start = {0};
     struct backend_fds given;
     CU_ASSERT_EQUAL(backend_block.give(backend, &start, &given), 0);
-    return start.block;
+    return start.of_kind.block;
 }
 
 static void test_read_only(void)

@@ -170,8 +170,8 @@ static void ports_and_their_files(void)
         CU_ASSERT_EQUAL(backend_console.boxed(&config), 0);
         CU_ASSERT_EQUAL(backend_console.queues(&config), ports == 1 ? 2 : 4 + 2 * (ports - 1));
         CU_ASSERT_EQUAL(backend_console.give(&backend, &start, &given), 0);
-        CU_ASSERT_EQUAL(start.console.ports, ports);
-        CU_ASSERT(start.console.files == 0 && start.console.log_size == 0);
+        CU_ASSERT_EQUAL(start.of_kind.console.ports, ports);
+        CU_ASSERT(start.of_kind.console.files == 0 && start.of_kind.console.log_size == 0);
         CU_ASSERT_EQUAL(given.count, 1 + STATE_CONSOLE_PORTS);
         CU_ASSERT_FALSE(given.owned); /* the next worker gets them as well */
         CU_ASSERT_EQUAL(given.boxed, 0);

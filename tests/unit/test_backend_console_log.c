@@ -62,8 +62,8 @@ static void the_files_of_a_log(void)
     memset(&given, 0xff, sizeof(given));
     CU_ASSERT_EQUAL(backend_console.queues(&config), 2);
     CU_ASSERT_EQUAL(backend_console.give(&backend, &start, &given), 0);
-    CU_ASSERT(start.console.ports == 1 && start.console.files == 1);
-    CU_ASSERT_EQUAL(start.console.log_size, 123456);
+    CU_ASSERT(start.of_kind.console.ports == 1 && start.of_kind.console.files == 1);
+    CU_ASSERT_EQUAL(start.of_kind.console.log_size, 123456);
     CU_ASSERT_EQUAL(given.count, 1 + STATE_CONSOLE_PORTS);
     CU_ASSERT_EQUAL(given.boxed, 1u << 1 | 1u << 2 | 1u << 3);
     CU_ASSERT_EQUAL(given.fds[0], backend.console.readers);

@@ -411,8 +411,8 @@ static void a_daemon_that_can_do_little(void)
         is_placeholder(given.fds[i]);
     CU_ASSERT(given.fds[1] != given.fds[2] && given.fds[2] != given.fds[3]);
     CU_ASSERT_EQUAL(given.kept, 0);
-    CU_ASSERT_EQUAL(start.vhost_user.features, 0x123456789);
-    CU_ASSERT_EQUAL(start.vhost_user.protocol_features, 0);
+    CU_ASSERT_EQUAL(start.of_kind.vhost_user.features, 0x123456789);
+    CU_ASSERT_EQUAL(start.of_kind.vhost_user.protocol_features, 0);
     CU_ASSERT_EQUAL(start.config_changed, 0);
     close_given();
     CU_ASSERT_EQUAL(fd_count(), before);
@@ -434,12 +434,13 @@ static void a_daemon_that_can_do_all(void)
     is_placeholder(given.fds[1]);
     CU_ASSERT_EQUAL(given.kept, 1u << 3);
     CU_ASSERT(dialogue->fd == -1 && dialogue->requests == -1);
-    CU_ASSERT(start.vhost_user.inflight.mmap_size == 4096 &&
-              start.vhost_user.inflight.num_queues == 2);
-    CU_ASSERT_EQUAL(start.vhost_user.protocol_features,
+    CU_ASSERT(start.of_kind.vhost_user.inflight.mmap_size == 4096 &&
+              start.of_kind.vhost_user.inflight.num_queues == 2);
+    CU_ASSERT_EQUAL(start.of_kind.vhost_user.protocol_features,
                     BIT(INFLIGHT_SHMFD) | BIT(CONFIG) | BIT(BACKEND_REQ));
-    CU_ASSERT_EQUAL(start.vhost_user.config_size, sizeof(struct virtio_fs_config));
-    CU_ASSERT_EQUAL(memcmp(start.vhost_user.config, dialogue->config, VHOST_USER_CONFIG_MAX), 0);
+    CU_ASSERT_EQUAL(start.of_kind.vhost_user.config_size, sizeof(struct virtio_fs_config));
+    CU_ASSERT_EQUAL(
+        memcmp(start.of_kind.vhost_user.config, dialogue->config, VHOST_USER_CONFIG_MAX), 0);
     close_given();
     CU_ASSERT_TRUE(fcntl(buffer, F_GETFD) >= 0);
     close(buffer);
@@ -469,15 +470,15 @@ static void the_configuration_space(void)
     for (uint32_t incarnation = 0; incarnation < 3; incarnation++) {
         (void)finish(0);
         give(incarnation);
-        CU_ASSERT_EQUAL(start.vhost_user.config_size, sizeof(space));
-        CU_ASSERT_EQUAL(memcmp(start.vhost_user.config, &space, sizeof(space)), 0);
+        CU_ASSERT_EQUAL(start.of_kind.vhost_user.config_size, sizeof(space));
+        CU_ASSERT_EQUAL(memcmp(start.of_kind.vhost_user.config, &space, sizeof(space)), 0);
         CU_ASSERT_EQUAL(start.config_changed, 0);
         close_given();
     }
     (void)finish(BIT(CONFIG));
     memset(backend.daemon.dialogue.config, 0x37, VHOST_USER_CONFIG_MAX);
     give(1);
-    CU_ASSERT_EQUAL(start.vhost_user.config[0], 0x37);
+    CU_ASSERT_EQUAL(start.of_kind.vhost_user.config[0], 0x37);
     CU_ASSERT_EQUAL(start.config_changed, 1);
     close_given();
     (void)finish(BIT(CONFIG));

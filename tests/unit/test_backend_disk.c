@@ -545,11 +545,11 @@ static void what_a_worker_gets(void)
         config.read_only = config.advertise_flush = unsafe == 0;
         CU_ASSERT_EQUAL_FATAL(open_image(), 0);
         CU_ASSERT_EQUAL(backend_block.give(&backend, &start, &given), 0);
-        CU_ASSERT_EQUAL(start.block.unsafe, unsafe);
-        CU_ASSERT_EQUAL(start.block.direct, unsafe);
-        CU_ASSERT_EQUAL(start.block.read_only, unsafe == 0);
-        CU_ASSERT_EQUAL(start.block.advertise_flush, unsafe == 0);
-        CU_ASSERT_EQUAL(start.block.capacity, 8);
+        CU_ASSERT_EQUAL(start.of_kind.block.unsafe, unsafe);
+        CU_ASSERT_EQUAL(start.of_kind.block.direct, unsafe);
+        CU_ASSERT_EQUAL(start.of_kind.block.read_only, unsafe == 0);
+        CU_ASSERT_EQUAL(start.of_kind.block.advertise_flush, unsafe == 0);
+        CU_ASSERT_EQUAL(start.of_kind.block.capacity, 8);
         CU_ASSERT(given.count == 1 && given.fds[0] == backend.files[OPENED_IMAGE]);
         CU_ASSERT(given.boxed == 1 && !given.owned); /* it comes in a box */
         CU_ASSERT_EQUAL(backend_block.files(&config), 1u << OPENED_IMAGE);

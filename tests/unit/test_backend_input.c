@@ -233,7 +233,7 @@ static void what_there_is_is_grabbed_and_learned(void)
     CU_ASSERT_EQUAL(backend_input.give(&backend, &start, &given), 0);
     CU_ASSERT(given.count == 1 && given.fds[0] == fd && given.boxed == 0);
     CU_ASSERT_FALSE(given.owned); /* the next worker gets it as well */
-    const struct start_input *input = &start.input;
+    const struct start_input *input = &start.of_kind.input;
     CU_ASSERT_STRING_EQUAL(input->name, "a keyboard");
     CU_ASSERT_STRING_EQUAL(input->serial, "serial-1");
     CU_ASSERT(input->ids.bustype == BUS_USB && input->ids.version == 0x0111);

@@ -45,7 +45,7 @@ static void entropy_has_no_files(void)
     CU_ASSERT_PTR_NULL(backend_rng.files);
     CU_ASSERT_EQUAL(backend_rng.open(&backend, &key, &failure), 0);
     CU_ASSERT_EQUAL(backend_rng.give(&backend, &start, &given), 0);
-    CU_ASSERT_EQUAL(start.rng.rate_limit, 4096);
+    CU_ASSERT_EQUAL(start.of_kind.rng.rate_limit, 4096);
     CU_ASSERT(given.count == 0 && given.boxed == 0 && !given.owned);
 }
 

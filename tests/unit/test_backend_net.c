@@ -88,9 +88,9 @@ static void what_is_learned(void)
                         &kernel.interfaces[0]);
 
     CU_ASSERT_EQUAL(give(), 0);
-    CU_ASSERT_EQUAL(memcmp(start.net.mac, mac, sizeof(mac)), 0);
-    CU_ASSERT_EQUAL(start.net.mtu, 1400);
-    CU_ASSERT_EQUAL(start.net.tun_offloads, TUN_F_CSUM);
+    CU_ASSERT_EQUAL(memcmp(start.of_kind.net.mac, mac, sizeof(mac)), 0);
+    CU_ASSERT_EQUAL(start.of_kind.net.mtu, 1400);
+    CU_ASSERT_EQUAL(start.of_kind.net.tun_offloads, TUN_F_CSUM);
     CU_ASSERT(given.count == 1 && given.fds[0] == backend.files[OPENED_TAP_FIRST]);
     CU_ASSERT_FALSE(given.owned); /* the next worker gets it as well */
     CU_ASSERT(given.boxed == 0 && given.kept == 0);
@@ -326,8 +326,8 @@ static void what_a_vhost_worker_gets(void)
     CU_ASSERT_EQUAL_FATAL(give(), 0);
     CU_ASSERT_STRING_EQUAL(kernel.opened, backend.ops->node_in_root);
     CU_ASSERT_EQUAL(kernel.open_flags, O_RDWR | O_CLOEXEC);
-    CU_ASSERT_EQUAL(start.net.vhost_features, 0x1234567812345678);
-    CU_ASSERT_EQUAL(start.net.mtu, 1500);
+    CU_ASSERT_EQUAL(start.of_kind.net.vhost_features, 0x1234567812345678);
+    CU_ASSERT_EQUAL(start.of_kind.net.mtu, 1500);
     CU_ASSERT_EQUAL(given.count, 3);
     CU_ASSERT_EQUAL(kernel_call(VHOST_GET_FEATURES, 1)->fd, given.fds[0]);
     CU_ASSERT_EQUAL(given.fds[1], backend.files[OPENED_TAP_FIRST]);

@@ -268,8 +268,8 @@ static void a_client_is_kept(void)
     CU_ASSERT_TRUE(backend.ops->keeps_client);
     CU_ASSERT_EQUAL(accept_client(), -EAGAIN);
     give();
-    CU_ASSERT(start.console.ports == 1 && start.console.client == 0);
-    CU_ASSERT(start.console.files == 0 && start.console.log_size == 0);
+    CU_ASSERT(start.of_kind.console.ports == 1 && start.of_kind.console.client == 0);
+    CU_ASSERT(start.of_kind.console.files == 0 && start.of_kind.console.log_size == 0);
     int client = connect_to(path, SOCK_STREAM);
     int fd = accept_client();
     CU_ASSERT_TRUE(fd >= 0);
@@ -277,7 +277,7 @@ static void a_client_is_kept(void)
     CU_ASSERT_EQUAL(write(client, "x", 1), 1);
     CU_ASSERT_EQUAL(recv(fd, &(char){0}, 1, 0), 1);
     give();
-    CU_ASSERT(start.console.ports == 1 && start.console.client == 1);
+    CU_ASSERT(start.of_kind.console.ports == 1 && start.of_kind.console.client == 1);
     close(client);
     close_backend();
     remove_sockets();
@@ -322,7 +322,7 @@ static void a_client_may_have_the_number_0(void)
     CU_ASSERT_EQUAL(accept_client(), 0);
     CU_ASSERT_EQUAL(backend.client, 0);
     give();
-    CU_ASSERT_EQUAL(start.console.client, 1);
+    CU_ASSERT_EQUAL(start.of_kind.console.client, 1);
     int next = connect_to(path, SOCK_STREAM);
     CU_ASSERT_EQUAL(accept_client(), -ECONNREFUSED);
     close(next);
@@ -358,8 +358,8 @@ static void two_sockets_and_their_directory(void)
     CU_ASSERT(fstat(backend.files[OPENED_DIRECTORY], &status) == 0 &&
               stat(folder, &of_folder) == 0 && status.st_ino == of_folder.st_ino);
     give();
-    CU_ASSERT(start.vsock.guest_cid == 42 && start.vsock.connections == 17);
-    CU_ASSERT_EQUAL(start.vsock.vhost_features, 0);
+    CU_ASSERT(start.of_kind.vsock.guest_cid == 42 && start.of_kind.vsock.connections == 17);
+    CU_ASSERT_EQUAL(start.of_kind.vsock.vhost_features, 0);
     close_backend();
     remove_sockets();
 }

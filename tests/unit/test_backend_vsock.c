@@ -70,7 +70,8 @@ static void what_a_worker_gets(void)
     CU_ASSERT_EQUAL_FATAL(give(), 0);
     CU_ASSERT_EQUAL(kernel.cid, 42);
     CU_ASSERT_STRING_EQUAL(kernel.opened, backend_vsock_vhost.node_in_root);
-    CU_ASSERT(start.vsock.guest_cid == 42 && start.vsock.vhost_features == FEATURES);
+    CU_ASSERT(start.of_kind.vsock.guest_cid == 42 &&
+              start.of_kind.vsock.vhost_features == FEATURES);
     CU_ASSERT_EQUAL(given.count, 2);
     CU_ASSERT_TRUE(given.owned);
     CU_ASSERT(given.kept == 0 && given.boxed == 0);

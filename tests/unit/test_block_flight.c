@@ -162,8 +162,8 @@ static void set_up_direct(uint64_t features, bool window_is_pinned)
     memset(&fake, 0, sizeof(fake));
     unpinned = !window_is_pinned;
     block_start = guest_start(DEVICE_BLOCK_URING);
-    block_start.block.direct = 1;
-    block_start.block.mem_alignment = 512;
+    block_start.of_kind.block.direct = 1;
+    block_start.of_kind.block.mem_alignment = 512;
     make_image();
     block_running(1, features);
 }

@@ -241,9 +241,9 @@ static void test_one_queue_is_no_mq(void)
 static void running_direct(uint32_t blk_size, uint32_t mem_alignment)
 {
     set_up();
-    block_start.block.direct = 1;
-    block_start.block.blk_size = blk_size;
-    block_start.block.mem_alignment = mem_alignment;
+    block_start.of_kind.block.direct = 1;
+    block_start.of_kind.block.blk_size = blk_size;
+    block_start.of_kind.block.mem_alignment = mem_alignment;
     block_running(1, USUAL);
 }
 

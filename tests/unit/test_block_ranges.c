@@ -29,8 +29,8 @@ static bool unsafe; /* the user's `cache: unsafe` */
 static void running(uint64_t features)
 {
     block_start = guest_start(DEVICE_BLOCK_VIRTIO);
-    block_start.block.unsafe = unsafe;
-    block_start.block.discard_sectors = 8;
+    block_start.of_kind.block.unsafe = unsafe;
+    block_start.of_kind.block.discard_sectors = 8;
     make_image();
     block_running(1, features);
 }
@@ -65,15 +65,15 @@ static void test_configuration(void)
     CU_ASSERT_EQUAL(config.write_zeroes_may_unmap, 1);
     CU_ASSERT_EQUAL((guest_device.features & (ALL | WCE)), ALL | WCE);
 
-    block_start.block.discard_sectors = 0; /* an image that can't have holes */
+    block_start.of_kind.block.discard_sectors = 0; /* an image that can't have holes */
     block_running(1, ALL & ~FEATURE(VIRTIO_BLK_F_DISCARD));
     memcpy(&config, guest_device.config, sizeof(config));
     CU_ASSERT_EQUAL(config.write_zeroes_may_unmap, 0);
     CU_ASSERT_TRUE((guest_device.features & FEATURE(VIRTIO_BLK_F_DISCARD)) == 0);
     CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 0, 8, 0), VIRTIO_BLK_S_UNSUPP);
 
-    block_start.block.read_only = 1;
-    block_start.block.discard_sectors = 8;
+    block_start.of_kind.block.read_only = 1;
+    block_start.of_kind.block.discard_sectors = 8;
     block_running(1, FEATURE(VIRTIO_F_VERSION_1));
     CU_ASSERT_TRUE((guest_device.features & FEATURE(VIRTIO_BLK_F_DISCARD)) == 0);
     CU_ASSERT_TRUE((guest_device.features & FEATURE(VIRTIO_BLK_F_WRITE_ZEROES)) == 0);
@@ -131,7 +131,7 @@ static void test_discard_blocks(void)
                  {1, 15, 1, 8, 8}, {8, 7, 0, 0, 0},  {0, 1, 0, 0, 0}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         running(ALL);
-        block_start.block.blk_size = 4096;
+        block_start.of_kind.block.blk_size = 4096;
         block_running(1, ALL);
         CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, cases[i].sector, cases[i].sectors, 0),
                         VIRTIO_BLK_S_OK);
@@ -250,7 +250,7 @@ static void test_bounded(void)
     struct virtio_blk_discard_write_zeroes many[RANGES_MAX];
     running(ALL);
     CU_ASSERT_EQUAL(ftruncate(image, 1LL << 40), 0);
-    block_start.block.capacity = 1ull << 31;
+    block_start.of_kind.block.capacity = 1ull << 31;
     block_running(1, ALL);
     for (unsigned int i = 0; i < RANGES_MAX; i++)
         many[i] = (struct virtio_blk_discard_write_zeroes){
@@ -437,23 +437,24 @@ static void test_resized(void)
     block_start.incarnation = 1;
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation);
-    block_start.block.capacity = 100;
+    block_start.of_kind.block.capacity = 100;
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 1);
     CU_ASSERT_TRUE(guest_read(VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG);
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_CONFIG), 100);
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 1);
-    block_start.block.capacity = 200; /* no worker has seen it, as when the broker was replaced */
+    block_start.of_kind.block.capacity =
+        200; /* no worker has seen it, as when the broker was replaced */
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 2);
-    block_start.block.capacity = 0;
+    block_start.of_kind.block.capacity = 0;
     guest_worker(&block_start);
     offer(0, 0, VIRTIO_BLK_T_IN, 0, SECTOR);
     guest_kick(0);
     CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_IOERR);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 3);
-    block_start.block.capacity = 300; /* also after no size at all */
+    block_start.of_kind.block.capacity = 300; /* also after no size at all */
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 4);
 }

@@ -220,8 +220,8 @@ static void test_read_only(void)
     uint32_t used;
     memset(&guest_state, 0, sizeof(guest_state));
     start = guest_start(DEVICE_BLOCK_VIRTIO);
-    start.block.read_only = 1;
-    start.block.advertise_flush = 0;
+    start.of_kind.block.read_only = 1;
+    start.of_kind.block.advertise_flush = 0;
     guest_fds(DEVICE_BLOCK_VIRTIO, image);
     guest_worker(&start);
     fill_image();
@@ -412,7 +412,7 @@ static void test_batch(void)
 static void test_turn_is_bounded(void)
 {
     start = guest_start(DEVICE_BLOCK_VIRTIO);
-    start.block.capacity = 1ull << 21;
+    start.of_kind.block.capacity = 1ull << 21;
     memset(&guest_state, 0, sizeof(guest_state));
     guest_fds(DEVICE_BLOCK_VIRTIO, image);
     CU_ASSERT_EQUAL(ftruncate(image, 1 << 30), 0);
@@ -511,7 +511,7 @@ static void test_successor_of_a_failed_device(void)
 static void test_start_message(void)
 {
     start = guest_start(DEVICE_BLOCK_VIRTIO);
-    start.block.capacity = 1ull << 55;
+    start.of_kind.block.capacity = 1ull << 55;
     CU_ASSERT_EQUAL(device_init(&guest_device, &start, &guest_state, guest_memory), -EINVAL);
     static const uint32_t sizes[] = {0, 1, 2, 3, 100, 2048, UINT32_MAX};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {

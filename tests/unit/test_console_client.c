@@ -44,7 +44,7 @@ sighandler_t __wrap_signal(int number, sighandler_t handler)
 static struct message_start start_of(bool expected)
 {
     struct message_start start = guest_start(DEVICE_CONSOLE_SOCKET);
-    start.console = (struct start_console){.ports = 1, .client = expected};
+    start.of_kind.console = (struct start_console){.ports = 1, .client = expected};
     strcpy(start.name, "console 1");
     return start;
 }
@@ -449,7 +449,7 @@ static void test_start_checked(void)
     /* A socket has no window size. */
     CU_ASSERT_EQUAL(guest_device.features & 1ull << VIRTIO_CONSOLE_F_SIZE, 0);
     CU_ASSERT_NOT_EQUAL(guest_device.features & 1ull << VIRTIO_CONSOLE_F_EMERG_WRITE, 0);
-    start.console.ports = 2;
+    start.of_kind.console.ports = 2;
     start.queue_count = 6;
     CU_ASSERT_EQUAL(console_socket_ops.init(&guest_device, &start), -EINVAL);
     start = start_of(false);

@@ -30,7 +30,7 @@ static struct state_console *state(void)
 static void running_as(unsigned int ports, const char *name, uint64_t features)
 {
     struct message_start start = guest_start(DEVICE_CONSOLE_VIRTIO);
-    start.console = (struct start_console){.ports = ports};
+    start.of_kind.console = (struct start_console){.ports = ports};
     start.queue_count = 2 * ports + 2;
     strncpy(start.name, name, sizeof(start.name) - 1);
     memset(&guest_state, 0, sizeof(guest_state));

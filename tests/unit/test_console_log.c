@@ -95,7 +95,7 @@ static void limit(uint64_t size)
 
 static void worker(uint64_t size)
 {
-    start.console = (struct start_console){.ports = 1, .files = 1, .log_size = size};
+    start.of_kind.console = (struct start_console){.ports = 1, .files = 1, .log_size = size};
     guest_worker(&start);
 }
 

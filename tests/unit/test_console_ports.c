@@ -30,7 +30,7 @@ static struct guest_ring rings[STATE_QUEUES_MAX];
 static struct message_start start_of(unsigned int count)
 {
     struct message_start start = guest_start(DEVICE_CONSOLE_VIRTIO);
-    start.console = (struct start_console){.ports = count, .files = (1u << count) - 1};
+    start.of_kind.console = (struct start_console){.ports = count, .files = (1u << count) - 1};
     start.queue_count = count == 1 ? 2 : 2 * count + 2;
     strcpy(start.name, "console 4");
     return start;
@@ -562,7 +562,7 @@ static void test_start_checked(void)
     } wrong[] = {{0, 2}, {8, 16}, {1, 4}, {2, 2}, {7, 14}, {UINT32_MAX, 2}};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         struct message_start start = start_of(1);
-        start.console.ports = wrong[i].ports;
+        start.of_kind.console.ports = wrong[i].ports;
         start.queue_count = wrong[i].queues;
         CU_ASSERT_EQUAL(device_init(&guest_device, &start, &guest_state, guest_memory), -EINVAL);
     }

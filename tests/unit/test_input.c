@@ -39,7 +39,7 @@ static void set(uint8_t *bits, unsigned int number)
 /* A keyboard with two lights and a bell, a wheel, and a touch screen. */
 static void describe(void)
 {
-    struct start_input *input = &start.input;
+    struct start_input *input = &start.of_kind.input;
     start = guest_start(DEVICE_INPUT_VIRTIO);
     strcpy(input->name, "unit test's keyboard");
     strcpy(input->serial, "4711");
@@ -220,7 +220,7 @@ static void what_there_is_not_has_no_size(void)
     CU_ASSERT_EQUAL(transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 2, 1), 20);
     CU_ASSERT_EQUAL((int32_t)transport_read(&guest_device, VIRTIO_MMIO_CONFIG + 8, 4), -5);
     /* A name of 128 bytes has no NUL. */
-    memset(start.input.name, 'n', sizeof(start.input.name));
+    memset(start.of_kind.input.name, 'n', sizeof(start.of_kind.input.name));
     memset(&guest_state, 0, sizeof(guest_state));
     worker();
     CU_ASSERT_EQUAL(selected(VIRTIO_INPUT_CFG_ID_NAME, 0, bytes, sizeof(bytes)), 128);

@@ -110,7 +110,7 @@ static void fresh(void)
 {
     memset(&guest_state, 0, sizeof(guest_state));
     start = guest_start(DEVICE_NET_VHOST);
-    start.net = (struct start_net){
+    start.of_kind.net = (struct start_net){
         .mac = {0x52, 0x54, 0, 0x12, 0x34, 0x56},
         .mtu = 1500,
         .tun_offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,

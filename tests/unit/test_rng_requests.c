@@ -49,7 +49,7 @@ long __wrap_syscall(long number, ...)
 static void worker(uint64_t rate_limit)
 {
     struct message_start start = guest_start(DEVICE_RNG_VIRTIO);
-    start.rng.rate_limit = rate_limit;
+    start.of_kind.rng.rate_limit = rate_limit;
     guest_fds(DEVICE_RNG_VIRTIO, -1);
     guest_worker(&start);
 }
@@ -235,7 +235,7 @@ static void test_slots(void)
         CU_ASSERT_EQUAL(guest_device.pause_ms, slots[i].ms);
     }
     struct message_start start = guest_start(DEVICE_RNG_VIRTIO);
-    start.rng.rate_limit = 1ull << 32;
+    start.of_kind.rng.rate_limit = 1ull << 32;
     CU_ASSERT_EQUAL(device_init(&guest_device, &start, &guest_state, guest_memory), -EINVAL);
 }
 

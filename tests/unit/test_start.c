@@ -73,7 +73,7 @@ static struct start good_start(void)
                 .backend_fd_count = device_kinds[DEVICE_BLOCK_VIRTIO].backend_fd_count,
                 .shmem_addr = 0x50000000,
                 .shmem_size = WINDOW_SIZE,
-                .block = {.capacity = IMAGE_SIZE / 512, .blk_size = 512},
+                .of_kind.block = {.capacity = IMAGE_SIZE / 512, .blk_size = 512},
             },
         .fd_count = FD_COUNT,
         .namespaces = CLONE_NEWPID | CLONE_NEWNET,
@@ -269,7 +269,7 @@ static void make_console(struct start *start, uint32_t ports)
     start->message.start.kind = DEVICE_CONSOLE_SOCKET;
     start->message.start.queue_count = 2;
     start->message.start.backend_fd_count = 0;
-    start->message.start.console = (struct start_console){.ports = ports};
+    start->message.start.of_kind.console = (struct start_console){.ports = ports};
     replace_fd(start, WORKER_FD_BACKEND - WORKER_FD_REQUEST,
                eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
@@ -408,10 +408,10 @@ static void test_fields(void)
     FIELD(shmem_size, UINT64_MAX & ~0xfffull);
     FIELD(shmem_addr, 0x50000001);
     FIELD(shmem_addr, UINT64_MAX & ~0xfffull);
-    FIELD(block.capacity, UINT64_MAX);
-    FIELD(block.capacity, 1ull << 55);
-    FIELD(block.blk_size, 0);
-    FIELD(block.blk_size, 511);
+    FIELD(of_kind.block.capacity, UINT64_MAX);
+    FIELD(of_kind.block.capacity, 1ull << 55);
+    FIELD(of_kind.block.blk_size, 0);
+    FIELD(of_kind.block.blk_size, 511);
 }
 
 static void test_message(void)

@@ -48,11 +48,11 @@ static int connected(int number)
 static struct message_start start_of(uint64_t protocol_features)
 {
     struct message_start start = {.kind = DEVICE_FS_VHOST_USER};
-    start.vhost_user.features =
+    start.of_kind.vhost_user.features =
         BIT(VIRTIO_F_VERSION_1) | (protocol_features ? BIT(VHOST_USER_F_PROTOCOL_FEATURES) : 0);
-    start.vhost_user.protocol_features = protocol_features;
-    start.vhost_user.config_size = 8;
-    start.vhost_user.inflight = (struct vhost_user_inflight){.mmap_size = 4096};
+    start.of_kind.vhost_user.protocol_features = protocol_features;
+    start.of_kind.vhost_user.config_size = 8;
+    start.of_kind.vhost_user.inflight = (struct vhost_user_inflight){.mmap_size = 4096};
     return start;
 }
 
@@ -198,7 +198,7 @@ static void test_acknowledged(void)
     prepare(BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK) | BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD) |
                 BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE),
             false);
-    const struct vhost_user_inflight buffer = start_of(1).vhost_user.inflight;
+    const struct vhost_user_inflight buffer = start_of(1).of_kind.vhost_user.inflight;
     for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
         answer_number(requests[i], 0);
     CU_ASSERT_EQUAL(OPS.start(&device, false, &fault), 0);
@@ -336,16 +336,16 @@ static void test_start_checked(void)
 {
     struct message_start start = start_of(0);
     prepare(0, false);
-    start.vhost_user.config_size = sizeof(device.config) + 1;
+    start.of_kind.vhost_user.config_size = sizeof(device.config) + 1;
     CU_ASSERT_EQUAL(OPS.init(&device, &start), -EINVAL);
     start = start_of(0);
-    start.vhost_user.inflight.mmap_offset = 1ull << 63;
+    start.of_kind.vhost_user.inflight.mmap_offset = 1ull << 63;
     CU_ASSERT_EQUAL(OPS.init(&device, &start), -EINVAL);
     start = start_of(0);
-    start.vhost_user.inflight.mmap_size = 1ull << 63;
+    start.of_kind.vhost_user.inflight.mmap_size = 1ull << 63;
     CU_ASSERT_EQUAL(OPS.init(&device, &start), -EINVAL);
     start = start_of(0);
-    start.vhost_user.features = ~0ull;
+    start.of_kind.vhost_user.features = ~0ull;
     CU_ASSERT_EQUAL(OPS.init(&device, &start), 0);
     CU_ASSERT_EQUAL(device.features & (BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_ACCESS_PLATFORM) |
                                        BIT(VHOST_USER_F_PROTOCOL_FEATURES)),

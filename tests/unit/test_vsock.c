@@ -185,13 +185,13 @@ static void test_before_lock_down(void)
         features, VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM | 1ull << VIRTIO_VSOCK_F_SEQPACKET |
                       1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_RING_F_INDIRECT_DESC);
 
-    start.vsock.vhost_features = VERSION_1; /* as with an old kernel */
+    start.of_kind.vsock.vhost_features = VERSION_1; /* as with an old kernel */
     fake.owned = false;
     CU_ASSERT_EQUAL(init_again(), 0);
     CU_ASSERT_EQUAL(guest_device.features, VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM);
-    start.vsock.vhost_features = 0;
+    start.of_kind.vsock.vhost_features = 0;
     CU_ASSERT_EQUAL(init_again(), -EOPNOTSUPP);
-    start.vsock.vhost_features = ~0ull;
+    start.of_kind.vsock.vhost_features = ~0ull;
     fake.fail_request = VHOST_SET_OWNER;
     CU_ASSERT_EQUAL(init_again(), 0);
     CU_ASSERT_FALSE(fake.owned); /* not before the worker is confined */

@@ -218,8 +218,8 @@ static void host_reads(const struct host *host, uint32_t length)
 static void start(uint32_t rx_size)
 {
     struct message_start message = guest_start(DEVICE_VSOCK_VIRTIO);
-    message.vsock.guest_cid = 3;
-    message.vsock.connections = 8;
+    message.of_kind.vsock.guest_cid = 3;
+    message.of_kind.vsock.connections = 8;
     memset(&guest_state, 0, sizeof(guest_state));
     guest_worker(&message);
     guest_negotiate(1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM);

@@ -56,7 +56,7 @@ static struct backend_fds given;
 static int give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
 {
     CU_ASSERT_PTR_EQUAL(backend, &device.backend);
-    start->rng.rate_limit = 4321;
+    start->of_kind.rng.rate_limit = 4321;
     *ret = given;
     return give_error;
 }
@@ -272,7 +272,7 @@ static void a_worker_gets_all_that_it_needs(void)
     CU_ASSERT_EQUAL(it->processors, 2);
     CU_ASSERT_EQUAL(it->features_off, 1ull << VIRTIO_F_RING_PACKED);
     CU_ASSERT(it->shmem_addr == 0x80000000u && it->shmem_size == 0x10000);
-    CU_ASSERT_EQUAL(it->rng.rate_limit, 4321);
+    CU_ASSERT_EQUAL(it->of_kind.rng.rate_limit, 4321);
     /* Mailbox, call, two of the backend, a kick, the state page, the DM file. */
     CU_ASSERT_EQUAL(got_count, 8);
     const int signalled[] = {device.request, device.reply, device.call, device.kicks[0]};

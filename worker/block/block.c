@@ -38,7 +38,7 @@ struct block block;
 
 static uint64_t features_of(const struct message_start *start)
 {
-    const struct start_block *from = &start->block;
+    const struct start_block *from = &start->of_kind.block;
     uint64_t features = FEATURE(VIRTIO_BLK_F_SIZE_MAX) | FEATURE(VIRTIO_BLK_F_SEG_MAX) |
                         FEATURE(VIRTIO_BLK_F_BLK_SIZE) | FEATURE(VIRTIO_BLK_F_TOPOLOGY);
     if (start->queue_count > 1)
@@ -95,7 +95,7 @@ static void set_config(struct device *dev, const struct start_block *from)
 
 static int block_init(struct device *dev, const struct message_start *start)
 {
-    const struct start_block *from = &start->block;
+    const struct start_block *from = &start->of_kind.block;
     if (!start_usable(from) || start->queue_count < 1 || start->queue_count > STATE_QUEUES_MAX)
         return -EINVAL;
     block.capacity = from->capacity;

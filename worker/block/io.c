@@ -55,7 +55,7 @@ void block_io_init(const struct device *dev, const struct message_start *start)
 {
     io.nowait = !block.direct; /* O_DIRECT always waits for the disk */
     io.detour = block.direct && !can_be_pinned(&dev->window);
-    io.mem_alignment = block.direct ? start->block.mem_alignment : 1;
+    io.mem_alignment = block.direct ? start->of_kind.block.mem_alignment : 1;
 }
 
 /* ---- Whole calls ---- */

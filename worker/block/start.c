@@ -8,7 +8,8 @@
 
 bool block_start_usable(const struct message_start *start)
 {
-    return start->block.capacity <= INT64_MAX / SECTOR_SIZE && start->block.blk_size >= SECTOR_SIZE;
+    return start->of_kind.block.capacity <= INT64_MAX / SECTOR_SIZE &&
+           start->of_kind.block.blk_size >= SECTOR_SIZE;
 }
 
 /* Set the present size of the image; if that can't be found out, the broker's value stays. */
@@ -16,10 +17,11 @@ void block_measure(struct message_start *start)
 {
     off_t size = lseek(WORKER_FD_BACKEND, 0, SEEK_END);
     if (size >= 0)
-        start->block.capacity = block_sectors((uint64_t)size, start->block.blk_size);
+        start->of_kind.block.capacity =
+            block_sectors((uint64_t)size, start->of_kind.block.blk_size);
 }
 
 uint64_t block_file_size_max(const struct message_start *start)
 {
-    return start->block.read_only ? 0 : start->block.capacity * SECTOR_SIZE;
+    return start->of_kind.block.read_only ? 0 : start->of_kind.block.capacity * SECTOR_SIZE;
 }

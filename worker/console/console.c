@@ -78,7 +78,7 @@ bool console_multiport(const struct device *dev)
 
 static int console_init(struct device *dev, const struct message_start *start)
 {
-    const struct start_console *from = &start->console;
+    const struct start_console *from = &start->of_kind.console;
     memset(&console, 0, sizeof(console));
     if (from->ports == 0 || from->ports > STATE_CONSOLE_PORTS ||
         start->queue_count != (from->ports == 1 ? 2 : 2 * from->ports + 2))
@@ -471,7 +471,7 @@ static void console_queue_stop(struct device *dev, unsigned int queue)
 /* The size of a log; a terminal has no size. */
 static uint64_t console_file_size_max(const struct message_start *start)
 {
-    return start->console.files != 0 ? start->console.log_size : 0;
+    return start->of_kind.console.files != 0 ? start->of_kind.console.log_size : 0;
 }
 
 const struct device_ops console_ops = {

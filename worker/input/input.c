@@ -433,7 +433,7 @@ static int input_init(struct device *dev, const struct message_start *start)
 {
     struct input_absinfo slot;
     memset(&input, 0, sizeof(input));
-    input.is = start->input;
+    input.is = start->of_kind.input;
     input.status_left = STATUS_BURST;
     /* Events that a predecessor read are lost. But the kernel knows what is pressed now, and
      * removes from its queue the key events that nobody has read yet. */

@@ -29,7 +29,7 @@ static uint64_t offered(uint32_t tun_offloads)
 
 static int net_init(struct device *dev, const struct message_start *start)
 {
-    const struct start_net *from = &start->net;
+    const struct start_net *from = &start->of_kind.net;
     for (unsigned int pair = 0; pair < NET_PAIRS_MAX; pair++) {
         net_rx_stop(pair);
         net_tx_stop(pair);

@@ -35,17 +35,17 @@ static const struct vhost_features vhost_features = {
 static int net_vhost_init(struct device *dev, const struct message_start *start)
 {
     running = 0;
-    uint64_t of_vhost = start->net.vhost_features & vhost_features_all(&vhost_features);
+    uint64_t of_vhost = start->of_kind.net.vhost_features & vhost_features_all(&vhost_features);
     if ((of_vhost & 1ull << VIRTIO_F_VERSION_1) == 0)
         return -EOPNOTSUPP;
     int r = vhost_values_map(&vhost_features, of_vhost & ~start->features_off,
                              start->queue_size_max, WORKER_FD_BACKEND + (int)TAP_FILE);
     if (r < 0)
         return r;
-    dev->features = of_vhost | net_offload_features(start->net.tun_offloads) |
+    dev->features = of_vhost | net_offload_features(start->of_kind.net.tun_offloads) |
                     1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_STATUS |
                     1ull << VIRTIO_NET_F_MTU;
-    net_config_init(dev, &start->net, 1);
+    net_config_init(dev, &start->of_kind.net, 1);
     dev->backend_events = 1u << ERROR_FILE;
     return 0;
 }

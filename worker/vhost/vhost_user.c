@@ -371,7 +371,7 @@ static int limit_waiting(void)
 
 static int init(struct device *dev, const struct message_start *start)
 {
-    const struct start_vhost_user *given = &start->vhost_user;
+    const struct start_vhost_user *given = &start->of_kind.vhost_user;
     if (given->config_size > sizeof(dev->config) || given->inflight.mmap_offset > INT64_MAX ||
         given->inflight.mmap_size > INT64_MAX)
         return -EINVAL;

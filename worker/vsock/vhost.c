@@ -39,14 +39,14 @@ static const struct vhost_features vhost_features = {
 static int vsock_init(struct device *dev, const struct message_start *start)
 {
     memset(&vsock, 0, sizeof(vsock));
-    dev->features = start->vsock.vhost_features & vhost_features_all(&vhost_features);
+    dev->features = start->of_kind.vsock.vhost_features & vhost_features_all(&vhost_features);
     if ((dev->features & 1ull << VIRTIO_F_VERSION_1) == 0)
         return -EOPNOTSUPP;
     int r = vhost_values_map(&vhost_features, dev->features & ~start->features_off,
                              start->queue_size_max, -1);
     if (r < 0)
         return r;
-    const struct virtio_vsock_config config = {.guest_cid = start->vsock.guest_cid};
+    const struct virtio_vsock_config config = {.guest_cid = start->of_kind.vsock.guest_cid};
     memcpy(dev->config, &config, sizeof(config));
     dev->config_size = sizeof(config);
     dev->user_queues = 1u << QUEUE_EVENT;

@@ -42,13 +42,14 @@ struct vsock_device vsock;
 
 static int vsock_init_device(struct device *dev, const struct message_start *start)
 {
-    const struct virtio_vsock_config config = {.guest_cid = start->vsock.guest_cid};
-    if (start->vsock.connections == 0 || start->vsock.connections > VSOCK_CONNECTIONS_MAX)
+    const struct virtio_vsock_config config = {.guest_cid = start->of_kind.vsock.guest_cid};
+    if (start->of_kind.vsock.connections == 0 ||
+        start->of_kind.vsock.connections > VSOCK_CONNECTIONS_MAX)
         return -EINVAL;
     memset(&vsock, 0, offsetof(struct vsock_device, table));
     vsock.device = start->header.device;
-    vsock.guest_cid = start->vsock.guest_cid;
-    vsock.limit = start->vsock.connections;
+    vsock.guest_cid = start->of_kind.vsock.guest_cid;
+    vsock.limit = start->of_kind.vsock.connections;
     memcpy(dev->config, &config, sizeof(config));
     dev->config_size = sizeof(config);
     dev->features = 1ull << VSOCK_F_STREAM | 1ull << VIRTIO_VSOCK_F_SEQPACKET;
