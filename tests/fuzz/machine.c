@@ -139,7 +139,7 @@ struct message_start machine_start(enum device_kind kind)
         .shmem_size = WINDOW_SIZE,
     };
     if (kind == DEVICE_BLOCK_VIRTIO)
-        message.block = (struct start_block){
+        message.of_kind.block = (struct start_block){
             .capacity = IMAGE_SECTORS,
             .blk_size = 512,
             .discard_sectors = 8,
@@ -147,10 +147,10 @@ struct message_start machine_start(enum device_kind kind)
             .serial = "serial",
         };
     else if (kind == DEVICE_NET_VIRTIO)
-        message.net = (struct start_net){
+        message.of_kind.net = (struct start_net){
             .mac = {0x52, 0x54, 0, 0x12, 0x34, 0x56}, .mtu = 1500, .tun_offloads = 0x1f};
     else if (kind == DEVICE_VSOCK_VHOST)
-        message.vsock =
+        message.of_kind.vsock =
             (struct start_vsock){.guest_cid = 3, .vhost_features = ~0ull, .connections = 63};
     return message;
 }

@@ -94,7 +94,8 @@ static void offers_what_it_should_and_tells_its_configuration(void)
         CU_ASSERT((offered & BIT(wanted[i])) != 0);
     CU_ASSERT((offered & BIT(VIRTIO_NET_F_MQ)) == 0);
     CU_ASSERT_EQUAL(memcmp(net.net.config.mac, net_fixture_mac, ETH_ALEN), 0);
-    CU_ASSERT_EQUAL(net.net.config.status, VIRTIO_NET_S_LINK_UP);
+    /* The kernel takes a moment to call the tap running. */
+    CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_LINK_UP));
     CU_ASSERT_EQUAL(net.net.config.mtu, 1500);
     stop(&net);
 }
