@@ -21,6 +21,14 @@
 
 const uint8_t net_fixture_mac[ETH_ALEN] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
+const struct guest_net_options net_fixture_plain = {
+    .features = GUEST_NET_FEATURES,
+    .rx_count = 64,
+    .tx_count = 32,
+    .rx_size = 1536,
+    .tx_size = 65600,
+};
+
 bool net_fixture_namespace(void)
 {
     if (unshare(CLONE_NEWNET) == 0)
@@ -125,6 +133,12 @@ void net_fixture_stop(struct net_fixture *net)
     fixture_stop(&net->fixture);
     net_fixture_ip("link delete tap0");
     fixture_free(&net->fixture);
+}
+
+void net_fixture_stop_well(struct net_fixture *net)
+{
+    fixture_assert_never_restarted(&net->fixture);
+    net_fixture_stop(net);
 }
 
 static uint8_t byte_of(uint32_t seed, uint32_t i)

@@ -15,6 +15,8 @@
 #define NET_FIXTURE_MAC "52:54:00:12:34:56"
 
 extern const uint8_t net_fixture_mac[ETH_ALEN]; /* the guest's */
+/* A driver with one pair, buffers of 1536 bytes for what it receives, and all features. */
+extern const struct guest_net_options net_fixture_plain;
 
 struct net_fixture {
     struct fixture fixture;
@@ -36,6 +38,8 @@ void net_fixture_start(struct net_fixture *net, const char *tap, const char *yam
 void net_fixture_start_plane(struct net_fixture *net, const char *plane, const char *tap,
                              const char *yaml, const struct guest_net_options *options);
 void net_fixture_stop(struct net_fixture *net);
+/* The same, and no worker died. */
+void net_fixture_stop_well(struct net_fixture *net);
 
 /* The same in parts: tap0 alone; and the driver of net->net.guest, which is initialised, with
  * `packets`. */
@@ -55,7 +59,7 @@ bool net_fixture_is_frame(const uint8_t *frame, uint32_t length, uint32_t seed);
 void net_fixture_host_send(struct net_fixture *net, const uint8_t *frame, uint32_t length);
 int net_fixture_host_receive(struct net_fixture *net, uint8_t *frame, int timeout_ms);
 
-/* Wait (up to 3 s) until `status` of the configuration space has `value` in the bits of `mask`. */
+/* Wait (up to 20 s) until `status` of the configuration space has `value` in the bits of `mask`. */
 bool net_fixture_wait_status(struct net_fixture *net, uint16_t mask, uint16_t value);
 
 #endif

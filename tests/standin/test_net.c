@@ -15,28 +15,8 @@
 #define WAIT_MS 20000
 #define NOTHING_MS 60 /* we wait this long to be sure that no frame comes */
 
-static const struct guest_net_options plain = {
-    .features = GUEST_NET_FEATURES,
-    .rx_count = 64,
-    .tx_count = 32,
-    .rx_size = 1536,
-    .tx_size = 65600,
-};
-
 static const struct virtio_net_hdr_v1 no_offload = {0};
 static uint8_t sent[GUEST_NET_FRAME_MAX], found[GUEST_NET_FRAME_MAX];
-
-static void start(struct net_fixture *net, const char *yaml,
-                  const struct guest_net_options *options)
-{
-    net_fixture_start(net, "mode tap", yaml, options);
-}
-
-static void stop(struct net_fixture *net)
-{
-    fixture_assert_never_restarted(&net->fixture);
-    net_fixture_stop(net);
-}
 
 /* ---- Frames ---- */
 
@@ -75,7 +55,7 @@ static void expect_nothing_at_guest(struct net_fixture *net)
 static void offers_what_it_should_and_tells_its_configuration(void)
 {
     struct net_fixture net;
-    start(&net, "", &plain);
+    net_fixture_start(&net, "mode tap", "", &net_fixture_plain);
     uint64_t offered = guest_offered_features(&net.net.guest);
     const unsigned int wanted[] = {
         VIRTIO_NET_F_CSUM,           VIRTIO_NET_F_GUEST_CSUM,
@@ -97,75 +77,75 @@ static void offers_what_it_should_and_tells_its_configuration(void)
     /* The kernel takes a moment to call the tap running. */
     CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_LINK_UP));
     CU_ASSERT_EQUAL(net.net.config.mtu, 1500);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 static void frames_of_every_length_go_both_ways(void)
 {
     struct net_fixture net;
-    start(&net, "", &plain);
+    net_fixture_start(&net, "mode tap", "", &net_fixture_plain);
     for (uint32_t length = 60; length <= 1514; length += length < 80 || length > 1500 ? 1 : 97) {
         expect_at_host(&net, length, length);
         send_to_guest(&net, net_fixture_mac, length, length);
         expect_at_guest(&net, length, length);
     }
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 static void frames_are_spread_over_small_buffers(void)
 {
     struct net_fixture net;
-    struct guest_net_options options = plain;
+    struct guest_net_options options = net_fixture_plain;
     options.rx_size = 100; /* once shorter than the part that the worker looks at */
-    start(&net, "", &options);
+    net_fixture_start(&net, "mode tap", "", &options);
     for (uint32_t length = 60; length <= 1514; length += 121) {
         send_to_guest(&net, net_fixture_mac, length, length);
         expect_at_guest(&net, length, length);
     }
-    stop(&net);
+    net_fixture_stop_well(&net);
 
     options.rx_size = 16;
     options.rx_count = 200;
-    start(&net, "", &options);
+    net_fixture_start(&net, "mode tap", "", &options);
     for (uint32_t length = 60; length <= 1514; length += 121) {
         send_to_guest(&net, net_fixture_mac, length, length);
         expect_at_guest(&net, length, length);
     }
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 static void a_frame_too_large_for_the_buffers_is_dropped_as_a_whole(void)
 {
     struct net_fixture net;
-    struct guest_net_options options = plain;
+    struct guest_net_options options = net_fixture_plain;
     options.features &= ~BIT(VIRTIO_NET_F_MRG_RXBUF);
     options.rx_size = 512;
-    start(&net, "", &options);
+    net_fixture_start(&net, "mode tap", "", &options);
     send_to_guest(&net, net_fixture_mac, 501, 1); /* one byte too long */
     expect_nothing_at_guest(&net);
     send_to_guest(&net, net_fixture_mac, 500, 2);
     expect_at_guest(&net, 500, 2);
-    stop(&net);
+    net_fixture_stop_well(&net);
 
     /* Merged rx buffers: a frame is dropped only if the whole ring has no room for it. */
-    options = plain;
+    options = net_fixture_plain;
     options.rx_size = 64;
     options.rx_count = 4;
-    start(&net, "    queue_size: 4\n", &options);
+    net_fixture_start(&net, "mode tap", "    queue_size: 4\n", &options);
     send_to_guest(&net, net_fixture_mac, 245, 3);
     expect_nothing_at_guest(&net);
     send_to_guest(&net, net_fixture_mac, 244, 4);
     expect_at_guest(&net, 244, 4);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 static void a_frame_waits_for_the_driver_to_make_room(void)
 {
     struct net_fixture net;
     struct virtio_net_hdr_v1 header;
-    struct guest_net_options options = plain;
+    struct guest_net_options options = net_fixture_plain;
     options.rx_count = 4;
-    start(&net, "", &options);
+    net_fixture_start(&net, "mode tap", "", &options);
     for (uint32_t i = 0; i < 6; i++)
         send_to_guest(&net, net_fixture_mac, 1000, i);
     for (uint32_t i = 0; i < 4; i++) {
@@ -176,7 +156,7 @@ static void a_frame_waits_for_the_driver_to_make_room(void)
     guest_net_refill(&net.net, 0);
     expect_at_guest(&net, 1000, 4);
     expect_at_guest(&net, 1000, 5);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 static void frames_that_must_not_be_sent_are_dropped(void)
@@ -197,7 +177,7 @@ static void frames_that_must_not_be_sent_are_dropped(void)
         {{.flags = 1, .gso_type = VIRTIO_NET_HDR_GSO_ECN, .gso_size = 1000}, 200},
     };
     struct net_fixture net;
-    start(&net, "", &plain);
+    net_fixture_start(&net, "mode tap", "", &net_fixture_plain);
     for (uint32_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         net_fixture_frame(sent, net.host_mac, net_fixture_mac, bad[i].length, i);
         CU_ASSERT_EQUAL(guest_net_send(&net.net, 0, &bad[i].header, sent, bad[i].length), 0);
@@ -219,7 +199,7 @@ static void frames_that_must_not_be_sent_are_dropped(void)
     while (net_fixture_host_receive(&net, found, NOTHING_MS) > 0) {
     }
     expect_at_host(&net, 100, 77);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 /* ---- The link ---- */
@@ -227,7 +207,7 @@ static void frames_that_must_not_be_sent_are_dropped(void)
 static void the_link_follows_the_tap(void)
 {
     struct net_fixture net;
-    start(&net, "", &plain);
+    net_fixture_start(&net, "mode tap", "", &net_fixture_plain);
     CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_LINK_UP));
     for (unsigned int i = 0; i < 3; i++) {
         uint64_t before = net.net.guest.config_changes;
@@ -250,7 +230,7 @@ static void the_link_follows_the_tap(void)
     CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, 0));
     net_fixture_ip("link set tap0 carrier on");
     CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_LINK_UP));
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 /* The carrier goes down and up again: so we know that the broker has looked. */
@@ -269,7 +249,7 @@ static void assert_carrier_is_followed(struct net_fixture *net, const char *name
 static void the_link_follows_a_tap_with_another_name(void)
 {
     struct net_fixture net;
-    start(&net, "", &plain);
+    net_fixture_start(&net, "mode tap", "", &net_fixture_plain);
     net_fixture_ip("link set tap0 down");
     net_fixture_ip("link set tap0 name moved0");
     net_fixture_ip("link set moved0 up");
@@ -283,7 +263,7 @@ static void the_link_follows_a_tap_with_another_name(void)
     net_fixture_ip("link set moved0 name tap0");
     net_fixture_ip("link set tap0 up");
     CU_ASSERT(net_fixture_wait_status(&net, VIRTIO_NET_S_LINK_UP, VIRTIO_NET_S_LINK_UP));
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 /* A process in its own network namespace. It runs lines of words of `ip` there, one after the
@@ -334,7 +314,7 @@ static void the_link_follows_a_tap_in_another_namespace(void)
 {
     struct net_fixture net;
     char words[64];
-    start(&net, "", &plain);
+    net_fixture_start(&net, "mode tap", "", &net_fixture_plain);
     struct elsewhere elsewhere = start_elsewhere();
     snprintf(words, sizeof(words), "link set tap0 netns %d", elsewhere.pid); /* it is down now */
     net_fixture_ip(words);
@@ -394,7 +374,7 @@ static void the_driver_says_which_frames_it_wants(void)
         uint8_t second[ETH_ALEN];
     } __attribute__((packed)) table = {1, {0}, 1, {0}};
     const uint32_t empty[2] = {0, 0};
-    start(&net, "", &plain);
+    net_fixture_start(&net, "mode tap", "", &net_fixture_plain);
     CU_ASSERT_EQUAL(passing(&net, 0xf), 0xf); /* all of them, until the driver says something */
     CU_ASSERT_EQUAL(mode(&net, VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
     CU_ASSERT_EQUAL(passing(&net, 0x9), 0x9);
@@ -426,7 +406,7 @@ static void the_driver_says_which_frames_it_wants(void)
     uint8_t mac[ETH_ALEN];
     guest_config(&net.net.guest, 0, mac, sizeof(mac), 1);
     CU_ASSERT_EQUAL(memcmp(mac, other, sizeof(mac)), 0);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 static void a_table_that_is_too_long_lets_all_pass(void)
@@ -434,14 +414,14 @@ static void a_table_that_is_too_long_lets_all_pass(void)
     struct net_fixture net;
     static uint8_t table[4 + 100 * ETH_ALEN + 4];
     const uint32_t entries = 100;
-    start(&net, "", &plain);
+    net_fixture_start(&net, "mode tap", "", &net_fixture_plain);
     memcpy(table, &entries, sizeof(entries));
     CU_ASSERT_EQUAL(mode(&net, VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
     CU_ASSERT_EQUAL(guest_net_command(&net.net, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET,
                                       table, sizeof(table)),
                     VIRTIO_NET_OK);
     CU_ASSERT_EQUAL(passing(&net, 0xb), 0xb); /* every unicast address, but no group's */
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 static void vlans_are_filtered(void)
@@ -449,7 +429,7 @@ static void vlans_are_filtered(void)
     struct net_fixture net;
     struct virtio_net_hdr_v1 header;
     const uint16_t id = 42;
-    start(&net, "", &plain);
+    net_fixture_start(&net, "mode tap", "", &net_fixture_plain);
     CU_ASSERT_EQUAL(mode(&net, VIRTIO_NET_CTRL_RX_PROMISC, 0), VIRTIO_NET_OK);
     for (unsigned int round = 0; round < 3; round++) {
         net_fixture_frame(sent, net_fixture_mac, net.host_mac, 100, round);
@@ -463,7 +443,7 @@ static void vlans_are_filtered(void)
         CU_ASSERT_EQUAL(guest_net_command(&net.net, VIRTIO_NET_CTRL_VLAN, command, &id, sizeof(id)),
                         VIRTIO_NET_OK);
     }
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 static void wrong_commands_are_refused(void)
@@ -492,28 +472,28 @@ static void wrong_commands_are_refused(void)
         {6, 0, zeros, 8},
         {0xff, 0xff, ones, 8},
     };
-    start(&net, "", &plain);
+    net_fixture_start(&net, "mode tap", "", &net_fixture_plain);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
         CU_ASSERT_EQUAL(guest_net_command(&net.net, wrong[i].class, wrong[i].command, wrong[i].data,
                                           wrong[i].length),
                         VIRTIO_NET_ERR);
     CU_ASSERT_EQUAL(passing(&net, 0xf), 0xf);
     expect_at_host(&net, 100, 1);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 static void a_driver_without_any_feature_is_served(void)
 {
     struct net_fixture net;
-    struct guest_net_options options = plain;
+    struct guest_net_options options = net_fixture_plain;
     options.features = BIT(VIRTIO_F_VERSION_1);
-    start(&net, "", &options);
+    net_fixture_start(&net, "mode tap", "", &options);
     for (uint32_t i = 0; i < 200; i++) {
         expect_at_host(&net, 60 + i * 7, i);
         send_to_guest(&net, net_fixture_mac, 60 + i * 7, i);
         expect_at_guest(&net, 60 + i * 7, i);
     }
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 int main(int argc, char **argv)

@@ -36,12 +36,6 @@ static const struct guest_net_options plain = {
 static const struct virtio_net_hdr_v1 no_offload = {0};
 static uint8_t sent[GUEST_NET_FRAME_MAX], found[GUEST_NET_FRAME_MAX];
 
-static void stop(struct net_fixture *net)
-{
-    fixture_assert_never_restarted(&net->fixture);
-    net_fixture_stop(net);
-}
-
 static uint8_t stream_byte(uint32_t at)
 {
     return (uint8_t)(at * 13 + (at >> 9));
@@ -267,7 +261,7 @@ static void segments_are_made_by_whoever_comes_last(void)
     host_to_guest(&stream, true);
     CU_ASSERT(stream.segmented > 0);
     close(stream.socket);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 static void a_driver_that_takes_no_offload_gets_none(void)
@@ -284,7 +278,7 @@ static void a_driver_that_takes_no_offload_gets_none(void)
     CU_ASSERT_EQUAL(stream.segmented, 0);
     CU_ASSERT(stream.largest <= 1514);
     close(stream.socket);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 /* ---- Floods ---- */
@@ -342,7 +336,7 @@ static void neither_direction_starves_the_other(void)
     CU_ASSERT(out > 1000 && in > 1000);
     CU_ASSERT(in < out * 20 && out < in * 20);
     CU_ASSERT(slowest < 2000000);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 /* ---- Several pairs ---- */
@@ -414,7 +408,7 @@ static void pairs_are_used_as_the_driver_says(void)
     send_many(&net, 60);
     assert_come_by(&net, 1, 60);
     CU_ASSERT_EQUAL(count_at(&net, 1, 50) + count_at(&net, 2, 50), 0);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 /* §5.1.2: for a driver that does not know about more pairs, the control queue is the third queue.
@@ -432,7 +426,7 @@ static void a_driver_without_multiqueue_uses_one_pair(void)
         guest_net_command(&net.net, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, &off, 1),
         VIRTIO_NET_OK);
     CU_ASSERT_EQUAL(set_pairs(&net, 2), VIRTIO_NET_ERR);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 /* ---- Workers that die ---- */

@@ -17,28 +17,8 @@
 #define WAIT_MS 20000
 #define NOTHING_MS 60 /* an interrupt of before is there by now */
 
-static const struct guest_net_options plain = {
-    .features = GUEST_NET_FEATURES,
-    .rx_count = 64,
-    .tx_count = 32,
-    .rx_size = 1536,
-    .tx_size = 65600,
-};
-
 static const struct virtio_net_hdr_v1 no_offload = {0};
 static uint8_t sent[GUEST_NET_FRAME_MAX], found[GUEST_NET_FRAME_MAX];
-
-static void start(struct net_fixture *net, const char *yaml,
-                  const struct guest_net_options *options)
-{
-    net_fixture_start(net, "mode tap", yaml, options);
-}
-
-static void stop(struct net_fixture *net)
-{
-    fixture_assert_never_restarted(&net->fixture);
-    net_fixture_stop(net);
-}
 
 /* ---- UDP of the kernel's at the other end ---- */
 
@@ -116,7 +96,7 @@ static void udp_send(struct net_fixture *net, struct virtio_net_hdr_v1 header, u
 static void the_kernel_takes_a_partial_checksum(void)
 {
     struct net_fixture net;
-    start(&net, "", &plain);
+    net_fixture_start(&net, "mode tap", "", &net_fixture_plain);
     int udp = udp_socket();
     udp_send(&net, no_offload, 7001, 20);
     udp_send(&net, (struct virtio_net_hdr_v1){.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM}, 7002, 30);
@@ -125,7 +105,7 @@ static void the_kernel_takes_a_partial_checksum(void)
     CU_ASSERT_EQUAL(recvfrom(udp, found, sizeof(found), 0, (void *)&from, &size), 30);
     CU_ASSERT_EQUAL(from.sin_port, htons(7002));
     close(udp);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 static bool is_piece(const uint8_t *bytes, uint8_t number)
@@ -142,10 +122,10 @@ static bool is_piece(const uint8_t *bytes, uint8_t number)
 static void datagrams_go_together_in_one_frame(void)
 {
     struct net_fixture net;
-    struct guest_net_options options = plain;
+    struct guest_net_options options = net_fixture_plain;
     options.features |=
         BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6) | BIT(VIRTIO_NET_F_HOST_USO);
-    start(&net, "", &options);
+    net_fixture_start(&net, "mode tap", "", &options);
     const bool together =
         (guest_offered_features(&net.net.guest) & BIT(VIRTIO_NET_F_HOST_USO)) != 0;
     int udp = udp_socket();
@@ -179,7 +159,7 @@ static void datagrams_go_together_in_one_frame(void)
         CU_ASSERT_TRUE(is_piece(found + headers, i));
     }
     close(udp);
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 /* ---- Interrupts that wait, VirtIO 1.3 §5.1.6.5.10 ---- */
@@ -229,9 +209,9 @@ static void put_frame(struct net_fixture *net)
 static void an_interrupt_waits_as_the_driver_says(void)
 {
     struct net_fixture net;
-    struct guest_net_options options = plain;
+    struct guest_net_options options = net_fixture_plain;
     options.features |= BIT(VIRTIO_NET_F_NOTF_COAL) | BIT(VIRTIO_NET_F_VQ_NOTF_COAL);
-    start(&net, "", &options);
+    net_fixture_start(&net, "mode tap", "", &options);
     CU_ASSERT_TRUE(coal_is(&net, 0, 0, 0) && coal_is(&net, 1, 0, 0));
     CU_ASSERT_EQUAL(coal_set(&net, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 32, 3000), VIRTIO_NET_OK);
     CU_ASSERT_EQUAL(coal_set(&net, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET, 64, 10000), VIRTIO_NET_OK);
@@ -264,13 +244,14 @@ static void an_interrupt_waits_as_the_driver_says(void)
 static void an_interrupt_waits_as_the_key_says(void)
 {
     struct net_fixture net;
-    start(&net, "    irq_delay_us: 5000\n    poll_us: 0\n", &plain);
+    net_fixture_start(&net, "mode tap", "    irq_delay_us: 5000\n    poll_us: 0\n",
+                      &net_fixture_plain);
     for (unsigned int round = 0; round < 3; round++) {
         listen_to(&net, &net.net.tx[0]);
         put_frame(&net);
         CU_ASSERT(guest_take_interrupt(&net.net.guest) > 0);
     }
-    stop(&net);
+    net_fixture_stop_well(&net);
 }
 
 int main(int argc, char **argv)
