@@ -128,31 +128,17 @@ static void remove_file_system(struct session *session)
     run("umount %s/fs && rmdir %s/fs", session->fixture.dir);
 }
 
-const struct victim victim_block = {
-    .name = "block/virtio",
-    .yaml = "  - id: 0\n    type: block\n    data_plane: virtio\n    mmio_addr: 0xa003e00\n"
-            "    file_path: \"@/fs/disk.img\"\n",
-    .devices = 1,
-    .folder = "fs",
-    .prepare = make_file_system,
-    .clean_up = remove_file_system,
-    .start = start_block,
-    .serves = block_serves,
-    .free = free_block,
-};
+#define DISK(its_name, keys)                                                                       \
+    {                                                                                              \
+        .name = its_name,                                                                          \
+        .yaml = "  - id: 0\n    type: block\n    data_plane: virtio\n"                             \
+                "    mmio_addr: 0xa003e00\n    file_path: \"@/fs/disk.img\"\n" keys,               \
+        .devices = 1, .folder = "fs", .prepare = make_file_system, .clean_up = remove_file_system, \
+        .start = start_block, .serves = block_serves, .free = free_block,                          \
+    }
 
-const struct victim victim_ring = {
-    .name = "block/io_uring",
-    .yaml = "  - id: 0\n    type: block\n    data_plane: virtio\n    mmio_addr: 0xa003e00\n"
-            "    file_path: \"@/fs/disk.img\"\n    io_engine: io_uring\n",
-    .devices = 1,
-    .folder = "fs",
-    .prepare = make_file_system,
-    .clean_up = remove_file_system,
-    .start = start_block,
-    .serves = block_serves,
-    .free = free_block,
-};
+const struct victim victim_block = DISK("block/virtio", "");
+const struct victim victim_ring = DISK("block/io_uring", "    io_engine: io_uring\n");
 
 static pid_t daemon_pid;
 
