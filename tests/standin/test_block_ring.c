@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A disk with io_engine: io_uring, by the real programs: what is in force, how many requests are
- * under way at once, and what becomes of them when the worker dies. */
+/* Requests of one disk that are under way at once, by the real programs. With io_engine: io_uring:
+ * what is in force, and what becomes of them when the worker dies. Without it: reads are announced.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -25,13 +26,14 @@
 struct disk {
     struct fixture fixture;
     struct hang_fs *fs;
+    struct hang_loop loop; /* a block device over the image */
     struct guest_block block;
     char dir[96];
 };
 
-static void start(struct disk *disk, const char *yaml)
+static void make_file(struct disk *disk)
 {
-    *disk = (struct disk){0};
+    *disk = (struct disk){.loop = {.fd = -1}};
     fixture_init(&disk->fixture);
     fixture_make_image(&disk->fixture, "disk.img", FIXTURE_IMAGE_SECTORS);
     int image = fixture_open(&disk->fixture, "disk.img");
@@ -40,9 +42,19 @@ static void start(struct disk *disk, const char *yaml)
     CU_ASSERT_EQUAL_FATAL(hang_fs_start(disk->dir, &disk->fs), 0);
     CU_ASSERT_EQUAL_FATAL(hang_fs_add(disk->fs, "disk.img", image), 0);
     close(image);
+}
+
+static void start_on(struct disk *disk, const char *yaml)
+{
     fixture_configure(&disk->fixture, yaml);
     fixture_start(&disk->fixture, 1, 1);
     fixture_block(&disk->fixture, 0, &disk->block, GUEST_BLOCK_FEATURES, DEPTH, 4096);
+}
+
+static void start(struct disk *disk, const char *yaml)
+{
+    make_file(disk);
+    start_on(disk, yaml);
 }
 
 static void stop(struct disk *disk)
@@ -50,6 +62,7 @@ static void stop(struct disk *disk)
     CU_ASSERT_EQUAL(disk->block.guest.error, 0);
     guest_block_free(&disk->block);
     fixture_stop(&disk->fixture);
+    hang_loop_detach(&disk->loop);
     hang_fs_stop(disk->fs);
     fixture_free(&disk->fixture);
 }
@@ -97,6 +110,44 @@ static void many_reads_are_under_way_at_once(void)
 static void many_direct_reads_are_under_way_at_once(void)
 {
     are_under_way_at_once(DISK "    io_engine: io_uring\n    direct: true\n");
+}
+
+/* Reads that the block device has taken, and not completed. */
+static unsigned int reads_under_way(const struct hang_loop *loop)
+{
+    char path[64];
+    unsigned int reads = 0;
+    snprintf(path, sizeof(path), "/sys/block/%s/inflight", loop->path + strlen("/dev/"));
+    FILE *file = fopen(path, "re");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    CU_ASSERT_EQUAL(fscanf(file, "%u", &reads), 1);
+    fclose(file);
+    return reads;
+}
+
+/* The worker waits for one read, and the disk works on all. */
+static void without_a_ring_the_reads_that_wait_are_announced(void)
+{
+    struct disk disk;
+    char yaml[512];
+    make_file(&disk);
+    snprintf(yaml, sizeof(yaml), "%s/disk.img", disk.dir);
+    CU_ASSERT_EQUAL_FATAL(hang_loop_attach(yaml, &disk.loop), 0);
+    snprintf(yaml, sizeof(yaml),
+             "devices:\n  - id: 0\n    type: block\n    data_plane: virtio\n"
+             "    mmio_addr: 0xa003e00\n    io_engine: sync\n    file_path: %s\n",
+             disk.loop.path);
+    start_on(&disk, yaml);
+    hang_fs_hang(disk.fs, HANG_READ);
+    submit_reads(&disk);
+    uint64_t end = now_ms() + WAIT_MS;
+    while (reads_under_way(&disk.loop) < 32 && now_ms() < end)
+        usleep(1000);
+    CU_ASSERT(reads_under_way(&disk.loop) >= 32);
+    hang_fs_go_on(disk.fs);
+    assert_reads(&disk);
+    fixture_assert_never_restarted(&disk.fixture);
+    stop(&disk);
 }
 
 /* Somebody waits for a lock that belongs to an open file description. */
@@ -217,6 +268,8 @@ int main(int argc, char **argv)
     static CU_TestInfo tests[] = {
         {"many reads are under way at once", many_reads_are_under_way_at_once},
         {"many direct reads are under way at once", many_direct_reads_are_under_way_at_once},
+        {"without a ring, the reads that wait are announced",
+         without_a_ring_the_reads_that_wait_are_announced},
         {"a successor waits for the requests of the dead",
          a_successor_waits_for_the_requests_of_the_dead},
         {"the audit knows it", the_audit_knows_it},
@@ -225,5 +278,5 @@ int main(int argc, char **argv)
          what_the_ring_does_not_do_is_done_as_without_it},
         CU_TEST_INFO_NULL,
     };
-    return fixture_main(argc, argv, "a disk with a ring", tests);
+    return fixture_main(argc, argv, "requests of a disk at once", tests);
 }

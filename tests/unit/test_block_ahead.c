@@ -143,15 +143,17 @@ static void test_only_looked_at(void)
     CU_ASSERT_EQUAL(completions(0), 1);
 }
 
-/* The kernel says that a read would wait: those behind it are announced from the next one on, until
- * so many reads in a row would not have waited. */
+/* The kernel says that a read would wait: those behind it are announced before it does, until so
+ * many reads in a row would not have waited. */
 static void test_told(void)
 {
     set_up(USUAL, 0);
     errors[0] = EAGAIN;
     error_count = 1;
     reads(6);
-    CU_ASSERT_EQUAL(announced_count, 4); /* of six, two had begun */
+    CU_ASSERT_EQUAL(announced_count, 5);
+    for (unsigned int i = 0; i < announced_count; i++)
+        CU_ASSERT_EQUAL(announced[i].calls, 1);
     CU_ASSERT_EQUAL(block.slow, SLOW - 5);
     for (unsigned int i = 0; i < 2 * SLOW; i++)
         block_read_waits(false);

@@ -285,6 +285,7 @@ ssize_t block_move(struct turn *turn, uint32_t type, const struct cursor *data, 
         block_read_waits(moved == -EAGAIN);
         if (moved != -EAGAIN)
             return moved;
+        block_ahead(turn, offset); /* it may be the first that waits */
         device_signal(turn->dev, turn->vq);
     }
     return block_read(turn->dev, data, offset, true);
