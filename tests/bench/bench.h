@@ -69,6 +69,7 @@ struct bench {
     unsigned int rounds; /* turns of each of the two */
     bool one_processor;  /* for the whole device model */
     bool anywhere;       /* the scheduler places all processes */
+    bool shared;         /* guest and device model share one processor */
     bool no_polling;     /* poll_us: 0 */
     bool check;          /* measure only what --check looks at */
     /* Another device model's program, and its configurations of a disk and of a network; NULL. */
@@ -182,6 +183,9 @@ bool place_what_starts(void);
 bool place_guest(void);
 /* Leave the calling thread, and all that it starts from now on, to the scheduler again. */
 void place_nowhere(void);
+/* From now on there is one processor for all: the guest and whatever serves it. Placing then does
+ * nothing and returns false. */
+void place_all_on_one(void);
 /* Processor time of all threads. */
 uint64_t cpu_time_ns(pid_t pid);
 

@@ -196,7 +196,8 @@ static void confinement(const struct bench *bench, double *ret_cpu, double *ret_
 
 static const char *placement(const struct bench *bench)
 {
-    return !placed                ? "The scheduler places guest, broker and worker."
+    return bench->shared          ? "Guest, broker and worker share one processor."
+           : !placed              ? "The scheduler places guest, broker and worker."
            : bench->one_processor ? "The device model has one processor, the guest has the others."
                                   : "The worker has one processor, guest and broker have the "
                                     "others.";

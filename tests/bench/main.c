@@ -180,6 +180,7 @@ static const char usage[] =
     "  --one        the device model has one processor, as in a backend with one; without it,\n"
     "               the worker has one and the broker the others\n"
     "  --anywhere   the scheduler places all processes, those of a peer and ours alike\n"
+    "  --shared     guest and device model, or peer, share one processor\n"
     "  --no-polling the worker sleeps at once (poll_us: 0)\n"
     "  --peer PATH [--config FILE] [--net-config FILE]\n"
     "               another device model's program, measured by turns with ours. It is started\n"
@@ -208,6 +209,7 @@ enum {
     NO_POLLING,
     ONE,
     ANYWHERE,
+    SHARED,
     PEER,
     CONFIG,
     NET_CONFIG,
@@ -224,6 +226,7 @@ static const struct option longs[] = {
     {"no-polling", no_argument, NULL, NO_POLLING},
     {"one", no_argument, NULL, ONE},
     {"anywhere", no_argument, NULL, ANYWHERE},
+    {"shared", no_argument, NULL, SHARED},
     {"peer", required_argument, NULL, PEER},
     {"config", required_argument, NULL, CONFIG},
     {"net-config", required_argument, NULL, NET_CONFIG},
@@ -266,6 +269,10 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
         case ANYWHERE:
             bench->anywhere = true;
             break;
+        case SHARED:
+            bench->shared = true;
+            place_all_on_one();
+            break;
         case ONE:
             bench->one_processor = true;
             break;
@@ -291,8 +298,9 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
             break;
         }
     }
-    return optind == argc && bench->rounds >= 1 && bench->rounds <= ROUNDS_MAX &&
-           bench->slice_ns > 0 && !bench->peer == !(bench->peer_config || bench->peer_net_config);
+    return optind == argc && !(bench->one_processor && bench->shared) && bench->rounds >= 1 &&
+           bench->rounds <= ROUNDS_MAX && bench->slice_ns > 0 &&
+           !bench->peer == !(bench->peer_config || bench->peer_net_config);
 }
 
 /* ---- Begin and end ---- */

@@ -268,14 +268,27 @@ static bool set_threads(pid_t pid, const cpu_set_t *processors)
     return done;
 }
 
-void place_nowhere(void)
+static bool one_for_all;
+
+void place_all_on_one(void)
 {
-    cpu_set_t all;
-    memset(&all, 0xff, sizeof(all)); /* all that exist */
-    (void)sched_setaffinity(0, sizeof(all), &all);
+    one_for_all = true;
+    place_nowhere();
 }
 
-/* The last processor of this machine, and the others. The caller is on all of them. */
+void place_nowhere(void)
+{
+    cpu_set_t processors;
+    if (one_for_all)
+        CPU_ZERO_S(sizeof(processors), &processors);
+    else
+        memset(&processors, 0xff, sizeof(processors)); /* all that exist */
+    CPU_SET(0, &processors);
+    (void)sched_setaffinity(0, sizeof(processors), &processors);
+}
+
+/* The last processor of this machine, and the others. The caller is on all of them. False: there is
+ * one for all. */
 static bool split_processors(cpu_set_t *ret_last, cpu_set_t *ret_others)
 {
     place_nowhere();
