@@ -2,6 +2,7 @@
 #include "policy/audit/filters.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@
 
 #define STOP_ATTEMPTS 20000
 #define STOP_PAUSE_US 100
+#define SEIZE_ATTEMPTS 2000
+#define SEIZE_PAUSE_US 1000
 
 #ifndef PTRACE_SECCOMP_GET_FILTER
 #define PTRACE_SECCOMP_GET_FILTER 0x420c
@@ -49,11 +52,39 @@ static int wait_stop(pid_t thread, int *ret_status)
     return -ETIMEDOUT;
 }
 
+static bool is_traced(pid_t thread)
+{
+    char path[64], line[128];
+    int tracer = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)thread);
+    FILE *file = fopen(path, "re");
+    while (file && tracer == 0 && fgets(line, sizeof(line), file))
+        (void)sscanf(line, "TracerPid: %d", &tracer);
+    if (file)
+        fclose(file);
+    return tracer != 0;
+}
+
+/* A thread has one tracer at a time. Another audit soon lets go of it. */
+static int seize(pid_t thread)
+{
+    for (unsigned int i = 0; i < SEIZE_ATTEMPTS; i++) {
+        if (ptrace(PTRACE_SEIZE, thread, 0, 0) == 0)
+            return 0;
+        int error = errno;
+        if (error != EPERM || (!is_traced(thread) && i > 0))
+            return -error;
+        usleep(SEIZE_PAUSE_US);
+    }
+    return -EBUSY;
+}
+
 int filters_stop(pid_t thread, int *ret_signal)
 {
     int status = 0;
-    if (ptrace(PTRACE_SEIZE, thread, 0, 0) < 0)
-        return -errno;
+    int error = seize(thread);
+    if (error < 0)
+        return error;
     /* This fails if the thread has ended meanwhile. It must be waited for in any case, or it stays
      * a zombie. */
     ptrace(PTRACE_INTERRUPT, thread, 0, 0);

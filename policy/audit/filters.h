@@ -20,7 +20,8 @@ struct filters {
 /*
  * Stops the thread, as a debugger does, until filters_resume() or until the caller ends. Needs
  * CAP_SYS_PTRACE. Returns 0, and the signal that filters_resume() is to deliver; -ESRCH if the
- * thread has ended; -ETIMEDOUT if it does not stop; -errno, also while it is about to end.
+ * thread has ended; -ETIMEDOUT if it does not stop; -EBUSY if another process traces it for more
+ * than 2 s; -errno, also while it is about to end.
  */
 int filters_stop(pid_t thread, int *ret_signal);
 void filters_resume(pid_t thread, int signal);

@@ -131,6 +131,19 @@ static void reports_are_for_tools_and_for_a_signature(void)
     stop();
 }
 
+/* A thread can be stopped by one process at a time. */
+static void audits_at_the_same_time_wait_for_each_other(void)
+{
+    start();
+    int status = audit_ask("audits=; for i in 1 2 3; do timeout 100 " DMCTL
+                           " --control %s/control audit 2>&1 & audits=\"$audits $!\"; done; "
+                           "for one in $audits; do wait $one || status=1; done; exit ${status-0}",
+                           fixture.dir);
+    CU_ASSERT_EQUAL(status, 0);
+    CU_ASSERT_PTR_NULL(strstr(audit_answer, "  WRONG  "));
+    stop();
+}
+
 /* A worker that is starting has not confined itself yet. A worker that has ended is not wrong. */
 static void workers_that_are_replaced_meanwhile_are_not_wrong(void)
 {
@@ -434,6 +447,8 @@ int main(int argc, char **argv)
         {"a whole device model is as expected", a_whole_device_model_is_as_expected},
         {"what cannot be read is said to be so", what_cannot_be_read_is_said_to_be_so},
         {"reports are for tools and for a signature", reports_are_for_tools_and_for_a_signature},
+        {"audits at the same time wait for each other",
+         audits_at_the_same_time_wait_for_each_other},
         {"workers that are replaced meanwhile are not wrong",
          workers_that_are_replaced_meanwhile_are_not_wrong},
         {"a worker that is being started is waited for",
