@@ -94,6 +94,8 @@ static const char *take_ready(struct device *device, const struct message_ready 
     if (given_up > 0)
         log_warning(device->name, "register accesses answered without a worker: %llu in all",
                     (unsigned long long)given_up);
+    if (device->backend.ops->ready)
+        device->backend.ops->ready(&device->backend);
     relay_worker_ready(&device->relay, device->worker.incarnation);
     device->worker.connects = 0;
     device->worker.no_room_since = 0;

@@ -42,8 +42,10 @@ struct backend_daemon {
     struct vhost_user dialogue;
     uint32_t config_size; /* of the configuration space in the file; 0: it has none */
     uint8_t config[VHOST_USER_CONFIG_MAX];
-    struct start_vhost_user given; /* what the last worker was given */
-    struct failure said;           /* the last failure that the user was told of */
+    /* The configuration space of the last worker that was ready, which the driver may have seen;
+     * and of the last one that was to start. */
+    uint8_t shown[VHOST_USER_CONFIG_MAX], given[VHOST_USER_CONFIG_MAX];
+    struct failure said; /* the last failure that the user was told of */
 };
 
 struct backend {
@@ -159,6 +161,10 @@ struct backend_ops {
     /* For each worker, after lock-down: fill in the kind's part of START, and its fds. Returns
      * 0, or -errno: the device has to wait. */
     int (*give)(struct backend *backend, struct message_start *start, struct backend_fds *ret);
+
+    /* The worker that `give` was called for is ready, and serves the driver from now on. Optional.
+     */
+    void (*ready)(struct backend *backend);
 
     /*
      * While a worker runs: a client waits on backend_listener(number). Never waits. Returns a

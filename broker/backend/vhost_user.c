@@ -203,10 +203,24 @@ static int prepare(struct backend *backend, const struct backend_memory *memory,
     return -EINPROGRESS;
 }
 
-/* Takes the place of a file that this daemon does not need. */
+/* Takes the place of a file that this daemon does not need. Returns a file, or -errno. */
 static int placeholder(void)
 {
-    return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Returns 0, or the -errno that stands in place of a file. Then none is left open. */
+static int check_files(const struct backend_fds *fds)
+{
+    int result = 0;
+    for (uint32_t i = 0; i < fds->count && result == 0; i++)
+        result = fds->fds[i] < 0 ? fds->fds[i] : 0;
+    for (uint32_t i = 0; i < fds->count && result < 0; i++) {
+        if (fds->fds[i] >= 0 && (fds->kept & 1u << i) == 0)
+            close(fds->fds[i]);
+    }
+    return result;
 }
 
 static int give(struct backend *backend, struct message_start *start, struct backend_fds *ret)
@@ -224,9 +238,9 @@ static int give(struct backend *backend, struct message_start *start, struct bac
         memcpy(given.config, daemon->config, sizeof(given.config));
     }
     if (start->incarnation > 0 &&
-        memcmp(given.config, backend->daemon.given.config, sizeof(given.config)) != 0)
+        memcmp(given.config, backend->daemon.shown, sizeof(given.config)) != 0)
         start->config_changed = 1;
-    backend->daemon.given = given;
+    memcpy(backend->daemon.given, given.config, sizeof(given.config));
     start->of_kind.vhost_user = given;
 
     bool has_inflight =
@@ -238,7 +252,12 @@ static int give(struct backend *backend, struct message_start *start, struct bac
     ret->fds[2] = requests >= 0 ? requests : placeholder();
     ret->fds[3] = has_inflight ? daemon->inflight_fd : placeholder();
     ret->kept = has_inflight ? 1u << 3 : 0;
-    return 0;
+    return check_files(ret);
+}
+
+static void ready(struct backend *backend)
+{
+    memcpy(backend->daemon.shown, backend->daemon.given, sizeof(backend->daemon.shown));
 }
 
 const struct backend_ops backend_vsock_vhost_user = {
@@ -249,6 +268,7 @@ const struct backend_ops backend_vsock_vhost_user = {
     .learned_usable = daemon_learned_usable,
     .prepare = prepare,
     .give = give,
+    .ready = ready,
 };
 
 const struct backend_ops backend_fs_vhost_user = {
@@ -260,6 +280,7 @@ const struct backend_ops backend_fs_vhost_user = {
     .queues = fs_queues,
     .prepare = prepare,
     .give = give,
+    .ready = ready,
 };
 
 const struct backend_ops backend_other_vhost_user = {
@@ -271,4 +292,5 @@ const struct backend_ops backend_other_vhost_user = {
     .queues = other_queues,
     .prepare = prepare,
     .give = give,
+    .ready = ready,
 };

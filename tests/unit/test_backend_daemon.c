@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -459,6 +460,25 @@ static void a_channel_may_have_the_number_0(void)
     close_given();
 }
 
+/* The error is that of the file that could not be made, and what was there is closed: the daemon is
+ * connected to again. */
+static void no_file_for_a_placeholder(void)
+{
+    struct rlimit usual, none;
+    begin_fs();
+    unsigned int before = fd_count();
+    (void)finish(0);
+    CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    none = (struct rlimit){0, usual.rlim_max};
+    CU_ASSERT_EQUAL(setrlimit(RLIMIT_NOFILE, &none), 0);
+    start = (struct message_start){0};
+    int result = backend.ops->give(&backend, &start, &given);
+    CU_ASSERT_EQUAL(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    CU_ASSERT_EQUAL(result, -EMFILE);
+    CU_ASSERT_EQUAL(backend.daemon.dialogue.fd, -1);
+    CU_ASSERT_EQUAL(fd_count(), before);
+}
+
 /* Without the daemon's, the configuration space is that of the file. A driver is told if it is not
  * the one that it has seen. */
 static void the_configuration_space(void)
@@ -474,15 +494,20 @@ static void the_configuration_space(void)
         CU_ASSERT_EQUAL(memcmp(start.of_kind.vhost_user.config, &space, sizeof(space)), 0);
         CU_ASSERT_EQUAL(start.config_changed, 0);
         close_given();
+        backend.ops->ready(&backend);
     }
+    /* The first worker with another one may end before the driver can see it. */
+    for (uint32_t incarnation = 1; incarnation < 3; incarnation++) {
+        (void)finish(BIT(CONFIG));
+        memset(backend.daemon.dialogue.config, 0x37, VHOST_USER_CONFIG_MAX);
+        give(incarnation);
+        CU_ASSERT_EQUAL(start.of_kind.vhost_user.config[0], 0x37);
+        CU_ASSERT_EQUAL(start.config_changed, 1);
+        close_given();
+    }
+    backend.ops->ready(&backend);
     (void)finish(BIT(CONFIG));
-    memset(backend.daemon.dialogue.config, 0x37, VHOST_USER_CONFIG_MAX);
-    give(1);
-    CU_ASSERT_EQUAL(start.of_kind.vhost_user.config[0], 0x37);
-    CU_ASSERT_EQUAL(start.config_changed, 1);
-    close_given();
-    (void)finish(BIT(CONFIG));
-    give(2);
+    give(3);
     CU_ASSERT_EQUAL(start.config_changed, 0);
     close_given();
     (void)finish(0);
@@ -520,6 +545,7 @@ int main(int argc, char **argv)
         {"a daemon that can do little", a_daemon_that_can_do_little},
         {"a daemon that can do all", a_daemon_that_can_do_all},
         {"a channel may have the number 0", a_channel_may_have_the_number_0},
+        {"no file for a placeholder", no_file_for_a_placeholder},
         {"the configuration space", the_configuration_space},
         CU_TEST_INFO_NULL,
     };
