@@ -197,17 +197,19 @@ static unsigned int poll_port(struct guest_console *console, unsigned int number
 {
     struct guest_console_port *port = &console->ports[number];
     struct guest_console_buffer *buffer;
-    unsigned int count = reclaim(&port->data);
+    unsigned int used = reclaim(&port->data), given = 0;
     uint32_t length;
     while ((buffer = guest_queue_get(&port->data.rx, &length))) {
         port->received += length;
         if (console->input)
             console->input(console, number, buffer->data, length);
         give_buffer(&port->data, buffer);
-        count++;
+        given++;
     }
-    guest_queue_kick(&port->data.rx);
-    return count;
+    /* A device without VIRTIO_F_EVENT_IDX can't tell that there is nothing new. */
+    if (given > 0)
+        guest_queue_kick(&port->data.rx);
+    return used + given;
 }
 
 unsigned int guest_console_poll(struct guest_console *console)
@@ -218,13 +220,15 @@ unsigned int guest_console_poll(struct guest_console *console)
     if (!console->multiport)
         return count;
     struct guest_console_buffer *buffer;
+    unsigned int given = 0;
     uint32_t length;
     count += reclaim(&console->control);
     while ((buffer = guest_queue_get(&console->control.rx, &length))) {
         hear(console, buffer->data, length);
         give_buffer(&console->control, buffer);
-        count++;
+        given++;
     }
-    guest_queue_kick(&console->control.rx);
-    return count;
+    if (given > 0)
+        guest_queue_kick(&console->control.rx);
+    return count + given;
 }
