@@ -72,9 +72,11 @@ struct bench {
     bool shared;         /* guest and device model share one processor */
     bool no_polling;     /* poll_us: 0 */
     bool check;          /* measure only what --check looks at */
-    /* Another device model's program, and its configurations of a disk and of a network; NULL. */
+    /* Another device model's program, and its configurations of a disk, of a network and of a
+     * console; NULL. */
     const char *peer;
-    const char *peer_config, *peer_net_config;
+    const char *peer_config, *peer_net_config, *peer_console_config;
+    bool peer_is_ours; /* the check measures our own program as a peer */
 };
 
 /* model.c */
@@ -365,6 +367,7 @@ struct load_result {
 struct load_set {
     const char *name, *title, *operation;
     const char *notes; /* below the table */
+    bool peers;        /* some of its loads are measured beside a peer, too */
     /* Fills in `results`, and their number. Files are made in `dir`. */
     int (*run)(struct bench *bench, const char *dir, int log, struct load_set *set);
     unsigned int count;
@@ -386,7 +389,8 @@ int load_wait(struct guest_queue *queue);
 void load_print(const struct bench *bench, struct load_set *set);
 void load_print_json(FILE *file, const struct bench *bench, struct load_set *set);
 /* Print each promise, and whether it was kept. Adds to both counts. */
-void load_check(const struct load_set *set, unsigned int *count, unsigned int *failed);
+void load_check(const struct bench *bench, const struct load_set *set, unsigned int *count,
+                unsigned int *failed);
 void load_free(struct load_set *set);
 
 #endif

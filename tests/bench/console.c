@@ -17,12 +17,14 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
 
 #define HVC_BYTES 16u
 #define PATH_SIZE 100
+#define DIR_SIZE 80
 #define WAIT_MS 10000
 #define LOOKS                                                                                      \
     50u /* a spinning guest has its processor for itself; here it leaves it now and then */
@@ -100,11 +102,15 @@ static int reader_stop(struct reader *reader, int result, uint64_t written)
 static int print_spinning(struct session *session, uint32_t length)
 {
     struct guest_console *console = &session->console;
+    const uint64_t end = bench_now_ns() + WAIT_MS * 1000000ull;
     if (guest_console_send(console, 0, text, length) != length)
         return -ENOSPC;
     for (unsigned int looks = 1; guest_console_busy(console, 0) > 0; looks++) {
-        if (looks % LOOKS == 0)
+        if (looks % LOOKS == 0) {
             sched_yield();
+            if (bench_now_ns() > end)
+                return -ETIMEDOUT;
+        }
         if (console->guest.error < 0)
             return console->guest.error;
         guest_console_poll(console);
@@ -235,7 +241,7 @@ static int bare_turn(void *context, struct load_turn *turn)
     return r;
 }
 
-/* ---- Everything together ---- */
+/* ---- What is measured, and where the console is ---- */
 
 #define TURNS .turn = guest_turn, .bare = bare_turn
 /* What is promised for a write, or for a character with its echo. System calls are promised only
@@ -263,12 +269,28 @@ static const struct console_load loads[] = {
 };
 #define LOADS (sizeof(loads) / sizeof(loads[0]))
 
+/* A device model may leave it to its user to make the terminal raw. */
+static int open_terminal(const char *path)
+{
+    struct termios raw;
+    int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = tcgetattr(fd, &raw);
+    cfmakeraw(&raw);
+    if (r == 0)
+        r = tcsetattr(fd, TCSANOW, &raw);
+    if (r == 0)
+        return fd;
+    r = -errno;
+    close(fd);
+    return r;
+}
+
 static int open_user(const char *path, bool is_socket)
 {
-    if (!is_socket) {
-        int fd = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
-        return fd < 0 ? -errno : fd;
-    }
+    if (!is_socket)
+        return open_terminal(path);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -280,27 +302,159 @@ static int open_user(const char *path, bool is_socket)
     return fd;
 }
 
-/* When a character has come and gone, the device knows its user. */
-static int start(struct session *session, const struct model *model, const char *path,
-                 bool is_socket)
+static int start_driver(struct session *session, const struct model *model)
 {
     *session = (struct session){.user = -1};
     guest_init(&session->console.guest, model->standin, 0, BENCH_BASE, BENCH_SHMEM,
                BENCH_SHMEM_SIZE);
-    int r = guest_console_start(&session->console, GUEST_CONSOLE_FEATURES);
+    return guest_console_start(&session->console, GUEST_CONSOLE_FEATURES);
+}
+
+static void stop_driver(struct session *session, const struct model *model)
+{
+    if (model->standin)
+        guest_console_free(&session->console);
+    if (session->user > 0)
+        close(session->user);
+    session->user = -1;
+}
+
+/* When a character has come and gone, the device knows its user. */
+static int start(struct session *session, const struct model *model, const char *path,
+                 bool is_socket)
+{
+    int r = start_driver(session, model);
     if (r < 0)
         return r;
     session->user = open_user(path, is_socket);
     return session->user < 0 ? session->user : type_once(session);
 }
 
+/* ---- Another device model's console ---- */
+
+struct peer {
+    struct model model;
+    struct session session;
+    char dir[DIR_SIZE];
+    bool known, socket; /* which of both its console is, as soon as it was up */
+};
+
+/* The name of a terminal, in what was written to the log from `from` on. */
+static bool named_terminal(int log, off_t from, char ret[PATH_SIZE])
+{
+    static const char name[] = "/dev/pts/";
+    char said[4096];
+    const ssize_t length = pread(log, said, sizeof(said) - 1, from);
+    said[length > 0 ? length : 0] = '\0';
+    const char *at = strstr(said, name);
+    const size_t digits = at ? strspn(at + strlen(name), "0123456789") : 0;
+    if (digits == 0 || at[strlen(name) + digits] == '\0') /* more of it may follow */
+        return false;
+    snprintf(ret, PATH_SIZE, "%.*s", (int)(strlen(name) + digits), at);
+    return true;
+}
+
+/* Its console is "console" in its folder, or the terminal that it names. It may make it only when
+ * the driver is there. */
+static int find_console(struct peer *peer, int log, off_t from, char ret[PATH_SIZE])
+{
+    const uint64_t end = bench_now_ns() + WAIT_MS * 1000000ull;
+    struct stat status;
+    for (; bench_now_ns() < end; usleep(1000)) {
+        snprintf(ret, PATH_SIZE, "%s/console", peer->dir);
+        const bool found = stat(ret, &status) == 0;
+        if (!found && !named_terminal(log, from, ret))
+            continue;
+        peer->known = true;
+        peer->socket = found && S_ISSOCK(status.st_mode);
+        return 0;
+    }
+    return -ENOENT;
+}
+
+/* It need not take what is typed. So it knows its user when what is printed arrives. */
+static int print_until_it_arrives(struct session *session)
+{
+    const uint64_t end = bench_now_ns() + WAIT_MS * 1000000ull;
+    struct pollfd file = {.fd = session->user, .events = POLLIN};
+    uint8_t bytes[256];
+    int r = 0, arrived = 0;
+    while (r == 0 && arrived == 0 && bench_now_ns() < end) {
+        r = print_spinning(session, 1);
+        arrived = poll(&file, 1, 100);
+    }
+    while (arrived > 0 && read(session->user, bytes, sizeof(bytes)) > 0)
+        arrived = poll(&file, 1, 100);
+    return r < 0 ? r : bench_now_ns() < end ? 0 : -ETIMEDOUT;
+}
+
+/* Not every device model can be used again after the driver's reset, so a peer starts anew for each
+ * load. Returns 0 or -errno; -ENOTSUP if its console is of the other kind. */
+static int start_peer(const struct bench *bench, int log, struct peer *peer, bool is_socket)
+{
+    char path[PATH_SIZE];
+    const off_t from = lseek(log, 0, SEEK_END);
+    snprintf(path, sizeof(path), "%s/peer.yaml", peer->dir);
+    int r = side_copy_config(bench->peer_console_config, path, peer->dir);
+    if (r == 0)
+        r = model_start_program(bench, bench->peer, path, log, 1, &peer->model);
+    unlink(path);
+    if (r == 0)
+        r = start_driver(&peer->session, &peer->model);
+    if (r == 0)
+        r = find_console(peer, log, from, path);
+    if (r == 0 && peer->socket != is_socket)
+        return -ENOTSUP;
+    if (r == 0)
+        r = peer->session.user = open_user(path, is_socket);
+    if (r >= 0)
+        r = print_until_it_arrives(&peer->session);
+    if (r < 0)
+        fprintf(stderr, "bench: the peer's console does not come up: %s\n", strerror(-r));
+    return r;
+}
+
+static void stop_peer(struct peer *peer)
+{
+    char path[PATH_SIZE];
+    stop_driver(&peer->session, &peer->model);
+    (void)model_stop(&peer->model, 0); /* SIGTERM may end it in any way */
+    snprintf(path, sizeof(path), "%s/console", peer->dir);
+    unlink(path);
+}
+
+/* The check only wants to know that a peer can be measured. */
+static bool is_for_peer(const struct bench *bench, const struct peer *peer,
+                        const struct console_load *load)
+{
+    return bench->peer_console_config && (!peer->known || peer->socket == load->socket) &&
+           (!bench->check || load == &loads[0]);
+}
+
+/* ---- Everything together ---- */
+
+static int measure(struct bench *bench, int log, struct load_set *set, const struct load_side *ours,
+                   struct peer *peer, const struct console_load *load)
+{
+    struct session *session = ours->context;
+    struct load_side side = {0};
+    const bool with_peer = is_for_peer(bench, peer, load);
+    if (with_peer && start_peer(bench, log, peer, load->socket) == 0)
+        side = (struct load_side){&peer->session, &peer->session.console.guest, &peer->model};
+    session->now = peer->session.now = load;
+    int r = load_run(bench, set, &load->load, ours, &side);
+    if (with_peer)
+        stop_peer(peer);
+    return r;
+}
+
 static int run_kind(struct bench *bench, const char *dir, int log, struct load_set *set,
-                    bool is_socket)
+                    struct peer *peer, bool is_socket)
 {
     static struct session session;
     char path[PATH_SIZE];
     struct model model;
-    struct load_side ours = {&session, &session.console.guest, &model}, none = {0};
+    struct load_side ours = {&session, &session.console.guest, &model};
     snprintf(path, sizeof(path), "%s/console", dir);
     int r = model_start(
         bench, dir, log,
@@ -310,15 +464,10 @@ static int run_kind(struct bench *bench, const char *dir, int log, struct load_s
     if (r == 0)
         r = start(&session, &model, path, is_socket);
     for (unsigned int i = 0; r == 0 && i < LOADS; i++) {
-        session.now = &loads[i];
         if (loads[i].socket == is_socket)
-            r = load_run(bench, set, &loads[i].load, &ours, &none);
+            r = measure(bench, log, set, &ours, peer, &loads[i]);
     }
-    if (model.standin)
-        guest_console_free(&session.console);
-    if (session.user > 0)
-        close(session.user);
-    session.user = -1;
+    stop_driver(&session, &model);
     r = model_stop(&model, r);
     unlink(path);
     return r;
@@ -326,14 +475,22 @@ static int run_kind(struct bench *bench, const char *dir, int log, struct load_s
 
 static int run(struct bench *bench, const char *dir, int log, struct load_set *set)
 {
-    int r = run_kind(bench, dir, log, set, false);
-    return r < 0 ? r : run_kind(bench, dir, log, set, true);
+    static struct peer peer;
+    snprintf(peer.dir, sizeof(peer.dir), "%s/peer-console", dir);
+    int r = mkdir(peer.dir, 0755) < 0 ? -errno : 0;
+    if (r == 0)
+        r = run_kind(bench, dir, log, set, &peer, false);
+    if (r == 0)
+        r = run_kind(bench, dir, log, set, &peer, true);
+    rmdir(peer.dir);
+    return r;
 }
 
 struct load_set console_set = {
     .name = "console",
     .title = "console/virtio",
     .operation = "writes/s",
+    .peers = true,
     .notes = "all but the rate: a write, or a character and its echo. 16 B: as\n"
              "Linux's console prints, one buffer at a time; 4 KiB: as a program writes to a port. "
              "bare:\n"

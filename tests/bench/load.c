@@ -260,8 +260,16 @@ void load_print_json(FILE *file, const struct bench *bench, struct load_set *set
     fprintf(file, "  ],\n");
 }
 
-void load_check(const struct load_set *set, unsigned int *count, unsigned int *failed)
+void load_check(const struct bench *bench, const struct load_set *set, unsigned int *count,
+                unsigned int *failed)
 {
+    if (set->peers && bench->peer_is_ours) {
+        const bool kept = has_peer(set);
+        printf("%s: %s: a second device model is measured, as a peer\n", kept ? "ok" : "MISSED",
+               set->name);
+        *count += 1;
+        *failed += !kept;
+    }
     for (unsigned int i = 0; i < set->count; i++) {
         const struct load_result *result = &set->results[i];
         const struct {

@@ -159,7 +159,7 @@ static int check(const struct bench *bench, unsigned int parts)
     }
     for (size_t i = 0; i < SETS; i++) {
         if (has(parts, PART_SETS << i))
-            load_check(sets[i], &count, &failed);
+            load_check(bench, sets[i], &count, &failed);
     }
     printf("%u passed, %u failed\n", count - failed, failed);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -182,12 +182,14 @@ static const char usage[] =
     "  --anywhere   the scheduler places all processes, those of a peer and ours alike\n"
     "  --shared     guest and device model, or peer, share one processor\n"
     "  --no-polling the worker sleeps at once (poll_us: 0)\n"
-    "  --peer PATH [--config FILE] [--net-config FILE]\n"
+    "  --peer PATH [--config FILE] [--net-config FILE] [--console-config FILE]\n"
     "               another device model's program, measured by turns with ours. It is started\n"
     "               as PATH --config FILE, on the same stand-in. FILE is its own configuration\n"
     "               of one device, number 0, with its registers at 0xa003e00 and the window of\n"
     "               32 MiB at 0x50000000: of a disk, whose image is \"@/image\" (\"@\" stands for\n"
-    "               a folder), or of a network, whose tap is peer0\n"
+    "               a folder), of a network, whose tap is peer0, or of a console, which is\n"
+    "               \"@/console\", a terminal or a socket, or the terminal whose name\n"
+    "               (/dev/pts/N) the peer prints\n"
     "  --plots DIR  only this: how the cost of a read grows with the number under way, its size,\n"
     "               queues and devices, as pictures (SVG) and as DIR/plots.json\n"
     "  --block, --vsock, --net, --console, --rng, --restart, --startup\n"
@@ -213,6 +215,7 @@ enum {
     PEER,
     CONFIG,
     NET_CONFIG,
+    CONSOLE_CONFIG,
     PLOTS,
     HELP
 };
@@ -230,6 +233,7 @@ static const struct option longs[] = {
     {"peer", required_argument, NULL, PEER},
     {"config", required_argument, NULL, CONFIG},
     {"net-config", required_argument, NULL, NET_CONFIG},
+    {"console-config", required_argument, NULL, CONSOLE_CONFIG},
     {"plots", required_argument, NULL, PLOTS},
     {"help", no_argument, NULL, HELP},
     {"block", no_argument, NULL, PART_BLOCK},
@@ -242,6 +246,28 @@ static const struct option longs[] = {
     {"io-uring", no_argument, NULL, PART_SETS << 3},
     {NULL, 0, NULL, 0},
 };
+
+static const char **peer_option(struct bench *bench, int option)
+{
+    switch (option) {
+    case CONFIG:
+        return &bench->peer_config;
+    case NET_CONFIG:
+        return &bench->peer_net_config;
+    case CONSOLE_CONFIG:
+        return &bench->peer_console_config;
+    default:
+        return &bench->peer;
+    }
+}
+
+static bool is_valid(const struct bench *bench)
+{
+    const bool has_config =
+        bench->peer_config || bench->peer_net_config || bench->peer_console_config;
+    return !(bench->one_processor && bench->shared) && bench->rounds >= 1 &&
+           bench->rounds <= ROUNDS_MAX && bench->slice_ns > 0 && !bench->peer == !has_config;
+}
 
 static bool parse(int argc, char **argv, struct bench *bench, struct options *options)
 {
@@ -277,13 +303,10 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
             bench->one_processor = true;
             break;
         case PEER:
-            bench->peer = optarg;
-            break;
         case CONFIG:
-            bench->peer_config = optarg;
-            break;
         case NET_CONFIG:
-            bench->peer_net_config = optarg;
+        case CONSOLE_CONFIG:
+            *peer_option(bench, option) = optarg;
             break;
         case PLOTS:
             options->plots = optarg;
@@ -298,9 +321,7 @@ static bool parse(int argc, char **argv, struct bench *bench, struct options *op
             break;
         }
     }
-    return optind == argc && !(bench->one_processor && bench->shared) && bench->rounds >= 1 &&
-           bench->rounds <= ROUNDS_MAX && bench->slice_ns > 0 &&
-           !bench->peer == !(bench->peer_config || bench->peer_net_config);
+    return optind == argc && is_valid(bench);
 }
 
 /* ---- Begin and end ---- */
@@ -313,28 +334,41 @@ static void copy_log(int log)
         fprintf(stderr, "bench: log of the device model:\n%.*s", (int)length, text);
 }
 
+/* Of our own program as a peer. */
+struct peer_configs {
+    char disk[PATH_SIZE + 16], net[PATH_SIZE + 16], console[PATH_SIZE + 16];
+};
+
 /* The check compares the program with itself, so that it knows that a peer can be measured. */
-static int be_the_peer(struct bench *bench, const char *config, const char *net_config)
+static int be_the_peer(struct bench *bench, const struct peer_configs *configs)
 {
-    static const char net[] = "    type: net\n    data_plane: virtio\n    tap_name: peer0\n";
+    static const char net[] = "    type: net\n    data_plane: virtio\n    tap_name: peer0\n",
+                      console[] = "    type: console\n    data_plane: virtio\n"
+                                  "    pty_alias: \"@/console\"\n";
     bench->peer = MODEL_PROGRAM;
-    bench->peer_config = config;
-    bench->peer_net_config = net_config;
-    int r = model_write_config(config, "@", SIDE_KEYS, bench->no_polling);
-    return r < 0 ? r : model_write_config(net_config, "@", net, bench->no_polling);
+    bench->peer_is_ours = true;
+    bench->peer_config = configs->disk;
+    bench->peer_net_config = configs->net;
+    bench->peer_console_config = configs->console;
+    int r = model_write_config(configs->disk, "@", SIDE_KEYS, bench->no_polling);
+    if (r == 0)
+        r = model_write_config(configs->net, "@", net, bench->no_polling);
+    return r < 0 ? r : model_write_config(configs->console, "@", console, bench->no_polling);
 }
 
 static int run(struct bench *bench, const struct options *options, const char *dir, int log)
 {
     const unsigned int parts = options->parts == 0 ? PART_ALL : options->parts;
-    char config[PATH_SIZE + 16], net_config[PATH_SIZE + 16];
-    snprintf(config, sizeof(config), "%s/peer.yaml", dir);
-    snprintf(net_config, sizeof(net_config), "%s/net.yaml", dir);
-    int r = bench->check && !bench->peer ? be_the_peer(bench, config, net_config) : 0;
+    struct peer_configs configs;
+    snprintf(configs.disk, sizeof(configs.disk), "%s/peer.yaml", dir);
+    snprintf(configs.net, sizeof(configs.net), "%s/net.yaml", dir);
+    snprintf(configs.console, sizeof(configs.console), "%s/console.yaml", dir);
+    int r = bench->check && !bench->peer ? be_the_peer(bench, &configs) : 0;
     if (r == 0)
         r = measure(bench, parts, dir, log);
-    unlink(config);
-    unlink(net_config);
+    unlink(configs.disk);
+    unlink(configs.net);
+    unlink(configs.console);
     if (r == 0)
         print(bench, parts);
     if (r == 0 && options->json)

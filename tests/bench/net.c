@@ -526,6 +526,7 @@ struct load_set net_set = {
     .name = "net",
     .title = "net/virtio on a tap",
     .operation = "frames/s",
+    .peers = true,
     .notes =
         "All but the rate: a frame, or a round trip. 64 KiB: one frame\n"
         "with segmentation offload. The guest kicks once for 32 frames. bare: writev or readv\n"
