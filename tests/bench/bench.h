@@ -13,7 +13,8 @@
  *   net.c       frames between a guest's driver and a tap, of which tap.c is the other end
  *   console.c   what a guest prints, and what a user types
  *   rng.c       random bytes
- *   disk.c      disks by the two engines, from a slow disk (slow_disk.c) and from memory
+ *   disk.c      disks by the two engines and by a daemon, from a slow disk (slow_disk.c) and from
+ *               memory, beside a bare io_uring (bare_ring.c)
  *   load.c      what the last three share: turns, the table, JSON, the check
  *   restart.c   deaths of workers, and memory
  *   register.c  relayed register accesses, and the stand-in's own floor
@@ -167,9 +168,12 @@ struct request_use {
 
 /* Sets all but the system calls. */
 void use_divide(const struct use *use, double count, struct request_use *ret);
+/* The first column of the tables; of a set with longer names it is wider. */
+#define NAME_WIDTH 28
 /* A table of workers and brokers, and its lines. */
-void use_print_title(const char *title);
-void use_print(const char *name, const struct request_use *data, const struct request_use *rest);
+void use_print_title(const char *title, int width);
+void use_print(const char *name, int width, const struct request_use *data,
+               const struct request_use *rest);
 /* ", name: {...}" */
 void use_print_json(FILE *file, const char *name, const struct request_use *use);
 /*
@@ -216,6 +220,16 @@ extern const char *const side_names[SIDES];
 int side_copy_config(const char *from, const char *to, const char *dir);
 /* Whether it can be had here: a program is installed, a peer was given. */
 bool side_exists(const struct bench *bench, enum side_id id);
+/* What qemu-storage-daemon serves. */
+struct daemon_disk {
+    const char *driver; /* "file", or "host_device" */
+    const char *path;
+    bool read_only, direct; /* direct: O_DIRECT */
+};
+/* Start it, with its socket at that path, on the worker's processor. Returns 0 or -errno; side_stop
+ * is called in both cases. */
+int side_start_daemon(const struct bench *bench, const struct daemon_disk *disk,
+                      const char *socket_path, int log, struct side *side);
 /* Make its files, in `dir`. Returns 0 or -errno; side_free is called in both cases. */
 int side_make(enum side_id id, const char *dir, struct side *ret);
 void side_free(struct side *side);
@@ -320,7 +334,7 @@ void startup_print_json(FILE *file);
 int plots_run(const struct bench *bench, const char *plots, const char *dir, int log);
 
 /* load.c: workloads that count operations, and have a device model of their own. */
-#define LOADS_MAX 12u
+#define LOADS_MAX 24u
 
 struct load_turn {
     uint64_t duration_ns;    /* how long it should last */

@@ -148,11 +148,11 @@ static void print_ours(const struct bench *bench)
 
 static void print_processes(const struct bench *bench)
 {
-    use_print_title("block, a request");
+    use_print_title("block, a request", NAME_WIDTH);
     for (size_t i = 0; i < WORKLOADS; i++) {
         const struct block_served *ours = &results[i].served[SIDE_OURS];
         if (is_measured(bench, i))
-            use_print(workloads[i].name, &ours->data, &ours->rest);
+            use_print(workloads[i].name, NAME_WIDTH, &ours->data, &ours->rest);
     }
 }
 

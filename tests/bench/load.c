@@ -157,9 +157,19 @@ static double mib(double rate, const struct load *load)
     return rate * load->bytes / 1048576;
 }
 
-static void print_latency(struct load_result *result)
+static int name_width(const struct load_set *set)
 {
-    printf("%-28s p50 %.1f us, p99 %.1f us", "", samples_us(&result->ours.latency, 50),
+    int width = NAME_WIDTH;
+    for (unsigned int i = 0; i < set->count; i++) {
+        const int length = (int)strlen(set->results[i].load->name);
+        width = length > width ? length : width;
+    }
+    return width;
+}
+
+static void print_latency(struct load_result *result, int width)
+{
+    printf("%-*s p50 %.1f us, p99 %.1f us", width, "", samples_us(&result->ours.latency, 50),
            samples_us(&result->ours.latency, 99));
     if (result->load->bare)
         printf("; bare p50 %.1f us, p99 %.1f us", samples_us(&result->bare_latency, 50),
@@ -182,13 +192,14 @@ static bool has_peer(const struct load_set *set)
 
 static void print_beside(const struct bench *bench, struct load_set *set)
 {
-    printf("\nof peer: %-19s %10s %6s %9s %9s %6s %8s %8s\n", set->title, set->operation, "ratio",
-           "p50 us", "cpu us", "ratio", "irqs", "kicks");
+    const int width = name_width(set);
+    printf("\nof peer: %-*s %10s %6s %9s %9s %6s %8s %8s\n", width - 9, set->title, set->operation,
+           "ratio", "p50 us", "cpu us", "ratio", "irqs", "kicks");
     for (unsigned int i = 0; i < set->count; i++) {
         struct load_result *result = &set->results[i];
         struct load_served *peer = &result->peer;
         if (result->has_peer)
-            printf("%-28s %10.0f %6.2f %9.1f %9.2f %6.2f %8.3f %8.3f\n", result->load->name,
+            printf("%-*s %10.0f %6.2f %9.1f %9.2f %6.2f %8.3f %8.3f\n", width, result->load->name,
                    median(peer->rate, bench->rounds),
                    median_ratio(result->ours.rate, peer->rate, bench->rounds),
                    samples_us(&peer->latency, 50), cpu_ns(peer) / 1e3,
@@ -199,22 +210,23 @@ static void print_beside(const struct bench *bench, struct load_set *set)
 
 void load_print(const struct bench *bench, struct load_set *set)
 {
-    printf("\n%-28s %10s %10s %10s %6s %8s %8s %8s\n", set->title, set->operation, "bare", "MiB/s",
-           "ratio", "kicks", "irqs", "regs");
+    const int width = name_width(set);
+    printf("\n%-*s %10s %10s %10s %6s %8s %8s %8s\n", width, set->title, set->operation, "bare",
+           "MiB/s", "ratio", "kicks", "irqs", "regs");
     for (unsigned int i = 0; i < set->count; i++) {
         struct load_result *result = &set->results[i];
         const struct load_served *ours = &result->ours;
         const double rate = median(ours->rate, bench->rounds);
-        printf("%-28s %10.0f %10.0f %10.3g %6.2f %8.3f %8.3f %8.3f\n", result->load->name, rate,
-               median(result->bare_rate, bench->rounds), mib(rate, result->load),
+        printf("%-*s %10.0f %10.0f %10.3g %6.2f %8.3f %8.3f %8.3f\n", width, result->load->name,
+               rate, median(result->bare_rate, bench->rounds), mib(rate, result->load),
                median_ratio(ours->rate, result->bare_rate, bench->rounds), ours->kicks,
                ours->interrupts, ours->register_accesses);
         if (result->load->timed)
-            print_latency(result);
+            print_latency(result, width);
     }
-    use_print_title(set->title);
+    use_print_title(set->title, width);
     for (unsigned int i = 0; i < set->count; i++)
-        use_print(set->results[i].load->name, &set->results[i].ours.data,
+        use_print(set->results[i].load->name, width, &set->results[i].ours.data,
                   &set->results[i].ours.rest);
     if (has_peer(set))
         print_beside(bench, set);

@@ -194,7 +194,9 @@ static const char usage[] =
     "               queues and devices, as pictures (SVG) and as DIR/plots.json\n"
     "  --block, --vsock, --net, --console, --rng, --restart, --startup\n"
     "               measure only this kind, or these\n"
-    "  --io-uring   only this: disks with io_engine sync and io_uring, a slow one as well\n";
+    "  --io-uring   only this: disks with io_engine sync and io_uring, a slow one as well, which\n"
+    "               is also served with direct: true, and by qemu-storage-daemon if it is\n"
+    "               installed; beside a bare io_uring\n";
 
 struct options {
     unsigned int parts; /* 0: all */

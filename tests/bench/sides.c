@@ -53,17 +53,18 @@ static const char *asynchronous(void)
     return ring >= 0 ? "io_uring" : "threads";
 }
 
-/* With the page cache, as our default. */
-static _Noreturn void run_daemon(const struct side *side, const char *socket_path, int log)
+/* Another device model's lock on a disk that is only read may end a little later than its process.
+ */
+static _Noreturn void run_daemon(const struct daemon_disk *disk, const char *socket_path, int log)
 {
     char file[OPTION_SIZE], export[OPTION_SIZE];
-    snprintf(file, sizeof(file),
-             "driver=file,node-name=disk,filename=%s/image,aio=%s,cache.direct=off", side->dir,
-             asynchronous());
+    snprintf(file, sizeof(file), "driver=%s,node-name=disk,filename=%s,aio=%s,cache.direct=%s,%s",
+             disk->driver, disk->path, asynchronous(), disk->direct ? "on" : "off",
+             disk->read_only ? "read-only=on,locking=off" : "read-only=off");
     snprintf(export, sizeof(export),
-             "type=vhost-user-blk,id=disk,node-name=disk,writable=on,iothread=io,"
+             "type=vhost-user-blk,id=disk,node-name=disk,writable=%s,iothread=io,"
              "addr.type=unix,addr.path=%s",
-             socket_path);
+             disk->read_only ? "off" : "on", socket_path);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(log, STDERR_FILENO);
     execl(STORAGE_DAEMON, "qemu-storage-daemon", "--object", "iothread,id=io", "--blockdev", file,
@@ -71,15 +72,14 @@ static _Noreturn void run_daemon(const struct side *side, const char *socket_pat
     _exit(127);
 }
 
-static int start_daemon(const struct bench *bench, struct side *side, int log)
+int side_start_daemon(const struct bench *bench, const struct daemon_disk *disk,
+                      const char *socket_path, int log, struct side *side)
 {
-    char path[PATH_SIZE];
-    snprintf(path, sizeof(path), "%s/socket", side->dir);
     if (!bench->anywhere)
         (void)place_what_starts(); /* on the worker's processor */
     side->daemon = fork();
     if (side->daemon == 0)
-        run_daemon(side, path, log);
+        run_daemon(disk, socket_path, log);
     if (!bench->anywhere)
         (void)place_guest();
     if (side->daemon < 0)
@@ -88,7 +88,17 @@ static int start_daemon(const struct bench *bench, struct side *side, int log)
     if (!side->front_end)
         return -ENOMEM;
     side->data = (struct processes){.pids = {side->daemon}, .count = 1};
-    return front_end_open(path, BENCH_SHMEM, BENCH_SHMEM_SIZE, side->front_end);
+    return front_end_open(socket_path, BENCH_SHMEM, BENCH_SHMEM_SIZE, side->front_end);
+}
+
+/* With the page cache, as our default. */
+static int start_daemon(const struct bench *bench, struct side *side, int log)
+{
+    char image[PATH_SIZE], path[PATH_SIZE];
+    snprintf(image, sizeof(image), "%s/image", side->dir);
+    snprintf(path, sizeof(path), "%s/socket", side->dir);
+    const struct daemon_disk disk = {.driver = "file", .path = image};
+    return side_start_daemon(bench, &disk, path, log, side);
 }
 
 /* Nothing that it could still write is of use, and so it need not end in good order. */

@@ -227,10 +227,10 @@ void use_divide(const struct use *use, double count, struct request_use *ret)
     ret->involuntary = (double)use->involuntary / count;
 }
 
-void use_print_title(const char *title)
+void use_print_title(const char *title, int width)
 {
-    printf("\n%-28s | %-37s | %s\n%-28s | %8s %8s %9s %9s | %8s %8s %9s %9s\n", "", "worker",
-           "broker", title, "cpu us", "calls", "voluntary", "involunt.", "cpu us", "calls",
+    printf("\n%-*s | %-37s | %s\n%-*s | %8s %8s %9s %9s | %8s %8s %9s %9s\n", width, "", "worker",
+           "broker", width, title, "cpu us", "calls", "voluntary", "involunt.", "cpu us", "calls",
            "voluntary", "involunt.");
 }
 
@@ -240,9 +240,10 @@ static void print_one(const struct request_use *use)
            use->involuntary);
 }
 
-void use_print(const char *name, const struct request_use *data, const struct request_use *rest)
+void use_print(const char *name, int width, const struct request_use *data,
+               const struct request_use *rest)
 {
-    printf("%-28s", name);
+    printf("%-*s", width, name);
     print_one(data);
     print_one(rest);
     printf("\n");

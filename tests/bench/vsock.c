@@ -377,9 +377,9 @@ void vsock_print(const struct bench *bench, struct vsock_result *results)
         if (loads[i].unit == VSOCK_PING)
             print_latency(result, has_bare(&loads[i]));
     }
-    use_print_title("vsock/virtio");
+    use_print_title("vsock/virtio", NAME_WIDTH);
     for (unsigned int i = 0; i < VSOCK_WORKLOADS; i++)
-        use_print(loads[i].name, &results[i].worker, &results[i].broker);
+        use_print(loads[i].name, NAME_WIDTH, &results[i].worker, &results[i].broker);
     printf(
         "All but the rate: a MiB; a round trip, a connection, of which the first column has the\n"
         "number a second. 1 us a MiB is 1 ms a GiB. bare: readv and writev of 64 KiB on a pair of\n"
