@@ -75,8 +75,8 @@ static int keep_busy(struct engine_side *side, struct load_turn *turn)
     for (unsigned int busy = session.depth; r == 0 && busy > 0;) {
         int completed = guest_block_interrupt(block);
         r = completed < 0 ? completed : block->guest.error;
-        if (!side->last)
-            guest_queue_kick(&block->queue);
+        /* Even after the last one: others may have been submitted right before it. */
+        guest_queue_kick(&block->queue);
         busy = 0;
         for (unsigned int i = 0; i < session.depth; i++)
             busy += block->requests[i].busy;
