@@ -4,10 +4,11 @@
  * O_DIRECT on several writes as well. A disk that is slow then has as much to do as it can take.
  *
  * Requests are handed to the kernel in the order of the ring, end in any order, and are completed
- * in the order of the ring: as soon as the oldest one is done, the driver sees it, and all behind
- * it that are done, too. If a turn ends at its bound, those that are under way stay so until the
- * next turn of the same queue, unless another queue waits: the disk goes on while the worker looks
- * at its mailbox. When the queue stops, none is under way any more.
+ * in the order of the ring: when the worker finds the oldest one done, the driver sees it, and all
+ * behind it that are done, too. If there is nothing else to do, the worker sleeps until an eighth
+ * of those under way is done. If a turn ends at its bound, those that are under way stay so until
+ * the next turn of the same queue, unless another queue waits: the disk goes on while the worker
+ * looks at its mailbox. When the queue stops, none is under way any more.
  *
  * A write into the page cache does not wait for the disk, so it is done at once. With O_DIRECT the
  * kernel gets it like a read. If each write has to be stable when it completes, one fdatasync makes
@@ -27,6 +28,10 @@
 
 /* The driver sees what is done at least after so many requests that were taken off the ring. */
 #define TAKEN_AT_ONCE 8u
+
+/* A worker that waits is woken up when an eighth of those under way is done: each wake-up costs
+ * more than those few lose by it. */
+#define WAKE_SHARE 8u
 
 #define POOL_BYTES (4 * BLOCK_CALL_BYTES)
 #define POOL_ALIGNMENT 65536u /* the largest block size */
@@ -212,6 +217,12 @@ static void enter(struct device *dev, unsigned int wait)
     take_results(dev);
 }
 
+/* For so many it waits. */
+static unsigned int wake_count(void)
+{
+    return flight.sent < WAKE_SHARE ? 1 : flight.sent / WAKE_SHARE;
+}
+
 /* ---- To the driver ---- */
 
 /* Do what is left by calls that wait. Returns 0 or -errno. */
@@ -291,7 +302,7 @@ static void wait_for_oldest(struct turn *turn)
 {
     device_signal(turn->dev, turn->vq);
     while (finish(turn) == 0)
-        enter(turn->dev, 1);
+        enter(turn->dev, wake_count());
 }
 
 /* ---- A turn ---- */
@@ -307,7 +318,7 @@ enum serve block_flight_step(struct turn *turn)
     bool wait = r != SERVE_DONE || request->active || !has_room();
     bool oldest_sent = item(flight.first)->stage == STAGE_SENT;
     if (flight.sent > 0)
-        enter(turn->dev, wait && oldest_sent && !virtqueue_undecided(turn->vq) ? 1 : 0);
+        enter(turn->dev, wait && oldest_sent && !virtqueue_undecided(turn->vq) ? wake_count() : 0);
     if (finish(turn) == 0 && wait)
         wait_for_oldest(turn);
     return r == SERVE_FAULT ? r : SERVE_DONE;
