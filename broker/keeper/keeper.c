@@ -460,7 +460,7 @@ static int handle_time(struct keeper *keeper)
             keeper->exit_status = EXIT_FAILURE;
         return (int)wait;
     }
-    return -1;
+    return watch_broker(keeper, keeper->started_at);
 }
 
 enum {

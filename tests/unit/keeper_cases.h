@@ -13,8 +13,8 @@ static void has_a_worker(void)
 {
     union message message = receive();
     CU_ASSERT_EQUAL(message.header.type, MSG_SPAWNED);
-    CU_ASSERT_EQUAL(message.header.device, DM_ID);
-    CU_ASSERT_EQUAL(message.spawned.pid, keeper.workers[DM_ID].pid);
+    CU_ASSERT_EQUAL(message.header.device, dm_id);
+    CU_ASSERT_EQUAL(message.spawned.pid, keeper.workers[dm_id].pid);
     CU_ASSERT_EQUAL(message.spawned.cgroup, its_cgroup);
     asks_for_a_worker(); /* a second one */
 }
@@ -25,17 +25,17 @@ static void gets_no_second_one(void)
     CU_ASSERT_EQUAL(message.header.type, MSG_SPAWNED);
     CU_ASSERT_EQUAL(message.spawned.pid, -EBUSY);
     gets_nothing();
-    says(MSG_KILL, DM_ID, NULL, 0);
+    says(MSG_KILL, dm_id, NULL, 0);
 }
 
 static void hears_of_its_death(void)
 {
     union message message = receive();
     CU_ASSERT_EQUAL(message.header.type, MSG_DIED);
-    CU_ASSERT_EQUAL(message.header.device, DM_ID);
+    CU_ASSERT_EQUAL(message.header.device, dm_id);
     CU_ASSERT_EQUAL(message.died.code, CLD_KILLED);
     CU_ASSERT_EQUAL(message.died.status, SIGKILL);
-    CU_ASSERT_EQUAL(keeper.workers[DM_ID].pidfd, -1);
+    CU_ASSERT_EQUAL(keeper.workers[dm_id].pidfd, -1);
 }
 
 static void a_worker_is_started_ended_and_reaped(void)
@@ -56,7 +56,7 @@ static void a_worker_is_started_ended_and_reaped(void)
 static void with_cgroup(void)
 {
     its_cgroup = CGROUP_OWN;
-    keeper.cgroups.workers[DM_ID] = dup(signals[0]);
+    keeper.cgroups.workers[dm_id] = dup(signals[0]);
 }
 
 static void a_worker_has_its_cgroup(void)
@@ -130,7 +130,7 @@ static void hears_nothing_of_the_old_one(void)
     CU_ASSERT_EQUAL(broker_count, 2);
     gets(MSG_RESTORE_END);
     gets_nothing();
-    CU_ASSERT_EQUAL(keeper.workers[DM_ID].pidfd, -1);
+    CU_ASSERT_EQUAL(keeper.workers[dm_id].pidfd, -1);
 }
 
 static void the_death_of_an_earlier_broker_s_worker_is_not_told(void)
@@ -164,7 +164,7 @@ static void keeps_a_backend(void)
 {
     union message message = {0};
     message.header.type = MSG_KEEP;
-    message.opened.dm_id = DM_ID;
+    message.opened.dm_id = dm_id;
     message.opened.files = 1u << OPENED_DIRECTORY;
     CU_ASSERT_EQUAL(message_send(broker, &message, &signals[0], 1), 0);
 }
@@ -173,12 +173,12 @@ static void the_next_one_gets_all(void)
 {
     union message message = receive();
     CU_ASSERT_EQUAL(message.header.type, MSG_RESTORE);
-    CU_ASSERT_EQUAL(message.store.dm_id, DM_ID);
+    CU_ASSERT_EQUAL(message.store.dm_id, dm_id);
     CU_ASSERT_EQUAL(message.store.mmio_addr, 0x1000);
     CU_ASSERT_EQUAL(got_count, SET_FDS);
     message = receive();
     CU_ASSERT_EQUAL(message.header.type, MSG_KEPT);
-    CU_ASSERT_EQUAL(message.opened.dm_id, DM_ID);
+    CU_ASSERT_EQUAL(message.opened.dm_id, dm_id);
     CU_ASSERT_EQUAL(got_count, 1);
     gets(MSG_RESTORE_END);
     gets_nothing();
@@ -228,7 +228,7 @@ static void what_a_broker_stored_last_is_not_lost(void)
     steps[2] = asked_to_stop;
     steps[3] = ends;
     CU_ASSERT_EQUAL(run(), 0);
-    CU_ASSERT_EQUAL(keeper.store.sets[DM_ID].fd_count, SET_FDS);
+    CU_ASSERT_EQUAL(keeper.store.sets[dm_id].fd_count, SET_FDS);
 }
 
 static void settles(size_t size)
@@ -246,7 +246,7 @@ static void settles_its_configuration(void)
 static void asks_for_an_opener(void)
 {
     union message message = {
-        .open = {.header = {.type = MSG_OPEN, .device = DM_ID}, .again = 1, .tap_index = 0}};
+        .open = {.header = {.type = MSG_OPEN, .device = dm_id}, .again = 1, .tap_index = 0}};
     int text = shared_page_of_text("configuration", "ab", 2);
     const int files[] = {signals[0], text};
     text_of_opener = -1;
@@ -263,12 +263,12 @@ static void its_own_text_counted(void)
 static void only_one_was_started(void)
 {
     CU_ASSERT_EQUAL(text_of_opener, -1);
-    dies(&keeper.openers[DM_ID], CLD_EXITED, 0);
+    dies(&keeper.openers[dm_id], CLD_EXITED, 0);
 }
 
 static void runs_and_asks(void)
 {
-    CU_ASSERT_EQUAL(keeper.openers[DM_ID].pidfd, -1);
+    CU_ASSERT_EQUAL(keeper.openers[dm_id].pidfd, -1);
     says_running();
     asks_for_an_opener();
 }
@@ -334,12 +334,12 @@ static void the_kept_text_must_be_there(void)
 
 static void asks_for_a_connector(void)
 {
-    says(MSG_CONNECTOR, DM_ID, &signals[0], 1);
+    says(MSG_CONNECTOR, dm_id, &signals[0], 1);
 }
 
 static void its_connector_dies(void)
 {
-    dies(&keeper.connectors[DM_ID], CLD_EXITED, 0);
+    dies(&keeper.connectors[dm_id], CLD_EXITED, 0);
 }
 
 static void a_connector_gets_the_kept_directory(void)
@@ -427,6 +427,7 @@ static void a_stuck_broker_is_ended(void)
 
 static void its_start_takes_too_long(void)
 {
+    CU_ASSERT_EQUAL(slept, WATCH_START_MS); /* even if it never says a word */
     now_ms += WATCH_START_MS;
 }
 

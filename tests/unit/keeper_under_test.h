@@ -26,11 +26,13 @@
 #include "common/cgroup_limit.h"
 #include "common/eventfd.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
 #include "tests/unit/said.h"
 
-#define DM_ID 3u
 #define SET_FDS (STORE_QUEUE_FIRST + 1u)
+
+static uint32_t dm_id = 3; /* the device of most cases */
 
 static struct keeper keeper;
 static int64_t now_ms;
@@ -53,7 +55,10 @@ static unsigned int spawned, broker_count;
 static char spawn_log[1024]; /* what was started */
 static int spawn_error[4];   /* of the next ones; 0: it works */
 static unsigned int spawn_tries;
-static int text_of_opener; /* the size of its text */
+static int text_of_opener;       /* the size of its text */
+static unsigned int number_0;    /* which child's pidfd gets the number 0; the first is 1 */
+static const struct child *hung; /* it does not die of SIGKILL */
+static int manager_error;        /* what each message to the service manager fails with */
 
 static struct fake *fake_of(int pidfd)
 {
@@ -72,6 +77,8 @@ static int start(struct child *ret, const char *what)
         return -error;
     CU_ASSERT_FATAL(spawned < 32);
     struct fake *fake = &fakes[spawned++];
+    if (spawned == number_0)
+        free_0();
     *fake =
         (struct fake){.child = {.pid = 1000 + (pid_t)spawned, .pidfd = eventfd(0, EFD_NONBLOCK)},
                       .code = CLD_KILLED,
@@ -88,6 +95,8 @@ int spawn_broker(const struct executables *executables, int socket, int text, in
     CU_ASSERT_PTR_EQUAL(executables, &keeper.executables);
     CU_ASSERT_EQUAL(claims, keeper.store.claims);
     CU_ASSERT_EQUAL(text, keeper.store.config);
+    CU_ASSERT_EQUAL(fcntl(socket, F_GETFL) & O_NONBLOCK, O_NONBLOCK);
+    CU_ASSERT_EQUAL(fcntl(socket, F_GETFD), FD_CLOEXEC);
     snprintf(what, sizeof(what), "broker %s\n", argv[1]);
     int result = start(ret, what);
     if (broker >= 0)
@@ -103,8 +112,9 @@ int spawn_opener(const struct executables *executables, int socket, int text, ch
 {
     char what[64];
     (void)executables;
-    (void)taps;
     CU_ASSERT(socket >= 0);
+    for (unsigned int i = 0; i < tap_count; i++)
+        CU_ASSERT_EQUAL(taps[i], keeper.store.kept[dm_id].fds[i]);
     CU_ASSERT_STRING_EQUAL(path, "/c.yaml");
     text_of_opener = shared_page_is(text, 3) ? 3 : shared_page_is(text, 2) ? 2 : 0;
     snprintf(what, sizeof(what), "opener %u again %u taps %u\n", message->header.device,
@@ -117,14 +127,14 @@ int spawn_connector(const struct executables *executables, int socket, int direc
 {
     (void)executables;
     CU_ASSERT(socket >= 0);
-    CU_ASSERT_EQUAL(directory, kept_file(&keeper.store, DM_ID, OPENED_DIRECTORY));
+    CU_ASSERT_EQUAL(directory, kept_file(&keeper.store, dm_id, OPENED_DIRECTORY));
     return start(ret, "connector\n");
 }
 
 int spawn_worker(const struct executables *executables, int socket, int cgroup, struct child *ret)
 {
     (void)executables;
-    CU_ASSERT(socket >= 0);
+    CU_ASSERT(socket >= 0 && cgroup >= -1);
     return start(ret, cgroup >= 0 ? "worker in a cgroup\n" : "worker\n");
 }
 
@@ -134,7 +144,8 @@ void child_kill(const struct child *child)
     if (!fake || fake->killed)
         return;
     fake->killed = true;
-    eventfd_signal(fake->child.pidfd);
+    if (child != hung)
+        eventfd_signal(fake->child.pidfd);
 }
 
 bool child_reap(struct child *child, int *ret_code, int *ret_status)
@@ -176,7 +187,7 @@ int __wrap_dispatcher_remove_irq(enum bao_generation generation, int dm, int eve
 
 int __wrap_dispatcher_remove_irq(enum bao_generation generation, int dm, int eventfd)
 {
-    const struct stored_set *set = &keeper.store.sets[DM_ID];
+    const struct stored_set *set = &keeper.store.sets[dm_id];
     CU_ASSERT_EQUAL(generation, BAO_C);
     CU_ASSERT(dm == set->fds[STORE_DM] && eventfd == set->fds[STORE_IRQ]);
     CU_ASSERT(fcntl(dm, F_GETFD) >= 0);
@@ -184,7 +195,21 @@ int __wrap_dispatcher_remove_irq(enum bao_generation generation, int dm, int eve
     return 0;
 }
 
-/* ---- Time and steps ---- */
+/* ---- The kernel ---- */
+
+WRAPPED(int, socketpair, (int domain, int type, int protocol, int *ret),
+        (domain, type, protocol, ret))
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    errno = manager_error;
+    if (manager_error != 0 && fd == keeper.notify.socket)
+        return -1;
+    return __real_sendmsg(fd, message, flags);
+}
 
 static void (*steps[16])(void);
 static unsigned int step, turns;
@@ -200,23 +225,30 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
     return 0;
 }
 
+/* Returns as the kernel does: when a file is ready, or the time is over. */
 int __wrap_poll(struct pollfd *poll_fds, nfds_t count, int timeout)
 {
+    int64_t until = timeout < 0 ? INT64_MAX : now_ms + timeout;
     slept = timeout;
-    int ready = (int)syscall(SYS_ppoll, poll_fds, count, &(struct timespec){0}, NULL, 0);
-    if (ready != 0)
-        return ready;
-    if (turns++ > 200) {
-        CU_FAIL("it does not end");
-        keeper.exit_status = 99;
+    for (;;) {
+        int ready = (int)syscall(SYS_ppoll, poll_fds, count, &(struct timespec){0}, NULL, 0);
+        if (turns++ > 200) {
+            CU_FAIL("it does not end");
+            keeper.exit_status = 99;
+            now_ms += 10000;
+            return ready;
+        }
+        if (ready != 0 || now_ms >= until)
+            return ready;
+        if (step < 16 && steps[step]) {
+            steps[step++]();
+        } else if (timeout >= 0) {
+            now_ms = until;
+        } else {
+            keeper.exit_status = 98; /* it would sleep for ever */
+            return 0;
+        }
     }
-    if (step < 16 && steps[step])
-        steps[step++]();
-    else if (timeout >= 0)
-        now_ms += timeout;
-    else
-        keeper.exit_status = 98; /* it would sleep for ever */
-    return (int)syscall(SYS_ppoll, poll_fds, count, &(struct timespec){0}, NULL, 0);
 }
 
 static void asked_to_stop(void)
@@ -231,8 +263,11 @@ static void begin(void)
     memset(steps, 0, sizeof(steps));
     memset(spawn_error, 0, sizeof(spawn_error));
     spawned = broker_count = spawn_tries = step = turns = cgroups_left = irqs_removed = 0;
+    number_0 = 0;
+    manager_error = 0;
+    hung = NULL;
     spawn_log[0] = '\0';
-    now_ms = 10000;
+    now_ms = 100000;
     broker = manager = -1;
     said_begin(&said, STDERR_FILENO);
     fds = fd_count();
@@ -265,10 +300,10 @@ static int run(void)
     CU_ASSERT_EQUAL(cgroups_left, 1);
     for (size_t i = 0; i < 16 && steps[i]; i++)
         CU_ASSERT(i < step); /* each step was done */
-    struct stored_set *set = &keeper.store.sets[DM_ID];
+    struct stored_set *set = &keeper.store.sets[dm_id];
     for (size_t i = 0; i < set->fd_count; i++)
         close(set->fds[i]);
-    struct kept_set *kept = &keeper.store.kept[DM_ID];
+    struct kept_set *kept = &keeper.store.kept[dm_id];
     for (size_t i = 0; i < kept->fd_count; i++)
         close(kept->fds[i]);
     for (unsigned int i = 0; i < spawned; i++) {
@@ -277,7 +312,7 @@ static int run(void)
     }
     const int others[] = {keeper.store.config,
                           keeper.store.claims,
-                          keeper.cgroups.workers[DM_ID],
+                          keeper.cgroups.workers[dm_id],
                           keeper.notify.socket,
                           manager,
                           broker,
@@ -339,13 +374,13 @@ static void ends(void)
 
 static void asks_for_a_worker(void)
 {
-    says(MSG_SPAWN, DM_ID, &signals[0], 1);
+    says(MSG_SPAWN, dm_id, &signals[0], 1);
 }
 
 static void stores(void)
 {
     union message message = {.store = {.header = {.type = MSG_STORE, .device = 5},
-                                       .dm_id = DM_ID,
+                                       .dm_id = dm_id,
                                        .mmio_addr = 0x1000,
                                        .shmem_size = 0x1000,
                                        .fd_count = SET_FDS,
@@ -416,6 +451,7 @@ static void a_third_one_runs(void)
 static void waits_for_the_third(void)
 {
     CU_ASSERT_EQUAL(broker_count, 2);
+    CU_ASSERT_EQUAL(now_ms, began_at);
     CU_ASSERT_EQUAL(slept, 100);
     now_ms += 100;
 }
@@ -440,11 +476,6 @@ static void a_broker_that_ran_is_replaced(void)
         "100 ms\n");
 }
 
-static void nothing_happens(void)
-{
-    CU_ASSERT_EQUAL(slept, 0);
-}
-
 static void one_that_can_t_be_started_is_told(void)
 {
     begin();
@@ -455,12 +486,12 @@ static void one_that_can_t_be_started_is_told(void)
     begin();
     keeper.has_run = true; /* an earlier keeper's did */
     spawn_error[0] = spawn_error[1] = ENOMEM;
-    steps[0] = nothing_happens;
-    steps[1] = waits_for_the_third;
-    steps[2] = runs;
-    steps[3] = asked_to_stop;
-    steps[4] = ends;
+    steps[0] = waits_for_the_third;
+    steps[1] = runs;
+    steps[2] = asked_to_stop;
+    steps[3] = ends;
     broker_count = 2;
+    began_at = now_ms;
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_EQUAL(spawn_tries, 3);
 }
