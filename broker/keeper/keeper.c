@@ -36,9 +36,10 @@ static void close_all(const int *fds, size_t count)
         close(fds[i]);
 }
 
+/* Is there a child besides the broker? */
 static bool any_child(const struct keeper *keeper)
 {
-    bool any = keeper->broker.pidfd >= 0;
+    bool any = false;
     for (size_t i = 0; i < BAO_DEVICES_MAX; i++)
         any |= keeper->workers[i].pidfd >= 0 || keeper->openers[i].pidfd >= 0 ||
                keeper->connectors[i].pidfd >= 0;
@@ -121,15 +122,6 @@ static int tell_stored(struct keeper *keeper)
     return wait;
 }
 
-static bool store(struct keeper *keeper, const union message *message, const int *fds,
-                  size_t fd_count)
-{
-    if (!fd_store_put(&keeper->store, &message->store, fds, fd_count))
-        return false;
-    (void)tell_stored(keeper);
-    return true;
-}
-
 static void broker_runs(struct keeper *keeper)
 {
     if (!keeper->ready)
@@ -188,14 +180,15 @@ static void start_opener(struct keeper *keeper, const struct message_open *messa
     uint32_t dm_id = message->header.device;
     struct child *opener = &keeper->openers[dm_id];
     int text = keeper->running ? keeper->store.config : given_text;
-    int taps[SPAWN_TAPS_MAX], result = 0;
+    int taps[SPAWN_TAPS_MAX];
     unsigned int tap_count = message->tap_index != 0 ? kept_taps(&keeper->store, dm_id, taps) : 0;
-    if (opener->pidfd < 0)
-        result = spawn_opener(&keeper->executables, socket, text, keeper->broker_argv[2], message,
-                              taps, tap_count, opener);
-    if (result < 0)
-        log_line(NULL, "can't start a process that opens the backend of device %u: %s", dm_id,
-                 strerror(-result));
+    if (opener->pidfd < 0) {
+        int result = spawn_opener(&keeper->executables, socket, text, keeper->broker_argv[2],
+                                  message, taps, tap_count, opener);
+        if (result < 0)
+            log_line(NULL, "can't start a process that opens the backend of device %u: %s", dm_id,
+                     strerror(-result));
+    }
     close(socket);
     close(given_text);
 }
@@ -207,12 +200,12 @@ static void start_connector(struct keeper *keeper, uint32_t dm_id, int socket)
 {
     struct child *connector = &keeper->connectors[dm_id];
     int directory = kept_file(&keeper->store, dm_id, OPENED_DIRECTORY);
-    int result = 0;
-    if (connector->pidfd < 0 && directory >= 0)
-        result = spawn_connector(&keeper->executables, socket, directory, connector);
-    if (result < 0)
-        log_line(NULL, "can't start a process that connects for device %u: %s", dm_id,
-                 strerror(-result));
+    if (connector->pidfd < 0 && directory >= 0) {
+        int result = spawn_connector(&keeper->executables, socket, directory, connector);
+        if (result < 0)
+            log_line(NULL, "can't start a process that connects for device %u: %s", dm_id,
+                     strerror(-result));
+    }
     close(socket);
 }
 
@@ -243,7 +236,8 @@ static bool handle_message(struct keeper *keeper, const union message *message, 
         broker_runs(keeper);
         return true;
     case MSG_STORE:
-        return names_device(message) && store(keeper, message, fds, fd_count);
+        return names_device(message) &&
+               fd_store_put(&keeper->store, &message->store, fds, fd_count);
     case MSG_SPAWN:
         if (!names_device(message))
             return false;
@@ -290,7 +284,7 @@ static bool handle_message(struct keeper *keeper, const union message *message, 
     case MSG_CONNECT_TO:
     case MSG_CONNECTED:
     case MSG_TYPES:
-        return false;
+        break;
     }
     return false;
 }
@@ -338,7 +332,6 @@ static void reap_worker(struct keeper *keeper, uint32_t device)
     /* The death of an earlier broker's worker does not concern this broker. */
     if (keeper->socket >= 0 && keeper->of_broker[device])
         send_to_broker(keeper, &message, NULL, 0);
-    keeper->of_broker[device] = false;
 }
 
 /* The broker died before the first RUNNING. It has told the reason, if it could. A wrong
@@ -490,14 +483,12 @@ static void wait_and_handle(struct keeper *keeper, int timeout)
             (struct pollfd){.fd = keeper->connectors[i].pidfd, .events = POLLIN};
     }
 
-    int ready = poll(fds, POLL_COUNT, timeout);
+    (void)poll(fds, POLL_COUNT, timeout); /* if it fails, nothing is ready */
     notify_flush(&keeper->notify);
-    if (ready <= 0)
-        return;
     if (fds[POLL_SIGNALS].revents)
         take_signal(keeper);
     int code, status;
-    for (int i = 0; fds[POLL_SOCKET].revents && i < MESSAGES_A_TURN && keeper->socket >= 0; i++) {
+    for (int i = 0; fds[POLL_SOCKET].revents && i < MESSAGES_A_TURN; i++) {
         if (!receive_from_broker(keeper))
             break;
     }
@@ -515,12 +506,11 @@ static void wait_and_handle(struct keeper *keeper, int timeout)
 }
 
 /* Wait until no process of ours is left, as far as the kernel ends them, and until the service
- * manager has what it must keep, as far as it takes it. */
-static void end_children(struct keeper *keeper)
+ * manager has what it must keep, as far as it takes it. There is no broker any more, and the others
+ * were killed when it died. */
+static void await_children(struct keeper *keeper)
 {
     int64_t by = clock_ms() + STOP_KILLED_MS;
-    child_kill(&keeper->broker);
-    kill_children(keeper);
     while (any_child(keeper) || notify_waits(&keeper->notify)) {
         int64_t left = by - clock_ms();
         if (left <= 0)
@@ -542,10 +532,10 @@ static void take_back_irqs(const struct keeper *keeper)
     }
 }
 
-/* The shorter of two times to sleep; -1: for ever. */
+/* The shorter of two times to sleep; -1, for ever, is the largest number here. */
 static int sooner(int a, int b)
 {
-    return a < 0 || (b >= 0 && b < a) ? b : a;
+    return (unsigned int)a < (unsigned int)b ? a : b;
 }
 
 /* When to try again to write to a reader that takes nothing at present. */
@@ -561,11 +551,10 @@ int keeper_run(struct keeper *keeper)
         int timeout = sooner(handle_time(keeper), tell_stored(keeper));
         timeout = sooner(timeout, notify_watchdog(&keeper->notify, clock_ms()));
         timeout = sooner(timeout, next_attempt(keeper));
-        if (keeper->exit_status < 0)
-            wait_and_handle(keeper, timeout);
+        wait_and_handle(keeper, timeout);
     }
     int status = keeper->exit_status;
-    end_children(keeper);
+    await_children(keeper);
     if (!fd_store_outlives(&keeper->store))
         take_back_irqs(keeper);
     cgroups_leave(&keeper->cgroups);

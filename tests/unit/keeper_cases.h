@@ -72,17 +72,27 @@ static void a_worker_has_its_cgroup(void)
     CU_ASSERT_STRING_EQUAL(spawn_log, "broker --config\nworker in a cgroup\n");
 }
 
+static void has_one_that_dies(void)
+{
+    union message message = receive();
+    CU_ASSERT_EQUAL(message.header.type, MSG_SPAWNED);
+    CU_ASSERT_EQUAL(message.spawned.pid, keeper.workers[dm_id].pid);
+    CU_ASSERT_EQUAL(message.spawned.cgroup, 0);
+    CU_ASSERT_EQUAL(keeper.cgroups.workers[dm_id], -1);
+    says(MSG_KILL, dm_id, NULL, 0);
+}
+
 static void a_worker_without_its_cgroup_is_better_than_none(void)
 {
     begin();
     with_cgroup();
-    its_cgroup = 0;
     spawn_error[1] = EBUSY;
     steps[0] = runs;
     steps[1] = asks_for_a_worker;
-    steps[2] = has_a_worker;
-    steps[3] = asked_to_stop;
-    steps[4] = ends;
+    steps[2] = has_one_that_dies;
+    steps[3] = hears_of_its_death;
+    steps[4] = asked_to_stop;
+    steps[5] = ends;
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_STRING_EQUAL(spawn_log, "broker --config\nworker\n");
     CU_ASSERT_PTR_NOT_NULL(strstr(said.text,

@@ -55,10 +55,10 @@ static unsigned int spawned, broker_count;
 static char spawn_log[1024]; /* what was started */
 static int spawn_error[4];   /* of the next ones; 0: it works */
 static unsigned int spawn_tries;
-static int text_of_opener;       /* the size of its text */
-static unsigned int number_0;    /* which child's pidfd gets the number 0; the first is 1 */
-static const struct child *hung; /* it does not die of SIGKILL */
-static int manager_error;        /* what each message to the service manager fails with */
+static int text_of_opener;    /* the size of its text */
+static unsigned int number_0; /* which child's pidfd gets the number 0; the first is 1 */
+static unsigned int hung;     /* bit n: fakes[n] does not die of SIGKILL */
+static int manager_error;     /* what each message to the service manager fails with */
 
 static struct fake *fake_of(int pidfd)
 {
@@ -144,7 +144,7 @@ void child_kill(const struct child *child)
     if (!fake || fake->killed)
         return;
     fake->killed = true;
-    if (child != hung)
+    if ((hung & 1u << (fake - fakes)) == 0)
         eventfd_signal(fake->child.pidfd);
 }
 
@@ -263,9 +263,8 @@ static void begin(void)
     memset(steps, 0, sizeof(steps));
     memset(spawn_error, 0, sizeof(spawn_error));
     spawned = broker_count = spawn_tries = step = turns = cgroups_left = irqs_removed = 0;
-    number_0 = 0;
+    number_0 = hung = 0;
     manager_error = 0;
-    hung = NULL;
     spawn_log[0] = '\0';
     now_ms = 100000;
     broker = manager = -1;
@@ -520,6 +519,7 @@ static void one_that_closes_its_socket_is_ended(void)
 static enum message_type forbidden;
 static uint32_t forbidden_device;
 static size_t forbidden_fds;
+static uint32_t forbidden_dm;
 
 static void says_what_is_forbidden(void)
 {
@@ -529,8 +529,10 @@ static void says_what_is_forbidden(void)
         files[i] = signals[0];
     message.header.type = (uint16_t)forbidden;
     message.header.device = forbidden_device;
-    if (forbidden == MSG_STORE)
+    if (forbidden == MSG_STORE) {
         message.store.fd_count = SET_FDS;
+        message.store.dm_id = forbidden_dm;
+    }
     CU_ASSERT_EQUAL(message_send(broker, &message, files, forbidden_fds), 0);
 }
 
@@ -556,6 +558,9 @@ static void what_no_broker_of_ours_sends_ends_it(void)
 {
     is_forbidden(MSG_SPAWN, BAO_DEVICES_MAX, 1);
     is_forbidden(MSG_STORE, BAO_DEVICES_MAX, SET_FDS);
+    forbidden_dm = BAO_DEVICES_MAX;
+    is_forbidden(MSG_STORE, 0, SET_FDS);
+    forbidden_dm = 0;
     is_forbidden(MSG_KILL, BAO_DEVICES_MAX, 0);
     is_forbidden(MSG_OPEN, BAO_DEVICES_MAX, 2);
     is_forbidden(MSG_CONNECTOR, BAO_DEVICES_MAX, 1);
