@@ -445,7 +445,7 @@ static int handle_time(struct keeper *keeper)
         return (int)(keeper->restart_at - now);
 
     int result = start_broker(keeper);
-    if (result < 0) {
+    if (result != 0) {
         uint32_t wait = backoff_after_death(&keeper->backoff, 0);
         log_line(NULL, "can't start the broker: %s", strerror(-result));
         keeper->restart_at = now + wait;

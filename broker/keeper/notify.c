@@ -68,11 +68,11 @@ void notify_open(struct notify *ret)
 
 void notify_clear_environment(void)
 {
-    static const char *const variables[] = {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
-                                            "LISTEN_PID",    "LISTEN_FDS",   "LISTEN_FDNAMES",
-                                            "FDSTORE"};
-    for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
-        unsetenv(variables[i]);
+    static const char *const variables[] = {
+        "NOTIFY_SOCKET", "WATCHDOG_PID",   "WATCHDOG_USEC", "LISTEN_PID",
+        "LISTEN_FDS",    "LISTEN_FDNAMES", "FDSTORE",       NULL};
+    for (const char *const *name = variables; *name; name++)
+        unsetenv(*name);
 }
 
 /* --- Delivery ------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
 
 #include "common/eventfd.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
 #include "tests/unit/said.h"
 
@@ -25,6 +26,17 @@ static int got_fd;  /* what came with the last message; -1: nothing */
 static unsigned int fds;
 static struct said said;
 static int send_errors[3]; /* what the next sends fail with; 0: they do not */
+static pid_t own_pid;      /* what getpid says; 0: the truth */
+
+WRAPPED(int, socket, (int domain, int type, int protocol), (domain, type, protocol))
+
+pid_t __wrap_getpid(void);
+pid_t __real_getpid(void);
+
+pid_t __wrap_getpid(void)
+{
+    return own_pid != 0 ? own_pid : __real_getpid();
+}
 
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *header, int flags);
 ssize_t __real_sendmsg(int fd, const struct msghdr *header, int flags);
@@ -135,6 +147,9 @@ static void a_busy_manager_gets_all_later_in_order(void)
     CU_ASSERT_EQUAL(notify_store(&notify, "x", file), 0);
     CU_ASSERT_EQUAL(notify_say(&notify, "LAST=1"), 0);
     CU_ASSERT_EQUAL(notify.taken - notify.gone, 3);
+    CU_ASSERT_EQUAL(notify.queue[0].fd, -1);
+    CU_ASSERT(notify.queue[1].fd > STDERR_FILENO);
+    CU_ASSERT_EQUAL(notify.queue[2].fd, -1);
     CU_ASSERT_EQUAL(fd_count(), fds + 1); /* a copy of the file waits as well */
     notify_flush(&notify);                /* there is still no room */
     CU_ASSERT_EQUAL(notify.taken - notify.gone, 3);
@@ -158,16 +173,42 @@ static void a_busy_manager_gets_all_later_in_order(void)
     end();
 }
 
-static void of_states_the_last_one_counts(void)
+/* Of the message that waits. */
+static int message_fd(void)
+{
+    return notify.queue[notify.gone % NOTIFY_QUEUE].fd;
+}
+
+/* Now and later: 0 is a file like the others. */
+static void a_file_may_have_the_number_0(void)
 {
     begin();
+    for (unsigned int i = 0; i < 2; i++) {
+        send_errors[0] = i == 0 ? 0 : EAGAIN;
+        CU_ASSERT_EQUAL(notify_store(&notify, "x", STDIN_FILENO), 0);
+        notify_flush(&notify);
+        CU_ASSERT_STRING_EQUAL(next(), "FDSTORE=1\nFDPOLL=0\nFDNAME=x");
+        CU_ASSERT(got_fd >= 0);
+    }
+    free_0(); /* the copy gets it */
+    send_errors[0] = EAGAIN;
+    CU_ASSERT_EQUAL(notify_store(&notify, "x", manager), 0);
+    CU_ASSERT_EQUAL(message_fd(), 0);
+    notify_flush(&notify);
+    CU_ASSERT_STRING_EQUAL(next(), "FDSTORE=1\nFDPOLL=0\nFDNAME=x");
+    CU_ASSERT_EQUAL(fcntl(0, F_GETFD), -1);
+    take_0_back();
+    end();
+}
+
+static void of_states_the_last_one_counts(void)
+{
+    static const char *const words[] = {"STATUS=one", "STATUS=two",  "READY=1",    "STATUS=three",
+                                        "STATU",      "STATUS=four", "STATUSES=1", "STATUS"};
+    begin();
     unsigned int count = fill();
-    (void)notify_say(&notify, "STATUS=one");
-    (void)notify_say(&notify, "STATUS=two");
-    (void)notify_say(&notify, "READY=1");
-    (void)notify_say(&notify, "STATUS=three");
-    (void)notify_say(&notify, "STATU");
-    (void)notify_say(&notify, "STATUS=four");
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        CU_ASSERT_EQUAL(notify_say(&notify, "%s", words[i]), 0);
     for (unsigned int i = 0; i < count - 1; i++)
         (void)next();
     notify_flush(&notify);
@@ -177,6 +218,8 @@ static void of_states_the_last_one_counts(void)
     CU_ASSERT_STRING_EQUAL(next(), "STATUS=three");
     CU_ASSERT_STRING_EQUAL(next(), "STATU");
     CU_ASSERT_STRING_EQUAL(next(), "STATUS=four");
+    CU_ASSERT_STRING_EQUAL(next(), "STATUSES=1");
+    CU_ASSERT_STRING_EQUAL(next(), "STATUS");
     /* One that does not wait is sent at once, and so is each state. */
     (void)notify_say(&notify, "STATUS=five");
     (void)notify_say(&notify, "STATUS=six");
@@ -258,6 +301,7 @@ static void the_watchdog_is_fed_in_time(void)
     notify.watchdog_ms = 300;
     CU_ASSERT_EQUAL(notify_watchdog(&notify, 5000), 300);
     CU_ASSERT_STRING_EQUAL(next(), "WATCHDOG=1");
+    CU_ASSERT_EQUAL(got_fd, -1);
     CU_ASSERT_EQUAL(notify_watchdog(&notify, 5299), 1);
     CU_ASSERT_STRING_EQUAL(next(), "-");
     CU_ASSERT_EQUAL(notify_watchdog(&notify, 5300), 300);
@@ -265,6 +309,9 @@ static void the_watchdog_is_fed_in_time(void)
     send_errors[0] = EAGAIN;
     CU_ASSERT_EQUAL(notify_watchdog(&notify, 9000), 300);
     CU_ASSERT_FALSE(notify_waits(&notify)); /* it is useless later */
+    notify.watchdog_ms = 1;
+    CU_ASSERT_EQUAL(notify_watchdog(&notify, 9300), 1);
+    CU_ASSERT_STRING_EQUAL(next(), "WATCHDOG=1");
     end();
 }
 
@@ -279,6 +326,7 @@ static void opens_with(const char *name, bool present, const char *words)
     said_end(&said);
     CU_ASSERT_STRING_EQUAL(said.text, words);
     CU_ASSERT_EQUAL(notify_present(&notify), present);
+    CU_ASSERT(name || notify.socket == -1);
     CU_ASSERT_EQUAL(notify.watchdog_at, 0);
     CU_ASSERT(notify.taken == 0 && notify.gone == 0);
     if (present)
@@ -311,6 +359,13 @@ static void the_socket_is_the_one_that_is_named(void)
     CU_ASSERT_EQUAL(notify_say(&notify, "A"), 0);
     CU_ASSERT_STRING_EQUAL(next(), "A");
     close(notify.socket);
+    gives_0 = "socket";
+    opens_with(name, true, "");
+    CU_ASSERT_EQUAL(notify.socket, 0);
+    CU_ASSERT_EQUAL(notify_say(&notify, "B"), 0);
+    CU_ASSERT_STRING_EQUAL(next(), "B");
+    close(notify.socket);
+    take_0_back();
     close(manager);
     unlink(name);
     rmdir(folder);
@@ -334,6 +389,8 @@ static void a_name_that_can_t_be_is_told(void)
     fds = fd_count();
     opens_with("vsock:2:1234", false,
                "bao-virtio-dm: the service manager's socket vsock:2:1234: Invalid argument\n");
+    opens_with("/?", false,
+               "bao-virtio-dm: the service manager's socket /?: No such file or directory\n");
     opens_with("/", false, "bao-virtio-dm: the service manager's socket /: Invalid argument\n");
     opens_with("@", false, "bao-virtio-dm: the service manager's socket @: Invalid argument\n");
     opens_with("", false, "bao-virtio-dm: the service manager's socket : Invalid argument\n");
@@ -349,11 +406,20 @@ static void a_name_that_can_t_be_is_told(void)
     CU_ASSERT_EQUAL(fd_count(), fds);
 }
 
+static void without_a_socket_there_is_none(void)
+{
+    fds = fd_count();
+    fail_once("socket", EMFILE, 0);
+    opens_with("/run/notify", false,
+               "bao-virtio-dm: the service manager's socket /run/notify: Too many open files\n");
+    CU_ASSERT_EQUAL(fd_count(), fds);
+}
+
 static void watches(const char *pid, const char *usec, uint32_t expected)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     char name[64];
-    snprintf(name, sizeof(name), "@watch-%d", (int)getpid());
+    snprintf(name, sizeof(name), "@watch-%d", (int)__real_getpid());
     strcpy(address.sun_path, name);
     address.sun_path[0] = '\0';
     manager = listen_at(&address, strlen(name));
@@ -371,15 +437,16 @@ static void watches(const char *pid, const char *usec, uint32_t expected)
 
 static void a_watchdog_of_ours_counts(void)
 {
-    char own[32];
-    snprintf(own, sizeof(own), "%d", (int)getpid());
+    own_pid = 4711;
     watches(NULL, NULL, 0);
-    watches(own, NULL, 0);
-    watches(own, "3000000", 1500);
+    watches("4711", NULL, 0);
+    watches("4711", "3000000", 1500);
+    watches("04711", "03999999", 1999); /* both are decimal, and a part of a ms does not count */
     watches(NULL, "3000000", 1500);
     watches("1", "3000000", 0); /* another process's */
-    watches(own, "99999999999999999", INT32_MAX);
-    watches(own, "4294967294000", 2147483647);
+    watches("4711", "99999999999999999", INT32_MAX);
+    watches("4711", "4294967294000", 2147483647);
+    own_pid = 0;
     setenv("WATCHDOG_USEC", "3000000", 1);
     opens_with("/nobody", false,
                "bao-virtio-dm: the service manager's socket /nobody: No such file or directory\n");
@@ -404,6 +471,7 @@ int main(int argc, char **argv)
         {"each message has its form", each_message_has_its_form},
         {"nobody is told nothing", nobody_is_told_nothing},
         {"a busy manager gets all later", a_busy_manager_gets_all_later_in_order},
+        {"a file may have the number 0", a_file_may_have_the_number_0},
         {"of states the last one counts", of_states_the_last_one_counts},
         {"the queue is bounded", the_queue_is_bounded},
         {"what passes is waited for", what_passes_is_waited_for},
@@ -415,6 +483,7 @@ int main(int argc, char **argv)
     CU_TestInfo environment[] = {
         {"the socket is the one that is named", the_socket_is_the_one_that_is_named},
         {"a name that can't be is told", a_name_that_can_t_be_is_told},
+        {"without a socket there is none", without_a_socket_there_is_none},
         {"a watchdog of ours counts", a_watchdog_of_ours_counts},
         {"no child finds the manager", no_child_finds_the_manager},
         CU_TEST_INFO_NULL,
