@@ -70,10 +70,11 @@ static int write_file(const struct cgroups *cgroups, const char *part, const cha
 static int read_all(int fd, char ret[TEXT_SIZE])
 {
     ssize_t length = read(fd, ret, TEXT_SIZE - 1);
-    int error = length < 0 ? -errno : 0;
-    ret[length < 0 ? 0 : length] = '\0';
+    int result = length < 0 ? -errno : 0;
     close(fd);
-    return error;
+    if (result == 0)
+        ret[length] = '\0';
+    return result;
 }
 
 static int read_file(const struct cgroups *cgroups, const char *name, char ret[TEXT_SIZE])
@@ -95,11 +96,11 @@ static int make(const struct cgroups *cgroups, const char *part)
 
 static const char *find_mount(void)
 {
-    static const char *const places[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+    static const char *const places[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", NULL};
     struct statfs file_system;
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        if (statfs(places[i], &file_system) == 0 && file_system.f_type == CGROUP2_SUPER_MAGIC)
-            return places[i];
+    for (const char *const *place = places; *place; place++) {
+        if (statfs(*place, &file_system) == 0 && file_system.f_type == CGROUP2_SUPER_MAGIC)
+            return *place;
     }
     return NULL;
 }
@@ -328,7 +329,8 @@ void cgroups_leave(struct cgroups *cgroups)
 
 static void describe(struct cgroups *cgroups)
 {
-    char in_force[64] = "", missing[64] = "";
+    char in_force[64] = "";
+    char missing[sizeof(in_force)] = "";
     for (size_t i = 0; i < CGROUP_CONTROLLERS; i++) {
         char *list = cgroups->controls[i] ? in_force : missing;
         size_t used = strlen(list);

@@ -22,7 +22,9 @@
 #include <unistd.h>
 
 #include "common/cgroup_limit.h"
+#include "common/ring.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
 
 #define HIERARCHY "/sys/fs/cgroup"
@@ -31,12 +33,17 @@ static char folder[] = "/tmp/cgroups-XXXXXX"; /* stands for HIERARCHY */
 static struct cgroups cgroups;
 static unsigned int fds;
 
-static const char *own;        /* the text of /proc/self/cgroup; NULL: there is none */
-static const char *mounted_at; /* where cgroup2 is; NULL: nowhere */
-static const char *refused;    /* a write of "FILE TEXT" that fails, without the base */
-static const char *not_made;   /* a cgroup that can't be made, without the base */
-static char written[4096];     /* "FILE TEXT\n" of each write, without the base */
+static const char *own;         /* the text of /proc/self/cgroup; NULL: there is none */
+static const char *mounted_at;  /* where cgroup2 is; NULL: nowhere */
+static const char *refused;     /* a write of "FILE TEXT" that fails, without the base */
+static const char *cut;         /* one of which the kernel takes nothing */
+static const char *not_made;    /* a cgroup that can't be made, without the base */
+static const char *not_opened;  /* a file that can't be opened, without the base */
+static const char *opened_as_0; /* one that gets the number 0 */
+static char written[4096];      /* "FILE TEXT\n" of each write, without the base */
 static int scheduler, fifo_error, polls;
+static unsigned int opened, removals;
+static int bad_read; /* which read fails, counted from 1 */
 
 /* ---- The kernel ---- */
 
@@ -77,6 +84,8 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t size);
 int __wrap_poll(struct pollfd *poll_fds, nfds_t count, int timeout);
 int __wrap_sched_getscheduler(pid_t pid);
 int __wrap_sched_setscheduler(pid_t pid, int policy, const struct sched_param *parameters);
+ssize_t __wrap_read(int fd, void *ret, size_t size);
+ssize_t __wrap___read_chk(int fd, void *ret, size_t size, size_t room);
 long __wrap_sysconf(int name);
 long __real_sysconf(int name);
 
@@ -91,7 +100,32 @@ int __wrap_open(const char *path, int flags, ...)
         return own ? (int)syscall(SYS_openat, AT_FDCWD, real, flags, 0) : -1;
     }
     CU_ASSERT_NOT_EQUAL(flags & O_NOFOLLOW, 0);
-    return (int)syscall(SYS_openat, AT_FDCWD, real_path(path, real), flags, 0);
+    opened++;
+    errno = EMFILE;
+    if (not_opened && strcmp(in_base(path), not_opened) == 0)
+        return -1;
+    if (opened_as_0 && strcmp(in_base(path), opened_as_0) == 0) {
+        opened_as_0 = NULL;
+        free_0();
+    }
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, real_path(path, real), flags, 0);
+    errno = fd < 0 ? errno : EIO; /* nobody may look at it after a success */
+    return fd;
+}
+
+/* What is not read is no end of a text. */
+ssize_t __wrap_read(int fd, void *ret, size_t size)
+{
+    CU_ASSERT_EQUAL(size, 4095); /* there is room for one more */
+    memset(ret, 'x', size + 1);
+    errno = EIO;
+    return --bad_read == 0 ? -1 : syscall(SYS_read, fd, ret, size);
+}
+
+ssize_t __wrap___read_chk(int fd, void *ret, size_t size, size_t room)
+{
+    (void)room;
+    return __wrap_read(fd, ret, size);
 }
 
 int __wrap_open64(const char *path, int flags, ...)
@@ -130,6 +164,8 @@ int __wrap_unlinkat(int at, const char *path, int flags)
 {
     char real[512], name[600];
     CU_ASSERT(at == AT_FDCWD && flags == AT_REMOVEDIR);
+    CU_ASSERT_STRING_NOT_EQUAL(in_base(path), "workers/16");
+    removals++;
     (void)real_path(path, real);
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         snprintf(name, sizeof(name), "%s/%s", real, files[i]);
@@ -161,10 +197,11 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t size)
     if (!strstr(path, folder))
         return syscall(SYS_write, fd, bytes, size);
     snprintf(line, sizeof(line), "%s %.*s", in_base(path), (int)size, (const char *)bytes);
-    if (refused && strcmp(line, refused) == 0) {
-        errno = EBUSY;
+    errno = EBUSY;
+    if (refused && strcmp(line, refused) == 0)
         return -1;
-    }
+    if (cut && strcmp(line, cut) == 0)
+        return 0;
     strcat(strcat(written, line), "\n");
     return (ssize_t)size;
 }
@@ -232,10 +269,10 @@ static void is_in(const char *name, const char *controllers, const char *procs)
     snprintf(path, sizeof(path), "%s", folder);
     put(path, "own", line);
     own = line;
-    refused = not_made = NULL;
+    refused = cut = not_made = not_opened = NULL;
     written[0] = '\0';
     scheduler = SCHED_OTHER;
-    fifo_error = polls = 0;
+    fifo_error = polls = bad_read = 0;
     fds = fd_count();
 }
 
@@ -253,6 +290,8 @@ static void leaves(void)
         CU_ASSERT_EQUAL(cgroups.workers[i], -1);
     CU_ASSERT_FALSE(exists("workers"));
     CU_ASSERT_STRING_EQUAL(cgroups.base, "");
+    CU_ASSERT(cgroups.base_procs == -1 && cgroups.base_subtree == -1 && cgroups.base_lock == -1);
+    CU_ASSERT_EQUAL(fd_count(), fds);
 }
 
 #define ALL "cpuset cpu io memory hugetlb pids\n"
@@ -299,7 +338,9 @@ static void each_worker_has_one_with_its_limits(void)
     CU_ASSERT_STRING_EQUAL(written, "cgroup.subtree_control -memory\ncgroup.subtree_control -pids\n"
                                     "cgroup.subtree_control -cpu\ncgroup.procs 0\n");
     CU_ASSERT_FALSE(exists("keeper"));
+    removals = 0;
     cgroups_leave(&cgroups); /* there is nothing to leave */
+    CU_ASSERT_EQUAL(removals, 0);
 }
 
 static void one_at_a_time_has_a_cgroup(void)
@@ -308,14 +349,14 @@ static void one_at_a_time_has_a_cgroup(void)
     cgroups_enter(&cgroups);
     int other = (int)syscall(SYS_openat, AT_FDCWD, base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CU_ASSERT_EQUAL(flock(other, LOCK_EX | LOCK_NB), -1);
+    fds++;
     leaves();
     CU_ASSERT_EQUAL(flock(other, LOCK_EX | LOCK_NB), 0); /* it is the next one's */
-    fds = fd_count();
     cgroups_enter(&cgroups);
     CU_ASSERT_STRING_EQUAL(cgroups.words,
                            "no worker has a cgroup of its own: another bao-virtio-dm "
                            "has made those of its own for its workers");
-    CU_ASSERT(polls >= 5 && polls <= 50); /* it may just be ending */
+    CU_ASSERT_EQUAL(polls, 20); /* it may just be ending */
     CU_ASSERT_EQUAL(fd_count(), fds);
     CU_ASSERT_FALSE(exists("workers"));
     close(other);
@@ -343,8 +384,11 @@ static void there_are_none(const char *why)
     CU_ASSERT_STRING_EQUAL(cgroups.base, "");
     CU_ASSERT_EQUAL(fd_count(), fds);
     CU_ASSERT_FALSE(exists("workers"));
-    for (uint32_t i = 0; i < BAO_DEVICES_MAX; i++)
+    CU_ASSERT(cgroups.base_procs == -1 && cgroups.base_subtree == -1 && cgroups.base_lock == -1);
+    for (uint32_t i = 0; i < BAO_DEVICES_MAX; i++) {
+        CU_ASSERT_EQUAL(cgroups.workers[i], -1);
         CU_ASSERT_EQUAL(cgroups_of_worker(&cgroups, i), 0);
+    }
     written[0] = '\0';
     cgroups_leave(&cgroups);
     CU_ASSERT_STRING_EQUAL(written, "");
@@ -362,6 +406,22 @@ static void why_there_are_none_is_told(void)
     put(folder, "own", "1:memory:/x\n12:cpu:/y\n");
     there_are_none("there is no cgroup of version 2");
     is_in("/svc", ALL, "%d\n");
+    put(folder, "own", "0::svc\n");
+    there_are_none("there is no cgroup of version 2");
+    is_in("/svc", ALL, "%d\n");
+    bad_read = 1;
+    there_are_none("there is no cgroup of version 2");
+    is_in("/svc", ALL, "%d\n");
+    bad_read = 2;
+    there_are_none("its own is the root, or is threaded");
+    is_in("/svc", ALL, "%d\n");
+    bad_read = 3;
+    there_are_none("its own has other processes in it (Delegate= of the service manager)");
+    is_in("/svc", ALL, "%d\n");
+    not_opened = ""; /* BASE itself: it can't be locked */
+    there_are_none("another bao-virtio-dm has made those of its own for its workers");
+    CU_ASSERT_EQUAL(polls, 0);
+    is_in("/svc", ALL, "%d\n");
     put(base, "cgroup.type", "threaded\n");
     there_are_none("its own is the root, or is threaded");
     is_in("/", ALL, "%d\n");
@@ -374,14 +434,31 @@ static void why_there_are_none_is_told(void)
     there_are_none("its own has other processes in it (Delegate= of the service manager)");
 }
 
+/* The keeper is in a cgroup whose path has so many bytes. */
+static void its_path_is_long(size_t length)
+{
+    static char line[PATH_MAX + 16];
+    is_in("/svc", ALL, "%d\n");
+    memset(line, 'a', sizeof(line));
+    memcpy(line, "0::/", 4);
+    strcpy(line + 3 + length - strlen(HIERARCHY), "\n");
+    put(folder, "own", line);
+    opened = 0;
+}
+
 static void a_name_that_is_too_long(void)
 {
-    static char line[PATH_MAX + 16] = "0::/";
-    is_in("/svc", ALL, "%d\n");
-    memset(line + 4, 'a', 4090);
-    strcpy(line + 4094, "\n");
-    put(folder, "own", line);
+    its_path_is_long(PATH_MAX);
     there_are_none("the name of its own is too long");
+    its_path_is_long(PATH_MAX - 1);
+    there_are_none("its own is the root, or is threaded");
+    CU_ASSERT_EQUAL(opened, 0); /* there is no room for the name of a file in it */
+    its_path_is_long(PATH_MAX - strlen("/cgroup.type"));
+    there_are_none("its own is the root, or is threaded");
+    CU_ASSERT_EQUAL(opened, 0);
+    its_path_is_long(PATH_MAX - strlen("/cgroup.type") - 1);
+    there_are_none("its own is the root, or is threaded");
+    CU_ASSERT_EQUAL(opened, 1); /* that name can be */
 }
 
 static void a_step_that_fails_is_undone(void)
@@ -393,12 +470,18 @@ static void a_step_that_fails_is_undone(void)
     refused = "keeper/cgroup.procs 0";
     there_are_none("it can't be entered: Device or resource busy");
     is_in("/svc", ALL, "%d\n");
+    cut = "keeper/cgroup.procs 0";
+    there_are_none("it can't be entered: Input/output error");
+    is_in("/svc", ALL, "%d\n");
     not_made = "workers";
     there_are_none("it can't be made for the workers: Disk quota exceeded");
     CU_ASSERT_FALSE(exists("keeper")); /* it has left it again */
     is_in("/svc", ALL, "%d\n");
     not_made = "workers/7";
     there_are_none("it can't be made for the workers: Disk quota exceeded");
+    is_in("/svc", ALL, "%d\n");
+    not_opened = "workers/7";
+    there_are_none("it can't be made for the workers: Too many open files");
 }
 
 static void has(const char *words, uint32_t limits)
@@ -428,6 +511,9 @@ static void a_controller_that_is_not_there_is_left_out(void)
     is_in("/svc", ALL, "%d\n");
     refused = "workers/3/cpu.weight 100";
     has("memory.max, pids.max; not available: cpu.weight", 1u << CGROUP_MEMORY | 1u << CGROUP_PIDS);
+    is_in("/svc", ALL, "%d\n");
+    bad_read = 4; /* which ones there are */
+    has("no limit; not available: memory.max, pids.max, cpu.weight", 0);
     /* The same hierarchy at the other place. */
     is_in("/svc", "memory\n", "%d\n");
     mounted_at = HIERARCHY "/unified";
@@ -453,6 +539,47 @@ static void real_time_is_not_lost(void)
     CU_ASSERT_EQUAL(scheduler, SCHED_RR);
 }
 
+static void those_of_an_earlier_keeper_are_used(void)
+{
+    is_in("/svc", ALL, "%d\n");
+    CU_ASSERT_EQUAL(mkdir(HIERARCHY "/svc/keeper", 0755), 0);
+    CU_ASSERT_EQUAL(mkdir(HIERARCHY "/svc/workers", 0755), 0);
+    CU_ASSERT_EQUAL(mkdir(HIERARCHY "/svc/workers/9", 0755), 0);
+    has("memory.max, pids.max, cpu.weight",
+        1u << CGROUP_MEMORY | 1u << CGROUP_PIDS | 1u << CGROUP_CPU);
+}
+
+static void a_worker_with_a_ring_has_more_threads(void)
+{
+    char line[64];
+    is_in("/svc", ALL, "%d\n");
+    cgroups.rings = true;
+    cgroups_enter(&cgroups);
+    snprintf(line, sizeof(line), "\nworkers/15/pids.max %u\n", CGROUP_WORKER_PIDS + RING_THREADS);
+    CU_ASSERT_PTR_NOT_NULL(strstr(written, line));
+    leaves();
+    cgroups.rings = false;
+}
+
+static void a_file_may_have_the_number_0(void)
+{
+    static const char *const names[] = {"cgroup.type", "",           "keeper/cgroup.procs",
+                                        "workers/0",   "workers/15", "workers/0/pids.max"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        is_in("/svc", ALL, "%d\n");
+        opened_as_0 = names[i];
+        has("memory.max, pids.max, cpu.weight",
+            1u << CGROUP_MEMORY | 1u << CGROUP_PIDS | 1u << CGROUP_CPU);
+        CU_ASSERT_PTR_NULL(opened_as_0);
+        take_0_back();
+    }
+    is_in("/svc", ALL, "%d\n"); /* and the first one of all */
+    free_0();
+    has("memory.max, pids.max, cpu.weight",
+        1u << CGROUP_MEMORY | 1u << CGROUP_PIDS | 1u << CGROUP_CPU);
+    take_0_back();
+}
+
 int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
@@ -464,6 +591,9 @@ int main(int argc, char **argv)
         {"a step that fails is undone", a_step_that_fails_is_undone},
         {"a controller that is not there", a_controller_that_is_not_there_is_left_out},
         {"real-time is not lost", real_time_is_not_lost},
+        {"those of an earlier keeper are used", those_of_an_earlier_keeper_are_used},
+        {"a worker with a ring has more threads", a_worker_with_a_ring_has_more_threads},
+        {"a file may have the number 0", a_file_may_have_the_number_0},
         CU_TEST_INFO_NULL,
     };
     if (!mkdtemp(folder))
