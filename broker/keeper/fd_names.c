@@ -10,7 +10,8 @@
 #include "common/message.h"
 #include "common/state.h"
 
-static const char *const items[STORE_QUEUE_FIRST] = {
+/* With a NULL at the end. */
+static const char *const items[STORE_QUEUE_FIRST + 1] = {
     [STORE_DM] = "dm",           [STORE_STATE] = "state", [STORE_JOURNAL] = "journal",
     [STORE_REQUEST] = "request", [STORE_REPLY] = "reply", [STORE_CALL] = "call",
     [STORE_IRQ] = "irq",
@@ -81,7 +82,7 @@ static bool take_item(const char **at, struct fd_name *name)
         name->item = STORE_QUEUE_FIRST + queue;
         return queue < STATE_QUEUES_MAX;
     }
-    for (uint32_t item = 0; item < STORE_QUEUE_FIRST; item++) {
+    for (uint32_t item = 0; items[item]; item++) {
         if (!take_word(at, items[item]))
             continue;
         name->item = item;

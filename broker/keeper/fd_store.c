@@ -44,11 +44,9 @@ static void take_away(const struct fd_store *store, const struct fd_name *name)
 
 static void hand_over_pages(const struct fd_store *store, const struct stored_set *set)
 {
-    static const uint32_t pages[] = {STORE_STATE, STORE_JOURNAL};
-    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
-        const struct fd_name name = {set->message.dm_id, pages[i], set->generation};
-        hand_over(store, &name, set->fds[pages[i]]);
-    }
+    const uint32_t dm_id = set->message.dm_id, generation = set->generation;
+    hand_over(store, &(struct fd_name){dm_id, STORE_STATE, generation}, set->fds[STORE_STATE]);
+    hand_over(store, &(struct fd_name){dm_id, STORE_JOURNAL, generation}, set->fds[STORE_JOURNAL]);
 }
 
 static void take_away_pages(const struct fd_store *store, uint32_t dm_id, uint32_t generation)
@@ -80,8 +78,9 @@ static int make_record(const struct fd_store *store, struct stored_set *set)
         .generation = message->generation,
     };
     set->record = record;
-    hand_over(store, &(struct fd_name){message->dm_id, FD_NAME_RECORD, 0}, fd);
-    hand_over(store, &(struct fd_name){message->dm_id, STORE_DM, 0}, set->fds[STORE_DM]);
+    hand_over(store, &(struct fd_name){.dm_id = message->dm_id, .item = FD_NAME_RECORD}, fd);
+    hand_over(store, &(struct fd_name){.dm_id = message->dm_id, .item = STORE_DM},
+              set->fds[STORE_DM]);
     close(fd);
     return 0;
 }
@@ -92,7 +91,7 @@ static void hand_over_set(const struct fd_store *store, struct stored_set *set)
     if (!notify_present(store->notify))
         return;
     int result = set->record ? 0 : make_record(store, set);
-    if (!set->record) {
+    if (result != 0) {
         log_line(NULL,
                  "can't make a record for the service manager: %s: device %u does not outlive "
                  "this process",
@@ -101,7 +100,8 @@ static void hand_over_set(const struct fd_store *store, struct stored_set *set)
     }
     bool first = atomic_load(&set->record->commit) == 0;
     for (uint32_t item = STORE_REQUEST; first && item < set->fd_count; item++)
-        hand_over(store, &(struct fd_name){set->message.dm_id, item, 0}, set->fds[item]);
+        hand_over(store, &(struct fd_name){.dm_id = set->message.dm_id, .item = item},
+                  set->fds[item]);
     hand_over_pages(store, set);
     set->uncommitted = true;
     set->whole_at = store->notify->taken;
@@ -211,7 +211,8 @@ void fd_store_keep_claims(struct fd_store *store)
 {
     if (store->claims < 0 || store->claims_kept || !notify_present(store->notify))
         return;
-    hand_over(store, &(struct fd_name){FD_NAME_NO_DEVICE, FD_NAME_CLAIMS, 0}, store->claims);
+    hand_over(store, &(struct fd_name){.dm_id = FD_NAME_NO_DEVICE, .item = FD_NAME_CLAIMS},
+              store->claims);
     store->claims_kept = true;
 }
 

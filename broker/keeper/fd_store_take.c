@@ -140,7 +140,7 @@ bool store_record_valid(const struct store_record *record, uint32_t dm_id)
     uint64_t commit = atomic_load(&record->commit);
     return record->magic == STORE_RECORD_MAGIC && record->dm_id == dm_id &&
            record->queue_count > 0 && record->queue_count <= STATE_QUEUES_MAX &&
-           record->shmem_size > 0 && record->shmem_addr + record->shmem_size > record->shmem_addr &&
+           record->shmem_addr + record->shmem_size > record->shmem_addr &&
            (commit == 0 || ((uint32_t)commit != 0 && (uint32_t)commit != UINT32_MAX));
 }
 

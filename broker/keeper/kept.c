@@ -15,8 +15,10 @@
 static void hand_over(const struct fd_store *store, const struct fd_name *name, int fd)
 {
     char text[FD_NAME_SIZE];
+    if (!notify_present(store->notify))
+        return;
     fd_name_format(name, text);
-    int result = notify_present(store->notify) ? notify_store(store->notify, text, fd) : 0;
+    int result = notify_store(store->notify, text, fd);
     if (result < 0)
         log_line(NULL,
                  "can't hand %s to the service manager: %s: after this process's end it is "
@@ -27,8 +29,10 @@ static void hand_over(const struct fd_store *store, const struct fd_name *name, 
 static void take_away(const struct fd_store *store, const struct fd_name *name)
 {
     char text[FD_NAME_SIZE];
+    if (!notify_present(store->notify))
+        return;
     fd_name_format(name, text);
-    int result = notify_present(store->notify) ? notify_remove(store->notify, text) : 0;
+    int result = notify_remove(store->notify, text);
     if (result < 0)
         log_line(NULL, "can't have the service manager forget %s: %s", text, strerror(-result));
 }

@@ -1,276 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the keeper hands to a service manager, and what it takes back: names, the environment,
- * records, and sets of files that are not as they should be. */
+/* What the keeper hands to a service manager, in which order, and whether it waits for it. */
+#include "tests/unit/fd_store_under_test.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "broker/clock.h"
 #include "broker/keeper/fd_names.h"
-#include "broker/keeper/fd_store.h"
-#include "broker/shared_page.h"
-#include "common/state.h"
 #include "tests/cunit_main.h"
-
-#define QUEUES 2u
-#define SET_FDS (STORE_QUEUE_FIRST + QUEUES)
-#define DM_ID 3u
-
-/* --- Records ---------------------------------------------------------------------------------- */
-
-static struct store_record good_record(void)
-{
-    return (struct store_record){
-        .magic = STORE_RECORD_MAGIC,
-        .dm_id = DM_ID,
-        .mmio_addr = 0xa003e00,
-        .shmem_addr = 0x50000000,
-        .shmem_size = 0x1000000,
-        .queue_count = QUEUES,
-        .commit = (uint64_t)STORE_RECORD_VERSION << 32 | 1,
-    };
-}
-
-static void records_are_checked(void)
-{
-    struct store_record record = good_record();
-    CU_ASSERT_TRUE(store_record_valid(&record, DM_ID));
-    CU_ASSERT_FALSE(store_record_valid(&record, DM_ID + 1));
-    record.commit = 0;
-    CU_ASSERT_TRUE(store_record_valid(&record, DM_ID));
-    record.commit = (uint64_t)(STORE_RECORD_VERSION + 1) << 32 | 7;
-    CU_ASSERT_TRUE(store_record_valid(&record, DM_ID));
-#define WRONG(member, value)                                                                       \
-    record = good_record();                                                                        \
-    record.member = (value);                                                                       \
-    CU_ASSERT_FALSE(store_record_valid(&record, DM_ID))
-    WRONG(magic, STATE_MAGIC);
-    WRONG(queue_count, 0);
-    WRONG(queue_count, STATE_QUEUES_MAX + 1);
-    WRONG(queue_count, UINT32_MAX);
-    WRONG(shmem_size, 0);
-    WRONG(shmem_size, UINT64_MAX - 0x50000000 + 1);      /* it ends at 2^64 exactly */
-    WRONG(commit, (uint64_t)STORE_RECORD_VERSION << 32); /* generation 0 */
-    WRONG(commit, (uint64_t)STORE_RECORD_VERSION << 32 | UINT32_MAX);
-#undef WRONG
-}
-
-/* All other versions rely on the layout. */
-static void the_layout_of_a_record_is_fixed(void)
-{
-    CU_ASSERT_EQUAL(offsetof(struct store_record, magic), 0);
-    CU_ASSERT_EQUAL(offsetof(struct store_record, dm_id), 8);
-    CU_ASSERT_EQUAL(offsetof(struct store_record, kind), 12);
-    CU_ASSERT_EQUAL(offsetof(struct store_record, mmio_addr), 16);
-    CU_ASSERT_EQUAL(offsetof(struct store_record, shmem_addr), 24);
-    CU_ASSERT_EQUAL(offsetof(struct store_record, shmem_size), 32);
-    CU_ASSERT_EQUAL(offsetof(struct store_record, queue_count), 40);
-    CU_ASSERT_EQUAL(offsetof(struct store_record, generation), 44);
-    CU_ASSERT_EQUAL(offsetof(struct store_record, commit), 48);
-    CU_ASSERT_EQUAL(STORE_RECORD_MAGIC, 0x64726f6365726221ull);
-}
-
-/* --- What is given back ---------------------------------------------------------------------- */
-
-/* A file that is passed: its name, and a letter for its kind. */
-struct given {
-    const char *name;
-    char kind; /* r, R: record, S: page, s: its size is not sealed, e: eventfd, m: DM file, p: pipe
-                */
-};
-
-static int make_record_file(char kind)
-{
-    struct store_record record = good_record();
-    if (kind == '0')
-        record.commit = 0;
-    if (kind == 'o')
-        record.commit = (uint64_t)(STORE_RECORD_VERSION + 1) << 32 | 1;
-    if (kind == 'b')
-        record.magic++;
-    int fd = shared_page_create("record", kind == 'l' ? 16 : STORE_RECORD_SIZE);
-    (void)!pwrite(fd, &record, kind == 'l' ? 16 : sizeof(record), 0);
-    return fd;
-}
-
-static int make_given(char kind)
-{
-    int fds[2];
-    switch (kind) {
-    case 'm':
-        return memfd_create("dm", MFD_CLOEXEC);
-    case 'e':
-        return eventfd(0, EFD_CLOEXEC);
-    case 'S':
-        return shared_page_create("state", STATE_SIZE);
-    case 's':
-        return memfd_create("state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    case 'p':
-        return pipe2(fds, O_CLOEXEC) < 0 ? -1 : fds[1];
-    default:
-        return make_record_file(kind);
-    }
-}
-
-/* Runs in its own process, whose files from 3 on are these. Returns: the state of the one device's
- * set * 60 + its number of files; 255 if there is no set; 254 if fd_store_take failed. */
-static int take(const struct given *given, size_t count)
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        char names[1024] = "", text[24];
-        static struct fd_store store;
-        struct notify notify = {.socket = -1};
-        for (size_t i = 0; i < count; i++) {
-            int fd = make_given(given[i].kind);
-            fcntl(fd, F_DUPFD, 100 + (int)i);
-        }
-        for (size_t i = 0; i < count; i++) {
-            dup2(100 + (int)i, LISTEN_FDS_FIRST + (int)i);
-            snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i > 0 ? ":" : "",
-                     given[i].name);
-        }
-        snprintf(text, sizeof(text), "%d", (int)getpid());
-        setenv("LISTEN_PID", text, 1);
-        snprintf(text, sizeof(text), "%zu", count);
-        setenv("LISTEN_FDS", text, 1);
-        setenv("LISTEN_FDNAMES", names, 1);
-        close(STDERR_FILENO);
-        store.notify = &notify;
-        int taken = fd_store_take(&store);
-        if (taken <= 0)
-            _exit(taken < 0 ? 254 : 255);
-        const struct stored_set *set = &store.sets[DM_ID];
-        for (size_t i = 0; i < set->fd_count; i++) {
-            if (fcntl(set->fds[i], F_GETFD) != FD_CLOEXEC)
-                _exit(253);
-        }
-        _exit((int)(set->message.condition * 60 + set->fd_count));
-    }
-    int status;
-    CU_ASSERT_EQUAL_FATAL(waitpid(pid, &status, 0), pid);
-    CU_ASSERT_TRUE_FATAL(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-#define RESULT(condition, fds) ((condition)*60 + (int)(fds))
-#define NOTHING 255
-
-static const struct given whole[] = {
-    {"device-3-queue-1", 'e'}, {"device-3-journal-1", 'S'}, {"device-3-irq", 'e'},
-    {"device-3-record", 'r'},  {"device-3-request", 'e'},   {"device-3-dm", 'm'},
-    {"device-3-queue-0", 'e'}, {"device-3-reply", 'e'},     {"device-3-state-1", 'S'},
-    {"device-3-call", 'e'},
-};
-#define WHOLE (sizeof(whole) / sizeof(whole[0]))
-
-/* The whole set, except that one file has another name (NULL: it is left out) or another kind (0:
- * the same). */
-static int take_but(const char *one, const char *name, char kind)
-{
-    struct given given[WHOLE];
-    size_t count = 0;
-    for (size_t i = 0; i < WHOLE; i++) {
-        given[count] = whole[i];
-        if (strcmp(whole[i].name, one) == 0) {
-            if (!name)
-                continue;
-            given[count].name = name;
-            given[count].kind = kind ? kind : whole[i].kind;
-        }
-        count++;
-    }
-    return take(given, count);
-}
-
-static void a_whole_set_is_taken(void)
-{
-    CU_ASSERT_EQUAL(take(whole, WHOLE), RESULT(STORE_WHOLE, SET_FDS));
-    CU_ASSERT_EQUAL(take(NULL, 0), NOTHING);
-}
-
-static void a_set_without_its_record_or_dm_file(void)
-{
-    CU_ASSERT_EQUAL(take_but("device-3-record", NULL, 0), RESULT(STORE_UNUSABLE, 1));
-    CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", 'b'), RESULT(STORE_UNUSABLE, 1));
-    CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", 'l'), RESULT(STORE_UNUSABLE, 1));
-    CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", 'e'), RESULT(STORE_UNUSABLE, 1));
-    CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", 's'), RESULT(STORE_UNUSABLE, 1));
-    CU_ASSERT_EQUAL(take_but("device-3-dm", NULL, 0), NOTHING);
-    CU_ASSERT_EQUAL(take_but("device-3-dm", "device-3-dm", 'e'), RESULT(STORE_UNUSABLE, 1));
-    CU_ASSERT_EQUAL(take_but("device-3-dm", "device-3-dm", 'S'), RESULT(STORE_UNUSABLE, 1));
-}
-
-static void a_set_that_lacks_something(void)
-{
-    for (size_t i = 0; i < WHOLE; i++) {
-        if (strcmp(whole[i].name, "device-3-dm") == 0)
-            continue;
-        CU_ASSERT_EQUAL(take_but(whole[i].name, NULL, 0), RESULT(STORE_UNUSABLE, 1));
-        CU_ASSERT_EQUAL(take_but(whole[i].name, "device-3-dm", 'm'), RESULT(STORE_UNUSABLE, 1));
-        CU_ASSERT_EQUAL(take_but(whole[i].name, "somebody's", 'p'), RESULT(STORE_UNUSABLE, 1));
-        CU_ASSERT_EQUAL(take_but(whole[i].name, whole[i].name, 'p'), RESULT(STORE_UNUSABLE, 1));
-    }
-    CU_ASSERT_EQUAL(take_but("device-3-state-1", "device-3-state-2", 0), RESULT(STORE_UNUSABLE, 1));
-    CU_ASSERT_EQUAL(take_but("device-3-state-1", "device-3-state-1", 's'),
-                    RESULT(STORE_UNUSABLE, 1));
-    CU_ASSERT_EQUAL(take_but("device-3-queue-1", "device-3-queue-0", 0), RESULT(STORE_UNUSABLE, 1));
-}
-
-static void what_a_kill_left_is_no_harm(void)
-{
-    struct given given[WHOLE + 3];
-    memcpy(given, whole, sizeof(whole));
-    given[WHOLE] = (struct given){"device-3-state-2", 'S'};
-    given[WHOLE + 1] = (struct given){"device-3-journal-2", 'S'};
-    given[WHOLE + 2] = (struct given){"somebody's", 'p'};
-    CU_ASSERT_EQUAL(take(given, WHOLE + 3), RESULT(STORE_WHOLE, SET_FDS));
-    for (size_t i = 0; i < WHOLE; i++) {
-        if (given[i].kind == 'r')
-            given[i].kind = '0'; /* not committed: only the DM file counts */
-    }
-    CU_ASSERT_EQUAL(take(given, WHOLE + 3), RESULT(STORE_DM_ONLY, 1));
-    CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", '0'), RESULT(STORE_DM_ONLY, 1));
-}
-
-static void another_version_is_told(void)
-{
-    CU_ASSERT_EQUAL(take_but("device-3-record", "device-3-record", 'o'),
-                    RESULT(STORE_OTHER_VERSION, SET_FDS));
-    /* Version 1 had no gate, and so no eventfd "call": a new one is made. */
-    struct given given[WHOLE];
-    size_t count = 0;
-    for (size_t i = 0; i < WHOLE; i++) {
-        if (strcmp(whole[i].name, "device-3-call") == 0)
-            continue;
-        given[count] = whole[i];
-        if (given[count].kind == 'r')
-            given[count].kind = 'o';
-        count++;
-    }
-    CU_ASSERT_EQUAL(take(given, count), RESULT(STORE_OTHER_VERSION, SET_FDS));
-}
+#include "tests/unit/failing_calls.h"
+#include "tests/unit/fd_count.h"
+#include "tests/unit/said.h"
 
 /* --- What is stored -------------------------------------------------------------------------- */
 
 static int pair[2];
 static struct notify manager;
 static struct fd_store store;
-static int sent[SET_FDS];
+static int sent[SET_FDS + 1]; /* the last one is no part of the set */
+static struct said said;
+
+WRAPPED(int, memfd_create, (const char *name, unsigned int flags), (name, flags))
+WRAPPED(void *, mmap, (void *address, size_t size, int protection, int flags, int fd, off_t offset),
+        (address, size, protection, flags, fd, offset))
 
 static struct message_store message_of(uint32_t fd_count)
 {
     return (struct message_store){
         .dm_id = DM_ID,
+        .kind = 4,
         .mmio_addr = 0xa003e00,
+        .shmem_addr = 0x50000000,
         .shmem_size = 0x1000,
         .fd_count = fd_count,
         .generation = BAO_C,
@@ -281,6 +43,13 @@ static void make_set(void)
 {
     for (uint32_t i = 0; i < SET_FDS; i++)
         sent[i] = make_given(i == STORE_DM ? 'm' : fd_name_is_page(i) ? 'S' : 'e');
+    if (sent[SET_FDS] == 0)
+        sent[SET_FDS] = make_given('e');
+}
+
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
 }
 
 static int open_store(void)
@@ -317,6 +86,7 @@ static void sets_are_stored_in_order(void)
 {
     CU_ASSERT_EQUAL_FATAL(open_store(), 0);
     struct message_store message = message_of(SET_FDS);
+    said_begin(&said, STDERR_FILENO);
     make_set();
     CU_ASSERT_FALSE(fd_store_outlives(&store));
     CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
@@ -334,8 +104,16 @@ static void sets_are_stored_in_order(void)
     CU_ASSERT_STRING_EQUAL(next_message(), "-");
     CU_ASSERT_EQUAL(store.sets[DM_ID].record->commit, (uint64_t)STORE_RECORD_VERSION << 32 | 1);
 
+    const struct store_record *record = store.sets[DM_ID].record;
+    CU_ASSERT_TRUE(store_record_valid(record, DM_ID));
+    CU_ASSERT(record->mmio_addr == 0xa003e00 && record->shmem_addr == 0x50000000);
+    CU_ASSERT(record->shmem_size == 0x1000 && record->queue_count == QUEUES);
+    CU_ASSERT(record->kind == 4 && record->generation == BAO_C);
+
     int dm = store.sets[DM_ID].fds[STORE_DM], irq = store.sets[DM_ID].fds[STORE_IRQ];
+    int state = store.sets[DM_ID].fds[STORE_STATE];
     make_set();
+    message.kind = 5; /* another version calls it so */
     CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
     STORES("state-2");
     STORES("journal-2");
@@ -343,12 +121,15 @@ static void sets_are_stored_in_order(void)
     REMOVES("journal-1");
     CU_ASSERT_STRING_EQUAL(next_message(), "-");
     CU_ASSERT_EQUAL(store.sets[DM_ID].record->commit, (uint64_t)STORE_RECORD_VERSION << 32 | 2);
-    CU_ASSERT_EQUAL(store.sets[DM_ID].record->generation, BAO_C);
+    CU_ASSERT_EQUAL(record->kind, 5);
     /* The first DM file and the first eventfds stay. The copies are closed. */
     CU_ASSERT_EQUAL(store.sets[DM_ID].fds[STORE_DM], dm);
     CU_ASSERT_EQUAL(store.sets[DM_ID].fds[STORE_IRQ], irq);
     CU_ASSERT(fcntl(dm, F_GETFD) >= 0 && fcntl(sent[STORE_DM], F_GETFD) < 0);
     CU_ASSERT_EQUAL(store.sets[DM_ID].fds[STORE_STATE], sent[STORE_STATE]);
+    CU_ASSERT_FALSE(is_open(state));
+    CU_ASSERT(store.sets[DM_ID].fds[SET_FDS] == 0 && is_open(sent[SET_FDS]));
+    CU_ASSERT_STRING_EQUAL(said_end(&said), "");
 }
 
 static void a_set_left_half_stored_is_stored_anew(void)
@@ -374,7 +155,10 @@ static void a_set_left_half_stored_is_stored_anew(void)
     STORES("journal-1");
     CU_ASSERT_STRING_EQUAL(next_message(), "-");
     CU_ASSERT_EQUAL(record.commit, (uint64_t)STORE_RECORD_VERSION << 32 | 1);
-    CU_ASSERT(set->fds[STORE_DM] == dm && fcntl(dm, F_GETFD) >= 0);
+    CU_ASSERT(set->fds[STORE_DM] == dm && is_open(dm) && !is_open(sent[STORE_DM]));
+    for (size_t i = 1; i < SET_FDS; i++)
+        CU_ASSERT(set->fds[i] == sent[i] && is_open(sent[i]));
+    CU_ASSERT_TRUE(is_open(0)); /* there was nothing else to close */
     CU_ASSERT_EQUAL(set->message.condition, STORE_WHOLE);
 }
 
@@ -406,6 +190,145 @@ static void what_no_broker_stores_is_refused(void)
     CU_ASSERT_FALSE(fd_store_put(&store, &message, sent, SET_FDS));
     for (uint32_t i = 0; i < SET_FDS; i++)
         CU_ASSERT(fcntl(first[i], F_GETFD) >= 0 && fcntl(sent[i], F_GETFD) >= 0);
+}
+
+static void the_number_of_queues_has_bounds(void)
+{
+    int files[STORE_QUEUE_FIRST + STATE_QUEUES_MAX + 1];
+    const uint32_t most = STORE_QUEUE_FIRST + STATE_QUEUES_MAX;
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    for (uint32_t i = 0; i <= most; i++)
+        files[i] = make_given(i == STORE_DM ? 'm' : fd_name_is_page(i) ? 'S' : 'e');
+    struct message_store message = message_of(most + 1);
+    CU_ASSERT_FALSE(fd_store_put(&store, &message, files, most + 1));
+    message.fd_count = most;
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, files, most));
+    CU_ASSERT_EQUAL(store.sets[DM_ID].record->queue_count, STATE_QUEUES_MAX);
+    message = message_of(STORE_QUEUE_FIRST + 1);
+    message.dm_id = 0;
+    make_set();
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, STORE_QUEUE_FIRST + 1));
+}
+
+/* A line for each of these names, until NULL. */
+static const char *lines(const char *format, const char *const *names)
+{
+    static char text[4096];
+    text[0] = '\0';
+    for (; *names; names++) {
+        char line[256];
+        snprintf(line, sizeof(line), format, *names);
+        strcat(strcat(strcat(text, "bao-virtio-dm: "), line), "\n");
+    }
+    return text;
+}
+
+static void what_can_t_be_handed_over_is_told(void)
+{
+    static const char lost[] = "can't hand device-3-%s to the service manager: Transport endpoint "
+                               "is not connected: device 3 does not outlive this process";
+    static const char remains[] = "can't have the service manager forget device-3-%s: Transport "
+                                  "endpoint is not connected";
+    static const char *const first[] = {"record", "dm",      "request", "reply",     "call",
+                                        "irq",    "queue-0", "state-1", "journal-1", NULL};
+    static const char *const second[] = {"state-2", "journal-2", NULL};
+    static const char *const old[] = {"state-1", "journal-1", NULL};
+    struct message_store message = message_of(STORE_QUEUE_FIRST + 1);
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    manager.socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* it leads to nobody */
+    make_set();
+    said_begin(&said, STDERR_FILENO);
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, STORE_QUEUE_FIRST + 1));
+    CU_ASSERT_STRING_EQUAL(said_end(&said), lines(lost, first));
+    make_set();
+    said_begin(&said, STDERR_FILENO);
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, STORE_QUEUE_FIRST + 1));
+    const char *both = said_end(&said);
+    const size_t length = strlen(lines(lost, second));
+    CU_ASSERT_EQUAL(strncmp(both, lines(lost, second), length), 0);
+    CU_ASSERT_STRING_EQUAL(both + length, lines(remains, old));
+    store.claims = sent[SET_FDS];
+    said_begin(&said, STDERR_FILENO);
+    fd_store_keep_claims(&store);
+    CU_ASSERT_STRING_EQUAL(said_end(&said), "bao-virtio-dm: can't hand claims to the service "
+                                            "manager: Transport endpoint is not connected\n");
+}
+
+static void without_a_record(const char *call, int error)
+{
+    char words[256];
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    struct message_store message = message_of(SET_FDS);
+    make_set();
+    unsigned int files = fd_count();
+    said_begin(&said, STDERR_FILENO);
+    fail_once(call, error, 0);
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+    snprintf(words, sizeof(words),
+             "bao-virtio-dm: can't make a record for the service manager: %s: device 3 does not "
+             "outlive this process\n",
+             strerror(error));
+    CU_ASSERT_STRING_EQUAL(said_end(&said), words);
+    CU_ASSERT_STRING_EQUAL(next_message(), "-");
+    CU_ASSERT_EQUAL(fd_count(), files);
+    CU_ASSERT_FALSE(store.sets[DM_ID].uncommitted);
+    make_set(); /* the next time there is one */
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+    STORES("record");
+    STORES("dm");
+    STORES("request");
+    CU_ASSERT_EQUAL(store.sets[DM_ID].record->commit, (uint64_t)STORE_RECORD_VERSION << 32 | 2);
+}
+
+static void a_record_that_can_t_be_made_is_told(void)
+{
+    without_a_record("memfd_create", EMFILE);
+    without_a_record("mmap", ENOMEM);
+}
+
+static void a_record_may_have_the_number_0(void)
+{
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    struct message_store message = message_of(SET_FDS);
+    make_set();
+    unsigned int files = fd_count();
+    gives_0 = "memfd_create";
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+    STORES("record");
+    take_0_back();
+    CU_ASSERT_EQUAL(fd_count(), files);
+}
+
+static void the_claims_are_handed_over_once(void)
+{
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    store.claims = -1;
+    fd_store_keep_claims(&store);
+    CU_ASSERT_STRING_EQUAL(next_message(), "-"); /* there are none */
+    store.claims = 0;                            /* any file may be it */
+    manager.socket = -1;
+    fd_store_keep_claims(&store);
+    manager.socket = pair[0];
+    CU_ASSERT_STRING_EQUAL(next_message(), "-"); /* there is nobody */
+    said_begin(&said, STDERR_FILENO);
+    fd_store_keep_claims(&store);
+    fd_store_keep_claims(&store);
+    CU_ASSERT_STRING_EQUAL(said_end(&said), "");
+    CU_ASSERT_STRING_EQUAL(next_message(), "FDSTORE=1 FDPOLL=0 FDNAME=claims");
+    CU_ASSERT_STRING_EQUAL(next_message(), "-");
+}
+
+static void any_device_may_outlive_us(void)
+{
+    static const uint32_t ids[] = {0, BAO_DEVICES_MAX - 1};
+    for (size_t i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+        CU_ASSERT_FALSE(fd_store_outlives(&store));
+        store.sets[ids[i]].fd_count = 1; /* the DM file is enough */
+        CU_ASSERT_TRUE(fd_store_outlives(&store));
+        manager.socket = -1;
+        CU_ASSERT_FALSE(fd_store_outlives(&store));
+    }
 }
 
 static void without_a_service_manager_nothing_is_said(void)
@@ -503,8 +426,17 @@ static void patience_with_a_stuck_manager_ends(void)
     message.header.device = 5;
     make_set();
     unsigned int before = fill();
+    said_begin(&said, STDERR_FILENO);
+    const int64_t earliest = clock_ms() + STORE_PATIENCE_MS;
     CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
-    CU_ASSERT_TRUE(is_stored(clock_ms() + STORE_PATIENCE_MS, &wait));
+    const int64_t end = store.sets[DM_ID].patience;
+    CU_ASSERT(end >= earliest && end <= clock_ms() + STORE_PATIENCE_MS);
+    CU_ASSERT_FALSE(is_stored(end - 1, &wait));
+    CU_ASSERT_EQUAL(wait, 1);
+    CU_ASSERT_TRUE(is_stored(end, &wait));
+    CU_ASSERT_STRING_EQUAL(said_end(&said),
+                           "bao-virtio-dm: the service manager does not take the files of device "
+                           "3: until it does, the device does not outlive this process\n");
     CU_ASSERT_EQUAL(commit_now(), (uint64_t)STORE_RECORD_VERSION << 32 | 1);
     drain(before);
     all_later();
@@ -524,6 +456,49 @@ static void a_broker_that_died_waiting(void)
     fd_store_broker_gone(&store);
     CU_ASSERT_EQUAL(commit_now(), (uint64_t)STORE_RECORD_VERSION << 32 | 1);
     CU_ASSERT_FALSE(is_stored(clock_ms() + STORE_PATIENCE_MS, &wait));
+}
+
+static void the_first_of_several_ends_the_wait(void)
+{
+    static const int64_t ends[][2] = {{7000, 6000}, {6000, 7000}};
+    struct message_store message = message_of(SET_FDS);
+    for (size_t i = 0; i < 2; i++) {
+        uint32_t device;
+        int wait;
+        CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+        (void)fill();
+        for (uint32_t j = 0; j < 2; j++) {
+            message.dm_id = j == 0 ? 0 : BAO_DEVICES_MAX - 1;
+            make_set();
+            CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+            store.sets[message.dm_id].patience = ends[i][j];
+        }
+        CU_ASSERT_FALSE(fd_store_next_stored(&store, 5000, &device, &wait));
+        CU_ASSERT_EQUAL(wait, 1000);
+        fd_store_broker_gone(&store);
+        CU_ASSERT(!store.sets[0].uncommitted && !store.sets[BAO_DEVICES_MAX - 1].uncommitted);
+        CU_ASSERT(!store.sets[0].untold && !store.sets[BAO_DEVICES_MAX - 1].untold);
+        CU_ASSERT_FALSE(fd_store_next_stored(&store, 5000, &device, &wait));
+        CU_ASSERT_EQUAL(wait, -1);
+    }
+}
+
+static void the_first_and_the_last_device_are_told(void)
+{
+    struct message_store message = message_of(SET_FDS);
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t device = 77;
+        int wait;
+        message.dm_id = i == 0 ? 0 : BAO_DEVICES_MAX - 1;
+        message.header.device = 5;
+        make_set();
+        CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+        CU_ASSERT_TRUE(fd_store_next_stored(&store, 0, &device, &wait));
+        CU_ASSERT_EQUAL(device, 5);
+        CU_ASSERT_FALSE(fd_store_next_stored(&store, 0, &device, &wait));
+        CU_ASSERT_EQUAL(wait, -1);
+    }
 }
 
 static void the_queue_is_bounded(void)
@@ -570,20 +545,18 @@ static void a_mapping_keeps_a_page_claimed(void)
 
 int main(int argc, char **argv)
 {
-    CU_TestInfo take_tests[] = {
-        {"records are checked", records_are_checked},
-        {"the layout of a record is fixed", the_layout_of_a_record_is_fixed},
-        {"a whole set is taken", a_whole_set_is_taken},
-        {"a set without its record or DM file", a_set_without_its_record_or_dm_file},
-        {"a set that lacks something", a_set_that_lacks_something},
-        {"what a kill left is no harm", what_a_kill_left_is_no_harm},
-        {"another version is told", another_version_is_told},
-        CU_TEST_INFO_NULL,
-    };
     CU_TestInfo store_tests[] = {
         {"sets are stored in order", sets_are_stored_in_order},
         {"a set left half stored is stored anew", a_set_left_half_stored_is_stored_anew},
         {"what no broker stores is refused", what_no_broker_stores_is_refused},
+        {"the number of queues has bounds", the_number_of_queues_has_bounds},
+        {"what can't be handed over is told", what_can_t_be_handed_over_is_told},
+        {"a record that can't be made is told", a_record_that_can_t_be_made_is_told},
+        {"a record may have the number 0", a_record_may_have_the_number_0},
+        {"the claims are handed over once", the_claims_are_handed_over_once},
+        {"any device may outlive us", any_device_may_outlive_us},
+        {"the first of several ends the wait", the_first_of_several_ends_the_wait},
+        {"the first and the last are told", the_first_and_the_last_device_are_told},
         {"a stuck manager gets all later", a_stuck_manager_gets_all_later},
         {"patience with a stuck manager ends", patience_with_a_stuck_manager_ends},
         {"a broker that died waiting", a_broker_that_died_waiting},
@@ -593,7 +566,6 @@ int main(int argc, char **argv)
         CU_TEST_INFO_NULL,
     };
     CU_SuiteInfo suites[] = {
-        {"taking", NULL, NULL, NULL, NULL, take_tests},
         {"storing", NULL, NULL, NULL, NULL, store_tests},
         CU_SUITE_INFO_NULL,
     };
