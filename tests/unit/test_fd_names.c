@@ -49,7 +49,10 @@ static void names_of_what_can_be_had_again(void)
                        "device-0-file-18");
     is_read_as_written(&(struct fd_name){FD_NAME_NO_DEVICE, FD_NAME_CONFIG, 4294967295u},
                        "config-4294967295");
+    is_read_as_written(&(struct fd_name){FD_NAME_NO_DEVICE, FD_NAME_CONFIG, 1}, "config-1");
     is_read_as_written(&(struct fd_name){FD_NAME_NO_DEVICE, FD_NAME_CLAIMS, 0}, "claims");
+    is_read_as_written(&(struct fd_name){9, STORE_STATE, 1}, "device-9-state-1");
+    is_read_as_written(&(struct fd_name){10, STORE_JOURNAL, 19}, "device-10-journal-19");
 }
 
 static void other_names_are_refused(void)
@@ -73,6 +76,9 @@ static void other_names_are_refused(void)
         "device-3-dm-1",
         "device-3-dmx",
         "device-3-d",
+        "device-3-ir",
+        "device-3-null",
+        "device-3-state1",
         "Device-3-dm",
         "device-3-state",
         "device-3-state-",
@@ -112,6 +118,9 @@ static void the_number_of_files_is_read_strictly(void)
 {
     CU_ASSERT_EQUAL(listen_count("42", "7", 42), 7);
     CU_ASSERT_EQUAL(listen_count("42", "1000", 42), 1000);
+    CU_ASSERT_EQUAL(listen_count("42", "0010", 42), 10); /* it is decimal */
+    CU_ASSERT_EQUAL(listen_count("123456789", "1", 123456789), 1);
+    CU_ASSERT_EQUAL(listen_count("1234567890", "1", 1234567890), -EINVAL); /* no pid is so large */
     CU_ASSERT_EQUAL(listen_count("42", "7", 43), 0); /* meant for another process */
     CU_ASSERT_EQUAL(listen_count(NULL, "7", 42), 0);
     CU_ASSERT_EQUAL(listen_count("42", NULL, 42), 0);

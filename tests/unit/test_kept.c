@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "broker/backend/opened.h"
@@ -15,6 +17,9 @@
 #include "broker/shared_page.h"
 #include "common/box.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
+#include "tests/unit/fd_count.h"
+#include "tests/unit/said.h"
 
 /* --- A backend ------------------------------------------------------------------------------ */
 
@@ -123,7 +128,44 @@ static void anything_else_is_refused(void)
 
 /* --- In the keeper -------------------------------------------------------------------------- */
 
+WRAPPED(int, memfd_create, (const char *name, unsigned int flags), (name, flags))
+WRAPPED(int, fstat, (int fd, struct stat *ret), (fd, ret))
+
 static struct notify nobody = {.socket = -1};
+static struct notify somebody;
+static int manager; /* its end */
+static struct said said;
+
+static void with_manager(struct fd_store *ret)
+{
+    int pair[2];
+    CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair), 0);
+    somebody = (struct notify){.socket = pair[0]};
+    manager = pair[1];
+    *ret = (struct fd_store){.notify = &somebody, .config = -1};
+}
+
+static void without_manager(void)
+{
+    close(somebody.socket);
+    close(manager);
+}
+
+/* All that it was told, with blanks. */
+static const char *told(void)
+{
+    static char all[2048];
+    char text[256];
+    ssize_t length;
+    all[0] = '\0';
+    while ((length = recv(manager, text, sizeof(text) - 1, MSG_DONTWAIT)) > 0) {
+        text[length] = '\0';
+        for (char *at = text; *at; at++)
+            *at = *at == '\n' ? ' ' : *at;
+        strcat(strcat(all, text), "\n");
+    }
+    return all;
+}
 
 static bool is_open(int fd)
 {
@@ -143,8 +185,10 @@ static void what_is_kept_is_replaced_and_forgotten(void)
     message.error = ESTALE;
     CU_ASSERT_FALSE(kept_put(&store, &message, &second, 1)); /* not with files */
     message.files = 0;
+    message.error = EPERM; /* the least that can be */
     CU_ASSERT_TRUE(kept_put(&store, &message, NULL, 0));
     CU_ASSERT(!is_open(second) && !store.kept[3].present);
+    CU_ASSERT_TRUE(is_open(0)); /* there was nothing else to close */
 
     int files[2] = {any_file(), any_file()};
     message = (struct message_opened){.dm_id = BAO_DEVICES_MAX, .files = 3};
@@ -156,6 +200,133 @@ static void what_is_kept_is_replaced_and_forgotten(void)
     CU_ASSERT(is_open(files[0]) && is_open(files[1]));
     close(files[0]);
     close(files[1]);
+}
+
+#define STORED "FDSTORE=1 FDPOLL=0 FDNAME="
+#define REMOVED "FDSTOREREMOVE=1 FDNAME="
+#define FILES (1u << OPENED_IMAGE | 1u << OPENED_TAP_SOCKET | 1u << OPENED_DIRECTORY)
+
+/* The page that says what there is comes last and goes first. */
+static void a_manager_has_what_is_kept_in_order(void)
+{
+    static struct fd_store store;
+    struct message_opened message = {.magic = OPENED_MAGIC, .dm_id = 15, .files = FILES};
+    unsigned int before = fd_count();
+    with_manager(&store);
+    said_begin(&said, STDERR_FILENO);
+    for (unsigned int i = 0; i < 2; i++) {
+        int files[3] = {any_file(), any_file(), any_file()};
+        CU_ASSERT_TRUE(kept_put(&store, &message, files, 3));
+        CU_ASSERT_STRING_EQUAL(
+            told(), i == 0 ? STORED "device-15-file-0\n" STORED "device-15-file-8\n" STORED
+                                    "device-15-file-18\n" STORED "device-15-opened\n"
+                           : REMOVED "device-15-opened\n" REMOVED "device-15-file-0\n" REMOVED
+                                     "device-15-file-8\n" REMOVED "device-15-file-18\n" STORED
+                                     "device-15-file-0\n" STORED "device-15-file-8\n" STORED
+                                     "device-15-file-18\n" STORED "device-15-opened\n");
+    }
+    message = (struct message_opened){.dm_id = 15, .error = ENOENT};
+    CU_ASSERT_TRUE(kept_put(&store, &message, NULL, 0));
+    CU_ASSERT_STRING_EQUAL(told(), REMOVED "device-15-opened\n" REMOVED "device-15-file-0\n" REMOVED
+                                           "device-15-file-8\n" REMOVED "device-15-file-18\n");
+    CU_ASSERT_TRUE(kept_put(&store, &message, NULL, 0)); /* nothing is kept any more */
+    CU_ASSERT_STRING_EQUAL(told(), "");
+    CU_ASSERT_STRING_EQUAL(said_end(&said), "");
+    without_manager();
+    CU_ASSERT_EQUAL(fd_count(), before);
+}
+
+static void a_file_is_found_by_its_number(void)
+{
+    static struct fd_store store;
+    static const uint32_t taps = 1u << OPENED_TAP_FIRST | 1u << (OPENED_TAP_SOCKET - 1);
+    struct message_opened message = {.dm_id = 3, .files = FILES | taps};
+    int files[5], found[OPENED_FILES];
+    store = (struct fd_store){.notify = &nobody, .config = -1};
+    for (size_t i = 0; i < 5; i++) {
+        if (i == 1)
+            free_0(); /* then the first one of the tap has it */
+        files[i] = any_file();
+    }
+    CU_ASSERT_EQUAL(files[1], 0);
+    CU_ASSERT_EQUAL(kept_file(&store, 3, OPENED_IMAGE), -1);
+    CU_ASSERT_EQUAL(kept_taps(&store, 3, found), 0);
+    CU_ASSERT_TRUE(kept_put(&store, &message, files, 5));
+    CU_ASSERT_EQUAL(kept_file(&store, 3, OPENED_IMAGE), files[0]);
+    CU_ASSERT_EQUAL(kept_file(&store, 3, OPENED_TAP_FIRST), files[1]);
+    CU_ASSERT_EQUAL(kept_file(&store, 3, OPENED_TAP_FIRST + 1), -1);
+    CU_ASSERT_EQUAL(kept_file(&store, 3, OPENED_TAP_SOCKET), files[3]);
+    CU_ASSERT_EQUAL(kept_file(&store, 3, OPENED_PORT_FIRST), -1);
+    CU_ASSERT_EQUAL(kept_file(&store, 3, OPENED_DIRECTORY), files[4]);
+    CU_ASSERT_EQUAL(kept_file(&store, 4, OPENED_IMAGE), -1);
+    CU_ASSERT_EQUAL(kept_taps(&store, 3, found), 2); /* its socket is none of them */
+    CU_ASSERT(found[0] == files[1] && found[1] == files[2]);
+    message = (struct message_opened){.dm_id = 3, .error = ENOENT};
+    CU_ASSERT_TRUE(kept_put(&store, &message, NULL, 0));
+    CU_ASSERT_EQUAL(kept_file(&store, 3, OPENED_IMAGE), -1);
+    CU_ASSERT_FALSE(is_open(0));
+    take_0_back();
+}
+
+static void what_the_manager_can_t_have_is_told(void)
+{
+    static struct fd_store store;
+    struct message_opened message = {.dm_id = 3, .files = 1u << OPENED_IMAGE};
+    int file = any_file(), text = shared_page_of_text("configuration", "a", 1);
+    unsigned int before = fd_count();
+    with_manager(&store);
+    said_begin(&said, STDERR_FILENO);
+    fail_once("memfd_create", EMFILE, 0);
+    CU_ASSERT_TRUE(kept_put(&store, &message, &file, 1));
+    CU_ASSERT_STRING_EQUAL(said_end(&said), "bao-virtio-dm: can't make a page for the service "
+                                            "manager: Too many open files\n");
+    CU_ASSERT_STRING_EQUAL(told(), "");
+    CU_ASSERT(store.kept[3].present && is_open(file));
+    close(somebody.socket);
+    somebody.socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* it leads to nobody */
+    said_begin(&said, STDERR_FILENO);
+    CU_ASSERT_TRUE(kept_put_config(&store, text));
+    message.error = ENOENT;
+    message.files = 0;
+    CU_ASSERT_TRUE(kept_put(&store, &message, NULL, 0));
+    CU_ASSERT_STRING_EQUAL(
+        said_end(&said),
+        "bao-virtio-dm: can't hand config-1 to the service manager: Transport endpoint is not "
+        "connected: after this process's end it is opened again\n"
+        "bao-virtio-dm: can't have the service manager forget device-3-opened: Transport endpoint "
+        "is not connected\n"
+        "bao-virtio-dm: can't have the service manager forget device-3-file-0: Transport endpoint "
+        "is not connected\n");
+    without_manager();
+    CU_ASSERT_EQUAL(fd_count(), before - 1);
+    close(text);
+}
+
+/* The page, and the text. */
+static void one_of_them_may_have_the_number_0(void)
+{
+    static struct fd_store store;
+    struct message_opened message = {.dm_id = 3, .files = 1u << OPENED_IMAGE};
+    int file = any_file();
+    with_manager(&store);
+    gives_0 = "memfd_create";
+    CU_ASSERT_TRUE(kept_put(&store, &message, &file, 1));
+    CU_ASSERT_FALSE(is_open(0));
+    take_0_back();
+    CU_ASSERT_STRING_EQUAL(told(), STORED "device-3-file-0\n" STORED "device-3-opened\n");
+    free_0();
+    int first = shared_page_of_text("configuration", "a", 1);
+    int second = shared_page_of_text("configuration", "b", 1);
+    CU_ASSERT_EQUAL(first, 0);
+    CU_ASSERT_TRUE(kept_put_config(&store, first));
+    CU_ASSERT_STRING_EQUAL(told(), STORED "config-1\n");
+    CU_ASSERT_TRUE(kept_put_config(&store, second));
+    CU_ASSERT_STRING_EQUAL(told(), STORED "config-2\n" REMOVED "config-1\n");
+    CU_ASSERT_FALSE(is_open(0));
+    take_0_back();
+    close(second);
+    close(file);
+    without_manager();
 }
 
 static void the_text_is_one_that_nobody_can_change(void)
@@ -178,23 +349,38 @@ static void the_text_is_one_that_nobody_can_change(void)
     close(second);
 }
 
+static void is_not_read(const struct message_opened *message, size_t size)
+{
+    struct message_opened found;
+    int page = shared_page_of_text("opened", message, size);
+    CU_ASSERT_FALSE(kept_read(page, 3, &found));
+    close(page);
+}
+
 static void a_page_is_read_if_this_version_made_it(void)
 {
-    struct message_opened message = {
-        .magic = OPENED_MAGIC, .version = OPENED_VERSION, .dm_id = 3, .kind = 7};
-    struct message_opened found;
-    int good = shared_page_of_text("opened", &message, sizeof(message));
+    const struct message_opened right = {
+        .magic = OPENED_MAGIC, .version = OPENED_VERSION, .dm_id = 3, .kind = 7, .files = FILES};
+    struct message_opened found, message;
+    int good = shared_page_of_text("opened", &right, sizeof(right));
     CU_ASSERT_TRUE(kept_read(good, 3, &found));
-    CU_ASSERT_EQUAL(found.kind, 7);
+    CU_ASSERT_EQUAL(memcmp(&found, &right, sizeof(right)), 0);
     CU_ASSERT_FALSE(kept_read(good, 4, &found));
-    message.version++;
-    int other = shared_page_of_text("opened", &message, sizeof(message));
-    CU_ASSERT_FALSE(kept_read(other, 3, &found));
-    int shorter = shared_page_of_text("opened", &message, sizeof(message) - 1);
-    CU_ASSERT_FALSE(kept_read(shorter, 3, &found));
     close(good);
-    close(other);
-    close(shorter);
+#define NOT_READ(field, value)                                                                     \
+    message = right;                                                                               \
+    message.field = (value);                                                                       \
+    is_not_read(&message, sizeof(message))
+    NOT_READ(magic, OPENED_MAGIC + 1);
+    NOT_READ(version, OPENED_VERSION + 1);
+    NOT_READ(error, 1);
+    NOT_READ(files, 1u << OPENED_FILES);
+#undef NOT_READ
+    is_not_read(&right, sizeof(right) - 1);
+    int changeable = shared_page_create("opened", sizeof(right));
+    CU_ASSERT_EQUAL(pwrite(changeable, &right, sizeof(right), 0), sizeof(right));
+    CU_ASSERT_FALSE(kept_read(changeable, 3, &found));
+    close(changeable);
 }
 
 static void files_are_of_the_kind_of_their_number(void)
@@ -213,6 +399,12 @@ static void files_are_of_the_kind_of_their_number(void)
     CU_ASSERT_FALSE(kept_is_file(regular, OPENED_PORT_FIRST + 6));
     CU_ASSERT_TRUE(kept_is_file(sock, OPENED_LISTENER_FIRST + 1));
     CU_ASSERT_FALSE(kept_is_file(directory, OPENED_LISTENER_FIRST));
+    CU_ASSERT_FALSE(kept_is_file(node, OPENED_LISTENER_FIRST));
+    CU_ASSERT_TRUE(kept_is_file(sock, OPENED_LISTENER_FIRST));
+    fail_once("fstat", EIO, 0);
+    CU_ASSERT_FALSE(kept_is_file(sock, OPENED_LISTENER_FIRST));
+    fail_once("fstat", EIO, 0);
+    CU_ASSERT_FALSE(kept_is_file(node, OPENED_TAP_FIRST));
     CU_ASSERT_TRUE(kept_is_file(directory, OPENED_DIRECTORY));
     CU_ASSERT_FALSE(kept_is_file(-1, OPENED_DIRECTORY));
     int readable = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -294,6 +486,10 @@ int main(int argc, char **argv)
         {"a backend arrives as it was", a_backend_arrives_as_it_was},
         {"anything else is refused", anything_else_is_refused},
         {"what is kept is replaced and forgotten", what_is_kept_is_replaced_and_forgotten},
+        {"a manager has what is kept, in order", a_manager_has_what_is_kept_in_order},
+        {"a file is found by its number", a_file_is_found_by_its_number},
+        {"what the manager can't have is told", what_the_manager_can_t_have_is_told},
+        {"one of them may have the number 0", one_of_them_may_have_the_number_0},
         {"the text is one that nobody can change", the_text_is_one_that_nobody_can_change},
         {"a page is read if this version made it", a_page_is_read_if_this_version_made_it},
         {"files are of the kind of their number", files_are_of_the_kind_of_their_number},
