@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -22,6 +23,7 @@
 #include "common/kept_capabilities.h"
 #include "common/policy.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
 
 /* ---- The limit of open files ---- */
@@ -98,6 +100,7 @@ static void the_limit_of_open_files_is_raised(void)
 static char done[4096];
 static int prctl_error, update_error, apply_error, load_error;
 static bool no_policy;
+static const char *policy = "keeper"; /* the only one that there is */
 
 int __wrap_prctl(int option, ...);
 
@@ -106,6 +109,8 @@ int __wrap_prctl(int option, ...)
     va_list arguments;
     va_start(arguments, option);
     int value = (int)va_arg(arguments, unsigned long);
+    for (unsigned int i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(va_arg(arguments, int), 0);
     va_end(arguments);
     if (option == PR_SET_NO_NEW_PRIVS && value == 1)
         strcat(done, "no_new_privs ");
@@ -137,7 +142,7 @@ int capng_apply(capng_select_t set)
 const struct policy_program *policy_find(const char *name)
 {
     static const struct policy_program keeper = {.name = "keeper"};
-    return strcmp(name, "keeper") == 0 && !no_policy ? &keeper : NULL;
+    return strcmp(name, policy) == 0 && !no_policy ? &keeper : NULL;
 }
 
 int policy_load(const struct policy_program *program, int all_threads)
@@ -171,6 +176,11 @@ static void only_what_is_needed_is_kept(void)
     no_policy = false;
     CU_ASSERT_EQUAL(reduce(&step), 0);
     CU_ASSERT_STRING_EQUAL(done, expected);
+    policy = "keeper_uring";
+    done[0] = '\0';
+    CU_ASSERT_EQUAL(privileges_reduce(true, &step), 0);
+    CU_ASSERT_STRING_EQUAL(done, expected);
+    policy = "keeper";
 }
 
 static void a_step_that_fails_is_named(void)
@@ -198,6 +208,111 @@ static void a_step_that_fails_is_named(void)
     no_policy = true;
     CU_ASSERT_EQUAL(reduce(&step), -ENOENT);
 #endif
+}
+
+/* ---- Does a device want a ring? ---- */
+
+static char text_path[64];
+static bool text_stat_fails, no_memory;
+static int allocated;
+
+void *__real_malloc(size_t size);
+void __real_free(void *memory);
+void *__wrap_malloc(size_t size);
+void __wrap_free(void *memory);
+
+void *__wrap_malloc(size_t size)
+{
+    allocated++;
+    return no_memory ? NULL : __real_malloc(size);
+}
+
+void __wrap_free(void *memory)
+{
+    allocated--;
+    __real_free(memory);
+}
+
+static int text_of(const char *text)
+{
+    int fd = memfd_create("text", MFD_CLOEXEC);
+    CU_ASSERT_FATAL(fd >= 0 && pwrite(fd, text, strlen(text), 0) == (ssize_t)strlen(text));
+    return fd;
+}
+
+/* A file of that text, and one with another text that is kept; NULL: there is none. */
+static bool wants(const char *text, const char *kept)
+{
+    int before = kept ? text_of(kept) : -1, file = text ? text_of(text) : -1;
+    snprintf(text_path, sizeof(text_path), text ? "/proc/self/fd/%d" : "/nobody's", file);
+    const unsigned int open_before = fd_count();
+    allocated = 0;
+    bool wanted = privileges_ring_wanted(text_path, before);
+    CU_ASSERT_EQUAL(allocated, 0);
+    CU_ASSERT_EQUAL(fd_count(), open_before);
+    text_path[0] = '\0';
+    if (before >= 0)
+        close(before);
+    if (file >= 0)
+        close(file);
+    return wanted;
+}
+
+#define RING "io_engine: io_uring"
+
+static void a_text_with_the_word_wants_a_ring(void)
+{
+    CU_ASSERT_TRUE(wants(RING, NULL));
+    CU_ASSERT_TRUE(wants("io_uring", NULL));
+    CU_ASSERT_FALSE(wants("io_urin", NULL));
+    CU_ASSERT_FALSE(wants("", NULL));
+    CU_ASSERT_FALSE(wants(NULL, NULL));
+    CU_ASSERT_TRUE(wants(NULL, RING)); /* it may be the one that counts */
+    CU_ASSERT_TRUE(wants("a", RING));
+    CU_ASSERT_TRUE(wants(RING, "a"));
+    CU_ASSERT_FALSE(wants("a", "b"));
+    for (unsigned int i = 0; i < 2; i++) {
+        free_0(); /* the first of them gets it */
+        CU_ASSERT_TRUE(i == 0 ? wants("a", RING) : wants(RING, NULL));
+        take_0_back();
+    }
+    int file = text_of(RING);
+    snprintf(text_path, sizeof(text_path), "/proc/self/fd/%d", file);
+    free_0(); /* the copy that is opened gets it */
+    CU_ASSERT_TRUE(privileges_ring_wanted(text_path, -1));
+    CU_ASSERT_EQUAL(fcntl(0, F_GETFD), -1);
+    take_0_back();
+    close(file);
+    text_path[0] = '\0';
+}
+
+/* A policy with a call too many is better than a device that can't start. */
+static void one_that_can_t_be_read_may_want_one(void)
+{
+    int ends[2];
+    strcpy(text_path, "/nobody's");
+    CU_ASSERT_EQUAL_FATAL(pipe2(ends, O_CLOEXEC), 0);
+    CU_ASSERT_TRUE(privileges_ring_wanted(text_path, ends[0])); /* it is no file */
+    close(ends[0]);
+    close(ends[1]);
+    int file = text_of("a");
+    snprintf(text_path, sizeof(text_path), "/proc/self/fd/%d", file);
+    int write_only = (int)syscall(SYS_openat, AT_FDCWD, text_path, O_WRONLY | O_CLOEXEC, 0);
+    CU_ASSERT_FATAL(write_only >= 0);
+    strcpy(text_path, "/nobody's");
+    CU_ASSERT_TRUE(privileges_ring_wanted(text_path, write_only));
+    snprintf(text_path, sizeof(text_path), "/proc/self/fd/%d", file);
+    text_stat_fails = true;
+    CU_ASSERT_TRUE(privileges_ring_wanted(text_path, -1));
+    text_stat_fails = false;
+    no_memory = true;
+    bool wanted = privileges_ring_wanted(text_path, -1);
+    no_memory = false;
+    CU_ASSERT_TRUE(wanted);
+    CU_ASSERT_FALSE(privileges_ring_wanted(text_path, -1));
+    close(write_only);
+    close(file);
+    text_path[0] = '\0';
 }
 
 /* ---- The file of claims ---- */
@@ -237,6 +352,10 @@ int __wrap_chmod(const char *path, mode_t mode)
 int __wrap_open(const char *path, int flags, ...)
 {
     char name[256];
+    if (strcmp(path, text_path) == 0) {
+        CU_ASSERT_EQUAL(flags, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        return (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0);
+    }
     bool is_file = strcmp(path, CLAIMS_PATH) == 0;
     CU_ASSERT(is_file || strcmp(path, CONTROL_DIRECTORY) == 0);
     CU_ASSERT_EQUAL(flags, is_file ? O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC
@@ -262,6 +381,10 @@ int __wrap_open64(const char *path, int flags, ...)
 int __wrap_fstat(int fd, struct stat *ret)
 {
     char path[64], target[256];
+    if (text_path[0] != '\0') {
+        errno = EIO;
+        return text_stat_fails ? -1 : (int)syscall(SYS_fstat, fd, ret);
+    }
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     ssize_t length = readlink(path, target, sizeof(target) - 1);
     target[length > 0 ? length : 0] = '\0';
@@ -337,7 +460,15 @@ static void the_claims_are_made_once(void)
     CU_ASSERT_EQUAL(size_of(fd), CLAIMS_SIZE + 10); /* a larger one stays */
     CU_ASSERT_EQUAL(pread(fd, path, 4, 0), 4);
     CU_ASSERT_EQUAL(memcmp(path, "kept", 4), 0);
+    CU_ASSERT_EQUAL(syscall(SYS_ftruncate, fd, CLAIMS_SIZE), 0);
     close(fd);
+    truncate_error = EIO; /* one of that size is not touched */
+    fd = claims_open();
+    CU_ASSERT(fd >= 0);
+    close(fd);
+    free_0(); /* the folder gets it, and then the file */
+    CU_ASSERT_EQUAL(claims_open(), 0);
+    take_0_back();
 }
 
 static void what_another_user_could_write_is_refused(void)
@@ -378,6 +509,8 @@ int main(int argc, char **argv)
         {"the limit of open files is raised", the_limit_of_open_files_is_raised},
         {"only what is needed is kept", only_what_is_needed_is_kept},
         {"a step that fails is named", a_step_that_fails_is_named},
+        {"a text with the word wants a ring", a_text_with_the_word_wants_a_ring},
+        {"one that can't be read may want one", one_that_can_t_be_read_may_want_one},
         {"the claims are made once", the_claims_are_made_once},
         {"what another user could write is refused", what_another_user_could_write_is_refused},
         {"errors are told and nothing stays open", errors_are_told_and_nothing_stays_open},

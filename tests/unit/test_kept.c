@@ -472,6 +472,20 @@ static void one_whose_keeper_is_late_is_asked_again_once(void)
     CU_ASSERT_EQUAL(watch_look(&watch, watch.when + WATCH_LATE_MS + 1), WATCH_STUCK);
 }
 
+/* A keeper that is a second late has been late; not one that is just in time. */
+static void late_is_more_than_a_second(void)
+{
+    for (int64_t late = WATCH_LATE_MS; late <= WATCH_LATE_MS + 1; late++) {
+        struct watch watch;
+        watch_begin(&watch, 0);
+        watch_answered(&watch, 0);
+        CU_ASSERT_EQUAL(watch_look(&watch, WATCH_ASK_MS), WATCH_ASK);
+        const int64_t now = watch.when + late;
+        CU_ASSERT_EQUAL(watch_look(&watch, now), WATCH_ASK);
+        CU_ASSERT_EQUAL(watch.when, now + (late > WATCH_LATE_MS ? WATCH_ANSWER_MS : WATCH_LAST_MS));
+    }
+}
+
 static void a_start_has_more_time_and_an_end(void)
 {
     struct watch watch;
@@ -498,6 +512,7 @@ int main(int argc, char **argv)
         {"one that had no time to answer is not", one_that_had_no_time_is_not},
         {"one whose keeper is late is asked again, once",
          one_whose_keeper_is_late_is_asked_again_once},
+        {"late is more than a second", late_is_more_than_a_second},
         {"a start has more time, and an end", a_start_has_more_time_and_an_end},
         CU_TEST_INFO_NULL,
     };
