@@ -23,11 +23,10 @@
 
 static int open_beside(const char *directory, const char *name)
 {
-    static const char *const places[] = {"", "../libexec/bao-virtio-dm/"};
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+    static const char *const places[] = {"", "../libexec/bao-virtio-dm/", NULL};
+    for (const char *const *place = places; *place; place++) {
         char path[PATH_MAX];
-        int length = snprintf(path, sizeof(path), "%s%s%s", directory, places[i], name);
-        if (length < 0 || (size_t)length >= sizeof(path))
+        if (snprintf(path, sizeof(path), "%s%s%s", directory, *place, name) >= (int)sizeof(path))
             return -ENAMETOOLONG;
         int fd = open(path, O_PATH | O_CLOEXEC);
         if (fd >= 0)
