@@ -138,8 +138,17 @@ int spawn_worker(const struct executables *executables, int socket, int cgroup, 
     return start(ret, cgroup >= 0 ? "worker in a cgroup\n" : "worker\n");
 }
 
+static bool is_of_keeper(const struct child *child)
+{
+    return child == &keeper.broker ||
+           (child >= keeper.workers && child < keeper.workers + BAO_DEVICES_MAX) ||
+           (child >= keeper.openers && child < keeper.openers + BAO_DEVICES_MAX) ||
+           (child >= keeper.connectors && child < keeper.connectors + BAO_DEVICES_MAX);
+}
+
 void child_kill(const struct child *child)
 {
+    CU_ASSERT_TRUE(is_of_keeper(child));
     struct fake *fake = fake_of(child->pidfd);
     if (!fake || fake->killed)
         return;

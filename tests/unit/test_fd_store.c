@@ -323,6 +323,7 @@ static void any_device_may_outlive_us(void)
     static const uint32_t ids[] = {0, BAO_DEVICES_MAX - 1};
     for (size_t i = 0; i < 2; i++) {
         CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+        store.kept[0].present = true; /* that can be opened again */
         CU_ASSERT_FALSE(fd_store_outlives(&store));
         store.sets[ids[i]].fd_count = 1; /* the DM file is enough */
         CU_ASSERT_TRUE(fd_store_outlives(&store));
@@ -487,6 +488,7 @@ static void the_first_and_the_last_device_are_told(void)
 {
     struct message_store message = message_of(SET_FDS);
     CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    memset(store.kept, 1, sizeof(store.kept)); /* it is no set */
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t device = 77;
         int wait;
