@@ -360,73 +360,79 @@ static void a_dm_file_alone_goes_to_the_broker_of_any_device(void)
     of_each_device(a_dm_file_alone_goes_to_the_broker);
 }
 
+static CU_TestInfo brokers[] = {
+    {"one begins with nothing", one_begins_with_nothing},
+    {"without a socket there is no broker", without_a_socket_there_is_no_broker},
+    {"a first start that fails is the end", a_first_start_that_fails_is_the_end},
+    {"a broker that ran is replaced", a_broker_that_ran_is_replaced},
+    {"one that can't be started is told", one_that_can_t_be_started_is_told},
+    {"one that closes its socket is ended", one_that_closes_its_socket_is_ended},
+    {"what no broker of ours sends ends it", what_no_broker_of_ours_sends_ends_it},
+    {"after a long life there is no pause", after_a_long_life_there_is_no_pause},
+    {"nothing makes a pause shorter", nothing_makes_a_pause_shorter},
+    {"the next one has a start as well", the_next_one_has_a_start_as_well},
+    {"others get their turn", others_get_their_turn_after_32_messages},
+    CU_TEST_INFO_NULL,
+};
+
+static CU_TestInfo workers[] = {
+    {"a worker is started, ended and reaped", a_worker_is_started_ended_and_reaped},
+    {"a worker has its cgroup", a_worker_has_its_cgroup},
+    {"a worker without its cgroup", a_worker_without_its_cgroup_is_better_than_none},
+    {"a worker that can't be started", a_worker_that_can_t_be_started_is_told},
+    {"an earlier broker's worker", the_death_of_an_earlier_broker_s_worker_is_not_told},
+    CU_TEST_INFO_NULL,
+};
+
+static CU_TestInfo kept[] = {
+    {"what a broker stores goes to the next", what_any_device_stores_goes_to_the_next_one},
+    {"a DM file alone goes to the broker", a_dm_file_alone_goes_to_the_broker_of_any_device},
+    {"all that it said last is taken", all_that_it_said_last_is_taken},
+    {"an opener gets the tap", an_opener_gets_the_tap_that_it_may_know},
+    {"what it stored last is not lost", what_a_broker_stored_last_is_not_lost},
+    {"a confined broker names no text", a_confined_broker_names_no_text},
+    {"the kept text must be there", the_kept_text_must_be_there},
+    {"a connector gets the kept directory", a_connector_gets_the_kept_directory},
+    {"helpers that can't be started", helpers_that_can_t_be_started_are_told},
+    CU_TEST_INFO_NULL,
+};
+
+static CU_TestInfo alive[] = {
+    {"a stuck broker is ended", a_stuck_broker_is_ended},
+    {"a start without an end is ended", a_start_without_an_end_is_ended},
+    {"a broker that reads nothing is ended", a_broker_that_reads_nothing_is_ended},
+    {"a broker gets time to end", a_broker_gets_time_to_end},
+    {"without a broker it ends at once", without_a_broker_it_ends_at_once},
+    {"all children are ended", all_children_of_any_device_are_ended},
+    {"the last child is waited for", the_last_child_of_any_device_is_waited_for},
+    {"a child that hangs is not waited for", a_child_that_hangs_is_not_waited_for_without_end},
+    {"it is waited for until then", it_is_waited_for_until_then},
+    {"a stuck broker may take its time to die", a_stuck_broker_may_take_its_time_to_die},
+    {"so may one that is asked to end", one_that_is_asked_to_end_may_as_well},
+    CU_TEST_INFO_NULL,
+};
+
+static CU_TestInfo zero[] = {
+    {"a file with the number 0 is one", a_file_with_the_number_0_is_one},
+    {"the kept text may have it", the_kept_text_may_have_it},
+    {"a cgroup may have it", a_cgroup_may_have_it},
+    CU_TEST_INFO_NULL,
+};
+
+static CU_TestInfo managers[] = {
+    {"a service manager hears how it is", a_service_manager_hears_how_it_is},
+    {"a watchdog is fed", a_watchdog_is_fed},
+    {"what outlives us is left as it is", what_outlives_us_is_left_as_it_is},
+    {"a set is stored when it has it", a_set_is_stored_when_the_manager_has_it},
+    {"nobody is told of an earlier set", nobody_is_told_of_an_earlier_one_s_set},
+    {"a slow one is waited for", a_manager_that_is_slow_is_waited_for},
+    {"what passes is tried again", what_passes_is_tried_again},
+    {"the claims outlive us", the_claims_outlive_us_once_devices_are_served},
+    CU_TEST_INFO_NULL,
+};
+
 int main(int argc, char **argv)
 {
-    CU_TestInfo brokers[] = {
-        {"one begins with nothing", one_begins_with_nothing},
-        {"without a socket there is no broker", without_a_socket_there_is_no_broker},
-        {"a first start that fails is the end", a_first_start_that_fails_is_the_end},
-        {"a broker that ran is replaced", a_broker_that_ran_is_replaced},
-        {"one that can't be started is told", one_that_can_t_be_started_is_told},
-        {"one that closes its socket is ended", one_that_closes_its_socket_is_ended},
-        {"what no broker of ours sends ends it", what_no_broker_of_ours_sends_ends_it},
-        {"after a long life there is no pause", after_a_long_life_there_is_no_pause},
-        {"nothing makes a pause shorter", nothing_makes_a_pause_shorter},
-        {"the next one has a start as well", the_next_one_has_a_start_as_well},
-        {"others get their turn", others_get_their_turn_after_32_messages},
-        CU_TEST_INFO_NULL,
-    };
-    CU_TestInfo workers[] = {
-        {"a worker is started, ended and reaped", a_worker_is_started_ended_and_reaped},
-        {"a worker has its cgroup", a_worker_has_its_cgroup},
-        {"a worker without its cgroup", a_worker_without_its_cgroup_is_better_than_none},
-        {"a worker that can't be started", a_worker_that_can_t_be_started_is_told},
-        {"an earlier broker's worker", the_death_of_an_earlier_broker_s_worker_is_not_told},
-        CU_TEST_INFO_NULL,
-    };
-    CU_TestInfo kept[] = {
-        {"what a broker stores goes to the next", what_any_device_stores_goes_to_the_next_one},
-        {"a DM file alone goes to the broker", a_dm_file_alone_goes_to_the_broker_of_any_device},
-        {"all that it said last is taken", all_that_it_said_last_is_taken},
-        {"an opener gets the tap", an_opener_gets_the_tap_that_it_may_know},
-        {"what it stored last is not lost", what_a_broker_stored_last_is_not_lost},
-        {"a confined broker names no text", a_confined_broker_names_no_text},
-        {"the kept text must be there", the_kept_text_must_be_there},
-        {"a connector gets the kept directory", a_connector_gets_the_kept_directory},
-        {"helpers that can't be started", helpers_that_can_t_be_started_are_told},
-        CU_TEST_INFO_NULL,
-    };
-    CU_TestInfo alive[] = {
-        {"a stuck broker is ended", a_stuck_broker_is_ended},
-        {"a start without an end is ended", a_start_without_an_end_is_ended},
-        {"a broker that reads nothing is ended", a_broker_that_reads_nothing_is_ended},
-        {"a broker gets time to end", a_broker_gets_time_to_end},
-        {"without a broker it ends at once", without_a_broker_it_ends_at_once},
-        {"all children are ended", all_children_of_any_device_are_ended},
-        {"the last child is waited for", the_last_child_of_any_device_is_waited_for},
-        {"a child that hangs is not waited for", a_child_that_hangs_is_not_waited_for_without_end},
-        {"it is waited for until then", it_is_waited_for_until_then},
-        {"a stuck broker may take its time to die", a_stuck_broker_may_take_its_time_to_die},
-        {"so may one that is asked to end", one_that_is_asked_to_end_may_as_well},
-        CU_TEST_INFO_NULL,
-    };
-    CU_TestInfo zero[] = {
-        {"a file with the number 0 is one", a_file_with_the_number_0_is_one},
-        {"the kept text may have it", the_kept_text_may_have_it},
-        {"a cgroup may have it", a_cgroup_may_have_it},
-        CU_TEST_INFO_NULL,
-    };
-    CU_TestInfo managers[] = {
-        {"a service manager hears how it is", a_service_manager_hears_how_it_is},
-        {"a watchdog is fed", a_watchdog_is_fed},
-        {"what outlives us is left as it is", what_outlives_us_is_left_as_it_is},
-        {"a set is stored when it has it", a_set_is_stored_when_the_manager_has_it},
-        {"nobody is told of an earlier set", nobody_is_told_of_an_earlier_one_s_set},
-        {"a slow one is waited for", a_manager_that_is_slow_is_waited_for},
-        {"what passes is tried again", what_passes_is_tried_again},
-        {"the claims outlive us", the_claims_outlive_us_once_devices_are_served},
-        CU_TEST_INFO_NULL,
-    };
     CU_SuiteInfo suites[] = {
         {"brokers", NULL, NULL, NULL, NULL, brokers},
         {"workers", NULL, NULL, NULL, NULL, workers},
