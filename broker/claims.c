@@ -311,7 +311,6 @@ int claims_settle(int fd, const struct device_config *device, const struct file_
         claims[device->id].file = *file;
         claims[device->id].directory = *directory;
         read_place(claims, device->id, &mine);
-        *ret_key = CONFIG_KEY_ID;
         result = compare_all(fd, claims, device, &mine, ret_key, failure);
     }
     munmap(claims, CLAIMS_SIZE);

@@ -103,7 +103,7 @@ int places_compare(const struct config *config, const struct device *devices, si
     for (size_t i = 0; i < count; i++) {
         int result =
             &devices[i] == device ? 0 : compare(config, device, &devices[i], ret_key, failure);
-        if (result < 0)
+        if (result != 0)
             return result;
     }
     return 0;

@@ -228,6 +228,26 @@ static void one_name_in_one_directory_by_two_paths(void)
 }
 
 /* At its next start of a broker, a device that runs still has its files. */
+static void the_longest_name_counts_whole(void)
+{
+    char devices[2][512], name[256];
+    memset(name, 'x', 255);
+    name[255] = '\0';
+    for (size_t i = 0; i < 2; i++) {
+        name[254] = i == 0 ? 'x' : 'y';
+        snprintf(devices[i], sizeof(devices[i]), IMAGE("2", "/a/%s"), name);
+    }
+    begin();
+    name[254] = 'x';
+    char theirs_have[512];
+    snprintf(theirs_have, sizeof(theirs_have), IMAGE("1", "/a/%s"), name);
+    they_take(theirs_have);
+    i_get(devices[1]);
+    i_am_refused(devices[0], 0, CONFIG_KEY_FILE_PATH,
+                 "this image is " THEIR_OWN ": choose another, or read_only: true for both");
+    end();
+}
+
 static void what_a_running_device_has_found_stays_true(void)
 {
     struct claim_refused refused;
@@ -310,6 +330,7 @@ int main(int argc, char **argv)
         {"one file by two names", one_file_by_two_names},
         {"a file that is not known", a_file_that_is_not_known_is_no_file_of_two},
         {"one name in one directory by two paths", one_name_in_one_directory_by_two_paths},
+        {"the longest name counts whole", the_longest_name_counts_whole},
         {"what a running device has found stays true", what_a_running_device_has_found_stays_true},
         {"the other one compares", it_settles_while_the_other_one_compares},
         {"another one's device", nothing_is_written_about_another_one_s_device},
