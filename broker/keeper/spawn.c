@@ -109,6 +109,11 @@ static int put_aside(int fd)
     return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, ASIDE_FD);
 }
 
+static bool put(int fd, int number)
+{
+    return dup2(fd, number) == number;
+}
+
 /* Runs between clone3 and execveat. It never returns: the child must not go on with the keeper's
  * memory. */
 static _Noreturn void run_child(const struct plan *plan)
@@ -122,17 +127,16 @@ static _Noreturn void run_child(const struct plan *plan)
         taps[i] = put_aside(plan->taps[i]);
     if ((plan->own_session && setsid() < 0) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
         _exit(EXIT_NOT_STARTED);
-    if (dup2(plan->null, STDIN_FILENO) < 0 || dup2(plan->null, STDOUT_FILENO) < 0 ||
-        (!plan->keeps_stderr && dup2(plan->null, STDERR_FILENO) < 0) ||
-        dup2(socket, SPAWN_SOCKET_FD) < 0)
+    if (!put(plan->null, STDIN_FILENO) || !put(plan->null, STDOUT_FILENO) ||
+        (!plan->keeps_stderr && !put(plan->null, STDERR_FILENO)) || !put(socket, SPAWN_SOCKET_FD))
         _exit(EXIT_NOT_STARTED);
     /* They are closed by the exec, not now: the executable is one of them. */
     if (close_range(SPAWN_SOCKET_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC) < 0 ||
-        (plan->text >= 0 && dup2(text, SPAWN_TEXT_FD) < 0) ||
-        (plan->claims >= 0 && dup2(claims, SPAWN_CLAIMS_FD) < 0))
+        (plan->text >= 0 && !put(text, SPAWN_TEXT_FD)) ||
+        (plan->claims >= 0 && !put(claims, SPAWN_CLAIMS_FD)))
         _exit(EXIT_NOT_STARTED);
     for (unsigned int i = 0; i < plan->tap_count; i++) {
-        if (dup2(taps[i], SPAWN_TAPS_FD + (int)i) < 0)
+        if (!put(taps[i], SPAWN_TAPS_FD + (int)i))
             _exit(EXIT_NOT_STARTED);
     }
     if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -30,6 +29,8 @@
 
 #define FILES 64
 #define ARGUMENTS 8
+#define BROKER "bao-virtio-broker"
+#define WORKER "bao-virtio-worker"
 #define NAMESPACES 6
 #define END_MS 20000
 
@@ -94,147 +95,46 @@ static int started(int argc, char **argv)
 
 /* ---- Calls ---- */
 
-static const char *program; /* where this program is said to be; NULL: where it is */
-static int readlink_error;
-static const char *there[2];     /* programs that exist: both are this one */
-static const char *forbidden;    /* one that can't be opened */
-static char tried[4 * PATH_MAX]; /* what was opened, a line each */
 static int wait_flags;
 
-int __wrap_open(const char *path, int flags, ...);
-int __wrap_open64(const char *path, int flags, ...);
-ssize_t __wrap_readlink(const char *path, char *ret, size_t size);
-ssize_t __wrap___readlink_chk(const char *path, char *ret, size_t size, size_t room);
+int __wrap_prctl(int option, ...);
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
 int __real_waitid(idtype_t type, id_t id, siginfo_t *ret, int options);
 int __wrap_waitid(idtype_t type, id_t id, siginfo_t *ret, int options);
 
-int __wrap_open(const char *path, int flags, ...)
+WRAPPED(pid_t, setsid, (void), ())
+WRAPPED(int, close_range, (unsigned int first, unsigned int last, int flags), (first, last, flags))
+WRAPPED(int, sigprocmask, (int how, const sigset_t *set, sigset_t *old), (how, set, old))
+
+int __wrap_prctl(int option, ...)
 {
-    const bool null = strcmp(path, "/dev/null") == 0;
-    CU_ASSERT_EQUAL(flags, (null ? O_RDWR : O_PATH) | O_CLOEXEC);
-    if (call_fails(null ? "null" : "open"))
-        return -1;
-    if (null)
-        return (int)syscall(SYS_openat, AT_FDCWD, path, flags);
-    strcat(strcat(tried, path), "\n");
-    errno = EACCES;
-    if (forbidden && strcmp(path, forbidden) == 0)
-        return -1;
-    for (size_t i = 0; i < 2; i++) {
-        if (there[i] && strcmp(path, there[i]) == 0)
-            return (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/exe", flags);
-    }
-    errno = ENOENT;
-    return -1;
+    va_list arguments;
+    va_start(arguments, option);
+    unsigned long value = va_arg(arguments, unsigned long);
+    va_end(arguments);
+    return call_fails("prctl") ? -1 : (int)syscall(SYS_prctl, option, value, 0, 0, 0);
 }
 
-int __wrap_open64(const char *path, int flags, ...)
+/* After clone3 it returns twice, as the kernel's does. */
+long __wrap_syscall(long number, ...)
 {
-    return __wrap_open(path, flags);
-}
-
-ssize_t __wrap_readlink(const char *path, char *ret, size_t size)
-{
-    CU_ASSERT_STRING_EQUAL(path, "/proc/self/exe");
-    CU_ASSERT_EQUAL(size, PATH_MAX - 1); /* there is room for one more */
-    memset(ret, '/', size + 1);
-    errno = readlink_error;
-    memcpy(ret, program, strlen(program));
-    return readlink_error ? -1 : (ssize_t)strlen(program);
-}
-
-ssize_t __wrap___readlink_chk(const char *path, char *ret, size_t size, size_t room)
-{
-    (void)room;
-    return __wrap_readlink(path, ret, size);
+    va_list arguments;
+    long values[5] = {0};
+    const size_t count = number == SYS_clone3 ? 2 : number == SYS_pidfd_send_signal ? 4 : 5;
+    va_start(arguments, number);
+    for (size_t i = 0; i < count; i++)
+        values[i] = va_arg(arguments, long);
+    va_end(arguments);
+    if (number == SYS_pidfd_send_signal) /* with no flags: older kernels have none */
+        CU_ASSERT((int)values[1] == SIGKILL && values[2] == 0 && (int)values[3] == 0);
+    return __real_syscall(number, values[0], values[1], values[2], values[3], values[4]);
 }
 
 int __wrap_waitid(idtype_t type, id_t id, siginfo_t *ret, int options)
 {
     wait_flags = options;
     return __real_waitid(type, id, ret, options);
-}
-
-/* ---- The programs ---- */
-
-#define BROKER "bao-virtio-broker"
-#define WORKER "bao-virtio-worker"
-
-static const char *missing;
-
-static void finds(const char *where, const char *broker, const char *worker, int expected)
-{
-    const unsigned int before = fd_count();
-    struct executables found = {-5, -5, -5};
-    program = where;
-    there[0] = broker;
-    there[1] = worker;
-    tried[0] = '\0';
-    CU_ASSERT_EQUAL(executables_open(&found, &missing), expected);
-    if (expected == 0) {
-        CU_ASSERT(found.null >= SPAWN_CLAIMS_FD && found.broker > 0 && found.worker > 0);
-        CU_ASSERT_NOT_EQUAL(found.broker, found.worker);
-        close(found.broker);
-        close(found.worker);
-        close(found.null);
-    } else {
-        CU_ASSERT(found.null == -5 && found.broker == -5 && found.worker == -5);
-    }
-    for (int fd = 3; fd_count() > before; fd++) {
-        struct stat status, null;
-        CU_ASSERT_FATAL(fd < FILES && stat("/dev/null", &null) == 0);
-        if (fstat(fd, &status) == 0 && (status.st_rdev == null.st_rdev || expected < 0) &&
-            fcntl(fd, F_GETFD) == FD_CLOEXEC)
-            close(fd);
-    }
-}
-
-static void each_program_is_beside_this_one_or_in_libexec(void)
-{
-    finds("/opt/bin/dm", "/opt/bin/" BROKER, "/opt/bin/" WORKER, 0);
-    CU_ASSERT_STRING_EQUAL(tried, "/opt/bin/" BROKER "\n/opt/bin/" WORKER "\n");
-    finds("/opt/bin/dm", "/opt/bin/../libexec/bao-virtio-dm/" BROKER,
-          "/opt/bin/../libexec/bao-virtio-dm/" WORKER, 0);
-    CU_ASSERT_STRING_EQUAL(tried, "/opt/bin/" BROKER "\n"
-                                  "/opt/bin/../libexec/bao-virtio-dm/" BROKER "\n"
-                                  "/opt/bin/" WORKER "\n"
-                                  "/opt/bin/../libexec/bao-virtio-dm/" WORKER "\n");
-    finds("/dm", "/" BROKER, "/" WORKER, 0);
-}
-
-static void what_is_missing_is_named(void)
-{
-    finds("/opt/bin/dm", NULL, "/opt/bin/" WORKER, -ENOENT);
-    CU_ASSERT_STRING_EQUAL(missing, BROKER);
-    finds("/opt/bin/dm", "/opt/bin/" BROKER, NULL, -ENOENT);
-    CU_ASSERT_STRING_EQUAL(missing, WORKER);
-    forbidden = "/opt/bin/" WORKER; /* it is there: another one must not take its place */
-    finds("/opt/bin/dm", "/opt/bin/" BROKER, "/opt/bin/../libexec/bao-virtio-dm/" WORKER, -EACCES);
-    CU_ASSERT_STRING_EQUAL(missing, WORKER);
-    forbidden = NULL;
-    finds("dm", "/" BROKER, "/" WORKER, -ENOENT);
-    CU_ASSERT_STRING_EQUAL(missing, "/proc/self/exe");
-    CU_ASSERT_STRING_EQUAL(tried, "");
-    readlink_error = EIO;
-    finds("/opt/bin/dm", "/opt/bin/" BROKER, "/opt/bin/" WORKER, -EIO);
-    CU_ASSERT_STRING_EQUAL(missing, "/proc/self/exe");
-    readlink_error = 0;
-    fail_once("null", EMFILE, 1);
-    finds("/opt/bin/dm", "/opt/bin/" BROKER, "/opt/bin/" WORKER, -EMFILE);
-    CU_ASSERT_STRING_EQUAL(missing, "/dev/null");
-}
-
-static void a_name_that_is_too_long_is_refused(void)
-{
-    static char path[PATH_MAX];
-    for (size_t room = strlen(BROKER); room <= strlen(BROKER) + 1; room++) {
-        memset(path, 'a', sizeof(path));
-        path[0] = '/';
-        strcpy(path + PATH_MAX - 1 - room, "/x");
-        finds(path, NULL, NULL, -ENAMETOOLONG);
-        /* The shorter of two names is tried if it fits. */
-        CU_ASSERT_EQUAL(tried[0] == '\0', room == strlen(BROKER));
-    }
 }
 
 /* ---- Children ---- */
@@ -546,6 +446,27 @@ static void what_can_t_be_executed_ends(void)
     end();
 }
 
+/* In the child: it must not go on with less than it should have. */
+static void what_can_t_be_prepared_ends(void)
+{
+    static const char *const calls[] = {"prctl", "close_range", "sigprocmask", "setsid"};
+    begin();
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        const bool is_worker = strcmp(calls[i], "setsid") == 0;
+        if (is_worker && geteuid() != 0)
+            continue;
+        fail_once(calls[i], EPERM, 0);
+        int result = is_worker ? spawn_worker(&executables, pair[1], -1, &child)
+                               : spawn_connector(&executables, pair[1], -1, &child);
+        fail_once(NULL, 0, 0);
+        CU_ASSERT_EQUAL_FATAL(result, 0);
+        reaps(CLD_EXITED, 127);
+    }
+    CU_ASSERT_EQUAL(spawn_connector(&executables, pair[1], -1, &child), 0);
+    reports();
+    end();
+}
+
 static void ignores(int number)
 {
     (void)number;
@@ -555,12 +476,6 @@ int main(int argc, char **argv)
 {
     if (argc > 0 && (strcmp(argv[0], BROKER) == 0 || strcmp(argv[0], WORKER) == 0))
         return started(argc, argv);
-    CU_TestInfo programs[] = {
-        {"each is beside this one or in libexec", each_program_is_beside_this_one_or_in_libexec},
-        {"what is missing is named", what_is_missing_is_named},
-        {"a name that is too long is refused", a_name_that_is_too_long_is_refused},
-        CU_TEST_INFO_NULL,
-    };
     CU_TestInfo children[] = {
         {"a broker has its files", a_broker_has_its_files},
         {"an opener has its files and arguments", an_opener_has_its_files_and_arguments},
@@ -570,12 +485,8 @@ int main(int argc, char **argv)
         {"files may have any numbers", files_may_have_any_numbers},
         {"a child is killed and reaped once", a_child_is_killed_and_reaped_once},
         {"what can't be executed ends", what_can_t_be_executed_ends},
+        {"what can't be prepared ends", what_can_t_be_prepared_ends},
         CU_TEST_INFO_NULL,
-    };
-    CU_SuiteInfo suites[] = {
-        {"programs", NULL, NULL, NULL, NULL, programs},
-        {"children", NULL, NULL, NULL, NULL, children},
-        CU_SUITE_INFO_NULL,
     };
     /* No child inherits what this process has set. */
     sigset_t some;
@@ -584,5 +495,5 @@ int main(int argc, char **argv)
     if (sigprocmask(SIG_BLOCK, &some, NULL) < 0 || signal(SIGUSR1, ignores) == SIG_ERR ||
         setenv("SOME", "thing", 1) < 0)
         return EXIT_FAILURE;
-    return run_suites(argc, argv, suites);
+    return run_tests(argc, argv, "children", children);
 }
