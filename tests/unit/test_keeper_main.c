@@ -261,6 +261,7 @@ static _Noreturn void run_in_child(int count, char **arguments, int output)
     if (given.fails)
         fail_once(given.fails, EMFILE, given.later);
     signal(SIGCHLD, SIG_IGN);
+    errno = EIO; /* nobody may look at it after a success */
     seen->status = keeper_main(count, arguments);
     fflush(stdout);
     for (int fd = 0; fd < 32; fd++)
