@@ -298,6 +298,26 @@ static void it_settles_while_the_other_one_compares(void)
     end();
 }
 
+/* What is behind the last place is none, though that is where the other one's lock is. */
+static void there_is_no_place_behind_the_last_one(void)
+{
+    struct failure failure;
+    enum config_key key;
+    begin();
+    they_take(CID("1", "9"));
+    struct claim behind = *place(1);
+    close(theirs);
+    theirs = open_again(mine);
+    put(BAO_DEVICES_MAX, &behind);
+    i_get(CID("2", "9"));
+    hold_comparing(theirs);
+    struct config *config = configured("/etc/vm1.yaml", CID("2", "9"));
+    CU_ASSERT_EQUAL(settle(mine, config, &file, &directory, &key, &failure), 0);
+    CU_ASSERT_STRING_EQUAL(failure.text, "");
+    drop(config);
+    end();
+}
+
 int main(int argc, char **argv)
 {
     CU_TestInfo taking[] = {
@@ -332,6 +352,7 @@ int main(int argc, char **argv)
         {"one name in one directory by two paths", one_name_in_one_directory_by_two_paths},
         {"the longest name counts whole", the_longest_name_counts_whole},
         {"what a running device has found stays true", what_a_running_device_has_found_stays_true},
+        {"there is no place behind the last", there_is_no_place_behind_the_last_one},
         {"the other one compares", it_settles_while_the_other_one_compares},
         {"another one's device", nothing_is_written_about_another_one_s_device},
         CU_TEST_INFO_NULL,

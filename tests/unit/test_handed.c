@@ -139,6 +139,18 @@ static void the_first_device_counts_as_any(void)
     end();
 }
 
+static void what_is_behind_the_last_device_is_none(void)
+{
+    static struct {
+        struct handed handed;
+        struct handed_device behind;
+    } both;
+    both.behind.stored = true;
+    CU_ASSERT_FALSE(handed_any(&both.handed));
+    both.handed.devices[BAO_DEVICES_MAX - 1].stored = true;
+    CU_ASSERT_TRUE(handed_any(&both.handed));
+}
+
 static void is_refused(void)
 {
     send_plain(MSG_RESTORE_END);
@@ -198,6 +210,7 @@ int main(int argc, char **argv)
         {"nothing is all", nothing_is_all},
         {"each part comes to its device", each_part_comes_to_its_device},
         {"the first device counts as any", the_first_device_counts_as_any},
+        {"what is behind the last device", what_is_behind_the_last_device_is_none},
         {"what the keeper must not send is refused", what_the_keeper_must_not_send_is_refused},
         {"a keeper that sends no end", a_keeper_that_sends_no_end_is_an_error},
         CU_TEST_INFO_NULL,

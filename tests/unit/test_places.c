@@ -204,6 +204,16 @@ static void devices_are_compared_first(void)
                     "console 2, f:3:75: choose another path for one of them");
 }
 
+static void only_the_devices_that_there_are_are_compared(void)
+{
+    configured(LOG("1", "/a/log") LOG("2", "/b/other"));
+    led_to(0, 7, 5);
+    led_to(1, 8, 6);
+    devices[2] = devices[0]; /* it is behind the last one */
+    led_to(2, 8, 6);
+    compared(1, CONFIG_KEYS, NULL);
+}
+
 int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
@@ -213,6 +223,7 @@ int main(int argc, char **argv)
         {"the socket that was found counts", the_socket_that_was_found_counts},
         {"the control socket's name is taken", the_control_socket_s_name_is_taken},
         {"the directory of control sockets", the_directory_of_control_sockets_is_theirs},
+        {"only those that there are", only_the_devices_that_there_are_are_compared},
         {"devices are compared first", devices_are_compared_first},
         CU_TEST_INFO_NULL,
     };
