@@ -92,7 +92,7 @@ static void finds(const char *where, const char *broker, const char *worker, int
     } else {
         CU_ASSERT(found.null == -5 && found.broker == -5 && found.worker == -5);
     }
-    for (int fd = 3; fd_count() > before; fd++) {
+    for (int fd = 0; fd_count() > before; fd++) {
         struct stat status, null;
         CU_ASSERT_FATAL(fd < FILES && stat("/dev/null", &null) == 0);
         if (fstat(fd, &status) == 0 && (status.st_rdev == null.st_rdev || expected < 0) &&
@@ -112,6 +112,9 @@ static void each_program_is_beside_this_one_or_in_libexec(void)
                                   "/opt/bin/" WORKER "\n"
                                   "/opt/bin/../libexec/bao-virtio-dm/" WORKER "\n");
     finds("/dm", "/" BROKER, "/" WORKER, 0);
+    free_0(); /* /dev/null gets it, too */
+    finds("/dm", "/" BROKER, "/" WORKER, 0);
+    take_0_back();
 }
 
 /* Below that number a child's files arrive. */
