@@ -100,6 +100,7 @@ int __wrap_open(const char *path, int flags, ...)
         return own ? (int)syscall(SYS_openat, AT_FDCWD, real, flags, 0) : -1;
     }
     CU_ASSERT_NOT_EQUAL(flags & O_NOFOLLOW, 0);
+    CU_ASSERT((flags & O_DIRECTORY) != 0 || strcmp(path, HIERARCHY "/svc") != 0);
     opened++;
     errno = EMFILE;
     if (not_opened && strcmp(in_base(path), not_opened) == 0)
