@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "broker/clock.h"
 #include "broker/keeper/fd_names.h"
+#include "common/one_fd.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
@@ -130,6 +132,44 @@ static void sets_are_stored_in_order(void)
     CU_ASSERT_FALSE(is_open(state));
     CU_ASSERT(store.sets[DM_ID].fds[SET_FDS] == 0 && is_open(sent[SET_FDS]));
     CU_ASSERT_STRING_EQUAL(said_end(&said), "");
+}
+
+/* The inode of the file that came with the next message. */
+static ino_t next_file(void)
+{
+    union one_fd room;
+    char text[256];
+    struct stat status = {0};
+    int fd = -1;
+    struct iovec iov = {text, sizeof(text)};
+    struct msghdr header = {.msg_iov = &iov,
+                            .msg_iovlen = 1,
+                            .msg_control = room.buffer,
+                            .msg_controllen = sizeof(room)};
+    CU_ASSERT_FATAL(recvmsg(pair[1], &header, MSG_CMSG_CLOEXEC) > 0 && header.msg_controllen > 0);
+    memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&header)), sizeof(fd));
+    CU_ASSERT_EQUAL_FATAL(fstat(fd, &status), 0);
+    close(fd);
+    return status.st_ino;
+}
+
+static void each_name_comes_with_its_file(void)
+{
+    static const uint32_t order[] = {
+        STORE_DM,          STORE_REQUEST,         STORE_REPLY, STORE_CALL,   STORE_IRQ,
+        STORE_QUEUE_FIRST, STORE_QUEUE_FIRST + 1, STORE_STATE, STORE_JOURNAL};
+    struct stat status;
+    CU_ASSERT_EQUAL_FATAL(open_store(), 0);
+    struct message_store message = message_of(SET_FDS);
+    for (uint32_t i = 0; i < SET_FDS; i++)
+        sent[i] = make_given('m'); /* eventfds have all the same inode */
+    CU_ASSERT_TRUE(fd_store_put(&store, &message, sent, SET_FDS));
+    (void)next_file(); /* the record */
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+        CU_ASSERT_EQUAL_FATAL(fstat(sent[order[i]], &status), 0);
+        CU_ASSERT_EQUAL(next_file(), status.st_ino);
+    }
+    CU_ASSERT_STRING_EQUAL(next_message(), "-");
 }
 
 static void a_set_left_half_stored_is_stored_anew(void)
@@ -549,6 +589,7 @@ int main(int argc, char **argv)
 {
     CU_TestInfo store_tests[] = {
         {"sets are stored in order", sets_are_stored_in_order},
+        {"each name comes with its file", each_name_comes_with_its_file},
         {"a set left half stored is stored anew", a_set_left_half_stored_is_stored_anew},
         {"what no broker stores is refused", what_no_broker_stores_is_refused},
         {"the number of queues has bounds", the_number_of_queues_has_bounds},

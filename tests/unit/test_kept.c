@@ -16,6 +16,7 @@
 #include "broker/keeper/watch.h"
 #include "broker/shared_page.h"
 #include "common/box.h"
+#include "common/one_fd.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
@@ -135,6 +136,7 @@ static struct notify nobody = {.socket = -1};
 static struct notify somebody;
 static int manager; /* its end */
 static struct said said;
+static bool page_is_last; /* of what it was told: the page of device 15 */
 
 static void with_manager(struct fd_store *ret)
 {
@@ -151,20 +153,48 @@ static void without_manager(void)
     close(manager);
 }
 
+/* The files that came with what it was told last, as inodes. */
+static ino_t told_files[8];
+static size_t told_count;
+
+static ino_t inode_of(int fd)
+{
+    struct stat status;
+    CU_ASSERT_EQUAL_FATAL(fstat(fd, &status), 0);
+    return status.st_ino;
+}
+
 /* All that it was told, with blanks. */
 static const char *told(void)
 {
     static char all[2048];
     char text[256];
-    ssize_t length;
+    union one_fd room;
     all[0] = '\0';
-    while ((length = recv(manager, text, sizeof(text) - 1, MSG_DONTWAIT)) > 0) {
+    told_count = 0;
+    for (;;) {
+        struct iovec iov = {text, sizeof(text) - 1};
+        struct msghdr header = {.msg_iov = &iov,
+                                .msg_iovlen = 1,
+                                .msg_control = room.buffer,
+                                .msg_controllen = sizeof(room)};
+        ssize_t length = recvmsg(manager, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (length <= 0)
+            return all;
         text[length] = '\0';
         for (char *at = text; *at; at++)
             *at = *at == '\n' ? ' ' : *at;
         strcat(strcat(all, text), "\n");
+        if (header.msg_controllen == 0)
+            continue;
+        int fd;
+        memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&header)), sizeof(fd));
+        CU_ASSERT_FATAL(told_count < 8);
+        told_files[told_count++] = inode_of(fd);
+        struct message_opened found;
+        page_is_last = kept_read(fd, 15, &found);
+        close(fd);
     }
-    return all;
 }
 
 static bool is_open(int fd)
@@ -210,12 +240,15 @@ static void what_is_kept_is_replaced_and_forgotten(void)
 static void a_manager_has_what_is_kept_in_order(void)
 {
     static struct fd_store store;
-    struct message_opened message = {.magic = OPENED_MAGIC, .dm_id = 15, .files = FILES};
+    struct message_opened message = {
+        .magic = OPENED_MAGIC, .version = OPENED_VERSION, .dm_id = 15, .files = FILES};
     unsigned int before = fd_count();
     with_manager(&store);
     said_begin(&said, STDERR_FILENO);
     for (unsigned int i = 0; i < 2; i++) {
-        int files[3] = {any_file(), any_file(), any_file()};
+        int files[3];
+        for (size_t j = 0; j < 3; j++)
+            files[j] = memfd_create("file", MFD_CLOEXEC);
         CU_ASSERT_TRUE(kept_put(&store, &message, files, 3));
         CU_ASSERT_STRING_EQUAL(
             told(), i == 0 ? STORED "device-15-file-0\n" STORED "device-15-file-8\n" STORED
@@ -224,6 +257,10 @@ static void a_manager_has_what_is_kept_in_order(void)
                                      "device-15-file-8\n" REMOVED "device-15-file-18\n" STORED
                                      "device-15-file-0\n" STORED "device-15-file-8\n" STORED
                                      "device-15-file-18\n" STORED "device-15-opened\n");
+        CU_ASSERT_EQUAL(told_count, 4);
+        for (size_t j = 0; j < 3; j++)
+            CU_ASSERT_EQUAL(told_files[j], inode_of(files[j]));
+        CU_ASSERT_TRUE(page_is_last);
     }
     message = (struct message_opened){.dm_id = 15, .error = ENOENT};
     CU_ASSERT_TRUE(kept_put(&store, &message, NULL, 0));
