@@ -295,6 +295,8 @@ static void one_that_can_t_be_read_may_want_one(void)
     CU_ASSERT_TRUE(privileges_ring_wanted(text_path, ends[0])); /* it is no file */
     close(ends[0]);
     close(ends[1]);
+    strcpy(text_path, "/dev/null");
+    CU_ASSERT_TRUE(privileges_ring_wanted(text_path, -1)); /* nor is this, though it can be read */
     int file = text_of("a");
     snprintf(text_path, sizeof(text_path), "/proc/self/fd/%d", file);
     int write_only = (int)syscall(SYS_openat, AT_FDCWD, text_path, O_WRONLY | O_CLOEXEC, 0);

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -96,6 +97,7 @@ static int started(int argc, char **argv)
 /* ---- Calls ---- */
 
 static int wait_flags;
+static struct clone_args cloned; /* the last time */
 
 int __wrap_prctl(int option, ...);
 long __real_syscall(long number, ...);
@@ -126,6 +128,8 @@ long __wrap_syscall(long number, ...)
     for (size_t i = 0; i < count; i++)
         values[i] = va_arg(arguments, long);
     va_end(arguments);
+    if (number == SYS_clone3)
+        memcpy(&cloned, (const void *)values[0], sizeof(cloned));
     if (number == SYS_pidfd_send_signal) /* with no flags: older kernels have none */
         CU_ASSERT((int)values[1] == SIGKILL && values[2] == 0 && (int)values[3] == 0);
     return __real_syscall(number, values[0], values[1], values[2], values[3], values[4]);
@@ -337,10 +341,13 @@ static void without_its_cgroup_there_is_no_worker(void)
 {
     begin();
     CU_ASSERT(spawn_worker(&executables, pair[1], executables.null, &child) < 0);
+    CU_ASSERT_EQUAL(cloned.cgroup, (unsigned int)executables.null);
+    CU_ASSERT_NOT_EQUAL(cloned.flags & CLONE_INTO_CGROUP, 0);
     CU_ASSERT(spawn_worker(&executables, pair[1], 0, &child) < 0);
     CU_ASSERT_EQUAL(spawn_worker(&executables, pair[1], 9999, &child), -EBADF);
     CU_ASSERT_EQUAL(child.pidfd, -5); /* it is not touched */
     CU_ASSERT_EQUAL(spawn_broker(&executables, pair[1], -1, -1, arguments, &child), 0);
+    CU_ASSERT_EQUAL(cloned.flags & CLONE_INTO_CGROUP, 0);
     reports();
     end();
 }
