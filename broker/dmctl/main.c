@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bao-dmctl: asks a running bao-virtio-dm for its state, through its control socket. */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -352,6 +353,18 @@ static int parse(int argc, char **argv, struct options *ret)
     return ret->count > 0 ? -1 : usage("no command");
 }
 
+/* Our parent may have closed one of the first three files. Then the socket would get its number,
+ * and what is meant for the user would go to bao-virtio-dm. */
+static void open_first_files(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -364,6 +377,7 @@ int main(int argc, char **argv)
         {"log-level", do_log_level, EXIT_FAILURE},
     };
     struct options options = {0};
+    open_first_files();
     int status = parse(argc, argv, &options);
     if (status >= 0)
         return status;
