@@ -214,7 +214,7 @@ static int watch(int fd, unsigned long seconds, bool json)
             return EXIT_FAILURE;
         if (turn > 0)
             stats_print(&snapshots[turn % 2], &snapshots[(turn + 1) % 2], json);
-        if (fflush(stdout) != 0)
+        if (fflush(stdout) != 0 || ferror(stdout))
             return EXIT_FAILURE;
         sleep((unsigned int)seconds);
     }
