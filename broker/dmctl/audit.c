@@ -16,6 +16,15 @@
 
 #define AUDITOR "bao-seccomp"
 
+/* Returns 0 or a positive errno. */
+static int write_line(int fd, const char *line, int length)
+{
+    ssize_t written = write(fd, line, (size_t)length);
+    if (written < 0)
+        return errno;
+    return written == length ? 0 : EIO;
+}
+
 /* Writes lines in the format of policy/audit/verify.h. Returns 0 or a positive errno. */
 static int write_told(int fd, pid_t broker, const struct snapshot *snapshot)
 {
@@ -25,17 +34,17 @@ static int write_told(int fd, pid_t broker, const struct snapshot *snapshot)
     int length =
         snprintf(line, sizeof(line), "broker %d %s\n", (int)broker,
                  generation < BAO_GENERATIONS ? generations[generation].policy : "unknown");
-    if (write(fd, line, (size_t)length) != length)
-        return errno;
-    for (size_t i = 0; i < snapshot->count; i++) {
+    int error = write_line(fd, line, length);
+    for (size_t i = 0; error == 0 && i < snapshot->count; i++) {
         const struct control_device *device = &snapshot->devices[i];
         const char *policy = device->kind < DEVICE_KINDS ? device_kinds[device->kind].policy : NULL;
         length = snprintf(line, sizeof(line), "device %u %d %x %s %s\n", device->id, device->pid,
                           device->layers, policy ? policy : "unknown", device->name);
-        if (write(fd, line, (size_t)length) != length)
-            return errno;
+        error = write_line(fd, line, length);
     }
-    return lseek(fd, 0, SEEK_SET) < 0 ? errno : 0;
+    if (error == 0 && lseek(fd, 0, SEEK_SET) < 0)
+        error = errno;
+    return error;
 }
 
 /* Runs bao-seccomp from the directory of this program, or from where an installation puts it. PATH
