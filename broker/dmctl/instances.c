@@ -24,7 +24,6 @@ static int by_path(const void *a, const void *b)
  * there. */
 static bool look(const char *name, struct instance *ret)
 {
-    *ret = (struct instance){.fd = -1};
     if (snprintf(ret->path, sizeof(ret->path), CONTROL_DIRECTORY "/%s", name) >=
         (int)sizeof(ret->path))
         return false;

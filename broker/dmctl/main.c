@@ -57,7 +57,7 @@ struct options {
     const char *control, *config;
     struct audit_options audit;
     bool json, watch, openmetrics, all;
-    const char *words[3];
+    char **words; /* as many as `count`, and then NULL */
     int count;
 };
 
@@ -79,7 +79,7 @@ int control_connect(const char *path)
     size_t length = strlen(path);
     if (length >= sizeof(address.sun_path))
         return -ENAMETOOLONG;
-    memcpy(address.sun_path, path, length + 1);
+    memcpy(address.sun_path, path, length);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
         return fd;
@@ -110,11 +110,7 @@ static int connect_to(const char *control)
     if (!control)
         return instances_only();
     bool is_path = strchr(control, '/') != NULL;
-    if (snprintf(path, sizeof(path), is_path ? "%s" : CONTROL_DIRECTORY "/%s" CONTROL_SUFFIX,
-                 control) >= (int)sizeof(path)) {
-        dmctl_complain_of_connect(control, ENAMETOOLONG);
-        return -ENAMETOOLONG;
-    }
+    snprintf(path, sizeof(path), is_path ? "%s" : CONTROL_DIRECTORY "/%s" CONTROL_SUFFIX, control);
     int fd = control_connect(path);
     if (fd < 0)
         dmctl_complain_of_connect(path, -fd);
@@ -339,8 +335,8 @@ static int parse(int argc, char **argv, struct options *ret)
             return EXIT_FAILURE;
         }
     }
-    for (; optind < argc && ret->count < 3; optind++)
-        ret->words[ret->count++] = argv[optind];
+    ret->words = argv + optind;
+    ret->count = argc - optind;
     bool of_audit = ret->audit.markdown || ret->audit.against || ret->audit.output;
     if (of_audit && ret->count > 0 && strcmp(ret->words[0], "audit") != 0)
         return usage("--markdown, --against and --output are for audit");

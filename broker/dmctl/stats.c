@@ -38,51 +38,51 @@ static uint64_t counter(const struct control_device *device, size_t column)
 
 static const struct control_device *find(const struct snapshot *snapshot, uint32_t id)
 {
-    for (size_t i = 0; snapshot && i < snapshot->count; i++) {
+    for (size_t i = 0; i < snapshot->count; i++) {
         if (snapshot->devices[i].id == id)
             return &snapshot->devices[i];
     }
     return NULL;
 }
 
-/* The counter itself, or its increase per second. */
-static double value(const struct control_device *device, const struct control_device *before,
-                    double seconds, size_t column)
+/* A counter of device `i`; with an earlier snapshot that has the device, its increase per second.
+ */
+static double value(const struct snapshot *snapshot, const struct snapshot *before, size_t i,
+                    size_t column)
 {
+    const struct control_device *device = &snapshot->devices[i];
+    const struct control_device *earlier = before ? find(before, device->id) : NULL;
     uint64_t now = counter(device, column);
-    if (!before)
+    if (!earlier)
         return (double)now;
     /* If it is smaller than before, its page is a new one. */
-    uint64_t then = counter(before, column);
+    uint64_t then = counter(earlier, column);
+    double seconds = snapshot->at - before->at;
     return seconds > 0 && now >= then ? (double)(now - then) / seconds : 0;
 }
 
 static void print_text(const struct snapshot *snapshot, const struct snapshot *before)
 {
-    double seconds = before ? snapshot->at - before->at : 0;
     printf("%-12s", before ? "a second" : "in all");
     for (size_t c = 0; c < COLUMNS; c++)
         printf(" %13s", columns[c].title);
     putchar('\n');
     for (size_t i = 0; i < snapshot->count; i++) {
-        const struct control_device *device = &snapshot->devices[i];
-        printf("%-12s", device->name);
+        printf("%-12s", snapshot->devices[i].name);
         for (size_t c = 0; c < COLUMNS; c++)
-            printf(" %13.0f", value(device, find(before, device->id), seconds, c));
+            printf(" %13.0f", value(snapshot, before, i, c));
         putchar('\n');
     }
 }
 
 static void print_json(const struct snapshot *snapshot, const struct snapshot *before)
 {
-    double seconds = before ? snapshot->at - before->at : 0;
     printf("{\"per_second\": %s, \"devices\": [", before ? "true" : "false");
     for (size_t i = 0; i < snapshot->count; i++) {
         const struct control_device *device = &snapshot->devices[i];
         printf("%s\n  {\"device\": \"%s\", \"id\": %u", i > 0 ? "," : "", device->name, device->id);
         for (size_t c = 0; c < COLUMNS; c++)
-            printf(", \"%s\": %.0f", columns[c].name,
-                   value(device, find(before, device->id), seconds, c));
+            printf(", \"%s\": %.0f", columns[c].name, value(snapshot, before, i, c));
         putchar('}');
     }
     puts("\n]}");
