@@ -3,123 +3,7 @@
  * What bao-dmctl prints and asks, and what it says when it gets no good answer. The broker is a
  * thread of this test, on a socket in a folder that stands for /run/bao-virtio-dm.
  */
-#include "tests/unit/dmctl_under_test.h"
-
-/* ---- Stats ---- */
-
-static void stats_counts_since_the_start(void)
-{
-    begin();
-    prints("stats 3",
-           "in all            requests      bytes in     bytes out         kicks        wanted    "
-           "suppressed    interrupts     registers        errors       lost in      lost out\n"
-           "vsock 3                100          1000          2000            30             6    "
-           "         7             5             8             9            10            11\n");
-    prints("stats --json",
-           "{\"per_second\": false, \"devices\": [\n"
-           "  {\"device\": \"rng 0\", \"id\": 0, \"requests\": 0, \"bytes_in\": 0, \"bytes_out\": "
-           "0, \"kicks\": 0, \"interrupts_sent\": 0, \"interrupts_suppressed\": 0, "
-           "\"interrupts_raised\": 0, \"register_accesses\": 0, \"guest_errors\": 0, "
-           "\"dropped_in\": 0, \"dropped_out\": 0},\n"
-           "  {\"device\": \"vsock 3\", \"id\": 3, \"requests\": 100, \"bytes_in\": 1000, "
-           "\"bytes_out\": 2000, \"kicks\": 30, \"interrupts_sent\": 6, \"interrupts_suppressed\": "
-           "7, \"interrupts_raised\": 5, \"register_accesses\": 8, \"guest_errors\": 9, "
-           "\"dropped_in\": 10, \"dropped_out\": 11}\n]}\n");
-    end();
-}
-
-static void rates_are_differences_by_time(void)
-{
-    struct snapshot before = {.count = 2, .at = 10.0}, now = {.count = 3, .at = 14.0};
-    before.devices[0] = before.devices[1] = a_vsock();
-    before.devices[0].id = 9;
-    now.devices[0] = a_vsock();
-    now.devices[0].counters.requests += 12;
-    now.devices[0].counters.bytes_in -= 1; /* a new page */
-    now.devices[1] = a_vsock();
-    now.devices[1].id = 9;
-    now.devices[2] = a_vsock();
-    now.devices[2].id = 5; /* it was not there before */
-    before.devices[2] = now.devices[2];
-    said_begin(&out, STDOUT_FILENO);
-    stats_print(&now, &before, false);
-    said_end(&out);
-    CU_ASSERT_EQUAL(strncmp(out.text, "a second          requests      bytes in ", 41), 0);
-    CU_ASSERT_PTR_NOT_NULL(strstr(out.text, "\nvsock 3                  3             0"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(out.text, "\nvsock 3                  0             0"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(out.text, "\nvsock 3                100          1000"));
-    said_begin(&out, STDOUT_FILENO);
-    stats_print(&now, &before, true);
-    said_end(&out);
-    CU_ASSERT_EQUAL(strncmp(out.text, "{\"per_second\": true, \"devices\": [\n  {", 36), 0);
-    CU_ASSERT_PTR_NOT_NULL(strstr(out.text, "\"id\": 3, \"requests\": 3, \"bytes_in\": 0,"));
-    before.at = 14.0; /* no time has passed */
-    said_begin(&out, STDOUT_FILENO);
-    stats_print(&now, &before, true);
-    said_end(&out);
-    CU_ASSERT_PTR_NOT_NULL(strstr(out.text, "\"id\": 3, \"requests\": 0,"));
-}
-
-static void watching_prints_each_interval(void)
-{
-    begin();
-    answers_left = 9; /* three snapshots of two devices and an end */
-    CU_ASSERT_EQUAL(run("stats --watch 5"), EXIT_FAILURE);
-    CU_ASSERT_EQUAL(sleeps, 3);
-    CU_ASSERT_EQUAL(naps, 5);
-    const char *second = strstr(out.text, "a second");
-    CU_ASSERT_PTR_EQUAL(second, out.text);
-    CU_ASSERT_PTR_NOT_NULL(strstr(out.text + 1, "\na second"));
-    CU_ASSERT_PTR_NULL(strstr(strstr(out.text + 1, "\na second") + 2, "\na second"));
-    answers_left = 3;
-    CU_ASSERT_EQUAL(run("stats --watch"), EXIT_FAILURE);
-    CU_ASSERT_EQUAL(naps, 1);
-    answers_left = 3;
-    CU_ASSERT_EQUAL(run("stats --watch 3600"), EXIT_FAILURE);
-    CU_ASSERT_EQUAL(naps, 3600);
-    complains("stats --watch 0",
-              "bao-dmctl: --watch takes from 1 to 3600 seconds: see bao-dmctl --help\n");
-    complains("stats --watch 3601",
-              "bao-dmctl: --watch takes from 1 to 3600 seconds: see bao-dmctl --help\n");
-    end();
-}
-
-static void openmetrics_has_every_counter_and_state(void)
-{
-    static const char *const lines[] = {
-        "# TYPE bao_virtio_requests counter\n# HELP bao_virtio_requests Requests that the worker "
-        "has completed.\nbao_virtio_requests_total{device=\"rng 0\",id=\"0\"} "
-        "0\nbao_virtio_requests_total{device=\"vsock 3\",id=\"3\"} 100\n# TYPE bao_virtio_bytes_in "
-        "counter\n",
-        "bao_virtio_bytes_in_total{device=\"vsock 3\",id=\"3\"} 1000\n",
-        "bao_virtio_interrupts_raised_total{device=\"vsock 3\",id=\"3\"} 5\n",
-        "bao_virtio_dropped_out_total{device=\"vsock 3\",id=\"3\"} 11\n",
-        "# TYPE bao_virtio_worker_restarts counter\n# HELP bao_virtio_worker_restarts Workers that "
-        "were replaced since the broker started.\nbao_virtio_worker_restarts_total{device=\"rng "
-        "0\",id=\"0\"} 0\nbao_virtio_worker_restarts_total{device=\"vsock 3\",id=\"3\"} 2\n",
-        "# TYPE bao_virtio_worker_running gauge\n# HELP bao_virtio_worker_running 1 while the "
-        "device has a worker at work.\nbao_virtio_worker_running{device=\"rng 0\",id=\"0\"} "
-        "0\nbao_virtio_worker_running{device=\"vsock 3\",id=\"3\"} 1\n",
-        "# TYPE bao_virtio_driver_status gauge\n# HELP bao_virtio_driver_status The device's "
-        "status "
-        "register, VirtIO 1.2 section 2.1.\nbao_virtio_driver_status{device=\"rng 0\",id=\"0\"} "
-        "0\nbao_virtio_driver_status{device=\"vsock 3\",id=\"3\"} 15\n",
-        "# TYPE bao_virtio_trouble gauge\n# HELP bao_virtio_trouble 1 while something that the "
-        "device needs can't work: see status.\nbao_virtio_trouble{device=\"rng 0\",id=\"0\"} "
-        "0\nbao_virtio_trouble{device=\"vsock 3\",id=\"3\"} 1\n# EOF\n",
-    };
-    begin();
-    strcpy(devices[1].trouble, "x");
-    CU_ASSERT_EQUAL(run("stats --openmetrics"), EXIT_SUCCESS);
-    const char *at = out.text;
-    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-        const char *next = at ? strstr(at, lines[i]) : NULL;
-        if (!next)
-            CU_FAIL(lines[i]);
-        at = next;
-    }
-    end();
-}
+#include "tests/unit/dmctl_cases.h"
 
 /* ---- Asking ---- */
 
@@ -136,6 +20,33 @@ static void it_asks_what_the_user_wants(void)
     prints("log-level", "warning\n");
     devices[0].broker_level = LOG_LEVELS;
     prints("log-level", "unknown\n");
+    prints("restart 010", ""); /* as people write tens */
+    CU_ASSERT(asked[5].verb == CONTROL_RESTART && asked[5].index == 10);
+    devices[1].id = 10;
+    CU_ASSERT_EQUAL(run("status 10"), EXIT_SUCCESS);
+    CU_ASSERT_EQUAL(strncmp(out.text, "vsock 3 (virtio)", 16), 0);
+    CU_ASSERT_EQUAL(run("stats 010"), EXIT_SUCCESS);
+    end();
+}
+
+/* The broker says how many devices it has, by an error. */
+static void no_more_devices_are_asked_for_than_there_can_be(void)
+{
+    begin();
+    device_count = BAO_DEVICES_MAX + 1;
+    for (uint32_t i = 0; i < device_count; i++) {
+        devices[i] = devices[0];
+        devices[i].id = i;
+    }
+    keeper = 1234;
+    CU_ASSERT_EQUAL(run("status --all"), EXIT_SUCCESS);
+    CU_ASSERT_EQUAL(asked_count, BAO_DEVICES_MAX);
+    CU_ASSERT_EQUAL(times_in(out.text, "rng 0 (virtio)"), BAO_DEVICES_MAX);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out.text, ": process 1234, "));
+    device_count = 0;
+    keeper = 4321;
+    CU_ASSERT_EQUAL(run("status --all"), EXIT_SUCCESS);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out.text, ": process 4321, "));
     end();
 }
 
@@ -159,6 +70,7 @@ static void refusals_are_told(void)
     answer_error[CONTROL_STATUS] = 0;
     complains("status 7", "bao-dmctl: no device has id 7\n");
     complains("stats 7", "bao-dmctl: no device has id 7\n");
+    complains("stats 12345678", "bao-dmctl: no device has id 12345678\n");
     end();
 }
 
@@ -221,6 +133,9 @@ static void usage_is_explained(void)
         {"status a", "status takes one DEVICE, a number"},
         {"status 1 2", "status takes one DEVICE, a number"},
         {"status 1 2 3 4", "status takes one DEVICE, a number"},
+        {"status ''", "status takes one DEVICE, a number"},
+        {"--markdown", "no command"},
+        {"--openmetrics", "no command"},
         {"status 123456789", "status takes one DEVICE, a number"},
         {"stats 1 2", "stats takes one number"},
         {"stats x", "stats takes one number"},
@@ -278,6 +193,7 @@ static void several_have_to_be_told_apart(void)
               "bao-dmctl: several are running: say which by --control NAME, or use status --all\n"
               "  /run/bao-virtio-dm/a.socket: process 812, /etc/\"vm\".yaml\n"
               "  /run/bao-virtio-dm/vm.socket: process 812, /etc/\"vm\".yaml\n");
+    CU_ASSERT_EQUAL(fcntl(connected, F_GETFD), -1); /* it is closed */
     prints("--control a status 0", RNG_TEXT);
     connect_error = EACCES;
     complains("status",
@@ -292,6 +208,9 @@ static void all_are_shown(void)
 {
     begin();
     device_count = 1;
+    prints("status --all",
+           "/etc/\"vm\".yaml: process 812, /run/bao-virtio-dm/vm.socket\n" RNG_TEXT);
+    CU_ASSERT_EQUAL(fcntl(connected, F_GETFD), -1); /* it is closed */
     second_instance();
     prints("status --all",
            "/etc/\"vm\".yaml: process 812, /run/bao-virtio-dm/a.socket\n" RNG_TEXT
@@ -337,13 +256,17 @@ static void only_sockets_that_answer_count(void)
     CU_ASSERT_STRING_EQUAL(instances[0].path, "/run/bao-virtio-dm/vm.socket");
     CU_ASSERT(instances[0].fd >= 0);
     CU_ASSERT_EQUAL(fcntl(instances[0].fd, F_GETFD), FD_CLOEXEC);
-    int connected = instances[0].fd;
+    int found_one = instances[0].fd;
+    instances[1].fd = -7;
     instances_close(instances, 1);
     CU_ASSERT_EQUAL(instances[0].fd, -1);
-    CU_ASSERT_EQUAL(send(connected, "", 1, MSG_NOSIGNAL), -1);
+    CU_ASSERT_EQUAL(instances[1].fd, -7);
+    CU_ASSERT_EQUAL(send(found_one, "", 1, MSG_NOSIGNAL), -1);
     close(other);
     connect_error = EACCES;
+    const unsigned int before = fd_count();
     CU_ASSERT_EQUAL(instances_find(instances), 3);
+    CU_ASSERT_EQUAL(fd_count(), before);
     CU_ASSERT_STRING_EQUAL(instances[0].path, "/run/bao-virtio-dm/dead.socket");
     CU_ASSERT_STRING_EQUAL(instances[1].path, "/run/bao-virtio-dm/m.socket");
     CU_ASSERT_STRING_EQUAL(instances[2].path, "/run/bao-virtio-dm/vm.socket");
@@ -354,6 +277,60 @@ static void only_sockets_that_answer_count(void)
     remove_file(".socket");
     remove_file("other");
     remove_file("m.socket");
+    end();
+}
+
+/* The longest is as long as the name of a socket can be. */
+static void long_names_and_many_are_found(void)
+{
+    static struct instance instances[INSTANCES_MAX + 1];
+    const size_t room = CONTROL_PATH_SIZE - sizeof(CONTROL_DIRECTORY "/" CONTROL_SUFFIX);
+    char name[CONTROL_PATH_SIZE + 1], path[256];
+    begin();
+    connect_error = EACCES;
+    remove_file("vm.socket");
+    for (size_t letters = room; letters <= room + 1; letters++) {
+        memset(name, 'l', letters);
+        strcpy(name + letters, CONTROL_SUFFIX);
+        put_file(name);
+        CU_ASSERT_EQUAL(instances_find(instances), letters == room ? 1 : 0);
+        snprintf(path, sizeof(path), CONTROL_DIRECTORY "/%s", name);
+        if (letters == room)
+            CU_ASSERT_STRING_EQUAL(instances[0].path, path);
+        remove_file(name);
+    }
+    instances[INSTANCES_MAX].fd = -7;
+    for (int round = 0; round < 2; round++) {
+        for (unsigned int i = 0; i < INSTANCES_MAX + 2; i++) {
+            snprintf(name, sizeof(name), "many%u" CONTROL_SUFFIX, i);
+            if (round == 0)
+                put_file(name);
+            else
+                remove_file(name);
+        }
+        CU_ASSERT_EQUAL(instances_find(instances), round == 0 ? INSTANCES_MAX : 0);
+    }
+    CU_ASSERT_EQUAL(instances[INSTANCES_MAX].fd, -7);
+    end();
+}
+
+/* Its parent may have closed them. What is meant for the user must not go to the broker. */
+static void no_socket_stands_for_the_first_three_files(void)
+{
+    begin();
+    int input_before = dup(STDIN_FILENO);
+    said_begin(&err, STDERR_FILENO);
+    int next = dup(STDIN_FILENO); /* the lowest free number */
+    close(next);
+    close(STDIN_FILENO);
+    close(STDERR_FILENO);
+    int status = run_bare("--control vm restart 3");
+    CU_ASSERT_EQUAL(dup2(input_before, STDIN_FILENO), STDIN_FILENO);
+    said_end(&err);
+    close(input_before);
+    CU_ASSERT_EQUAL(status, EXIT_SUCCESS);
+    CU_ASSERT_EQUAL(asked_count, 1);
+    CU_ASSERT_EQUAL(connected, next); /* no other file was left open */
     end();
 }
 
@@ -421,6 +398,52 @@ static void the_auditor_gets_what_the_broker_says(void)
     device_count = 0;
     (void)audit("audit");
     CU_ASSERT_PTR_NOT_NULL(strstr(input, " broker\n"));
+    end();
+}
+
+/* Half of it would look like a broker that has fewer devices. */
+static void the_auditor_gets_all_or_nothing(void)
+{
+    static const char words[] = "bao-dmctl: what the broker says can't be handed on: %s\n";
+    char expected[256];
+    begin();
+    for (unsigned int i = 0; i < 3; i++) {
+        writes_before_error = i;
+        CU_ASSERT_EQUAL(audit("audit"), 2);
+        snprintf(expected, sizeof(expected), words, "File too large");
+        CU_ASSERT_STRING_EQUAL(err.text, expected);
+        CU_ASSERT_EQUAL(execs, 0);
+    }
+    writes_before_error = UINT_MAX;
+    write_most = 3;
+    CU_ASSERT_EQUAL(audit("audit"), 2);
+    snprintf(expected, sizeof(expected), words, "Input/output error");
+    CU_ASSERT_STRING_EQUAL(err.text, expected);
+    CU_ASSERT_EQUAL(execs, 0);
+    write_most = SIZE_MAX;
+    memfd_error = EMFILE;
+    CU_ASSERT_EQUAL(audit("audit"), 2);
+    snprintf(expected, sizeof(expected), words, "Too many open files");
+    CU_ASSERT_STRING_EQUAL(err.text, expected);
+    CU_ASSERT_EQUAL(execs, 0);
+    end();
+}
+
+/* Also if its own standard input was closed. */
+static void the_auditor_has_what_it_is_given_as_its_input(void)
+{
+    begin();
+    int before = dup(STDIN_FILENO);
+    said_begin(&err, STDERR_FILENO);
+    close(STDIN_FILENO);
+    int status = run_bare("audit");
+    CU_ASSERT_EQUAL(dup2(before, STDIN_FILENO), STDIN_FILENO);
+    said_end(&err);
+    close(before);
+    CU_ASSERT_EQUAL(status, 2);
+    CU_ASSERT_EQUAL(execs, 2);
+    CU_ASSERT_EQUAL(input_flags, 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(input, "device 3 4711 "));
     end();
 }
 
@@ -500,6 +523,11 @@ static void the_board_is_judged_with_its_configuration(void)
              "%s\"\n1 ok, 0 to know, 1 missing\n",
              path, path);
     CU_ASSERT_STRING_EQUAL(out.text, words);
+    /* The one with the usual name counts if it is there. */
+    is_there_by_default = true;
+    CU_ASSERT_EQUAL(run("check-board"), EXIT_FAILURE);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out.text, "configuration: " BOARD_CONFIG " is not right: "));
+    is_there_by_default = false;
     /* It is left out if there is no room. */
     found.count = BOARD_FINDINGS_MAX;
     for (size_t i = 0; i < BOARD_FINDINGS_MAX; i++)
@@ -521,11 +549,14 @@ int main(int argc, char **argv)
         {"stats counts since the start", stats_counts_since_the_start},
         {"rates are differences by time", rates_are_differences_by_time},
         {"watching prints each interval", watching_prints_each_interval},
+        {"watching compares with the last time", watching_compares_with_the_last_time},
+        {"watching ends with its reader", watching_ends_with_its_reader},
         {"OpenMetrics", openmetrics_has_every_counter_and_state},
         CU_TEST_INFO_NULL,
     };
     CU_TestInfo asking[] = {
         {"it asks what the user wants", it_asks_what_the_user_wants},
+        {"no more devices than there can be", no_more_devices_are_asked_for_than_there_can_be},
         {"refusals are told", refusals_are_told},
         {"no good answer is told", no_good_answer_is_told},
         {"a connection that fails is told", a_connection_that_fails_is_told},
@@ -536,10 +567,14 @@ int main(int argc, char **argv)
         {"several have to be told apart", several_have_to_be_told_apart},
         {"all are shown", all_are_shown},
         {"only sockets that answer count", only_sockets_that_answer_count},
+        {"long names, and many", long_names_and_many_are_found},
+        {"the first three files", no_socket_stands_for_the_first_three_files},
         CU_TEST_INFO_NULL,
     };
     CU_TestInfo others[] = {
         {"the auditor gets what the broker says", the_auditor_gets_what_the_broker_says},
+        {"the auditor gets all or nothing", the_auditor_gets_all_or_nothing},
+        {"the auditor's input", the_auditor_has_what_it_is_given_as_its_input},
         {"without the broker nothing is audited", without_the_broker_nothing_is_audited},
         {"the board's findings are printed", the_board_s_findings_are_printed},
         {"the board and its configuration", the_board_is_judged_with_its_configuration},
