@@ -42,6 +42,20 @@ static size_t read_file(const char *path, void *ret, size_t size)
     return length;
 }
 
+/* The number that a file of the kernel's begins with; 0 if there is no such file. */
+static unsigned long number_in(const char *root, const char *path)
+{
+    char name[PATH_MAX];
+    unsigned long number;
+    snprintf(name, sizeof(name), "%s%s", root, path);
+    FILE *file = fopen(name, "re");
+    if (!file)
+        return 0;
+    bool is_number = fscanf(file, "%lu", &number) == 1;
+    fclose(file);
+    return is_number ? number : 0;
+}
+
 /* ---- The kernel ---- */
 
 static void ask_kernel(struct board_facts *ret)
@@ -63,15 +77,11 @@ static void ask_kernel(struct board_facts *ret)
 
 static void look_at_proc(const char *root, struct board_facts *ret)
 {
-    char path[PATH_MAX], text[64] = "";
-    snprintf(path, sizeof(path), "%s/proc/sys/user/max_user_namespaces", root);
-    read_file(path, text, sizeof(text) - 1);
-    ret->user_namespaces = is_there(root, "/proc/self/ns/user") && strtoul(text, NULL, 10) > 0;
+    ret->user_namespaces = is_there(root, "/proc/self/ns/user") &&
+                           number_in(root, "/proc/sys/user/max_user_namespaces") > 0;
     ret->pid_namespaces = is_there(root, "/proc/self/ns/pid");
-    snprintf(path, sizeof(path), "%s/proc/sys/kernel/io_uring_disabled", root); /* Linux 6.6 */
-    text[0] = '\0';
-    read_file(path, text, sizeof(text) - 1);
-    ret->io_uring_forbidden = strtoul(text, NULL, 10) == 2; /* 1: not root, as the workers start */
+    /* Linux 6.6. 1: not root, as the workers start */
+    ret->io_uring_forbidden = number_in(root, "/proc/sys/kernel/io_uring_disabled") == 2;
     /* Only this option makes the file. */
     ret->checkpoint_restore = is_there(root, "/proc/sys/kernel/ns_last_pid");
     ret->cgroup2 = is_there(root, "/sys/fs/cgroup/cgroup.controllers");
@@ -104,12 +114,12 @@ static uint64_t cells_value(const uint8_t *at, size_t cells)
     return value;
 }
 
-/* The value of a property of one cell, or `otherwise`. */
+/* The value of a property of one cell, or `otherwise`. `node` ends with a slash. */
 static size_t cell(const char *node, const char *name, size_t otherwise)
 {
     char path[PATH_MAX + 32];
     uint8_t value[4];
-    snprintf(path, sizeof(path), "%s/%s", node, name);
+    snprintf(path, sizeof(path), "%s%s", node, name);
     return read_file(path, value, sizeof(value)) == sizeof(value) ? (size_t)cells_value(value, 1)
                                                                   : otherwise;
 }
@@ -124,7 +134,7 @@ static void add_windows(const char *node, struct board_facts *ret)
     size_t address = cell(node, "../#address-cells", 2), size = cell(node, "../#size-cells", 1);
     if (address < 1 || address > 2 || size < 1 || size > 2)
         return;
-    snprintf(path, sizeof(path), "%s/reg", node);
+    snprintf(path, sizeof(path), "%sreg", node);
     size_t length = read_file(path, reg, sizeof(reg)), row = 4 * (address + size);
     size_t id = cell(node, "bao,id", 0);
     for (size_t at = 0; at + row <= length && ret->window_count < BAO_DEVICES_MAX; at += row)
@@ -133,21 +143,31 @@ static void add_windows(const char *node, struct board_facts *ret)
                                   cells_value(reg + at + 4 * address, size)};
 }
 
+/* Is it one of the words in a file? Each ends with a 0. */
+static bool has_word(const char *path, const char *wanted)
+{
+    char *word = NULL;
+    size_t room = 0;
+    bool found = false;
+    FILE *file = fopen(path, "re");
+    while (file && !found && getdelim(&word, &room, '\0', file) > 0)
+        found = strcmp(word, wanted) == 0;
+    free(word);
+    if (file)
+        fclose(file);
+    return found;
+}
+
 static int visit(const char *path, const struct stat *status, int kind, struct FTW *where)
 {
-    char words[256] = "", node[PATH_MAX];
+    char node[PATH_MAX];
     (void)status;
-    if (kind != FTW_F || strcmp(path + where->base, "compatible") != 0)
+    if (kind != FTW_F || strcmp(path + where->base, "compatible") != 0 ||
+        !has_word(path, "bao,io-dispatcher"))
         return 0;
-    size_t length = read_file(path, words, sizeof(words) - 1);
-    for (size_t at = 0; at < length; at += strlen(words + at) + 1) {
-        if (strcmp(words + at, "bao,io-dispatcher") != 0)
-            continue;
-        visited->in_device_tree = true;
-        snprintf(node, sizeof(node), "%.*s", where->base - 1, path);
-        add_windows(node, visited);
-        break;
-    }
+    visited->in_device_tree = true;
+    snprintf(node, sizeof(node), "%.*s", where->base, path);
+    add_windows(node, visited);
     return 0;
 }
 

@@ -219,12 +219,11 @@ static const struct board_window *window_of(const struct board_facts *facts, uin
 /* "0, 1, 5" */
 static const char *window_ids(const struct board_facts *facts, char *ret, size_t size)
 {
-    int at = 0;
-    ret[0] = '\0';
+    int at = snprintf(ret, size, "%s", facts->window_count == 0 ? "none" : "");
     for (size_t i = 0; i < facts->window_count && (size_t)at < size; i++)
         at +=
             snprintf(ret + at, size - (size_t)at, "%s%u", i == 0 ? "" : ", ", facts->windows[i].id);
-    return ret[0] ? ret : "none";
+    return ret;
 }
 
 static void judge_window(const struct board_facts *facts, const struct config *config,
@@ -279,9 +278,9 @@ static bool has_node(const struct board_facts *facts, const struct node *node)
     case NODE_VHOST_NET:
         return facts->vhost_net;
     case NODE_TUN:
-        return facts->tun;
+        break;
     }
-    return false;
+    return facts->tun;
 }
 
 static void need_node(struct board_report *report, const struct board_facts *facts,

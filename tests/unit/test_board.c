@@ -105,9 +105,12 @@ static void test_what_is_missing_is_told_with_its_cure(void)
         {BOARD_NOTE, "random numbers", "the kernel has no entropy yet: rng devices wait for it",
          "a driver for the board's generator, or rng-tools"},
         FRONTEND);
-    facts.memory_available = 12288;
+    facts.memory_available = 10240; /* just enough for one */
     judge(&facts, VSOCK("0"));
     CU_ASSERT_EQUAL(report.items[report.count - 4].level, BOARD_OK);
+    facts.memory_available--;
+    judge(&facts, VSOCK("0"));
+    CU_ASSERT_EQUAL(report.items[report.count - 4].level, BOARD_MISSING);
 }
 
 static void test_files_folders_and_daemons(void)
@@ -158,19 +161,32 @@ static void test_files_folders_and_daemons(void)
     CU_ASSERT_STRING_EQUAL(report.items[before].cure, "start the daemon"); /* no virtiofsd */
 }
 
+/* The last item of the array is where those go for which there is no room. */
 static void test_the_report_has_an_end(void)
 {
+    static struct config_diagnostics diagnostics;
     struct board_facts facts = good();
-    char yaml[4096] = "devices:\n";
-    facts.in_device_tree = false;
+    char yaml[4096] = "devices:\n", tap[] = "no-such-tap";
+    facts.is_root = false;
+    facts.nodes[0] = (struct generation_node){BAO_C, "/dev/bao-dm0", 0};
+    facts.window_count = 0;
     for (unsigned int i = 0; i < 16; i++)
         snprintf(yaml + strlen(yaml), 200,
                  "- {id: %u, type: fs, data_plane: vhost_user, mmio_addr: 0x%u000, socket_path: "
                  "/no%u/such.sock}\n",
                  i, i + 1, i);
-    judge(&facts, yaml);
-    CU_ASSERT(report.count <= BOARD_FINDINGS_MAX - 1);
-    CU_ASSERT(report.count >= 11 + 32 + 4 || report.count == BOARD_FINDINGS_MAX - 1);
+    judge(&facts, yaml); /* for each: no node, no window, no folder, no daemon */
+    CU_ASSERT_EQUAL(report.count, 12 + 4 * 16 + 4);
+    CU_ASSERT_EQUAL_FATAL(config_parse("f", yaml, strlen(yaml), &config, &diagnostics), 0);
+    for (unsigned int taps = 14; taps <= 16; taps++) {
+        for (unsigned int i = 0; i < taps; i++)
+            config.devices[i].tap_name = tap;
+        board_judge(&facts, &config, &report);
+        CU_ASSERT_EQUAL(report.count, taps == 14 ? 94 : 95);
+    }
+    for (unsigned int i = 0; i < 16; i++)
+        config.devices[i].tap_name = NULL;
+    config_free(&config);
 }
 
 static void test_kernels_that_are_new_enough(void)
@@ -228,12 +244,24 @@ static void test_windows_in_each_number_of_cells(void)
     }
 }
 
+static bool says(const char *check, const char *words)
+{
+    for (size_t i = 0; i < report.count; i++) {
+        if (strcmp(report.items[i].check, check) == 0 && strstr(report.items[i].found, words))
+            return true;
+    }
+    return false;
+}
+
 static void test_numbers(void)
 {
     struct board_facts facts = good();
     facts.landlock_abi = 0;
     judge(&facts, VSOCK("0"));
     CU_ASSERT_TRUE(only(BOARD_NOTE, "Landlock", "CONFIG_SECURITY_LANDLOCK"));
+    facts.landlock_abi = 1;
+    judge(&facts, VSOCK("0"));
+    CU_ASSERT_TRUE(says("Landlock", "there, ABI 1"));
     facts = good();
     facts.kernel_major = 5;
     judge(&facts, VSOCK("0"));
@@ -246,16 +274,31 @@ static void test_numbers(void)
     facts.processors = 1;
     judge(&facts, VSOCK("0"));
     CU_ASSERT_TRUE(only(BOARD_NOTE, "processors", "one"));
-    facts = good();
 }
 
-static bool says(const char *check, const char *words)
+/* Asked about only if a disk wants one. */
+static void test_a_disk_s_ring(void)
 {
-    for (size_t i = 0; i < report.count; i++) {
-        if (strcmp(report.items[i].check, check) == 0 && strstr(report.items[i].found, words))
-            return true;
-    }
-    return false;
+    struct board_facts facts = good();
+    static const char two[] =
+        "devices:\n"
+        "- {id: 0, type: block, data_plane: virtio, mmio_addr: 0, file_path: /dev/null, io_engine: "
+        "io_uring}\n"
+        "- {id: 1, type: rng, data_plane: virtio, mmio_addr: 0x1000}\n";
+    judge(&facts, VSOCK("0"));
+    CU_ASSERT_FALSE(says("io_uring", ""));
+    judge(&facts, NULL);
+    CU_ASSERT_FALSE(says("io_uring", ""));
+    judge(&facts, two);
+    CU_ASSERT_TRUE(says("io_uring", "not there: disks can't have io_engine: io_uring"));
+    CU_ASSERT_EQUAL(count(BOARD_MISSING), 2); /* and /dev/null is no disk */
+    facts.io_uring = facts.io_uring_forbidden = true;
+    judge(&facts, two);
+    CU_ASSERT_TRUE(says("io_uring", "forbidden: disks can't have io_engine: io_uring"));
+    facts.io_uring_forbidden = false;
+    judge(&facts, two);
+    CU_ASSERT_TRUE(says("io_uring", "there"));
+    CU_ASSERT_EQUAL(count(BOARD_MISSING), 1);
 }
 
 static void test_a_driver_that_is_not_there(void)
@@ -303,6 +346,10 @@ static void test_each_generation_of_the_driver(void)
     facts.in_device_tree = false;
     judge(&facts, VSOCK("0"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "device tree", "with its \"bao,id\""));
+    facts = good();
+    facts.in_device_tree = false;
+    judge(&facts, VSOCK("0"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "device tree", "one pair of reg and one interrupt"));
 
     facts = good();
     facts.nodes[0] = (struct generation_node){BAO_D, "/dev/bao", 0};
@@ -312,6 +359,11 @@ static void test_each_generation_of_the_driver(void)
     CU_ASSERT_EQUAL(count(BOARD_MISSING), 0);
     CU_ASSERT_EQUAL(count(BOARD_NOTE), 1); /* the frontend */
     CU_ASSERT_TRUE(says("dispatcher", "/dev/bao, generation D"));
+    judge(&facts, DEVICE("7", "vsock", "vhost", "    guest_cid: 3\n    irq: 40\n"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "shmem_addr, shmem_size and irq"));
+    judge(&facts, DEVICE("7", "vsock", "vhost",
+                         "    guest_cid: 3\n    irq: 40\n    shmem_size: 0x1000000\n"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "shmem_addr, shmem_size and irq"));
     judge(&facts, DEVICE("7", "vsock", "vhost", TOLD));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "shmem_addr, shmem_size and irq"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "in Bao's configuration")); /* complete */
@@ -323,6 +375,7 @@ static void test_the_device_tree_beside_the_file(void)
     judge(&facts, VSOCK("2"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "device tree", "ids of the device tree: 0, 1"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "device tree", "f:2:"));
+    CU_ASSERT_STRING_EQUAL(report.items[11].found, "vsock 2: the ids of the device tree: 0, 1");
     judge(&facts, DEVICE("1", "vsock", "vhost",
                          "    guest_cid: 3\n    shmem_addr: 0xd1000000\n"
                          "    shmem_size: 0x1000000\n"));
@@ -331,17 +384,44 @@ static void test_the_device_tree_beside_the_file(void)
           DEVICE("1", "vsock", "vhost",
                  "    guest_cid: 3\n    shmem_addr: 0xd1000000\n    shmem_size: 0x10000\n"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "device tree", "0x1000000 bytes at 0xd1000000"));
+    judge(&facts,
+          DEVICE("1", "vsock", "vhost",
+                 "    guest_cid: 3\n    shmem_addr: 0xd0000000\n    shmem_size: 0x1000000\n"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "device tree", "0x1000000 bytes at 0xd1000000"));
+}
+
+/* As many as fit are named. */
+static void test_many_ids_are_cut(void)
+{
+    struct board_facts facts = good();
+    char words[160] = "vsock 2: the ids of the device tree: ";
+    const size_t begin = strlen(words);
+    facts.window_count = BAO_DEVICES_MAX;
+    for (uint32_t i = 0; i < BAO_DEVICES_MAX; i++) {
+        facts.windows[i].id = 4000000000u + i;
+        if (i < 8)
+            snprintf(words + strlen(words), 16, "%s%u", i == 0 ? "" : ", ", 4000000000u + i);
+    }
+    judge(&facts, VSOCK("2"));
+    words[begin + 79] = '\0';
+    CU_ASSERT_STRING_EQUAL(report.items[11].found, words);
 }
 
 static void test_what_devices_need(void)
 {
     struct board_facts facts = good();
+    const unsigned int before = fd_count();
     judge(&facts, DEVICE("0", "block", "virtio", "    file_path: /no/such/image\n"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "file", "/no/such/image"));
     judge(&facts, DEVICE("0", "block", "virtio", "    file_path: /tmp\n"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "file", "neither a file nor a disk"));
     judge(&facts, DEVICE("0", "net", "virtio", "    tap_name: no-such-tap\n"));
-    CU_ASSERT_TRUE(only(BOARD_NOTE, "tap", "ip tuntap add no-such-tap mode tap"));
+    CU_ASSERT_TRUE(only(BOARD_NOTE, "tap",
+                        "\"ip tuntap add no-such-tap mode tap\", \"ip link set no-such-tap up\""));
+    CU_ASSERT_EQUAL(fd_count(), before);
+    judge(&facts, DEVICE("0", "input", "virtio", "    device_path: /dev/null\n"));
+    CU_ASSERT_EQUAL(count(BOARD_MISSING), 0); /* no file, and no disk */
+    CU_ASSERT_TRUE(says("file", "input 0: /dev/null"));
     judge(&facts, DEVICE("0", "console", "virtio", "    log_path: /no/such/log\n"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "folder", "mkdir -p /no/such"));
     facts.root_is_initramfs = true;
@@ -473,6 +553,12 @@ int main(int argc, char **argv)
         {"the report has an end", test_the_report_has_an_end},
         {"kernels that are new enough", test_kernels_that_are_new_enough},
         {"windows in each number of cells", test_windows_in_each_number_of_cells},
+        {"numbers of the kernel", test_numbers_of_the_kernel},
+        {"windows in the usual cells", test_windows_in_the_usual_cells},
+        {"no more windows than there can be", test_no_more_windows_than_there_can_be},
+        {"nodes that are not the driver's", test_other_nodes_are_not_the_driver_s},
+        {"a disk's ring", test_a_disk_s_ring},
+        {"many ids are cut", test_many_ids_are_cut},
         {"a driver that is not there", test_a_driver_that_is_not_there},
         {"each generation of the driver", test_each_generation_of_the_driver},
         {"the device tree beside the file", test_the_device_tree_beside_the_file},
