@@ -4,151 +4,7 @@
  * arrives once, in order, and no file of it stays with the broker. However many come, and however
  * little the worker reads, their number is bounded.
  */
-#include "broker/connections.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/virtio_vsock.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "broker/supervision.h"
-#include "tests/cunit_main.h"
-#include "tests/unit/fd_count.h"
-
-#define INCARNATION 6
-#define INDEX 4
-#define NOW 100000
-#define LATE INT64_MAX
-
-static struct device device;
-static struct backend_ops ops;
-static int worker;       /* the worker's end of its socket */
-static int connector;    /* the connector's end */
-static int64_t again;    /* when there is more to do */
-static unsigned int fds; /* open files before anything came */
-
-/* The clients that wait on each listener: types, or -errno. */
-static int waiting[BACKEND_LISTENERS][64];
-static unsigned int wait_count[BACKEND_LISTENERS], accepted[BACKEND_LISTENERS];
-
-/* ---- What connections.c calls ---- */
-
-static char logged[8][WORDS_SIZE];
-static unsigned int log_count;
-
-void supervision_log(struct device *about, enum log_level level, const char *text)
-{
-    CU_ASSERT_PTR_EQUAL(about, &device);
-    CU_ASSERT_EQUAL(level, LOG_LEVEL_DEBUG);
-    snprintf(logged[log_count++ % 8], WORDS_SIZE, "%s", text);
-}
-
-static int accept_one(struct backend *backend, unsigned int number, uint32_t *ret_type)
-{
-    CU_ASSERT_FATAL(number < BACKEND_LISTENERS);
-    if (accepted[number] == wait_count[number])
-        return -EAGAIN;
-    int client = waiting[number][accepted[number]++];
-    if (client < 0)
-        return client;
-    *ret_type = (uint32_t)client;
-    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (backend->ops->keeps_client)
-        backend->client = fd;
-    return fd;
-}
-
-static int address_of(const struct backend *backend, uint32_t port, uint32_t type,
-                      struct sockaddr_un *ret)
-{
-    CU_ASSERT_PTR_EQUAL(backend, &device.backend);
-    if (port == 0)
-        return -EACCES;
-    *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-    snprintf(ret->sun_path, sizeof(ret->sun_path), "/sockets/%u", port);
-    return type == VIRTIO_VSOCK_TYPE_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
-}
-
-/* ---- A device ---- */
-
-static void pair(int *ret_ours, int *ret_theirs)
-{
-    int sockets[2];
-    CU_ASSERT_EQUAL_FATAL(
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets), 0);
-    *ret_ours = sockets[0];
-    *ret_theirs = sockets[1];
-}
-
-static void begin(bool with_listeners)
-{
-    ops = (struct backend_ops){.accept = accept_one, .address = address_of};
-    device =
-        (struct device){.name = "vsock 0", .index = INDEX, .backend = {.ops = &ops, .client = -1}};
-    for (size_t i = 0; i < OPENED_FILES; i++)
-        device.backend.files[i] = -1;
-    device.worker = WORKER_NONE;
-    device.worker.phase = WORKER_READY;
-    device.worker.incarnation = INCARNATION;
-    device.backend.connector = CONNECTOR_NONE;
-    pair(&device.worker.socket, &worker);
-    pair(&device.backend.connector.socket, &connector);
-    for (unsigned int i = 0; with_listeners && i < BACKEND_LISTENERS; i++)
-        device.backend.files[OPENED_LISTENER_FIRST + i] = 1000 + (int)i;
-    device.worker.clients_wait = true;
-    memset(wait_count, 0, sizeof(wait_count));
-    memset(accepted, 0, sizeof(accepted));
-    log_count = 0;
-    again = LATE;
-    fds = fd_count();
-}
-
-static void end(void)
-{
-    CU_ASSERT_EQUAL(fd_count(), fds);
-    close(device.worker.socket);
-    close(worker);
-    if (device.backend.connector.socket >= 0)
-        close(device.backend.connector.socket);
-    close(connector);
-}
-
-static void come(unsigned int listener, int client, unsigned int times)
-{
-    for (unsigned int i = 0; i < times; i++)
-        waiting[listener][wait_count[listener]++] = client;
-}
-
-static const char *serve(int64_t now)
-{
-    again = LATE;
-    return connections_serve(&device, now, &again);
-}
-
-/* Read what the worker got; each must be like this. Returns how many came. */
-static unsigned int read_all(uint32_t request, uint32_t type, int32_t error)
-{
-    unsigned int count = 0;
-    union message message;
-    int got[MESSAGE_FDS_MAX];
-    size_t got_count = 0;
-    while (message_receive(worker, ROLE_BROKER, &message, got, &got_count) == 1) {
-        count++;
-        CU_ASSERT_EQUAL(message.header.type, MSG_CONNECTION);
-        CU_ASSERT_EQUAL(message.header.device, INDEX);
-        CU_ASSERT_EQUAL(message.connection.request, request);
-        CU_ASSERT_EQUAL(message.connection.type, type);
-        CU_ASSERT_EQUAL(message.connection.error, error);
-        CU_ASSERT_EQUAL(got_count, error == 0 ? 1 : 0);
-        if (got_count > 0)
-            close(got[0]);
-    }
-    return count;
-}
+#include "tests/unit/connections_under_test.h"
 
 /* ---- Listeners ---- */
 
@@ -332,6 +188,66 @@ static void what_is_unread_is_bounded(void)
     end();
 }
 
+static void there_is_room_for_less_than_16_kib(void)
+{
+    begin(true);
+    come(0, 11, 1);
+    unread = 16384;
+    CU_ASSERT_PTR_NULL(serve(NOW));
+    CU_ASSERT_EQUAL(accepted[0], 0);
+    CU_ASSERT_EQUAL(again, NOW + 10);
+    unread = 16383;
+    CU_ASSERT_PTR_NULL(serve(NOW + 1));
+    CU_ASSERT_EQUAL(accepted[0], 1);
+    CU_ASSERT_EQUAL(read_all(CONNECTION_FROM_HOST, 11, 0), 1);
+    end();
+}
+
+static void without_an_answer_there_is_no_room(void)
+{
+    begin(true);
+    come(0, 11, 1);
+    unread_error = ENOTSOCK;
+    CU_ASSERT_PTR_NULL(serve(NOW));
+    CU_ASSERT_EQUAL(accepted[0], 0);
+    CU_ASSERT_PTR_NOT_NULL(serve(NOW + ALIVE_MS));
+    CU_ASSERT_EQUAL(accepted[0], 0);
+    end();
+}
+
+static void clients_are_logged(void)
+{
+    static struct said said;
+    const enum log_level before = log_level();
+    begin(true);
+    come(0, 11, 1);
+    come(0, -ECONNREFUSED, 1);
+    log_set_level(LOG_LEVEL_DEBUG);
+    said_begin(&said, STDERR_FILENO);
+    const char *wrong = serve(NOW);
+    said_end(&said);
+    log_set_level(before);
+    CU_ASSERT_PTR_NULL(wrong);
+    CU_ASSERT_STRING_EQUAL(said.text, "bao-virtio-dm: vsock 0: a client has connected\n"
+                                      "bao-virtio-dm: vsock 0: a client was turned away\n");
+    CU_ASSERT_EQUAL(read_all(CONNECTION_FROM_HOST, 11, 0), 1);
+    end();
+}
+
+static void file_0_may_be_a_new_client(void)
+{
+    int before = dup(STDIN_FILENO);
+    begin(true);
+    come(0, 11, 1);
+    close(STDIN_FILENO);
+    CU_ASSERT_PTR_NULL(serve(NOW)); /* the client gets the number 0 */
+    CU_ASSERT_EQUAL(fcntl(STDIN_FILENO, F_GETFD), -1);
+    CU_ASSERT_EQUAL(dup2(before, STDIN_FILENO), STDIN_FILENO);
+    CU_ASSERT_EQUAL(read_all(CONNECTION_FROM_HOST, 11, 0), 1);
+    end();
+    close(before);
+}
+
 /* ---- A client that is kept ---- */
 
 static void a_kept_client_goes_to_each_worker(void)
@@ -395,9 +311,9 @@ static const char *make(uint32_t port, uint32_t type, uint32_t request)
     return connections_make(&device, &wanted);
 }
 
-/* The connector answers its next request with a file, or with an error. Returns the type that it
- * was asked for. */
-static uint32_t connector_answers(uint32_t port, int error)
+/* The connector answers its next request with a file, or with an error. `free_0`: the file gets the
+ * number 0. Returns the type that it was asked for. */
+static uint32_t answers_with(uint32_t port, int error, bool free_0)
 {
     union message message;
     int got[MESSAGE_FDS_MAX];
@@ -413,8 +329,20 @@ static uint32_t connector_answers(uint32_t port, int error)
                       .error = error}};
     CU_ASSERT_EQUAL(message_send(connector, &answer, &fd, error == 0 ? 1 : 0), 0);
     close(fd);
+    if (free_0)
+        close(STDIN_FILENO);
     CU_ASSERT_TRUE(connector_receive(&device.backend.connector));
     return type;
+}
+
+static uint32_t connector_answers(uint32_t port, int error)
+{
+    return answers_with(port, error, false);
+}
+
+static void connector_answers_with_0(uint32_t port)
+{
+    (void)answers_with(port, 0, true);
 }
 
 static void each_question_gets_its_answer(void)
@@ -494,6 +422,26 @@ static void an_answer_for_a_dead_worker_is_dropped(void)
     end();
 }
 
+/* For the worker that has asked, and for one that is dead. */
+static void file_0_may_be_a_connection(void)
+{
+    int before = dup(STDIN_FILENO);
+    for (unsigned int died = 0; died <= 1; died++) {
+        begin(false);
+        CU_ASSERT_PTR_NULL(make(80, VIRTIO_VSOCK_TYPE_STREAM, 7));
+        connector_answers_with_0(80);
+        device.worker.incarnation += died;
+        CU_ASSERT_PTR_NULL(serve(NOW));
+        CU_ASSERT_EQUAL(fcntl(STDIN_FILENO, F_GETFD), -1);
+        CU_ASSERT_EQUAL(dup2(before, STDIN_FILENO), STDIN_FILENO);
+        CU_ASSERT_EQUAL(read_all(7, VIRTIO_VSOCK_TYPE_STREAM, 0), 1 - died);
+        if (died == 0)
+            CU_ASSERT_STRING_EQUAL(logged[0], "connection to port 80: made");
+        end();
+    }
+    close(before);
+}
+
 /* Fill the worker's socket, which is small, with messages that it leaves unread. */
 static void fill(void)
 {
@@ -566,6 +514,10 @@ int main(int argc, char **argv)
         {"one that is turned away counts", one_that_is_turned_away_counts},
         {"a listener that fails is left alone", a_listener_that_fails_is_left_alone},
         {"what is unread is bounded", what_is_unread_is_bounded},
+        {"room for less than 16 KiB", there_is_room_for_less_than_16_kib},
+        {"without an answer, no room", without_an_answer_there_is_no_room},
+        {"clients are logged", clients_are_logged},
+        {"file 0 may be a new client", file_0_may_be_a_new_client},
         {"a kept client goes to each worker", a_kept_client_goes_to_each_worker},
         {"a worker that has gone", a_client_of_a_worker_that_has_gone_is_closed},
         {"no client is none", no_client_is_none},
@@ -577,6 +529,7 @@ int main(int argc, char **argv)
         {"an answer that is known", an_answer_that_is_known_is_given_at_once},
         {"a worker asks only for what it may have", a_worker_asks_only_for_what_it_may_have},
         {"an answer for a dead worker is dropped", an_answer_for_a_dead_worker_is_dropped},
+        {"file 0 may be a connection", file_0_may_be_a_connection},
         {"answers that are not taken", answers_that_are_not_taken_are_the_worker_s_fault},
         {"answers wait for room", answers_wait_for_room},
         {"one that can't ask", one_that_can_t_ask_gets_no_answer},
