@@ -17,7 +17,10 @@
 #include "broker/clock.h"
 #include "broker/log.h"
 #include "broker/supervisor.h"
+#include "broker/unix_socket.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/fd_count.h"
+#include "tests/unit/said.h"
 
 #define DEVICES 2u
 #define FAR_MS 600000 /* no rate grows in this time */
@@ -37,6 +40,61 @@ int supervisor_restart(struct supervisor *of, struct device *device)
     CU_ASSERT_PTR_EQUAL(of, &supervisor);
     restarted = device;
     return EAGAIN;
+}
+
+/* ---- The machine: time passes only while somebody waits ---- */
+
+static int64_t now_ms = 1000;
+static unsigned int waits;
+static int wait_result;
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
+{
+    CU_ASSERT_EQUAL(clock, CLOCK_MONOTONIC);
+    *ret = (struct timespec){.tv_sec = now_ms / 1000, .tv_nsec = now_ms % 1000 * 1000000};
+    return 0;
+}
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+    CU_ASSERT(!fds && count == 0 && timeout == 10);
+    now_ms += timeout;
+    waits++;
+    errno = EINTR;
+    return wait_result;
+}
+
+static const char *only_free; /* of all names, this one; NULL: as the kernel says */
+static int listen_error;      /* of a name that is free */
+static unsigned int listens;
+int __wrap_unix_listen(const char *name, int type, uint32_t mode, int backlog);
+int __real_unix_listen(const char *name, int type, uint32_t mode, int backlog);
+
+int __wrap_unix_listen(const char *name, int type, uint32_t mode, int backlog)
+{
+    CU_ASSERT(type == SOCK_SEQPACKET && backlog == CONTROL_CLIENTS_MAX);
+    if (!only_free)
+        return __real_unix_listen(name, type, mode, backlog);
+    CU_ASSERT_EQUAL(mode, 0640);
+    listens++;
+    if (strcmp(name, only_free) != 0)
+        return -EADDRINUSE;
+    return listen_error ? listen_error : open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static uid_t peer_uid;
+static int peer_error;
+int __wrap_getsockopt(int fd, int level, int option, void *ret, socklen_t *size);
+
+int __wrap_getsockopt(int fd, int level, int option, void *ret, socklen_t *size)
+{
+    CU_ASSERT(fd >= 0 && level == SOL_SOCKET && option == SO_PEERCRED);
+    CU_ASSERT_EQUAL(*size, sizeof(struct ucred));
+    *(struct ucred *)ret = (struct ucred){.pid = 1, .uid = peer_uid};
+    errno = peer_error;
+    return peer_error ? -1 : 0;
 }
 
 static int prepare(void)
@@ -119,7 +177,11 @@ static void test_socket_file(void)
 {
     struct control control, other;
     struct stat file;
+    bool roots[CONTROL_CLIENTS_MAX];
+    memset(control.is_root, true, sizeof(control.is_root));
+    memcpy(roots, control.is_root, sizeof(roots));
     CU_ASSERT_EQUAL(control_open(&control, path, 0640, false, &failure), 0);
+    CU_ASSERT_EQUAL(memcmp(control.is_root, roots, sizeof(roots)), 0); /* known with the clients */
     CU_ASSERT_EQUAL(stat(path, &file), 0);
     CU_ASSERT_EQUAL(file.st_mode & 07777, 0640);
     CU_ASSERT_EQUAL(umask(022), 022); /* as before */
@@ -128,13 +190,17 @@ static void test_socket_file(void)
     CU_ASSERT_NOT_EQUAL(fcntl(control.listener, F_GETFL) & O_NONBLOCK, 0);
     /* Somebody serves it. At the first start that is told at once; later, after a while. */
     for (int again = 0; again < 2; again++) {
-        int64_t before = clock_ms();
+        waits = 0;
         CU_ASSERT_EQUAL(control_open(&other, path, 0600, again == 1, &failure), -EADDRINUSE);
         CU_ASSERT_EQUAL(other.listener, -1);
         CU_ASSERT_PTR_NOT_NULL(strstr(failure.text, "another bao-virtio-dm serves it"));
-        if (again == 1)
-            CU_ASSERT_TRUE(clock_ms() - before >= CONTROL_WAIT_MS);
+        CU_ASSERT_EQUAL(waits, again == 1 ? CONTROL_WAIT_MS / 10 : 0);
     }
+    waits = 0;
+    wait_result = -1; /* a signal ends the wait */
+    CU_ASSERT_EQUAL(control_open(&other, path, 0600, true, &failure), -EADDRINUSE);
+    CU_ASSERT_EQUAL(waits, 1);
+    wait_result = 0;
     CU_ASSERT_EQUAL(stat(path, &file), 0);
     CU_ASSERT_EQUAL(file.st_mode & 07777, 0640);
     /* A file that a dead one left is replaced. */
@@ -150,6 +216,43 @@ static void test_socket_file(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(failure.text, "another file has that name"));
     CU_ASSERT_EQUAL(stat(path, &file), 0);
     unlink(path);
+}
+
+static int open_by_name(bool again, const char *name)
+{
+    struct control control;
+    char got[CONTROL_PATH_SIZE];
+    only_free = name;
+    waits = listens = 0;
+    int result = control_open_default(&control, "/etc/board.yaml", 0640, again, got, &failure);
+    if (result == 0)
+        CU_ASSERT_STRING_EQUAL(got, name);
+    CU_ASSERT_EQUAL(control.listener >= 0, result == 0);
+    if (control.listener >= 0)
+        close(control.listener);
+    only_free = NULL;
+    return result;
+}
+
+/* Only the first name is waited for: it may be the predecessor's. */
+static void test_first_free_name(void)
+{
+    CU_ASSERT_EQUAL(open_by_name(false, CONTROL_DIRECTORY "/board.socket"), 0);
+    CU_ASSERT(listens == 1 && waits == 0);
+    CU_ASSERT_EQUAL(open_by_name(false, CONTROL_DIRECTORY "/board-3.socket"), 0);
+    CU_ASSERT(listens == 3 && waits == 0);
+    CU_ASSERT_EQUAL(open_by_name(true, CONTROL_DIRECTORY "/board-3.socket"), 0);
+    CU_ASSERT(listens == 3 + 20 && waits == 20);
+    CU_ASSERT_EQUAL(open_by_name(false, CONTROL_DIRECTORY "/board-16.socket"), 0);
+    CU_ASSERT_EQUAL(listens, CONTROL_NUMBER_MAX);
+    CU_ASSERT_EQUAL(open_by_name(false, CONTROL_DIRECTORY "/board-17.socket"), -EADDRINUSE);
+    CU_ASSERT_EQUAL(listens, CONTROL_NUMBER_MAX);
+    listen_error = -EACCES; /* no other name would help */
+    CU_ASSERT_EQUAL(open_by_name(false, CONTROL_DIRECTORY "/board-2.socket"), -EACCES);
+    CU_ASSERT_EQUAL(listens, 2);
+    CU_ASSERT_STRING_EQUAL(failure.text, "control socket \"" CONTROL_DIRECTORY
+                                         "/board-2.socket\": Permission denied");
+    listen_error = 0;
 }
 
 static void test_bad_paths(void)
@@ -177,7 +280,7 @@ static void test_clients(void)
     for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
         fds[i] = client();
         CU_ASSERT_EQUAL(control_accept(&control), i);
-        CU_ASSERT_EQUAL(control.is_root[i], geteuid() == 0);
+        CU_ASSERT_EQUAL(control.is_root[i], true);
         int flags = fcntl(control_client(&control, (size_t)i), F_GETFL);
         CU_ASSERT_NOT_EQUAL(flags & O_NONBLOCK, 0);
     }
@@ -200,17 +303,44 @@ static void test_clients(void)
         close(fds[i]);
 }
 
+static void test_who_is_root(void)
+{
+    static const struct {
+        uid_t uid;
+        int error;
+        bool is_root;
+    } peers[] = {{0, 0, true}, {1, 0, false}, {1000, 0, false}, {0, EIO, false}};
+    struct control control;
+    CU_ASSERT_EQUAL_FATAL(control_open(&control, path, 0600, false, &failure), 0);
+    for (int i = 0; i < 4; i++) {
+        int fd = client();
+        peer_uid = peers[i].uid;
+        peer_error = peers[i].error;
+        control.is_root[i] = !peers[i].is_root;
+        CU_ASSERT_EQUAL(control_accept(&control), i);
+        CU_ASSERT_EQUAL(control.is_root[i], peers[i].is_root);
+        close(fd);
+    }
+    peer_uid = 0;
+    peer_error = 0;
+    close_all(&control);
+}
+
 /* Somebody who connects again and again is refused for a while. */
 static void test_rate(void)
 {
-    struct control control;
+    struct control control = {.rate = {.spent = 256, .refilled_at = clock_ms() + FAR_MS}};
     CU_ASSERT_EQUAL_FATAL(control_open(&control, path, 0600, false, &failure), 0);
-    control.rate.refilled_at = clock_ms() + FAR_MS;
+    CU_ASSERT_EQUAL(control_accept(&control), -EAGAIN); /* a new beginning */
+    control.rate = (struct rate_limit){.refilled_at = clock_ms() + FAR_MS};
     for (int i = 0; i < 256; i++)
         CU_ASSERT_EQUAL(control_accept(&control), -EAGAIN);
     CU_ASSERT_EQUAL(control_accept(&control), -EBUSY);
+    control.rate.refilled_at = clock_ms() - 4;
+    CU_ASSERT_EQUAL(control_accept(&control), -EBUSY);
     control.rate.refilled_at = clock_ms() - 5; /* one every 5 ms */
     CU_ASSERT_EQUAL(control_accept(&control), -EAGAIN);
+    CU_ASSERT_EQUAL(control_accept(&control), -EBUSY);
     close_all(&control);
 }
 
@@ -238,6 +368,9 @@ static void test_status(void)
                                          {WORKER_ENDING, CONTROL_ENDING}};
     struct worker *worker = &devices[1].worker;
     pages[1].transport.status = 15;
+    pages[1].transport.driver_features = 1ull << 34;
+    pages[1].queues[0].size = 256;
+    journals[1].interrupt = 77 << INTERRUPT_COUNT_SHIFT | INTERRUPT_STATUS | INTERRUPT_RAISED;
     pages[1].counters.requests = 99;
     pages[1].queues[1] =
         (struct state_queue){.size = 64, .ready = 1, .next_avail = 5, .next_used = 4};
@@ -254,8 +387,7 @@ static void test_status(void)
         CU_ASSERT_EQUAL(reply.device.layers, phases[i][0] == WORKER_READY ? 5 : 0);
         CU_ASSERT_EQUAL(reply.device.pid, worker->pid);
         CU_ASSERT_EQUAL(reply.device.cgroup, worker->pid != 0 ? 3 : 0);
-        CU_ASSERT_EQUAL(reply.device.uptime_ms >= 1000, worker->pid != 0);
-        CU_ASSERT_TRUE(reply.device.uptime_ms < 600000);
+        CU_ASSERT_EQUAL(reply.device.uptime_ms, worker->pid != 0 ? 1000 : 0);
     }
     CU_ASSERT_STRING_EQUAL(reply.device.name, "block 8");
     CU_ASSERT_EQUAL(reply.device.id, 8);
@@ -264,7 +396,11 @@ static void test_status(void)
     CU_ASSERT_EQUAL(reply.device.shmem_addr, 0x2000);
     CU_ASSERT_EQUAL(reply.device.status, 15);
     CU_ASSERT_EQUAL(reply.device.counters.requests, 99);
+    CU_ASSERT_EQUAL(reply.device.features, 1ull << 34);
+    CU_ASSERT_EQUAL(reply.device.interrupts_raised, 77);
+    CU_ASSERT_EQUAL(reply.device.broker_level, log_level());
     CU_ASSERT_EQUAL(reply.device.queue_count, 2);
+    CU_ASSERT_EQUAL(reply.device.queues[0].size, 256);
     CU_ASSERT_EQUAL(reply.device.queues[1].size, 64);
     CU_ASSERT_EQUAL(reply.device.queues[1].ready, 1);
     CU_ASSERT_EQUAL(reply.device.queues[1].next_avail, 5);
@@ -272,6 +408,10 @@ static void test_status(void)
     CU_ASSERT_EQUAL(reply.device.queues[2].size, 0);
     CU_ASSERT_STRING_EQUAL(reply.device.last_death, "signal 9");
     CU_ASSERT_STRING_EQUAL(reply.device.cache, "writethrough");
+    configs[1].kind = DEVICE_RNG_VIRTIO;
+    CU_ASSERT_EQUAL(answer(CONTROL_STATUS, 1, false), 0);
+    CU_ASSERT_STRING_EQUAL(reply.device.cache, "");
+    configs[1].kind = DEVICE_BLOCK_VIRTIO;
     CU_ASSERT_EQUAL(answer(CONTROL_STATUS, DEVICES, true), ENODEV);
     CU_ASSERT_EQUAL(reply.device.id, 0);
 }
@@ -292,6 +432,7 @@ static void test_trouble(void)
 /* Only root changes anything, and only what there is. */
 static void test_root_only(void)
 {
+    static struct said said;
     enum log_level before = log_level();
     restarted = NULL;
     CU_ASSERT_EQUAL(answer(CONTROL_RESTART, 8, false), EPERM);
@@ -303,7 +444,11 @@ static void test_root_only(void)
     CU_ASSERT_PTR_EQUAL(restarted, &devices[1]);
     CU_ASSERT_EQUAL(answer(CONTROL_LOG_LEVEL, LOG_LEVELS, true), EINVAL);
     CU_ASSERT_EQUAL(log_level(), before);
-    CU_ASSERT_EQUAL(answer(CONTROL_LOG_LEVEL, LOG_LEVELS - 1, true), 0);
+    said_begin(&said, STDERR_FILENO);
+    int error = answer(CONTROL_LOG_LEVEL, LOG_LEVELS - 1, true);
+    said_end(&said);
+    CU_ASSERT_EQUAL(error, 0);
+    CU_ASSERT_STRING_EQUAL(said.text, "bao-virtio-dm: the log level is now debug\n");
     CU_ASSERT_EQUAL(log_level(), LOG_LEVELS - 1);
     log_set_level(before);
     CU_ASSERT_EQUAL(answer(0, 0, true), EINVAL);
@@ -350,6 +495,10 @@ static void test_serve(void)
     CU_ASSERT_TRUE(control_serve(&control, 0, &supervisor));
     CU_ASSERT_EQUAL(recv(fd, &reply, sizeof(reply), 0), sizeof(reply));
     CU_ASSERT_EQUAL(reply.error, EPROTO);
+    CU_ASSERT_EQUAL(send(fd, request, 1, 0), 1); /* and so is one that is too short */
+    CU_ASSERT_TRUE(control_serve(&control, 0, &supervisor));
+    CU_ASSERT_EQUAL(recv(fd, &reply, sizeof(reply), 0), sizeof(reply));
+    CU_ASSERT_EQUAL(reply.error, EPROTO);
     /* One who asks and never reads is dropped, and so is one who has left. */
     bool stays = true;
     for (int i = 0; i < 10000 && stays; i++) {
@@ -362,9 +511,37 @@ static void test_serve(void)
     fd = client();
     CU_ASSERT_EQUAL_FATAL(control_accept(&control), 0);
     close(fd);
+    errno = EAGAIN; /* of an earlier call */
     CU_ASSERT_FALSE(control_serve(&control, 0, &supervisor));
     CU_ASSERT_EQUAL(control_client(&control, 0), -1);
     close_all(&control);
+}
+
+/* Each of them leaves in another way. No one makes the broker wait, or ends it by a signal. */
+static void test_clients_who_leave(void)
+{
+    struct control control;
+    struct control_request request = {CONTROL_VERSION, CONTROL_STATUS, 0, 0};
+    const unsigned int before = fd_count();
+    CU_ASSERT_EQUAL_FATAL(control_open(&control, path, 0600, false, &failure), 0);
+    for (int i = 0; i < 3; i++) {
+        int fd = client();
+        CU_ASSERT_EQUAL_FATAL(control_accept(&control), 0);
+        CU_ASSERT_EQUAL(fcntl(control_client(&control, 0), F_SETFL, 0), 0);
+        CU_ASSERT_TRUE(control_serve(&control, 0, &supervisor)); /* nothing has come */
+        CU_ASSERT_EQUAL(send(fd, &request, i == 0 ? 0 : sizeof(request), 0),
+                        i == 0 ? 0 : (ssize_t)sizeof(request));
+        if (i == 1) /* without having read the answer */
+            CU_ASSERT_TRUE(control_serve(&control, 0, &supervisor));
+        if (i > 0)
+            close(fd);
+        CU_ASSERT_FALSE(control_serve(&control, 0, &supervisor));
+        CU_ASSERT_EQUAL(control_client(&control, 0), -1);
+        if (i == 0)
+            close(fd);
+    }
+    close_all(&control);
+    CU_ASSERT_EQUAL(fd_count(), before);
 }
 
 /* Requests of others than root are bounded by the rate; root's are not. */
@@ -397,14 +574,17 @@ int main(int argc, char **argv)
     CU_TestInfo tests[] = {
         {"default path", test_default_path},
         {"the file", test_socket_file},
+        {"the first free name", test_first_free_name},
         {"paths that can't be", test_bad_paths},
         {"clients", test_clients},
+        {"who is root", test_who_is_root},
         {"the rate of clients", test_rate},
         {"status", test_status},
         {"trouble", test_trouble},
         {"what only root may do", test_root_only},
         {"no request", test_not_a_request},
         {"an exchange", test_serve},
+        {"clients who leave", test_clients_who_leave},
         {"the rate of requests", test_rate_of_requests},
         CU_TEST_INFO_NULL,
     };
