@@ -207,14 +207,14 @@ bool log_tell_lost(void)
     return false;
 }
 
-/* Log a line as a journal entry without its first `skip` bytes, or unchanged on stderr. If lines
- * were lost before, this is told first. */
+/* Log a line, which is not empty, as a journal entry without its first `skip` bytes, or unchanged
+ * on stderr. If lines were lost before, this is told first. */
 static void say_line(enum log_level of, const struct log_source *source, const char *line,
                      size_t length, size_t skip)
 {
     enum put put = NO_ROOM;
     if (log_tell_lost()) {
-        size_t end = length > 0 && line[length - 1] == '\n' ? length - 1 : length;
+        size_t end = line[length - 1] == '\n' ? length - 1 : length;
         put = put_entry(of, source, line + skip, end - skip);
         if (put == NOT_TAKEN && put_line(line, length))
             put = PUT;
@@ -242,7 +242,7 @@ static void write_line(enum log_level of, const struct log_source *source, const
 {
     static const char program[] = "bao-virtio-dm: ";
     char line[LINE_MAX_BYTES];
-    size_t room = sizeof(line) - 1; /* for the newline at the end */
+    const size_t room = sizeof(line); /* the newline takes the place of the terminating 0 */
     int prefix = source->device ? snprintf(line, room, "%s%s: ", program, source->device)
                                 : snprintf(line, room, "%s", program);
     size_t length = clamped(prefix, room);
