@@ -14,11 +14,6 @@ static uint64_t request_id_of(const struct journal_slot *slot)
     return *(const volatile uint64_t *)&slot->request.request_id;
 }
 
-static void set_request_id(struct journal_slot *slot, uint64_t id)
-{
-    *(volatile uint64_t *)&slot->request.request_id = id;
-}
-
 void journal_init(struct journal *journal)
 {
     for (unsigned int i = 0; i < JOURNAL_SLOTS; i++)
@@ -39,7 +34,7 @@ enum slot_state journal_slot_state(const struct journal_slot *slot)
 {
     uint32_t phase = atomic_load_explicit(&slot->phase, memory_order_acquire);
     if (request_id_of(slot) == JOURNAL_NO_REQUEST)
-        return SLOT_EMPTY; /* in any phase: a kill came within journal_done */
+        return SLOT_EMPTY; /* in any phase: journal_attach_slot sets it */
     return phase == PHASE_COMPLETING ? SLOT_COMPLETING : SLOT_TAKEN;
 }
 
@@ -64,9 +59,7 @@ void journal_completing(struct journal_slot *slot, uint64_t answer)
 void journal_done(struct journal_slot *slot)
 {
     atomic_signal_fence(memory_order_seq_cst);
-    /* Stored before the phase: in the other order, a completed request would look TAKEN. */
-    set_request_id(slot, JOURNAL_NO_REQUEST);
-    atomic_store_explicit(&slot->phase, PHASE_ATTACHING, memory_order_release);
+    *(volatile uint64_t *)&slot->request.request_id = JOURNAL_NO_REQUEST;
 }
 
 unsigned int journal_drop_older(struct journal *journal, const struct journal_slot *newer)

@@ -17,6 +17,12 @@ struct text {
     size_t length;
 };
 
+static struct text begin(char buffer[WORDS_SIZE])
+{
+    buffer[0] = '\0';
+    return (struct text){.buffer = buffer};
+}
+
 static void append(struct text *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -40,7 +46,7 @@ const char *words_error(int error)
 
 const char *words_death(int code, int status, char buffer[WORDS_SIZE])
 {
-    struct text text = {.buffer = buffer};
+    struct text text = begin(buffer);
     const char *name = sigabbrev_np(status);
     if (code == CLD_EXITED)
         append(&text, "exit status %d", status);
@@ -63,19 +69,15 @@ const char *words_log(uint32_t code, const uint64_t args[4], char buffer[WORDS_S
     if (code >= LOG_CODE_COUNT)
         return NULL;
 
-    struct text text = {.buffer = buffer};
-    buffer[0] = '\0';
+    struct text text = begin(buffer);
     size_t next = 0;
     for (const char *at = formats[code]; *at; at++) {
-        if (strncmp(at, "{d}", 3) == 0 && next < 4) {
-            append(&text, "%" PRIu64, args[next++]);
-            at += 2;
-        } else if (strncmp(at, "{x}", 3) == 0 && next < 4) {
-            append(&text, "0x%" PRIx64, args[next++]);
-            at += 2;
-        } else {
+        if (*at != '{') {
             append(&text, "%c", *at);
+            continue;
         }
+        append(&text, at[1] == 'x' ? "0x%" PRIx64 : "%" PRIu64, args[next++]);
+        at += 2; /* "d}" or "x}" */
     }
     return buffer;
 }
@@ -121,8 +123,7 @@ static const struct {
 
 const char *words_layers(uint32_t layers, char buffer[WORDS_SIZE])
 {
-    struct text text = {.buffer = buffer};
-    buffer[0] = '\0';
+    struct text text = begin(buffer);
     for (size_t i = 0; i < LAYER_COUNT; i++) {
         if ((layers & (1u << i)) != 0)
             append(&text, "%s%s", text.length > 0 ? ", " : "", layers_known[i].name);
@@ -132,8 +133,7 @@ const char *words_layers(uint32_t layers, char buffer[WORDS_SIZE])
 
 const char *words_limits(uint32_t cgroup, char buffer[WORDS_SIZE])
 {
-    struct text text = {.buffer = buffer};
-    buffer[0] = '\0';
+    struct text text = begin(buffer);
 #define X(constant, controller, file)                                                              \
     if ((cgroup & 1u << CGROUP_##constant) != 0)                                                   \
         append(&text, "%s" file, text.length > 0 ? ", " : "");

@@ -17,6 +17,7 @@
 #include "broker/journal.h"
 #include "broker/rate_limit.h"
 #include "broker/words.h"
+#include "common/cgroup_limit.h"
 #include "common/device_kind.h"
 #include "common/eventfd.h"
 #include "common/log_code.h"
@@ -286,6 +287,13 @@ static void test_log_messages(void)
                            "driver ready, features 0xffffffffffffffff");
     CU_ASSERT_PTR_NULL(words_log(LOG_CODE_COUNT, args, text));
     CU_ASSERT_PTR_NULL(words_log(UINT32_MAX, args, text));
+    CU_ASSERT_STRING_EQUAL(words_log(LOG_RESUMED, args, text),
+                           "resumed with status 0x1 after a restart");
+    CU_ASSERT_STRING_EQUAL(words_log_code(LOG_RESUMED), "RESUMED");
+    CU_ASSERT_PTR_NULL(words_log_code(LOG_CODE_COUNT));
+    CU_ASSERT_EQUAL(words_log_level(LOG_RESUMED), LOG_LEVEL_INFO);
+    CU_ASSERT_EQUAL(words_log_level(LOG_AVAIL_INVALID), LOG_LEVEL_WARNING);
+    CU_ASSERT_EQUAL(words_log_level(LOG_CODE_COUNT), LOG_LEVEL_ERROR);
     for (uint32_t code = 0; code < LOG_CODE_COUNT; code++) {
         CU_ASSERT_PTR_NOT_NULL_FATAL(words_log(code, largest, text));
         CU_ASSERT_PTR_NULL(strchr(text, '{'));
@@ -293,11 +301,40 @@ static void test_log_messages(void)
     }
 }
 
+/* What words_log trusts: at most four values, and nothing else in braces. */
+static void test_formats_of_messages(void)
+{
+    static const char *const formats[] = {
+#define X(code, level, format) format,
+        LOG_CODES(X)
+#undef X
+    };
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        unsigned int values = 0;
+        for (const char *at = formats[i]; (at = strchr(at, '{')); at++) {
+            CU_ASSERT(strncmp(at, "{d}", 3) == 0 || strncmp(at, "{x}", 3) == 0);
+            values++;
+        }
+        CU_ASSERT(values <= 4);
+    }
+}
+
+static void test_limits(void)
+{
+    char text[WORDS_SIZE] = "old";
+    CU_ASSERT_STRING_EQUAL(words_limits(0, text), "");
+    CU_ASSERT_STRING_EQUAL(words_limits(1u << CGROUP_PIDS, text), "pids.max");
+    CU_ASSERT_STRING_EQUAL(words_limits(UINT32_MAX, text), "memory.max, pids.max, cpu.weight");
+}
+
 static void test_layers_and_steps(void)
 {
-    char text[WORDS_SIZE];
+    char text[WORDS_SIZE] = "old";
     uint32_t core = words_core_layers();
     CU_ASSERT_STRING_EQUAL(words_layers(0, text), "");
+    CU_ASSERT_STRING_EQUAL(words_layers(1u << LAYER_COUNT, text), "");
+    CU_ASSERT_STRING_EQUAL(words_layers(1u << LAYER_FDS | 1u << LAYER_MDWE, text), "fds, mdwe");
+    CU_ASSERT_EQUAL(core, (1u << LAYER_KEYRING) - 1); /* those before it */
     CU_ASSERT_STRING_EQUAL(words_layers(1u << LAYER_UID | 1u << LAYER_SECCOMP, text),
                            "uid, seccomp");
     CU_ASSERT(core & 1u << LAYER_SECCOMP);
@@ -310,13 +347,36 @@ static void test_layers_and_steps(void)
 
 /* --- journal --------------------------------------------------------------------------------- */
 
-static struct journal journal;
+/* Behind its slots there is only the rest of its page. */
+static union {
+    struct journal journal;
+    struct {
+        uint8_t head[sizeof(struct journal)];
+        struct journal_slot next;
+    } page;
+} memory;
+#define journal memory.journal
 
 static int new_journal(void)
 {
-    memset(&journal, 0, sizeof(journal));
+    memset(&memory, 0, sizeof(memory));
     journal_init(&journal);
     return 0;
+}
+
+static void test_new_journal_is_empty(void)
+{
+    struct journal_slot rest;
+    memset(&memory, 0x5a, sizeof(memory));
+    memset(&rest, 0x5a, sizeof(rest));
+    journal_init(&journal);
+    CU_ASSERT_TRUE(journal_usable(&journal));
+    for (size_t i = 0; i < JOURNAL_SLOTS; i++)
+        CU_ASSERT_EQUAL(journal_slot_state(&journal.slots[i]), SLOT_EMPTY);
+    CU_ASSERT_EQUAL(journal.given_up, 0);
+    CU_ASSERT_EQUAL(journal.doubts, 0);
+    CU_ASSERT_EQUAL(journal.interrupt, INTERRUPT_IDLE);
+    CU_ASSERT_EQUAL(memcmp(&memory.page.next, &rest, sizeof(rest)), 0);
 }
 
 static struct journal_slot *attach(uint64_t id)
@@ -336,6 +396,8 @@ static void test_life_of_a_slot(void)
     CU_ASSERT_PTR_NULL(journal_find(&journal, SLOT_TAKEN));
     for (uint64_t id = 0; id < 3; id++) { /* 0 is an id like any other */
         struct journal_slot *slot = attach(id);
+        CU_ASSERT_EQUAL(slot->acknowledges, 0); /* not what its last request acknowledged */
+        slot->acknowledges = 7;
         CU_ASSERT_EQUAL(journal_slot_state(slot), SLOT_TAKEN);
         journal_completing(slot, 42);
         CU_ASSERT_EQUAL(journal_slot_state(slot), SLOT_COMPLETING);
@@ -346,7 +408,7 @@ static void test_life_of_a_slot(void)
     }
 }
 
-/* journal_done and journal_attach_slot make two stores each. A kill comes between them. */
+/* A slot is filled again by several stores. A kill comes between them. */
 static void test_half_done_is_empty(void)
 {
     new_journal();
@@ -372,6 +434,40 @@ static void test_newer_request_drops_older(void)
     CU_ASSERT_EQUAL(journal_slot_state(taken), SLOT_TAKEN);
     CU_ASSERT_EQUAL(journal_slot_state(newer), SLOT_TAKEN);
     CU_ASSERT_EQUAL(journal_drop_older(&journal, taken), 0);
+    journal_completing(newer, 0);
+    CU_ASSERT_EQUAL(journal_drop_older(&journal, newer), 0); /* it is not older than itself */
+    memory.page.next = *newer;
+    CU_ASSERT_EQUAL(journal_drop_older(&journal, newer), 0);
+    CU_ASSERT_EQUAL(memory.page.next.request.request_id, 1);
+}
+
+/* A doubt is about one id; of ids from 64 on nothing is noted. */
+static void test_doubts(void)
+{
+    static const uint64_t ids[] = {0, 5, 63};
+    new_journal();
+    struct journal_slot *slots[3], *other = attach(64);
+    for (unsigned int i = 0; i < 3; i++)
+        slots[i] = attach(ids[i]);
+    for (unsigned int i = 0; i < 3; i++) {
+        for (unsigned int j = 0; j < 3; j++)
+            CU_ASSERT_FALSE(journal_in_doubt(&journal, slots[j]));
+        journal_set_doubt(&journal, slots[i], true);
+        for (unsigned int j = 0; j < 3; j++)
+            CU_ASSERT_EQUAL(journal_in_doubt(&journal, slots[j]), i == j);
+        journal_set_doubt(&journal, slots[(i + 1) % 3], true);
+        CU_ASSERT_TRUE(journal_in_doubt(&journal, slots[i]));
+        journal_set_doubt(&journal, slots[(i + 1) % 3], false);
+        CU_ASSERT_TRUE(journal_in_doubt(&journal, slots[i]));
+        journal_set_doubt(&journal, slots[i], false);
+    }
+    journal_set_doubt(&journal, other, true);
+    CU_ASSERT_EQUAL(journal.doubts, 0);
+    CU_ASSERT_FALSE(journal_in_doubt(&journal, other));
+    journal.doubts = UINT64_MAX;
+    CU_ASSERT_FALSE(journal_in_doubt(&journal, other));
+    journal_set_doubt(&journal, other, false);
+    CU_ASSERT_EQUAL(journal.doubts, UINT64_MAX);
 }
 
 static void test_full_journal(void)
@@ -379,6 +475,7 @@ static void test_full_journal(void)
     new_journal();
     for (uint64_t id = 0; id < JOURNAL_SLOTS; id++)
         attach(id);
+    memory.page.next.request.request_id = JOURNAL_NO_REQUEST;
     CU_ASSERT_PTR_NULL(journal_attach_slot(&journal));
     CU_ASSERT_PTR_NULL(journal_find(&journal, SLOT_EMPTY));
 }
@@ -387,6 +484,9 @@ static void test_other_versions(void)
 {
     new_journal();
     journal.version++;
+    CU_ASSERT_FALSE(journal_usable(&journal));
+    new_journal();
+    journal.magic++;
     CU_ASSERT_FALSE(journal_usable(&journal));
     memset(&journal, 0, sizeof(journal));
     CU_ASSERT_FALSE(journal_usable(&journal));
@@ -500,13 +600,17 @@ int main(int argc, char **argv)
     CU_TestInfo words_tests[] = {
         {"how something died", test_deaths},
         {"the workers' messages", test_log_messages},
+        {"formats of messages", test_formats_of_messages},
+        {"limits", test_limits},
         {"layers and steps", test_layers_and_steps},
         CU_TEST_INFO_NULL,
     };
     CU_TestInfo journal_tests[] = {
+        {"a new one is empty", test_new_journal_is_empty},
         {"the life of a slot", test_life_of_a_slot},
         {"a kill in the middle of a change", test_half_done_is_empty},
         {"a newer request of the same id", test_newer_request_drops_older},
+        {"doubts", test_doubts},
         {"a full journal", test_full_journal},
         {"journals of another version", test_other_versions},
         CU_TEST_INFO_NULL,
