@@ -16,16 +16,18 @@
 
 #define AUDITOR "bao-seccomp"
 
-/* Returns 0 or a positive errno. */
-static int write_line(int fd, const char *line, int length)
+/* Writes a line at *at, which moves on. Returns 0 or a positive errno. */
+static int write_line(int fd, const char *line, int length, off_t *at)
 {
-    ssize_t written = write(fd, line, (size_t)length);
+    ssize_t written = pwrite(fd, line, (size_t)length, *at);
     if (written < 0)
         return errno;
+    *at += length;
     return written == length ? 0 : EIO;
 }
 
-/* Writes lines in the format of policy/audit/verify.h. Returns 0 or a positive errno. */
+/* Writes lines in the format of policy/audit/verify.h; who reads `fd` begins with the first.
+ * Returns 0 or a positive errno. */
 static int write_told(int fd, pid_t broker, const struct snapshot *snapshot)
 {
     char line[256];
@@ -34,16 +36,15 @@ static int write_told(int fd, pid_t broker, const struct snapshot *snapshot)
     int length =
         snprintf(line, sizeof(line), "broker %d %s\n", (int)broker,
                  generation < BAO_GENERATIONS ? generations[generation].policy : "unknown");
-    int error = write_line(fd, line, length);
+    off_t at = 0;
+    int error = write_line(fd, line, length, &at);
     for (size_t i = 0; error == 0 && i < snapshot->count; i++) {
         const struct control_device *device = &snapshot->devices[i];
         const char *policy = device->kind < DEVICE_KINDS ? device_kinds[device->kind].policy : NULL;
         length = snprintf(line, sizeof(line), "device %u %d %x %s %s\n", device->id, device->pid,
                           device->layers, policy ? policy : "unknown", device->name);
-        error = write_line(fd, line, length);
+        error = write_line(fd, line, length, &at);
     }
-    if (error == 0 && lseek(fd, 0, SEEK_SET) < 0)
-        error = errno;
     return error;
 }
 

@@ -112,21 +112,27 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
 }
 
 /* What is written by one call. Success leaves any errno behind. */
-static size_t write_most = SIZE_MAX;
-static unsigned int writes_before_error = UINT_MAX;
-ssize_t __wrap_write(int fd, const void *bytes, size_t size);
-ssize_t __real_write(int fd, const void *bytes, size_t size);
+static size_t write_most;
+static unsigned int writes_before_error;
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t size, off_t at);
+ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t size, off_t at);
+ssize_t __real_pwrite(int fd, const void *bytes, size_t size, off_t at);
 
-ssize_t __wrap_write(int fd, const void *bytes, size_t size)
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t size, off_t at)
 {
     if (writes_before_error == 0) {
         errno = EFBIG;
         return -1;
     }
     writes_before_error--;
-    ssize_t written = __real_write(fd, bytes, size < write_most ? size : write_most);
+    ssize_t written = __real_pwrite(fd, bytes, size < write_most ? size : write_most, at);
     errno = EBUSY;
     return written;
+}
+
+ssize_t __wrap_pwrite64(int fd, const void *bytes, size_t size, off_t at)
+{
+    return __wrap_pwrite(fd, bytes, size, at);
 }
 
 static int memfd_error; /* of the one for the auditor */

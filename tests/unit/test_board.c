@@ -359,6 +359,7 @@ static void test_each_generation_of_the_driver(void)
     CU_ASSERT_EQUAL(count(BOARD_MISSING), 0);
     CU_ASSERT_EQUAL(count(BOARD_NOTE), 1); /* the frontend */
     CU_ASSERT_TRUE(says("dispatcher", "/dev/bao, generation D"));
+    CU_ASSERT_TRUE(says("device tree", "not needed: with /dev/bao the configuration says it"));
     judge(&facts, DEVICE("7", "vsock", "vhost", "    guest_cid: 3\n    irq: 40\n"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "shmem_addr, shmem_size and irq"));
     judge(&facts, DEVICE("7", "vsock", "vhost",

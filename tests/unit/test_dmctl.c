@@ -491,12 +491,13 @@ static void the_board_s_findings_are_printed(void)
            "\\\"6.3\\\"\"},\n"
            "  {\"level\": \"note\", \"check\": \"tun\", \"found\": \"none\", \"cure\": \"\"}\n"
            "], \"ok\": 1, \"notes\": 2, \"missing\": 0}\n");
+    strcpy(found.items[2].cure, "x");
     found.items[2].level = BOARD_MISSING;
     CU_ASSERT_EQUAL(run("check-board --json"), EXIT_FAILURE);
     CU_ASSERT_PTR_NOT_NULL(strstr(out.text, "{\"level\": \"missing\", "));
     CU_ASSERT_PTR_NOT_NULL(strstr(out.text, "\"ok\": 1, \"notes\": 1, \"missing\": 1}\n"));
     CU_ASSERT_EQUAL(run("check-board"), EXIT_FAILURE);
-    CU_ASSERT_PTR_NOT_NULL(strstr(out.text, "MISSING  tun: none\n1 ok, 1 to know, 1 missing\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(out.text, "MISSING  tun: none: x\n1 ok, 1 to know, 1 missing\n"));
 }
 
 static void the_board_is_judged_with_its_configuration(void)
