@@ -31,10 +31,9 @@ static void append(struct text *text, const char *format, ...)
     size_t room = WORDS_SIZE - text->length;
     va_list args;
     va_start(args, format);
-    int written = vsnprintf(text->buffer + text->length, room, format, args);
+    (void)vsnprintf(text->buffer + text->length, room, format, args);
     va_end(args);
-    if (written > 0)
-        text->length += (size_t)written < room ? (size_t)written : room - 1;
+    text->length += strlen(text->buffer + text->length);
 }
 
 const char *words_error(int error)

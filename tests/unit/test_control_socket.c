@@ -243,6 +243,8 @@ static void test_first_free_name(void)
     CU_ASSERT(listens == 3 && waits == 0);
     CU_ASSERT_EQUAL(open_by_name(true, CONTROL_DIRECTORY "/board-3.socket"), 0);
     CU_ASSERT(listens == 3 + 20 && waits == 20);
+    CU_ASSERT_EQUAL(open_by_name(true, CONTROL_DIRECTORY "/board-2.socket"), 0);
+    CU_ASSERT(listens == 2 + 20 && waits == 20);
     CU_ASSERT_EQUAL(open_by_name(false, CONTROL_DIRECTORY "/board-16.socket"), 0);
     CU_ASSERT_EQUAL(listens, CONTROL_NUMBER_MAX);
     CU_ASSERT_EQUAL(open_by_name(false, CONTROL_DIRECTORY "/board-17.socket"), -EADDRINUSE);
