@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -35,10 +34,9 @@ static bool is_there(const char *root, const char *path)
 static size_t read_file(const char *path, void *ret, size_t size)
 {
     FILE *file = fopen(path, "re");
-    if (!file)
-        return 0;
-    size_t length = fread(ret, 1, size, file);
-    fclose(file);
+    size_t length = file ? fread(ret, 1, size, file) : 0;
+    if (file)
+        fclose(file);
     return length;
 }
 
@@ -146,13 +144,12 @@ static void add_windows(const char *node, struct board_facts *ret)
 /* Is it one of the words in a file? Each ends with a 0. */
 static bool has_word(const char *path, const char *wanted)
 {
-    char *word = NULL;
-    size_t room = 0;
+    static char *word; /* kept for the next file, with its room */
+    static size_t room;
     bool found = false;
     FILE *file = fopen(path, "re");
     while (file && !found && getdelim(&word, &room, '\0', file) > 0)
         found = strcmp(word, wanted) == 0;
-    free(word);
     if (file)
         fclose(file);
     return found;

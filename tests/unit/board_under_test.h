@@ -270,7 +270,7 @@ static void test_the_kernel_is_asked(void)
     a_good_kernel();
     put_text("kernel/proc/self/mounts", "rootfs / rootfs rw 0 0\n");
     put_text("kernel/proc/meminfo", "MemTotal: 9 kB\n");
-    put_text("kernel/proc/sys/user/max_user_namespaces", "1\n");
+    put_text("kernel/proc/sys/kernel/io_uring_disabled", "1\n");
     put_text("kernel/proc/device-tree/dispatcher/compatible", "bao,io-dispatcher");
     put_text("kernel/proc/device-tree/dispatcher/reg", "");
     const unsigned int before = fd_count();
@@ -375,7 +375,7 @@ static void test_other_nodes_are_not_the_driver_s(void)
     facts_below("others", &facts);
     CU_ASSERT(facts.device_tree && !facts.in_device_tree);
     memset(words, 'w', sizeof(words));
-    memcpy(words + 300, "\0bao,io-dispatcher", 19);
+    memcpy(words + 299, "\0\0bao,io-dispatcher", 20);
     put("others/proc/device-tree/c/compatible", words, sizeof(words));
     facts_below("others", &facts);
     CU_ASSERT_TRUE(facts.in_device_tree);

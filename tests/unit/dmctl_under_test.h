@@ -205,8 +205,10 @@ ssize_t __wrap___readlink_chk(const char *path, char *buffer, size_t size, size_
 
 int __wrap_dup2(int old, int new)
 {
-    errno = dup2_error;
-    return dup2_error && new == STDIN_FILENO ? -1 : (int)syscall(SYS_dup3, old, new, 0);
+    bool fails = dup2_error && new == STDIN_FILENO;
+    int result = fails ? -1 : (int)syscall(SYS_dup3, old, new, 0);
+    errno = fails ? dup2_error : EBUSY; /* success says nothing about it */
+    return result;
 }
 
 static struct board_report found;

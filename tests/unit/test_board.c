@@ -420,6 +420,8 @@ static void test_what_devices_need(void)
     CU_ASSERT_TRUE(only(BOARD_NOTE, "tap",
                         "\"ip tuntap add no-such-tap mode tap\", \"ip link set no-such-tap up\""));
     CU_ASSERT_EQUAL(fd_count(), before);
+    judge(&facts, DEVICE("0", "net", "virtio", "    tap_name: no-such-tap\n    queues: 1\n"));
+    CU_ASSERT_TRUE(only(BOARD_NOTE, "tap", "add no-such-tap mode tap\", "));
     judge(&facts, DEVICE("0", "input", "virtio", "    device_path: /dev/null\n"));
     CU_ASSERT_EQUAL(count(BOARD_MISSING), 0); /* no file, and no disk */
     CU_ASSERT_TRUE(says("file", "input 0: /dev/null"));

@@ -228,6 +228,9 @@ static void all_are_shown(void)
     connect_error = EACCES;
     complains("status --all", "bao-dmctl: /run/bao-virtio-dm/vm.socket: the socket's mode does not "
                               "let you in: see --control-mode of bao-virtio-dm\n");
+    put_file("z.socket"); /* it is not this one that is told about later */
+    CU_ASSERT_EQUAL(run("status"), EXIT_FAILURE);
+    remove_file("z.socket");
     complains("status", "bao-dmctl: /run/bao-virtio-dm/vm.socket: the socket's mode does not "
                         "let you in: see --control-mode of bao-virtio-dm\n");
     connect_error = 0;
