@@ -361,7 +361,7 @@ static void open_first_files(void)
         close(fd);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     static const struct {
         const char *name;
@@ -373,7 +373,6 @@ int main(int argc, char **argv)
         {"log-level", do_log_level, EXIT_FAILURE},
     };
     struct options options = {0};
-    open_first_files();
     int status = parse(argc, argv, &options);
     if (status >= 0)
         return status;
@@ -389,4 +388,19 @@ int main(int argc, char **argv)
     }
     complain("unknown command \"%s\": see bao-dmctl --help", options.words[0]);
     return EXIT_FAILURE;
+}
+
+/* What was asked for has to reach somebody. */
+static int check_output(int status)
+{
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || status != EXIT_SUCCESS)
+        return status;
+    complain("can't write all of it to standard output: %s", strerror(errno));
+    return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    open_first_files();
+    return check_output(run(argc, argv));
 }

@@ -314,23 +314,39 @@ static void watching_compares_with_the_last_time(void)
     end();
 }
 
-/* What was piped to a program that has ended, or to a full disk, goes on for nobody. */
-static void watching_ends_with_its_reader(void)
+/* Run it on a disk that is full. */
+static int run_on_full_disk(const char *words)
 {
     int before = dup(STDOUT_FILENO), full = open("/dev/full", O_WRONLY | O_CLOEXEC);
-    begin();
     fflush(stdout);
     CU_ASSERT_EQUAL_FATAL(dup2(full, STDOUT_FILENO), STDOUT_FILENO);
-    answers_left = 30;
-    int status = run_bare("stats --watch 5");
+    int status = run_bare(words);
     __fpurge(stdout);
     clearerr(stdout);
     CU_ASSERT_EQUAL(dup2(before, STDOUT_FILENO), STDOUT_FILENO);
-    CU_ASSERT_EQUAL(status, EXIT_FAILURE);
-    CU_ASSERT_EQUAL(sleeps, 1);
     close(before);
     close(full);
+    return status;
+}
+
+/* What was piped to a program that has ended, or to a full disk, goes on for nobody. */
+static void watching_ends_with_its_reader(void)
+{
+    begin();
+    answers_left = 30;
+    CU_ASSERT_EQUAL(run_on_full_disk("stats --watch 5"), EXIT_FAILURE);
+    CU_ASSERT_EQUAL(sleeps, 1);
     end();
+}
+
+static void what_cannot_be_written_is_no_success(void)
+{
+    static const char *const all[] = {"status", "status --json", "stats", "--help"};
+    for (unsigned int i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        begin();
+        CU_ASSERT_EQUAL(run_on_full_disk(all[i]), EXIT_FAILURE);
+        end();
+    }
 }
 
 static void openmetrics_has_every_counter_and_state(void)

@@ -555,6 +555,7 @@ int main(int argc, char **argv)
         {"watching prints each interval", watching_prints_each_interval},
         {"watching compares with the last time", watching_compares_with_the_last_time},
         {"watching ends with its reader", watching_ends_with_its_reader},
+        {"what cannot be written is no success", what_cannot_be_written_is_no_success},
         {"OpenMetrics", openmetrics_has_every_counter_and_state},
         CU_TEST_INFO_NULL,
     };
