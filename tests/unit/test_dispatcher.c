@@ -4,117 +4,7 @@
  * driver is this test: no call gets to the kernel. An answer that can't be right is an error that
  * says what was expected, and leaves no file open. A device is asked for once.
  */
-#include "broker/dispatcher.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/virtio_mmio.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include "tests/cunit_main.h"
-#include "tests/unit/fd_count.h"
-
-#define ID 3u
-#define WINDOW 0x80000000ull
-#define WINDOW_SIZE 0x1000000ull
-#define IRQ 47u
-
-/* ---- The machine and its driver ---- */
-
-static const char *nodes[4]; /* that exist */
-static mode_t node_mode;
-static char opened[32]; /* the path of the last open */
-static unsigned int opens;
-static int open_error;
-
-/* The driver: returns what ioctl returns, with errno set. */
-static int (*driver)(int fd, unsigned long request, void *arg);
-static unsigned int calls;
-
-int __wrap_stat(const char *path, struct stat *ret);
-int __wrap_stat64(const char *path, void *ret);
-int __wrap_open(const char *path, int flags, ...);
-int __wrap_open64(const char *path, int flags, ...);
-int __wrap_ioctl(int fd, unsigned long request, ...);
-
-int __wrap_stat(const char *path, struct stat *ret)
-{
-    for (size_t i = 0; i < 4; i++) {
-        if (nodes[i] && strcmp(nodes[i], path) == 0) {
-            *ret = (struct stat){.st_mode = node_mode};
-            return 0;
-        }
-    }
-    errno = ENOENT;
-    return -1;
-}
-
-int __wrap_stat64(const char *path, void *ret)
-{
-    return __wrap_stat(path, ret);
-}
-
-int __wrap_open(const char *path, int flags, ...)
-{
-    if (strncmp(path, "/dev/bao", 8) != 0)
-        return (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0);
-    opens++;
-    snprintf(opened, sizeof(opened), "%s", path);
-    CU_ASSERT_EQUAL(flags, O_RDWR | O_CLOEXEC);
-    errno = open_error;
-    return open_error ? -1 : (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", flags, 0);
-}
-
-int __wrap_open64(const char *path, int flags, ...)
-{
-    return __wrap_open(path, flags);
-}
-
-int __wrap_ioctl(int fd, unsigned long request, ...)
-{
-    va_list arguments;
-    va_start(arguments, request);
-    void *arg = va_arg(arguments, void *);
-    va_end(arguments);
-    calls++;
-    return driver(fd, request, arg);
-}
-
-static int fails(int error)
-{
-    errno = error;
-    return -1;
-}
-
-static struct dispatcher dispatcher;
-static struct dispatcher_device device;
-static struct failure failure;
-static unsigned int fds;
-
-static void begin(enum bao_generation generation)
-{
-    memset(nodes, 0, sizeof(nodes));
-    node_mode = S_IFCHR;
-    opens = calls = 0;
-    open_error = 0;
-    opened[0] = '\0';
-    dispatcher = (struct dispatcher){.generation = generation, .node = -1};
-    device = (struct dispatcher_device){.id = ID, .dm = -1};
-    failure.text[0] = '\0';
-    fds = fd_count();
-}
-
-static void fails_with(int result, int expected, const char *words)
-{
-    CU_ASSERT_EQUAL(result, expected);
-    CU_ASSERT_STRING_EQUAL(failure.text, words);
-    CU_ASSERT_EQUAL(fd_count(), fds);
-}
+#include "tests/unit/dispatcher_under_test.h"
 
 /* ---- Which generation ---- */
 
@@ -180,7 +70,8 @@ static int refuses_a7(int fd, unsigned long request, void *arg)
     CU_ASSERT_EQUAL(fd, dispatcher.node);
     CU_ASSERT_EQUAL(request, BAO_D_IOCTL_CREATE_DM);
     CU_ASSERT_PTR_NULL(arg);
-    return refusal ? fails(refusal) : 0;
+    errno = refusal ? refusal : EFAULT; /* of an earlier call */
+    return refusal ? -1 : 0;
 }
 
 static void opens_and_closes(enum bao_generation generation, int error, const char *path)
@@ -226,6 +117,28 @@ static void file_0_is_closed_as_well(void)
     close(before);
 }
 
+/* The file that the driver, or its node, gets next has the number 0. No number says that it is
+ * none, but a negative one. */
+static void a_node_may_have_the_number_0(void)
+{
+    begin(BAO_A);
+    refusal = EINVAL;
+    driver = refuses_a6;
+    free_0();
+    int result = dispatcher_open(&dispatcher, &failure);
+    take_0_back();
+    CU_ASSERT_EQUAL(result, 0);
+    CU_ASSERT_EQUAL(dispatcher.node, 0);
+    CU_ASSERT_EQUAL(calls, 1);
+    begin(BAO_A);
+    refusal = EFAULT;
+    free_0();
+    result = dispatcher_open(&dispatcher, &failure);
+    CU_ASSERT_TRUE(fcntl(0, F_GETFD) < 0); /* it was closed again */
+    take_0_back();
+    CU_ASSERT_EQUAL(result, -ENOTTY);
+}
+
 static void is_another_driver(enum bao_generation generation, int error, const char *words)
 {
     begin(generation);
@@ -250,6 +163,10 @@ static void another_driver_is_told_and_not_used(void)
                       "/dev/bao-io-dispatcher: " SOMETHING_ELSE
                       "DM_GET_INFO (0xA6, 1) of an id that can't be it answered \"Bad address\", "
                       "expected \"Invalid argument\"");
+    is_another_driver(BAO_D, 0,
+                      "/dev/bao: " SOMETHING_ELSE
+                      "CREATE_DM (0xA7, 0) without a device it answered \"Success\", "
+                      "expected \"Bad address\"");
     is_another_driver(BAO_D, EINVAL,
                       "/dev/bao: " SOMETHING_ELSE
                       "CREATE_DM (0xA7, 0) without a device it answered \"Invalid argument\", "
@@ -289,6 +206,7 @@ static int gives_info(int fd, unsigned long request, void *arg)
     if (get_error != 0)
         return fails(get_error);
     CU_ASSERT_EQUAL(info->fd, -1);
+    errno = EINVAL; /* of an earlier call */
     *info = (struct bao_dm_info){
         .id = get_id, .shmem_addr = WINDOW, .shmem_size = WINDOW_SIZE, .irq = IRQ, .fd = get_fd};
     return get_result;
@@ -377,6 +295,19 @@ static void c_has_a_node_each(void)
     close(device.dm);
 }
 
+static void a_node_of_c_may_have_the_number_0(void)
+{
+    for (get_id = ID; get_id <= ID + 1; get_id++) {
+        free_0();
+        int result = ask_c(0);
+        bool is_open = fcntl(0, F_GETFD) >= 0;
+        take_0_back();
+        CU_ASSERT_EQUAL(result, get_id == ID ? 0 : -EPROTO);
+        CU_ASSERT_EQUAL(device.dm, get_id == ID ? 0 : -1);
+        CU_ASSERT_EQUAL(is_open, get_id == ID); /* if not, it was closed again */
+    }
+}
+
 static void what_c_refuses_is_told(void)
 {
     get_id = ID;
@@ -400,6 +331,7 @@ static void what_c_refuses_is_told(void)
 }
 
 static int create_error, info_error;
+static int created = -1; /* the file that the driver gives; -1: a new one */
 static struct bao_d_dm_info info_said;
 
 static int creates(int fd, unsigned long request, void *arg)
@@ -411,8 +343,10 @@ static int creates(int fd, unsigned long request, void *arg)
         CU_ASSERT_EQUAL(request, BAO_D_IOCTL_CREATE_DM);
         CU_ASSERT(info->shmem_addr == WINDOW && info->shmem_size == WINDOW_SIZE);
         CU_ASSERT_EQUAL(info->irq, IRQ);
-        return create_error ? fails(create_error)
-                            : (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR, 0);
+        if (create_error)
+            return fails(create_error);
+        errno = EIO; /* of an earlier call */
+        return created >= 0 ? created : (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR, 0);
     }
     CU_ASSERT_EQUAL(request, BAO_D_IOCTL_GET_INFO);
     if (info_error)
@@ -466,6 +400,28 @@ static void what_d_refuses_is_told(void)
     create_error = 0;
     info_error = EIO;
     fails_with(create(), -EIO, "/dev/bao: GET_INFO of id 3: Input/output error");
+    CU_ASSERT_EQUAL(device.dm, -1);
+}
+
+static void a_created_device_may_have_the_number_0(void)
+{
+    create_error = info_error = 0;
+    info_said = (struct bao_d_dm_info){WINDOW, WINDOW_SIZE, ID, IRQ};
+    free_0();
+    int result = create();
+    take_0_back();
+    CU_ASSERT_EQUAL(result, 0);
+    CU_ASSERT_EQUAL(device.dm, 0);
+    CU_ASSERT_EQUAL(calls, 2);
+}
+
+static void a_created_device_must_be_a_file(void)
+{
+    create_error = info_error = 0;
+    created = 9999;
+    fails_with(create(), -EBADF, "/dev/bao: the file of id 3: Bad file descriptor");
+    created = -1;
+    CU_ASSERT_EQUAL(calls, 1);
     CU_ASSERT_EQUAL(device.dm, -1);
 }
 
@@ -549,6 +505,7 @@ static void each_eventfd_is_registered_for_what_it_is(void)
         CU_ASSERT(got.irq.fd == 34 && got.irq.flags == 0);
         CU_ASSERT_EQUAL(dispatcher_remove_irq(i, DM, 35), 0);
         CU_ASSERT(got.irq.fd == 35 && got.irq.flags == BAO_IRQFD_DEASSIGN);
+        CU_ASSERT_EQUAL(dispatcher_remove_irq(i, DM, 35), 0); /* with the other success */
         dm_error = EEXIST;
         CU_ASSERT_EQUAL(dispatcher_add_irq(i, DM, 34), -EEXIST);
         CU_ASSERT_EQUAL(dispatcher_remove_irq(i, DM, 34), -EEXIST);
@@ -601,9 +558,11 @@ static void a_completion_is_repeated_until_it_is_made(void)
         CU_ASSERT_EQUAL(dispatcher_complete(i, DM, &request), 0);
         CU_ASSERT_EQUAL(calls, 4);
         CU_ASSERT(got.request.request_id == 4 && got.request.value == 8);
+        CU_ASSERT_EQUAL(dispatcher_complete(i, DM, &request), 0); /* with the other success */
+        CU_ASSERT_EQUAL(calls, 5);
         dm_error = EPERM;
         CU_ASSERT_EQUAL(dispatcher_complete(i, DM, &request), -EPERM);
-        CU_ASSERT_EQUAL(calls, 5);
+        CU_ASSERT_EQUAL(calls, 6);
     }
 }
 
@@ -616,6 +575,7 @@ int main(int argc, char **argv)
         {"a node that refuses as Bao's driver", a_node_that_refuses_as_bao_s_driver_is_opened},
         {"generation C has no common node", generation_c_has_no_common_node},
         {"file 0 is closed as well", file_0_is_closed_as_well},
+        {"a node may have the number 0", a_node_may_have_the_number_0},
         {"another driver is told and not used", another_driver_is_told_and_not_used},
         {"a node that can't be opened is told", a_node_that_can_t_be_opened_is_told},
         CU_TEST_INFO_NULL,
@@ -624,9 +584,12 @@ int main(int argc, char **argv)
         {"the answer tells A from B", the_answer_tells_a_from_b},
         {"what A and B refuse is told", what_a_and_b_refuse_is_told},
         {"C has a node each", c_has_a_node_each},
+        {"a node of C may have the number 0", a_node_of_c_may_have_the_number_0},
         {"what C refuses is told", what_c_refuses_is_told},
         {"D is told what it creates", d_is_told_what_it_creates},
         {"what D refuses is told", what_d_refuses_is_told},
+        {"a created device may have the number 0", a_created_device_may_have_the_number_0},
+        {"a created device must be a file", a_created_device_must_be_a_file},
         {"a created device", a_created_device_must_be_what_was_asked_for},
         {"a generation that can't be", a_generation_that_can_t_be_is_refused},
         CU_TEST_INFO_NULL,
