@@ -98,9 +98,10 @@ static void what_is_not_available_is_told_once(void)
 {
     begin();
     start();
-    for (unsigned int i = 0; i < 2; i++) {
+    for (unsigned int i = 0; i < 3; i++) {
         union message it = ready();
-        it.ready.layers &= ~(1u << LAYER_MDWE);
+        if (i < 2)
+            it.ready.layers &= ~(1u << LAYER_MDWE);
         device.worker.phase = WORKER_STARTING;
         says(it);
         supervision_receive(&supervisor, &device);
@@ -108,6 +109,22 @@ static void what_is_not_available_is_told_once(void)
     (void)end();
     CU_ASSERT_PTR_NOT_NULL(strstr(said.text, "user namespace, landlock; not available: mdwe\n"
                                              "bao-virtio-dm: rng 5: worker 4711 ready\n"));
+    const size_t length = strlen(said.text), last = strlen("user namespace, landlock, mdwe\n");
+    CU_ASSERT_FATAL(length > last);
+    CU_ASSERT_STRING_EQUAL(said.text + length - last, "user namespace, landlock, mdwe\n");
+}
+
+/* One access is as bad as many. */
+static void a_single_access_without_a_worker_is_told(void)
+{
+    begin();
+    start();
+    atomic_store(&device.relay.given_up, 1);
+    says(ready());
+    supervision_receive(&supervisor, &device);
+    (void)end();
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(said.text, "rng 5: register accesses answered without a worker: 1 in all\n"));
 }
 
 static void a_worker_that_is_not_confined_is_ended(void)
@@ -146,6 +163,14 @@ static union message log_of(uint32_t code, uint32_t suppressed)
                                    .args = {1, 2, 3, 4}}};
 }
 
+static uint32_t trouble_code(void)
+{
+    uint32_t code = 0;
+    while (words_log_level(code) > LOG_LEVEL_WARNING)
+        code++;
+    return code;
+}
+
 static void what_it_says_is_in_the_list(void)
 {
     char text[WORDS_SIZE], expected[2 * WORDS_SIZE + 64];
@@ -156,14 +181,38 @@ static void what_it_says_is_in_the_list(void)
     (void)words_log(code, args, text);
     started_and_ready();
     says(log_of(code, 0));
-    says(log_of(code, 5));
+    says(log_of(code, 1));
     supervision_receive(&supervisor, &device);
     CU_ASSERT_EQUAL(device.worker.phase, WORKER_READY);
     (void)end();
     snprintf(expected, sizeof(expected),
-             "rng 5: %s\nbao-virtio-dm: rng 5: %s (and 5 more like it)\n", text, text);
+             "rng 5: %s\nbao-virtio-dm: rng 5: %s (and 1 more like it)\n", text, text);
     CU_ASSERT_PTR_NOT_NULL(strstr(said.text, expected));
     says_what_ends_it(log_of(LOG_CODE_COUNT, 0), "it says what is not in the list of messages");
+}
+
+/* For the journal's fields. */
+static void a_line_tells_where_it_comes_from(void)
+{
+    unsigned int told = 0;
+    for (uint32_t code = 0; code < LOG_CODE_COUNT; code++) {
+        if (words_log_level(code) > LOG_LEVEL_INFO)
+            continue;
+        started_and_ready();
+        says(log_of(code, 0));
+        supervision_receive(&supervisor, &device);
+        CU_ASSERT_EQUAL(logged.level, words_log_level(code));
+        CU_ASSERT_STRING_EQUAL(logged.source.device, "rng 5");
+        CU_ASSERT_EQUAL(logged.source.worker, 4711);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(logged.source.code);
+        CU_ASSERT_STRING_EQUAL(logged.source.code, words_log_code(code));
+        supervision_log(&device, LOG_LEVEL_INFO, "of the broker");
+        CU_ASSERT_EQUAL(logged.level, LOG_LEVEL_INFO);
+        CU_ASSERT_PTR_NULL(logged.source.code);
+        (void)end();
+        told++;
+    }
+    CU_ASSERT(told > 0);
 }
 
 static void a_step_that_failed_is_told(void)
@@ -216,10 +265,13 @@ static void one_that_ends_is_not_heard(void)
 {
     started_and_ready();
     device.worker.phase = WORKER_ENDING;
+    logged.level = LOG_LEVEL_DEBUG;
     says(ready());
+    says(log_of(trouble_code(), 0));
     says(log_of(LOG_CODE_COUNT, 0));
     CU_ASSERT_EQUAL(send(worker, "x", 1, 0), 1);
     supervision_receive(&supervisor, &device);
+    CU_ASSERT_EQUAL(logged.level, LOG_LEVEL_DEBUG); /* nothing was logged */
     CU_ASSERT_FALSE(keeper_kills());
     CU_ASSERT_EQUAL(device.worker.socket, -1);
     (void)end();
@@ -262,9 +314,8 @@ static void more_messages_than_any_worker_has_to_send_end_it(void)
 
 static void its_log_lines_are_limited(void)
 {
-    uint32_t trouble = 0, news = 0;
-    while (words_log_level(trouble) > LOG_LEVEL_WARNING)
-        trouble++;
+    const uint32_t trouble = trouble_code();
+    uint32_t news = 0;
     while (words_log_level(news) != LOG_LEVEL_INFO && news < LOG_CODE_COUNT)
         news++;
     started_and_ready();
@@ -326,8 +377,61 @@ static void questions_wait_in_its_socket(void)
     CU_ASSERT_EQUAL(epoll_wait(supervisor.epoll, &event, 1, 0), 1);
     CU_ASSERT_EQUAL(event.data.u32, EVENT_WORKER_FIRST + 2u);
     CU_ASSERT_EQUAL(event.events, EPOLLIN);
+    /* Its share is used up, but it is heard already. */
     supervision_listen(&supervisor, &device, now_ms, &next);
+    CU_ASSERT_EQUAL(next, INT64_MAX);
     CU_ASSERT_EQUAL(unread(), 4);
+    (void)end();
+}
+
+static void used_up(void)
+{
+    const union message connect = {.connect = {.header = {.type = MSG_CONNECT}, .request = 1}};
+    started_and_ready();
+    ops.address = address;
+    for (unsigned int i = 0; i < 9; i++)
+        says(connect);
+    supervision_receive(&supervisor, &device);
+    CU_ASSERT_TRUE(device.worker.left_unread);
+}
+
+static void it_is_heard_again_in_the_next_millisecond(void)
+{
+    static const struct {
+        int64_t before, after; /* from now */
+    } rows[] = {{0, 0}, {1, 1}, {2, 1}, {3, 1}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        used_up();
+        const int64_t now = now_ms + 1;
+        int64_t next = now + rows[i].before;
+        supervision_listen(&supervisor, &device, now, &next);
+        CU_ASSERT_EQUAL(next, now + rows[i].after);
+        (void)end();
+    }
+    used_up();
+    supervision_close_socket(&device.worker); /* it has ended meanwhile */
+    device.worker.left_unread = true;
+    int64_t next = INT64_MAX;
+    supervision_listen(&supervisor, &device, now_ms + 1, &next);
+    CU_ASSERT_EQUAL(next, INT64_MAX);
+    (void)end();
+}
+
+static void its_socket_may_have_the_number_0(void)
+{
+    used_up();
+    int socket = device.worker.socket;
+    free_0();
+    device.worker.socket = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+    close(socket);
+    CU_ASSERT_EQUAL_FATAL(device.worker.socket, 0);
+    int64_t next = INT64_MAX;
+    supervision_listen(&supervisor, &device, now_ms + 1, &next);
+    CU_ASSERT_EQUAL(next, now_ms + 2);
+    supervision_receive(&supervisor, &device); /* the ninth */
+    CU_ASSERT_EQUAL(unread(), 0);
+    device.worker.socket = -1;
+    take_0_back();
     (void)end();
 }
 
@@ -349,8 +453,10 @@ int main(int argc, char **argv)
     CU_TestInfo saying[] = {
         {"a worker that is ready serves", a_worker_that_is_ready_serves},
         {"what is not available is told once", what_is_not_available_is_told_once},
+        {"a single access without a worker", a_single_access_without_a_worker_is_told},
         {"a worker that is not confined is ended", a_worker_that_is_not_confined_is_ended},
         {"what it says is in the list", what_it_says_is_in_the_list},
+        {"a line tells where it comes from", a_line_tells_where_it_comes_from},
         {"a step that failed is told", a_step_that_failed_is_told},
         {"what is not a worker's message", what_is_not_a_worker_s_message_ends_it},
         {"the end of its socket is its end", the_end_of_its_socket_is_its_end},
@@ -362,6 +468,8 @@ int main(int argc, char **argv)
         {"more messages than it has to send", more_messages_than_any_worker_has_to_send_end_it},
         {"its log lines are limited", its_log_lines_are_limited},
         {"questions wait in its socket", questions_wait_in_its_socket},
+        {"it is heard again", it_is_heard_again_in_the_next_millisecond},
+        {"its socket may have the number 0", its_socket_may_have_the_number_0},
         CU_TEST_INFO_NULL,
     };
     CU_SuiteInfo suites[] = {

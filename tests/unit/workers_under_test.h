@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 #include "common/sandbox_layer.h"
 #include "common/worker_fds.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
 #include "tests/unit/said.h"
 
@@ -46,6 +48,30 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
     (void)clock;
     *ret = (struct timespec){.tv_sec = now_ms / 1000, .tv_nsec = now_ms % 1000 * 1000000};
     return 0;
+}
+
+/* ---- The log ---- */
+
+static struct {
+    enum log_level level;
+    struct log_source source;
+} logged; /* the last line of a worker */
+
+void __real_log_from(enum log_level level, const struct log_source *source, const char *format,
+                     ...);
+void __wrap_log_from(enum log_level level, const struct log_source *source, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+void __wrap_log_from(enum log_level level, const struct log_source *source, const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    logged.level = level;
+    logged.source = *source;
+    __real_log_from(level, source, "%s", text);
 }
 
 /* ---- The backend ---- */
