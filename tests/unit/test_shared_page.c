@@ -14,12 +14,14 @@
 #include <unistd.h>
 
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
 
 #define SIZE 8192u
 
 static int create_error, size_error, seal_error, open_error;
-static int write_errors[2]; /* of the next writes; 0: it works; -1: it writes one byte only */
+/* Of the next writes; 0: it works; -1: it writes one byte only; -2: it writes nothing. */
+static int write_errors[2];
 
 int __wrap_memfd_create(const char *name, unsigned int flags);
 int __wrap_ftruncate(int fd, off_t size);
@@ -30,17 +32,30 @@ int __wrap_open(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);
 ssize_t __wrap_write(int fd, const void *bytes, size_t size);
 
+/* A call that does not fail leaves errno as an earlier one has set it. */
+static int after_error(int result)
+{
+    errno = E2BIG;
+    return result;
+}
+
+static int fails(int error)
+{
+    errno = error;
+    return -1;
+}
+
 int __wrap_memfd_create(const char *name, unsigned int flags)
 {
     CU_ASSERT_EQUAL(flags, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    errno = create_error;
-    return create_error ? -1 : (int)syscall(SYS_memfd_create, name, flags);
+    return create_error ? fails(create_error)
+                        : after_error((int)syscall(SYS_memfd_create, name, flags));
 }
 
 int __wrap_ftruncate(int fd, off_t size)
 {
-    errno = size_error;
-    return size_error ? -1 : (int)syscall(SYS_ftruncate, fd, size);
+    int result = size_error ? fails(size_error) : (int)syscall(SYS_ftruncate, fd, size);
+    return result < 0 ? result : after_error(result);
 }
 
 int __wrap_ftruncate64(int fd, off_t size)
@@ -54,8 +69,10 @@ int __wrap_fcntl(int fd, int command, ...)
     va_start(arguments, command);
     int value = va_arg(arguments, int);
     va_end(arguments);
-    errno = seal_error;
-    return seal_error && command == F_ADD_SEALS ? -1 : (int)syscall(SYS_fcntl, fd, command, value);
+    if (seal_error && command == F_ADD_SEALS)
+        return fails(seal_error);
+    int result = (int)syscall(SYS_fcntl, fd, command, value);
+    return result < 0 ? result : after_error(result);
 }
 
 int __wrap_fcntl64(int fd, int command, ...)
@@ -70,8 +87,8 @@ int __wrap_fcntl64(int fd, int command, ...)
 int __wrap_open(const char *path, int flags, ...)
 {
     CU_ASSERT_EQUAL(flags, O_RDWR | O_CLOEXEC);
-    errno = open_error;
-    return open_error ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0);
+    return open_error ? fails(open_error)
+                      : after_error((int)syscall(SYS_openat, AT_FDCWD, path, flags, 0));
 }
 
 int __wrap_open64(const char *path, int flags, ...)
@@ -88,6 +105,8 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t size)
         errno = error;
         return -1;
     }
+    if (error == -2)
+        return after_error(0);
     return syscall(SYS_write, fd, bytes, error < 0 && size > 0 ? 1 : size);
 }
 
@@ -143,9 +162,9 @@ static void one_at_a_time_has_it(void)
 static void a_text_stays_as_it_is(void)
 {
     char text[8];
-    for (unsigned int i = 0; i < 3; i++) {
-        write_errors[0] = i == 1 ? EINTR : i == 2 ? -1 : 0;
-        write_errors[1] = i == 2 ? -1 : 0;
+    static const int errors[][2] = {{0, 0}, {EINTR, 0}, {-1, -1}, {-2, -1}};
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        memcpy(write_errors, errors[i], sizeof(write_errors));
         int fd = shared_page_of_text("text", "abcdef", 6);
         CU_ASSERT_FATAL(fd >= 0);
         CU_ASSERT_TRUE(shared_page_is(fd, 6));
@@ -161,6 +180,34 @@ static void a_text_stays_as_it_is(void)
     CU_ASSERT_FALSE(shared_page_is_text(-1));
     int fd = shared_page_of_text("text", "", 0);
     CU_ASSERT_TRUE(shared_page_is_text(fd));
+    close(fd);
+}
+
+/* No number says that it failed, but a negative one. */
+static void each_file_may_have_the_number_0(void)
+{
+    free_0();
+    CU_ASSERT_EQUAL(shared_page_create("page", SIZE), 0);
+    take_0_back();
+    free_0();
+    CU_ASSERT_EQUAL(shared_page_of_text("text", "abc", 3), 0);
+    CU_ASSERT_TRUE(shared_page_is_text(0));
+    take_0_back();
+    int fd = shared_page_create("page", SIZE);
+    free_0();
+    CU_ASSERT_EQUAL(shared_page_reopen(fd), 0);
+    take_0_back();
+    free_0();
+    CU_ASSERT_EQUAL(shared_page_claim(fd), 0);
+    CU_ASSERT_EQUAL(shared_page_claim(fd), -EWOULDBLOCK); /* the lock was taken */
+    take_0_back();
+    int claimed = shared_page_claim(fd);
+    CU_ASSERT(claimed > 0);
+    free_0();
+    CU_ASSERT_EQUAL(shared_page_claim(fd), -EWOULDBLOCK);
+    CU_ASSERT_EQUAL(fcntl(0, F_GETFD, 0), -1); /* it was closed again */
+    take_0_back();
+    close(claimed);
     close(fd);
 }
 
@@ -189,6 +236,7 @@ int main(int argc, char **argv)
         {"a page keeps its size", a_page_keeps_its_size},
         {"one at a time has it", one_at_a_time_has_it},
         {"a text stays as it is", a_text_stays_as_it_is},
+        {"each file may have the number 0", each_file_may_have_the_number_0},
         {"a step that fails leaves nothing open", a_step_that_fails_leaves_nothing_open},
         CU_TEST_INFO_NULL,
     };
