@@ -12,13 +12,16 @@
 #include "broker/backend/connector.h"
 #include "broker/connector_process.h"
 #include "common/message.h"
+#include "common/worker_fds.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
 
+WRAPPED(int, socket, (int family, int type, int protocol), (family, type, protocol))
+
 static struct connector connector;
-static int process; /* the process's end of the socket */
-static int listener;
+static int process;           /* the process's end of the socket */
+static int listener, packets; /* of a stream, and of packets */
 static char dir[] = "/tmp/bao-connector-XXXXXX";
 
 static unsigned int open_before;
@@ -71,12 +74,56 @@ static void answers_come_in_order(void)
     CU_ASSERT_EQUAL(result_of(1), -ENOENT);
     const int fd = result_of(2);
     CU_ASSERT_FATAL(fd >= 0);
-    CU_ASSERT_EQUAL(read(fd, &(char){0}, 1), -1); /* the socket does not block */
-    CU_ASSERT_EQUAL(errno, EAGAIN);
+    CU_ASSERT_NOT_EQUAL(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
     close(fd);
     close(accept(listener, NULL, NULL));
     CU_ASSERT_EQUAL(result_of(3), -EPROTOTYPE);
     CU_ASSERT_FALSE(connector_answered(&connector));
+    end();
+}
+
+static int send_buffer(int fd)
+{
+    int size = 0;
+    socklen_t length = sizeof(size);
+    CU_ASSERT_EQUAL(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &length), 0);
+    return size;
+}
+
+/* A packet must fit as a whole. A stream does without. */
+static void only_packets_need_room(void)
+{
+    const int most = CONNECTION_MESSAGE_MAX;
+    int stream = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int packet = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    CU_ASSERT_EQUAL(setsockopt(packet, SOL_SOCKET, SO_SNDBUF, &most, sizeof(most)), 0);
+    CU_ASSERT_NOT_EQUAL(send_buffer(packet), send_buffer(stream));
+    begin();
+    CU_ASSERT_EQUAL(ask("packets", SOCK_SEQPACKET, 1), 0);
+    CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 2), 0);
+    CU_ASSERT_TRUE(connector_serve(process));
+    CU_ASSERT_TRUE(connector_receive(&connector));
+    int fd = result_of(1);
+    CU_ASSERT_EQUAL(send_buffer(fd), send_buffer(packet));
+    close(fd);
+    fd = result_of(2);
+    CU_ASSERT_EQUAL(send_buffer(fd), send_buffer(stream));
+    close(fd);
+    close(accept(listener, NULL, NULL));
+    close(accept(packets, NULL, NULL));
+    end();
+    close(stream);
+    close(packet);
+}
+
+static void no_room_for_a_socket_is_an_answer(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 1), 0);
+    fail_once("socket", EMFILE, 0);
+    CU_ASSERT_TRUE(connector_serve(process));
+    CU_ASSERT_TRUE(connector_receive(&connector));
+    CU_ASSERT_EQUAL(result_of(1), -EMFILE);
     end();
 }
 
@@ -182,6 +229,18 @@ static void a_socket_may_have_the_number_0(void)
     take_0_back();
     close(accept(listener, NULL, NULL));
     end();
+    begin(); /* nor does the process's own copy say so */
+    CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 1), 0);
+    free_0();
+    CU_ASSERT_TRUE(connector_serve(process));
+    CU_ASSERT_TRUE(fcntl(0, F_GETFD) < 0);
+    take_0_back();
+    CU_ASSERT_TRUE(connector_receive(&connector));
+    int fd = result_of(1);
+    CU_ASSERT(fd > 0);
+    close(fd);
+    close(accept(listener, NULL, NULL));
+    end();
     begin(); /* one that nobody has asked for is closed */
     union message message = {.connected = {.header = {.type = MSG_CONNECTED}}};
     CU_ASSERT_EQUAL(message_send(process, &message, &listener, 1), 0);
@@ -216,27 +275,70 @@ static void what_asks_for_nothing_ends_the_process(void)
     message = (union message){.header = {.type = MSG_RUNNING}};
     CU_ASSERT_EQUAL(message_send(connector.socket, &message, NULL, 0), 0);
     CU_ASSERT_FALSE(connector_serve(process));
+    /* What another message has there is not what it asks for. */
+    message = (union message){.connect_to = {.type = SOCK_STREAM}};
+    message.header.type = MSG_KEEP;
+    CU_ASSERT_EQUAL(message_send(connector.socket, &message, NULL, 0), 0);
+    CU_ASSERT_FALSE(connector_serve(process));
     close(connector.socket);
+    connector.socket = -1;
+    CU_ASSERT_FALSE(connector_serve(process));
+    end();
+    /* What came before is not asked for again. */
+    begin();
+    CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, 1), 0);
+    CU_ASSERT_EQUAL(send(connector.socket, "x", 1, 0), 1);
+    CU_ASSERT_FALSE(connector_serve(process));
+    CU_ASSERT_TRUE(connector_receive(&connector));
+    CU_ASSERT_EQUAL(result_of(1), -ENOENT);
+    end();
+}
+
+static void without_its_broker_it_ends(void)
+{
+    begin();
+    CU_ASSERT_EQUAL(ask("nobody", SOCK_STREAM, 1), 0);
+    close(connector.socket); /* nobody takes the answer */
     connector.socket = -1;
     CU_ASSERT_FALSE(connector_serve(process));
     end();
 }
 
-static bool listen_there(void)
+static int listen_at(const char *name, int type)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", dir, name);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    bool listens =
+        bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 16) == 0;
+    return listens ? fd : -1;
+}
+
+static int listen_there(void)
+{
     if (!mkdtemp(dir))
-        return false;
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s/stream", dir);
-    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    return bind(listener, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
-           listen(listener, 16) == 0;
+        return -1;
+    listener = listen_at("stream", SOCK_STREAM);
+    packets = listen_at("packets", SOCK_SEQPACKET);
+    return listener >= 0 && packets >= 0 ? 0 : -1;
+}
+
+static int clean_up(void)
+{
+    char path[sizeof(dir) + 8];
+    snprintf(path, sizeof(path), "%s/stream", dir);
+    int result = unlink(path);
+    snprintf(path, sizeof(path), "%s/packets", dir);
+    result |= unlink(path);
+    return result | rmdir(dir);
 }
 
 int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"answers come in order", answers_come_in_order},
+        {"only packets need room", only_packets_need_room},
+        {"no room for a socket is an answer", no_room_for_a_socket_is_an_answer},
         {"no connection stays with the process", no_connection_stays_with_the_process},
         {"no more wait than there is room for", no_more_wait_than_there_is_room_for},
         {"its end is an answer", its_end_is_an_answer},
@@ -244,14 +346,12 @@ int main(int argc, char **argv)
         {"errors come back", errors_come_back},
         {"a socket may have the number 0", a_socket_may_have_the_number_0},
         {"what asks for nothing ends the process", what_asks_for_nothing_ends_the_process},
+        {"without its broker it ends", without_its_broker_it_ends},
         CU_TEST_INFO_NULL,
     };
-    char path[sizeof(dir) + 8];
-    if (!listen_there())
-        return EXIT_FAILURE;
-    int status = run_tests(argc, argv, "connector", tests);
-    snprintf(path, sizeof(path), "%s/stream", dir);
-    unlink(path);
-    rmdir(dir);
-    return status;
+    CU_SuiteInfo suites[] = {
+        {"connector", listen_there, clean_up, NULL, NULL, tests},
+        CU_SUITE_INFO_NULL,
+    };
+    return run_suites(argc, argv, suites);
 }
