@@ -55,11 +55,10 @@ int opener_run(const struct opener *opener)
         return EXIT_FAILURE;
 
     union message message = {0};
-    size_t fd_count = 0;
     int result = open_backend(opener, &backend, device, &key, &failure);
     if (result == 0)
         result = opened_box(&backend, &failure);
-    fd_count = opened_pack(&backend, &message.opened, fds);
+    size_t fd_count = opened_pack(&backend, &message.opened, fds);
     if (result < 0) {
         message.opened.files = 0; /* drop what was opened before the failure */
         fd_count = 0;
