@@ -191,8 +191,7 @@ static void start(struct device *device, const struct opening_context *context, 
 {
     struct opening *opening = &device->opening;
     struct failure failure;
-    int sockets[2];
-    int result = 0;
+    int sockets[2], result;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets) < 0) {
         result = -errno;
     } else {
