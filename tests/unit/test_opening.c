@@ -17,6 +17,7 @@
 #include "broker/backend/opened.h"
 #include "broker/device.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
 #include "tests/unit/said.h"
 
@@ -153,6 +154,8 @@ static void what_an_opener_opens_goes_to_the_keeper(void)
     CU_ASSERT_EQUAL(device->opening.phase, OPENING_RUNS);
     struct message_open asked = keeper_starts();
     CU_ASSERT_EQUAL(asked.again, 0);
+    CU_ASSERT_NOT_EQUAL(fcntl(device->opening.socket, F_GETFL) & O_NONBLOCK, 0);
+    CU_ASSERT_EQUAL(fcntl(device->opening.socket, F_GETFD), FD_CLOEXEC);
     CU_ASSERT_EQUAL(asked.tap_index, 0);
     CU_ASSERT_EQUAL(look(NOW + 1), NOW + OPENING_SLOW_MS); /* no answer yet */
     CU_ASSERT_TRUE(keeper_has_nothing());                  /* it is started once */
@@ -201,7 +204,7 @@ static void nothing_is_kept_before_lock_down(void)
     (void)look(NOW);
     (void)keeper_starts();
     opener_opens();
-    (void)look(NOW + 1);
+    CU_ASSERT_EQUAL(look(NOW + 1), NOW + 1); /* as soon as it is locked down */
     CU_ASSERT_TRUE(device->opening.unkept);
     CU_ASSERT_TRUE(keeper_has_nothing());
     CU_ASSERT(device->backend.files[OPENED_DIRECTORY] >= 0);
@@ -254,15 +257,14 @@ static void what_it_is_called_is_said_after_lock_down(void)
         int files[OPENED_FILES];
         size_t count;
         union message message = opened(files, &count);
-        strcpy(message.opened.words, "it is called so");
+        strcpy(message.opened.words, "x");
         opener_answers(message, 3);
         int before = context.keeper;
         context.keeper = -1;
         (void)look(NOW);
         context.keeper = before;
         (void)end();
-        CU_ASSERT_STRING_EQUAL(said.text,
-                               locked_down ? "bao-virtio-dm: " NAME ": it is called so\n" : "");
+        CU_ASSERT_STRING_EQUAL(said.text, locked_down ? "bao-virtio-dm: " NAME ": x\n" : "");
     }
 }
 
@@ -385,6 +387,38 @@ static void an_opener_that_ends_has_failed(void)
     CU_ASSERT_STRING_EQUAL(end(), WHERE NO_ANSWER "\n");
 }
 
+/* No number says that there is no socket, but a negative one. */
+static void its_socket_may_have_the_number_0(void)
+{
+    begin();
+    free_0();
+    (void)look(NOW);
+    CU_ASSERT_EQUAL(device->opening.socket, 0);
+    (void)keeper_starts();
+    opener_fails("it is not there", CONFIG_KEY_ID);
+    (void)look(NOW);
+    CU_ASSERT_TRUE(fcntl(0, F_GETFD) < 0);
+    take_0_back();
+    CU_ASSERT_STRING_EQUAL(end(), WHERE "it is not there\n");
+}
+
+/* Number 1 is an error like any other. */
+static void no_permission_is_a_failure(void)
+{
+    begin();
+    (void)look(NOW);
+    (void)keeper_starts();
+    int files[OPENED_FILES];
+    size_t count;
+    union message message = opened(files, &count);
+    message.opened.error = EPERM;
+    strcpy(message.opened.text, "it is not allowed");
+    opener_answers(message, 3);
+    CU_ASSERT_EQUAL(look(NOW), NOW + 1000);
+    CU_ASSERT_EQUAL(backend_listener(&device->backend, 0), -1);
+    CU_ASSERT_STRING_EQUAL(end(), WHERE "it is not allowed\n");
+}
+
 static void no_opener_is_a_failure(void)
 {
     begin();
@@ -440,14 +474,17 @@ static void a_file_of_another_device_is_not_used(void)
 
 /* ---- What the keeper kept ---- */
 
+static int next_file = -1; /* of somebody else, beside those that were kept */
+
 static bool take_kept(bool good)
 {
-    int files[OPENED_FILES], copies[OPENED_FILES];
+    int files[OPENED_FILES], copies[OPENED_FILES + 1];
     size_t count;
     union message message = opened(files, &count);
     message.opened.digest += good ? 0 : 1;
     for (size_t i = 0; i < count; i++)
         copies[i] = fcntl(files[i], F_DUPFD_CLOEXEC, 0);
+    copies[count] = next_file;
     return opening_take_kept(device, &message.opened, copies, count, context.keeper);
 }
 
@@ -464,10 +501,32 @@ static void what_was_kept_is_used(void)
     CU_ASSERT_STRING_EQUAL(end(), "");
 }
 
+static void a_directory_may_have_the_number_0(void)
+{
+    begin();
+    int files[OPENED_FILES];
+    size_t count;
+    union message message = opened(files, &count);
+    CU_ASSERT_EQUAL_FATAL(count, 3);
+    for (size_t i = 0; i < 2; i++)
+        files[i] = fcntl(context.text, F_DUPFD_CLOEXEC, 0);
+    free_0();
+    files[2] = fcntl(context.text, F_DUPFD_CLOEXEC, 0);
+    CU_ASSERT_EQUAL(files[2], 0);
+    CU_ASSERT_TRUE(opening_take_kept(device, &message.opened, files, count, context.keeper));
+    CU_ASSERT_TRUE(fcntl(0, F_GETFD) < 0); /* the keeper has it */
+    take_0_back();
+    CU_ASSERT_EQUAL(device->backend.files[OPENED_DIRECTORY], -1);
+    CU_ASSERT_STRING_EQUAL(end(), "");
+}
+
 static void what_can_t_be_used_is_forgotten(void)
 {
     begin();
+    next_file = keeper;
     CU_ASSERT_FALSE(take_kept(false));
+    CU_ASSERT(fcntl(keeper, F_GETFD) >= 0);
+    next_file = -1;
     CU_ASSERT_EQUAL(device->opening.phase, OPENING_DUE);
     CU_ASSERT_EQUAL(fd_count(), fds);
     CU_ASSERT_EQUAL(backend_listener(&device->backend, 0), -1);
@@ -508,6 +567,14 @@ static void a_kind_adopts_what_has_come(void)
         CU_ASSERT_EQUAL(backend_listener(&device->backend, 0) >= 0, adopted == 0);
         (void)end();
     }
+    begin();
+    struct backend_ops ops = *device->backend.ops;
+    ops.adopt = adopt;
+    device->backend.ops = &ops;
+    adopted = 0;
+    CU_ASSERT_FALSE(take_kept(false)); /* there is nothing to adopt */
+    CU_ASSERT_EQUAL(device->opening.phase, OPENING_DUE);
+    (void)end();
 }
 
 int main(int argc, char **argv)
@@ -528,6 +595,8 @@ int main(int argc, char **argv)
         {"one that has recovered says so", one_that_has_recovered_says_so},
         {"one that takes long is told once", one_that_takes_long_is_told_once},
         {"an opener that ends has failed", an_opener_that_ends_has_failed},
+        {"its socket may have the number 0", its_socket_may_have_the_number_0},
+        {"no permission is a failure", no_permission_is_a_failure},
         {"no opener is a failure", no_opener_is_a_failure},
         {"what is not this device's", what_is_not_this_device_s_is_not_used},
         {"a file of another device", a_file_of_another_device_is_not_used},
@@ -535,6 +604,7 @@ int main(int argc, char **argv)
     };
     CU_TestInfo kept[] = {
         {"what was kept is used", what_was_kept_is_used},
+        {"a directory may have the number 0", a_directory_may_have_the_number_0},
         {"what can't be used is forgotten", what_can_t_be_used_is_forgotten},
         {"a kind adopts what has come", a_kind_adopts_what_has_come},
         CU_TEST_INFO_NULL,

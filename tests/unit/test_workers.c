@@ -24,7 +24,10 @@ static void a_backend_s_news_are_told_once(void)
     CU_ASSERT_EQUAL(state.backend.changes, 2);
     look_has_news = false;
     CU_ASSERT_TRUE(supervision_look_at_backend(&device));
-    CU_ASSERT_STRING_EQUAL(end(), "bao-virtio-dm: rng 5: there are news\n");
+    strcpy(device.backend.news.text, "x"); /* short ones, too */
+    CU_ASSERT_TRUE(supervision_look_at_backend(&device));
+    CU_ASSERT_STRING_EQUAL(end(), "bao-virtio-dm: rng 5: there are news\n"
+                                  "bao-virtio-dm: rng 5: x\n");
 }
 
 static void a_backend_that_waits_is_watched(void)
@@ -35,7 +38,7 @@ static void a_backend_that_waits_is_watched(void)
     CU_ASSERT_TRUE(supervision_prepare_backend(&supervisor, &device));
     prepare_result = -EINPROGRESS;
     prepare_wait = (struct backend_wait){.fd = device.irq, .until = 12345};
-    strcpy(prepare_wait.news.text, "it waits");
+    strcpy(prepare_wait.news.text, "x");
     CU_ASSERT_FALSE(supervision_prepare_backend(&supervisor, &device));
     CU_ASSERT_EQUAL(device.worker.when, 12345);
     CU_ASSERT_EQUAL(device.backend_watched, device.irq);
@@ -52,7 +55,37 @@ static void a_backend_that_waits_is_watched(void)
     prepare_wait.fd = 9999; /* it can't be watched: the time is left */
     CU_ASSERT_FALSE(supervision_prepare_backend(&supervisor, &device));
     CU_ASSERT_EQUAL(device.backend_watched, -1);
-    CU_ASSERT_STRING_EQUAL(end(), "bao-virtio-dm: rng 5: it waits\n");
+    CU_ASSERT_STRING_EQUAL(end(), "bao-virtio-dm: rng 5: x\n");
+}
+
+static void what_it_waits_for_may_have_the_number_0(void)
+{
+    begin();
+    free_0();
+    int awaited = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    CU_ASSERT_EQUAL_FATAL(awaited, 0);
+    ops.prepare = prepare;
+    prepare_result = -EINPROGRESS;
+    prepare_wait = (struct backend_wait){.fd = awaited, .until = 12345};
+    struct epoll_event event = {0};
+    for (unsigned int i = 0; i < 2; i++) {
+        CU_ASSERT_FALSE(supervision_prepare_backend(&supervisor, &device));
+        CU_ASSERT_EQUAL(device.backend_watched, 0);
+        CU_ASSERT_EQUAL(epoll_wait(supervisor.epoll, &event, 1, 0), 1);
+    }
+    prepare_wait.fd = -1;
+    CU_ASSERT_FALSE(supervision_prepare_backend(&supervisor, &device));
+    CU_ASSERT_EQUAL(epoll_wait(supervisor.epoll, &event, 1, 0), 0);
+    take_0_back();
+    (void)end();
+    begin();
+    free_0();
+    device.worker.socket = eventfd(0, EFD_CLOEXEC);
+    supervision_close_socket(&device.worker);
+    CU_ASSERT_TRUE(fcntl(0, F_GETFD) < 0);
+    CU_ASSERT_EQUAL(device.worker.socket, -1);
+    take_0_back();
+    (void)end();
 }
 
 /* ---- What a worker says ---- */
@@ -441,6 +474,7 @@ int main(int argc, char **argv)
         {"a worker gets all that it needs", a_worker_gets_all_that_it_needs},
         {"some files are kept and others borrowed", some_files_are_kept_and_others_borrowed},
         {"the size of queues", the_size_of_queues_is_the_kind_s_unless_it_is_given},
+        {"its name comes with it", its_name_comes_with_it_and_nothing_else},
         {"a successor looks at everything", a_successor_looks_at_everything},
         {"one that can't be prepared is due again", one_that_can_t_be_prepared_is_due_again},
         {"the next one is due after a pause", the_next_one_is_due_after_a_pause},
@@ -448,6 +482,7 @@ int main(int argc, char **argv)
         {"a restart is no death", a_restart_is_no_death},
         {"a backend's news are told once", a_backend_s_news_are_told_once},
         {"a backend that waits is watched", a_backend_that_waits_is_watched},
+        {"what it waits for may have the number 0", what_it_waits_for_may_have_the_number_0},
         CU_TEST_INFO_NULL,
     };
     CU_TestInfo saying[] = {

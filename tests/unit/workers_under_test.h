@@ -112,6 +112,9 @@ static int prepare(struct backend *backend, const struct backend_memory *memory,
     return prepare_result;
 }
 
+WRAPPED(int, socketpair, (int domain, int type, int protocol, int *ret),
+        (domain, type, protocol, ret))
+
 /* ---- A device ---- */
 
 static void begin(void)
@@ -236,6 +239,7 @@ static void is_ended(const char *why)
     char words[256];
     CU_ASSERT_TRUE(keeper_kills());
     CU_ASSERT_EQUAL(device.worker.phase, WORKER_ENDING);
+    CU_ASSERT_EQUAL(atomic_load(&device.relay.ready), RELAY_NO_WORKER);
     CU_ASSERT_TRUE(device.worker.judged);
     snprintf(words, sizeof(words), "bao-virtio-dm: rng 5: worker 4711 is ended: %s\n", why);
     (void)end();
@@ -270,8 +274,17 @@ static void a_worker_gets_all_that_it_needs(void)
         .fds = {dup(device.dm), dup(device.dm)}, .count = 2, .owned = true, .boxed = 2};
     state.counters.requests = 12;
     state.transport.status = VIRTIO_CONFIG_S_DRIVER_OK;
+    device.worker.start_ms = 99; /* of the last one, as the next */
+    device.worker.judged = true;
+    ops.worker_looks = true;
     const unsigned int before = fd_count();
     supervision_start_worker(&supervisor, &device);
+    CU_ASSERT_EQUAL(device.worker.start_ms, 0);
+    CU_ASSERT_FALSE(device.worker.judged);
+    CU_ASSERT_EQUAL(atomic_load(&device.relay.ready), RELAY_WORKER_STARTING);
+    CU_ASSERT_EQUAL(state.backend.changes, 1); /* it has looked at its backend */
+    CU_ASSERT_EQUAL(fcntl(device.worker.socket, F_GETFD), FD_CLOEXEC);
+    CU_ASSERT_NOT_EQUAL(fcntl(device.worker.socket, F_GETFL) & O_NONBLOCK, 0);
     CU_ASSERT_EQUAL(device.worker.phase, WORKER_STARTING);
     CU_ASSERT_EQUAL(device.worker.started_at, now_ms + 1);
     CU_ASSERT_EQUAL(device.worker.when, device.worker.started_at + WORKER_START_MS);
@@ -319,11 +332,13 @@ static void some_files_are_kept_and_others_borrowed(void)
 {
     begin();
     int files[] = {dup(device.dm), dup(device.dm)};
-    given = (struct backend_fds){.fds = {files[0], files[1]}, .count = 2, .owned = true, .kept = 2};
+    given = (struct backend_fds){
+        .fds = {files[0], files[1], keeper}, .count = 2, .owned = true, .kept = 2};
     const unsigned int before = fd_count();
     start();
     CU_ASSERT_EQUAL(fd_count(), before - 1 + 2); /* the socket has two ends */
     CU_ASSERT(fcntl(files[1], F_GETFD) >= 0);
+    CU_ASSERT(fcntl(keeper, F_GETFD) >= 0); /* it was not given */
     close(files[1]);
     (void)end();
     begin();
@@ -345,6 +360,38 @@ static void the_size_of_queues_is_the_kind_s_unless_it_is_given(void)
     CU_ASSERT_EQUAL(message.start.queue_size_max, device_kind_queue_size(device.info, 1, 0x10000));
     close_got();
     (void)end();
+    begin();
+    config.devices[0].queue_size = 1;
+    supervision_start_worker(&supervisor, &device);
+    keeper_starts();
+    CU_ASSERT_TRUE_FATAL(receive(worker));
+    CU_ASSERT_EQUAL(message.start.queue_size_max, 1);
+    close_got();
+    (void)end();
+}
+
+static void is_named(const char name[DEVICE_NAME_SIZE], const char expected[DEVICE_NAME_SIZE])
+{
+    begin();
+    memcpy(device.name, name, DEVICE_NAME_SIZE);
+    supervision_start_worker(&supervisor, &device);
+    keeper_starts();
+    CU_ASSERT_TRUE_FATAL(receive(worker));
+    CU_ASSERT_EQUAL(memcmp(message.start.name, expected, DEVICE_NAME_SIZE), 0);
+    close_got();
+    (void)end();
+}
+
+static void its_name_comes_with_it_and_nothing_else(void)
+{
+    char longest[DEVICE_NAME_SIZE] = {0}, rubbish[DEVICE_NAME_SIZE];
+    const char clean[DEVICE_NAME_SIZE] = "rng 5";
+    memset(longest, 'n', DEVICE_NAME_SIZE - 1);
+    is_named(longest, longest);
+    memset(rubbish, 'r', sizeof(rubbish));
+    memcpy(rubbish, "rng 5", sizeof("rng 5"));
+    rubbish[DEVICE_NAME_SIZE - 1] = '\0';
+    is_named(rubbish, clean);
 }
 
 static void a_successor_looks_at_everything(void)
@@ -393,6 +440,21 @@ static void one_that_can_t_be_prepared_is_due_again(void)
     CU_ASSERT_STRING_EQUAL(end(), "bao-virtio-dm: rng 5: can't prepare a worker: No space left on "
                                   "device: starting another\n");
     begin();
+    fail_once("socketpair", EMFILE, 0);
+    supervision_start_worker(&supervisor, &device);
+    CU_ASSERT_EQUAL(device.worker.phase, WORKER_DUE);
+    CU_ASSERT_EQUAL(device.worker.socket, -1);
+    CU_ASSERT_FALSE(receive(keeper));
+    CU_ASSERT_STRING_EQUAL(end(), "bao-virtio-dm: rng 5: can't prepare a worker: Too many open "
+                                  "files: starting another\n");
+    begin();
+    given = (struct backend_fds){.fds = {9999}, .count = 1}; /* it can't be sent */
+    supervision_start_worker(&supervisor, &device);
+    CU_ASSERT_EQUAL(device.worker.phase, WORKER_DUE);
+    CU_ASSERT_FALSE(receive(keeper));
+    CU_ASSERT_STRING_EQUAL(end(), "bao-virtio-dm: rng 5: can't prepare a worker: Bad file "
+                                  "descriptor: starting another\n");
+    begin();
     close(keeper);
     keeper = -1;
     supervision_start_worker(&supervisor, &device);
@@ -412,6 +474,7 @@ static void the_next_one_is_due_after_a_pause(void)
     CU_ASSERT_EQUAL(device.worker.when, now_ms + 1);
     CU_ASSERT_EQUAL(device.worker.pid, 0);
     CU_ASSERT_EQUAL(device.worker.socket, -1);
+    CU_ASSERT_EQUAL(atomic_load(&device.relay.ready), RELAY_NO_WORKER);
     CU_ASSERT_EQUAL(device.worker.incarnation, 1);
     supervision_schedule(&device, "worker 4712 died"); /* nothing was done meanwhile */
     CU_ASSERT_EQUAL(device.worker.when, now_ms + 1 + BACKOFF_IDLE_MS);
@@ -457,7 +520,7 @@ static void a_restart_is_no_death(void)
     CU_ASSERT_EQUAL(device.worker.phase, WORKER_ENDING);
     CU_ASSERT_TRUE(device.worker.excused);
     CU_ASSERT_FALSE(device.worker.judged);
-    CU_ASSERT_EQUAL(device.worker.backoff.fruitless_ms, 0);
+    CU_ASSERT(device.worker.backoff.fruitless_ms == 0 && device.worker.backoff.worth == 0);
     CU_ASSERT_EQUAL(supervisor_restart(&supervisor, &device), EAGAIN);
     CU_ASSERT_FALSE(keeper_kills());
     device.worker.phase = WORKER_DUE;
