@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The interrupt gate, in each of its states, against everybody who calls and everybody who
  * acknowledges. */
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_mmio.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,6 +16,7 @@
 #include "broker/gate.h"
 #include "common/eventfd.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
 
 #define SLACK_MS 10000
 #define FLOOD 300000
@@ -24,6 +27,68 @@ static struct gate *gate;
 static struct gate_line *line;
 static struct state_page *state;
 static struct journal *journal;
+
+/* ---- What the gate calls ---- */
+
+WRAPPED(int, epoll_create1, (int flags), (flags))
+static size_t stack_size; /* of the last thread */
+
+int __real_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *argument);
+int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *argument);
+
+int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *argument)
+{
+    CU_ASSERT_EQUAL(pthread_attr_getstacksize(attributes, &stack_size), 0);
+    return call_fails("pthread_create") ? errno
+                                        : __real_pthread_create(ret, attributes, run, argument);
+}
+
+static void (*_Atomic on_mute)(
+    void); /* called once, when the call is about to be watched no more */
+
+int __real_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
+int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
+
+int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+    void (*call)(void) = NULL;
+    if (call_fails("epoll_ctl"))
+        return -1;
+    if (operation == EPOLL_CTL_MOD && (event->events & EPOLLIN) == 0)
+        call = atomic_exchange(&on_mute, NULL);
+    if (call)
+        call();
+    return __real_epoll_ctl(epoll, operation, fd, event);
+}
+
+int __real_epoll_pwait2(int epoll, struct epoll_event *events, int most,
+                        const struct timespec *timeout, const sigset_t *mask);
+int __wrap_epoll_pwait2(int epoll, struct epoll_event *events, int most,
+                        const struct timespec *timeout, const sigset_t *mask);
+
+int __wrap_epoll_pwait2(int epoll, struct epoll_event *events, int most,
+                        const struct timespec *timeout, const sigset_t *mask)
+{
+    for (int i = 0; i < most; i++)
+        events[i].data.u32 = 0; /* what has not come must not be heard for the first line */
+    return __real_epoll_pwait2(epoll, events, most, timeout, mask);
+}
+
+int __real_poll(struct pollfd *files, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *files, nfds_t count, int timeout_ms);
+
+/* A vCPU waits while a relay looks at its call. */
+int __wrap_poll(struct pollfd *files, nfds_t count, int timeout_ms)
+{
+    if (files && files->fd == line->call) {
+        CU_ASSERT_EQUAL(count, 1);
+        CU_ASSERT_EQUAL(timeout_ms, 0);
+    }
+    return __real_poll(files, count, timeout_ms);
+}
 
 /* Not freed: a gate's thread lives as long as its process. */
 static void *forever(size_t size)
@@ -108,8 +173,11 @@ static void settle(void)
 static void one_is_outstanding_until_acknowledged(void)
 {
     begin(false);
+    const uint64_t before = atomic_load(&journal->interrupt) >> INTERRUPT_COUNT_SHIFT;
     ask_for(VRING);
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    CU_ASSERT_EQUAL(atomic_load(&state->interrupt.raised), 1);
+    CU_ASSERT_EQUAL(atomic_load(&journal->interrupt) >> INTERRUPT_COUNT_SHIFT, before + 1);
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
     for (int i = 0; i < 10; i++) { /* the driver has read InterruptStatus */
         ask_for(VRING);
@@ -159,6 +227,21 @@ static void what_came_since_joins_an_outstanding_one(void)
     CU_ASSERT_EQUAL(gate_interrupt_status(line), 0);
     CU_ASSERT_TRUE(eventfd_signal(line->call));
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+}
+
+static void the_bit_of_a_ring_joins_an_outstanding_one(void)
+{
+    begin(false);
+    ask_for(CONFIG);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    ask_for(VRING);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING | CONFIG);
+    CU_ASSERT_EQUAL(atomic_load(&state->interrupt.pending), 0);
+    acknowledge(VRING); /* the other one stays */
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), CONFIG);
+    acknowledge(CONFIG);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), 0);
+    CU_ASSERT_EQUAL(raised(0), 0);
 }
 
 static void bits_that_do_not_exist_raise_nothing(void)
@@ -247,6 +330,60 @@ static void a_flood_costs_nothing(void)
     flood(true, 0);
 }
 
+/* Wait until the thread has heard that much in vain. */
+static void wait_unheard(uint32_t count)
+{
+    for (int i = 0; i < SLACK_MS && atomic_load(&line->unheard) != count; i++)
+        poll(NULL, 0, 1);
+    CU_ASSERT_EQUAL(atomic_load(&line->unheard), count);
+}
+
+static void wait_muted(void)
+{
+    for (int i = 0; i < SLACK_MS && !atomic_load(&line->muted); i++)
+        poll(NULL, 0, 1);
+    CU_ASSERT_EQUAL(atomic_load(&line->muted), 1);
+}
+
+static void a_call_is_not_watched_from_the_last_vain_one_on(void)
+{
+    begin(false);
+    atomic_store(&line->unheard, GATE_UNHEARD_MAX - 2);
+    CU_ASSERT_TRUE(eventfd_signal(line->call));
+    wait_unheard(GATE_UNHEARD_MAX - 1);
+    settle();
+    CU_ASSERT_EQUAL(atomic_load(&line->muted), 0);
+    ask_for(VRING); /* this one is not in vain */
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    settle();
+    CU_ASSERT_EQUAL(atomic_load(&line->unheard), GATE_UNHEARD_MAX - 1);
+    CU_ASSERT_EQUAL(atomic_load(&line->muted), 0);
+    CU_ASSERT_TRUE(eventfd_signal(line->call));
+    wait_unheard(GATE_UNHEARD_MAX);
+    wait_muted();
+}
+
+static void the_relay_acknowledges(void)
+{
+    uint64_t which = 0;
+    gate_acknowledge(line, &which, VRING);
+}
+
+/* The acknowledgement comes while the thread mutes the line. */
+static void a_line_that_is_acknowledged_meanwhile_is_heard(void)
+{
+    begin(false);
+    atomic_store(&on_mute, the_relay_acknowledges);
+    atomic_store(&line->unheard, GATE_UNHEARD_MAX - 1);
+    CU_ASSERT_TRUE(eventfd_signal(line->call));
+    wait_unheard(0);
+    for (int i = 0; i < SLACK_MS && atomic_load(&line->muted); i++)
+        poll(NULL, 0, 1);
+    settle();
+    ask_for(VRING);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+}
+
 /* --- Deaths ----------------------------------------------------------------------------------- */
 
 /* A worker that was taken over can leave anything behind. */
@@ -268,6 +405,38 @@ static void a_worker_spoils_nothing_for_its_successor(void)
     acknowledge(VRING);
     gate_renew(line, VRING); /* the last worker may have died before it asked */
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+}
+
+static void a_successor_of_a_muted_worker_is_heard(void)
+{
+    begin(false);
+    atomic_store(&line->unheard, GATE_UNHEARD_MAX - 1);
+    CU_ASSERT_TRUE(eventfd_signal(line->call));
+    wait_muted();
+    settle();
+    gate_renew(line, 0);
+    CU_ASSERT_EQUAL(atomic_load(&line->muted), 0);
+    settle();
+    ask_for(VRING);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+}
+
+/* A call that only rings, of a worker that sets bits: what the gate has not heard may be drained,
+ * so it is heard in any case. The call of a vhost means a used buffer, so it comes only if there
+ * was one. */
+static void a_new_worker_s_call_is_heard_if_it_may_mean_something(void)
+{
+    begin(false);
+    gate_renew(line, 0);
+    wait_unheard(1);
+    begin(true);
+    gate_renew(line, 0);
+    settle();
+    CU_ASSERT_EQUAL(raised(0), 0);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), 0);
+    gate_renew(line, VRING);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
 }
 
 /* Calls that raise nothing are counted from the last acknowledgement on, and for each worker. */
@@ -314,6 +483,8 @@ static void a_successor_finds_what_is_pending(void)
         CU_ASSERT_EQUAL(raised(0), 0); /* the line is not open yet */
         gate_open(line);
         settle();
+        CU_ASSERT_EQUAL(atomic_load(&state->interrupt.raised),
+                        rows[i].raised != 0 || rows[i].interrupt != INTERRUPT_IDLE);
         CU_ASSERT_EQUAL(raised(0), rows[i].raised);
         /* If another was pending beside the outstanding one, it is raised when that one is
          * acknowledged. */
@@ -361,9 +532,68 @@ static void a_call_of_vhost_outlives_the_gate(void)
     acknowledge(VRING);
     CU_ASSERT_TRUE(eventfd_signal(line->call)); /* while there is no broker */
     prepare(true, true);
+    settle(); /* the thread has seen the call, but the line was not open */
     gate_open(line);
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
+}
+
+/* --- The start ------------------------------------------------------------------------------- */
+
+static void each_line_has_a_number_of_its_own(void)
+{
+    begin(false);
+    struct gate_line *first = line, **lines = forever(2 * sizeof(*lines));
+    struct state_page *of_first = state;
+    prepare(false, false);
+    struct gate_line *second = line;
+    lines[0] = first;
+    lines[1] = second;
+    gate = forever(sizeof(*gate));
+    *gate = (struct gate){.report = new_eventfd(), .lines = lines, .line_count = 2};
+    errno = EIO; /* of an earlier call */
+    CU_ASSERT_EQUAL_FATAL(gate_start(gate), 0);
+    gate_open(second);
+    ask_for(VRING);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+    CU_ASSERT_EQUAL(second->number, 1);
+    line = first;
+    state = of_first;
+    ask_for(CONFIG);
+    CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
+}
+
+static void a_start_that_fails_is_told(void)
+{
+    static const struct {
+        const char *call;
+        int error, result;
+    } rows[] = {{"epoll_create1", EMFILE, -EMFILE},
+                {"epoll_ctl", ENOSPC, -ENOSPC},
+                {"pthread_create", EAGAIN, -EAGAIN}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        prepare(false, false);
+        fail_once(rows[i].call, rows[i].error, 0);
+        CU_ASSERT_EQUAL(gate_start(gate), rows[i].result);
+        CU_ASSERT_PTR_NULL(failing.call);
+    }
+}
+
+static void its_epoll_may_have_the_number_0(void)
+{
+    prepare(false, false);
+    fail_once("pthread_create", EAGAIN, 0); /* no thread may use it after this case */
+    free_0();
+    errno = EIO; /* of an earlier call */
+    CU_ASSERT_EQUAL(gate_start(gate), -EAGAIN);
+    CU_ASSERT_EQUAL(gate->epoll, 0);
+    take_0_back();
+}
+
+static void its_thread_needs_little_memory(void)
+{
+    begin(false);
+    CU_ASSERT_EQUAL(stack_size, 256 * 1024);
 }
 
 int main(int argc, char **argv)
@@ -377,13 +607,22 @@ int main(int argc, char **argv)
         {"bits that do not exist raise nothing", bits_that_do_not_exist_raise_nothing},
         {"a driver that was reset is interrupted again", a_reset_driver_is_interrupted_again},
         {"a call without bits means a used buffer", a_call_without_bits_means_a_used_buffer},
+        {"the bit of a ring joins it", the_bit_of_a_ring_joins_an_outstanding_one},
         {"a flood costs nothing", a_flood_costs_nothing},
+        {"the last vain call", a_call_is_not_watched_from_the_last_vain_one_on},
+        {"a line that is acknowledged meanwhile", a_line_that_is_acknowledged_meanwhile_is_heard},
+        {"a successor of a muted worker", a_successor_of_a_muted_worker_is_heard},
+        {"a new worker's call", a_new_worker_s_call_is_heard_if_it_may_mean_something},
         {"a worker spoils nothing for its successor", a_worker_spoils_nothing_for_its_successor},
         {"idle calls are counted anew", idle_calls_are_counted_anew},
         {"a successor finds what is pending", a_successor_finds_what_is_pending},
         {"an acknowledgement that is carried out twice is one",
          an_acknowledgement_carried_out_twice_is_one},
         {"a call of vhost outlives the gate", a_call_of_vhost_outlives_the_gate},
+        {"each line has a number of its own", each_line_has_a_number_of_its_own},
+        {"a start that fails is told", a_start_that_fails_is_told},
+        {"its epoll may have the number 0", its_epoll_may_have_the_number_0},
+        {"its thread needs little memory", its_thread_needs_little_memory},
         CU_TEST_INFO_NULL,
     };
     return run_tests(argc, argv, "gate", tests);
