@@ -161,7 +161,7 @@ int __wrap_dispatcher_add_irq(enum bao_generation generation, int dm, int eventf
 
 static struct config config;
 static struct config_diagnostics diags;
-static struct device devices[DEVICES];
+static struct device devices[DEVICES + 1]; /* the last one is not there */
 static struct bao_devices all;
 static struct failure failure;
 static struct dispatcher dispatcher;

@@ -8,37 +8,50 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "broker/dispatcher.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
 
 /* --- The dispatcher -------------------------------------------------------------------------- */
 
 int requests[2];                 /* a pipe; `dm` is requests[0] */
 static int completions[2];       /* another pipe */
 static int completions_of[1024]; /* indexed by `dm`: relays of earlier tests still run */
-_Atomic int complete_result, interrupted, attach_result, attaches;
+_Atomic int complete_result, interrupted, attach_result, attaches, takes, empties;
 
-int dispatcher_attach(enum bao_generation generation, int dm, struct bao_io_request *slot)
+static int take(int dm, struct bao_io_request *slot)
 {
     struct bao_io_request request;
-    (void)generation;
-    if (interrupted > 0 && atomic_fetch_sub(&interrupted, 1) > 0) {
-        poll(NULL, 0, 1);
-        return -EINTR;
-    }
-    if (attach_result < 0) {
-        atomic_fetch_add(&attaches, 1);
-        poll(NULL, 0, 1); /* no driver answers faster */
-        return attach_result;
-    }
     ssize_t length = read(dm, &request, sizeof(request));
     if (length != (ssize_t)sizeof(request))
         return length < 0 && errno == EINTR ? -ETIME : -EIO;
     *slot = request;
     return 0;
+}
+
+int dispatcher_attach(enum bao_generation generation, int dm, struct bao_io_request *slot)
+{
+    (void)generation;
+    if (dm != requests[0]) /* a relay of an earlier test */
+        return take(dm, slot);
+    if (interrupted > 0 && atomic_fetch_sub(&interrupted, 1) > 0) {
+        poll(NULL, 0, 1);
+        return -EINTR;
+    }
+    if (empties > 0 && atomic_fetch_sub(&empties, 1) > 0)
+        return 0;
+    if (attach_result < 0) {
+        atomic_fetch_add(&attaches, 1);
+        poll(NULL, 0, 1); /* no driver answers faster */
+        return attach_result;
+    }
+    atomic_fetch_add(&takes, 1);
+    return take(dm, slot);
 }
 
 int dispatcher_complete(enum bao_generation generation, int dm,
@@ -111,6 +124,72 @@ uint32_t wait_unusable(int timeout_ms)
     }
 }
 
+uint64_t reported(uint64_t least)
+{
+    uint64_t all = 0;
+    for (;;) {
+        uint64_t count = 0;
+        struct pollfd poll_report = {.fd = report, .events = POLLIN};
+        bool some = poll(&poll_report, 1, all < least ? SLACK_MS : 0) == 1;
+        if (!some || read(report, &count, sizeof(count)) != (ssize_t)sizeof(count))
+            return all;
+        all += count;
+    }
+}
+
+/* --- What a relay needs from the system ------------------------------------------------------ */
+
+WRAPPED(int, eventfd, (unsigned int value, int flags), (value, flags))
+WRAPPED(int, epoll_create1, (int flags), (flags))
+WRAPPED(int, epoll_ctl, (int epoll, int operation, int fd, struct epoll_event *event),
+        (epoll, operation, fd, event))
+WRAPPED(int, sigaction, (int number, const struct sigaction *action, struct sigaction *ret),
+        (number, action, ret))
+
+size_t stack_size;
+_Atomic int timers;
+_Atomic int64_t timer_first_ns, timer_ns;
+_Atomic bool timer_wrong;
+
+int __real_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *argument);
+int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *argument);
+
+int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *argument)
+{
+    CU_ASSERT_EQUAL(pthread_attr_getstacksize(attributes, &stack_size), 0);
+    return call_fails("pthread_create") ? errno
+                                        : __real_pthread_create(ret, attributes, run, argument);
+}
+
+int __real_timer_create(clockid_t clock, struct sigevent *event, timer_t *ret);
+int __wrap_timer_create(clockid_t clock, struct sigevent *event, timer_t *ret);
+
+int __wrap_timer_create(clockid_t clock, struct sigevent *event, timer_t *ret)
+{
+    timers++;
+    return call_fails("timer_create") ? -1 : __real_timer_create(clock, event, ret);
+}
+
+int __real_timer_settime(timer_t timer, int flags, const struct itimerspec *setting,
+                         struct itimerspec *ret);
+int __wrap_timer_settime(timer_t timer, int flags, const struct itimerspec *setting,
+                         struct itimerspec *ret);
+
+int __wrap_timer_settime(timer_t timer, int flags, const struct itimerspec *setting,
+                         struct itimerspec *ret)
+{
+    timer_ns = setting->it_interval.tv_sec * 1000000000 + setting->it_interval.tv_nsec;
+    if (timer_first_ns < 0)
+        timer_first_ns = timer_ns;
+    if (flags != 0 || setting->it_value.tv_sec != setting->it_interval.tv_sec ||
+        setting->it_value.tv_nsec != setting->it_interval.tv_nsec)
+        timer_wrong = true;
+    return __real_timer_settime(timer, flags, setting, ret);
+}
+
 /* --- A relay for each test ------------------------------------------------------------------- */
 
 void *relay_tests_memory[1024]; /* keeps the memory reachable for leak detection */
@@ -129,6 +208,11 @@ void prepare(void)
 {
     complete_result = 0;
     attach_result = 0;
+    takes = 0;
+    empties = 0;
+    timers = 0;
+    timer_first_ns = timer_ns = -1;
+    timer_wrong = false;
     CU_ASSERT_EQUAL_FATAL(pipe2(requests, O_CLOEXEC), 0);
     CU_ASSERT_EQUAL_FATAL(pipe2(completions, O_CLOEXEC), 0);
     completions_of[requests[0]] = completions[1];

@@ -32,6 +32,8 @@ extern _Atomic int complete_result; /* what COMPLETE returns */
 extern _Atomic int interrupted;     /* this many calls of ATTACH do not reach the driver */
 extern _Atomic int attach_result;   /* if not 0: the result of each ATTACH, after 1 ms */
 extern _Atomic int attaches;        /* number of calls that ended so */
+extern _Atomic int takes;           /* number of calls that wait for `requests`, or did */
+extern _Atomic int empties;         /* this many calls succeed without a request */
 
 void ask(uint64_t op, uint64_t offset, uint64_t width, uint64_t value, uint64_t id);
 
@@ -46,6 +48,16 @@ void answer(uint64_t value);
 
 /* The worker that the relay reports as unusable within the time. */
 uint32_t wait_unusable(int timeout_ms);
+
+/* How often something was reported to the supervisor since the last call. Waits for `least`. */
+uint64_t reported(uint64_t least);
+
+/* ---- What a relay needs from the system ---- */
+
+extern size_t stack_size;                        /* of the last thread that was started */
+extern _Atomic int timers;                       /* number of timers that were made */
+extern _Atomic int64_t timer_first_ns, timer_ns; /* the first and the last interval of a timer */
+extern _Atomic bool timer_wrong;                 /* one was set in another way */
 
 /* ---- A relay for each test ---- */
 

@@ -5,6 +5,7 @@
 #include <poll.h>
 
 #include "broker/clock.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/relay_under_test.h"
 
 static struct journal_slot *left_behind(unsigned int slot, uint64_t id, uint64_t offset)
@@ -55,6 +56,10 @@ static void test_in_doubt_and_nothing_comes(void)
     CU_ASSERT_EQUAL(done.request_id, 31);
     CU_ASSERT_EQUAL(done.value, 1234); /* the answer that was recorded; no worker was asked */
     CU_ASSERT_FALSE(wait_told(0));
+    CU_ASSERT_EQUAL(timers, 1);
+    CU_ASSERT_EQUAL(timer_first_ns, RECOVER_MS * 1000000);
+    CU_ASSERT_EQUAL(timer_ns, 0);
+    CU_ASSERT_FALSE(timer_wrong);
 
     /* The timer does not interrupt anything any more, and the register path works. */
     ask(BAO_IO_READ, 0x60, 4, 0, 32);
@@ -90,12 +95,30 @@ static void test_in_doubt_among_others(void)
 
 static void test_in_doubt_beside_its_successor(void)
 {
-    prepare();
-    journal_completing(left_behind(0, 31, 0x34), 1234);
-    left_behind(1, 31, 0x60);
-    begin();
-    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0); /* this is InterruptStatus, not 1234 */
-    CU_ASSERT_TRUE(nothing_completed(3 * RECOVER_MS));
+    for (unsigned int i = 0; i < 2; i++) {
+        prepare();
+        journal_completing(left_behind(i, 31, 0x34), 1234);
+        left_behind(1 - i, 31, 0x60);
+        begin();
+        CU_ASSERT_EQUAL(completed(SLACK_MS).value, 0); /* this is InterruptStatus, not 1234 */
+        CU_ASSERT_TRUE(nothing_completed(3 * RECOVER_MS));
+    }
+}
+
+/* Without a timer it could wait in the driver for ever. */
+static void test_in_doubt_without_a_timer(void)
+{
+    static const char *const calls[] = {"sigaction", "timer_create"};
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        prepare();
+        journal_completing(left_behind(0, 31, 0x34), 1234);
+        fail_once(calls[i], EAGAIN, 0);
+        CU_ASSERT_EQUAL_FATAL(relay_start(relay), 0);
+        CU_ASSERT_EQUAL(reported(1), 1);
+        CU_ASSERT_EQUAL(atomic_load(&relay->attach_error), EAGAIN);
+        CU_ASSERT_EQUAL(pthread_join(relay->thread, NULL), 0); /* it does nothing else */
+        CU_ASSERT_TRUE(nothing_completed(0));
+    }
 }
 
 /*
@@ -128,13 +151,16 @@ static void test_completed_twice(void)
 /* The doubt outlives a second death. It ends when the id's next request is really waiting. */
 static void test_doubt_is_inherited(void)
 {
-    prepare();
-    journal_set_doubt(journal, left_behind(0, 31, 0x60), true);
-    int64_t began = clock_ms();
-    begin();
-    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 31);
-    CU_ASSERT(clock_ms() - began >= RECOVER_MS - 1);
-    CU_ASSERT_EQUAL(journal->doubts, 0);
+    for (uint64_t id = 0; id < 32; id += 31) {
+        prepare();
+        journal_set_doubt(journal, left_behind(0, id, 0x60), true);
+        int64_t began = clock_ms();
+        begin();
+        CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, id);
+        CU_ASSERT(clock_ms() - began >= RECOVER_MS - 1);
+        CU_ASSERT_EQUAL(journal->doubts, 0);
+        CU_ASSERT_EQUAL(timers, 1);
+    }
 }
 
 /* If the dispatcher refuses the completion, the request had been completed: there is no doubt. */
@@ -209,6 +235,7 @@ int main(int argc, char **argv)
         {"in doubt, and its id comes again", test_in_doubt_and_its_id_comes_again},
         {"in doubt among others", test_in_doubt_among_others},
         {"in doubt beside its successor", test_in_doubt_beside_its_successor},
+        {"in doubt, and no timer", test_in_doubt_without_a_timer},
         {"completed twice, and the next one with it", test_completed_twice},
         {"a doubt that is inherited", test_doubt_is_inherited},
         {"in doubt, and refused", test_in_doubt_and_refused},
