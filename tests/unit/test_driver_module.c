@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "broker/driver_module.h"
+#include "broker/generations.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/fd_count.h"
 
 static char root[] = "/tmp/driver-module-XXXXXX";
 
@@ -34,7 +36,9 @@ static void put(const char *path, const char *text)
 static void expect(enum driver_module_state state, const char *name, const char *words)
 {
     char advice[256];
+    const unsigned int before = fd_count();
     struct driver_module module = driver_module_find(root);
+    CU_ASSERT_EQUAL(fd_count(), before);
     CU_ASSERT_EQUAL(module.state, state);
     CU_ASSERT_TRUE(name == module.name || strcmp(name, module.name) == 0);
     CU_ASSERT_PTR_NOT_NULL(strstr(driver_module_advice(&module, advice, sizeof(advice)), words));
@@ -68,7 +72,15 @@ static void test_the_module_is_found_by_each_name(void)
     expect(DRIVER_ABSENT, NULL, "no driver is installed");
     put_dependencies("kernel/fs/fuse/fuse.ko:\nupdates/bao-iodispatcher.ko:\n");
     expect(DRIVER_INSTALLED, "bao-iodispatcher", "\"modprobe bao-iodispatcher\"");
+    put_dependencies("updates/iodispatcher.ko:\nkernel/drivers/virt/bao/io-dispatcher/bao.ko:\n");
+    expect(DRIVER_INSTALLED, "iodispatcher", "\"modprobe iodispatcher\""); /* the first */
     put_dependencies("kernel/drivers/virt/bao/io-dispatcher/bao.ko:\n");
+    expect(DRIVER_INSTALLED, "bao", "\"modprobe bao\"");
+    for (enum bao_generation i = BAO_A; i < BAO_GENERATIONS; i++) { /* no module has such a name */
+        char path[64];
+        snprintf(path, sizeof(path), "sys/module/%s/", generations[i].name);
+        put(path, "");
+    }
     expect(DRIVER_INSTALLED, "bao", "\"modprobe bao\"");
     put_list("modules.builtin", "kernel/drivers/virt/bao/io-dispatcher/bao.ko\n");
     expect(DRIVER_LOADED, "bao", "bao is loaded");
