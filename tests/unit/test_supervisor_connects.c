@@ -250,9 +250,10 @@ static void a_connector_s_socket_may_have_the_number_0(void)
     gives_0 = "socketpair";
     steps[0] = it_has_the_number_0;
     steps[1] = both_are_ready;
-    steps[2] = it_answers_a_worker_s_question;
-    steps[3] = it_is_heard_all_the_same;
-    steps[4] = stops;
+    steps[2] = all_is_well; /* no other one is started, or waited for */
+    steps[3] = it_answers_a_worker_s_question;
+    steps[4] = it_is_heard_all_the_same;
+    steps[5] = stops;
     run_with_connector();
 }
 
