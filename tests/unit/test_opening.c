@@ -364,6 +364,7 @@ static void one_that_takes_long_is_told_once(void)
     CU_ASSERT_EQUAL(look(NOW + OPENING_SLOW_MS - 1), NOW + OPENING_SLOW_MS);
     CU_ASSERT_EQUAL(look(NOW + OPENING_SLOW_MS), INT64_MAX);
     CU_ASSERT_EQUAL(look(NOW + OPENING_SLOW_MS + 1), INT64_MAX);
+    CU_ASSERT_EQUAL(look(NOW + OPENING_SLOW_MS + 1), INT64_MAX);
     opener_opens();
     (void)look(NOW + OPENING_SLOW_MS + 2);
     CU_ASSERT_STRING_EQUAL(end(),
