@@ -23,6 +23,7 @@ int requests[2];                 /* a pipe; `dm` is requests[0] */
 static int completions[2];       /* another pipe */
 static int completions_of[1024]; /* indexed by `dm`: relays of earlier tests still run */
 _Atomic int complete_result, interrupted, attach_result, attaches, takes, empties;
+void (*_Atomic on_take)(void);
 
 static int take(int dm, struct bao_io_request *slot)
 {
@@ -47,10 +48,14 @@ int dispatcher_attach(enum bao_generation generation, int dm, struct bao_io_requ
         return 0;
     if (attach_result < 0) {
         atomic_fetch_add(&attaches, 1);
-        poll(NULL, 0, 1); /* no driver answers faster */
+        poll(NULL, 0, 1);      /* no driver answers faster */
+        slot->request_id = 99; /* what a failure leaves there means nothing */
         return attach_result;
     }
     atomic_fetch_add(&takes, 1);
+    void (*call)(void) = atomic_load(&on_take);
+    if (call)
+        call();
     return take(dm, slot);
 }
 
@@ -209,6 +214,7 @@ void prepare(void)
     complete_result = 0;
     attach_result = 0;
     takes = 0;
+    on_take = NULL;
     empties = 0;
     timers = 0;
     timer_first_ns = timer_ns = -1;

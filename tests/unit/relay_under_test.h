@@ -27,13 +27,14 @@ extern int told, answered, report; /* eventfds */
 
 /* ---- The dispatcher ---- */
 
-extern int requests[2];             /* a pipe: what comes from the driver */
-extern _Atomic int complete_result; /* what COMPLETE returns */
-extern _Atomic int interrupted;     /* this many calls of ATTACH do not reach the driver */
-extern _Atomic int attach_result;   /* if not 0: the result of each ATTACH, after 1 ms */
-extern _Atomic int attaches;        /* number of calls that ended so */
-extern _Atomic int takes;           /* number of calls that wait for `requests`, or did */
-extern _Atomic int empties;         /* this many calls succeed without a request */
+extern int requests[2];               /* a pipe: what comes from the driver */
+extern _Atomic int complete_result;   /* what COMPLETE returns */
+extern _Atomic int interrupted;       /* this many calls of ATTACH do not reach the driver */
+extern _Atomic int attach_result;     /* if not 0: the result of each ATTACH, after 1 ms */
+extern _Atomic int attaches;          /* number of calls that ended so */
+extern _Atomic int takes;             /* number of calls that wait for `requests`, or did */
+extern void (*_Atomic on_take)(void); /* called by each of them; NULL: nothing */
+extern _Atomic int empties;           /* this many calls succeed without a request */
 
 void ask(uint64_t op, uint64_t offset, uint64_t width, uint64_t value, uint64_t id);
 

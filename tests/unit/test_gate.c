@@ -168,6 +168,11 @@ static void settle(void)
         poll(NULL, 0, 1);
 }
 
+static uint64_t line_state(void)
+{
+    return atomic_load(&journal->interrupt) & INTERRUPT_STATE;
+}
+
 /* --- One at a time ------------------------------------------------------------------------- */
 
 static void one_is_outstanding_until_acknowledged(void)
@@ -177,6 +182,9 @@ static void one_is_outstanding_until_acknowledged(void)
     ask_for(VRING);
     CU_ASSERT_EQUAL(raised(SLACK_MS), 1);
     CU_ASSERT_EQUAL(atomic_load(&state->interrupt.raised), 1);
+    for (int i = 0; i < SLACK_MS && line_state() != INTERRUPT_RAISED; i++)
+        poll(NULL, 0, 1); /* the thread notes it after the signal */
+    CU_ASSERT_EQUAL(line_state(), INTERRUPT_RAISED);
     CU_ASSERT_EQUAL(atomic_load(&journal->interrupt) >> INTERRUPT_COUNT_SHIFT, before + 1);
     CU_ASSERT_EQUAL(gate_interrupt_status(line), VRING);
     for (int i = 0; i < 10; i++) { /* the driver has read InterruptStatus */

@@ -4,78 +4,7 @@
  * access waits. This test shows that the relay does what is decided there. Time passes here only
  * when the test says so. So no deadline is missed by chance, however busy the machine is.
  */
-#include <CUnit/CUnit.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdatomic.h>
-#include <sys/epoll.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "tests/unit/failing_calls.h"
-#include "tests/unit/relay_under_test.h"
-
-/* --- Time ------------------------------------------------------------------------------------- */
-
-static _Atomic int64_t passed_ms;
-static _Atomic int64_t waits_until[1024]; /* index: epoll fd; value in passed_ms, 0: nobody waits */
-static _Atomic int waits[1024];           /* so often; the same index */
-static _Atomic bool waits_for_part;       /* a relay does not wait for its two files at once */
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ret);
-int __wrap_epoll_pwait2(int epoll, struct epoll_event *events, int count,
-                        const struct timespec *timeout, const sigset_t *mask);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
-{
-    int64_t now = atomic_load(&passed_ms);
-    (void)clock;
-    *ret = (struct timespec){.tv_sec = now / 1000, .tv_nsec = now % 1000 * 1000000};
-    return 0;
-}
-
-int __wrap_epoll_pwait2(int epoll, struct epoll_event *events, int count,
-                        const struct timespec *timeout, const sigset_t *mask)
-{
-    (void)mask;
-    int64_t timeout_ms = timeout ? timeout->tv_sec * 1000 + timeout->tv_nsec / 1000000 : -1;
-    int64_t end = atomic_load(&passed_ms) + timeout_ms;
-    waits[epoll]++;
-    if (count < 2)
-        waits_for_part = true;
-    if (timeout_ms < 0)
-        return epoll_wait(epoll, events, count, -1);
-    /* An event that is there already ends a wait before any time passes. */
-    int found = epoll_wait(epoll, events, count, 0);
-    if (found != 0 || timeout_ms <= 0)
-        return found;
-    atomic_store(&waits_until[epoll], end);
-    do
-        found = epoll_wait(epoll, events, count, 1);
-    while (found == 0 && atomic_load(&passed_ms) < end);
-    atomic_store(&waits_until[epoll], 0);
-    return found;
-}
-
-/* How long the relay waits for an event; asserts that it does. */
-static int64_t it_waits(void)
-{
-    int64_t end = 0;
-    for (int i = 0; i < SLACK_MS && (end = atomic_load(&waits_until[relay->epoll])) == 0; i++)
-        poll(NULL, 0, 1);
-    CU_ASSERT_FATAL(end > 0);
-    return end - atomic_load(&passed_ms);
-}
-
-/* Let that much time pass while the relay waits. It may have to wake up from a wait before. */
-static void pass(int64_t ms)
-{
-    for (int i = 0; i < SLACK_MS && it_waits() < ms; i++)
-        poll(NULL, 0, 1);
-    CU_ASSERT(it_waits() >= ms);
-    atomic_fetch_add(&passed_ms, ms);
-}
+#include "tests/unit/relay_time.h"
 
 /* A worker that was told has ANSWER_MS, in two waits. */
 #define LAST_MS (ANSWER_MS / 5)
@@ -216,119 +145,6 @@ static void test_refused_completion(void)
     completed(SLACK_MS);
     CU_ASSERT_EQUAL(atomic_load(&relay->refused), 1);
     CU_ASSERT_EQUAL(reported(1), 1);
-}
-
-/* --- A driver that fails ---------------------------------------------------------------------- */
-
-static void wait_attaches(int count)
-{
-    for (int i = 0; i < SLACK_MS && atomic_load(&attaches) < count; i++)
-        poll(NULL, 0, 1);
-    CU_ASSERT(atomic_load(&attaches) >= count);
-}
-
-/* A relay that has taken every event, and blocks in the driver. From the next request on, the
- * driver behaves as the test says. */
-static void start_and_settle(void)
-{
-    start();
-    CU_ASSERT_EQUAL(reported(2), 2); /* gate and relay run */
-    relay_worker_ready(relay, 0);
-    ask(BAO_IO_READ, 0x100, 4, 0, 1);
-    CU_ASSERT_TRUE(wait_told(SLACK_MS));
-    (void)it_waits();
-    answer(0);
-    completed(SLACK_MS);
-    for (int i = 0; i < SLACK_MS && atomic_load(&takes) < 2; i++)
-        poll(NULL, 0, 1);
-    CU_ASSERT_EQUAL(atomic_load(&takes), 2);
-    attaches = 0;
-}
-
-static void test_driver_that_can_t_be_asked(void)
-{
-    start_and_settle();
-    attach_result = -ENOTTY;
-    ask(BAO_IO_READ, 0x60, 4, 0, 6);
-    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 6);
-    wait_attaches(1);
-    CU_ASSERT_EQUAL(it_waits(), 100); /* before it asks again */
-    CU_ASSERT_EQUAL(reported(1), 1);
-    CU_ASSERT_EQUAL(atomic_exchange(&relay->attach_error, 0), ENOTTY);
-    CU_ASSERT_EQUAL(atomic_load(&attaches), 1);
-    pass(100);
-    wait_attaches(2);
-    CU_ASSERT_EQUAL(it_waits(), 100);
-    CU_ASSERT_EQUAL(reported(1), 1);
-    CU_ASSERT_FALSE(atomic_load(&relay->gone));
-    attach_result = 0;
-    ask(BAO_IO_READ, 0x60, 4, 0, 7); /* it works again */
-    pass(100);
-    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 7);
-}
-
-/* It has no request, and says that it has. */
-static void test_success_without_a_request(void)
-{
-    start_and_settle();
-    empties = 1;
-    ask(BAO_IO_READ, 0x60, 4, 0, 6);
-    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 6);
-    CU_ASSERT_EQUAL(it_waits(), 100);
-    CU_ASSERT_EQUAL(reported(1), 1);
-    CU_ASSERT_EQUAL(atomic_load(&relay->attach_error), EPROTO);
-    CU_ASSERT_FALSE(relay_busy(relay));
-    ask(BAO_IO_READ, 0x60, 4, 0, 8);
-    pass(100);
-    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 8);
-}
-
-static void test_driver_that_is_gone(void)
-{
-    start_and_settle();
-    attach_result = -ENODEV;
-    ask(BAO_IO_READ, 0x60, 4, 0, 6);
-    CU_ASSERT_EQUAL(completed(SLACK_MS).request_id, 6);
-    wait_attaches(1);
-    CU_ASSERT_EQUAL(reported(1), 1);
-    CU_ASSERT_TRUE(atomic_load(&relay->gone));
-    CU_ASSERT_EQUAL(atomic_load(&relay->attach_error), 0);
-    /* It sleeps from now on: it is woken up once. */
-    for (int i = 0; i < 20; i++)
-        poll(NULL, 0, 1);
-    const int before = atomic_load(&waits[relay->epoll]);
-    relay_worker_gone(relay);
-    for (int i = 0; i < SLACK_MS && atomic_load(&waits[relay->epoll]) == before; i++)
-        poll(NULL, 0, 1);
-    for (int i = 0; i < 20; i++)
-        poll(NULL, 0, 1);
-    CU_ASSERT_EQUAL(atomic_load(&waits[relay->epoll]), before + 1);
-    CU_ASSERT_EQUAL(atomic_load(&attaches), 1);
-}
-
-/* While it is in doubt whether a request was completed, it looks so long, and no longer. */
-static void looks_so_long(int result, int64_t ms)
-{
-    prepare();
-    journal->slots[0].request = (struct bao_io_request){DM_ID, BASE + 0x34, BAO_IO_READ, 0, 4, 31};
-    journal_completing(&journal->slots[0], 1234);
-    attaches = 0;
-    attach_result = result;
-    begin();
-    wait_attaches(1);
-    atomic_fetch_add(&passed_ms, ms - 1);
-    wait_attaches(atomic_load(&attaches) + 3);
-    CU_ASSERT_TRUE(nothing_completed(0));
-    atomic_fetch_add(&passed_ms, 1);
-    CU_ASSERT_EQUAL(completed(SLACK_MS).value, 1234);
-    attach_result = -ENODEV; /* otherwise this relay would go on as long as the program */
-}
-
-static void test_how_long_it_looks(void)
-{
-    looks_so_long(-ETIME, RECOVER_MS);
-    looks_so_long(-EAGAIN, RECOVER_MS);
-    looks_so_long(-EINTR, RECOVER_MS + 1000);
 }
 
 /* --- Workers that fail ----------------------------------------------------------------------- */
@@ -545,59 +361,6 @@ static void test_full_request_counter(void)
     CU_ASSERT_EQUAL(completed(SLACK_MS).value, 3);
 }
 
-/* --- The start -------------------------------------------------------------------------------- */
-
-static void test_start_that_fails(void)
-{
-    static const struct {
-        const char *call;
-        unsigned int later;
-    } rows[] = {
-        {"eventfd", 0},   {"epoll_create1", 0},  {"epoll_ctl", 0},
-        {"epoll_ctl", 1}, {"pthread_create", 0},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        prepare();
-        errno = EIO; /* of an earlier call */
-        fail_once(rows[i].call, ENOMEM, rows[i].later);
-        CU_ASSERT_EQUAL(relay_start(relay), -ENOMEM);
-        CU_ASSERT_PTR_NULL(failing.call);
-    }
-    /* What it makes may have the number 0. No thread may use that after this case. */
-    for (unsigned int i = 0; i < 2; i++) {
-        prepare();
-        fail_once("pthread_create", ENOMEM, 0);
-        gives_0 = i == 0 ? "eventfd" : "epoll_create1";
-        errno = EIO;
-        CU_ASSERT_EQUAL(relay_start(relay), -ENOMEM);
-        CU_ASSERT_EQUAL(i == 0 ? relay->wake : relay->epoll, 0);
-        take_0_back();
-    }
-}
-
-static void test_start(void)
-{
-    uint64_t count;
-    prepare();
-    errno = EIO; /* of an earlier call */
-    CU_ASSERT_EQUAL_FATAL(relay_start(relay), 0);
-    CU_ASSERT_EQUAL(stack_size, 256 * 1024);
-    CU_ASSERT_EQUAL(timers, 0); /* nothing is in doubt */
-    CU_ASSERT_EQUAL(reported(1), 1);
-    CU_ASSERT_EQUAL(fcntl(relay->wake, F_GETFD), FD_CLOEXEC);
-    CU_ASSERT_EQUAL(fcntl(relay->epoll, F_GETFD), FD_CLOEXEC);
-    CU_ASSERT_EQUAL(read(relay->wake, &count, sizeof(count)), -1); /* nobody has signalled it */
-    CU_ASSERT_EQUAL(errno, EAGAIN);
-    for (int i = 0; i < 20; i++)
-        poll(NULL, 0, 1);
-    CU_ASSERT_EQUAL(atomic_load(&waits[relay->epoll]), 1); /* it sleeps until it may go */
-}
-
-static void test_waits_at_once(void)
-{
-    CU_ASSERT_FALSE(waits_for_part);
-}
-
 int main(int argc, char **argv)
 {
     CU_TestInfo path_tests[] = {
@@ -623,24 +386,9 @@ int main(int argc, char **argv)
         {"a request counter that is full", test_full_request_counter},
         CU_TEST_INFO_NULL,
     };
-    CU_TestInfo driver_tests[] = {
-        {"a driver that can't be asked", test_driver_that_can_t_be_asked},
-        {"success without a request", test_success_without_a_request},
-        {"a driver that is gone", test_driver_that_is_gone},
-        {"how long it looks", test_how_long_it_looks},
-        CU_TEST_INFO_NULL,
-    };
-    CU_TestInfo start_tests[] = {
-        {"a start that fails", test_start_that_fails},
-        {"a start", test_start},
-        {"a relay waits for both files at once", test_waits_at_once},
-        CU_TEST_INFO_NULL,
-    };
     CU_SuiteInfo suites[] = {
         {"register path", NULL, NULL, NULL, NULL, path_tests},
         {"workers that fail", NULL, NULL, NULL, NULL, worker_tests},
-        {"drivers that fail", NULL, NULL, NULL, NULL, driver_tests},
-        {"start", NULL, NULL, NULL, NULL, start_tests},
         CU_SUITE_INFO_NULL,
     };
     return relay_tests_run(argc, argv, suites);
