@@ -24,6 +24,7 @@
 #include "broker/shared_page.h"
 #include "common/eventfd.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
 #include "tests/unit/said.h"
 
@@ -148,6 +149,60 @@ int __wrap_dispatcher_add_irq(enum bao_generation generation, int dm, int eventf
     added_irq = eventfd;
     irqs_added++;
     return irq_result;
+}
+
+/* ---- Pages ---- */
+
+static const char *zero_call; /* a later call of this function gets the number 0; NULL: none does */
+static unsigned int zero_later;
+
+static bool page_call_fails(const char *call)
+{
+    if (zero_call && strcmp(zero_call, call) == 0 && zero_later-- == 0) {
+        zero_call = NULL;
+        free_0();
+    }
+    return call_fails(call);
+}
+
+int __real_shared_page_create(const char *name, size_t size);
+int __wrap_shared_page_create(const char *name, size_t size);
+int __real_shared_page_claim(int fd);
+int __wrap_shared_page_claim(int fd);
+int __real_shared_page_reopen(int fd);
+int __wrap_shared_page_reopen(int fd);
+void *__real_shared_page_map(int fd, size_t size);
+void *__wrap_shared_page_map(int fd, size_t size);
+
+int __wrap_shared_page_create(const char *name, size_t size)
+{
+    return page_call_fails("create") ? -errno : __real_shared_page_create(name, size);
+}
+
+int __wrap_shared_page_claim(int fd)
+{
+    return page_call_fails("claim") ? -errno : __real_shared_page_claim(fd);
+}
+
+int __wrap_shared_page_reopen(int fd)
+{
+    return page_call_fails("reopen") ? -errno : __real_shared_page_reopen(fd);
+}
+
+void *__wrap_shared_page_map(int fd, size_t size)
+{
+    return page_call_fails("map") ? NULL : __real_shared_page_map(fd, size);
+}
+
+/* After a case that has given a file the number 0. Returns whether one still has it; then it has
+ * another number from now on. */
+static bool is_0_used(int *fd)
+{
+    bool used = fcntl(0, F_GETFD) >= 0;
+    if (used && fd && *fd == 0)
+        *fd = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    take_0_back();
+    return used;
 }
 
 /* ---- Devices ---- */
@@ -367,6 +422,46 @@ static void too_many_files_are_told(void)
         end();
     }
     CU_ASSERT(failures > 8); /* the driver gives the DM file */
+}
+
+/* No number says that a call failed, but a negative one. */
+static void each_page_may_have_the_number_0(void)
+{
+    static const struct {
+        const char *call;
+        unsigned int later;
+        bool stays; /* open */
+    } rows[] = {{"create", 0, true}, {"claim", 0, true}, {"create", 1, true}, {"claim", 1, false}};
+    for (size_t i = 0; i < 4; i++) {
+        begin(RNG("1"));
+        struct device *device = &devices[0];
+        int *const fields[] = {&device->state_stored_fd, &device->state_fd, &device->journal_fd,
+                               NULL};
+        zero_call = rows[i].call;
+        zero_later = rows[i].later;
+        CU_ASSERT_EQUAL(create(0), 0);
+        CU_ASSERT_PTR_NULL(zero_call);
+        if (fields[i])
+            CU_ASSERT_EQUAL(*fields[i], 0);
+        CU_ASSERT_EQUAL(is_0_used(fields[i]), rows[i].stays);
+        CU_ASSERT_PTR_NOT_NULL(device->journal);
+        end();
+    }
+}
+
+static void a_page_that_can_t_be_made_is_told(void)
+{
+    static const struct {
+        const char *call;
+        unsigned int later;
+    } rows[] = {{"create", 0}, {"claim", 0}, {"create", 1}, {"claim", 1}, {"map", 0}, {"map", 1}};
+    for (size_t i = 0; i < 6; i++) {
+        begin(RNG("1"));
+        fail_once(rows[i].call, ENOMEM, rows[i].later);
+        fails_with(create(0), -ENOMEM, "can't make its eventfds and pages: Cannot allocate memory");
+        CU_ASSERT_PTR_NULL(failing.call);
+        end();
+    }
 }
 
 static const char *says_while_creating(const char *text)

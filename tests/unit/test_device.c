@@ -190,6 +190,51 @@ static void brokers_of_an_earlier_run_are_waited_for_but_not_for_ever(void)
     end();
 }
 
+static void each_kept_page_may_have_the_number_0(void)
+{
+    ran(RNG("1"));
+    zero_call = "claim"; /* of the journal, which is mapped */
+    zero_later = 0;
+    CU_ASSERT_EQUAL(restore(), 0);
+    CU_ASSERT_FALSE(is_0_used(NULL));
+    CU_ASSERT_EQUAL(devices[0].journal->doubts, 5);
+    end();
+    ran(RNG("1"));
+    zero_call = "reopen"; /* of the state page */
+    zero_later = 0;
+    CU_ASSERT_EQUAL(restore(), 0);
+    CU_ASSERT(devices[0].state_fd == 0 && devices[0].claim_fd == 0);
+    CU_ASSERT_EQUAL(device_claim(&devices[0]), 0);
+    CU_ASSERT_EQUAL(devices[0].claim_fd, -1); /* it has been locked */
+    CU_ASSERT_TRUE(is_locked(0));
+    CU_ASSERT_TRUE(is_0_used(&devices[0].state_fd));
+    end();
+}
+
+static void is_not_restored(const char *call, unsigned int later, uint32_t condition)
+{
+    ran(RNG("1"));
+    kept.condition = condition;
+    fail_once(call, ENOMEM, later);
+    said_begin(&said, STDERR_FILENO);
+    fails_with(restore(), -ENOMEM, "can't map its stored pages: Cannot allocate memory");
+    CU_ASSERT_STRING_EQUAL(said_end(&said), "");
+    CU_ASSERT_PTR_NULL(failing.call);
+    kept_count = 0;
+    forget(&devices[0]);
+    end();
+}
+
+static void a_page_that_can_t_be_taken_over_is_told(void)
+{
+    is_not_restored("claim", 0, STORE_WHOLE);
+    is_not_restored("reopen", 0, STORE_WHOLE);
+    is_not_restored("map", 0, STORE_WHOLE);
+    is_not_restored("map", 1, STORE_WHOLE);
+    is_not_restored("create", 0, STORE_OTHER_VERSION);
+    is_not_restored("create", 1, STORE_OTHER_VERSION);
+}
+
 static void refuses(const char *words)
 {
     const unsigned int before = fd_count();
@@ -491,6 +536,8 @@ int main(int argc, char **argv)
         {"a device is asked for once", a_device_is_asked_for_once},
         {"what the driver refuses is told", what_the_driver_refuses_is_told},
         {"too many files are told", too_many_files_are_told},
+        {"each page may have the number 0", each_page_may_have_the_number_0},
+        {"a page that can't be made is told", a_page_that_can_t_be_made_is_told},
         {"another interrupt is noted", another_interrupt_than_the_driver_s_is_noted},
         CU_TEST_INFO_NULL,
     };
@@ -508,6 +555,8 @@ int main(int argc, char **argv)
         {"a page of another size", a_page_of_another_size_is_not_read_either},
         {"a page of this version", a_page_that_this_version_wrote_is_read},
         {"an earlier run", brokers_of_an_earlier_run_are_waited_for_but_not_for_ever},
+        {"each kept page may have the number 0", each_kept_page_may_have_the_number_0},
+        {"a page that can't be taken over", a_page_that_can_t_be_taken_over_is_told},
         {"what is another device is refused", what_is_another_device_is_refused},
         CU_TEST_INFO_NULL,
     };
