@@ -63,13 +63,12 @@ int handed_receive(int keeper, struct handed *ret)
     }
 }
 
-bool handed_any(const struct handed *handed)
+uint32_t handed_ids(const struct handed *handed)
 {
-    for (size_t i = 0; i < BAO_DEVICES_MAX; i++) {
-        if (handed->devices[i].stored)
-            return true;
-    }
-    return false;
+    uint32_t ids = 0;
+    for (uint32_t id = 0; id < BAO_DEVICES_MAX; id++)
+        ids |= handed->devices[id].stored ? 1u << id : 0;
+    return ids;
 }
 
 void handed_close_stored(struct handed_device *device)

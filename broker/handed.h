@@ -31,8 +31,9 @@ struct handed {
 /* Receive all of it. The keeper sends it at once. Returns 0 or -errno. */
 int handed_receive(int keeper, struct handed *ret);
 
-/* Is there a device that an earlier broker served? */
-bool handed_any(const struct handed *handed);
+/* The ids of the devices that an earlier broker served: one bit for each. Ask before one of them is
+ * closed. */
+uint32_t handed_ids(const struct handed *handed);
 
 /* Close the files that are not needed. */
 void handed_close_stored(struct handed_device *device);

@@ -46,6 +46,7 @@ static struct config config;
 static struct device devices[BAO_DEVICES_MAX];
 static struct bao_devices all = {&config, devices, 0}; /* the devices that can work */
 static struct handed handed;
+static uint32_t ran;    /* bit id: an earlier broker served it, and its frontend may run */
 static bool has_claims; /* the keeper could open the file, and it is SPAWN_CLAIMS_FD */
 
 /* --- The configuration ----------------------------------------------------------------------- */
@@ -273,12 +274,9 @@ static size_t list_openers(struct pollfd ret[BAO_DEVICES_MAX])
 static int take_claims(int32_t keeper)
 {
     static struct claim_refused refused;
-    uint32_t kept = 0;
     if (!has_claims)
         return 0;
-    for (uint32_t id = 0; id < BAO_DEVICES_MAX; id++)
-        kept |= handed.devices[id].stored ? 1u << id : 0;
-    int result = claims_take(SPAWN_CLAIMS_FD, &config, keeper, kept, &refused);
+    int result = claims_take(SPAWN_CLAIMS_FD, &config, keeper, ran, &refused);
     if (result == 0)
         return 0;
     const struct device *device =
@@ -287,7 +285,7 @@ static int take_claims(int32_t keeper)
         bao_devices_complain(&all, device, refused.key, &refused.failure);
     else
         log_line(NULL, "%s", refused.failure.text);
-    bool runs = refused.device ? (kept & 1u << refused.device->id) != 0 : kept != 0;
+    bool runs = refused.device ? (ran & 1u << refused.device->id) != 0 : ran != 0;
     return runs ? 0 : result;
 }
 
@@ -335,7 +333,7 @@ static int tell_failures(const char *control, bool first)
  */
 static int open_backends(struct opening_context *context, const char *control, bool fresh)
 {
-    bool first = !handed_any(&handed);
+    bool first = ran == 0;
     int64_t now = clock_ms();
     const int64_t end = now + (first ? FIRST_OPENING_MS : fresh ? FRESH_MS : 0);
     struct pollfd openers[BAO_DEVICES_MAX];
@@ -457,7 +455,7 @@ static int open_control(struct control *control, struct text *text, const char *
     static char chosen[CONTROL_PATH_SIZE];
     char path[PATH_MAX];
     uint32_t bits = (uint32_t)strtoul(mode, NULL, 8);
-    bool again = handed_any(&handed), fatal = !again && asked_for;
+    bool again = ran != 0, fatal = !again && asked_for;
     int result;
     if (asked_for) {
         result = control_open(control, text->control, bits, again, &failure);
@@ -484,7 +482,7 @@ static int start(struct supervisor *supervisor, struct text *text, const char *c
         result = open_control(&supervisor->control, text, control_mode, asked_for);
     if (result == 0)
         result = prepare_devices(&supervisor->opening, text->control, text->fresh);
-    if (result == 0 && !asked_for && !handed_any(&handed))
+    if (result == 0 && !asked_for && ran == 0)
         log_info(NULL, "bao-dmctl finds it by %s", text->control);
     if (has_claims)
         close(SPAWN_CLAIMS_FD); /* the keeper has the file, and the locks with it */
@@ -503,6 +501,7 @@ static int run(struct text *text, bool by_name, bool control_asked, const char *
         log_line(NULL, "can't take over from the keeper: %s", strerror(-result));
         return EXIT_FAILURE;
     }
+    ran = handed_ids(&handed);
     if (choose_text(text, by_name) < 0 || restore_devices() < 0)
         return EXIT_FAILURE;
     struct supervisor supervisor = {
