@@ -339,6 +339,17 @@ static void each_step_that_fails_is_an_error(void)
     }
 }
 
+/* No number says that it failed, but a negative one. */
+static void a_mount_point_may_have_the_number_0(void)
+{
+    gives_0 = "open"; /* in the process */
+    const struct found found = after(of_broker(), false);
+    gives_0 = NULL;
+    CU_ASSERT_EQUAL(found.result, 0);
+    CU_ASSERT_STRING_EQUAL(found.entries, "first second ");
+    CU_ASSERT_EQUAL(found.more_files, 0);
+}
+
 static void two_nodes_have_two_names(void)
 {
     struct backend_ops same = with_zero;
@@ -423,6 +434,7 @@ int main(int argc, char **argv)
         {"a broker's root holds its nodes", a_broker_s_root_holds_its_nodes},
         {"a connector's root holds its sockets", a_connector_s_root_holds_its_sockets},
         {"each step that fails is an error", each_step_that_fails_is_an_error},
+        {"a mount point may have the number 0", a_mount_point_may_have_the_number_0},
         {"two nodes have two names", two_nodes_have_two_names},
         {"Landlock allows what is needed", landlock_allows_what_is_needed},
         {"without Landlock it goes on", without_landlock_it_goes_on},
