@@ -238,6 +238,9 @@ static void no_device_may_have_the_name_of_the_control_socket(void)
     begin(VSOCK("/run/its"));
     CU_ASSERT_EQUAL(run_broker("--config", "/run/its"), EXIT_FAILURE);
     did("handed \n");
+    begin(VSOCK("/run/c.yaml.1"));
+    CU_ASSERT_EQUAL(run_broker("--config", ""), EXIT_FAILURE);
+    did("handed \n");
 }
 
 static void it_is_a_connector_if_it_is_told_so(void)
@@ -268,7 +271,7 @@ static void it_is_an_opener_if_it_is_told_so(void)
     CU_ASSERT_FALSE(seen->opener.tap.ran);
     opens("--open-again", "10", "11", "2", 2);
     CU_ASSERT_TRUE(seen->opener.tap.ran);
-    opens("--open-again", "010", "011", "010", TAP_QUEUES_MAX); /* decimal, and no more than fit */
+    opens("--open-again", "010", "011", "09", TAP_QUEUES_MAX); /* decimal, and no more than fit */
     begin(NULL);
     CU_ASSERT_EQUAL(run_args("--open", "10", "file.yaml", "11", NULL), EXIT_FAILURE);
     CU_ASSERT_EQUAL(run_args("--opener", "10", "file.yaml", "11", "0"), EXIT_FAILURE);
