@@ -246,7 +246,8 @@ int __wrap_device_restore(struct device *device, const struct message_store *sto
 static unsigned int looks_before[BAO_DEVICES_MAX]; /* by id: so many more than one it takes */
 static bool opener_fails[BAO_DEVICES_MAX];
 static bool takes_kept = true;
-static int place_taken = -1; /* the id of a device that has another one's file */
+static const char *its_words; /* what each backend is called; "": nothing */
+static int place_taken = -1;  /* the id of a device that has another one's file */
 
 int64_t __wrap_opening_look(struct device *device, const struct opening_context *context,
                             int64_t now);
@@ -279,7 +280,7 @@ int64_t __wrap_opening_look(struct device *device, const struct opening_context 
     opening->socket = -1;
     opening->phase = opener_fails[id] ? OPENING_DUE : OPENING_DONE;
     opening->unkept = true;
-    snprintf(device->backend.words, sizeof(device->backend.words), "open");
+    snprintf(device->backend.words, sizeof(device->backend.words), "%s", its_words);
     if (opener_fails[id]) {
         opening->wait_ms = 1000;
         strcpy(opening->said.text, "it does not open");
@@ -434,6 +435,7 @@ static void begin(const char *text)
     control_result = 0;
     window_of_second = 0x80100000u;
     takes_kept = true;
+    its_words = "open";
     place_taken = -1;
     landlock_abi = 4;
     kept_text = NULL;

@@ -47,6 +47,10 @@ static void it_does_each_step_in_its_order(void)
         "places rng 2 among 2, /run/its\n" CREATED
         "init 3, text 0, /c.yaml\nlockdown \ngo 0\ngo 1\ngo 2\nrun \n");
     logged(OPEN_LINES DRIVER_LINE READY_LINE(""));
+    begin(ALL);
+    its_words = "";
+    CU_ASSERT_EQUAL(run_broker("--config", ""), 42);
+    logged(DRIVER_LINE FOUND_LINE READY_LINE("landlock ABI 4, "));
 }
 
 static void ends_at(const char *step, const char *words)
