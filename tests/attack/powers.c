@@ -12,7 +12,7 @@
 #define IMAGE_ANNOUNCE "fadvise64(fd == @image, advice == POSIX_FADV_WILLNEED)"
 #define IMAGE_WRITE "pwritev2(fd == @image, flags in {0, RWF_DSYNC})"
 #define IMAGE_RING                                                                                 \
-    "io_uring_enter(fd == @ring, to_submit & ~127 == 0, min_complete & ~15 == 0, "                  \
+    "io_uring_enter(fd == @ring, to_submit & ~127 == 0, min_complete & ~15 == 0, "                 \
     "flags == IORING_ENTER_GETEVENTS, arg == NULL)"
 #define IMAGE_READ_ALONE "preadv2(fd == @image, flags == 0)"
 #define IMAGE_SYNC "fdatasync(fd == @image)"
