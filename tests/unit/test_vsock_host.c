@@ -6,32 +6,21 @@
  * worker may have something for it.
  */
 #include "tests/cunit_main.h"
-#include "worker/vsock/host.h"
+#include "tests/unit/vsock_end_under_test.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
-#include "broker/connector_process.h"
-#include "common/worker_fds.h"
 #include "worker/vsock/buffer.h"
 #include "worker/vsock/device.h"
 
-#define LIMIT 4u
-#define SLOT 2u
-#define STREAM VIRTIO_VSOCK_TYPE_STREAM
-#define SEQPACKET VIRTIO_VSOCK_TYPE_SEQPACKET
 #define FDS 256
 
-static struct vsock_table table;
 static unsigned int closes[FDS], shutdowns;
-static uint8_t data[VSOCK_MESSAGE_MAX + 1], got[VSOCK_MESSAGE_MAX + 1];
 
 /* Replaces the C library's, to count. */
 int close(int fd)
@@ -54,31 +43,6 @@ static uint32_t below(uint32_t limit)
     state ^= state >> 7;
     state ^= state << 17;
     return (uint32_t)((state >> 20) % limit);
-}
-
-static int prepare(void)
-{
-    int epoll = epoll_create1(EPOLL_CLOEXEC);
-    for (uint32_t i = 0; i < sizeof(data); i++)
-        data[i] = (uint8_t)(i * 131 + (i >> 8) * 29);
-    if (epoll != WORKER_FD_EPOLL && dup2(epoll, WORKER_FD_EPOLL) != WORKER_FD_EPOLL)
-        return -1;
-    return vsock_host_init(LIMIT);
-}
-
-/* The other end of a new connection, which is open. */
-static int open_slot(uint16_t type)
-{
-    int pair[2], flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
-    CU_ASSERT_EQUAL_FATAL(
-        socketpair(AF_UNIX, (type == STREAM ? SOCK_STREAM : SOCK_SEQPACKET) | flags, 0, pair), 0);
-    for (unsigned int i = 0; i < 2; i++)
-        connector_take_messages(pair[i]);
-    vsock_init(&table, 3, LIMIT, true);
-    table.connections[SLOT] =
-        (struct vsock_connection){.state = VSOCK_OPEN, .type = type, .peer_alloc = 0x100000};
-    CU_ASSERT_TRUE_FATAL(vsock_host_open(SLOT, type, pair[0]));
-    return pair[1];
 }
 
 static void test_each_file_is_closed_once(void)
@@ -298,13 +262,6 @@ static void test_messages_to_the_host(void)
     CU_ASSERT_EQUAL(recv(other, got, sizeof(got), 0), -1);
     vsock_host_reset();
     close(other);
-}
-
-/* What the worker is woken for. */
-static uint32_t reported(void)
-{
-    struct epoll_event event = {0};
-    return epoll_wait(WORKER_FD_EPOLL, &event, 1, 0) > 0 ? event.events : 0;
 }
 
 /* The guest sends `length` bytes of the pattern, which the other side has not all read before. */
