@@ -230,15 +230,14 @@ static void discard(struct vsock_table *table, uint32_t slot)
 }
 
 /*
- * Write, and count what the socket took. Returns bytes; 0 if the socket takes none now; -EPIPE if
- * it will never take any again, and then all is discarded; -EMSGSIZE; -ENOMEM if it is full and
- * can't report room.
+ * Write, and count what the socket took. A socket that was full has something buffered, so only
+ * vsock_host_flush comes here for it, and not before there is room. Returns bytes; 0 if the socket
+ * takes none now; -EPIPE if it will never take any again, and then all is discarded; -EMSGSIZE;
+ * -ENOMEM if it is full and can't report room.
  */
 static ssize_t give(struct vsock_table *table, uint32_t slot, struct cursor data)
 {
     static struct iovec segments[VSOCK_SEGMENTS_MAX];
-    if (!ends[slot].writable)
-        return 0;
     unsigned int count = cursor_segments(&data, segments, VSOCK_SEGMENTS_MAX);
     ssize_t moved = write_out(&ends[slot], segments, count);
     bool full = moved == -EAGAIN || (moved >= 0 && (size_t)moved < data.left);
