@@ -13,9 +13,7 @@
 #include "common/message.h"
 
 #define RING 256u
-#define STRIDE 0x20000u /* bytes: more than a packet of the tests has */
-#define RX_AT (GUEST_BASE + GUEST_BUFFERS)
-#define TX_AT (RX_AT + RING * STRIDE)
+#define TX_AT (VSOCK_RX_AT + RING * VSOCK_STRIDE)
 
 struct guest_ring vsock_rings[3];
 bool vsock_offers;
@@ -60,7 +58,7 @@ void vsock_offer_rx(unsigned int count)
     struct guest_ring *ring = &vsock_rings[RX];
     for (unsigned int i = 0; i < count; i++) {
         uint16_t head = ring->avail_idx % RING;
-        guest_desc(ring, head, RX_AT + head * STRIDE, BUFFER, VRING_DESC_F_WRITE, 0);
+        guest_desc(ring, head, VSOCK_RX_AT + head * VSOCK_STRIDE, BUFFER, VRING_DESC_F_WRITE, 0);
         guest_offer(ring, head);
     }
     guest_kick(RX);
@@ -102,9 +100,9 @@ void vsock_offer(const struct virtio_vsock_hdr *header, const void *payload)
     take_back_tx();
     CU_ASSERT_FATAL((uint16_t)(ring->avail_idx - ring->used_seen) < RING);
     uint16_t head = ring->avail_idx % RING;
-    uint64_t at = TX_AT + head * STRIDE;
+    uint64_t at = TX_AT + head * VSOCK_STRIDE;
     memcpy(guest_at(at), header, HEADER);
-    CU_ASSERT_FATAL(HEADER + header->len <= STRIDE);
+    CU_ASSERT_FATAL(HEADER + header->len <= VSOCK_STRIDE);
     if (payload)
         memcpy(guest_at(at + HEADER), payload, header->len);
     else
@@ -135,7 +133,7 @@ bool vsock_got(struct virtio_vsock_hdr *ret)
     struct vring_used_elem used;
     if (!guest_used(&vsock_rings[RX], &used))
         return false;
-    const uint8_t *packet = guest_at(RX_AT + used.id * STRIDE);
+    const uint8_t *packet = guest_at(VSOCK_RX_AT + used.id * VSOCK_STRIDE);
     memcpy(ret, packet, HEADER);
     CU_ASSERT_EQUAL_FATAL(used.len, HEADER + ret->len);
     CU_ASSERT_FATAL(used.len <= BUFFER);

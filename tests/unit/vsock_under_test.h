@@ -19,6 +19,9 @@
 #define SEQPACKET VIRTIO_VSOCK_TYPE_SEQPACKET
 #define HEADER ((uint32_t)sizeof(struct virtio_vsock_hdr))
 #define BUFFER 4096u /* bytes of an RX buffer */
+/* The buffer of descriptor i of the receive queue begins at VSOCK_RX_AT + i * VSOCK_STRIDE. */
+#define VSOCK_RX_AT (GUEST_BASE + GUEST_BUFFERS)
+#define VSOCK_STRIDE 0x20000u /* bytes: more than a packet of the tests has */
 
 extern struct guest_ring vsock_rings[3];
 extern bool vsock_offers; /* each RX buffer is offered again as soon as it was used */
