@@ -56,6 +56,29 @@ static void test_namespaces(void)
     CU_ASSERT(exited(run_child(&outside), 0));
 }
 
+/* A kernel that makes some of the namespaces, and claims to have made all. */
+static int not_made; /* CLONE_NEW* */
+
+int __real_unshare(int flags);
+int __wrap_unshare(int flags);
+int __wrap_unshare(int flags)
+{
+    return __real_unshare(flags & ~not_made);
+}
+
+static void one_namespace_less(const struct sandbox *sandbox, const void *argument)
+{
+    not_made = *(const int *)argument;
+    CHILD_EXPECT(take(STEP_NAMESPACES, sandbox) == -ENOTRECOVERABLE);
+}
+
+static void test_one_namespace_less(void)
+{
+    static const int one[] = {CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP};
+    for (size_t i = 0; i < sizeof(one) / sizeof(one[0]); i++)
+        CU_ASSERT(exited(child(one_namespace_less, &one[i]), 0));
+}
+
 /* What a step opens for a moment may get the number 0, and is closed again. */
 static void with_number_0(const struct sandbox *sandbox, const void *argument)
 {
@@ -341,6 +364,7 @@ int main(int argc, char **argv)
     CU_TestInfo tests[] = {
         {"fds", test_fds},
         {"namespaces", test_namespaces},
+        {"namespaces: one of them is still shared", test_one_namespace_less},
         {"no step leaves an fd", test_number_0},
         {"empty root", test_empty_root},
         {"uid: each id, and the groups", test_uid},

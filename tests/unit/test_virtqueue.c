@@ -56,6 +56,9 @@ static void test_ring_valid(void)
         CU_ASSERT_FALSE(valid());
         CU_ASSERT_EQUAL(start(0), -EBADMSG);
         CU_ASSERT_EQUAL(fault.code, LOG_QUEUE_INVALID);
+        CU_ASSERT_EQUAL(fault.args[0], 0);
+        CU_ASSERT_EQUAL(fault.args[1], bad_sizes[i]);
+        CU_ASSERT_EQUAL(fault.args[2], 0);
     }
     for (uint32_t size = 1; size <= 256; size *= 2) {
         state.size = size;
@@ -92,6 +95,21 @@ static void test_ring_valid(void)
             CU_ASSERT_EQUAL(valid(), tries[t].ok);
         }
         *parts[i].field = kept;
+    }
+}
+
+/* A queue in which nothing has happened, in either format. */
+static void test_untouched(void)
+{
+    uint16_t *const positions[] = {&state.next_used, &state.batch_end, &state.next_avail};
+    state = (struct state_queue){.size = 8, .ready = 1};
+    CU_ASSERT_TRUE(virtqueue_untouched(&state));
+    for (size_t i = 0; i < 3; i++) {
+        for (uint16_t value = 1; value <= 2; value++) {
+            *positions[i] = value;
+            CU_ASSERT_FALSE(virtqueue_untouched(&state));
+        }
+        *positions[i] = 0;
     }
 }
 
@@ -421,12 +439,68 @@ static void test_restart(void)
     }
 }
 
+/* ---- Looking ahead ---- */
+
+static void offer_some(uint16_t count)
+{
+    for (uint16_t i = 0; i < count; i++) {
+        guest_desc(&ring, i, BUFFER(i), 16u + i, F_WRITE, 0);
+        guest_offer(&ring, i);
+    }
+}
+
+/* Each chain is shown once, and is still there to be taken. Positions may wrap round. */
+static void test_looking_ahead(void)
+{
+    static const uint16_t positions[] = {0, 100, 65530, 65534, 65535};
+    for (size_t i = 0; i < sizeof(positions) / sizeof(positions[0]); i++) {
+        const uint16_t at = positions[i];
+        batch_of_three(at);
+        virtqueue_publish(&vq);
+        CU_ASSERT_EQUAL(taken_again(), 0);
+        CU_ASSERT_FALSE(virtqueue_ahead(&vq, &chain));
+        offer_some(5);
+        CU_ASSERT_EQUAL(pop(), 1);
+        CU_ASSERT_FALSE(virtqueue_was_shown(&vq));
+        virtqueue_push(&vq, chain.ref, 0);
+        for (uint16_t k = 1; k < 4; k++) {
+            CU_ASSERT_TRUE(virtqueue_ahead(&vq, &chain));
+            CU_ASSERT_EQUAL(chain.ref.id, k);
+            CU_ASSERT_EQUAL(chain.writable_length, 16u + k);
+            CU_ASSERT_EQUAL(state.next_avail, (uint16_t)(at + 4));
+        }
+        for (uint16_t k = 1; k < 5; k++) {
+            CU_ASSERT_EQUAL(pop(), 1);
+            CU_ASSERT_EQUAL(chain.ref.id, k);
+            CU_ASSERT_EQUAL(virtqueue_was_shown(&vq), k < 4);
+            CU_ASSERT_EQUAL(state.next_avail, (uint16_t)(at + 4 + k));
+            virtqueue_push(&vq, chain.ref, 0);
+        }
+        CU_ASSERT_FALSE(virtqueue_ahead(&vq, &chain));
+        CU_ASSERT_FALSE(virtqueue_was_shown(&vq));
+    }
+}
+
+/* A chain that is broken is not shown; who takes it hears why. */
+static void test_looking_ahead_at_a_broken_chain(void)
+{
+    fresh(8, 0);
+    offer_some(2);
+    guest_desc(&ring, 1, BUFFER(0), 16, F_NEXT, 8);
+    CU_ASSERT_TRUE(virtqueue_ahead(&vq, &chain));
+    CU_ASSERT_FALSE(virtqueue_ahead(&vq, &chain));
+    CU_ASSERT_FALSE(virtqueue_ahead(&vq, &chain));
+    CU_ASSERT_EQUAL(pop(), 1);
+    expect_refused(LOG_DESC_INVALID, CHECK_NEXT);
+}
+
 int main(int argc, char **argv)
 {
     guest_window_init();
     CU_TestInfo tests[] = {
         {"translate", test_translate},
         {"ring valid", test_ring_valid},
+        {"untouched", test_untouched},
         {"pop and push", test_pop_push},
         {"completing out of order is the end", test_out_of_order_ends_the_worker},
         {"wrap around", test_wrap_around},
@@ -438,6 +512,8 @@ int main(int argc, char **argv)
         {"longest chains", test_longest_chains},
         {"zero length", test_zero_length},
         {"restart", test_restart},
+        {"looking ahead", test_looking_ahead},
+        {"looking ahead at a broken chain", test_looking_ahead_at_a_broken_chain},
         CU_TEST_INFO_NULL,
     };
     return run_tests(argc, argv, "virtqueue", tests);
