@@ -346,6 +346,19 @@ static void test_copy_fails(void)
     }
 }
 
+/* If nobody can say how long the file is, it counts as empty: the kernel says when it is full. */
+static void test_a_length_that_nobody_knows(void)
+{
+    int ends[2];
+    running(SIZE);
+    send_some(100);
+    CU_ASSERT_EQUAL_FATAL(pipe(ends), 0);
+    put_at(ends[0], LOG_FILE_READ);
+    worker(SIZE);
+    CU_ASSERT_EQUAL(log_file_room(2 * SIZE), SIZE);
+    close(ends[1]);
+}
+
 /* Nothing can be written at all: the output is lost, and the guest does not wait. */
 static void test_no_room_at_all(void)
 {
@@ -392,6 +405,7 @@ int main(int argc, char **argv)
         {"no room for the old", test_no_room_for_the_old},
         {"interrupted and short calls", test_short_calls},
         {"the copy fails", test_copy_fails},
+        {"a length that nobody knows", test_a_length_that_nobody_knows},
         {"no room at all", test_no_room_at_all},
         {"emergency output", test_emergency_output},
         CU_TEST_INFO_NULL,

@@ -415,6 +415,63 @@ static void test_indices(void)
     CU_ASSERT_FALSE(virtqueue_indices_valid(&state, PACKED));
 }
 
+/* A batch can fill the ring, and can have as many chains as there is a record for. */
+static void test_largest_batches(void)
+{
+    for (uint16_t at = 0; at < STATE_BATCH_MAX; at += 13) {
+        fresh(STATE_BATCH_MAX, 0);
+        state.next_used = at;
+        state.next_avail = state.batch_end = STATE_POSITION_LAP | at;
+        state.batch_count = 1;
+        state.batch[0] = (struct state_used){.descriptors = STATE_BATCH_MAX};
+        CU_ASSERT_TRUE(virtqueue_indices_valid(&state, PACKED));
+        state.batch_count = STATE_BATCH_MAX;
+        for (uint16_t i = 0; i < STATE_BATCH_MAX; i++)
+            state.batch[i].descriptors = 1;
+        CU_ASSERT_TRUE(virtqueue_indices_valid(&state, PACKED));
+        state.batch[0].descriptors = 0;
+        state.batch[1].descriptors = 2;
+        CU_ASSERT_FALSE(virtqueue_indices_valid(&state, PACKED));
+    }
+}
+
+/* Each chain is shown once, and is still there to be taken, at every place of the ring. */
+static void test_looking_ahead(void)
+{
+    for (uint16_t at = 0; at < 20; at++) {
+        fresh(7, 0);
+        struct vring_packed_desc used;
+        for (uint16_t i = 0; i < at; i++) {
+            serve(1);
+            virtqueue_publish(&vq);
+            CU_ASSERT_TRUE(packed_used(&ring, &used));
+        }
+        CU_ASSERT_FALSE(virtqueue_ahead(&vq, &chain));
+        for (uint16_t i = 0; i < 3; i++)
+            packed_offer(&ring, (struct vring_packed_desc){BUFFER(0), 8u + i, 0, F_WRITE}, 2, i);
+        const uint16_t before = state.next_avail;
+        for (uint16_t i = 0; i < 3; i++) {
+            CU_ASSERT_TRUE(virtqueue_ahead(&vq, &chain));
+            CU_ASSERT_EQUAL(chain.ref.id, i);
+            CU_ASSERT_EQUAL(state.next_avail, before);
+        }
+        CU_ASSERT_FALSE(virtqueue_ahead(&vq, &chain));
+        for (uint16_t i = 0; i < 3; i++) {
+            CU_ASSERT_EQUAL_FATAL(pop(), 1);
+            CU_ASSERT_EQUAL(chain.ref.id, i);
+            CU_ASSERT_TRUE(virtqueue_was_shown(&vq));
+            virtqueue_push(&vq, chain.ref, 8);
+        }
+        CU_ASSERT_EQUAL(pop(), 0);
+        virtqueue_publish(&vq);
+        for (uint16_t i = 0; i < 3; i++)
+            CU_ASSERT_TRUE(packed_used(&ring, &used));
+        packed_offer(&ring, (struct vring_packed_desc){BUFFER(0), 8, 0, F_WRITE}, 1, 6);
+        CU_ASSERT_TRUE(virtqueue_ahead(&vq, &chain));
+        CU_ASSERT_EQUAL(chain.ref.id, 6);
+    }
+}
+
 int main(int argc, char **argv)
 {
     guest_window_init();
@@ -432,6 +489,8 @@ int main(int argc, char **argv)
         {"zero length", test_zero_length},
         {"restart", test_restart},
         {"indices", test_indices},
+        {"largest batches", test_largest_batches},
+        {"looking ahead", test_looking_ahead},
         CU_TEST_INFO_NULL,
     };
     return run_tests(argc, argv, "packed virtqueue", tests);
