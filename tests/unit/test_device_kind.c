@@ -44,11 +44,23 @@ static void test_fds(void)
     }
 }
 
+/* io_uring is allowed only below a keeper that has a device with a ring. */
+static void test_keeper(void)
+{
+    CU_ASSERT_STRING_EQUAL(device_kind_keeper("keeper"), "keeper");
+    CU_ASSERT_STRING_EQUAL(device_kind_keeper("keeper_uring"), "keeper_uring");
+    CU_ASSERT_STRING_EQUAL(device_kind_keeper("connector"), "keeper");
+    for (unsigned int kind = 0; kind < DEVICE_KINDS; kind++)
+        CU_ASSERT_STRING_EQUAL(device_kind_keeper(device_kinds[kind].policy),
+                               device_kinds[kind].ring ? "keeper_uring" : "keeper");
+}
+
 int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"the size of queues follows from the window", test_queue_size},
         {"all files have their numbers", test_fds},
+        {"the keeper of each policy", test_keeper},
         CU_TEST_INFO_NULL,
     };
     return run_tests(argc, argv, "kinds of devices", tests);
