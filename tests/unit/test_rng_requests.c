@@ -3,6 +3,7 @@
  * entropy. */
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@
 static struct guest_ring ring;
 static unsigned int calls, wrong_flags;
 static size_t longest;
-static int errors[2]; /* the errors of the next calls */
+static int errors[2]; /* the errors of the next calls; -1: no error, and no byte */
 
 long __wrap_syscall(long number, ...);
 long __real_syscall(long number, ...);
@@ -42,8 +43,8 @@ long __wrap_syscall(long number, ...)
     errors[1] = 0;
     if (error == 0)
         return __real_syscall(number, to, length, flags);
-    errno = error;
-    return -1;
+    errno = error > 0 ? error : EINTR; /* an old one, if there is none */
+    return error > 0 ? -1 : 0;
 }
 
 static void worker(uint64_t rate_limit)
@@ -279,6 +280,60 @@ static void test_kernel_without_entropy(void)
     CU_ASSERT_EQUAL(used(1), 16);
 }
 
+/* A kernel that gives nothing has nothing now: that is no reason to ask it again and again. */
+static void test_kernel_gives_nothing(void)
+{
+    running(0);
+    errors[0] = -1;
+    offer(0, 16);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(calls, 1);
+    CU_ASSERT_EQUAL(guest_device.pause_ms, 100);
+    loop_round(&guest_device, 100);
+    CU_ASSERT_EQUAL(calls, 2);
+    CU_ASSERT_EQUAL(used(0), 16);
+}
+
+/* A buffer that was taken and not filled is the driver's again after a reset, of the device or of
+ * the queue. */
+static void test_a_buffer_is_given_back(void)
+{
+    for (unsigned int whole = 0; whole < 2; whole++) {
+        running(0);
+        errors[0] = EAGAIN;
+        offer(0, 16);
+        guest_kick(0);
+        CU_ASSERT_EQUAL(used(0), -1);
+        if (whole == 0) {
+            guest_write(VIRTIO_MMIO_QUEUE_SEL, 0);
+            guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
+            guest_ring_init(&ring, 0, 64);
+            guest_queue_setup(0, &ring);
+        } else {
+            driver();
+        }
+        offer(5, 32);
+        guest_kick(0);
+        loop_round(&guest_device, 100);
+        CU_ASSERT_EQUAL(used(5), 32);
+        CU_ASSERT_EQUAL(zeros(BUFFER(0), 16), 16);
+    }
+}
+
+/* Each request is one call, however small it is. */
+static void test_many_small_requests(void)
+{
+    running(0);
+    for (unsigned int i = 0; i < 64; i++)
+        offer((uint16_t)i, 1);
+    guest_device.work = 1;
+    loop_round(&guest_device, 0);
+    CU_ASSERT_EQUAL(calls, 64);
+    CU_ASSERT_EQUAL(guest_device.work, 0);
+    CU_ASSERT_EQUAL(guest_state.counters.requests, 64);
+    CU_ASSERT_EQUAL(guest_state.counters.bytes_in, 64);
+}
+
 /* A worker had taken buffers and not filled them. Its successor takes them again. */
 static void test_successor(void)
 {
@@ -308,6 +363,9 @@ int main(int argc, char **argv)
         {"slots", test_slots},
         {"a reset gives nothing in advance", test_reset_gives_nothing_in_advance},
         {"kernel without entropy", test_kernel_without_entropy},
+        {"a kernel that gives nothing", test_kernel_gives_nothing},
+        {"a buffer is given back", test_a_buffer_is_given_back},
+        {"many small requests", test_many_small_requests},
         {"successor", test_successor},
         CU_TEST_INFO_NULL,
     };
