@@ -385,6 +385,27 @@ static void test_a_guest_without_room_is_asked_for_it(void)
     close(fd);
 }
 
+/* Who had room meanwhile waits for a short time at first. */
+static void test_patience_begins_anew(void)
+{
+    int fd = connected(STREAM);
+    guest_has(100, 0);
+    host_sends(fd, 250);
+    expect_data(100, 0);
+    for (unsigned int i = 0; i < 4; i++) {
+        CU_ASSERT_EQUAL(vsock_hears(PORT, SERVER), CREDIT_REQUEST);
+        device_pause_over(&guest_device);
+        guest_run();
+    }
+    CU_ASSERT_EQUAL(guest_device.pause_ms, 256);
+    CU_ASSERT_EQUAL(vsock_hears(PORT, SERVER), CREDIT_REQUEST);
+    guest_has(100, 100);
+    expect_data(100, 0);
+    CU_ASSERT_EQUAL(vsock_hears(PORT, SERVER), CREDIT_REQUEST);
+    CU_ASSERT_EQUAL(guest_device.pause_ms, 16);
+    close(fd);
+}
+
 /* Credit for bytes is one thing; the guest keeps so many packets only. */
 static void test_a_guest_that_keeps_no_more_packets(void)
 {
@@ -517,6 +538,7 @@ int main(int argc, char **argv)
         {"a message larger than the guest's buffer", test_a_message_larger_than_the_guest_s_buffer},
         {"the guest's buffer has shrunk", test_the_guest_s_buffer_has_shrunk},
         {"a guest without room is asked for it", test_a_guest_without_room_is_asked_for_it},
+        {"patience begins anew", test_patience_begins_anew},
         {"a guest that keeps no more packets", test_a_guest_that_keeps_no_more_packets},
         {"many turns end a pause", test_many_turns_end_a_pause},
         {"a successor tells the guest", test_a_successor_tells_the_guest},
