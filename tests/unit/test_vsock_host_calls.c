@@ -21,7 +21,17 @@
 
 typedef void (*handler)(int);
 
-WRAPPED(ssize_t, readv, (int fd, const struct iovec *to, int count), (fd, to, count))
+static size_t longest_segment; /* of the reads */
+
+ssize_t __real_readv(int fd, const struct iovec *to, int count);
+ssize_t __wrap_readv(int fd, const struct iovec *to, int count);
+ssize_t __wrap_readv(int fd, const struct iovec *to, int count)
+{
+    for (int i = 0; i < count; i++)
+        longest_segment = to[i].iov_len > longest_segment ? to[i].iov_len : longest_segment;
+    return call_fails("readv") ? -1 : __real_readv(fd, to, count);
+}
+
 WRAPPED(ssize_t, writev, (int fd, const struct iovec *from, int count), (fd, from, count))
 WRAPPED(int, epoll_ctl, (int epoll, int op, int fd, struct epoll_event *event),
         (epoll, op, fd, event))
@@ -526,7 +536,9 @@ static void test_a_message_of_the_most_that_the_guest_takes(void)
         CU_ASSERT_EQUAL(ends, i < 3);
     }
     CU_ASSERT_EQUAL(send(other, data, VSOCK_MESSAGE_MAX, 0), (ssize_t)VSOCK_MESSAGE_MAX);
+    longest_segment = 0;
     CU_ASSERT_EQUAL(read_message(~0u, &ends), 100);
+    CU_ASSERT(longest_segment <= VSOCK_MESSAGE_MAX + 1); /* the worker's own memory */
     CU_ASSERT_EQUAL(vsock_host_message(SLOT), VSOCK_MESSAGE_MAX);
     end(other);
 }
