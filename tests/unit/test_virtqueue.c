@@ -98,6 +98,35 @@ static void test_ring_valid(void)
     }
 }
 
+/* Each part of a ring may lie at the very end of the window. */
+static void test_at_the_end_of_the_window(void)
+{
+    const uint64_t end = GUEST_BASE + GUEST_SIZE;
+    for (unsigned int part = 0; part < 3; part++) {
+        struct vring_used_elem element;
+        guest_ring_init(&ring, 0, 8);
+        if (part == 0)
+            ring.desc = guest_at(ring.desc_addr = end - 16 * 8);
+        else if (part == 1)
+            ring.avail = guest_at(ring.avail_addr = end - 6 - 2 * 8);
+        else
+            ring.used = guest_at(ring.used_addr = (end - 6 - 8 * 8) & ~3ull);
+        memset(guest_at(end - 4096), 0, 4096);
+        state = guest_ring_state(&ring);
+        CU_ASSERT_EQUAL_FATAL(start(EVENT_IDX), 0);
+        for (uint16_t i = 0; i < 8; i++) {
+            guest_desc(&ring, i, BUFFER(i), 16, F_WRITE, 0);
+            guest_offer(&ring, i);
+            CU_ASSERT_EQUAL_FATAL(pop(), 1);
+            virtqueue_push(&vq, chain.ref, i);
+        }
+        CU_ASSERT_EQUAL(publish(), INTERRUPT);
+        CU_ASSERT_TRUE(virtqueue_enable_notify(&vq));
+        for (uint16_t i = 0; i < 8; i++)
+            CU_ASSERT(guest_used(&ring, &element) && element.id == i && element.len == i);
+    }
+}
+
 /* A queue in which nothing has happened, in either format. */
 static void test_untouched(void)
 {
@@ -500,6 +529,7 @@ int main(int argc, char **argv)
     CU_TestInfo tests[] = {
         {"translate", test_translate},
         {"ring valid", test_ring_valid},
+        {"at the end of the window", test_at_the_end_of_the_window},
         {"untouched", test_untouched},
         {"pop and push", test_pop_push},
         {"completing out of order is the end", test_out_of_order_ends_the_worker},

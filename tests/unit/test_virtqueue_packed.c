@@ -415,6 +415,32 @@ static void test_indices(void)
     CU_ASSERT_FALSE(virtqueue_indices_valid(&state, PACKED));
 }
 
+/* Each part of a ring may lie at the very end of the window. */
+static void test_at_the_end_of_the_window(void)
+{
+    const uint64_t end = GUEST_BASE + GUEST_SIZE;
+    for (unsigned int part = 0; part < 3; part++) {
+        struct vring_packed_desc used;
+        packed_init(&ring, 7);
+        state = packed_state(&ring);
+        memset(guest_at(end - 4096), 0, 4096);
+        if (part == 0)
+            ring.desc = guest_at(state.desc = end - 16 * 7);
+        else if (part == 1)
+            ring.driver = guest_at(state.driver = end - 4);
+        else
+            ring.device = guest_at(state.device = end - 4);
+        CU_ASSERT_EQUAL_FATAL(start(EVENT_IDX), 0);
+        for (uint16_t i = 0; i < 20; i++) {
+            serve(1);
+            virtqueue_publish(&vq);
+            (void)virtqueue_interrupt_due(&vq);
+            CU_ASSERT_TRUE(packed_used(&ring, &used));
+            CU_ASSERT_TRUE(virtqueue_enable_notify(&vq));
+        }
+    }
+}
+
 /* A batch can fill the ring, and can have as many chains as there is a record for. */
 static void test_largest_batches(void)
 {
@@ -489,6 +515,7 @@ int main(int argc, char **argv)
         {"zero length", test_zero_length},
         {"restart", test_restart},
         {"indices", test_indices},
+        {"at the end of the window", test_at_the_end_of_the_window},
         {"largest batches", test_largest_batches},
         {"looking ahead", test_looking_ahead},
         CU_TEST_INFO_NULL,
