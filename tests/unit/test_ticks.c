@@ -36,8 +36,23 @@ static bool is_slow(void)
     return clock_is.slow_ticks > 0 && (state >> 20) % 2 == 0;
 }
 
+/* If it is set, the clock stands still for so many calls, and then goes on by 50 us with each. */
+static struct {
+    bool set;
+    uint64_t from; /* nanoseconds */
+    unsigned int still, calls;
+} steps;
+
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
 {
+    if (steps.set) {
+        steps.calls++;
+        const unsigned int moved = steps.calls > steps.still ? steps.calls - steps.still : 0;
+        const uint64_t now = steps.from + moved * 50000ull;
+        *ret = (struct timespec){.tv_sec = (time_t)(now / 1000000000u),
+                                 .tv_nsec = (long)(now % 1000000000u)};
+        return 0;
+    }
     const bool slow = is_slow();
     CU_ASSERT_EQUAL(clock, CLOCK_MONOTONIC);
     if (slow && !clock_is.slow_after)
@@ -121,6 +136,21 @@ static void test_there_is_no_tick_of_length_zero(void)
     CU_ASSERT_EQUAL(ticks_of_us(999), 0);
 }
 
+/* Eight looks at each end, and a time of 50 us between them, also across a second. */
+static void test_how_long_it_measures(void)
+{
+    for (unsigned int i = 0; i < 2; i++) {
+        steps.set = true;
+        steps.from = i == 0 ? 5000000000 : 5999990000;
+        steps.still = 8;
+        steps.calls = 0;
+        ticks_init();
+        steps.set = false;
+        CU_ASSERT_EQUAL(steps.calls, 8 + 1 + 8);
+        CU_ASSERT(ticks_of_us(1000) > 1);
+    }
+}
+
 static void test_rounding(void)
 {
     const uint64_t ms = measured(1, 1, 0, false);
@@ -145,6 +175,7 @@ int main(int argc, char **argv)
         {"the clock says how long a tick is", test_the_clock_says_how_long_a_tick_is},
         {"other processes have the processor", test_other_processes_have_the_processor},
         {"there is no tick of length zero", test_there_is_no_tick_of_length_zero},
+        {"how long it measures", test_how_long_it_measures},
         {"rounding", test_rounding},
         CU_TEST_INFO_NULL,
     };

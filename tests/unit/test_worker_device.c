@@ -39,7 +39,8 @@ static struct guest_ring rings[QUEUES];
 static struct {
     unsigned int turns[8], count; /* queues that had a turn, in order */
     enum serve result[QUEUES];
-    unsigned int stops, starts, stopped, messages;
+    unsigned int stops, starts, stopped, messages, adopted;
+    int adopt_result;
     bool resumed, changed, knows_message;
     int start_result, queue_start_result, started;
 } seen;
@@ -98,6 +99,13 @@ static bool on_message(struct device *of, const union message *message, const in
     return seen.knows_message;
 }
 
+static int on_adopt(struct device *of)
+{
+    (void)of;
+    seen.adopted++;
+    return seen.adopt_result;
+}
+
 static int on_backend_event(struct device *of, unsigned int file, uint32_t events,
                             struct guest_fault *ret_fault)
 {
@@ -115,6 +123,7 @@ static const struct device_ops ops = {
     .backend_event = on_backend_event,
     .backend_changed = on_backend_changed,
     .message = on_message,
+    .adopt = on_adopt,
 };
 static const struct device_ops few_ops = {.turn = turn};
 
@@ -462,6 +471,84 @@ static void test_an_error_on_a_file(void)
     CU_ASSERT_FALSE(needs_reset());
 }
 
+/* ---- A page ---- */
+
+/* The page of a device that ran. */
+static void used_page(void)
+{
+    fresh();
+    dev.features = 1ull << VIRTIO_F_VERSION_1;
+    memset(&page, 0, sizeof(page));
+    device_resume(&dev); /* as the first worker */
+    CU_ASSERT_EQUAL(seen.adopted, 1);
+    page.transport.driver_features = dev.features;
+    page.transport.status = LIVE;
+    for (unsigned int q = 0; q < QUEUES; q++) {
+        guest_ring_init(&rings[q], q, RING);
+        page.queues[q] = guest_ring_state(&rings[q]);
+    }
+    nothing_seen();
+    (void)guest_logged(LOG_RESUMED);
+}
+
+static void test_a_page_is_taken_over(void)
+{
+    used_page();
+    page.watch.in_io = 1; /* a predecessor died there */
+    device_resume(&dev);
+    CU_ASSERT_EQUAL(guest_logged(LOG_RESUMED), 1);
+    CU_ASSERT(seen.adopted == 1 && seen.starts == 1 && seen.resumed);
+    CU_ASSERT_EQUAL(page.watch.in_io, 0);
+    CU_ASSERT_EQUAL(page.interrupt.pending, VIRTIO_MMIO_INT_VRING);
+    CU_ASSERT_EQUAL(page.transport.config_generation, 0);
+    CU_ASSERT_EQUAL(dev.work, 5);
+    /* The driver saw another configuration space. */
+    used_page();
+    dev.config_changed = true;
+    device_resume(&dev);
+    CU_ASSERT_EQUAL(page.transport.config_generation, 1);
+    CU_ASSERT_EQUAL(page.interrupt.pending, VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG);
+    /* The driver has not come so far; or it knows of the error, perhaps. */
+    used_page();
+    page.transport.status = LIVE & ~VIRTIO_CONFIG_S_DRIVER_OK;
+    device_resume(&dev);
+    CU_ASSERT(seen.starts == 0 && page.interrupt.pending == 0 && dev.work == 0);
+    used_page();
+    page.transport.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+    device_resume(&dev);
+    CU_ASSERT(seen.starts == 0 && page.interrupt.pending == VIRTIO_MMIO_INT_CONFIG);
+    /* It can't start again. */
+    used_page();
+    seen.start_result = -EBADMSG;
+    device_resume(&dev);
+    CU_ASSERT_TRUE(needs_reset());
+    CU_ASSERT_EQUAL(guest_logged(LOG_CHAIN_INVALID), 1);
+}
+
+static void test_a_page_that_is_not_usable(void)
+{
+    for (unsigned int of_kind = 0; of_kind < 2; of_kind++) {
+        used_page();
+        if (of_kind == 1)
+            seen.adopt_result = -EINVAL;
+        else
+            page.queues[0].ready = 7;
+        device_resume(&dev);
+        CU_ASSERT_TRUE(needs_reset());
+        CU_ASSERT_EQUAL(page.transport.status, LIVE | VIRTIO_CONFIG_S_NEEDS_RESET);
+        CU_ASSERT_EQUAL(seen.adopted, 1 + of_kind); /* the new state, at least */
+        CU_ASSERT_EQUAL(seen.starts, 0);
+        CU_ASSERT_EQUAL(page.queues[0].ready, 0);
+        CU_ASSERT_EQUAL(guest_logged(LOG_STATE_INVALID), 1);
+        CU_ASSERT_EQUAL(page.interrupt.pending, VIRTIO_MMIO_INT_CONFIG);
+    }
+    fresh();
+    device_features_ok(&dev);
+    CU_ASSERT_EQUAL(seen.adopted, 1);
+    device_reset(&dev);
+    CU_ASSERT_EQUAL(seen.adopted, 2);
+}
+
 /* ---- Turns ---- */
 
 /* From the last queue to the first: the answer to what comes in by one goes out by the next. */
@@ -566,6 +653,8 @@ int main(int argc, char **argv)
         {"a queue that can't start", test_a_queue_that_can_t_start},
         {"a reset is logged if there was a driver", test_a_reset_is_logged_if_there_was_a_driver},
         {"an error on a file", test_an_error_on_a_file},
+        {"a page is taken over", test_a_page_is_taken_over},
+        {"a page that is not usable", test_a_page_that_is_not_usable},
         {"the order of turns", test_the_order_of_turns},
         {"what a turn says", test_what_a_turn_says},
         {"messages of the broker", test_messages_of_the_broker},
