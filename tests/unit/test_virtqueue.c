@@ -433,7 +433,10 @@ static void test_restart(void)
         uint16_t end = (uint16_t)(at + 3);
 
         batch_of_three(at); /* died before it published anything */
+        CU_ASSERT_EQUAL(state.next_avail, end);
         CU_ASSERT_EQUAL(start(0), 0);
+        CU_ASSERT_EQUAL(state.next_avail, at); /* none is taken yet */
+        CU_ASSERT_EQUAL(virtqueue_since_interrupt(&vq), 0);
         CU_ASSERT_EQUAL(taken_again(), 3);
         CU_ASSERT_EQUAL(publish(), INTERRUPT);
         CU_ASSERT_EQUAL(ring.used->idx, end);

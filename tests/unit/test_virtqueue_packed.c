@@ -360,7 +360,9 @@ static void test_restart(void)
             virtqueue_push(&vq, chain.ref, 8);
         }
         CU_ASSERT_TRUE(virtqueue_indices_valid(&state, PACKED));
+        CU_ASSERT_NOT_EQUAL(state.next_avail, state.next_used);
         CU_ASSERT_EQUAL(start(EVENT_IDX), 0);
+        CU_ASSERT_EQUAL(state.next_avail, state.next_used); /* none is taken yet */
         ring.driver->flags = VRING_PACKED_EVENT_FLAG_DISABLE;
         for (uint16_t i = 0; i < 3; i++) {
             CU_ASSERT_EQUAL_FATAL(pop(), 1);

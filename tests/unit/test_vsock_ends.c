@@ -406,6 +406,33 @@ static void test_patience_begins_anew(void)
     close(fd);
 }
 
+/* Each packet without data has a buffer of its own. */
+static void test_several_packets_wait_for_buffers(void)
+{
+    int fd = connected(STREAM);
+    vsock_offers = false;
+    guest_has(100, 0);
+    host_sends(fd, 150);
+    expect_data(100, 0);
+    CU_ASSERT_EQUAL(vsock_hears(PORT, SERVER), CREDIT_REQUEST);
+    for (unsigned int i = 0; i < 256; i++) { /* use up the guest's buffers */
+        header = vsock_header(CREDIT_REQUEST, PORT, SERVER);
+        header.buf_alloc = 100;
+        vsock_send(&header, NULL);
+    }
+    while (vsock_hears(PORT, SERVER) >= 0)
+        ;
+    device_pause_over(&guest_device);
+    guest_run();
+    vsock_send(&header, NULL);
+    CU_ASSERT_EQUAL(vsock_hears(PORT, SERVER), -1);
+    vsock_offer_rx(4);
+    CU_ASSERT_EQUAL(vsock_hears(PORT, SERVER), VIRTIO_VSOCK_OP_CREDIT_UPDATE);
+    CU_ASSERT_EQUAL(vsock_hears(PORT, SERVER), CREDIT_REQUEST);
+    CU_ASSERT_EQUAL(vsock_hears(PORT, SERVER), -1);
+    close(fd);
+}
+
 /* Credit for bytes is one thing; the guest keeps so many packets only. */
 static void test_a_guest_that_keeps_no_more_packets(void)
 {
@@ -436,6 +463,12 @@ static void test_many_turns_end_a_pause(void)
     CU_ASSERT_EQUAL(vsock_hears(PORT, SERVER), CREDIT_REQUEST);
     CU_ASSERT_EQUAL(guest_device.pause_ms, 16);
     CU_ASSERT(vsock.turns < 10);
+    struct guest_fault fault;
+    const uint32_t before = vsock.turns;
+    CU_ASSERT_EQUAL(vsock_tx_turn(&guest_device, &fault), SERVE_WAIT_ROOM);
+    CU_ASSERT_EQUAL(vsock.turns, before + 1);
+    CU_ASSERT_EQUAL(vsock_rx_turn(&guest_device, &fault), SERVE_WAIT_BACKEND);
+    CU_ASSERT_EQUAL(vsock.turns, before + 2);
     while (vsock.turns < 2047)
         vsock_count_turn(&guest_device);
     guest_device.work = 0;
@@ -539,6 +572,7 @@ int main(int argc, char **argv)
         {"the guest's buffer has shrunk", test_the_guest_s_buffer_has_shrunk},
         {"a guest without room is asked for it", test_a_guest_without_room_is_asked_for_it},
         {"patience begins anew", test_patience_begins_anew},
+        {"several packets wait for buffers", test_several_packets_wait_for_buffers},
         {"a guest that keeps no more packets", test_a_guest_that_keeps_no_more_packets},
         {"many turns end a pause", test_many_turns_end_a_pause},
         {"a successor tells the guest", test_a_successor_tells_the_guest},

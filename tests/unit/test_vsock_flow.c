@@ -211,6 +211,37 @@ static void test_all_the_credit_is_used(void)
     }
 }
 
+/* Each message arrives alone, however its packets follow each other in the ring. */
+static void test_messages_of_the_guest(void)
+{
+    static const uint32_t lengths[] = {5, 1, 100, 7};
+    int fd = connected(SEQPACKET);
+    for (unsigned int i = 0; i < 4; i++) {
+        header = vsock_header(RW, PORT, SERVER);
+        header.type = SEQPACKET;
+        header.len = lengths[i];
+        header.flags = i == 2 ? 0 : VIRTIO_VSOCK_SEQ_EOM; /* the last two are one message */
+        vsock_offer(&header, bytes + (i == 3 ? 100 : 0));
+    }
+    vsock_kick();
+    expect_bytes(fd, 5);
+    expect_bytes(fd, 1);
+    expect_bytes(fd, 107);
+    CU_ASSERT_EQUAL(vsock_read(fd, got, sizeof(got)), -1);
+    close(fd);
+}
+
+/* The guest hears at once that there is nobody, though it offers no buffer after the question. */
+static void test_a_packet_for_nobody(void)
+{
+    int fd = connected(STREAM);
+    for (unsigned int i = 0; i < 3; i++) {
+        vsock_says(RW, PORT + 1, SERVER);
+        CU_ASSERT_EQUAL(vsock_hears(PORT + 1, SERVER), RST);
+    }
+    close(fd);
+}
+
 /* A header that lies in two segments, and a packet without payload. */
 static void test_a_header_in_two_segments(void)
 {
@@ -509,6 +540,8 @@ int main(int argc, char **argv)
         {"an end behind data", test_an_end_behind_data},
         {"a broken packet behind data", test_a_broken_packet_behind_data},
         {"all the credit is used", test_all_the_credit_is_used},
+        {"messages of the guest", test_messages_of_the_guest},
+        {"a packet for nobody", test_a_packet_for_nobody},
         {"a header in two segments", test_a_header_in_two_segments},
         {"a packet without a header", test_a_packet_without_a_header},
         {"packets wait for room for replies", test_packets_wait_for_room_for_replies},

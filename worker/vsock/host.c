@@ -298,7 +298,7 @@ int vsock_host_deliver(struct vsock_table *table, uint32_t slot, struct cursor p
     bool message = connection->type == VIRTIO_VSOCK_TYPE_SEQPACKET && end;
     if (message && connection->forwarded != connection->received) {
         vsock_buffer_end_message(buffer, connection->received);
-        if (length == 0 || first != connection->forwarded)
+        if (first != connection->forwarded)
             return vsock_host_flush(table, slot);
     }
     return 0;
