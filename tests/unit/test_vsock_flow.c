@@ -273,15 +273,21 @@ static void test_a_packet_without_a_header(void)
     close(fd);
 }
 
+/* From now on the guest has no buffers for packets. */
+static void use_up_buffers(void)
+{
+    vsock_offers = false;
+    for (unsigned int i = 0; i < 256; i++)
+        vsock_says(VIRTIO_VSOCK_OP_CREDIT_REQUEST, PORT, SERVER);
+    while (vsock_hears(PORT, SERVER) >= 0)
+        ;
+}
+
 /* There are so many places for replies. Packets that may need one wait (§5.10.6.1). */
 static void test_packets_wait_for_room_for_replies(void)
 {
     int fd = connected(STREAM);
-    vsock_offers = false;
-    for (unsigned int i = 0; i < 256; i++) /* use up the guest's buffers */
-        vsock_says(VIRTIO_VSOCK_OP_CREDIT_REQUEST, PORT, SERVER);
-    while (vsock_hears(PORT, SERVER) >= 0)
-        ;
+    use_up_buffers();
     const unsigned int before = completed();
     for (uint32_t i = 0; i < VSOCK_REPLIES_MAX + 6; i++) {
         header = vsock_header(RW, 100 + i, 1);
@@ -299,6 +305,24 @@ static void test_packets_wait_for_room_for_replies(void)
         CU_ASSERT_EQUAL(completed() - before, places < all ? places : all);
     }
     CU_ASSERT_FALSE(vsock.tx_waits);
+    close(fd);
+}
+
+static void test_nothing_waits_after_a_reset(void)
+{
+    int fd = connected(STREAM);
+    use_up_buffers();
+    for (uint32_t i = 0; i < VSOCK_REPLIES_MAX + 6; i++) {
+        header = vsock_header(RW, 100 + i, 1);
+        vsock_offer(&header, NULL);
+    }
+    vsock_kick();
+    CU_ASSERT_TRUE(vsock.tx_waits);
+    guest_write(VIRTIO_MMIO_STATUS, 0);
+    CU_ASSERT_FALSE(vsock.tx_waits);
+    vsock_driver(0);
+    vsock_offer_rx(8);
+    CU_ASSERT_FALSE(vsock_got(&header)); /* no reply of before */
     close(fd);
 }
 
@@ -545,6 +569,7 @@ int main(int argc, char **argv)
         {"a header in two segments", test_a_header_in_two_segments},
         {"a packet without a header", test_a_packet_without_a_header},
         {"packets wait for room for replies", test_packets_wait_for_room_for_replies},
+        {"nothing waits after a reset", test_nothing_waits_after_a_reset},
         {"a turn ends after so many packets", test_a_turn_ends_after_so_many_packets},
         {"interrupts for packets", test_interrupts_for_packets},
         {"reads grow with what there is", test_reads_grow_with_what_there_is},
