@@ -4,13 +4,19 @@
  * before each instruction of the take-over. Each completed chain is completed exactly once, and a
  * batch as a whole. The worker is a process that is single-stepped. Between two steps, this process
  * goes on as if the worker were dead.
+ *
+ * The steps also show the instructions themselves: that the barriers are there on which both sides
+ * rely.
  */
+#include <elf.h>
 #include <linux/virtio_config.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,6 +163,8 @@ static void prepare(unsigned int before)
     CU_ASSERT_TRUE_FATAL(complete(BATCH, FIRST_RUN));
 }
 
+static pid_t stepped; /* the process that is single-stepped */
+
 /* Run `body` in a process of its own. Before each of its instructions, and after the last one, run
  * `test` on the memory at that moment. */
 static void before_each_instruction(void (*body)(void), void (*test)(void))
@@ -171,6 +179,7 @@ static void before_each_instruction(void (*body)(void), void (*test)(void))
         _exit(0);
     }
     CU_ASSERT_FATAL(pid > 0);
+    stepped = pid;
     bool done = false;
     while (!done) {
         CU_ASSERT_FATAL(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
@@ -266,6 +275,69 @@ static void test_killed_while_taking_over(void)
     CU_ASSERT_TRUE(ended_by[DEAD_ONE] > 100);
 }
 
+/* ---- Barriers ---- */
+
+extern const char __executable_start, etext; /* of the linker */
+
+static unsigned int barriers;
+
+/* The words at which the stepped process is; 0: it is in a library. */
+static uint64_t next_instruction(void)
+{
+    struct user_regs_struct registers;
+    struct iovec to = {&registers, sizeof(registers)};
+    CU_ASSERT_EQUAL_FATAL(ptrace(PTRACE_GETREGSET, stepped, (void *)NT_PRSTATUS, &to), 0);
+#if defined(__x86_64__)
+    const uintptr_t at = registers.rip;
+#else
+    const uintptr_t at = registers.pc;
+#endif
+    if (at < (uintptr_t)&__executable_start || at >= (uintptr_t)&etext)
+        return 0;
+    return (uint64_t)ptrace(PTRACE_PEEKTEXT, stepped, (void *)at, NULL);
+}
+
+/* Does it keep every load behind it from being made before a store in front of it? */
+static bool is_full_barrier(uint64_t instruction)
+{
+#if defined(__x86_64__)
+    return (instruction & 0xff) == 0xf0 || (instruction & 0xffffff) == 0xf0ae0f; /* lock, mfence */
+#elif defined(__aarch64__)
+    return (uint32_t)instruction == 0xd5033bbf; /* dmb ish */
+#else
+    return (uint32_t)instruction == 0x0330000f; /* fence rw, rw */
+#endif
+}
+
+static void look_for_barrier(void)
+{
+    barriers += is_full_barrier(next_instruction());
+}
+
+static void decide(void)
+{
+    (void)virtqueue_interrupt_due(&vq);
+}
+
+static void ask_for_kicks(void)
+{
+    (void)virtqueue_enable_notify(&vq);
+}
+
+/* Between what it tells the driver and its look at what the driver says, or neither may see the
+ * other (tests/unit/test_virtqueue_race.c has the two sides, and meets the moment now and then). */
+static void test_barriers(void)
+{
+    prepare(0);
+    virtqueue_publish(&vq);
+    barriers = 0;
+    before_each_instruction(decide, look_for_barrier);
+    CU_ASSERT_EQUAL(barriers, 1);
+    barriers = 0;
+    before_each_instruction(ask_for_kicks, look_for_barrier);
+    CU_ASSERT_EQUAL(barriers, 1);
+}
+
 static int use_split(void)
 {
     features = 0;
@@ -288,6 +360,7 @@ int main(int argc, char **argv)
     CU_TestInfo tests[] = {
         {"while publishing", test_killed_while_publishing},
         {"while taking over", test_killed_while_taking_over},
+        {"barriers", test_barriers},
         CU_TEST_INFO_NULL,
     };
     CU_SuiteInfo suites[] = {
