@@ -12,6 +12,8 @@
  * Each case must assert something. A case that asserts nothing fails. It could not have failed
  * otherwise: perhaps its loop ran over nothing, or what it looks for does not exist. A case that
  * this machine can't run calls case_skipped(); the last lines name these cases.
+ *
+ * A case that ends the whole process by _exit fails, too, whatever the status. A child may do so.
  */
 #ifndef TESTS_CUNIT_MAIN_H
 #define TESTS_CUNIT_MAIN_H
