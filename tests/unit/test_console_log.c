@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -44,7 +45,8 @@ static struct {
     size_t most;
     unsigned int writes, outside_io; /* calls; those that the broker takes for a stuck worker */
 } older;
-static int read_error; /* of the next read */
+static int read_error;   /* of the next read */
+static size_t read_most; /* bytes of the next read; 0: there is no bound */
 
 ssize_t write(int fd, const void *from, size_t length)
 {
@@ -61,8 +63,12 @@ ssize_t write(int fd, const void *from, size_t length)
 
 ssize_t read(int fd, void *to, size_t length)
 {
-    if (fd != LOG_FILE_READ || read_error == 0)
+    const size_t most = read_most > 0 && read_most < length ? read_most : length;
+    if (fd != LOG_FILE_READ)
         return syscall(SYS_read, fd, to, length);
+    read_most = 0;
+    if (read_error == 0)
+        return syscall(SYS_read, fd, to, most);
     errno = read_error;
     read_error = 0;
     return -1;
@@ -322,6 +328,12 @@ static void test_short_calls(void)
     CU_ASSERT_EQUAL(atomic_load(&guest_state.watch.in_io), 0);
     CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 0);
 
+    running(SIZE);
+    send_some(SIZE);
+    read_most = 1;
+    send_some(10);
+    expect_newest(SIZE, SIZE + 10);
+
     running(2000);
     send_some(2000);
     older.most = 1; /* byte by byte */
@@ -336,13 +348,47 @@ static void test_copy_fails(void)
         struct stat file;
         running(SIZE);
         send_some(SIZE);
-        older.error = i == 0 ? EIO : 0;
+        older.error = i == 0 ? ENOSPC : 0;
         older.returns_nothing = i == 1;
+        (void)guest_logged(LOG_OUTPUT_LOST);
         send_some(100);
         CU_ASSERT_EQUAL(older.writes, 1);
-        CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 1);
+        struct message_log log;
+        CU_ASSERT_EQUAL(recv(guest_control, &log, sizeof(log), MSG_DONTWAIT), sizeof(log));
+        CU_ASSERT_EQUAL(log.code, LOG_OUTPUT_LOST);
+        CU_ASSERT(log.args[0] == 0 && log.args[1] == (uint64_t)(i == 0 ? ENOSPC : EIO));
+        CU_ASSERT_EQUAL(guest_logged(LOG_OUTPUT_LOST), 0);
         CU_ASSERT(stat(path, &file) == 0 && file.st_size == 100);
         CU_ASSERT(stat(old_path, &file) == 0 && file.st_size == 0);
+    }
+}
+
+/* Two pieces are copied, and at the end the file has all its room again. */
+static void test_steps(void)
+{
+    running(SIZE);
+    send_some(SIZE);
+    for (unsigned int i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(log_file_room(1), 0);
+        log_file_step(&guest_device);
+    }
+    CU_ASSERT_EQUAL(log_file_room(2 * SIZE), SIZE);
+}
+
+/* Only the kernel's answer that a file is too long is about the bound, if there is one. It raises
+ * no signal. */
+static void test_which_error_means_full(void)
+{
+    static const int others[] = {ENOSPC, EIO, EAGAIN};
+    for (unsigned int bound = 0; bound < 2; bound++) {
+        signal(SIGXFSZ, SIG_DFL);
+        running(bound * SIZE);
+        for (size_t i = 0; i < 3; i++)
+            CU_ASSERT_FALSE(log_file_is_full(others[i]));
+        CU_ASSERT_EQUAL(log_file_room(10), 10);
+        CU_ASSERT_EQUAL(log_file_is_full(EFBIG), bound == 1);
+        CU_ASSERT_EQUAL(log_file_room(10), bound == 1 ? 0 : 10);
+        CU_ASSERT_EQUAL(signal(SIGXFSZ, SIG_IGN), bound == 1 ? SIG_IGN : SIG_DFL);
     }
 }
 
@@ -405,6 +451,8 @@ int main(int argc, char **argv)
         {"no room for the old", test_no_room_for_the_old},
         {"interrupted and short calls", test_short_calls},
         {"the copy fails", test_copy_fails},
+        {"steps", test_steps},
+        {"which error means full", test_which_error_means_full},
         {"a length that nobody knows", test_a_length_that_nobody_knows},
         {"no room at all", test_no_room_at_all},
         {"emergency output", test_emergency_output},

@@ -382,6 +382,12 @@ static void test_successor_keeps_input(void)
     successor();
     CU_ASSERT_EQUAL(used(CONSOLE_RX), 5);
     CU_ASSERT_EQUAL(files[0].reads, 1); /* this read was before its death */
+    /* What is read is noted, with the place of its chain. */
+    files[0].typed = "more";
+    offer_buffer(CONSOLE_RX, 1, 100);
+    guest_kick(CONSOLE_RX);
+    CU_ASSERT_EQUAL(used(CONSOLE_RX), 4);
+    CU_ASSERT_EQUAL(guest_state.of_kind.console.read[0], 1ull << 32 | 4);
 }
 
 static void test_hostile_records(void)

@@ -377,6 +377,16 @@ static void test_late_and_unwanted(void)
     device_late_is_over(&dev, true);
     CU_ASSERT_EQUAL(page.counters.interrupts_sent, 0);
     CU_ASSERT_EQUAL(page.counters.interrupts_suppressed, 1);
+    /* What is decided at once does not wait any more. */
+    run_late(1, 1000);
+    dev.queues[0].signal_always = false;
+    ring.avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
+    device_signal(&dev, &dev.queues[0]);
+    CU_ASSERT_EQUAL(dev.late, 0);
+    ring.avail->flags = 0;
+    device_late_is_over(&dev, true);
+    CU_ASSERT_EQUAL(page.counters.interrupts_sent, 0);
+    CU_ASSERT_EQUAL(page.counters.interrupts_suppressed, 1);
 }
 
 /* One interrupt is for all queues. */
