@@ -86,6 +86,25 @@ static void test_limit(void)
     CU_ASSERT_EQUAL(log.suppressed, 1);
 }
 
+/* A quiet second is one for every code. */
+static void test_quiet(void)
+{
+    struct message_log log;
+    connect_broker();
+    for (enum log_code code = 0; code < LOG_CODE_COUNT; code++) {
+        for (unsigned int i = 0; i <= LOG_BURST; i++)
+            log_event(code, i);
+        for (unsigned int i = 0; i < LOG_BURST; i++)
+            CU_ASSERT_TRUE(received(&log));
+        CU_ASSERT_FALSE(received(&log));
+        log_quiet();
+        log_event(code, 0);
+        CU_ASSERT_TRUE(received(&log));
+        CU_ASSERT_EQUAL(log.code, code);
+        CU_ASSERT_EQUAL(log.suppressed, 1);
+    }
+}
+
 static void test_broker_is_slow_or_gone(void)
 {
     struct message_log log;
@@ -113,9 +132,8 @@ static void test_broker_is_slow_or_gone(void)
 int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
-        {"form", test_form},
-        {"limit", test_limit},
-        {"broker is slow or gone", test_broker_is_slow_or_gone},
+        {"form", test_form},   {"limit", test_limit},
+        {"quiet", test_quiet}, {"broker is slow or gone", test_broker_is_slow_or_gone},
         CU_TEST_INFO_NULL,
     };
     return run_tests(argc, argv, "log", tests);

@@ -159,8 +159,8 @@ static void start(void)
         .state = &page,
         .queue_count = 3,
         .backend_fd_count = 3,
-        .user_queues = 1u << 0 | 1u << 2,
-        .backend_events = 1u << 0 | 1u << 2,
+        .user_queues = 1u << 0 | 1u << 2 | 1u << 3, /* there is no queue 3, and no file 3 */
+        .backend_events = 1u << 0 | 1u << 2 | 1u << 3,
         .backend_writes = 1u << 2,
     };
     CU_ASSERT_EQUAL_FATAL(
