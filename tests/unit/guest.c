@@ -137,6 +137,7 @@ void guest_fds(enum device_kind kind, int backend)
 {
     const struct device_kind_info *info = &device_kinds[kind];
     int pair[2];
+    check(backend < 0 || backend >= 64, "the backend's number is that of another file of a worker");
     check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair) == 0, "socketpair");
     if (guest_control >= 0)
         close(guest_control);

@@ -56,7 +56,8 @@ extern struct device guest_device;
 extern struct state_page guest_state;
 extern int guest_control; /* the broker's end of the control socket */
 
-/* fds 3 to 7 and the kick eventfds; `backend` (may be -1) is duplicated to WORKER_FD_BACKEND. */
+/* fds 3 to 7 and the kick eventfds; `backend` (-1, or 64 and above) is duplicated to
+ * WORKER_FD_BACKEND. */
 void guest_fds(enum device_kind kind, int backend);
 
 /* START for a device of a kind, as the broker would fill it. */

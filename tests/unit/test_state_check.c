@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* State pages that no correct worker has written. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
@@ -412,6 +413,7 @@ int main(int argc, char **argv)
     image = memfd_create("image", MFD_CLOEXEC);
     if (image < 0 || ftruncate(image, 1 << 20) < 0)
         return EXIT_FAILURE;
+    image = fcntl(image, F_DUPFD_CLOEXEC, 100); /* a worker's files have the low numbers */
     guest_window_init();
     CU_TestInfo tests[] = {
         {"good page", test_good_page},

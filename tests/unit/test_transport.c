@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every register of virtio-mmio, as a normal driver, a careless one and a hostile one use them. */
+#include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
@@ -595,6 +596,7 @@ int main(int argc, char **argv)
     image = memfd_create("image", MFD_CLOEXEC);
     if (image < 0 || ftruncate(image, 1 << 20) < 0)
         return EXIT_FAILURE;
+    image = fcntl(image, F_DUPFD_CLOEXEC, 100); /* a worker's files have the low numbers */
     guest_window_init();
     CU_TestInfo tests[] = {
         {"identity", test_identity},
