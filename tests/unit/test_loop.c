@@ -480,12 +480,14 @@ static uint64_t waits_for(unsigned int pause_ms, bool limited, bool busy)
     kernel.waits_max = 1;
     if (setjmp(kernel.end) == 0) {
         dev.work = busy ? 1 : 0;
+        dev.unasked = 1;
         dev.pause_ms = pause_ms;
         if (limited)
             limit_the_log();
         loop_run(&dev);
     }
-    CU_ASSERT_NOT_EQUAL(page.magic, 0); /* it has taken the page over */
+    CU_ASSERT_NOT_EQUAL(page.magic, 0);         /* it has taken the page over */
+    CU_ASSERT_EQUAL(dev.unasked, busy ? 1 : 0); /* who does not sleep needs no kick */
     return kernel.timeouts[0];
 }
 

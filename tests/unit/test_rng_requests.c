@@ -188,6 +188,7 @@ static void test_rate(void)
     CU_ASSERT_EQUAL(used(0), 60);
     CU_ASSERT_EQUAL(used(1), 40);
     CU_ASSERT_EQUAL(used(2), -1);
+    CU_ASSERT_EQUAL(calls, 2); /* there is nothing left to ask for */
     CU_ASSERT_EQUAL(guest_device.work, 0);
     CU_ASSERT_EQUAL(guest_device.pause_ms, 100);
     CU_ASSERT_EQUAL(ring.used->flags, VRING_USED_F_NO_NOTIFY);

@@ -379,6 +379,9 @@ static const struct fault faults[] = {
     FAULT_IF(prctl, 0, PR_SET_MDWE, MDWE),
     FAULT(landlock_restrict_self, LANDLOCK),
     FAULT(prlimit64, RLIMITS),
+    FAULT_IF(prlimit64, 1, RLIMIT_NPROC, RLIMITS),
+    FAULT_IF(prlimit64, 1, RLIMIT_NOFILE, RLIMITS),
+    FAULT_IF(prlimit64, 1, RLIMIT_FSIZE, RLIMITS),
     FAULT(seccomp, SECCOMP),
 };
 

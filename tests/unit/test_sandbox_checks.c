@@ -3,9 +3,11 @@
  * child still has the privileges that the deed needs. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +148,61 @@ static void test_empty_root(void)
     CU_ASSERT(exited(child(empty_root, NULL), 0));
 }
 
+/* A root that is not empty: the kernel has made a larger file system, and somebody a file in it. */
+static bool with_file;
+
+int __real_mount(const char *source, const char *target, const char *type, unsigned long flags,
+                 const void *data);
+int __wrap_mount(const char *source, const char *target, const char *type, unsigned long flags,
+                 const void *data);
+int __wrap_mount(const char *source, const char *target, const char *type, unsigned long flags,
+                 const void *data)
+{
+    if (!with_file || !type)
+        return __real_mount(source, target, type, flags, data);
+    if (__real_mount(source, target, type, 0, "mode=0555") < 0 || chdir(target) < 0)
+        return -1;
+    return mknod("file", S_IFREG | 0600, 0);
+}
+
+/* The system calls that the steps make by number. */
+static int listing_error;
+static const struct __user_cap_data_struct *capset_to; /* instead of what is asked for */
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+long __wrap_syscall(long number, ...)
+{
+    long values[6];
+    va_list arguments;
+    va_start(arguments, number);
+    for (unsigned int i = 0; i < 6; i++)
+        values[i] = va_arg(arguments, long);
+    va_end(arguments);
+    if (number == SYS_getdents64 && listing_error != 0) {
+        errno = listing_error;
+        return -1;
+    }
+    if (number == SYS_capset && capset_to)
+        values[1] = (long)(uintptr_t)capset_to;
+    return __real_syscall(number, values[0], values[1], values[2], values[3], values[4], values[5]);
+}
+
+static void root_with_file(const struct sandbox *sandbox, const void *argument)
+{
+    CHILD_EXPECT(take(STEP_NAMESPACES, sandbox) == 1);
+    with_file = *(const bool *)argument;
+    listing_error = with_file ? 0 : EIO;
+    CHILD_EXPECT(step_enter_empty_root(sandbox) == (with_file ? -ENOTRECOVERABLE : -EIO));
+}
+
+static void test_root_with_file(void)
+{
+    static const bool yes = true, no = false; /* no: it can't be listed */
+    CU_ASSERT(exited(child(root_with_file, &yes), 0));
+    CU_ASSERT(exited(child(root_with_file, &no), 0));
+}
+
 /* ---- uid ---- */
 
 /* One id of one kind: real, effective, saved, of the file system. */
@@ -251,9 +308,58 @@ static void locked(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(step_check_capabilities(sandbox, 0) == -ENOTRECOVERABLE);
 }
 
+/* One capability stays in one of the sets, of the low or of the high numbers. */
+static void one_left(const struct sandbox *sandbox, const void *argument)
+{
+    const struct __user_cap_data_struct *left = argument;
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[2];
+    CHILD_EXPECT(__real_syscall(SYS_capget, &header, sets) == 0);
+    for (unsigned int i = 0; i < 2; i++)
+        sets[i].inheritable |= left[i].inheritable; /* later it can't be added */
+    CHILD_EXPECT(__real_syscall(SYS_capset, &header, sets) == 0);
+    capset_to = left;
+    CHILD_EXPECT(take(STEP_CAPABILITIES, sandbox) == -ENOTRECOVERABLE);
+}
+
+/* The kernel does not drop it from the bounding set, and says that it did. */
+static unsigned long kept_bounding = ~0ul;
+
+int __real_prctl(int option, ...);
+int __wrap_prctl(int option, ...);
+int __wrap_prctl(int option, ...)
+{
+    unsigned long values[4];
+    va_list arguments;
+    va_start(arguments, option);
+    for (unsigned int i = 0; i < 4; i++)
+        values[i] = va_arg(arguments, unsigned long);
+    va_end(arguments);
+    if (option == PR_CAPBSET_DROP && values[0] == kept_bounding)
+        return 0;
+    return __real_prctl(option, values[0], values[1], values[2], values[3]);
+}
+
+static void one_bounding(const struct sandbox *sandbox, const void *argument)
+{
+    kept_bounding = *(const unsigned long *)argument;
+    CHILD_EXPECT(take(STEP_CAPABILITIES, sandbox) == -ENOTRECOVERABLE);
+}
+
 static void test_capabilities(void)
 {
+    static const unsigned long bounding[] = {0, 1, CAP_CHECKPOINT_RESTORE};
     CU_ASSERT(exited(child(locked, NULL), 0));
+    for (unsigned int i = 0; i < 6; i++) {
+        struct __user_cap_data_struct sets[2] = {{0}};
+        struct __user_cap_data_struct *set = &sets[i % 2];
+        set->effective = i / 2 == 0;
+        set->permitted = i / 2 <= 1;
+        set->inheritable = i / 2 == 2;
+        CU_ASSERT(exited(child(one_left, sets), 0));
+    }
+    for (size_t i = 0; i < sizeof(bounding) / sizeof(bounding[0]); i++)
+        CU_ASSERT(exited(child(one_bounding, &bounding[i]), 0));
 }
 
 /* ---- All that is in force is found to be so ---- */
@@ -367,6 +473,7 @@ int main(int argc, char **argv)
         {"namespaces: one of them is still shared", test_one_namespace_less},
         {"no step leaves an fd", test_number_0},
         {"empty root", test_empty_root},
+        {"a root that is not empty, or can't be listed", test_root_with_file},
         {"uid: each id, and the groups", test_uid},
         {"session", test_session},
         {"capabilities", test_capabilities},

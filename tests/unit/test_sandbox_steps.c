@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/keyctl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -92,9 +93,21 @@ static void fds_no_proc(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(take(STEP_FDS, sandbox) == -ENOTRECOVERABLE);
 }
 
+/* Its status flags are all 0. */
+static void fds_a_pipe(const struct sandbox *sandbox, const void *argument)
+{
+    int ends[2];
+    (void)argument;
+    CHILD_EXPECT(pipe(ends) == 0 && dup2(ends[0], WORKER_FD_BACKEND) == WORKER_FD_BACKEND);
+    CHILD_EXPECT(close(ends[0]) == 0 && close(ends[1]) == 0);
+    CHILD_EXPECT(fcntl(WORKER_FD_BACKEND, F_GETFL) == 0);
+    CHILD_EXPECT(take(STEP_FDS, sandbox) == 1);
+}
+
 static void test_fds(void)
 {
     CU_ASSERT(exited(child(fds_exact, NULL), 0));
+    CU_ASSERT(exited(child(fds_a_pipe, NULL), 0));
     CU_ASSERT(exited(child(fds_no_proc, NULL), 0));
     for (int fd = 10; fd < 1000; fd += 330)
         CU_ASSERT(exited(child(fds_one_more, &fd), 0));
@@ -519,8 +532,35 @@ static void unprivileged_filter(const struct sandbox *sandbox, const void *argum
     syscall(SYS_getppid);
 }
 
+/* A thread that the process has already is confined as well. */
+static void *call_later(void *unused)
+{
+    while (report->values[0] == 0)
+        ;
+    syscall(SYS_getppid);
+    report->values[1] = 1;
+    for (;;)
+        ;
+    return unused;
+}
+
+static void another_thread(const struct sandbox *sandbox, const void *argument)
+{
+    pthread_t thread;
+    (void)argument;
+    report->values[0] = report->values[1] = 0;
+    CHILD_EXPECT(pthread_create(&thread, NULL, call_later, NULL) == 0);
+    CHILD_EXPECT(take(STEP_UID, sandbox) == 1 && take(STEP_CAPABILITIES, sandbox) == 1);
+    CHILD_EXPECT(take(STEP_NO_NEW_PRIVS, sandbox) == 1);
+    CHILD_EXPECT(take(STEP_SECCOMP, sandbox) == 1);
+    report->values[0] = 1;
+    while (report->values[1] == 0)
+        ;
+}
+
 static void test_seccomp(void)
 {
+    CU_ASSERT(killed(child(another_thread, NULL), SIGSYS));
     CU_ASSERT(exited(child(no_policy, NULL), 0));
     CU_ASSERT(killed(child(unprivileged_filter, NULL), SIGSYS));
 }

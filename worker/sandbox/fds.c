@@ -69,11 +69,10 @@ static bool is_control_socket(int fd)
 /* Files of these kinds have no name except the one that /proc gives them. */
 static bool is_anonymous(int dir, int fd, const char *expected)
 {
-    char name[12], target[64];
+    char name[12] = {0}, target[64];
     int digits = 0;
     for (int rest = fd; digits == 0 || rest > 0; rest /= 10)
         digits++;
-    name[digits] = 0;
     for (int i = digits, rest = fd; i > 0; rest /= 10)
         name[--i] = (char)('0' + rest % 10);
     ssize_t length = readlinkat(dir, name, target, sizeof(target));
