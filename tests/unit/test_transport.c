@@ -285,6 +285,29 @@ static void test_queue_is_fixed_while_ready(void)
     CU_ASSERT_EQUAL(guest_state.queues[0].size, 4);
 }
 
+/* Both halves of each address, in any order, and each half alone. */
+static void test_addresses_of_64_bits(void)
+{
+    static const uint32_t low[] = {VIRTIO_MMIO_QUEUE_DESC_LOW, VIRTIO_MMIO_QUEUE_AVAIL_LOW,
+                                   VIRTIO_MMIO_QUEUE_USED_LOW};
+    fresh();
+    guest_negotiate(VERSION_1);
+    struct state_queue *queue = &guest_state.queues[0];
+    const uint64_t *const fields[] = {&queue->desc, &queue->driver, &queue->device};
+    for (unsigned int i = 0; i < 3; i++) {
+        guest_write(low[i] + 4, 0x12345678);
+        CU_ASSERT_EQUAL(*fields[i], 0x1234567800000000);
+        guest_write(low[i], 0xfedcba98);
+        CU_ASSERT_EQUAL(*fields[i], 0x12345678fedcba98);
+        guest_write(low[i] + 4, 1);
+        CU_ASSERT_EQUAL(*fields[i], 0x1fedcba98);
+        guest_write(low[i], 2);
+        CU_ASSERT_EQUAL(*fields[i], 0x100000002);
+        for (unsigned int k = i + 1; k < 3; k++)
+            CU_ASSERT_EQUAL(*fields[k], 0);
+    }
+}
+
 /* The drivers of some small systems never write QueueNum. They rely on QueueNumMax. */
 static void test_size_after_a_reset(void)
 {
@@ -610,6 +633,7 @@ int main(int argc, char **argv)
         {"status only grows", test_status_only_grows},
         {"no such queue", test_no_such_queue},
         {"queue is fixed while ready", test_queue_is_fixed_while_ready},
+        {"addresses of 64 bits", test_addresses_of_64_bits},
         {"size after a reset", test_size_after_a_reset},
         {"bad ring at DRIVER_OK", test_bad_ring_at_driver_ok},
         {"queue after DRIVER_OK", test_queue_after_driver_ok},
