@@ -430,8 +430,10 @@ static void test_not_watched(void)
     running(false);
     int end = client();
     unsigned int before = count_fds();
+    const int standard_input = fcntl(STDIN_FILENO, F_GETFD);
     hand_over(memfd_create("no socket", MFD_CLOEXEC));
     CU_ASSERT_EQUAL(count_fds(), before - 1);
+    CU_ASSERT_EQUAL(fcntl(STDIN_FILENO, F_GETFD), standard_input); /* this file, and no other */
     CU_ASSERT_EQUAL(console_client_fd(), -1);
     CU_ASSERT_FALSE(console_client_reads());
     expect_closed(end);

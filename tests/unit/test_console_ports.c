@@ -556,8 +556,17 @@ static void test_size(void)
         CU_ASSERT((guest_read(VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG) != 0);
         guest_write(VIRTIO_MMIO_INTERRUPT_ACK, 3);
         told(0, VIRTIO_CONSOLE_RESIZE, i == 0 ? "\x50\0\x19\0" : "\x51\0\x19\0", 4);
+        atomic_fetch_add(&guest_state.backend.changes, 1); /* the same size once more */
+        device_backend_changed(&guest_device);
+        CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_CONFIG_GENERATION), generation + 1 + i);
     }
     successor(); /* no news */
+    CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_CONFIG_GENERATION), generation + 2);
+    guest_write(VIRTIO_MMIO_STATUS, 0); /* no driver that could be told */
+    atomic_store(&guest_state.backend.size, 90 << 16 | 25);
+    atomic_fetch_add(&guest_state.backend.changes, 1);
+    device_backend_changed(&guest_device);
+    CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_CONFIG), 25 << 16 | 90);
     CU_ASSERT_EQUAL(guest_read(VIRTIO_MMIO_CONFIG_GENERATION), generation + 2);
 }
 
