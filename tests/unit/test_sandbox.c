@@ -388,6 +388,8 @@ static const struct fault faults[] = {
 /* Only the error is noticed. If there is nothing to do, doing nothing is correct. */
 static const struct fault errors[] = {
     FAULT(openat, FDS),
+    FAULT(fstatfs, FDS),
+    FAULT(statfs, EMPTY_ROOT),
     FAULT_IF(mount, 3, MS_REC | MS_PRIVATE, EMPTY_ROOT),
     FAULT(chdir, EMPTY_ROOT),
     FAULT_IF(prctl, 0, PR_SET_SECUREBITS, UID),

@@ -188,19 +188,33 @@ long __wrap_syscall(long number, ...)
     return __real_syscall(number, values[0], values[1], values[2], values[3], values[4], values[5]);
 }
 
+static int root_error; /* of opening it */
+
+int __real_openat(int directory, const char *path, int flags, ...);
+int __wrap_openat(int directory, const char *path, int flags, ...);
+int __wrap_openat(int directory, const char *path, int flags, ...)
+{
+    if (root_error == 0 || strcmp(path, "/") != 0)
+        return __real_openat(directory, path, flags);
+    errno = root_error;
+    return -1;
+}
+
 static void root_with_file(const struct sandbox *sandbox, const void *argument)
 {
+    const int error = *(const int *)argument;
     CHILD_EXPECT(take(STEP_NAMESPACES, sandbox) == 1);
-    with_file = *(const bool *)argument;
-    listing_error = with_file ? 0 : EIO;
-    CHILD_EXPECT(step_enter_empty_root(sandbox) == (with_file ? -ENOTRECOVERABLE : -EIO));
+    with_file = error == ENOTRECOVERABLE;
+    listing_error = error == EIO ? error : 0;
+    root_error = error == EMFILE ? error : 0;
+    CHILD_EXPECT(step_enter_empty_root(sandbox) == -error);
 }
 
 static void test_root_with_file(void)
 {
-    static const bool yes = true, no = false; /* no: it can't be listed */
-    CU_ASSERT(exited(child(root_with_file, &yes), 0));
-    CU_ASSERT(exited(child(root_with_file, &no), 0));
+    static const int errors[] = {ENOTRECOVERABLE, EIO, EMFILE};
+    for (size_t i = 0; i < 3; i++)
+        CU_ASSERT(exited(child(root_with_file, &errors[i]), 0));
 }
 
 /* ---- uid ---- */

@@ -93,6 +93,15 @@ static void fds_no_proc(const struct sandbox *sandbox, const void *argument)
     CHILD_EXPECT(take(STEP_FDS, sandbox) == -ENOTRECOVERABLE);
 }
 
+/* Another kind of socket than the broker's. */
+static void fds_another_socket(const struct sandbox *sandbox, const void *argument)
+{
+    const int *kind = argument;
+    int other = socket(kind[0], kind[1], 0);
+    CHILD_EXPECT(other >= 0 && dup2(other, WORKER_FD_CONTROL) == WORKER_FD_CONTROL);
+    CHILD_EXPECT(close(other) == 0 && take(STEP_FDS, sandbox) == -EBADFD);
+}
+
 /* Its status flags are all 0. */
 static void fds_a_pipe(const struct sandbox *sandbox, const void *argument)
 {
@@ -108,6 +117,10 @@ static void test_fds(void)
 {
     CU_ASSERT(exited(child(fds_exact, NULL), 0));
     CU_ASSERT(exited(child(fds_a_pipe, NULL), 0));
+    static const int sockets[][2] = {
+        {AF_UNIX, SOCK_STREAM}, {AF_UNIX, SOCK_DGRAM}, {AF_INET, SOCK_STREAM}};
+    for (size_t i = 0; i < 3; i++)
+        CU_ASSERT(exited(child(fds_another_socket, sockets[i]), 0));
     CU_ASSERT(exited(child(fds_no_proc, NULL), 0));
     for (int fd = 10; fd < 1000; fd += 330)
         CU_ASSERT(exited(child(fds_one_more, &fd), 0));
