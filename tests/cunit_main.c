@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <CUnit/Basic.h>
@@ -69,8 +68,7 @@ __attribute__((weak)) void _exit(int status)
                 test ? test->pName : "?", status);
         status = 1;
     }
-    for (;;)
-        syscall(SYS_exit_group, status);
+    _Exit(status); /* the C library's own, which no test replaces */
 }
 
 bool long_form(void)
