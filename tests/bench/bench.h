@@ -129,6 +129,14 @@ double median(const double *values, unsigned int count);
 double quantile(const double *values, unsigned int count, double part);
 /* The median of rates[i] / bare[i], which were measured one after the other. 0 without bare. */
 double median_ratio(const double *rates, const double *bare, unsigned int count);
+/* How far these ratios are from their median: half of the distance between their quartiles. */
+double ratio_spread(const double *rates, const double *bare, unsigned int count);
+/* Both for a table, the spread in percent of the median: "  0.52   3%". */
+#define RATIO_TITLE "ratio   +-"
+struct ratio_words {
+    char text[24];
+};
+struct ratio_words ratio_words(const double *rates, const double *bare, unsigned int count);
 
 /* usage.c */
 enum syscall_method { SYSCALLS_TRACEPOINT, SYSCALLS_PTRACE, SYSCALLS_NONE };

@@ -130,17 +130,17 @@ int blocks_run(const struct bench *bench, const char *dir, int log)
 
 static void print_ours(const struct bench *bench)
 {
-    printf("%-28s %10s %10s %6s %9s %9s %9s %9s %7s %7s %7s\n", "block", "requests/s", "bare/s",
-           "ratio", "p50 us", "p99 us", "bare p50", "bare p99", "irqs", "kicks", "regs");
+    printf("%-28s %10s %10s %11s %9s %9s %9s %9s %7s %7s %7s\n", "block", "requests/s", "bare/s",
+           RATIO_TITLE, "p50 us", "p99 us", "bare p50", "bare p99", "irqs", "kicks", "regs");
     for (size_t i = 0; i < WORKLOADS; i++) {
         const struct block_result *result = &results[i];
         const struct block_served *ours = &result->served[SIDE_OURS];
         if (!is_measured(bench, i))
             continue;
-        printf("%-28s %10.0f %10.0f %6.2f %9.1f %9.1f %9.1f %9.1f %7.3f %7.3f %7.3f\n",
+        printf("%-28s %10.0f %10.0f %11s %9.1f %9.1f %9.1f %9.1f %7.3f %7.3f %7.3f\n",
                workloads[i].name, median(ours->rate, bench->rounds),
                median(result->bare_rate, bench->rounds),
-               median_ratio(ours->rate, result->bare_rate, bench->rounds), ours->p50_us,
+               ratio_words(ours->rate, result->bare_rate, bench->rounds).text, ours->p50_us,
                ours->p99_us, result->bare_p50_us, result->bare_p99_us, ours->interrupts,
                ours->kicks, ours->register_accesses);
     }
@@ -158,18 +158,18 @@ static void print_processes(const struct bench *bench)
 
 static void print_beside(const struct bench *bench, enum side_id side)
 {
-    printf("\nof %-25s %10s %6s %9s %9s %9s %6s %7s %7s %7s %7s %7s\n", side_names[side],
-           "requests/s", "ratio", "p50 us", "p99 us", "cpu us", "ratio", "calls", "switch", "irqs",
-           "kicks", "regs");
+    printf("\nof %-25s %10s %11s %9s %9s %9s %6s %7s %7s %7s %7s %7s\n", side_names[side],
+           "requests/s", RATIO_TITLE, "p50 us", "p99 us", "cpu us", "ratio", "calls", "switch",
+           "irqs", "kicks", "regs");
     for (size_t i = 0; i < WORKLOADS; i++) {
         const struct block_served *ours = &results[i].served[SIDE_OURS],
                                   *its = &results[i].served[side];
         if (!its->measured)
             continue;
         const struct request_use *data = &its->data, *rest = &its->rest;
-        printf("%-28s %10.0f %6.2f %9.1f %9.1f %9.2f %6.2f %7.3f %7.3f %7.3f %7.3f %7.3f\n",
+        printf("%-28s %10.0f %11s %9.1f %9.1f %9.2f %6.2f %7.3f %7.3f %7.3f %7.3f %7.3f\n",
                workloads[i].name, median(its->rate, bench->rounds),
-               median_ratio(ours->rate, its->rate, bench->rounds), its->p50_us, its->p99_us,
+               ratio_words(ours->rate, its->rate, bench->rounds).text, its->p50_us, its->p99_us,
                cpu_ns(its) / 1e3, cpu_ns(its) > 0 ? cpu_ns(ours) / cpu_ns(its) : 0,
                data->syscalls < 0 || rest->syscalls < 0 ? -1 : data->syscalls + rest->syscalls,
                data->voluntary + data->involuntary + rest->voluntary + rest->involuntary,
@@ -209,7 +209,9 @@ void blocks_print(const struct bench *bench)
     print_ours(bench);
     print_processes(bench);
     printf(
-        "irqs: how often the interrupt was raised. regs: register accesses. They, kicks and the\n"
+        "+-: the spread of the ratios of all turns, half of the distance between their quartiles.\n"
+        "irqs: how often the interrupt was raised; the other completions had none of their own.\n"
+        "regs: register accesses. They, kicks and the\n"
         "processes' columns: a request. voluntary, involuntary: context switches. bare: preadv\n"
         "or pwritev of such a file, by turns. System calls by\n%s.\n%s\n",
         methods[results[PROMISED].served[SIDE_OURS].method], placement(bench));
@@ -237,10 +239,12 @@ static void print_served_json(FILE *file, const struct bench *bench,
     const struct block_served *served = &result->served[side];
     fprintf(file,
             "%s\n      \"%s\": {\"requests_per_s\": %.0f, \"ratio_of_ours\": %.3f, "
+            "\"ratio_spread\": %.3f, "
             "\"p50_us\": %.2f, \"p99_us\": %.2f, \"interrupts\": %.4f, \"kicks\": %.4f, "
             "\"register_accesses\": %.4f",
             side == SIDE_OURS ? "" : ",", side_names[side], median(served->rate, bench->rounds),
             median_ratio(result->served[SIDE_OURS].rate, served->rate, bench->rounds),
+            ratio_spread(result->served[SIDE_OURS].rate, served->rate, bench->rounds),
             served->p50_us, served->p99_us, served->interrupts, served->kicks,
             served->register_accesses);
     use_print_json(file, served->rest.cpu_ns > 0 ? "worker" : "all", &served->data);
@@ -266,10 +270,12 @@ void blocks_print_json(FILE *file, const struct bench *bench)
             continue;
         fprintf(file,
                 "%s\n    {\"name\": \"%s\", \"bare_per_s\": %.0f, \"bare_p50_us\": %.2f, "
-                "\"bare_p99_us\": %.2f, \"ratio\": %.3f, \"served_by\": {",
+                "\"bare_p99_us\": %.2f, \"ratio\": %.3f, \"ratio_spread\": %.3f, "
+                "\"served_by\": {",
                 separator, workloads[i].name, median(result->bare_rate, bench->rounds),
                 result->bare_p50_us, result->bare_p99_us,
-                median_ratio(result->served[SIDE_OURS].rate, result->bare_rate, bench->rounds));
+                median_ratio(result->served[SIDE_OURS].rate, result->bare_rate, bench->rounds),
+                ratio_spread(result->served[SIDE_OURS].rate, result->bare_rate, bench->rounds));
         for (enum side_id side = SIDE_OURS; side < SIDES; side++) {
             if (result->served[side].measured)
                 print_served_json(file, bench, result, side);

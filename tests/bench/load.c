@@ -193,15 +193,15 @@ static bool has_peer(const struct load_set *set)
 static void print_beside(const struct bench *bench, struct load_set *set)
 {
     const int width = name_width(set);
-    printf("\nof peer: %-*s %10s %6s %9s %9s %6s %8s %8s\n", width - 9, set->title, set->operation,
-           "ratio", "p50 us", "cpu us", "ratio", "irqs", "kicks");
+    printf("\nof peer: %-*s %10s %11s %9s %9s %6s %8s %8s\n", width - 9, set->title, set->operation,
+           RATIO_TITLE, "p50 us", "cpu us", "ratio", "irqs", "kicks");
     for (unsigned int i = 0; i < set->count; i++) {
         struct load_result *result = &set->results[i];
         struct load_served *peer = &result->peer;
         if (result->has_peer)
-            printf("%-*s %10.0f %6.2f %9.1f %9.2f %6.2f %8.3f %8.3f\n", width, result->load->name,
+            printf("%-*s %10.0f %11s %9.1f %9.2f %6.2f %8.3f %8.3f\n", width, result->load->name,
                    median(peer->rate, bench->rounds),
-                   median_ratio(result->ours.rate, peer->rate, bench->rounds),
+                   ratio_words(result->ours.rate, peer->rate, bench->rounds).text,
                    samples_us(&peer->latency, 50), cpu_ns(peer) / 1e3,
                    cpu_ns(peer) > 0 ? cpu_ns(&result->ours) / cpu_ns(peer) : 0, peer->interrupts,
                    peer->kicks);
@@ -211,15 +211,15 @@ static void print_beside(const struct bench *bench, struct load_set *set)
 void load_print(const struct bench *bench, struct load_set *set)
 {
     const int width = name_width(set);
-    printf("\n%-*s %10s %10s %10s %6s %8s %8s %8s\n", width, set->title, set->operation, "bare",
-           "MiB/s", "ratio", "kicks", "irqs", "regs");
+    printf("\n%-*s %10s %10s %10s %11s %8s %8s %8s\n", width, set->title, set->operation, "bare",
+           "MiB/s", RATIO_TITLE, "kicks", "irqs", "regs");
     for (unsigned int i = 0; i < set->count; i++) {
         struct load_result *result = &set->results[i];
         const struct load_served *ours = &result->ours;
         const double rate = median(ours->rate, bench->rounds);
-        printf("%-*s %10.0f %10.0f %10.3g %6.2f %8.3f %8.3f %8.3f\n", width, result->load->name,
+        printf("%-*s %10.0f %10.0f %10.3g %11s %8.3f %8.3f %8.3f\n", width, result->load->name,
                rate, median(result->bare_rate, bench->rounds), mib(rate, result->load),
-               median_ratio(ours->rate, result->bare_rate, bench->rounds), ours->kicks,
+               ratio_words(ours->rate, result->bare_rate, bench->rounds).text, ours->kicks,
                ours->interrupts, ours->register_accesses);
         if (result->load->timed)
             print_latency(result, width);
@@ -236,10 +236,11 @@ void load_print(const struct bench *bench, struct load_set *set)
 static void print_peer_json(FILE *file, const struct bench *bench, struct load_result *result)
 {
     fprintf(file,
-            ", \"peer\": {\"per_s\": %.0f, \"ratio_of_ours\": %.3f, \"p50_us\": %.2f, "
-            "\"kicks\": %.4f, \"interrupts\": %.4f",
+            ", \"peer\": {\"per_s\": %.0f, \"ratio_of_ours\": %.3f, \"ratio_spread\": %.3f, "
+            "\"p50_us\": %.2f, \"kicks\": %.4f, \"interrupts\": %.4f",
             median(result->peer.rate, bench->rounds),
             median_ratio(result->ours.rate, result->peer.rate, bench->rounds),
+            ratio_spread(result->ours.rate, result->peer.rate, bench->rounds),
             samples_us(&result->peer.latency, 50), result->peer.kicks, result->peer.interrupts);
     use_print_json(file, "worker", &result->peer.data);
     use_print_json(file, "broker", &result->peer.rest);
@@ -255,14 +256,16 @@ void load_print_json(FILE *file, const struct bench *bench, struct load_set *set
         const double rate = median(ours->rate, bench->rounds);
         fprintf(file,
                 "    {\"name\": \"%s\", \"per_s\": %.0f, \"bare_per_s\": %.0f, "
-                "\"mib_per_s\": %.3f, \"ratio\": %.3f, \"kicks\": %.4f, \"interrupts\": %.4f, "
+                "\"mib_per_s\": %.3f, \"ratio\": %.3f, \"ratio_spread\": %.3f, \"kicks\": %.4f, "
+                "\"interrupts\": %.4f, "
                 "\"register_accesses\": %.4f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
                 "\"bare_p50_us\": %.2f, \"bare_p99_us\": %.2f",
                 result->load->name, rate, median(result->bare_rate, bench->rounds),
                 mib(rate, result->load), median_ratio(ours->rate, result->bare_rate, bench->rounds),
-                ours->kicks, ours->interrupts, ours->register_accesses,
-                samples_us(&ours->latency, 50), samples_us(&ours->latency, 99),
-                samples_us(&result->bare_latency, 50), samples_us(&result->bare_latency, 99));
+                ratio_spread(ours->rate, result->bare_rate, bench->rounds), ours->kicks,
+                ours->interrupts, ours->register_accesses, samples_us(&ours->latency, 50),
+                samples_us(&ours->latency, 99), samples_us(&result->bare_latency, 50),
+                samples_us(&result->bare_latency, 99));
         use_print_json(file, "worker", &ours->data);
         use_print_json(file, "broker", &ours->rest);
         if (result->has_peer)

@@ -2,6 +2,7 @@
 #include "tests/bench/bench.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,12 +86,34 @@ double samples_us(struct samples *samples, unsigned int percent)
     return (double)samples_percentile(samples, percent) / 1e3;
 }
 
+static void divide(const double *rates, const double *bare, unsigned int count,
+                   double ret[ROUNDS_MAX])
+{
+    for (unsigned int i = 0; i < count; i++)
+        ret[i] = bare[i] > 0 ? rates[i] / bare[i] : 0;
+}
+
 double median_ratio(const double *rates, const double *bare, unsigned int count)
 {
     double ratios[ROUNDS_MAX] = {0};
-    for (unsigned int i = 0; i < count; i++)
-        ratios[i] = bare[i] > 0 ? rates[i] / bare[i] : 0;
+    divide(rates, bare, count, ratios);
     return median(ratios, count);
+}
+
+double ratio_spread(const double *rates, const double *bare, unsigned int count)
+{
+    double ratios[ROUNDS_MAX] = {0};
+    divide(rates, bare, count, ratios);
+    return (quantile(ratios, count, 0.75) - quantile(ratios, count, 0.25)) / 2;
+}
+
+struct ratio_words ratio_words(const double *rates, const double *bare, unsigned int count)
+{
+    struct ratio_words words;
+    const double ratio = median_ratio(rates, bare, count);
+    const double part = ratio > 0 ? ratio_spread(rates, bare, count) / ratio : 0;
+    snprintf(words.text, sizeof(words.text), "%6.2f %3.0f%%", ratio, fmin(part * 100, 999));
+    return words;
 }
 
 /* ---- A device model ---- */

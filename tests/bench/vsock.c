@@ -366,13 +366,13 @@ static void print_latency(struct vsock_result *result, bool bare)
 
 void vsock_print(const struct bench *bench, struct vsock_result *results)
 {
-    printf("\n%-28s %10s %10s %6s %8s %8s %8s\n", "vsock/virtio", "MiB/s", "bare", "ratio", "kicks",
-           "irqs", "bare us");
+    printf("\n%-28s %10s %10s %11s %8s %8s %8s\n", "vsock/virtio", "MiB/s", "bare", RATIO_TITLE,
+           "kicks", "irqs", "bare us");
     for (unsigned int i = 0; i < VSOCK_WORKLOADS; i++) {
         struct vsock_result *result = &results[i];
-        printf("%-28s %10.0f %10.0f %6.2f %8.2f %8.2f %8.1f\n", loads[i].name,
+        printf("%-28s %10.0f %10.0f %11s %8.2f %8.2f %8.1f\n", loads[i].name,
                median(result->rate, bench->rounds), median(result->bare_rate, bench->rounds),
-               median_ratio(result->rate, result->bare_rate, bench->rounds), result->kicks,
+               ratio_words(result->rate, result->bare_rate, bench->rounds).text, result->kicks,
                result->interrupts, result->bare_cpu_ns / 1e3);
         if (loads[i].unit == VSOCK_PING)
             print_latency(result, has_bare(&loads[i]));
@@ -394,12 +394,14 @@ void vsock_print_json(FILE *file, const struct bench *bench, struct vsock_result
         struct vsock_result *result = &results[i];
         fprintf(file,
                 "    {\"name\": \"%s\", \"rate\": %.1f, \"bare_rate\": %.1f, \"ratio\": %.3f, "
-                "\"kicks\": %.4f, \"interrupts\": %.4f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
+                "\"ratio_spread\": %.3f, \"kicks\": %.4f, \"interrupts\": %.4f, \"p50_us\": %.2f, "
+                "\"p99_us\": %.2f, "
                 "\"bare_p50_us\": %.2f, \"bare_p99_us\": %.2f, \"bare_cpu_us\": %.3f, "
                 "\"two_wakeups_p50_us\": %.2f",
                 loads[i].name, median(result->rate, bench->rounds),
                 median(result->bare_rate, bench->rounds),
-                median_ratio(result->rate, result->bare_rate, bench->rounds), result->kicks,
+                median_ratio(result->rate, result->bare_rate, bench->rounds),
+                ratio_spread(result->rate, result->bare_rate, bench->rounds), result->kicks,
                 result->interrupts, samples_us(&result->latency, 50),
                 samples_us(&result->latency, 99), samples_us(&result->bare_latency, 50),
                 samples_us(&result->bare_latency, 99), result->bare_cpu_ns / 1e3,
