@@ -196,6 +196,32 @@ static void test_fall_backs(void)
     CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 8, 8, 0), VIRTIO_BLK_S_OK);
 }
 
+/* A failure is one as well if the range begins within a block. */
+static void test_discard_fails(void)
+{
+    running(ALL);
+    block_start.of_kind.block.blk_size = 4096;
+    block_running(1, ALL);
+    errors[0] = EIO;
+    error_count = 1;
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_DISCARD, 7, 10, 0), VIRTIO_BLK_S_IOERR);
+    CU_ASSERT_EQUAL(call_count, 1);
+}
+
+/* The driver can't ask for a flush: the zeros have to be stable, or the request has failed. */
+static void test_zeroes_are_stable(void)
+{
+    running(ALL & ~FEATURE(VIRTIO_BLK_F_FLUSH));
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 8, 8, UNMAP), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL_FATAL(call_count, 2);
+    CU_ASSERT_EQUAL(calls[1].call, CALL_SYNC);
+    errors[0] = 0;
+    errors[1] = EIO;
+    error_count = 2;
+    CU_ASSERT_EQUAL(range(VIRTIO_BLK_T_WRITE_ZEROES, 8, 8, UNMAP), VIRTIO_BLK_S_IOERR);
+    CU_ASSERT_EQUAL(call_count, 4);
+}
+
 static void test_refused(void)
 {
     static const struct {
@@ -514,6 +540,8 @@ int main(int argc, char **argv)
         {"discard of whole blocks", test_discard_blocks},
         {"write zeroes", test_write_zeroes},
         {"fall-backs", test_fall_backs},
+        {"a discard that fails", test_discard_fails},
+        {"zeros are stable", test_zeroes_are_stable},
         {"refused ranges", test_refused},
         {"a turn is bounded", test_bounded},
         {"the driver is interrupted before it waits", test_interrupt_before_it_waits},

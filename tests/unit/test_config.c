@@ -515,6 +515,46 @@ static void test_where(void)
     config_free(&config);
 }
 
+/* All keys may be in the first line. */
+static void test_one_line(void)
+{
+    char buffer[CONFIG_WHERE_SIZE];
+    config_expect_good("one line",
+                       "devices: [{id: 0, type: vsock, data_plane: vhost, mmio_addr: 0x1000, "
+                       "guest_cid: 3}]",
+                       "");
+    const struct device_config *device = &config.devices[0];
+    CU_ASSERT_TRUE(config_has(device, CONFIG_KEY_ID));
+    CU_ASSERT_STRING_EQUAL(config_where(&config, device, CONFIG_KEY_ID, buffer), "f:1:16:");
+    CU_ASSERT_FALSE(config_has(device, CONFIG_KEY_IRQ));
+    config_free(&config);
+}
+
+static uint64_t digest(const char *yaml)
+{
+    config_expect_good("digest", yaml, "");
+    uint64_t value = config.devices[0].digest;
+    config_free(&config);
+    return value;
+}
+
+/* It tells one device from another by their texts, numbers and keys, and not by where they are. */
+static void test_digest(void)
+{
+#define DISK "devices:\n- {id: 0, type: block, data_plane: virtio, mmio_addr: 0x1000, file_path: /"
+    static const char *const others[] = {DISK "b}\n", DISK "aa}\n", DISK "a, queues: 2}\n",
+                                         DISK "a, queues: 3}\n", DISK "a, read_only: true}\n"};
+    uint64_t first = digest(DISK "a}\n");
+    CU_ASSERT_EQUAL(digest("# moved\n\n" DISK "a}\n"), first);
+    for (size_t i = 0; i < COUNT(others); i++) {
+        uint64_t other = digest(others[i]);
+        CU_ASSERT_NOT_EQUAL(other, first);
+        for (size_t j = 0; j < i; j++)
+            CU_ASSERT_NOT_EQUAL(other, digest(others[j]));
+    }
+#undef DISK
+}
+
 static void expect_windows(const char *name, struct config_window first,
                            struct config_window second, const char *expected)
 {
@@ -570,6 +610,8 @@ int main(int argc, char **argv)
         {"sixteen devices, not seventeen", test_many_devices},
         {"two frontends", test_two_frontends},
         {"positions", test_where},
+        {"one line", test_one_line},
+        {"digests", test_digest},
         CU_TEST_INFO_NULL,
     };
     CU_TestInfo bad[] = {

@@ -238,6 +238,28 @@ static void test_merged(void)
     CU_ASSERT_TRUE(is_filled(guest_at(BUFFER(6)), 48, 0x44));
 }
 
+/* After a reset, nothing of the former driver's buffers is written, though the device had taken
+ * some of them off the ring. */
+static void test_reset_forgets_buffers(void)
+{
+    net_running(1, VERSION_1 | MRG, 16);
+    receive_buffers(RX, 4, 128);
+    net_send(0, 60, 0x33);
+    guest_run();
+    CU_ASSERT_EQUAL(net_used(RX, 0), HEADER + 60);
+    net_driver(1, VERSION_1 | MRG, 16);
+    for (uint16_t i = 0; i < 4; i++)
+        memset(guest_at(BUFFER(i)), 0xee, 128);
+    net_offer(RX, 9, BUFFER(9), 128, VRING_DESC_F_WRITE);
+    guest_kick(RX);
+    net_send(0, 70, 0x77);
+    guest_run();
+    CU_ASSERT_EQUAL(net_used(RX, 9), HEADER + 70);
+    CU_ASSERT_TRUE(is_filled((uint8_t *)guest_at(BUFFER(9)) + HEADER, 70, 0x77));
+    for (uint16_t i = 0; i < 4; i++)
+        CU_ASSERT_TRUE(is_filled(guest_at(BUFFER(i)), 128, 0xee));
+}
+
 /* Byte `at` of frame `number`. */
 static uint8_t content(unsigned int number, size_t at)
 {
@@ -550,6 +572,7 @@ int main(int argc, char **argv)
         {"a short frame is dropped", test_short_is_dropped},
         {"a full tap", test_full_tap},
         {"a reset forgets what waits", test_reset_forgets_what_waits},
+        {"a reset forgets buffers", test_reset_forgets_buffers},
         {"a tap that is gone", test_tap_is_gone},
         {"delivered whole", test_delivered_whole},
         {"merged buffers", test_merged},

@@ -57,8 +57,14 @@ static void test_boxes_and_connections(void)
     TRY(boxed, 1, true);
     TRY(boxed, 2, false);
     TRY(boxed, 3, false);
-    good.of_kind.block.blk_size = 511; /* as the kind itself says */
-    CU_ASSERT_FALSE(device_start_usable(&good));
+    TRY(of_kind.block.blk_size, 65536, true); /* as the kind itself says */
+    TRY(of_kind.block.blk_size, 131072, false);
+    TRY(of_kind.block.blk_size, 511, false);
+    TRY(of_kind.block.blk_size, 513, false);
+    good.of_kind.block.direct = 1;
+    TRY(of_kind.block.mem_alignment, 4096, true);
+    TRY(of_kind.block.mem_alignment, 8192, false);
+    TRY(of_kind.block.mem_alignment, 0, false);
     good = guest_start(DEVICE_VSOCK_VIRTIO);
     TRY(of_kind.vsock.connections, CONNECTIONS_MAX, true);
     TRY(of_kind.vsock.connections, CONNECTIONS_MAX + 1, false);

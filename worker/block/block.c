@@ -54,14 +54,6 @@ static uint64_t features_of(const struct message_start *start)
     return features;
 }
 
-static bool start_usable(const struct start_block *start)
-{
-    uint32_t size = start->blk_size, memory = start->mem_alignment;
-    return start->capacity <= INT64_MAX / BLOCK_SECTOR && size >= BLOCK_SECTOR && size <= 65536 &&
-           (size & (size - 1)) == 0 &&
-           (!start->direct || (memory >= 1 && memory <= 4096 && (memory & (memory - 1)) == 0));
-}
-
 /* Header and status take one descriptor each. */
 static uint32_t segments_max(const struct device *dev)
 {
@@ -96,7 +88,8 @@ static void set_config(struct device *dev, const struct start_block *from)
 static int block_init(struct device *dev, const struct message_start *start)
 {
     const struct start_block *from = &start->of_kind.block;
-    if (!start_usable(from) || start->queue_count < 1 || start->queue_count > STATE_QUEUES_MAX)
+    if (!block_start_usable(start) || start->queue_count < 1 ||
+        start->queue_count > STATE_QUEUES_MAX)
         return -EINVAL;
     block.capacity = from->capacity;
     block.blk_size = from->blk_size;

@@ -8,8 +8,11 @@
 
 bool block_start_usable(const struct message_start *start)
 {
-    return start->of_kind.block.capacity <= INT64_MAX / SECTOR_SIZE &&
-           start->of_kind.block.blk_size >= SECTOR_SIZE;
+    const struct start_block *from = &start->of_kind.block;
+    uint32_t size = from->blk_size, memory = from->mem_alignment;
+    return from->capacity <= INT64_MAX / SECTOR_SIZE && size >= SECTOR_SIZE && size <= 65536 &&
+           (size & (size - 1)) == 0 &&
+           (!from->direct || (memory >= 1 && memory <= 4096 && (memory & (memory - 1)) == 0));
 }
 
 /* Set the present size of the image; if that can't be found out, the broker's value stays. */
