@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bao-dmctl: asks a running bao-virtio-dm for its state, through its control socket. */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -15,6 +14,7 @@
 
 #include "broker/dmctl/board.h"
 #include "broker/dmctl/dmctl.h"
+#include "broker/first_files.h"
 #include "broker/log.h"
 
 #define ANSWER_MS 5000
@@ -349,18 +349,6 @@ static int parse(int argc, char **argv, struct options *ret)
     return ret->count > 0 ? -1 : usage("no command");
 }
 
-/* Our parent may have closed one of the first three files. Then the socket would get its number,
- * and what is meant for the user would go to bao-virtio-dm. */
-static void open_first_files(void)
-{
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
-}
-
 static int run(int argc, char **argv)
 {
     static const struct {
@@ -401,6 +389,6 @@ static int check_output(int status)
 
 int main(int argc, char **argv)
 {
-    open_first_files();
+    (void)first_files_open();
     return check_output(run(argc, argv));
 }

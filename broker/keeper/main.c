@@ -4,7 +4,6 @@
  * it will ever execute, gives up what it does not need, and is the keeper from then on.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <linux/kcmp.h>
 #include <signal.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "broker/claims.h"
+#include "broker/first_files.h"
 #include "broker/keeper/fd_names.h"
 #include "broker/keeper/keeper.h"
 #include "broker/keeper/privileges.h"
@@ -100,20 +100,15 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
 }
 
 /*
- * The parent of this program may have left files open that nobody here needs. Or it may have closed
- * one of the first three; then another file would get that number. The files that a service manager
- * passes stay. If it is not known which files those are, all files stay: fd_store_take then ends
- * the program.
+ * The parent of this program may have left files open that nobody here needs, or closed one of the
+ * first three. The files that a service manager passes stay. If it is not known which files those
+ * are, all files stay: fd_store_take then ends the program.
  */
 static int settle_inherited_files(void)
 {
-    int fd;
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd < 0)
-        return -errno;
-    close(fd);
+    int result = first_files_open();
+    if (result < 0)
+        return result;
     int passed = listen_count(getenv("LISTEN_PID"), getenv("LISTEN_FDS"), (uint32_t)getpid());
     if (passed >= 0 && close_range(LISTEN_FDS_FIRST + (unsigned int)passed, ~0u, 0) < 0)
         return -errno;
