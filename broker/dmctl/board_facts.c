@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -144,14 +145,15 @@ static void add_windows(const char *node, struct board_facts *ret)
 /* Is it one of the words in a file? Each ends with a 0. */
 static bool has_word(const char *path, const char *wanted)
 {
-    static char *word; /* kept for the next file, with its room */
-    static size_t room;
+    char *word = NULL;
+    size_t room = 0;
     bool found = false;
     FILE *file = fopen(path, "re");
     while (file && !found && getdelim(&word, &room, '\0', file) > 0)
         found = strcmp(word, wanted) == 0;
     if (file)
         fclose(file);
+    free(word);
     return found;
 }
 

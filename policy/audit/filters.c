@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "policy/audit/process.h"
+
 #define STOP_ATTEMPTS 20000
 #define STOP_PAUSE_US 100
 #define SEIZE_ATTEMPTS 2000
@@ -54,15 +56,9 @@ static int wait_stop(pid_t thread, int *ret_status)
 
 static bool is_traced(pid_t thread)
 {
-    char path[64], line[128];
-    int tracer = 0;
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)thread);
-    FILE *file = fopen(path, "re");
-    while (file && tracer == 0 && fgets(line, sizeof(line), file))
-        (void)sscanf(line, "TracerPid: %d", &tracer);
-    if (file)
-        fclose(file);
-    return tracer != 0;
+    char tracer[16];
+    return process_field(thread, "status", "TracerPid", tracer, sizeof(tracer)) &&
+           strcmp(tracer, "0") != 0;
 }
 
 /* A thread has one tracer at a time. Another audit soon lets go of it. */
