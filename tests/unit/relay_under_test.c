@@ -16,6 +16,7 @@
 #include "broker/dispatcher.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/failing_calls.h"
+#include "tests/unit/failing_threads.h"
 
 /* --- The dispatcher -------------------------------------------------------------------------- */
 
@@ -151,23 +152,9 @@ WRAPPED(int, epoll_ctl, (int epoll, int operation, int fd, struct epoll_event *e
 WRAPPED(int, sigaction, (int number, const struct sigaction *action, struct sigaction *ret),
         (number, action, ret))
 
-size_t stack_size;
 _Atomic int timers;
 _Atomic int64_t timer_first_ns, timer_ns;
 _Atomic bool timer_wrong;
-
-int __real_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *argument);
-int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *argument);
-
-int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *argument)
-{
-    CU_ASSERT_EQUAL(pthread_attr_getstacksize(attributes, &stack_size), 0);
-    return call_fails("pthread_create") ? errno
-                                        : __real_pthread_create(ret, attributes, run, argument);
-}
 
 int __real_timer_create(clockid_t clock, struct sigevent *event, timer_t *ret);
 int __wrap_timer_create(clockid_t clock, struct sigevent *event, timer_t *ret);

@@ -17,6 +17,7 @@
 #include "common/eventfd.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/failing_calls.h"
+#include "tests/unit/failing_threads.h"
 
 #define SLACK_MS 10000
 #define FLOOD 300000
@@ -31,20 +32,6 @@ static struct journal *journal;
 /* ---- What the gate calls ---- */
 
 WRAPPED(int, epoll_create1, (int flags), (flags))
-static size_t stack_size; /* of the last thread */
-
-int __real_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *argument);
-int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *argument);
-
-int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *argument)
-{
-    CU_ASSERT_EQUAL(pthread_attr_getstacksize(attributes, &stack_size), 0);
-    return call_fails("pthread_create") ? errno
-                                        : __real_pthread_create(ret, attributes, run, argument);
-}
 
 static void (*_Atomic on_mute)(
     void); /* called once, when the call is about to be watched no more */
