@@ -60,9 +60,7 @@ static void a_dm_file_alone_goes_to_the_broker(void)
     set->fd_count = 1;
     set->fds[STORE_DM] = eventfd(0, EFD_CLOEXEC);
     set->message.condition = STORE_DM_ONLY;
-    steps[0] = gets_the_dm_file_alone;
-    steps[1] = asked_to_stop;
-    steps[2] = ends;
+    SCRIPT(gets_the_dm_file_alone, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_EQUAL(irqs_removed, 0);
 }
@@ -120,19 +118,10 @@ static void with_the_number_0(unsigned int file)
     directory_0 = file == 5;
     if (file == 0)
         gives_0 = "socketpair";
-    steps[0] = gets_the_end;
-    steps[1] = stores;
-    steps[2] = is_told_that_it_is_stored;
-    steps[3] = says_running;
-    steps[4] = keeps_a_directory;
-    steps[5] = asks_for_a_worker;
-    steps[6] = asks_for_an_opener;
-    steps[7] = asks_for_a_connector;
-    steps[8] = asks_for_all_again;
-    steps[9] = has_them_already;
-    steps[10] = hears_of_it_and_is_asked;
-    steps[11] = answers_and_is_asked_to_end;
-    steps[12] = hears_it_and_ends;
+    SCRIPT(gets_the_end, stores, is_told_that_it_is_stored, says_running, keeps_a_directory,
+           asks_for_a_worker, asks_for_an_opener, asks_for_a_connector, asks_for_all_again,
+           has_them_already, hears_of_it_and_is_asked, answers_and_is_asked_to_end,
+           hears_it_and_ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_STRING_EQUAL(spawn_log,
                            "broker --config\nworker\nopener 3 again 1 taps 0\nconnector\n");
@@ -155,10 +144,7 @@ static void the_kept_text_may_have_it(void)
     keeper.store.config = shared_page_of_text("configuration", "abc", 3);
     CU_ASSERT_EQUAL(keeper.store.config, 0);
     keeper.has_run = true;
-    steps[0] = gets_the_end;
-    steps[1] = says_config_without_a_text;
-    steps[2] = asked_to_stop;
-    steps[3] = ends;
+    SCRIPT(gets_the_end, says_config_without_a_text, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_FALSE(fakes[0].killed);
     take_0_back();
@@ -172,11 +158,7 @@ static void a_cgroup_may_have_it(void)
     CU_ASSERT_EQUAL(keeper.cgroups.workers[dm_id], 0);
     its_cgroup = 0;
     spawn_error[1] = EBUSY;
-    steps[0] = runs;
-    steps[1] = asks_for_a_worker;
-    steps[2] = has_a_worker;
-    steps[3] = asked_to_stop;
-    steps[4] = ends;
+    SCRIPT(runs, asks_for_a_worker, has_a_worker, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_STRING_EQUAL(spawn_log, "broker --config\nworker\n");
     CU_ASSERT_EQUAL(keeper.cgroups.workers[dm_id], -1);
@@ -199,10 +181,7 @@ static void its_worker_hangs(void)
 static void a_child_that_hangs_is_not_waited_for_without_end(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = asks_for_a_worker;
-    steps[2] = its_worker_hangs;
-    steps[3] = ends;
+    SCRIPT(runs, asks_for_a_worker, its_worker_hangs, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_EQUAL(now_ms, waits_from + 2000);
     CU_ASSERT(fakes[1].killed && fakes[1].child.pidfd >= 0);
@@ -230,13 +209,8 @@ static void the_other_one_has_what_is_left(void)
 static void it_is_waited_for_until_then(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = asks_for_a_worker;
-    steps[2] = asks_for_an_opener;
-    steps[3] = two_hang;
-    steps[4] = ends;
-    steps[5] = one_dies_near_the_end;
-    steps[6] = the_other_one_has_what_is_left;
+    SCRIPT(runs, asks_for_a_worker, asks_for_an_opener, two_hang, ends, one_dies_near_the_end,
+           the_other_one_has_what_is_left);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_EQUAL(fakes[1].child.pidfd, -1);
 }
@@ -258,13 +232,7 @@ static void it_dies_at_last(void)
 static void a_stuck_broker_may_take_its_time_to_die(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = a_second_passes;
-    steps[2] = is_asked;
-    steps[3] = stuck_and_hung;
-    steps[4] = it_dies_at_last;
-    steps[5] = asked_to_stop;
-    steps[6] = ends;
+    SCRIPT(runs, a_second_passes, is_asked, stuck_and_hung, it_dies_at_last, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_EQUAL(broker_count, 2);
 }
@@ -278,10 +246,7 @@ static void its_end_hangs(void)
 static void one_that_is_asked_to_end_may_as_well(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = asked_to_stop;
-    steps[2] = its_end_hangs;
-    steps[3] = it_dies_at_last;
+    SCRIPT(runs, asked_to_stop, its_end_hangs, it_dies_at_last);
     CU_ASSERT_EQUAL(run(), 0);
 }
 
@@ -304,11 +269,7 @@ static void the_next_one_comes_at_once(void)
 static void after_a_long_life_there_is_no_pause(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = crashes;
-    steps[2] = a_long_life_ends;
-    steps[3] = the_next_one_comes_at_once;
-    steps[4] = ends;
+    SCRIPT(runs, crashes, a_long_life_ends, the_next_one_comes_at_once, ends);
     CU_ASSERT_EQUAL(run(), 0);
 }
 
@@ -345,15 +306,9 @@ static void the_next_pause_is_longer(void)
 static void nothing_makes_a_pause_shorter(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = asks_for_a_worker;
-    steps[2] = a_worker_hangs_and_the_broker_dies;
-    steps[3] = the_worker_dies_in_the_pause;
-    steps[4] = the_pause_goes_on;
-    steps[5] = the_next_pause_is_longer;
-    steps[6] = runs;
-    steps[7] = asked_to_stop;
-    steps[8] = ends;
+    SCRIPT(runs, asks_for_a_worker, a_worker_hangs_and_the_broker_dies,
+           the_worker_dies_in_the_pause, the_pause_goes_on, the_next_pause_is_longer, runs,
+           asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_EQUAL(broker_count, 2);
 }
@@ -370,11 +325,7 @@ static void settles_again_and_hangs(void)
 static void the_next_one_has_a_start_as_well(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = crashes;
-    steps[2] = settles_again_and_hangs;
-    steps[3] = asked_to_stop;
-    steps[4] = ends;
+    SCRIPT(runs, crashes, settles_again_and_hangs, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_PTR_NOT_NULL(
         strstr(said.text,
@@ -413,12 +364,8 @@ static void others_get_their_turn_after_32_messages(void)
 {
     for (words_before = 31; words_before <= 32; words_before++) {
         begin();
-        steps[0] = runs;
-        steps[1] = asks_for_a_worker;
-        steps[2] = its_worker_dies_meanwhile;
-        steps[3] = hears_which_came_first;
-        steps[4] = asked_to_stop;
-        steps[5] = ends;
+        SCRIPT(runs, asks_for_a_worker, its_worker_dies_meanwhile, hears_which_came_first,
+               asked_to_stop, ends);
         CU_ASSERT_EQUAL(run(), 0);
     }
 }
@@ -436,10 +383,7 @@ static void says_much_and_crashes(void)
 static void all_that_it_said_last_is_taken(void)
 {
     begin();
-    steps[0] = says_much_and_crashes;
-    steps[1] = the_next_one_gets_all;
-    steps[2] = asked_to_stop;
-    steps[3] = ends;
+    SCRIPT(says_much_and_crashes, the_next_one_gets_all, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
 }
 
@@ -473,11 +417,7 @@ static void an_opener_gets_the_tap_that_it_may_know(void)
                                        "broker --config\nopener 3 again 1 taps 2\n"};
     for (tap_index = 0; tap_index < 3; tap_index++) {
         begin();
-        steps[0] = runs;
-        steps[1] = keeps_a_tap;
-        steps[2] = asks_with_an_index;
-        steps[3] = asked_to_stop;
-        steps[4] = ends;
+        SCRIPT(runs, keeps_a_tap, asks_with_an_index, asked_to_stop, ends);
         CU_ASSERT_EQUAL(run(), 0);
         CU_ASSERT_STRING_EQUAL(spawn_log, logs[tap_index]);
     }

@@ -42,13 +42,8 @@ static void a_worker_is_started_ended_and_reaped(void)
 {
     begin();
     its_cgroup = 0;
-    steps[0] = runs;
-    steps[1] = asks_for_a_worker;
-    steps[2] = has_a_worker;
-    steps[3] = gets_no_second_one;
-    steps[4] = hears_of_its_death;
-    steps[5] = asked_to_stop;
-    steps[6] = ends;
+    SCRIPT(runs, asks_for_a_worker, has_a_worker, gets_no_second_one, hears_of_its_death,
+           asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_STRING_EQUAL(spawn_log, "broker --config\nworker\n");
 }
@@ -63,11 +58,7 @@ static void a_worker_has_its_cgroup(void)
 {
     begin();
     with_cgroup();
-    steps[0] = runs;
-    steps[1] = asks_for_a_worker;
-    steps[2] = has_a_worker;
-    steps[3] = asked_to_stop;
-    steps[4] = ends;
+    SCRIPT(runs, asks_for_a_worker, has_a_worker, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_STRING_EQUAL(spawn_log, "broker --config\nworker in a cgroup\n");
 }
@@ -87,12 +78,7 @@ static void a_worker_without_its_cgroup_is_better_than_none(void)
     begin();
     with_cgroup();
     spawn_error[1] = EBUSY;
-    steps[0] = runs;
-    steps[1] = asks_for_a_worker;
-    steps[2] = has_one_that_dies;
-    steps[3] = hears_of_its_death;
-    steps[4] = asked_to_stop;
-    steps[5] = ends;
+    SCRIPT(runs, asks_for_a_worker, has_one_that_dies, hears_of_its_death, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_STRING_EQUAL(spawn_log, "broker --config\nworker\n");
     CU_ASSERT_PTR_NOT_NULL(strstr(said.text,
@@ -117,11 +103,7 @@ static void a_worker_that_can_t_be_started_is_told(void)
         spawn_error[2] = ENOMEM;
         if (cgroup)
             with_cgroup();
-        steps[0] = runs;
-        steps[1] = asks_for_a_worker;
-        steps[2] = hears_that_there_is_none;
-        steps[3] = asked_to_stop;
-        steps[4] = ends;
+        SCRIPT(runs, asks_for_a_worker, hears_that_there_is_none, asked_to_stop, ends);
         CU_ASSERT_EQUAL(run(), 0);
         CU_ASSERT_EQUAL(spawn_tries, cgroup ? 3 : 2);
         CU_ASSERT_PTR_NULL(strstr(said.text, "without\n"));
@@ -146,12 +128,8 @@ static void hears_nothing_of_the_old_one(void)
 static void the_death_of_an_earlier_broker_s_worker_is_not_told(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = asks_for_a_worker;
-    steps[2] = crashes_with_a_worker;
-    steps[3] = hears_nothing_of_the_old_one;
-    steps[4] = asked_to_stop;
-    steps[5] = ends;
+    SCRIPT(runs, asks_for_a_worker, crashes_with_a_worker, hears_nothing_of_the_old_one,
+           asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
 }
 
@@ -202,15 +180,8 @@ static void gets_the_end(void)
 static void what_a_broker_stores_goes_to_the_next_one(void)
 {
     begin();
-    steps[0] = gets_the_end;
-    steps[1] = stores;
-    steps[2] = is_told_that_it_is_stored;
-    steps[3] = says_running;
-    steps[4] = keeps_a_backend;
-    steps[5] = crashes;
-    steps[6] = the_next_one_gets_all;
-    steps[7] = asked_to_stop;
-    steps[8] = ends;
+    SCRIPT(gets_the_end, stores, is_told_that_it_is_stored, says_running, keeps_a_backend, crashes,
+           the_next_one_gets_all, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_EQUAL(irqs_removed, 1); /* the driver would not survive it otherwise */
 }
@@ -233,10 +204,7 @@ static void the_next_one_gets_the_set(void)
 static void what_a_broker_stored_last_is_not_lost(void)
 {
     begin();
-    steps[0] = stores_and_crashes;
-    steps[1] = the_next_one_gets_the_set;
-    steps[2] = asked_to_stop;
-    steps[3] = ends;
+    SCRIPT(stores_and_crashes, the_next_one_gets_the_set, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_EQUAL(keeper.store.sets[dm_id].fd_count, SET_FDS);
 }
@@ -291,15 +259,8 @@ static void the_settled_text_counted(void)
 static void a_confined_broker_names_no_text(void)
 {
     begin();
-    steps[0] = gets_the_end;
-    steps[1] = settles_its_configuration;
-    steps[2] = asks_for_an_opener;
-    steps[3] = its_own_text_counted;
-    steps[4] = only_one_was_started;
-    steps[5] = runs_and_asks;
-    steps[6] = the_settled_text_counted;
-    steps[7] = asked_to_stop;
-    steps[8] = ends;
+    SCRIPT(gets_the_end, settles_its_configuration, asks_for_an_opener, its_own_text_counted,
+           only_one_was_started, runs_and_asks, the_settled_text_counted, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_STRING_EQUAL(spawn_log,
                            "broker --config\nopener 3 again 1 taps 0\nopener 3 again 1 taps 0\n");
@@ -320,23 +281,18 @@ static void says_config_that_can_change(void)
 static void the_kept_text_must_be_there(void)
 {
     begin();
-    steps[0] = gets_the_end;
-    steps[1] = says_config_without_a_text;
+    SCRIPT(gets_the_end, says_config_without_a_text);
     CU_ASSERT_EQUAL(run(), EXIT_FAILURE);
     CU_ASSERT_TRUE(fakes[0].killed);
     CU_ASSERT_STRING_EQUAL(argv_of_broker[1], "--config");
     begin();
-    steps[0] = gets_the_end;
-    steps[1] = says_config_that_can_change;
+    SCRIPT(gets_the_end, says_config_that_can_change);
     CU_ASSERT_EQUAL(run(), EXIT_FAILURE);
     CU_ASSERT_TRUE(fakes[0].killed);
     begin();
     keeper.store.config = shared_page_of_text("configuration", "abc", 3);
     keeper.has_run = true;
-    steps[0] = gets_the_end;
-    steps[1] = says_config_without_a_text;
-    steps[2] = asked_to_stop;
-    steps[3] = ends;
+    SCRIPT(gets_the_end, says_config_without_a_text, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_FALSE(fakes[0].killed);
     CU_ASSERT_STRING_EQUAL(argv_of_broker[1], "--kept-config");
@@ -373,12 +329,7 @@ static void helpers_that_can_t_be_started_are_told(void)
     begin();
     spawn_error[1] = EAGAIN;
     spawn_error[2] = ENOMEM;
-    steps[0] = runs;
-    steps[1] = asks_for_an_opener;
-    steps[2] = keeps_a_backend;
-    steps[3] = asks_for_a_connector;
-    steps[4] = asked_to_stop;
-    steps[5] = ends;
+    SCRIPT(runs, asks_for_an_opener, keeps_a_backend, asks_for_a_connector, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_STRING_EQUAL(
         said.text,
@@ -420,14 +371,8 @@ static void is_asked_again(void)
 static void a_stuck_broker_is_ended(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = a_second_passes;
-    steps[2] = is_asked_and_answers;
-    steps[3] = a_second_passes;
-    steps[4] = is_asked;
-    steps[5] = is_asked_again;
-    steps[6] = asked_to_stop;
-    steps[7] = ends;
+    SCRIPT(runs, a_second_passes, is_asked_and_answers, a_second_passes, is_asked, is_asked_again,
+           asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_TRUE(fakes[0].killed);
     CU_ASSERT_EQUAL(broker_count, 2);
@@ -465,10 +410,7 @@ static void takes_nothing(void)
 static void a_broker_that_reads_nothing_is_ended(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = takes_nothing;
-    steps[2] = asked_to_stop;
-    steps[3] = ends;
+    SCRIPT(runs, takes_nothing, asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_TRUE(fakes[0].killed);
     CU_ASSERT_PTR_NOT_NULL(strstr(said.text, "bao-virtio-dm: the broker is ended: it does not take "

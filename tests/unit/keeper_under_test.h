@@ -221,6 +221,16 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 }
 
 static void (*steps[16])(void);
+
+/* The steps from the first one on. */
+#define SCRIPT(...) set_steps((void (*const[])(void)){__VA_ARGS__, NULL})
+
+static void set_steps(void (*const from[])(void))
+{
+    for (size_t i = 0; from[i]; i++)
+        steps[i] = from[i];
+}
+
 static unsigned int step, turns;
 static int slept; /* the time for which the keeper wanted to sleep */
 
@@ -468,13 +478,8 @@ static void a_broker_that_ran_is_replaced(void)
 {
     begin();
     began_at = now_ms;
-    steps[0] = runs;
-    steps[1] = crashes;
-    steps[2] = another_crash;
-    steps[3] = waits_for_the_third;
-    steps[4] = a_third_one_runs;
-    steps[5] = asked_to_stop;
-    steps[6] = ends;
+    SCRIPT(runs, crashes, another_crash, waits_for_the_third, a_third_one_runs, asked_to_stop,
+           ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_STRING_EQUAL(
         said.text,
@@ -494,10 +499,7 @@ static void one_that_can_t_be_started_is_told(void)
     begin();
     keeper.has_run = true; /* an earlier keeper's did */
     spawn_error[0] = spawn_error[1] = ENOMEM;
-    steps[0] = waits_for_the_third;
-    steps[1] = runs;
-    steps[2] = asked_to_stop;
-    steps[3] = ends;
+    SCRIPT(waits_for_the_third, runs, asked_to_stop, ends);
     broker_count = 2;
     began_at = now_ms;
     CU_ASSERT_EQUAL(run(), 0);
@@ -513,10 +515,7 @@ static void closes_its_socket(void)
 static void one_that_closes_its_socket_is_ended(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = closes_its_socket;
-    steps[2] = asked_to_stop;
-    steps[3] = ends;
+    SCRIPT(runs, closes_its_socket, asked_to_stop, ends);
     (void)run();
     CU_ASSERT_TRUE(fakes[0].killed);
     CU_ASSERT_EQUAL(broker_count, 2);
@@ -551,10 +550,7 @@ static void is_forbidden(enum message_type type, uint32_t device, size_t count)
     forbidden = type;
     forbidden_device = device;
     forbidden_fds = count;
-    steps[0] = runs;
-    steps[1] = says_what_is_forbidden;
-    steps[2] = asked_to_stop;
-    steps[3] = ends;
+    SCRIPT(runs, says_what_is_forbidden, asked_to_stop, ends);
     (void)run();
     CU_ASSERT_TRUE(fakes[0].killed);
     CU_ASSERT_PTR_NOT_NULL(strstr(said.text,

@@ -32,11 +32,7 @@ static void then_it_is_killed(void)
 static void a_broker_gets_time_to_end(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = asked_to_stop;
-    steps[2] = is_asked_to_end;
-    steps[3] = has_two_seconds;
-    steps[4] = then_it_is_killed;
+    SCRIPT(runs, asked_to_stop, is_asked_to_end, has_two_seconds, then_it_is_killed);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_TRUE(fakes[0].killed);
     CU_ASSERT_EQUAL(broker_count, 1);
@@ -97,13 +93,8 @@ static void stops_with_a_worker(void)
 static void all_children_are_ended(void)
 {
     begin();
-    steps[0] = runs;
-    steps[1] = asks_for_a_worker;
-    steps[2] = asks_for_an_opener;
-    steps[3] = keeps_a_backend;
-    steps[4] = asks_for_a_connector;
-    steps[5] = stops_with_a_worker;
-    steps[6] = ends;
+    SCRIPT(runs, asks_for_a_worker, asks_for_an_opener, keeps_a_backend, asks_for_a_connector,
+           stops_with_a_worker, ends);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_EQUAL(spawned, 4);
     for (unsigned int i = 1; i < spawned; i++)
@@ -149,11 +140,8 @@ static void a_service_manager_hears_how_it_is(void)
 {
     begin();
     with_manager();
-    steps[0] = runs;
-    steps[1] = it_hears_that_devices_are_served;
-    steps[2] = it_hears_of_the_death;
-    steps[3] = it_hears_that_they_are_served_again;
-    steps[4] = it_hears_of_the_end;
+    SCRIPT(runs, it_hears_that_devices_are_served, it_hears_of_the_death,
+           it_hears_that_they_are_served_again, it_hears_of_the_end);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_STRING_EQUAL(
         said.text,
@@ -173,8 +161,7 @@ static void a_watchdog_is_fed(void)
     begin();
     with_manager();
     keeper.notify.watchdog_ms = 300;
-    steps[0] = it_wants_to_hear_from_us;
-    steps[1] = ends;
+    SCRIPT(it_wants_to_hear_from_us, ends);
     CU_ASSERT_EQUAL(run(), 0);
 }
 
@@ -183,11 +170,7 @@ static void what_outlives_us_is_left_as_it_is(void)
 {
     begin();
     with_manager();
-    steps[0] = gets_the_end;
-    steps[1] = stores;
-    steps[2] = is_told_that_it_is_stored;
-    steps[3] = says_running;
-    steps[4] = asked_to_stop;
+    SCRIPT(gets_the_end, stores, is_told_that_it_is_stored, says_running, asked_to_stop);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_TRUE(fakes[0].killed);
     CU_ASSERT_EQUAL(irqs_removed, 0);
@@ -228,11 +211,8 @@ static void a_set_is_stored_when_the_manager_has_it(void)
 {
     begin();
     with_manager();
-    steps[0] = stores_for_a_full_manager;
-    steps[1] = manager_takes_it_then;
-    steps[2] = is_told_that_it_is_stored;
-    steps[3] = says_running;
-    steps[4] = asked_to_stop;
+    SCRIPT(stores_for_a_full_manager, manager_takes_it_then, is_told_that_it_is_stored,
+           says_running, asked_to_stop);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_STRING_EQUAL(said.text, "bao-virtio-dm: no worker has a cgroup\n");
 }
@@ -261,10 +241,8 @@ static void nobody_is_told_of_an_earlier_one_s_set(void)
 {
     begin();
     with_manager();
-    steps[0] = stores_for_a_full_manager;
-    steps[1] = it_crashes_before;
-    steps[2] = the_next_one_has_the_set;
-    steps[3] = the_next_one_is_told_nothing;
+    SCRIPT(stores_for_a_full_manager, it_crashes_before, the_next_one_has_the_set,
+           the_next_one_is_told_nothing);
     CU_ASSERT_EQUAL(run(), 0);
     CU_ASSERT_EQUAL(broker_count, 2); /* though none had run: the set outlives this keeper */
 }
@@ -287,10 +265,7 @@ static void a_manager_that_is_slow_is_waited_for(void)
     char text[64];
     begin();
     with_manager();
-    steps[0] = runs;
-    steps[1] = ends_with_a_full_manager;
-    steps[2] = ends;
-    steps[3] = the_manager_takes_the_end;
+    SCRIPT(runs, ends_with_a_full_manager, ends, the_manager_takes_the_end);
     CU_ASSERT_EQUAL(keeper_run(&keeper), 0);
     CU_ASSERT_EQUAL(now_ms, waits_from);
     ssize_t length = recv(manager, text, sizeof(text) - 1, 0);
@@ -319,11 +294,8 @@ static void what_passes_is_tried_again(void)
 {
     begin();
     with_manager();
-    steps[0] = is_short_of_memory;
-    steps[1] = it_is_tried_again_after_a_while;
-    steps[2] = it_hears_that_devices_are_served;
-    steps[3] = asked_to_stop;
-    steps[4] = ends;
+    SCRIPT(is_short_of_memory, it_is_tried_again_after_a_while, it_hears_that_devices_are_served,
+           asked_to_stop, ends);
     CU_ASSERT_EQUAL(run(), 0);
 }
 
@@ -339,9 +311,7 @@ static void the_claims_outlive_us_once_devices_are_served(void)
     begin();
     with_manager();
     keeper.store.claims = shared_page_create("claims", 4096);
-    steps[0] = runs;
-    steps[1] = it_has_the_claims;
-    steps[2] = ends;
+    SCRIPT(runs, it_has_the_claims, ends);
     CU_ASSERT_EQUAL(run(), 0);
 }
 
