@@ -276,6 +276,22 @@ static int do_log_level(int fd, const struct options *options)
     return usage("log-level takes error, warning, info or debug");
 }
 
+/* Do the options belong to the command? Returns -1 to continue, or the exit status. */
+static int check_options(const struct options *options)
+{
+    bool of_audit = options->audit.markdown || options->audit.against || options->audit.output;
+    if (of_audit && options->count > 0 && strcmp(options->words[0], "audit") != 0)
+        return usage("--markdown, --against and --output are for audit");
+    if (options->openmetrics && options->count > 0 && strcmp(options->words[0], "stats") != 0)
+        return usage("--openmetrics is for stats");
+    if (options->config && (options->count != 1 || strcmp(options->words[0], "check-board") != 0))
+        return usage("--config is for check-board");
+    if (options->all &&
+        (options->count != 1 || strcmp(options->words[0], "status") != 0 || options->control))
+        return usage("--all is for status, of all devices of all");
+    return options->count > 0 ? -1 : usage("no command");
+}
+
 /* Returns -1 to continue, or the exit status. */
 static int parse(int argc, char **argv, struct options *ret)
 {
@@ -337,16 +353,7 @@ static int parse(int argc, char **argv, struct options *ret)
     }
     ret->words = argv + optind;
     ret->count = argc - optind;
-    bool of_audit = ret->audit.markdown || ret->audit.against || ret->audit.output;
-    if (of_audit && ret->count > 0 && strcmp(ret->words[0], "audit") != 0)
-        return usage("--markdown, --against and --output are for audit");
-    if (ret->openmetrics && ret->count > 0 && strcmp(ret->words[0], "stats") != 0)
-        return usage("--openmetrics is for stats");
-    if (ret->config && (ret->count != 1 || strcmp(ret->words[0], "check-board") != 0))
-        return usage("--config is for check-board");
-    if (ret->all && (ret->count != 1 || strcmp(ret->words[0], "status") != 0 || ret->control))
-        return usage("--all is for status, of all devices of all");
-    return ret->count > 0 ? -1 : usage("no command");
+    return check_options(ret);
 }
 
 static int run(int argc, char **argv)

@@ -438,10 +438,9 @@ static void vring_message(int socket, struct message *message, int fd, bool *ret
     }
 }
 
-static void handle(int socket, struct message *message, int fd)
+/* Fill in the answer to a request that asks for one. False: this is none. */
+static bool fill_answer(struct message *message, int *ret_fd)
 {
-    bool answered = true;
-    int out = -1;
     switch (message->request) {
     case 1:
         message->p.u64 = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_BLK_F_FLUSH;
@@ -460,12 +459,19 @@ static void handle(int socket, struct message *message, int fd)
         fill_config(message);
         break;
     case 31:
-        out = new_inflight(message);
+        *ret_fd = new_inflight(message);
         break;
     default:
-        answered = false;
+        return false;
     }
-    if (answered) {
+    return true;
+}
+
+static void handle(int socket, struct message *message, int fd)
+{
+    bool answered = false;
+    int out = -1;
+    if (fill_answer(message, &out)) {
         answer(socket, message, out);
         if (option("unasked"))
             answer(socket, message, -1);

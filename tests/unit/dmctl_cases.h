@@ -82,7 +82,7 @@ static void has_line(const char *line)
         CU_FAIL(line);
 }
 
-static void status_says_how_long_and_how_far(void)
+static void status_says_how_long(void)
 {
     static const struct {
         uint64_t ms;
@@ -112,6 +112,13 @@ static void status_says_how_long_and_how_far(void)
         devices[1].uptime_ms = times[i].ms;
         has_line(times[i].words);
     }
+    end();
+}
+
+static void status_says_how_far(void)
+{
+    begin();
+    devices[1].uptime_ms = 172800000;
     devices[1].pid = 1;
     has_line("worker      running, pid 1, for 2 d 0 h; 2 restarts");
     has_line("  limits      memory.max");
@@ -143,6 +150,12 @@ static void status_says_how_long_and_how_far(void)
     has_line("; 1 restart, last death");
     devices[1].features = 0;
     has_line("taken 32771, used 32770"); /* of a split ring */
+    end();
+}
+
+static void status_says_what_confines(void)
+{
+    begin();
     devices[1].cgroup = 0;
     has_line("limits      none: it has no cgroup of its own\n");
     devices[1].cgroup = CGROUP_OWN;
@@ -159,6 +172,12 @@ static void status_says_how_long_and_how_far(void)
         out.text, "\"layers\": [\"fds\", \"uid\", \"capabilities\", \"no_new_privs\", "
                   "\"empty root\", \"seccomp\", \"namespaces\", \"session\", \"rlimits\", \"not "
                   "dumpable\", \"keyring\", \"user namespace\", \"landlock\", \"mdwe\"], "));
+    end();
+}
+
+static void status_believes_no_number(void)
+{
+    begin();
     devices[1].queue_count = 1000;
     has_line("queue 15 ");
     CU_ASSERT_PTR_NULL(strstr(out.text, "queue 16 "));

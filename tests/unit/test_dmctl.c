@@ -544,7 +544,10 @@ int main(int argc, char **argv)
 {
     CU_TestInfo status[] = {
         {"status says all of each device", status_says_all_of_each_device},
-        {"how long and how far", status_says_how_long_and_how_far},
+        {"how long a worker has run", status_says_how_long},
+        {"how far worker and driver are", status_says_how_far},
+        {"what confines a worker", status_says_what_confines},
+        {"numbers that nobody knows", status_believes_no_number},
         {"JSON text is escaped", json_text_is_escaped},
         {"texts without an end are cut", texts_without_an_end_are_cut},
         CU_TEST_INFO_NULL,

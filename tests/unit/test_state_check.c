@@ -131,10 +131,44 @@ enum change {
     CHANGES,
 };
 
+static enum state_check apply_to_queue(enum change change, struct state_queue *queue)
+{
+    switch (change) {
+    case CHANGE_READY:
+        queue->ready = 2;
+        return STATE_BAD_READY;
+    case CHANGE_SIZE_0:
+        queue->size = 0;
+        return STATE_BAD_RING;
+    case CHANGE_SIZE_ODD:
+        queue->size = 15;
+        return STATE_BAD_RING;
+    case CHANGE_SIZE_LARGE:
+        queue->size = 512;
+        return STATE_BAD_RING;
+    case CHANGE_DESC:
+        queue->desc += 1;
+        return STATE_BAD_RING;
+    case CHANGE_DRIVER:
+        queue->driver = UINT64_MAX - 1;
+        return STATE_BAD_RING;
+    case CHANGE_DEVICE:
+        queue->device = GUEST_BASE + GUEST_SIZE - 4;
+        return STATE_BAD_RING;
+    case CHANGE_BATCH:
+        queue->batch_end = (uint16_t)(queue->next_used + 17);
+        return STATE_BAD_INDEX;
+    case CHANGE_AVAIL:
+        queue->next_avail = (uint16_t)(queue->next_used - 1);
+        return STATE_BAD_INDEX;
+    default:
+        abort();
+    }
+}
+
 static enum state_check apply(enum change change)
 {
     struct state_page *page = &guest_state;
-    struct state_queue *queue = &page->queues[0];
     switch (change) {
     case CHANGE_MAGIC:
         page->magic ^= 1;
@@ -169,37 +203,9 @@ static enum state_check apply(enum change change)
     case CHANGE_BEYOND:
         page->transport.driver_features_beyond = 1;
         return STATE_BAD_FEATURES;
-    case CHANGE_READY:
-        queue->ready = 2;
-        return STATE_BAD_READY;
-    case CHANGE_SIZE_0:
-        queue->size = 0;
-        return STATE_BAD_RING;
-    case CHANGE_SIZE_ODD:
-        queue->size = 15;
-        return STATE_BAD_RING;
-    case CHANGE_SIZE_LARGE:
-        queue->size = 512;
-        return STATE_BAD_RING;
-    case CHANGE_DESC:
-        queue->desc += 1;
-        return STATE_BAD_RING;
-    case CHANGE_DRIVER:
-        queue->driver = UINT64_MAX - 1;
-        return STATE_BAD_RING;
-    case CHANGE_DEVICE:
-        queue->device = GUEST_BASE + GUEST_SIZE - 4;
-        return STATE_BAD_RING;
-    case CHANGE_BATCH:
-        queue->batch_end = (uint16_t)(queue->next_used + 17);
-        return STATE_BAD_INDEX;
-    case CHANGE_AVAIL:
-        queue->next_avail = (uint16_t)(queue->next_used - 1);
-        return STATE_BAD_INDEX;
-    case CHANGES:
-        break;
+    default:
+        return apply_to_queue(change, &page->queues[0]);
     }
-    abort();
 }
 
 static void test_each_field(void)
