@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 /*
@@ -22,6 +23,13 @@ static inline int first_files_open(void)
         return -errno;
     close(fd);
     return 0;
+}
+
+/* Has all that was printed reached standard output? What a user asked for may go to a full disk.
+ * Returns 0 or -errno. */
+static inline int first_files_flush(void)
+{
+    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : -errno;
 }
 
 #endif

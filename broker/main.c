@@ -25,6 +25,7 @@
 #include "broker/config/names.h"
 #include "broker/connector_process.h"
 #include "broker/control.h"
+#include "broker/first_files.h"
 #include "broker/handed.h"
 #include "broker/keeper/spawn.h"
 #include "broker/kernel_log.h"
@@ -95,7 +96,10 @@ static int check_config(const char *path, const char *control)
         return EXIT_FAILURE;
     printf("%s: ok, %zu device%s\n", path, config.device_count,
            config.device_count == 1 ? "" : "s");
-    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    result = first_files_flush();
+    if (result < 0)
+        log_line(NULL, "can't write to standard output: %s", strerror(-result));
+    return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 /* Which text is used: the file as it is now, or the last start's text, which the keeper has. */

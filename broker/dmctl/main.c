@@ -388,9 +388,10 @@ static int run(int argc, char **argv)
 /* What was asked for has to reach somebody. */
 static int check_output(int status)
 {
-    if ((fflush(stdout) == 0 && !ferror(stdout)) || status != EXIT_SUCCESS)
+    int result = first_files_flush();
+    if (result == 0 || status != EXIT_SUCCESS)
         return status;
-    complain("can't write all of it to standard output: %s", strerror(errno));
+    complain("can't write all of it to standard output: %s", strerror(-result));
     return EXIT_FAILURE;
 }
 

@@ -43,6 +43,16 @@ struct arguments {
     char *control_mode;
 };
 
+/* Returns the exit status. */
+static int answer(const char *text)
+{
+    fputs(text, stdout);
+    int result = first_files_flush();
+    if (result < 0)
+        log_line(NULL, "can't write to standard output: %s", strerror(-result));
+    return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 /* Returns -1 to continue, or the exit status. */
 static int parse_arguments(int argc, char **argv, struct arguments *ret)
 {
@@ -72,11 +82,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
             ret->control_mode = optarg;
             break;
         case 'h':
-            fputs(help, stdout);
-            return EXIT_SUCCESS;
+            return answer(help);
         case 'V':
-            puts("bao-virtio-dm " BVDM_VERSION);
-            return EXIT_SUCCESS;
+            return answer("bao-virtio-dm " BVDM_VERSION "\n");
         default:
             fputs("Try 'bao-virtio-dm --help'.\n", stderr);
             return EXIT_FAILURE;

@@ -151,14 +151,14 @@ int audit_main(const struct tool *tool, int argc, char **argv)
 {
     struct arguments arguments = {.tool = tool};
     audit_tool = tool->name;
-    int status = parse_arguments(argc, argv, &arguments);
-    if (status >= 0)
-        return status;
     struct output output = {0};
-    status = arguments.question.output ? output_begin(arguments.question.output, &output) : 0;
-    if (status == 0)
-        status = arguments.verb->run(&arguments.question);
-    json_close_all();
+    int status = parse_arguments(argc, argv, &arguments);
+    if (status < 0) {
+        status = arguments.question.output ? output_begin(arguments.question.output, &output) : 0;
+        if (status == 0)
+            status = arguments.verb->run(&arguments.question);
+        json_close_all();
+    }
     if (fflush(stdout) != 0 || ferror(stdout))
         status = -errno;
     int ended = output_end(&output, status == AUDIT_GOOD || status == AUDIT_OBJECTS);

@@ -209,6 +209,19 @@ static const char *checks(const char *text, char *control, int status)
     return said_end(&out);
 }
 
+static void what_can_t_be_said_is_a_failure(void)
+{
+    int before = dup(STDOUT_FILENO), full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    fflush(stdout);
+    begin("devices:\n" RNG("1"));
+    CU_ASSERT_EQUAL(dup2(full, STDOUT_FILENO), STDOUT_FILENO);
+    CU_ASSERT_EQUAL(run_args("--check-config", config_file, NULL, NULL, NULL), EXIT_FAILURE);
+    CU_ASSERT_EQUAL(dup2(before, STDOUT_FILENO), STDOUT_FILENO);
+    close(before);
+    close(full);
+    logged("bao-virtio-dm: can't write to standard output: No space left on device\n");
+}
+
 /* A broker that only checks ends by itself: its output is flushed by main. */
 static void a_configuration_can_be_checked(void)
 {
@@ -220,6 +233,7 @@ static void a_configuration_can_be_checked(void)
     CU_ASSERT_STRING_EQUAL(checks("devices:\n" RNG("1"), "", EXIT_SUCCESS), words);
     snprintf(words, sizeof(words), "%s: ok, 2 devices\n", config_file);
     CU_ASSERT_STRING_EQUAL(checks("devices:\n" RNG("1") RNG("2"), "/run/x", EXIT_SUCCESS), words);
+    what_can_t_be_said_is_a_failure();
     CU_ASSERT_STRING_EQUAL(checks("devices: 3\n", NULL, EXIT_FAILURE), "");
     CU_ASSERT_PTR_NOT_NULL(strstr(said.text, "c.yaml:1:"));
     CU_ASSERT_STRING_EQUAL(checks(NULL, NULL, EXIT_FAILURE), "");

@@ -48,6 +48,7 @@ static struct given {
     uid_t user;
     int executables, log, taken, claims_taken, claims, limit, reduce; /* -errno */
     bool manager, no_kcmp;
+    bool full;         /* standard output is, always */
     const char *fails; /* a call */
     unsigned int later;
 } given;
@@ -249,7 +250,8 @@ static _Noreturn void run_in_child(int count, char **arguments, int output)
     if (given.passed)
         setenv("LISTEN_FDS", given.passed, 1);
     /* Others that it was started with: 3 to 6. */
-    if (dup2(output, 20) < 0 || dup2(20, 1) < 0 || dup2(20, 2) < 0)
+    int full = given.full ? open("/dev/full", O_WRONLY | O_CLOEXEC) : output;
+    if (dup2(output, 20) < 0 || dup2(full, 1) < 0 || dup2(20, 2) < 0)
         abort();
     for (int fd = 3; fd < 7; fd++)
         dup2(20, fd);
@@ -375,6 +377,12 @@ static void help_and_version_are_told(void)
     CU_ASSERT_EQUAL(seen->status, EXIT_SUCCESS);
     CU_ASSERT_STRING_EQUAL(seen->steps, "");
     CU_ASSERT_EQUAL(strncmp(seen->text, "Usage: bao-virtio-dm --config FILE", 34), 0);
+    for (unsigned int i = 0; i < 2; i++) {
+        given.full = true;
+        runs(i == 0 ? help : version);
+        comes_to(EXIT_FAILURE, "",
+                 "bao-virtio-dm: can't write to standard output: No space left on device\n");
+    }
 }
 
 /* ---- What it was started with ---- */

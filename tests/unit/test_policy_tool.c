@@ -27,8 +27,13 @@ static void test_wrong_questions(void)
     CU_ASSERT_EQUAL(tool_run("hash keeper broker"), 2);
     CU_ASSERT(tool_says("unexpected argument 'broker': expected one policy at most"));
     CU_ASSERT_EQUAL(tool_run("list --josn"), 2);
-    CU_ASSERT_EQUAL(tool_run("list > /dev/full"), 2);
-    CU_ASSERT(tool_says("bao-seccomp: the answer could not be written: No space left on device"));
+    static const char *const to_a_full_disk[] = {"list > /dev/full", "--help > /dev/full",
+                                                 "--version > /dev/full"};
+    for (size_t i = 0; i < sizeof(to_a_full_disk) / sizeof(to_a_full_disk[0]); i++) {
+        CU_ASSERT_EQUAL(tool_run(to_a_full_disk[i]), 2);
+        CU_ASSERT_STRING_EQUAL(
+            tool_answer, "bao-seccomp: the answer could not be written: No space left on device\n");
+    }
 }
 
 static void test_help_and_version(void)
