@@ -7,30 +7,14 @@
 #include <string.h>
 
 #include "tests/cunit_main.h"
+#include "tests/unit/vsock_packet.h"
 #include "worker/vsock/buffer.h"
 #include "worker/vsock/table.h"
 
-#define CID 3u
-#define HOST 2u
-#define STREAM VIRTIO_VSOCK_TYPE_STREAM
-#define SEQPACKET VIRTIO_VSOCK_TYPE_SEQPACKET
 #define LIMIT 63u /* connections */
 #define STEPS 2000000u
 
 static struct vsock_table table;
-
-static struct virtio_vsock_hdr from_guest(uint16_t op, uint32_t guest_port, uint32_t host_port)
-{
-    return (struct virtio_vsock_hdr){
-        .src_cid = CID,
-        .dst_cid = HOST,
-        .src_port = guest_port,
-        .dst_port = host_port,
-        .type = STREAM,
-        .op = op,
-        .buf_alloc = 1000,
-    };
-}
 
 static uint64_t next_random(void)
 {

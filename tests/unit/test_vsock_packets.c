@@ -5,6 +5,7 @@
  * counted.
  */
 #include "tests/cunit_main.h"
+#include "tests/unit/vsock_packet.h"
 #include "worker/vsock/table.h"
 
 #include <sys/socket.h>
@@ -12,11 +13,6 @@
 #include <linux/vm_sockets.h> /* some versions need <sys/socket.h> before it */
 #include <string.h>
 
-#define CID 3u
-#define HOST 2u
-#define STREAM VIRTIO_VSOCK_TYPE_STREAM
-#define SEQPACKET VIRTIO_VSOCK_TYPE_SEQPACKET
-#define BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
 #define OP(op) VIRTIO_VSOCK_OP_##op
 #define DUE(op) (1u << VIRTIO_VSOCK_OP_##op)
 #define NO_OP 9u
@@ -28,22 +24,9 @@ static struct virtio_vsock_hdr header;
 static uint32_t slot;
 static bool evicted;
 
-static struct virtio_vsock_hdr packet(uint16_t op, uint32_t guest_port, uint32_t host_port)
-{
-    return (struct virtio_vsock_hdr){
-        .src_cid = CID,
-        .dst_cid = HOST,
-        .src_port = guest_port,
-        .dst_port = host_port,
-        .type = STREAM,
-        .op = op,
-        .buf_alloc = 0x10000,
-    };
-}
-
 static enum vsock_verdict receive(uint16_t op, uint32_t guest_port, uint32_t host_port)
 {
-    header = packet(op, guest_port, host_port);
+    header = from_guest(op, guest_port, host_port);
     header.flags = op == OP(SHUTDOWN) ? BOTH : 0;
     slot = VSOCK_NONE;
     return vsock_receive(&table, &header, 0, &slot, &evicted);
@@ -217,7 +200,7 @@ static void test_each_packet_in_each_state(void)
 static void test_whom_a_packet_names(void)
 {
     make(OPEN);
-    header = packet(OP(RST), PORT, SERVER);
+    header = from_guest(OP(RST), PORT, SERVER);
     header.src_cid = CID + 1; /* not this guest: there is nobody to answer */
     CU_ASSERT_EQUAL(vsock_receive(&table, &header, 0, &slot, &evicted), VSOCK_NOTHING);
     header.op = OP(RW);
@@ -228,7 +211,7 @@ static void test_whom_a_packet_names(void)
         uint16_t type;
     } others[] = {{1, STREAM}, {HOST + 1, STREAM}, {HOST, 0}, {HOST, 3}, {HOST, SEQPACKET}};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        header = packet(OP(RW), PORT, SERVER);
+        header = from_guest(OP(RW), PORT, SERVER);
         header.dst_cid = others[i].host_cid;
         header.type = others[i].type;
         CU_ASSERT_EQUAL(vsock_receive(&table, &header, 0, &slot, &evicted), VSOCK_NOTHING);
@@ -249,7 +232,7 @@ static void test_a_type_that_was_not_negotiated(void)
 {
     for (unsigned int seqpacket = 0; seqpacket < 2; seqpacket++) {
         vsock_init(&table, CID, 8, seqpacket == 1);
-        header = packet(OP(REQUEST), PORT, SERVER);
+        header = from_guest(OP(REQUEST), PORT, SERVER);
         header.type = SEQPACKET;
         CU_ASSERT_EQUAL(vsock_receive(&table, &header, 0, &slot, &evicted),
                         seqpacket == 1 ? VSOCK_CONNECT : VSOCK_NOTHING);
@@ -454,7 +437,7 @@ static void test_how_a_shutdown_is_told(void)
 static void test_both_sides_are_done(void)
 {
     uint32_t its = make(CLOSING);
-    header = packet(OP(SHUTDOWN), PORT, SERVER);
+    header = from_guest(OP(SHUTDOWN), PORT, SERVER);
     header.flags = VIRTIO_VSOCK_SHUTDOWN_SEND | 0x100; /* and a bit that means nothing */
     CU_ASSERT_EQUAL(vsock_receive(&table, &header, 0, &slot, &evicted), VSOCK_NOTHING);
     CU_ASSERT_EQUAL(table.connections[its].guest_shutdown, VIRTIO_VSOCK_SHUTDOWN_SEND);
@@ -540,7 +523,7 @@ static void test_when_a_question_is_answered(void)
             vsock_data_packet(&table, its, 1000, 0, &header);
         CU_ASSERT_EQUAL(connection->unread_packets, 3);
         vsock_ask_credit(&table, its);
-        header = packet(OP(CREDIT_UPDATE), PORT, SERVER);
+        header = from_guest(OP(CREDIT_UPDATE), PORT, SERVER);
         header.buf_alloc = answers[i].alloc;
         header.fwd_cnt = answers[i].forwarded;
         CU_ASSERT_EQUAL(vsock_receive(&table, &header, 0, &slot, &evicted), VSOCK_NOTHING);

@@ -3,32 +3,15 @@
  * The connections of a socket device: packets, credit, how connections begin and end.
  */
 #include "tests/cunit_main.h"
+#include "tests/unit/vsock_packet.h"
 #include "worker/vsock/table.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define CID 3u
-#define HOST 2u
-#define STREAM VIRTIO_VSOCK_TYPE_STREAM
-#define SEQPACKET VIRTIO_VSOCK_TYPE_SEQPACKET
-#define BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
 #define LIMIT 63u /* connections */
 
 static struct vsock_table table;
-
-static struct virtio_vsock_hdr from_guest(uint16_t op, uint32_t guest_port, uint32_t host_port)
-{
-    return (struct virtio_vsock_hdr){
-        .src_cid = CID,
-        .dst_cid = HOST,
-        .src_port = guest_port,
-        .dst_port = host_port,
-        .type = STREAM,
-        .op = op,
-        .buf_alloc = 1000,
-    };
-}
 
 static enum vsock_verdict receive(const struct virtio_vsock_hdr *header, uint32_t *ret_slot)
 {
