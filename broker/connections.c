@@ -27,6 +27,7 @@
  */
 #define UNREAD_MAX 16384
 #define ROOM_LOOK_MS 10 /* time between two looks while the worker has no room */
+#define SHORTAGE_LOOK_MS 100
 
 int connections_watch(const struct device *device, int epoll, uint32_t source)
 {
@@ -93,6 +94,13 @@ static int may_hand_over(struct device *device, int64_t now, int64_t *ret_again)
     return room;
 }
 
+/* Can this machine not have another file just now? The client still waits, and the listener does
+ * not tell of it again. */
+static bool is_shortage(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 /* Returns 1 if there may be more clients, 0 if there are none, -1 as may_hand_over does. */
 static int accept_clients(struct device *device, unsigned int number, int64_t now,
                           int64_t *ret_again)
@@ -105,6 +113,10 @@ static int accept_clients(struct device *device, unsigned int number, int64_t no
         if (may <= 0)
             return may < 0 ? -1 : 1;
         int fd = backend->ops->accept(backend, number, &type);
+        if (is_shortage(-fd)) {
+            look_again(now + SHORTAGE_LOOK_MS, ret_again);
+            return 1;
+        }
         if (fd < 0 && fd != -ECONNREFUSED)
             return 0;
         pace_count(pace, now);

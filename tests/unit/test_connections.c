@@ -149,13 +149,35 @@ static void one_that_is_turned_away_counts(void)
 static void a_listener_that_fails_is_left_alone(void)
 {
     begin(true);
-    come(0, -ENFILE, 1);
+    come(0, -EBADF, 1);
     come(1, 11, 1);
     CU_ASSERT_PTR_NULL(serve(NOW));
     CU_ASSERT_EQUAL(accepted[0], 1);
     CU_ASSERT_EQUAL(read_all(CONNECTION_FROM_HOST, 11, 0), 1);
     CU_ASSERT_EQUAL(again, LATE);
+    CU_ASSERT_FALSE(device.worker.clients_wait);
     end();
+}
+
+/* Its listener tells of a client only once. */
+static void a_client_that_there_is_no_room_for_is_not_forgotten(void)
+{
+    static const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        begin(true);
+        come(0, -errors[i], 1);
+        come(1, 11, 1);
+        CU_ASSERT_PTR_NULL(serve(NOW));
+        CU_ASSERT_EQUAL(again, NOW + 100);
+        CU_ASSERT_TRUE(device.worker.clients_wait);
+        CU_ASSERT_EQUAL(read_all(CONNECTION_FROM_HOST, 11, 0), 1);
+        come(0, 11, 1);
+        CU_ASSERT_PTR_NULL(serve(NOW + 100));
+        CU_ASSERT_EQUAL(accepted[0], 2);
+        CU_ASSERT_EQUAL(read_all(CONNECTION_FROM_HOST, 11, 0), 1);
+        CU_ASSERT_FALSE(device.worker.clients_wait);
+        end();
+    }
 }
 
 static void what_is_unread_is_bounded(void)
@@ -513,6 +535,7 @@ int main(int argc, char **argv)
         {"the time is only lowered", the_time_is_only_lowered},
         {"one that is turned away counts", one_that_is_turned_away_counts},
         {"a listener that fails is left alone", a_listener_that_fails_is_left_alone},
+        {"no room for a client", a_client_that_there_is_no_room_for_is_not_forgotten},
         {"what is unread is bounded", what_is_unread_is_bounded},
         {"room for less than 16 KiB", there_is_room_for_less_than_16_kib},
         {"without an answer, no room", without_an_answer_there_is_no_room},
