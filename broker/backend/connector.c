@@ -39,11 +39,13 @@ static void lose(struct connector *connector)
         request_at(connector, connector->done++)->result = -ECONNABORTED;
 }
 
-/* Returns false for a message that answers no request. */
+/* Returns false for a message that answers no request. Nobody trusts the connector: a negative
+ * error of its would become the number of a file of this process. */
 static bool take_answer(struct connector *connector, const struct message_connected *message,
                         int fd)
 {
-    if (connector->done == connector->asked || (fd >= 0) != (message->error == 0)) {
+    bool answer = fd >= 0 ? message->error == 0 : message->error > 0;
+    if (connector->done == connector->asked || !answer) {
         if (fd >= 0)
             close(fd);
         return false;

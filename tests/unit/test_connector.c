@@ -3,6 +3,7 @@
  * process. It never gets more answers than questions. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,6 +204,24 @@ static void what_answers_nothing_ends_it(void)
     expect_ended((struct message_connected){.error = ENOENT}, &null, 1); /* error, with a socket */
 }
 
+/* A connector that was taken over may send any number. Its error must not become the number of one
+ * of the broker's own files: that file would go to the worker, and be closed. */
+static void an_error_is_no_file_of_the_broker(void)
+{
+    const int numbers[] = {-1, -9, INT_MIN};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        begin();
+        CU_ASSERT_EQUAL(ask("stream", SOCK_STREAM, 1), 0);
+        union message message = {
+            .connected = {.header = {.type = MSG_CONNECTED}, .error = numbers[i]}};
+        CU_ASSERT_EQUAL(message_send(process, &message, NULL, 0), 0);
+        CU_ASSERT_FALSE(connector_receive(&connector));
+        CU_ASSERT_EQUAL(connector.socket, -1);
+        CU_ASSERT_EQUAL(result_of(1), -ECONNABORTED);
+        end();
+    }
+}
+
 /* An error of any number comes back. */
 static void errors_come_back(void)
 {
@@ -343,6 +362,7 @@ int main(int argc, char **argv)
         {"no more wait than there is room for", no_more_wait_than_there_is_room_for},
         {"its end is an answer", its_end_is_an_answer},
         {"what answers nothing ends it", what_answers_nothing_ends_it},
+        {"an error is no file of the broker", an_error_is_no_file_of_the_broker},
         {"errors come back", errors_come_back},
         {"a socket may have the number 0", a_socket_may_have_the_number_0},
         {"what asks for nothing ends the process", what_asks_for_nothing_ends_the_process},
