@@ -45,7 +45,6 @@ struct backend_daemon {
     /* The configuration space of the last worker that was ready, which the driver may have seen;
      * and of the last one that was to start. */
     uint8_t shown[VHOST_USER_CONFIG_MAX], given[VHOST_USER_CONFIG_MAX];
-    struct failure said; /* the last failure that the user was told of */
 };
 
 struct backend {

@@ -171,12 +171,12 @@ static bool daemon_learned_usable(const union opened_part *learned)
 /* Write one line for each kind of failure, not one for each attempt. */
 static void tell(struct backend *backend, const struct failure *failed, struct backend_wait *ret)
 {
-    if (strcmp(failed->text, backend->daemon.said.text) == 0)
+    struct failure line;
+    failure_set(&line, 0, "waits for the daemon at %.150s: %s", backend->socket_path, failed->text);
+    if (strcmp(line.text, backend->trouble.text) == 0)
         return;
-    backend->daemon.said = *failed;
-    failure_set(&ret->news, 0, "waits for the daemon at %.150s: %s", backend->socket_path,
-                failed->text);
-    backend->trouble = ret->news;
+    ret->news = line;
+    backend->trouble = line;
 }
 
 static int prepare(struct backend *backend, const struct backend_memory *memory, int64_t now,
@@ -192,7 +192,6 @@ static int prepare(struct backend *backend, const struct backend_memory *memory,
     *ret = (struct backend_wait){.fd = -1};
     int result = vhost_user_step(daemon, now, &failed);
     if (result == 0) {
-        backend->daemon.said.text[0] = '\0';
         backend->trouble.text[0] = '\0';
         return 0;
     }

@@ -21,6 +21,7 @@
 #include "broker/backend/backend.h"
 #include "broker/unix_socket.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
 
 #define BIT(name) (1ull << VHOST_USER_PROTOCOL_F_##name)
@@ -48,7 +49,7 @@ int __wrap_eventfd(unsigned int count, int flags);
 int __wrap_eventfd(unsigned int count, int flags)
 {
     CU_ASSERT_EQUAL(count, 0);
-    return __real_eventfd(count, flags);
+    return call_fails("eventfd") ? -1 : __real_eventfd(count, flags);
 }
 
 static void begin(enum device_kind kind, const char *socket_path)
@@ -460,6 +461,34 @@ static void a_channel_may_have_the_number_0(void)
     close_given();
 }
 
+/* Nor does it say so of a placeholder. */
+static void a_placeholder_may_have_the_number_0(void)
+{
+    begin_fs();
+    (void)finish(0);
+    gives_0 = "eventfd";
+    give(0);
+    CU_ASSERT_EQUAL(given.fds[1], 0);
+    close_given();
+    take_0_back();
+}
+
+/* What the worker was to get is closed. The buffer is what the daemon resumes from. */
+static void no_placeholder_beside_a_buffer(void)
+{
+    begin_fs();
+    unsigned int before = fd_count();
+    (void)finish(BIT(INFLIGHT_SHMFD) | BIT(BACKEND_REQ));
+    backend.daemon.dialogue.requests = eventfd(0, EFD_CLOEXEC);
+    int buffer = backend.daemon.dialogue.inflight_fd = eventfd(0, EFD_CLOEXEC);
+    fail_once("eventfd", ENFILE, 0);
+    start = (struct message_start){0};
+    CU_ASSERT_EQUAL(backend.ops->give(&backend, &start, &given), -ENFILE);
+    CU_ASSERT_TRUE(fcntl(buffer, F_GETFD) >= 0);
+    close(buffer);
+    CU_ASSERT_EQUAL(fd_count(), before);
+}
+
 /* The error is that of the file that could not be made, and what was there is closed: the daemon is
  * connected to again. */
 static void no_file_for_a_placeholder(void)
@@ -545,6 +574,8 @@ int main(int argc, char **argv)
         {"a daemon that can do little", a_daemon_that_can_do_little},
         {"a daemon that can do all", a_daemon_that_can_do_all},
         {"a channel may have the number 0", a_channel_may_have_the_number_0},
+        {"a placeholder may have the number 0", a_placeholder_may_have_the_number_0},
+        {"no placeholder beside a buffer", no_placeholder_beside_a_buffer},
         {"no file for a placeholder", no_file_for_a_placeholder},
         {"the configuration space", the_configuration_space},
         CU_TEST_INFO_NULL,
