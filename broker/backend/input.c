@@ -69,7 +69,7 @@ static int grab(int fd, const char *path, struct failure *failure)
  * then. */
 static void learn(int fd, struct start_input *ret)
 {
-    struct input_id ids = {0};
+    struct input_id ids;
     (void)ioctl(fd, EVIOCGNAME(sizeof(ret->name)), ret->name);
     (void)ioctl(fd, EVIOCGUNIQ(sizeof(ret->serial)), ret->serial);
     (void)ioctl(fd, EVIOCGPROP(sizeof(ret->properties)), ret->properties);

@@ -113,7 +113,8 @@ static void tell_place(struct backend *backend, enum tap_place place)
 }
 
 /* backend->trouble says what keeps the frontend's link down, for as long as it is down. The log is
- * told once. A tap without a carrier is not reported: whoever took the carrier away knows of it. */
+ * told once, and by tell_place of a tap that went away. A tap without a carrier is not reported:
+ * whoever took the carrier away knows of it. */
 static void tell_down(struct backend *backend, const struct tap_link *link)
 {
     const char *name = backend->learned.net.name;
@@ -127,7 +128,7 @@ static void tell_down(struct backend *backend, const struct tap_link *link)
                     "tap \"%s\" is down, and the frontend's link with it: \"ip link set %s up\"; a "
                     "new one also needs an address or a bridge",
                     name, name);
-    if (!was_down && backend->news.text[0] == '\0' && link->place != TAP_GONE && !link->up)
+    if (!was_down && backend->news.text[0] == '\0')
         backend->news = backend->trouble;
 }
 

@@ -300,6 +300,13 @@ static void a_tap_is_removed(void)
     sees(true, false, WAS_REMOVED, START_AGAIN);
     sees(false, false, "", START_AGAIN);
     close_backend();
+    begin(DEVICE_NET_VIRTIO); /* one that was down before */
+    CU_ASSERT_EQUAL_FATAL(open_backend(), 0);
+    sees(true, false, IS_DOWN, IS_DOWN);
+    kernel.interfaces[0].index = 0;
+    sees(false, false, WAS_REMOVED, START_AGAIN);
+    sees(false, false, "", START_AGAIN);
+    close_backend();
 }
 
 /* ---- With vhost-net ---- */
