@@ -273,6 +273,7 @@ static void asked_for_others(void)
     config.queue_size = 128;
     terms = terms_of(5, 0, false);
     CU_ASSERT_EQUAL(terms->queue_size, 128);
+    config.config_size = 60; /* as its type has it, for a daemon that is asked */
     for (uint32_t bytes = 1; bytes <= CONFIG_SPACE_MAX; bytes += CONFIG_SPACE_MAX - 1) {
         memset(config.config, 0x37, bytes);
         config.config_bytes = bytes;
