@@ -18,6 +18,30 @@
 #include "tests/unit/failing_calls.h"
 #include "tests/unit/fd_count.h"
 
+static bool sends_less; /* the next message is sent but for its last byte */
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    if (!sends_less)
+        return __real_sendmsg(fd, message, flags);
+    sends_less = false;
+    struct iovec *first = message->msg_iov;
+    first->iov_len--;
+    return __real_sendmsg(fd, message, flags);
+}
+
+/* One part of an answer is missing at a time: there is no room for more. */
+ssize_t __real_recvmsg(int fd, struct msghdr *message, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    if (fd == vu.fd) /* and not the connector's */
+        CU_ASSERT_EQUAL(message->msg_iovlen, 1);
+    return __real_recvmsg(fd, message, flags);
+}
+
 /* The answer comes in two pieces, each with a file. The first may have the number 0. */
 static void comes_in_two_pieces(bool first_is_0)
 {
@@ -82,6 +106,17 @@ static void it_never_reads(void)
         ;
     CU_ASSERT_EQUAL(vhost_user_step(&vu, NOW, &failure), -ECONNREFUSED);
     CU_ASSERT_STRING_EQUAL(failure.text, "GET_FEATURES: Resource temporarily unavailable");
+    dialogue_end();
+}
+
+/* The rest of a request is not sent later: the daemon would wait for it. */
+static void a_request_that_is_sent_in_part(void)
+{
+    dialogue_begin();
+    sends_less = true;
+    CU_ASSERT_EQUAL(vhost_user_step(&vu, NOW, &failure), -ECONNREFUSED);
+    CU_ASSERT_STRING_EQUAL(failure.text, "GET_FEATURES: it does not read");
+    the_next_dialogue_is_right();
     dialogue_end();
 }
 
@@ -294,6 +329,7 @@ static void a_connector_that_hangs(void)
     CU_ASSERT_EQUAL(vhost_user_step(&vu, NOW, &failure), -EINPROGRESS);
     CU_ASSERT_EQUAL(vu.fd, 0);
     CU_ASSERT_FALSE(vu.connecting);
+    CU_ASSERT_EQUAL(recv(daemon_end, &(char){0}, 1, MSG_PEEK), 1); /* it is asked at once */
     CU_ASSERT_EQUAL(dialogue_run(&right_manners, requests), 0);
     CU_ASSERT_EQUAL(memcmp(requests, whole_dialogue, sizeof(whole_dialogue)), 0);
     dialogue_end();
@@ -345,6 +381,7 @@ int main(int argc, char **argv)
         {"a file too many in the second piece", a_file_too_many_in_the_second_piece},
         {"a connection that ends", connection_that_ends},
         {"it never reads", it_never_reads},
+        {"a request that is sent in part", a_request_that_is_sent_in_part},
         {"no file for the channel", no_file_for_the_channel},
         {"a file that was dropped", a_file_that_was_dropped},
         {"the buffer may have the number 0", the_buffer_may_have_the_number_0},
