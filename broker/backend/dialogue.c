@@ -404,10 +404,8 @@ static int take_step(struct vhost_user *vu, const struct step *step, int64_t now
 int vhost_user_step(struct vhost_user *vu, int64_t now, struct failure *ret_failure)
 {
     const char *wrong;
-    if (vu->finished)
-        return 0;
     if (vu->fd < 0) {
-        if (now < vu->until && !(vu->connecting && connector_answered(vu->connector)))
+        if (now < vu->until && !vu->connecting)
             return -EINPROGRESS;
         int connected = connect_to_daemon(vu, now, &wrong);
         if (connected < 0)
@@ -422,7 +420,6 @@ int vhost_user_step(struct vhost_user *vu, int64_t now, struct failure *ret_fail
         if (over == 0)
             return -EINPROGRESS;
     }
-    vu->finished = true;
     vu->backoff = (struct backoff){0};
     return 0;
 }
@@ -433,7 +430,6 @@ int vhost_user_take(struct vhost_user *vu)
     vu->fd = -1;
     vu->requests = -1;
     vu->step = 0;
-    vu->finished = false;
     vu->until = 0;
     return fd;
 }

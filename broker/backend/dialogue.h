@@ -46,12 +46,11 @@ struct vhost_user {
     struct connector *connector; /* makes the connections; borrowed, and used by nobody else */
 
     /* The dialogue. */
-    int fd;          /* -1: not connected */
-    bool connecting; /* the connector has been asked */
-    unsigned int step;
-    bool sent;     /* this step's message is out, an answer is awaited */
-    bool finished; /* the socket is ready to be handed on */
-    int64_t until; /* ms: the step's deadline, or when to connect */
+    int fd;            /* -1: not connected */
+    bool connecting;   /* the connector has been asked */
+    unsigned int step; /* behind the last: the socket is ready to be handed on */
+    bool sent;         /* this step's message is out, an answer is awaited */
+    int64_t until;     /* ms: the step's deadline, or when to connect */
     struct backoff backoff;
     struct vhost_user_header header; /* of the answer; valid as far as `received` says */
     union vhost_user_payload payload;

@@ -50,7 +50,7 @@ void dialogue_begin(void)
     memset(&vu, 0x55, sizeof(vu));
     vhost_user_init(&vu);
     CU_ASSERT(vu.fd == -1 && vu.answer_fd == -1 && vu.requests == -1 && vu.inflight_fd == -1);
-    CU_ASSERT(!vu.connecting && !vu.finished && vu.until == 0);
+    CU_ASSERT(!vu.connecting && vu.until == 0);
     vu.connector = &connector;
     vu.terms = (struct vhost_user_terms){
         .address = {.sun_family = AF_UNIX, .sun_path = "/nonexistent/socket"},

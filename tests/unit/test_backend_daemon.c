@@ -316,6 +316,17 @@ static int broken_connection(void)
     return sockets[0];
 }
 
+/* As a dialogue leaves it. */
+static int finish(uint64_t protocol_features)
+{
+    struct vhost_user *dialogue = &backend.daemon.dialogue;
+    dialogue->step = 99; /* behind the last */
+    dialogue->fd = eventfd(0, EFD_CLOEXEC);
+    dialogue->features = 0x123456789;
+    dialogue->protocol_features = protocol_features;
+    return dialogue->fd;
+}
+
 /* One line for each kind of failure, not one for each attempt. The status says it all the time. */
 static void the_user_is_told_once(void)
 {
@@ -334,10 +345,10 @@ static void the_user_is_told_once(void)
     dialogue->fd = broken_connection();
     (void)prepares(1200, -EINPROGRESS, "", GONE);
     (void)prepares(3000, -EINPROGRESS, NO_CONNECTOR, NO_CONNECTOR);
-    dialogue->finished = true; /* it has come */
+    (void)finish(0); /* it has come */
     wait = prepares(4000, 0, "", "");
     CU_ASSERT_EQUAL(wait.fd, -1);
-    dialogue->finished = false; /* and has gone again */
+    close(vhost_user_take(dialogue)); /* and has gone again */
     (void)prepares(9000, -EINPROGRESS, NO_CONNECTOR, NO_CONNECTOR);
 }
 
@@ -389,17 +400,6 @@ static void close_given(void)
         if ((given.kept & 1u << i) == 0)
             close(given.fds[i]);
     }
-}
-
-/* As a dialogue leaves it. */
-static int finish(uint64_t protocol_features)
-{
-    struct vhost_user *dialogue = &backend.daemon.dialogue;
-    dialogue->finished = true;
-    dialogue->fd = eventfd(0, EFD_CLOEXEC);
-    dialogue->features = 0x123456789;
-    dialogue->protocol_features = protocol_features;
-    return dialogue->fd;
 }
 
 static void a_daemon_that_can_do_little(void)
@@ -480,11 +480,15 @@ static void no_placeholder_beside_a_buffer(void)
     begin_fs();
     unsigned int before = fd_count();
     (void)finish(BIT(INFLIGHT_SHMFD) | BIT(BACKEND_REQ));
-    backend.daemon.dialogue.requests = eventfd(0, EFD_CLOEXEC);
     int buffer = backend.daemon.dialogue.inflight_fd = eventfd(0, EFD_CLOEXEC);
+    free_0(); /* the channel may have this number as well */
+    backend.daemon.dialogue.requests = eventfd(0, EFD_CLOEXEC);
+    CU_ASSERT_EQUAL(backend.daemon.dialogue.requests, 0);
     fail_once("eventfd", ENFILE, 0);
     start = (struct message_start){0};
     CU_ASSERT_EQUAL(backend.ops->give(&backend, &start, &given), -ENFILE);
+    CU_ASSERT_TRUE(fcntl(0, F_GETFD) < 0);
+    take_0_back();
     CU_ASSERT_TRUE(fcntl(buffer, F_GETFD) >= 0);
     close(buffer);
     CU_ASSERT_EQUAL(fd_count(), before);
