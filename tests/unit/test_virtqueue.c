@@ -513,6 +513,24 @@ static void test_looking_ahead(void)
     }
 }
 
+/* What was shown long ago is not taken for what is in front: the counts have 16 bits. */
+static void test_looking_ahead_after_many_chains(void)
+{
+    fresh(8, 0);
+    for (uint32_t i = 0; i < 0x18000; i++) {
+        offer_some(1);
+        CU_ASSERT_EQUAL_FATAL(pop(), 1);
+        CU_ASSERT_FALSE_FATAL(virtqueue_was_shown(&vq));
+        virtqueue_push(&vq, chain.ref, 0);
+        virtqueue_publish(&vq);
+    }
+    offer_some(2);
+    CU_ASSERT_TRUE(virtqueue_ahead(&vq, &chain));
+    CU_ASSERT_TRUE(virtqueue_ahead(&vq, &chain));
+    CU_ASSERT_EQUAL(chain.ref.id, 1);
+    CU_ASSERT_FALSE(virtqueue_ahead(&vq, &chain));
+}
+
 /* A chain that is broken is not shown; who takes it hears why. */
 static void test_looking_ahead_at_a_broken_chain(void)
 {
@@ -546,6 +564,7 @@ int main(int argc, char **argv)
         {"zero length", test_zero_length},
         {"restart", test_restart},
         {"looking ahead", test_looking_ahead},
+        {"looking ahead after many chains", test_looking_ahead_after_many_chains},
         {"looking ahead at a broken chain", test_looking_ahead_at_a_broken_chain},
         CU_TEST_INFO_NULL,
     };

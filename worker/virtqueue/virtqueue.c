@@ -81,11 +81,15 @@ void virtqueue_stop(struct virtqueue *vq)
 
 int virtqueue_pop(struct virtqueue *vq, struct chain *ret_chain, struct guest_fault *ret_fault)
 {
-    uint16_t place = vq->next_avail % QUEUE_SIZE_MAX;
+    const uint16_t taken = vq->next_avail;
     int r =
         vq->is_packed ? packed_pop(vq, ret_chain, ret_fault) : split_pop(vq, ret_chain, ret_fault);
-    if (r > 0)
-        vq->taken[place] = ret_chain->ref.id;
+    if (r <= 0)
+        return r;
+    vq->taken[taken % QUEUE_SIZE_MAX] = ret_chain->ref.id;
+    /* Both counts have 16 bits: a place far behind would seem to be in front. */
+    if (!virtqueue_was_shown(vq))
+        vq->ahead.next_avail = taken;
     return r;
 }
 
