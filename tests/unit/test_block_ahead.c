@@ -143,6 +143,79 @@ static void test_only_looked_at(void)
     CU_ASSERT_EQUAL(completions(0), 1);
 }
 
+/* What reads nothing of the image is not announced, and does not part its neighbours. */
+static void what_reads_nothing_does_not_part_neighbours(void)
+{
+    set_up(USUAL, SLOW);
+    offer(0, 0, VIRTIO_BLK_T_IN, 0, SECTOR);
+    offer(0, 1, VIRTIO_BLK_T_IN, FAR, SECTOR);
+    offer(0, 2, VIRTIO_BLK_T_IN, 3ull * FAR, 0);
+    offer(0, 3, VIRTIO_BLK_T_GET_ID, 3ull * FAR, SECTOR);
+    offer(0, 4, VIRTIO_BLK_T_IN, FAR + 1, SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 5);
+    CU_ASSERT_EQUAL_FATAL(announced_count, 1);
+    CU_ASSERT_EQUAL(announced[0].offset, (uint64_t)FAR * SECTOR);
+    CU_ASSERT_EQUAL(announced[0].length, 2ull * SECTOR);
+}
+
+/* What one call reads has no need of an announcement. */
+static void what_is_read_now_is_not_announced(void)
+{
+    set_up(USUAL, SLOW);
+    for (unsigned int i = 0; i < 4; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, i, SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 4);
+    CU_ASSERT_EQUAL(call_count, 1);
+    CU_ASSERT_EQUAL(announced_count, 0);
+    /* Nor has a request of which a part is read already. */
+    offer(0, 0, VIRTIO_BLK_T_IN, 0, 3 * BLOCK_CALL_BYTES / 2);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 1);
+    CU_ASSERT_EQUAL(call_count, 3);
+    CU_ASSERT_EQUAL(announced_count, 0);
+}
+
+/* The others are announced when it is their turn to be among the next ones. */
+static void so_many_are_announced_at_once(void)
+{
+    const unsigned int all = 80, at_once = 64, taken = 2; /* the one to be read, and one behind */
+    unsigned int at_first = 0;
+    set_up(USUAL, SLOW);
+    for (unsigned int i = 0; i < all; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, 24ull * i, SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), all);
+    CU_ASSERT_EQUAL(announced_count, all - 1);
+    for (unsigned int i = 0; i < announced_count; i++) {
+        CU_ASSERT_EQUAL(announced[i].offset, 24ull * (i + 1) * SECTOR);
+        at_first += announced[i].calls == 0;
+    }
+    CU_ASSERT_EQUAL(at_first, taken - 1 + at_once);
+}
+
+/* A disk can become slow at any time: the positions in the ring, of 16 bits, have no bearing on
+ * it. */
+static void a_disk_can_become_slow_after_any_number_of_requests(void)
+{
+    set_up(USUAL, SLOW);
+    reads(10);
+    block.slow = 0;
+    for (unsigned int taken = 0; taken < 0x9000; taken += 80) {
+        for (unsigned int i = 0; i < 80; i++)
+            offer(0, i, VIRTIO_BLK_T_GET_ID, 0, VIRTIO_BLK_ID_BYTES);
+        guest_kick(0);
+        CU_ASSERT_EQUAL_FATAL(completions(0), 80);
+    }
+    call_count = 0;
+    announced_count = 0;
+    block.slow = SLOW;
+    reads(10);
+    CU_ASSERT_EQUAL(announced_count, 9);
+    CU_ASSERT_EQUAL(announced[0].offset, (uint64_t)FAR * SECTOR);
+}
+
 /* The kernel says that a read would wait: those behind it are announced before it does, until so
  * many reads in a row would not have waited. */
 static void test_told(void)
@@ -172,6 +245,12 @@ int main(int argc, char **argv)
         {"O_DIRECT does not, either", test_direct},
         {"nothing but reads inside the image", test_others},
         {"what is announced stays in the ring", test_only_looked_at},
+        {"what reads nothing does not part neighbours",
+         what_reads_nothing_does_not_part_neighbours},
+        {"what is read now is not announced", what_is_read_now_is_not_announced},
+        {"so many are announced at once", so_many_are_announced_at_once},
+        {"a disk can become slow after any number of requests",
+         a_disk_can_become_slow_after_any_number_of_requests},
         {"slow is what the kernel says", test_told},
         CU_TEST_INFO_NULL,
     };

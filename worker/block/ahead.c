@@ -29,7 +29,7 @@ struct stretch {
 
 static void announce(struct turn *turn, struct stretch *stretch)
 {
-    if (stretch->length > 0)
+    if (stretch->length != 0)
         block_announce(turn->dev, stretch->offset, stretch->length);
     stretch->length = 0;
 }
@@ -69,7 +69,7 @@ void block_ahead(struct turn *turn, uint64_t offset)
     static struct chain chain;
     const struct block_request *request = &block_queue(turn)->request;
     struct virtio_blk_outhdr header;
-    struct stretch stretch = {0};
+    struct stretch stretch = {.length = 0};
     if (block.slow == 0 || block.direct || block.ring)
         return;
     if (is_next(request, offset) && !virtqueue_was_shown(turn->vq))
