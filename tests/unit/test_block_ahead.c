@@ -21,6 +21,7 @@ int posix_fadvise(int fd, off_t offset, off_t length, int advice)
 {
     CU_ASSERT_EQUAL(fd, WORKER_FD_BACKEND);
     CU_ASSERT_EQUAL(advice, POSIX_FADV_WILLNEED);
+    CU_ASSERT_EQUAL(guest_state.watch.in_io, 1); /* the broker knows that it may take long */
     CU_ASSERT_FATAL(announced_count < CALLS_MAX);
     announced[announced_count].offset = (uint64_t)offset;
     announced[announced_count].length = (uint64_t)length;

@@ -20,6 +20,7 @@
 #define USUAL (FEATURE(VIRTIO_F_VERSION_1) | FEATURE(VIRTIO_BLK_F_FLUSH))
 #define DURABLE FEATURE(VIRTIO_F_VERSION_1) /* without FLUSH, each write has to be stable */
 #define PAGE 4096u
+#define QUEUE_RESET 0x0c0u /* VirtIO 1.2 §4.2.2 */
 
 /* ---- The ring ---- */
 
@@ -110,6 +111,7 @@ static void end_one(void)
 
 int ring_enter(unsigned int wait)
 {
+    CU_ASSERT_EQUAL(guest_state.watch.in_io, 1); /* the broker knows that it may take long */
     fake.enters++;
     if (fake.enter_error != 0) {
         int error = fake.enter_error;
@@ -297,6 +299,19 @@ static void without_memory_for_a_ring_all_is_done_alone(void)
     assert_reads(6);
 }
 
+/* A signal has ended the call: the kernel still has the requests, or gets them with the next one.
+ */
+static void a_wait_that_was_cut_short_goes_on(void)
+{
+    set_up(USUAL);
+    fake.enter_error = -EINTR;
+    offer_reads(6);
+    CU_ASSERT_EQUAL(completions(0), 6);
+    CU_ASSERT_EQUAL(call_count, 0);
+    CU_ASSERT_EQUAL(fake.moved, 6);
+    assert_reads(6);
+}
+
 static void a_truncated_image_is_an_error(void)
 {
     set_up(USUAL);
@@ -415,6 +430,32 @@ static void a_window_that_is_not_pinned(void)
     unpinned = false;
 }
 
+/* Far more than there is of the memory of our own. */
+static void memory_of_our_own_is_used_again(void)
+{
+    set_up_direct(USUAL, false);
+    for (unsigned int round = 0; round < 8; round++) {
+        for (unsigned int i = 0; i < 12; i++)
+            offer(0, i, VIRTIO_BLK_T_IN, 128ull * (i % 8), 0x10000);
+        guest_kick(0);
+        CU_ASSERT_EQUAL(completions(0), 12);
+        for (unsigned int i = 0; i < 12; i++)
+            CU_ASSERT_TRUE(data_is(i, 128ull * (i % 8), 0x10000));
+    }
+    CU_ASSERT_EQUAL(call_count, 0);
+    /* A part of it, however small, counts as moved. */
+    static const int32_t results[] = {1, 513};
+    memcpy(fake.results, results, sizeof(results));
+    fake.result_count = 2;
+    fake.moved = 0;
+    for (unsigned int i = 0; i < 4; i++)
+        memset(request_data(0, i), 0, PAGE);
+    offer_reads(4);
+    CU_ASSERT_EQUAL(completions(0), 4);
+    assert_reads(4);
+    unpinned = false;
+}
+
 static void direct_writes_are_made_stable_together(void)
 {
     set_up_direct(DURABLE, true);
@@ -478,26 +519,73 @@ static void nothing_is_under_way_after_a_reset(void)
     assert_reads(10);
 }
 
-static void another_queue_has_its_turn(void)
+/* Of the queues, `first` has a turn, and leaves some under way. */
+static void other_queue(unsigned int first)
 {
+    const unsigned int other = 1 - first;
     memset(&fake, 0, sizeof(fake));
     block_start = guest_start(DEVICE_BLOCK_URING);
     make_image();
     block_running(2, USUAL);
     for (unsigned int i = 0; i < 24; i++)
-        offer(0, i, VIRTIO_BLK_T_IN, 128ull * (i % 8), 0x10000);
-    device_notify(&guest_device, 0);
+        offer(first, i, VIRTIO_BLK_T_IN, 128ull * (i % 8), 0x10000);
+    device_notify(&guest_device, first);
     device_turns(&guest_device);
     CU_ASSERT(fake.added_count + fake.taken_count > 0);
-    offer(1, 0, VIRTIO_BLK_T_IN, 8, PAGE);
-    device_notify(&guest_device, 1);
+    offer(other, 0, VIRTIO_BLK_T_IN, 8, PAGE);
+    device_notify(&guest_device, other);
     device_turns(&guest_device); /* the first queue's requests end */
     CU_ASSERT_EQUAL(fake.added_count + fake.taken_count, 0);
     device_turns(&guest_device);
-    CU_ASSERT_EQUAL(completions(1), 1);
-    CU_ASSERT_EQUAL(request_status(1, 0), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(completions(other), 1);
+    CU_ASSERT_EQUAL(request_status(other, 0), VIRTIO_BLK_S_OK);
     guest_run();
-    CU_ASSERT_EQUAL(completions(0), 24);
+    CU_ASSERT_EQUAL(completions(first), 24);
+}
+
+static void another_queue_has_its_turn(void)
+{
+    other_queue(0);
+    other_queue(1);
+}
+
+/* A queue stops alone. What is under way in the other one goes on. */
+static void another_queue_stops(void)
+{
+    memset(&fake, 0, sizeof(fake));
+    block_start = guest_start(DEVICE_BLOCK_URING);
+    make_image();
+    block_running(2, USUAL | FEATURE(VIRTIO_F_RING_RESET));
+    for (unsigned int i = 0; i < 24; i++)
+        offer(1, i, VIRTIO_BLK_T_IN, 128ull * (i % 8), 0x10000);
+    device_notify(&guest_device, 1);
+    device_turns(&guest_device);
+    unsigned int under_way = fake.added_count + fake.taken_count;
+    CU_ASSERT(under_way > 0);
+    guest_write(VIRTIO_MMIO_QUEUE_SEL, 0);
+    guest_write(QUEUE_RESET, 1);
+    CU_ASSERT_EQUAL(fake.added_count + fake.taken_count, under_way);
+    guest_run();
+    CU_ASSERT_EQUAL(completions(1), 24);
+}
+
+/* A turn takes a queue's part of the requests, and few more, however many of them one step takes.
+ */
+static void a_turn_counts_each_request(void)
+{
+    const unsigned int all = 80, part = 64, of_a_step = 8;
+    memset(&fake, 0, sizeof(fake));
+    block_start = guest_start(DEVICE_BLOCK_URING);
+    make_image();
+    block_running(4, USUAL);
+    for (unsigned int i = 0; i < all; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, 24ull * i, SECTOR);
+    device_notify(&guest_device, 0);
+    device_turns(&guest_device);
+    CU_ASSERT(guest_device.queues[0].next_avail >= part);
+    CU_ASSERT(guest_device.queues[0].next_avail < part + of_a_step);
+    guest_run();
+    CU_ASSERT_EQUAL(completions(0), all);
 }
 
 /* Too large for one call, or not whole sectors, or beyond the end: as without a ring. */
@@ -531,6 +619,7 @@ int main(int argc, char **argv)
         {"only what fails alone fails", only_what_fails_alone_fails},
         {"without memory for a ring, all is done alone",
          without_memory_for_a_ring_all_is_done_alone},
+        {"a wait that was cut short goes on", a_wait_that_was_cut_short_goes_on},
         {"a truncated image is an error", a_truncated_image_is_an_error},
         {"of many an eighth is waited for", of_many_an_eighth_is_waited_for},
         {"a flush waits for those before it", a_flush_waits_for_those_before_it},
@@ -539,12 +628,15 @@ int main(int argc, char **argv)
         {"the rest of a write is made stable, too", the_rest_of_a_write_is_made_stable_too},
         {"direct reads and writes", direct_reads_and_writes},
         {"a window that is not pinned", a_window_that_is_not_pinned},
+        {"memory of our own is used again", memory_of_our_own_is_used_again},
         {"direct writes are made stable together", direct_writes_are_made_stable_together},
         {"what is before a broken chain is not lost", what_is_before_a_broken_chain_is_not_lost},
         {"what is under way stays so until the next turn",
          what_is_under_way_stays_so_until_the_next_turn},
         {"nothing is under way after a reset", nothing_is_under_way_after_a_reset},
         {"another queue has its turn", another_queue_has_its_turn},
+        {"another queue stops", another_queue_stops},
+        {"a turn counts each request", a_turn_counts_each_request},
         {"what has to be alone is alone", what_has_to_be_alone_is_alone},
         CU_TEST_INFO_NULL,
     };

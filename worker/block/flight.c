@@ -48,7 +48,7 @@ struct sent {
     enum stage stage;
     int32_t result;   /* bytes moved, or -errno */
     int error;        /* of making it stable: -errno, or 0 */
-    struct iovec own; /* the memory of our own; length 0: none */
+    struct iovec own; /* the memory of our own; iov_base NULL: none */
 };
 
 static _Alignas(POOL_ALIGNMENT) unsigned char pool[POOL_BYTES];
@@ -130,8 +130,8 @@ static void add_to_ring(struct sent *sent, uint32_t number)
     uint64_t offset = sent->request.sector * BLOCK_SECTOR;
     if (block_needs_detour())
         give_memory(sent);
-    const struct iovec *segments = sent->own.iov_len > 0 ? &sent->own : data->segments;
-    unsigned int count = sent->own.iov_len > 0 ? 1 : data->count;
+    const struct iovec *segments = sent->own.iov_base ? &sent->own : data->segments;
+    unsigned int count = sent->own.iov_base ? 1 : data->count;
     sent->stage = STAGE_SENT;
     flight.sent++;
     if (sent->request.type == VIRTIO_BLK_T_IN)
@@ -185,7 +185,7 @@ static void note_result(const struct device *dev, uint32_t number, int32_t resul
     sent->stage = wrote && block_durable(dev) ? STAGE_WRITTEN : STAGE_MOVED;
     sent->result = result;
     flight.sent--;
-    if (!wrote && sent->own.iov_len > 0 && result > 0) {
+    if (!wrote && sent->own.iov_base && result > 0) {
         struct cursor data = sent->request.data;
         cursor_write(&data, sent->own.iov_base, (size_t)result);
     }
