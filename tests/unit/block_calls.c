@@ -15,6 +15,8 @@
 #define QUEUES 4u
 #define REQUESTS (GUEST_BASE + GUEST_BUFFERS) /* headers and status bytes */
 #define DATA (REQUESTS + 0x10000)
+/* A call that succeeds leaves in errno what an earlier one has put there. */
+#define ERRNO_OF_OTHERS EDOM
 
 struct call_record calls[CALLS_MAX];
 unsigned int call_count;
@@ -29,19 +31,30 @@ static struct guest_ring rings[QUEUES];
 
 /* ---- System calls ---- */
 
+/* The broker has to know of each call that waits for the disk, or it would replace the worker. */
+static void assert_said(bool waits)
+{
+    CU_ASSERT_EQUAL(guest_state.watch.in_io, waits);
+}
+
 static bool recorded(struct call_record record)
 {
+    assert_said(record.call != CALL_READ || (record.flags & RWF_NOWAIT) == 0);
     record.used_idx = rings[0].used->idx;
     record.interrupts = guest_state.counters.interrupts_sent;
     if (call_count < CALLS_MAX)
         calls[call_count] = record;
     call_count++;
+    errno = ERRNO_OF_OTHERS;
     if (error_count == 0)
         return true;
     errno = errors[0];
     memmove(errors, errors + 1, sizeof(errors) - sizeof(errors[0]));
     error_count--;
-    return errno == 0;
+    if (errno != 0)
+        return false;
+    errno = ERRNO_OF_OTHERS;
+    return true;
 }
 
 static bool in_window(const void *address)
@@ -52,20 +65,27 @@ static bool in_window(const void *address)
 
 int madvise(void *address, size_t length, int advice)
 {
-    if (unpinned && advice == MADV_POPULATE_READ && in_window(address)) {
+    if (unpinned && advice == MADV_POPULATE_READ && in_window(address) && length > 0) {
         errno = EINVAL;
         return -1;
     }
     return (int)syscall(SYS_madvise, address, length, advice);
 }
 
-static bool refused(const struct iovec *iov, int count)
+/* What the kernel would say to a call with O_DIRECT: 0, or an errno. */
+static int direct_error(const struct iovec *iov, int count, off_t offset)
 {
-    for (int i = 0; unpinned && block_start.of_kind.block.direct && i < count; i++) {
-        if (in_window(iov[i].iov_base))
-            return true;
+    const struct start_block *from = &block_start.of_kind.block;
+    if (!from->direct)
+        return 0;
+    for (int i = 0; i < count; i++) {
+        if (unpinned && in_window(iov[i].iov_base))
+            return EFAULT;
+        if ((uintptr_t)iov[i].iov_base % from->mem_alignment != 0 ||
+            ((uint64_t)offset | iov[i].iov_len) % from->blk_size != 0)
+            return EINVAL;
     }
-    return false;
+    return 0;
 }
 
 /* The calls without flags, which an emulator of programs has as well. */
@@ -80,8 +100,9 @@ static ssize_t move(enum call call, move_call *without_flags, const struct iovec
         record.length += iov[i].iov_len;
     if (!recorded(record))
         return -1;
-    if (refused(iov, count)) {
-        errno = EFAULT;
+    int error = direct_error(iov, count, offset);
+    if (error != 0) {
+        errno = error;
         return -1;
     }
     /* `bytes_max` bytes: some whole segments, and a part of the next one. */
@@ -123,6 +144,14 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
                                        .length = (uint64_t)length}))
         return -1;
     return (int)syscall(SYS_fallocate, fd, mode, offset, length);
+}
+
+off_t lseek(int fd, off_t offset, int whence)
+{
+    if (fd == WORKER_FD_BACKEND)
+        assert_said(true);
+    errno = ERRNO_OF_OTHERS;
+    return syscall(SYS_lseek, fd, offset, whence);
 }
 
 /* ---- The image ---- */
@@ -200,8 +229,8 @@ uint8_t request_status(unsigned int queue, unsigned int number)
     return *(const uint8_t *)guest_at(place(queue, number) + 16);
 }
 
-void offer_at(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
-              uint64_t address, uint32_t length)
+void offer_pieces(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
+                  const struct piece *pieces, unsigned int count)
 {
     struct guest_ring *ring = &rings[queue];
     uint16_t head = (uint16_t)(3 * number);
@@ -213,9 +242,17 @@ void offer_at(unsigned int queue, unsigned int number, uint32_t type, uint64_t s
     memcpy(guest_at(header), &content, sizeof(content));
     *(uint8_t *)guest_at(header + 16) = 0xff;
     guest_desc(ring, head, header, 16, VRING_DESC_F_NEXT, (uint16_t)(head + 1));
-    guest_desc(ring, head + 1u, address, length, flags, (uint16_t)(head + 2));
-    guest_desc(ring, head + 2u, header + 16, 1, VRING_DESC_F_WRITE, 0);
+    for (unsigned int i = 0; i < count; i++)
+        guest_desc(ring, head + 1u + i, pieces[i].address, pieces[i].length, flags,
+                   (uint16_t)(head + 2 + i));
+    guest_desc(ring, head + 1u + count, header + 16, 1, VRING_DESC_F_WRITE, 0);
     guest_offer(ring, head);
+}
+
+void offer_at(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
+              uint64_t address, uint32_t length)
+{
+    offer_pieces(queue, number, type, sector, &(struct piece){address, length}, 1);
 }
 
 void offer(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector, uint32_t length)
@@ -232,6 +269,7 @@ unsigned int completions(unsigned int queue)
 {
     struct vring_used_elem element;
     unsigned int count = 0;
+    assert_said(false);
     while (guest_used(&rings[queue], &element))
         count++;
     return count;

@@ -42,8 +42,13 @@ extern int errors[16];
 extern unsigned int error_count;
 extern size_t bytes_max;
 
-/* If set, the kernel does not pin the window from the next device on, as on a real Bao. Then
- * O_DIRECT on it fails with EFAULT. */
+/*
+ * Each call asserts that the broker was told of it, if it may wait. With O_DIRECT it fails with
+ * EINVAL if it is not aligned.
+ *
+ * If set, the kernel does not pin the window from the next device on, as on a real Bao. Then
+ * O_DIRECT on it fails with EFAULT.
+ */
 extern bool unpinned;
 
 /* A memfd of SECTORS, whose sector s is filled with s % 251 + 1. */
@@ -61,6 +66,14 @@ void offer(unsigned int queue, unsigned int number, uint32_t type, uint64_t sect
 /* The same, with the data at `address`. */
 void offer_at(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
               uint64_t address, uint32_t length);
+/* The same, with the data in several pieces. Of the queue's descriptors it takes those from
+ * 3 * number on. */
+struct piece {
+    uint64_t address;
+    uint32_t length;
+};
+void offer_pieces(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
+                  const struct piece *pieces, unsigned int count);
 void *request_data(unsigned int queue, unsigned int number);
 uint8_t request_status(unsigned int queue, unsigned int number);
 /* The driver's used->idx of that queue. */

@@ -237,27 +237,26 @@ static ssize_t write_detour(struct device *dev, const struct cursor *data, uint6
 
 /* ---- What requests are made of ---- */
 
+/* As much of the data as one call shall move. */
+static struct cursor of_one_call(const struct cursor *data)
+{
+    struct cursor part = *data;
+    if (part.left > BLOCK_CALL_BYTES)
+        cursor_cut(&part, bytes_of_call(part));
+    return part;
+}
+
 ssize_t block_read(struct device *dev, const struct cursor *data, uint64_t offset, bool may_wait)
 {
-    struct cursor part;
-    if (data->left > BLOCK_CALL_BYTES) {
-        part = *data;
-        cursor_cut(&part, bytes_of_call(part));
-        data = &part;
-    }
-    return (reachable(data, offset) ? read_image : read_detour)(dev, data, offset, may_wait);
+    const struct cursor part = of_one_call(data);
+    return (reachable(&part, offset) ? read_image : read_detour)(dev, &part, offset, may_wait);
 }
 
 static ssize_t write_call(struct device *dev, const struct cursor *data, uint64_t offset,
                           bool stable)
 {
-    struct cursor part;
-    if (data->left > BLOCK_CALL_BYTES) {
-        part = *data;
-        cursor_cut(&part, bytes_of_call(part));
-        data = &part;
-    }
-    return (reachable(data, offset) ? write_image : write_detour)(dev, data, offset, stable);
+    const struct cursor part = of_one_call(data);
+    return (reachable(&part, offset) ? write_image : write_detour)(dev, &part, offset, stable);
 }
 
 ssize_t block_write(struct device *dev, const struct cursor *data, uint64_t offset)
