@@ -13,8 +13,10 @@
 #include "tests/cunit_main.h"
 
 #define QUEUES 4u
+#define SEGMENTS_MAX 1024u                    /* UIO_MAXIOV */
 #define REQUESTS (GUEST_BASE + GUEST_BUFFERS) /* headers and status bytes */
 #define DATA (REQUESTS + 0x10000)
+#define TABLES (GUEST_BASE + 0x20000000)
 /* A call that succeeds leaves in errno what an earlier one has put there. */
 #define ERRNO_OF_OTHERS EDOM
 
@@ -24,6 +26,8 @@ int errors[16];
 unsigned int error_count;
 size_t bytes_max = SIZE_MAX;
 bool unpinned;
+uint32_t spare_bytes;
+void (*during_next_call)(void);
 int image = -1;
 struct message_start block_start;
 
@@ -45,6 +49,11 @@ static bool recorded(struct call_record record)
     if (call_count < CALLS_MAX)
         calls[call_count] = record;
     call_count++;
+    if (during_next_call) {
+        void (*once)(void) = during_next_call;
+        during_next_call = NULL;
+        once();
+    }
     errno = ERRNO_OF_OTHERS;
     if (error_count == 0)
         return true;
@@ -106,10 +115,10 @@ static ssize_t move(enum call call, move_call *without_flags, const struct iovec
         return -1;
     }
     /* `bytes_max` bytes: some whole segments, and a part of the next one. */
-    struct iovec part[64];
+    struct iovec part[SEGMENTS_MAX];
     size_t left = bytes_max;
     int segments = 0;
-    for (; segments < count && segments < 64 && left > 0; segments++) {
+    for (; segments < count && segments < (int)SEGMENTS_MAX && left > 0; segments++) {
         part[segments] = iov[segments];
         if (part[segments].iov_len > left)
             part[segments].iov_len = left;
@@ -206,6 +215,7 @@ void block_running(uint32_t queues, uint64_t features)
     call_count = 0;
     error_count = 0;
     bytes_max = SIZE_MAX;
+    spare_bytes = 0;
     memset(errors, 0, sizeof(errors));
 }
 
@@ -229,24 +239,61 @@ uint8_t request_status(unsigned int queue, unsigned int number)
     return *(const uint8_t *)guest_at(place(queue, number) + 16);
 }
 
+/* The descriptors of a request, of which the first lies at `descs` and is number `head` there.
+ * Returns how many. */
+static unsigned int describe(struct vring_desc *descs, unsigned int head, uint64_t header,
+                             uint32_t type, const struct piece *pieces, unsigned int count)
+{
+    bool out = type == VIRTIO_BLK_T_OUT || type == VIRTIO_BLK_T_DISCARD ||
+               type == VIRTIO_BLK_T_WRITE_ZEROES;
+    uint16_t flags = VRING_DESC_F_NEXT | (out ? 0 : VRING_DESC_F_WRITE);
+    unsigned int n = 0;
+    descs[n++] = (struct vring_desc){header, 16, VRING_DESC_F_NEXT, 0};
+    for (unsigned int i = 0; i < count; i++)
+        descs[n++] = (struct vring_desc){pieces[i].address, pieces[i].length, flags, 0};
+    if (spare_bytes > 0)
+        descs[n++] = (struct vring_desc){header + 17, spare_bytes,
+                                         VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 0};
+    descs[n++] = (struct vring_desc){header + 16, 1, VRING_DESC_F_WRITE, 0};
+    for (unsigned int i = 0; i + 1 < n; i++)
+        descs[i].next = (uint16_t)(head + i + 1);
+    return n;
+}
+
+static void put_request(uint64_t header, uint32_t type, uint64_t sector)
+{
+    const struct virtio_blk_outhdr content = {.type = type, .sector = sector};
+    memcpy(guest_at(header), &content, sizeof(content));
+    *(uint8_t *)guest_at(header + 16) = 0xff;
+}
+
 void offer_pieces(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
                   const struct piece *pieces, unsigned int count)
 {
     struct guest_ring *ring = &rings[queue];
     uint16_t head = (uint16_t)(3 * number);
     uint64_t header = place(queue, number);
-    const struct virtio_blk_outhdr content = {.type = type, .sector = sector};
-    bool out = type == VIRTIO_BLK_T_OUT || type == VIRTIO_BLK_T_DISCARD ||
-               type == VIRTIO_BLK_T_WRITE_ZEROES;
-    uint16_t flags = VRING_DESC_F_NEXT | (out ? 0 : VRING_DESC_F_WRITE);
-    memcpy(guest_at(header), &content, sizeof(content));
-    *(uint8_t *)guest_at(header + 16) = 0xff;
-    guest_desc(ring, head, header, 16, VRING_DESC_F_NEXT, (uint16_t)(head + 1));
-    for (unsigned int i = 0; i < count; i++)
-        guest_desc(ring, head + 1u + i, pieces[i].address, pieces[i].length, flags,
-                   (uint16_t)(head + 2 + i));
-    guest_desc(ring, head + 1u + count, header + 16, 1, VRING_DESC_F_WRITE, 0);
+    put_request(header, type, sector);
+    describe(&ring->desc[head], head, header, type, pieces, count);
     guest_offer(ring, head);
+}
+
+void offer_table(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
+                 const struct piece *pieces, unsigned int count)
+{
+    uint64_t header = place(queue, number), table = TABLES + number * 0x1000ull;
+    put_request(header, type, sector);
+    unsigned int n = describe(guest_at(table), 0, header, type, pieces, count);
+    guest_desc(&rings[queue], number, table, n * (uint32_t)sizeof(struct vring_desc),
+               VRING_DESC_F_INDIRECT, 0);
+    guest_offer(&rings[queue], (uint16_t)number);
+}
+
+void offer_no_request(unsigned int queue, unsigned int number)
+{
+    put_request(place(queue, number), VIRTIO_BLK_T_OUT, 0);
+    guest_desc(&rings[queue], 3 * number, place(queue, number), 16, 0, 0);
+    guest_offer(&rings[queue], (uint16_t)(3 * number));
 }
 
 void offer_at(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
@@ -263,6 +310,12 @@ void offer(unsigned int queue, unsigned int number, uint32_t type, uint64_t sect
 uint16_t block_used(unsigned int queue)
 {
     return rings[queue].used->idx;
+}
+
+uint32_t used_length(unsigned int queue)
+{
+    struct vring_used_elem element;
+    return guest_used(&rings[queue], &element) ? element.len : UINT32_MAX;
 }
 
 unsigned int completions(unsigned int queue)

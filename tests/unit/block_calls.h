@@ -41,6 +41,8 @@ extern unsigned int call_count;
 extern int errors[16];
 extern unsigned int error_count;
 extern size_t bytes_max;
+/* What the driver does meanwhile; done once. */
+extern void (*during_next_call)(void);
 
 /*
  * Each call asserts that the broker was told of it, if it may wait. With O_DIRECT it fails with
@@ -74,10 +76,19 @@ struct piece {
 };
 void offer_pieces(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
                   const struct piece *pieces, unsigned int count);
+/* The same, in an indirect table: of the queue's descriptors it takes number `number`. */
+void offer_table(unsigned int queue, unsigned int number, uint32_t type, uint64_t sector,
+                 const struct piece *pieces, unsigned int count);
+/* A chain that is no request: it has a header, and no byte for the status. */
+void offer_no_request(unsigned int queue, unsigned int number);
+/* So many bytes, at most 8, that the device may write lie between the data and the status byte. */
+extern uint32_t spare_bytes;
 void *request_data(unsigned int queue, unsigned int number);
 uint8_t request_status(unsigned int queue, unsigned int number);
 /* The driver's used->idx of that queue. */
 uint16_t block_used(unsigned int queue);
+/* The used length of the next completion; UINT32_MAX: there is none. */
+uint32_t used_length(unsigned int queue);
 /* How many new completions the driver can see since the last call. */
 unsigned int completions(unsigned int queue);
 

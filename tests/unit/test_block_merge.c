@@ -149,7 +149,7 @@ static void test_one_fails(void)
 /* Calls that move less than they were asked for, and end anywhere. */
 static void test_short_calls(void)
 {
-    for (size_t most = 100; most < 4000; most += 300) {
+    for (size_t most = 1; most < 4000; most += 300) {
         set_up();
         block_running(1, USUAL);
         bytes_max = most;
@@ -177,6 +177,120 @@ static void test_malformed_behind(void)
     CU_ASSERT_EQUAL(completions(0), 2);
     CU_ASSERT_TRUE(data_is(0, 0, 1, SECTOR) && data_is(0, 1, 2, SECTOR));
     CU_ASSERT_TRUE(guest_state.transport.status & VIRTIO_CONFIG_S_NEEDS_RESET);
+}
+
+/* A chain that is no request is taken off the ring with its error. It is not passed over. */
+static void test_no_request_behind(void)
+{
+    set_up();
+    block_running(1, USUAL);
+    offer(0, 0, VIRTIO_BLK_T_IN, 1, SECTOR);
+    offer(0, 1, VIRTIO_BLK_T_IN, 2, SECTOR);
+    offer_no_request(0, 2);
+    offer(0, 3, VIRTIO_BLK_T_IN, 3, SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 2);
+    CU_ASSERT_TRUE(data_is(0, 0, 1, SECTOR) && data_is(0, 1, 2, SECTOR));
+    CU_ASSERT_TRUE(guest_state.transport.status & VIRTIO_CONFIG_S_NEEDS_RESET);
+    CU_ASSERT_EQUAL(guest_state.counters.guest_errors, 1);
+}
+
+/* Two neighbours of which the second one fails: the first does not. */
+static void test_of_two_one_fails(void)
+{
+    set_up();
+    block_running(1, USUAL);
+    offer(0, 0, VIRTIO_BLK_T_IN, 40, SECTOR);
+    offer(0, 1, VIRTIO_BLK_T_IN, 41, SECTOR);
+    errors[0] = EIO;
+    errors[2] = EIO;
+    error_count = 3;
+    guest_kick(0);
+    CU_ASSERT_EQUAL(call_count, 3);
+    CU_ASSERT_EQUAL(completions(0), 2);
+    CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(request_status(0, 1), VIRTIO_BLK_S_IOERR);
+}
+
+/* A signal is no failure: the same call is made again. */
+static void test_interrupted(void)
+{
+    set_up();
+    block_running(1, USUAL);
+    for (unsigned int i = 0; i < 4; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, 40 + i, SECTOR);
+    errors[0] = errors[1] = EINTR;
+    error_count = 2;
+    guest_kick(0);
+    CU_ASSERT_EQUAL(call_count, 3);
+    for (unsigned int i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(calls[i].segments, 4);
+    CU_ASSERT_EQUAL(completions(0), 4);
+}
+
+static void offer_neighbour(void)
+{
+    offer(0, 1, VIRTIO_BLK_T_IN, 48, 8 * SECTOR);
+}
+
+/* A request is moved in part before there is a neighbour. It is done as it was begun. */
+static void test_begun(void)
+{
+    set_up();
+    block_running(1, USUAL);
+    bytes_max = 5 * SECTOR;
+    during_next_call = offer_neighbour;
+    offer(0, 0, VIRTIO_BLK_T_IN, 40, 8 * SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 2);
+    CU_ASSERT_EQUAL(calls[1].offset, 45ull * SECTOR);
+    CU_ASSERT_EQUAL(calls[1].segments, 1);
+    CU_ASSERT_TRUE(data_is(0, 0, 40, 8 * SECTOR) && data_is(0, 1, 48, 8 * SECTOR));
+    CU_ASSERT_EQUAL(guest_state.counters.bytes_in, 16ull * SECTOR);
+}
+
+/* How much is one call: the first request is at most half of it. */
+static void test_bytes_of_one_call(void)
+{
+    static const struct {
+        uint32_t first, second;
+        unsigned int calls;
+    } cases[] = {{0x8000, SECTOR, 1},          {0x8000 + SECTOR, SECTOR, 2},  {0x8000, 0x8000, 1},
+                 {0x8000, 0x8000 + SECTOR, 2}, {SECTOR, 0x10000 - SECTOR, 1}, {SECTOR, 0x10000, 2}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        set_up();
+        block_running(1, USUAL);
+        offer(0, 0, VIRTIO_BLK_T_IN, 0, cases[i].first);
+        offer(0, 1, VIRTIO_BLK_T_IN, cases[i].first / SECTOR, cases[i].second);
+        guest_kick(0);
+        CU_ASSERT_EQUAL(call_count, cases[i].calls);
+        CU_ASSERT_EQUAL(completions(0), 2);
+        CU_ASSERT_TRUE(data_is(0, 0, 0, cases[i].first));
+        CU_ASSERT_TRUE(data_is(0, 1, cases[i].first / SECTOR, cases[i].second));
+    }
+}
+
+/* The kernel takes 1024 segments. One of a read is for its status. */
+static void test_segments_of_one_call(void)
+{
+    struct piece pieces[254];
+    set_up();
+    block_running(1, USUAL | FEATURE(VIRTIO_RING_F_INDIRECT_DESC));
+    for (unsigned int i = 0; i < 7; i++) {
+        const unsigned int count = i < 4 ? 254 : i == 4 ? 7 : 1;
+        const uint32_t each = SECTOR / count;
+        uint64_t at = GUEST_BASE + (uint64_t)((unsigned char *)request_data(0, i) - guest_memory);
+        for (unsigned int k = 0; k < count; k++, at += each)
+            pieces[k] = (struct piece){at, k + 1 < count ? each : SECTOR - each * (count - 1)};
+        offer_table(0, i, VIRTIO_BLK_T_IN, 40 + i, pieces, count);
+    }
+    guest_kick(0);
+    CU_ASSERT_EQUAL(call_count, 2);
+    CU_ASSERT_EQUAL(calls[0].segments, 1023);
+    CU_ASSERT_EQUAL(calls[1].segments, 2);
+    CU_ASSERT_EQUAL(completions(0), 7);
+    for (unsigned int i = 0; i < 7; i++)
+        CU_ASSERT_TRUE(data_is(0, i, 40 + i, SECTOR));
 }
 
 /* Requests were taken together and not completed. A successor does all of them once more. */
@@ -267,6 +381,27 @@ static void test_direct_aligned(void)
     CU_ASSERT_EQUAL(calls[0].segments, 4); /* no detour */
     for (unsigned int i = 0; i < 4; i++)
         CU_ASSERT_TRUE(data_is(0, i, 8ULL * i, 4096));
+}
+
+/* Each call waits for the disk. So there is more in one than without O_DIRECT. */
+static void test_direct_much(void)
+{
+    running_direct(512, 512);
+    for (unsigned int i = 0; i < 70; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, i, SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(call_count, 2);
+    CU_ASSERT_EQUAL(calls[0].segments, 64);
+    CU_ASSERT_EQUAL(calls[1].segments, 6);
+    running_direct(512, 512);
+    for (unsigned int i = 0; i < 40; i++)
+        offer(0, i, VIRTIO_BLK_T_IN, 16ull * i, 16 * SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(call_count, 2);
+    CU_ASSERT_EQUAL(calls[0].length, 0x40000);
+    CU_ASSERT_EQUAL(completions(0), 40);
+    for (unsigned int i = 0; i < 40; i++)
+        CU_ASSERT_TRUE(data_is(0, i, 16ull * i, 16 * SECTOR));
 }
 
 static void test_direct_unaligned(void)
@@ -440,10 +575,17 @@ int main(int argc, char **argv)
         {"of several one fails", test_one_fails},
         {"short calls", test_short_calls},
         {"malformed behind neighbours", test_malformed_behind},
+        {"no request behind neighbours", test_no_request_behind},
+        {"of two one fails", test_of_two_one_fails},
+        {"interrupted", test_interrupted},
+        {"one that is begun", test_begun},
+        {"bytes of one call", test_bytes_of_one_call},
+        {"segments of one call", test_segments_of_one_call},
         {"a successor", test_successor},
         {"several queues", test_queues},
         {"one queue is not MQ", test_one_queue_is_no_mq},
         {"direct, aligned", test_direct_aligned},
+        {"direct, much at once", test_direct_much},
         {"direct, not aligned", test_direct_unaligned},
         {"direct, errors", test_direct_errors},
         {"direct, a window that is not pinned", test_unpinned},

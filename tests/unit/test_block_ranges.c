@@ -270,6 +270,73 @@ static void test_refused(void)
         CU_ASSERT_TRUE_FATAL(image_holds(s, 1, (unsigned char)(s % 251 + 1)));
 }
 
+/* Nothing is to be done for an empty range: no call is made, and the request is done. */
+static void test_empty_ranges(void)
+{
+    const struct virtio_blk_discard_write_zeroes some[] = {
+        {.sector = 8}, {.sector = 8, .num_sectors = 8}, {.sector = SECTORS}};
+    static const struct {
+        uint32_t type, flags;
+    } cases[] = {{VIRTIO_BLK_T_DISCARD, 0},
+                 {VIRTIO_BLK_T_WRITE_ZEROES, 0},
+                 {VIRTIO_BLK_T_WRITE_ZEROES, UNMAP}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        running(ALL);
+        CU_ASSERT_EQUAL(range(cases[i].type, 8, 0, cases[i].flags), VIRTIO_BLK_S_OK);
+        CU_ASSERT_EQUAL(call_count, 0);
+        CU_ASSERT_EQUAL(ranges(cases[i].type, some, 3), VIRTIO_BLK_S_OK);
+        CU_ASSERT_EQUAL(call_count, 1);
+        CU_ASSERT_EQUAL(calls[0].length, 8ull * SECTOR);
+    }
+}
+
+/* The driver may give more room than there is something to say: of these bytes none is written, so
+ * none is counted, and the status behind them is not, either. */
+static void test_used_length(void)
+{
+    static const struct {
+        uint32_t type, flags, length;
+        int error;
+        uint8_t status;
+    } cases[] = {
+        {VIRTIO_BLK_T_OUT, 0, SECTOR, 0, VIRTIO_BLK_S_OK},
+        {VIRTIO_BLK_T_OUT, 0, SECTOR, EIO, VIRTIO_BLK_S_IOERR},
+        {VIRTIO_BLK_T_OUT, 0, SECTOR - 1, 0, VIRTIO_BLK_S_IOERR},
+        {VIRTIO_BLK_T_FLUSH, 0, 1, 0, VIRTIO_BLK_S_OK},
+        {VIRTIO_BLK_T_FLUSH, 0, 1, EIO, VIRTIO_BLK_S_IOERR},
+        {VIRTIO_BLK_T_DISCARD, 0, RANGE_SIZE, 0, VIRTIO_BLK_S_OK},
+        {VIRTIO_BLK_T_DISCARD, UNMAP, RANGE_SIZE, 0, VIRTIO_BLK_S_UNSUPP},
+        {VIRTIO_BLK_T_DISCARD, 0, RANGE_SIZE, EOPNOTSUPP, VIRTIO_BLK_S_UNSUPP},
+        {VIRTIO_BLK_T_DISCARD, 0, RANGE_SIZE, EIO, VIRTIO_BLK_S_IOERR},
+        {VIRTIO_BLK_T_WRITE_ZEROES, 0, RANGE_SIZE, 0, VIRTIO_BLK_S_OK},
+        {10, 0, 1, 0, VIRTIO_BLK_S_UNSUPP},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct virtio_blk_discard_write_zeroes one = {
+            .sector = 8, .num_sectors = 8, .flags = cases[i].flags};
+        running(ALL);
+        errors[0] = cases[i].error;
+        error_count = 1;
+        spare_bytes = 2;
+        memcpy(request_data(0, 0), &one, sizeof(one));
+        offer(0, 0, cases[i].type, 8, cases[i].length);
+        guest_kick(0);
+        CU_ASSERT_EQUAL(used_length(0), 0);
+        CU_ASSERT_EQUAL(request_status(0, 0), cases[i].status);
+        spare_bytes = 0; /* the status alone */
+        if (cases[i].type == VIRTIO_BLK_T_OUT) {
+            offer(0, 0, cases[i].type, 8, cases[i].length);
+            guest_kick(0);
+            CU_ASSERT_EQUAL(used_length(0), 1);
+        }
+    }
+    running(ALL & ~FEATURE(VIRTIO_BLK_F_DISCARD)); /* it must not be sent */
+    spare_bytes = 2;
+    offer(0, 0, VIRTIO_BLK_T_DISCARD, 8, RANGE_SIZE);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(used_length(0), 0);
+}
+
 /* 32 ranges of 1 GiB in a large image: no turn does more than a part of it. */
 static void test_bounded(void)
 {
@@ -288,6 +355,7 @@ static void test_bounded(void)
         call_count = 0;
         device_turns(&guest_device);
         CU_ASSERT_TRUE(call_count > 0 && call_count < 16);
+        CU_ASSERT_EQUAL(calls[0].length, type == VIRTIO_BLK_T_DISCARD ? 0x8000000 : 0x80000);
         CU_ASSERT_TRUE(guest_device.work != 0);
         CU_ASSERT_EQUAL(completions(0), 0);
         /* A reset in the middle ends the request. */
@@ -543,6 +611,8 @@ int main(int argc, char **argv)
         {"a discard that fails", test_discard_fails},
         {"zeros are stable", test_zeroes_are_stable},
         {"refused ranges", test_refused},
+        {"empty ranges", test_empty_ranges},
+        {"of room to spare nothing is counted", test_used_length},
         {"a turn is bounded", test_bounded},
         {"the driver is interrupted before it waits", test_interrupt_before_it_waits},
         {"cache mode", test_cache_mode},

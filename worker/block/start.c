@@ -11,8 +11,8 @@ bool block_start_usable(const struct message_start *start)
     const struct start_block *from = &start->of_kind.block;
     uint32_t size = from->blk_size, memory = from->mem_alignment;
     return from->capacity <= INT64_MAX / SECTOR_SIZE && size >= SECTOR_SIZE && size <= 65536 &&
-           (size & (size - 1)) == 0 &&
-           (!from->direct || (memory >= 1 && memory <= 4096 && (memory & (memory - 1)) == 0));
+           __builtin_popcount(size) == 1 &&
+           (!from->direct || (memory <= 4096 && __builtin_popcount(memory) == 1));
 }
 
 /* Set the present size of the image; if that can't be found out, the broker's value stays. */
