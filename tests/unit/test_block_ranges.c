@@ -475,6 +475,8 @@ static void test_cache_mode_other_writes(void)
     write_config(WRITEBACK, 2, 0); /* wider than the field */
     CU_ASSERT_EQUAL(memcmp(before, guest_device.config, sizeof(before)), 0);
     CU_ASSERT_EQUAL(write_flags(), 0);
+    struct guest_fault fault;
+    CU_ASSERT_EQUAL(guest_device.ops->write_config(&guest_device, WRITEBACK, 1, 2, &fault), 0);
 
     running(ALL); /* not accepted: no switch */
     write_config(WRITEBACK, 1, 0);

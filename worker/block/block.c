@@ -181,8 +181,7 @@ void block_advance(struct turn *turn, struct block_request *request, uint32_t mo
     bool in = request->type == VIRTIO_BLK_T_IN;
     request->done += moved;
     turn->bytes += moved;
-    if (request->done < request->data_length)
-        cursor_skip(&request->data, moved);
+    cursor_skip(&request->data, moved);
     device_count(in ? &counters->bytes_in : &counters->bytes_out, moved);
 }
 
