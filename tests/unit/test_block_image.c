@@ -57,6 +57,69 @@ static uint64_t logged_error(void)
     return error;
 }
 
+/* ---- What the driver reads of the device ---- */
+
+#define ALWAYS                                                                                     \
+    (FEATURE(VIRTIO_BLK_F_SIZE_MAX) | FEATURE(VIRTIO_BLK_F_SEG_MAX) |                              \
+     FEATURE(VIRTIO_BLK_F_BLK_SIZE) | FEATURE(VIRTIO_BLK_F_TOPOLOGY))
+#define OF_BLOCK 0xffffffull /* §6: bits 0 to 23 are a kind's own */
+
+static uint64_t offered(const struct message_start *start)
+{
+    block_start = *start;
+    block_running(start->queue_count, FEATURE(VIRTIO_F_VERSION_1));
+    return guest_device.features & OF_BLOCK;
+}
+
+static void features_of_each_image(void)
+{
+    const uint64_t writable = ALWAYS | FEATURE(VIRTIO_BLK_F_WRITE_ZEROES);
+    const uint64_t flush = FEATURE(VIRTIO_BLK_F_FLUSH) | FEATURE(VIRTIO_BLK_F_CONFIG_WCE);
+    struct message_start start = guest_start(DEVICE_BLOCK_VIRTIO);
+    CU_ASSERT_EQUAL(offered(&start), writable | flush);
+    CU_ASSERT_EQUAL(guest_device.user_queues, 1);
+    start.of_kind.block.advertise_flush = 0;
+    CU_ASSERT_EQUAL(offered(&start), writable);
+    start.of_kind.block.discard_sectors = 1;
+    CU_ASSERT_EQUAL(offered(&start), writable | FEATURE(VIRTIO_BLK_F_DISCARD));
+    start.queue_count = 2;
+    CU_ASSERT_EQUAL(offered(&start),
+                    writable | FEATURE(VIRTIO_BLK_F_DISCARD) | FEATURE(VIRTIO_BLK_F_MQ));
+    CU_ASSERT_EQUAL(guest_device.user_queues, 3);
+    start.queue_count = 1;
+    start.of_kind.block.read_only = 1;
+    CU_ASSERT_EQUAL(offered(&start), ALWAYS | FEATURE(VIRTIO_BLK_F_RO));
+}
+
+static void the_configuration_says_what_the_image_is(void)
+{
+    static const struct {
+        uint32_t queue_size, segments;
+    } sizes[] = {{16, 14}, {128, 126}, {256, 254}, {512, 254}, {1024, 254}};
+    struct virtio_blk_config config;
+    struct message_start start = guest_start(DEVICE_BLOCK_VIRTIO);
+    start.of_kind.block = (struct start_block){.capacity = 4096,
+                                               .blk_size = 4096,
+                                               .physical_blk_exp = 3,
+                                               .min_io_size = 5,
+                                               .opt_io_size = 70000,
+                                               .discard_sectors = 1};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        start.queue_size_max = sizes[i].queue_size;
+        CU_ASSERT_EQUAL(device_init(&guest_device, &start, &guest_state, guest_memory), 0);
+        memcpy(&config, guest_device.config, sizeof(config));
+        CU_ASSERT_EQUAL(config.seg_max, sizes[i].segments);
+    }
+    CU_ASSERT_EQUAL(config.capacity, 4096);
+    CU_ASSERT_EQUAL(config.size_max, 0x20000);
+    CU_ASSERT_EQUAL(config.blk_size, 4096);
+    CU_ASSERT_EQUAL(config.physical_block_exp, 3);
+    CU_ASSERT_EQUAL(config.alignment_offset, 0);
+    CU_ASSERT_EQUAL(config.min_io_size, 5);
+    CU_ASSERT_EQUAL(config.opt_io_size, 70000);
+    CU_ASSERT_EQUAL(config.write_zeroes_may_unmap, 1);
+}
+
 /* ---- What is too much for one call ---- */
 
 static void too_much_is_cut_between_segments(void)
@@ -94,6 +157,22 @@ static void too_much_is_cut_between_segments(void)
         CU_ASSERT_TRUE(type == VIRTIO_BLK_T_IN ? data_is(0, 0, all)
                                                : image_holds(0, all / SECTOR, 0xdd));
     }
+}
+
+/* With a ring it is done without it, and can take long. The driver is told of what is done. */
+static void too_much_for_a_ring(void)
+{
+    block_start = guest_start(DEVICE_BLOCK_URING);
+    make_image();
+    block_running(1, USUAL);
+    offer(0, 0, VIRTIO_BLK_T_GET_ID, 0, VIRTIO_BLK_ID_BYTES);
+    offer(0, 1, VIRTIO_BLK_T_IN, 0, DATA_BYTES);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 2);
+    CU_ASSERT_EQUAL(request_status(0, 1), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(call_count, 2);
+    CU_ASSERT_EQUAL(calls[0].flags, 0);
+    CU_ASSERT_EQUAL(calls[0].interrupts, 1);
 }
 
 /* ---- Calls that move little ---- */
@@ -201,6 +280,18 @@ static void what_is_aligned_goes_directly(void)
     }
 }
 
+/* The user wants that nothing waits for the disk: a flush has nothing to do, and is done. */
+static void an_unsafe_flush(void)
+{
+    struct message_start start = guest_start(DEVICE_BLOCK_VIRTIO);
+    start.of_kind.block.unsafe = 1;
+    block_start = start;
+    block_running(1, USUAL);
+    struct turn turn = {.dev = &guest_device, .vq = &guest_device.queues[0]};
+    CU_ASSERT_EQUAL(block_flush(&turn), 0);
+    CU_ASSERT_EQUAL(call_count, 0);
+}
+
 static void zeros_in_a_part_of_a_block(void)
 {
     const struct virtio_blk_discard_write_zeroes range = {.sector = 3, .num_sectors = 20};
@@ -217,7 +308,10 @@ static void zeros_in_a_part_of_a_block(void)
 int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
+        {"features of each image", features_of_each_image},
+        {"the configuration says what the image is", the_configuration_says_what_the_image_is},
         {"too much for one call is cut between segments", too_much_is_cut_between_segments},
+        {"too much for a ring", too_much_for_a_ring},
         {"a byte is progress", a_byte_is_progress},
         {"a call that moves nothing is an error", a_call_that_moves_nothing_is_an_error},
         {"a call that ends before the data is an error",
@@ -225,6 +319,7 @@ int main(int argc, char **argv)
         {"what surrounds a part of a block is read whole",
          what_surrounds_a_part_of_a_block_is_read_whole},
         {"what is aligned goes directly", what_is_aligned_goes_directly},
+        {"an unsafe flush", an_unsafe_flush},
         {"zeros in a part of a block", zeros_in_a_part_of_a_block},
         CU_TEST_INFO_NULL,
     };

@@ -553,6 +553,12 @@ static void test_resized(void)
     block_start.of_kind.block.capacity = 300; /* also after no size at all */
     guest_worker(&block_start);
     CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 4);
+    block_start.of_kind.block.capacity = 1; /* the least there is, and again none */
+    guest_worker(&block_start);
+    CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 5);
+    block_start.of_kind.block.capacity = 0;
+    guest_worker(&block_start);
+    CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 6);
 }
 
 /* How a worker ends that must look at an image of that size. -1: it goes on. */
@@ -584,6 +590,12 @@ static void test_looks_at_its_image(void)
         CU_ASSERT_EQUAL(end_after_look(others[i]), EXIT_SUCCESS);
         CU_ASSERT_EQUAL(guest_logged(LOG_RESIZED), 1);
     }
+    /* What has not changed is no news for the driver. */
+    running(ALL);
+    uint32_t generation = guest_state.transport.config_generation;
+    atomic_fetch_add(&guest_state.backend.changes, 1);
+    guest_run();
+    CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation);
     /* Nobody has told the worker to look: it answers a request without a look. */
     running(ALL);
     CU_ASSERT_EQUAL(ftruncate(image, 2 * bytes), 0);

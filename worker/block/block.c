@@ -71,7 +71,6 @@ static void set_config(struct device *dev, const struct start_block *from)
         .physical_block_exp = (uint8_t)from->physical_blk_exp,
         .min_io_size = (uint16_t)from->min_io_size,
         .opt_io_size = from->opt_io_size,
-        .wce = 1,
         .num_queues = (uint16_t)dev->queue_count,
         .max_discard_sectors = BLOCK_RANGE_SECTORS,
         .max_discard_seg = BLOCK_RANGES_MAX,
@@ -88,9 +87,6 @@ static void set_config(struct device *dev, const struct start_block *from)
 static int block_init(struct device *dev, const struct message_start *start)
 {
     const struct start_block *from = &start->of_kind.block;
-    if (!block_start_usable(start) || start->queue_count < 1 ||
-        start->queue_count > STATE_QUEUES_MAX)
-        return -EINVAL;
     block.capacity = from->capacity;
     block.blk_size = from->blk_size;
     block.read_only = from->read_only != 0;
@@ -232,7 +228,7 @@ enum serve block_next(struct turn *turn)
     struct block_queue *queue = block_queue(turn);
     struct block_request *request = &queue->request;
     struct chain *chain = &queue->chain;
-    struct virtio_blk_outhdr header = {0};
+    struct virtio_blk_outhdr header;
     enum serve r = turn_take(turn, chain, sizeof(header), 1);
     if (r != SERVE_DONE)
         return r;
