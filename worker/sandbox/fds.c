@@ -21,7 +21,60 @@
 #define NULL_MAJOR 1 /* /dev/null, Documentation/admin-guide/devices.txt */
 #define NULL_MINOR 3
 
-/* One entry of /proc/self/fd: should this fd be there? `dir` is the fd of the listing itself. */
+static bool is_null_device(const struct stat *file)
+{
+    return S_ISCHR(file->st_mode) && file->st_rdev == makedev(NULL_MAJOR, NULL_MINOR);
+}
+
+static bool is_control_socket(int fd)
+{
+    int domain = 0, type = 0;
+    socklen_t length = sizeof(int);
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && domain == AF_UNIX &&
+           type == SOCK_SEQPACKET;
+}
+
+/* Files of these kinds have no name except the one that /proc gives them. `name` is the fd's in
+ * `dir`. */
+static bool is_anonymous(int dir, const char *name, const char *expected)
+{
+    char target[64];
+    ssize_t length = readlinkat(dir, name, target, sizeof(target));
+    return length == (ssize_t)strlen(expected) && memcmp(target, expected, (size_t)length) == 0;
+}
+
+/* A directory would lead to other files (openat), and so could an O_PATH fd. */
+static bool leads_nowhere(int fd, const struct stat *file)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_PATH) == 0 && !S_ISDIR(file->st_mode);
+}
+
+static bool is_of_kind(int dir, const char *name, int fd, enum fd_kind kind)
+{
+    struct stat file;
+    if (fstat(fd, &file) < 0)
+        return false;
+    switch (kind) {
+    case FD_NULL:
+        return is_null_device(&file);
+    case FD_SOCKET:
+        return is_control_socket(fd);
+    case FD_EPOLL:
+        return is_anonymous(dir, name, "anon_inode:[eventpoll]");
+    case FD_EVENT:
+        return is_anonymous(dir, name, "anon_inode:[eventfd]");
+    case FD_RING:
+        return is_anonymous(dir, name, "anon_inode:[io_uring]");
+    case FD_BACKEND:
+        return leads_nowhere(fd, &file);
+    }
+    return false;
+}
+
+/* One entry of /proc/self/fd: should this fd be there, and be such a file? `dir` is the fd of the
+ * listing itself. */
 static int note_entry(const struct sandbox *sandbox, const char *name, int dir,
                       bool seen[SANDBOX_FDS_MAX])
 {
@@ -32,6 +85,8 @@ static int note_entry(const struct sandbox *sandbox, const char *name, int dir,
         return 0;
     if (fd >= sandbox->fd_count)
         return -EMFILE;
+    if (!is_of_kind(dir, name, (int)fd, sandbox->fds[fd]))
+        return -EBADFD;
     seen[fd] = true;
     return 0;
 }
@@ -52,62 +107,6 @@ static int list_fds(const struct sandbox *sandbox, int dir, bool seen[SANDBOX_FD
     return length < 0 ? -errno : 0;
 }
 
-static bool is_null_device(const struct stat *file)
-{
-    return S_ISCHR(file->st_mode) && file->st_rdev == makedev(NULL_MAJOR, NULL_MINOR);
-}
-
-static bool is_control_socket(int fd)
-{
-    int domain = 0, type = 0;
-    socklen_t length = sizeof(int);
-    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 &&
-           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && domain == AF_UNIX &&
-           type == SOCK_SEQPACKET;
-}
-
-/* Files of these kinds have no name except the one that /proc gives them. */
-static bool is_anonymous(int dir, int fd, const char *expected)
-{
-    char name[12] = {0}, target[64];
-    int digits = 0;
-    for (int rest = fd; digits == 0 || rest > 0; rest /= 10)
-        digits++;
-    for (int i = digits, rest = fd; i > 0; rest /= 10)
-        name[--i] = (char)('0' + rest % 10);
-    ssize_t length = readlinkat(dir, name, target, sizeof(target));
-    return length == (ssize_t)strlen(expected) && memcmp(target, expected, (size_t)length) == 0;
-}
-
-/* A directory would lead to other files (openat), and so could an O_PATH fd. */
-static bool leads_nowhere(int fd, const struct stat *file)
-{
-    int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && (flags & O_PATH) == 0 && !S_ISDIR(file->st_mode);
-}
-
-static bool is_of_kind(int dir, int fd, enum fd_kind kind)
-{
-    struct stat file;
-    if (fstat(fd, &file) < 0)
-        return false;
-    switch (kind) {
-    case FD_NULL:
-        return is_null_device(&file);
-    case FD_SOCKET:
-        return is_control_socket(fd);
-    case FD_EPOLL:
-        return is_anonymous(dir, fd, "anon_inode:[eventpoll]");
-    case FD_EVENT:
-        return is_anonymous(dir, fd, "anon_inode:[eventfd]");
-    case FD_RING:
-        return is_anonymous(dir, fd, "anon_inode:[io_uring]");
-    case FD_BACKEND:
-        return leads_nowhere(fd, &file);
-    }
-    return false;
-}
-
 static int compare_fds(const struct sandbox *sandbox, int dir)
 {
     bool seen[SANDBOX_FDS_MAX] = {false};
@@ -120,8 +119,6 @@ static int compare_fds(const struct sandbox *sandbox, int dir)
     for (unsigned int fd = 0; error == 0 && fd < sandbox->fd_count; fd++) {
         if (!seen[fd])
             error = -EBADF;
-        else if (!is_of_kind(dir, (int)fd, sandbox->fds[fd]))
-            error = -EBADFD;
     }
     return error;
 }
