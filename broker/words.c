@@ -58,19 +58,28 @@ const char *words_death(int code, int status, char buffer[WORDS_SIZE])
     return buffer;
 }
 
-const char *words_log(uint32_t code, const uint64_t args[4], char buffer[WORDS_SIZE])
+static const char *format_of(uint32_t code)
 {
-    static const char *const formats[LOG_CODE_COUNT] = {
-#define X(name, level, format) [LOG_##name] = format,
+    switch (code) {
+#define X(name, level, format)                                                                     \
+    case LOG_##name:                                                                               \
+        return format;
         LOG_CODES(X)
 #undef X
-    };
-    if (code >= LOG_CODE_COUNT)
+    default:
+        return NULL;
+    }
+}
+
+const char *words_log(uint32_t code, const uint64_t args[4], char buffer[WORDS_SIZE])
+{
+    const char *format = format_of(code);
+    if (!format)
         return NULL;
 
     struct text text = begin(buffer);
     size_t next = 0;
-    for (const char *at = formats[code]; *at; at++) {
+    for (const char *at = format; *at; at++) {
         if (*at != '{') {
             append(&text, "%c", *at);
             continue;
@@ -83,32 +92,41 @@ const char *words_log(uint32_t code, const uint64_t args[4], char buffer[WORDS_S
 
 enum log_level words_log_level(uint32_t code)
 {
-    static const enum log_level levels[LOG_CODE_COUNT] = {
-#define X(name, level, format) [LOG_##name] = LOG_LEVEL_##level,
+    switch (code) {
+#define X(name, level, format)                                                                     \
+    case LOG_##name:                                                                               \
+        return LOG_LEVEL_##level;
         LOG_CODES(X)
 #undef X
-    };
-    return code < LOG_CODE_COUNT ? levels[code] : LOG_LEVEL_ERROR;
+    default:
+        return LOG_LEVEL_ERROR;
+    }
 }
 
 const char *words_log_code(uint32_t code)
 {
-    static const char *const names[LOG_CODE_COUNT] = {
-#define X(name, level, format) [LOG_##name] = #name,
+    switch (code) {
+#define X(name, level, format)                                                                     \
+    case LOG_##name:                                                                               \
+        return #name;
         LOG_CODES(X)
 #undef X
-    };
-    return code < LOG_CODE_COUNT ? names[code] : NULL;
+    default:
+        return NULL;
+    }
 }
 
 const char *words_step(uint32_t step)
 {
-    static const char *const steps[STEP_COUNT] = {
-#define X(name, words) [STEP_##name] = words,
+    switch (step) {
+#define X(name, words)                                                                             \
+    case STEP_##name:                                                                              \
+        return words;
         WORKER_STEPS(X)
 #undef X
-    };
-    return step < STEP_COUNT ? steps[step] : NULL;
+    default:
+        return NULL;
+    }
 }
 
 static const struct {

@@ -12,6 +12,11 @@ const struct device_kind_info device_kinds[DEVICE_KINDS] = {
 #undef DEVICE_KIND
 };
 
+const struct device_kind_info *device_kind_info(uint32_t kind)
+{
+    return kind < DEVICE_KINDS ? &device_kinds[kind] : NULL;
+}
+
 const char *device_kind_keeper(const char *policy)
 {
     static const char keeper[] = "keeper", with_ring[] = "keeper_uring";

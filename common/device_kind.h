@@ -83,4 +83,7 @@ const char *device_kind_keeper(const char *policy);
 /* One row for each kind, indexed by enum device_kind. */
 extern const struct device_kind_info device_kinds[DEVICE_KINDS];
 
+/* The row of a kind that somebody else has named; NULL: there is no such kind. */
+const struct device_kind_info *device_kind_info(uint32_t kind);
+
 #endif

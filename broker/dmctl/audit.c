@@ -40,9 +40,9 @@ static int write_told(int fd, pid_t broker, const struct snapshot *snapshot)
     int error = write_line(fd, line, length, &at);
     for (size_t i = 0; error == 0 && i < snapshot->count; i++) {
         const struct control_device *device = &snapshot->devices[i];
-        const char *policy = device->kind < DEVICE_KINDS ? device_kinds[device->kind].policy : NULL;
+        const struct device_kind_info *info = device_kind_info(device->kind);
         length = snprintf(line, sizeof(line), "device %u %d %x %s %s\n", device->id, device->pid,
-                          device->layers, policy ? policy : "unknown", device->name);
+                          device->layers, info ? info->policy : "unknown", device->name);
         error = write_line(fd, line, length, &at);
     }
     return error;

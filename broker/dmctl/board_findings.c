@@ -194,12 +194,8 @@ static void judge_device_node(const struct board_facts *facts, const struct conf
 static void judge_told(const struct config *config, const struct device_config *device,
                        struct board_report *report)
 {
-    static const enum config_key needed[] = {CONFIG_KEY_SHMEM_ADDR, CONFIG_KEY_SHMEM_SIZE,
-                                             CONFIG_KEY_IRQ};
-    bool all = true;
-    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
-        all = all && config_has(device, needed[i]);
-    if (!all)
+    if (!config_has(device, CONFIG_KEY_SHMEM_ADDR) || !config_has(device, CONFIG_KEY_SHMEM_SIZE) ||
+        !config_has(device, CONFIG_KEY_IRQ))
         cure(add(report, BOARD_MISSING, "window", "%s %u: " BAO_NODE " has to be told its window",
                  device->type_name, device->id),
              "%s:%u: shmem_addr, shmem_size and irq, as shmem.base, shmem.size and interrupt of "

@@ -37,7 +37,8 @@ static const char *driver_words(uint32_t status)
 
 static const char *data_plane(const struct control_device *device)
 {
-    return device->kind < DEVICE_KINDS ? device_kinds[device->kind].data_plane : "unknown";
+    const struct device_kind_info *info = device_kind_info(device->kind);
+    return info ? info->data_plane : "unknown";
 }
 
 static const char *generation_name(const struct control_device *device)

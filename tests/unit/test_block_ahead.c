@@ -178,6 +178,19 @@ static void what_is_read_now_is_not_announced(void)
     CU_ASSERT_EQUAL(announced_count, 0);
 }
 
+/* Of a large request so much is announced as one call reads. */
+static void no_more_is_announced_than_one_call_reads(void)
+{
+    set_up(USUAL, SLOW);
+    offer(0, 0, VIRTIO_BLK_T_IN, 0, SECTOR);
+    offer(0, 1, VIRTIO_BLK_T_IN, FAR, BLOCK_CALL_BYTES + SECTOR);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(completions(0), 2);
+    CU_ASSERT_EQUAL(announced_count, 1);
+    CU_ASSERT_EQUAL(announced[0].offset, (uint64_t)FAR * SECTOR);
+    CU_ASSERT_EQUAL(announced[0].length, BLOCK_CALL_BYTES);
+}
+
 /* The others are announced when it is their turn to be among the next ones. */
 static void so_many_are_announced_at_once(void)
 {
@@ -249,6 +262,7 @@ int main(int argc, char **argv)
         {"what reads nothing does not part neighbours",
          what_reads_nothing_does_not_part_neighbours},
         {"what is read now is not announced", what_is_read_now_is_not_announced},
+        {"no more is announced than one call reads", no_more_is_announced_than_one_call_reads},
         {"so many are announced at once", so_many_are_announced_at_once},
         {"a disk can become slow after any number of requests",
          a_disk_can_become_slow_after_any_number_of_requests},

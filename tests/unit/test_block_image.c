@@ -135,6 +135,7 @@ static void too_much_is_cut_between_segments(void)
         {{0x30000, 0x20000, 0x40000}, {0x50000, 0x40000}},
         {{0x10000, 0x30000, 0x50000, 0x20000}, {0x40000, 0x70000}},
         {{0x90000, 0x10000}, {0x80000, 0x20000}},
+        {{1, 0x801ff}, {1, 0x80000, 0x1ff}},
     };
     for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
         const uint32_t *lengths = cases[i / 2].pieces;
@@ -230,6 +231,49 @@ static void a_call_that_ends_before_the_data_is_an_error(void)
     CU_ASSERT_EQUAL(((unsigned char *)request_data(0, 0))[1], 0);
 }
 
+/* The part lies at the start of the block, at its end, or in the middle. What the worker's own
+ * memory held before does not get into the image. */
+static void what_surrounds_a_part_of_a_block_stays(void)
+{
+    static const uint64_t parts[] = {16, 23, 19};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        set_up_direct(USUAL);
+        offer(0, 0, VIRTIO_BLK_T_IN, 101, 100 * SECTOR);
+        guest_kick(0);
+        memset(request_data(0, 1), 0xdd, SECTOR);
+        offer(0, 1, VIRTIO_BLK_T_OUT, parts[i], SECTOR);
+        guest_kick(0);
+        CU_ASSERT_EQUAL(request_status(0, 1), VIRTIO_BLK_S_OK);
+        for (uint64_t s = 15; s < 25; s++)
+            CU_ASSERT_TRUE(image_holds(s, 1, s == parts[i] ? 0xdd : (unsigned char)(s + 1)));
+    }
+}
+
+static void all_of_it(void)
+{
+    bytes_max = SIZE_MAX;
+}
+
+static void and_then_all_of_it(void)
+{
+    during_next_call = all_of_it;
+}
+
+/* A call of the kernel's ends one byte before the end. That byte is not aligned. */
+static void the_last_byte_is_not_aligned(void)
+{
+    set_up_direct(USUAL);
+    bytes_max = 4095;
+    during_next_call = and_then_all_of_it;
+    offer(0, 0, VIRTIO_BLK_T_IN, 8, 4096);
+    guest_kick(0);
+    CU_ASSERT_EQUAL(request_status(0, 0), VIRTIO_BLK_S_OK);
+    CU_ASSERT_EQUAL(call_count, 2);
+    CU_ASSERT_EQUAL(calls[1].offset, 4096);
+    CU_ASSERT_EQUAL(calls[1].length, 4096);
+    CU_ASSERT_TRUE(data_is(0, 8, 4096));
+}
+
 /* A part of a block is written. Who does not know the rest of the block does not write it. */
 static void what_surrounds_a_part_of_a_block_is_read_whole(void)
 {
@@ -316,6 +360,8 @@ int main(int argc, char **argv)
         {"a call that moves nothing is an error", a_call_that_moves_nothing_is_an_error},
         {"a call that ends before the data is an error",
          a_call_that_ends_before_the_data_is_an_error},
+        {"what surrounds a part of a block stays", what_surrounds_a_part_of_a_block_stays},
+        {"the last byte is not aligned", the_last_byte_is_not_aligned},
         {"what surrounds a part of a block is read whole",
          what_surrounds_a_part_of_a_block_is_read_whole},
         {"what is aligned goes directly", what_is_aligned_goes_directly},

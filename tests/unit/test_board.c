@@ -365,6 +365,9 @@ static void test_each_generation_of_the_driver(void)
     judge(&facts, DEVICE("7", "vsock", "vhost",
                          "    guest_cid: 3\n    irq: 40\n    shmem_size: 0x1000000\n"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "shmem_addr, shmem_size and irq"));
+    judge(&facts, DEVICE("7", "vsock", "vhost",
+                         "    guest_cid: 3\n    irq: 40\n    shmem_addr: 0xd0000000\n"));
+    CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "shmem_addr, shmem_size and irq"));
     judge(&facts, DEVICE("7", "vsock", "vhost", TOLD));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "shmem_addr, shmem_size and irq"));
     CU_ASSERT_TRUE(only(BOARD_MISSING, "window", "in Bao's configuration")); /* complete */

@@ -44,6 +44,14 @@ static void test_fds(void)
     }
 }
 
+static void test_info(void)
+{
+    for (uint32_t kind = 0; kind < DEVICE_KINDS; kind++)
+        CU_ASSERT_PTR_EQUAL(device_kind_info(kind), &device_kinds[kind]);
+    CU_ASSERT_PTR_NULL(device_kind_info(DEVICE_KINDS));
+    CU_ASSERT_PTR_NULL(device_kind_info(UINT32_MAX));
+}
+
 /* io_uring is allowed only below a keeper that has a device with a ring. */
 static void test_keeper(void)
 {
@@ -60,6 +68,7 @@ int main(int argc, char **argv)
     CU_TestInfo tests[] = {
         {"the size of queues follows from the window", test_queue_size},
         {"all files have their numbers", test_fds},
+        {"a number that is no kind", test_info},
         {"the keeper of each policy", test_keeper},
         CU_TEST_INFO_NULL,
     };
