@@ -93,8 +93,6 @@ static int block_init(struct device *dev, const struct message_start *start)
     block.direct = from->direct != 0;
     block.unsafe = from->unsafe != 0;
     block.ring = dev->info->ring;
-    for (unsigned int queue = 0; queue < dev->queue_count; queue++)
-        block.queues[queue].request.active = false;
     memcpy(block.serial, from->serial, sizeof(block.serial));
     _Static_assert(sizeof(block.serial) == sizeof(from->serial), "§5.2.6: 20 bytes");
     block_io_init(dev, start);
