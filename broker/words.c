@@ -90,19 +90,6 @@ const char *words_log(uint32_t code, const uint64_t args[4], char buffer[WORDS_S
     return buffer;
 }
 
-enum log_level words_log_level(uint32_t code)
-{
-    switch (code) {
-#define X(name, level, format)                                                                     \
-    case LOG_##name:                                                                               \
-        return LOG_LEVEL_##level;
-        LOG_CODES(X)
-#undef X
-    default:
-        return LOG_LEVEL_ERROR;
-    }
-}
-
 const char *words_log_code(uint32_t code)
 {
     switch (code) {
@@ -114,6 +101,16 @@ const char *words_log_code(uint32_t code)
     default:
         return NULL;
     }
+}
+
+enum log_level words_log_level(uint32_t code)
+{
+    static const enum log_level levels[LOG_CODE_COUNT] = {
+#define X(name, level, format) [LOG_##name] = LOG_LEVEL_##level,
+        LOG_CODES(X)
+#undef X
+    };
+    return words_log_code(code) ? levels[code] : LOG_LEVEL_ERROR;
 }
 
 const char *words_step(uint32_t step)

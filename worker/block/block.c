@@ -226,7 +226,7 @@ enum serve block_next(struct turn *turn)
     struct block_queue *queue = block_queue(turn);
     struct block_request *request = &queue->request;
     struct chain *chain = &queue->chain;
-    struct virtio_blk_outhdr header;
+    struct virtio_blk_outhdr header = {0};
     enum serve r = turn_take(turn, chain, sizeof(header), 1);
     if (r != SERVE_DONE)
         return r;
