@@ -428,6 +428,7 @@ static void test_cache_mode(void)
     CU_ASSERT_EQUAL(writeback(), 1);
     CU_ASSERT_EQUAL(write_flags(), 0);
     write_config(WRITEBACK, 1, 0);
+    write_config(WRITEBACK, 1, 2); /* neither mode */
     CU_ASSERT_EQUAL(writeback(), 0);
     CU_ASSERT_EQUAL(write_flags(), RWF_DSYNC);
     call_count = 0;

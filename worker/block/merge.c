@@ -127,10 +127,7 @@ static ssize_t move_data(struct turn *turn, unsigned int count)
     const struct block_request *first = &batch.requests[batch.next];
     const struct block_request *last = first + count - 1;
     uint64_t offset = first->sector * BLOCK_SECTOR + first->done;
-    struct cursor all;
-    if (count == 1)
-        return block_move(turn, first->type, &first->data, offset);
-    all = first->data;
+    struct cursor all = first->data;
     all.count = (unsigned int)(last->data.segments + last->data.count - all.segments);
     for (const struct block_request *request = first + 1; request <= last; request++)
         all.left += request->data.left;
