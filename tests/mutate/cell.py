@@ -87,6 +87,13 @@ def run(copy, at, steps, seconds):
     Returns {"passed": steps that succeeded, "why": "failed", "timeout", "known" or None, "output": text,
     "seconds": [of each step], "hashes": [of each "new"]}. The cell as a whole has `seconds`.
     """
+    try:
+        return _run_once(copy, at, steps, seconds)
+    except Broken:
+        return _run_once(copy, at, steps, seconds)  # what ended it, such as a lack of memory, may have passed
+
+
+def _run_once(copy, at, steps, seconds):
     groups = _groups("bao-mutate-%d-%d" % (os.getpid(), time.monotonic_ns()))
     command = ["unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--cgroup", "--fork", "--kill-child",
                "--propagation", "private", sys.executable, "-I", "-S", "-B", os.path.abspath(__file__), copy, at]
