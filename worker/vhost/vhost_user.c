@@ -45,6 +45,7 @@ enum {
     FILE_INFLIGHT, /* its buffer for requests in flight */
 };
 
+#define NO_FILE (-1)       /* a message goes without one */
 #define ANSWER_SECONDS 1   /* the time that the daemon has to answer, or to read a message */
 #define REQUESTS_A_TURN 64 /* the daemon's requests: a daemon that sends more is broken */
 
@@ -52,6 +53,7 @@ static struct dialogue {
     uint64_t protocol_features;
     bool has_protocol_features;
     struct vhost_user_inflight inflight;
+    bool started;       /* the daemon has been told of a driver since its last reset */
     uint32_t running;   /* bit q: the daemon serves queue q */
     bool reset_pending; /* vsock: VIRTIO_VSOCK_EVENT_TRANSPORT_RESET is to be sent */
 } dialogue;
@@ -95,27 +97,29 @@ static void send_all(int socket, const struct vhost_user_header *header, const v
         daemon_lost();
 }
 
-/* Receive all bytes within ANSWER_SECONDS. There is no room for files: the kernel discards any that
- * come. */
-static void receive_all(void *to, uint32_t size)
+/* As recv, from a backend file. There is no room for files: the kernel discards any that come, and
+ * that is an error, EBADMSG. */
+static ssize_t receive(unsigned int file, void *to, size_t size, int flags)
 {
     struct iovec part = {to, size};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (recvmsg(WORKER_FD_BACKEND + FILE_DAEMON, &message, MSG_WAITALL) != (ssize_t)size ||
-        (message.msg_flags & MSG_CTRUNC) != 0)
-        daemon_lost();
+    ssize_t received = recvmsg(WORKER_FD_BACKEND + (int)file, &message, flags);
+    if ((message.msg_flags & MSG_CTRUNC) == 0)
+        return received;
+    errno = EBADMSG;
+    return -1;
 }
 
-static void ask(enum vhost_user_request request, uint32_t flags, const void *payload, uint32_t size,
-                int fd)
+/* Receive all bytes within ANSWER_SECONDS. */
+static void receive_all(void *to, uint32_t size)
 {
-    const struct vhost_user_header header = {request, VHOST_USER_VERSION | flags, size};
-    send_all(WORKER_FD_BACKEND + FILE_DAEMON, &header, payload, fd);
+    if (receive(FILE_DAEMON, to, size, MSG_WAITALL) != (ssize_t)size)
+        daemon_lost();
 }
 
 static void take_answer(enum vhost_user_request request, void *payload, uint32_t size)
 {
-    struct vhost_user_header header = {0};
+    struct vhost_user_header header;
     receive_all(&header, sizeof(header));
     if (header.request != (uint32_t)request || header.size != size ||
         (header.flags & (VHOST_USER_VERSION_MASK | VHOST_USER_REPLY)) !=
@@ -124,28 +128,39 @@ static void take_answer(enum vhost_user_request request, void *payload, uint32_t
     receive_all(payload, size);
 }
 
+/* Send a request without a file, and wait for the answer to it. */
+static void ask(enum vhost_user_request request, const void *payload, uint32_t size, void *answer,
+                uint32_t answer_size)
+{
+    const struct vhost_user_header header = {request, VHOST_USER_VERSION, size};
+    send_all(WORKER_FD_BACKEND + FILE_DAEMON, &header, payload, NO_FILE);
+    take_answer(request, answer, answer_size);
+}
+
 /* Send a request; with REPLY_ACK, wait until the daemon has done it. */
 static void tell_with_fd(enum vhost_user_request request, const void *payload, uint32_t size,
                          int fd)
 {
     bool acknowledged = has(VHOST_USER_PROTOCOL_F_REPLY_ACK);
-    uint64_t result = 0;
-    ask(request, acknowledged ? VHOST_USER_NEED_REPLY : 0, payload, size, fd);
+    struct vhost_user_header header = {request, VHOST_USER_VERSION, size};
+    uint64_t result;
     if (acknowledged)
+        header.flags |= VHOST_USER_NEED_REPLY;
+    send_all(WORKER_FD_BACKEND + FILE_DAEMON, &header, payload, fd);
+    if (acknowledged) {
         take_answer(request, &result, sizeof(result));
-    if (result != 0)
-        daemon_lost();
-    /* An answer to any later request shows that the daemon has taken the file. The kernel lets only
-     * as many files be under way as this process may have open. */
-    if (!acknowledged && fd >= 0) {
-        ask(VHOST_USER_GET_FEATURES, 0, NULL, 0, -1);
-        take_answer(VHOST_USER_GET_FEATURES, &result, sizeof(result));
+        if (result != 0)
+            daemon_lost();
+    } else if (fd != NO_FILE) {
+        /* An answer to any later request shows that the daemon has taken the file. The kernel lets
+         * only as many files be under way as this process may have open. */
+        ask(VHOST_USER_GET_FEATURES, NULL, 0, &result, sizeof(result));
     }
 }
 
 static void tell(enum vhost_user_request request, const void *payload, uint32_t size)
 {
-    tell_with_fd(request, payload, size, -1);
+    tell_with_fd(request, payload, size, NO_FILE);
 }
 
 /* ---- The configuration space ---- */
@@ -156,8 +171,7 @@ static bool read_config(struct device *dev)
     static struct vhost_user_config config;
     uint32_t size = VHOST_USER_CONFIG_HEADER + dev->config_size;
     config = (struct vhost_user_config){.size = dev->config_size};
-    ask(VHOST_USER_GET_CONFIG, 0, &config, size, -1);
-    take_answer(VHOST_USER_GET_CONFIG, &config, size);
+    ask(VHOST_USER_GET_CONFIG, &config, size, &config, size);
     if (memcmp(dev->config, config.region, dev->config_size) == 0)
         return false;
     memcpy(dev->config, config.region, dev->config_size);
@@ -231,8 +245,7 @@ static void stop_ring(unsigned int queue)
     struct vhost_vring_state state = {.index = queue};
     if ((dialogue.running & 1u << queue) == 0)
         return;
-    ask(VHOST_USER_GET_VRING_BASE, 0, &state, sizeof(state), -1);
-    take_answer(VHOST_USER_GET_VRING_BASE, &state, sizeof(state));
+    ask(VHOST_USER_GET_VRING_BASE, &state, sizeof(state), &state, sizeof(state));
     if (state.index != queue)
         daemon_lost();
     dialogue.running &= ~(1u << queue);
@@ -243,16 +256,28 @@ static bool is_the_daemons(const struct device *dev, unsigned int queue)
     return (dev->user_queues & 1u << queue) == 0;
 }
 
+/* A driver that begins anew has no requests in flight. The buffer says so when it is all zero. That
+ * is done here, and not at the end: a predecessor may have died before it came to an end. */
+static void share_inflight(bool resumed)
+{
+    const struct vhost_user_inflight *inflight = &dialogue.inflight;
+    int buffer = WORKER_FD_BACKEND + FILE_INFLIGHT;
+    if (!resumed && fallocate(buffer, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                              (off_t)inflight->mmap_offset, (off_t)inflight->mmap_size) < 0)
+        daemon_lost();
+    tell_with_fd(VHOST_USER_SET_INFLIGHT_FD, inflight, sizeof(*inflight), buffer);
+}
+
 static int start(struct device *dev, bool resumed, struct guest_fault *ret_fault)
 {
     uint64_t features = dev->state->transport.driver_features & ~never_offered;
     if (dialogue.has_protocol_features)
         features |= 1ull << VHOST_USER_F_PROTOCOL_FEATURES;
     dialogue.reset_pending = resumed;
+    dialogue.started = true;
     tell(VHOST_USER_SET_FEATURES, &features, sizeof(features));
     if (has(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD))
-        tell_with_fd(VHOST_USER_SET_INFLIGHT_FD, &dialogue.inflight, sizeof(dialogue.inflight),
-                     WORKER_FD_BACKEND + FILE_INFLIGHT);
+        share_inflight(resumed);
     for (unsigned int q = 0; q < dev->queue_count; q++) {
         if (!is_the_daemons(dev, q) || dev->state->queues[q].ready == 0)
             continue;
@@ -263,24 +288,14 @@ static int start(struct device *dev, bool resumed, struct guest_fault *ret_fault
     return 0;
 }
 
-/* A driver that begins anew has no requests in flight. The buffer says so when it is all zero. */
-static void forget_inflight(void)
-{
-    const struct vhost_user_inflight *inflight = &dialogue.inflight;
-    if (fallocate(WORKER_FD_BACKEND + FILE_INFLIGHT, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  (off_t)inflight->mmap_offset, (off_t)inflight->mmap_size) < 0)
-        daemon_lost();
-}
-
 static void stop(struct device *dev)
 {
-    dialogue.reset_pending = false;
-    if (dialogue.running == 0)
+    (void)dev;
+    if (!dialogue.started)
         return;
-    for (unsigned int q = 0; q < dev->queue_count; q++)
-        stop_ring(q);
-    if (has(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD))
-        forget_inflight();
+    while (dialogue.running != 0)
+        stop_ring((unsigned int)__builtin_ctz(dialogue.running));
+    dialogue.started = false;
     if (has(VHOST_USER_PROTOCOL_F_RESET_DEVICE))
         tell(VHOST_USER_RESET_DEVICE, NULL, 0);
 }
@@ -303,10 +318,7 @@ static void queue_stop(struct device *dev, unsigned int queue)
 static void look_at_daemon(void)
 {
     char byte;
-    struct iovec part = {&byte, sizeof(byte)};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (recvmsg(WORKER_FD_BACKEND + FILE_DAEMON, &message, MSG_DONTWAIT | MSG_PEEK) >= 0 ||
-        errno != EAGAIN)
+    if (receive(FILE_DAEMON, &byte, sizeof(byte), MSG_DONTWAIT | MSG_PEEK) >= 0 || errno != EAGAIN)
         daemon_lost();
 }
 
@@ -315,15 +327,13 @@ static void look_at_daemon(void)
 static bool take_request(struct device *dev)
 {
     struct vhost_user_header header;
-    struct iovec part = {&header, sizeof(header)};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    ssize_t size = recvmsg(WORKER_FD_BACKEND + FILE_REQUESTS, &message, MSG_DONTWAIT);
+    ssize_t size = receive(FILE_REQUESTS, &header, sizeof(header), MSG_DONTWAIT);
     if (size < 0 && errno == EAGAIN)
         return false;
     if (size == 0)
         return false; /* the end of the channel: the other socket shows what it means */
-    if (size != (ssize_t)sizeof(header) || (message.msg_flags & MSG_CTRUNC) != 0 ||
-        header.request != VHOST_USER_BACKEND_CONFIG_CHANGE_MSG || header.size != 0 ||
+    if (size != (ssize_t)sizeof(header) || header.request != VHOST_USER_BACKEND_CONFIG_CHANGE_MSG ||
+        header.size != 0 ||
         (header.flags & (VHOST_USER_VERSION_MASK | VHOST_USER_REPLY)) != VHOST_USER_VERSION)
         daemon_lost();
     if (read_config(dev))
@@ -332,7 +342,7 @@ static bool take_request(struct device *dev)
         const uint64_t done = 0;
         header.flags = VHOST_USER_VERSION | VHOST_USER_REPLY;
         header.size = sizeof(done);
-        send_all(WORKER_FD_BACKEND + FILE_REQUESTS, &header, &done, -1);
+        send_all(WORKER_FD_BACKEND + FILE_REQUESTS, &header, &done, NO_FILE);
     }
     return true;
 }
