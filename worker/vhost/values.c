@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
+#include "common/device_kind.h"
+
 /* The layout is that of the addresses in common/vhost_values.h. */
 struct values {
     uint64_t features[1 << VHOST_VALUES_CHOICES];
@@ -23,6 +25,7 @@ _Static_assert(TABLE_VALID(features, VHOST_VALUES_FEATURES, VHOST_VALUES_FEATURE
 _Static_assert(TABLE_VALID(num, VHOST_VALUES_NUM, VHOST_VALUES_NUM_BITS), "pinned");
 _Static_assert(TABLE_VALID(backend, VHOST_VALUES_BACKEND, VHOST_VALUES_BACKEND_BITS), "pinned");
 _Static_assert(TABLE_VALID(running, VHOST_VALUES_RUNNING, VHOST_VALUES_RUNNING_BITS), "pinned");
+_Static_assert(QUEUE_SIZE_MAX < 1u << 16, "each size has its place in `num`");
 _Static_assert(sizeof(struct values) <= VHOST_VALUES_SIZE, "one page, of whatever size");
 
 static const struct values *values(void)
@@ -30,17 +33,22 @@ static const struct values *values(void)
     return (const struct values *)VHOST_VALUES;
 }
 
+/* The features if the driver has accepted the choices whose bits are set in `accepted`. */
+static uint64_t with_choices(const struct vhost_features *features, unsigned int accepted)
+{
+    uint64_t all = features->always;
+    for (; accepted != 0; accepted &= accepted - 1)
+        all |= features->choices[__builtin_ctz(accepted)];
+    return all;
+}
+
 static void fill(struct values *to, const struct vhost_features *features, uint64_t offered,
                  uint32_t size_max, int tap_fd)
 {
-    for (unsigned int i = 0; i < 1u << VHOST_VALUES_CHOICES; i++) {
-        uint64_t chosen = features->always;
-        for (unsigned int n = 0; n < VHOST_VALUES_CHOICES; n++)
-            chosen |= (i & 1u << n) != 0 ? features->choices[n] : 0;
-        to->features[i] = chosen & offered;
-    }
+    for (unsigned int i = 0; i < 1u << VHOST_VALUES_CHOICES; i++)
+        to->features[i] = with_choices(features, i) & offered;
     for (unsigned int q = 0; q < VHOST_VALUES_QUEUES; q++) {
-        for (unsigned int log = 0; log < 16 && 1u << log <= size_max; log++)
+        for (unsigned int log = 0; 1u << log <= size_max; log++)
             to->num[q][log] = (struct vhost_vring_state){.index = q, .num = 1u << log};
         to->backend[q][0] = (struct vhost_vring_file){.index = q, .fd = -1};
         to->backend[q][1] = (struct vhost_vring_file){.index = q, .fd = tap_fd};

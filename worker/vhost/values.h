@@ -29,8 +29,9 @@ static inline uint64_t vhost_features_all(const struct vhost_features *features)
 
 /*
  * Map the page and fill it: features that are in `offered` (all others are left out, even those of
- * `always`), sizes of rings up to `size_max`, a power of two, and `tap_fd` for the backend. Before
- * lock-down, once in a process. Returns 0 or -errno: -EEXIST if something else is mapped there.
+ * `always`), sizes of rings up to `size_max`, a power of two below 1 << 16, and `tap_fd` for the
+ * backend. Before lock-down, once in a process. Returns 0 or -errno: -EEXIST if something else is
+ * mapped there.
  */
 int vhost_values_map(const struct vhost_features *features, uint64_t offered, uint32_t size_max,
                      int tap_fd);
