@@ -14,8 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/eventfd.h"
+#include "common/vhost_values.h"
 #include "tests/cunit_main.h"
 #include "tests/unit/guest.h"
 
@@ -156,10 +159,104 @@ static void test_features(void)
     CU_ASSERT_EQUAL(fake.violations, 0);
 }
 
+/* Exactly what the kernel, the tap and this device have together. */
+static void test_offered(void)
+{
+    fresh();
+    const uint64_t offloads = BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
+                              BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO4) |
+                              BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_GUEST_TSO6) |
+                              BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_GUEST_ECN);
+    const uint64_t always = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ACCESS_PLATFORM) |
+                            BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) |
+                            BIT(VIRTIO_NET_F_MTU);
+    const uint64_t of_vhost = BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
+                              BIT(VIRTIO_RING_F_EVENT_IDX);
+    CU_ASSERT_EQUAL(guest_device.features, offloads | always | of_vhost);
+    CU_ASSERT_EQUAL(guest_device.backend_events, BIT(RING_ERROR - VHOST));
+    CU_ASSERT_EQUAL(guest_device.user_queues, 0);
+    start.of_kind.net.vhost_features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX);
+    worker();
+    CU_ASSERT_EQUAL(guest_device.features, offloads | always | BIT(VIRTIO_RING_F_EVENT_IDX));
+    /* A kernel that does not have the standard's version 1 is of no use. */
+    start.of_kind.net.vhost_features = ~BIT(VIRTIO_F_VERSION_1);
+    CU_ASSERT_EQUAL(net_vhost_ops.init(&guest_device, &start), -EOPNOTSUPP);
+}
+
+/* The kernel can't be told of a feature that is switched off, whatever the state page says. */
+static void test_features_off(void)
+{
+    fresh();
+    start.features_off = BIT(VIRTIO_RING_F_EVENT_IDX);
+    worker();
+    CU_ASSERT_EQUAL(guest_device.features & BIT(VIRTIO_RING_F_EVENT_IDX), 0);
+    driver(guest_device.features);
+    CU_ASSERT_EQUAL(fake.features, BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
+                                       BIT(VIRTIO_F_VERSION_1));
+    for (uintptr_t at = VHOST_VALUES_FEATURES;
+         at <= (VHOST_VALUES_FEATURES | VHOST_VALUES_FEATURES_BITS); at += sizeof(uint64_t))
+        CU_ASSERT_EQUAL(*(const uint64_t *)at & BIT(VIRTIO_RING_F_EVENT_IDX), 0);
+}
+
+/* ---- Rings ---- */
+
+static bool disconnected(void)
+{
+    return fake.backend[0] == -1 && fake.backend[1] == -1;
+}
+
+static uint64_t kicks(unsigned int queue)
+{
+    uint64_t count = 0;
+    return read(device_kick_fd(&guest_device, queue), &count, sizeof(count)) < 0 ? 0 : count;
+}
+
+/* The kernel serves both rings or none. When it begins, it looks at what came before. */
+static void test_rings_come_and_go(void)
+{
+    fresh();
+    guest_negotiate(guest_device.features);
+    guest_driver_ok();
+    CU_ASSERT_TRUE(disconnected());
+    for (unsigned int first = 0; first < 2; first++) {
+        for (unsigned int q = 0; q < 2; q++)
+            guest_ring_init(&rings[q], q, 64);
+        guest_queue_setup(first, &rings[first]);
+        CU_ASSERT_TRUE(disconnected());
+        CU_ASSERT(kicks(0) == 0 && kicks(1) == 0);
+        guest_queue_setup(1 - first, &rings[1 - first]);
+        CU_ASSERT_TRUE(connected());
+        CU_ASSERT(kicks(0) == 1 && kicks(1) == 1);
+        for (unsigned int q = 0; q < 2; q++) {
+            guest_write(VIRTIO_MMIO_QUEUE_SEL, q == 0 ? first : 1 - first);
+            guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
+            CU_ASSERT_TRUE(disconnected());
+        }
+    }
+    CU_ASSERT_EQUAL(fake.violations, 0);
+}
+
+/* If the kernel does not let go of the rings, the end of this process makes it. */
+static void test_kernel_holds_on(void)
+{
+    int status = -1;
+    fresh();
+    driver(guest_device.features);
+    pid_t pid = fork();
+    if (pid == 0) {
+        fake.fail_request = VHOST_NET_SET_BACKEND;
+        guest_write(VIRTIO_MMIO_STATUS, 0);
+        _exit(78);
+    }
+    CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_FAILURE);
+}
+
 static void test_successor(void)
 {
     fresh();
     driver(guest_device.features);
+    const uint32_t generation = guest_state.transport.config_generation;
     rings[0].used->idx = 7;
     rings[0].avail->idx = 9;
     (void)guest_interrupts();
@@ -168,6 +265,7 @@ static void test_successor(void)
     CU_ASSERT_EQUAL(fake.base[0], 7);
     CU_ASSERT_EQUAL(fake.base[1], 0);
     CU_ASSERT(guest_interrupts() > 0);
+    CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation + 1);
     CU_ASSERT_EQUAL(fake.violations, 0);
 }
 
@@ -198,6 +296,16 @@ static void test_ring_error(void)
     CU_ASSERT((guest_read(VIRTIO_MMIO_STATUS) & NEEDS_RESET) != 0);
     CU_ASSERT_EQUAL(fake.backend[0] & fake.backend[1], -1);
     CU_ASSERT_EQUAL(guest_logged(LOG_VHOST_RING), 1);
+
+    /* An event that comes late, about rings that were taken back, is for nobody. */
+    struct guest_fault fault;
+    guest_write(VIRTIO_MMIO_STATUS, 0);
+    CU_ASSERT_EQUAL(net_vhost_ops.backend_event(&guest_device, RING_ERROR - VHOST, 1, &fault), 0);
+    driver(guest_device.features);
+    CU_ASSERT_EQUAL(net_vhost_ops.backend_event(&guest_device, TAP - VHOST, 1, &fault), 0);
+    CU_ASSERT_EQUAL(net_vhost_ops.backend_event(&guest_device, RING_ERROR - VHOST, 1, &fault),
+                    -EBADMSG);
+    CU_ASSERT_EQUAL(fault.code, LOG_VHOST_RING);
 }
 
 static void test_link(void)
@@ -211,14 +319,27 @@ static void test_link(void)
     CU_ASSERT_EQUAL(guest_device.config[offsetof(struct virtio_net_config, status)], 0);
     guest_run();
     CU_ASSERT_EQUAL(guest_interrupts(), 0);
+    guest_state.backend.link_up = 1;
+    atomic_fetch_add(&guest_state.backend.changes, 1);
+    guest_run();
+    CU_ASSERT_EQUAL(guest_interrupts(), 1);
+    CU_ASSERT_EQUAL(guest_device.config[offsetof(struct virtio_net_config, status)],
+                    VIRTIO_NET_S_LINK_UP);
 }
 
 int main(int argc, char **argv)
 {
     static CU_TestInfo tests[] = {
-        {"features", test_features},        {"a successor goes on", test_successor},
-        {"calls that fail", test_failures}, {"a malformed ring", test_ring_error},
-        {"the link changes", test_link},    CU_TEST_INFO_NULL,
+        {"features", test_features},
+        {"what is offered", test_offered},
+        {"features that are switched off", test_features_off},
+        {"rings come and go", test_rings_come_and_go},
+        {"a kernel that holds on", test_kernel_holds_on},
+        {"a successor goes on", test_successor},
+        {"calls that fail", test_failures},
+        {"a malformed ring", test_ring_error},
+        {"the link changes", test_link},
+        CU_TEST_INFO_NULL,
     };
     guest_window_init();
     return run_tests(argc, argv, "network device by vhost", tests);
