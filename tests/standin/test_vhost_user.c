@@ -308,6 +308,35 @@ static void the_daemon_hangs_in_get_vring_base(void)
     stop(&fixture, daemon);
 }
 
+/* The daemon dies with requests in flight, and stays away for so long that the driver has to reset
+ * the device. The next driver's daemon finds none of them in its buffer. */
+static void a_reset_forgets_what_a_dead_daemon_had_in_flight(void)
+{
+    struct fixture fixture;
+    struct guest_block block;
+    pid_t daemon = start(&fixture, (const char *const[]){"pause", NULL});
+    start_driver(&fixture, &block);
+    for (unsigned int i = 0; i < block.depth; i++)
+        CU_ASSERT_EQUAL(guest_block_submit(&block, &block.requests[i], VIRTIO_BLK_T_IN, i, 512), 0);
+    guest_queue_kick(&block.queue);
+    for (unsigned int i = 0;
+         i < DEADLINE_MS && __atomic_load_n(&block.queue.used->idx, __ATOMIC_ACQUIRE) == 0; i++)
+        usleep(1000);
+    block_daemon_kill(daemon);
+    CU_ASSERT(block.queue.used->idx < block.depth);
+    CU_ASSERT_EQUAL(
+        standin_write(fixture.standin, 0, fixture_base(0) + VIRTIO_MMIO_STATUS, 4, 0, DEADLINE_MS),
+        0);
+    guest_block_free(&block);
+    daemon = start_daemon(&fixture, NULL);
+    fixture_wait_logged(&fixture, "register accesses answered without a worker", DEADLINE_MS);
+    start_driver(&fixture, &block);
+    fixture_assert_reads(&block, 1);
+    CU_ASSERT_EQUAL(guest_status(&block.guest) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
+    guest_block_free(&block);
+    stop(&fixture, daemon);
+}
+
 static void the_configuration_space_changes(void)
 {
     struct fixture fixture;
@@ -420,6 +449,8 @@ int main(int argc, char **argv)
         {"the daemon is killed under load", the_daemon_is_killed_under_load},
         {"the worker is killed under load", the_worker_is_killed_under_load},
         {"the daemon hangs in GET_VRING_BASE", the_daemon_hangs_in_get_vring_base},
+        {"a reset forgets what a dead daemon had in flight",
+         a_reset_forgets_what_a_dead_daemon_had_in_flight},
         {"the configuration space changes", the_configuration_space_changes},
         {"the driver spoils the ring", the_driver_spoils_the_ring},
         {"a vsock device announces its reset", a_vsock_device_announces_its_reset},
