@@ -43,9 +43,9 @@ static void running(uint64_t features)
     control_queue = (features & BIT(VIRTIO_NET_F_MQ)) != 0 ? 4 : 2;
 }
 
-/* Send a command in pieces of `piece` bytes. Returns the answer. */
-static uint8_t command_in_pieces(uint8_t class, uint8_t command, const void *data, uint32_t length,
-                                 uint32_t piece)
+/* Offer a command in pieces of `piece` bytes. */
+static void offer_in_pieces(uint8_t class, uint8_t command, const void *data, uint32_t length,
+                            uint32_t piece)
 {
     struct guest_ring *ring = &net_rings[control_queue];
     uint8_t *bytes = guest_at(BUFFER(0)), *answer = guest_at(BUFFER(1));
@@ -61,9 +61,30 @@ static uint8_t command_in_pieces(uint8_t class, uint8_t command, const void *dat
     }
     guest_desc(ring, number, BUFFER(1), 1, VRING_DESC_F_WRITE, 0);
     guest_offer(ring, 0);
-    guest_kick(control_queue);
+}
+
+static uint8_t answer_to_it(void)
+{
     CU_ASSERT_EQUAL(net_used(control_queue, 0), 1);
-    return *answer;
+    return *(uint8_t *)guest_at(BUFFER(1));
+}
+
+/* Send a command in pieces of `piece` bytes. Returns the answer. */
+static uint8_t command_in_pieces(uint8_t class, uint8_t command, const void *data, uint32_t length,
+                                 uint32_t piece)
+{
+    offer_in_pieces(class, command, data, length, piece);
+    guest_kick(control_queue);
+    return answer_to_it();
+}
+
+/* Let the device do nothing but serve the commands. Returns the answer to the one. */
+static uint8_t command_alone(uint8_t class, uint8_t command, const void *data, uint32_t length)
+{
+    struct guest_fault fault;
+    offer_in_pieces(class, command, data, length, 0x10000);
+    CU_ASSERT_NOT_EQUAL(net_ops.turn(&guest_device, control_queue, &fault), SERVE_FAULT);
+    return answer_to_it();
 }
 
 static uint8_t command(uint8_t class, uint8_t number, const void *data, uint32_t length)
@@ -222,6 +243,9 @@ static void test_vlans(void)
     CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, 9), OK);
     CU_ASSERT_EQUAL(vlans(), 4);
     CU_ASSERT_EQUAL(state()->vlans[0], 3);
+    CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, 4095), OK);
+    CU_ASSERT_EQUAL(state()->vlans[511], 0);
+    CU_ASSERT_EQUAL(vlans(), 3);
     running(CTRL);
     CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, 1), ERR);
     CU_ASSERT_EQUAL(vlans(), 0);
@@ -272,6 +296,19 @@ static void test_pairs(void)
     CU_ASSERT_EQUAL(net_used(RX, 0), NET_HEADER_SIZE + 20);
     running(CTRL);
     CU_ASSERT_EQUAL(command16(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 1), ERR);
+}
+
+/* A queue of the tap may belong to another pair now, and a pair may be used that was not. */
+static void test_pairs_have_a_turn(void)
+{
+    running(MQ);
+    for (uint16_t pairs = 2; pairs > 0; pairs--) {
+        guest_device.work = 0;
+        CU_ASSERT_EQUAL(command_alone(VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &pairs,
+                                      sizeof(pairs)),
+                        OK);
+        CU_ASSERT_EQUAL(guest_device.work, pairs == 2 ? 0xf : 0x3);
+    }
 }
 
 /* ---- §5.1.6.5.8 ---- */
@@ -372,6 +409,8 @@ static void test_coalescing(void)
     CU_ASSERT_TRUE(coal_is(1, UINT32_MAX, IRQ_DELAY_US_MAX));
     CU_ASSERT_TRUE(coal_is(3, UINT32_MAX, IRQ_DELAY_US_MAX));
     CU_ASSERT_TRUE(coal_is(0, 7, 8) && coal_is(2, 15, 10));
+    for (unsigned int q = 4; q < STATE_NET_QUEUES; q++) /* these are no queues of frames */
+        CU_ASSERT(state()->coal[q].max_packets == 0 && state()->coal[q].max_usecs == 0);
     /* A queue that comes back has what was set for all. */
     guest_write(VIRTIO_MMIO_QUEUE_SEL, 0);
     guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
@@ -385,6 +424,28 @@ static void test_coalescing(void)
     guest_write(VIRTIO_MMIO_STATUS, 0);
     net_driver(2, VERSION_1 | COAL | VQ_COAL | MQ, 16);
     CU_ASSERT_TRUE(coal_is(0, 0, 0) && coal_is(3, 0, 0));
+}
+
+/* §5.1.6.5.10.4: a frame that the driver has not been told of does not wait by new parameters. The
+ * driver wants no interrupt for the command itself. */
+static void test_coalescing_tells_what_waits(void)
+{
+    const uint32_t later[] = {7, IRQ_DELAY_US_MAX};
+    running(COAL);
+    CU_ASSERT_EQUAL(coal_set(VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 3, IRQ_DELAY_US_MAX), OK);
+    net_rings[control_queue].avail->flags = VRING_AVAIL_F_NO_INTERRUPT;
+    memset(guest_at(BUFFER(8)), 0, 100);
+    net_offer(TX, 0, BUFFER(8), 100, 0);
+    (void)guest_interrupts();
+    guest_device.work |= 1u << TX;
+    device_turns(&guest_device);
+    CU_ASSERT_EQUAL(net_used(TX, 0), 0);
+    CU_ASSERT_EQUAL(guest_interrupts(), 0);
+    CU_ASSERT_EQUAL(command_alone(VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET,
+                                  later, sizeof(later)),
+                    OK);
+    CU_ASSERT_EQUAL(guest_interrupts(), 1);
+    CU_ASSERT_EQUAL(guest_device.late, 0);
 }
 
 static void test_coalescing_refused(void)
@@ -457,7 +518,7 @@ static void test_layouts(void)
     }
 }
 
-/* Half a header is answered; without room for the answer, the device needs a reset. */
+/* Half a header is answered, or none; without room for the answer, the device needs a reset. */
 static void test_too_short(void)
 {
     running(CTRL_RX);
@@ -471,6 +532,11 @@ static void test_too_short(void)
     CU_ASSERT_EQUAL(net_used(control_queue, 0), 1);
     CU_ASSERT_EQUAL(*answer, ERR);
     CU_ASSERT_FALSE(net_needs_reset());
+    *answer = NO_ANSWER;
+    net_offer(control_queue, 0, BUFFER(1), 1, VRING_DESC_F_WRITE);
+    guest_kick(control_queue);
+    CU_ASSERT_EQUAL(net_used(control_queue, 0), 1);
+    CU_ASSERT_EQUAL(*answer, ERR);
     net_offer(control_queue, 0, BUFFER(0), 3, 0);
     guest_kick(control_queue);
     CU_ASSERT_TRUE(net_needs_reset());
@@ -486,8 +552,10 @@ int main(int argc, char **argv)
         {"VLANs", test_vlans},
         {"announcement", test_announcement},
         {"pairs", test_pairs},
+        {"pairs have a turn", test_pairs_have_a_turn},
         {"offloads", test_offloads},
         {"interrupts that wait", test_coalescing},
+        {"what has waited is told", test_coalescing_tells_what_waits},
         {"what is refused of them", test_coalescing_refused},
         {"a successor lets them wait as well", test_coalescing_and_successors},
         {"layouts", test_layouts},
