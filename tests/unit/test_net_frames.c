@@ -406,6 +406,50 @@ static void test_no_room(void)
     }
 }
 
+/* Offers `chains` buffers, each in so many pieces of so many bytes. All of them lie one after the
+ * other from BUFFER(0) on. */
+static void offer_pieces(uint16_t chains, uint16_t pieces, uint32_t size)
+{
+    uint64_t at = BUFFER(0);
+    for (uint16_t chain = 0; chain < chains; chain++) {
+        struct vring_desc *table = guest_at(BUFFER(20 + chain));
+        for (uint16_t i = 0; i < pieces; i++, at += size)
+            table[i] = (struct vring_desc){.addr = at,
+                                           .len = size,
+                                           .flags = VRING_DESC_F_WRITE |
+                                                    (i + 1 < pieces ? VRING_DESC_F_NEXT : 0),
+                                           .next = (uint16_t)(i + 1)};
+        net_offer(RX, chain, BUFFER(20 + chain), (uint32_t)(pieces * sizeof(table[0])),
+                  VRING_DESC_F_INDIRECT);
+    }
+    guest_kick(RX);
+}
+
+/* The worker has room for 512 pieces, and takes no buffer if it could have more than that. */
+static void test_many_pieces(void)
+{
+    static const struct {
+        uint16_t pieces;
+        uint32_t size;
+        bool fits;
+    } rows[] = {{128, 10, true}, {129, 10, false}, {256, 5, false}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const uint32_t of_chain = rows[i].pieces * rows[i].size;
+        net_running(1, VERSION_1 | MRG | BIT(VIRTIO_RING_F_INDIRECT_DESC), 16);
+        offer_pieces(3, rows[i].pieces, rows[i].size);
+        net_send(0, 3000, 0x42); /* three buffers are enough, and two are not */
+        guest_run();
+        CU_ASSERT_FALSE(net_needs_reset());
+        CU_ASSERT_EQUAL(counters()->dropped_in, !rows[i].fits);
+        if (!rows[i].fits)
+            continue;
+        for (uint32_t id = 0; id < 3; id++)
+            CU_ASSERT_EQUAL(net_used(RX, id), id < 2 ? of_chain : HEADER + 3000 - 2 * of_chain);
+        CU_ASSERT_EQUAL(num_buffers(), 3);
+        CU_ASSERT_TRUE(is_filled((uint8_t *)guest_at(BUFFER(0)) + HEADER, 3000, 0x42));
+    }
+}
+
 /* Nothing shorter than an Ethernet header, and nothing longer than any frame. */
 static void test_lengths(void)
 {
@@ -460,7 +504,6 @@ static void test_pairs(void)
     CU_ASSERT_EQUAL(net_received(0, got, sizeof(got)), -1);
 }
 
-/* What the tap held before there was a driver is for nobody. */
 /* ---- Interrupts that wait ---- */
 
 /* Nothing happens until the time is over. Returns how many interrupts come then. */
@@ -548,6 +591,7 @@ static void test_irq_delay(void)
     net_irq_delay_us = 0;
 }
 
+/* What the tap held before there was a driver is for nobody. */
 static void test_drained(void)
 {
     memset(&guest_state, 0, sizeof(guest_state));
@@ -581,6 +625,7 @@ int main(int argc, char **argv)
         {"offloads", test_offloads},
         {"a frame that waits for buffers", test_held},
         {"a frame that no buffers hold", test_no_room},
+        {"buffers of many pieces", test_many_pieces},
         {"lengths from the tap", test_lengths},
         {"a buffer that holds no header", test_buffer_too_short},
         {"pairs", test_pairs},
