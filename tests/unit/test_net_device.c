@@ -371,6 +371,36 @@ static void test_buffers_wait_for_a_successor(void)
     }
 }
 
+/* After a reset, a frame that waited for more buffers is for nobody. */
+static void test_reset_forgets_a_held_frame(void)
+{
+    net_running(1, VERSION_1 | MRG, 16);
+    net_offer(RX, 0, BUFFER(0), 128, VRING_DESC_F_WRITE);
+    guest_kick(RX);
+    net_send(0, 200, 1);
+    guest_run();
+    CU_ASSERT_EQUAL(net_used(RX, 0), -1);
+    net_driver(1, VERSION_1 | MRG, 16);
+    receive_buffers(RX, 4);
+    CU_ASSERT_EQUAL(net_used(RX, 0), -1);
+    net_send(0, 60, 2);
+    guest_run();
+    CU_ASSERT_EQUAL(net_used(RX, 0), NET_HEADER_SIZE + 60);
+}
+
+/* A frame that fills its buffers needs no other one. */
+static void test_exact_fit(void)
+{
+    for (unsigned int merged = 0; merged < 2; merged++) {
+        net_running(1, VERSION_1 | (merged ? MRG : 0), 16);
+        receive_buffers(RX, merged ? 2 : 1);
+        net_send(0, (merged ? 256 : 128) - NET_HEADER_SIZE, 1);
+        guest_run();
+        for (unsigned int i = 0; i <= merged; i++)
+            CU_ASSERT_EQUAL(net_used(RX, i), 128);
+    }
+}
+
 static void set_ready(unsigned int queue, uint32_t ready)
 {
     guest_write(VIRTIO_MMIO_QUEUE_SEL, queue);
@@ -465,6 +495,8 @@ int main(int argc, char **argv)
         {"announcement", test_announcement},
         {"a frame waits for a successor", test_frame_waits_for_a_successor},
         {"buffers wait for a successor", test_buffers_wait_for_a_successor},
+        {"a reset forgets a frame that is held", test_reset_forgets_a_held_frame},
+        {"an exact fit", test_exact_fit},
         {"a queue is taken back", test_queue_is_taken_back},
         {"events of the tap", test_events},
         CU_TEST_INFO_NULL,
