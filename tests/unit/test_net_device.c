@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "tests/cunit_main.h"
 #include "tests/unit/net_under_test.h"
@@ -388,6 +389,59 @@ static void test_reset_forgets_a_held_frame(void)
     CU_ASSERT_EQUAL(net_used(RX, 0), NET_HEADER_SIZE + 60);
 }
 
+/* A buffer that comes for a frame that is held is looked at as any other. */
+static void test_bad_buffer_for_a_held_frame(void)
+{
+    net_running(1, VERSION_1 | MRG, 16);
+    net_offer(RX, 0, BUFFER(0), 128, VRING_DESC_F_WRITE);
+    guest_kick(RX);
+    net_send(0, 200, 1);
+    guest_run();
+    CU_ASSERT_FALSE(net_needs_reset());
+    net_offer(RX, 1, BUFFER(1), NET_HEADER_SIZE - 1, VRING_DESC_F_WRITE);
+    guest_kick(RX);
+    CU_ASSERT_TRUE(net_needs_reset());
+}
+
+/* The broker hears of which queue a frame was dropped, how long it was, and why. */
+static void test_drops_are_told(void)
+{
+    static const struct {
+        unsigned int queue;
+        uint32_t sent, length; /* with and without a header */
+        enum net_check check;
+    } rows[] = {
+        {RX, 5, 0, NET_SHORT},
+        {RX, NET_HEADER_SIZE + 13, 13, NET_SHORT},
+        {RX, NET_HEADER_SIZE + NET_FRAME_MAX + 1, NET_FRAME_MAX + 1, NET_LARGE},
+        {RX, NET_HEADER_SIZE + 200, 200, NET_NO_ROOM},
+        {TX, 5, 0, NET_SHORT},
+        {TX, NET_HEADER_SIZE + 13, 13, NET_SHORT},
+        {TX, NET_HEADER_SIZE + NET_FRAME_MAX + 1, NET_FRAME_MAX + 1, NET_LARGE},
+    };
+    static uint8_t frame[NET_HEADER_SIZE + NET_FRAME_MAX + 1];
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct message_log message;
+        net_running(1, VERSION_1, 16);
+        if (rows[i].queue == RX) {
+            receive_buffers(RX, 1);
+            CU_ASSERT_EQUAL(send(net_wire[0], frame, rows[i].sent, 0), rows[i].sent);
+            guest_run();
+        } else {
+            net_offer(TX, 0, BUFFER(0), rows[i].sent, 0);
+            guest_kick(TX);
+            CU_ASSERT_EQUAL(net_used(TX, 0), 0);
+        }
+        CU_ASSERT_EQUAL_FATAL(recv(guest_control, &message, sizeof(message), MSG_DONTWAIT),
+                              (ssize_t)sizeof(message));
+        CU_ASSERT_EQUAL(message.code, LOG_FRAME_DROPPED);
+        CU_ASSERT(message.args[0] == rows[i].queue && message.args[1] == rows[i].length &&
+                  message.args[2] == rows[i].check);
+        CU_ASSERT_EQUAL(guest_state.counters.dropped_in, rows[i].queue == RX);
+        CU_ASSERT_EQUAL(guest_state.counters.dropped_out, rows[i].queue == TX);
+    }
+}
+
 /* A frame that fills its buffers needs no other one. */
 static void test_exact_fit(void)
 {
@@ -496,6 +550,8 @@ int main(int argc, char **argv)
         {"a frame waits for a successor", test_frame_waits_for_a_successor},
         {"buffers wait for a successor", test_buffers_wait_for_a_successor},
         {"a reset forgets a frame that is held", test_reset_forgets_a_held_frame},
+        {"a bad buffer for a frame that is held", test_bad_buffer_for_a_held_frame},
+        {"frames that are dropped are told", test_drops_are_told},
         {"an exact fit", test_exact_fit},
         {"a queue is taken back", test_queue_is_taken_back},
         {"events of the tap", test_events},
