@@ -19,6 +19,8 @@
 #define CHAINS_MAX 128u   /* taken in advance: enough for 64 KiB in buffers of 1500 bytes each */
 #define SEGMENTS_MAX 512u /* segments of all these chains */
 _Static_assert(CHAINS_MAX <= VIRTQUEUE_BATCH_MAX, "a frame reaches the driver as a whole");
+_Static_assert((CHAINS_MAX & (CHAINS_MAX - 1)) == 0,
+               "first_chain only ever grows, and wraps round");
 #define PREFIX_SIZE (NET_HEADER_SIZE + NET_ADDRESS_PART)
 #define DRAIN_FRAMES 2048u /* from one queue of the tap, which has room for 1000 by default */
 
@@ -36,8 +38,9 @@ struct rx_chain {
 };
 
 static struct net_rx {
-    /* The chains in hand are the first ones from `first_chain` on, and so are their segments. */
+    /* The chains in hand begin with `first_chain`, and go on at the front behind the last place. */
     struct rx_chain chains[CHAINS_MAX];
+    /* Their segments lie together, as readv needs them, from `first_segment` on. */
     struct iovec segments[SEGMENTS_MAX];
     unsigned int first_chain, chain_count, first_segment, segment_count;
     uint64_t room;      /* bytes of all chains: a guest can describe 4 GiB in each */
@@ -67,14 +70,17 @@ static bool full(const struct net_rx *queue)
            queue->segment_count > SEGMENTS_MAX - CHAIN_SEGMENTS_MAX;
 }
 
-/* The places behind the chains in hand are used up. Those before them become free again. */
+/* The number-th of the chains in hand, or the place for one more. */
+static struct rx_chain *chain_at(struct net_rx *queue, unsigned int number)
+{
+    return &queue->chains[(queue->first_chain + number) % CHAINS_MAX];
+}
+
+/* The places behind the segments in hand are used up. Those before them become free again. */
 static void move_to_front(struct net_rx *queue)
 {
-    memmove(queue->chains, queue->chains + queue->first_chain,
-            queue->chain_count * sizeof(queue->chains[0]));
     memmove(queue->segments, queue->segments + queue->first_segment,
             queue->segment_count * sizeof(queue->segments[0]));
-    queue->first_chain = 0;
     queue->first_segment = 0;
 }
 
@@ -82,13 +88,12 @@ static void keep_chain(struct net_rx *queue, const struct chain *chain)
 {
     const struct cursor buffers = chain_writable(chain);
     unsigned int end = queue->first_segment + queue->segment_count;
-    if (queue->first_chain + queue->chain_count == CHAINS_MAX ||
-        end > SEGMENTS_MAX - CHAIN_SEGMENTS_MAX) {
+    if (end > SEGMENTS_MAX - CHAIN_SEGMENTS_MAX) {
         move_to_front(queue);
         end = queue->segment_count;
     }
     unsigned int segments = cursor_segments(&buffers, queue->segments + end, SEGMENTS_MAX - end);
-    queue->chains[queue->first_chain + queue->chain_count++] =
+    *chain_at(queue, queue->chain_count++) =
         (struct rx_chain){chain->ref, chain->writable_length, segments};
     queue->segment_count += segments;
     queue->room += chain->writable_length;
@@ -140,7 +145,7 @@ static void complete(struct turn *turn, struct net_rx *queue)
     unsigned int chains = 0, segments = 0;
     uint64_t room = 0;
     while (left > 0) {
-        const struct rx_chain *chain = &queue->chains[queue->first_chain + chains++];
+        const struct rx_chain *chain = chain_at(queue, chains++);
         uint32_t part = chain->length < left ? chain->length : left;
         virtqueue_push(turn->vq, chain->ref, part);
         room += chain->length;
@@ -303,9 +308,7 @@ enum serve net_rx_turn(struct device *dev, unsigned int pair, struct guest_fault
 void net_rx_stop(unsigned int pair)
 {
     struct net_rx *queue = &rx[pair];
-    queue->first_chain = 0;
     queue->chain_count = 0;
-    queue->first_segment = 0;
     queue->segment_count = 0;
     queue->room = 0;
     queue->large = 0;
