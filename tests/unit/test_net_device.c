@@ -372,6 +372,55 @@ static void test_buffers_wait_for_a_successor(void)
     }
 }
 
+/* How many buffers the worker has taken off the ring and not filled. */
+static unsigned int in_hand(void)
+{
+    const struct virtqueue *vq = &guest_device.queues[RX];
+    return (uint16_t)(vq->next_avail - vq->next_used);
+}
+
+/* A frame of the kernel's, whose buffers the driver offers again. */
+static void receive(uint32_t length)
+{
+    struct vring_used_elem element;
+    net_send(0, length, 1);
+    guest_run();
+    while (guest_used(&net_rings[RX], &element))
+        guest_offer(&net_rings[RX], (uint16_t)element.id);
+    guest_kick(RX);
+}
+
+/* Room for the largest frame is made only after a frame that was larger than ordinary ones are, and
+ * for some time: it takes many buffers. */
+static void test_room_for_large_frames(void)
+{
+    const uint32_t longest = 1500 + ETH_HLEN + NET_TAGS, size = 1536;
+    const unsigned int most = (NET_HEADER_SIZE + NET_FRAME_MAX + size - 1) / size;
+    net_running(1, VERSION_1 | MRG, 64);
+    for (uint16_t i = 0; i < 64; i++)
+        net_offer(RX, i, BUFFER(i), size, VRING_DESC_F_WRITE);
+    guest_kick(RX);
+    receive(60);
+    CU_ASSERT_EQUAL(in_hand(), 1);
+    receive(longest);
+    CU_ASSERT_EQUAL(in_hand(), 1);
+    for (unsigned int times = 0; times < 2; times++) {
+        receive(longest + 1);
+        CU_ASSERT_EQUAL(in_hand(), most);
+    }
+    for (unsigned int n = 1; n <= 64; n++) {
+        receive(longest);
+        CU_ASSERT_EQUAL(in_hand(), n < 64 ? most : most - 1);
+    }
+    receive(longest + 1);
+    net_driver(1, VERSION_1 | MRG, 64); /* and only with the driver that got them */
+    for (uint16_t i = 0; i < 64; i++)
+        net_offer(RX, i, BUFFER(i), size, VRING_DESC_F_WRITE);
+    guest_kick(RX);
+    receive(60);
+    CU_ASSERT_EQUAL(in_hand(), 1);
+}
+
 /* After a reset, a frame that waited for more buffers is for nobody. */
 static void test_reset_forgets_a_held_frame(void)
 {
@@ -549,6 +598,7 @@ int main(int argc, char **argv)
         {"announcement", test_announcement},
         {"a frame waits for a successor", test_frame_waits_for_a_successor},
         {"buffers wait for a successor", test_buffers_wait_for_a_successor},
+        {"room for large frames", test_room_for_large_frames},
         {"a reset forgets a frame that is held", test_reset_forgets_a_held_frame},
         {"a bad buffer for a frame that is held", test_bad_buffer_for_a_held_frame},
         {"frames that are dropped are told", test_drops_are_told},
