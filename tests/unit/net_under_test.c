@@ -15,9 +15,11 @@
 #include "tests/cunit_main.h"
 
 struct guest_ring net_rings[2 * TAPS + 1];
-int net_wire[TAPS] = {-1, -1};
+int net_wire[TAPS] = {-1, -1, -1};
 unsigned int net_offloads, offload_calls;
 uint32_t net_irq_delay_us;
+struct net_reads net_reads;
+static unsigned int tap_count;
 const uint8_t net_mac[6] = {2, 0, 0, 0, 0, 7};
 
 int ioctl(int fd, unsigned long request, ...)
@@ -35,14 +37,28 @@ int ioctl(int fd, unsigned long request, ...)
     return 0;
 }
 
+static ssize_t read_made_up(const struct iovec *to, size_t room)
+{
+    if (net_reads.error != 0) {
+        errno = net_reads.error;
+        net_reads.error = 0;
+        return -1;
+    }
+    net_reads.frames--;
+    memset(to[0].iov_base, 0, to[0].iov_len);
+    return (ssize_t)(net_reads.length < room ? net_reads.length : room);
+}
+
 /* As tun_put_user() of Linux: a frame for whose header there is no room is lost, with an error. */
 ssize_t readv(int fd, const struct iovec *to, int count)
 {
-    ssize_t length = syscall(SYS_readv, fd, to, count);
     size_t room = 0;
     for (int i = 0; i < count; i++)
         room += to[i].iov_len;
-    bool is_tap = fd >= net_tap(0) && fd < net_tap(TAPS);
+    bool is_tap = fd >= net_tap(0) && fd < net_tap(tap_count);
+    if (is_tap && (net_reads.error != 0 || net_reads.frames > 0))
+        return read_made_up(to, room);
+    ssize_t length = syscall(SYS_readv, fd, to, count);
     if (!is_tap || length < 0 || room >= NET_HEADER_SIZE)
         return length;
     errno = EINVAL;
@@ -61,6 +77,7 @@ void net_worker(unsigned int taps)
     };
     memcpy(start.of_kind.net.mac, net_mac, sizeof(net_mac));
     guest_fds(DEVICE_NET_VIRTIO, -1);
+    tap_count = taps;
     for (unsigned int tap = 0; tap < taps; tap++) {
         int pair[2];
         if (net_wire[tap] >= 0)

@@ -18,7 +18,7 @@
 #define TX 1u
 #define BUFFER(n) (GUEST_BASE + GUEST_BUFFERS + (n)*0x20000ull)
 
-#define TAPS 2
+#define TAPS 3
 
 extern struct guest_ring net_rings[2 * TAPS + 1];
 extern int net_wire[TAPS];         /* the other ends of the taps */
@@ -27,8 +27,16 @@ extern unsigned int offload_calls; /* how many there were */
 extern uint32_t net_irq_delay_us;  /* of workers from now on */
 extern const uint8_t net_mac[6];   /* the device's own address */
 
-/* A device with 1 or 2 taps, fresh, whose driver accepts `features` and has set up all its queues
- * with rings of `size`. Frames that the taps held before are gone. */
+/* What the taps answer instead of what is in them: one error first, then so many frames of zeros.
+ */
+extern struct net_reads {
+    int error;           /* 0: none */
+    unsigned int frames; /* that are left */
+    uint32_t length;     /* of each, with its header */
+} net_reads;
+
+/* A device with up to TAPS taps, fresh, whose driver accepts `features` and has set up all its
+ * queues with rings of `size`. Frames that the taps held before are gone. */
 void net_running(unsigned int taps, uint64_t features, uint16_t size);
 
 /* The same in two steps. */

@@ -491,6 +491,27 @@ static void test_drops_are_told(void)
     }
 }
 
+/* The first buffer holds less than the part of a frame that the worker looks at. */
+static void test_held_behind_a_small_buffer(void)
+{
+    uint8_t frame[NET_HEADER_SIZE + 100] = {0}, got[sizeof(frame)];
+    for (uint8_t i = NET_HEADER_SIZE; i < sizeof(frame); i++)
+        frame[i] = i;
+    net_running(1, VERSION_1 | MRG, 16);
+    net_offer(RX, 0, BUFFER(0), 16, VRING_DESC_F_WRITE);
+    guest_kick(RX);
+    CU_ASSERT_EQUAL(send(net_wire[0], frame, sizeof(frame), 0), (ssize_t)sizeof(frame));
+    guest_run();
+    CU_ASSERT_EQUAL(net_used(RX, 0), -1);
+    net_offer(RX, 1, BUFFER(1), 200, VRING_DESC_F_WRITE);
+    guest_kick(RX);
+    CU_ASSERT_EQUAL(net_used(RX, 0), 16);
+    CU_ASSERT_EQUAL(net_used(RX, 1), (int64_t)sizeof(frame) - 16);
+    memcpy(got, guest_at(BUFFER(0)), 16);
+    memcpy(got + 16, guest_at(BUFFER(1)), sizeof(frame) - 16);
+    CU_ASSERT_EQUAL(memcmp(got + NET_HEADER_SIZE, frame + NET_HEADER_SIZE, 100), 0);
+}
+
 /* A frame that fills its buffers needs no other one. */
 static void test_exact_fit(void)
 {
@@ -602,6 +623,7 @@ int main(int argc, char **argv)
         {"a reset forgets a frame that is held", test_reset_forgets_a_held_frame},
         {"a bad buffer for a frame that is held", test_bad_buffer_for_a_held_frame},
         {"frames that are dropped are told", test_drops_are_told},
+        {"a frame that waits behind a small buffer", test_held_behind_a_small_buffer},
         {"an exact fit", test_exact_fit},
         {"a queue is taken back", test_queue_is_taken_back},
         {"events of the tap", test_events},
