@@ -177,7 +177,22 @@ static bool all_zero(const void *from, size_t size)
     return zeros == size;
 }
 
-/* §5.1.5: the next driver finds nothing of it. */
+static void assert_initial_settings(bool vlans)
+{
+    CU_ASSERT_EQUAL(state()->offloads, BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4));
+    CU_ASSERT_EQUAL(net_offloads, TUN_F_CSUM | TUN_F_TSO4);
+    CU_ASSERT_EQUAL(state()->pairs, 1);
+    CU_ASSERT_EQUAL(state()->rx_mode, NET_RX_PROMISC | (vlans ? NET_RX_VLANS : 0));
+    CU_ASSERT(state()->unicast == 0 && state()->multicast == 0);
+    CU_ASSERT_EQUAL(memcmp(state()->mac, net_mac, sizeof(net_mac)), 0);
+    CU_ASSERT_EQUAL(memcmp(guest_device.config, net_mac, sizeof(net_mac)), 0);
+    CU_ASSERT_TRUE(all_zero(state()->vlans, sizeof(state()->vlans)));
+    CU_ASSERT_TRUE(all_zero(state()->coal_of_all, sizeof(state()->coal_of_all)));
+    CU_ASSERT_TRUE(all_zero(state()->coal, sizeof(state()->coal)));
+}
+
+/* §5.1.5: the next driver finds nothing of it, not even if it starts with a successor of the worker
+ * that wrote the page. */
 static void test_settings_end_with_the_driver(void)
 {
     const uint64_t features =
@@ -187,17 +202,12 @@ static void test_settings_end_with_the_driver(void)
         change_everything();
         net_set_mac(&guest_device, state()->mac);
         net_driver(2, features | (vlans ? VLAN : 0), 16);
-        CU_ASSERT_EQUAL(state()->offloads,
-                        BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4));
-        CU_ASSERT_EQUAL(net_offloads, TUN_F_CSUM | TUN_F_TSO4);
-        CU_ASSERT_EQUAL(state()->pairs, 1);
-        CU_ASSERT_EQUAL(state()->rx_mode, NET_RX_PROMISC | (vlans ? NET_RX_VLANS : 0));
-        CU_ASSERT(state()->unicast == 0 && state()->multicast == 0);
-        CU_ASSERT_EQUAL(memcmp(state()->mac, net_mac, sizeof(net_mac)), 0);
-        CU_ASSERT_EQUAL(memcmp(guest_device.config, net_mac, sizeof(net_mac)), 0);
-        CU_ASSERT_TRUE(all_zero(state()->vlans, sizeof(state()->vlans)));
-        CU_ASSERT_TRUE(all_zero(state()->coal_of_all, sizeof(state()->coal_of_all)));
-        CU_ASSERT_TRUE(all_zero(state()->coal, sizeof(state()->coal)));
+        assert_initial_settings(vlans);
+        guest_negotiate(features | (vlans ? VLAN : 0));
+        change_everything();
+        net_worker(2);
+        guest_driver_ok();
+        assert_initial_settings(vlans);
     }
 }
 
@@ -467,27 +477,31 @@ static void test_drops_are_told(void)
         {TX, 5, 0, NET_SHORT},
         {TX, NET_HEADER_SIZE + 13, 13, NET_SHORT},
         {TX, NET_HEADER_SIZE + NET_FRAME_MAX + 1, NET_FRAME_MAX + 1, NET_LARGE},
+        {2, NET_HEADER_SIZE + 13, 13, NET_SHORT}, /* of the second pair */
+        {3, NET_HEADER_SIZE + 13, 13, NET_SHORT},
     };
     static uint8_t frame[NET_HEADER_SIZE + NET_FRAME_MAX + 1];
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const unsigned int queue = rows[i].queue;
         struct message_log message;
-        net_running(1, VERSION_1, 16);
-        if (rows[i].queue == RX) {
-            receive_buffers(RX, 1);
-            CU_ASSERT_EQUAL(send(net_wire[0], frame, rows[i].sent, 0), rows[i].sent);
+        net_running(2, VERSION_1 | MQ, 16);
+        state()->pairs = 2;
+        if (queue % 2 == RX) {
+            receive_buffers(queue, 1);
+            CU_ASSERT_EQUAL(send(net_wire[queue / 2], frame, rows[i].sent, 0), rows[i].sent);
             guest_run();
         } else {
-            net_offer(TX, 0, BUFFER(0), rows[i].sent, 0);
-            guest_kick(TX);
-            CU_ASSERT_EQUAL(net_used(TX, 0), 0);
+            net_offer(queue, 0, BUFFER(0), rows[i].sent, 0);
+            guest_kick(queue);
+            CU_ASSERT_EQUAL(net_used(queue, 0), 0);
         }
         CU_ASSERT_EQUAL_FATAL(recv(guest_control, &message, sizeof(message), MSG_DONTWAIT),
                               (ssize_t)sizeof(message));
         CU_ASSERT_EQUAL(message.code, LOG_FRAME_DROPPED);
-        CU_ASSERT(message.args[0] == rows[i].queue && message.args[1] == rows[i].length &&
+        CU_ASSERT(message.args[0] == queue && message.args[1] == rows[i].length &&
                   message.args[2] == rows[i].check);
-        CU_ASSERT_EQUAL(guest_state.counters.dropped_in, rows[i].queue == RX);
-        CU_ASSERT_EQUAL(guest_state.counters.dropped_out, rows[i].queue == TX);
+        CU_ASSERT_EQUAL(guest_state.counters.dropped_in, queue % 2 == RX);
+        CU_ASSERT_EQUAL(guest_state.counters.dropped_out, queue % 2 == TX);
     }
 }
 
