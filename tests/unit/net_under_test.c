@@ -126,6 +126,22 @@ int64_t net_used(unsigned int queue, uint32_t id)
     return element.len;
 }
 
+unsigned int net_fill_tap(unsigned int queue)
+{
+    unsigned int done = 0;
+    for (uint16_t i = 0; i < NET_FULL; i++) {
+        memset(guest_at(BUFFER(i)), 0, NET_HEADER_SIZE);
+        memset(guest_at(BUFFER(i) + NET_HEADER_SIZE), i + 1, 0x8000);
+        net_offer(queue, i, BUFFER(i), NET_HEADER_SIZE + 0x8000, 0);
+    }
+    guest_kick(queue);
+    while (net_used(queue, done) == 0)
+        done++;
+    CU_ASSERT_TRUE(done > 0 && done < NET_FULL);
+    CU_ASSERT_TRUE(net_tx_waits(queue / 2));
+    return done;
+}
+
 void net_send(unsigned int tap, uint32_t length, uint8_t fill)
 {
     static uint8_t frame[NET_HEADER_SIZE + NET_FRAME_MAX + 1];

@@ -49,6 +49,11 @@ void net_offer(unsigned int queue, uint16_t head, uint64_t addr, uint32_t length
 /* The length of the next used element, which must have that head; -1: there is none. */
 int64_t net_used(unsigned int queue, uint32_t id);
 
+/* Offer NET_FULL frames by a queue to the tap: the n-th has 32 KiB of n, from 1 on, and is the
+ * chain n - 1. Returns how many the tap took. The next one waits. */
+#define NET_FULL 16u
+unsigned int net_fill_tap(unsigned int queue);
+
 /* The kernel sends a frame of `length` bytes, all of them `fill`, behind a header of zeros, by
  * queue `tap`. */
 void net_send(unsigned int tap, uint32_t length, uint8_t fill);

@@ -320,34 +320,15 @@ static void test_announcement(void)
 
 /* ---- What a worker had in hand ---- */
 
-#define FULL 16u /* frames of 32 KiB: more than a tap holds */
-
-/* Offers FULL frames by this queue. Returns how many the tap took. */
-static unsigned int fill_the_tap(unsigned int queue)
-{
-    unsigned int done = 0;
-    for (uint16_t i = 0; i < FULL; i++) {
-        memset(guest_at(BUFFER(i)), 0, NET_HEADER_SIZE);
-        memset(guest_at(BUFFER(i) + NET_HEADER_SIZE), i + 1, 0x8000);
-        net_offer(queue, i, BUFFER(i), NET_HEADER_SIZE + 0x8000, 0);
-    }
-    guest_kick(queue);
-    while (net_used(queue, done) == 0)
-        done++;
-    CU_ASSERT_TRUE(done > 0 && done < FULL);
-    CU_ASSERT_TRUE(net_tx_waits(queue / 2));
-    return done;
-}
-
 /* A frame that waited for room when the worker died is sent, and not twice. */
 static void test_frame_waits_for_a_successor(void)
 {
     static uint8_t frame[NET_HEADER_SIZE + 0x8000];
     net_running(1, VERSION_1, 16);
-    unsigned int next = fill_the_tap(TX);
+    unsigned int next = net_fill_tap(TX);
     net_worker(1);
     CU_ASSERT_FALSE(net_tx_waits(0));
-    for (unsigned int rounds = 0; rounds < 2 * FULL; rounds++) {
+    for (unsigned int rounds = 0; rounds < 2 * NET_FULL; rounds++) {
         guest_run();
         while (net_received(0, frame, sizeof(frame)) > 0) {
             CU_ASSERT_EQUAL(frame[NET_HEADER_SIZE], next + 1);
@@ -355,7 +336,7 @@ static void test_frame_waits_for_a_successor(void)
             next++;
         }
     }
-    CU_ASSERT_EQUAL(next, FULL);
+    CU_ASSERT_EQUAL(next, NET_FULL);
 }
 
 static void receive_buffers(unsigned int queue, uint16_t count)
@@ -552,8 +533,8 @@ static void test_queue_is_taken_back(void)
         const unsigned int rx = 2 * pair, tx = rx + 1, other = 2 * (1 - pair);
         net_running(2, VERSION_1 | MQ | MRG, 16);
         state()->pairs = 2;
-        fill_the_tap(tx);
-        fill_the_tap(other + 1);
+        net_fill_tap(tx);
+        net_fill_tap(other + 1);
         set_ready(tx, 0);
         CU_ASSERT_FALSE(net_tx_waits(pair));
         CU_ASSERT_TRUE(net_tx_waits(1 - pair));
@@ -603,7 +584,7 @@ static void test_events(void)
         CU_ASSERT_EQUAL(work_after(file, EPOLLOUT), 0); /* nothing waits for room */
         CU_ASSERT_EQUAL(work_after(file, EPOLLIN | EPOLLOUT), rx[file]);
         CU_ASSERT_EQUAL(work_after(file, EPOLLERR), rx[file]);
-        fill_the_tap(2 * file + 1);
+        net_fill_tap(2 * file + 1);
         CU_ASSERT_EQUAL(work_after(file, EPOLLIN), rx[file]);
         CU_ASSERT_EQUAL(work_after(file, EPOLLOUT), tx[file]);
         CU_ASSERT_EQUAL(work_after(file, EPOLLERR), rx[file] | tx[file]);

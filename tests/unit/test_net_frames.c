@@ -106,43 +106,27 @@ static void test_short_is_dropped(void)
     CU_ASSERT_FALSE(net_needs_reset());
 }
 
-#define FULL 16u /* frames of 32 KiB: more than the tap holds */
-
-/* Offer FULL frames; returns how many the tap took. */
-static unsigned int fill_the_tap(void)
-{
-    unsigned int done = 0;
-    for (uint16_t i = 0; i < FULL; i++)
-        transmit(i, 0x8000, (uint8_t)(i + 1));
-    guest_kick(TX);
-    while (net_used(TX, done) == 0)
-        done++;
-    CU_ASSERT_TRUE(done > 0 && done < FULL);
-    CU_ASSERT_TRUE(net_tx_waits(0));
-    return done;
-}
-
 /* A tap without room is no fault: each frame is sent once there is room, once, in its order. */
 static void test_full_tap(void)
 {
     net_running(1, VERSION_1, 16);
-    unsigned int done = fill_the_tap(), seen = 0;
+    unsigned int done = net_fill_tap(TX), seen = 0;
     guest_kick(TX); /* changes nothing */
     CU_ASSERT_EQUAL(net_used(TX, done), -1);
-    for (unsigned int rounds = 0; rounds < 2 * FULL && seen < FULL; rounds++) {
+    for (unsigned int rounds = 0; rounds < 2 * NET_FULL && seen < NET_FULL; rounds++) {
         while (net_received(0, got, sizeof(got)) > 0) {
             seen++;
             CU_ASSERT_TRUE(is_filled(got + HEADER, 0x8000, (uint8_t)seen));
         }
         guest_run(); /* the tap's event is enough: no kick */
-        while (done < FULL && net_used(TX, done) == 0)
+        while (done < NET_FULL && net_used(TX, done) == 0)
             done++;
     }
-    CU_ASSERT_EQUAL(seen, FULL);
-    CU_ASSERT_EQUAL(done, FULL);
+    CU_ASSERT_EQUAL(seen, NET_FULL);
+    CU_ASSERT_EQUAL(done, NET_FULL);
     CU_ASSERT_FALSE(net_tx_waits(0));
-    CU_ASSERT_EQUAL(counters()->requests, FULL);
-    CU_ASSERT_EQUAL(counters()->bytes_out, FULL * 0x8000);
+    CU_ASSERT_EQUAL(counters()->requests, NET_FULL);
+    CU_ASSERT_EQUAL(counters()->bytes_out, NET_FULL * 0x8000);
     CU_ASSERT_EQUAL(counters()->dropped_out, 0);
 }
 
@@ -150,7 +134,7 @@ static void test_full_tap(void)
 static void test_reset_forgets_what_waits(void)
 {
     net_running(1, VERSION_1, 16);
-    fill_the_tap();
+    net_fill_tap(TX);
     net_driver(1, VERSION_1, 16);
     CU_ASSERT_FALSE(net_tx_waits(0));
     while (net_received(0, got, sizeof(got)) > 0) {

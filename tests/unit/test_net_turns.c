@@ -141,6 +141,20 @@ static void test_pairs_and_their_queues(void)
     }
 }
 
+static void test_pair_is_taken_back(void)
+{
+    for (unsigned int pair = 0; pair < TAPS; pair++) {
+        net_running(TAPS, VERSION_1 | MQ, 16);
+        guest_state.of_kind.net.pairs = TAPS;
+        for (unsigned int other = 0; other < TAPS; other++)
+            net_fill_tap(2 * other + 1);
+        guest_write(VIRTIO_MMIO_QUEUE_SEL, 2 * pair + 1);
+        guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
+        for (unsigned int other = 0; other < TAPS; other++)
+            CU_ASSERT_EQUAL(net_tx_waits(other), other != pair);
+    }
+}
+
 /* A tap that never runs dry holds up no driver's start. Nothing but the tap is read: the file
  * behind it is that of the first queue's kicks. */
 static void test_drained_for_some_time(void)
@@ -154,7 +168,26 @@ static void test_drained_for_some_time(void)
     guest_driver_ok();
     CU_ASSERT_EQUAL(read(device_kick_fd(&guest_device, 0), &kicks, sizeof(kicks)), 8);
     CU_ASSERT_EQUAL(net_reads.frames, 5000 - 2 * 2048);
+    CU_ASSERT_EQUAL(net.readable, 3); /* no event comes for what is left */
     net_reads.frames = 0;
+    for (int resumed = 0; resumed < 2; resumed++) {
+        struct guest_fault fault;
+        CU_ASSERT_EQUAL(net_ops.start(&guest_device, resumed, &fault), 0);
+    }
+}
+
+/* The queue of commands is none of frames: it has no parameters of interrupts that come back. */
+static void test_queue_of_commands_is_taken_back(void)
+{
+    struct state_net *state = &guest_state.of_kind.net;
+    net_running(2, VERSION_1 | MQ, 16);
+    for (unsigned int direction = 0; direction < 2; direction++)
+        state->coal_of_all[direction] = (struct state_net_coal){3, 4 + direction};
+    for (unsigned int queue = 0; queue < 5; queue++) {
+        guest_write(VIRTIO_MMIO_QUEUE_SEL, queue);
+        guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
+        CU_ASSERT_EQUAL(state->coal[queue].max_usecs, queue < 4 ? 4 + queue % 2 : 0);
+    }
 }
 
 int main(int argc, char **argv)
@@ -166,7 +199,9 @@ int main(int argc, char **argv)
         {"reading fails", test_reading_fails},
         {"queues of the tap alternate", test_queues_of_the_tap_alternate},
         {"pairs and their queues of the tap", test_pairs_and_their_queues},
+        {"a pair's queue is taken back", test_pair_is_taken_back},
         {"drained for some time", test_drained_for_some_time},
+        {"the queue of commands is taken back", test_queue_of_commands_is_taken_back},
         CU_TEST_INFO_NULL,
     };
     signal(SIGPIPE, SIG_IGN); /* as in a worker: a tap raises none */
