@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -175,12 +176,21 @@ static void test_offered(void)
     CU_ASSERT_EQUAL(guest_device.features, offloads | always | of_vhost);
     CU_ASSERT_EQUAL(guest_device.backend_events, BIT(RING_ERROR - VHOST));
     CU_ASSERT_EQUAL(guest_device.user_queues, 0);
+    struct virtio_net_config config;
+    memcpy(&config, guest_device.config, sizeof(config));
+    CU_ASSERT_EQUAL(memcmp(config.mac, start.of_kind.net.mac, sizeof(config.mac)), 0);
+    CU_ASSERT(config.status == VIRTIO_NET_S_LINK_UP && config.max_virtqueue_pairs == 1 &&
+              config.mtu == 1500);
     start.of_kind.net.vhost_features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX);
     worker();
     CU_ASSERT_EQUAL(guest_device.features, offloads | always | BIT(VIRTIO_RING_F_EVENT_IDX));
     /* A kernel that does not have the standard's version 1 is of no use. */
     start.of_kind.net.vhost_features = ~BIT(VIRTIO_F_VERSION_1);
     CU_ASSERT_EQUAL(net_vhost_ops.init(&guest_device, &start), -EOPNOTSUPP);
+    start.of_kind.net.vhost_features = ~0ull; /* the page of values has been mapped before */
+    CU_ASSERT_EQUAL(net_vhost_ops.init(&guest_device, &start), -EEXIST);
+    CU_ASSERT_EQUAL(munmap((void *)VHOST_VALUES, VHOST_VALUES_SIZE), 0);
+    CU_ASSERT_EQUAL(net_vhost_ops.init(&guest_device, &start), 0);
 }
 
 /* The kernel can't be told of a feature that is switched off, whatever the state page says. */
@@ -221,8 +231,10 @@ static void test_rings_come_and_go(void)
     for (unsigned int first = 0; first < 2; first++) {
         for (unsigned int q = 0; q < 2; q++)
             guest_ring_init(&rings[q], q, 64);
+        struct guest_fault fault;
         guest_queue_setup(first, &rings[first]);
         CU_ASSERT_TRUE(disconnected());
+        CU_ASSERT_EQUAL(net_vhost_ops.queue_start(&guest_device, first, &fault), 0);
         CU_ASSERT(kicks(0) == 0 && kicks(1) == 0);
         guest_queue_setup(1 - first, &rings[1 - first]);
         CU_ASSERT_TRUE(connected());
@@ -255,8 +267,9 @@ static void test_kernel_holds_on(void)
 static void test_successor(void)
 {
     fresh();
-    driver(guest_device.features);
     const uint32_t generation = guest_state.transport.config_generation;
+    driver(guest_device.features);
+    CU_ASSERT_EQUAL(guest_state.transport.config_generation, generation); /* it reads it anyway */
     rings[0].used->idx = 7;
     rings[0].avail->idx = 9;
     (void)guest_interrupts();
