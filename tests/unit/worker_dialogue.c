@@ -60,6 +60,7 @@ void prepare(uint64_t protocol_features, unsigned int ready)
         guest_state.queues[q].ready = q < ready;
         rings[q].avail->idx = rings[q].used->idx = (uint16_t)(5 + q);
     }
+    guest_state.queues[2].ready = 1; /* there is no such queue, whatever the page says */
     guest_state.transport.driver_features = BIT(VIRTIO_F_VERSION_1);
     CU_ASSERT_EQUAL_FATAL(OPS.init(&device, &start), 0);
 }
