@@ -131,10 +131,15 @@ static bool same_file(const struct file_id *a, const struct file_id *b)
     return a->device != 0 && a->device == b->device && a->inode == b->inode;
 }
 
-/* Are both of a kind that several devices may share, if all of them only read? */
+static bool is_image(const struct claim *claim)
+{
+    return config_kind_has((enum device_kind)claim->kind, CONFIG_KEY_READ_ONLY);
+}
+
+/* Can both have one file, if both only read? They may differ in their io_engine, and so in kind. */
 static bool can_share(const struct claim *a, const struct claim *b)
 {
-    return a->kind == b->kind && config_kind_has((enum device_kind)a->kind, CONFIG_KEY_READ_ONLY);
+    return is_image(a) && is_image(b);
 }
 
 static bool both_read(const struct claim *a, const struct claim *b)

@@ -32,12 +32,13 @@ static int one_file(const struct config *config, const struct device *device,
                     const struct device *other, enum config_key *ret_key, struct failure *failure)
 {
     char where[CONFIG_WHERE_SIZE];
+    enum config_key other_key = file_key(other->config);
     *ret_key = file_key(device->config);
-    config_where(config, other->config, file_key(other->config), where);
-    bool is_image = *ret_key == CONFIG_KEY_FILE_PATH;
+    config_where(config, other->config, other_key, where);
+    bool are_images = *ret_key == CONFIG_KEY_FILE_PATH && other_key == CONFIG_KEY_FILE_PATH;
     return failure_set(failure, -EEXIST, "this %s is also that of %s, %.200s choose another%s",
                        config_file_word(*ret_key), other->name, where,
-                       is_image ? ", or read_only: true for both" : "");
+                       are_images ? ", or read_only: true for both" : "");
 }
 
 /* `other`: the place that has the name as well, with a colon at the end. */

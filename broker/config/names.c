@@ -132,7 +132,8 @@ const char *config_file_word(enum config_key key)
 
 bool config_may_share(const struct device_config *a, const struct device_config *b)
 {
-    return a->kind == b->kind && a->read_only && b->read_only;
+    /* Only images are read_only. They may differ in their io_engine, and so in kind. */
+    return a->read_only && b->read_only;
 }
 
 /* The name with this number, not counting the names of ports. False: there is no such number. */

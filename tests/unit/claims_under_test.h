@@ -108,6 +108,8 @@ static void end(void)
     "- {id: " id ", type: " type ", data_plane: " plane ", mmio_addr: 0x" id "000, " keys "}\n"
 #define IMAGE(id, path) DEVICE(id, "block", "virtio", "file_path: " path)
 #define READ_IMAGE(id, path) DEVICE(id, "block", "virtio", "read_only: true, file_path: " path)
+#define READ_BY_RING(id, path)                                                                     \
+    DEVICE(id, "block", "virtio", "io_engine: io_uring, read_only: true, file_path: " path)
 #define TAP(id, name) DEVICE(id, "net", "virtio", "tap_name: " name)
 #define CID(id, cid) DEVICE(id, "vsock", "vhost", "guest_cid: " cid)
 #define LOG(id, path) DEVICE(id, "console", "virtio", "log_path: " path)
@@ -362,11 +364,13 @@ static void one_image(void)
     begin();
     they_take(READ_IMAGE("1", "/a/x") IMAGE("5", "/a/z"));
     i_get(READ_IMAGE("2", "/a/x")); /* both read */
+    i_get(READ_BY_RING("2", "/a/x"));
     i_get(IMAGE("2", "/a/y"));
     i_get(IMAGE("2", "/b/x"));
     i_am_refused(IMAGE("2", "/a/x"), 0, CONFIG_KEY_FILE_PATH, words);
     i_am_refused(IMAGE("2", "/a/../a//x"), 0, CONFIG_KEY_FILE_PATH, words);
     i_am_refused(READ_IMAGE("2", "/a/z"), 0, CONFIG_KEY_FILE_PATH, words);
+    i_am_refused(READ_BY_RING("2", "/a/z"), 0, CONFIG_KEY_FILE_PATH, words);
     end();
 }
 

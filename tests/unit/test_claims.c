@@ -203,6 +203,7 @@ static void one_file_by_two_names(void)
     i_get(RNG("3"));
     they_settle(READ_IMAGE("1", "/a/x"), &file, &none);
     i_settle(READ_IMAGE("2", "/b/y"), &file, &none, CONFIG_KEYS, NULL);
+    i_settle(READ_BY_RING("2", "/b/y"), &file, &none, CONFIG_KEYS, NULL);
     end();
 }
 

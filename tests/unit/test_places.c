@@ -41,6 +41,8 @@ int __wrap_stat64(const char *path, void *ret)
     "- {id: " id ", type: " type ", data_plane: " plane ", mmio_addr: 0x" id "000, " keys "}\n"
 #define IMAGE(id, path) DEVICE(id, "block", "virtio", "file_path: " path)
 #define READ_IMAGE(id, path) DEVICE(id, "block", "virtio", "read_only: true, file_path: " path)
+#define READ_BY_RING(id, path)                                                                     \
+    DEVICE(id, "block", "virtio", "io_engine: io_uring, read_only: true, file_path: " path)
 #define LOG(id, path) DEVICE(id, "console", "virtio", "log_path: " path)
 #define TAP(id, name) DEVICE(id, "net", "virtio", "tap_name: " name)
 #define RNG(id) DEVICE(id, "rng", "virtio", "rate_limit: 9")
@@ -119,8 +121,27 @@ static void one_image_by_two_paths(void)
     configured(READ_IMAGE("1", "/a/x") LOG("2", "/b/y"));
     led_to(0, 7, 0);
     led_to(1, 7, 0);
+    compared(0, CONFIG_KEY_FILE_PATH,
+             "this image is also that of console 2, f:3:75: choose another");
     compared(1, CONFIG_KEY_LOG_PATH,
              "this log file is also that of block 1, f:2:91: choose another");
+}
+
+/* It does not matter in which way they read. */
+static void all_who_only_read_share_an_image(void)
+{
+    configured(READ_IMAGE("1", "/a/x") READ_BY_RING("2", "/b/y") IMAGE("3", "/c/z"));
+    led_to(0, 7, 0);
+    led_to(1, 7, 0);
+    compared(0, CONFIG_KEYS, NULL);
+    compared(1, CONFIG_KEYS, NULL);
+    led_to(2, 7, 0);
+    compared(2, CONFIG_KEY_FILE_PATH,
+             "this image is also that of block 1, f:2:91: choose another, or read_only: true for "
+             "both");
+    compared(0, CONFIG_KEY_FILE_PATH,
+             "this image is also that of block 3, f:4:74: choose another, or read_only: true for "
+             "both");
 }
 
 /* A tap's file has no device number. */
@@ -218,6 +239,7 @@ int main(int argc, char **argv)
 {
     CU_TestInfo tests[] = {
         {"one image by two paths", one_image_by_two_paths},
+        {"all who only read share an image", all_who_only_read_share_an_image},
         {"one tap by two names", one_tap_by_two_names},
         {"one name in one directory", one_name_in_one_directory},
         {"the socket that was found counts", the_socket_that_was_found_counts},
