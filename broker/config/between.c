@@ -221,8 +221,8 @@ int config_check_windows(const struct config *config, const struct config_window
             continue;
         check_window(device, &windows[j], diags);
         for (size_t i = 0; i < j; i++) {
-            if (config->devices[i].mmio_addr == device->mmio_addr &&
-                windows[i].shmem_addr == windows[j].shmem_addr)
+            if (windows[i].shmem_size > 0 && windows[i].shmem_addr == windows[j].shmem_addr &&
+                config->devices[i].mmio_addr == device->mmio_addr)
                 config_error(diags, device->marks[CONFIG_KEY_MMIO_ADDR],
                              "registers at 0x%" PRIx64 " a second time; expected another address "
                              "than that of the device in line %u, which shares memory with the "

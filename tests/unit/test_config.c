@@ -555,42 +555,6 @@ static void test_digest(void)
 #undef DISK
 }
 
-static void expect_windows(const char *name, struct config_window first,
-                           struct config_window second, const char *expected)
-{
-    const struct config_window windows[] = {first, second};
-    CU_ASSERT_EQUAL(config_check_windows(&config, windows, &diags), *expected ? -EINVAL : 0);
-    config_expect_text(name, expected);
-}
-
-static void test_windows(void)
-{
-    const struct config_window low = {0x80000000, 0x1000000}, high = {0x81000000, 0x1000000};
-    config_expect_good("", TWO_VSOCK("0xa003e00", "0xa003e00", ", shmem_addr: 0x80000000", ""), "");
-    expect_windows("two frontends", low, high, "");
-    expect_windows("same frontend", low, low,
-                   "f:3:54: registers at 0xa003e00 a second time; expected another address than "
-                   "that of the device in line 2, which shares memory with the same frontend\n");
-    expect_windows("contradiction", high, low,
-                   "f:2:91: shmem_addr 0x80000000 contradicts the dispatcher; expected 0x81000000, "
-                   "or no such key\n");
-    config_free(&config);
-
-    config_expect_good("", TWO_VSOCK("0x10", "0x8100fffc", "", ", shmem_size: 0x10000"), "");
-    expect_windows("sizes", low, (struct config_window){0x81000000, 0x10000},
-                   "f:3:54: registers at 0x8100fffc overlap the shared memory of 0x10000 bytes at "
-                   "0x81000000; expected an address outside of it\n");
-    expect_windows("size differs", low, (struct config_window){0x82000000, 0x20000},
-                   "f:3:92: shmem_size 0x10000 contradicts the dispatcher; expected 0x20000, or no "
-                   "such key\n");
-    expect_windows("ends in it", low, (struct config_window){0x810101fb, 0x10000},
-                   "f:3:54: registers at 0x8100fffc overlap the shared memory of 0x10000 bytes at "
-                   "0x810101fb; expected an address outside of it\n");
-    expect_windows("ends before it", low, (struct config_window){0x810101fc, 0x10000}, "");
-    expect_windows("begins behind it", low, (struct config_window){0x80fffffc, 0x10000}, "");
-    config_free(&config);
-}
-
 int main(int argc, char **argv)
 {
     CU_TestInfo good[] = {
@@ -624,7 +588,6 @@ int main(int argc, char **argv)
         {"YAML", test_yaml_errors},
         {"all at once", test_all_at_once},
         {"more errors than room", test_too_many_errors},
-        {"against the dispatcher", test_windows},
         CU_TEST_INFO_NULL,
     };
     CU_SuiteInfo suites[] = {
