@@ -77,13 +77,16 @@ static bool raw_names(const struct raw_device *device, enum device_kind kind,
 {
     const struct raw_value *values = device->values;
     const struct raw_value *type = &values[CONFIG_KEY_TYPE], *ports = &values[CONFIG_KEY_PORTS];
-    uint64_t valid = 0;
     uint32_t virtio_id;
     char daemon[PATH_MAX];
-    for (enum config_key key = 0; key < CONFIG_KEYS; key++)
-        valid |= values[key].valid ? 1ull << key : 0;
-    *ret_key = config_path_key(kind, valid);
-    if (*ret_key == CONFIG_KEYS || !values[*ret_key].valid)
+    *ret_key = CONFIG_KEYS;
+    /* A console has one of several such keys. A file with two of them is wrong, so either will do.
+     */
+    for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
+        if (config_is_path(kind, key) && values[key].valid)
+            *ret_key = key;
+    }
+    if (*ret_key == CONFIG_KEYS)
         return false;
     const char *path = values[*ret_key].text;
     if (device_kinds[kind].daemon && !config_daemon_named(path)) {

@@ -189,8 +189,8 @@ void config_check_values(const struct raw_device *device, enum device_kind kind,
 
 /* names.c */
 
-/* The key that has the device's path, out of the mask `given`; CONFIG_KEYS: it has none. */
-enum config_key config_path_key(enum device_kind kind, uint64_t given);
+/* Can a device of that kind have its path from this key? */
+bool config_is_path(enum device_kind kind, enum config_key key);
 enum config_scheme config_scheme_of(enum device_kind kind, enum config_key key);
 
 /* between.c */

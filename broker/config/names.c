@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which names of files a device's path stands for, and whether two devices have a name in
  * common. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +14,12 @@
 bool config_daemon_named(const char *given)
 {
     size_t length = strlen(given), tail = strlen(DAEMON_SUFFIX);
-    return length > tail && strcmp(given + length - tail, DAEMON_SUFFIX) == 0;
+    return length >= tail && strcmp(given + length - tail, DAEMON_SUFFIX) == 0;
 }
 
 int config_daemon_socket(const char *given, const char *type_name, uint32_t id, char ret[PATH_MAX])
 {
-    bool is_letter = type_name[0] >= 'a' && type_name[0] <= 'z'; /* false for 9p */
-    char first = (char)(is_letter ? type_name[0] - 'a' + 'A' : type_name[0]);
+    int first = toupper((unsigned char)type_name[0]); /* of 9p it is 9 */
     int length = snprintf(ret, PATH_MAX, "%s%c%s%u" DAEMON_SUFFIX, given, first, type_name + 1, id);
     return length < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
@@ -39,7 +39,7 @@ static void add_part(char *path, const char *part, size_t length)
     size_t used = strlen(path);
     const char *last = last_part(path);
     bool is_up = length == 2 && memcmp(part, "..", 2) == 0;
-    if (length == 0 || (length == 1 && part[0] == '.') || (is_up && strcmp(path, "/") == 0))
+    if (length == 0 || (length == 1 && part[0] == '.'))
         return;
     if (is_up && used > 0 && strcmp(last, "..") != 0) {
         size_t rest = (size_t)(last - path);
@@ -69,26 +69,20 @@ bool config_names_from(const char *path, enum config_scheme scheme, uint32_t por
         part += strspn(part, "/");
     }
     char *name = last_part(whole);
-    memcpy(ret->name, name, strlen(name) + 1);
+    strcpy(ret->name, name);
     *name = '\0';
     size_t length = strlen(whole);
     if (length > 1)
         whole[length - 1] = '\0';
-    memcpy(ret->directory, length > 0 ? whole : ".", length > 0 ? length + 1 : 2);
+    strcpy(ret->directory, length > 0 ? whole : ".");
     return ret->name[0] != '\0' && strcmp(ret->name, "..") != 0;
 }
 
 /* --- What a device makes of it --------------------------------------------------------------- */
 
-/* A console has one of several keys with a path; a file with two of them is wrong, so the last one
- * is taken. */
-enum config_key config_path_key(enum device_kind kind, uint64_t given)
+bool config_is_path(enum device_kind kind, enum config_key key)
 {
-    for (enum config_key key = CONFIG_KEYS; key-- > 0;) {
-        if ((given & 1ull << key) != 0 && key_is_path(key) && config_kind_has(kind, key))
-            return key;
-    }
-    return CONFIG_KEYS;
+    return config_kind_has(kind, key) && key_is_path(key);
 }
 
 /* In user space, a frontend that connects to ports has a socket for each port. */
@@ -100,10 +94,11 @@ enum config_scheme config_scheme_of(enum device_kind kind, enum config_key key)
 bool config_names_of(const struct device_config *device, const char *path, enum config_key *ret_key,
                      struct config_names *ret)
 {
-    uint64_t given = 0;
-    for (enum config_key key = 0; key < CONFIG_KEYS; key++)
-        given |= config_has(device, key) ? 1ull << key : 0;
-    *ret_key = config_path_key(device->kind, given);
+    *ret_key = CONFIG_KEYS;
+    for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
+        if (config_is_path(device->kind, key) && config_has(device, key))
+            *ret_key = key;
+    }
     if (*ret_key == CONFIG_KEYS)
         return false;
     return config_names_from(path ? path : config_path(device, *ret_key),

@@ -47,7 +47,7 @@ static bool read_id(const char *text, uint32_t *ret_id)
 {
     char *end;
     unsigned long id = strtoul(text, &end, 10);
-    if (text[0] < '1' || text[0] > '9' || *end != '\0' || id > VIRTIO_ID_MAX)
+    if (text[0] < '1' || *end != '\0' || id > VIRTIO_ID_MAX) /* no sign, no 0 in front */
         return false;
     *ret_id = (uint32_t)id;
     return true;

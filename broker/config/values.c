@@ -155,7 +155,7 @@ void config_check_values(const struct raw_device *device, enum device_kind kind,
         return;
     }
     for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
-        if (key_is_path(key) && config_kind_has(kind, key))
+        if (config_is_path(kind, key))
             check_path(device, key, path_length_max(kind, key), diags);
     }
 }

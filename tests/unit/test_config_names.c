@@ -162,6 +162,11 @@ static const struct config_case name_cases[] = {
      "f:3:77: socket_path \"/a/Fs0.sock\" a second time; expected another than that of the device "
      "in "
      "line 2\n"},
+    {"one prefix of daemons whose ids are not known",
+     "devices:\n- {id: 16, type: fs, data_plane: vhost_user, mmio_addr: 0x2000, socket_path: "
+     "/a/}\n" DEVICE("16", "fs", "vhost_user", "socket_path: /a/"),
+     "f:2:8: id is \"16\"; " ID_WORDS "\n"
+     "f:3:8: id is \"16\"; " ID_WORDS "\n"},
     {"registers in the device's own window",
      ONE("rng", "virtio", "shmem_addr: 0x800, shmem_size: 0x801"),
      "f:2:53: registers at 0x1000 overlap the shared memory of 0x801 bytes at 0x800; expected an "
@@ -182,11 +187,19 @@ static const char *const apart[] = {
     /* Two that only read; and prefixes that only have the same beginning. */
     "devices:\n- {id: 0, type: block, data_plane: virtio, mmio_addr: 0x2000, file_path: /a, "
     "read_only: true}\n" DEVICE("1", "block", "virtio", "file_path: /a, read_only: true"),
+    "devices:\n- {id: 0, type: block, data_plane: virtio, mmio_addr: 0x2000, file_path: /a, "
+    "read_only: true}\n" DEVICE("1", "block", "virtio",
+                                "file_path: /a, read_only: true, io_engine: io_uring"),
     "devices:\n- {id: 0, type: fs, data_plane: vhost_user, mmio_addr: 0x2000, socket_path: "
     "/a/}\n" DEVICE("1", "fs", "vhost_user", "socket_path: /a/"),
     "devices:\n- {id: 0, type: console, data_plane: virtio, mmio_addr: 0x2000, ports: 2, "
     "pty_alias: "
     "/v/c}\n" DEVICE("1", "console", "virtio", "pty_alias: /v/c.2"),
+    "devices:\n- {id: 0, type: console, data_plane: virtio, mmio_addr: 0x2000, pty_alias: "
+    "/v/c}\n" DEVICE("1", "console", "virtio", "pty_alias: /v/c.1"),
+    /* The address that the second device would have if it were a network card, too. */
+    "devices:\n- {id: 0, type: net, data_plane: virtio, mmio_addr: 0x2000, tap_name: t, mac_addr: "
+    "\"02:62:61:6f:00:01\"}\n" DEVICE("1", "rng", "virtio", "rate_limit: 9"),
     ONE("rng", "virtio", "shmem_addr: 0x800, shmem_size: 0x800"),
 };
 
@@ -225,6 +238,9 @@ static void test_features_that_need_others(void)
         uint64_t bits;
     } cases[] = {
         {"VIRTIO_NET_F_HOST_TSO4", 1ull << 11},
+        {"VIRTIO_NET_F_HOST_TSO6", 1ull << 12},
+        {"VIRTIO_NET_F_GUEST_TSO4", 1ull << 7},
+        {"VIRTIO_NET_F_GUEST_TSO6", 1ull << 8},
         {"VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6", 1ull << 11 | 1ull << 12 | 1ull << 13},
         {"VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6", 1ull << 7 | 1ull << 8 | 1ull << 9},
     };
@@ -300,6 +316,8 @@ static void test_path_as_text(void)
         {"/a/../b", "/", "b"},     {"/../../b", "/", "b"},    {"../b", "..", "b"},
         {"a/../../b", "..", "b"},  {"../../b", "../..", "b"}, {"/a/b/../c/./d", "/a/c", "d"},
         {"a/b/../../c", ".", "c"}, {"...", ".", "..."},       {"/..b/c", "/..b", "c"},
+        {"/aa/bb", "/aa", "bb"},   {"/a/.b", "/a", ".b"},     {"/a/.b/c", "/a/.b", "c"},
+        {"/abc/../d", "/", "d"},   {"abc/../d", ".", "d"},    {"/a/bcd/../e", "/a", "e"},
     };
     for (size_t i = 0; i < COUNT(paths); i++) {
         struct config_names names;
@@ -307,11 +325,112 @@ static void test_path_as_text(void)
         CU_ASSERT_STRING_EQUAL(names.directory, paths[i].directory);
         CU_ASSERT_STRING_EQUAL(names.name, paths[i].name);
     }
-    static const char *const directories[] = {"/", ".", "..", "/a/..", "a/..", "../.."};
+    static const char *const directories[] = {"", "/", ".", "..", "/a/..", "a/..", "/a/", "../.."};
     for (size_t i = 0; i < COUNT(directories); i++) {
         struct config_names names;
         CU_ASSERT_FALSE(config_names_from(directories[i], CONFIG_SCHEME_ONE, 0, &names));
     }
+}
+
+/* The names of a device are written over those of another one. */
+static void test_names_written_over_others(void)
+{
+    struct config_names names;
+    CU_ASSERT_TRUE(config_names_from("/first-one/first", CONFIG_SCHEME_VSOCK, 9, &names));
+    CU_ASSERT_TRUE(config_names_from("2", CONFIG_SCHEME_LOG, 1, &names));
+    CU_ASSERT_STRING_EQUAL(names.directory, ".");
+    CU_ASSERT_STRING_EQUAL(names.name, "2");
+    CU_ASSERT_EQUAL(names.scheme, CONFIG_SCHEME_LOG);
+    CU_ASSERT_EQUAL(names.ports, 1);
+}
+
+/* The kernel takes no path of PATH_MAX bytes. */
+static void test_longest_path(void)
+{
+    struct config_names names;
+    char path[PATH_MAX + 1];
+    memset(path, 'a', PATH_MAX);
+    path[PATH_MAX] = '\0';
+    CU_ASSERT_FALSE(config_names_from(path, CONFIG_SCHEME_ONE, 0, &names));
+    path[PATH_MAX - 1] = '\0';
+    CU_ASSERT_TRUE(config_names_from(path, CONFIG_SCHEME_ONE, 0, &names));
+    CU_ASSERT_STRING_EQUAL(names.directory, ".");
+    CU_ASSERT_STRING_EQUAL(names.name, path);
+    path[0] = '/';
+    CU_ASSERT_TRUE(config_names_from(path, CONFIG_SCHEME_ONE, 0, &names));
+    CU_ASSERT_STRING_EQUAL(names.directory, "/");
+    CU_ASSERT_STRING_EQUAL(names.name, path + 1);
+}
+
+static void test_named_daemon_sockets(void)
+{
+    static const char *const named[] = {"/run/a.sock", "a.sock", "/run/.sock", ".sock"};
+    static const char *const not_named[] = {"", "sock", "/run/", "/run", "/a.sock/", "a.socket"};
+    for (size_t i = 0; i < COUNT(named); i++)
+        CU_ASSERT_TRUE(config_daemon_named(named[i]));
+    for (size_t i = 0; i < COUNT(not_named); i++)
+        CU_ASSERT_FALSE(config_daemon_named(not_named[i]));
+}
+
+static void test_longest_daemon_socket(void)
+{
+    char given[PATH_MAX + 1], path[PATH_MAX];
+    const size_t most = PATH_MAX - 1 - strlen("Fs1.sock");
+    memset(given, 'a', sizeof(given));
+    given[most + 1] = '\0';
+    CU_ASSERT_EQUAL(config_daemon_socket(given, "fs", 1, path), -ENAMETOOLONG);
+    given[most] = '\0';
+    CU_ASSERT_EQUAL(config_daemon_socket(given, "fs", 1, path), 0);
+    CU_ASSERT_EQUAL(strlen(path), PATH_MAX - 1);
+    CU_ASSERT_STRING_EQUAL(path + most, "Fs1.sock");
+}
+
+/* Devices without a path have no names. */
+static void test_devices_without_names(void)
+{
+    struct config_names names;
+    enum config_key key;
+    config_expect_good(
+        "", ONE("rng", "virtio", "rate_limit: 9") DEVICE("2", "console", "virtio", "ports: 2"), "");
+    for (size_t i = 0; i < config.device_count; i++) {
+        key = CONFIG_KEY_ID;
+        CU_ASSERT_FALSE(config_names_given(&config.devices[i], &key, &names));
+        CU_ASSERT_EQUAL(key, CONFIG_KEYS);
+        CU_ASSERT_FALSE(config_names_of(&config.devices[i], "/a/b", &key, &names));
+    }
+    config_free(&config);
+}
+
+static void test_keys_with_paths(void)
+{
+    static const struct {
+        enum config_key key;
+        const char *name, *word;
+        bool is_made;
+    } keys[] = {
+        {CONFIG_KEY_FILE_PATH, "file_path", "image", false},
+        {CONFIG_KEY_DEVICE_PATH, "device_path", "input device", false},
+        {CONFIG_KEY_SOCKET_PATH, "socket_path", "socket", true},
+        {CONFIG_KEY_PTY_ALIAS, "pty_alias", "terminal", true},
+        {CONFIG_KEY_LOG_PATH, "log_path", "log file", true},
+    };
+    for (size_t i = 0; i < COUNT(keys); i++) {
+        CU_ASSERT_STRING_EQUAL(config_key_name(keys[i].key), keys[i].name);
+        CU_ASSERT_STRING_EQUAL(config_file_word(keys[i].key), keys[i].word);
+        CU_ASSERT_EQUAL(config_path_is_made(keys[i].key), keys[i].is_made);
+    }
+}
+
+static void test_who_may_share(void)
+{
+    const struct device_config reads = {.kind = DEVICE_BLOCK_VIRTIO, .read_only = true},
+                               by_ring = {.kind = DEVICE_BLOCK_URING, .read_only = true},
+                               writes = {.kind = DEVICE_BLOCK_VIRTIO};
+    CU_ASSERT_TRUE(config_may_share(&reads, &reads));
+    CU_ASSERT_TRUE(config_may_share(&reads, &by_ring));
+    CU_ASSERT_FALSE(config_may_share(&reads, &writes));
+    CU_ASSERT_FALSE(config_may_share(&writes, &reads));
+    CU_ASSERT_FALSE(config_may_share(&writes, &writes));
 }
 
 static void test_daemon_sockets(void)
@@ -333,7 +452,14 @@ int main(int argc, char **argv)
         {"names that meet, and that don't", test_names},
         {"the control socket", test_control_socket},
         {"paths as text", test_path_as_text},
+        {"devices without names", test_devices_without_names},
+        {"keys with paths", test_keys_with_paths},
+        {"who may share", test_who_may_share},
+        {"names written over others", test_names_written_over_others},
+        {"the longest path", test_longest_path},
         {"daemons' sockets", test_daemon_sockets},
+        {"daemons' sockets that have their names", test_named_daemon_sockets},
+        {"the longest name of a daemon's socket", test_longest_daemon_socket},
         CU_TEST_INFO_NULL,
     };
     return run_tests(argc, argv, "names in the configuration", tests);
