@@ -6,7 +6,7 @@
 
 static bool is_before(struct config_mark a, struct config_mark b)
 {
-    return a.line != b.line ? a.line < b.line : a.column < b.column;
+    return a.line < b.line || (a.line == b.line && a.column < b.column);
 }
 
 /* Insert in the order of the file. Diagnostics of one place stay in the order in which they were
@@ -63,5 +63,6 @@ void config_diagnostics_print(const struct config_diagnostics *diags, const char
         fprintf(stream, " %s%s\n", item->severity == CONFIG_NOTE ? "note: " : "", item->text);
     }
     if (diags->omitted > 0)
-        fprintf(stream, "%s: %zu more messages are left out\n", path, diags->omitted);
+        fprintf(stream, "%s: %zu more %s left out\n", path, diags->omitted,
+                diags->omitted == 1 ? "message is" : "messages are");
 }

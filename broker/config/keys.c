@@ -179,7 +179,7 @@ static bool is_mac(const char *text)
 static bool is_bytes(const char *text)
 {
     size_t digits = strspn(text, "0123456789abcdefABCDEF");
-    return digits > 0 && digits % 2 == 0 && text[digits] == '\0';
+    return digits != 0 && digits % 2 == 0 && text[digits] == '\0';
 }
 
 static bool in_range(const struct key_info *info, uint64_t number)

@@ -46,8 +46,8 @@ static struct config_mark mark_of_offset(const struct reader *reader, size_t off
     struct config_mark mark = {1, 1};
     for (size_t i = 0; i < offset && i < reader->size; i++) {
         unsigned char byte = (unsigned char)reader->data[i];
-        bool is_crlf = byte == '\r' && i + 1 < reader->size && reader->data[i + 1] == '\n';
-        if (byte == '\n' || (byte == '\r' && !is_crlf))
+        bool is_crlf = byte == '\n' && i > 0 && reader->data[i - 1] == '\r'; /* its second byte */
+        if (byte == '\r' || (byte == '\n' && !is_crlf))
             mark = (struct config_mark){mark.line + 1, 1};
         else if ((byte & 0xc0) != 0x80 && !is_crlf)
             mark.column++;

@@ -239,6 +239,9 @@ static const struct config_case key_cases[] = {
     {"half a byte", DAEMON("gpio", "  config: 012\n"),
      "f:7:11: config is \"012\"; expected the bytes of the configuration space, two hexadecimal "
      "digits each, for example \"0800000000000000\"\n"},
+    {"no byte", DAEMON("gpio", "  config: ''\n"),
+     "f:7:11: config is \"\"; expected the bytes of the configuration space, two hexadecimal "
+     "digits each, for example \"0800000000000000\"\n"},
     {"tag too long", DAEMON("fs", "  tag: 0123456789012345678901234567890123456\n"),
      "f:7:8: tag is 37 bytes long; expected at most 36\n"},
     {"too many queues", DAEMON("fs", "  queues: 16\n"),
@@ -346,6 +349,8 @@ static const struct config_case value_cases[] = {
     {"path with a line break", BLOCK_WITH_PATH("|\n    /a\n"),
      "f:6:14: file_path has a control character (such as a line break); " PATH_WORDS},
     {"path with a zero byte", BLOCK_WITH_PATH("\"/a\\0b\""),
+     "f:6:14: file_path has a control character (such as a line break); " PATH_WORDS},
+    {"path with the last control character", BLOCK_WITH_PATH("\"/a\\x1f\""),
      "f:6:14: file_path has a control character (such as a line break); " PATH_WORDS},
     {"path with a delete character", BLOCK_WITH_PATH("\"/a\\x7f\""),
      "f:6:14: file_path has a control character (such as a line break); " PATH_WORDS},
@@ -484,6 +489,8 @@ static const struct config_case console_errors[] = {
     {"socket and file", CONSOLE(", log_path: /a, socket_path: /b"),
      "f:2:82: socket_path beside log_path; expected one of them: a console is a socket, a terminal "
      "or a file\n"},
+    {"socket of two", CONSOLE(", ports: 2, socket_path: /b"),
+     "f:2:78: socket_path for a console of 2 ports; expected no ports but one\n"},
     {"socket of many", CONSOLE(", ports: 7, socket_path: /b"),
      "f:2:78: socket_path for a console of 7 ports; expected no ports but one\n"},
     {"another plane for a console",

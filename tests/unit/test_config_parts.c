@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parts of the configuration reader by themselves: names of features, types of devices, and the
- * comparison with the windows that the dispatcher knows. */
+/* Parts of the configuration reader by themselves: names of features, types of devices, words for
+ * messages, positions, and the comparison with the windows that the dispatcher knows. */
 #include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
@@ -8,6 +8,7 @@
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "broker/config/internal.h"
@@ -174,6 +175,256 @@ static void types_by_number(void)
         CU_ASSERT_PTR_NULL(type_find(wrong[i], &id));
 }
 
+/* ---- Words for messages ---- */
+
+static void expect_quoted(const char *text, const char *expected)
+{
+    CU_ASSERT_STRING_EQUAL(config_quote(text).text, expected);
+}
+
+/* A terminal must not obey what a file says. */
+static void control_characters_are_not_quoted(void)
+{
+    expect_quoted("\x1f|\x20|\x7e|\x7f|\x80", "?| |~|?|\x80");
+    expect_quoted("\xc2\x80|\xc2\x9f|\xc2\xa0|\xc3\x80|\xc3\x9f",
+                  "??|??|\xc2\xa0|\xc3\x80|\xc3\x9f");
+    expect_quoted("\xc2", "\xc2");
+    expect_quoted("", "");
+}
+
+#define SIXTY "012345678901234567890123456789012345678901234567890123456789"
+
+static void a_long_text_is_cut_between_characters(void)
+{
+    expect_quoted(SIXTY, SIXTY);
+    expect_quoted(SIXTY "0", SIXTY "...");
+    expect_quoted("x" SIXTY "0", "x"
+                                 "01234567890123456789012345678901234567890123456789012345678...");
+    expect_quoted(SIXTY "\xc3\xa9", SIXTY "...");
+    expect_quoted("\xe2\x82\xac" SIXTY,
+                  "\xe2\x82\xac"
+                  "012345678901234567890123456789012345678901234567890123456...");
+    /* The character begins one or two bytes before the end of what fits. */
+    expect_quoted("0123456789012345678901234567890123456789012345678901234567\xe2\x82\xac|",
+                  "0123456789012345678901234567890123456789012345678901234567...");
+    expect_quoted("01234567890123456789012345678901234567890123456789012345678\xe2\x82\xac|",
+                  "01234567890123456789012345678901234567890123456789012345678...");
+}
+
+static void a_list_has_each_word_once(void)
+{
+    struct word_list list = {0};
+    static const char *const words[] = {"a", "net", "a", "network", "work", "net", "network", "et"};
+    for (size_t i = 0; i < COUNT(words); i++)
+        config_list_add(&list, words[i]);
+    CU_ASSERT_STRING_EQUAL(list.text, "a, net, network, work, et");
+    CU_ASSERT_EQUAL(list.length, strlen(list.text));
+}
+
+static void a_word_that_does_not_fit_is_left_out(void)
+{
+    struct {
+        struct word_list list;
+        char behind;
+    } room = {.behind = 'x'};
+    char word[sizeof(room.list.text)];
+    memset(word, 'a', sizeof(word) - 1);
+    word[sizeof(word) - 1] = '\0';
+    config_list_add(&room.list, "begin");
+    config_list_add(&room.list, word);
+    CU_ASSERT_STRING_EQUAL(room.list.text, "begin");
+    word[sizeof(word) - strlen("begin, ")] = '\0'; /* one byte too many, with the 0 at the end */
+    config_list_add(&room.list, word);
+    CU_ASSERT_STRING_EQUAL(room.list.text, "begin");
+    word[sizeof(word) - strlen("begin, ") - 1] = '\0';
+    config_list_add(&room.list, word);
+    CU_ASSERT_EQUAL(strlen(room.list.text), sizeof(room.list.text) - 1);
+    CU_ASSERT_EQUAL(room.behind, 'x');
+}
+
+static void expect_nearest(const char *word, const char *first, const char *second, size_t nearest)
+{
+    const char *const candidates[] = {first, second};
+    CU_ASSERT_EQUAL(config_nearest_word(word, candidates, 2), nearest);
+}
+
+/* The fewer letters a word has, the fewer may be wrong. */
+static void the_nearest_word(void)
+{
+    expect_nearest("abcdx", "zzzzz", "abcde", 1);
+    expect_nearest("abcxx", "zzzzz", "abcde", 2);
+    expect_nearest("abcdxx", "zzzzzz", "abcdef", 1);
+    expect_nearest("abcxxx", "zzzzzz", "abcdef", 2);
+    expect_nearest("abcdefxxx", "abcdefghi", "zzzzzz", 0);
+    expect_nearest("abcdexxxx", "abcdefghi", "zzzzzz", 2);
+    expect_nearest("ABCDX", "abcde", "ABxxx", 0); /* case does not count */
+    expect_nearest("abcdx", "abcdy", "abcdz", 0); /* the first of two */
+    expect_nearest("abcdx", "abcxyx", "abcdz", 1);
+    expect_nearest("bcde", "zzzz", "abcde", 1);
+    expect_nearest("abcd", "abxcd", "zzzz", 0);
+    expect_nearest("acbd", "abcd", "zzzz", 2); /* two letters */
+    expect_nearest("x", "y", "yy", 0);
+    expect_nearest("", "a", "", 2);
+}
+
+/* "cid" for "guest_cid". */
+static void a_part_of_a_word_is_near(void)
+{
+    expect_nearest("cid", "id", "guest_cid", 1);
+    expect_nearest("CID", "xxx_cid", "guest_cid", 0);
+    expect_nearest("id", "guest_cid", "other_id", 2);
+}
+
+static void long_words_are_near_to_none(void)
+{
+    static const char a32[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    static const char a33[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    static const char a31_b[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
+    expect_nearest(a31_b, a33, a32, 1);
+    expect_nearest(a31_b, a33, a33, 2);
+    expect_nearest(a32, a33, "b", 0); /* a part of it */
+    expect_nearest(a33, a33, a32, 2);
+}
+
+/* ---- Diagnostics ---- */
+
+static void diagnostics_are_in_the_order_of_the_file(void)
+{
+    diags = (struct config_diagnostics){0};
+    config_error(&diags, (struct config_mark){3, 1}, "%s", "fourth");
+    config_error(&diags, (struct config_mark){2, 5}, "second");
+    config_note(&diags, (struct config_mark){2, 5}, "third");
+    config_error(&diags, (struct config_mark){2, 4}, "first");
+    config_error(&diags, (struct config_mark){3, 1}, "fifth");
+    config_error(&diags, (struct config_mark){0}, "the file");
+    CU_ASSERT_EQUAL(diags.errors, 5);
+    config_expect_text("order", "f: the file\nf:2:4: first\nf:2:5: second\nf:2:5: note: third\n"
+                                "f:3:1: fourth\nf:3:1: fifth\n");
+}
+
+static void the_last_diagnostics_are_left_out(void)
+{
+    diags = (struct config_diagnostics){0};
+    for (unsigned int i = 0; i < CONFIG_DIAGNOSTICS_MAX; i++)
+        config_error(&diags, (struct config_mark){10 + i, 1}, "%u", i);
+    char *text = config_printed();
+    CU_ASSERT_PTR_NULL(strstr(text, "left out"));
+    free(text);
+    config_error(&diags, (struct config_mark){10 + CONFIG_DIAGNOSTICS_MAX, 1}, "left out");
+    CU_ASSERT_EQUAL(diags.omitted, 1);
+    text = config_printed();
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\nf:73:1: 63\nf: 1 more message is left out\n"));
+    free(text);
+    config_error(&diags, (struct config_mark){11, 1}, "another");
+    CU_ASSERT_EQUAL(diags.count, CONFIG_DIAGNOSTICS_MAX);
+    CU_ASSERT_EQUAL(diags.errors, CONFIG_DIAGNOSTICS_MAX + 2);
+    text = config_printed();
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "f:10:1: 0\nf:11:1: 1\nf:11:1: another\nf:12:1: 2\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\nf:72:1: 62\nf: 2 more messages are left out\n"));
+    free(text);
+}
+
+/* ---- Where a byte is that is no text ---- */
+
+/* `file` has a byte more before its text and after it. */
+static void expect_bad_byte(const char *file, size_t size, const char *where)
+{
+    char expected[128];
+    snprintf(expected, sizeof(expected),
+             "f:%s: not text: invalid leading UTF-8 octet; expected UTF-8 without control "
+             "characters\n",
+             where);
+    config_expect(where, file + 1, size - 2, -EINVAL, expected);
+}
+
+static void lines_end_in_three_ways(void)
+{
+#define BAD(text, where) expect_bad_byte(text, sizeof(text) - 1, where)
+    BAD("|\xff|", "1:1");
+    BAD("|# \xff|", "1:3");
+    BAD("|# \xc3\xa9\xff|", "1:4"); /* a character of two bytes */
+    BAD("|\n\xff|", "2:1");
+    BAD("|\r\xff|", "2:1");
+    BAD("|\r\n\xff|", "2:1");
+    BAD("|\n\r\xff|", "3:1");
+    BAD("|#\r\n\r\n# \xff|", "3:3");
+    BAD("|\r\r\n\n# \xff|", "4:3");
+    BAD("\r\n\xff\n", "2:1"); /* what is before the text does not count */
+#undef BAD
+}
+
+/* ---- Keys and devices ---- */
+
+static void keys_of_a_kind_with_those_of_all(void)
+{
+    const struct kind_keys keys = config_kind_keys(DEVICE_RNG_VIRTIO);
+    CU_ASSERT_EQUAL(keys.queues_max, 1);
+    for (enum config_key key = 0; key < CONFIG_KEYS; key++) {
+        bool required = key == CONFIG_KEY_ID || key == CONFIG_KEY_TYPE ||
+                        key == CONFIG_KEY_MMIO_ADDR || key == CONFIG_KEY_DATA_PLANE;
+        bool optional = (key >= CONFIG_KEY_QUEUES && key < CONFIG_KEYS) ||
+                        key == CONFIG_KEY_RATE_LIMIT || key == CONFIG_KEY_POLL_US;
+        CU_ASSERT_EQUAL((keys.required & 1ull << key) != 0, required);
+        CU_ASSERT_EQUAL((keys.optional & 1ull << key) != 0, optional);
+    }
+    CU_ASSERT_FALSE(config_kind_has(DEVICE_KINDS, CONFIG_KEY_RATE_LIMIT));
+}
+
+static void a_device_is_found_by_its_id(void)
+{
+    config_expect_good("",
+                       "devices:\n- {id: 1, type: rng, data_plane: virtio, mmio_addr: 0x1000}\n"
+                       "- {id: 5, type: rng, data_plane: virtio, mmio_addr: 0x2000}\n",
+                       "");
+    CU_ASSERT_PTR_EQUAL(config_device(&config, 1), &config.devices[0]);
+    CU_ASSERT_PTR_EQUAL(config_device(&config, 5), &config.devices[1]);
+    CU_ASSERT_PTR_NULL(config_device(&config, 0));
+    CU_ASSERT_PTR_NULL(config_device(&config, 2));
+    config_free(&config);
+}
+
+static void an_address_is_six_bytes(void)
+{
+    uint8_t mac[7] = {[6] = 0xa5};
+    CU_ASSERT_TRUE(config_mac("52:54:00:12:34:ff:77", mac));
+    CU_ASSERT_EQUAL(memcmp(mac, "\x52\x54\x00\x12\x34\xff\xa5", 7), 0);
+    config_default_mac(11, mac);
+    CU_ASSERT_EQUAL(memcmp(mac,
+                           "\x02"
+                           "bao\x00\x0b\xa5",
+                           7),
+                    0);
+}
+
+static void engines(void)
+{
+#define DISK "devices:\n- {id: 1, type: block, data_plane: virtio, mmio_addr: 0x1000, file_path: /a"
+    static const struct {
+        const char *keys;
+        enum device_kind kind;
+        bool direct;
+    } cases[] = {
+        {"}\n", DEVICE_BLOCK_VIRTIO, false},
+        {", io_engine: sync}\n", DEVICE_BLOCK_VIRTIO, false},
+        {", io_engine: io_uring}\n", DEVICE_BLOCK_URING, false},
+        {", io_engine: sync, direct: true}\n", DEVICE_BLOCK_VIRTIO, true},
+        {", io_engine: \"io_uring\", direct: true}\n", DEVICE_BLOCK_URING, true},
+        {", direct: false}\n", DEVICE_BLOCK_VIRTIO, false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char yaml[256];
+        snprintf(yaml, sizeof(yaml), DISK "%s", cases[i].keys);
+        config_expect_good(cases[i].keys, yaml, "");
+        CU_ASSERT_EQUAL(config.devices[0].kind, cases[i].kind);
+        CU_ASSERT_EQUAL(config.devices[0].direct, cases[i].direct);
+        config_free(&config);
+    }
+    static const char other[] = DISK ", io_engine: aio}\n";
+    config_expect("other", other, strlen(other), -EINVAL,
+                  "f:2:89: io_engine is \"aio\"; expected sync or io_uring\n");
+#undef DISK
+}
+
 /* ---- Windows ---- */
 
 static void expect_windows(const char *name, struct config_window first,
@@ -230,6 +481,20 @@ int main(int argc, char **argv)
         {"what needs a feature is off without it", what_needs_a_feature_is_off_without_it},
         {"features of types", features_of_types},
         {"types by number", types_by_number},
+        {"control characters are not quoted", control_characters_are_not_quoted},
+        {"a long text is cut between characters", a_long_text_is_cut_between_characters},
+        {"a list has each word once", a_list_has_each_word_once},
+        {"a word that does not fit is left out", a_word_that_does_not_fit_is_left_out},
+        {"the nearest word", the_nearest_word},
+        {"a part of a word is near", a_part_of_a_word_is_near},
+        {"long words are near to none", long_words_are_near_to_none},
+        {"diagnostics are in the order of the file", diagnostics_are_in_the_order_of_the_file},
+        {"the last diagnostics are left out", the_last_diagnostics_are_left_out},
+        {"lines end in three ways", lines_end_in_three_ways},
+        {"keys of a kind with those of all", keys_of_a_kind_with_those_of_all},
+        {"a device is found by its id", a_device_is_found_by_its_id},
+        {"an address is six bytes", an_address_is_six_bytes},
+        {"engines", engines},
         {"windows against the dispatcher", test_windows},
         {"windows that are not known", test_windows_that_are_not_known},
         CU_TEST_INFO_NULL,
