@@ -17,6 +17,8 @@
 
 #include "broker/backend/backend.h"
 #include "tests/cunit_main.h"
+#include "tests/unit/failing_calls.h"
+#include "tests/unit/fd_count.h"
 
 static char folder[] = "/tmp/test_backend_block.XXXXXX";
 static char path[64];
@@ -243,12 +245,12 @@ static void test_locks(void)
 }
 
 /* A filter that forbids a ring, as a container's may. */
-static void forbid_ring(void)
+static void forbid_ring(unsigned int error)
 {
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     const struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
@@ -257,31 +259,65 @@ static void forbid_ring(void)
         _exit(2);
 }
 
+/* A ring is made to be tried, whichever number it gets. */
+static void test_a_ring_of_the_number_0(void)
+{
+    static struct device_config config = {.kind = DEVICE_BLOCK_URING, .file_path = path};
+    enum config_key key = CONFIG_KEY_ID;
+    struct backend backend;
+    struct failure failure;
+    make_image(1 << 20);
+    backend_init(&backend, &config);
+    free_0();
+    int result = backend_block.open(&backend, &key, &failure);
+    take_0_back();
+    CU_ASSERT_EQUAL(result, 0);
+    close(backend.files[OPENED_IMAGE]);
+    remove_image();
+}
+
 static void test_a_ring_is_refused(void)
 {
     static struct device_config config = {
         .kind = DEVICE_BLOCK_URING, .file_path = path, .advertise_flush = true};
+    static const struct {
+        unsigned int error;
+        const char *why;
+    } cases[] = {
+        {EPERM, "/proc/sys/kernel/io_uring_disabled, or the filter of a container or a service, "
+                "forbids it"},
+        {ENOSYS, "this kernel has none (CONFIG_IO_URING)"},
+        {EINVAL, "this needs Linux 6.1"},
+        {ENOMEM, "Cannot allocate memory"},
+    };
     enum config_key key = CONFIG_KEY_ID;
     struct backend backend;
     struct failure failure;
-    int status = -1;
     make_image(1 << 20);
     backend_init(&backend, &config);
+    unsigned int before = fd_count();
     CU_ASSERT_EQUAL(backend_block.open(&backend, &key, &failure), 0);
+    CU_ASSERT_EQUAL(fd_count(), before + 1); /* the image, and no ring */
     close(backend.files[OPENED_IMAGE]);
     fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        forbid_ring();
-        int result = backend_block.open(&backend, &key, &failure);
-        _exit(result == -EPERM && key == CONFIG_KEY_IO_ENGINE &&
-                      strstr(failure.text, "io_uring_disabled") &&
-                      strstr(failure.text, "io_engine: sync")
-                  ? 0
-                  : 1);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int status = -1;
+        pid_t child = fork();
+        if (child == 0) {
+            char line[256];
+            snprintf(line, sizeof(line),
+                     "the kernel makes no io_uring: %s: allow it, or use io_engine: sync",
+                     cases[i].why);
+            forbid_ring(cases[i].error);
+            int result = backend_block.open(&backend, &key, &failure);
+            _exit(result == -(int)cases[i].error && key == CONFIG_KEY_IO_ENGINE &&
+                          strcmp(failure.text, line) == 0
+                      ? 0
+                      : 1);
+        }
+        CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+        CU_ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     }
-    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
-    CU_ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     remove_image();
 }
 
@@ -295,6 +331,7 @@ int main(int argc, char **argv)
         {"a hard link", test_hard_link},
         {"holes", test_holes},
         {"O_DIRECT", test_direct},
+        {"a ring of the number 0", test_a_ring_of_the_number_0},
         {"a ring is refused", test_a_ring_is_refused},
         {"queues", test_queues},
         {"two writers can't share an image", test_locks},
