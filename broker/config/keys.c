@@ -186,7 +186,7 @@ static bool in_range(const struct key_info *info, uint64_t number)
 {
     return number >= info->min && number <= info->max &&
            (info->multiple_of == 0 || number % info->multiple_of == 0) &&
-           (!info->power_of_two || (number & (number - 1)) == 0);
+           (!info->power_of_two || __builtin_popcountll(number) == 1);
 }
 
 /* Names and paths are used in system calls and log lines, so a control character can only be a

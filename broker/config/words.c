@@ -20,7 +20,7 @@ struct quoted config_quote(const char *text)
 {
     struct quoted quoted = {0};
     size_t room = sizeof(quoted.text) - sizeof("...");
-    size_t length = strnlen(text, room + 1);
+    size_t length = strlen(text);
     bool shortened = length > room;
     if (shortened) {
         length = room;
@@ -83,7 +83,7 @@ static size_t edit_distance(const char *a, const char *b)
 
 size_t config_nearest_word(const char *word, const char *const *candidates, size_t count)
 {
-    size_t length = strnlen(word, WORD_MAX + 1);
+    size_t length = strlen(word);
     if (length == 0 || length > WORD_MAX)
         return count;
 

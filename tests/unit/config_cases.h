@@ -350,6 +350,8 @@ static const struct config_case value_cases[] = {
      "f:6:14: file_path has a control character (such as a line break); " PATH_WORDS},
     {"path with a zero byte", BLOCK_WITH_PATH("\"/a\\0b\""),
      "f:6:14: file_path has a control character (such as a line break); " PATH_WORDS},
+    {"path with a control character in front", BLOCK_WITH_PATH("\"\\x01/a\""),
+     "f:6:14: file_path has a control character (such as a line break); " PATH_WORDS},
     {"path with the last control character", BLOCK_WITH_PATH("\"/a\\x1f\""),
      "f:6:14: file_path has a control character (such as a line break); " PATH_WORDS},
     {"path with a delete character", BLOCK_WITH_PATH("\"/a\\x7f\""),

@@ -189,6 +189,7 @@ static void control_characters_are_not_quoted(void)
     expect_quoted("\xc2\x80|\xc2\x9f|\xc2\xa0|\xc3\x80|\xc3\x9f",
                   "??|??|\xc2\xa0|\xc3\x80|\xc3\x9f");
     expect_quoted("\xc2", "\xc2");
+    expect_quoted("\xc2\x7f", "\xc2?");
     expect_quoted("", "");
 }
 
@@ -204,11 +205,24 @@ static void a_long_text_is_cut_between_characters(void)
     expect_quoted("\xe2\x82\xac" SIXTY,
                   "\xe2\x82\xac"
                   "012345678901234567890123456789012345678901234567890123456...");
+    expect_quoted("01234567890123456789012345678901234567890123456789012345678\xc3\xa9|",
+                  "01234567890123456789012345678901234567890123456789012345678...");
     /* The character begins one or two bytes before the end of what fits. */
     expect_quoted("0123456789012345678901234567890123456789012345678901234567\xe2\x82\xac|",
                   "0123456789012345678901234567890123456789012345678901234567...");
     expect_quoted("01234567890123456789012345678901234567890123456789012345678\xe2\x82\xac|",
                   "01234567890123456789012345678901234567890123456789012345678...");
+}
+
+/* What is on a command line need not be UTF-8. */
+static void bytes_without_a_character_are_cut_as_well(void)
+{
+    char text[100];
+    memset(text, '\x81', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    expect_quoted(text, "...");
+    text[0] = 'x';
+    expect_quoted(text, "...");
 }
 
 static void a_list_has_each_word_once(void)
@@ -425,6 +439,73 @@ static void engines(void)
 #undef DISK
 }
 
+static void words_of_caches(void)
+{
+    CU_ASSERT_STRING_EQUAL(config_cache_word(CONFIG_CACHE_WRITEBACK), "writeback");
+    CU_ASSERT_STRING_EQUAL(config_cache_word(CONFIG_CACHE_WRITETHROUGH), "writethrough");
+    CU_ASSERT_STRING_EQUAL(config_cache_word(CONFIG_CACHE_UNSAFE), "unsafe");
+    CU_ASSERT_STRING_EQUAL(config_cache_word((enum config_cache)0), "");
+}
+
+static int read_value(enum config_key key, const char *text, struct raw_value *value)
+{
+    const struct raw_scalar scalar = {text, strlen(text), true};
+    *value = (struct raw_value){.mark = {1, 1}};
+    diags = (struct config_diagnostics){0};
+    CU_ASSERT_EQUAL(key_read_value(key, &scalar, value, &diags), 0);
+    CU_ASSERT_EQUAL(diags.errors, value->valid ? 0 : 1);
+    return value->valid;
+}
+
+static void priorities(void)
+{
+    static const char *const wrong[] = {"fifo:0",
+                                        "fifo:100",
+                                        "fifo:",
+                                        "fifo:x",
+                                        "fifo:-1",
+                                        "fifo: 1",
+                                        "fifo",
+                                        "fifo:1x",
+                                        "rr:1",
+                                        "1",
+                                        "Other",
+                                        "others",
+                                        "fifo:18446744073709551617"};
+    static const struct {
+        const char *text;
+        uint64_t priority;
+    } right[] = {{"other", 0},     {"fifo:1", 1},     {"fifo:99", 99},
+                 {"fifo:010", 10}, {"fifo:0x10", 16}, {"fifo:0o10", 8}};
+    struct raw_value value;
+    for (size_t i = 0; i < COUNT(wrong); i++)
+        CU_ASSERT_FALSE(read_value(CONFIG_KEY_SCHED, wrong[i], &value));
+    for (size_t i = 0; i < COUNT(right); i++) {
+        CU_ASSERT_TRUE(read_value(CONFIG_KEY_SCHED, right[i].text, &value));
+        CU_ASSERT_EQUAL(value.number, right[i].priority);
+    }
+}
+
+static void the_longest_texts(void)
+{
+    static const struct {
+        enum config_key key;
+        size_t most;
+    } texts[] = {{CONFIG_KEY_TAP_NAME, 15}, {CONFIG_KEY_TAG, 36}, {CONFIG_KEY_FILE_PATH, 4095}};
+    struct raw_value value;
+    char text[PATH_MAX + 1];
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        memset(text, 'a', sizeof(text));
+        text[texts[i].most] = '\0';
+        CU_ASSERT_TRUE(read_value(texts[i].key, text, &value));
+        CU_ASSERT_STRING_EQUAL(value.text, text);
+        free(value.text);
+        text[texts[i].most] = 'a';
+        text[texts[i].most + 1] = '\0';
+        CU_ASSERT_FALSE(read_value(texts[i].key, text, &value));
+    }
+}
+
 /* ---- Windows ---- */
 
 static void expect_windows(const char *name, struct config_window first,
@@ -483,6 +564,7 @@ int main(int argc, char **argv)
         {"types by number", types_by_number},
         {"control characters are not quoted", control_characters_are_not_quoted},
         {"a long text is cut between characters", a_long_text_is_cut_between_characters},
+        {"bytes without a character are cut as well", bytes_without_a_character_are_cut_as_well},
         {"a list has each word once", a_list_has_each_word_once},
         {"a word that does not fit is left out", a_word_that_does_not_fit_is_left_out},
         {"the nearest word", the_nearest_word},
@@ -495,6 +577,9 @@ int main(int argc, char **argv)
         {"a device is found by its id", a_device_is_found_by_its_id},
         {"an address is six bytes", an_address_is_six_bytes},
         {"engines", engines},
+        {"words of caches", words_of_caches},
+        {"priorities", priorities},
+        {"the longest texts", the_longest_texts},
         {"windows against the dispatcher", test_windows},
         {"windows that are not known", test_windows_that_are_not_known},
         CU_TEST_INFO_NULL,
