@@ -83,6 +83,11 @@ static const struct config_case path_cases[] = {
     {"vsock's socket a directory", ONE("vsock", "virtio", "guest_cid: 3, socket_path: /run/"),
      "f:2:90: socket_path \"/run/\" is the name of a directory; expected a path, for example "
      "/run/vhost/\n"},
+    {"daemon's directory too long",
+     ONE("fs", "vhost_user", "socket_path: /run/" TWO_FIFTY "012345/Fs1.sock"),
+     "f:2:77: socket_path has 256 bytes between two \"/\"; expected at most 255: the kernel takes "
+     "no "
+     "longer names\n"},
     {"daemon's socket too long",
      ONE("fs", "vhost_user", "socket_path: /run/" FIFTY TEN TEN TEN TEN "01234567"),
      "f:2:77: socket_path ends in a name of 98 bytes; expected at most 97: the kernel takes no "
@@ -97,7 +102,7 @@ static const char *const right_paths[] = {
     ONE("console", "virtio", "log_path: /" TWO_FIFTY "012"),
     ONE("console", "virtio", "socket_path: /" FIFTY FIFTY "012345"),
     ONE("vsock", "virtio", "guest_cid: 3, socket_path: /" FIFTY TEN TEN TEN "01234"),
-    ONE("fs", "vhost_user", "socket_path: /" TWO_FIFTY "/" TWO_FIFTY "/"),
+    ONE("fs", "vhost_user", "socket_path: /" TWO_FIFTY "/" TWO_FIFTY "01234/"),
     ONE("fs", "vhost_user", "socket_path: /run/" FIFTY TEN TEN TEN TEN "0123456"),
 };
 
@@ -222,6 +227,31 @@ static void test_paths(void)
 {
     config_expect_cases(path_cases, COUNT(path_cases));
     expect_all_good(right_paths, COUNT(right_paths));
+}
+
+/* A full log gets a name that is two bytes longer. */
+static void test_longest_log(void)
+{
+    static const char prefix[] = "devices:\n- {id: 1, type: console, data_plane: virtio, "
+                                 "mmio_addr: 0x1000, log_path: ";
+    char yaml[sizeof(prefix) + PATH_MAX + 8], *path = yaml + strlen(prefix);
+    for (size_t length = PATH_MAX - 4; length < PATH_MAX; length++) {
+        strcpy(yaml, prefix);
+        for (size_t i = 0; i < length; i++)
+            path[i] = i % 200 == 0 ? '/' : 'a';
+        strcpy(path + length, "}\n");
+        if (length <= PATH_MAX - 1 - strlen(".1")) {
+            config_expect_good("log", yaml, "");
+            config_free(&config);
+            continue;
+        }
+        char expected[128];
+        snprintf(expected, sizeof(expected),
+                 "f:2:75: log_path is %zu bytes long; expected at most 4093: the kernel takes no "
+                 "longer names\n",
+                 length);
+        config_expect("log", yaml, strlen(yaml), -EINVAL, expected);
+    }
 }
 
 static void test_names(void)
@@ -449,6 +479,7 @@ int main(int argc, char **argv)
         {"features that need others", test_features_that_need_others},
         {"one address twice", test_same_mac},
         {"paths that no file can have", test_paths},
+        {"the longest path of a log", test_longest_log},
         {"names that meet, and that don't", test_names},
         {"the control socket", test_control_socket},
         {"paths as text", test_path_as_text},

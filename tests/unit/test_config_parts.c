@@ -316,6 +316,21 @@ static void diagnostics_are_in_the_order_of_the_file(void)
                                 "f:3:1: fourth\nf:3:1: fifth\n");
 }
 
+static void no_more_diagnostics_are_written_than_there_is_room_for(void)
+{
+    static struct {
+        struct config_diagnostics diags;
+        char guard[sizeof(struct config_diagnostic)];
+    } full;
+    memset(full.guard, 'x', sizeof(full.guard));
+    for (unsigned int i = CONFIG_DIAGNOSTICS_MAX + 2; i > 0; i--)
+        config_error(&full.diags, (struct config_mark){i, 1}, "%u", i);
+    CU_ASSERT_EQUAL(full.diags.items[0].mark.line, 1);
+    CU_ASSERT_EQUAL(full.diags.items[CONFIG_DIAGNOSTICS_MAX - 1].mark.line, CONFIG_DIAGNOSTICS_MAX);
+    for (size_t i = 0; i < sizeof(full.guard); i++)
+        CU_ASSERT_EQUAL_FATAL(full.guard[i], 'x');
+}
+
 static void the_last_diagnostics_are_left_out(void)
 {
     diags = (struct config_diagnostics){0};
@@ -571,6 +586,8 @@ int main(int argc, char **argv)
         {"a part of a word is near", a_part_of_a_word_is_near},
         {"long words are near to none", long_words_are_near_to_none},
         {"diagnostics are in the order of the file", diagnostics_are_in_the_order_of_the_file},
+        {"no more diagnostics are written than there is room for",
+         no_more_diagnostics_are_written_than_there_is_room_for},
         {"the last diagnostics are left out", the_last_diagnostics_are_left_out},
         {"lines end in three ways", lines_end_in_three_ways},
         {"keys of a kind with those of all", keys_of_a_kind_with_those_of_all},
