@@ -130,8 +130,10 @@ const char *features_nearest(const char *text)
 const char *features_foreign(uint64_t rows, const char *type)
 {
     for (size_t row = 0; row < FEATURES; row++) {
+        if ((rows & 1ull << row) == 0)
+            continue;
         const char *of = features[row].type;
-        if ((rows & 1ull << row) != 0 && of && strcmp(of, type) != 0)
+        if (of && strcmp(of, type) != 0)
             return features[row].name;
     }
     return NULL;

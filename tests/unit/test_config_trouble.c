@@ -113,6 +113,7 @@ static void expect_one_error(const char *words)
 /* How many calls of this name there are before one does not fail: each of them is made to fail. */
 static unsigned int fail_each(const char *call)
 {
+    in_use = 0;
     for (unsigned int later = 0;; later++) {
         fail_once(call, ENOMEM, later);
         int result = config_parse("f", GOOD, strlen(GOOD), &config, &diags);
