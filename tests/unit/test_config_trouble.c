@@ -36,7 +36,6 @@ WRAPPED(void *, mmap, (void *at, size_t size, int protection, int flags, int fd,
 
 void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);
-char *__real_strdup(const char *text);
 char *__wrap_strdup(const char *text);
 void __real_free(void *memory);
 void __wrap_free(void *memory);
@@ -58,9 +57,9 @@ void *__wrap_malloc(size_t size)
 
 char *__wrap_strdup(const char *text)
 {
-    char *copy = call_fails("strdup") ? NULL : __real_strdup(text);
+    char *copy = call_fails("strdup") ? NULL : __real_malloc(strlen(text) + 1);
     in_use += copy != NULL;
-    return copy;
+    return copy ? strcpy(copy, text) : NULL;
 }
 
 void __wrap_free(void *memory)
@@ -131,8 +130,9 @@ static unsigned int fail_each(const char *call)
 
 static void memory_for_texts(void)
 {
-    /* The types, the data planes, the images' paths, and the path of the file. */
-    CU_ASSERT_EQUAL(fail_each("strdup"), 2 * 3 + 1);
+    /* The types, the data planes, the images' paths, and the path of the file. A libyaml in the
+     * same program has some, too. */
+    CU_ASSERT(fail_each("strdup") >= 2 * 3 + 1);
 }
 
 static void memory_for_libyaml(void)
