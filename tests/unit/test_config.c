@@ -542,8 +542,15 @@ static uint64_t digest(const char *yaml)
 static void test_digest(void)
 {
 #define DISK "devices:\n- {id: 0, type: block, data_plane: virtio, mmio_addr: 0x1000, file_path: /"
-    static const char *const others[] = {DISK "b}\n", DISK "aa}\n", DISK "a, queues: 2}\n",
-                                         DISK "a, queues: 3}\n", DISK "a, read_only: true}\n"};
+    static const char *const others[] = {
+        DISK "b}\n",
+        DISK "aa}\n",
+        DISK "a, queues: 2}\n",
+        DISK "a, queues: 3}\n",
+        DISK "a, read_only: true}\n",
+        DISK "a, irq: 0}\n",
+        "devices:\n- {id: 1, type: block, data_plane: virtio, mmio_addr: 0x1000, file_path: /a}\n",
+    };
     uint64_t first = digest(DISK "a}\n");
     CU_ASSERT_EQUAL(digest("# moved\n\n" DISK "a}\n"), first);
     for (size_t i = 0; i < COUNT(others); i++) {

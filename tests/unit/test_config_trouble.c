@@ -99,6 +99,16 @@ void __wrap_yaml_event_delete(yaml_event_t *event)
     __real_yaml_event_delete(event);
 }
 
+static int open_flags; /* of the file that was opened last */
+
+int __real_open(const char *name, int flags, ...);
+int __wrap_open(const char *name, int flags, ...);
+int __wrap_open(const char *name, int flags, ...)
+{
+    open_flags = flags;
+    return __real_open(name, flags, 0);
+}
+
 static void expect_one_error(const char *words)
 {
     CU_ASSERT_EQUAL(diags.errors, 1);
@@ -214,14 +224,17 @@ static unsigned int mappings(void)
 static void a_file_that_was_read_is_closed(void)
 {
     make_file(GOOD);
+    in_use = 0;
     unsigned int files = fd_count();
     CU_ASSERT_EQUAL(config_load(path, &config, &diags), 0);
+    CU_ASSERT_EQUAL(open_flags, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     CU_ASSERT_EQUAL(diags.count, 0);
     CU_ASSERT_EQUAL(config.device_count, 2);
     config_free(&config);
     unsigned int before = mappings();
     CU_ASSERT_EQUAL(config_load(path, &config, &diags), 0);
     config_free(&config);
+    CU_ASSERT_EQUAL(in_use, 0);
     CU_ASSERT_EQUAL(mappings(), before);
     CU_ASSERT_EQUAL(fd_count(), files);
     unlink(path);
