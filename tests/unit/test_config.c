@@ -224,6 +224,11 @@ static void test_other_types(void)
     CU_ASSERT_EQUAL(device->config[1], 0xaf);
     config_free(&config);
 
+    config_expect_good("bytes of all digits", DAEMON("41", "  config: \"019aA9FffAAf\"\n"), "");
+    CU_ASSERT_EQUAL_FATAL(device->config_bytes, 6);
+    CU_ASSERT_EQUAL(memcmp(device->config, "\x01\x9a\xa9\xff\xfa\xaf", 6), 0);
+    config_free(&config);
+
     config_expect_good("number of an unknown type",
                        DAEMON("1234", "  queues: 16\n  config_size: 256\n"), "");
     CU_ASSERT_EQUAL(device->kind, DEVICE_OTHER_VHOST_USER);
@@ -245,6 +250,7 @@ static void test_rng(void)
     config_expect_good("no limit", RNG "}\n", "");
     CU_ASSERT_EQUAL(config.devices[0].kind, DEVICE_RNG_VIRTIO);
     CU_ASSERT_EQUAL(config.devices[0].rate_limit, 0);
+    CU_ASSERT_EQUAL(config.devices[0].connections, 0);
     config_free(&config);
     config_expect_good("limit", RNG ", rate_limit: 0xffffffff}\n", "");
     CU_ASSERT_EQUAL(config.devices[0].rate_limit, UINT32_MAX);

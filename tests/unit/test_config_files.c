@@ -24,8 +24,10 @@ ssize_t __wrap_read(int fd, void *buffer, size_t size)
 {
     int error = read_error;
     read_error = 0;
+    if (error == 0)
+        return __real_read(fd, buffer, size); /* errno is what an earlier call has left */
     errno = error;
-    return error ? -1 : __real_read(fd, buffer, size);
+    return -1;
 }
 
 ssize_t __wrap___read_chk(int fd, void *buffer, size_t size, size_t room)

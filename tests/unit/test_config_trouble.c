@@ -106,7 +106,7 @@ int __wrap_open(const char *name, int flags, ...);
 int __wrap_open(const char *name, int flags, ...)
 {
     open_flags = flags;
-    return __real_open(name, flags, 0);
+    return call_fails("open") ? -1 : __real_open(name, flags, 0);
 }
 
 static void expect_one_error(const char *words)
@@ -187,6 +187,8 @@ static void calls_for_a_file(void)
         unsigned int later;
         const char *words;
     } cases[] = {
+        {"open", EIO, 0,
+         "cannot be read: Input/output error; expected a YAML file that can be opened"},
         {"malloc", ENOMEM, 0, NO_MEMORY},
         {"fstat", EIO, 0,
          "cannot be read: Input/output error; expected a YAML file that can be opened"},
@@ -259,6 +261,25 @@ static void a_text_can_be_read_again_and_not_changed(void)
     close(text);
 }
 
+/* A number of a file is no failure unless it is negative. */
+static void a_file_may_have_the_number_0(void)
+{
+    static const char *const calls[] = {"open", "memfd_create"};
+    make_file(GOOD);
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        unsigned int before = fd_count();
+        gives_0 = calls[i];
+        CU_ASSERT_EQUAL(config_load(path, &config, &diags), 0);
+        CU_ASSERT_PTR_NULL(gives_0);
+        CU_ASSERT_TRUE(fcntl(0, F_GETFD) < 0 && errno == EBADF); /* it is closed */
+        take_0_back();
+        CU_ASSERT_EQUAL(fd_count(), before);
+        CU_ASSERT_EQUAL(config.device_count, 2);
+        config_free(&config);
+    }
+    unlink(path);
+}
+
 static void an_empty_file_has_no_devices(void)
 {
     make_file("");
@@ -277,6 +298,7 @@ int main(int argc, char **argv)
         {"calls for a file", calls_for_a_file},
         {"a file that was read is closed", a_file_that_was_read_is_closed},
         {"a text can be read again and not changed", a_text_can_be_read_again_and_not_changed},
+        {"a file may have the number 0", a_file_may_have_the_number_0},
         {"an empty file has no devices", an_empty_file_has_no_devices},
         CU_TEST_INFO_NULL,
     };
