@@ -258,6 +258,10 @@ static void a_text_can_be_read_again_and_not_changed(void)
         CU_ASSERT_EQUAL(config.device_count, 2);
         config_free(&config);
     }
+    memset(&diags, 0xa5, sizeof(diags)); /* what it had before does not count */
+    fail_once("mmap", ENOMEM, 0);
+    CU_ASSERT_EQUAL(config_load_text(text, "g", &config, &diags), -ENOMEM);
+    expect_one_error(NO_MEMORY);
     close(text);
 }
 
@@ -277,6 +281,10 @@ static void a_file_may_have_the_number_0(void)
         CU_ASSERT_EQUAL(config.device_count, 2);
         config_free(&config);
     }
+    gives_0 = "memfd_create";
+    CU_ASSERT_EQUAL(config_read_text(path, &diags), 0);
+    CU_ASSERT_EQUAL(diags.count, 0);
+    take_0_back();
     unlink(path);
 }
 
