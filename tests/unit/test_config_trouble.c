@@ -288,13 +288,23 @@ static void a_file_may_have_the_number_0(void)
     unlink(path);
 }
 
-static void an_empty_file_has_no_devices(void)
+static void a_file_without_devices_is_refused(void)
 {
-    make_file("");
-    CU_ASSERT_EQUAL(config_load(path, &config, &diags), -EINVAL);
-    CU_ASSERT_EQUAL(diags.errors, 1);
-    CU_ASSERT_PTR_NOT_NULL(strstr(diags.items[0].text, "the file is empty"));
-    unlink(path);
+    static const struct {
+        const char *text, *words;
+    } wrong[] = {
+        {"", "the file is empty; expected \"devices:\" and a list of devices"},
+        {"devices: 5\n", "devices is no list; expected a device after each \"-\""},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        make_file(wrong[i].text);
+        config.device_count = 99;
+        CU_ASSERT_EQUAL(config_load(path, &config, &diags), -EINVAL);
+        CU_ASSERT_EQUAL(config.device_count, 99); /* it is written on success only */
+        CU_ASSERT_EQUAL(diags.errors, 1);
+        CU_ASSERT_STRING_EQUAL(diags.items[0].text, wrong[i].words);
+        unlink(path);
+    }
 }
 
 int main(int argc, char **argv)
@@ -307,7 +317,7 @@ int main(int argc, char **argv)
         {"a file that was read is closed", a_file_that_was_read_is_closed},
         {"a text can be read again and not changed", a_text_can_be_read_again_and_not_changed},
         {"a file may have the number 0", a_file_may_have_the_number_0},
-        {"an empty file has no devices", an_empty_file_has_no_devices},
+        {"a file without devices is refused", a_file_without_devices_is_refused},
         CU_TEST_INFO_NULL,
     };
     return run_tests(argc, argv, "trouble with the configuration", tests);
