@@ -166,8 +166,8 @@ static bool is_port_of(const struct config_names *names, const char *name)
         return false;
     const char *digits = name + length + 1;
     size_t count = strspn(digits, "0123456789");
-    return count > 0 && count <= 10 && digits[count] == '\0' && (digits[0] != '0' || count == 1) &&
-           strtoull(digits, NULL, 10) <= UINT32_MAX;
+    return count > 0 && digits[count] == '\0' && (digits[0] != '0' || count == 1) &&
+           strtoull(digits, NULL, 10) <= UINT32_MAX; /* of too many digits it makes ULLONG_MAX */
 }
 
 static bool has_name(const struct config_names *names, const char *name)

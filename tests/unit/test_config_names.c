@@ -362,6 +362,47 @@ static void test_path_as_text(void)
     }
 }
 
+/* The first name that both have is told. */
+static void test_the_name_that_both_have(void)
+{
+    static const struct {
+        const char *a, *b;
+        enum config_scheme a_scheme, b_scheme;
+        const char *name; /* NULL: they have none in common */
+    } pairs[] = {
+        {"/l/log", "/l/log", CONFIG_SCHEME_LOG, CONFIG_SCHEME_LOG, "log"},
+        {"/l/log", "/l/log.1", CONFIG_SCHEME_LOG, CONFIG_SCHEME_LOG, "log.1"},
+        {"/l/log", "/l/log.2", CONFIG_SCHEME_LOG, CONFIG_SCHEME_ONE, NULL},
+        {"/l/c", "/l/c", CONFIG_SCHEME_ALIAS, CONFIG_SCHEME_ALIAS, "c"},
+        {"/l/c", "/l/c.1", CONFIG_SCHEME_ALIAS, CONFIG_SCHEME_ONE, "c.1"},
+        {"/l/c", "/l/c.2", CONFIG_SCHEME_ALIAS, CONFIG_SCHEME_ONE, "c.2"},
+        {"/l/c", "/l/c.3", CONFIG_SCHEME_ALIAS, CONFIG_SCHEME_ONE, NULL},
+        {"/l/c", "/l/c.0", CONFIG_SCHEME_ALIAS, CONFIG_SCHEME_ONE, NULL},
+        {"/l/v", "/l/v", CONFIG_SCHEME_VSOCK, CONFIG_SCHEME_VSOCK, "v"},
+        {"/l/v", "/l/v_0", CONFIG_SCHEME_VSOCK, CONFIG_SCHEME_ONE, "v_0"},
+        {"/l/v", "/l/v_seqpacket", CONFIG_SCHEME_VSOCK, CONFIG_SCHEME_ONE, "v_seqpacket"},
+        {"/l/v", "/l/v_seqpackets", CONFIG_SCHEME_VSOCK, CONFIG_SCHEME_ONE, NULL},
+        {"/l/v", "/l/v_4294967295", CONFIG_SCHEME_VSOCK, CONFIG_SCHEME_ONE, "v_4294967295"},
+        {"/l/v", "/l/v_4294967296", CONFIG_SCHEME_VSOCK, CONFIG_SCHEME_ONE, NULL},
+        {"/l/v", "/l/v_18446744073709551617", CONFIG_SCHEME_VSOCK, CONFIG_SCHEME_ONE, NULL},
+        {"/l/x", "/l/x_1", CONFIG_SCHEME_ONE, CONFIG_SCHEME_ONE, NULL},
+        {"/l/x", "/l/x", CONFIG_SCHEME_LOG + 1, CONFIG_SCHEME_ONE, NULL}, /* from a broken claim */
+        {"/l/x", "/l/x", CONFIG_SCHEME_ONE, CONFIG_SCHEME_ONE, "x"},
+    };
+    for (size_t i = 0; i < COUNT(pairs); i++) {
+        struct config_names a, b;
+        char name[CONFIG_NAME_SIZE];
+        CU_ASSERT_TRUE(config_names_from(pairs[i].a, pairs[i].a_scheme, 3, &a));
+        CU_ASSERT_TRUE(config_names_from(pairs[i].b, pairs[i].b_scheme, 3, &b));
+        CU_ASSERT_EQUAL(config_names_meet(&a, &b, name), pairs[i].name != NULL);
+        if (pairs[i].name)
+            CU_ASSERT_STRING_EQUAL(name, pairs[i].name);
+        CU_ASSERT_EQUAL(config_names_meet(&b, &a, name), pairs[i].name != NULL);
+        if (pairs[i].name)
+            CU_ASSERT_STRING_EQUAL(name, pairs[i].name);
+    }
+}
+
 /* The names of a device are written over those of another one. */
 static void test_names_written_over_others(void)
 {
@@ -486,6 +527,7 @@ int main(int argc, char **argv)
         {"devices without names", test_devices_without_names},
         {"keys with paths", test_keys_with_paths},
         {"who may share", test_who_may_share},
+        {"the name that both have", test_the_name_that_both_have},
         {"names written over others", test_names_written_over_others},
         {"the longest path", test_longest_path},
         {"daemons' sockets", test_daemon_sockets},
