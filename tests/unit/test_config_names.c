@@ -157,6 +157,10 @@ static const struct config_case name_cases[] = {
      "f:3:74: file_path \"/b/../a\" a second time; expected another than that of the device in "
      "line "
      "2, or read_only: true for both\n"},
+    {"one image, once of a device of no known type",
+     "devices:\n- {id: 0, type: block, data_plane: virtio, mmio_addr: 0x2000, file_path: "
+     "/a}\n" DEVICE("1", "blok", "virtio", "file_path: /a"),
+     "f:3:17: unknown device type \"blok\"; did you mean \"block\"?\n"},
     {"one log twice",
      "devices:\n- {id: 0, type: console, data_plane: virtio, mmio_addr: 0x2000, log_path: "
      "/a}\n" DEVICE("1", "console", "virtio", "log_path: /a"),
