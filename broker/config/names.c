@@ -69,12 +69,12 @@ bool config_names_from(const char *path, enum config_scheme scheme, uint32_t por
         part += strspn(part, "/");
     }
     char *name = last_part(whole);
-    strcpy(ret->name, name);
+    stpcpy(ret->name, name);
     *name = '\0';
     size_t length = strlen(whole);
     if (length > 1)
         whole[length - 1] = '\0';
-    strcpy(ret->directory, length > 0 ? whole : ".");
+    stpcpy(ret->directory, length > 0 ? whole : ".");
     return ret->name[0] != '\0' && strcmp(ret->name, "..") != 0;
 }
 
