@@ -162,7 +162,7 @@ struct raw_config {
 int config_parse_yaml(const char *data, size_t size, struct raw_config *ret,
                       struct config_diagnostics *diags);
 
-void config_raw_free(struct raw_config *raw);
+void config_raw_free(const struct raw_config *raw);
 
 /* check.c */
 

@@ -448,11 +448,10 @@ int config_parse_yaml(const char *data, size_t size, struct raw_config *ret,
     return reader.error;
 }
 
-void config_raw_free(struct raw_config *raw)
+void config_raw_free(const struct raw_config *raw)
 {
     for (size_t i = 0; i < raw->device_count; i++) {
         for (size_t key = 0; key < CONFIG_KEYS; key++)
             free(raw->devices[i].values[key].text);
     }
-    *raw = (struct raw_config){0};
 }

@@ -137,6 +137,7 @@ static const struct config_case published_cases[] = {
 
 static const struct config_case structure_cases[] = {
     {"empty", "", "f:1:1: the file is empty; " DEVICES_WORDS},
+    {"byte order mark only", "\xef\xbb\xbf", "f:1:1: the file is empty; " DEVICES_WORDS},
     {"comments only", "# nothing\n\n# here\n", "f:1:1: the file is empty; " DEVICES_WORDS},
     {"empty document", "---\n...\n", "f:2:1: a single value at the top; " DEVICES_WORDS},
     {"a list at the top", "\n- id: 0\n", "f:2:1: a list at the top; " DEVICES_WORDS},
