@@ -388,13 +388,24 @@ static void begin(void)
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, serve, NULL), 0);
 }
 
-static void second_instance(void)
+/* From now on the thread closes no file. */
+static void stop_serving(void)
 {
     CU_ASSERT_EQUAL(write(stop_pipe[1], "", 1), 1);
     CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
     CU_ASSERT_EQUAL(read(stop_pipe[0], &(char){0}, 1), 1);
-    parties[2].fd = listen_at("a.socket");
+}
+
+static void go_on_serving(void)
+{
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, serve, NULL), 0);
+}
+
+static void second_instance(void)
+{
+    stop_serving();
+    parties[2].fd = listen_at("a.socket");
+    go_on_serving();
 }
 
 static void remove_file(const char *name)
