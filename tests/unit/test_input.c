@@ -326,6 +326,24 @@ static void the_driver_sets_lights_and_sounds(void)
     CU_ASSERT_EQUAL(asked().type, 0xffff);
 }
 
+/* The worker before may have switched one on. */
+static void the_sounds_of_a_successor_s_driver_end_with_it(void)
+{
+    static const uint16_t sounds[] = {SND_BELL, SND_TONE};
+    running(2);
+    worker();
+    guest_run();
+    CU_ASSERT_EQUAL(asked().type, 0xffff);
+    guest_write(VIRTIO_MMIO_STATUS, 0);
+    for (size_t i = 0; i < sizeof(sounds) / sizeof(sounds[0]); i++) {
+        struct input_event event = asked();
+        CU_ASSERT(event.type == EV_SND && event.code == sounds[i] && event.value == 0);
+    }
+    CU_ASSERT_EQUAL(asked().type, 0xffff);
+    guest_write(VIRTIO_MMIO_STATUS, 0); /* a reset that ends no sound */
+    CU_ASSERT_EQUAL(asked().type, 0xffff);
+}
+
 /* On an event device, these writes would be keys and movements of the user, or would change its
  * settings. */
 static void a_driver_can_ask_for_nothing_else(void)
@@ -417,6 +435,7 @@ int main(int argc, char **argv)
     };
     static CU_TestInfo asks[] = {
         {"the driver sets lights and sounds", the_driver_sets_lights_and_sounds},
+        {"a successor ends all sounds", the_sounds_of_a_successor_s_driver_end_with_it},
         {"a driver can ask for nothing else", a_driver_can_ask_for_nothing_else},
         {"a driver can't flood the device", a_driver_cannot_flood_the_device},
         {"a short status is the guest's fault", a_short_status_is_the_guests_fault},

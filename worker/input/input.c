@@ -448,11 +448,12 @@ static int input_init(struct device *dev, const struct message_start *start)
 }
 
 /* A driver that has just started knows of no key. A predecessor's driver may know other keys as
- * pressed. */
+ * pressed, and may have switched on any sound. */
 static int input_start(struct device *dev, bool resumed, struct guest_fault *ret_fault)
 {
-    (void)resumed;
     (void)ret_fault;
+    for (uint32_t sound = 0; resumed && sound < SND_CNT; sound++)
+        set_bit(input.sounding, sound, has(EV_SND, sound));
     tell_all_keys();
     dev->work |= 1u << QUEUE_EVENTS;
     return 0;
