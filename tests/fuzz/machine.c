@@ -15,6 +15,7 @@
 
 #include "common/vhost_values.h"
 #include "tests/fuzz/watch.h"
+#include "worker/block/block.h"
 #include "worker/log.h"
 #include "worker/loop.h"
 #include "worker/transport.h"
@@ -158,6 +159,7 @@ struct message_start machine_start(enum device_kind kind)
 static void new_worker(void)
 {
     memset(&vhost, 0, sizeof(vhost)); /* as if the broker had opened it again */
+    memset(&block, 0, sizeof(block)); /* as in a new process */
     log_quiet();
     munmap((void *)VHOST_VALUES, VHOST_VALUES_SIZE);
     if (device_init(&machine_device, &start, machine_state, machine_window) != 0)
@@ -348,12 +350,12 @@ HOT static void check_block(uint32_t first)
 HOT static void check_window(void)
 {
     const uint64_t *now = (const uint64_t *)(const void *)machine_window;
-    for (uint32_t block = 0; block < WINDOW_SIZE / sizeof(*now); block += BLOCK_WORDS) {
+    for (uint32_t word = 0; word < WINDOW_SIZE / sizeof(*now); word += BLOCK_WORDS) {
         uint64_t differing = 0;
         for (uint32_t i = 0; i < BLOCK_WORDS; i++)
-            differing |= now[block + i] ^ shadow.words[block + i];
+            differing |= now[word + i] ^ shadow.words[word + i];
         if (differing != 0)
-            check_block(block * (uint32_t)sizeof(*now));
+            check_block(word * (uint32_t)sizeof(*now));
     }
 }
 
