@@ -175,7 +175,10 @@ void block_advance(struct turn *turn, struct block_request *request, uint32_t mo
     bool in = request->type == VIRTIO_BLK_T_IN;
     request->done += moved;
     turn->bytes += moved;
-    cursor_skip(&request->data, moved);
+    /* Of a request that is done nobody needs to know what is behind its data: for a large one, that
+     * is a walk over many segments. */
+    if (request->done < request->data_length)
+        cursor_skip(&request->data, moved);
     device_count(in ? &counters->bytes_in : &counters->bytes_out, moved);
 }
 
