@@ -51,9 +51,9 @@ static bool window_usable(const struct message_start *start)
 
 bool device_start_usable(const struct message_start *start)
 {
-    if (start->kind >= DEVICE_KINDS || !queues_usable(start) || !window_usable(start))
+    const struct device_kind_info *info = device_kind_info(start->kind);
+    if (!info || !queues_usable(start) || !window_usable(start))
         return false;
-    const struct device_kind_info *info = &device_kinds[start->kind];
     const struct device_ops *ops = ops_of_kind[start->kind];
     return start->backend_fd_count <= info->backend_fds_max &&
            start->boxed >> start->backend_fd_count == 0 &&

@@ -329,18 +329,19 @@ static int count_calls(struct guest_vsock *vsock, const struct model *model,
                        struct vsock_result *result)
 {
     const unsigned int turns = load->unit == VSOCK_BULK ? 3 : 1;
-    int r = 0;
-    for (unsigned int i = 0; r == 0 && i < turns; i++) {
+    for (unsigned int i = 0; i < turns; i++) {
         struct counted counted[2]; /* the worker, the broker */
         struct turn turn;
-        r = run_turn(vsock, model, load, bench->slice_ns, &turn, NULL, counted);
+        int r = run_turn(vsock, model, load, bench->slice_ns, &turn, NULL, counted);
+        if (r < 0)
+            return r;
         const double of_worker = calls(&counted[0], turn.amount);
-        if (r < 0 || (i > 0 && of_worker >= result->worker.syscalls))
+        if (i > 0 && of_worker >= result->worker.syscalls)
             continue;
         result->worker.syscalls = of_worker;
         result->broker.syscalls = calls(&counted[1], turn.amount);
     }
-    return r;
+    return 0;
 }
 
 static int measure(struct guest_vsock *vsock, const struct model *model, const struct bench *bench,

@@ -474,15 +474,21 @@ static void test_buffers_of_many_segments(void)
     close(fd);
 }
 
+/* The queue begins anew, without a buffer. */
+static void begin_rx_anew(void)
+{
+    guest_write(VIRTIO_MMIO_QUEUE_SEL, RX);
+    guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
+    guest_ring_init(&vsock_rings[RX], RX, 256);
+    guest_queue_setup(RX, &vsock_rings[RX]);
+    vsock_offers = false;
+}
+
 static void test_the_smallest_buffer(void)
 {
     for (uint32_t payload = 0; payload < 2; payload++) {
         int fd = connected(STREAM);
-        guest_write(VIRTIO_MMIO_QUEUE_SEL, RX);
-        guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
-        guest_ring_init(&vsock_rings[RX], RX, 256);
-        guest_queue_setup(RX, &vsock_rings[RX]);
-        vsock_offers = false;
+        begin_rx_anew();
         offer_in_parts(0, 1, HEADER + payload);
         host_sends(fd, 1);
         CU_ASSERT_EQUAL(needs_reset(), payload == 0);
@@ -495,11 +501,7 @@ static void test_the_smallest_buffer(void)
 static void test_a_turn_to_the_guest_ends(void)
 {
     int fd = connected(STREAM);
-    guest_write(VIRTIO_MMIO_QUEUE_SEL, RX);
-    guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
-    guest_ring_init(&vsock_rings[RX], RX, 256);
-    guest_queue_setup(RX, &vsock_rings[RX]);
-    vsock_offers = false;
+    begin_rx_anew();
     for (uint16_t i = 0; i < 256; i++)
         offer_in_parts(i, 1, HEADER + 8);
     CU_ASSERT_EQUAL(send(fd, bytes, 256 * 8, 0), 256 * 8);
@@ -525,10 +527,7 @@ static void test_buffers_in_hand_are_given_back(void)
     host_sends(fd, 1);
     CU_ASSERT_TRUE(guest_used(&vsock_rings[RX], &used));
     CU_ASSERT_EQUAL(used.id, next);
-    guest_write(VIRTIO_MMIO_QUEUE_SEL, RX);
-    guest_write(VIRTIO_MMIO_QUEUE_READY, 0);
-    guest_ring_init(&vsock_rings[RX], RX, 256);
-    guest_queue_setup(RX, &vsock_rings[RX]);
+    begin_rx_anew();
     vsock_offer_rx(4);
     host_sends(fd, 1);
     CU_ASSERT_TRUE(guest_used(&vsock_rings[RX], &used));
