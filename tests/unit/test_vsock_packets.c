@@ -328,6 +328,33 @@ static void test_a_connection_gives_way_without_a_place_for_a_reply(void)
     CU_ASSERT_EQUAL(table.reply_count, 0);
 }
 
+/* The guest closes a socket and opens another before it takes a packet: it has a place for one. */
+static void test_one_that_is_owed_its_reset_gives_way_first(void)
+{
+    vsock_init(&table, CID, 3, false);
+    (void)vsock_take(&table, VSOCK_GREETING, STREAM, &evicted);
+    uint32_t done = opened(7), other = opened(8);
+    vsock_host_gone(&table, other, true);
+    vsock_host_gone(&table, done, true);
+    CU_ASSERT_EQUAL(receive(OP(REQUEST), 9, SERVER), VSOCK_CONNECT);
+    CU_ASSERT_EQUAL(slot, done); /* the older of the two */
+    CU_ASSERT_TRUE(evicted);
+    CU_ASSERT_FALSE(vsock_next_packet(&table, slot, &header)); /* it owes the new one nothing yet */
+    CU_ASSERT_TRUE(vsock_next_reply(&table, &header));
+    CU_ASSERT_EQUAL(header.op, OP(RST));
+    CU_ASSERT_EQUAL(header.dst_port, 7);
+    CU_ASSERT_EQUAL(header.src_port, SERVER);
+    /* Without a place for the RST it stays. The silent client goes. */
+    while (vsock_reply_room(&table))
+        (void)receive(OP(RW), 100, SERVER);
+    CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_OPEN, STREAM, &evicted), 0);
+    CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_OPEN, STREAM, &evicted), VSOCK_NONE);
+    CU_ASSERT_TRUE(vsock_next_packet(&table, other, &header));
+    CU_ASSERT_EQUAL(header.op, OP(RST));
+    CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_OPEN, STREAM, &evicted), other);
+    CU_ASSERT_FALSE(evicted);
+}
+
 /* ---- Ports ---- */
 
 /* A port of a client that is still in use is passed over, but only for the same port of the guest.
@@ -545,6 +572,8 @@ int main(int argc, char **argv)
         {"of equals the oldest gives way", test_of_equals_the_oldest_gives_way},
         {"a connection gives way without a place for a reply",
          test_a_connection_gives_way_without_a_place_for_a_reply},
+        {"one that is owed its reset gives way first",
+         test_one_that_is_owed_its_reset_gives_way_first},
         {"a port is not given twice", test_a_port_is_not_given_twice},
         {"a hint that is wrong", test_a_hint_that_is_wrong},
         {"how an end is told", test_how_an_end_is_told},

@@ -70,10 +70,12 @@ virtio_of() # ID
 # --- frontends -----------------------------------------------------------------------------
 
 # frontends_start [CONFIG]: run `bao-virtio-dm --config CONFIG` (default: $configuration) and the
-# frontends that have a device. It returns when their drivers are loaded.
+# frontends that have a device. It returns when their drivers are loaded. If a test has failed, its
+# frontends may still be there: they would keep the devices that this one needs.
 frontends_start()
 {
     local arguments='' number id address line
+    frontends_stop
     number=1
     while [ $number -le $frontends_max ]; do
         if grep -q "^[0-9]* $number " $device_list; then

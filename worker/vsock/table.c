@@ -39,13 +39,21 @@ static bool has_guest_end(const struct vsock_connection *connection)
     return connection->state >= VSOCK_REQUESTED && connection->state != VSOCK_DRAINING;
 }
 
-/* How readily a connection gives way to a new one; 0: it does not give way. */
-static unsigned int dispensable(const struct vsock_connection *connection)
+/*
+ * How readily a connection gives way to a new one; 0: it does not give way. A guest that closes a
+ * socket and opens another can do both before it takes a packet: nobody uses the old connection any
+ * more, and its RST needs no connection.
+ */
+static unsigned int dispensable(const struct vsock_table *table,
+                                const struct vsock_connection *connection)
 {
     switch (connection->state) {
     case VSOCK_GREETING: /* anybody can connect and say nothing */
         return 3;
-    case VSOCK_CLOSING: /* the guest has been told, and takes its time */
+    case VSOCK_CLOSING:
+        if ((connection->due & DUE(RST)) != 0)
+            return vsock_reply_room(table) ? 4 : 0;
+        /* The guest has been told, and takes its time. */
         return connection->due == 0 && connection->told_shutdown == SHUTDOWN_BOTH ? 2 : 0;
     case VSOCK_DRAINING: /* the host's reader takes its time */
         return 1;
@@ -62,21 +70,18 @@ static unsigned int dispensable(const struct vsock_connection *connection)
 static uint32_t find_place(const struct vsock_table *table, bool *ret_evicted)
 {
     uint32_t best = VSOCK_NONE;
+    unsigned int best_rank = 0;
     *ret_evicted = false;
     for (uint32_t i = 0; i < table->limit; i++) {
         const struct vsock_connection *connection = &table->connections[i];
-        if (connection->state == VSOCK_FREE) {
-            *ret_evicted = false;
+        if (connection->state == VSOCK_FREE)
             return i;
-        }
-        unsigned int rank = dispensable(connection);
-        if (rank == 0)
-            continue;
-        const struct vsock_connection *other =
-            best == VSOCK_NONE ? NULL : &table->connections[best];
-        if (!other || rank > dispensable(other) ||
-            (rank == dispensable(other) && connection->age < other->age))
+        unsigned int rank = dispensable(table, connection);
+        bool older = best != VSOCK_NONE && connection->age < table->connections[best].age;
+        if (rank > best_rank || (rank == best_rank && rank > 0 && older)) {
             best = i;
+            best_rank = rank;
+        }
     }
     *ret_evicted = best != VSOCK_NONE;
     return best;

@@ -104,10 +104,10 @@ struct vsock_table {
 void vsock_init(struct vsock_table *table, uint64_t guest_cid, uint32_t limit, bool seqpacket);
 
 /*
- * A slot for a new connection, in `state`. If all slots are taken, a connection gives way that
- * waits for somebody who may never come; of several that give way equally readily it is the oldest.
- * *ret_evicted is then true, and the caller has to close the host end of that slot. VSOCK_NONE if
- * no connection can give way.
+ * A slot for a new connection, in `state`. If all slots are taken, a connection gives way that is
+ * owed nothing but an RST, or that waits for somebody who may never come; of several that give way
+ * equally readily it is the oldest. *ret_evicted is then true, and the caller has to close the host
+ * end of that slot. VSOCK_NONE if no connection can give way.
  */
 uint32_t vsock_take(struct vsock_table *table, enum vsock_state state, uint16_t type,
                     bool *ret_evicted);
