@@ -178,8 +178,9 @@ on()
     return $status
 }
 
-# The same in few words, for somebody who sees only the end of a log: what each of our threads waits
-# for, and the last output of the frontends.
+# The same in few words, for somebody who sees only the end of a log (`check` shows 12 lines): what
+# each of our threads waits for, and the last output of the device model and of the frontends. A
+# frontend that is idle waits in kvm_vcpu_block; one that computes is R.
 show_stuck_shortly()
 {
     local task log
@@ -192,6 +193,7 @@ show_stuck_shortly()
         esac
     done 2>/dev/null
     echo
+    tail -n 4 /run/dm.log
     for log in /run/frontend[12].log; do
         [ ! -s "$log" ] || tail -n 3 "$log"
     done

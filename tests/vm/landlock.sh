@@ -24,7 +24,7 @@ landlock_devices()
     device rng virtio
     # By default the kernel prints ten lines in five seconds, and a refusal has four.
     echo 0 >/proc/sys/kernel/printk_ratelimit
-    start
+    frontends_start
 }
 
 start_line_names_abi()
