@@ -110,12 +110,23 @@ frontends_start()
     frontend_number=1
 }
 
+# frontend_line NUMBER: read a line of that frontend into `line`; false if none ends within two
+# seconds. A slow frontend prints a line in parts: the caller's `part` keeps what has come.
+frontend_line()
+{
+    IFS= read -r -t 2 line <&$((2 * $1 + 5)) || {
+        part=$part$line
+        return 1
+    }
+    line=$part$line part=
+}
+
 # Wait until a frontend says that it is ready. If `dots` is set, print a dot every two seconds.
 frontend_wait() # NUMBER
 {
-    local left=900 line
+    local left=900 line part=
     while [ "$left" -gt 0 ]; do
-        if read -r -t 2 line <&$((2 * $1 + 5)); then
+        if frontend_line "$1"; then
             [ "$line" = @ready ] && return 0
             continue
         fi
@@ -143,12 +154,11 @@ frontend()
     trap '' PIPE
     local part='' limit=${frontend_limit:-600} silent=0
     while [ $silent -lt "$limit" ] && [ -d "/proc/$frontend_pid" ]; do
-        if ! IFS= read -r -t 2 line <&$((2 * frontend_number + 5)); then
-            part=$part$line
+        frontend_line "$frontend_number" || {
             silent=$((silent + 2))
             continue
-        fi
-        line=$part$line part='' silent=0
+        }
+        silent=0
         case $line in
         *"@done "*)
             printf '%s' "${line%@done *}" 2>/dev/null
