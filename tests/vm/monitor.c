@@ -74,6 +74,7 @@ static const char usage[] =
     "  --next                   the options that follow are another frontend's; kernel, initrd,\n"
     "                           append, memory and cpus are as before unless given again\n"
     "  --probe                  only say by the exit status whether KVM can run a guest\n"
+    "  --probe-counter          only print the frequency of the time stamp counter, in kHz\n"
     "Exit status: 0 all frontends switched themselves off, 3 one restarted itself; the device\n"
     "model's own if that ended first; 1 anything else.\n";
 
@@ -134,6 +135,7 @@ enum option_code {
     OPTION_COMMAND_OUT,
     OPTION_NEXT,
     OPTION_PROBE,
+    OPTION_PROBE_COUNTER,
     OPTION_HELP,
 };
 
@@ -149,6 +151,7 @@ static const struct option options[] = {
     {"command-out", required_argument, NULL, OPTION_COMMAND_OUT},
     {"next", no_argument, NULL, OPTION_NEXT},
     {"probe", no_argument, NULL, OPTION_PROBE},
+    {"probe-counter", no_argument, NULL, OPTION_PROBE_COUNTER},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
 };
@@ -232,7 +235,7 @@ static void check_devices(const struct monitor *monitor)
     }
 }
 
-/* Ends the program on --help, on --probe, and on arguments that it does not understand. */
+/* Ends the program on --help, on a probe, and on arguments that it does not understand. */
 static void parse_command_line(struct monitor *monitor, int argc, char **argv)
 {
     int code;
@@ -244,6 +247,8 @@ static void parse_command_line(struct monitor *monitor, int argc, char **argv)
         }
         if (code == OPTION_PROBE)
             exit(probe_kvm());
+        if (code == OPTION_PROBE_COUNTER)
+            exit(probe_counter());
         if (code == '?')
             exit(STATUS_USAGE);
         if (code == OPTION_NEXT) {

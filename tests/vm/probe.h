@@ -7,4 +7,8 @@
  */
 int probe_kvm(void);
 
+/* Print how many thousand times a second this processor's time stamp counter counts, measured by
+ * the kernel's clock. Returns 0. */
+int probe_counter(void);
+
 #endif
