@@ -207,6 +207,31 @@ static void test_packets_of_the_guest(void)
     }
 }
 
+/* A guest that has room for 20 packets: 15 are counted one by one, and the last five together. */
+static void test_packets_count_until_their_group_is_read(void)
+{
+    struct virtio_vsock_hdr header;
+    uint32_t same;
+    vsock_init(&table, CID, LIMIT, true);
+    uint32_t slot = opened(10, 20);
+    const struct vsock_connection *connection = &table.connections[slot];
+    header = from_guest(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 10, 20);
+    header.buf_alloc = 20 * VSOCK_PACKET_COST;
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+    for (uint32_t i = 0; i < 20; i++) {
+        CU_ASSERT_EQUAL(vsock_packet_credit(connection), 20 - i);
+        vsock_data_packet(&table, slot, 1, 0, &header);
+    }
+    CU_ASSERT_EQUAL(vsock_packet_credit(connection), 0);
+    for (uint32_t read = 1; read <= 20; read++) {
+        header = from_guest(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 10, 20);
+        header.buf_alloc = 20 * VSOCK_PACKET_COST;
+        header.fwd_cnt = read;
+        CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+        CU_ASSERT_EQUAL(vsock_packet_credit(connection), read < 20 && read > 15 ? 15 : read);
+    }
+}
+
 /* The guest may answer before its program has read. That answer is not the last one. */
 static void test_credit_is_asked_for_again(void)
 {
@@ -424,6 +449,7 @@ int main(int argc, char **argv)
         {"credit of the device", test_credit_of_the_device},
         {"credit of the device in small steps", test_credit_of_the_device_in_small_steps},
         {"packets of the guest", test_packets_of_the_guest},
+        {"packets count until their group is read", test_packets_count_until_their_group_is_read},
         {"credit is asked for again", test_credit_is_asked_for_again},
         {"a message is brought to its end", test_a_message_is_brought_to_its_end},
         {"ports again", test_ports_again},
