@@ -294,6 +294,7 @@ static void test_the_order_in_which_connections_give_way(void)
     /* A free place is taken, even if one could give way. */
     table.connections[0].state = VSOCK_GREETING;
     table.connections[5].state = VSOCK_FREE;
+    evicted = true;
     CU_ASSERT_EQUAL(vsock_take(&table, VSOCK_OPEN, STREAM, &evicted), 5);
     CU_ASSERT_FALSE(evicted);
 }

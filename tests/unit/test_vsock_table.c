@@ -221,6 +221,8 @@ static void test_packets_count_until_their_group_is_read(void)
     for (uint32_t i = 0; i < 20; i++) {
         CU_ASSERT_EQUAL(vsock_packet_credit(connection), 20 - i);
         vsock_data_packet(&table, slot, 1, 0, &header);
+        /* It asks for room when more than half of it is used, once. */
+        CU_ASSERT_EQUAL(vsock_next_packet(&table, slot, &header), i == 10);
     }
     CU_ASSERT_EQUAL(vsock_packet_credit(connection), 0);
     for (uint32_t read = 1; read <= 20; read++) {
@@ -249,6 +251,15 @@ static void test_credit_is_asked_for_again(void)
     CU_ASSERT_EQUAL(header.op, VIRTIO_VSOCK_OP_CREDIT_REQUEST);
     header = from_guest(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 10, 20);
     header.fwd_cnt = 1000;
+    header.buf_alloc = 4096;
+    CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
+    CU_ASSERT_FALSE(vsock_ask_again(&table, slot));
+    /* Room for one byte is room. */
+    vsock_data_packet(&table, slot, 4096, 0, &header);
+    vsock_ask_credit(&table, slot);
+    header = from_guest(VIRTIO_VSOCK_OP_CREDIT_UPDATE, 10, 20);
+    header.fwd_cnt = 1001;
+    header.buf_alloc = 4096;
     CU_ASSERT_EQUAL(receive(&header, &same), VSOCK_NOTHING);
     CU_ASSERT_FALSE(vsock_ask_again(&table, slot));
 }
