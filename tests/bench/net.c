@@ -27,7 +27,7 @@
 #define BATCH 32u
 #define RX_BUFFER 1536u /* as Linux has them while frames are small */
 #define REFILL 32u      /* buffers that come together to the device, as in Linux */
-#define WAIT_MS 5000
+#define WAIT_MS 20000
 #define PATH_SIZE 192
 
 enum direction { TO_TAP, TO_GUEST, PING };

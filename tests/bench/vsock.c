@@ -23,7 +23,7 @@
 #include "tests/standin/guest_vsock.h"
 
 #define PORT 53
-#define WAIT_MS 5000
+#define WAIT_MS 20000
 #define CONNECTIONS_MOST 64u
 
 /* The purpose of a connection: its first byte. */

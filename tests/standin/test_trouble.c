@@ -12,7 +12,7 @@
 #include "tests/standin/net_fixture.h"
 
 #define DMCTL PROGRAM_DIR "/bao-dmctl"
-#define TOLD_MS 8000
+#define TOLD_MS 20000
 
 /* What bao-dmctl prints; the caller frees it. */
 static char *ask(const struct fixture *fixture, const char *words)

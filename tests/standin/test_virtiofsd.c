@@ -19,7 +19,7 @@
 #define REQUEST_QUEUE 1
 #define ROOT_NODE 1 /* FUSE_ROOT_ID */
 #define CONTENT "what is in the shared directory\n"
-#define START_MS 5000
+#define START_MS 20000
 
 #define FEATURES (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM)
 
