@@ -20,6 +20,7 @@
 
 #include "tests/bench/bench.h"
 
+#define ATTEMPTS 100u
 #define READ_NS 100000u
 #define AT_ONCE 64u
 #define READ_MAX 0x100000u
@@ -148,23 +149,36 @@ static int mount_file(struct slow_disk *disk, const char *dir)
 
 /* ---- The disk ---- */
 
-static int attach(struct slow_disk *disk)
+static int attach_free_one(struct slow_disk *disk, int control, int file)
 {
-    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    int file = open(disk->mount, O_RDWR | O_CLOEXEC | O_DIRECT);
-    int number = control < 0 || file < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
-    int r = number < 0 ? -errno : 0;
     struct loop_config config = {
         .fd = (unsigned int)file,
         .block_size = 4096,
         .info = {.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO | LO_FLAGS_READ_ONLY},
     };
-    if (r == 0) {
-        snprintf(disk->path, sizeof(disk->path), "/dev/loop%d", number);
-        disk->loop = open(disk->path, O_RDONLY | O_CLOEXEC);
-        if (disk->loop < 0 || ioctl(disk->loop, LOOP_CONFIGURE, &config) < 0)
-            r = -errno;
-    }
+    int number = ioctl(control, LOOP_CTL_GET_FREE);
+    if (number < 0)
+        return -errno;
+    snprintf(disk->path, sizeof(disk->path), "/dev/loop%d", number);
+    disk->loop = open(disk->path, O_RDONLY | O_CLOEXEC);
+    if (disk->loop < 0)
+        return -errno;
+    if (ioctl(disk->loop, LOOP_CONFIGURE, &config) == 0)
+        return 0;
+    int r = -errno;
+    close(disk->loop);
+    disk->loop = -1;
+    return r;
+}
+
+/* A loop device that is free may be somebody else's a moment later. */
+static int attach(struct slow_disk *disk)
+{
+    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    int file = open(disk->mount, O_RDWR | O_CLOEXEC | O_DIRECT);
+    int r = control < 0 || file < 0 ? -errno : -EBUSY;
+    for (unsigned int i = 0; i < ATTEMPTS && r == -EBUSY; i++)
+        r = attach_free_one(disk, control, file);
     if (control >= 0)
         close(control);
     if (file >= 0)

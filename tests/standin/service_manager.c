@@ -226,15 +226,16 @@ static void open_notify(bool abstract)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int on = 1;
-    snprintf(address_text, sizeof(address_text), "%sbao-service-manager-%d",
-             abstract ? "@" : "/tmp/", (int)getpid());
+    /* In another pid namespace, another one may have the same pid. */
+    snprintf(address_text, sizeof(address_text), "%sbao-service-manager-%d-%llu",
+             abstract ? "@" : "/tmp/", (int)getpid(), (unsigned long long)now_ns());
     strcpy(address.sun_path, address_text);
     size_t length = strlen(address_text) + 1;
     if (abstract) {
         address.sun_path[0] = '\0';
         length--;
     } else {
-        unlink(address_text); /* another service manager was killed, and it had the same pid */
+        unlink(address_text);
     }
     notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (notify < 0 || setsockopt(notify, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0 ||

@@ -18,6 +18,8 @@
 #include "tests/standin/block_load.h"
 #include "tests/standin/fixture.h"
 
+#define LOOP_ATTEMPTS 100u
+
 #define BIT(n) (1ull << (n))
 #define FEATURES                                                                                   \
     (GUEST_BLOCK_FEATURES | BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES) |           \
@@ -305,23 +307,30 @@ static void a_direct_image_takes_any_request(void)
     stop(&fixture, &block);
 }
 
-/* Makes a loop device on disk.img. Returns its number; -1 if the kernel has none to give. */
+/* Makes a loop device on disk.img. Returns its number; -1 if the kernel has none to give. One that
+ * is free may be somebody else's a moment later. */
 static int loop_attach(const struct fixture *fixture, int *ret_loop)
 {
     char path[32];
     int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    int number = control >= 0 ? ioctl(control, LOOP_CTL_GET_FREE) : -1;
+    int image = fixture_open(fixture, "disk.img");
+    int number = -1, r = -1;
+    for (unsigned int i = 0; i < LOOP_ATTEMPTS && control >= 0 && r < 0; i++) {
+        number = ioctl(control, LOOP_CTL_GET_FREE);
+        if (number < 0)
+            break;
+        snprintf(path, sizeof(path), "/dev/loop%d", number);
+        *ret_loop = open(path, O_RDWR | O_CLOEXEC);
+        CU_ASSERT_FATAL(*ret_loop >= 0);
+        r = ioctl(*ret_loop, LOOP_SET_FD, image);
+        CU_ASSERT_FATAL(r == 0 || errno == EBUSY);
+        if (r < 0)
+            close(*ret_loop);
+    }
+    close(image);
     if (control >= 0)
         close(control);
-    if (number < 0)
-        return -1;
-    snprintf(path, sizeof(path), "/dev/loop%d", number);
-    int image = fixture_open(fixture, "disk.img");
-    *ret_loop = open(path, O_RDWR | O_CLOEXEC);
-    CU_ASSERT_FATAL(*ret_loop >= 0);
-    CU_ASSERT_EQUAL_FATAL(ioctl(*ret_loop, LOOP_SET_FD, image), 0);
-    close(image);
-    return number;
+    return r == 0 ? number : -1;
 }
 
 static void a_block_device_is_an_image_as_well(void)

@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,7 +41,8 @@
 #define MMIO_0 "0xa003e00"
 #define MMIO_1 "0xa004000"
 #define MMIO_7 "0xa004c00"
-#define LINK "/mnt/bao-keeper-deaths.img" /* in a directory that belongs to root */
+#define OWN "/mnt" /* belongs to root, and to this program alone */
+#define LINK OWN "/disk.img"
 #define FIRST "devices:\n" DEVICE(0, "")
 #define SECOND "devices:\n" DEVICE(1, "")
 #define BOTH "devices:\n" DEVICE(0, "") DEVICE(1, "")
@@ -526,7 +529,6 @@ static void with_one_image_for_both(struct managed *managed)
 {
     char image[128];
     snprintf(image, sizeof(image), "%s/disk0.img", managed->fixture.dir);
-    (void)unlink(LINK);
     CU_ASSERT_EQUAL(symlink(image, LINK), 0);
     fixture_configure(&managed->fixture,
                       "devices:\n" DEVICE(0, "") "  - id: 1\n    type: block\n"
@@ -584,5 +586,10 @@ int main(int argc, char **argv)
         {"a restart loses and corrupts nothing", a_restart_loses_and_corrupts_nothing},
         CU_TEST_INFO_NULL,
     };
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", OWN, "tmpfs", 0, "mode=0755") < 0) {
+        fprintf(stderr, "cannot make a directory that is root's own: %s\n", strerror(errno));
+        return EXIT_FAILURE;
+    }
     return fixture_main_formats(argc, argv, "the keeper's death", tests, packed_tests);
 }

@@ -353,13 +353,14 @@ static void test_diff_of_single_programs(void)
     CU_ASSERT_EQUAL(tool_run("diff '" PROGRAMS_DIR "/aarch64/keeper.bpf' '" PROGRAMS_DIR
                              "/riscv64/keeper.bpf'"),
                     2);
-    CU_ASSERT_EQUAL(tool_run("diff this /tmp/test-policy-audit.bpf; f=/tmp/test-policy-audit.bpf; "
+    CU_ASSERT_EQUAL(tool_run("diff this /tmp/there-is-none.bpf; "
+                             "f=$(mktemp /tmp/test-policy-audit.XXXXXX.bpf); "
                              "cp '" PROGRAMS_DIR "/x86_64/keeper.bpf' $f; '" TOOL
                              "' diff this $f; echo \"= $?\"; head -c 1001 '" PROGRAMS_DIR
                              "/x86_64/keeper.bpf' >$f; '" TOOL
                              "' diff this $f; echo \"= $?\"; rm $f"),
                     0);
-    CU_ASSERT(tool_says("test-policy-audit.bpf can't be compared: No such file or directory"));
+    CU_ASSERT(tool_says("there-is-none.bpf can't be compared: No such file or directory"));
     CU_ASSERT(tool_says("no policy in common (a single program has the name ARCH/NAME.bpf)\n= 2"));
     CU_ASSERT(tool_says("can't be compared: it holds what can't be read\n= 2"));
 }
@@ -369,13 +370,13 @@ static void test_diff_of_single_programs(void)
 static void test_architecture_of_a_path(void)
 {
     CU_ASSERT_EQUAL(
-        tool_run("list >/dev/null; "
+        tool_run("list >/dev/null; d=$(mktemp -d /tmp/test-policy-audit.XXXXXX); "
                  "for a in aarch64 riscv64 x86_64; do for b in aarch64 riscv64 x86_64; do "
-                 "f=/tmp/test-policy-audit/$a/$b; mkdir -p $f; cp '" PROGRAMS_DIR
-                 "'/$b/keeper.bpf $f; '" TOOL "' diff this $f/keeper.bpf || echo $f: $?; "
-                 "done; done; rm -r /tmp/test-policy-audit"),
+                 "f=$d/$a/$b; mkdir -p $f; cp '" PROGRAMS_DIR "'/$b/keeper.bpf $f; '" TOOL
+                 "' diff this $f/keeper.bpf || echo $f: $?; "
+                 "done; done; rm -r $d"),
         0);
-    CU_ASSERT(!tool_says("/tmp/test-policy-audit/"));
+    CU_ASSERT(!tool_says("/tmp/test-policy-audit"));
     CU_ASSERT(tool_says("0 of 1 program differ"));
 }
 

@@ -262,6 +262,16 @@ static void only_what_is_gained_is_ranked(void)
 }
 
 /* By hand: a comparison of what is calculated is no proof, and is said to be none. */
+static void put_program(const char *folder, const char *name, const void *program, size_t size)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    FILE *file = fopen(path, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    CU_ASSERT_EQUAL(fwrite(program, size, 1, file), 1);
+    fclose(file);
+}
+
 static void what_can_not_be_followed_is_said(void)
 {
     static const struct sock_filter by_sum[] = {
@@ -272,24 +282,17 @@ static void what_can_not_be_followed_is_said(void)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
     };
     static const struct sock_filter deny[] = {BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)};
-    const char *folder = "/tmp/test_policy_gap";
-    char command[256];
-    snprintf(command, sizeof(command), "mkdir -p %s", folder);
-    CU_ASSERT_EQUAL_FATAL(system(command), 0);
-    FILE *file = fopen("/tmp/test_policy_gap/sum.bpf", "we");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    fwrite(by_sum, sizeof(by_sum), 1, file);
-    fclose(file);
-    file = fopen("/tmp/test_policy_gap/deny.bpf", "we");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    fwrite(deny, sizeof(deny), 1, file);
-    fclose(file);
-    CU_ASSERT_EQUAL(tool_run("diff /tmp/test_policy_gap/deny.bpf /tmp/test_policy_gap/sum.bpf"), 1);
+    char folder[] = "/tmp/test-policy-gap.XXXXXX", command[512];
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(folder));
+    put_program(folder, "sum.bpf", by_sum, sizeof(by_sum));
+    put_program(folder, "deny.bpf", deny, sizeof(deny));
+    snprintf(command, sizeof(command), "diff %s/deny.bpf %s/sum.bpf", folder, folder);
+    CU_ASSERT_EQUAL(tool_run(command), 1);
     CU_ASSERT(tool_says("  + calls that have no name here with a comparison of what is calculated "
                         "from the call, perhaps: the program calculates it"));
-    CU_ASSERT_EQUAL(tool_run("diff /tmp/test_policy_gap/sum.bpf /tmp/test_policy_gap/deny.bpf "
-                             "--json | grep -c '\"certain\": true'"),
-                    1);
+    snprintf(command, sizeof(command),
+             "diff %s/sum.bpf %s/deny.bpf --json | grep -c '\"certain\": true'", folder, folder);
+    CU_ASSERT_EQUAL(tool_run(command), 1);
     snprintf(command, sizeof(command), "rm -r %s", folder);
     CU_ASSERT_EQUAL(system(command), 0);
 }
