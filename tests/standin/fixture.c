@@ -17,6 +17,7 @@
 #define BROKER "bao-virtio-broker"
 #define WORKER "bao-virtio-worker"
 #define WAIT_MS 20000 /* longer than the longest pause before a restart, on a busy machine */
+#define LOGGED_MS 20000
 #define LOOK_MS 10
 #define STOP_MS 30000 /* on a busy machine the kernel takes seconds to end a namespace */
 #define PATH_SIZE 128
@@ -360,7 +361,7 @@ void fixture_wait_logged(const struct fixture *fixture, const char *words, int t
 
 void fixture_assert_logged(const struct fixture *fixture, const char *words)
 {
-    fixture_wait_logged(fixture, words, 0);
+    fixture_wait_logged(fixture, words, LOGGED_MS); /* lines come by way of other processes */
 }
 
 /* Is the name "TYPE ID"? */

@@ -92,8 +92,23 @@ void net_fixture_interface(const char *tap)
     net_fixture_ip("link set tap0 up");
 }
 
+/* The device model has attached to the tap. On a busy machine the kernel takes a while until it has
+ * seen that, and loses the frames that are sent meanwhile. */
+static void await_up(void)
+{
+    bool up = false;
+    for (int i = 0; i < STATUS_WAIT_MS / STATUS_LOOK_MS && !up; i++) {
+        /* By env, since a shell can have an `ip` of its own. */
+        up = system("env ip -o link show tap0 | grep -q 'state UP'") == 0;
+        if (!up)
+            usleep(STATUS_LOOK_MS * 1000);
+    }
+    CU_ASSERT_TRUE(up);
+}
+
 void net_fixture_driver(struct net_fixture *net, const struct guest_net_options *options)
 {
+    await_up();
     net_fixture_ip("neighbour replace 10.9.0.2 lladdr " NET_FIXTURE_MAC " dev tap0");
     open_packets(net);
     struct guest_net_options formatted = *options;

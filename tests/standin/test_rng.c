@@ -11,6 +11,7 @@
 #define FEATURES                                                                                   \
     (1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ACCESS_PLATFORM |                               \
      1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX)
+#define TURNS 3u
 #define BUFFERS 8u
 #define BUFFER_SIZE 4096u
 
@@ -112,26 +113,38 @@ static void gives_random_bytes(void)
     stop(&rng);
 }
 
+/* Take what comes within two seconds. Returns when that was over. */
+static uint64_t take_for_two_seconds(struct rng *rng)
+{
+    uint64_t from = now_ms(), end = from;
+    while (end - from < 2000) {
+        uint32_t length;
+        unsigned int buffer = take(rng, &length);
+        CU_ASSERT(length >= 1 && length <= 700);
+        end = now_ms();
+        add(rng, buffer, 700);
+        guest_queue_kick(&rng->queue);
+    }
+    return end;
+}
+
 /* A driver that takes all it can gets at most what the rate allows (and the amount at the start),
- * and not much less. */
+ * and not much less: the best of some turns, since a busy machine can take longer. */
 static void keeps_to_the_rate(void)
 {
     struct rng rng;
-    uint32_t length;
+    bool enough = false;
     start(&rng, "    rate_limit: 10000\n");
-    uint64_t from = now_ms(), end = from;
+    const uint64_t start_ms = now_ms();
     for (unsigned int i = 0; i < BUFFERS; i++)
         add(&rng, i, 700);
     guest_queue_kick(&rng.queue);
-    while (end - from < 2000) {
-        unsigned int buffer = take(&rng, &length);
-        CU_ASSERT(length >= 1 && length <= 700);
-        end = now_ms();
-        add(&rng, buffer, 700);
-        guest_queue_kick(&rng.queue);
+    for (unsigned int turn = 0; turn < TURNS && !enough; turn++) {
+        uint64_t from = now_ms(), before = rng.bytes, end = take_for_two_seconds(&rng);
+        CU_ASSERT(rng.bytes <= 1000 + (end - start_ms) * 10);
+        enough = rng.bytes - before >= (end - from) * 7;
     }
-    CU_ASSERT(rng.bytes <= 1000 + (end - from) * 10);
-    CU_ASSERT(rng.bytes >= (end - from) * 7);
+    CU_ASSERT(enough);
     stop(&rng);
 }
 
@@ -149,10 +162,11 @@ static uint64_t processor_ticks(pid_t pid)
     return user + system;
 }
 
-/* The worker sleeps while it waits. Register accesses are answered as fast as ever. */
-static void waits_without_keeping_anyone_waiting(void)
+/* The worker sleeps while it waits. Returns whether register accesses are answered meanwhile. */
+static bool answers_while_it_waits(void)
 {
     struct rng rng;
+    uint64_t slowest = 0;
     start(&rng, "    rate_limit: 1\n");
     add(&rng, 0, 1);
     add(&rng, 1, 1);
@@ -163,18 +177,26 @@ static void waits_without_keeping_anyone_waiting(void)
     add(&rng, 2, 1);
     guest_queue_kick(&rng.queue);
     CU_ASSERT_EQUAL(rng.guest.kicks, kicks); /* the device does not want a kick */
-    for (uint64_t from = now_ms(), slowest = 0; from + 500 > now_ms();) {
+    for (uint64_t from = now_ms(); from + 500 > now_ms(); usleep(20000)) {
         uint64_t before = now_ms();
         CU_ASSERT_EQUAL(guest_read(&rng.guest, VIRTIO_MMIO_DEVICE_ID, 4), RNG_DEVICE_ID);
         slowest = now_ms() - before > slowest ? now_ms() - before : slowest;
-        CU_ASSERT(slowest < 500);
-        usleep(20000);
     }
     CU_ASSERT_EQUAL(take(&rng, &length), 1);
     CU_ASSERT_EQUAL(take(&rng, &length), 2);
     CU_ASSERT(processor_ticks(rng.fixture.workers[0]) - ticks < 20); /* of some 300 without sleep */
     fixture_assert_never_restarted(&rng.fixture);
     stop(&rng);
+    return slowest < 500;
+}
+
+/* In one of some turns: a busy machine can be slow at any time, this device would be at each. */
+static void waits_without_keeping_anyone_waiting(void)
+{
+    bool answers = false;
+    for (unsigned int turn = 0; turn < TURNS && !answers; turn++)
+        answers = answers_while_it_waits();
+    CU_ASSERT(answers);
 }
 
 static void goes_on_after_its_worker_was_killed(void)
