@@ -2,11 +2,14 @@
 #include "tests/standin/fixture.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,7 +20,6 @@
 #define BROKER "bao-virtio-broker"
 #define WORKER "bao-virtio-worker"
 #define WAIT_MS 20000 /* longer than the longest pause before a restart, on a busy machine */
-#define LOGGED_MS 20000
 #define LOOK_MS 10
 #define STOP_MS 30000 /* on a busy machine the kernel takes seconds to end a namespace */
 #define PATH_SIZE 128
@@ -361,7 +363,7 @@ void fixture_wait_logged(const struct fixture *fixture, const char *words, int t
 
 void fixture_assert_logged(const struct fixture *fixture, const char *words)
 {
-    fixture_wait_logged(fixture, words, LOGGED_MS); /* lines come by way of other processes */
+    fixture_wait_logged(fixture, words, WAIT_MS); /* lines come by way of other processes */
 }
 
 /* Is the name "TYPE ID"? */
@@ -494,6 +496,15 @@ static bool is_root(const char *program)
     if (geteuid() != 0)
         fprintf(stderr, "%s: root is needed: namespaces and a device model to confine\n", program);
     return geteuid() == 0;
+}
+
+bool fixture_own_directory(void)
+{
+    if (unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+        mount("none", FIXTURE_OWN, "tmpfs", 0, "mode=0755") == 0)
+        return true;
+    fprintf(stderr, "cannot make a directory that is root's own: %s\n", strerror(errno));
+    return false;
 }
 
 int fixture_main(int argc, char **argv, const char *suite, CU_TestInfo *tests)

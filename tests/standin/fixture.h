@@ -111,6 +111,12 @@ void fixture_assert_irqs_taken_back(const struct fixture *fixture);
 /* Remove the directory. */
 void fixture_free(struct fixture *fixture);
 
+/* Make FIXTURE_OWN a directory that belongs to root and that only this program sees, unlike the
+ * fixture's directory below /tmp, where everybody may write. For main. Returns false after it has
+ * said on stderr why it can't be. */
+#define FIXTURE_OWN "/mnt"
+bool fixture_own_directory(void);
+
 /* main of a test program: run_tests() (tests/cunit_main.h), as root. */
 int fixture_main(int argc, char **argv, const char *suite, CU_TestInfo *tests);
 

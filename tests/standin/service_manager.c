@@ -234,8 +234,6 @@ static void open_notify(bool abstract)
     if (abstract) {
         address.sun_path[0] = '\0';
         length--;
-    } else {
-        unlink(address_text);
     }
     notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (notify < 0 || setsockopt(notify, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0 ||

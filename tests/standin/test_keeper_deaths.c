@@ -6,12 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,8 +39,7 @@
 #define MMIO_0 "0xa003e00"
 #define MMIO_1 "0xa004000"
 #define MMIO_7 "0xa004c00"
-#define OWN "/mnt" /* belongs to root, and to this program alone */
-#define LINK OWN "/disk.img"
+#define LINK FIXTURE_OWN "/disk.img"
 #define FIRST "devices:\n" DEVICE(0, "")
 #define SECOND "devices:\n" DEVICE(1, "")
 #define BOTH "devices:\n" DEVICE(0, "") DEVICE(1, "")
@@ -586,10 +583,7 @@ int main(int argc, char **argv)
         {"a restart loses and corrupts nothing", a_restart_loses_and_corrupts_nothing},
         CU_TEST_INFO_NULL,
     };
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("none", OWN, "tmpfs", 0, "mode=0755") < 0) {
-        fprintf(stderr, "cannot make a directory that is root's own: %s\n", strerror(errno));
+    if (!fixture_own_directory())
         return EXIT_FAILURE;
-    }
     return fixture_main_formats(argc, argv, "the keeper's death", tests, packed_tests);
 }

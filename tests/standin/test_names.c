@@ -8,12 +8,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -21,7 +19,7 @@
 
 #include "tests/standin/vsock_fixture.h"
 
-#define OWN "/mnt"
+#define OWN FIXTURE_OWN
 #define EXIT_MS 8000
 
 #define DEVICE(id, type, plane, addr)                                                              \
@@ -252,10 +250,7 @@ int main(int argc, char **argv)
         {"a daemon that leads elsewhere", a_daemon_that_leads_elsewhere},
         CU_TEST_INFO_NULL,
     };
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-        mount("none", OWN, "tmpfs", 0, "mode=0755") < 0) {
-        fprintf(stderr, "cannot make a directory that is root's own: %s\n", strerror(errno));
+    if (!fixture_own_directory())
         return EXIT_FAILURE;
-    }
     return fixture_main(argc, argv, "names and links", tests);
 }

@@ -261,7 +261,6 @@ static void only_what_is_gained_is_ranked(void)
     CU_ASSERT_FALSE(tool_says("gained"));
 }
 
-/* By hand: a comparison of what is calculated is no proof, and is said to be none. */
 static void put_program(const char *folder, const char *name, const void *program, size_t size)
 {
     char path[128];
@@ -272,6 +271,7 @@ static void put_program(const char *folder, const char *name, const void *progra
     fclose(file);
 }
 
+/* By hand: a comparison of what is calculated is no proof, and is said to be none. */
 static void what_can_not_be_followed_is_said(void)
 {
     static const struct sock_filter by_sum[] = {
