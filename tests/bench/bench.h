@@ -66,13 +66,14 @@ struct model {
 };
 
 struct bench {
-    uint64_t slice_ns;   /* how long each turn lasts */
-    unsigned int rounds; /* turns of each of the two */
-    bool one_processor;  /* for the whole device model */
-    bool anywhere;       /* the scheduler places all processes */
-    bool shared;         /* guest and device model share one processor */
-    bool no_polling;     /* poll_us: 0 */
-    bool check;          /* measure only what --check looks at */
+    uint64_t slice_ns;       /* how long each turn lasts */
+    unsigned int rounds;     /* turns of each of the two */
+    bool one_processor;      /* for the whole device model */
+    bool anywhere;           /* the scheduler places all processes */
+    bool shared;             /* guest and device model share one processor */
+    bool no_polling;         /* poll_us: 0 */
+    bool check;              /* measure only what --check looks at */
+    unsigned int turns_left; /* of the check, after this one */
     /* Another device model's program, and its configurations of a disk, of a network and of a
      * console; NULL. */
     const char *peer;

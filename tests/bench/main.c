@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/bench/bench.h"
@@ -18,6 +19,10 @@
 /* The promise for every kind of device. */
 #define WORKER_KIB_MAX 1024.0
 #define BROKER_KIB_MAX 3072.0
+/* A host that takes a processor away for a while can make a worker wait for frames that come one by
+ * one, and so change a count. A count that is missed so often is missed by the program. */
+#define CHECK_TURNS 3u
+#define EXIT_MISSED 3
 
 static struct load_set *const sets[] = {&net_set, &console_set, &rng_set, &disk_set};
 #define SETS (sizeof(sets) / sizeof(sets[0]))
@@ -132,8 +137,8 @@ static void check_promises(const struct promise *promises, unsigned int made, un
     }
 }
 
-/* The counts depend only on the program, so they are checked. The speed also depends on the
- * machine. */
+/* The counts depend on the program, so they are checked. The speed also depends on the machine.
+ * Returns EXIT_SUCCESS or EXIT_MISSED. */
 static int check(const struct bench *bench, unsigned int parts)
 {
     double worker_kib, broker_kib, vsock_calls, vsock_interrupts;
@@ -161,8 +166,11 @@ static int check(const struct bench *bench, unsigned int parts)
         if (has(parts, PART_SETS << i))
             load_check(bench, sets[i], &count, &failed);
     }
-    printf("%u passed, %u failed\n", count - failed, failed);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (failed > 0 && bench->turns_left > 0)
+        printf("%u of %u counts are missed: all are measured again\n", failed, count);
+    else
+        printf("%u passed, %u failed\n", count - failed, failed);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_MISSED;
 }
 
 /* ---- Options ---- */
@@ -172,7 +180,8 @@ static const char usage[] =
     "\n"
     "Measures the device model on the dispatcher stand-in. Needs root.\n"
     "\n"
-    "  --check      fail if the promised counts per request, or of memory, are missed\n"
+    "  --check      fail if the promised counts per request, or of memory, are missed, in three\n"
+    "               turns of all that is measured\n"
     "  --json FILE  write the results as JSON as well (- for standard output)\n"
     "  --rounds N   turns of each measurement (10)\n"
     "  --slice MS   how long each turn lasts (200); half of it except for vsock\n"
@@ -385,6 +394,23 @@ static int run(struct bench *bench, const struct options *options, const char *d
     return result;
 }
 
+/* The check measures in a process of its own, until all counts are kept or the turns are over. */
+static int run_check(struct bench *bench, const struct options *options, const char *dir, int log)
+{
+    int status = 0;
+    for (bench->turns_left = CHECK_TURNS; bench->turns_left-- > 0;) {
+        fflush(stdout);
+        const pid_t pid = fork();
+        if (pid == 0)
+            exit(run(bench, options, dir, log));
+        if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+            return EXIT_FAILURE;
+        if (WEXITSTATUS(status) != EXIT_MISSED)
+            return WEXITSTATUS(status);
+    }
+    return EXIT_FAILURE;
+}
+
 static int run_plots(const struct bench *bench, const char *plots, const char *dir, int log)
 {
     int r = report("plots", plots_run(bench, plots, dir, log));
@@ -424,6 +450,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench: cannot make %s: %s\n", image, strerror(errno));
     else if (options.plots)
         result = run_plots(&bench, options.plots, dir, log);
+    else if (bench.check)
+        result = run_check(&bench, &options, dir, log);
     else
         result = run(&bench, &options, dir, log);
     unlink(image);

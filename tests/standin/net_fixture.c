@@ -3,8 +3,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if.h>
 #include <linux/if_packet.h>
-#include <net/if.h>
+#include <linux/rtnetlink.h>
 #include <poll.h>
 #include <sched.h>
 #include <spawn.h>
@@ -64,12 +65,21 @@ static void no_ipv6(const char *interface)
     fclose(file);
 }
 
+static int interface_index(void)
+{
+    struct ifreq request = {.ifr_name = "tap0"};
+    const int any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    CU_ASSERT_EQUAL(ioctl(any, SIOCGIFINDEX, &request), 0);
+    close(any);
+    return request.ifr_ifindex;
+}
+
 static void open_packets(struct net_fixture *net)
 {
     struct sockaddr_ll address = {
         .sll_family = AF_PACKET,
         .sll_protocol = htons(NET_FIXTURE_TYPE),
-        .sll_ifindex = (int)if_nametoindex("tap0"),
+        .sll_ifindex = interface_index(),
     };
     struct ifreq request = {.ifr_name = "tap0"};
     net->packets = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
@@ -92,18 +102,50 @@ void net_fixture_interface(const char *tap)
     net_fixture_ip("link set tap0 up");
 }
 
+/* The operational state of an interface, an IF_OPER_ value, or -1. RTM_GETLINK tells it as it is
+ * when the kernel has done all that follows from a carrier that came: it holds the same lock. */
+static int operational_state(int rtnetlink, int index)
+{
+    const struct {
+        struct nlmsghdr header;
+        struct ifinfomsg link;
+    } request = {
+        .header = {.nlmsg_len = sizeof(request),
+                   .nlmsg_type = RTM_GETLINK,
+                   .nlmsg_flags = NLM_F_REQUEST},
+        .link = {.ifi_index = index},
+    };
+    uint8_t answer[8192];
+    struct rtattr attribute;
+    if (send(rtnetlink, &request, sizeof(request), 0) != (ssize_t)sizeof(request))
+        return -1;
+    const ssize_t received = recv(rtnetlink, answer, sizeof(answer), 0);
+    for (ssize_t at = sizeof(request); at + (ssize_t)sizeof(attribute) < received;
+         at += RTA_ALIGN(attribute.rta_len)) {
+        memcpy(&attribute, answer + at, sizeof(attribute));
+        if (attribute.rta_type == IFLA_OPERSTATE)
+            return answer[at + (ssize_t)sizeof(attribute)];
+        if (attribute.rta_len < sizeof(attribute))
+            return -1;
+    }
+    return -1;
+}
+
 /* The device model has attached to the tap. On a busy machine the kernel takes a while until it has
  * seen that, and loses the frames that are sent meanwhile. */
 static void await_up(void)
 {
-    bool up = false;
-    for (int i = 0; i < STATUS_WAIT_MS / STATUS_LOOK_MS && !up; i++) {
-        /* By env, since a shell can have an `ip` of its own. */
-        up = system("env ip -o link show tap0 | grep -q 'state UP'") == 0;
-        if (!up)
+    const int rtnetlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    const int index = interface_index();
+    int state = -1;
+    CU_ASSERT_FATAL(rtnetlink >= 0);
+    for (int i = 0; i < STATUS_WAIT_MS / STATUS_LOOK_MS && state != IF_OPER_UP; i++) {
+        if (i > 0)
             usleep(STATUS_LOOK_MS * 1000);
+        state = operational_state(rtnetlink, index);
     }
-    CU_ASSERT_TRUE(up);
+    close(rtnetlink);
+    CU_ASSERT_EQUAL(state, IF_OPER_UP);
 }
 
 void net_fixture_driver(struct net_fixture *net, const struct guest_net_options *options)
