@@ -58,6 +58,7 @@ struct session {
     unsigned int failures; /* failures of the run when the session began */
     unsigned int bystander_count;
     struct bystander bystanders[BYSTANDERS_MAX];
+    uint64_t request_ns; /* of the broker's time, for a bystander's request before any attack */
     uint64_t calm_rate, spin_rate; /* long form: the bystanders' requests per second, alone, and
                                       beside a worker that only spins */
 };

@@ -15,7 +15,7 @@ device_model= # the program that is started instead of bao-virtio-dm
 # There is no PCI to look for. Emulated nested KVM gives contradictory information about XSAVE. On a
 # busy machine, an emulated processor may stand still for half a minute.
 frontend_arguments="console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr pci=off noxsave \
-watchdog_thresh=60"
+watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120"
 
 # --- a configuration -----------------------------------------------------------------------
 

@@ -335,7 +335,7 @@ vm_arguments()
         -drive "file=$vm_dir/tools.img,if=none,id=tools,format=raw,readonly=on"
         -device virtio-blk-pci,drive=tools
         -kernel "$vm_kernel" -initrd "$vm_dir/backend.cpio"
-        -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable $counter watchdog_thresh=60 $vm_audit \
+        -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable $counter watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 $vm_audit \
 bvdm.scenario=$1 bvdm.argument=$2 bvdm.long=${BVDM_LONG:-0} bvdm.done=$vm_done")
     : >"$vm_logs/backend.log"
 }
