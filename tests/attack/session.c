@@ -13,7 +13,7 @@
 #include "tests/standin/clock.h"
 #include "tests/standin/control_client.h"
 
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 60000
 #define LOOK_MS 5
 #define LOAD_BYTES 1024u
 #define SPARSE_SECTORS 32768u /* of a bystander's image, behind its contents; only written */

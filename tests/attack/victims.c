@@ -17,7 +17,7 @@
 #include "tests/standin/net_fixture.h"
 #include "tests/standin/vsock_fixture.h"
 
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 60000
 
 static void run(const char *format, const char *dir)
 {

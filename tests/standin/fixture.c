@@ -19,7 +19,7 @@
 #define DEVICE_MODEL "bao-virtio-dm"
 #define BROKER "bao-virtio-broker"
 #define WORKER "bao-virtio-worker"
-#define WAIT_MS 20000 /* longer than the longest pause before a restart, on a busy machine */
+#define WAIT_MS 60000 /* longer than the longest pause before a restart, on a busy machine */
 #define LOOK_MS 10
 #define STOP_MS 30000 /* on a busy machine the kernel takes seconds to end a namespace */
 #define PATH_SIZE 128

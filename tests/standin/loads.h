@@ -14,7 +14,7 @@
 #include "tests/standin/guest_vsock.h"
 #include "tests/standin/net_fixture.h"
 
-#define LOAD_DEADLINE_MS 20000
+#define LOAD_DEADLINE_MS 60000
 
 struct storm;
 

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STATUS_WAIT_MS 20000
+#define STATUS_WAIT_MS 60000
 #define STATUS_LOOK_MS 20
 
 const uint8_t net_fixture_mac[ETH_ALEN] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};

@@ -13,7 +13,7 @@
 #define SEQPACKET VIRTIO_VSOCK_TYPE_SEQPACKET
 #define GUEST_PORT 52u
 #define HOST_PORT 53u
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 struct vsock_fixture {
     struct fixture fixture;

@@ -76,7 +76,7 @@ check()
         echo "ok $words ($(($(seconds) - began)) s)"
     else
         echo "not ok $words ($(($(seconds) - began)) s)"
-        tail -n 12 /run/check.out | sed 's/^/     | /'
+        { head -n -12 /run/check.out | grep -E '^ +[0-9]+\. '; tail -n 12 /run/check.out; } | sed 's/^/     | /'
         echo "$words" >>/run/failures
     fi
 }
