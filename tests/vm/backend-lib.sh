@@ -203,7 +203,7 @@ show_stuck_shortly()
         esac
     done 2>/dev/null
     echo
-    tail -n 4 /run/dm.log
+    tail -n 12 /run/dm.log
     for log in /run/frontend[12].log; do
         [ ! -s "$log" ] || tail -n 3 "$log"
     done

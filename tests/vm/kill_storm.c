@@ -161,6 +161,27 @@ static int fail(const char *what, unsigned int deaths)
     return EXIT_FAILURE;
 }
 
+/* With what the broker says of the device now, if it answers. */
+static int fail_without_worker(const char *what, unsigned int deaths, int place, pid_t before)
+{
+    static const char *const phases[] = {
+        [CONTROL_WAITING] = "waits for its start",
+        [CONTROL_STARTING] = "starts",
+        [CONTROL_RUNNING] = "runs",
+        [CONTROL_ENDING] = "ends",
+    };
+    struct control_reply reply;
+    const int error = ask(CONTROL_STATUS, (uint32_t)place, &reply);
+    fail(what, deaths);
+    if (error < 0)
+        printf("the broker (%d) does not answer: %s\n", (int)find_broker(), strerror(-error));
+    else
+        printf("the last worker was %d; worker %d %s\n", (int)before, (int)reply.device.pid,
+               reply.device.phase < sizeof(phases) / sizeof(phases[0]) ? phases[reply.device.phase]
+                                                                       : "does what nobody knows");
+    return EXIT_FAILURE;
+}
+
 static int strike(int place, pid_t worker, unsigned int i)
 {
     struct control_reply reply;
@@ -178,12 +199,13 @@ static int kill_workers(int place)
     struct control_reply reply;
     unsigned int timed = 0;
     uint64_t struck = 0;
-    pid_t worker = 0;
+    pid_t worker = 0, before;
     for (unsigned int i = 0; i < options.deaths; i++) {
         bool at_work = i % AT_ONCE_EVERY != AT_ONCE_EVERY - 1;
-        worker = next_worker(place, worker, at_work, &reply);
+        before = worker;
+        worker = next_worker(place, before, at_work, &reply);
         if (worker < 0)
-            return fail("no successor", i);
+            return fail_without_worker("no successor", i, place, before);
         if (at_work && struck != 0)
             took_us[timed++] = (uint32_t)(now_us() - struck);
         if (at_work) {
@@ -195,7 +217,7 @@ static int kill_workers(int place)
             return fail("a worker has died by itself, or a restart is refused", i);
     }
     if (next_worker(place, worker, true, &reply) < 0)
-        return fail("no last successor", options.deaths);
+        return fail_without_worker("no last successor", options.deaths, place, worker);
     return report(reply.device.name, options.deaths, timed);
 }
 

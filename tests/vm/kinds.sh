@@ -66,7 +66,8 @@ normal_or_long() # NORMAL LONG
     if [ "$BVDM_LONG" = 1 ]; then echo "$2"; else echo "$1"; fi
 }
 
-# check WORDS COMMAND...: one test. If the command fails, its output is shown.
+# check WORDS COMMAND...: one test. If the command fails, its output is shown, and what the device
+# model and the frontends are doing.
 check()
 {
     local words="${kind:+$kind: }$1" began
@@ -77,6 +78,7 @@ check()
     else
         echo "not ok $words ($(($(seconds) - began)) s)"
         { head -n -12 /run/check.out | grep -E '^ +[0-9]+\. '; tail -n 12 /run/check.out; } | sed 's/^/     | /'
+        [ -z "$frontend_pid" ] || show_stuck_shortly | sed 's/^/     | /'
         echo "$words" >>/run/failures
     fi
 }
