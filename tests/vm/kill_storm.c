@@ -199,10 +199,10 @@ static int kill_workers(int place)
     struct control_reply reply;
     unsigned int timed = 0;
     uint64_t struck = 0;
-    pid_t worker = 0, before;
+    pid_t worker = 0;
     for (unsigned int i = 0; i < options.deaths; i++) {
         bool at_work = i % AT_ONCE_EVERY != AT_ONCE_EVERY - 1;
-        before = worker;
+        const pid_t before = worker;
         worker = next_worker(place, before, at_work, &reply);
         if (worker < 0)
             return fail_without_worker("no successor", i, place, before);
